@@ -8,8 +8,8 @@ import sys
 from setup_language import noop, tr
 
 AGAIN = tr("Then run the same command again: it continues where it stopped.")
-WEB_PAGE = tr("A web page came instead of a package, probably from a proxy or the network's login page. Log in to the "
-              "network, or set HTTPS_PROXY.")
+WEB_PAGE = tr("A web page arrived instead of a package, probably from a proxy or the network's login page. Log in to "
+              "the network, or set HTTPS_PROXY.")
 NOT_IN_FOLDER = tr("One of the packages isn't in any of the folders in PIP_FIND_LINKS. Put it there, or unset "
                    "PIP_NO_INDEX.")
 THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -19,8 +19,8 @@ CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("no space left on device", "errno 28", "not enough space on the disk", "disk quota exceeded"),
      noop("The disk is full. Free up a few gigabytes.")),
     (("certificate_verify_failed", "sslerror", "invalid peer certificate"),
-     noop("The package index shows a certificate that this machine doesn't trust, which is usual behind a company "
-          "proxy. Set PIP_CERT to the file with the company's certificate.")),
+     noop("This machine doesn't trust the package index's certificate, which is common behind a company proxy. Set "
+          "PIP_CERT to the file with the company's certificate.")),
     (("proxyerror", "407 proxy", "tunnel connection failed"),
      noop("The proxy refused the connection. Check the address and the password in HTTPS_PROXY.")),
     (("content-type: text/html", "<html", "<!doctype html"), WEB_PAGE),
@@ -31,9 +31,9 @@ CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
           "with the packages.")),
     (("do not match the hashes", "content-length", "incompleteread", "badzipfile", "is invalid", "hash mismatch",
       "file is not a zip file", "has an invalid wheel"),
-     noop("A package is damaged: it isn't the file that this program was made with. Run `{pip} cache purge`.")),
+     noop("A package is damaged: it isn't the file that this version of SLM Studio expects. Run `{pip} cache purge`.")),
     (("permission denied", "access is denied", "errno 13", "read-only file system", "errno 30"),
-     noop("Permission was refused. Make sure that you may write to this folder, or set SLMSTUDIO_ENVIRONMENT to "
+     noop("Permission was denied. Make sure that you can write to this folder, or set SLMSTUDIO_ENVIRONMENT to "
           "another one, and close programs that use it.")),
     (("killed signal", "fatal error: killed", "cannot allocate memory", "out of memory"),
      noop("Memory ran out while compiling. Close other programs, or set CMAKE_BUILD_PARALLEL_LEVEL=1.")),
@@ -57,12 +57,12 @@ def cause_of(output: str, python: str = "python3") -> str:
         # pip reads any page as an index; one that offers nothing at all of a package that exists is none.
         if os.environ.get("PIP_NO_INDEX", "0") not in ("", "0"):
             return f"{NOT_IN_FOLDER} {AGAIN}"
-        other = tr("If the network is fine, the index has no build for this machine and Python {python}: use another "
-                   "Python, 3.11 to 3.14.", python=THIS_PYTHON)
+        other = tr("If the network is fine, the index has no build for this machine and Python {python}. Use a "
+                   "different Python, 3.11 to 3.14.", python=THIS_PYTHON)
         return f"{WEB_PAGE} {other} {AGAIN}"
     if any(sign in lowered for sign in NO_BUILD):
-        none = tr("The package index offers no build for this machine and Python {python}. Use another Python, 3.11 to "
-                  "3.14.", python=THIS_PYTHON)
+        none = tr("The package index has no build for this machine and Python {python}. Use a different Python, 3.11 "
+                  "to 3.14.", python=THIS_PYTHON)
         return f"{none} {AGAIN}"
     return f"{tr('The last lines of the log say why.')} {AGAIN}"
 

@@ -82,8 +82,8 @@ def of_cards(found: dict[str, Any], driver: bool, again: str) -> str:
         return tr("{pytorch} works. No NVIDIA driver was found, so training runs on the processor, slowly.",
                   pytorch=build)
     if not found.get("cuda"):
-        return tr("There is an NVIDIA driver, but {pytorch} can't use the card: it's the build for processors. Update "
-                  "the NVIDIA driver, connect to the network, then run: {command}", pytorch=build, command=again)
+        return tr("There is an NVIDIA driver, but {pytorch} can't use the card: it's the CPU-only build. Update the "
+                  "NVIDIA driver, connect to the network, then run: {command}", pytorch=build, command=again)
     said = tr("There is an NVIDIA driver, but {pytorch}, built for CUDA {cuda}, can't use the card.", pytorch=build,
               cuda=found["cuda"])
     remedy = tr("Update the NVIDIA driver (under WSL2, the Windows driver), restart, then run: {command}",

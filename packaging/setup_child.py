@@ -187,7 +187,7 @@ class Progress:
             self._end("cancelled", "")
             return
         last = next((line for line in reversed(self.said) if line.strip()), "")
-        what = tr("Setup ended by itself, with status {status}.", status=event["status"])
+        what = tr("Setup ended unexpectedly, with status {status}.", status=event["status"])
         again = tr("Try again: it continues where it stopped. The log has the details.")
         self._end("failed", f"{what} {last}\n{again}")
 

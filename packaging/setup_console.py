@@ -145,7 +145,7 @@ class Console:
     def skip(self, title: str) -> None:
         self._number += 1
         self._voice.step(self._number, self.total, title, "")
-        self._voice.done(self._number, tr("already there"), 0.0, True)
+        self._voice.done(self._number, tr("already set up"), 0.0, True)
 
     def run(self, command: list[str], environment: dict[str, str], timeout: float | None = None) -> bool:
         """Run a command to its end; whether it succeeded. A timeout in seconds counts as failure."""

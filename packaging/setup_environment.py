@@ -178,7 +178,7 @@ class SetUp:
         size = tr("about 2.7 GB") if self.bootstrap.has_nvidia_driver() else tr("0.2 to 2.7 GB")
         notices = ("", "", "") if self.wheels.offline else (
             size, tr("about 0.4 GB"), "" if self.llama.has_wheel()
-            else tr("a ready-made wheel, or compiled here: about 6 minutes, once"))
+            else tr("a ready-made wheel, or compiled here once (about 6 minutes)"))
         return [
             (("torch",), "PyTorch", notices[0], self._torch),
             (("requirements", "tests"), "Libraries", notices[1], lambda: self.packages.libraries(self.with_tests)),
@@ -256,4 +256,4 @@ class SetUp:
         if os.name == "nt":  # started without a console
             python = str(Path(python).with_name("python.exe"))
         if not self.console.run([python, "-I", "-m", "venv", str(self.venv)], self.packages.environment):
-            raise self.console.failure(tr("The Python environment couldn't be made."))
+            raise self.console.failure(tr("The Python environment couldn't be created."))

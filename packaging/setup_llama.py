@@ -63,7 +63,7 @@ class Llama:
         # One that doesn't load would be taken for one that does, until a chat begins.
         self.packages.pip("uninstall", "--yes", "llama-cpp-python")
         self.note.write_text(reason + "\n", encoding="utf-8")
-        return f"{tr('Left out: chat and GGUF files are switched off.')} {reason}"
+        return f"{tr('It was left out, so chat and GGUF files are switched off.')} {reason}"
 
     def has_wheel(self) -> bool:
         """Whether it is there, or a wheel of it: then no compiler is needed."""
@@ -100,7 +100,7 @@ class Llama:
             return tr(NOT_IN_BUNDLE)
         missing = setup_system.missing_compiler()
         if missing and not setup_system.install(self.console, missing):
-            what = tr("No wheel of it fits this machine, and compiling it needs a C++ compiler.")
+            what = tr("No wheel for it fits this machine, and compiling it needs a C++ compiler.")
             return f"{what} {self._how_to_get(missing)}"
         # What was compiled on another machine, or against other system libraries, isn't taken from the cache.
         stale = ["--no-cache-dir", "--force-reinstall"] if self.has_wheel() else []
@@ -113,7 +113,7 @@ class Llama:
 
     def _how_to_get(self, missing: dict[str, str]) -> str:
         """How a user gets a compiler, and the chat engine with it."""
-        again = tr("Then set up again: {command}", command=self.packages.bootstrap.how_to_set_up())
+        again = tr("Then run setup again: {command}", command=self.packages.bootstrap.how_to_set_up())
         if sys.platform == "win32":
             return f"{tr('Install Visual Studio Build Tools with the C++ workload.')} {again}"
         if shutil.which("apt-get"):

@@ -158,9 +158,10 @@ def _missing(compiler: bool, with_tests: bool) -> dict[str, str]:
 def _what_to_install(missing: dict[str, str]) -> str:
     names = ", ".join(sorted(missing))
     if shutil.which("apt-get") is None:
-        return tr("This machine doesn't have: {names}. Install the system packages that contain them, then run the "
-                  "same command again.", names=names)
-    return tr("This machine doesn't have: {names}. Run this, then the same command again:\n  {command}", names=names,
+        return tr("These are missing on this machine: {names}. Install the system packages that contain them, then "
+                  "run the same command again.", names=names)
+    return tr("These are missing on this machine: {names}. Run this, then the same command again:\n  "
+              "{command}", names=names,
               command=apt_line(missing.values()))
 
 

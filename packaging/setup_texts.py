@@ -8,15 +8,15 @@ TEXTS = {
     "amount": tr("Downloads about {download}\u00a0GB and needs {disk}\u00a0GB of free disk space."),
     "amount_card": tr("Downloads about {download}\u00a0GB, most of it for your NVIDIA card, and needs {disk}\u00a0GB "
                       "of free disk space."),
-    "amount_none": tr("Everything it needs is here, so nothing is downloaded. It needs {disk}\u00a0GB of free disk "
-                      "space."),
+    "amount_none": tr("Everything needed is already here, so nothing is downloaded. Setup needs "
+                      "{disk}\u00a0GB of free disk space."),
     "starting": tr("Starting …"),
     "seconds": tr("{seconds} s"),
     "minutes": tr("{minutes} min {seconds} s"),
-    "there_already": tr("already there"),
+    "there_already": tr("already set up"),
     "cancel": tr("Cancel"),
     "cancelling": tr("Cancelling …"),
-    "cancelling_text": tr("Finishing what can't be interrupted …"),
+    "cancelling_text": tr("Finishing a step that can't be interrupted …"),
     "cancelled": tr("Setup was cancelled. What's done is kept, and the next start continues from there."),
     "again": tr("Try again"),
     "go_on": tr("Continue"),

@@ -63,8 +63,8 @@ class Wheels:
         faults = [name for name, digest in wanted.items() if _digest(self.root / name) != digest]
         if faults:
             some = ", ".join(Path(name).name for name in faults[:5]) + (" …" if len(faults) > 5 else "")
-            raise Stop(tr("This bundle is damaged: of its {all} files, {damaged} are missing or differ from what they "
-                          "were ({names}). Copy the bundle again, then run the same command again.", all=len(wanted),
+            raise Stop(tr("This bundle is damaged: {damaged} of its {all} files are missing or have changed "
+                          "({names}). Copy the bundle again, then run the same command again.", all=len(wanted),
                           damaged=len(faults), names=some))
         return ntr("{n} file of the bundle checked", "{n} files of the bundle checked", len(wanted))
 

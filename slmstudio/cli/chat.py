@@ -30,18 +30,18 @@ def chat(
     min_p: Annotated[
         float, typer.Option(help="Leave out tokens less likely than this share of the most likely one.")] = 0.05,
     repeat_penalty: Annotated[float, typer.Option(help="Make recent words less likely; 1 has no effect.")] = 1.0,
-    max_tokens: Annotated[int, typer.Option(help="The most tokens that an answer may have.")] = 512,
+    max_tokens: Annotated[int, typer.Option(help="Maximum length of an answer, in tokens.")] = 512,
     seed: Annotated[int, typer.Option(help="The same seed and question give the same answer.")] = 0,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text. Can be given several times.")] = None,
     context: Annotated[int | None, typer.Option(min=1, help="Context length in tokens.")] = None,
     gpu_layers: Annotated[
         int | None, typer.Option(min=0, help="Layers of a GGUF file on the graphics card; by default, as many as fit.")
     ] = None,
-    base: Annotated[bool, typer.Option("--base", help="Let a run's base model answer too, to see what was learned.")]
+    base: Annotated[bool, typer.Option("--base", help="Also let the run's base model answer, to see what was learned.")]
     = False,
     as_json: Json = False,
 ) -> int:
-    """Chat with what a run has learned, or with another model. Type /help there to see what you can type.
+    """Chat with a run's result, or with another model. Type /help in the chat to see its commands.
 
     If the run isn't finished, its last checkpoint answers.
     """
@@ -54,11 +54,11 @@ def chat(
     tuned, *others = map(Voice, partners.of_text(model))
     if gpu_layers is not None and not tuned.is_file:
         raise UserError(tr("--gpu-layers is for GGUF files, and {model} isn't one.", model=model), "",
-                        tr("Leave it out, or export the model first: {command}",
+                        tr("Leave out --gpu-layers, or export the model first: {command}",
                            command=program.command("export", tuned.lane.model)))
     if base and not others:
         raise UserError(tr("There's no base model that can answer too."),
-                        tr("{model} isn't a run, its base is gone, or the two don't fit in memory together.",
+                        tr("{model} isn't a run, its base model is missing, or the two don't fit in memory together.",
                            model=model),
                         tr("Leave out --base, or close other programs."))
     voices = [tuned, *others] if base else [tuned]

@@ -23,19 +23,20 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="data", cls=Group, no_args_is_help=True, help="Read, check and fix datasets.")
 Mapped = Annotated[list[str] | None, typer.Option(
-    "--map", metavar="TARGET=COLUMN,…", help="What the columns hold, for example instruction=Question,output=Answer. "
-    "Targets: instruction, input, output, system, messages, tools, prompt, chosen, rejected, completion, label, text, "
-    "choices (one column, or several with commas between).")]
-Sheet = Annotated[str | None, typer.Option(help="Sheet of a workbook that is read.")]
-TextBy = Annotated[str | None, typer.Option(help="How a text becomes rows: by paragraph, line, document, length or "
-                                             "question (with its answer).")]
+    "--map", metavar="TARGET=COLUMN,…", help="What the columns contain, for example "
+                                             "instruction=Question,output=Answer. Targets: instruction, input, "
+                                             "output, system, messages, tools, prompt, chosen, rejected, completion, "
+                                             "label, text, choices (one column, or several with commas between).")]
+Sheet = Annotated[str | None, typer.Option(help="Sheet of the workbook to read.")]
+TextBy = Annotated[str | None, typer.Option(help="How text is split into rows: by paragraph, line, document, length "
+                                                 "or question (with its answer).")]
 Model = Annotated[str | None, typer.Option(
-    help='Folder or name of the model whose tokens are counted, or "starter"; the starter model by default, when it is '
-         "there.")]
+    help='Folder or name of the model whose tokens are counted, or "starter". By default the starter model, if it is '
+         'installed.')]
 
 
 def said(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str | None:
-    """What the options say of a file, as `given.parse` reads it."""
+    """What the options say about a file, as `given.parse` reads it."""
     parts = [*(map_ or ()), *([f"sheet={sheet}"] if sheet else ()), *([f"text_by={text_by}"] if text_by else ())]
     return ",".join(parts) or None
 
@@ -58,7 +59,7 @@ def check(
                                                                              "JSON object per line.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Read datasets, and show what is in them and everything that is wrong. Exit status 2 when a row can't be used."""
+    """Read datasets, and show what they contain and what is wrong with them. Exit status 2 if a row can't be used."""
     if problems is not None:
         spare(files, problems)
     reports = []
@@ -127,7 +128,7 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
 
 
 def _model_folder(model: str | None, follower: Follower) -> Path | None:
-    """The folder of the model whose tokens are counted; None where none was named and the starter isn't there."""
+    """The folder of the model whose tokens are counted; None if none was named and the starter isn't there."""
     from slmstudio.core import starter
     from slmstudio.core.model import library
     from slmstudio.core.model.hub import on_disk
@@ -180,8 +181,9 @@ def _lines(lines: list[int]) -> str:
 def clean(
     file: Annotated[Path, typer.Argument(help="File, folder or archive with rows.")],
     out: Annotated[Path, typer.Option(help="JSONL file to write.")],
-    fix: Annotated[list[str], typer.Option(metavar="KIND", help="Finding to fix, as `data check` names it; several "
-                                                                "may be given, or one text with commas.")],
+    fix: Annotated[list[str], typer.Option(metavar="KIND", help="Finding to fix, by the name that `data check` gives "
+                                                                "it. Can be given several times, or as a list with "
+                                                                "commas.")],
     model: Model = None,
     map_: Mapped = None,
     sheet: Sheet = None,
@@ -238,11 +240,11 @@ def convert(
 def split(
     file: Annotated[Path, typer.Argument(help="File, folder or archive with rows.")],
     out: Annotated[Path, typer.Option(help="Folder for train.jsonl and eval.jsonl.")],
-    ratio: Annotated[float | None, typer.Option(min=0.0, max=0.9, help="Share of the rows that is held out; by default "
-                                                                       "0.1, and of a large file about 2,000 rows.")]
+    ratio: Annotated[float | None, typer.Option(min=0.0, max=0.9, help="Share of the rows to hold out. By default "
+                                                                       "0.1, or about 2,000 rows of a large file.")]
     = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Rows that are held out, instead of a share.")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed holds out other rows.")] = 0,
+    count: Annotated[int | None, typer.Option(min=1, help="Number of rows to hold out, instead of a share.")] = None,
+    seed: Annotated[int, typer.Option(help="A different seed holds out different rows.")] = 0,
     by: Annotated[str, typer.Option(help="Hold out the same share of all rows, of each language, or of each file of a "
                                          "folder: rows, language or source.")] = "rows",
     map_: Mapped = None,
@@ -273,11 +275,12 @@ def split(
 
 @app.command()
 def mix(
-    parts: Annotated[list[str], typer.Argument(metavar="FILE=WEIGHT...", help="Files with rows of the same kind. 0.5 "
-                                                                              "takes every other row, 2 takes each "
-                                                                              "row twice; without a weight, it is 1.")],
+    parts: Annotated[list[str], typer.Argument(metavar="FILE=WEIGHT...", help="Files with rows of the same kind, "
+                                                                              "each with a weight. 0.5 takes every "
+                                                                              "other row, 2 takes each row twice; "
+                                                                              "the default is 1.")],
     out: Annotated[Path, typer.Option(help="JSONL file to write.")],
-    seed: Annotated[int, typer.Option(help="Another seed takes other rows.")] = 0,
+    seed: Annotated[int, typer.Option(help="A different seed takes different rows.")] = 0,
     as_json: Json = False,
 ) -> int:
     """Combine several datasets into one, with a weight for each. The files themselves are never changed."""

@@ -24,10 +24,11 @@ app = typer.Typer()
 
 @app.command()
 def energy(
-    run: Annotated[Path | None, typer.Argument(parser=run_named, help="A run, by its name or folder, whose energy is "
+    run: Annotated[Path | None, typer.Argument(parser=run_named, help="A run, by its name or folder. Its energy is "
                                                                       "shown by part.")] = None,
     price: Annotated[float | None, typer.Option(help="What you pay for a kilowatt-hour. It is remembered.")] = None,
-    currency: Annotated[str | None, typer.Option(help="Currency of the price, in three letters: INR, USD, EUR.")
+    currency: Annotated[str | None, typer.Option(help="Currency of the price, as a three-letter code such as INR, "
+                                                      "USD or EUR.")
                         ] = None,
     grams: Annotated[float | None, typer.Option(help="Grams of CO2 per kilowatt-hour, if you know a better figure than "
                                                      "your country's average. It is remembered.")] = None,
@@ -67,10 +68,10 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
     known, trouble = settings.load(put_aside=False)
     if trouble is not None:
         raise trouble
-    problems = [Problem(tr("{value:g} isn't a number of 0 or more.", value=value), field=f"--{name}")
+    problems = [Problem(tr("{value:g} isn't allowed; it must be 0 or more.", value=value), field=f"--{name}")
                 for name, value in (("price", price), ("grams", grams)) if value is not None and not 0 <= value < 1e6]
     if currency is not None and not re.fullmatch("[A-Za-z]{3}", currency):
-        problems.append(Problem(tr("{currency} isn't a currency of three letters, such as INR.", currency=currency),
+        problems.append(Problem(tr("{currency} isn't a three-letter currency code, such as INR.", currency=currency),
                                 field="--currency"))
     if default:
         known.price_per_kwh, known.currency, known.grams_per_kwh = None, "", None
@@ -88,7 +89,7 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
 
 
 def drawn(use: EnergyUse | None, as_json: bool) -> dict[str, Any]:
-    """What a run drew, for its outcome: in figures, or in words. None where it isn't known."""
+    """What a run drew, for its outcome: in figures, or in words. None if it isn't known."""
     from slmstudio.core.run.energy import told
     from slmstudio.core.run.energy.tariff import tariff
 
@@ -125,11 +126,11 @@ def _show(use: EnergyUse | None, tariff: Tariff) -> None:
     from slmstudio.core.units import format_duration, format_energy
 
     if use is None:
-        say(tr("How much energy this run used isn't known."))
+        say(tr("It isn't known how much energy this run used."))
         return
     print_table(tr("Energy"), [(part.label, format_energy(part.joules), part.basis) for part in use.parts],
                 (tr("Part"), tr("Energy"), tr("How it's known")))
-    say("\n" + tr("Together: {energy}, measured over {time}.", energy=told.energy(use),
+    say("\n" + tr("Total: {energy}, measured over {time}.", energy=told.energy(use),
                   time=format_duration(use.seconds)))
     say(tr("Cost: {cost}", cost=told.cost(use.joules, tariff)))
     say(f"CO2: {told.co2(use.joules, tariff)}")

@@ -173,8 +173,8 @@ def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int
     say(f"\n{tr(VERDICTS[verdict])} {where}")
     if pulls:
         say()
-        columns = (tr("Change"), tr("Saves"), tr("Drawback"), tr("Enough by itself"))
-        print_table(tr("What would reduce it"), [
+        columns = (tr("Change"), tr("Saves"), tr("Drawback"), tr("Enough on its own"))
+        print_table(tr("Ways to reduce it"), [
             (", ".join(f"{field}={value}" for field, value in pull.change.items()), format_bytes(pull.saves),
              pull.cost, tr("yes") if pull.enough else tr("no")) for pull in pulls], columns)
     if verdict != "fits":
@@ -182,6 +182,6 @@ def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int
         say("\n" + (tr("Even all of these together don't make it fit. Choose a smaller model.") if fewest is None else
                     tr("The smallest change that makes it fit: {options}", options=options)))
     say()
-    print_table(tr("The longest rows that surely fit, one at a time, with activations recomputed"), [
+    print_table(tr("The longest rows that are certain to fit, one at a time, with activations recomputed"), [
         (row.card, *(f"{row.longest[method]:,}" if row.longest[method] else "–" for method in row.longest))
         for row in cards], (tr("Card"), *(METHODS.said(method) for method in cards[0].longest)))

@@ -31,15 +31,15 @@ def evaluate(
     run_or_model: Annotated[str, typer.Argument(
         help='A run, by its name or folder; a model folder, a GGUF file or "starter"; or the folder of an evaluation '
              "that was interrupted, to continue it.")],
-    test: Annotated[Path | None, typer.Option(help="Test rows, in any file that a dataset may be in. "
-                                                               "A run's held-out rows by default.")]
+    test: Annotated[Path | None, typer.Option(help="Test rows, in any format that a dataset can have. By default, a "
+                                                   "run's held-out rows.")]
     = None,
     columns: Annotated[str | None, typer.Option(
-        "--map", metavar="TARGET=COLUMN,…", help="What the columns of --test hold, for example "
-                                                 "question=Ask,choices=One,Two,"
-                                                 "answer=Right; references, category and language too.")] = None,
-    limit: Annotated[int | None, typer.Option(help="How many rows are drawn; with --benchmark, how many questions "
-                                                   "per subject.")]
+        "--map", metavar="TARGET=COLUMN,…", help="What the columns of --test contain, for example "
+                                                 "question=Ask,choices=One,Two,answer=Right; references, category "
+                                                 "and language too.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Number of rows to draw or, with --benchmark, of questions per "
+                                                   "subject.")]
     = None,
     benchmark: Annotated[str | None, typer.Option(help="mmlu, arc_challenge, hellaswag, gsm8k or another task of "
                                                        "lm_eval.")] = None,
@@ -48,21 +48,23 @@ def evaluate(
     fetch: Annotated[bool, typer.Option("--fetch",
                                         help="Download the benchmark's data from the hub if it isn't here yet. It is "
                                              "kept and used offline.")] = False,
-    shots: Annotated[int | None, typer.Option(help="Few-shot examples; the benchmark's own number by default.")] = None,
-    against: Annotated[list[str] | None, typer.Option(help="Another model, run or GGUF file to compare with. May be "
+    shots: Annotated[int | None, typer.Option(help="Number of few-shot examples. By default, the benchmark's "
+                                                   "own.")] = None,
+    against: Annotated[list[str] | None, typer.Option(help="Another model, run or GGUF file to compare with. Can be "
                                                            "given several times.")] = None,
     exports: Annotated[bool, typer.Option(help="Evaluate the run's GGUF files too.")] = False,
-    judge: Annotated[str | None, typer.Option(help="Model folder or GGUF file that compares the answers.")] = None,
-    rubric: Annotated[Path | None, typer.Option(help="Text file: what the judge looks for.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Model folder or GGUF file of the judge, which compares the "
+                                                   "answers.")] = None,
+    rubric: Annotated[Path | None, typer.Option(help="Text file that says what the judge should look for.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt before every question.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="The most tokens that an answer may have.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Maximum length of an answer, in tokens.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16: the precision of models in folders. By "
                                                        "default, the one that the run was trained in; without a run, "
                                                        "the model's own on a GPU, and fp32 on the processor.")] = None,
-    seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for drawing the rows.")] = 0,
     as_json: Json = False,
 ) -> int:
-    """Let a model, or a run's result and its base, answer test rows; score and compare the answers, with intervals.
+    """Let a model, or a run's result and its base model, answer test rows. Score and compare the answers.
 
     Every batch of answers is kept: to continue an evaluation that was interrupted, give its folder.
     """
@@ -82,7 +84,7 @@ def evaluate(
         request["seed"] = seed
         if test is not None:
             request["test"], request["limit"] = str(test.absolute()), None
-            request["test_columns"] = columns  # what is known of the run's own file says nothing of another
+            request["test_columns"] = columns  # what is known about the run's own file says nothing of another
         elif benchmark:
             request["test"] = request["limit"] = None
         if limit is not None and not benchmark:
@@ -156,7 +158,7 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
     if outcome is None or not outcome.was_successful():
         if not job.is_alive():
             job.start()
-        with Follower(since, told, tr("Stopping: the answers so far are kept.")) as follower:
+        with Follower(since, told, tr("Stopping. The answers so far are kept.")) as follower:
             outcome = follower.follow(job, "evaluate")
     if not outcome.was_successful():
         return _print_failure(job, outcome, as_json)
@@ -178,7 +180,7 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
 
 
 def _advice(job: jobs.Job, scores: dict[str, Any]) -> Advice | None:
-    """What a run's evaluation comes to; None where it isn't a run's."""
+    """What a run's evaluation comes to; None if it isn't a run's."""
     from slmstudio.core.evaluation import advice
 
     request = job.request()

@@ -26,17 +26,19 @@ def export(
     types: Annotated[
         list[str] | None,
         typer.Option("--type", help="F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, Q3_K_M or Q2_K; MERGED, a "
-                     "folder for vLLM; ADAPTER; LORA, the adapter as GGUF. May be given several times."),
+                                    "folder for vLLM; ADAPTER; LORA, the adapter as GGUF. Can be given several times."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the files; by default exports in the run.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files; by default, exports in the run's "
+                                                  "folder.")] = None,
     importance: Annotated[
-        bool, typer.Option(help="Let the training rows weigh the columns of types below Q4_K_M.")
+        bool, typer.Option(help="Measure on the training rows which weights matter most, and round those less in "
+                                "types below Q4_K_M.")
     ] = new.IMPORTANCE,
     as_json: Json = False,
 ) -> int:
-    """Turn a finished run into files in one pass, and prove each GGUF file against the trained model.
+    """Turn a finished run into files in one pass, and compare each GGUF file with the trained model.
 
-    Exit status 1 when a proof fails: the file is kept, and its .parity.json says what is wrong.
+    Exit status 1 if a proof fails: the file is kept, and its .parity.json says what is wrong.
     """
     from slmstudio.core.export.types import DEFAULT_TYPES, choose
 
@@ -81,7 +83,7 @@ def parity(
     gguf: Annotated[Path, typer.Argument(help="GGUF file.")],
     as_json: Json = False,
 ) -> int:
-    """Prove that a GGUF file gives the same answers as the trained model. Exit status 1 when it doesn't.
+    """Check that a GGUF file gives the same answers as the trained model. Exit status 1 if it doesn't.
 
     The result is saved beside the file, as NAME.parity.json.
     """

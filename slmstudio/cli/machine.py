@@ -22,7 +22,7 @@ WORDS = {"problem": noop("problem"), "warning": noop("warning"), "fine": noop("f
 
 @app.command()
 def lock(as_json: Json = False) -> int:
-    """Show whether the network lock holds: a locked process tries every way out. Exit status 1: it isn't enforced."""
+    """Show whether the network lock works: a locked process tries every way out. Exit status 1 if it isn't enforced."""
     from slmstudio.core.lock.proof import prove
 
     found = prove()
@@ -45,7 +45,7 @@ def lock(as_json: Json = False) -> int:
 def setup(as_json: Json = False) -> int:
     """Set up what is missing or has changed, such as a missing chat engine, or PyTorch for a new card.
 
-    With --json each line of stdout is an object: its progress, and last what each step did.
+    With --json, each line of stdout is an object that reports progress; the last one says what each step did.
     """
     command = [*program.setup_words(), *(["--json"] if as_json else [])]
     if os.name == "nt":
@@ -56,8 +56,9 @@ def setup(as_json: Json = False) -> int:
 
 @app.command()
 def doctor(
-    copyable: Annotated[bool, typer.Option("--copyable", help="Print plain text, or with --json the same object, "
-                                           "without personal data, so that it can be sent to somebody.")] = False,
+    copyable: Annotated[bool, typer.Option("--copyable", help="Print plain text (with --json, the same object) "
+                                                              "without personal data, so that you can send it to "
+                                                              "somebody.")] = False,
     as_json: Json = False,
 ) -> int:
     """Check this machine: graphics cards, driver and PyTorch, libraries, memory, disk, system.

@@ -19,8 +19,8 @@ app = typer.Typer()
 @app.command()
 def place(
     folder: Annotated[Path | None, typer.Argument(help="Keep everything here from now on: an empty folder, or one "
-                                                       "that SLM Studio kept things in before.")] = None,
-    usual: Annotated[bool, typer.Option("--usual", help="Go back to the system's own place.")] = False,
+                                                       "that SLM Studio used before.")] = None,
+    usual: Annotated[bool, typer.Option("--usual", help="Go back to the usual folder.")] = False,
     as_json: Json = False,
 ) -> int:
     """Show or change where runs, models and chats are kept. Restart windows that are open."""
@@ -57,7 +57,7 @@ def _go_back() -> str:
 
 
 def _free(home: Path) -> int:
-    with os_errors_as(tr("Could not read how much space is free on the disk.")):
+    with os_errors_as(tr("Could not find out how much disk space is free.")):
         return disk_space.free(home)
 
 

@@ -15,7 +15,7 @@ MOST_IN_JSON = 1000
 
 
 def first(problems: Sequence[Problem], source: Path | str) -> Iterator[str]:
-    """The first problems of a dataset, a line each, and how to see the others."""
+    """The first problems of a dataset, one per line, and how to see the others."""
     yield from map(str, problems[:MOST_SAID])
     if len(problems) > MOST_SAID:
         command = program.command("data", "check", source, "--problems", "FILE.jsonl")

@@ -25,7 +25,7 @@ class Follower:
     """A progress bar on stderr that is fed with a job's events.
 
     Args:
-        since: events from before this time (seconds since 1970) are of an earlier life of the job, and are not told.
+        since: events from before this time (seconds since 1970) are of an earlier start of the job, and are not told.
         told: codes of warnings that are not told here, since they are elsewhere.
         stopping: a sentence on what the first Ctrl-C does.
         command: that the first Ctrl-C sends.
@@ -42,7 +42,7 @@ class Follower:
         from slmstudio.core.run.energy.meter import EnergyMeter
 
         self._since, self._told, self._command = since, told, command
-        self._stopping = stopping or tr("Stopping: the step is finished and saved.")
+        self._stopping = stopping or tr("Stopping once this step is finished and saved.")
         console = Console(stderr=True)
         self._plain = not console.is_terminal
         self._progress = Progress(
@@ -75,7 +75,7 @@ class Follower:
                 if asked:
                     job.kill()
                 else:
-                    self._say(f"{self._stopping} {tr('Press Ctrl-C again to end it at once.')}", always=True)
+                    self._say(f"{self._stopping} {tr('Press Ctrl-C again to end it immediately.')}", always=True)
                     asked = True
                     try:
                         job.send(self._command)
@@ -89,7 +89,7 @@ class Follower:
         self._show(tr("checking"), done, total, tr("rows"), self._reading.update(done, total, time.monotonic()))
 
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
-        """Show one event of a job. One that makes no sense is passed over, and that is said once."""
+        """Show one event of a job. One that makes no sense is skipped, which is reported once."""
         self.energy.add(event)
         when = number(event, "time")
         if when is not None and when < self._since:
@@ -138,7 +138,8 @@ class Follower:
             self._say(tr("the machine was asleep for {seconds:.0f} s", seconds=event["seconds"]), always=True)
 
     def _tell_hold(self, event: dict[str, Any]) -> None:
-        """It comes once a minute, all night: told when the share of work has changed, and once an hour."""
+        """It arrives every minute, all night, so it is reported only when the share of work has changed, and once an
+        hour."""
         working, when = float(event["working"]), float(event["time"])
         before, at = self._hold
         if round(abs(working - before), 3) >= HOLD_SHARE or when - at >= HOLD_SECONDS:
@@ -226,9 +227,9 @@ def machines_text(event: Mapping[str, Any]) -> str:
     there = [str(each["host"]) for each in event["machines"] if each["state"] == "joined"]
     names = (tr("this one") if not there else tr("this one and {host}", host=there[0]) if len(there) == 1 else
              tr("this one, {hosts}", hosts=", ".join(there)))
-    said = [ntr("{n} of {wanted} machines is there: {names}.", "{n} of {wanted} machines are there: {names}.",
+    said = [ntr("{n} of {wanted} machines has joined: {names}.", "{n} of {wanted} machines have joined: {names}.",
                 event["joined"], wanted=event["wanted"], names=names)]
     said += [" ".join((tr("{host} can't take part.", host=each["host"]), each["message"])) for each in event["machines"]
              if each["state"] == "refused"]
-    said += [tr("{host} left again.", host=each["host"]) for each in event["machines"] if each["state"] == "left"]
+    said += [tr("{host} has left.", host=each["host"]) for each in event["machines"] if each["state"] == "left"]
     return " ".join(said)

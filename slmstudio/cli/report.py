@@ -19,7 +19,8 @@ app = typer.Typer()
 def report(
     run: Run,
     out: Annotated[Path | None, typer.Option(
-        help="FILE.html or FILE.pdf; by default report.html in the run. A PDF needs Chromium, Chrome or Edge.")] = None,
+        help="FILE.html or FILE.pdf; by default report.html in the run's folder. A PDF needs Chromium, Chrome or "
+             "Edge.")] = None,
     as_json: Json = False,
 ) -> int:
     """Write a run's report: one file that needs no network, with every figure of the run."""

@@ -23,13 +23,17 @@ app = typer.Typer()
 def serve(
     model: Annotated[str, typer.Argument(help="A GGUF file; or a run, by its name or folder: its newest export is "
                                               "served.")],
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="By default 8765, or the next free one.")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = serving.LOOPBACK,
-    allow_network: Annotated[bool, typer.Option("--allow-network", help="Let other machines reach it.")] = False,
-    context: Annotated[int | None, typer.Option(min=256, help="Tokens of a prompt and its answer together.")] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Answers written at the same time.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on; by default 8765, or the next "
+                                                                    "free one.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = serving.LOOPBACK,
+    allow_network: Annotated[bool, typer.Option("--allow-network", help="Let other machines reach the "
+                                                                        "server.")] = False,
+    context: Annotated[int | None, typer.Option(min=256, help="Context length: the tokens of a prompt and its answer "
+                                                              "together.")] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Number of answers written at the same "
+                                                                     "time.")] = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make a new API key; the old one is refused.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line once it is ready.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line once the server is ready.")] = False,
 ) -> int:
     """Serve a model to other programs with OpenAI's API, until Ctrl-C. It ends when this terminal is closed."""
     from slmstudio.core.chat import partners

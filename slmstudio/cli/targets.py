@@ -1,4 +1,4 @@
-"""What a command is about: the run that it is given; and where it writes: never over what it reads."""
+"""What a command is about (the run that it is given), and where it writes: never over what it reads."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def run_named(text: str) -> Path:
 
 
 def run_or_folder(text: str) -> Path:
-    """A run's folder, or that of a model, which whoever reads it judges."""
+    """A run's folder, or a model's; the caller finds out which."""
     from slmstudio.core.run import named
 
     return named.or_path(text)
 
 
 def run_or_file(text: str) -> Path:
-    """A run's folder, or a configuration: whoever reads it says how to write one that is missing."""
+    """A run's folder, or a configuration; if it is missing, the reader says how to write one."""
     return Path(text) if Path(text).suffix == ".json" else run_or_folder(text)
 
 
@@ -34,15 +34,15 @@ Run = Annotated[Path, typer.Argument(parser=run_named, help="A run, by its name 
 RunOrFile = Annotated[Path, typer.Argument(parser=run_or_file, help="A run configuration, or a run by its name or "
                                                                     "folder.")]
 Set = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="FIELD=VALUE", help="Override a field, as listed by `fields`; may be given several times.")]
+    "--set", metavar="FIELD=VALUE", help="Override a field that `fields` lists. Can be given several times.")]
 
 
 def spare(sources: Iterable[Path | str | None], *targets: Path) -> None:
-    """See that no target is a source, under whatever name, or a file in a source that is a folder. Call it before the
+    """Check that no target is a source, under any name, or a file in a source that is a folder. Call it before the
     work; a source that doesn't exist, or isn't given, is left to others.
 
     Raises:
-        UserError: a target would be written over a source.
+        UserError: a target would overwrite a source.
     """
     read = [Path(source) for source in sources if source is not None and Path(source).exists()]
     for target in targets:

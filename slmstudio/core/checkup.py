@@ -31,7 +31,7 @@ POLL_SECONDS = 0.1
 
 def visit(progress: Callable[[int, int], None] = lambda done, total: None,
           cancelled: Callable[[], bool] = lambda: False) -> list[Line]:
-    """Everything there is to say of this machine. Blocks for 5 to 20 s, nearly all of it in a child process.
+    """Everything there is to say about this machine. Blocks for 5 to 20 s, nearly all of it in a child process.
 
     Args:
         progress: called with how many of `PARTS` are done, and how many there are.
@@ -140,7 +140,7 @@ def _ask(left: list[str], found: dict[str, dict[str, Any]], told: Callable[[int]
 
 
 def _answer(text: bytes) -> dict[str, Any] | None:
-    """A line of the child; None for what a library has printed."""
+    """A line from the child; None for what a library has printed."""
     try:
         said = json.loads(text)
     except ValueError:

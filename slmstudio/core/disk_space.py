@@ -13,7 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 LEAST = 256 * 1024
-"""Bytes without which no job begins: its events and its outcome would find no place."""
+"""Bytes without which no job begins: there would be no room for its events and its outcome."""
 RESERVE = "reserve"
 RESERVE_BYTES = 64 * 1024
 NOTHING = 16 * 1024
@@ -41,19 +41,19 @@ def require(folder: Path, needed: int = 0) -> None:
         needed: bytes that will be written, as far as they are known.
 
     Raises:
-        UserError: there is no room to speak of, or less than what is needed.
+        UserError: there is hardly any room, or less than what is needed.
     """
     try:
         left = free(folder)
     except OSError:
         return  # what is wrong there shows when it is written to
     if LEAST <= left < LEAST + needed:
-        raise UserError(tr("There isn't enough disk space: {size} is left where {folder} is.",
+        raise UserError(tr("There isn't enough disk space: {size} is left on the disk with {folder}.",
                            size=units.format_bytes(left), folder=folder),
                         tr("About {size} is needed.", size=units.format_bytes(needed)),
                         tr("Free some space and start again."))
     if left < LEAST:
-        raise UserError(tr("The disk is full: {size} is left where {folder} is.", size=units.format_bytes(left),
+        raise UserError(tr("The disk is full: {size} is left on the disk with {folder}.", size=units.format_bytes(left),
                            folder=folder), tr("Nothing could be saved there."),
                         tr("Free some space and start again."))
 

@@ -109,14 +109,13 @@ def from_os_error(error: OSError, what: str) -> UserError:
     if error.errno == errno.EROFS:
         return UserError(what, tr("The disk is read-only."), tr("Choose a folder on a disk that can be written to."))
     if error.errno in (errno.EACCES, errno.EPERM):
-        return UserError(what, tr("Permission was refused."), tr("Choose another folder, or change its permissions."))
+        return UserError(what, tr("Permission was denied."), tr("Choose another folder, or change its permissions."))
     if error.errno == errno.ENOENT:
         return UserError(what, tr("It doesn't exist."), tr("Check the path; it may have been moved or deleted."))
     if isinstance(error, NotAFile):
         return UserError(what, str(error.strerror), tr("Put a file in its place, or choose another one."))
     if error.errno == errno.ELOOP:
-        return UserError(what, tr("There is a link in its place, which isn't followed: it could lead to somebody "
-                                  "else's file."),
+        return UserError(what, tr("It's a link, which isn't followed because it could lead to somebody else's file."),
                          tr("Remove the link, or put the file itself in its place."))
     if error.errno == errno.EISDIR:
         return UserError(what, tr("It is a folder, not a file."), tr("Choose a file."))

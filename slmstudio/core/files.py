@@ -178,7 +178,7 @@ def number(event: dict[str, Any], name: str) -> float | None:
 
 
 def finite(value: Any) -> float | None:
-    """A JSON value as a finite number; None where it is none."""
+    """A JSON value as a finite number; None if it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -262,7 +262,7 @@ def _parsed(line: bytes) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object from a file, or None where the file is missing or isn't a JSON object."""
+    """A JSON object from a file, or None if the file is missing or isn't a JSON object."""
     try:
         value = json.loads(read_bytes(path))
     except (FileNotFoundError, NotADirectoryError, NotAFile, ValueError, RecursionError):

@@ -102,7 +102,7 @@ def check(kind: str, state: State, where: Path | str) -> State:
 
 
 def read(kind: str, path: Path) -> State | None:
-    """A JSON object from a file in today's format, or None where the file is missing or isn't a JSON object.
+    """A JSON object from a file in today's format, or None if the file is missing or isn't a JSON object.
 
     Raises:
         UserError: as `check` does.

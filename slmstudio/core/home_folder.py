@@ -1,7 +1,7 @@
-"""The folder that holds runs, models and chats: which one it is, whether another can be taken, and taking it.
+"""The folder with runs, models and chats: which one it is, whether another can be used, and changing it.
 
-Nothing is moved. A run remembers where its base model is by its path, and the queue its runs; files that moved under
-them would be lost to them. So what was kept stays where it is, and the user is told how to bring it along.
+Nothing is moved. A run remembers where its base model is by its path, and the queue its runs; if those moved, they
+would be lost. So what was kept stays where it is, and the user is told how to bring it along.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ KEPT = ("runs", "models", "datasets", "chats", "evaluations", "benchmarks", "vot
 """What a user would miss."""
 _SETTINGS = "settings.json"
 PRIVATE = ".private"
-"""This file says that the folder was closed to others once."""
+"""The presence of this file means that the folder was made private once."""
 _OF_THE_SYSTEM = frozenset({PRIVATE, "lost+found", "System Volume Information", "$RECYCLE.BIN",
                             "desktop.ini", ".DS_Store"})
 
 
 def is_fixed() -> bool:
-    """Whether SLMSTUDIO_HOME names the place, which nothing else can change then."""
+    """Whether SLMSTUDIO_HOME names the folder; then nothing else can change it."""
     return bool(os.environ.get("SLMSTUDIO_HOME"))
 
 
 def missing() -> UserError | None:
-    """Why the chosen folder can't be used now, or None. New empty folders in its stead would look like a loss."""
+    """Why the chosen folder can't be used now, or None. New, empty folders in its place would look like lost data."""
     if is_fixed():
         return None
     try:
@@ -45,7 +45,7 @@ def missing() -> UserError | None:
         return None
     there = os.path.isdir(folder)
     return UserError(tr("The folder with your runs and models ({folder}) is missing.", folder=folder),
-                     tr("It's there, but it has no runs or models; its disk may not be connected.") if there
+                     tr("It exists but contains no runs or models; its disk may not be connected.") if there
                      else tr("It is missing; its disk may not be connected."),
                      tr("Connect the disk and start again, or choose another folder: {command} ({usual_command} for "
                         "the usual one).", command=program.command("place", "FOLDER"),
@@ -66,12 +66,12 @@ def require() -> None:
 def keep_private(home: Path) -> None:
     """Close the folder to the machine's other users: in it are rows, chats, logs and samples.
 
-    A new one is made for its owner alone. One from before is closed once: if its owner opens it to others afterwards,
-    to share models for example, it stays open. On Windows a folder in the user's profile is private anyway.
+    A new one is made for its owner alone. An older one is made private once: if its owner opens it to others
+    afterwards, to share models for example, it stays open. On Windows a folder in the user's profile is private anyway.
     """
     if os.name == "nt":
         return
-    with contextlib.suppress(OSError):  # a folder that can't be written to says so where something is written
+    with contextlib.suppress(OSError):  # a folder that can't be written to is reported when something is written
         home.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             home.mkdir(mode=0o700)
@@ -109,7 +109,7 @@ def kept(folder: Path) -> list[str]:
     """Names of what a user would miss in `folder`, as in ["runs", "chats"]."""
     found = []
     for name in KEPT:
-        with contextlib.suppress(OSError):  # absent, or on a disk that went away
+        with contextlib.suppress(OSError):  # absent, or on a disk that was removed
             path = folder / name
             if any(path.iterdir()) if path.is_dir() else path.stat().st_size:
                 found.append(name)
@@ -137,7 +137,7 @@ def check(folder: Path) -> list[UserError]:
     import tempfile
 
     if is_fixed():
-        raise UserError(tr("The folder is set by SLMSTUDIO_HOME."), tr("It is {home}.", home=paths.home()),
+        raise UserError(tr("The folder is set by SLMSTUDIO_HOME."), tr("It is set to {home}.", home=paths.home()),
                         tr("Unset SLMSTUDIO_HOME and start again to choose a folder here."))
     folder = absolute(folder)
     _refuse_own(folder)
@@ -186,7 +186,7 @@ def change(folder: Path) -> str:
         _refuse_while_running(old)
     with os_errors_as(tr("Could not use {folder} for runs and models.", folder=folder)):
         for name in ("runs", "models"):
-            # By these the folder is known again: an empty one is the place where a disk isn't plugged in.
+            # These identify the folder: an empty one means that its disk isn't plugged in.
             (folder / name).mkdir(parents=True, exist_ok=True)
         keep_private(folder)
         if old is not None and (old / _SETTINGS).is_file() and not (folder / _SETTINGS).exists():
@@ -215,7 +215,7 @@ def absolute(folder: Path) -> Path:
 
 
 def _has(folder: Path, names: Iterable[str]) -> bool:
-    # os.path answers no where pathlib raises: a disk that gives errors isn't there.
+    # os.path answers False if pathlib raises: a disk that gives errors counts as missing.
     return any(os.path.exists(folder / name) for name in names)
 
 
@@ -224,7 +224,7 @@ def _refuse_own(folder: Path) -> None:
                (Path(sys.prefix), tr("{folder} is inside the program's Python environment.", folder=folder)))
     for own, sentence in insides:
         if folder.is_relative_to(own.resolve()):
-            raise UserError(sentence, tr("An update or a removal would delete your work."),
+            raise UserError(sentence, tr("Updating or removing SLM Studio would delete your work."),
                             tr("Choose a folder elsewhere, for example in your home folder."))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def ring() -> Any:
-    """The system's keyring, or None where there is none that keeps a secret."""
+    """The system's keyring, or None if there is none that keeps a secret."""
     try:
         import keyring
 

@@ -18,7 +18,7 @@ NOTE = "chat-engine.txt"
 
 
 def trouble() -> UserError | None:
-    """Why there is no chat engine, and how to get it; None where there is one. It is looked for, not imported."""
+    """Why there is no chat engine, and how to get it; None if there is one. It is looked for, not imported."""
     try:
         found = importlib.util.find_spec("llama_cpp")
     except ImportError:

@@ -25,7 +25,7 @@ def windows(word: str) -> str:
     special = set("&|<>^();,'`@{}[]$%!#~") & set(word)
     if not special or quoted.startswith('"'):
         return quoted
-    backslashes = len(word) - len(word.rstrip("\\"))  # before a quote they count twice
+    backslashes = len(word) - len(word.rstrip("\\"))  # before a quote they must be doubled
     return '"' + quoted + "\\" * backslashes + '"'
 
 

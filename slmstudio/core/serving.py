@@ -39,13 +39,13 @@ def check_host(host: str, allow_network: bool) -> None:
     """Raises UserError: other machines could reach `host`, and nobody has allowed that."""
     if not is_loopback(host) and not allow_network:
         raise UserError(tr("{host} can be reached from other machines.", host=host),
-                        tr("By default, the server listens on this machine only: anyone with the key could use the "
-                           "model, and the connection isn't encrypted."),
+                        tr("By default, the server listens on this machine only. Elsewhere, anyone with the key "
+                           "could use the model, and the connection isn't encrypted."),
                         tr("Leave the host at {host}, or add --allow-network.", host=LOOPBACK))
 
 
 def free_port(host: str, first: int) -> int | None:
-    """The first port from `first` on that nobody listens at; None where fifty in a row are taken."""
+    """The first port from `first` on that nobody listens at; None if fifty in a row are taken."""
     import socket
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -59,7 +59,7 @@ def free_port(host: str, first: int) -> int | None:
 def bind_error(error: OSError, host: str, port: int, free: int | None) -> UserError:
     """Why the server can't listen there, in words."""
     if error.errno == errno.EADDRINUSE:
-        refusal = PortInUse(tr("Port {port} is in use.", port=port), tr("Another program listens there."),
+        refusal = PortInUse(tr("Port {port} is in use.", port=port), tr("Another program is using it."),
                             tr("Port {free} is free; use that one.", free=free) if free
                             else tr("Choose another port."))
         refusal.free_port = free
@@ -67,7 +67,7 @@ def bind_error(error: OSError, host: str, port: int, free: int | None) -> UserEr
     if error.errno in (errno.EACCES, errno.EPERM):
         return UserError(tr("Port {port} can't be used.", port=port), tr("Ports below 1024 belong to the system."),
                          tr("Choose port 1024 or higher, for example {port}.", port=DEFAULT_PORT))
-    return UserError(tr("The server can't listen at {host}, port {port}.", host=host, port=port),
+    return UserError(tr("The server can't listen on {host}, port {port}.", host=host, port=port),
                      tr("The system says: {strerror}.", strerror=error.strerror or error),
                      tr("Use {host}.", host=LOOPBACK))
 

@@ -28,7 +28,7 @@ class Settings:
         geometry: the window's place and size, as Qt saves it, in base64.
         model_folders: base models outside the library that were opened once, newest first.
         datasets: those that are open or were, as `data.remembered` reads them.
-        mappings: what a user said of columns, as `data.mapping.shapes` keeps it.
+        mappings: what a user said about columns, as `data.mapping.shapes` keeps it.
         correction_file, preference_file, test_file: where Chat added a row last, or "".
         runs_columns: fields of a run that the Results table shows; empty for its own choice.
         runs_sort: the field that it is sorted by, with a "-" before it for falling; "" for the newest first.
@@ -139,7 +139,7 @@ def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
     A damaged file, or one that a newer program wrote, is kept beside the new one, never thrown away.
 
     Args:
-        put_aside: rename such a file, for who may save new ones and tells of it; others only look.
+        put_aside: rename such a file, for who may save new ones and tells about it; others only look.
     """
     path = paths.settings_file()
     try:
@@ -172,10 +172,10 @@ def preferred_language() -> str:
 
 
 def _put_aside(path: Path, trait: str, error: UserError) -> UserError:
-    """Rename the file, so that saving doesn't write over it. Returns what a user should know."""
+    """Rename the file, so that saving doesn't overwrite it. Returns what a user should know."""
     try:
         aside = files.put_aside(path, trait)
     except OSError as trouble:
-        return from_os_error(trouble, tr("Could not put the old settings aside."))
+        return from_os_error(trouble, tr("Could not set the old settings aside."))
     return UserError(error.what, error.why,
                      " ".join(filter(None, (tr("The old file is kept as {file}.", file=aside.name), error.remedy))))

@@ -91,7 +91,7 @@ class ProgressLeft:
         self._done, self._at = done, now
 
     def update(self, done: float, total: float, now: float) -> float | None:
-        """Seconds left, or None while it isn't known. Work of which less is done than before has begun again."""
+        """Seconds left, or None while it isn't known. If less work is done than before, it has begun again."""
         if done < self._done:
             self._begin(done, now)
         if done > self._done and (now - self._at >= PIECE_SECONDS or not self._measured):

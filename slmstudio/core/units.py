@@ -144,7 +144,7 @@ def format_count(count: float) -> str:
 
 
 def _two_units(count: int, size: int, upper: str, lower: str) -> str:
-    """`count` of the lower unit, `size` of which make one of the upper; a unit that is zero is left out."""
+    """`count` of the lower unit, with `size` of them to one of the upper; a unit that is zero is left out."""
     high, low = divmod(count, size)
     return " ".join(tr(unit, number=number) for number, unit in ((high, upper), (low, lower)) if number)
 

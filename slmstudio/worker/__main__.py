@@ -1,5 +1,5 @@
 """`python -m slmstudio.worker JOB_FOLDER` does one job; `--interactive KIND` talks over stdin and stdout; `--libraries
-NAMES` says of each library whether it loads.
+NAMES` says for each library whether it loads.
 
 The order matters: the environment is set (offline, no telemetry), files are opened that stay open, the process locks
 itself while it has one thread, and only then come threads and heavy imports.

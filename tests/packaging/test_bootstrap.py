@@ -96,7 +96,7 @@ class TestSystem:
              "can't be reached"),
             ("OSError: [Errno 28] No space left on device", "disk is full"),
             ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] ...", "PIP_CERT"),
-            ("Skipping page X because the GET request got Content-Type: text/html", "web page came instead"),
+            ("Skipping page X because the GET request got Content-Type: text/html", "web page arrived instead"),
             ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES", "cache purge"),
             ("c++: fatal error: Killed signal terminated cc1plus\nERROR: Failed building wheel", "Memory ran out"),
             ("CMake Error: CMAKE_C_COMPILER not set", "C++ compiler"),

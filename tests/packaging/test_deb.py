@@ -205,7 +205,7 @@ def test_from_installing_to_purging(debian):
     told = debian.run("slmstudio setup", "person", **OFFLINE)
     assert told.returncode == 0, told.stdout
     done = [line.split("]")[1].split("…")[0].strip() for line in told.stdout.splitlines()
-            if line.startswith("[") and "already there" not in line]
+            if line.startswith("[") and "already set up" not in line]
     assert done == ["System libraries", "SLM Studio", "Check"]
     assert (environment / "pyvenv.cfg").stat().st_ino == made.st_ino
     assert debian.run(f"{XVFB} slmstudio --quit-after-paint", "person").returncode == 0

@@ -76,7 +76,7 @@ def a_source(wheels: Path, wheel: Path | None) -> None:
 def test_without_any_way_the_rest_is_set_up_and_the_next_set_up_gets_it(project, wheels, tmp_path):
     steps = small_project.set_up(project)
     assert steps[-1] == "Check" and small_project.load(project).is_ready(False)
-    assert "needs a C++ compiler. Run: sudo apt install g++ gcc make. Then set up again: python3" in reason(project)
+    assert "needs a C++ compiler. Run: sudo apt install g++ gcc make. Then run setup again: python3" in reason(project)
     (tmp_path / "elsewhere" / WHEEL).rename(wheels / WHEEL)
     assert "llama.cpp" in small_project.set_up(project)
     assert reason(project) == ""

@@ -138,7 +138,7 @@ def test_the_steps_are_shown_and_cancelling_keeps_what_is_done(make):
     window = make(WORKING, FINISHING, linger=60)
     window.start()
     until(window, lambda: window.page.line.cget("text") == "Downloading torch … 812 MB")
-    assert rows(window) == [("System libraries", "already there"), ("PyTorch", "12 s"), ("Check", "")]
+    assert rows(window) == [("System libraries", "already set up"), ("PyTorch", "12 s"), ("Check", "")]
     assert [each.state for each in window.progress.steps] == ["done", "working", "waiting"]
     assert 0 < float(window.page._bar.place_info()["relwidth"]) < 1
     assert buttons(window) == [TEXTS["cancel"]] and message(window) == ""

@@ -46,7 +46,7 @@ def test_tables_and_then_what_to_do(libraries, capsys, monkeypatch):
     assert commands.main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "Graphics card" in out and "System" in out
-    _, _, to_do = out.partition("\nproblem: The library trl doesn't load. Set up again")
+    _, _, to_do = out.partition("\nproblem: The library trl doesn't load. Run setup again")
     assert to_do.splitlines()[1].startswith("    ") and to_do.splitlines()[1].endswith(" setup")
 
 

@@ -44,7 +44,7 @@ def test_everything_that_is_wrong_is_told_at_once(capsys, monkeypatch):
     monkeypatch.setattr(tariff, "country_here", lambda: "")
     assert commands.main(["energy", "--price", "-2", "--grams", "nan", "--currency", "rupee"]) == 2
     said = capsys.readouterr().err
-    for words in ("-2 isn't a number of 0 or more", "nan isn't a number of 0 or more", "rupee isn't a currency"):
+    for words in ("-2 isn't allowed; it must be 0", "nan isn't allowed", "rupee isn't a three-letter"):
         assert words in said
     assert commands.main(["energy", "--price", "8"]) == 2
     assert "Give the currency, too." in capsys.readouterr().err
@@ -60,7 +60,7 @@ def test_a_run_by_part(tmp_path, capsys):
     assert found["co2_grams"] == pytest.approx(727 * found["kwh"])
     assert commands.main(["energy", str(run)]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "Together: 0.254 Wh (0.167 Wh measured, the rest estimated), measured over 4 s" in said
+    assert "Total: 0.254 Wh (0.167 Wh measured, the rest estimated), measured over 4 s" in said
     assert "Cost: ₹0.0018 at ₹7.12 per kWh" in said and "CO2: 0.185 g at 727 g" in said
 
 

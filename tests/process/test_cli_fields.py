@@ -44,4 +44,4 @@ def test_an_unknown_name_says_how_to_see_them_all(studio_home, capsys):
 @pytest.mark.parametrize("command", ["plan", "train", "continue", "launch", "estimate"])
 def test_help_of_set_names_the_list(command, studio_home, capsys):
     assert commands.main([command, "--help"]) == 0
-    assert "as listed by `fields`" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "that `fields` lists" in " ".join(capsys.readouterr().out.replace("│", " ").split())

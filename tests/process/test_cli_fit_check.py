@@ -56,6 +56,6 @@ def test_the_line_of_a_plan(planned, tiny_model):
     assert plain.startswith("Needs ") and " (estimated). " in plain and plain.endswith(" is free.")
     measured.record(measured.measure(about, config, machine, "run", 100, 2**30, seconds_per_step=1000.0))
     line = plan_command.told(outlook.look(about, config, machine, 8))
-    assert line.startswith("Needs 1 GB (measured here).") and "It takes about " in line
+    assert line.startswith("Needs 1 GB (measured on this machine).") and "It takes about " in line
     measured.record(measured.measure(about, config, machine, "run", 100, 2**40, ran_out=True))
     assert plan_command.told(outlook.look(about, config, machine, 8)).endswith("memory ran out at 1 TB.")

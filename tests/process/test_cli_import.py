@@ -50,7 +50,7 @@ def test_an_adapter_becomes_a_run(studio_home, tmp_path, capsys) -> None:
     assert commands.main(["models", "import", str(made), "--name", "Help desk", "--json"]) == 0
     told = last_json(capsys)
     assert (told["base"], told["rank"], told["alpha"]) == (str(base), 2, 4.0)
-    assert "isn't the one of its base" in told["warning"]
+    assert "differs from its base model's" in told["warning"]
     run = folder.summarise(Path(told["run_dir"]))
     assert (run.config.name, run.state, run.folder.parent) == ("Help desk", "finished", studio_home / "runs")
     assert commands.main(["models", "import", str(made), "--base", str(base), "--json"]) == 0
@@ -71,7 +71,7 @@ def test_what_cannot_be_imported_is_said(studio_home, tmp_path, capsys) -> None:
         assert commands.main(["models", "import", *words]) == 2
         assert said in capsys.readouterr().err
     assert commands.main(["models", "import", str(tmp_path / "m.gguf"), "--name", "../up"]) == 2
-    assert "can't be a model's name" in capsys.readouterr().err
+    assert "can't be used as a model's name" in capsys.readouterr().err
 
 
 def split(source: Path, parent: Path) -> Path:

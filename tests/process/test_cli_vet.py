@@ -24,7 +24,7 @@ def test_a_model_that_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert len(lines) == 9 and all(line.startswith("✓ ") for line in lines)
-    assert said.err.startswith("warning: The folder also holds Python pickles") and "optimizer.pt" in said.err
+    assert said.err.startswith("warning: The folder also contains Python pickles") and "optimizer.pt" in said.err
 
 
 def test_a_model_that_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,7 +42,7 @@ def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (found["passed"], found["problems"], len(found["warnings"])) == (True, [], 1)
     assert found["checks"][0] == {"name": "files", "passed": True, "sentence":
-                                  "The folder holds 4 files, and none of them leads out of it."}
+                                  "The folder contains 4 files, and none of them leads out of the folder."}
     assert commands.main(["models", "vet", str(tmp_path / "nowhere"), "--json"]) == 2
     assert "doesn't exist" in json.loads(capsys.readouterr().out.splitlines()[-1])["problems"][0]["message"]
 

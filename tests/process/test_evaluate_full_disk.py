@@ -87,7 +87,7 @@ def test_a_disk_with_eight_kilobytes_is_refused_at_the_start(disk, tiny_model, t
     job = new_job(disk / "job", tiny_model, rows)
     fill(disk, 8192)
     said = evaluate(job.folder, status=2)
-    assert f"The disk is full: 8 KB is left where {job.folder} is." in said
+    assert f"The disk is full: 8 KB is left on the disk with {job.folder}." in said
     assert "Free some space and start again." in said and "crashed" not in said
     monkeypatch.setenv("SLMSTUDIO_HOME", str(disk / "home"))
     said = evaluate(tiny_model, "--test", rows, status=2)

@@ -138,7 +138,7 @@ def test_a_hundred_thousand_rows_are_read_and_can_be_given_up(tiny_model, tmp_pa
         for folder in (studio_home / "evaluations").iterdir():
             jobs.Job(folder).kill()  # a worker outlives the terminal; it must not outlive a test that failed
     assert process.returncode == 1
-    assert "Stopping: the answers so far are kept." in said
+    assert "Stopping. The answers so far are kept." in said
     assert "Cancelled. Every answer that was written is kept. To continue, give the folder again: " in said
     assert f"slmstudio evaluate {place}\n" in said
     outcome = jobs.Job(place).outcome()

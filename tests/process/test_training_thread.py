@@ -257,5 +257,5 @@ def test_a_link_where_the_commands_belong_is_said_and_the_run_followed(qtbot, fo
     thread.send("checkpoint")
     thread.change({"learning_rate": 1e-4})
     qtbot.waitUntil(lambda: len(listener.of("failed")) == 2, timeout=10_000)
-    assert all("There is a link in its place" in str(error) for error in listener.of("failed"))
+    assert all("It's a link" in str(error) for error in listener.of("failed"))
     assert not (tmp_path / "elsewhere").exists() and thread.isRunning()

@@ -182,7 +182,7 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "big-endian": (lambda: Gguf(**{**vars(sound()), "version": 3 << 24}).bytes(), "big-endian"),
     "absurd count of tensors": (lambda: Gguf(**{**vars(sound()), "tensor_count": 2**63}).bytes(), "impossible"),
     "too many tensors": (lambda: Gguf(**{**vars(sound()), "tensor_count": 900}).bytes(), "is damaged"),
-    "no tensors": (lambda: Gguf(**{**vars(sound()), "tensor_count": 0}).bytes(), "holds only a vocabulary"),
+    "no tensors": (lambda: Gguf(**{**vars(sound()), "tensor_count": 0}).bytes(), "contains only a vocabulary"),
     "absurd count of keys": (lambda: Gguf(**{**vars(sound()), "value_count": 2**63}).bytes(), "impossible"),
     "too many keys": (lambda: Gguf(**{**vars(sound()), "value_count": 60}).bytes(), "is damaged"),
     "too few keys": (lambda: Gguf(**{**vars(sound()), "value_count": 5}).bytes(), "is damaged"),

@@ -106,4 +106,4 @@ def set_up(root: Path, **environment: str) -> list[str]:
     assert process.returncode == 0, out + err
     assert "SLM Studio is set up" in out
     return [line.split("]")[1].split("…")[0].strip() for line in out.splitlines()
-            if line.startswith("[") and "already there" not in line]
+            if line.startswith("[") and "already set up" not in line]

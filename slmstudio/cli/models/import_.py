@@ -17,8 +17,8 @@ from slmstudio.core.jobs import new
 
 KIND = {"gguf": noop("GGUF file, unpacked"), "model": noop("model folder"), "adapter": noop("adapter"),
         "starter": noop("starter model")}
-OTHER_TEMPLATE = noop("The chat template in the adapter's folder isn't the one of its base. The base's is used here. "
-                      "If the adapter was trained with the other one, its answers will be worse.")
+OTHER_TEMPLATE = noop("The chat template in the adapter's folder differs from its base model's. The base model's is "
+                      "used here. If the adapter was trained with its own, its answers will be worse.")
 
 
 def import_(
@@ -67,7 +67,7 @@ def _unpack(file: Path, name: str | None, as_json: bool) -> int:
 def _checked(name: str) -> str:
     """Raises UserError: it can't be a folder's name."""
     if name in ("", ".", "..") or name.startswith(".") or any(char in name for char in '/\\:*?"<>|\0'):
-        raise UserError(tr("“{name}” can't be a model's name.", name=name),
+        raise UserError(tr("“{name}” can't be used as a model's name.", name=name),
                         tr("The name is also the name of its folder."), tr("Choose another name: --name."))
     return name
 
@@ -85,7 +85,7 @@ def _do(job: jobs.Job, kind: str, told: dict[str, Any], as_json: bool) -> int:
     """Follow a job that makes a model's folder, and say what the model is."""
     from slmstudio.core.model.vetting import vet
 
-    outcome = carry_out(job, tr("import"), tr("Cancelling: nothing half done is kept."))
+    outcome = carry_out(job, tr("import"), tr("Cancelling. Nothing unfinished is kept."))
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json)
         return outcome.exit_status

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.fit_badge import Badge
 
 Text = Annotated[str, typer.Argument(metavar="[TEXT]", help="Words of a name, a family or a language.")]
-Fits = Annotated[bool, typer.Option("--fits", help="Only those that fit in memory here with some method.")]
+Fits = Annotated[bool, typer.Option("--fits", help="Only models that fit in this machine's memory with at least one "
+                                                   "method.")]
 Language = Annotated[str | None, typer.Option(
     help="Code or English name, such as hi or Hindi. Models that list it come first, then those that don't list all "
          "their languages.")]
@@ -94,7 +95,7 @@ def _row(model: ListedModel, here: Badge | None, language: str | None) -> tuple[
 
 
 def _languages(entry: CatalogueEntry, wanted: str | None) -> str:
-    """Their names, where they are few; else how many, and whether the one that was asked for is named."""
+    """Their names, where they are few; otherwise how many, and whether the one that was asked for is named."""
     from slmstudio.core.model import catalogue
 
     if not entry.language_count:
@@ -116,6 +117,6 @@ def _disk_advice() -> str:
     from slmstudio.core.hardware import guidance
 
     folder = paths.runs_dir()
-    with os_errors_as(tr("Could not read how much space is free on the disk.")):
+    with os_errors_as(tr("Could not find out how much disk space is free.")):
         folder.mkdir(parents=True, exist_ok=True)
         return guidance.disk_advice(guidance.write_speed(folder))

@@ -15,9 +15,9 @@ def vet(
     folder: Annotated[str, typer.Argument(help="A model's folder, or the name of one that is on this machine.")],
     as_json: Json = False,
 ) -> int:
-    """Look at a model's folder without loading it: no code, no pickles, whole weights, a tokenizer that fits.
+    """Check a model's folder without loading it: no code, no pickles, complete weights, a matching tokenizer.
 
-    Exit status 2 when the model is refused.
+    Exit status 2 if the model is refused.
     """
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.vetting import vet as vetting

@@ -1,4 +1,4 @@
-"""Commands about a run that is there: show it as code, continue it, protect the machine from its heat."""
+"""Commands about an existing run: show it as code, continue it, protect the machine from its heat."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = typer.Typer()
 @app.command()
 def code(
     run: RunOrFile,
-    out: Annotated[Path, typer.Option(help="Where the script goes.")],
+    out: Annotated[Path, typer.Option(help="File for the script.")],
     as_json: Json = False,
 ) -> int:
     """Write a run as a script, with its rows beside it: the usual libraries, the same losses."""
@@ -40,8 +40,10 @@ def continue_(
     run: Run,
     out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
     data: Annotated[
-        Path | None, typer.Option(help="File or folder with the rows to learn; by default, the same rows.")] = None,
-    test: Annotated[Path | None, typer.Option(help="File with rows that are never learned.")] = None,
+        Path | None, typer.Option(help="File or folder with the training rows; by default, the same rows as "
+                                       "before.")] = None,
+    test: Annotated[Path | None, typer.Option(help="File with evaluation rows, which are never used for "
+                                                   "training.")] = None,
     epochs: Annotated[
         float | None, typer.Option(help="How many epochs to train; by default, as many as before.")] = None,
     set_: Set = None,
@@ -68,10 +70,11 @@ def continue_(
 @app.command()
 def guard(
     run: Run,
-    limit: Annotated[str | None, typer.Option(help="°C at which it pauses, or that it holds; \"auto\" is 5 °C less "
-                                                   "than where the card slows itself down.")] = None,
-    mode: Annotated[str | None, typer.Option(help="\"pause\" when too hot, \"hold\" the limit by short rests between "
-                                                  "steps, or \"off\".")] = None,
+    limit: Annotated[str | None, typer.Option(help='Temperature in °C at which it pauses, or which it holds. "auto" '
+                                                   'is 5 °C below the temperature at which the card slows itself '
+                                                   'down.')] = None,
+    mode: Annotated[str | None, typer.Option(help='"pause" when too hot, "hold" the limit with short rests between '
+                                                  'steps, or "off".')] = None,
     rest: Annotated[int | None, typer.Option(help="The shortest pause, in seconds.")] = None,
     battery: Annotated[bool | None, typer.Option("--pause-on-battery/--train-on-battery",
                                                  help="Whether to rest while the machine isn't plugged in.")] = None,
@@ -79,7 +82,7 @@ def guard(
                                                    "day.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Show what protects the machine from a run's heat, and change it, even while the run trains."""
+    """Show or change what protects the machine from a run's heat, even while the run trains."""
     from slmstudio.core.run.guard import settings, summary
 
     job = jobs.Job(run)

@@ -24,7 +24,7 @@ app = typer.Typer(name="runs", cls=Group)
 @app.callback(invoke_without_command=True)
 def runs(
     context: typer.Context, as_json: Json = False,
-    folder_: Annotated[Path | None, typer.Option("--folder", help="Where runs are.")] = None
+    folder_: Annotated[Path | None, typer.Option("--folder", help="Folder with the runs.")] = None
 ) -> int:
     """List all runs, newest first; or rename one."""
     if context.invoked_subcommand is not None:
@@ -67,7 +67,7 @@ def _for_json(run: RunSummary) -> dict[str, Any]:
 @app.command("rename")
 def rename(run: Run, name: Annotated[str, typer.Argument(help="Its new name.")],
            as_json: Json = False) -> int:
-    """Give a run another name. Its folder stays where it is."""
+    """Give a run a new name. Its folder stays where it is."""
     from slmstudio.core.run import folder
 
     kept = folder.rename(run, name)

@@ -27,11 +27,12 @@ app = typer.Typer()
 
 @app.command()
 def plan(
-    model: Annotated[str, typer.Option(help="Folder of the base model, its name on the hub where it is on "
-                                             "this machine, or \"starter\".")],
-    data: Annotated[Path, typer.Option(help="File or folder with the rows to learn.")],
+    model: Annotated[str, typer.Option(help='Folder of the base model, its hub name if it is on this machine, or '
+                                            '"starter".')],
+    data: Annotated[Path, typer.Option(help="File or folder with the training rows.")],
     out: Annotated[Path, typer.Option(help="Where to write the run configuration.")],
-    test: Annotated[Path | None, typer.Option(help="File with rows that are never learned.")] = None,
+    test: Annotated[Path | None, typer.Option(help="File with evaluation rows, which are never used for "
+                                                   "training.")] = None,
     map_: Mapped = None,
     sheet: Sheet = None,
     text_by: TextBy = None,
@@ -61,7 +62,7 @@ def plan(
     found = outlook.look(model_facts, config, machine, len(schedule.divided(dataset.records, config)[0]))
     config_file.write(config, out)
     for line in problems.first(dataset.problems, data):
-        print_warning(tr("{file}, a row is left out: {problem}", file=data, problem=line))
+        print_warning(tr("a row of {file} is left out: {problem}", file=data, problem=line))
     warnings = plan_rows.template_warnings(config)
     for sentence in warnings:
         print_warning(sentence)
@@ -134,12 +135,13 @@ def told(outlook: Outlook) -> str:
     """What a run takes: "Needs 7.9 to 8.6 GB (estimated). 11.2 GB is free. It takes about 14 min."."""
     best = outlook.best
     if best.measured is not None and best.measured.ran_out:
-        return tr("When it was tried here, memory ran out at {size}.", size=format_bytes(best.measured.peak_bytes))
+        return tr("When it was tried on this machine, memory ran out at {size}.",
+                  size=format_bytes(best.measured.peak_bytes))
     if best.measured is not None:
-        said = [tr("Needs {size} (measured here).", size=format_bytes(best.measured.peak_bytes))]
+        said = [tr("Needs {size} (measured on this machine).", size=format_bytes(best.measured.peak_bytes))]
     else:
         size = format_span(best.estimate.low, best.estimate.high)
-        said = [tr("Needs {size} (estimated, and corrected by what was measured here).", size=size)
+        said = [tr("Needs {size} (estimated, and corrected by measurements on this machine).", size=size)
                 if best.corrected_by else tr("Needs {size} (estimated).", size=size)]
     if outlook.free is not None:
         said.append(tr("{size} is free.", size=format_bytes(outlook.free)))
@@ -155,7 +157,7 @@ def fields(
     text: Annotated[str, typer.Argument(metavar="[TEXT]", help="Only fields with this in their name.")] = "",
     as_json: Json = False,
 ) -> int:
-    """List the fields of a run, which --set changes: what each does, and its value where no plan decides it."""
+    """List the fields of a run that --set can change: what each one does, and its value if no plan decides it."""
     from dataclasses import asdict
 
     from slmstudio.core.run.config import FIELDS, RunConfig, in_groups

@@ -26,7 +26,7 @@ app = typer.Typer(name="queue", cls=Group, no_args_is_help=True, help="Runs that
 
 @app.command("add")
 def add(run: RunOrFile, as_json: Json = False) -> int:
-    """Put a run at the end of the queue. A configuration is made into a run folder first."""
+    """Put a run at the end of the queue. From a configuration, a run folder is created first."""
     from slmstudio.core.run import config_file, folder, queue
 
     config = config_file.load(run)
@@ -44,7 +44,7 @@ def add(run: RunOrFile, as_json: Json = False) -> int:
 
 @app.command("list")
 def list_(as_json: Json = False) -> int:
-    """Show the queue in its order."""
+    """Show the queue in order."""
     from slmstudio.core.run import queue
 
     found = queue.entries()
@@ -64,7 +64,7 @@ def _show(runs: list[tuple[str, str]], heading: str) -> None:
 
 
 @app.command("move")
-def move(run: Run, position: Annotated[int, typer.Argument(min=1, help="Its new place, from 1.")],
+def move(run: Run, position: Annotated[int, typer.Argument(min=1, help="Its new position, starting from 1.")],
          as_json: Json = False) -> int:
     """Move a run to another place in the queue."""
     from slmstudio.core.run import queue
@@ -124,7 +124,7 @@ def run_all(as_json: Json = False) -> int:
 
 
 def _next_job() -> jobs.Job | None:
-    """The queue's running run, or the next one as soon as no other runs; None when none waits."""
+    """The queue's running run, or the next one as soon as no other is running; None if none is waiting."""
     from slmstudio.core.run import queue
 
     said = None

@@ -25,8 +25,8 @@ app = typer.Typer()
 Processes = Annotated[int | None, typer.Option(
     help="How many cards of this machine train together, each in a process of its own.")]
 Parallelism = Annotated[str | None, typer.Option(
-    help="\"faster\" (each card holds the whole model and trains on its share of each batch) or \"bigger\" (the cards "
-         "share the model, so that one fits that is too big for one card).")]
+    help='"faster" (each card holds the whole model and trains on its share of each batch) or "bigger" (the cards '
+         'share a model that is too big for one card).')]
 
 
 def _chosen(processes: int | None, parallelism: str | None) -> dict[str, Any]:
@@ -74,13 +74,13 @@ def show_invitation(invited: Invitation) -> None:
 @app.command()
 def train(
     run: RunOrFile,
-    out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder in which the run's folder is created.")] = None,
     set_: Set = None,
     processes: Processes = None,
     parallelism: Parallelism = None,
     as_json: Json = False,
 ) -> int:
-    """Train as a run configuration says; given a run, resume from its checkpoint. Ctrl-C stops and saves."""
+    """Train a run from its configuration, or resume a run from its last checkpoint. Ctrl-C stops and saves."""
     from dataclasses import replace
 
     from slmstudio.core.run import adjust, config_file, folder
@@ -119,10 +119,11 @@ def launch(
     run: RunOrFile,
     nodes: Annotated[int, typer.Option(min=2, help="How many machines train together, including this one.")] = 2,
     address: Annotated[str | None, typer.Option(help="The address at which the other machines reach this one.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port on which it waits for them.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port on which this machine waits for the "
+                                                                    "others.")] = None,
     processes: Processes = None,
     parallelism: Parallelism = None,
-    out: Annotated[Path | None, typer.Option(help="Folder in which the run folder is made.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder in which the run's folder is created.")] = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> int:
@@ -157,7 +158,7 @@ def launch(
 
 @app.command()
 def join(
-    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where the first machine waits.")],
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Address at which the first machine waits.")],
     id_: Annotated[str, typer.Option("--id", help="The id that the first machine shows.")],
     model: Annotated[Path | None, typer.Option(help="Folder of the same base model on this machine; by default, it "
                                                     "is searched for.")] = None,

@@ -29,7 +29,7 @@ class Message:
         id: its number in the tree; a message has a larger one than the message before it.
         parent: the message before it; None for the first.
         role: "user" or "assistant".
-        figures: of an answer: its speed, why it ended, and what else is known of it.
+        figures: of an answer: its speed, why it ended, and what else is known about it.
     """
 
     id: int
@@ -67,7 +67,7 @@ class Tree:
         return message
 
     def rewind(self, message: Message) -> None:
-        """Show nothing from `message` on: what is added next becomes its sibling."""
+        """Hide `message` and what follows it: what is added next becomes its sibling."""
         self._shown.pop(message.parent, None)
 
     def siblings(self, message: Message) -> list[Message]:

@@ -88,7 +88,7 @@ class Stream:
         return [*self._settled, *found]
 
     def _settle(self) -> bool:
-        """Take the blocks but the last off the rest; False where there is only one."""
+        """Take the blocks but the last off the rest; False if there is only one."""
         tokens = _parser().parse(self._rest)
         starts = _starts(tokens, self._number)
         if len(starts) < 2:

@@ -14,7 +14,7 @@ from slmstudio.core.run import folder as run_folder
 
 
 def train_file(gguf: Path) -> tuple[Path, str | None] | None:
-    """The dataset that a run learned from, and what was said of its columns; None for a model from elsewhere.
+    """The dataset that a run learned from, and what was said about its columns; None for a model from elsewhere.
 
     Args:
         gguf: an export of the run, or its folder.

@@ -48,8 +48,8 @@ def of_run(run: Path, unfinished: bool = False) -> list[Path]:
 
 
 def of_text(text: str) -> list[Path]:
-    """What to chat with for a place or a name that was typed: a file, a model folder, or what `of_run` says of a run,
-    finished or not. Who names the adapter or the model in a run means these weights, and not an export.
+    """What to chat with for a place or a name that was typed: a file, a model folder, or what `of_run` says about a
+    run, finished or not. Who names the adapter or the model in a run means these weights, and not an export.
 
     Raises:
         UserError: there is no such run or model; or the run has nothing to talk to.

@@ -89,7 +89,7 @@ def _stops_problem(value: Any) -> str:
     if len(value) > MAX_STOPS:
         return tr("There are {count} stop strings; at most {most} are allowed.", count=len(value), most=MAX_STOPS)
     if any(not each for each in value):
-        return tr("A stop string is empty, so every answer would end at once.")
+        return tr("A stop string is empty, so every answer would end immediately.")
     if any(len(each) > MAX_STOP_CHARACTERS for each in value):
         return tr("A stop string is longer than {most} characters.", most=MAX_STOP_CHARACTERS)
     return ""

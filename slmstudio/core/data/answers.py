@@ -40,7 +40,7 @@ def asked(row: Mapping[str, Any], findings: Findings, names: tuple[str, ...] = P
     A "prompt" may be a list of messages; the others are text. With several names, there may be none.
 
     Returns:
-        None where something is wrong with it.
+        None if something is wrong with it.
     """
     before = len(findings)
     name = names[0] if len(names) == 1 else next((name for name in names if row.get(name) is not None), "")
@@ -107,7 +107,7 @@ def _joined(prompt: Asked, written: list[Message], column: str, findings: Findin
     own = written[:1] if written[0]["role"] == "system" else []
     turns = written[len(own):]
     if own and prompt.system and own != prompt.system:
-        findings.append(("system", tr('the system message of "{column}" isn\'t the one of the prompt.', column=column)))
+        findings.append(("system", tr('the system message of "{column}" differs from the prompt\'s.', column=column)))
     opening = [(message["role"], message["content"].strip()) for message in turns[:len(prompt.turns)]]
     if opening != [(message["role"], message["content"].strip()) for message in prompt.turns]:
         findings.append((column, tr('"{column}" is a whole conversation, but doesn\'t begin with the prompt.',
@@ -130,11 +130,11 @@ def preference(row: Mapping[str, Any], prompt: Asked | None, findings: Findings)
 
 
 def is_good(row: Mapping[str, Any], findings: Findings) -> bool:
-    """What "label" says of the answer."""
+    """What "label" says about the answer."""
     label = row["label"]
     if isinstance(label, (bool, int, float)) and label in (0, 1):
         return bool(label)
     said = f"{label:g}" if isinstance(label, (int, float)) else kind_of(label)
-    findings.append(("label", tr('"{column}" is {value}; it must be true for a good answer, false for a bad one.',
+    findings.append(("label", tr('"{column}" is {value}; it must be true for a good answer and false for a bad one.',
                                  column="label", value=said)))
     return False

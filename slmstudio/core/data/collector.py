@@ -19,7 +19,7 @@ from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr
 
 ALONE = 3
-"""Rows with the same fault that are named one by one; more of them are one problem."""
+"""How many rows with the same fault are named one by one; more of them become one problem."""
 AT_ONCE = 2000
 """Values of a column that pyarrow turns into texts in one call."""
 
@@ -119,7 +119,7 @@ class Rows:
             for at, (question, answer) in enumerate(zip(asked, texts["output"], strict=True), line))
 
     def _open(self, layout: str) -> str:
-        """The kind of a layout, of which there are rows now."""
+        """The kind of a layout that now has rows."""
         kind = layouts.kind(layout)
         if kind not in self._counts:
             self._counts[kind], self._lines[kind] = 0, []

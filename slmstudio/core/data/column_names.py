@@ -63,11 +63,11 @@ ASKED = ("instruction", "question", "inputs_pretokenized", "prompt", "query", "p
 """Columns with the question; the first that is filled counts."""
 SOURCES = ("source", "src", "source_text", "src_text", "src_txt")
 NAMES = frozenset({"task", "goal", "post", "ticket", "user", "customer", "source", "src"})
-"""Those that may name something instead: the kind of task, who asked."""
+"""Those that may name something else instead: the kind of task, or who asked."""
 FRAMES = ("definition", "task_definition", "task_description")
 """Columns that say what is to be done with an input, as in Natural Instructions."""
 HEADS = ("title", "subject")
-"""Columns with the question where an answer is beside them, in full or in short with more below."""
+"""Columns with the question if there is an answer beside them, in full, or in short with more below."""
 ANSWERED = ("output", "answer", "response", "completion", "reply", "solution", "assistant", "assistant_message", "bot",
             "bot_response", "gpt", "model", "model_response", "agent", "doctor", "resolution", "target", "targets",
             "target_text", "tgt", "tgt_text", "tgt_txt", "outputs", "output_text", "targets_pretokenized", "responses",
@@ -91,7 +91,7 @@ BELOW = ("input", "inputs", "context", "contexts", "passage", "paragraph", "prem
 CONVERSATION = ("messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat",
                 "chats", "thread", "interactions", "contents", "data", "trajectory")
 DIALOGUE = ("dialog", "dialogue", "dialogues", "turns", "conversation", "conversations", "chat", "log", "utterances")
-"""Columns with a conversation also where nobody says who speaks."""
+"""Columns with a conversation even if nothing says who is speaking."""
 CHOSEN = ("chosen", "preferred", "preferred_output", "preferred_response", "chosen_response", "chosen_answer",
           "response_chosen", "answer_chosen", "accepted", "accepted_response", "better", "better_response", "winning",
           "positive", "good_response", "good_answer", "response_j", "best", "pos")
@@ -154,7 +154,7 @@ _JUDGES = frozenset({"feedback", "vote", "verdict", "reaction", "thumbs", "accep
                      "সঠিক", "சரியான", "సరైన", "સાચો", "ಸರಿಯಾದ", "ਸਹੀ", "صحیح"})
 """Words in a longer name of a column that may say whether an answer is good: "Was it helpful?", "सही/गलत"."""
 SHORT = 2
-"""Letters of words that mean many things, as "no" does."""
+"""Letters of words that mean many things, such as "no" does."""
 _PICTURES = """
     image images picture pictures photo audio audios video videos image_url image_path
 """
@@ -166,11 +166,11 @@ LANGUAGE = re.compile(r"(?:.*_)?[a-z]{3}_[A-Z][a-z]{3}")
 _BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]/?!।,-]+")
 _OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)(?:[a-z]|[^\W\d_a-z])|\d)")
 SURE_LENGTH = 5
-"""Shorter words in Latin letters mean other things elsewhere, as "que" does."""
+"""Shorter words in Latin letters mean other things elsewhere, such as "que" does."""
 _CHOICE = re.compile(r"(?:choice|option|opt|alternative)_?\w")
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 QUESTIONS = frozenset({"question", "prompt", "query", "complaint", "instruction"})
-"""Words of which one, in the name of a column, tells that it holds questions."""
+"""Words that, in the name of a column, say that it holds questions."""
 REPLIES_TO = frozenset({"answer", "reply", "response", "resolution", "solution", "output", "completion"})
 """The same for answers."""
 _PLAIN_WORDS = QUESTIONS | REPLIES_TO | {"translation"}
@@ -180,7 +180,7 @@ _SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer
 
 @lru_cache(maxsize=4096)  # all rows of a file have the same columns, or few different ones
 def column(name: str) -> str:
-    """The name by which a column is known: in small letters and English, "_" between its words.
+    """The name by which a column is known: in lower case and English, "_" between its words.
 
     >>> column(" Reference Answer"), column("प्रश्न"), column("Réponse:"), column("विकल्प (२)")
     ('reference_answer', 'question', 'answer', 'choice_2')
@@ -222,7 +222,7 @@ def is_about(name: str) -> bool:
 
 
 def ask_and_answer(names: Sequence[str]) -> tuple[int, int] | None:
-    """The places of the names of questions and of answers among those of a table; None where one of them is missing.
+    """The places of the names of questions and of answers among those of a table; None if one of them is missing.
 
     >>> ask_and_answer(["Sl. No.", "Query of the customer", "Our reply"]), ask_and_answer(["Date of reply", "Query"])
     ((1, 2), None)
@@ -239,12 +239,12 @@ def rates(name: str) -> bool:
 
 
 def judges(name: str) -> bool:
-    """Whether a column may say of an answer that it is good or bad."""
+    """Whether a column may say about an answer that it is good or bad."""
     return not _JUDGES.isdisjoint(_plain(name).split("_"))
 
 
 def holds_thoughts(name: str) -> bool:
-    """Whether a column has what a model thought before it answered, as "deepseek_reasoning"."""
+    """Whether a column has what a model thought before it answered, such as "deepseek_reasoning"."""
     words = set(_plain(name).split("_"))
     return bool(words & _THOUGHTS) and not words & _ABOUT
 
@@ -265,7 +265,7 @@ def other_forms(names: Iterable[str], used: Iterable[str]) -> set[str]:
 
 
 def is_sure(name: str) -> bool:
-    """Whether a word is a name of what is asked or answered, and hardly that itself, as "story" may be."""
+    """Whether a word is a name of what is asked or answered, and hardly that itself, such as "story" may be."""
     return column(name) in _SURE
 
 
@@ -282,7 +282,7 @@ _OF_ROW = """
 """
 _OF_ROW_WORDS = frozenset(map(_plain, _OF_ROW.split()))
 _ABOUT = _OF_ROW_WORDS | {"source", "original", "choices", "options", "candidates", "input", "actual", "predicted"}
-"""Words that make another thing of a name: "question_id", "answer_start", "original_question"."""
+"""Words that change the meaning of a name: "question_id", "answer_start", "original_question"."""
 _SURE = frozenset((*ASKED, *ANSWERED, *CONVERSATION, *CHOSEN, *REJECTED, *TOOLS, *_WORDS)) - {
     "language", "context", "q", "a", "story", "code"}
 _ALL = frozenset((*ASKED, *ANSWERED, *BELOW, *CONVERSATION, *CHOSEN, *REJECTED, *LABEL, *TEXT, *TOOLS, *HISTORY,

@@ -1,4 +1,4 @@
-"""What a user says of a file, as one line of text: which column holds what, which sheet, how a text is cut.
+"""What a user says about a file, as one line of text: which column holds what, which sheet, how a text is cut.
 
     instruction=Question,output=Answer,sheet=2024
 """
@@ -36,19 +36,19 @@ def parse(text: str | None) -> tuple[dict[str, str], Choices]:
         found[target.strip()] = column
     sheet, text_by = found.pop(SHEET, None), found.pop(TEXT_BY, None)
     if text_by is not None and text_by not in CUTS:
-        raise UserError(tr('Text can\'t be cut by "{text_by}".', text_by=text_by), "",
+        raise UserError(tr('Text can\'t be split by "{text_by}".', text_by=text_by), "",
                         tr("Choose one of {ways}.", ways=", ".join(CUTS)))
     return found, Choices(sheet, text_by)
 
 
 def written(columns: Mapping[str, str], choices: Choices) -> str | None:
-    """As text; None where nothing was said."""
+    """As text; None if nothing was said."""
     said = {**columns, SHEET: choices.sheet, TEXT_BY: choices.text_by}
     return ",".join(f"{target}={value}" for target, value in said.items() if value) or None
 
 
 def of(dataset: Dataset) -> str | None:
-    """What was said of a dataset when it was read."""
+    """What was said about a dataset when it was read."""
     return written(dataset.given, dataset.choices)
 
 

@@ -54,11 +54,11 @@ class Part:
         name: of the file within a folder or an archive; "" of a file that is opened alone.
         format: "jsonl", "json", "csv", "tsv", "xlsx", "xls", "ods", "parquet", "arrow", "text", "markdown", "pdf" or
             "docx".
-        encoding: of a text, as in `Encoding.name`; else "".
+        encoding: of a text, as in `Encoding.name`; otherwise "".
         assumed: whether the encoding was guessed.
         rows: them, once.
         columns: names of a table's columns, in its order.
-        text_by: how a text was cut; else "".
+        text_by: how a text was cut; otherwise "".
         sheets: of a workbook, the sheet that is read and then the others.
         notes: sentences on how the file was understood, where that isn't plain; may grow while the rows are read.
         blocks: of JSONL, its lines in blocks, instead of the rows; `all_rows` has these of every part.
@@ -191,10 +191,10 @@ class DataFile:
             self.left_out = held_out
             fit = [name for name in fit if name not in held_out]
         if not fit:
-            raise UserError(tr("{name} holds no file with rows or text.", name=self.path.name), "", tr(CHOOSE))
+            raise UserError(tr("{name} contains no file with rows or text.", name=self.path.name), "", tr(CHOOSE))
         if len(fit) > MOST_FILES:
             raise UserError(ntr("{name} has {n:,} file.", "{name} has {n:,} files.", len(fit), name=self.path.name),
-                            tr("At most {most:,} are read at once.", most=MOST_FILES),
+                            tr("At most {most:,} can be read together.", most=MOST_FILES),
                             tr("Join them into fewer files."))
         return fit
 

@@ -51,7 +51,7 @@ class Block(NamedTuple):
     Attributes:
         line: 1-based number of the first.
         pieces: their text, not copied together, which takes time; a line may go over from one piece into the next.
-        lines: how many, where each begins with a bracket; else 0.
+        lines: how many, where each begins with a bracket; otherwise 0.
         endless: instead of pieces the text of one line, to be read to its end before the next block.
     """
 
@@ -144,7 +144,7 @@ class Shape(NamedTuple):
 
 
 def shape_of(columns: ColumnMap | None, sample: Sequence[Any]) -> Shape | None:
-    """The shape of rows like these; None where they must be read one by one."""
+    """The shape of rows like these; None if they must be read one by one."""
     import pyarrow
 
     if columns is None or columns.layout not in ("instruction", "text") or not columns.said.keys() <= PLAIN:
@@ -165,7 +165,7 @@ def shape_of(columns: ColumnMap | None, sample: Sequence[Any]) -> Shape | None:
 
 
 def read(block: Block, shape: Shape) -> Quick | None:
-    """The rows of a block; None where one of them needs a closer look: it is damaged, blank, or unlike the others."""
+    """The rows of a block; None if one of them needs a closer look: it is damaged, blank, or unlike the others."""
     import pyarrow
     from pyarrow import compute, json
 

@@ -26,8 +26,8 @@ from slmstudio.core.i18n import noop, ntr, tr
 __all__ = ["Choices", "Dataset", "FirstRows", "NoUsableRow", "ReadingCancelled", "Record", "first_rows", "read_dataset"]
 
 EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
-REMEDY = noop("Say which columns hold the question and the answer (--map instruction=…,output=…, or in the Data tab), "
-              "or write each row on a line of its own, like this: {example}")
+REMEDY = noop("Say which columns contain the question and the answer (--map instruction=…,output=…, or in the Data "
+              "tab), or write each row on a line of its own, like this: {example}")
 SAMPLE_BYTES = 8 << 20
 """About how much of a file is kept, at most, to guess its columns."""
 KRUTI_DEV = frozenset({"gS", "gSa", "dk", "dh", "ds", "esa", "ls", "dks", "vkSj", "ij", "ugha", "fd;k", "Hkh", "fy,"})
@@ -55,7 +55,7 @@ class Dataset:
         rows_left_out: how many rows can't be used.
         count: usable rows, also where `records` weren't kept.
         text_by, sheets: how a text was cut; the sheet that was read, and the workbook's others.
-        choices, given: what a user said of the file, and of its columns.
+        choices, given: what a user said about the file, and of its columns.
         assumed: whether the encoding was guessed.
         examples: the first value of each column, as one line of text.
     """
@@ -164,7 +164,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
     except MemoryError:
         return None
     if file.left_out:
-        notes.append(tr("{files}: held out, not learned. Choose such a file as evaluation rows.",
+        notes.append(tr("{files}: held out, not used for training. Choose such a file for the evaluation rows.",
                         files=", ".join(file.left_out[:5])))
     found.problems = rows.all_problems()
     found.format = formats[0] if len(set(formats)) == 1 else "folder" if file.path.is_dir() else "zip"
@@ -195,8 +195,8 @@ def _by_look(mapper: Mapper) -> list[str]:
     if mapper.main is None or not mapper.main.by_look:
         return []
     said = mapper.main.columns
-    return [tr('"{question}" is read as what is asked, and "{answer}" as what is answered: of all columns, these two '
-               "hold sentences. If that's wrong, choose the columns.",
+    return [tr('"{question}" is read as the question and "{answer}" as the answer, because these are the two columns '
+               'with sentences. If that\'s wrong, choose the columns.',
                question=said["instruction"], answer=said["output"])]
 
 
@@ -216,8 +216,8 @@ def _numbered_classes(found: Dataset) -> list[str]:
     is_kind = not set(KINDS).isdisjoint(column_names.column(answer).split("_"))
     if not is_kind or not said or not all(map(str.isdecimal, map(str, said))):
         return []
-    return [tr('The number in "{column}" is learned as the answer to each text. Names tell a model more: if you know '
-               "what each number stands for, write that instead.", column=answer)]
+    return [tr('The number in "{column}" is learned as the answer to each text. Names tell a model more than '
+               'numbers. If you know what each number stands for, write that instead.', column=answer)]
 
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:
@@ -267,8 +267,8 @@ def _nothing_usable(found: Dataset) -> UserError:
     if found.bytes == 0:
         return UserError(tr("{name} is empty.", name=name), tr("It has 0 bytes."), tr(CHOOSE))
     if not problems:
-        return UserError(tr("{name} holds no rows.", name=name),
-                         tr("It holds nothing but blanks or an empty list."), tr(CHOOSE))
+        return UserError(tr("{name} contains no rows.", name=name),
+                         tr("It contains only spaces or an empty list."), tr(CHOOSE))
     what = tr("{name} has no row that can be used.", name=name)
     remedy = tr(AS_UTF8) if found.format in ("text", "markdown") else tr(REMEDY, example=EXAMPLE)
     first = str(problems[0])

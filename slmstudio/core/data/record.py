@@ -15,7 +15,7 @@ GROUP = "split_group"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row: a conversation, perhaps with what is said of its last answer, or plain text.
+    """One row: a conversation, perhaps with what is said about its last answer, or plain text.
 
     Attributes:
         messages: each {"role": "system" | "user" | "assistant" | "tool", "content": text}; an optional system message,
@@ -27,7 +27,7 @@ class Record:
         desirable: of a labelled row, whether the last message is a good answer.
         text: of plain text, all of it.
         tools: functions that the assistant may call, each {"type": "function", "function": {"name": …, …}}.
-        file: of several files that were read together, the name of the row's; else "".
+        file: of several files that were read together, the name of the row's; otherwise "".
         group: the same of rows that one row of the file became, or that have the same in the column `GROUP`, and of no
             others; "" of a row that has nothing to do with another.
     """

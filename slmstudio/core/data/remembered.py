@@ -23,10 +23,10 @@ class Remembered:
     """One dataset.
 
     Attributes:
-        eval_path: the file with its evaluation rows; None where they are split off.
+        eval_path: the file with its evaluation rows; None if they are split off.
         eval_said: as `said`, of that file.
         eval_fraction, split_seed, split_by: how they are split off; a share of None is the usual one.
-        sha256: of the file when it was read last; "" where nobody has.
+        sha256: of the file when it was read last; "" if nobody has.
         open: whether it was on the list when the window was closed.
         shown: whether it was the one that is shown.
         used: whether it was the one to train on.
@@ -125,5 +125,5 @@ def trouble(path: Path) -> Missing | None:
                        tr("It was moved, renamed or deleted."),
                        tr("Open it from its new place, or remove it from the recent files."), whole_folder=False)
     return Missing(tr("{name} can't be reached.", name=path.name),
-                   tr("Its folder {folder} isn't there; the disk may be unplugged.", folder=path.parent),
+                   tr("Its folder {folder} is missing; the disk may be unplugged.", folder=path.parent),
                    tr("Plug it in, or remove the file from the recent files."), whole_folder=True)

@@ -49,7 +49,7 @@ def is_lines(first: bytes) -> bool:
     text = first.lstrip()
     if text.startswith(b"["):
         head, _, rest = text.partition(b"\n")
-        # Lines of which the first happens to be a list are still lines.
+        # If the first line happens to be a list, the lines are still lines.
         return bool(rest.strip()) and _is_json(head)
     # The first object is spread over several lines: its bracket has a line of its own, and a key follows.
     return re.match(rb"\{[ \t\r]*\n\s*\"", text) is None

@@ -62,15 +62,15 @@ class ColumnsMissing(Exception):
         if not self.columns:
             return " ".join((tr("the row is empty."), tr(NEEDED)))
         if {"role", "sender", "speaker"} & set(self.columns) and {"text", "content", "message"} & set(self.columns):
-            return tr("each row is one message of a conversation, and no column says of which one; a row must hold a "
+            return tr('each row is one message of a conversation, and no column says which one; a row must contain a '
                       'whole conversation, such as {example}, or have its "conversation_id".',
                       example='{"messages": [{"role": …, "content": …}, …]}')
         languages = list(filter(LANGUAGE.fullmatch, self.columns))
         if len(languages) > 1:
-            return ntr("the columns hold the same in {n:,} language; choose what is asked and what is answered, for "
-                       "example {option}.",
-                       "the columns hold the same in {n:,} languages; choose what is asked and what is answered, for "
-                       "example {option}.", len(languages),
+            return ntr("the columns contain the same in {n:,} language; choose what is asked and what is answered, "
+                       "for example {option}.",
+                       "the columns contain the same in {n:,} languages; choose what is asked and what is answered, "
+                       "for example {option}.", len(languages),
                        option=f"--map instruction={languages[0]},output={languages[1]}")
         if marks := [column for column in self.columns if column in MARKS]:
             return tr('"{column}" marks single words of a text, for a tagger. A model that answers in text learns from '
@@ -136,11 +136,11 @@ def read_row(value: Any) -> Row:
     if not columns:
         raise ColumnsMissing(tuple(value))
     if columns == ("text",) and (other := next((name for name in PARTNERS if value.get(name) is not None), "")):
-        raise RowError([("text", tr('the row has "text" beside "{column}"; plain text has no such column.',
+        raise RowError([("text", tr('the row has "text" as well as "{column}"; plain text has no such column.',
                                     column=other))])
     if columns == ("prompt", "completion") and value.get("question") is not None and value.get("answer") is not None:
-        raise RowError([("", tr('the row has "prompt" and "completion" beside "question" and "answer"; keep one '
-                               "pair."))])
+        raise RowError([("", tr('the row has "prompt" and "completion" as well as "question" and "answer"; keep one '
+                                'pair.'))])
     findings: Findings = []
     row, used = _READERS[columns](value, findings)
     if findings:

@@ -43,7 +43,7 @@ SIGNATURES = (
     (b"version https://git-lfs", noop("{name} isn't a dataset: it's a Git LFS pointer, not the data itself."),
      noop("Download the file itself (`git lfs pull`), then open it.")),
 )
-"""How files begin that hold no text, what people are told, and what they can do."""
+"""How files without text begin, what users are told, and what they can do."""
 WEB_PAGE = noop("{name} isn't a dataset: it's a web page.")
 TEXT_SIGNATURES = ((b"<!doctype", WEB_PAGE), (b"<html", WEB_PAGE),
                    (b"<?xml", noop("{name} isn't a dataset: it's an XML document.")))
@@ -57,7 +57,7 @@ class Source:
     """One pass over a file.
 
     Args:
-        whole: whether all of it will be read. Else it gets no checksum, for which first rows would wait.
+        whole: whether all of it will be read. If not, it gets no checksum, which would delay the first rows.
 
     Attributes:
         name: of the file, or of a member of an archive.
@@ -79,7 +79,7 @@ class Source:
         self._progress = progress
         self._cancelled = cancelled
         self._member = member
-        self._known: tuple[int, int, int, int] | None = None  # the file whose checksum was made
+        self._known: tuple[int, int, int, int] | None = None  # the file whose checksum was computed
 
     @property
     def suffix(self) -> str:
@@ -134,7 +134,7 @@ class Source:
             pass
 
     def check_unchanged(self) -> None:
-        """Raise UserError where the file isn't the one whose checksum was made."""
+        """Raise UserError if the file isn't the one whose checksum was computed."""
         try:
             if self._known is not None and _identity(self.path.stat()) != self._known:
                 raise self._changed()
@@ -177,7 +177,7 @@ class Source:
         self.sha256, self._known = digest.hexdigest(), _identity(after)
 
     def check_cancelled(self) -> None:
-        """Raise ReadingCancelled where the user said so."""
+        """Raise ReadingCancelled if the user cancelled."""
         if self._cancelled is not None and self._cancelled():
             raise ReadingCancelled(tr("Reading {name} was cancelled.", name=self.name))
 
@@ -201,7 +201,7 @@ class Source:
                              tr("It may have been moved, renamed or deleted."),
                              tr("Check the path, or choose another file."))
         if isinstance(error, PermissionError):
-            return UserError(tr("{path} can't be read.", path=self.path), tr("Permission was refused."),
+            return UserError(tr("{path} can't be read.", path=self.path), tr("Permission was denied."),
                              tr("Change the permissions of the file, or copy it to a folder of your own."))
         return from_os_error(error, tr("Could not read {file}.", file=self.path))
 
@@ -213,7 +213,7 @@ class Source:
 
 
 def suffix_of(name: str) -> str:
-    """The ending that says what is in a file, in small letters: ".csv" of rows.csv.gz."""
+    """The ending that says what is in a file, in lower case: ".csv" of rows.csv.gz."""
     path = Path(name)
     return Path(path.stem).suffix.lower() if path.suffix.lower() in packed.SUFFIXES else path.suffix.lower()
 
@@ -223,7 +223,7 @@ def _identity(info: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def _no_text(first: bytes) -> tuple[str, str] | None:
-    """What is said of a file whose first bytes show that it holds no text, and what to do with it, both for `tr`."""
+    """What is said about a file whose first bytes show that it holds no text, and what to do with it, both for `tr`."""
     for magic, what, remedy in SIGNATURES:
         if first.startswith(magic):
             return what, remedy
@@ -236,12 +236,12 @@ def _no_text(first: bytes) -> tuple[str, str] | None:
         return noop("{name} isn't a dataset: it's a safetensors file."), IN_MODEL_TAB
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return noop("{name} isn't a dataset: it's text in UTF-32."), noop("Save it as UTF-8 and open it again.")
-    # NULs among JSON are damage in single rows; the rows say so themselves.
+    # NULs inside JSON are damage in single rows, which report it themselves.
     if 0 not in head or opening.startswith((b"{", b"[")) or utf16_order(head):
         return None
     if not head.strip(b"\0"):
-        return (noop("{name} isn't a dataset: it holds zero bytes where text should be. It's damaged, or was never "
-                     "written."), noop("Copy or download it again."))
+        return (noop("{name} isn't a dataset: it contains null bytes where text should be. It's damaged, or was "
+                     "never completely written."), noop("Copy or download it again."))
     return noop("{name} isn't a dataset: it's binary data, not text."), CHOOSE
 
 

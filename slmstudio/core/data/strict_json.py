@@ -20,7 +20,7 @@ class NotJson(Exception):
         reason: what is wrong, as a sentence for people.
         line: 1-based line within the text.
         column: 1-based column in that line, in characters (in bytes where the text isn't valid UTF-8);
-            None where the fault has no single place.
+            None if the fault has no single place.
         key: the JSON key concerned, when there is one.
     """
 

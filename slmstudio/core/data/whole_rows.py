@@ -26,7 +26,7 @@ def columns_of(dataset: Dataset, wanted: Collection[Any],
         wanted: of each of the dataset's records, whether it is.
 
     Returns:
-        The rows; None where the file holds plain text, or is another one by now.
+        The rows; None if the file holds plain text, or is another one by now.
 
     Raises:
         UserError: the file can't be read.

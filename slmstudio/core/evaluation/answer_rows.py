@@ -43,7 +43,7 @@ class Row:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def gain(self, of: str, with_: str, metric: str | None = None) -> float | None:
-        """How much better `of` did than `with_`, in the metric's unit; None where one of them has no score.
+        """How much better `of` did than `with_`, in the metric's unit; None if one of them has no score.
 
         Args:
             metric: without one, that by which rows of this kind are judged.
@@ -66,7 +66,7 @@ class Rows:
     Attributes:
         names: of the models; the first is what others are compared with.
         damaged: lines that couldn't be read, as one that a power cut has left.
-        sha256: of the test file that the items are from; None where that isn't known.
+        sha256: of the test file that the items are from; None if that isn't known.
     """
 
     def __init__(self, items: list[dict[str, Any]], answers: list[dict[int, dict[str, Any]]], names: list[str],

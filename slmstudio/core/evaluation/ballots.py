@@ -123,11 +123,11 @@ def _earlier(folder: Path, of: str, with_: str) -> dict[int, str]:
 
 
 def summary(folder: Path, of: str, with_: str) -> dict[str, Any]:
-    """What the votes say of two models.
+    """What the votes say about two models.
 
     Returns:
         {"votes", "wins_of", "wins_with", "ties", "p" (exact sign test), "sentence", "agreement": as
-        `judging.agreement` gives it, or None where no judge was asked, or nothing was voted}.
+        `judging.agreement` gives it, or None if no judge was asked, or nothing was voted}.
     """
     voted = read(folder, of, with_)
     wins, losses = (sum(winner == name for winner in voted.values()) for name in (of, with_))

@@ -1,11 +1,11 @@
-"""Data of benchmarks that were fetched once, on the user's word, and are used offline from then on.
+"""Benchmark data that was fetched once, at the user's request, and is used offline from then on.
 
-    benchmarks/NAME.json                what a benchmark takes: {"protocol", "name", "tasks": {task: data set's folder}}
+    benchmarks/NAME.json                what a benchmark uses: {"protocol", "name", "tasks": {task: dataset's folder}}
     benchmarks/data/cais--mmlu--anatomy/
         test.parquet dev.parquet ...    a file a split
         source.json                     where it came from, and each file's size and SHA-256
 
-Both are whole or absent: a data set's folder is filled beside its place and then renamed.
+Both are complete or absent: a dataset's folder is filled under another name and then renamed.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ DATA = "data"
 
 @dataclass(frozen=True)
 class DataSet:
-    """One fetched data set.
+    """One fetched dataset.
 
     Attributes:
         dataset, part: its name and that of its part ("configuration") on the hub; the part may be "".
-        revision: the hub's commit, "" where it didn't say.
+        revision: the hub's commit, "" if the hub didn't say.
         splits: name of a split → its file.
         rows: of all splits. bytes: of all files.
     """
@@ -46,10 +46,10 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A benchmark whose data are on this machine.
+    """A benchmark whose data is on this machine.
 
     Attributes:
-        tasks: lm_eval's name of a task → its data set.
+        tasks: lm_eval's name of a task → its dataset.
     """
 
     name: str
@@ -73,10 +73,10 @@ class Fetched:
 
 
 def find(name: str) -> Fetched | None:
-    """The benchmark, where its data were fetched: by itself, or as a part of another one, as a subject of MMLU.
+    """The benchmark, if its data was fetched: by itself, or as a part of another one, such as a subject of MMLU.
 
     Raises:
-        UserError: they were, and are no longer complete.
+        UserError: it was, and is no longer complete.
     """
     record = _record(name)
     tasks = record["tasks"] if record else _as_a_part(name)
@@ -99,7 +99,7 @@ def _as_a_part(name: str) -> dict[str, str]:
         try:
             record = _record(path.stem)
         except UserError:
-            continue  # it is told of when it is asked for itself
+            continue  # reported when that benchmark itself is asked for
         if record and name in record["tasks"]:
             return {name: record["tasks"][name]}
     return {}
@@ -108,7 +108,7 @@ def _as_a_part(name: str) -> dict[str, str]:
 def read_data_set(folder: Path, hashes: bool = False) -> DataSet:
     """
     Args:
-        hashes: whether every byte is looked at, not only how many there are.
+        hashes: whether every byte is checked, not only the size.
 
     Raises:
         UserError: it is gone or no longer complete.
@@ -130,7 +130,7 @@ def read_data_set(folder: Path, hashes: bool = False) -> DataSet:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a data set is there with all its files, each as long as it was.
+    """Whether a dataset is there with all its files, each of its original size.
 
     Raises:
         NewerFormat: a newer program fetched it.
@@ -150,7 +150,7 @@ def not_whole(folder: Path, why: str) -> UserError:
 
 
 def folder_of(dataset: str, part: str, options: Mapping[str, Any]) -> str:
-    """Name of a data set's folder; what a task asks for besides, as certain files, has a folder of its own."""
+    """Name of a dataset's folder; what a task needs in addition, such as certain files, has a folder of its own."""
     import hashlib
     import json
 
@@ -162,7 +162,7 @@ def folder_of(dataset: str, part: str, options: Mapping[str, Any]) -> str:
 
 def write_source(folder: Path, dataset: str, part: str, revision: str, rows: Mapping[str, int],
                  licence: str = "") -> None:
-    """Close a folder that is filled with SPLIT.parquet."""
+    """Finish a folder that was filled with SPLIT.parquet files."""
     splits = {}
     for split, count in rows.items():
         path = folder / f"{split}.parquet"
@@ -174,13 +174,13 @@ def write_source(folder: Path, dataset: str, part: str, revision: str, rows: Map
 
 
 def write_record(name: str, tasks: Mapping[str, str]) -> None:
-    """Say that all data of a benchmark are there."""
+    """Record that all data of a benchmark is here."""
     files.write_atomically(paths.benchmarks_dir() / f"{name}.json", files.dump_pretty(
         {**formats.stamp("benchmark"), "name": name, "tasks": dict(tasks)}))
 
 
 def missing(name: str) -> UserError:
-    """For a benchmark without data: how they come here."""
+    """For a benchmark without data: how to get it."""
     return UserError(tr("The data of {benchmark} isn't on this machine.", benchmark=name),
                      tr("It's downloaded once, when you ask for it, and used offline from then on. Its size isn't "
                         "known beforehand."),

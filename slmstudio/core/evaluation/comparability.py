@@ -63,7 +63,7 @@ def unlike(asked: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def difference(evaluations: Sequence[Evaluated]) -> str:
-    """In what these evaluations of test sets differ: `ROWS`, `HOW`, or "" where they asked the same."""
+    """In what these evaluations of test sets differ: `ROWS`, `HOW`, or "" if they asked the same."""
     if len({test_set(each.request, each.scores) for each in evaluations}) > 1:
         return ROWS
     return HOW if len({asked_how(each.request) for each in evaluations}) > 1 else ""
@@ -84,7 +84,7 @@ def preferred(evaluations: Sequence[E], eval_file: str | None) -> list[E]:
 
 def choose(of_runs: Sequence[tuple[Sequence[E], str | None]]) -> list[E | None]:
     """One evaluation of each run: of what most of the runs were asked in the same way, where the first run was, too;
-    else that by which the run is judged.
+    otherwise that by which the run is judged.
 
     Args:
         of_runs: each run's evaluations and its `eval_file`.

@@ -39,7 +39,7 @@ class Reader:
         return template_of(self.folder, self.named, self.adapter)
 
     def template_text(self) -> str:
-        """Its jinja text; empty where it can't be used."""
+        """Its jinja text; empty if it can't be used."""
         try:
             return self.template().source
         except UserError:
@@ -71,7 +71,7 @@ def check_context(items: list[TestItem], reader: Reader, answer: int, problems: 
     name, context = reader.name, reader.context
     if answer >= context:
         problems.append(Problem(tr("an answer of {answer:,} tokens leaves no room for a question: the context of "
-                                   "{model} has {context:,}.", answer=answer, model=name, context=context),
+                                   "{model} has {context:,} tokens.", answer=answer, model=name, context=context),
                                 field="max_new_tokens"))
         return []
     try:
@@ -83,8 +83,9 @@ def check_context(items: list[TestItem], reader: Reader, answer: int, problems: 
     lost = [question + max(1, wanted) > context for _, question, wanted in long]
     if len(long) == len(items) and all(lost):
         problems.append(Problem(tr("no row fits in the context of {model}: it has {context:,} tokens, the shortest "
-                                   "question {question:,} and the answer {answer:,}.", model=name, context=context,
-                                   question=min(size for _, size, _ in long), answer=answer), field="max_new_tokens"))
+                                   "question has {question:,}, and the answer may have {answer:,}.", model=name,
+                                   context=context, question=min(size for _, size, _ in long), answer=answer),
+                                field="max_new_tokens"))
         return []
     told = [Problem(_too_long(name, context, answer, question, wanted), item.line)
             for item, question, wanted in long[:SHOWN]]
@@ -118,11 +119,12 @@ def _tokens(items: list[TestItem], reader: Reader, most: int) -> Iterator[tuple[
 
 def _too_long(name: str, context: int, answer: int, question: int, wanted: int) -> str:
     if question >= context:
-        return tr("the question has {question:,} tokens, which leaves no room for an answer in the {context:,} of "
-                  "{model}, so the row is skipped.", question=question, context=context, model=name)
+        return tr("the question has {question:,} tokens, which leaves no room for an answer in the {context:,} that "
+                  "{model} can read, so the row is skipped.", question=question, context=context, model=name)
     if question + wanted > context:
-        return tr("the question has {question:,} tokens and the reference {reference:,}, more than the {context:,} of "
-                  "{model}, so the row is skipped.", question=question, reference=wanted, context=context, model=name)
-    return tr("the question has {question:,} tokens; with {answer:,} for the answer that is more than the {context:,} "
-              "of {model}, so the answer gets {left:,}.", question=question, answer=answer, context=context, model=name,
-              left=context - question)
+        return tr("the question has {question:,} tokens and the reference {reference:,}, which is more than the "
+                  "{context:,} that {model} can read, so the row is skipped.", question=question, reference=wanted,
+                  context=context, model=name)
+    return tr("the question has {question:,} tokens; with {answer:,} for the answer, that is more than the "
+              "{context:,} that {model} can read, so the answer gets {left:,}.", question=question, answer=answer,
+              context=context, model=name, left=context - question)

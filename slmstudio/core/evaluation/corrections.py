@@ -1,6 +1,6 @@
 """Corrections of an evaluation's rows, kept beside them: the rows and the test file stay as they were asked.
 
-corrections.jsonl in the evaluation's folder, a line a change, append-only; each has a name of its own as "change":
+corrections.jsonl in the evaluation's folder, one line per change, append-only; each has a name of its own as "change":
 {"id": item, "references": [...]}, {"id": item, "category": text or null, "language": text or null},
 {"id": item, "removed": true}, or {"undo": name of a change}.
 """
@@ -38,7 +38,7 @@ class Corrections:
         return "references" in self.values.get(item, {})
 
     def counts(self, item: Any) -> bool:
-        """Whether what a judge said of the item still holds."""
+        """Whether what a judge said about the item still holds."""
         return item not in self.removed and not self.has_other_references(item)
 
 

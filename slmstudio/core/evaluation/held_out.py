@@ -43,7 +43,7 @@ def _single(records: Iterable[Record]) -> list[Record]:
 def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tuple[Sequence[Record], str]:
     """What the models of a request have learned, and the SHA-256 of the file that it came from.
 
-    The run's own rows, where it keeps them; else those of the file, as it is now.
+    The run's own rows, where it keeps them; otherwise those of the file, as it is now.
 
     Raises:
         UserError: neither can be read.
@@ -109,8 +109,8 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
     source = Path(config.train_file)
     dataset = given.read(source, config.train_map, cancelled=cancelled)
     if known and dataset.sha256 != known:
-        raise UserError(tr("{file} has changed since this run learned from it.", file=source.name),
-                        tr("So the rows that were held out can't be told apart from those that were learned."),
+        raise UserError(tr("{file} has changed since this run was trained on it.", file=source.name),
+                        tr("So the held-out rows can't be told apart from the training rows."),
                         tr(OTHER_FILE))
     held_out = split.held_out(_single(dataset.records), config.eval_fraction, config.split_seed, config.split_by)
     _refuse(source.name, dataset.layout, int(held_out.sum()))
@@ -129,7 +129,8 @@ def _refuse(name: str, layout: str, rows: int) -> None:
         raise UserError(tr("{file} is plain text.", file=name),
                         tr("It asks nothing, so there is nothing to answer."), tr(OTHER_FILE))
     if not rows:
-        raise UserError(tr("This run held out no rows."), tr("It learned all rows of {file}.", file=name),
+        raise UserError(tr("No rows were held out in this run."), tr("It was trained on all rows of "
+                                                                     "{file}.", file=name),
                         tr(OTHER_FILE))
 
 
@@ -139,7 +140,7 @@ def _write(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def _place(run: Path, config: RunConfig, sha256: str) -> Path:
-    """Its name says what it was made of: where it is there, it is the right one."""
+    """Its name says what it was made from: if it exists, it is the right one."""
     by = [] if config.split_by == split.ROWS else [config.split_by]
     made_of = json.dumps([sha256, config.eval_fraction, config.split_seed, *by])
     return run / "jobs" / f"held-out-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.jsonl"

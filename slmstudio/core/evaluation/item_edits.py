@@ -28,7 +28,7 @@ class ItemEdit:
     Attributes:
         item: the row's id; `line`: of the test file, where it came from one.
         change: its name in the evaluation's corrections.
-        unscored: why the scores are still those from before the change; None where they are new.
+        unscored: why the scores are still those from before the change; None if they are new.
     """
 
     folder: Path
@@ -71,7 +71,7 @@ def set_tags(job_folder: Path, item: int, category: str, language: str) -> ItemE
 
 
 def remove(job_folder: Path, item: int) -> ItemEdit:
-    """Take a row out of the evaluation, with what a judge said of it, and score the others.
+    """Take a row out of the evaluation, with what a judge said about it, and score the others.
 
     Raises:
         UserError: as `set_references`; or it is the only row.
@@ -86,7 +86,7 @@ def undo(edit: ItemEdit) -> UserError | None:
     """Put back what was there.
 
     Returns:
-        why the scores are still those from before; None where they are new.
+        why the scores are still those from before; None if they are new.
 
     Raises:
         UserError: the evaluation is running, or it can't be written.
@@ -154,7 +154,7 @@ def _score_again(job_folder: Path) -> UserError | None:
     must not hide it.
 
     Returns:
-        why the scores are still those from before; None where they are new.
+        why the scores are still those from before; None if they are new.
     """
     try:
         if (job_folder / scoring.SCORES).is_file():

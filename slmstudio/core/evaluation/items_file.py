@@ -1,9 +1,9 @@
-"""What is known of an evaluation's items beside themselves: items.json, written before items.jsonl.
+"""What is known about an evaluation's items beside themselves: items.json, written before items.jsonl.
 
     {"sha256": of the test file that they were read from, "thinks": whether the models are to think before they answer}
 
-An evaluation of before there was this file has none: its test file isn't known, and its models answered as their
-templates have it.
+An evaluation from before this file existed has none: its test file isn't known, and its models answered as their
+templates say.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Paired:
     """
     Attributes:
         rows: the rows that the first evaluation shares with others; the "models" are the sides, of each the tuned
-            model's answers. None where nothing could be paired.
+            model's answers. None if nothing could be paired.
         comparisons: each side against the first, in every score, as in scores.json; those of a benchmark have its title
             as "benchmark".
         remarks: what differs, and what was left out, in sentences.
@@ -48,7 +48,7 @@ class Paired:
 
 
 def unique(names: Sequence[str]) -> list[str]:
-    """Names of which no two are the same.
+    """Names made unique.
 
     >>> unique(["help", "desk", "help"])
     ['help', 'desk', 'help (2)']
@@ -104,7 +104,7 @@ def compare_rows(sides: Sequence[Side], progress: Progress | None = None) -> Pai
 
 
 def pair(sides: Sequence[Side], progress: Progress | None = None) -> tuple[Rows | None, list[str]]:
-    """Bring the answers of all sides to the rows of the first one together, and say of which this can't be done."""
+    """Bring the answers of all sides to the rows of the first one together, and say for which this can't be done."""
     remarks: list[str] = []
     read: list[tuple[Side, Rows]] = []
     for side in sides:

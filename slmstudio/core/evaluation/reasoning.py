@@ -11,7 +11,7 @@ KEY = "thoughts"
 
 
 def parted(text: str, opened: bool = False, ended: bool = False) -> tuple[str | None, str]:
-    """The thoughts that a text begins with, None where it begins with none, and what follows them.
+    """The thoughts that a text begins with, None if it begins with none, and what follows them.
 
     Args:
         opened: whether what comes before the text has begun to think.

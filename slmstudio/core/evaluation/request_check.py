@@ -64,7 +64,7 @@ def check(request: Mapping[str, Any], cancelled: Callable[[], bool] | None = Non
         if test is not None and isinstance(tokens, int) and tokens > 0:
             warnings += check_context(test.items, reader, tokens, problems)
     if problems:
-        raise UserError(tr("The evaluation can't start."), "", tr("Correct these points."), problems)
+        raise UserError(tr("The evaluation can't start."), "", tr("Fix these problems."), problems)
     return Checked(test, (*(test.problems if test else ()), *warnings))
 
 
@@ -174,7 +174,7 @@ def _check_benchmark(benchmark: Mapping[str, Any], problems: list[Problem]) -> l
         _check_fetched(benchmark, problems)
         return []
     if benchmark.get("fetch"):
-        problems.append(Problem(tr("its data can't be downloaded and taken from a folder too; choose one of the two."),
+        problems.append(Problem(tr("its data can't be both downloaded and taken from a folder; choose one of the two."),
                                 field="benchmark"))
     if not Path(str(data)).is_dir():
         problems.append(Problem(tr("{data} isn't a folder.", data=data), field="benchmark"))
@@ -219,7 +219,7 @@ def _check_judge(judge: Any, problems: list[Problem]) -> None:
 
 
 def too_few(examples: Mapping[str, int], shots: int) -> tuple[str, str] | None:
-    """Why a benchmark can't show this many examples before each question, and what can be done; None where it can.
+    """Why a benchmark can't show this many examples before each question, and what can be done; None if it can.
 
     Args:
         examples: how many a subject has, besides its questions: with its own questions as examples, a model would be

@@ -69,7 +69,7 @@ def _result_of(run: Path, unfinished: bool) -> dict[str, Any]:
 
 
 def held_as_learned(config: RunConfig, whole: bool = False) -> dict[str, Any]:
-    """What a model of a request says of its weights and its chat template, so that it is held and asked as while the
+    """What a model of a request says about its weights and its chat template, so that it is held and asked as while the
     run learned.
 
     Args:
@@ -81,7 +81,7 @@ def held_as_learned(config: RunConfig, whole: bool = False) -> dict[str, Any]:
 
 def precision_of(models: Iterable[Mapping[str, Any]], gpu: Gpu | None) -> str:
     """In which number format to evaluate models that don't come from a run: on a GPU in that of their checkpoints, the
-    widest where they differ, since it must hold all of them; on the processor in fp32, which any of them does well.
+    widest if they differ, since it must hold all of them; on the processor in fp32, in which all of them run well.
 
     Args:
         gpu: that will be used; None for the processor.

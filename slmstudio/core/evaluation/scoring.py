@@ -28,7 +28,7 @@ __all__ = ["SCORES", "Row", "read_scores", "row_scores", "score"]
 PROTOCOL = formats.KINDS["scores"].format
 SCORES = "scores.json"
 JUDGE, JUDGE_VOTES = "judge.jsonl", "judge-votes.jsonl"
-"""What a judge said of the models' answers; and of pairs that the user has voted on, with `VotedPair.id` as id."""
+"""What a judge said about the models' answers; and of pairs that the user has voted on, with `VotedPair.id` as id."""
 
 Progress = Callable[[int, int], None]
 
@@ -54,7 +54,7 @@ def score(job_folder: Path | str, progress: Progress | None = None) -> dict[str,
 
 
 def read_scores(job_folder: Path) -> dict[str, Any] | None:
-    """What scores.json holds, with its sentences in the language that is spoken now; None where there is none.
+    """What scores.json holds, with its sentences in the language that is spoken now; None if there is none.
 
     Raises:
         UserError: a newer program wrote it.
@@ -81,7 +81,7 @@ def _scores(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
 
 
 def _judge(folder: Path) -> dict[str, Any] | None:
-    """What the judge said, and how far it agrees with the user's votes; None where none was asked."""
+    """What the judge said, and how far it agrees with the user's votes; None if none was asked."""
     found = corrections.read(folder)
     lines = [line for line in files.LineReader(folder / JUDGE).read() if found.counts(line.get("id"))]
     if not lines:

@@ -61,7 +61,7 @@ TARGETS = (
 @dataclass(frozen=True)
 class Proposal:
     """Attributes:
-        type: None where nothing fits.
+        type: None if nothing fits.
         reason: in a sentence or two.
     """
 
@@ -83,7 +83,7 @@ def propose(model: ChatShape, target: Target) -> Proposal:
     if not fitting:
         smallest = ladder[-1]
         return Proposal(None,
-                        tr("Even {type} needs {need}, but only about {budget} is free for a model there.",
+                        tr("Even {type} needs {need}, but only about {budget} is free for a model.",
                            type=smallest.name, need=format_bytes(memory_bytes(smallest, model)),
                            budget=format_bytes(target.budget)))
     best = fitting[0]

@@ -27,14 +27,14 @@ HEADINGS = (noop("What was compared"), noop("Found"), noop("Required"), noop("Re
 NO_LIMIT = "shown only"
 """The limit of a figure that passes whatever it is, as NAME.parity.json has it."""
 _REQUIRED = {
-    NO_LIMIT: noop("no limit: smaller files differ"), "all": noop("must be equal in all"),
+    NO_LIMIT: noop("no limit: smaller files differ"), "all": noop("must be equal in all of them"),
     "ends": noop("must end the answer"), "under +1%": noop("must rise by less than 1%"),
     "under +2%": noop("must rise by less than 2%"),
 }
 
 
 def required(check: Mapping[str, Any]) -> str:
-    """What a check has to find, as a sentence without its subject; "" where nothing was required.
+    """What a check has to find, as a sentence without its subject; "" if nothing was required.
 
     >>> required({"limit": "under 0.0001"}), required({"limit": "all"}), required({"limit": ""})
     ('must be under 0.0001', 'must be equal in all', '')

@@ -42,7 +42,8 @@ def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
     tokens = read_tokens(gguf)
     if tokens.template is None:
         raise UserError(tr("{file} has no chat template.", file=gguf.name),
-                        tr("Without one, nobody can know how it was taught to chat."), tr("Export an instruct model."))
+                        tr("Without one, there's no telling how it was trained to chat."), tr("Export an instruct "
+                                                                                              "model."))
     found = ollama_template.take_apart(tokens.template)
     notes = list(found.notes)
     if tokens.adds_bos and tokens.bos and not found.opening.startswith(tokens.bos):
@@ -52,8 +53,8 @@ def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
     path = str(gguf.absolute())
     if not path.isprintable() or path.startswith('"'):
         raise UserError(tr("The path of {file} can't be written in a Modelfile.", file=gguf.name),
-                        tr("It holds characters that Ollama drops when it reads one, such as joiners in Indian "
-                           "scripts."), tr("Rename the run, or copy the file."))
+                        tr("It contains characters that Ollama drops when it reads a Modelfile, such as joiners in "
+                           "Indian scripts."), tr("Rename the run, or copy the file."))
     lines = [f"FROM {path}", f'TEMPLATE """{found.go_template()}"""']
     lines += [f'PARAMETER stop "{end}"' for end in stop_texts(found, tokens)]
     lines.append(f"PARAMETER num_ctx {context}")
@@ -64,14 +65,14 @@ def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
 
 
 def stop_texts(found: ollama_template.Turns, tokens: GgufTokens) -> tuple[str, ...]:
-    """What ends a turn: the token that the template puts behind an answer, and those that the file names."""
+    """What ends a turn: the token that the template puts after an answer, and those that the file names."""
     behind = _FIRST_TOKEN.match(found.between)
     texts = [behind[1]] if behind else []
     return tuple(text for text in dict.fromkeys([*texts, *tokens.ends]) if text and '"' not in text)
 
 
 def program() -> str | None:
-    """Where Ollama is installed; None where it isn't."""
+    """Where Ollama is installed; None if it isn't."""
     return shutil.which("ollama")
 
 
@@ -126,4 +127,4 @@ def _wait(process: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> st
                 process.kill()
                 process.communicate()
                 raise UserError(tr("Ollama was stopped."), tr("You cancelled it."),
-                                tr("Press the button again.")) from None
+                                tr("Press “Create in Ollama” again.")) from None

@@ -27,7 +27,7 @@ class Turns:
 
     Attributes:
         opening: before the first user message where there is no system message.
-        system_before, system_after: around the system message, up to the first user message; None where the template
+        system_before, system_after: around the system message, up to the first user message; None if the template
             takes no system message.
         to_assistant: behind a user message that was answered.
         between: behind an answer, up to the next user message.
@@ -58,8 +58,8 @@ class Turns:
         return replace(self, opening=self.opening.removeprefix(bos), system_before=before)
 
     def go_template(self) -> str:
-        """The same in Go's template language, as Ollama runs it: `.Messages`, of which equal roles in a row are put
-        together, and `.System`, which holds the system messages."""
+        """The same in Go's template language, as Ollama runs it: `.Messages`, in which consecutive messages with the
+        same role are joined, and `.System`, which holds the system messages."""
         begin = _literal(self.opening)
         if self.system_before is not None:
             begin = (f"{{{{ if $.System }}}}{_literal(self.system_before)}{{{{ $.System }}}}"
@@ -95,7 +95,7 @@ def take_apart(template: ChatTemplate) -> Turns:
     before: str | None = None
     after = ""
     if not _takes_system(template):
-        notes.append(tr("The template takes no system message. Ollama leaves it out."))
+        notes.append(tr("The template has no place for a system message, so Ollama leaves it out."))
     else:
         before, after, *rest = _parts(template, _conversation(_MARKS[:3], _S))
         if rest != [to_assistant, between, generation]:
@@ -163,7 +163,7 @@ def _notes(template: ChatTemplate) -> list[str]:
     if _MARKS[0] not in template.render(thinking, add_generation_prompt=True):
         notes.append(tr("The template leaves out the reasoning of earlier answers. Ollama keeps it."))
     if "strftime_now" in template.source:
-        notes.append(tr("The template writes the current date. In Ollama it always stays today's date."))
+        notes.append(tr("The template writes the current date. In Ollama, it would always stay today's date."))
     if "tools" in template.source:
         notes.append(tr("Tool calls are left out."))
     return notes

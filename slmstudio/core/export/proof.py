@@ -25,7 +25,7 @@ class Check:
     Attributes:
         name: "tokens", "prompt", "bos", "stop", "settings", "embeddings", "layers", "adapter", "nmse", "top1", "kl" or
             "perplexity".
-        passed: None where it wasn't measured.
+        passed: None if it wasn't measured.
         figure: what was found, as people read it.
         limit: what is right, as people read it.
         remedy: a sentence or two when it failed: what is wrong and what to do; empty otherwise.
@@ -63,11 +63,11 @@ QUANTIZED = ((8.0, Limits(0.05, None, None, None)), (0.0, Limits(0.7, None, None
 bits come to 0.3, a model that has nothing to do with the file to 2."""
 SHOWN = "shown only"
 EXPORT = noop("Export it again; if that fails too, please report it.")
-OTHER_RUN = noop("Choose the run that this file was made of, or export it again.")
+OTHER_RUN = noop("Choose the run that this file was made from, or export it again.")
 
 
 def read(export: Path) -> dict[str, Any]:
-    """What NAME.parity.json says of a file, in the language that is spoken now; empty when it was never proven.
+    """What NAME.parity.json says about a file, in the language that is spoken now; empty when it was never proven.
 
     What an older program wrote without the figures for it, or would have decided differently, stays as it is.
 
@@ -181,8 +181,8 @@ def weight_checks(found: dict[str, Any]) -> list[Check]:
 
 
 def _adapter_check(strength: float, error: float, change: float, rounding: float) -> Check:
-    """Where rounding hides a tenth of what was learned, four standard errors are allowed; where it hides half, nothing
-    is said of it.
+    """If rounding hides a tenth of what was learned, four standard errors are allowed; if it hides half, nothing
+    is said about it.
 
     A change smaller than the type's steps is rounded back to what the base had, above all where the base itself was
     unpacked from that type. So little of it is in the file then that it looks like another adapter's.

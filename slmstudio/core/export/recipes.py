@@ -30,7 +30,7 @@ class Recipe:
 
     Attributes:
         program: "ollama", "vllm", "llama.cpp" or "lm-studio".
-        text: what is copied into a terminal or a file; empty where it can't be done.
+        text: what is copied into a terminal or a file; empty if it can't be done.
         command: what then starts it, where `text` is a file; empty otherwise.
     """
 
@@ -133,7 +133,7 @@ def _vllm(export: Export) -> Recipe:
         if (export.adapter / "generation_config.json").is_file():  # where an answer ends, which the base may not know
             words += ["--generation-config", str(export.adapter)]
         if not export.base.is_dir():
-            notes.append(tr("The base model isn't where it was when the run was made."))
+            notes.append(tr("The base model isn't where it was when the run was created."))
     else:
         raise UserError(tr("vLLM needs safetensors."), tr("Its support for GGUF files is experimental and slow."),
                         tr("Export the run as {merged} or {adapter} too.", merged=MERGED.name, adapter=ADAPTER.name))
@@ -171,7 +171,7 @@ def _rank(adapter: Path) -> int:
     fitting = next((choice for choice in VLLM_RANKS if choice >= rank), None)
     if fitting is None:
         raise UserError(tr("vLLM can't serve this adapter by itself."),
-                        tr("Its rank is {rank}, and vLLM goes up to {most}.", rank=rank, most=VLLM_RANKS[-1]),
+                        tr("Its rank is {rank}, and vLLM supports ranks up to {most}.", rank=rank, most=VLLM_RANKS[-1]),
                         tr("Export the run as {merged}.", merged=MERGED.name))
     return fitting
 

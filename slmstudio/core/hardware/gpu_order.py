@@ -24,7 +24,7 @@ def open_as_torch_counts(uuids: Sequence[str | None], environ: Mapping[str, str]
     """Monitors of the cards that torch computes on, in torch's order; close them.
 
     Args:
-        uuids: of `cuda:0`, `cuda:1` …, as torch says them, with or without "GPU-"; None where torch doesn't say.
+        uuids: of `cuda:0`, `cuda:1` …, as torch says them, with or without "GPU-"; None if torch doesn't say.
 
     Returns:
         The monitors, and a sentence on what is missing or not certain, or "".

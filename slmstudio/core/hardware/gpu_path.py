@@ -55,12 +55,12 @@ def packed_attention(capability: Capability, precision: str, installed: Installe
         return Way(PER_ROW, tr("On the processor, each row is processed by itself."))
     number = ".".join(map(str, capability))
     if capability >= AMPERE and precision != "fp32" and installed.torch >= VARLEN_TORCH:
-        return Way(VARLEN, tr("This card (compute capability {capability}) and PyTorch {version} can attend to packed "
-                              "rows of any length at once.", capability=number, version=version))
+        return Way(VARLEN, tr("This card (compute capability {capability}) and PyTorch {version} support "
+                              "variable-length attention for packed rows.", capability=number, version=version))
     why = (tr("This card (compute capability {capability}) is older than Ampere.", capability=number)
            if capability < AMPERE else
-           tr("Attention for rows of any length doesn't work in fp32.") if precision == "fp32" else
-           tr("PyTorch {version} doesn't have attention for rows of any length yet.", version=version))
+           tr("Variable-length attention doesn't work in fp32.") if precision == "fp32" else
+           tr("PyTorch {version} doesn't have variable-length attention yet.", version=version))
     if capability >= VOLTA and installed.triton:
         return Way(FLEX, together(why, tr("FlexAttention keeps packed rows apart instead.")))
     lacking = (tr("Triton, which FlexAttention needs, is missing, so each row is processed by itself.")
@@ -78,5 +78,5 @@ def liger(capability: Capability, installed: Installed) -> tuple[bool, str]:
                          library="Triton" if installed.liger else "Liger")
     if capability < VOLTA:
         return False, tr("This card is older than Volta, which Triton's kernels need.")
-    return True, tr("Installed: it takes less memory and makes norms, rotations and the loss faster.")
+    return True, tr("It's installed. It takes less memory, and makes norms, rotations and the loss faster.")
 

@@ -14,7 +14,7 @@ from slmstudio.core.units import format_bytes
 AMPERE = (8, 0)
 """Compute capability from which a card has bf16 and FlashAttention."""
 ROUND = 0.9
-"""What a system says of its memory, as a share of what was bought: firmware and graphics keep some of it."""
+"""What a system says about its memory, as a share of what was bought: firmware and graphics keep some of it."""
 _GB = 1024**3
 MEASURED = 256 * 1024**2
 """Bytes that are written to measure a disk."""

@@ -1,4 +1,4 @@
-"""What Linux says of the processor's heat and clock, and of the battery, in a few small files below /sys.
+"""What Linux says about the processor's heat and clock, and of the battery, in a few small files below /sys.
 
 Only the files that are needed are read, once a second: psutil reads those of every sensor and every core. Elsewhere the
 processor's heat can't be read without an administrator's rights; the battery psutil knows.
@@ -30,8 +30,8 @@ class ProcessorSensors:
     """The processor's own sensors; found once, and then read as often as wanted.
 
     Attributes:
-        limit_c: where the processor slows itself down: the driver's critical temperature, else its high one; None
-            where it doesn't say.
+        limit_c: where the processor slows itself down: the driver's critical temperature, else its high one; None if it
+            doesn't say.
     """
 
     def __init__(self, folder: Path | None = None):
@@ -94,7 +94,7 @@ def _limit(file: Path) -> float | None:
 
 
 def text_of(file: Path) -> str:
-    """What a small file of the system says; "" where it can't be read."""
+    """What a small file of the system says; "" if it can't be read."""
     try:
         return file.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -102,7 +102,7 @@ def text_of(file: Path) -> str:
 
 
 def _number(file: Path) -> float | None:
-    """A whole number from a file; None where it can't be read, as from a sensor that sleeps."""
+    """A whole number from a file; None if it can't be read, as from a sensor that sleeps."""
     try:
         with open(file, "rb", buffering=0) as opened:
             return float(int(opened.read(32)))

@@ -22,10 +22,10 @@ class Gpu:
 
     Attributes:
         index: the driver's number of the card; see `nvml` on CUDA's own order.
-        memory_total, memory_free: bytes; None where the driver doesn't say.
-        compute_capability: (8, 6) for an RTX 3060; None where the driver doesn't say.
-        uuid: "GPU-…"; None where the driver doesn't say.
-        power_limit_w: watts that it may draw; None where the driver doesn't say.
+        memory_total, memory_free: bytes; None if the driver doesn't say.
+        compute_capability: (8, 6) for an RTX 3060; None if the driver doesn't say.
+        uuid: "GPU-…"; None if the driver doesn't say.
+        power_limit_w: watts that it may draw; None if the driver doesn't say.
     """
 
     index: int
@@ -91,7 +91,7 @@ def read_gpus() -> tuple[tuple[Gpu, ...], str]:
 
 
 def parse_cpuinfo(text: str) -> tuple[str, bool]:
-    """The processor's name ("" where Linux gives none, as on ARM) and whether it multiplies bfloat16 itself.
+    """The processor's name ("" if Linux gives none, as on ARM) and whether it multiplies bfloat16 itself.
 
     The flags are avx512_bf16 and amx_bf16 on x86, bf16 on ARM.
     """

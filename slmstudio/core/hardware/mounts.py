@@ -9,7 +9,7 @@ NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glu
 
 
 def file_system(path: Path, root: Path = Path("/")) -> str:
-    """The type that the kernel gives for the mount that `path` is below, as in "ext4"; "" where nobody says.
+    """The type that the kernel gives for the mount that `path` is below, as in "ext4"; "" if nobody says.
 
     Args:
         path: absolute; it need not exist.

@@ -1,4 +1,4 @@
-"""What an NVIDIA card says of itself: temperature, power, memory, load.
+"""What an NVIDIA card says about itself: temperature, power, memory, load.
 
 Cards and drivers differ in what they answer (WSL2 and laptops lack some queries), so every reading is optional.
 
@@ -75,8 +75,8 @@ class GpuProcess:
     """A program that computes on a card.
 
     Attributes:
-        memory: bytes of the card's memory that it holds; None where the driver doesn't say, as on Windows.
-        name: the program's; "" where this user may not see it.
+        memory: bytes of the card's memory that it holds; None if the driver doesn't say, as on Windows.
+        name: the program's; "" if this user may not see it.
     """
 
     pid: int
@@ -90,7 +90,7 @@ class GpuMonitor:
     Attributes:
         index: the driver's number of the card.
         name: as the driver gives it.
-        uuid: "GPU-…"; None where the driver doesn't say.
+        uuid: "GPU-…"; None if the driver doesn't say.
         compute_capability: CUDA's number for the card's generation, (8, 6) for an RTX 3060.
     """
 
@@ -167,7 +167,7 @@ class GpuMonitor:
             return GpuReading(self.index, self.name, lost=True, message=str(gone), uuid=self.uuid)
 
     def least_power_limit(self) -> float | None:
-        """The lowest power limit that the card takes, in watts; None where it doesn't say."""
+        """The lowest power limit that the card takes, in watts; None if it doesn't say."""
         try:
             found = ask(binding().nvmlDeviceGetPowerManagementLimitConstraints, self._handle)
         except GpuGone:
@@ -175,7 +175,7 @@ class GpuMonitor:
         return _thousandth(found[0]) if found else None
 
     def processes(self) -> list[GpuProcess] | None:
-        """The programs that compute on the card, the largest first; None where the driver doesn't say.
+        """The programs that compute on the card, the largest first; None if the driver doesn't say.
 
         Not part of `read`: finding their names takes milliseconds.
         """
@@ -234,7 +234,7 @@ class GpuMonitor:
 
 
 def open_all() -> tuple[list[GpuMonitor], str]:
-    """A monitor for every card, and the reason in a sentence why there is none, or why one is missing; else ""."""
+    """A monitor for every card, and the reason in a sentence why there is none, or why one is missing; otherwise ""."""
     pynvml = binding()
     try:
         pynvml.nvmlInit()

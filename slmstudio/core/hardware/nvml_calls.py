@@ -31,7 +31,7 @@ def binding() -> ModuleType:
 
 
 def ask(query: Callable[..., Any], *arguments: Any) -> Any:
-    """The answer to one query; None where the card, the driver or the permission is missing for it.
+    """The answer to one query; None if the card, the driver or the permission is missing for it.
 
     Raises:
         GpuGone: nothing else will be answered either.

@@ -2,7 +2,7 @@
 
 Intel's and AMD's processors use the same interface, whose folders are called intel-rapl for both
 (Documentation/power/powercap/powercap.rst in the kernel's sources). Since CVE-2020-8694 only root may read the counters
-on most systems, because they give away what other programs compute. Windows and WSL have none.
+on most systems, because they reveal something about what other programs compute. Windows and WSL have none.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def read() -> tuple[float | None, float | None]:
     Packages are summed; "psys" (the whole board) and the parts of a package are left out, or they would count twice.
 
     Returns:
-        (None, None) without a counter that can be read. The second is None where the packages wrap at
-        different figures, so that a fall of the sum means nothing.
+        (None, None) without a counter that can be read. The second is None if the packages wrap at different values, so
+        that a drop in the sum means nothing.
     """
     packages = _packages()
     joules = [_micro(folder / "energy_uj") for folder in packages]
@@ -36,7 +36,7 @@ def read() -> tuple[float | None, float | None]:
 
 
 def why_not() -> str:
-    """Why `read` gives nothing, as a sentence for a user; "" where it does give something."""
+    """Why `read` gives nothing, as a sentence for a user; "" if it does give something."""
     if read()[0] is not None:
         return ""
     return tr(UNREADABLE) if _packages() else tr(MISSING)

@@ -39,7 +39,7 @@ class Battery:
 
     Attributes:
         percent: charge, 0 to 100.
-        plugged: whether the mains feed it; None where the system doesn't say.
+        plugged: whether the mains feed it; None if the system doesn't say.
     """
 
     percent: float

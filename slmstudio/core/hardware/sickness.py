@@ -21,21 +21,23 @@ SENTENCES = {
 }
 _OF_HEAT = ("gpu_slowed_by_heat", "gpu_slowed_by_protection")
 """Warnings that say how hot the card is."""
-"""By what slows a card down: a warning's code and its sentence. A power limit isn't a fault: every card reaches it."""
+"""For each thing that slows a card down: a warning's code and its sentence. A power limit isn't a fault: every card
+reaches it."""
 
 
 class SlowdownWatch:
-    """Takes the readings of one card and says when it is held back: once, until it has been free for some seconds."""
+    """Takes the readings of one card and says when it is held back: once, until it has been running freely for some
+    seconds."""
 
     def __init__(self) -> None:
-        self._since: dict[str, float] = {}  # when this cause came, or went while it is reported
+        self._since: dict[str, float] = {}  # when this cause appeared, or when it disappeared after being reported
         self._told: set[str] = set()
 
     def update(self, reading: GpuReading, now: float) -> list[tuple[str, str]]:
         """The warnings that are due now, each with its code and its sentence.
 
         Args:
-            now: in seconds, of any clock that only runs forward.
+            now: in seconds, from any monotonic clock.
         """
         if reading.slowed_by is None:  # it doesn't say, or is lost
             return []

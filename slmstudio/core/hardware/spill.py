@@ -45,7 +45,7 @@ class SpillWatch:
             memory_used, memory_total: of the GPU, in bytes; None when they aren't measured.
 
         Returns:
-            A sentence when memory spills, once; else None.
+            A sentence when memory spills, once; otherwise None.
         """
         if tokens <= 0:
             return None

@@ -75,7 +75,7 @@ def findings(place: Path, root: Path = _ROOT, environ: Mapping[str, str] = os.en
 
 
 def slow_place(place: Path, root: Path = _ROOT) -> Finding | None:
-    """What to say of a place that is on a drive of Windows. Ask only where `is_wsl()`."""
+    """What to say about a place that is on a drive of Windows. Ask only where `is_wsl()`."""
     if not on_windows_drive(place, root):
         return None
     return Finding("wsl_slow_place",

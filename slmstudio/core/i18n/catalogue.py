@@ -16,7 +16,7 @@ _UNREADABLE = (OSError, ValueError, LookupError, struct.error)
 
 
 def load(file: Path) -> GNUTranslations | None:
-    """The catalogue of a `.po` file, or None where there is none that can be read.
+    """The catalogue of a `.po` file, or None if there is none that can be read.
 
     It is compiled when it is first loaded, and again when it has changed. Where the folder can't be written to, it is
     compiled at each start; packages bring it compiled.

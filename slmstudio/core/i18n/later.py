@@ -33,7 +33,7 @@ def with_path(sentence: str, path: str) -> str:
 
 
 def spoken(record: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object of which `kept` has written the sentences, with these in the language that is spoken now."""
+    """A JSON object whose sentences `kept` has written, with these in the current language."""
     return {name: again(each) if isinstance(each, Said) else each for name, each in said.recalled(record).items()} \
         if said.KEY in record else record
 

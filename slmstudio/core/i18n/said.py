@@ -1,18 +1,19 @@
-"""Sentences that know how they were made: whoever reads them in a file later gets them in the language spoken then."""
+"""Sentences that know how they were made, so that they can be read from a file later in the language that is chosen
+then."""
 
 from __future__ import annotations
 
 from typing import Any
 
 KEY = "msgids"
-"""Under this name a JSON object says, by key, how its sentences were made."""
+"""The key under which a JSON object says how its sentences were made."""
 
 
 class Said(str):
     """A message as it was said.
 
     Attributes:
-        how: JSON values; None where it isn't known. "msgid" is the English message where that isn't the text itself,
+        how: JSON values; None if it isn't known. "msgid" is the English message where that isn't the text itself,
             "many" its plural, "values" what its placeholders stand for: numbers, texts, and messages, which are
             {"text": …, **how}.
     """
@@ -34,7 +35,7 @@ class Said(str):
 
 
 def remembered(text: str, message: str, values: dict[str, Any], many: str = "") -> Said:
-    """What was said of a message, with how. Values that JSON doesn't have are kept as texts."""
+    """What was said about a message, with how. Values that JSON doesn't have are kept as texts."""
     how: dict[str, Any] = {} if message == text else {"msgid": message}
     if many:
         how["many"] = many
@@ -56,7 +57,7 @@ def kept(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def recalled(record: dict[str, Any]) -> dict[str, Any]:
-    """The object of which `kept` made this one; its sentences are still in the language of the writer."""
+    """The object from which `kept` made this one; its sentences are still in the language of the writer."""
     how = record.get(KEY)
     if not isinstance(how, dict):
         return record

@@ -36,7 +36,7 @@ def available() -> dict[str, str]:
 
 
 def locale(code: str) -> Locale | None:
-    """What Babel knows of a language: None where it doesn't know it, or isn't installed."""
+    """What Babel knows of a language: None if it doesn't know it, or isn't installed."""
     if not _has_babel():
         return None
     from babel import Locale, UnknownLocaleError
@@ -112,7 +112,7 @@ def is_right_to_left() -> bool:
 
 
 def _system_locales() -> list[str]:
-    """Names of locales, the best first, as "hi_IN.UTF-8" or "hi"."""
+    """Names of locales, the best first, such as "hi_IN.UTF-8" or "hi"."""
     if os.name == "nt":
         import ctypes
         import locale

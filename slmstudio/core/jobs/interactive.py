@@ -19,7 +19,7 @@ from slmstudio.core.jobs import processes
 
 CLOSE_SECONDS = 3.0
 KEPT_LOGS = 8
-"""This many of a kind's newest logs stay beside a new one."""
+"""How many of a kind's newest logs are kept besides a new one."""
 
 
 class InteractiveWorker:
@@ -48,7 +48,8 @@ class InteractiveWorker:
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self._remove_older_logs()
-            # At the end, whatever was left out before it (worker.runtime.log_limit). No one else's file, nor a link's.
+            # At the end, whatever was left out before it (worker.runtime.log_limit). Never someone else's file or the
+            # target of a link.
             with open(self.log, "ab", opener=lambda path, flags: os.open(path, flags | os.O_EXCL, 0o600)) as log:
                 self._process = subprocess.Popen(  # detached: Ctrl-C in a terminal is for the caller alone
                     [*processes.worker_command(), "--interactive", self.kind, str(self.log)], stdin=subprocess.PIPE,
@@ -117,13 +118,13 @@ class InteractiveWorker:
             self._process.wait()
 
     def cause_of_death(self) -> UserError:
-        """Why it is gone, as far as can be known."""
+        """Why it has ended, as far as that can be known."""
         code = None
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = self._process.wait(1)
         if code == -9:
-            why = tr("It was killed, perhaps for lack of memory.")
+            why = tr("It was killed, perhaps because memory ran out.")
         elif code is not None and code == -getattr(signal, "SIGBUS", 0):
             why = tr("A file that it was reading, most likely the model, was cut short, or its disk was removed.")
         elif code is not None and code < 0:

@@ -50,8 +50,8 @@ def export(run: Path, types: Sequence[str], out: Path | None = None, importance:
         OSError: the folder can't be made.
     """
     if out is not None and paths.is_too_wide(out.absolute()):
-        raise UserError(tr("{folder} can't take the files.", folder=out),
-                        tr("An export may write anywhere in the folder it is given, and this one holds all your "
+        raise UserError(tr("The files can't be exported to {folder}.", folder=out),
+                        tr("An export may write anywhere in the folder it is given, and this one contains all your "
                            "files."), tr("Choose a folder inside it."))
     return make(_parent(run), "export", run=str(run.absolute()), types=list(types),
                 out=str(out.absolute()) if out else None, importance=importance)

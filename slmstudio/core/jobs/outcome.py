@@ -18,7 +18,7 @@ _WITHOUT_ERROR = {
     "paused": noop("The job was paused before anything was saved."),
     "crashed": noop("The job crashed before anything was saved."),
 }
-"""By state: what is said of a job whose outcome names no error."""
+"""By state: what is said about a job whose outcome names no error."""
 
 
 @dataclass(frozen=True)

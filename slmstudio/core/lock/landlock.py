@@ -38,7 +38,7 @@ class Unavailable(OSError):
 
 
 def version(processor: Processor) -> int:
-    """The version of the kernel's Landlock; 0 where there is none, or it is switched off."""
+    """The version of the kernel's Landlock; 0 if there is none, or it is switched off."""
     return max(0, _call(processor, "landlock_create_ruleset", None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
 
 

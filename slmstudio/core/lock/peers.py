@@ -26,7 +26,7 @@ _PR_SET_PTRACER = 0x59616D61
 
 
 def allowed() -> frozenset[str]:
-    """The addresses that this process may connect to; empty where it trains with nobody."""
+    """The addresses that this process may connect to; empty if it trains with nobody."""
     return frozenset(filter(None, os.environ.get(VARIABLE, "").split(",")))
 
 

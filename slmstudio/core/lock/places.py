@@ -76,7 +76,7 @@ def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary:
 
 
 def prepare(kind: str, temporary: Path | None) -> dict[str, str]:
-    """Environment variables by which libraries keep to the places that are left open. Makes the folders, as far as
+    """Environment variables that make libraries use only the places that are left open. Makes the folders, as far as
     that's possible.
 
     Args:

@@ -21,13 +21,14 @@ NUMBER, ARCH, ARGUMENTS = 0, 4, 16
 UNIX, STREAM, SEQPACKET, TYPE_MASK = 1, 1, 5, 0xF
 INET, INET6, NETLINK, ROUTE, TCP = 2, 10, 16, 0, 6
 NEW_LISTENER = 8
-"""A flag by which a filter gets a listener, which may let calls through that an older filter tells to its own."""
+"""A flag with which a filter gets a listener, which could allow calls that an older filter reports to its own
+listener."""
 FASTOPEN = 0x20000000
 """A flag by which sending connects, too."""
 NEW_NAMESPACES = 0x7E020000
 """Flags of clone: every name space of one's own."""
 TERMINAL_INPUT = (0x5412, 0x541C)
-"""TIOCSTI and TIOCLINUX type into a terminal as if the user did."""
+"""TIOCSTI and TIOCLINUX type into a terminal as if the user had."""
 HARDENING = (
     "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "process_madvise", "kcmp", "bpf", "userfaultfd",
     "perf_event_open", "keyctl", "add_key", "request_key", "unshare", "setns", "mount", "umount2", "move_mount",
@@ -56,7 +57,7 @@ def build(processor: Processor, named: bool, network: bool, peers: bool = False)
     """The filter.
 
     Args:
-        named: whether somebody listens who names the attempts (`warden`); else the kernel refuses by itself.
+        named: whether somebody listens who names the attempts (`warden`); otherwise the kernel refuses by itself.
         network: whether sockets are refused. What reaches into other processes and the kernel always is.
         peers: whether TCP sockets can be made all the same, for whoever listens decides on each connection; and those
             that tell the names and addresses of network interfaces.

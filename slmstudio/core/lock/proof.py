@@ -20,8 +20,8 @@ from slmstudio.core.lock import syscalls
 from slmstudio.core.lock.worker_lock import LockState
 
 SECONDS = 60.0
-NOT_LINUX = noop("This system offers no lock that a program can put on itself without special rights. It works only on "
-                 "Linux.")
+NOT_LINUX = noop("This system has no lock that a program can apply to itself without special rights. The network "
+                 "lock works only on Linux.")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Attempt:
     """One way out that was tried.
 
     Attributes:
-        network: whether it leads to the network or to another program; else to files or into the system.
+        network: whether it leads to the network or to another program; otherwise to files or into the system.
         blocked: whether it was refused.
         gave: the system's answer.
     """
@@ -47,10 +47,10 @@ class Proof:
     Attributes:
         enforced: whether the lock is on and every way to the network was refused.
         files: whether every way to files outside was refused, too.
-        state: what the child said of its lock.
+        state: what the child said about its lock.
         arrived: what reached this process's own sockets: nothing, where it is enforced.
         log: how the attempts are named in a worker's log.
-        reason: why it isn't enforced; "" where it is.
+        reason: why it isn't enforced; "" if it is.
     """
 
     enforced: bool
@@ -76,7 +76,7 @@ def prove(locked: bool = True) -> Proof:
     try:
         return _prove(locked)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        reason = tr("It couldn't be tried: {reason}", reason=error)
+        reason = tr("The lock couldn't be tested: {reason}", reason=error)
         return Proof(False, False, LockState(reason=reason), reason=reason)
 
 
@@ -105,6 +105,7 @@ def _prove(locked: bool) -> Proof:
     attempts = tuple(Attempt(**each) for each in said["attempts"])
     through = [each.what for each in attempts if each.network and not each.blocked]
     enforced = state.enforced and not through and not arrived
-    reason = "" if enforced else state.reason or tr("Not refused: {attempts}.", attempts=", ".join(through or arrived))
+    reason = "" if enforced else state.reason or tr("These attempts weren't blocked: {attempts}.",
+                                                    attempts=", ".join(through or arrived))
     return Proof(enforced, all(each.blocked for each in attempts if not each.network) and not wrote, state, attempts,
                  (*arrived, *([tr("a file")] if wrote else [])), tuple(done.stderr.splitlines()), reason)

@@ -40,7 +40,7 @@ class Processor:
     Attributes:
         audit_arch: what `seccomp_data.arch` holds for its own calls (linux/audit.h).
         numbers: of the calls, by name; a call that it doesn't have is missing.
-        other_calls_from: numbers from here on belong to another interface (x32); None where there is none.
+        other_calls_from: numbers from here on belong to another interface (x32); None if there is none.
     """
 
     name: str
@@ -54,7 +54,7 @@ AARCH64 = Processor("aarch64", 0xC00000B7, {**_COMMON, **_AARCH64})
 
 
 def here() -> Processor | None:
-    """This machine's; None where the lock doesn't know it, or the system isn't Linux."""
+    """This machine's; None if the lock doesn't know it, or the system isn't Linux."""
     if sys.platform != "linux" or sys.maxsize < 2**32:
         return None
     return {each.name: each for each in (X86_64, AARCH64)}.get(platform.machine())

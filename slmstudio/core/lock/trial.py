@@ -35,7 +35,7 @@ _NEW_USER_AND_NETWORK = 0x50000000
 def main() -> int:
     i18n.use()  # before the lock closes the files
     request = json.loads(sys.stdin.read())
-    state = worker_lock.LockState(reason=tr("Nobody asked for it."))
+    state = worker_lock.LockState(reason=tr("The lock wasn't requested."))
     if request["lock"]:
         state = worker_lock.install("trial", {"path": request["inside"]})
     attempts = [_made(what, network, attempt) for what, network, attempt in _attempts(request)]

@@ -54,7 +54,7 @@ class Warden:
         of this process stays with it.
 
         Args:
-            temporary: a folder that is deleted when this process has ended; None where there is none.
+            temporary: a folder that is deleted when this process has ended; None if there is none.
             peers: addresses to which it connects for this process.
 
         Raises:
@@ -128,7 +128,7 @@ def _become(processor: Processor, channel: socket.socket, temporary: Path | None
         _Watch(processor, channel, peers).run()
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)  # of a worker that was killed
-    except BaseException as error:  # whatever it is: no second worker may come out of here
+    except BaseException as error:  # whatever the error: a second worker must never result
         with suppress(OSError):
             os.write(2, f"{attempts.BEGIN} attempts are no longer named: {error!r}\n".encode())
     finally:

@@ -25,7 +25,7 @@ NOWHERE = "192.0.2.1"
 """An address that is reserved for documentation (RFC 5737): nobody has it."""
 _VARIABLE = "SLMSTUDIO_LOCK"
 """Tells the program that takes this process's place what holds already: the warden's "DESCRIPTOR PID" (-1 0 without
-one), and Landlock's version (0 where it doesn't hold)."""
+one), and Landlock's version (0 if it doesn't hold)."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class LockState:
     Attributes:
         enforced: whether the network is closed: tried by this process, and refused.
         seccomp: whether the filter of system calls is installed.
-        landlock: the kernel's version of Landlock; 0 where it doesn't hold, so that the file system is open.
-        files_open: why it doesn't, without a full stop; "" where it does.
+        landlock: the kernel's version of Landlock; 0 if it doesn't hold, so that the file system is open.
+        files_open: why it doesn't, without a full stop; "" if it does.
         named: whether refused attempts are named in the log.
         tried: what was tried at the start, and `gave` what came of it.
-        reason: why it isn't enforced; "" where it is.
+        reason: why it isn't enforced; "" if it is.
         peers: addresses that stay open, of the processes that it trains with.
     """
 
@@ -90,7 +90,7 @@ def install(kind: str, request: Mapping[str, Any], folder: Path | None = None) -
 def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> LockState:
     processor = syscalls.here()
     if processor is None:
-        return LockState(reason=tr("This system offers no such lock. It works only on Linux."))
+        return LockState(reason=tr("This system has no such lock. The network lock works only on Linux."))
     online = kind in places.ONLINE
     ranks = kind == "train" and {"RANK", "MASTER_PORT"} <= os.environ.keys()  # as torchrun sets them
     others = peers.allowed() if ranks else frozenset()
@@ -111,7 +111,7 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
     found, files_open = (held, "") if held else _close_files(processor, kind, request, folder, temporary,
                                                             network and not others, scoped)
     if threads > 1:
-        found, files_open = 0, tr("{threads} threads ran before the lock, and Landlock holds only one of them",
+        found, files_open = 0, tr("{threads} threads ran before the lock, and Landlock restricts only one of them",
                                   threads=threads)
     if not network:
         reason = (tr("This job downloads something that you asked for.") if online else
@@ -124,7 +124,7 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
 
 
 def _temporary() -> Path | None:
-    """A folder for temporary files that goes with this process; None where none can be made, on a full disk perhaps."""
+    """A folder for temporary files that goes with this process; None if none can be made, on a full disk perhaps."""
     try:
         made = Path(tempfile.mkdtemp(prefix="slmstudio-"))
     except OSError:
@@ -160,7 +160,7 @@ def environment_for_successor() -> dict[str, str]:
 
 
 def _take_over() -> int | None:
-    """Landlock's version where this process was locked before it became this program, 0 where only the network was
+    """Landlock's version where this process was locked before it became this program, 0 if only the network was
     closed; None for one that wasn't locked. Another layer of Landlock would change nothing, and the kernel allows 16.
     """
     global _warden

@@ -44,14 +44,14 @@ def answer_spans(messages: Sequence[Mapping[str, Any]], template: ChatTemplate, 
         elif last or names:
             raise UserError(tr("The answer to be learned can't be found in the rendered conversation."),
                             tr("The chat template changes the assistant's text."),
-                            tr("Switch completion-only loss off, or choose a model with another chat template."))
+                            tr("Switch completion-only loss off, or choose a model with a different chat template."))
     return spans
 
 
 def _turn(messages: Sequence[Mapping[str, Any]], index: int, template: ChatTemplate, text: str,
           tools: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
     """What is before an answer, with the generation prompt, and what is up to it, each rendered without what follows;
-    None where the template doesn't take them so."""
+    None if the template doesn't take them so."""
     if index == 0:
         return None  # Templates look at the first message, so nothing can be rendered before it.
     try:
@@ -62,7 +62,7 @@ def _turn(messages: Sequence[Mapping[str, Any]], index: int, template: ChatTempl
 
 
 def _span_by_prefixes(before: str, up_to: str, text: str, turn_end: TurnEnd, calls: bool) -> tuple[int, int] | None:
-    """An answer's place by what is before it and what is up to it; None where the text doesn't begin so."""
+    """An answer's place by what is before it and what is up to it; None if the text doesn't begin so."""
     end = turn_end.place(up_to, calls)
     if end is None or not text.startswith(before) or text[:end] != up_to[:end] or end < len(before):
         return None
@@ -110,7 +110,7 @@ class TurnEnd(NamedTuple):
     markers: tuple[str, ...]
 
     def place(self, text: str, calls: bool) -> int | None:
-        """Where the last turn of a text ends, its mark included; None where it ends otherwise."""
+        """Where the last turn of a text ends, its mark included; None if it ends otherwise."""
         if text.endswith(self.suffix):
             return len(text) - len(self.suffix) + len(self.mark)
         # Calls of tools may have a mark of their own, such as <|eom_id|>.

@@ -1,7 +1,7 @@
 """Which tensors the known families' weight files must hold, by name and shape, as config.json asks for them.
 
 transformers fills what is missing with random numbers and only logs it. Architectures that aren't known here aren't
-refused by guesswork: the worker asks transformers' own report of them (`worker.model.whole_model`).
+refused on a guess: the worker asks transformers' own report of them (`worker.model.whole_model`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from slmstudio.core.model.weights import Weights
 Shape = tuple[int, ...]
 TIED = {"llama": False, "mistral": False, "qwen2": False, "qwen3": False, "phi3": False, "smollm3": True,
         "gemma": True, "gemma2": True, "gemma3_text": True}
-"""The known families by config.json's `model_type`, and whether the head is the embeddings where config.json doesn't
-say so."""
+"""The known families by config.json's `model_type`, and whether the head shares the embeddings if config.json doesn't
+say."""
 _AROUND = re.compile(r"^(?:model\.|language_model\.)+")
 _LAYER = re.compile(r"\blayers\.(\d+)\.")
 SHOWN = 6
@@ -29,7 +29,7 @@ def missing_tensors(config: Mapping[str, Any], sizes: Mapping[str, int], held: W
 
     Args:
         config: config.json, with the text model's part on top.
-        sizes: `hidden_size`, `layers`, `heads` and `vocabulary_size`, and as far as config.json says it `kv_heads`,
+        sizes: `hidden_size`, `layers`, `heads` and `vocabulary_size`, and, if config.json has them, `kv_heads`,
             `head_dim` and `intermediate_size`.
         packed: whether bitsandbytes packed the weights, which changes their shapes.
 
@@ -58,8 +58,8 @@ def missing_tensors(config: Mapping[str, Any], sizes: Mapping[str, int], held: W
 
 
 def needed(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Shape | None]:
-    """The tensors of a known family by name, without what comes before `layers`, `embed_tokens` and `norm`; None for
-    a shape that config.json doesn't tell."""
+    """The tensors of a known family by name, without what comes before `layers`, `embed_tokens` and `norm`; None for a
+    shape that config.json doesn't determine."""
     kind, hidden, vocabulary = config["model_type"], sizes["hidden_size"], sizes["vocabulary_size"]
     wanted: dict[str, Shape | None] = {"embed_tokens.weight": (vocabulary, hidden), "norm.weight": (hidden,)}
     tie = config.get("tie_word_embeddings")
@@ -111,7 +111,7 @@ def _mlp(config: Mapping[str, Any], kind: str, sizes: Mapping[str, int]) -> dict
 
 
 def summed_up(names: list[str]) -> str:
-    """Names of tensors, those of all layers together.
+    """Names of tensors, with all layers taken together.
 
     >>> summed_up(["lm_head.weight", "layers.0.mlp.up_proj.weight", "layers.1.mlp.up_proj.weight"])
     'lm_head.weight, layers.*.mlp.up_proj.weight (2 layers)'

@@ -33,8 +33,8 @@ _KIND_WORDS = re.compile(r"(instruct|chat|base|it|pt|hf)$")
 class Licence:
     """
     Attributes:
-        id: as the hub tags it, "apache-2.0"; "" where none is known.
-        commercial: whether money may be made with the model; None where that isn't known.
+        id: as the hub tags it, "apache-2.0"; "" if none is known.
+        commercial: whether money may be made with the model; None if that isn't known.
         allows, duties: what it lets people do and what it asks of them, in an English sentence each.
     """
 
@@ -47,7 +47,7 @@ class Licence:
     @property
     def use(self) -> str:
         if not self.id:
-            return tr("Its licence isn't known here. Read it on the model's page before you use the model.")
+            return tr("Its licence isn't known. Read it on the model's page before you use the model.")
         return " ".join(tr(sentence) for sentence in (self.allows, self.duties) if sentence)
 
 
@@ -66,7 +66,7 @@ class CatalogueEntry:
         context: tokens.
         vocabulary: rows of the embedding table.
         languages: ISO 639 codes that its makers name.
-        language_count: how many its makers say it has; 0 where they say nothing, and more than `languages` where they
+        language_count: how many its makers say it has; 0 if they say nothing, and more than `languages` where they
             don't name them all.
         gated: whether the hub asks to accept terms, and for a token, first.
         sources: where the figures are from, by what they are of.
@@ -110,7 +110,7 @@ class CatalogueEntry:
         return self.licence.use
 
     def speaks(self, language: str) -> bool | None:
-        """Whether its makers name a language (a code or an English name); None where they don't name all they count."""
+        """Whether its makers name a language (a code or an English name); None if they don't name all they count."""
         if language_code(language) in self.languages:
             return True
         return None if self.language_count > len(self.languages) or not self.language_count else False
@@ -119,7 +119,7 @@ class CatalogueEntry:
         """What the model will be in `folder`, so that its memory can be estimated before it is fetched.
 
         Returns:
-            None where a size is missing.
+            None if a size is missing.
         """
         sizes = {name: getattr(self, name) for name in _SIZES}
         if None in sizes.values() or self.tied_embeddings is None:
@@ -187,7 +187,7 @@ def find(name: str) -> CatalogueEntry | None:
 
 
 def entry_of(facts: ModelFacts) -> CatalogueEntry | None:
-    """What the catalogue says of a model on the disk; None for another one of the same name, too."""
+    """What the catalogue says about a model on the disk; None for another one of the same name, too."""
     entry = find(facts.name)
     if entry is None or entry.model_type != facts.model_type:
         return None

@@ -16,9 +16,9 @@ from slmstudio.core.model.json_files import printable, read_json_object
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The special tokens that transformers hands to a template."""
-_CHOOSE = noop("Choose a model with another chat template.")
-TAKE_TOOLS = noop("Choose a model whose chat template takes tools, such as Qwen 2.5 or Llama 3.1, or remove the rows "
-                  "with tools.")
+_CHOOSE = noop("Choose a model with a different chat template.")
+TAKE_TOOLS = noop("Choose a model whose chat template supports tools, such as Qwen 2.5 or Llama 3.1, or remove the "
+                  "rows with tools.")
 _PROBE = ("probe_tool_qz", "probe_argument_qz", "probe_result_qz")
 """A tool's name, what it is called with, and what it returns: words that no template writes by itself."""
 
@@ -49,8 +49,8 @@ class ChatTemplate:
         source = find_template(folder)
         if source is None:
             raise UserError(tr("{folder} has no chat template.", folder=folder.name),
-                            tr("Neither chat_template.jinja nor tokenizer_config.json holds one. Models that were "
-                               "never taught to chat have none."),
+                            tr("Neither chat_template.jinja nor tokenizer_config.json contains one. Models that were "
+                               "never trained to chat have none."),
                             tr("Choose a chat template for it, or the instruct version of the model."))
         template = cls(source, special_tokens(folder))
         template.check()
@@ -61,7 +61,7 @@ class ChatTemplate:
         return replace(self, thinks=False)
 
     def check(self) -> None:
-        """See that jinja can read the template.
+        """Check that jinja can read the template.
 
         Raises:
             UserError: it can't.
@@ -75,7 +75,7 @@ class ChatTemplate:
 
         try:
             sandbox.compiled(self.source)
-        except Exception as error:  # jinja's own errors, and what Python's compiler says of absurd nesting
+        except Exception as error:  # jinja's own errors, and what Python's compiler says about absurd nesting
             raise _broken(error) from error
 
     def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False,
@@ -115,13 +115,13 @@ class ChatTemplate:
         return _takes_tools(self.source, tuple(self.special_tokens.items()))
 
     def check_tools(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> None:
-        """See that no tool of a conversation would be left out without a word.
+        """Check that no tool of a conversation would be left out without a word.
 
         Raises:
             UserError: there are some, and the template takes none.
         """
         if (tools or any(map(_of_tools, messages))) and not self.takes_tools():
-            raise UserError(tr("This model's chat template takes no tools."),
+            raise UserError(tr("This model's chat template doesn't support tools."),
                             tr("The model was trained without them, but the row has some."), tr(TAKE_TOOLS))
 
     def _refusal(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]],
@@ -192,7 +192,7 @@ def _broken(error: Exception) -> UserError:
         return UserError(tr("The chat template was stopped."), printable(str(error), 300), tr(_CHOOSE))
     if isinstance(error, jinja2.exceptions.SecurityError):
         return UserError(tr("The chat template was stopped."),
-                         tr("It does what no chat template needs: {said}.", said=said), tr(_CHOOSE))
+                         tr("It does something that no chat template needs: {said}.", said=said), tr(_CHOOSE))
     if isinstance(error, jinja2.TemplateSyntaxError):
         return UserError(tr("The chat template is broken at line {line}.", line=error.lineno), f"{said}.",
                          tr(_CHOOSE))
@@ -201,7 +201,7 @@ def _broken(error: Exception) -> UserError:
 
 
 def find_template(folder: Path) -> str | None:
-    """The template of a model folder, as transformers 5 looks for it; None where there is none.
+    """The template of a model folder, as transformers 5 looks for it; None if there is none.
 
     A file chat_template.jinja comes before tokenizer_config.json's `chat_template`, which is a text, or a list of named
     ones of which "default" is taken.

@@ -49,7 +49,7 @@ class ModelFacts:
         vocabulary_size: rows of the embedding table.
         tied_embeddings: whether the head shares the embeddings' weights.
         dtype: number format that holds most of the weights: bf16, fp16, fp32, nf4, int8 ...
-        licence: as the model names it; None where it doesn't.
+        licence: as the model names it; None if it doesn't.
         quantization: "bitsandbytes 4-bit" or "bitsandbytes 8-bit"; None for plain weights.
         model_type: config.json's name of the architecture.
     """
@@ -85,10 +85,10 @@ class Examined:
     """What a look at a model folder has found.
 
     Attributes:
-        facts: what the model is; None where that can't be told.
+        facts: what the model is; None if that can't be told.
         problems: by one of `AREAS`, why the folder is refused.
         warnings: what is worth knowing, and no reason to refuse it.
-        weights: the tensors; None where files are missing or wrong.
+        weights: the tensors; None if files are missing or wrong.
         config: config.json, with the text model's part on top.
     """
 
@@ -198,7 +198,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     sizes = _sizes(folder, config, model_type, embedding)
     missing = [key for key in ("hidden_size", "layers", "heads", "vocabulary_size") if not sizes.get(key)]
     if missing:
-        problems += [Problem(tr("config.json gives no possible value for {key}.", key=_SIZES[key][0]),
+        problems += [Problem(tr("config.json has no usable value for {key}.", key=_SIZES[key][0]),
                              field=_SIZES[key][0])
                      for key in missing]
         return None
@@ -210,7 +210,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
                                 field="hidden_size"))
     held = found.layers()
     if held is not None and held < sizes["layers"]:
-        problems.append(Problem(tr("config.json promises {layers} layers, but the weights hold {held}.",
+        problems.append(Problem(tr("config.json promises {layers} layers, but the weights contain {held}.",
                                    layers=sizes["layers"], held=held), field="num_hidden_layers"))
     elif len(problems) == before and (said := missing_tensors(config, sizes, found, bool(quantization))):
         problems.append(Problem(said))

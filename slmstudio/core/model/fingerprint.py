@@ -13,7 +13,7 @@ SAMPLE_BYTES = 16 * 1024
 
 
 def fingerprint(folder: Path) -> str | None:
-    """SHA-256 over samples of a model's safetensors files, or None where there are none.
+    """SHA-256 over samples of a model's safetensors files, or None if there are none.
 
     Names don't count, so a copied or renamed folder has the same one. Training changes weights everywhere, so the
     samples, a megabyte of each file from its first byte to its last, differ from those of another version.

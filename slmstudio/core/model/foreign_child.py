@@ -1,9 +1,9 @@
 """The process that renders templates and encodes texts for the window and the terminal: a child of `foreign.away`.
 
-Reads a JSON object a line, and answers with one: {"answer": ...}, {"error": a UserError}, {"memory": true} where there
-wasn't enough of it, or {"defect": a traceback}. Errors are in the request's language, which may change while the window
-is open. Each request has a limit on the processor's time, and on memory; both
-grow with the tokenizer.json and the text, since honest ones need more where they are larger. What reaches a limit ends
+Reads one JSON object per line, and answers with one: {"answer": ...}, {"error": a UserError}, {"memory": true} where
+there wasn't enough of it, or {"defect": a traceback}. Errors are in the request's language, which may change while the
+window is open. Each request has a limit on the processor's time, and on memory; both grow with the tokenizer.json and
+the text, since honest ones need more where they are larger. What reaches a limit ends
 the process: `away` says so.
 """
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _limit(request: dict[str, Any], size: int) -> None:
-    """Bound what answering this request may take."""
+    """Limit what answering this request may use."""
     global _largest
     held = 0
     with contextlib.suppress(OSError):

@@ -80,7 +80,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
             raise UserError(looks) from error
         where = ""
         if isinstance(error, json.JSONDecodeError):
-            where = tr("It breaks at line {line}, column {column}.", line=error.lineno, column=error.colno)
+            where = tr("The error is at line {line}, column {column}.", line=error.lineno, column=error.colno)
         raise UserError(tr("{file} isn't JSON.", file=path.name), where) from error
     if not isinstance(value, dict):
         raise UserError(tr("{file} isn't a JSON object.", file=path.name))

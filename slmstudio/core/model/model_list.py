@@ -18,8 +18,8 @@ from slmstudio.core.model.facts import ModelFacts, read_model
 class ListedModel:
     """
     Attributes:
-        facts: of its files, or what the catalogue says they will be; None where a size is missing.
-        entry: what the catalogue says of it; None for a model that it doesn't have.
+        facts: of its files, or what the catalogue says they will be; None if a size is missing.
+        entry: what the catalogue says about it; None for a model that it doesn't have.
         folder: where it is; None for one that must be fetched first.
     """
 

@@ -68,7 +68,7 @@ class Fitting:
         name: as in `NAMED`.
         end: the token that ends a turn.
         reason: why it suits, in sentences.
-        warning: what speaks against it; empty where nothing does.
+        warning: what speaks against it; empty if nothing does.
     """
 
     name: str
@@ -136,8 +136,8 @@ def fitting(folder: Path) -> list[Fitting]:
         if end not in special or not all(token in special for token in about.own):
             continue
         said = (tr("Its vocabulary has the tokens {tokens}.", tokens=", ".join(about.own)) if about.own else
-                tr("It has no tokens of a chat format, so plain words say who speaks.") if not found else
-                tr("Plain words say who speaks."))
+                tr("It has no tokens of a chat format, so plain words mark who is speaking.") if not found else
+                tr("Plain words mark who is speaking."))
         ends = tr("{token} ends each turn.", token=end)
         found.append(Fitting(name, end, f"{said} {ends}", _never_learned(folder, end)))
     if not found:
@@ -230,7 +230,7 @@ def _changed(folder: Path) -> tuple[int, ...]:
 
 
 def _never_learned(folder: Path, end: str) -> str:
-    """What to say where nothing ever trained the token that ends a turn; empty where something did."""
+    """What to say where nothing ever trained the token that ends a turn; empty if something did."""
     if not _is_untrained(folder, _changed(folder), end):
         return ""
     return tr("{token}, which ends each turn, was never trained in this model, and an adapter doesn't change that. The "

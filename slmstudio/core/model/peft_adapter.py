@@ -97,7 +97,7 @@ def read_adapter(folder: Path) -> PeftAdapter:
 
 
 def need_loadable(folder: Path) -> None:
-    """See that PEFT can be given an adapter's folder: it would open a pickle, and match every layer's name with each
+    """Check that PEFT can be given an adapter's folder: it would open a pickle, and match every layer's name with each
     regular expression that adapter_config.json holds, however long that takes.
 
     Raises:
@@ -132,13 +132,13 @@ def _patterns(value: Any) -> list[str]:
 def _problems_of(config: Mapping[str, Any]) -> list[Problem]:
     """What adapter_config.json asks for and isn't done here."""
     known = {*_KEPT, *_OF_THE_TENSORS, *_WITHOUT_EFFECT}
-    found = [Problem(tr("{key} isn't known here.", key=printable(str(key))), field=printable(str(key)))
+    found = [Problem(tr("{key} isn't supported.", key=printable(str(key))), field=printable(str(key)))
              for key, value in config.items() if key not in known and value]
     if config.get("bias") not in (None, "none"):
         found.append(Problem(tr("It also has trained biases."), field="bias"))
     if config.get("init_lora_weights", True) not in _PLAIN_STARTS:
-        found.append(Problem(tr("It began with {value!r}, which changes the base's own weights, and those aren't in "
-                                "the adapter. PEFT can convert it when it saves.",
+        found.append(Problem(tr("It was initialized with {value!r}, which changes the base's own weights, and those "
+                                "aren't in the adapter. PEFT can convert it when it saves.",
                                 value=printable(str(config["init_lora_weights"]))), field="init_lora_weights"))
     mapping = config.get("auto_mapping")
     library = mapping.get("parent_library") if isinstance(mapping, dict) else None
@@ -216,7 +216,7 @@ def _changes(tensors: dict[str, Tensor], config: Mapping[str, Any], problems: li
 
 
 def _shape_of(parts: Mapping[str, tuple[int, ...]], dora: bool) -> tuple[int, int] | None:
-    """(out, in) of the weight that B (out, rank) · A (rank, in) is added to; None where they don't go together."""
+    """(out, in) of the weight that B (out, rank) · A (rank, in) is added to; None if they don't go together."""
     a, b, magnitude = (parts.get(ending) for ending in (A, B, MAGNITUDE))
     if a is None or b is None or len(a) != 2 or len(b) != 2 or a[0] != b[1] or not math.prod(a) * math.prod(b):
         return None
@@ -230,7 +230,7 @@ def _clean(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], who
 
 
 def misfits(adapter: PeftAdapter, base: Path) -> list[str]:
-    """Why the adapter isn't one of this base, in sentences; empty where it fits.
+    """Why the adapter isn't one of this base, in sentences; empty if it fits.
 
     Raises:
         UserError: the base can't be read.

@@ -88,7 +88,7 @@ def read_tokenizer(folder: Path | str) -> Tokenizer:
             raise
         said = printable(str(error).rstrip("."), 200)
         raise UserError(tr("The tokenizer of {folder} can't be used.", folder=path.parent.name),
-                        tr("tokenizer.json is damaged, or of a kind that isn't known here: {said}.", said=said),
+                        tr("tokenizer.json is damaged, or of an unsupported kind: {said}.", said=said),
                         tr("Put the model's own tokenizer.json in its place, or choose another model.")) from error
     return tokenizer
 
@@ -116,7 +116,7 @@ def tokens_beside(folder: Path, tokenizer: Tokenizer) -> list[Any]:
     except (TypeError, ValueError, KeyError) as error:
         raise UserError(
             tr("The tokenizer of {folder} can't be used.", folder=folder.name),
-            tr("tokenizer_config.json describes its added tokens in a way that isn't known here."),
+            tr("tokenizer_config.json describes its added tokens in an unsupported way."),
             tr("Put the model's own tokenizer_config.json in its place, or choose another model.")) from error
     return [token for content, token in wanted.items() if content not in known]
 
@@ -203,20 +203,20 @@ def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, in
 
 
 def half_a_character() -> UserError:
-    return UserError(tr("A text can't be turned into tokens."), tr("It contains half a character (a lone surrogate)."),
-                     tr("Remove the broken character."))
+    return UserError(tr("The text can't be turned into tokens."),
+                     tr("It contains half a character (a lone surrogate)."), tr("Remove the broken character."))
 
 
 @lru_cache(maxsize=2)  # it keeps the tokenizers alive, which are large
 def added_tokens(tokenizer: Encoder) -> tuple[str, ...]:
-    """The tokens that are taken whole from a text, longest first. Empty where the tokenizer doesn't say."""
+    """The tokens that are taken whole from a text, longest first. Empty if the tokenizer doesn't say."""
     read = getattr(tokenizer, "get_added_tokens_decoder", dict)
     return tuple(sorted((token.content for token in read().values()), key=len, reverse=True))
 
 
 @lru_cache(maxsize=2)
 def special_texts(tokenizer: Encoder) -> tuple[str, ...]:
-    """The texts of the tokens that control a conversation. Empty where the tokenizer doesn't say."""
+    """The texts of the tokens that control a conversation. Empty if the tokenizer doesn't say."""
     read = getattr(tokenizer, "get_added_tokens_decoder", dict)
     return tuple(token.content for token in read().values() if token.special)
 
@@ -258,7 +258,7 @@ def answer_shown(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, temp
 
 
 def end_of_turn(template: ChatTemplate, tokenizer: Tokenizer) -> str | None:
-    """The special token that ends an answer, and is learned with it; None where what follows an answer is ordinary text
+    """The special token that ends an answer, and is learned with it; None if what follows an answer is ordinary text
     or nothing, so that training teaches no end."""
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
     mark = turn_end_of(template.source, tuple(template.special_tokens.items()), added_tokens(tokenizer)).mark.strip()

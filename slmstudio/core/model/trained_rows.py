@@ -51,7 +51,7 @@ def untrained(folder: Path, tokens: Collection[int], others: Collection[int]) ->
 
 
 def _head(found: Weights) -> str | None:
-    """Name of the head's weights, which may be the embeddings'; None where they aren't plain numbers."""
+    """Name of the head's weights, which may be the embeddings'; None if they aren't plain numbers."""
     embedding = found.embedding()
     name = found.head() or next((name for name, tensor in found.tensors.items() if tensor is embedding), None)
     table = found.tensors[name] if name is not None else None

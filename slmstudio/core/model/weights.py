@@ -20,12 +20,12 @@ _INSTEAD = {
     PICKLES: noop("The weights are pickle files ({files}). A pickle can run code when it is opened, so this program "
                   "opens none. Choose a version of the model with safetensors files, or convert it to safetensors."),
     (".safetensors",): noop("There is neither {single} nor {index}, only {files}. Shards need their index."),
-    (".gguf",): noop("The folder holds GGUF files ({files}) and no safetensors. GGUF is for running a model: import "
-                     "it, or choose the folder it was made from."),
+    (".gguf",): noop("The folder contains GGUF files ({files}) and no safetensors. GGUF is for running a model: "
+                     "import it, or choose the folder it was made from."),
     (".incomplete", ".part", ".partial", ".crdownload", ".aria2"): noop(
         "The download is incomplete ({files}). Complete it, or choose another model."),
 }
-"""By the endings of what is there instead of weights: what is said of it."""
+"""By the endings of what is there instead of weights: what is said about it."""
 # What quantised layers and old checkpoints store beside the parameters: scales, lookup tables, masks.
 _NOT_PARAMETERS = re.compile(
     r"\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..*|SCB|weight_format|inv_freq|masked_bias)$")
@@ -88,7 +88,7 @@ class Weights:
         return next((name for name in self.tensors if name.endswith(("lm_head.weight", "embed_out.weight"))), None)
 
     def layers(self) -> int | None:
-        """How many decoder layers have weights; None where the names don't tell."""
+        """How many decoder layers have weights; None if the names don't tell."""
         found = {int(match[1]) for name in self.tensors
                  if "vision" not in name and "audio" not in name and (match := _LAYER.search(name))}
         return len(found) or None
@@ -100,7 +100,7 @@ def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
     As transformers does, the one file `model.safetensors` is taken before the shards that an index names.
 
     Returns:
-        None where a file is missing or wrong.
+        None if a file is missing or wrong.
     """
     count = len(problems)
     listed = None if (folder / SINGLE).is_file() else _index(folder, problems)
@@ -128,7 +128,7 @@ def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
         _compare_with_index(listed, held, problems)
     tensors = {name: tensor for each in held.values() for name, tensor in each.items()}
     if len(problems) == count and not tensors:
-        problems.append(Problem(tr("The weight files hold no tensor.")))
+        problems.append(Problem(tr("The weight files contain no tensors.")))
     return Weights(tensors, tuple(folder / name for name in names), size) if len(problems) == count else None
 
 
@@ -144,7 +144,7 @@ def _index(folder: Path, problems: list[Problem]) -> dict[str, str] | None:
         return None
     listed = index.get("weight_map")
     if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):
-        problems.append(Problem(tr("{index} doesn't say which file holds which tensor.", index=INDEX)))
+        problems.append(Problem(tr("{index} doesn't say which file contains which tensor.", index=INDEX)))
         return None
     names = sorted(set(listed.values()))
     # An index may name files of its own folder only, and nothing that a library would unpickle.
@@ -181,14 +181,14 @@ def _compare_with_index(listed: dict[str, str], held: dict[str, dict[str, Tensor
     for found, sentence in (
         (twice, ntr("{n:,} tensor is in two weight files at once: {names}.",
                     "{n:,} tensors are in two weight files at once: {names}.", len(twice), names=shown(twice))),
-        (absent, ntr("{index} names {n:,} tensor that no weight file holds: {names}.",
-                     "{index} names {n:,} tensors that no weight file holds: {names}.", len(absent), index=INDEX,
+        (absent, ntr("{index} names {n:,} tensor that no weight file contains: {names}.",
+                     "{index} names {n:,} tensors that no weight file contains: {names}.", len(absent), index=INDEX,
                      names=shown(absent))),
         (moved, ntr("{index} names the wrong file for {n:,} tensor: {names}.",
                     "{index} names the wrong file for {n:,} tensors: {names}.", len(moved), index=INDEX,
                     names=shown(moved))),
-        (unknown, ntr("The weight files hold {n:,} tensor that {index} doesn't know: {names}.",
-                      "The weight files hold {n:,} tensors that {index} doesn't know: {names}.", len(unknown),
+        (unknown, ntr("The weight files contain {n:,} tensor that {index} doesn't list: {names}.",
+                      "The weight files contain {n:,} tensors that {index} doesn't list: {names}.", len(unknown),
                       index=INDEX, names=shown(unknown))),
     ):
         if found:
@@ -203,4 +203,4 @@ def _why_no_weights(folder: Path) -> str:
     for endings, sentence in _INSTEAD.items():
         if found := [name for name in present if name.lower().endswith(endings)]:
             return tr(sentence, files=and_more(found, 3), single=SINGLE, index=INDEX)
-    return tr("There are no weights: neither {single} nor {index} is there.", single=SINGLE, index=INDEX)
+    return tr("There are no weights: both {single} and {index} are missing.", single=SINGLE, index=INDEX)

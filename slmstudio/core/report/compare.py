@@ -28,7 +28,7 @@ class Comparison:
     """Runs as they are compared.
 
     Attributes:
-        runs: what `slmstudio compare --json` says of each; by its "label" no two are the same.
+        runs: what `slmstudio compare --json` says about each; by its "label" no two are the same.
         differences: (field, its value in each run), of the values that were used.
         warnings: why their scores don't compare, in sentences.
         paired: each run's tuned model against that of the first run, on the rows and questions that both answered.
@@ -96,8 +96,8 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
 
 def _warnings(runs: list[dict[str, Any]], chosen: list[Evaluation]) -> list[str]:
     found = {comparability.ROWS: [tr("The runs were tested on different rows, so their scores can't be compared.")],
-             comparability.HOW: [tr("The rows are the same, but they were asked differently: with another answer "
-                                    "length, or another system prompt.")]}.get(comparability.difference(chosen), [])
+             comparability.HOW: [tr("The rows are the same, but they were asked with a different answer length or "
+                                    "system prompt.")]}.get(comparability.difference(chosen), [])
     for title in dict.fromkeys(title for run in runs for title in run["benchmarks"]):
         if unlike := _unlike(runs, title):
             what = ", ".join(tr(_ASKED[key]) for key in unlike)

@@ -1,4 +1,4 @@
-"""The evaluations of a run, and by which of them it is judged."""
+"""The evaluations of a run, and the one by which it is judged."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def read_evaluations(run: Path) -> list[Evaluation]:
 
 
 def _created(scores: dict[str, Any], folder: Path) -> float:
-    """When it was scored, as seconds or as ISO 8601; else when it was asked for."""
+    """When it was scored, as seconds or as ISO 8601; otherwise when it was asked for."""
     from datetime import datetime
 
     value = scores.get("created")
@@ -131,12 +131,12 @@ def _created(scores: dict[str, Any], folder: Path) -> float:
 
 
 def main_evaluation(evaluations: list[Evaluation], eval_file: str | None) -> Evaluation | None:
-    """The one to judge the run by (`same_test.preferred` says which); None where no test set was scored."""
+    """The one to judge the run by (`same_test.preferred` says which); None if no test set was scored."""
     return next(iter(preferred(evaluations, eval_file)), None)
 
 
 def why_main(main: Evaluation, evaluations: list[Evaluation], eval_file: str | None) -> str:
-    """Why it is judged by this one, in a sentence; "" where there is no other."""
+    """Why it is judged by this one, in a sentence; "" if there is no other."""
     if len([each for each in evaluations if each.models]) < 2:
         return ""
     rows, name = exact((main.scores.get("test") or {}).get("rows")) or "?", test_name(main)

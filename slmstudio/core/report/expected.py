@@ -34,11 +34,11 @@ def fit(value: Any, shape: Any, lost: list[str], where: str = "") -> Any:
 
     Args:
         shape: a type or several; [shape] for a list; {key: shape} for an object, "*" for all other keys.
-        lost: paths of what was left out are added, as "models.0.name".
+        lost: paths of what was left out are added, such as "models.0.name".
         where: path of the value.
 
     Returns:
-        The value; None where it doesn't fit as a whole.
+        The value; None if it doesn't fit as a whole.
     """
     if value is None:
         return None
@@ -57,8 +57,8 @@ def fit(value: Any, shape: Any, lost: list[str], where: str = "") -> Any:
 
 
 def sentence(file: str, lost: list[str]) -> str:
-    """What is said of a file of which something was left out."""
+    """What is said about a file from which something was left out."""
     names = ", ".join(lost[:MOST_NAMED])
     if len(lost) > MOST_NAMED:
         names = ntr("{names} and {n:,} more", "{names} and {n:,} more", len(lost) - MOST_NAMED, names=names)
-    return tr("{file} is damaged; what made no sense is left out here: {names}.", file=file, names=names)
+    return tr("{file} is damaged. Entries that made no sense are left out here: {names}.", file=file, names=names)

@@ -1,4 +1,4 @@
-"""All facts of a run folder, read once. Nothing here decides how they look."""
+"""All facts about a run folder, read once. Nothing here decides how they are displayed."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Export:
 
 @dataclass(frozen=True)
 class BaseModel:
-    """The base model, as far as its folder still says.
+    """The base model, as far as its folder still exists.
 
     Attributes:
-        licence: its name; "" where nothing states it.
+        licence: its name; "" if nothing states it.
         missing: why the folder couldn't be read, or "".
         facts: (name, value), for people.
     """
@@ -53,18 +53,18 @@ class BaseModel:
 
 @dataclass
 class Facts:
-    """What the files of a run say.
+    """What a run's files contain.
 
     Attributes:
-        record: run.json. adjusted: values that came later and won over it.
-        steps, evals: the `step` and `eval` events that count, by rising step; what a resumed attempt made again is in
+        record: run.json. adjusted: later values that override it.
+        steps, evals: the `step` and `eval` events that count, by rising step; what a resumed attempt repeated is in
             them once.
         machines: `machine` events, each machine once. warnings: `warning` events.
-        outcome: outcome.json, or what is known of a run that died; empty while it has none.
-        rows: what is said of the rows that the run keeps; None where it keeps none.
+        outcome: outcome.json, or what is known about a run that died; empty while it has none.
+        rows: what is said about the rows that the run keeps; None if it keeps none.
         result_files: (name, bytes, SHA-256 or None) of the adapter or model.
         damaged: lines of events.jsonl that couldn't be read.
-        gaps: sentences on files that are missing or damaged, and so on what this report can't tell.
+        gaps: sentences on files that are missing or damaged, and so about what this report can't show.
     """
 
     run: folder.RunSummary
@@ -144,9 +144,9 @@ def gather(run: Path) -> Facts:
         found.add(i18n.spoken(event))
     found.damaged = reader.damaged
     if found.history.last_time is None and summary.state != "new":
-        gaps.insert(0, tr("{file} has nothing that can be read, so steps, curves, heat and what happened on the way "
-                          "aren't known.", file=jobs.EVENTS) if reader.path.exists() else
-                    tr("{file} is missing, so steps, curves, heat and what happened on the way aren't known.",
+        gaps.insert(0, tr("Nothing in {file} can be read, so the steps, curves, temperatures and events aren't "
+                          "known.", file=jobs.EVENTS) if reader.path.exists() else
+                    tr("{file} is missing, so the steps, curves, temperatures and events aren't known.",
                        file=jobs.EVENTS))
     return found
 
@@ -170,7 +170,7 @@ def _fitting(value: dict[str, Any], shape: dict[str, Any], name: str, gaps: list
 
 
 def _same(event: dict[str, Any]) -> dict[str, Any]:
-    """What tells machines apart: free memory is different at every look."""
+    """What distinguishes machines; free memory differs each time."""
     return {name: event.get(name) for name in ("cpu", "cores", "ram_total", "gpus", "system")}
 
 

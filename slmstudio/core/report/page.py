@@ -231,7 +231,7 @@ def _heat(facts: Facts) -> dict[str, Any]:
 
 
 def _energy(use: EnergyUse | None) -> dict[str, Any] | None:
-    """What it drew by part, its price and its CO2; None where it isn't known."""
+    """What it drew by part, its price and its CO2; None if it isn't known."""
     if use is None:
         return None
     here = tariff()

@@ -26,7 +26,7 @@ class ShownRow:
         before: the turns before the question, or empty.
         references: good answers.
         answers: (name of a model, its score in words, its answer).
-        change: in words, as "+31.2".
+        change: in words, such as "+31.2".
     """
 
     where: str

@@ -1,4 +1,4 @@
-"""Scores as tables of the page: each with its interval, a column a model."""
+"""Scores as tables of the page: each with its interval, one column per model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERDICTS = {"better": noop("better"), "worse": noop("worse"), "unknown": noop("n
 
 
 def benchmark_table(result: dict[str, Any]) -> Table:
-    """A benchmark's accuracy, all in all and by subject, a column a model, each with its 95% interval."""
+    """A benchmark's accuracy, overall and by subject, with one column per model, each with its 95% interval."""
     models = [each for each in result.get("models") or [] if isinstance(each, dict)]
     lines = [(tr("All"), [model.get("accuracy") for model in models])]
     lines += [(subject, [(model.get("by_subject") or {}).get(subject) for model in models])
@@ -37,7 +37,8 @@ def benchmark_tone(result: dict[str, Any]) -> str:
 
 
 def score_table(evaluation: Evaluation) -> Table:
-    """A row a score, a column a model: scores with their 95% intervals, rows, speed and length of answers."""
+    """One row per score and one column per model: scores with their 95% intervals, rows, speed and length of
+    answers."""
     models = evaluation.models
     rows: list[tuple[Any, ...]] = [
         (metric_name(key), *(_stacked((model.get("scores") or {}).get(key), key) for model in models))
@@ -54,7 +55,7 @@ def score_table(evaluation: Evaluation) -> Table:
 def group_table(evaluation: Evaluation, key: str, title: str) -> Table | None:
     """By "by_category", "by_language" or "by_training": the score to judge by, else the first that a group has.
 
-    None where the rows aren't tagged, or none was learned.
+    None if the rows aren't tagged, or none was learned.
     """
     learned = {LEARNED: tr("yes"), NEW: tr("no")} if key == "by_training" else {}
     models = evaluation.models
@@ -111,14 +112,14 @@ def _stacked(score: Any, key: str) -> str | None:
 
 
 def _bounds(score: Any, key: str) -> tuple[str, str | None, str | None] | None:
-    """A score and its bounds, as they are written; None where there is no such score."""
+    """A score and its bounds, as they are written; None if there is no such score."""
     if not isinstance(score, dict) or (value := written(score.get("value"), key)) is None:
         return None
     return value, written(score.get("low"), key), written(score.get("high"), key)
 
 
 def interval(score: Any, key: str) -> str | None:
-    """ "52.4 (49.1 to 55.6)"; None where there is no such score."""
+    """ "52.4 (49.1 to 55.6)"; None if there is no such score."""
     found = _bounds(score, key)
     if found is None:
         return None

@@ -33,7 +33,7 @@ def data_table(facts: Facts) -> Table:
     held_out = exact(plan.get("eval_rows", counts.get(EVALUATION)))
     rows: list[tuple[Any, ...]] = [(tr("Learned"), config.train_file, learned, hashes.get("train_file"))]
     held = (tr("Held out"), config.eval_file, held_out, hashes.get("eval_file")) if config.eval_file else \
-        (tr("Held out"), tr("split off {file}", file=config.train_file), held_out, hashes.get("train_file"))
+        (tr("Held out"), tr("split from {file}", file=config.train_file), held_out, hashes.get("train_file"))
     return Table((tr("Used"), tr("File"), tr("Rows"), tr("SHA-256 when the run was created")), "lmrm", [*rows, held])
 
 

@@ -25,9 +25,9 @@ from slmstudio.core.run.energy.money import format_money
 from slmstudio.core.run.energy.tariff import tariff
 
 METHODS = {
-    "lora": noop("{base} was tuned with LoRA: an adapter was trained, and the base model stayed as it was."),
-    "qlora": noop("{base} was tuned with QLoRA: an adapter was trained on the base model in 4 bits, which stayed as it "
-                  "was."),
+    "lora": noop("{base} was tuned with LoRA: an adapter was trained, and the base model didn't change."),
+    "qlora": noop("{base} was tuned with QLoRA: an adapter was trained on the base model in 4 bits, which didn't "
+                  "change."),
     "full": noop("{base} was fully fine-tuned: every weight was trained."),
     "scratch": noop("{base} was trained from scratch: a new model started from random weights."),
 }
@@ -64,7 +64,7 @@ def sentences(facts: Facts) -> list[str]:
     taught = (tr(OBJECTIVES[config.objective], rows=rows) if config.objective in OBJECTIVES else
               tr("It learned ({objective}): {rows}.", objective=config.objective, rows=rows))
     said = [f"{tuned} {taught}",
-            tr("{rows} rows of {file} were held out: they were never learned, only used to measure.",
+            tr("{rows} rows of {file} were held out: they were used only for measuring, never for training.",
                rows=exact(held_out), file=held) if held_out else tr("As far as is known, no rows were held out.")]
     said.append(" ".join([tr(STATES.get(run.state, run.state)), _work(facts), *_troubles(facts)]))
     if run.state != "new":
@@ -83,16 +83,17 @@ def _work(facts: Facts) -> str:
     card = next(iter(facts.heat.gpus), "") if str(device).startswith("cuda") else ""
     place, duration = card or device_name(device), units.format_duration(run.seconds)
     if run.total_steps and device:
-        return tr("It made {done:,} of {total:,} steps in {duration} of work on {device}.", done=run.steps,
+        return tr("It completed {done:,} of {total:,} steps in {duration} of work on {device}.", done=run.steps,
                   total=run.total_steps, duration=duration, device=place)
     if run.total_steps:
-        return tr("It made {done:,} of {total:,} steps in {duration} of work.", done=run.steps, total=run.total_steps,
-                  duration=duration)
+        return tr("It completed {done:,} of {total:,} steps in {duration} of work.", done=run.steps,
+                  total=run.total_steps, duration=duration)
     if device:
-        return ntr("It made {n:,} step in {duration} of work on {device}.",
-                   "It made {n:,} steps in {duration} of work on {device}.", run.steps, duration=duration, device=place)
-    return ntr("It made {n:,} step in {duration} of work.", "It made {n:,} steps in {duration} of work.", run.steps,
-               duration=duration)
+        return ntr("It completed {n:,} step in {duration} of work on {device}.",
+                   "It completed {n:,} steps in {duration} of work on {device}.", run.steps, duration=duration,
+                   device=place)
+    return ntr("It completed {n:,} step in {duration} of work.", "It completed {n:,} steps in {duration} of work.",
+               run.steps, duration=duration)
 
 
 def _troubles(facts: Facts) -> list[str]:
@@ -162,10 +163,10 @@ def alarms(facts: Facts) -> list[str]:
         test = each.scores.get("test") or {}
         if test.get("trained_on"):
             values = {"learned": exact(test["trained_on"]), "rows": exact(test.get("rows"))}
-            found.append(tr("{learned} of {rows} test rows of {test_set} are among the rows that it learned. On new "
-                            "rows its scores may be lower.", **values, test_set=test_name(each)) if len(told) > 1 else
-                         tr("{learned} of {rows} test rows are among the rows that it learned. On new rows its scores "
-                            "may be lower.", **values))
+            found.append(tr("The model was trained on {learned} of {rows} test rows of {test_set}. On new rows, its "
+                            "scores may be lower.", **values, test_set=test_name(each)) if len(told) > 1 else
+                         tr("The model was trained on {learned} of {rows} test rows. On new rows, its scores may be "
+                            "lower.", **values))
     return found + facts.gaps
 
 
@@ -274,7 +275,7 @@ def not_checked(facts: Facts) -> list[str]:
         open_points.append(tr("The licence of the base model: its folder doesn't state one."))
     open_points.append(tr("The base model's weights: only config.json and tokenizer.json have a recorded hash.")
                        if facts.record.get("hashes") else tr("Which files were used: no hash is recorded."))
-    return [*open_points, tr("Harmful, biased or untrue answers: they weren't tested."),
+    return [*open_points, tr("Harmful, biased or untrue answers: they weren't tested for."),
             tr("Whether the rows contain personal data, and whether they may be used for training: that wasn't "
                "checked here.")]
 

@@ -32,7 +32,7 @@ class Line:
     """One line of the timeline.
 
     Attributes:
-        time: seconds since 1970, or None where the event has no time.
+        time: seconds since 1970, or None if the event has no time.
         work: seconds of work at that moment.
         tone: "warn" for what an approver should notice, "bad" for a failure, else "".
         everyday: left out first when there are too many lines.
@@ -93,8 +93,8 @@ def fitting(lines: list[Line], most: int = MOST_LINES) -> tuple[list[Line], str]
               lines=len(lines) - len(kept))
     if len(kept) > most:
         half = most // 2
-        note = tr("{lines:,} lines are too many for a page: the first and the last {half} that are neither "
-                  "evaluations, checkpoints nor rests are shown; events.jsonl has them all.", lines=len(lines),
+        note = tr("{lines:,} lines are too many for a page. Apart from evaluations, checkpoints and rests, only the "
+                  "first and last {half} are shown; events.jsonl has them all.", lines=len(lines),
                   half=half)
         kept = [*kept[:half], *kept[-half:]]
     return kept, note
@@ -165,7 +165,7 @@ def _sleep(event: dict[str, Any]) -> str:
 
 
 def _suspended(event: dict[str, Any]) -> str:
-    return tr("Suspended for {duration} ({seconds} s) while the machine slept; not counted as work",
+    return tr("Suspended for {duration} ({seconds} s) while the machine was asleep; not counted as work",
               duration=units.format_duration(_number(event, "seconds")), seconds=exact(event.get("seconds")) or "?")
 
 

@@ -73,7 +73,7 @@ def _config(adapter: PeftAdapter, base: ModelFacts, name: str | None) -> RunConf
         use_rslora=bool(adapter.config.get("use_rslora")), max_length=min(1024, base.context_length),
         reasons=reasons | of_adapter | {
             "name": tr("It came from {path}.", path=adapter.path), "model": tr("The adapter's base."),
-            "train_file": tr("What the adapter learned isn't known here."),
+            "train_file": tr("It isn't known what the adapter was trained on."),
             "method": tr("It is an adapter.")})
 
 

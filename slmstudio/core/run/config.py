@@ -40,7 +40,7 @@ from slmstudio.core.run.fields.kinds import (
 )
 
 SET = noop("You set this.")
-"""What a plan says of a value that a user decided; `chosen` says which those are."""
+"""What a plan says about a value that a user decided; `chosen` says which those are."""
 SEED, STEPS, NORM = Whole(0, 2**32 - 1), Whole(1, 10**9), Number(0, math.inf, above=True, below=True)
 RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, HEAT, WATCHING, SAVING = GROUPS = (
     noop("Run"), noop("Method"), noop("Length"), noop("Batch"), noop("Learning"), noop("Machine"),
@@ -71,21 +71,22 @@ class RunConfig:
     model: str = described(..., Text(file=True), RUN, noop("Base model"),
         noop("The folder of the base model (Hugging Face layout, safetensors)."))
     train_file: str = described(..., Text(file=True), RUN, noop("Training rows"),
-        noop("The file or folder with the rows to learn."))
+        noop("The file or folder with the training rows."))
     eval_file: str | None = described(None, Text(optional=True, file=True), RUN, noop("Held-out rows"),
-        noop("A file with rows that are never learned. Without one, some of the training rows are held out."),
+        noop("A file with evaluation rows, which are never used for training. Without one, some of the training rows "
+             "are held out."),
         reason=noop("No test file was chosen, so rows are split off."))
     train_map: str | None = described(None, Text(optional=True), RUN, noop("Columns of the training rows"),
-        noop("What the columns of the training rows hold, for example instruction=Question,output=Answer; sheet=… and "
-             "text_by=… can be added. If empty, the rows themselves show it."),
+        noop("What the columns of the training rows contain, for example instruction=Question,output=Answer; sheet=… "
+             "and text_by=… can be added. If empty, the rows themselves show it."),
         reason=noop("The columns' names and contents show it."))
     eval_map: str | None = described(None, Text(optional=True), RUN, noop("Columns of the held-out rows"),
-        noop("What the columns of the held-out rows hold, written as for the training rows."),
+        noop("What the columns of the held-out rows contain, written as for the training rows."),
         reason=noop("The columns' names and contents show it."), applies=lambda config: config.eval_file is not None)
     eval_fraction: float = described(split.USUAL_SHARE, Number(0, 0.5), RUN, noop("Share of rows held out"),
         noop("How many of the training rows are held out for evaluation when there is no test file: 0.1 is one in "
              "ten."))
-    split_seed: int = described(0, SEED, RUN, noop("Seed of that split"),
+    split_seed: int = described(0, SEED, RUN, noop("Seed of the split"),
         noop("Decides which rows are held out; the same number always holds out the same ones."),
         reason=noop("Any number will do; the same number gives the same split."))
     split_by: str = described("rows", Choice({
@@ -136,16 +137,17 @@ class RunConfig:
              "the odds ratio."),
         reason=noop("Only preference tuning uses it."), applies=lambda config: config.is_preference)
     epochs: float = described(3.0, Number(0, 10_000, above=True), LENGTH, noop("Epochs"),
-        noop("How many times the training rows are learned; the number of steps comes first where it is set."),
+        noop("How many times the model goes through the training rows. If the number of steps is set, it takes "
+             "precedence."),
         simple=True, aliases=("num_train_epochs",))
-    max_steps: int | None = described(None, Whole(1, 10**9, optional=True), LENGTH, noop("Steps at most"),
+    max_steps: int | None = described(None, Whole(1, 10**9, optional=True), LENGTH, noop("Maximum steps"),
         noop("The number of optimizer updates. If empty, it's as many as the epochs take."),
         reason=noop("The number of epochs decides."))
-    early_stopping_patience: int = described(0, Whole(0, 10_000), LENGTH, noop("Stop early after, evaluations"),
-        noop("The run ends by itself after this many evaluations without a better eval loss; 0 is never."))
+    early_stopping_patience: int = described(0, Whole(0, 10_000), LENGTH, noop("Evaluations before stopping early"),
+        noop("The run ends by itself after this many evaluations without a better eval loss; 0 means never."))
     use_best_checkpoint: bool = described(True, Switch(), LENGTH, noop("Keep the best weights"),
         noop("The result is the weights with the lowest eval loss, not the last ones."),
-        reason=noop("The weights that did best on rows that were never learned are kept."))
+        reason=noop("The weights that did best on rows not used for training are kept."))
     max_length: int = described(1024, Whole(8, 1_048_576), BATCH, noop("Sequence length, tokens"),
         noop("The longest row in tokens; longer rows are cut at the end."), simple=True, aliases=("max_seq_length",))
     micro_batch_size: int = described(4, Whole(1, 4096), BATCH, noop("Micro-batch, rows"),
@@ -179,7 +181,7 @@ class RunConfig:
         noop("Gradients larger than this norm are clipped to it."),
         reason=noop("One odd row can't throw the weights off."))
     neftune_noise_alpha: float = described(0.0, Number(0, 100), LEARNING, noop("NEFTune noise alpha"),
-        noop("Noise on the embeddings while answers are learned (NEFTune); 0 is none, 5 is usual."),
+        noop("Noise on the embeddings during training (NEFTune); 0 means none, 5 is usual."),
         reason=noop("No noise; 5 sometimes helps a chat model that learns from few rows."), applies=_for_answers)
     device: str = described("auto", Choice({
         "auto": noop("auto: the GPU if there is one"), "cpu": noop("processor"), "cuda": noop("NVIDIA GPU")}),
@@ -192,7 +194,7 @@ class RunConfig:
     gradient_checkpointing: bool = described(False, Switch(), MACHINE, noop("Recompute activations"),
         noop("Recomputes activations in the backward pass: less memory, about a fifth slower."))
     activation_offload: bool = described(False, Switch(), MACHINE, noop("Keep activations in main memory"),
-        noop("Meanwhile keeps in main memory what the backward pass needs: less memory on the card, but slower. It "
+        noop("Keeps what the backward pass needs in main memory until then: less memory on the card, but slower. It "
              "needs an NVIDIA GPU."),
         reason=noop("Recomputing saves more memory and costs less time; this is for rows that still don't fit."))
     use_liger_kernel: bool = described(False, Switch(), MACHINE, noop("Liger kernels"),
@@ -213,7 +215,7 @@ class RunConfig:
         reason=noop("One machine trains."), told=False)
     parallelism: str = described("ddp", Choice({
         "ddp": noop("Faster: each card holds the model (DDP)"),
-        "fsdp": noop("Bigger: the cards share the model (FSDP)")}), MACHINE, noop("Several cards make it"),
+        "fsdp": noop("Bigger: the cards share the model (FSDP)")}), MACHINE, noop("Parallelism"),
         noop('What several cards are used for: each holds the whole model and learns from its share of each batch, '
              'which is faster ("ddp"), or they share weights, gradients and optimizer, so that a bigger model fits '
              '("fsdp").'),
@@ -239,20 +241,20 @@ class RunConfig:
     train_hours: str | None = described(None, DayHours(), HEAT, noop("Only between these hours"),
         noop("The hours in which to train, by this machine's clock, for example 22:00-06:00. If empty, it may always "
              "train."), told=False,
-        reason=noop("It may run all day."))
+        reason=noop("It can run all day."))
     sample_prompts: list[str] = described([], Lines(), WATCHING, noop("Questions to watch, one per line"),
         noop("Questions that are answered at each evaluation, so that you can watch it learn. If empty, questions of "
              "held-out rows are asked."),
         reason=noop("The first questions of the held-out rows are asked."))
-    sample_max_tokens: int = described(48, Whole(0, 4096), WATCHING, noop("Answers, tokens at most"),
+    sample_max_tokens: int = described(48, Whole(0, 4096), WATCHING, noop("Maximum answer length, tokens"),
         noop("The longest of these answers, in tokens; with 0, no questions are asked."),
         reason=noop("Long enough to see whether an answer gets better."))
-    eval_steps: int = described(20, STEPS, WATCHING, noop("Evaluate every, steps"),
+    eval_steps: int = described(20, STEPS, WATCHING, noop("Steps between evaluations"),
         noop("How many steps there are between two evaluations."))
     tensorboard: bool = described(False, Switch(), WATCHING, noop("TensorBoard files"),
         noop("Also writes the curves as TensorBoard files, into the run's folder."),
         reason=noop("The plots here show the same curves."))
-    save_steps: int = described(20, STEPS, SAVING, noop("Checkpoint every, steps"),
+    save_steps: int = described(20, STEPS, SAVING, noop("Steps between checkpoints"),
         noop("How many steps there are between two checkpoints."))
     keep_checkpoints: int = described(2, Whole(2, 10**6), SAVING, noop("Checkpoints kept"),
         noop("How many of the newest checkpoints are kept; the best one is always kept."),

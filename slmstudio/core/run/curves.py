@@ -61,7 +61,7 @@ class Series:
 
 
 class MachineCurves:
-    """What a run's `sensors` events tell of the machine, over seconds of work.
+    """What a run's `sensors` events tell about the machine, over seconds of work.
 
     Attributes:
         series: by field: those of the first card as they are called, of a further one as `of_card` calls them;

@@ -95,7 +95,7 @@ class RunSummary(Totals):
             too: saved, and ended to free the memory.
         at_work: whether a process has it.
         created: seconds since 1970; when run.json was written, where it doesn't say so itself.
-        eval_loss_after: at the end, or so far; None where it wasn't measured again, NaN where it isn't a number.
+        eval_loss_after: at the end, or so far; None if it wasn't measured again, NaN where it isn't a number.
         result: outcome.json's result.
     """
 
@@ -238,7 +238,7 @@ def running(parent: Path | None = None) -> jobs.Job | None:
 
 
 def wanting_attention(parent: Path | None = None) -> jobs.Job | None:
-    """What the next start has to tell of: the running run, else the newest run if it was cut off or paused."""
+    """What the next start has to tell about: the running run, else the newest run if it was cut off or paused."""
     at_work = running(parent)
     if at_work is not None:
         return at_work
@@ -262,7 +262,7 @@ def result_folder(folder: Path) -> Path | None:
 
 
 def to_continue_from(config: RunConfig) -> Path | None:
-    """The adapter or the model that `start_from` names, by its folder or by its run's; None where there is none."""
+    """The adapter or the model that `start_from` names, by its folder or by its run's; None if there is none."""
     given = Path(config.start_from or "").absolute()
     wanted, file = (ADAPTER, "adapter_config.json") if config.has_adapter else (MODEL, "config.json")
     return next((path for path in (given / wanted, given) if (path / file).is_file()), None)

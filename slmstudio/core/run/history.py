@@ -32,7 +32,7 @@ class RunHistory:
         told: the events that are worth a line, each evaluation with `best` added.
         log: `log` and `warning` events.
         plan: the newest `plan` event, or empty.
-        phase, detail: what it does now, as "loading model" and the model's name.
+        phase, detail: what it does now, such as "loading model" and the model's name.
         phases: phases of this attempt so far, in their order, each once.
         done, total, unit: how far that phase is; total 0 when nobody knows.
         step, epoch, seconds_left: of the newest step.
@@ -105,7 +105,7 @@ class RunHistory:
             result: of the outcome; empty while there is none.
 
         Returns:
-            None where nothing was measured after the first evaluation, which is of the model as it came; NaN where the
+            None if nothing was measured after the first evaluation, which is of the model as it came; NaN where the
             newest isn't a number.
         """
         told, losses = number(result, "eval_loss_after"), self.series["eval_loss"].y

@@ -13,7 +13,7 @@ from slmstudio.core.run import folder, names
 
 
 def find(text: Path | str) -> Path | None:
-    """The run's folder; None where it isn't a run. Something else that is there goes before a run of that name, and so
+    """The run's folder; None if it isn't a run. Something else that is there goes before a run of that name, and so
     does the starter model.
 
     Raises:
@@ -72,7 +72,7 @@ def or_path(text: Path | str) -> Path:
 
 
 def unknown(text: Path | str) -> UserError:
-    """What to say of something that isn't there. A name with an ending is a file's."""
+    """What to say about something that isn't there. A name with an ending is a file's."""
     if Path(text).suffix.lower() in (".gguf", ".json"):
         return UserError(tr("{path} doesn't exist.", path=text), "", tr("Check the path."))
     return UserError(tr("There's no run “{name}”.", name=text), similar(text),
@@ -80,7 +80,7 @@ def unknown(text: Path | str) -> UserError:
 
 
 def similar(text: Path | str) -> str:
-    """A sentence with the names of runs that are nearly this one; "" where there are none."""
+    """A sentence with the names of runs that are nearly this one; "" if there are none."""
     close = get_close_matches(str(text), {name for place, request in folder.requests()
                                           for name in (place.name, str(request.get("name")))})
     return tr("Did you mean: {names}?", names=", ".join(close)) if close else ""

@@ -42,7 +42,7 @@ class EvalWatch:
         self._told_of.add(self.best_step)
         if self.best_step == 0:
             return tr("Eval loss was lowest before training ({best_loss:.3f}): so far, the model only gets worse on "
-                      "rows it doesn't learn. Lower the learning rate, or check whether the two files are alike.",
+                      "rows it isn't trained on. Lower the learning rate, or check whether the two files are alike.",
                       best_loss=self.best_loss)
         return tr("Eval loss was lowest at step {best_step:,} ({best_loss:.3f}) and has risen since: the model is "
                   "starting to overfit. More or different rows help, or fewer epochs.", best_step=self.best_step,

@@ -143,7 +143,7 @@ def at_work() -> jobs.Job | None:
 
 
 def _entry(item: dict[str, Any]) -> Entry | None:
-    """What the run's folder says of it now; None where it is gone, no run any more, or done."""
+    """What the run's folder says about it now; None if it is gone, no run any more, or done."""
     run = Path(item["folder"])
     job = jobs.Job(run)
     try:

@@ -41,7 +41,8 @@ def check(run: Path, record: dict[str, Any], config: RunConfig) -> None:
         else:  # an older run; versions of one model share config.json, so that this tells less
             same = known.get("config.json") in (None, files.sha256_of(base / "config.json"))
     if not same:
-        raise UserError(tr("{run} can't be resumed: its checkpoints were made on another base model.", run=run.name),
+        raise UserError(tr("{run} can't be resumed: its checkpoints were made with a different base "
+                           "model.", run=run.name),
                         tr("The model in {folder} isn't the one that the run started with, and what was learned on one "
                            "model means nothing on another.", folder=base),
                         tr("Restore the old base model, or put its folder into run.json; or start a new run with this "
@@ -49,7 +50,7 @@ def check(run: Path, record: dict[str, Any], config: RunConfig) -> None:
 
 
 def nothing_to_resume(run: Path, events: Iterable[dict[str, Any]]) -> str | None:
-    """What to say of a run that has no usable checkpoint and starts at step 0; None where it never made a step.
+    """What to say about a run that has no usable checkpoint and starts at step 0; None if it never made a step.
 
     Raises:
         UserError: checkpoints had been saved, and none of them is left: starting over would hide that they are lost.

@@ -46,7 +46,7 @@ Rows = Sequence[Record]
 class RowsReport:
     """
     Attributes:
-        counts: None where no tokens were counted; `trouble`: why they couldn't be.
+        counts: None if no tokens were counted; `trouble`: why they couldn't be.
         special: special tokens of the model that counted.
     """
 
@@ -99,7 +99,7 @@ def ask(dataset: Dataset, evaluation: Dataset | None, model: Path | None, max_le
     """As `make`, of rows as their files have them, in a process of its own.
 
     Returns:
-        None where a file is another one by now.
+        None if a file is another one by now.
 
     Raises:
         UserError: the process ended before it was done.
@@ -239,7 +239,7 @@ def _made(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def _read(file: Mapping[str, Any], progress: Progress | None = None) -> Dataset | None:
-    """The rows of a file; None where it is another one by now."""
+    """The rows of a file; None if it is another one by now."""
     try:
         found = given.read(Path(file["path"]), file["said"], progress)
     except UserError:

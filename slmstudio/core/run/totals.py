@@ -1,9 +1,11 @@
 """What a run's events add up to in a list of runs, kept so that a thousand runs are listed in a moment.
 
     outcome.json        its `totals`, as the worker left them
-    cache/totals.json   by run folder, those that no outcome holds: of runs that crashed or are of an earlier version
+    cache/totals.json   by run folder, those that aren't in an outcome: of runs that crashed or were made by an earlier
+                        version
 
-Both say of which state of events.jsonl they are, and hold nothing that it doesn't say: else it is read again.
+Both record which state of events.jsonl they belong to, and contain nothing that isn't in it; otherwise it is read
+again.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from slmstudio.core.run.guard import summary
 from slmstudio.core.run.history import RunHistory
 
 FORMAT = 2
-"""Raised whenever events add up to something else: what was kept before isn't used then."""
+"""Increased whenever events add up differently, so that totals kept before aren't used."""
 FILE = "totals.json"
 
 
@@ -32,15 +34,15 @@ FILE = "totals.json"
 class Totals:
     """
     Attributes:
-        paused: whether the newest word is that it waits.
-        resting: whether the guard lets it stand still.
+        paused: whether it is waiting, by its newest event.
+        resting: whether it rests for the guard.
         train_loss: mean of the last logged steps.
         eval_loss_before: of the model as it came.
         eval_loss_so_far: as `RunHistory.eval_loss_after` says without a result.
-        seconds: of work, from first event to last; the time between a crash and the Resume is none.
-        energy: what it drew so far; None where it isn't known.
+        seconds: of work, from first event to last; the time between a crash and Resume doesn't count.
+        energy: what it has used so far; None if it isn't known.
         locks: `lock` events.
-        rests: seconds that the guard let it rest, by cause; `pauses` counts them.
+        rests: seconds that the guard made it rest, by cause; `pauses` counts them.
         peak_c: the highest temperature, or None.
     """
 
@@ -121,8 +123,8 @@ class _WithoutCurves(RunHistory):
 
 
 class TotalsReader:
-    """The totals of run folders: kept ones as long as their events are the same, else added up. Of a running run only
-    what was appended since is read. For one thread."""
+    """The totals of run folders: kept ones if their events are unchanged, otherwise computed again. For a run in
+    progress, only what has been appended is read. Use from one thread only."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Any] | None = None
@@ -154,7 +156,7 @@ class TotalsReader:
         return totals
 
     def save(self) -> None:
-        """Keep them for the next start; what can't be kept is read again."""
+        """Keep them for the next start; what can't be saved is read again."""
         if not self._changed:
             return
         runs = {folder: each for folder, each in self._load().items() if Path(folder).is_dir()}

@@ -1,4 +1,4 @@
-"""What votes say of two models, and whether chance alone would say it too."""
+"""What votes say about two models, and whether chance alone would say it too."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def votes_needed(wins: int, losses: int) -> int | None:
     """About how many more decided votes would tell the two apart at `LEVEL`, if they continue like this.
 
     Returns:
-        0 where they are told apart already; None where more than `MOST_MORE` would be needed, or nobody can say.
+        0 if they are told apart already; None if more than `MOST_MORE` would be needed, or nobody can say.
     """
     count = wins + losses
     if by_chance(wins, losses) < LEVEL:

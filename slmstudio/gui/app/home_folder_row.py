@@ -78,7 +78,7 @@ class PlaceChanger(QObject):
             self.banner.show_error(busy)
             return
         self._folder = folder
-        self._begin(tr("Looking at {folder}", folder=folder))
+        self._begin(tr("Checking {folder}", folder=folder))
         run_task(self, lambda task: home_folder.check(folder), self._checked, self._failed)
 
     def _what_runs(self) -> UserError | None:
@@ -89,7 +89,7 @@ class PlaceChanger(QObject):
         if session.job is not None:
             name = session.job.name
         return UserError(tr("The folder can't be changed while something is running."),
-                         tr("At work: {name}.", name=name),
+                         tr("In progress: {name}.", name=name),
                          tr("Wait until it is done, or stop it, and change the folder then."))
 
     def _checked(self, warnings: list[UserError]) -> None:
@@ -114,7 +114,7 @@ class PlaceChanger(QObject):
         self.changed.emit(stays)
 
     def _adopt(self, session: Session) -> None:
-        """Go on with the settings of the place that is in force now; where it has none, with those of before."""
+        """Continue with the settings of the current folder, or with the earlier ones if it has none."""
         if paths.settings_file().exists():
             session.settings, trouble = settings.load()
             if trouble is not None:

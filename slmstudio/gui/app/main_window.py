@@ -112,7 +112,7 @@ class MainWindow(QMainWindow):
         return dict(self._pages)
 
     def why_not_now(self) -> str:
-        """Why no window in another language can take over from this one now; "" where it can."""
+        """Why no window in another language can take over from this one now; "" if it can."""
         pages = (cast("DataTab | ModelTab | TrainingTab", page) for page in self._pages.values())  # and two more
         return next((why for page in pages if (why := page.why_not_now())), "")
 

@@ -45,7 +45,7 @@ class NetworkLock(QObject):
     def _locked(self, proof: Proof) -> str:
         tried = "\n".join(tr("• {what}: {answer}", what=each.what, answer=each.gave)
                           for each in proof.attempts if each.network)
-        files = tr("It can't read files other than its job's own either.") if proof.files else \
+        files = tr("It also can't read any files except its job's own.") if proof.files else \
             tr("It can read other files: this kernel has no Landlock.")
         return tr("No process that trains, exports, evaluates or chats can reach the network: the system blocks it. "
                   "This was tested when the program started, and nothing got through:\n{tried}\n{files}\nDownloads "

@@ -1,6 +1,6 @@
 """What the machine's sensors say, in words: short for the status bar, whole for its tooltips.
 
-What isn't reported is said to be so: a reading that is absent is never 0.
+What isn't reported is named as such: a missing reading is never 0.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import ptr, tr
 
 FAULTS = ("heat", "power supply", "hardware protection")
-"""What holds a card down and wants to be noticed; every card reaches its power limit."""
+"""What slows a card down and deserves notice; every card reaches its power limit."""
 MOST_CARDS = 2
-"""This many are told one by one; more of them together."""
+"""Up to this many are shown one by one, more of them together."""
 
 
 def gauges(reading: MachineReading) -> str:
@@ -39,7 +39,7 @@ def gauges(reading: MachineReading) -> str:
 
 
 def trouble(card: GpuReading) -> str:
-    """What is wrong with a card, in few words; "" where nothing is."""
+    """What is wrong with a card, in a few words; "" if nothing is."""
     if card.lost:
         return tr("lost")
     causes = {"heat": tr("slowed by heat"), "power supply": tr("slowed by its power supply"),
@@ -48,7 +48,7 @@ def trouble(card: GpuReading) -> str:
 
 
 def tip(reading: MachineReading) -> str:
-    """Everything that is read, a line each, cards first."""
+    """All readings, one per line, cards first."""
     return "\n\n".join([*(_card_tip(card) for card in reading.gpus), _machine_tip(reading)])
 
 
@@ -94,20 +94,20 @@ def _card_tip(card: GpuReading) -> str:
         (ptr("how hot it is", "Temperature"), _told(card.temperature_c, "°C")),
         (tr("Slows itself down at"), _told(card.slowdown_c, "°C")),
         (tr("Switches itself off at"), _told(card.shutdown_c, "°C")),
-        (tr("Temperature of its memory"), _told(card.memory_temperature_c, "°C")),
+        (tr("Memory temperature"), _told(card.memory_temperature_c, "°C")),
         (tr("Power"), _told(card.power_w, "W")), (tr("Power limit"), _told(card.power_limit_w, "W")),
         (tr("Memory in use"), _memory(card, tr("not reported"))),
-        (tr("Busy"), _told(card.utilisation, "%")),
-        (tr("Its memory busy"), _told(card.memory_utilisation, "%")),
+        (tr("Load"), _told(card.utilisation, "%")),
+        (tr("Memory load"), _told(card.memory_utilisation, "%")),
         (tr("Clock"), _told(card.clock_mhz, "MHz")),
-        (tr("Clock of its memory"), _told(card.memory_clock_mhz, "MHz")),
-        (tr("Fan"), _told(card.fan_percent, "%")), (tr("Held back by"), held)))])
+        (tr("Memory clock"), _told(card.memory_clock_mhz, "MHz")),
+        (tr("Fan"), _told(card.fan_percent, "%")), (tr("Limited by"), held)))])
 
 
 def _machine_tip(reading: MachineReading) -> str:
     cpu = reading.cpu
     return "\n".join([tr("Processor and memory"), *(f"{label}: {text}" for label, text in (
-        (ptr("how hot it is", "Temperature"), _told(cpu.temperature_c, "°C")), (tr("Busy"), _told(cpu.percent, "%")),
+        (ptr("how hot it is", "Temperature"), _told(cpu.temperature_c, "°C")), (tr("Load"), _told(cpu.percent, "%")),
         (tr("Clock"), _told(cpu.clock_mhz, "MHz")), (tr("Memory in use"), _memory(reading, tr("not reported"))),
         (tr("Free on the disk of the runs"),
          tr("not reported") if reading.disk_free is None else units.format_bytes(reading.disk_free)),

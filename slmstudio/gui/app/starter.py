@@ -42,7 +42,7 @@ class StarterPreparation(QObject):
             run_task(self, lambda task: _package(), self._start, lambda error: None)
 
     def is_at_work(self) -> bool:
-        """Whether it is prepared already, for a window before this one; then this tells of it."""
+        """Whether it is prepared already, for a window before this one; then this tells about it."""
         from slmstudio.gui.model.work import PREPARE
 
         self._running = self._work.kind == PREPARE and self._work.target == library.starter_folder()

@@ -40,8 +40,8 @@ class Welcome(TakesFiles, QWidget):
     Signals:
         sample_wanted: open the sample in the Data tab.
         own_wanted: go to the Data tab.
-        dropped(list[Path]): files were let go over the page.
-        left: close the page; nothing else.
+        dropped(list[Path]): files were dropped on the page.
+        left: close the page, without doing anything else.
         found(Found): the machine was read.
     """
 
@@ -87,15 +87,16 @@ class Welcome(TakesFiles, QWidget):
                       (close, 0, Qt.AlignmentFlag.AlignTop), spacing=theme.SPACE_M)
 
     def _trouble(self) -> QHBoxLayout:
-        self.again = SecondaryButton(tr("Look again"), tr("Read this machine again."), "small", name="welcome_again",
+        self.again = SecondaryButton(tr("Check again"), tr("Read this machine again."), "small", name="welcome_again",
                                      clicked=self.look)
         self.again.hide()
         return row_of((self.banner, 1), (self.again, 0, Qt.AlignmentFlag.AlignTop), spacing=None)
 
     def _buttons(self) -> QHBoxLayout:
         self.sample = PrimaryButton(tr("Try the sample"),
-                                    tr("Opens questions and answers of a city's help desk, in English and Hindi. They "
-                                       "come with the program."), name="welcome_sample", clicked=self.sample_wanted)
+                                    tr("Opens questions and answers from a city's help desk, in English and Hindi. "
+                                       "They come with the program."),
+                                    name="welcome_sample", clicked=self.sample_wanted)
         own = SecondaryButton(tr("Use my own data"), tr("Goes to the Data tab, where you choose your files."),
                               name="welcome_own", clicked=self.own_wanted)
         return row_of(self.sample, own, theme.SPACE_XS,
@@ -103,7 +104,7 @@ class Welcome(TakesFiles, QWidget):
                                   wrap=True), 1))
 
     def show_preparation(self, preparation: StarterPreparation) -> None:
-        """Show how far the starter model is, and let the user cancel it."""
+        """Show how far the preparation of the starter model is, and let the user cancel it."""
         def progressed(text: str, done: int, total: int) -> None:
             if self.starter.isHidden():
                 self.starter.start(tr("Preparing the starter model"))
@@ -145,10 +146,10 @@ class FactsGrid(QWidget):
 
     def show_working(self) -> None:
         """The usual lines, still empty."""
-        self.show_facts([Fact(name, "", tr("Looking…")) for name in names()])
+        self.show_facts([Fact(name, "", tr("Checking…")) for name in names()])
 
     def show_facts(self, lines: list[Fact]) -> None:
-        """Show these lines in the place of those before."""
+        """Show these lines in place of the earlier ones."""
         self.setVisible(bool(lines))
         before, self._lines = self._lines, QWidget(self)
         grid = grid_in(self._lines, theme.SPACE_M, theme.SPACE_S, stretch=2)

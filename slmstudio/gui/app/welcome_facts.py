@@ -1,4 +1,4 @@
-"""What the welcome page says of this machine: read off the UI thread, then put in words."""
+"""What the welcome page says about this machine: read off the UI thread, then put in words."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Fact:
 
     Attributes:
         kind: "ok", "plain" (neither good nor bad) or "warn".
-        note: the reason or the remedy, in small letters; may be "".
+        note: the reason or the remedy, in lower case; may be "".
     """
 
     name: str

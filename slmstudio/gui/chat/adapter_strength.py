@@ -102,7 +102,7 @@ class AdapterStrength(QWidget):
             self._tell()
 
     def offer(self, loras: list[LoraFacts]) -> None:
-        """Show these adapters, of which none is on."""
+        """Show these adapters, all of them off."""
         self.loras = loras
         self.adapter.clear()
         for lora in loras:

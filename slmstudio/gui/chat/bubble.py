@@ -120,7 +120,7 @@ class ChatBubble(QWidget):
         self.content += text
 
     def draw_writing(self) -> None:
-        """Show what was written by now. Only the end of it is read and laid out."""
+        """Show what has been written so far. Only the end of it is parsed and laid out."""
         self._writing = True
         self._draw(self._stream.add(self.content[self._stream.length:]), CURSOR)
 
@@ -132,7 +132,7 @@ class ChatBubble(QWidget):
         self._fit()
 
     def fit(self, available: int) -> None:
-        """Be as wide as the text wants, at most nine tenths of `available` pixels."""
+        """Be as wide as the text needs, at most nine tenths of `available` pixels."""
         self._room = max(80, int(available * SHARE_OF_WIDTH) - 2 * PADDING)
         narrow = self.role != "user" and available < NARROW
         self._foot.setDirection(QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight)

@@ -115,7 +115,7 @@ class CodeBlock(QFrame):
         self._set_height()
 
     def _set_height(self) -> None:
-        """As high as the code, with room for the scroll bar where a line is too long."""
+        """As high as the code, with room for the scroll bar if a line is too long."""
         bar = self.text.horizontalScrollBar()
         lines = self.text.fontMetrics().lineSpacing() * self.text.blockCount()
         margins = 2 * round(self.text.document().documentMargin()) + 2

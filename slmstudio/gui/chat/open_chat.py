@@ -49,7 +49,7 @@ class OpenChat(QObject):
         self.begun.emit()
 
     def open(self, path: Path) -> Conversation | None:
-        """A conversation that was kept; None where it is open already or can't be read."""
+        """A conversation that was kept; None if it is open already or can't be read."""
         if path == self.file:
             return None
         try:
@@ -60,12 +60,12 @@ class OpenChat(QObject):
         return self._now
 
     def take_over(self, other: OpenChat) -> Conversation:
-        """The conversation that another one has open, as it is now: its file may be older."""
+        """The conversation that another one has open, in its current state; its file may be older."""
         self._now, self.file = other.conversation(), other.file
         return self._now
 
     def conversation(self) -> Conversation:
-        """It, as it is now."""
+        """The chat as it is now."""
         self._now.settings, self._now.lanes = self._settings(), self._lanes()
         return self._now
 

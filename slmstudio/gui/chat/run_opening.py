@@ -46,11 +46,11 @@ class RunOpening(ProgressStrip):
         self.hide()
 
     def open(self, run: Path) -> None:
-        """Find out what to open for a run; make a GGUF file before, where the user would rather have one. Of several
-        runs, the one that was asked for last is opened."""
+        """Find out what to open for a run; make a GGUF file first, if the user prefers one. Of several runs, the one
+        requested last is opened."""
         if self._exporting is not None:
             self.failed.emit(UserError(
-                tr("A GGUF file of {name} is still being made.", name=self._name), "",
+                tr("A GGUF file of {name} is still being created.", name=self._name), "",
                 tr("Wait until it is done, or cancel it.")))
             return
         self._wanted = run
@@ -59,7 +59,7 @@ class RunOpening(ProgressStrip):
         def found(name_and_models: tuple[str, list[Path]]) -> None:
             name, models = name_and_models
             if run != self._wanted or self._exporting is not None:
-                return  # meanwhile another run was asked for, or the same one twice
+                return  # meanwhile another run was requested, or the same one again
             if export_first and models[0] == run:
                 self._exporting, self._name = run, name
                 run_task(self, lambda task: _export(run), self._follow, self._not_made)

@@ -97,7 +97,7 @@ class ChatTab(TakesFiles, QWidget):
         self.setAcceptDrops(missing is None)
 
     def _can_open_files(self) -> bool:
-        """Whether GGUF files can be opened; else the tab says why not."""
+        """Whether GGUF files can be opened; otherwise the tab says why not."""
         self._show_page()
         missing = llama.trouble()
         if missing is not None and self._off_page.isHidden():
@@ -176,7 +176,7 @@ class ChatTab(TakesFiles, QWidget):
         self._show_page()
 
     def why_not_now(self) -> str:
-        """Why another tab can't take over now; "" where it can."""
+        """Why another tab can't take over now; "" if it can."""
         if self.lanes.are_at_work():
             return tr("Wait until the answer is written, or stop it.")
         if self.correct.is_editing() or self.talk.is_editing():

@@ -1,4 +1,4 @@
-"""Talking: a question to every model that is shown, an edited one, another answer to it."""
+"""Talking: sends a question to every model that is shown, edits it, or asks for another answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from slmstudio.gui.chat.settings import ChatSettings
 
 
 class Talk(QObject):
-    """Brings what the user writes and presses to the models.
+    """Passes what the user writes and presses to the models.
 
     Signals:
         correct_wanted(Answered, bool): the user wants to correct an answer; True for a test row.
@@ -40,7 +40,7 @@ class Talk(QObject):
         question.edit_cancelled.connect(lambda: self.edit(None))
 
     def _options(self) -> dict[str, Any] | None:
-        """How to answer; None when the settings are wrong, which `failed` says then."""
+        """How to answer; None if the settings are wrong, which `failed` then reports."""
         options = self._settings.options()
         try:
             sampling.parse(options)
@@ -66,7 +66,7 @@ class Talk(QObject):
             pane.ask(question, self._system(), options, _same_place(pane, edited))
 
     def _start_over(self) -> None:
-        """Keep what was said, and begin another conversation."""
+        """Keep the conversation, and begin another."""
         self._chat.keep()
         self._chat.begin()
 
@@ -93,7 +93,7 @@ class Talk(QObject):
         return self._edited is not None
 
     def edit(self, question: Message | None) -> None:
-        """Take an earlier question into the editor; None leaves it."""
+        """Put an earlier question into the editor; None leaves editing."""
         self._edited = question
         self._input.set_editing(question is not None, question.content if question is not None else "")
 
@@ -105,7 +105,8 @@ class Talk(QObject):
 
 
 def _same_place(pane: ChatPane, edited: Message | None) -> Message | None:
-    """The question of this pane that an edited one stands for: another model was asked the same in the same place."""
+    """The question in this pane that corresponds to an edited one: another model was asked the same in the same
+    place."""
     if edited is None:
         return None
     turns = pane.lane.turns

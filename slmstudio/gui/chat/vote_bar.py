@@ -35,7 +35,7 @@ def score_text(tally: Tally) -> str:
 
 
 class VoteBar(QFrame):
-    """The question which answer is better, and after the vote who it was and how it stands.
+    """Asks which answer is better, and after the vote shows which model gave it, and the score.
 
     Signals:
         voted(str, object): the verdict, and of `BEST` the place that is better, else None.
@@ -50,7 +50,8 @@ class VoteBar(QFrame):
         self.setProperty("inset", "true")
         self.text = text_label("", "body", wrap=True, name="vote_text")
         self.more = SecondaryButton(tr("All votes…"),
-                                    tr("See how all comparisons stand, and export them as preference pairs."), "small",
+                                    tr("See the results of all comparisons, and export them as preference "
+                                       "pairs."), "small",
                                     name="all_votes", clicked=self.list_wanted)
         self._buttons: list[QPushButton] = []
         self._row = row_of()

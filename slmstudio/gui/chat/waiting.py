@@ -46,8 +46,8 @@ class ChatWaiting(QWidget):
         elif state == "loading":
             self.text.setText(tr("Loading {name} …", name=name))
         elif state == "ready" and completion:
-            self.text.setText(tr("{name} has no chat template, so it isn't known how it was taught to chat. It will "
-                                 "continue your text instead of answering it.", name=name))
+            self.text.setText(tr("{name} has no chat template, so there's no telling how it was trained to chat. It "
+                                 "will continue your text instead of answering it.", name=name))
         elif state == "ready":
             self.text.setText(tr("{name} is ready. Ask it something.", name=name))
         elif state == "failed":

@@ -33,7 +33,7 @@ def open_path(parent: QWidget, title: str, chosen: Callable[[Path], object], kin
 
 
 def question(parent: QWidget, title: str, text: str, more: str) -> QMessageBox:
-    """A question without buttons: whoever asks adds them."""
+    """A question without buttons; the caller adds them."""
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
     box.setTextFormat(Qt.TextFormat.PlainText)

@@ -37,7 +37,7 @@ class FollowedJob(QObject):
     def __init__(self, parent: QObject, session: Session | None = None):
         """
         Args:
-            session: whose status bar tells of the job; None tells nobody.
+            session: whose status bar tells about the job; None tells nobody.
         """
         super().__init__(parent)
         self._session = session
@@ -59,7 +59,7 @@ class FollowedJob(QObject):
         thread.start()
 
     def detach(self) -> Job | None:
-        """Follow it no more; the job continues, and others may follow it. None where there was none."""
+        """Follow it no more; the job continues, and others may follow it. None if there was none."""
         thread, self.thread = self.thread, None
         if thread is None:
             return None

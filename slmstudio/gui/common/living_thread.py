@@ -1,4 +1,4 @@
-"""A thread that lives until its work is done, whoever forgets it."""
+"""A thread that lives until its work is done, even if nothing refers to it any more."""
 
 from __future__ import annotations
 

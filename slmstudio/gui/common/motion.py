@@ -1,4 +1,4 @@
-"""Whether anything moves by itself, as the user wants it or as the system is set: Qt doesn't tell that."""
+"""Whether animations are shown, by the user's choice or the system's setting, which Qt doesn't report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPI_GETCLIENTAREAANIMATION = 0x1042
 
 
 def set_still(app: QApplication, wanted: bool | None) -> None:
-    """Let nothing move by itself, or let it.
+    """Turn animations off or on.
 
     Args:
         wanted: None follows the system.
@@ -35,10 +35,10 @@ def _set_still(app: QApplication, still: bool) -> None:
 
 
 def _ask_system(told: Callable[[bool], object]) -> None:
-    """Ask the desktop: Linux by its portal, Windows by SystemParametersInfo (not tried there yet).
+    """Ask the desktop: on Linux through its portal, on Windows by SystemParametersInfo (not tried there yet).
 
     Args:
-        told: is given whether nothing is to move, at once or as soon as the desktop has answered.
+        told: is called with whether animations are off, at once or as soon as the desktop has answered.
     """
     if sys.platform == "win32":
         import ctypes

@@ -18,7 +18,7 @@ from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.plan_fields import label, variant_label, write
 
 MOST_PARTS = 3
-"""Parts of a path that are told of one beside another."""
+"""Parts of a path by which one is told from another."""
 
 
 def steps_text(count: int) -> str:
@@ -79,7 +79,7 @@ def phase_text(phase: str) -> str:
         "tokenizer": tr("Rebuilding the tokenizer"), "writing": tr("Writing the model"),
         "looking up the model": tr("Looking up the model"), "downloading": tr("Downloading"),
         "fetching": tr("Downloading"), "joining": tr("Joining the parts"), "merging": tr("Merging"),
-        "weighing": tr("Weighing"), "checking": tr("Checking"),
+        "weighing": tr("Measuring"), "checking": tr("Checking"),
         "waiting for machines": tr("Waiting for other machines"),
         "checking the processes": tr("Checking that all processes match"),
         "resting": tr("Resting until the machine has cooled"),
@@ -210,15 +210,15 @@ def _measured(event: dict[str, Any], at: str) -> str:
     peak, step, low, high = (number(event, name) for name in ("peak_bytes", "seconds_per_step", "low", "high"))
     if peak is None or step is None or low is None or high is None:
         return ""
-    return tr("the longest rows take {peak} (estimated: {span}), a step takes {time}", peak=units.format_bytes(peak),
-              span=units.format_span(low, high), time=units.format_duration(step))
+    return tr("the longest rows take {peak} (estimated: {span}), and a step takes {time}",
+              peak=units.format_bytes(peak), span=units.format_span(low, high), time=units.format_duration(step))
 
 
 def _best_used(event: dict[str, Any], at: str) -> str:
     loss = event.get("eval_loss")
     if not isinstance(loss, int | float):
-        return tr("the result holds the weights of step {step}", step=at)
-    return tr("the result holds the weights of step {step}, eval loss {loss:.3f}", step=at, loss=loss)
+        return tr("the result contains the weights of step {step}", step=at)
+    return tr("the result contains the weights of step {step}, eval loss {loss:.3f}", step=at, loss=loss)
 
 
 _WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {

@@ -23,7 +23,7 @@ TABS = ("data", "model", "training", "results", "chat")
 
 @dataclass(frozen=True)
 class JobStatus:
-    """What the status bar says of the running job.
+    """What the status bar says about the running job.
 
     Attributes:
         name: as in "Training pune-helpdesk".
@@ -165,7 +165,7 @@ class Session(QObject):
         self.template_changed.emit()
 
     def chat_template_of(self, folder: Path) -> str:
-        """Name of the chat template that was chosen for a model; "" where nobody has chosen one."""
+        """Name of the chat template that was chosen for a model; "" if nobody has chosen one."""
         return self._templates.get(folder, "")
 
     def set_plan(self, plan: RunConfig | None) -> None:
@@ -179,10 +179,8 @@ class Session(QObject):
         self.machine_changed.emit()
 
     def set_reading(self, reading: MachineReading) -> None:
-        """Take a new look at the machine.
-
-        While a job is at work `machine` keeps the memory that it had: the job's own share is free again when it ends,
-        and the next run is planned for that.
+        """Read the machine again. While a job is running, `machine` keeps its earlier memory figures: the job's own
+        share is free again when it ends, and the next run is planned for that.
         """
         from slmstudio.core.hardware.reader import with_memory
 

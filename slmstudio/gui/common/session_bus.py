@@ -16,7 +16,7 @@ def ask(call: QDBusMessage, answered: Callable[[list[Any] | None], object]) -> N
     """Call a method of another program.
 
     Args:
-        answered: is given what the method returned; None where there is no bus, no such program, or it refused.
+        answered: is given what the method returned; None if there is no bus, no such program, or it refused.
     """
     bus = QDBusConnection.sessionBus()
     if not bus.isConnected():

@@ -1,7 +1,7 @@
 """Work off the UI thread, with its answer back on it.
 
 `run_task(self, read, done=self._show, failed=self._banner.show_error)` is all a tab needs. The work is
-given its `Task`, through which it tells of progress and learns that it was cancelled.
+given its `Task`, through which it reports progress and learns that it was cancelled.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class DataDesk(QObject):
         return self.pages.currentWidget() is self.editor
 
     def show_entry(self, entry: DataEntry) -> None:
-        """Show another entry, and what is known of it."""
+        """Show another entry, and what is known about it."""
         if self.is_editing():
             self.editor.save.click()  # what was typed becomes a change that isn't written, which can be undone
         self._entry = entry
@@ -116,7 +116,7 @@ class DataDesk(QObject):
         """Count tokens with this model.
 
         Args:
-            folder: None where there is none, not even the starter model.
+            folder: None if there is none, not even the starter model.
             name: what people call it; "" is the starter model.
         """
         self._model = folder, name

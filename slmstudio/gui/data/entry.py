@@ -1,4 +1,4 @@
-"""One dataset on the list of the Data tab, with what was chosen for it and what is known of it."""
+"""One dataset on the list of the Data tab, with what was chosen for it and what is known about it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DataEntry:
     Attributes:
         eval_fraction: share of its rows that is split off; the usual one at first.
         lost_eval: the file with its evaluation rows, where that couldn't be read this time; `lost_said`: what was said
-            of its columns.
+            about its columns.
         report: what was found in its rows.
         edits: what was changed by hand, and isn't written.
         by_shape: its columns were read as a user chose for another file with the same ones.
@@ -63,7 +63,7 @@ class DataEntry:
 
     @property
     def reading(self) -> tuple[str | None, tuple[str, ...]]:
-        """What was said of the file, and what isn't used of it though it matters."""
+        """What was said about the file, and what isn't used of it though it matters."""
         from slmstudio.core.data import given
 
         return given.of(self.dataset), self.dataset.unused_that_matter

@@ -79,7 +79,7 @@ class FindingsCard(Card):
 
 
 class _ProblemDelegate(QStyledItemDelegate):
-    """The line in small letters, the message below it in two lines at most."""
+    """The line in lower case, the message below it in two lines at most."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         small = QFontMetrics(theme.base_font(theme.SMALL_SIZE)).height()

@@ -22,9 +22,9 @@ class ListCard(Card):
     Signals:
         add_wanted: the user wants to choose more files.
         folder_wanted: the user wants to choose a folder.
-        mix_wanted: the user wants to make one dataset of several.
+        mix_wanted: the user wants to combine several datasets into one.
         remove_wanted: the user wants to take the current one off the list.
-        dropped(list[Path]): files were let go over the drop area.
+        dropped(list[Path]): files were dropped on the drop area.
     """
 
     add_wanted = Signal()

@@ -31,11 +31,11 @@ MOST_CELLS = 4
 
 @dataclass(frozen=True)
 class Columns:
-    """What is known of a file's columns.
+    """What is known about a file's columns.
 
     Attributes:
         examples: a value of each.
-        mapping: the column of each target; empty where nobody knows.
+        mapping: the column of each target; empty if nobody knows.
         sheets: of a workbook, the one that is read and then the others.
         text_by: how a text is cut; "" of what isn't a text, and where it can't be chosen.
     """
@@ -93,7 +93,7 @@ class MappingPanel(QWidget):
         self.layout_cell = _Cell(tr("Type of rows"),
                                  tr("Decides which columns are needed, and what can be trained."), self)
         self.layout_cell.box.setObjectName("mapping_layout")
-        self.sheet_cell = _Cell(tr("Sheet"), tr("The sheet of the workbook that is read."), self)
+        self.sheet_cell = _Cell(tr("Sheet"), tr("The sheet of the workbook to read."), self)
         self.sheet_cell.box.setObjectName("mapping_sheet")
         self.cut_cell = _Cell(tr("How the text is split"), tr("How much of the text becomes one row."), self)
         self.cut_cell.box.setObjectName("mapping_cut")
@@ -105,7 +105,7 @@ class MappingPanel(QWidget):
         self._beside = 0
 
     def show_columns(self, shown: Columns) -> None:
-        """Show what is known of a file's columns."""
+        """Show what is known about a file's columns."""
         self._shown, self._choices, self._columns_said = shown, shown.choices, True
         _fill(self.layout_cell.box, words.layouts(), words.layout_of(shown.mapping))
         _fill(self.sheet_cell.box, {name: name for name in shown.sheets}, shown.sheets[0] if shown.sheets else "")
@@ -188,7 +188,7 @@ class MappingPanel(QWidget):
             self.targets[focused].box.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _target(self, target: str, name: str, column: str, needed: bool) -> _Cell:
-        cell = _Cell(name, tr("The column that holds this. Each one shows a value from the file."), self)
+        cell = _Cell(name, tr("The column that contains this. Each one shows a value from the file."), self)
         cell.box.setObjectName(f"mapping_{target}")
         if not needed:
             cell.box.addItem(ptr("no column", "None"), "")

@@ -58,7 +58,7 @@ def layout_of(mapping: Mapping[str, str]) -> str:
 
 
 def partner(target: str, mapping: Mapping[str, str]) -> str:
-    """The column that another layout's mapping has for what `target` holds; "" where it has none."""
+    """The column that another layout's mapping has for what `target` holds; "" if it has none."""
     alike = next((group for group in _PARTNERS if target in group), {target})
     return next((column for other, column in mapping.items() if other in alike), "")
 

@@ -53,7 +53,7 @@ class ReadingQueue(QObject):
             self.begun.emit()
 
     def drop_by_hand(self, path: Path) -> None:
-        """Forget what a user said of this file just before, and now says otherwise."""
+        """Forget what a user said about this file just before, and now says otherwise."""
         self.waiting = [each for each in self.waiting if not (each.by_hand and each.path == path)]
         if self.reading is not None and self.reading.by_hand and self.reading.path == path:
             self._stop()

@@ -83,7 +83,7 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
     """Read a file, and that with its evaluation rows.
 
     Args:
-        mappings: what was said of the columns of other files, as `data.mapping.shapes` keeps it.
+        mappings: what was said about the columns of other files, as `data.mapping.shapes` keeps it.
 
     Raises:
         Missing: it was open before, and isn't there.
@@ -131,10 +131,10 @@ def peek(wanted: Wanted) -> FirstRows | None:
 
 def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapping[str, str] = NOTHING
            ) -> Read | Unmapped:
-    """Read one file as was said of it, or of others with the same columns; else by guess.
+    """Read one file as was said about it, or of others with the same columns; otherwise by guess.
 
     Args:
-        beside: what was said of the columns of the rows that it evaluates.
+        beside: what was said about the columns of the rows that it evaluates.
 
     Raises:
         UserError: it can't be used; where `by_hand`, also because it can't be read as was said.
@@ -174,7 +174,8 @@ def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapp
 
 def _of_others(path: Path, said: str | None, mappings: Mapping[str, str], beside: Mapping[str, str],
                task: Task) -> str | None:
-    """What was said of others with the columns of this file; None where nothing was, or more is said of itself."""
+    """What was said about others with the columns of this file; None if nothing was, or more is said about
+    itself."""
     from slmstudio.core.data import given
     from slmstudio.core.data.mapping import shapes
     from slmstudio.core.data.reader import ReadingCancelled, first_rows
@@ -226,7 +227,7 @@ def _with_evaluation(found: Read, wanted: Wanted, mappings: Mapping[str, str], t
             raise missing
         evaluation = mapped(wanted, mappings, task, dataset.given)
         if isinstance(evaluation, Unmapped):
-            raise UserError(tr("The columns of {name} don't say what they hold.", name=wanted.path.name))
+            raise UserError(tr("The columns of {name} don't say what they contain.", name=wanted.path.name))
         if (other := other_kind(evaluation.dataset, dataset)) is not None:
             raise other
     except ReadingCancelled:

@@ -43,7 +43,8 @@ class ReadingCard(Card):
         self.reset = SecondaryButton(tr("Reset"), tr("Discard your choices, and read the file by its column names."),
                                      "small", name="reading_reset", clicked=self._read_by_guess)
         self.change = SecondaryButton(tr("Change"),
-                                      tr("Choose what the columns hold, which sheet to read, or how to split a text."),
+                                      tr("Choose what the columns contain, which sheet to read, or how to split a "
+                                         "text."),
                                       "small", name="reading_change")
         fill(self.header, self.reset, self.change)
         self.change.setCheckable(True)
@@ -103,8 +104,7 @@ class ReadingCard(Card):
         self.change.setChecked(True)
         if isinstance(error, UserError):
             error = UserError(error.what, error.why,
-                              tr("The rows below are still as they were before. Choose something else, or press "
-                                 "Reset."))
+                              tr("The rows below haven't changed yet. Choose something else, or press Reset."))
         self.error.show_error(error)
         self.reset.show()
 

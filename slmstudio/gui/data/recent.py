@@ -25,7 +25,7 @@ MENU_WIDTH = 320
 
 def _short(missing: Missing) -> str:
     """Why, in as few words as fit beside a name."""
-    return (tr("Its disk or folder isn't there") if missing.whole_folder else
+    return (tr("Its disk or folder is missing") if missing.whole_folder else
             tr("Moved, renamed or deleted"))
 
 
@@ -56,7 +56,7 @@ class _Row(QWidget):
 
 
 class RecentList(QWidget):
-    """The newest of them, a line each.
+    """The newest of them, one per line.
 
     Signals:
         chosen(Path): this one should be opened; a missing one too, because its disk may be back.

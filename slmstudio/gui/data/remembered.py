@@ -25,7 +25,7 @@ class DataMemory(QObject):
     """Keeps the datasets of the session in its settings.
 
     Signals:
-        changed: other files are recent now, or it is known of another one that it is missing.
+        changed: other files are recent now, or it is known about another one that it is missing.
 
     Attributes:
         unreachable: those whose disk isn't there now. They stay open for the next session.
@@ -76,15 +76,15 @@ class DataMemory(QObject):
                           said=given.of(entry.dataset) or "", eval_said=eval_said or "", split_by=entry.split_by)
 
     def keep_reading(self, dataset: Dataset) -> None:
-        """Remember what a user just said of a file's columns, for other files with the same ones."""
+        """Remember what a user just said about a file's columns, for other files with the same ones."""
         from slmstudio.core.data import given
         from slmstudio.core.data.opening import NO_CHOICES
 
-        if dataset.given or dataset.choices == NO_CHOICES:  # else nothing was said of the columns
+        if dataset.given or dataset.choices == NO_CHOICES:  # else nothing was said about the columns
             self.keep_said(dataset.columns, given.written(dataset.given, NO_CHOICES) or "")
 
     def keep_said(self, columns: Sequence[str], said: str) -> None:
-        """Remember what was said of these columns; nothing forgets it."""
+        """Remember what was said about these columns; nothing forgets it."""
         mappings = shapes.with_said(self._session.settings.mappings, columns, said)
         if list(mappings.items()) != list(self._session.settings.mappings.items()):
             self._session.settings.mappings = mappings

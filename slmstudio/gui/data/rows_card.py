@@ -201,7 +201,7 @@ class RowsCard(Card):
         self.go(min(place, len(records) - 1))
 
     def show_only(self, rows: Sequence[int], title: str) -> None:
-        """Show only these rows, given by their index, until the user wants all again.
+        """Show only these rows, given by their index, until the user wants to see all rows again.
 
         Args:
             title: what they have in common.

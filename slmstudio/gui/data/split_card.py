@@ -54,17 +54,17 @@ class SplitCard(Card):
 
     def _make_controls(self) -> None:
         self.split = named(QRadioButton(tr("Split from this data")), "split_off",
-                           tip=tr("Set some rows aside. Rows with the same question stay on one side, and so do rows "
-                                  "that were one row of the file, so that the result is honest."))
+                           tip=tr("Set some rows aside. Rows with the same question stay together, and so do rows "
+                                  "that came from one row of the file, so that the result is honest."))
         self.split.setChecked(True)
         self.own = named(QRadioButton(tr("A separate file")), "split_own",
                          tip=tr("Evaluate with rows from another file. Choose this when you have a test set that isn't "
                                 "used for training."))
         self.share = named(number_field(DoubleSpinBox(minimum=0, maximum=50, decimals=2, singleStep=1, value=10)),
                            "split_share", tr("Share of rows for evaluation"),
-                           tr("Share of rows used only for evaluation, never for training. Usually 10%, and of a large "
-                              "dataset about 2,000 rows: more would only make each evaluation take longer. With 0, the "
-                              "model trains on everything and nothing is evaluated."))
+                           tr("Share of rows used only for evaluation, never for training. Usually 10%, or about "
+                              "2,000 rows of a large dataset; more would only make each evaluation take longer. With "
+                              "0, the model trains on everything and nothing is evaluated."))
         self.share.setSuffix(tr("%"))
         self.seed = named(number_field(SpinBox(minimum=0, maximum=2**31 - 1)), "split_seed", tr("Seed of the split"),
                           tr("The same seed always sets the same rows aside. Change it to draw others."))

@@ -117,7 +117,7 @@ class DataTab(TakesFiles, QWidget):
                              said=self._said_of(path)))
 
     def _said_of(self, path: Path) -> str | None:
-        """What was said of a file that is open."""
+        """What was said about a file that is open."""
         entry = self._workspace.find(path) if self._workspace is not None else None
         return entry.reading[0] if entry is not None else None
 
@@ -152,14 +152,14 @@ class DataTab(TakesFiles, QWidget):
         self.memory.look()
 
     def why_not_now(self) -> str:
-        """Why another tab can't take over now; "" where it can."""
+        """Why another tab can't take over now; "" if it can."""
         from slmstudio.gui.common.run_texts import editing_text
 
         return editing_text() if self._workspace is not None and self._workspace.desk.is_editing() else ""
 
     def take_over(self, other: DataTab) -> None:
-        """Show what another tab shows, in another language: what was found in the files is said again when they
-        are read again."""
+        """Show what another tab shows, in another language. What was found in the files is translated when they are
+        read again."""
         waiting = [each for each in (other.queue.reading, *other.queue.waiting) if each is not None]
         other.queue.cancel()
         self.memory.take_over(other.memory)

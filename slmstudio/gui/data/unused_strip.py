@@ -1,4 +1,4 @@
-"""A warning before data is used: columns that change what is learned, of which nothing is made."""
+"""A warning before data is used: columns that would change what is learned, but aren't used."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class UnusedStrip(QFrame):
         self.accept = SecondaryButton(tr("Use it anyway"),
                                       tr("Train without these columns. You won't be asked again while the file is read "
                                          "in this way."), "small", name="unused_accept", clicked=self.hide)
-        self.choose = SecondaryButton(tr("Choose columns"), tr("Say what the columns of this file hold."), "small",
+        self.choose = SecondaryButton(tr("Choose columns"), tr("Say what the columns of this file contain."), "small",
                                       name="unused_choose", clicked=self.hide)
         close = IconButton("close", tr("Hide this message"), name="unused_close", clicked=self.hide)
         self.accept.clicked.connect(self.accepted)

@@ -49,7 +49,7 @@ class DataWorkspace(QWidget):
         add_wanted: the user wants to choose more files.
         folder_wanted: the user wants to choose a folder.
         reread(DataEntry, str): this one should be read again, as the text says.
-        dropped(list[Path]): files were let go over the drop area.
+        dropped(list[Path]): files were dropped on the drop area.
         eval_file_wanted(DataEntry): the user wants to choose a file with evaluation rows.
         emptied: the last dataset was taken off the list.
         changed: other datasets are on the list, another one is shown or used, or one is split in another way.

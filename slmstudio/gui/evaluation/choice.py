@@ -102,7 +102,7 @@ class EvaluationChoice(TakesFiles, QWidget):
 
     def _make_rows_line(self) -> None:
         self.limit = spin_box("evaluation_limit", tr("Maximum rows"),
-                              tr("This many rows are drawn at random. Fewer rows are faster but tell less: to see a "
+                              tr("This many rows are drawn at random. Fewer rows are faster but say less: to see a "
                                  "difference of a few points, you need hundreds."), 0, MOST_ROWS)
         self.limit.setSpecialValueText(ptr("rows", "all"))
         self.limit.valueChanged.connect(lambda: self.changed.emit())
@@ -155,7 +155,7 @@ class EvaluationChoice(TakesFiles, QWidget):
                                  "" if rows is None else tr("of {rows:,}", rows=rows))
 
     def set_fetched(self, name: str, sentence: str) -> None:
-        """Say that the data of this benchmark are on this machine, and where they came from; "" where they aren't."""
+        """Say that the data of this benchmark are on this machine, and where they came from; "" if they aren't."""
         if name == self.benchmark_name():
             self._fetched = sentence
             self._show_state()
@@ -236,7 +236,7 @@ class EvaluationChoice(TakesFiles, QWidget):
         return there and (self.is_benchmark() or self.judge.complete()) and bool(self.names())
 
     def missing(self) -> str:
-        """What a user must still choose where it isn't plain to see; "" where nothing is."""
+        """What a user must still choose where it isn't plain to see; "" if nothing is."""
         if not self.names():
             return tr("Select at least one model.")
         if not self.is_benchmark() and not self.judge.complete():

@@ -1,4 +1,4 @@
-"""The evaluations of a run, as their folders tell of them."""
+"""The evaluations of a run, as their folders tell about them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Evaluation:
 
     @property
     def benchmark(self) -> str:
-        """The name of the benchmark that the scores are of; "" where they are a test set's."""
+        """The name of the benchmark that the scores are of; "" if they are a test set's."""
         asked = self.request.get("benchmark") if not self.request.get("test") else None
         return str(asked.get("name") or "") if isinstance(asked, dict) else ""
 

@@ -129,7 +129,7 @@ class EvaluationPanel(QFrame):
             self._show_state()
 
     def set_busy(self, why: str) -> None:
-        """Say why nothing can be started now; "" where it can."""
+        """Say why nothing can be started now; "" if it can."""
         if why != self._busy:
             self._busy = why
             self._show_state()
@@ -176,7 +176,7 @@ class EvaluationPanel(QFrame):
         self.button.setEnabled(offer is not None and choice.complete() and not hindered)
         self.button.setText(tr("Evaluate anyway") if self._told else tr("Evaluate"))
         if offer is None:
-            self.estimate.setText(tr("Looking at the run…") if self.banner.error is None else "")
+            self.estimate.setText(tr("Checking the run…") if self.banner.error is None else "")
             self.warnings.show_sentences(())
             return
         rows = look.rows if look else offer.rows if choice.source.current() == HELD_OUT else None

@@ -1,4 +1,4 @@
-"""What is known of an evaluation before it starts: its rows, what they can tell, and how long it takes."""
+"""What is known about an evaluation before it starts: its rows, what they can tell, and how long it takes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ NAMED_PROBLEMS = 3
 class Look:
     """
     Attributes:
-        rows: that can be asked; None where nobody knows.
+        rows: that can be asked; None if nobody knows.
         text: of which kinds they are.
         warnings: sentences on what a user should know before the start.
-        fetched: where a benchmark's data on this machine came from; "" where they aren't here.
+        fetched: where a benchmark's data on this machine came from; "" if they aren't here.
     """
 
     rows: int | None
@@ -84,7 +84,7 @@ def look_at_benchmark(name: str, folder: Path | None) -> Look:
     if folder is None:
         try:
             known = benchmark_store.find(name) if name else None
-        except UserError as error:  # they were, and are no longer complete
+        except UserError as error:  # it was fetched, but is no longer complete
             return Look(None, warnings=(" ".join(filter(None, (error.what, error.why, error.remedy))),))
         return Look(None, fetched=known.sentence()) if known else Look(
             None, tr("Its data isn't on this machine. Download it once, or choose a folder that contains it."))

@@ -32,7 +32,7 @@ class EvaluationRun(QFrame):
         name: of the run that is evaluated.
 
     Signals:
-        ended(Job): it is over, well or not; its folder tells.
+        ended(Job): it is over, successfully or not; see its folder.
     """
 
     ended = Signal(object)
@@ -109,7 +109,7 @@ class EvaluationRun(QFrame):
                                             int(history.total), self._left))
 
     def _notice(self, event: dict[str, Any]) -> None:
-        """The worker says how long it will take; what it said before a pause or another start is past."""
+        """The worker says how long it will take; what it said before a pause or another start no longer counts."""
         kind, left = event.get("type"), event.get("seconds_left")
         if kind == "progress":
             self._left = float(left) if isinstance(left, int | float) else None

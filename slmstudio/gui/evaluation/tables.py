@@ -149,7 +149,7 @@ def _of_groups(scores: Mapping[str, Any], key: str) -> dict[str, list[dict[str, 
 
 
 def _test(evaluation: Evaluation) -> dict[str, Any]:
-    """What is known of the test set."""
+    """What is known about the test set."""
     return an_object((evaluation.scores or {}).get("test"))
 
 

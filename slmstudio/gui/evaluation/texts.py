@@ -11,7 +11,7 @@ from slmstudio.core.i18n import number_text, ptr, tr
 
 BENCHMARKS = ("mmlu", "arc_challenge", "arc_easy", "hellaswag", "gsm8k", "m_mmlu_hi", "global_mmlu_hi", "arc_hi",
               "hellaswag_hi", "indicparam")
-"""Those that are named; the harness knows more."""
+"""Those that have a name here; the harness knows more."""
 
 
 def metric_label(metric: str) -> str:
@@ -56,5 +56,5 @@ def benchmark_label(name: str) -> str:
 
 
 def verdict_kind(verdict: object) -> str:
-    """The chip's kind of a verdict."""
+    """The kind of chip for a verdict."""
     return {"better": "ok", "worse": "bad"}.get(str(verdict), "warn")

@@ -86,7 +86,7 @@ class VerdictView(QWidget):
 
 
 def read_advice(evaluation: Evaluation) -> Advice | None:
-    """What an evaluation of a run comes to; None where it isn't a run's. Not for the UI thread.
+    """What an evaluation of a run comes to; None if it isn't a run's. Not for the UI thread.
 
     Raises:
         UserError: the run's files are a newer program's.

@@ -85,7 +85,7 @@ class ModelServer(QObject):
     Attributes:
         state: "stopped", "starting", "serving", "stopping" or "failed".
         path: the file that is served, or was last.
-        serving: what is known of it while it answers, else None.
+        serving: what is known about it while it answers, else None.
         status: served, refused, active and last_error, while it answers.
         error: why it failed.
         free_port: a port that is free, where the wanted one isn't.

@@ -78,7 +78,8 @@ class ExportPanel(QFrame):
         self._choice = QWidget()
         inner = column_in(self._choice, ScrolledIfNeeded(self.choice, LEAST_HEIGHT))
         close = SecondaryButton(tr("Not now"), tr("Close without exporting."), name="export_close", clicked=self.closed)
-        self.button = PrimaryButton(tr("Export"), tr("Make the selected files, and prove each of them."),
+        self.button = PrimaryButton(tr("Export"), tr("Make the selected files, and compare each with the trained "
+                                                     "model."),
                                     name="export_start", clicked=self.start)
         inner.addLayout(row_of(STRETCH, close, self.button, spacing=None))
         fill(column, self._choice, self.strip)

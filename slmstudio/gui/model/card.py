@@ -1,4 +1,4 @@
-"""The base model that is looked at: its facts, whether it fits, or how to make it ready."""
+"""The base model that is shown: its facts, whether it fits, or how to prepare it."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ class ModelCard(Card):
         self.banner_ready.show_error(error)
 
     def _show_measurable(self) -> None:
-        """A fit check takes rows, a model that is here, and a machine that does nothing else."""
+        """A fit check needs rows, a model that is on this machine, and a machine that is otherwise idle."""
         found, entry = self._fit, self._entry
         here = entry is not None and entry.facts is not None
         if not here:

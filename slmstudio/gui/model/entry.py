@@ -21,10 +21,10 @@ class ModelEntry:
         folder: where it is, or will be once it is fetched or unpacked.
         gguf: set while it is only a GGUF file that must be unpacked before it can learn.
         file_bytes: size of that file.
-        facts, error: what reading the folder gave; both None while nothing was read.
-        known: what the catalogue says of it.
-        repo: its name on the hub, where it would be fetched from; "" where that isn't known.
-        starter: it comes as packages of the package index, once its terms are accepted.
+        facts, error: what reading the folder gave; both None until it has been read.
+        known: what the catalogue says about it.
+        repo: its name on the hub, where it would be fetched from; "" if that isn't known.
+        starter: it comes as packages from the package index, once its terms are accepted.
         source: where it was found: "LM Studio", "Ollama" ...; "" for models of this program.
         typed: what a user typed to name it.
         badge: the best method that fits this machine; None before that is known.
@@ -57,7 +57,7 @@ class ModelEntry:
 
     @property
     def sizes(self) -> ModelFacts | None:
-        """What its memory is estimated from: the folder's own facts, else the catalogue's."""
+        """What its memory is estimated from: the folder's own facts, or else the catalogue's."""
         if self.facts is not None:
             return self.facts
         return self.known.facts(self.folder) if self.known is not None and not self.error else None

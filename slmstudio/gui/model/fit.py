@@ -19,9 +19,9 @@ class Fit:
     """
     Attributes:
         config: the run that the figures are of.
-        planned: it is what would be planned for the chosen data; else a usual run.
+        planned: it is what would be planned for the chosen data; otherwise a usual run.
         best: its memory.
-        free: bytes that are free on `device`; None where nobody says.
+        free: bytes that are free on `device`; None if nobody says.
         device: "cuda" or "cpu".
         levers: what would take less, the largest saving first.
         cards: the longest rows on other cards.

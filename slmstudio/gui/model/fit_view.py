@@ -123,7 +123,7 @@ class FitView(QWidget):
                               "now. Close other programs, or use one of the options below.", when=moment, peak=peak,
                               available=_available(free, fit.device))
         if free is None:
-            return "warn", tr("It needs about {span}. How much is free isn't known here.", span=span)
+            return "warn", tr("It needs about {span}. It isn't known how much is free.", span=span)
         available = _available(free, fit.device)
         if estimate.high <= free:
             return "ok", tr("It fits. It needs about {span}, and there is {available}.", span=span, available=available)

@@ -66,7 +66,7 @@ def languages() -> dict[str, tuple[str, str]]:
 
 
 def read(folder: Path, machine: Machine | None, source: str = "") -> ModelEntry:
-    """A folder's facts with what the catalogue says of the model, or why it has none."""
+    """A folder's facts with what the catalogue says about the model, or why it has none."""
     from slmstudio.core.model.catalogue import entry_of
     from slmstudio.core.model.facts import read_model
 
@@ -78,7 +78,7 @@ def read(folder: Path, machine: Machine | None, source: str = "") -> ModelEntry:
 
 
 def of_hub(text: str) -> ModelEntry | None:
-    """The model of the hub that somebody typed, to be fetched; None where it isn't the name of one."""
+    """The model of the hub that somebody typed, to be fetched; None if it isn't the name of one."""
     from slmstudio.core.model import catalogue
     from slmstudio.core.model.hub import names, place
 

@@ -128,7 +128,7 @@ class ModelListCard(Card):
         self._wanted_language = ""
 
     def put(self, entries: list[ModelEntry], select: ModelEntry | None = None) -> None:
-        """Add entries, each in the place of an older one of the same folder; look at `select`."""
+        """Add entries, each in place of an older one of the same folder; look at `select`."""
         for entry in entries:
             for row, known in enumerate(self._entries):
                 if known.folder == entry.folder:

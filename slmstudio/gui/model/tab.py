@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class ModelTab(TakesFiles, QWidget):
-    """The list of base models, and the one that is looked at.
+    """The list of base models, and the one that is shown.
 
     Signals:
         refreshed: the list shows what is on disk, and the catalogue.
-        opened(ModelEntry): a folder was read, well or not.
+        opened(ModelEntry): a folder was read, successfully or not.
     """
 
     refreshed = Signal()
@@ -170,7 +170,7 @@ class ModelTab(TakesFiles, QWidget):
         self._session.go_to.emit("training")
 
     def why_not_now(self) -> str:
-        """Why another tab can't take over now; "" where it can."""
+        """Why another tab can't take over now; "" if it can."""
         return starting_text() if is_busy(self.work) else ""
 
     def take_over(self, other: ModelTab) -> None:

@@ -27,7 +27,7 @@ class _Found:
     """What a thread has found out about a model.
 
     Attributes:
-        fits: templates that suit it, the best first; empty where it has one of its own.
+        fits: templates that suit it, the best first; empty if it has one of its own.
         texts: of each, the conversation written in it.
         warnings: what is wrong with the model's own template.
     """
@@ -52,8 +52,8 @@ class TemplateChoice(QWidget):
         self._task = TaskSlot()
         self.title = text_label(tr("No chat template: choose how conversations are written"), "section")
         self.names = named(ComboBox(), "template_names", tr("Chat template"),
-                           tr("This model was never taught to chat. It learns the template that you choose, which then "
-                              "goes with the result into exports, chats and servers. The first one suits best."))
+                           tr("This model was never trained to chat. It learns the template that you choose, which "
+                              "is then used in exports, chats and servers. The first one suits best."))
         self.names.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.names.activated.connect(self._choose)
         self.reason = text_label("", "muted", wrap=True, name="template_reason")

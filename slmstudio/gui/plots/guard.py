@@ -48,7 +48,7 @@ def rests(history: RunHistory, clock_unit: float | None) -> list[Shade]:
     """Its pauses; holding a temperature isn't a pause.
 
     Args:
-        clock_unit: seconds in a unit of the plot's x axis; None where that counts steps.
+        clock_unit: seconds in a unit of the plot's x axis; None if that counts steps.
     """
     found = []
     for each in history.guard.intervals:

@@ -42,7 +42,7 @@ class Plot(QWidget):
         value_form: writes a value in the read-out and at the title's right.
         floor: a value that is always in sight, as 0 for a rate.
         empty: what is there before the first point.
-        term: key of what the title means; empty where that explains itself.
+        term: key of what the title means; empty if that explains itself.
     """
 
     def __init__(self, title: str, *, x_unit: str, x_form: Callable[[float], str], form: Form = plain,

@@ -258,7 +258,7 @@ class RunPlots(QScrollArea):
         gpu = any(series[key] for name in OF_THE_GPU for key in self._keys(name))
         names = [name for name in self.small if (gpu or name not in OF_THE_GPU) and name != "cpu_temperature_c"]
         if series["cpu_temperature_c"] and "cpu_temperature_c" in self.small:
-            names.insert(len(names) if gpu else 1, "cpu_temperature_c")  # without a card, in the place of the card's
+            names.insert(len(names) if gpu else 1, "cpu_temperature_c")  # without a card, in place of the card's
         columns = 3 if self.viewport().width() >= WIDE else 2
         if (columns, names) == self._arranged:
             return

@@ -59,10 +59,10 @@ def csv_title(key: str) -> str:
 
 def tooltip(key: str) -> str:
     if key == "eval_loss":
-        return tr("Loss at the end of the run, on rows it never learned. Lower is better. Compare only runs with the "
-                  "same eval rows.")
+        return tr("Loss at the end of the run, on rows it wasn't trained on. Lower is better. Compare only runs with "
+                  "the same eval rows.")
     if key == "rested":
-        return tr("How long the heat guard let the run rest: because of heat, on battery, or outside its hours.")
+        return tr("How long the heat guard made the run rest: because of heat, on battery, or outside its hours.")
     if key == "peak_c":
         return tr("The highest temperature of a card, or of the processor if no card reports one.")
     if score_of(key) is not None:

@@ -1,4 +1,5 @@
-"""Scores of several runs beside each other: what the paired test says of them, the figures, and the answers behind."""
+"""Scores of several runs beside each other: what the paired test says about them, the figures, and the answers
+behind."""
 
 from __future__ import annotations
 
@@ -185,7 +186,7 @@ def run_names(runs: Sequence[RunFacts]) -> list[str]:
 
 
 def score_rows(runs: Sequence[RunFacts], found: Shown) -> tuple[list[str], list[list[Figure]]]:
-    """Headings and rows of the tuned models' scores; the base's below each where runs share it."""
+    """Headings and rows of the tuned models' scores; the base's below each if the runs share it."""
     head = ["", *run_names(runs)]
     rows = []
     for benchmark, evaluations in found.items():
@@ -227,8 +228,8 @@ def _trouble(name: str, evaluations: list[Evaluation]) -> str:
     """Why the scores of a test set or of a benchmark don't compare, or ""."""
     if name == TESTS:
         return {comparability.ROWS: tr("Tested on different rows, so these scores can't be compared."),
-                comparability.HOW: tr("The same rows, but not asked in the same way: answers of another length, or "
-                                      "another system prompt.")
+                comparability.HOW: tr("The rows are the same, but they were asked with a different answer length or "
+                                      "system prompt.")
                 }.get(comparability.difference(evaluations), "")
     words = {"limit": tr("number of questions"), "shots": tr("examples before a question"),
              "data": tr("source of the questions"), "seed": tr("questions that were drawn")}
@@ -238,7 +239,7 @@ def _trouble(name: str, evaluations: list[Evaluation]) -> str:
 
 
 def _unpaired(name: str, evaluations: Sequence[Evaluation | None]) -> bool:
-    """Whether it is a benchmark whose questions were put in different ways, or come from different places."""
+    """Whether it is a benchmark whose questions were asked in different ways, or come from different places."""
     return name != TESTS and not {"shots", "data"}.isdisjoint(
         comparability.unlike([_asked(each) for each in evaluations if each]))
 

@@ -114,7 +114,7 @@ class EvaluationSection(QWidget):
         return job is not None and self._run is not None and _run_of(job) == self._run.folder.absolute()
 
     def _show_state(self) -> None:
-        """An evaluation of another run continues unseen; the status bar tells of it."""
+        """An evaluation of another run continues unseen; the status bar tells about it."""
         job = self.running.followed.job
         here = self._at_work_here()
         self.running.setVisible(here or (job is None and self.running.banner.error is not None))

@@ -144,8 +144,8 @@ class RunDetails(Card):
     def _make_tabs(self) -> None:
         self.tabs = SegmentedControl([tr("Overview"), tr("Scores")],
                                      tooltips=[tr("What the run learned and how, and its files."),
-                                               tr("Whether it is better than the base, on rows that it never "
-                                                  "learned.")], name="details_tabs")
+                                               tr("Whether it is better than the base, on rows that it wasn't "
+                                                  "trained on.")], name="details_tabs")
         self.tabs.changed.connect(self._views.setCurrentIndex)
         self.tabs.changed.connect(lambda _: self._show_buttons())
         self.body.addLayout(row_of(self.tabs, STRETCH, self.evaluate_button, self.report))

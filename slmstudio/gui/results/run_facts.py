@@ -1,4 +1,4 @@
-"""Everything that is known of a run, by field: what the table shows, sorts by and searches."""
+"""Everything that is known about a run, by field: what the table shows, sorts by and searches."""
 
 from __future__ import annotations
 

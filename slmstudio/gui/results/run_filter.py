@@ -1,4 +1,4 @@
-"""The line above the runs: free text, and conditions on anything that is known of a run.
+"""The line above the runs: free text, and conditions on anything that is known about a run.
 
     helpdesk            the words occur somewhere in run.json, the note or the tags
     "two words"         as one piece, and never as a condition
@@ -85,7 +85,7 @@ def _condition(match: re.Match[str], known: Collection[str]) -> Condition | None
 
 
 def fields_of(name: str, known: Iterable[str]) -> list[str]:
-    """Which known fields a user means: the one of that name, else those whose name ends with it.
+    """Which known fields a user means: the one of that name, or else those whose names end with it.
 
     >>> fields_of("rank", ["lora_rank", "rank_seed"]), fields_of("chrf", ["tuned.chrf", "base.chrf"])
     (['lora_rank'], ['tuned.chrf', 'base.chrf'])
@@ -106,7 +106,7 @@ def matches(conditions: Iterable[Condition], values: Mapping[str, Any], text: st
     """Whether a run meets all conditions.
 
     Args:
-        values: what is known of the run, by field. "tuned.chrf" is meant before "base.chrf" by "chrf".
+        values: what is known about the run, by field. "tuned.chrf" is meant before "base.chrf" by "chrf".
         text: everything that free text is looked for in, folded.
     """
     return all(each.wanted in text if not each.field else not each.wanted or _holds(each, values)

@@ -35,11 +35,11 @@ class _Text(QPlainTextEdit):
 
 class NotesEditor(QWidget):
     """Two fields. `_kept` is what the disk holds of the run that is shown; by run, `_unsaved` is what was typed and is
-    not known to be on the disk, and `_written` what stood there before the last writing and what is there now.
+    not known to be on the disk, and `_written` is what was there before the last write and what is there now.
     `_writing` holds the runs whose notes a thread writes; that thread looks for what was typed meanwhile.
 
     Signals:
-        saved(Path): the notes of this run are different now.
+        saved(Path): the notes of this run have changed.
         failed(Exception): they couldn't be saved; what was typed stays in the fields, also when one comes back to the
             run, and is tried again.
     """

@@ -55,13 +55,13 @@ class RunOverview(QWidget):
         if before is None or after is None or not math.isfinite(before):
             return ""
         if not math.isfinite(after):
-            return tr("On rows it never learned, the latest loss isn't a number, so training has diverged. A lower "
-                      "learning rate may help.")
+            return tr("On rows it wasn't trained on, the latest loss isn't a number, so training has diverged. A "
+                      "lower learning rate may help.")
         if after < before:
-            return tr("On rows it never learned, the right next token became {factor:.2g} times as likely.",
+            return tr("On rows it wasn't trained on, the right next token became {factor:.2g} times as likely.",
                       factor=math.exp(before - after))
-        return tr("It didn't get better on rows it never learned. Fewer epochs, a lower learning rate or more rows may "
-                  "help.")
+        return tr("It didn't get better on rows it wasn't trained on. Fewer epochs, a lower learning rate or more "
+                  "rows may help.")
 
     def _show_facts(self, run: RunSummary, tariff: Tariff) -> None:
         config, total = run.config, run.total_steps

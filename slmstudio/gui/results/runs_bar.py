@@ -1,4 +1,4 @@
-"""The line above the runs: what is looked for, which columns are shown, and the table as a file."""
+"""The line above the runs: the search, the columns that are shown, and saving the table as a file."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class RunsBar(QWidget):
         add_key(window, QKeySequence.StandardKey.Find, self._begin_search, inside=True)
 
     def _restore(self) -> None:
-        """As it was when the program was used last."""
+        """Restore the state from the last session."""
         settings = self._session.settings
         if settings.runs_columns:
             self._table.set_columns(settings.runs_columns)
@@ -78,10 +78,10 @@ class RunsBar(QWidget):
             self._table.set_filter(settings.runs_filter)
 
     def show_runs(self, note: str = "") -> None:
-        """Other runs are in the table now.
+        """The runs in the table have changed.
 
         Args:
-            note: what is to be said of them where nothing is searched.
+            note: what to say about them when there is no search.
         """
         self._of_all = note
         tags = self._known_tags()
@@ -93,7 +93,7 @@ class RunsBar(QWidget):
         self.search.selectAll()
 
     def apply(self) -> None:
-        """Show the runs that the line lets through, and say when none does."""
+        """Show the runs that match the line, and say so if none does."""
         self._wait.stop()
         line = self.search.text()
         unknown = self._table.set_filter(line) if self._table.runs.facts else []

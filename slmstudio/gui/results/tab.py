@@ -139,7 +139,7 @@ class ResultsTab(QWidget):
         self._read()
 
     def why_not_now(self) -> str:
-        """Why another tab can't take over now; "" where it can."""
+        """Why another tab can't take over now; "" if it can."""
         starting = is_busy(self.details.export) or is_busy(self.details.evaluation.panel)
         return starting_text() if starting else ""
 
@@ -215,8 +215,8 @@ class ResultsTab(QWidget):
                                          tr("Nothing in their folders was changed."), problems))
 
     def _load(self, runs: list[RunSummary]) -> None:
-        """Show the selected runs: what is known at once, so that details and table never tell of different runs, then
-        the curves and the exports, which are read."""
+        """Show the selected runs: what is known at once, so that details and table never tell about different runs,
+        then the curves and the exports, which are read."""
         facts = self.table.selected_facts()
         self.curves.begin(len(facts))
         facts = facts[:MOST_COMPARED]

@@ -40,10 +40,10 @@ class _ReadAgain:
     """What a finished run was made of.
 
     Attributes:
-        earlier: the run, where the plan continues from its result; None where it begins again.
+        earlier: the run, where the plan continues from its result; None if it begins again.
         changes: fields that have values other than those proposed.
         dataset, eval_dataset: its rows, and those of a file of their own that it was evaluated on, so that a plan from
-            the base model is measured by the same; None where other data is chosen.
+            the base model is measured by the same; None if other data is chosen.
     """
 
     earlier: Earlier | None
@@ -99,7 +99,7 @@ class NextRun(QObject):
         return self._wanted is not None or is_busy(self) or is_busy(self.queue)
 
     def start(self) -> None:
-        """Make a run of the plan."""
+        """Make a run from the plan."""
         self._use(self._make)
 
     def _use(self, act: Callable[[RunConfig], object],

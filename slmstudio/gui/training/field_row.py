@@ -22,7 +22,7 @@ from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_o
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 
 LINES = 4
-"""Height of an editor that takes a line each."""
+"""Height of an editor that takes one per line."""
 MEANING_HEIGHT = 18
 """The height of a button beside a label. A label without one is as high, so that neighbouring fields line up."""
 

@@ -53,7 +53,7 @@ class FitLine(QWidget):
 
         Args:
             can_measure: nothing else is running that would be in the way.
-            tariff: price and CO2 of a kilowatt-hour; without it nothing is said of energy.
+            tariff: price and CO2 of a kilowatt-hour; without it nothing is said about energy.
         """
         self._outlook, self._can_measure = outlook, can_measure
         self.setVisible(outlook is not None)

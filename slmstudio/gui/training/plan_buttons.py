@@ -92,7 +92,7 @@ class PlanButtons(QWidget):
         self._showed_plan = True
 
     def show_run(self, note: str, *, can_plan: bool) -> None:
-        """The plan of a run that was started is shown."""
+        """The plan of a run that has started is shown."""
         self._using.hide()
         self.afresh.hide()
         self._showed_plan = False

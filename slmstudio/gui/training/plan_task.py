@@ -1,4 +1,4 @@
-"""Makes the plan of a run, in a thread of the pool: what it is made from, and what comes of it."""
+"""Makes the plan of a run, in a thread of the pool: what it is made from, and the result."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Wish:
         eval_file: rows of a file of their own; None splits them off.
         split: share and seed of that split, chosen in the Data tab.
         own: fields that were changed in the plan itself.
-        template: what the Model tab chose, as a field; empty where it chose nothing.
+        template: what the Model tab chose, as a field; empty if it chose nothing.
         after: the finished run whose result the plan continues from.
-        files: name and checksum of the data, and what was said of its columns, by which two wishes are compared.
+        files: name and checksum of the data, and what was said about its columns, by which two wishes are compared.
         eval_rows: how many rows are in `eval_file`.
     """
 
@@ -63,7 +63,7 @@ class Wish:
 
     @property
     def maps(self) -> list[str | None]:
-        """What was said of the columns of the rows to learn, and of the evaluation file."""
+        """What was said about the columns of the rows to learn, and of the evaluation file."""
         return [*(said for _, _, said in self.files), None][:2]
 
 
@@ -80,7 +80,7 @@ def plan(wish: Wish, lengths: list[int] | None) -> Answer:
     """Plan in a thread of the pool.
 
     Args:
-        lengths: tokens a row, when they were measured already.
+        lengths: tokens per row, when they were measured already.
     """
     from slmstudio.core.data.layouts import objectives
     from slmstudio.core.hardware.machine import read_machine

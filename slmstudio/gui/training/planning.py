@@ -115,7 +115,7 @@ class Planning(QObject):
         self.refresh()
 
     def look_again(self) -> None:
-        """More is known of what the plan takes: plan with that."""
+        """More is known about what the plan takes: plan with that."""
         self._made_for = None
         self.refresh()
 

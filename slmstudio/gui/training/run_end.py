@@ -138,9 +138,11 @@ class RunEnd(QWidget):
             facts.append(tr("train loss {before:.2f} → {after:.2f}", before=first, after=last))
         used = result.get("used_step") or history.used_step
         if isinstance(used, int) and used < history.step:
-            meaning = tr("The result has the weights of step {step:,}, which did best on rows it never learned.",
+            meaning = tr("The result has the weights of step {step:,}, which did best on rows that weren't used for "
+                         "training.",
                          step=used)
         else:
-            meaning = tr("Lower is better. The eval loss counts, since it is measured on rows it never learned.")
+            meaning = tr("Lower is better. The eval loss counts, since it is measured on rows that weren't used for "
+                         "training.")
         sentences = [tr("{sentence}.", sentence=" · ".join(facts)), meaning]
         return " ".join(sentences + [history.guard.sentence()] * bool(history.guard.rested))

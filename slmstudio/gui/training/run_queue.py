@@ -119,7 +119,7 @@ def _move(run: Entry, by: int) -> None:
 
 
 class QueueCard(Card):
-    """The waiting runs, a line each. Hidden while there are none.
+    """The waiting runs, one per line. Hidden while there are none.
 
     Signals:
         start_wanted: start the first one, as nothing is running.

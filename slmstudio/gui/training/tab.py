@@ -275,7 +275,7 @@ class TrainingTab(QWidget):
             self._session.open_run_chat(self.followed.job.folder)
 
     def why_not_now(self) -> str:
-        """Why another tab can't take over now; "" where it can."""
+        """Why another tab can't take over now; "" if it can."""
         starting = self.next.is_starting() or self.fit_check.is_starting() or is_busy(self.followed)
         return starting_text() if starting else ""
 

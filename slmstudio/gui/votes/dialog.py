@@ -182,5 +182,5 @@ def _trust(tally: Tally) -> str:
     return " ".join((
         tr("Chance alone makes such a difference {percent} of the time.", percent=shown),
         tr("Even {most:,} more votes would hardly tell them apart.", most=MOST_MORE) if more is None else
-        ntr("About {n:,} more vote would decide, if they continue like this.",
-            "About {n:,} more votes would decide, if they continue like this.", more)))
+        ntr("About {n:,} more vote like these would settle it.",
+            "About {n:,} more votes like these would settle it.", more)))

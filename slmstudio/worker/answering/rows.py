@@ -13,15 +13,15 @@ from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 
 MOST_ROWS = 32
-"""Rows of one batch; more of them make a step hardly cheaper for each."""
+"""Rows of one batch; more would hardly make a step cheaper per row."""
 
 BROKEN = noop("The model computed something that isn't a number (NaN).")
-"""In English in the answers' files, which are asked for it: whoever shows it translates it."""
+"""In English in the answers' files, where it is looked up; it is translated when it is shown."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 Gate = Callable[[float], None]
-"""Called often with the share of a batch that is done, 0 to 1: there the user pauses or cancels."""
+"""Called often with the share of a batch that is done, 0 to 1; this is where the user can pause or cancel."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Ask:
     Attributes:
         prompt: its tokens, at least one.
         continuations: token rows whose log-likelihood behind the prompt is wanted, none of them empty.
-        most: tokens of the answer at most; 0 when none is wanted.
+        most: the answer's maximum number of tokens; 0 if none is wanted.
     """
 
     prompt: list[int]
@@ -61,7 +61,7 @@ class Reply:
 
 
 class Model(Protocol):
-    """A loaded model, of whichever kind.
+    """A loaded model of any kind.
 
     Attributes:
         context_length: tokens of a prompt with its answer.
@@ -120,7 +120,7 @@ class Row:
 
 
 def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
-    """Turn an item into tokens. Never cuts: what doesn't fit into the context is skipped, and says so."""
+    """Turn an item into tokens. Never cuts: what doesn't fit into the context is skipped, with the reason."""
     messages, tools = model.marked(item["messages"]), model.marked(item.get("tools") or ())
     try:
         shown = lettered(item)
@@ -157,7 +157,7 @@ def lettered(item: Mapping[str, Any]) -> list[dict[str, str]] | None:
     *before, question = item["messages"]
     if len(item["choices"]) > len(LETTERS):
         raise UserError(tr("It has {count} choices.", count=len(item["choices"])),
-                        tr("There are letters for {letters}.", letters=len(LETTERS)),
+                        tr("There are letters for only {letters}.", letters=len(LETTERS)),
                         tr("Leave out some of the wrong ones."))
     lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, item["choices"], strict=False)]
     return [*before, {**question, "content": "\n".join([question["content"].strip(), *lines, "Answer:"])}]
@@ -201,9 +201,9 @@ def split(encode: Callable[[str], list[int]], context: str, continuation: str) -
 
 
 def batches(rows: Sequence[Row], model: Model, most_rows: int | None = None) -> list[list[Row]]:
-    """Rows of like length together, the longest first: what doesn't fit in memory shows at once, and the time left
-    is never better than it looks. The same rows always make the same batches, so that an evaluation that was killed
-    computes the rest exactly as one that wasn't."""
+    """Rows of similar length together, the longest first: what doesn't fit in memory shows at once, and the estimate of
+    the time left is never too optimistic. The same rows always make the same batches, so that an evaluation that was
+    killed computes the rest exactly as one that wasn't."""
     most_rows = (most_rows or MOST_ROWS) if model.shares_batches else 1
     found: list[list[Row]] = []
     for row in sorted(rows, key=lambda row: (-row.length, row.item["id"])):
@@ -254,7 +254,7 @@ def line_of(row: Row, replies: Sequence[Reply], model: Model, seconds: float) ->
 
 
 def written(row: Row, reply: Reply, model: Model) -> tuple[str, str | None]:
-    """The answer, and what the model thought before it; None where it thought nothing."""
+    """The answer, and what the model thought before it; None if it didn't think."""
     # A model whose prompt opens thoughts, and which ends without ending them, was taught to answer without any.
     thought, answer = reasoning.parted(model.decode(reply.ids), row.opened, reply.ended)
     return answer, thought

@@ -1,7 +1,7 @@
 """A child of `fetch_benchmark`, and the only process of an evaluation that may use the network.
 
-Each data set is loaded as lm_eval's task would load it, by `datasets`, and kept as Parquet, a file a split: beside its
-place first, renamed when whole.
+Each dataset is loaded as lm_eval's task would load it, by `datasets`, and kept as Parquet, one file per split: under
+another name first, and renamed when complete.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def explained(error: BaseException, dataset: str) -> UserError:
                          together(tr("Try again later."), tr(ELSEWHERE)))
     said = str(chain[-1]).strip().splitlines()
     return UserError(what,
-                     tr("What arrived is damaged, or isn't a dataset that can be read ({reason}).",
+                     tr("The downloaded data is damaged, or isn't a dataset that can be read ({reason}).",
                         reason=f"{type(chain[-1]).__name__}: {said[0][:200].rstrip('.') if said else ''}"),
                      together(tr("Try again."), tr(ELSEWHERE)))
 

@@ -36,8 +36,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def fetch(job: JobContext, name: str) -> store.Fetched:
-    """Fetch what isn't here yet, or no longer complete. A data set that is whole stays, whatever becomes of the
-    others.
+    """Fetch what isn't here yet, or no longer complete. A complete dataset stays, whatever happens to the others.
 
     Raises:
         UserError: the benchmark isn't known, or the hub can't be reached, or doesn't have it.
@@ -66,7 +65,7 @@ def fetch(job: JobContext, name: str) -> store.Fetched:
 
 
 def _known(name: str) -> store.Fetched | None:
-    """What was fetched of the benchmark; None where a part of it isn't whole: then it is fetched again."""
+    """What was fetched of the benchmark; None if a part of it isn't whole: then it is fetched again."""
     try:
         return store.find(name)
     except NewerFormat:

@@ -31,7 +31,7 @@ class Kept:
             self._answers = SqliteDict(path, autocommit=True)
 
     def find(self, kind: str, asked: Iterable[Any]) -> list[Any] | None:
-        """The answers to all of them; None where one is missing."""
+        """The answers to all of them; None if one is missing."""
         found = []
         for each in asked:
             answer = None if _drawn(kind, each) else self._answers.get(_name(kind, each))

@@ -23,7 +23,7 @@ from slmstudio.worker.training.methods import DTYPES
 
 GPU_ROWS = 16
 """At most. On the processor rows are computed one by one: prompts of benchmarks are long, padding costs as much as it
-saves, and each number is then the same in whatever company."""
+saves, and each number is then the same whatever else is in the batch."""
 MAX_GEN_TOKS = 256
 
 

@@ -243,7 +243,7 @@ def check_shots(title: str, tasks: Mapping[str, Any], subjects: Mapping[str, str
 
     Args:
         tasks: as lm_eval has loaded them, by name; `subjects`: what people call them.
-        shots: None where each task takes its own number.
+        shots: None if each task takes its own number.
 
     Raises:
         UserError: a task has too few.
@@ -253,7 +253,7 @@ def check_shots(title: str, tasks: Mapping[str, Any], subjects: Mapping[str, str
         few = too_few({subjects.get(name, name): _there(task, shots) for name, task in tasks.items()
                        if counts[name] == wanted}, wanted)
         if few:
-            raise UserError(tr("{benchmark} can't be asked with that many examples.", benchmark=title), *few)
+            raise UserError(tr("{benchmark} can't be run with that many examples.", benchmark=title), *few)
 
 
 def _wanted(task: Any, shots: int | None) -> int:

@@ -33,7 +33,7 @@ def read_mmlu(folder: Path, only: str | None = None) -> tuple[list[Subject], tup
     """Read all subjects of a folder, or one.
 
     Returns:
-        The subjects by name; and what must be said of them.
+        The subjects by name; and what must be said about them.
 
     Raises:
         UserError: with everything that is wrong.

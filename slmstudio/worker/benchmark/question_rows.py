@@ -55,7 +55,7 @@ class _Asked:
     """One question as people read it, without the examples before it.
 
     Attributes:
-        choices: empty where the answer is written.
+        choices: empty if the answer is written.
         right: each right answer.
     """
 

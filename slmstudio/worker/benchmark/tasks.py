@@ -34,7 +34,7 @@ class Tasks:
     Attributes:
         subjects: task: what people read.
         metric: the one that counts; `filter`: of several ways to read an answer, the one that counts.
-        notes: what must be said of the data.
+        notes: what must be said about the data.
     """
 
     folder: Path
@@ -150,7 +150,7 @@ def sources_of(name: str) -> dict[str, Source]:
         whole = load_yaml(entry.yaml_path, resolve_func=False)
         if not whole.get("dataset_path") or whole.get("custom_dataset"):
             raise UserError(tr("The data of {task} can't be downloaded.", task=task),
-                            tr("The benchmark creates it with its own program."),
+                            tr("The benchmark generates its data with a program of its own."),
                             tr("Choose another benchmark, or a folder that has its data."))
         found[task] = Source(whole["dataset_path"], str(whole.get("dataset_name") or ""),
                              dict(whole.get("dataset_kwargs") or {}))
@@ -203,7 +203,7 @@ class _Stock:
         metric = next((each for each in METRICS if all(each in found for found in metrics)), None)
         if metric is None:
             raise UserError(tr("The benchmark {benchmark} doesn't count right answers.", benchmark=self.name),
-                            tr("Only benchmarks by accuracy or exact match can be shown here."),
+                            tr("Only benchmarks that measure accuracy or exact match can be shown here."),
                             tr("Choose another one."))
         filters = next(iter(configs.values())).get("filter_list") or []
         title, subjects = TITLES.get(self.name, self.name), {name: name for name in configs}
@@ -250,7 +250,7 @@ class _Stock:
         return {split: [path] for split, path in data_set.splits.items()}, "parquet"
 
     def _find(self, part: str | None) -> tuple[dict[str, list[Path]], str]:
-        """The files of each split, of the part of the data set that a task takes where the folder has parts."""
+        """The files of each split, of the part of the dataset that a task uses, if the folder has parts."""
         assert self.data is not None
         roots = [self.data / part] if part and (self.data / part).is_dir() else [self.data]
         found: dict[str, dict[str, list[Path]]] = {}

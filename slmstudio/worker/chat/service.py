@@ -56,9 +56,9 @@ class Loaded:
     """A loaded model and its facts.
 
     Attributes:
-        trained_context_length: tokens; None where its file doesn't say.
+        trained_context_length: tokens; None if its file doesn't say.
         device: a sentence on where it computes.
-        adapter: what puts a GGUF LoRA on it; None where none can be put on.
+        adapter: what puts a GGUF LoRA on it; None if none can be put on.
     """
 
     model: Model
@@ -276,5 +276,6 @@ def _encode(model: Model, messages: list[dict[str, str]], completion: bool) -> l
     tokens = model.vocab.prompt(messages)
     if not tokens:
         raise UserError(tr("The chat template turns this conversation into an empty text."),
-                        tr("The model would have nothing to read."), tr("Choose a model with another chat template."))
+                        tr("The model would have nothing to read."), tr("Choose a model with a different chat "
+                                                                        "template."))
     return tokens

@@ -33,7 +33,7 @@ class Text:
 
 
 class StopStrings:
-    """Ends an answer before a stop string, of which no part is ever let through."""
+    """Ends an answer before a stop string; no part of one is ever let through."""
 
     def __init__(self, stops: Sequence[str]):
         self._stops = [stop for stop in stops if stop]

@@ -93,7 +93,7 @@ class _Fetch:
             self._get(file)
 
     def _sensible(self, listed: dict[str, RemoteFile | None], wanted: Iterable[str]) -> list[RemoteFile]:
-        """Raises UserError: what the hub says of a file makes no sense."""
+        """Raises UserError: what the hub says about a file makes no sense."""
         found = [(name, listed[name]) for name in wanted]
         if wrong := [name for name, file in found if file is None]:
             raise UserError(tr("{repo} couldn't be downloaded.", repo=self._repo),

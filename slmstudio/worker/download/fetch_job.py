@@ -120,7 +120,7 @@ def _put_back(partial: Path, folder: Path) -> None:
 
 
 def _is_whole(job: JobContext, folder: Path) -> bool:
-    """Whether a model that was fetched before is still what it was. What isn't is put aside, and fetched again."""
+    """Whether a model that was fetched before is still what it was. What isn't is set aside, and fetched again."""
     source = place.read_source(folder) or {}
     known = place.files_of(source)
     job.phase(CHECKING, folder.name)

@@ -57,7 +57,7 @@ class Patience:
                 time.sleep(wait)
 
     def _wait(self, error: Exception, failures: int) -> float | None:
-        """Seconds to wait; None where waiting doesn't help."""
+        """Seconds to wait; None if waiting doesn't help."""
         status = network.status(error)
         self._reached = self._reached or status is not None
         broken = status is None and self._reached and (isinstance(error, Broken) or network.is_unreachable(error))

@@ -1,4 +1,4 @@
-"""One file's bytes, from the hub to the disk: what is there already isn't asked for again.
+"""One file's bytes, from the hub to the disk: what is already there isn't requested again.
 
 The hub's library itself starts a file over in each process (2.4: `hf_hub_download` gives its temporary file a random
 name and removes it), so only its connection, its headers and its errors are used here.
@@ -79,7 +79,7 @@ def _begin(response: Any, have: int, size: int) -> int:
     if response.status_code == 206:
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if found is None or int(found[1]) != have:
-            raise Wrong(tr("The hub sent a different part of it than was asked for."))
+            raise Wrong(tr("The hub sent a different part of the file than the one that was requested."))
         begin, total = have, found[2]
     else:
         begin, total = 0, response.headers.get("Content-Length", "*")
@@ -89,7 +89,7 @@ def _begin(response: Any, have: int, size: int) -> int:
 
 
 def difference(path: Path, file: RemoteFile) -> str:
-    """How a file that has arrived differs from the hub's, as a sentence; "" where it is the same."""
+    """How a file that has arrived differs from the hub's, as a sentence; "" if it is the same."""
     # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects: a blob's name hashes its length, then its content.
     digest = hashlib.sha256() if file.sha256 else hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     with open(path, "rb+") as opened:  # Windows flushes only what may be written

@@ -77,7 +77,7 @@ def _answered(error: Exception, status: int, what: str, repo: str, revision: str
                          tr("It may be misspelt, or hidden from you."), remedy)
     if status == 429:
         wait = asked_wait(error)
-        return UserError(what, tr("The hub has had too many requests from this network."),
+        return UserError(what, tr("The hub has received too many requests from this network."),
                          tr("Try again in {duration}.", duration=format_duration(wait)) if wait else
                          tr("Try again in a few minutes."))
     if status == 503:

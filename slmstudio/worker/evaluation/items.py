@@ -52,7 +52,7 @@ def read_items(job: JobContext) -> list[dict[str, Any]]:
 
 
 def _made(job: JobContext) -> tuple[list[dict[str, Any]], bytes]:
-    """The lines of items.jsonl, and what items.json says of them."""
+    """The lines of items.jsonl, and what items.json says about them."""
     request = job.request
     path = Path(request["test"])
     job.phase("reading", path.name)

@@ -2,8 +2,9 @@
 
 judge.jsonl has a line for each comparison: {"id": item, "order": "ab" | "ba" (who was shown first), "a", "b": names,
 "winner": "a" | "b" | "tie" | null (its answer couldn't be read), "said": its answer}; one that the judge couldn't be
-asked about has "skipped": why, and one where it thought until its tokens were used up has "cut": "thinking".
-judge-votes.jsonl has the same of answers that the user has voted on in Chat without knowing whose they were.
+asked about has "skipped": why, and one for which it was still thinking when its tokens were used up has "cut":
+"thinking". judge-votes.jsonl has the same for answers that the user has voted on in Chat without knowing whose they
+were.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PHASE = "judging"
 TOO_LONG = "too long"
 _SAID = re.compile(r"\W*(?:(?:[Tt]he )?(?:better )?[Aa]nswer(?: is)?\W+)?(A|B|[Tt]ie|TIE)"
                    r"(?=\W*(?:$|\n)|[.:,*)\]]| is | wins)")
-"""A verdict at the beginning of an answer; "A good answer ..." is none."""
+"""A verdict at the beginning of an answer; "A good answer ..." isn't one."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Case:
     """Two answers to one question, shown in one order.
 
     Attributes:
-        line: what is known of it before the judge has spoken: "id", "order", "a", "b".
+        line: what is known before the judge has answered: "id", "order", "a", "b".
         first, second: the answers as they are shown.
     """
 
@@ -53,7 +54,7 @@ class Case:
 
 
 def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
-    """Judge every model against the first one, and what the user has voted on. What is judged already is kept.
+    """Judge every model against the first one, and what the user has voted on. What has already been judged is kept.
 
     Raises:
         UserError: the judge can't be loaded.
@@ -130,7 +131,7 @@ def _judge(job: JobContext, model: Model, cases: list[Case], kept: Kept, hand: H
         text = prompt(model, case, job.request["judge"]["rubric"])
         ask = Ask(model.encode(text), most=MOST_TOKENS)
         if case.first.strip() == case.second.strip():
-            done.append({**case.line, "winner": TIE, "said": ""})  # nobody need be asked
+            done.append({**case.line, "winner": TIE, "said": ""})  # the judge needn't be asked
         elif ask.length > model.context_length:
             done.append({**case.line, "winner": None, "said": "", "skipped": TOO_LONG})
             too_long += 1
@@ -164,7 +165,7 @@ def prompt(model: Model, case: Case, rubric: str) -> str:
 
 
 def verdict(row: Row, reply: Reply, model: Model, order: str) -> dict[str, Any]:
-    """What the judge said of a comparison. What it thought before isn't part of its verdict."""
+    """What the judge said about a comparison. What it thought before isn't part of its verdict."""
     if reply.broken:
         return {"winner": None, "said": ""}
     said = model.decode(reply.ids).strip()
@@ -175,7 +176,7 @@ def verdict(row: Row, reply: Reply, model: Model, order: str) -> dict[str, Any]:
 
 
 def winner(said: str, order: str) -> str | None:
-    """Whose answer the judge prefers: "a", "b" or "tie"; None where it doesn't say.
+    """Whose answer the judge prefers: "a", "b" or "tie"; None if it doesn't say.
 
     >>> [winner(said, "ba") for said in ("A", "**B**", "Answer A is better", "Tie.", "A good question", "")]
     ['b', 'a', 'b', 'tie', None, None]

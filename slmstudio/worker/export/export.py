@@ -144,7 +144,7 @@ def _weigh(job: JobContext, source: Source, types: list[QuantType]) -> str | Non
     """The file of the importance matrix, where a type gains by it and there are rows to measure it on."""
     if not importance.wanted(types) or not job.request.get("importance", IMPORTANCE):
         return None
-    job.phase("weighing", tr("which weights the learned rows use"))
+    job.phase("weighing", tr("which weights the training rows use"))
     target = job.folder / "importance.safetensors"
     return str(target) if importance.measure(job, source, target) else None
 

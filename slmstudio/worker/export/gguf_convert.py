@@ -84,7 +84,7 @@ class _GgufFile:
 
     Attributes:
         types: GGUF name: ggml type.
-        importance: GGUF name: mean squares of the inputs; empty where none were measured.
+        importance: GGUF name: mean squares of the inputs; empty if none were measured.
     """
 
     def __init__(self, path: Path, source: GgufSource, ftype: int, types: dict[str, int],

@@ -28,8 +28,8 @@ class GgufTensor:
 
     Attributes:
         shape: rows first, as in torch.
-        plain: the base tensor's name where its rows are taken as they are; None where the converter rearranges them.
-        origin: the base tensor that it is made of; None where the converter made it up.
+        plain: the base tensor's name where its rows are taken as they are; None if the converter rearranges them.
+        origin: the base tensor that it is made of; None if the converter made it up.
         load: the whole tensor, where it isn't plain; it can be asked for once.
     """
 

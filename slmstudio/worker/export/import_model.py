@@ -27,7 +27,7 @@ from slmstudio.worker.model.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS
 from slmstudio.worker.runtime.context import JobContext
 
 SOURCE = "source.json"
-"""In the folder: which GGUF it was made from, so that importing it again is a matter of looking."""
+"""In the folder: which GGUF it was made from, so that importing it again only takes a check."""
 
 
 def run(job: JobContext) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def result(target: Path, reused: bool) -> dict[str, Any]:
 
 
 def _check_space(target: Path, facts: GgufFacts) -> None:
-    """The folder takes the unpacked weights, and the tokenizer some megabytes."""
+    """Space for the unpacked weights, and some megabytes for the tokenizer."""
     need = facts.unpacked_bytes + 32 * 2**20
     if (have := disk_space.free(target)) < need:
         raise UserError(tr("There isn't enough space on the disk for the model."),
@@ -95,10 +95,10 @@ def _check_space(target: Path, facts: GgufFacts) -> None:
 
 
 def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
-    """Write the model into `folder`; returns its licence as the file names it."""
+    """Write the model into `folder`; returns its licence as named in the file."""
     source = facts.path
     gguf_file = str(source.absolute())  # and of an empty folder: files beside it must not decide what is loaded
-    os.environ["TQDM_DISABLE"] = "1"  # a bar for every tensor in worker.log helps nobody
+    os.environ["TQDM_DISABLE"] = "1"  # a progress bar for every tensor in worker.log is of no use
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -112,7 +112,7 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
             folder, gguf_file=gguf_file, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
             local_files_only=True, trust_remote_code=False, **whole_model.REPORT)
     except (ValueError, NotImplementedError, KeyError) as error:
-        raise UserError(tr("{file} can't be made trainable.", file=source.name),
+        raise UserError(tr("{file} can't be converted into a model that can be trained.", file=source.name),
                         tr("transformers says: {message}", message=error),
                         tr("Use the model's original folder with safetensors files.")) from error
     whole_model.need_all(report, source.name)
@@ -132,10 +132,10 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
 
 
 def _parse_once(parts: tuple[Path, ...]) -> None:
-    """transformers parses the GGUF for the config, the weights and the tokenizer, and maps names once a module.
+    """transformers parses the GGUF for the config, the weights and the tokenizer, and maps names once per module.
 
-    Remembering both takes the import of the starter model from 15 s to 5 s. Of a split model transformers reads the
-    first part alone, which has all but the other parts' tensors.
+    Remembering both takes the import of the starter model from 15 s to 5 s. Of a split model, transformers reads only
+    the first part, which has everything except the other parts' tensors.
     """
     import gguf
     from gguf.gguf_reader import GGUFReader
@@ -154,7 +154,8 @@ def _parse_once(parts: tuple[Path, ...]) -> None:
 
 def _write_tokenizer(job: JobContext, tokenizer: Any, source: Path, folder: Path,
                      context_length: int) -> dict[str, str]:
-    """tokenizer.json and its config, proven to give the ids that llama.cpp gives for the same file, where it is there.
+    """tokenizer.json and its config, checked against the ids that llama.cpp gives for the same file, if llama.cpp is
+    available.
 
     Returns:
         The file's key-value pairs, as text.
@@ -222,15 +223,15 @@ def _write_card(folder: Path, facts: GgufFacts, name: str, licence: str) -> None
 def corrected(backend: Any, metadata: dict[str, str], file_name: str) -> Any:
     """The `tokenizers.Tokenizer` with the pre-tokenizer that the file names.
 
-    transformers knows only some of llama.cpp's names and silently falls back to GPT-2's cutting for the others: SmolLM2
-    ("smollm") would lose its single digits.
+    transformers knows only some of llama.cpp's names and silently falls back to GPT-2's splitting for the others:
+    SmolLM2 ("smollm") would lose its single digits.
 
     Args:
         backend: what transformers made of the file.
         metadata: the GGUF's key-value pairs, as text.
 
     Raises:
-        UserError: the pre-tokenizer isn't known here, so that every text would be cut by guesswork.
+        UserError: the pre-tokenizer isn't known here, so every text would be split by guesswork.
     """
     from tokenizers import Tokenizer
 
@@ -238,7 +239,7 @@ def corrected(backend: Any, metadata: dict[str, str], file_name: str) -> Any:
         return backend
     name = metadata.get("tokenizer.ggml.pre", "default")
     if name not in PRE_TOKENIZERS:
-        raise UserError(tr("The tokenizer of {file} is of a kind that isn't known here.", file=file_name),
+        raise UserError(tr("The tokenizer of {file} is of an unsupported kind.", file=file_name),
                         tr("Its pre-tokenizer is {name!r}. This program knows {names}.", name=name,
                            names=", ".join(PRE_TOKENIZERS)),
                         tr("Use the model's original folder with its tokenizer.json."))

@@ -16,7 +16,7 @@ from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.runtime.context import JobContext
 
 FEW_BITS = 4.6
-"""Below this many bits a weight it is measured: the loss is large enough to be worth a run over the rows."""
+"""Below this many bits per weight, it is measured: the loss is large enough to be worth a run over the rows."""
 BLOCK = 256
 MOST_OPERATIONS = 3e12
 LEAST_TOKENS, MOST_TOKENS = 512, 8192
@@ -37,7 +37,7 @@ def measure(job: JobContext, source: Any, target: Path) -> int:
     The file is safetensors: under each base tensor's name the mean squares of its inputs, float32 (in,).
 
     Returns:
-        How many tokens were run; 0 where there are no rows, or the model can't be run, and then no file.
+        How many tokens were run; 0 if there are no rows, or the model can't be run, and then no file.
     """
     import torch
     from safetensors.numpy import save_file

@@ -1,7 +1,7 @@
 """Attention of packed rows on a card, in one call for all rows: what `packed.py` does row by row elsewhere.
 
-Two ways, of which core/hardware/gpu_path.py chooses one by card and version: PyTorch's attention for rows of varying
-length (`torch.nn.attention.varlen`, FlashAttention's kernels), and FlexAttention with a mask by row.
+There are two ways, and core/hardware/gpu_path.py chooses one by card and version: PyTorch's variable-length attention
+(`torch.nn.attention.varlen`, FlashAttention's kernels), and FlexAttention with a mask by row.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_leng
 
     Args:
         window: keys that a query sees at most, itself among them.
-        way: another than `use` said.
+        way: overrides what `use` chose.
     """
     lengths = tuple(row_lengths)
     work = _varlen if (way or _way) == VARLEN else _flex

@@ -1,6 +1,6 @@
 """Cross entropy of a language-model head that touches the logits once.
 
-The head of a small model is most of its arithmetic: 49,152 logits a position in SmolLM2. Autograd keeps
+The head of a small model is most of its arithmetic: 49,152 logits per position in SmolLM2. Autograd keeps
 the logits, their log-softmax and their gradient; here each chunk's gradient is formed in place during the
 forward pass and only the small products are kept. Method: "Cut Your Losses in Large-Vocabulary Language
 Models" (arXiv 2411.09009) and Liger Kernel's fused linear cross entropy (arXiv 2410.10989).

@@ -1,4 +1,4 @@
-"""RMSNorm (arXiv 1910.07467, eq. 4) in few passes: of Llama's kind, and of Gemma's, which multiplies by 1 + weight."""
+"""RMSNorm (arXiv 1910.07467, eq. 4) in few passes: Llama's kind, and Gemma's, which multiplies by 1 + weight."""
 
 from __future__ import annotations
 

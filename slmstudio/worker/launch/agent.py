@@ -85,7 +85,7 @@ def _failed(job: JobContext, config: RunConfig, ended: list[blame.Ended], memory
 
 
 def forget(folder: Path) -> None:
-    """Remove what the processes of an earlier start said of their end; their logs stay, and grow."""
+    """Remove what the processes of an earlier start said about their end; their logs stay, and grow."""
     logs = folder / agent_side.LOGS
     for each in logs.glob("rank-*") if logs.is_dir() else ():
         if each.is_dir():

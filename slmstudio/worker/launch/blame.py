@@ -95,7 +95,7 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memo
     if cause.outcome is not None and cause.blame < LOST_OTHERS:
         return cause.outcome
     if cause.blame == LOST_OTHERS and cause.outcome is not None and cause.outcome.error is not None:
-        error = cause.outcome.user_error()  # it has called the roll of the others
+        error = cause.outcome.user_error()  # it has checked which of the others are there
     elif cause.blame >= LOST_OTHERS and cause.outcome is not None:
         error = UserError(tr("{process} lost its connection to another one.", process=which),
                           tr("Another process or machine is gone, or the network between them broke."), remedy)

@@ -78,7 +78,7 @@ class FirstMachine:
                                 peers=tuple(hosts))
 
     def who_left(self) -> jobs.Outcome | None:
-        """How another machine says that it ended; None where all are silent."""
+        """How another machine says that it ended; None if all are silent."""
         deadline = time.monotonic() + GOODBYE_SECONDS
         while time.monotonic() < deadline:
             for machine in self._joined:
@@ -139,17 +139,17 @@ class FirstMachine:
         return found
 
     def _address_of(self, said: dict[str, Any]) -> tuple[str, str]:
-        """A machine's address, and why it can't take part; "" where it can."""
+        """A machine's address, and why it can't take part; "" if it can."""
         problem = str(said["problem"])[:500]
         try:
             return words.checked_address(said["address"], self._invitation.host), problem
         except ValueError:
-            return "", problem or tr("It names an address that isn't one of another machine.")
+            return "", problem or tr("It names an address that doesn't belong to another machine.")
 
     def _tell(self, states: list[dict[str, Any]], there: int) -> None:
         if states != self._told:
             self._told = states
             self._job.emit("machines", address=self._invitation.address, machines=states,
                            joined=there + 1, wanted=self._config.nodes)
-            self._job.phase("waiting for machines", tr("{count} of {wanted} are there", count=there + 1,
+            self._job.phase("waiting for machines", tr("{count} of {wanted} have joined", count=there + 1,
                                                          wanted=self._config.nodes))

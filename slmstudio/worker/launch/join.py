@@ -57,7 +57,7 @@ def run(job: JobContext) -> jobs.Outcome:
         except SignalException as error:
             if not job.cancelled():
                 ranks_of.end_by(error)
-            place.say_left(UserError(tr("The machine {host} left: somebody stopped it there.",
+            place.say_left(UserError(tr("The machine {host} left: somebody stopped the run on it.",
                                         host=socket.gethostname()), "",
                                      tr("The run can be resumed, with or without it.")), "")
             raise Cancelled from error
@@ -66,7 +66,7 @@ def run(job: JobContext) -> jobs.Outcome:
     cause = blame.first_cause(blame.read(place.folder, codes))
     if cause.blame >= blame.LOST_OTHERS:
         raise UserError(tr("The run on {host} has ended, or the connection to it broke.", host=offer["host"]), "",
-                        tr("Look there for the reason; the run is kept there."))
+                        tr("Look on that machine for the reason; it keeps the run."))
     outcome = blame.outcome_of(cause, place.folder, config.world_size, socket.gethostname())
     place.say_left(outcome.user_error(), cause.log)
     return outcome
@@ -93,7 +93,7 @@ def _meet(job: JobContext) -> tuple[_Place, ranks_of.Meeting]:
     except DistError as error:
         raise UserError(tr("The first machine is no longer waiting: the run was ended there, or the connection "
                            "was lost."), "",
-                        tr("Start it there again, and copy the new command.")) from error
+                        tr("Start the run on that machine again, and copy the new command.")) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(tr("What the machine at {host}:{port} says can't be understood.", host=host, port=port),
                         tr("It may have a different version of SLM Studio, or another program interferes."),
@@ -170,7 +170,7 @@ class _Place:
 
     def _full(self) -> UserError:
         return UserError(tr("The run on {host} already has all its machines.", host=self.offer["host"]), "",
-                         tr("To train with more, start it there with more machines."))
+                         tr("To train with more, start the run again with more machines."))
 
     def config(self) -> RunConfig:
         return RunConfig.from_dict(files.read_json(self.folder / jobs.RUN) or {})
@@ -257,7 +257,8 @@ class _Place:
 
 @contextmanager
 def _leaves_when_asked(job: JobContext) -> Iterator[None]:
-    """Ends this process's work as SIGTERM does as soon as the user asks for it: torchrun's agent knows no other way."""
+    """Ends this process's work as SIGTERM does as soon as the user asks for it: torchrun's agent offers no other
+    way."""
     done = threading.Event()
 
     def look() -> None:

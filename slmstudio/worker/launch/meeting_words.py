@@ -66,7 +66,7 @@ class Room:
         self.put(key, json.dumps(value).encode())
 
     def hear(self, key: str) -> Any:
-        """What was said under a key; None where nothing is said yet. Raises as `get`."""
+        """What was said under a key; None if nothing is said yet. Raises as `get`."""
         return json.loads(self.get(key)) if self.store.check([key]) else None
 
 

@@ -75,7 +75,7 @@ def open_store(host: str, port: int = 0) -> TCPStore:
 
 
 def _interface_of(address: str) -> str:
-    """The name of the network interface with this address; "" where none has it, or the libraries don't take names."""
+    """The name of the network interface with this address; "" if none has it, or the libraries don't take names."""
     if os.name == "nt":
         return ""
     return next((name for name, each in psutil.net_if_addrs().items()
@@ -86,7 +86,7 @@ def train(folder: Path, config: RunConfig, meeting: Meeting) -> dict[int, int]:
     """Run this machine's processes to their end.
 
     Returns:
-        The exit statuses of those that failed, by rank, less than 0 for a signal; empty where all did their work.
+        The exit statuses of those that failed, by rank, less than 0 for a signal; empty if all did their work.
 
     Raises:
         UserError: the other machines didn't come to the meeting.
@@ -106,7 +106,7 @@ def train(folder: Path, config: RunConfig, meeting: Meeting) -> dict[int, int]:
             return {rank: failure.exitcode for rank, failure in error.failures.items()}
         except DistError as error:
             raise UserError(tr("The machines didn't find each other within {seconds} seconds.", seconds=SECONDS),
-                            tr("One that had joined is gone, or the network between them broke."),
+                            tr("A machine that had joined is gone, or the network between them broke."),
                             tr("Look at the other machines, and start again on all of them.")) from error
     return {}
 

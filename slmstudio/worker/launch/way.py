@@ -69,5 +69,5 @@ def connect(host: str, port: int) -> Store:
     thread.join(CONNECT_SECONDS)
     if not found:
         raise UserError(tr("What answers at {host}:{port} isn't SLM Studio waiting for machines.", host=host,
-                           port=port), "", tr("Check address and port."))
+                           port=port), "", tr("Check the address and the port."))
     return found[0]

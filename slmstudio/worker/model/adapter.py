@@ -49,7 +49,7 @@ class Adapter:
             else:
                 if ".lora_" in name:
                     raise UserError(tr("The adapter can't be merged."),
-                                    tr("{tensor} is of a kind that isn't known here.", tensor=name),
+                                    tr("{tensor} is of an unsupported kind.", tensor=name),
                                     tr("Train with LoRA on linear layers."))
                 self._replaced[name] = tensor.float()
         self._scales = {name: self._scale(name) for name in self._lora}
@@ -107,7 +107,7 @@ class Adapter:
         """
         if self._replaced or any(MAGNITUDE in parts for parts in self._lora.values()):
             raise UserError(tr("This adapter can't become a GGUF LoRA."),
-                            tr("It holds whole layers. A GGUF LoRA only adds products of two small matrices.")
+                            tr("It contains whole layers. A GGUF LoRA only adds products of two small matrices.")
                             if self._replaced else
                             tr("It's a DoRA adapter. A GGUF LoRA only adds products of two small matrices."),
                             tr("Export a whole model, for instance as Q8_0."))

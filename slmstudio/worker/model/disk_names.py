@@ -19,8 +19,8 @@ class DiskNames:
     """The tensors on the disk by the names of the model's parameters.
 
     Attributes:
-        plain: parameter: name on the disk, of those that are there as they are.
-        joined: parameter: names on the disk, of those that transformers puts together when it loads them.
+        plain: parameter: name on the disk, of those that are stored unchanged.
+        joined: parameter: names on the disk, of those that transformers joins when it loads them.
     """
 
     def __init__(self, model: Any, on_disk: Iterable[str]):

@@ -42,7 +42,7 @@ class Source:
         result = run_folder.result_folder(folder)
         if result is None:
             raise UserError(tr("{folder} has nothing to export yet.", folder=folder.name),
-                            tr("The run has left neither an adapter nor a model."), tr("Let it finish, or resume it."))
+                            tr("The run produced neither an adapter nor a model."), tr("Let it finish, or resume it."))
         run_folder.need_own_result(result)
         rows = tuple(Path(path) for path in (config.eval_file, config.train_file) if path)
         name = run_folder.slug(config.name)
@@ -52,10 +52,10 @@ class Source:
 
 
 def in_full_precision(source: Source, facts: ModelFacts) -> tuple[Source, str]:
-    """Where the base is stored in 4 bits: the same with the weights it was made from, if they are on this machine.
+    """If the base is stored in 4 bits: the same source with the weights it was made from, if they are on this machine.
 
     Returns:
-        The source, and a sentence that says into which weights the adapter goes; empty where there is no choice.
+        The source, and a sentence that says into which weights the adapter goes; empty if there is no choice.
 
     Raises:
         UserError: the weights are packed in a way that can't be unpacked here.

@@ -48,7 +48,7 @@ def _library() -> Any:
 class GgufTensors:
     """
     Attributes:
-        types: name of every tensor: its block format, as "Q6_K".
+        types: name of every tensor: its block format, such as "Q6_K".
 
     Raises:
         ValueError: llama.cpp can't read the file's header.
@@ -75,7 +75,7 @@ class GgufTensors:
         self.types = {name: kind.name for name, (kind, _, _) in self._places.items()}
 
     def row_count(self, name: str, width: int) -> int:
-        """How many rows of `width` values a tensor has; 0 where its size isn't a multiple of it."""
+        """How many rows of `width` values a tensor has; 0 if its size isn't a multiple of it."""
         kind, _, size = self._places[name]
         row = _row_bytes(kind, width)
         return 0 if row == 0 or size % row else size // row
@@ -97,7 +97,7 @@ class GgufTensors:
 
 
 def _row_bytes(kind: Any, values: int) -> int:
-    """Bytes of this many values; 0 where they don't fill whole blocks."""
+    """Bytes of this many values; 0 if they don't fill whole blocks."""
     from gguf import GGML_QUANT_SIZES
 
     block, size = GGML_QUANT_SIZES[kind]

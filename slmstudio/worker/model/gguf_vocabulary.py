@@ -27,7 +27,7 @@ class Vocabulary:
 
     Attributes:
         state: tokenizer.json.
-        template: None where the model has none.
+        template: None if the model has none.
         has_sentencepiece: whether tokenizer.model is beside it, from which the converter takes scores and types.
     """
 
@@ -77,7 +77,7 @@ class Vocabulary:
         return next((kind["type"] for kind in self._normalizers() if kind.get("type") in forms), None)
 
     def end_of_turn(self) -> str | None:
-        """The special token that the template puts behind an assistant's words; None where it puts none."""
+        """The special token that the template puts behind an assistant's words; None if it puts none."""
         if (text := self._rendered()) is None:
             return None
         tail = text.partition(_MARK)[2]

@@ -21,7 +21,7 @@ class MergedWeights:
 
     Attributes:
         names: of all tensors; where the adapter brought one that the base doesn't have, that too.
-        adapter: what is added to them, under the same names; None where nothing is.
+        adapter: what is added to them, under the same names; None if nothing is.
 
     Raises:
         UserError: the weights can't be read, or the adapter is of another base.

@@ -76,7 +76,7 @@ signs."""
 
 
 def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -> str | None:
-    """llama.cpp's name for a `pre_tokenizer` of tokenizer.json; None where none of the table's cuts as it does.
+    """llama.cpp's name for a `pre_tokenizer` of tokenizer.json; None if none of the table's cuts as it does.
 
     Spellings differ, so what counts is the cut: the first candidate that cuts every text of `probes.strings()` at the
     same places. An equal spelling needs no trial.
@@ -92,7 +92,7 @@ def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -
 
 
 def nearest_to(pre_tokenizer: dict[str, Any] | None, model: dict[str, Any]) -> str | None:
-    """The one of `NEAREST` that cuts all but a few texts alike and takes whole words as the model does; None where none
+    """The one of `NEAREST` that cuts all but a few texts alike and takes whole words as the model does; None if none
     does.
 
     Args:

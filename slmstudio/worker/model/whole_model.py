@@ -67,7 +67,7 @@ def need_numbers(model: Any, name: str) -> None:
                   and tensor.device.type != "meta" and not torch.isfinite(tensor.sum(dtype=torch.float32))]
     if broken:
         raise UserError(tr("{name} can't be used: some of its weights aren't numbers.", name=name),
-                        tr("NaN or infinity is in {names}.", names=summed_up(broken)),
+                        tr("NaN or infinity was found in {names}.", names=summed_up(broken)),
                         tr("Download the model again."))
 
 
@@ -89,7 +89,7 @@ def need_all(report: Mapping[str, Any], name: str) -> None:
     if other:
         why.append(tr("Tensors that don't have the shape that config.json says: {names}.", names=summed_up(other)))
     if why and unknown:
-        why.append(tr("Its files hold tensors that the model doesn't have: {names}.", names=summed_up(unknown)))
+        why.append(tr("Its files contain tensors that the model doesn't have: {names}.", names=summed_up(unknown)))
     if why:
         raise UserError(tr("{name} can't be used: its weights aren't complete.", name=name), " ".join(why),
                         tr("Put the model's own files in their place, or choose another model."))

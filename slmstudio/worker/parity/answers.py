@@ -52,7 +52,7 @@ def compare(job: JobContext, reference: Reference, logits: LlamaLogits) -> dict[
 
     Returns:
         `{"positions", "nmse", "top1", "near_ties", "kl", "perplexity_reference", "perplexity", "perplexity_change",
-        "perplexity_positions"}`, the figures None where no row was measured.
+        "perplexity_positions"}`, the figures None if no row was measured.
     """
     sums = _Sums()
     losses: dict[bool, list[tuple[float, float]]] = {True: [], False: []}

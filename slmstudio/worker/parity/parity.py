@@ -1,4 +1,4 @@
-"""Proves that a GGUF answers as the model that was trained: same tokens, prompt, weights, logits and end.
+"""Proves that a GGUF answers like the trained model: same tokens, prompt, weights, logits and end.
 
 Request: {"kind": "parity", "gguf": path, "run": run folder or model folder}.
 """
@@ -23,10 +23,10 @@ from slmstudio.worker.runtime.cooling import cooled
 def run(job: JobContext) -> dict[str, Any]:
     """
     Returns:
-        What `compare` returns. Whoever asked stores it beside the file, where this process may not write.
+        What `compare` returns. The caller stores it beside the file, where this process may not write.
 
     Raises:
-        UserError: the file can't be loaded, the run has left nothing to compare it with, or there is no chat engine.
+        UserError: the file can't be loaded, the run has nothing to compare it with, or there is no chat engine.
     """
     from slmstudio.core.model.facts import read_model
     from slmstudio.core.model.structure.gguf_model import read_sound_gguf
@@ -45,7 +45,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType | None) -> dict[str, Any]:
-    """Hold a GGUF against the fine-tuned model.
+    """Compare a GGUF with the fine-tuned model.
 
     Args:
         kind: its quantization type; None reads it from the file.

@@ -76,12 +76,12 @@ class Reference:
     Attributes:
         prompts: the fixed texts and the user's prompts, each in the chat template.
         texts: the fixed texts as they are, behind a token that can't be part of a word: text and ids.
-        end_of_turn: id of the token behind an assistant's words; None where the template writes none.
+        end_of_turn: id of the token behind an assistant's words; None if the template writes none.
         ends: ids at which generation may stop: special tokens.
-        bos: id of the beginning-of-sequence token; None where there is none.
+        bos: id of the beginning-of-sequence token; None if there is none.
         user_rows: how many of the prompts are the user's own.
         conversations: the user's own with their answers: text and ids.
-        rows: with their logits; empty where the model couldn't be run.
+        rows: with their logits; empty if the model couldn't be run.
         tables: by the GGUF's name of the tensor.
         layers: by the base's name of the weight.
         settings: numbers of the architecture, by the GGUF's key without the architecture's name.

@@ -24,7 +24,7 @@ Messages = list[dict[str, str]]
 BEFORE, AFTER = 96, 96
 """Tokens of a long row that are kept in front of its last answer, and of the answer."""
 LEAST_POSITIONS = 100
-"""So that one of them is no more than a hundredth."""
+"""So that one of them is at most a hundredth."""
 HEAD_BYTES = 4 * 2**20
 """The proof takes its rows from the first part of a dataset; a large one isn't read whole."""
 
@@ -76,7 +76,7 @@ class Renderer:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def text(self, messages: Messages, prompt: bool) -> str | None:
-        """None where the template doesn't take the conversation."""
+        """None if the template doesn't take the conversation."""
         if not self._has_template:
             return "\n".join(message["content"] for message in messages)
         with contextlib.suppress(Exception):  # templates refuse what they don't know, by an error of their own
@@ -93,7 +93,7 @@ class Renderer:
         return (self._lead + text, self.ids(text)) if text else None
 
     def span(self, messages: Messages, own: bool) -> Span | None:
-        """None where the template doesn't take the conversation, or nothing is answered."""
+        """None if the template doesn't take the conversation, or nothing is answered."""
         text, prompt = self.text(messages, prompt=False), self.text(messages[:-1], prompt=True)
         if not text:
             return None
@@ -145,7 +145,7 @@ def _of_files(job: JobContext, source: Any) -> list[Record]:
 
 
 def _said(folder: Path, path: Path) -> str | None:
-    """What the run was told of the columns of a file."""
+    """What the run was told about the columns of a file."""
     state = files.read_json(folder / jobs.RUN)
     config = RunConfig.from_dict(state) if state is not None else None
     if config is None:

@@ -89,7 +89,7 @@ def _wrong_end(reference: Reference, vocab: LlamaVocab) -> str:
 
 
 def _ending_row(reference: Reference) -> Row | None:
-    """The row that the model itself would end where it ends, as sure as possible; None where there is none."""
+    """The row that the model itself would end where it ends, as sure as possible; None if there is none."""
     best, found = 0.0, None
     for row in reference.rows:
         if row.ids[-1] != reference.end_of_turn:

@@ -1,7 +1,7 @@
 """Whether a GGUF holds the weights that were trained: every token's embedding, samples of every layer, the settings.
 
-Logits tell of what occurs in the rows that were run. Two tokens that have changed places, or an adapter that is lost in
-the rounding of a quantized file, are seen here only.
+Logits tell about what occurs in the rows that were run. Two tokens that have changed places, or an adapter that is lost
+in the rounding of a quantized file, are seen here only.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def compare(reference: Reference, gguf: Path, metadata: dict[str, str], tokens: 
 
     Returns:
         `{"settings_differ": [words], "tokens_compared", "tokens_wrong", "tokens_wrong_example", "layers_compared",
-        "layers_wrong": [names], "adapter_strength": None where nothing was learned by an adapter,
+        "layers_wrong": [names], "adapter_strength": None if nothing was learned by an adapter,
         "adapter_strength_error": its standard error, "adapter_change": by which share of their size the weights were
         changed, "adapter_rounding": by which share the file's types round them}`.
     """
@@ -102,7 +102,7 @@ def _compare_layers(reference: Reference, tensors: GgufTensors, metadata: dict[s
     """Let the file's weights answer the inputs that the trained layers have answered.
 
     strength = Σ ⟨file - base, change⟩ / v over Σ |change|² / v, over all rows of all layers, where change = tuned -
-    base and v is the row's mean square of file - tuned: 1 where the file holds what was learned, 0 where it holds
+    base and v is the row's mean square of file - tuned: 1 where the file holds what was learned, 0 if it holds
     nothing of it. Weighted least squares: rounding isn't part of the change, so it averages out, and rows that are
     rounded coarsely count for less. The standard error allows for errors of any size, alike within a row (White 1980).
     """

@@ -81,7 +81,7 @@ class Cooling:
 
     def _read(self) -> None:
         while True:
-            with contextlib.suppress(Exception):  # whatever a library fails at: without a reading nothing rests
+            with contextlib.suppress(Exception):  # whatever went wrong in a library: without a reading nothing rests
                 self._newest = time.monotonic(), self._reader.read()
             if self._closing.wait(PERIOD_SECONDS):
                 return

@@ -46,7 +46,7 @@ def gpu_gone(job: JobContext, why: str = "") -> UserError:
     """What to say when the card failed in the middle.
 
     Args:
-        why: what the card's driver said of it.
+        why: what the card's driver said about it.
     """
     return UserError(tr("The GPU stopped working during the job."),
                      why or tr("Its driver reports an error that no program can recover from: the card was "

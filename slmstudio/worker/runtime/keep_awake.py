@@ -1,6 +1,6 @@
 """Keeps the machine from sleeping while it trains or downloads, by wakepy; while paused it may sleep.
 
-A locked worker may not speak to the system's message bus: the warden beside it does.
+A locked worker can't use the system's message bus; the warden beside it does so instead.
 """
 
 from __future__ import annotations

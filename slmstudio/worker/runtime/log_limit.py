@@ -26,7 +26,7 @@ _REPEATED = re.compile(rb"\(the last line ([0-9]+) more times\)\n")
 
 
 def opened(log: Path) -> FileIO | None:
-    """The log, for `watch`; None where it isn't what this process prints into. Call it before the process is locked,
+    """The log, for `watch`; None if it isn't what this process prints into. Call it before the process is locked,
     which then may be kept from opening it."""
     try:
         return FileIO(log, "r+") if os.path.samestat(os.fstat(2), os.stat(log)) else None

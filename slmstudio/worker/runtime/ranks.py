@@ -1,7 +1,7 @@
 """Who this process is among those that train one run together, and what they say to each other.
 
 torchrun starts them and numbers them in the environment. Tensors go between cards by NCCL; between processors, and for
-all that is said here, by gloo. Nothing waits for ever: see `SECONDS`.
+all that is said here, by gloo. Nothing waits forever: see `SECONDS`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class FirstFailed(Exception):
 
 
 def rank() -> int:
-    """This process's number among those of one job, 0 where it runs alone."""
+    """This process's number among those of one job, 0 if it runs alone."""
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 
 
@@ -89,7 +89,8 @@ def start(gpu: bool) -> None:
         _store.wait([f"here/{each}" for each in range(world_size())], limit)
     except RuntimeError as error:
         missing = _without("here") if _store is not None else [0]
-        raise UserError(ntr("No word from process {numbers}.", "No word from processes {numbers}.", len(missing),
+        raise UserError(ntr("There is no word from process {numbers}.", "There is no word from processes "
+                                                                        "{numbers}.", len(missing),
                             numbers=_numbers(missing)),
                         together(tr("The others waited {duration}.", duration=format_duration(MEET_SECONDS)),
                                  _counted()),
@@ -251,7 +252,7 @@ def failure_of_another(error: Exception) -> UserError:
     try:
         return _what_others_say()
     except RuntimeError:  # what the notes were written in is gone too
-        return UserError(tr("The processes lost each other."), f"{error}".splitlines()[0], tr(_RESUME))
+        return UserError(tr("The processes lost contact with each other."), f"{error}".splitlines()[0], tr(_RESUME))
 
 
 def _what_others_say() -> UserError:
@@ -274,7 +275,7 @@ def _what_others_say() -> UserError:
                              numbers=_numbers(hanging)),
                          together(tr("The others waited {duration}.", duration=format_duration(SECONDS)), _counted()),
                          tr(_RESUME))
-    return UserError(tr("The processes lost each other."),
+    return UserError(tr("The processes lost contact with each other."),
                      together(tr("The network between them broke."), _counted()), tr(_RESUME))
 
 

@@ -87,7 +87,8 @@ class Sensors:
 
     @property
     def lost(self) -> str:
-        """What is wrong with a card that the run computes on and that no longer answers, in a sentence; else ""."""
+        """What is wrong with a card that the run computes on and that no longer answers, in a sentence; otherwise
+        ""."""
         now = clock()
         return next((card.message for card in self._cards if self._on_gpu and card.lost_since is not None
                      and now - card.lost_since >= LOST_SECONDS), "")
@@ -180,7 +181,7 @@ class Sensors:
 
 
 class _Card:
-    """What is known of a card from one reading to the next.
+    """What is known about a card from one reading to the next.
 
     Attributes:
         lost_since: when it stopped answering; None while it does. `message` is what its driver said then.

@@ -3,7 +3,7 @@
 In an optimizer step, threads meet at a barrier some ten thousand times. One that sleeps there at once has to be woken
 by the system, which costs a fifth of the step on a virtual machine; one that spins for some ten microseconds first
 mostly needn't be. Beside a program that keeps a core busy it's the other way round: a thread that spins uses up its
-share of the processor, is put aside like any other, and lets the rest wait, so that the step takes twice as long.
+share of the processor, is set aside like any other, and lets the rest wait, so that the step takes twice as long.
 """
 
 from __future__ import annotations

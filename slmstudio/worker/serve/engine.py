@@ -2,7 +2,7 @@
 
 One thread owns llama.cpp's context, which has a few slots, each with a cache of its own. A step takes one token of each
 answer that is being written, and as many tokens of new prompts as are read in about half a second; a free slot takes
-the prompt that has waited longest. So a short question doesn't wait for a long answer, and nobody waits for ever.
+the prompt that has waited longest. So a short question doesn't wait for a long answer, and nobody waits forever.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Engine:
             self._change.notify()
         self._thread.join(seconds)
         if self._thread.is_alive() or self._model.context is None:
-            return  # a step of a large model takes longer; the process takes it along
+            return  # a step of a large model takes longer; it ends with the process
         self._batch.close()
         self._model.close()
 

@@ -19,7 +19,7 @@ from slmstudio.worker.chat.generation import Sampling
 MAX_STOPS = 16
 LABELS = frozenset({"user", "safety_identifier", "metadata", "prompt_cache_key", "prompt_cache_retention",
                     "prompt_cache_options", "parallel_tool_calls"})
-"""What only tells who asks or how to keep a cache, or says something of tools, of which there are none here."""
+"""What only says who asks or how to keep a cache, or concerns tools, which aren't supported here."""
 ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
     "n": (1,), "best_of": (1,), "echo": (False,), "suffix": ("",), "logprobs": (False,), "top_logprobs": (0,),
     "tool_choice": ("none", "auto"), "function_call": ("none", "auto"), "modalities": (["text"],), "store": (False,),

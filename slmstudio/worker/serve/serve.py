@@ -65,7 +65,8 @@ class ServeService:
     def _start(self, message: dict[str, Any]) -> None:
         listener, self._listener = self._listener, None
         if listener is None:
-            raise UserError(tr("This server has ended."), tr("Its process is locked, so it can't listen again."),
+            raise UserError(tr("This server has ended."), tr("Its process is locked, so it can't start listening "
+                                                             "again."),
                             tr("Start another server."))
         host, path, key = message.get("host") or serving.LOOPBACK, Path(message["path"]), message["key"]
         try:
@@ -100,7 +101,7 @@ class ServeService:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn in a thread; it tells of requests as they come."""
+    """uvicorn in a thread; it reports requests as they come."""
 
     def __init__(self, api: Api, key: str, host: str, listener: socket.socket, emit: Callable[..., None]):
         limits = connections.Limits()

@@ -40,7 +40,7 @@ class FolderVocab:
     """A model's tokens and its chat template.
 
     Attributes:
-        template: None where it has none: the model continues a text then.
+        template: None if it has none: the model continues a text then.
     """
 
     is_sentencepiece = False  # its decoder takes off the space at the start by itself
@@ -141,7 +141,7 @@ class FolderModel:
         self._logits = found.logits[:, -1].float()
         self.tokens += tokens
         if not bool(self._logits.isfinite().any()) or bool(self._logits.isnan().any()):
-            raise UserError(tr(BROKEN), tr("Its weights may be damaged."),
+            raise UserError(tr(BROKEN), tr("The model's weights may be damaged."),
                             tr("Train it again with a lower learning rate."))
 
     def draw(self, settings: Sampling) -> Iterator[int]:

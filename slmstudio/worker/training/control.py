@@ -1,6 +1,5 @@
-"""The user's control of a training that runs, and the heat guard's: events out, commands in, at every step boundary.
-
-Of several ranks the first decides, and tells the others what to do with it; see `_all` and `_follow`.
+"""How the user and the heat guard control a running training: events out, commands in, at every step boundary. With
+several ranks, the first decides and tells the others what to do; see `_all` and `_follow`.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ OLD_CHECKPOINT_SECONDS = 600.0
 
 
 class Control(TrainerCallback):  # type: ignore[misc]
-    """Evaluates, samples, saves, pauses, changes and stops; tells what happens.
+    """Evaluates, samples, saves, pauses, changes and stops, and reports what happens.
 
     Attributes:
         freed: the user asked to pause and to free the memory.
-        early: the run ended by its patience.
+        early: the run was stopped early.
         watch: the evaluations so far.
     """
 
@@ -63,11 +62,11 @@ class Control(TrainerCallback):  # type: ignore[misc]
 
     def replay(self, evaluations: Iterable[tuple[int, float, float]], schedule: list[dict[str, Any]], step: int
                ) -> None:
-        """Know again, at `step`, what an earlier life of this run knew.
+        """Restore, at `step`, what an earlier start of this run knew.
 
         Args:
             evaluations: (step, eval loss, seconds) in their order.
-            schedule: changes of learning rate and length; those after `step` are made again when it comes to them.
+            schedule: changes of learning rate and length; those after `step` are repeated when the run reaches them.
         """
         for at, loss, seconds in evaluations:
             if at <= step:
@@ -89,7 +88,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saver.saved_step = state.global_step if state.global_step else -1
         self._awake.on()
-        if self._changed_before:  # the checkpoint may be of the moment before the change
+        if self._changed_before:  # the checkpoint may be from just before the change
             self.trainer.change_schedule(self.trainer.total_steps, self.trainer.learning_rate)
         self.first.begin()
         self.rests.work_begins()
@@ -102,7 +101,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self._clock.start()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
-        """Called once a step, after the optimizer, with what the step measured."""
+        """Called once per step, after the optimizer, with what the step measured."""
         if "loss" not in logs:
             return
         seconds = self._clock.step_made()
@@ -140,7 +139,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self.close()
 
     def close(self) -> None:
-        """Let go of what outlives a run that ended in the middle."""
+        """Release what outlives a run that ended in the middle."""
         self._awake.off()
         board, self._board = self._board, None
         if board:
@@ -148,7 +147,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
                 board.close()
 
     def _draw(self, step: int, values: dict[str, Any]) -> None:
-        """For TensorBoard too, as long as its files can be written."""
+        """Also for TensorBoard, as long as its files can be written."""
         try:
             if self._board:
                 self._board.add(step, values)
@@ -171,7 +170,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
 
     def _all(self, what: str, *given: Any) -> Any:
-        """Let every rank do what a method of this class does, this one included."""
+        """Call a method of this class on every rank, this one included."""
         ranks.broadcast((what, given))
         return getattr(self, what)(*given)
 
@@ -200,14 +199,14 @@ class Control(TrainerCallback):  # type: ignore[misc]
         ranks.broadcast(None)
 
     def _leave_lost_card(self, message: str) -> None:
-        """Save what the card still gives out, and end.
+        """Save what can still be read from the card, and end.
 
         Raises:
             UserError: always. Resume continues from the last checkpoint.
         """
         try:
             self.saver.checkpoint("interval")
-        except Exception as error:  # of whatever kind: the card is lost, and the checkpoint before is whole
+        except Exception as error:  # of any kind: the card is lost, and the previous checkpoint is intact
             self.job.log(f"{type(error).__name__}: {error}", "warning")
         raise ending.gpu_gone(self.job, message)
 
@@ -215,7 +214,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self.trainer.change_schedule(total_steps, learning_rate or self.trainer.learning_rate)
 
     def _obey(self, step: int, last: bool) -> None:
-        """Do what the user asked for; while it is paused, or the heat guard lets it rest, wait for more.
+        """Do what the user asked for. While the run is paused, or rests for the heat guard, wait for more.
 
         Args:
             last: no step comes after it, and so no rest before one.
@@ -253,7 +252,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
                 return
 
     def _wait(self, seconds: float) -> None:
-        self.sensors.step_made()  # it makes none because it's paused
+        self.sensors.step_made()  # no steps are made because the run is paused
         time.sleep(seconds)
 
     def _before_rest(self, long: bool) -> None:
@@ -305,7 +304,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
                 total = math.ceil(float(command["epochs"]) * self.steps_per_epoch)
             if not step < total <= MOST_STEPS:
                 reason = (tr("Step {step:,} is already done; Stop ends the run now.", step=step) if total <= step
-                          else tr("A run has at most {count:,} steps.", count=MOST_STEPS))
+                          else tr("A run can have at most {count:,} steps.", count=MOST_STEPS))
             elif rate is not None and not 0 < rate <= 1:
                 reason = tr("{rate!r} isn't a learning rate; it must be above 0 and at most 1.", rate=rate)
             else:

@@ -1,8 +1,8 @@
 """The first steps of every start of a run are measured, and what they took is kept with the machine.
 
 After the first step, when the optimizer's state is in memory, the longest micro-batch of the whole run goes forward and
-backward once, or twice where gradients are accumulated. Nothing of that is left: gradients and figures are thrown away
-and random numbers put back, so the run learns as if it had not happened. If memory is too small for the run, that shows
+backward once, or twice where gradients are accumulated. This leaves no trace: gradients and figures are discarded and
+the random state is restored, so the run learns as if it hadn't happened. If memory is too small for the run, that shows
 now and not hours later (docs/decisions/0022-fit-check.md).
 """
 
@@ -73,12 +73,13 @@ class FirstSteps:
             self._tell()
 
     def close(self) -> None:
-        """The run has ended: its mean step says more about the time than the first ones, and what it drew is known."""
+        """The run has ended: its mean step says more about the time than the first ones, and its power draw is
+        known."""
         if self._steps and (not self._told or self._steps > STEPS):
             self._tell(self._watts())
 
     def _watts(self) -> float | None:
-        """Mean of the whole run while it was at work, as its events tell; rests between steps are a part of it."""
+        """Mean over the whole run while it was working, according to its events; rests between steps are included."""
         meter, ends = EnergyMeter(), set[str]()
         for event in LineReader(self._job.folder / EVENTS).read():
             kind = str(event.get("type"))
@@ -105,8 +106,8 @@ class FirstSteps:
             self._tried = True
 
     def _tell(self, watts: float | None = None) -> None:
-        """Tell the measurement once, and keep it with the machine. Without the trial it says nothing of the longest
-        rows."""
+        """Report the measurement once, and keep it with the machine. Without the trial it says nothing about the
+        longest rows."""
         if not self._tried:
             return
         plain = outlook.best_estimate(self._facts, self._config, self._machine, known=()).estimate
@@ -124,12 +125,12 @@ class FirstSteps:
                                "The longest rows take {size} (estimated: {estimate}), and a step takes {time}.",
                                size=format_bytes(found.peak_bytes), estimate=format_span(plain.low, plain.high),
                                time=format_duration(self._seconds / self._timed)))
-        if ranks.world_size() == 1:  # what several do together says nothing of one
+        if ranks.world_size() == 1:  # what several do together says nothing about one
             keep(found, self._job)
 
 
 def keep(found: measured.Measurement, job: JobContext) -> None:
-    """Keep a measurement; the run is worth more than it."""
+    """Keep a measurement, without letting a failure end the run."""
     try:
         measured.record(found)
     except (UserError, OSError) as error:

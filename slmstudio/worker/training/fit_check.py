@@ -1,4 +1,4 @@
-"""The fit check: a short, real training on a run's longest micro-batch, of which only the figures are kept.
+"""The fit check: a short, real training on a run's longest micro-batch; only the figures are kept.
 
 Two steps learn the longest micro-batch, so that weights, gradients, the optimizer's state and the activations are in
 memory together; then a few usual micro-batches are timed, and an evaluation is made. It all goes through the trainer of
@@ -119,7 +119,7 @@ class _Trial:
                 "tokens_per_second": statistics.fmean(watch.tokens) * accumulated / step}
 
     def _evaluate(self, trainer: Any, samples: Any) -> float | None:
-        """Seconds of a whole evaluation, from that of its longest micro-batch; None where nothing is evaluated."""
+        """Seconds of a whole evaluation, from that of its longest micro-batch; None if nothing is evaluated."""
         rows = trainer.eval_dataset
         if rows is None:
             return None

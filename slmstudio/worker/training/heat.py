@@ -1,7 +1,7 @@
-"""Rests for the heat guard, between two pieces of work: what it says is done here, and told as events.
+"""Rests for the heat guard, between two pieces of work: what the guard decides is done here, and reported as events.
 
 The guard's rest and a user's Pause are two things: while a run is paused, nothing rests. A run that waits for its
-hours stays awake, since nothing would wake the machine when they begin; one that waits for the mains lets it sleep.
+hours stays awake, since nothing would wake the machine when they begin; one that waits to be plugged in lets it sleep.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ LONG = ("battery", "hours")
 """Causes of rests that may last for hours: everything is saved before."""
 FIRST_READING_SECONDS = 3.0
 NO_READING_SECONDS = 10.0
-"""Where no temperature was read for this long from the start on, none will be."""
-NO_TEMPERATURE = noop("This machine doesn't say how hot it is, so the heat guard can't protect it. Keep an eye on it "
-                      "yourself.")
+"""If no temperature was read for this long after the start, none will be."""
+NO_TEMPERATURE = noop("This machine doesn't report its temperature, so the heat guard can't protect it. Keep an eye "
+                      "on it yourself.")
 
 
 def local_time() -> datetime:
@@ -48,7 +48,7 @@ class Rests:
 
     Attributes:
         awake: keeps the machine awake while it works.
-        seconds: rested so far, all in all; `held` of them to hold a temperature.
+        seconds: rested so far, in total; `held` of them to hold a temperature.
     """
 
     def __init__(self, job: JobContext, config: RunConfig, sensors: Sensors, on_cpu: bool):
@@ -65,7 +65,7 @@ class Rests:
 
     @property
     def hours(self) -> Hours | None:
-        """The hours in which to work; None is always."""
+        """The hours in which to work; None means always."""
         return self._guard.settings.hours
 
     def work_begins(self) -> None:
@@ -88,7 +88,7 @@ class Rests:
             self._job.emit("guard_unavailable", message=tr(NO_TEMPERATURE))
 
     def wait(self, step: int, save: Callable[[bool], None] | None = None) -> float:
-        """Seconds to rest before asking again; 0 where work may continue.
+        """Seconds to rest before asking again; 0 if work may continue.
 
         Args:
             save: called before a pause begins, with whether it may be a long one. None: no long pause may begin here.
@@ -102,7 +102,7 @@ class Rests:
                     save(rest.why in LONG)
                 self._begin(rest, step)
             self._tell_too_low(rest, now)
-            self._sensors.step_made()  # it makes no step because it rests, not because its card hangs
+            self._sensors.step_made()  # it makes no progress because it rests, not because its card hangs
             return POLL_SECONDS
         self._end_pause(step)
         if now < self._hold_until:
@@ -117,8 +117,8 @@ class Rests:
         self.seconds += time.monotonic() - began
 
     def between_batches(self, step: int) -> None:
-        """Rest within an evaluation, but not when a command waits, which is obeyed after it. Of several ranks the first
-        decides, and the others rest with it."""
+        """Rest during an evaluation, unless a command is waiting, which is obeyed after the evaluation. With several
+        ranks, the first decides, and the others rest with it."""
         self.piece_done(step)
         self._sensors.step_made()
         while seconds := ranks.broadcast(0.0 if self._job.waiting() else self.wait(step)):
@@ -127,10 +127,10 @@ class Rests:
             self.end(step)
 
     def wait_to_begin(self, step: int) -> bool:
-        """Rest before anything is loaded, where the hours haven't begun or the machine isn't plugged in.
+        """Rest before anything is loaded, if the hours haven't begun or the machine isn't plugged in.
 
         Returns:
-            Whether to begin: False where the user asked for the memory to be free.
+            Whether to begin: False if the user asked to free the memory.
 
         Raises:
             Cancelled: the user asked to stop.
@@ -234,7 +234,7 @@ class Rests:
                 "machine.", time=unread))
 
     def _tell_too_low(self, rest: Rest, now: float) -> None:
-        """A limit that the machine is above even when it rests would let it rest for ever."""
+        """If the machine is above the limit even at rest, it would rest forever."""
         heat = self._guard.heat
         if self._too_low or rest.heat is None or heat is None or self._open is None or \
                 now - self._open[1] < GIVE_UP_SECONDS:

@@ -42,7 +42,7 @@ class Loaded:
     """What learns, and what it learns from.
 
     Attributes:
-        eval_rows: as tokens; 0 where nothing is evaluated.
+        eval_rows: as tokens; 0 if nothing is evaluated.
     """
 
     facts: ModelFacts

@@ -1,4 +1,4 @@
-"""The model that learns, by method: what is loaded, in which number format, and what of it learns."""
+"""The model to be trained, by method: what is loaded, in which number format, and which parts are trained."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ROWS_APART = frozenset({"full_attention", "sliding_attention"})
 """Kinds of layers in which rows that are laid end to end don't reach into one another."""
 NOT_TOLD = frozenset({"nemotron"})
-"""Architectures (`model_type`) whose layers don't hand on to their attention where rows end."""
+"""Architectures (`model_type`) whose layers don't tell their attention where rows end."""
 SENSES = r".*(vision|visual|image|multi_modal|audio|speech).*"
 """Modules beside the language model, by their names."""
 STATES = r".*\.(mamba|mixer|conv1d)(\..*)?"
-"""Layers with a memory of their own, as Mamba's: PEFT refuses to adapt them."""
+"""Layers with a memory of their own, such as Mamba's: PEFT refuses to adapt them."""
 ATTENTION = r".*\.(self_attn|self_attention|attention|attn)\.\w*proj"
 """The linear layers of attention."""
 EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
@@ -35,7 +35,7 @@ IN_EXPERTS = frozenset({"gate", "router", "w1", "w2", "w3", "gate_proj", "up_pro
 
 
 def on_gpu(config: RunConfig) -> bool:
-    """Whether this run computes on an NVIDIA GPU; "auto" takes one where there is one."""
+    """Whether this run computes on an NVIDIA GPU; "auto" uses one if there is one."""
     return config.device != "cpu" and torch.cuda.is_available()
 
 
@@ -63,7 +63,7 @@ def check(config: RunConfig) -> None:
                  "precision": (config.precision == "fp16", tr("fp16 needs an NVIDIA GPU; choose bf16 or fp32 here."))}
     found = [Problem(sentence, field=field) for field, (asked, sentence) in needs_gpu.items() if asked]
     if found and not on_gpu(config):
-        raise UserError(tr("This run can't be trained here."), "", tr("Correct these fields."), found)
+        raise UserError(tr("This run can't be trained on this machine."), "", tr("Correct these fields."), found)
 
 
 def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
@@ -87,7 +87,7 @@ def _class_of(model_folder: Path) -> tuple[Any, Any]:
 
 
 def own_attention(model_folder: Path) -> str:
-    """PyTorch's fused attention, where the architecture computes the same with it."""
+    """PyTorch's fused attention, if the architecture computes the same with it."""
     return "sdpa" if _class_of(model_folder)[0]._supports_sdpa else "eager"
 
 
@@ -96,8 +96,7 @@ def keeps_rows_apart(model_folder: Path) -> bool:
 
     Not where scores are more than products of queries and keys (Gemma 2 caps them, MPT adds slopes), where the
     architecture doesn't ask transformers' attention interface (Falcon), and not where layers have a memory of their
-    own (Mamba, LFM2's convolutions) or don't hand on where rows end (Nemotron): rows would run into one another
-    unnoticed.
+    own (Mamba, LFM2's convolutions) or don't hand on where rows end (Nemotron): rows would mix unnoticed.
     """
     kind, config = _class_of(model_folder)
     return bool(kind._supports_attention_backend and kind._supports_sdpa and not kind._is_stateful
@@ -112,7 +111,7 @@ def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedMo
         attention: implementation by transformers' name; None takes the configuration's.
 
     Returns:
-        The model; and the new adapter's configuration, or None where nothing new is to be added.
+        The model; and the new adapter's configuration, or None if nothing new is to be added.
     """
     attention = attention or config.attention
     if config.method == "scratch":
@@ -191,8 +190,8 @@ def new_model(config: RunConfig, attention: str) -> PreTrainedModel:
 
 
 def lora_config(config: RunConfig) -> LoraConfig:
-    """The new adapter. Of a model that also sees or hears, the language model alone learns; of a mixture of experts,
-    attention alone; and of one with layers of Mamba's kind, all the others.
+    """The new adapter. In a model that also takes images or sound, only the language model is trained; in a mixture of
+    experts, only attention; and in one with Mamba layers, all the other layers.
 
     Raises:
         UserError: `target_modules` names layers of experts.
@@ -226,7 +225,7 @@ def start_weights(config: RunConfig) -> Path | None:
     """The adapter or model to continue from, found in the run folder that `start_from` names.
 
     Raises:
-        UserError: there is none, or it is of a different kind from this run's method, or not what its run has left.
+        UserError: there is none, or it is of a different kind from this run's method, or not what its run produced.
     """
     if config.start_from is None:
         return None

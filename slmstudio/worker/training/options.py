@@ -34,7 +34,7 @@ class Option:
     Attributes:
         code: of the warning.
         wanted: whether a configuration asks for it.
-        why_not: what is in the way of it here, in a sentence; None where it starts.
+        why_not: what is in the way of it here, in a sentence; None if it starts.
         instead: fields that take its place.
         sentence: of the warning; the reason follows it.
     """
@@ -64,7 +64,7 @@ def capability(config: RunConfig) -> gpu_path.Capability:
 
 
 def keep_rows_apart(job: JobContext, config: RunConfig) -> Way | None:
-    """Choose how packed rows are kept apart, and say what had to be passed over; None where nothing is packed."""
+    """Choose how packed rows are kept apart, and say what had to be passed over; None if nothing is packed."""
     gpu_attention.use(PER_ROW)
     if not config.packing or config.attention != "sdpa":
         return None
@@ -75,14 +75,14 @@ def keep_rows_apart(job: JobContext, config: RunConfig) -> Way | None:
         reason = gpu_attention.why_not(name, methods.DTYPES[config.precision])
         if reason is None:
             gpu_attention.use(name)
-            return way if name == way.name else Way(name, tr("The next best that starts here."))
+            return way if name == way.name else Way(name, tr("The next best one that works here."))
         job.warn(f"{name}_attention_off",
-                 tr("{attention} doesn't start here, so another attention keeps packed rows apart. The library says: "
-                    "{error}.", attention=tr(WAYS[name]), error=reason))
-    return Way(PER_ROW, tr("Nothing else starts here: each row is computed by itself."))
+                 tr("{attention} doesn't work here, so a different attention keeps packed rows apart. The library "
+                    "says: {error}.", attention=tr(WAYS[name]), error=reason))
+    return Way(PER_ROW, tr("Nothing else works here, so each row is computed by itself."))
 
 
-WAYS = {VARLEN: noop("PyTorch's attention for rows of varying length"), FLEX: noop("FlexAttention")}
+WAYS = {VARLEN: noop("PyTorch's variable-length attention"), FLEX: noop("FlexAttention")}
 
 
 # -- what may be in the way ------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ OPTIONS = (
     Option("offload_off", lambda config: config.activation_offload, _offload, {"activation_offload": False},
            noop("Activations aren't moved to main memory.")),
     Option("compile_off", lambda config: config.torch_compile, _compile, {"torch_compile": False},
-           noop("The model isn't compiled; it trains as it is.")),
+           noop("The model trains without being compiled.")),
 )
 
 

@@ -78,7 +78,7 @@ def no_lever_left(run: Path, config: RunConfig) -> UserError:
 
 
 def held_by_others() -> str:
-    """What other programs hold of the cards, as "ollama is using 5.2 GB of the GPU."; "" where nobody says."""
+    """What other programs hold of the cards, such as "ollama is using 5.2 GB of the GPU."; "" if nobody says."""
     monitors, _ = open_all()
     found = []
     for monitor in monitors:
@@ -113,7 +113,7 @@ def killed_for_memory(job: JobContext) -> bool:
 
 
 def start_anew(job: JobContext) -> None:
-    """Put a fresh process in the place of this one. Does not return where the system can do that.
+    """Replace this process with a fresh one. Does not return where the system can do that.
 
     The same command as the first start; on POSIX systems pid and creation time stay, so whoever watches sees one
     living process. Windows has no such thing: a new process is started, and this one waits until it has signed.

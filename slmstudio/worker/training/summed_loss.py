@@ -77,7 +77,7 @@ def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torc
     learned = torch.nn.functional.pad(inputs["labels"][:, 1:] != IGNORED, (0, 1)).flatten().nonzero()[:, 0]
     targets = inputs["labels"].flatten()[learned + 1]
     selects = getattr(getattr(decoder, "layers", [None])[-1], "selects_positions", False)
-    if selects:  # the last layer leaves out what nothing is foretold from (fast_layers.py)
+    if selects:  # the last layer leaves out positions from which nothing is predicted (fast_layers.py)
         layout["selected"] = learned
     hidden = decoder(input_ids=inputs["input_ids"], use_cache=False, **layout).last_hidden_state
     if causal_lm.config._attn_implementation == packed.NAME and "position_ids" in layout and not packed.REACHED:

@@ -15,7 +15,7 @@ class TensorBoardLog:
     """Writes numbers over steps. The package is imported, and the file made, with the first number.
 
     Each life of a run adds a file. In this process, not by tensorboardX's writer with its thread: when the disk is full
-    that thread dies, and the next numbers would wait for it for ever.
+    that thread dies, and the next numbers would wait for it forever.
 
     Args:
         folder: TensorBoard's log folder of this run.
@@ -51,7 +51,7 @@ class TensorBoardLog:
         """Write what is waiting, and close the file. May be called twice.
 
         Raises:
-            OSError: the disk is full or gone; the file is closed all the same.
+            OSError: the disk is full or gone; the file is closed anyway.
         """
         records, self._records = self._records, None
         if records is not None:

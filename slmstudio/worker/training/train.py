@@ -1,7 +1,7 @@
 """One training run: set up, train, save, clean up.
 
-Several ranks run this side by side. What is read from the run's folder or decided is read and decided by the first,
-which tells the others; what is learned and evaluated is dealt out to all of them (`several/dealing.py`).
+Several ranks run this side by side. The first reads the run's folder and makes the decisions, and tells the others;
+training and evaluation are shared out among all of them (`several/dealing.py`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def run(job: JobContext) -> dict[str, Any]:
         The outcome's result: losses, steps, and where the adapter or model is.
 
     Raises:
-        UserError: the configuration, the data or the model can't be used, or a step came to no number.
+        UserError: the configuration, the data or the model can't be used, or a step's result wasn't a number.
         StartAnew: memory ran out, and a fresh process must continue with less.
     """
     config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
@@ -68,11 +68,11 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def ready(config: RunConfig) -> None:
-    """See that a run can be done here, before anything is loaded, and use as many threads as it says: the ranks of a
-    machine share them.
+    """Check that the run can be done here, before anything is loaded, and set its number of threads, which the ranks of
+    a machine share.
 
     Raises:
-        UserError: with everything that is in the way.
+        UserError: with everything that prevents it.
     """
     if problems := config.problems():
         raise UserError(tr("The run configuration can't be used."), tr("Some values are out of range."),
@@ -144,7 +144,7 @@ def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, ev
 
 
 def tell_machine(job: JobContext, machine: Machine) -> None:
-    """What this start of the run is made on: a run may be resumed elsewhere."""
+    """The machine of this start: a run may be resumed elsewhere."""
     job.emit("machine", system=machine.system, cpu=machine.cpu_name, cores=machine.physical_cores,
              ram_total=machine.ram_total,
              gpus=[{"name": gpu.name, "memory_total": gpu.memory_total} for gpu in machine.gpus])
@@ -164,7 +164,7 @@ def where_to_start(job: JobContext, config: RunConfig) -> checkpoints.Checkpoint
 
 
 def find_checkpoint(job: JobContext) -> checkpoints.Checkpoint | None:
-    """The newest checkpoint that is proven whole; damaged ones are named and passed over."""
+    """The newest checkpoint that is verified as intact; damaged ones are reported and skipped."""
 
     def tell(checkpoint: checkpoints.Checkpoint, reason: str) -> None:
         job.warn("checkpoint_damaged",
@@ -177,7 +177,7 @@ def find_checkpoint(job: JobContext) -> checkpoints.Checkpoint | None:
 
 
 def _evaluations(job: JobContext) -> list[tuple[int, float, float]]:
-    """Evaluations of earlier lives with their losses and seconds, the last word on each step."""
+    """Evaluations of earlier starts with their losses and seconds; the latest for each step."""
     found = {e["global_step"]: (e["global_step"], e["eval_loss"], e.get("seconds") or 0.0)
              for e in jobs.Job(job.folder).events() if e["type"] == "eval" and e.get("eval_loss") is not None}
     return sorted(found.values())

@@ -237,20 +237,22 @@ class Exact(Checkpointing):
         each = tr("This row gives a loss that isn't a number.") if exactly else tr("This row was in that batch.")
         problems = [Problem(each, line=row) for row in rows[:SHOWN_ROWS]]
         named = ", ".join(f"{row:,}" for row in rows[:SHOWN_ROWS]) + (" …" if len(rows) > SHOWN_ROWS else "")
-        why = (ntr("Line {lines} of the training file gives no number.", "Lines {lines} of the training file give no "
-                   "number.", len(rows), lines=named) if exactly else
+        why = (ntr("Line {lines} of the training file gives a loss that isn't a number.",
+                   "Lines {lines} of the training file give a loss that isn't a number.",
+                   len(rows), lines=named) if exactly else
                ntr("Its batch has line {lines} of the training file; no single row stands out as the cause.",
                    "Its batch has lines {lines} of the training file; no single row stands out as the cause.",
                    len(rows), lines=named))
         step = self.state.global_step + 1
         return UserError(tr("The loss of step {step:,} isn't a number (NaN or Inf).", step=step) if of_loss else
                          tr("The gradient of step {step:,} isn't a number (NaN or Inf).", step=step),
-                         together(why, tr("The step wasn't made, so the weights are as they were.")),
+                         together(why, tr("The step wasn't applied, so the weights are unchanged.")),
                          tr("Lower the learning rate, or look at these rows; bf16 or fp32 is more stable than fp16. "
                             "Resume continues from the last checkpoint."), problems)
 
     def _spoiling_rows(self, window: list[tuple[dict[str, Any], torch.Tensor]]) -> tuple[list[int], bool]:
-        """Lines of the rows whose loss isn't a number; else those of the whole batch. The second says which it is."""
+        """Lines of the rows whose loss isn't a number; otherwise those of the whole batch. The second says which it
+        is."""
         everyone, spoiling = [], []
         for inputs, _ in window:
             rows = inputs["rows"].tolist() if "rows" in inputs else []
@@ -264,7 +266,7 @@ class Exact(Checkpointing):
         return (spoiling, True) if spoiling and len(spoiling) < len(everyone) else (everyone, False)
 
     def losses_by_row(self, inputs: dict[str, Any]) -> list[float]:
-        """Mean loss of each row of a micro-batch; empty where a trainer can't say."""
+        """Mean loss of each row of a micro-batch; empty if a trainer can't say."""
         return []
 
     # -- what the ranks put together ----------------------------------------------------------------------------

@@ -49,7 +49,7 @@ BAD = {
     "zip bomb": ("rows.zip", zipped(**{"rows.jsonl": bytes(64 * MB)}), "wasn't read"),
     "zip that leads out": ("rows.zip", zipped(**{"..__rows.jsonl": GOOD}), "wasn't read"),
     "zip with an absolute name": ("rows.zip", zipped(**{"__etc__rows.jsonl": GOOD}), "wasn't read"),
-    "zip in a zip": ("rows.zip", zipped(**{"inner.zip": zipped(**{"rows.jsonl": GOOD})}), "holds no file"),
+    "zip in a zip": ("rows.zip", zipped(**{"inner.zip": zipped(**{"rows.jsonl": GOOD})}), "contains no file"),
     "truncated zip": ("rows.zip", zipped(**{"rows.jsonl": GOOD * 500})[:-30], "damaged ZIP"),
     "truncated parquet": ("rows.parquet", parquet_bytes()[:-40], "damaged table"),
     "truncated arrow": ("rows.arrow", b"ARROW1\0\0" + bytes(50), "damaged table"),

@@ -44,7 +44,7 @@ def archive(*names: str) -> bytes:
 
 @pytest.mark.parametrize(("content", "words"), [
     (b"GGUF\x03\0\0\0" + bytes(100), "a GGUF model"),
-    (archive("picture.png"), "holds no file with rows"),
+    (archive("picture.png"), "contains no file with rows"),
     (archive("xl/workbook.xml"), "a damaged workbook"),
     (archive("word/document.xml"), "a damaged Word document"),
     (archive("model/data.pkl"), "a PyTorch file"),
@@ -58,7 +58,7 @@ def archive(*names: str) -> bytes:
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
     (b'\x40\0\0\0\0\0\0\0{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', "a safetensors file"),
     ("{}\n".encode("utf-32"), "UTF-32"),
-    (bytes(5000), "zero bytes"),
+    (bytes(5000), "null bytes"),
     (pickle.dumps([1, 2, "\0" * 50]), "binary data"),
     (bytes(range(256)) * 20, "binary data"),
 ])
@@ -71,9 +71,9 @@ def test_binary_files_are_named(tmp_path, content, words, name, refusal):
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    (b"", "is empty"), (b" \n\r\n\t\n", "holds no rows"), (b"\xef\xbb\xbf", "holds no rows"),
-    (b"\xff\xfe", "holds no rows"), (b"[]", "holds no rows"), (b"[\n\n]\n", "holds no rows"),
-    (b"\r\r", "holds no rows"),
+    (b"", "is empty"), (b" \n\r\n\t\n", "contains no rows"), (b"\xef\xbb\xbf", "contains no rows"),
+    (b"\xff\xfe", "contains no rows"), (b"[]", "contains no rows"), (b"[\n\n]\n", "contains no rows"),
+    (b"\r\r", "contains no rows"),
 ])
 def test_files_without_rows(tmp_path, content, words, refusal):
     error = refusal(write(tmp_path, content))
@@ -82,7 +82,7 @@ def test_files_without_rows(tmp_path, content, words, refusal):
 
 
 def test_paths_that_are_no_files(tmp_path, refusal):
-    assert "holds no file with rows" in refusal(tmp_path).what
+    assert "contains no file with rows" in refusal(tmp_path).what
     assert "doesn't exist" in refusal(tmp_path / "missing.jsonl").what
     assert "isn't a file name" in refusal(Path("a\0b")).what
     refusal(tmp_path / ("x" * 5000))

@@ -83,7 +83,7 @@ def test_preference_pairs(tmp_path, row, messages):
     ({"prompt": "other", "chosen": [ASK, GOOD], "rejected": "b"}, "chosen", "doesn't begin with the prompt"),
     ({"chosen": "b", "rejected": "c"}, "chosen", "the question is missing"),
     ({"chosen": [ASK, GOOD], "rejected": [*EARLIER, ASK, BAD]}, "rejected", "differ before their last answer"),
-    ({"system": "x", "chosen": [SYSTEM, ASK, GOOD], "rejected": [SYSTEM, ASK, BAD]}, "system", "isn't the one of"),
+    ({"system": "x", "chosen": [SYSTEM, ASK, GOOD], "rejected": [SYSTEM, ASK, BAD]}, "system", "from the prompt"),
     ({"system": "x", "prompt": [SYSTEM, ASK], "chosen": "a", "rejected": "b"}, "system", "differs"),
     ({"system": 5, "prompt": "a", "chosen": "b", "rejected": "c"}, "system", '"system" is a number'),
     ({"chosen": "\n\nHuman: a\n\nHuman: b\n\nAssistant: c", "rejected": "\n\nHuman: a\n\nAssistant: c"}, "chosen",
@@ -121,7 +121,7 @@ def test_labels_that_say_nothing(tmp_path, label, said):
     dataset = read(tmp_path, LABELLED, {**LABELLED, "label": label})
     (problem,) = dataset.problems
     assert (problem.line, problem.field) == (2, "label")
-    assert f'"label" is {said}; it must be true for a good answer, false for a bad one.' == problem.message
+    assert f'"label" is {said}; it must be true for a good answer and false for a bad one.' == problem.message
 
 
 @pytest.mark.parametrize(("row", "layout", "messages"), [

@@ -81,8 +81,8 @@ def test_text_that_begins_like_json_is_text(tmp_path, content):
 
 
 @pytest.mark.parametrize(("content", "words", "remedy"), [
-    (b"", "is empty", "Choose"), (b"\n \n", "holds no rows", "Choose"),
-    (b"caf\xe9", "no row that can be used", "UTF-8"), (b"\xff\xfe", "holds no rows", "Choose"),
+    (b"", "is empty", "Choose"), (b"\n \n", "contains no rows", "Choose"),
+    (b"caf\xe9", "no row that can be used", "UTF-8"), (b"\xff\xfe", "contains no rows", "Choose"),
     (b"GGUF\x03\0\0\0" + bytes(50), "a GGUF model", "Model tab"),
 ])
 def test_text_files_without_text(tmp_path, refusal, content, words, remedy):

@@ -126,7 +126,7 @@ def test_a_register_of_complaints(tmp_path, name):
             for at in range(8)]
     found = read_dataset(write(tmp_path, header, rows))
     assert (found.count, found.mapping) == (8, {"instruction": header[3], "output": header[4]})
-    assert any(f'"{header[3]}" is read as what is asked' in note for note in found.notes) == ("no one" in name)
+    assert any(f'"{header[3]}" is read as the question' in note for note in found.notes) == ("no one" in name)
 
 
 REFUSED = {

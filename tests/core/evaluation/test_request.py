@@ -141,7 +141,7 @@ def test_the_held_out_file_stays_when_the_training_file_has_changed(run, tmp_pat
     assert request.propose(place)["test"] == asked["test"]
     Path(asked["test"]).unlink()
     again = request.propose(place)
-    assert again["test"] is None and "has changed since this run learned from it" in again["no_test"]
+    assert again["test"] is None and "has changed since this run was trained on it" in again["no_test"]
     assert any("has changed since this run" in problem for problem in problems(again))
 
 
@@ -172,7 +172,7 @@ def test_damaged_kept_rows_are_read_from_their_file_or_named(run, tmp_path):
     assert len(request.check(asked).test.items) == 8
     Path(asked["test"]).unlink()
     (tmp_path / "train.jsonl").write_text(lines(ROWS[:5]), encoding="utf-8")
-    assert "has changed since this run learned from it" in request.propose(place)["no_test"]
+    assert "has changed since this run was trained on it" in request.propose(place)["no_test"]
 
 
 @pytest.mark.parametrize("harm", ["none", "edited", "deleted"])
@@ -198,7 +198,7 @@ def test_an_eval_file_is_the_test_and_all_training_rows_were_learned(run, tmp_pa
 
 
 @pytest.mark.parametrize(("fields", "text", "words"), [
-    ({"eval_fraction": 0.0}, lines(ROWS), "held out no rows"),
+    ({"eval_fraction": 0.0}, lines(ROWS), "No rows were held out"),
     ({"objective": "text"}, lines([{"text": "Once upon a time."}] * 9), "is plain text"),
 ])
 def test_runs_without_a_test(run, fields, text, words):
@@ -267,7 +267,7 @@ def test_rows_longer_than_the_context_are_told(run, tmp_path):
     test.write_text(lines([short, long, fits]), encoding="utf-8")
     warnings = request.check({**asked, "test": str(test)}).warnings
     assert {warning.line for warning in warnings} == {2}
-    assert "more than the 512 of base, so the answer gets " in warnings[0].message
+    assert "more than the 512 that base can read, so the answer gets " in warnings[0].message
     test.write_text(lines([short, {"question": "x" * 600, "answer": "A."}, {"question": "x" * 99, "answer": "y" * 600},
                            long]), encoding="utf-8")
     skipped = [warning for warning in request.check({**asked, "test": str(test)}).warnings

@@ -42,7 +42,7 @@ def test_every_named_template_can_be_written_for_ollama(name) -> None:
 
 @pytest.mark.parametrize(("file", "system", "note"), [
     ("Qwen-Qwen2.5-7B-Instruct", True, "Tool calls"), ("microsoft-Phi-3.5-mini-instruct", True, ""),
-    ("llama-3.1-style", True, "removes spaces"), ("gemma-2-style", False, "no system message")])
+    ("llama-3.1-style", True, "removes spaces"), ("gemma-2-style", False, "no place for a system message")])
 def test_the_templates_of_real_families(data_dir, file, system, note) -> None:
     jinja = template((data_dir / "chat_templates" / f"{file}.jinja").read_text("utf-8"))
     found = ollama_template.take_apart(jinja)

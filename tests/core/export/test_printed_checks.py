@@ -33,7 +33,7 @@ def test_a_failed_check_stands_out(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     i18n.use("en")
     headings, failed, passed = cells(monkeypatch, capsys)
     assert headings == ["What was compared", "Found", "Required", "Result"]
-    assert failed == ["Token ids equal", "7 / 9", "must be equal in all", "FAILED"]
+    assert failed == ["Token ids equal", "7 / 9", "must be equal in all of them", "FAILED"]
     assert passed[-1] == "passed"
 
 

@@ -40,7 +40,7 @@ def test_a_modelfile_as_ollama_reads_it(tmp_path) -> None:
     assert [name for name, _ in commands] == ["FROM", "TEMPLATE", "stop", "num_ctx"]
     values = dict(commands)
     assert values["FROM"] == str(path) and values["stop"] == "</s>" and values["num_ctx"] == "2048"
-    assert "no system message" in notes[0]
+    assert "no place for a system message" in notes[0]
     talk = talks(False)[2]
     expected = template(MISTRAL).render(talk, add_generation_prompt=True)
     assert "<s>" + go_template.ollama_prompt(values["TEMPLATE"], talk) == expected  # Ollama puts BOS first itself

@@ -14,15 +14,15 @@ NO_TRITON = Installed((2, 9), False, True)
 @pytest.mark.parametrize(("card", "precision", "installed", "name", "said"), [
     (None, "bf16", NEW, PER_ROW, "On the processor, each row is processed by itself."),
     ((8, 6), "bf16", NEW, VARLEN,
-     "This card (compute capability 8.6) and PyTorch 2.13 can attend to packed rows of any length at once."),
+     "This card (compute capability 8.6) and PyTorch 2.13 support variable-length attention for packed rows."),
     ((8, 6), "fp32", NEW, FLEX,
-     "Attention for rows of any length doesn't work in fp32. FlexAttention keeps packed rows apart instead."),
+     "Variable-length attention doesn't work in fp32. FlexAttention keeps packed rows apart instead."),
     ((8, 9), "bf16", OLD, FLEX,
-     "PyTorch 2.9 doesn't have attention for rows of any length yet. FlexAttention keeps packed rows apart instead."),
+     "PyTorch 2.9 doesn't have variable-length attention yet. FlexAttention keeps packed rows apart instead."),
     ((7, 5), "fp16", NEW, FLEX,
      "This card (compute capability 7.5) is older than Ampere. FlexAttention keeps packed rows apart instead."),
     ((8, 9), "bf16", NO_TRITON, PER_ROW,
-     "PyTorch 2.9 doesn't have attention for rows of any length yet. Triton, which FlexAttention needs, is missing, so "
+     "PyTorch 2.9 doesn't have variable-length attention yet. Triton, which FlexAttention needs, is missing, so "
      "each row is processed by itself."),
     ((6, 1), "fp16", NEW, PER_ROW,
      "This card (compute capability 6.1) is older than Ampere. It's also too old for FlexAttention, so each row is "
@@ -34,7 +34,7 @@ def test_packed_rows(card, precision, installed, name, said):
 
 @pytest.mark.parametrize(("card", "installed", "used", "said"), [
     (None, NEW, False, "Only for NVIDIA GPUs."),
-    ((8, 6), NEW, True, "Installed: it takes less memory and makes norms, rotations and the loss faster."),
+    ((8, 6), NEW, True, "It's installed. It takes less memory, and makes norms, rotations and the loss faster."),
     ((8, 6), OLD, False, "Liger isn't installed (the extra “gpu”)."),
     ((8, 6), NO_TRITON, False, "Triton isn't installed (the extra “gpu”)."),
     ((6, 1), NEW, False, "This card is older than Volta, which Triton's kernels need."),

@@ -76,6 +76,6 @@ def test_old_short_jobs_are_removed_when_a_new_one_is_made(studio_home: Path, mo
 
 def test_an_export_is_not_given_all_that_is_yours(studio_home, tmp_path):
     for out in (Path("/"), Path.home(), studio_home):
-        with pytest.raises(UserError, match="can't take the files"):
+        with pytest.raises(UserError, match="can't be exported to"):
             new.export(tmp_path, ["F16"], out)
     assert new.export(tmp_path, ["F16"], tmp_path / "out").request()["out"] == str(tmp_path / "out")

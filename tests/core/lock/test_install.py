@@ -50,7 +50,7 @@ def test_threads_that_ran_before_are_told_of(state):
     found, _ = state("threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
                      "state = worker_lock.install('train', {})")
     assert found.enforced and not found.landlock
-    assert found.files_open == "2 threads ran before the lock, and Landlock holds only one of them"
+    assert found.files_open == "2 threads ran before the lock, and Landlock restricts only one of them"
 
 
 @pytest.mark.parametrize(("change", "reason"), [

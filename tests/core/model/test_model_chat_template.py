@@ -116,7 +116,7 @@ def test_templates_that_refuse_an_order_of_roles() -> None:
     "{{ '{0.__class__}'.format(1) }}", "{{ messages.append(1) }}", "{{ messages[0].update(a=1) }}",
     "{% set ns = namespace(_x=1) %}", "{% set ns = namespace() %}{% set ns.__x = 1 %}"])
 def test_reaching_for_pythons_insides(source: str) -> None:
-    assert "what no chat template needs" in failure(source)
+    assert "that no chat template needs" in failure(source)
 
 
 GROW = "{{% set ns = namespace(x='12345678') %}}{{% for i in range(60) %}}{}{{% endfor %}}{{{{ ns.x | length }}}}"

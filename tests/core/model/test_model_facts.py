@@ -180,8 +180,8 @@ def test_everything_wrong_is_said_together(tmp_path: Path) -> None:
         read_model(folder)
     said = [problem.message for problem in caught.value.problems]
     assert len(said) == 4
-    for words in ("config.json isn't JSON. It breaks at line 1", "pickle", "tokenizer.model, which must be converted",
-                  "tokenizer_config.json isn't a JSON object"):
+    for words in ("config.json isn't JSON. The error is at line 1", "pickle",
+                  "tokenizer.model, which must be converted", "tokenizer_config.json isn't a JSON object"):
         assert any(words in message for message in said), words
 
 
@@ -199,7 +199,7 @@ def test_tokenizers(tmp_path: Path) -> None:
     ({"model_type": "my_own", "auto_map": {"AutoModelForCausalLM": "modeling.MyOwn"}}, "trust_remote_code stays off"),
     ({"model_type": "my_own"}, "isn't a language model"), ({"model_type": None}, "no `model_type`"),
     ({"architectures": ["LlamaForSequenceClassification"]}, "no head to write text with"),
-    ({"num_hidden_layers": 3}, "promises 3 layers, but the weights hold 2"),
+    ({"num_hidden_layers": 3}, "promises 3 layers, but the weights contain 2"),
     ({"hidden_size": 16}, "don't belong together"), ({"num_attention_heads": None}, "num_attention_heads"),
     ({"num_hidden_layers": -1}, "num_hidden_layers")])
 def test_configurations_that_cannot_be_used(tmp_path: Path, config: dict[str, Any], words: str) -> None:
@@ -255,7 +255,7 @@ def test_other_things_that_a_person_may_choose(tmp_path: Path) -> None:
     assert "adapter, not a base model" in refused(adapter) and "Qwen/Qwen2.5-0.5B" in refused(adapter)
     gguf = tmp_path / "m.gguf"
     gguf.write_bytes(model_files.small_gguf())
-    assert "holds a GGUF file" in refused(tmp_path) and IMPORT in refused(tmp_path)
+    assert "contains a GGUF file" in refused(tmp_path) and IMPORT in refused(tmp_path)
     assert "doesn't exist" in refused(tmp_path / "nowhere")
 
 
@@ -274,7 +274,8 @@ def test_a_file_where_a_folder_is_expected(tmp_path: Path) -> None:
     text = tmp_path / "notes.gguf"
     text.write_text("shopping list")
     said = refused(text)
-    assert said.startswith("notes.gguf is a single file, not a base model. A base model is a folder that holds config.")
+    assert said.startswith("notes.gguf is a single file, not a base model. "
+                           "A base model is a folder that contains config.")
     assert "this file doesn't" in said and "Choose the model's folder, or a GGUF file with" in said
     folder = model_files.write_model(tmp_path / "model")
     assert f"Choose the folder it is in: {folder}" in refused(folder / "tokenizer.json")

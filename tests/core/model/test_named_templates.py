@@ -150,7 +150,7 @@ def test_the_best_template_is_the_one_whose_tokens_the_model_has(families, tmp_p
     assert (first.end, first.warning) == ("<|im_end|>", "")
     assert first.reason == "Its vocabulary has the tokens <|im_start|>, <|im_end|>. <|im_end|> ends each turn."
     assert fitting(tmp_path / "mistral")[0].reason == (
-        "It has no tokens of a chat format, so plain words say who speaks. </s> ends each turn.")
+        "It has no tokens of a chat format, so plain words mark who is speaking. </s> ends each turn.")
 
 
 def test_a_model_without_an_end_of_text_gets_none(tmp_path):

@@ -78,7 +78,7 @@ del BROKEN["base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"]
     ({"bias": "all"}, None, "bias: It also has trained biases"),
     ({"init_lora_weights": "pissa"}, None, "'pissa', which changes the base's own weights"),
     ({"auto_mapping": {"parent_library": "evil", "base_model_class": "X"}}, None, "auto_mapping: It points to code"),
-    ({"megatron_config": {"a": 1}}, None, "megatron_config: megatron_config isn't known here"),
+    ({"megatron_config": {"a": 1}}, None, "megatron_config: megatron_config isn't supported"),
     ({"layer_replication": [[0, 1]]}, None, "layer_replication: "), ({"a_new_key": [1]}, None, "a_new_key: "),
     ({"rank_pattern": {"(a+)+$": 2}}, None, "rank_pattern: It must give a number"),
     ({"modules_to_save": "lm_head"}, None, "modules_to_save: It must be a list"),

@@ -31,7 +31,7 @@ def written(run: Path, pattern: str, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-EVENTS = "so steps, curves, heat and what happened on the way aren't known."
+EVENTS = "so the steps, curves, temperatures and events aren't known."
 
 
 def test_a_whole_run_has_no_gaps(run, page):
@@ -41,8 +41,8 @@ def test_a_whole_run_has_no_gaps(run, page):
 
 @pytest.mark.parametrize(("spoil", "words"), [
     (lambda run: (run / "events.jsonl").unlink(), f"events.jsonl is missing, {EVENTS}"),
-    (lambda run: (run / "events.jsonl").write_bytes(b""), f"events.jsonl has nothing that can be read, {EVENTS}"),
-    (lambda run: (run / "events.jsonl").write_bytes(os.urandom(4000)), "events.jsonl has nothing that can be read"),
+    (lambda run: (run / "events.jsonl").write_bytes(b""), f"Nothing in events.jsonl can be read, {EVENTS}"),
+    (lambda run: (run / "events.jsonl").write_bytes(os.urandom(4000)), "Nothing in events.jsonl can be read"),
     (lambda run: written(run, "outcome.json", '{"state": "fin'), "outcome.json is damaged, so it isn't known"),
     (lambda run: written(run, "outcome.json", '{"state": 3, "error": "x", "result": [1]}'), "The run failed"),
     (lambda run: written(run, "outcome.json", '{"state": "failed", "error": {"what": 3, "problems": [{"x": 1}]}}'),
@@ -62,7 +62,7 @@ def test_a_crashed_run_is_told_as_one(run, page, process):
 
 
 @pytest.mark.parametrize(("pattern", "text", "words"), [
-    ("jobs/*/scores.json", '{"models": 3}', "is damaged; what made no sense is left out here: models."),
+    ("jobs/*/scores.json", '{"models": 3}', "is damaged. Entries that made no sense are left out here: models."),
     ("jobs/*/scores.json", "[]", "is damaged"),
     ("jobs/*/scores.json", '{"models": [{"name": null, "scores": [1]}], "comparisons": [{"x": 1}], "judge": 3}',
      "left out here: models.0.scores, judge."),

@@ -18,7 +18,7 @@ def india(studio_home, monkeypatch):
 
 def test_energy_by_part_with_cost_and_co2(tmp_path, page, india):
     shown = page(finished(tmp_path).folder).text
-    assert ("Energy: 0.254 Wh (0.167 Wh measured, the rest estimated), 915 J in the 4 s during which it was read. "
+    assert ("Energy: 0.254 Wh (0.167 Wh measured, the rest estimated) (915 J), measured over 4 s. "
             "Cost: ₹0.0018 at ₹7.12 per kWh (average cost of supply of India's public utilities 2024-25, Power Finance "
             "Corporation). CO₂: 0.185 g at 727 g per kWh (India's grid 2023-24, Central Electricity Authority, CO2 "
             "Baseline Database 20.0).") in shown

@@ -33,14 +33,15 @@ def test_a_later_look_at_few_rows_does_not_take_the_verdicts_place(tmp_path, pag
         "questions.jsonl, Q4_K_M against base: No difference, says",
         "The run is judged by 101 rows of questions.jsonl: the newest of the evaluations with the most rows.")]
     assert order[0] < min(order[1:]) and "21.3 → 52.4" in begin
-    assert "4 of 60 test rows of english.jsonl are among the rows that it learned." in begin
+    assert "The model was trained on 4 of 60 test rows of english.jsonl." in begin
     for title in ("Test set: questions.jsonl", "Test set: english.jsonl"):
         assert title in rest
     assert "The rows can't be read" in rest and "Ranked by how much" not in rest
 
 
 @pytest.mark.parametrize(("learned", "tone", "words"), [
-    (0, "ok", "Clearly closer to your answers than before."), (101, "warn", "this shows memory, not skill.")])
+    (0, "ok", "Its answers are clearly closer to yours than before training."), (101, "warn", "this shows memory, not "
+                                                                                              "skill.")])
 def test_the_colour_of_the_plain_sentence_is_its_own(tmp_path, learned, tone, words):
     run = finished(tmp_path)
     found = scores()

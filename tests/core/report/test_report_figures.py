@@ -47,7 +47,7 @@ def test_scores_parity_and_heat(tmp_path, page):
     for words in ("52.4 49.2 to 55.6", "21.3 18.1 to 24.5", "1.270 1.160 to 1.380", "+31.1 +27.9 to +34.2",
                   "chrF++ (the one to judge by)", "< 0.001", "88.5", "41.7",
                   "better (52.4 against 21.3 chrF++, p < 0.001)",
-                  "3 of these rows are among the rows that it learned"):
+                  "The model was trained on 3 of these rows"):
         assert words in shown, words
     for words in ("3,874 of 3,874", "1.9e-02", "under 0.7", "12" * 32, "4,100 bytes", "not measured"):
         assert words in shown, words

@@ -78,10 +78,10 @@ def test_the_summary_stands_first_in_plain_sentences(tmp_path, page):
     run.evaluate(scores=scores())
     text = page(run.folder).text
     begin = text[: text.index("What wasn't checked")]
-    for words in ("Tiny-Instruct was tuned with LoRA: an adapter was trained, and the base model stayed as it was.",
+    for words in ("Tiny-Instruct was tuned with LoRA: an adapter was trained, and the base model didn't change.",
                   "It learned to answer as its rows do: 312 rows of rows.jsonl.",
-                  "48 rows of held_out.jsonl were held out: they were never learned",
-                  "The run finished. It made 60 of 60 steps", "fell from 2.520 to 1.251 (−50%); lower is better",
+                  "48 rows of held_out.jsonl were held out: they were used only for measuring",
+                  "The run finished. It completed 60 of 60 steps", "fell from 2.520 to 1.251 (−50%); lower is better",
                   "The exported file was proven to answer like the trained model.",
                   "questions.jsonl, tuned against base: better (52.4 against 21.3 chrF++, p < 0.001)"):
         assert words in begin, words
@@ -118,7 +118,7 @@ def test_what_nobody_may_overlook_stands_at_the_top(tmp_path, page):
     run.evaluate("evaluate-newer", scores={**scores(), "created": scores()["created"] + 1})
     begin = page(run.folder).text.partition("was tuned with LoRA")[0]
     assert "broken.gguf doesn't answer like the trained model: its proof failed. Don't use it." in begin
-    assert "3 of 101 test rows of questions.jsonl are among the rows that it learned." in begin
+    assert "The model was trained on 3 of 101 test rows of questions.jsonl." in begin
 
 
 def test_a_judges_words_and_figures_are_told(tmp_path, page):
@@ -137,7 +137,7 @@ def test_a_crashed_run_names_its_cause(tmp_path, page):
     files.write_atomically(run.folder / jobs.PROCESS, json.dumps(
         {"pid": 2**22 - 3, "create_time": 1.0, "boot_id": processes.boot_id(), "oom_kills": 10**9}))
     text = page(run.folder).text
-    assert "The run crashed: its process ended unexpectedly. It made 7 of 60 steps" in text
+    assert "The run crashed: its process ended unexpectedly. It completed 7 of 60 steps" in text
     assert "The worker process ended unexpectedly." in text and "There is no outcome" not in text
 
 
@@ -149,18 +149,18 @@ def test_a_failed_run_shows_its_error_and_the_end_of_its_log(tmp_path, page):
     jobs.write_outcome(run.folder, jobs.Outcome("failed", error, "Traceback (most recent call last): boom"))
     text = page(run.folder).text
     assert "Memory ran out. The card is full. Close other programs." in text and "boom" in text
-    assert "No step was made, so there are no curves." in text
+    assert "No step was completed, so there are no curves." in text
 
 
 def test_a_run_that_goes_on_and_one_that_never_began(tmp_path, page):
     new = ReportRun(tmp_path / "new")
     text = page(new.folder).text
-    assert "The run was never started. It made 0 steps" in text and "no worker was ever started" in text
+    assert "The run was never started. It completed 0 steps" in text and "no worker was ever started" in text
     assert "As far as is known, no rows were held out." in text and "don't say which machine" in text
     begun = ReportRun(tmp_path / "begun")
     begun.start()
     begun.learn(1, 3)
-    assert "The run is still in progress. It made 3 of 60 steps" in page(begun.folder).text
+    assert "The run is still in progress. It completed 3 of 60 steps" in page(begun.folder).text
 
 
 def test_losses_that_are_no_numbers_leave_gaps_and_are_named(tmp_path, page):
@@ -247,7 +247,7 @@ def test_best_and_worst_rows(tmp_path, page):
     score(place)
     text = page(run.folder).text
     best, worst = text.index("Best: 10"), text.index("Worst: 10")
-    questions = [int(n) for n in re.findall(r"Question question (\d+)", text[best: text.index("What it learned from",
+    questions = [int(n) for n in re.findall(r"Question question (\d+)", text[best: text.index("What it was trained on",
                                                                                               worst)])]
     assert len(questions) == 20
     assert all(n < 12 for n in questions[:10]) and all(n >= 13 for n in questions[10:])

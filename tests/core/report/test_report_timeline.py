@@ -34,7 +34,7 @@ def test_pause_sleep_and_changes_by_hand(run):
     run.tell("somebody_elses_event", text="x")
     assert told(run)[2:] == [
         ("", "Paused at step 2"), ("", "Resumed at step 2"),
-        ("warn", "Suspended for 1 h (3600.5 s) while the machine slept; not counted as work"),
+        ("warn", "Suspended for 1 h (3600.5 s) while the machine was asleep; not counted as work"),
         ("warn", "Changed by the user at step 2: learning rate 0.0001, 90 steps in all"),
         ("warn", "The machine may have gone to sleep: no inhibitor")]
 
@@ -89,7 +89,7 @@ def test_a_long_timeline_loses_its_everyday_lines_first():
     shown, note = fitting(lines)
     assert [line.text for line in shown] == ["warned"] and note.startswith("500 evaluations, checkpoints and rests")
     shown, note = fitting([Line(0, 0, f"warned {n}") for n in range(1000)], most=100)
-    assert len(shown) == 100 and shown[-1].text == "warned 999" and "first and the last 50" in note
+    assert len(shown) == 100 and shown[-1].text == "warned 999" and "first and last 50" in note
     assert fitting(lines[:10]) == (lines[:10], "")
 
 
@@ -120,8 +120,8 @@ class TestHeat:
         run.tell("sensors_unavailable", reason="No NVIDIA driver was found on this machine.")
         run.tell("sensors", gpu=None, process_memory=1024**3, cpu_percent=90.0)
         text = page(run.folder).text
-        assert ("No NVIDIA GPU was read. No NVIDIA driver was found on this machine. So a GPU's heat and energy "
-                "aren't known.") in text
+        assert ("There are no readings from an NVIDIA GPU. No NVIDIA driver was found on this machine. "
+                "So the GPU's temperature and energy aren't known.") in text
         assert not re.search(r"\d (Wh|°C)", text)
         assert "Main memory of the worker 1 GB 1 GB 1 GB" in text
 

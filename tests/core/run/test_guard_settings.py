@@ -32,9 +32,9 @@ def test_every_field_arrives():
 
 
 @pytest.mark.parametrize(("changes", "sentence"), [
-    ({"heat_guard": "hot"}, "one of pause, hold, off"), ({"heat_limit_c": 39}, "from 40 to 110, or empty"),
-    ({"heat_rest_seconds": 0}, "from 1 to 86,400"),
-    ({"train_hours": "night"}, "two times of the day, such as 22:00-06:00, or empty")])
+    ({"heat_guard": "hot"}, "one of pause, hold, off"), ({"heat_limit_c": 39}, "between 40 and 110, or empty"),
+    ({"heat_rest_seconds": 0}, "between 1 and 86,400"),
+    ({"train_hours": "night"}, "two clock times, such as 22:00-06:00, or empty")])
 def test_limits(changes, sentence):
     problem, = config(**changes).problems()
     assert problem.field in changes and f"It must be {sentence}." in str(problem)

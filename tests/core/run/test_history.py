@@ -241,7 +241,7 @@ def test_a_run_that_the_system_keeps_to_itself_hides_no_other(tmp_path, monkeypa
     runs = list(folder.all_runs(tmp_path, lambda path, error: seen.update({path: error})))
     assert [run.folder for run in runs] == [fine.folder]
     assert seen.keys() == {shut.folder, odd.folder}
-    assert "Permission was refused." in seen[shut.folder].why and "It is a folder" in seen[odd.folder].why
+    assert "Permission was denied." in seen[shut.folder].why and "It is a folder" in seen[odd.folder].why
     assert {path for path, _ in folder.requests(tmp_path)} == {odd.folder, fine.folder}
     assert folder.running(tmp_path) is None
 

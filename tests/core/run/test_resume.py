@@ -59,7 +59,7 @@ def test_checkpoints_of_another_base_are_refused(run: Path, tmp_path: Path, olde
         (other / "config.json").write_text(json.dumps({**model_files.CONFIG, "rope_theta": 1.0}))
         hashes = jobs.Job(run).request()["hashes"]
         changes["hashes"] = {name: value for name, value in hashes.items() if name != provenance.WEIGHTS}
-    with pytest.raises(UserError, match="its checkpoints were made on another base model") as caught:
+    with pytest.raises(UserError, match="its checkpoints were made with a different base model") as caught:
         check(run, **changes)
     assert str(other) in caught.value.why and "start a new run" in caught.value.remedy
     shutil.rmtree(run / folder.CHECKPOINTS)  # without checkpoints there is nothing that wouldn't fit

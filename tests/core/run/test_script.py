@@ -147,7 +147,7 @@ def test_what_is_missing_is_named(configure, tmp_path, rows_file):
     assert {problem.field for problem in error.value.problems} == {"model", "eval_file"}
     with pytest.raises(UserError, match="continue from"):
         script.write_script(configure(start_from=str(tmp_path)), tmp_path / "s.py")
-    with pytest.raises(UserError, match="can't be learned with dpo"):
+    with pytest.raises(UserError, match="can't be used with dpo"):
         script.write_script(configure(objective="dpo"), tmp_path / "s.py")
     (tmp_path / "folder.py").mkdir()
     with pytest.raises(UserError, match="folder"):

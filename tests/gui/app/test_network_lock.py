@@ -26,10 +26,10 @@ def test_it_is_green_only_after_the_lock_was_tried(qtbot, window: MainWindow):
 
 def test_one_way_that_is_open_is_enough_to_say_so(qtbot, monkeypatch, window: MainWindow):
     proof = Proof(False, True, LockState(True), (Attempt("TCP", True, False, "it worked"),), ("TCP",), (),
-                  "Not refused: TCP.")
+                  "These attempts weren't blocked: TCP.")
     monkeypatch.setattr("slmstudio.gui.app.network_lock._prove", lambda: proof)
     lock = NetworkLock(window.header, window)
     qtbot.waitUntil(lambda: lock.proof is not None)
     assert (window.header.network.text(), window.header.network.kind) == ("Not enforced", "warn")
-    assert "Not refused: TCP." in window.header.network.toolTip()
+    assert "blocked: TCP." in window.header.network.toolTip()
     assert "unplug the cable" in window.header.network.toolTip()

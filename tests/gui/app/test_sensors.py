@@ -129,7 +129,7 @@ def test_what_is_absent_is_said_to_be_so_and_is_never_0(qapp):
     whole = readings.tip(MachineReading((replace(CARD, slowed_by=("power limit",), fan_percent=0),),
                                         battery=Battery(80.0, False)))
     for line in ("Temperature: 46 °C", "Slows itself down at: 95 °C", "Power: 168 W", "Power limit: 170 W",
-                 "Memory in use: 8 of 12 GB", "Fan: 0%", "Held back by: its power limit",
+                 "Memory in use: 8 of 12 GB", "Fan: 0%", "Limited by: its power limit",
                  "Battery: 80%, not plugged in"):
         assert line in whole.splitlines(), line
 

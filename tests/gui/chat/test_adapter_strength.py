@@ -76,7 +76,7 @@ def test_the_proposal_to_use_less_opens_the_base_or_says_what_it_needs(qtbot, se
     asked: list[object] = []
     session.run_chat_requested.connect(asked.append)
     session.chat_requested.connect(asked.append)
-    less = proposals.Proposal(proposals.STRENGTH, "Use the adapter at lower strength", "It got worse.")
+    less = proposals.Proposal(proposals.STRENGTH, "Use the adapter at a lower strength", "It got worse.")
     details._follow_proposal(less)
     qtbot.waitUntil(lambda: details.banner.error is not None)
     assert "no such file" in details.banner.error.why and asked == []

@@ -70,7 +70,7 @@ def test_the_file_that_is_made_is_seen_in_the_status_bar_and_another_run_waits(q
     qtbot.waitUntil(lambda: session.job is not None)
     assert session.job.name == "Exporting helpdesk" and chat_tab.opening.isVisible()
     session.run_chat_requested.emit(other)
-    assert chat_tab.banner.error.what == "A GGUF file of helpdesk is still being made."
+    assert chat_tab.banner.error.what == "A GGUF file of helpdesk is still being created."
     chat_tab.opening.cancel.click()
     qtbot.waitUntil(chat_tab.opening.isHidden)
     assert session.job is None and chat_tab.opening.followed.job is None

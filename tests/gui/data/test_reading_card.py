@@ -48,7 +48,7 @@ def test_a_layout_waits_for_its_columns_and_a_wrong_one_leaves_the_rows(qtbot, t
     pick(card.panel, "layout", "messages")
     pick_and_read(qtbot, tab, "messages", "उत्तर")
     assert card.error.isVisible() and "no row that can be used" in card.error.error.what
-    assert "still as they were" in card.error.error.remedy and tab.banner.error is None
+    assert "haven't changed yet" in card.error.error.remedy and tab.banner.error is None
     assert tab.workspace().entry.dataset.layout == "preference" and text(tab, "rows_place") == "row 1 of 30"
 
 

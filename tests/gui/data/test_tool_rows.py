@@ -82,4 +82,4 @@ def test_the_tokens_are_those_of_the_training(qtbot, session: Session, tmp_path:
     assert '"name": "book_ticket"' in preview.view.toPlainText()
     preview.set_model(None, model_files.write_model(tmp_path / "other"))
     qtbot.waitUntil(preview.banner.isVisible)
-    assert "takes no tools" in " ".join(label.text() for label in preview.banner.findChildren(QLabel))
+    assert "doesn't support tools" in " ".join(label.text() for label in preview.banner.findChildren(QLabel))

@@ -14,7 +14,7 @@ from support.window import text
 def test_columns_that_tell_nothing_are_asked_for(qtbot, tab, odd, write_rows):
     open_files(qtbot, tab, write_rows("good.jsonl", [{"instruction": "a", "output": "b"}]), odd)
     page = tab.pages.asking
-    assert page.isVisible() and text(tab, "unmapped_title") == "What do the columns of odd.csv hold?"
+    assert page.isVisible() and text(tab, "unmapped_title") == "What do the columns of odd.csv contain?"
     assert page.table.rows.rowCount() == 8 and page.table.rows.headerData(1, Qt.Orientation.Horizontal) == "Fld-2"
     assert not page.read.isEnabled() and text(tab, "unmapped_hint") == "Choose a column for: Question, Answer"
     assert tab.banner.error is None
@@ -37,7 +37,7 @@ def test_such_a_file_may_be_left(qtbot, tab, odd, tmp_path):
     other.write_text(ODD, encoding="utf-8")
     open_files(qtbot, tab, odd, other)
     press(qtbot, tab, "unmapped_leave")
-    assert text(tab, "unmapped_title") == "What do the columns of other.csv hold?"
+    assert text(tab, "unmapped_title") == "What do the columns of other.csv contain?"
     press(qtbot, tab, "unmapped_leave")
     assert tab.findChild(QPushButton, "data_choose").isVisible()
 
@@ -72,7 +72,7 @@ def test_another_tab_takes_over_a_question_that_waits_for_a_large_file(qtbot, ta
         new.take_over(tab)
     page = new.pages.asking
     assert page.isVisible() and page.panel.layout_name == "instruction" and page.panel.mapping() == {}
-    assert text(new, "unmapped_title") == "What do the columns of odd.csv hold?" and not page.read.isEnabled()
+    assert text(new, "unmapped_title") == "What do the columns of odd.csv contain?" and not page.read.isEnabled()
 
 
 def test_another_tab_asks_for_the_next_file_without_what_was_chosen_for_the_first(qtbot, tab, new_tab, odd, large):
@@ -88,7 +88,7 @@ def test_another_tab_asks_for_the_next_file_without_what_was_chosen_for_the_firs
     with qtbot.waitSignal(new.idle):
         new.take_over(tab)
     page = new.pages.asking
-    assert text(new, "unmapped_title") == "What do the columns of second.csv hold?"
+    assert text(new, "unmapped_title") == "What do the columns of second.csv contain?"
     assert page.panel.mapping() == {} and not page.read.isEnabled()
 
 

@@ -166,7 +166,7 @@ def test_a_file_that_is_no_test_set_is_refused_in_the_panel(qtbot, tab, panel, t
 def test_rows_that_were_learned_are_told_before_the_start(qtbot, panel, run, write_rows):
     learned = Path(files.read_json(run / jobs.RUN)["train_file"]).read_text(encoding="utf-8").splitlines()
     panel.choice.set_path(write_rows("tests.jsonl", learned))
-    qtbot.waitUntil(lambda: "were trained on" in panel.warnings.text.text() or (
+    qtbot.waitUntil(lambda: "was trained on" in panel.warnings.text.text() or (
         "training file itself" in panel.warnings.text.text()), timeout=60_000)
     assert panel.warnings.isVisible() and panel.button.isEnabled(), "the person decides"
 

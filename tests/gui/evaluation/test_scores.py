@@ -213,7 +213,7 @@ def test_scores_on_other_rows_are_not_compared_in_silence(qtbot, tab, make_run):
 
 
 @pytest.mark.parametrize(("request_of_one", "said"), [
-    ({"seed": 7}, "All tested on the same rows"), ({"max_new_tokens": 256}, "not asked in the same way"),
+    ({"seed": 7}, "All tested on the same rows"), ({"max_new_tokens": 256}, "asked with a different answer length"),
     ({"seed": 7, "limit": 20}, "can't be compared")])
 def test_scores_compare_where_the_same_was_asked(qtbot, tab, make_run, tmp_path, request_of_one, said):
     """A seed that drew nothing makes no difference; how long answers may be does."""
@@ -262,7 +262,7 @@ def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, se
     show(qtbot, tab, 1)
     tab.details.tabs.set_current(SCORES)
     verdict = tab.details.evaluation.scores.verdict
-    qtbot.waitUntil(lambda: verdict.headline.text() == "Clearly closer to your answers than before.")
+    qtbot.waitUntil(lambda: verdict.headline.text() == "Its answers are clearly closer to yours than before training.")
     assert verdict.caveat.text().startswith("Closer doesn't mean correct")
     assert verdict.sentence.text().startswith("Better: ") and verdict.title.isVisible()
     qtbot.waitUntil(lambda: tab.details.verdict.text() == f"{verdict.headline.text()} {verdict.caveat.text()}")

@@ -65,8 +65,8 @@ def test_energy_and_cost_have_a_line_of_their_own(line, look):
     found = look(measured_as=known)
     line.show_outlook(found, can_measure=True, tariff=india)
     assert found.seconds == 30 * 36.0
-    assert said.text() == "Energy: about 75 Wh, ₹0.53, 54.5 g CO₂ (based on runs here)."
-    assert "in about 18 min (250 W, as measured in runs with the same settings here)" in said.toolTip()
+    assert said.text() == "Energy: about 75 Wh, ₹0.53, 54.5 g CO₂ (based on runs on this machine)."
+    assert "in about 18 min (250 W, as measured in runs with the same settings on this machine)" in said.toolTip()
     line.show_outlook(None, can_measure=True)
     assert not said.isVisible()
 
@@ -160,5 +160,5 @@ def test_a_run_at_work_ends_the_measuring(qtbot, planned, play):
 
 def test_the_feed_has_a_line_of_it():
     event = {"type": "fit_measured", "peak_bytes": 8 * GB, "low": 7 * GB, "high": 9 * GB, "seconds_per_step": 3.4}
-    assert event_text(event) == "the longest rows take 8 GB (estimated: 7–9 GB), a step takes 3 s"
+    assert event_text(event) == "the longest rows take 8 GB (estimated: 7–9 GB), and a step takes 3 s"
     assert event_text({**event, "low": None}) == ""

@@ -92,7 +92,8 @@ def test_what_looks_after_the_machine_changes_while_it_learns(qtbot, tab, run, p
     editor.limit.setText("300")
     press(qtbot, tab, "guard_apply")
     qtbot.waitUntil(lambda: editor.problem.isVisible() and editor.apply.isEnabled(), timeout=5000)
-    assert editor.problem.text() == ("Temperature limit, °C: 300 isn't allowed. It must be from 40 to 110, or empty.")
+    assert editor.problem.text() == ("Temperature limit, °C: 300 isn't allowed. "
+                                     "It must be between 40 and 110, or empty.")
     assert not [each for each in commands(job.folder) if each["command"] == "guard"]
     editor.limit.clear()
     editor.mode.setCurrentIndex(editor.mode.findData("hold"))

@@ -85,7 +85,7 @@ def test_a_machine_that_leaves_in_the_middle_is_named(launched, asked):
     outcome = first.wait()
     assert outcome.state == "crashed"
     host = socket.gethostname()
-    assert outcome.user_error().what == (f"The machine {host} left: somebody stopped it there." if asked
+    assert outcome.user_error().what == (f"The machine {host} left: somebody stopped the run on it." if asked
                                          else f"The machine {host} is gone.")
 
 

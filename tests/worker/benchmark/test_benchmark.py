@@ -178,7 +178,7 @@ class TestBadFolders:
         assert tasks.notes == () and tasks.names == ("mmlu_ward_rules",)
 
     def test_a_folder_without_anything(self, tmp_path):
-        with pytest.raises(UserError, match="has no table of a subject"):
+        with pytest.raises(UserError, match="contains no table for any subject"):
             write_tasks("mmlu", tmp_path, tmp_path / "place")
         with pytest.raises(UserError, match="isn't a folder"):
             write_tasks("mmlu", tmp_path / "nowhere", tmp_path / "place")

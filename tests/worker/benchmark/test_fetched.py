@@ -147,7 +147,7 @@ def test_what_fails_is_a_sentence_and_nothing_half_is_kept(hub, studio_home, tmp
     del hub.files["Rowan/hellaswag"]
     assert "Rowan/hellaswag couldn't be downloaded. The hub doesn't have it" in refused("hellaswag")
     hub.files["Rowan/hellaswag"] = {"README.md": b"# nothing\n", "data/train.parquet": b"PAR1 no parquet at all"}
-    assert "What arrived is damaged, or isn't a dataset" in refused("hellaswag")
+    assert "The downloaded data is damaged, or isn't a dataset" in refused("hellaswag")
     hub.mode = "html"
     assert "What answered isn't the hub" in refused("arc_easy")
     hub.mode = "half"

@@ -181,7 +181,7 @@ def test_what_cannot_be_had_leaves_nothing_behind(hub, tmp_path):
     with pytest.raises(UserError, match="There is no model acme/other"):
         fetch(tmp_path / "job", "acme/other")
     hub.models[REPO] = {"model.gguf": b"GGUF"}
-    with pytest.raises(UserError, match="It holds GGUF files"):
+    with pytest.raises(UserError, match="It contains GGUF files"):
         fetch(tmp_path / "job")
     assert names(paths.models_dir()) == set() and hub.asked_for == []
 

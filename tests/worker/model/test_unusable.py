@@ -65,5 +65,5 @@ def test_weights_that_are_not_numbers(tmp_path: Path, number: bytes) -> None:
     begin = json.loads(data[8:8 + size])["model.norm.weight"]["data_offsets"][0]
     data[8 + size + begin:10 + size + begin] = number
     file.write_bytes(data)
-    with pytest.raises(UserError, match=r"NaN or infinity is in model\.norm\.weight"):
+    with pytest.raises(UserError, match=r"NaN or infinity was found in model\.norm\.weight"):
         whole_model.need_numbers(whole_model.load(tmp_path / "model"), "model")

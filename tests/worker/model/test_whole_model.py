@@ -60,7 +60,7 @@ def evaluated(folder: Path) -> None:
 @pytest.mark.parametrize("load", [train_base, evaluated])
 @pytest.mark.parametrize(("change", "words"), [
     (rename_head, "Tensors missing from its weights: lm_head.weight. Random numbers would be used instead. Its files "
-                  "hold tensors that the model doesn't have: lm_heads.weight."),
+                  "contain tensors that the model doesn't have: lm_heads.weight."),
     (drop_mlp, "model.layers.*.mlp.up_proj.weight (2 layers)"),
     (cut_norm, "Tensors that don't have the shape that config.json says: model.norm.weight.")])
 def test_what_is_missing_is_named(whole, tmp_path, load, change, words) -> None:

@@ -166,6 +166,6 @@ def test_it_rests_for_heat_as_the_run_would_and_waits_for_no_hours(plan, monkeyp
 
 
 def test_a_run_that_cannot_be_done_here_is_told_as_it_would_be(plan):
-    with pytest.raises(UserError, match="can't be trained here") as error:
+    with pytest.raises(UserError, match="can't be trained on this machine") as error:
         check(RunConfig.from_dict({**plan().to_dict(), "device": "cuda"}))
     assert [problem.field for problem in error.value.problems] == ["device"]

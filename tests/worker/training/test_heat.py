@@ -129,7 +129,7 @@ def test_other_settings_while_it_rests(make_job, machine):
     changed, refused = events(job, "guard_changed", "warning")[::-1]
     assert changed["values"] == {"heat_guard": "pause", "heat_limit_c": 95}
     assert changed["message"] == "Heat guard changed: When it gets hot: pause, Temperature limit, °C: 95."
-    assert refused["code"] == "guard_refused" and "from 40 to 110, or empty" in refused["message"]
+    assert refused["code"] == "guard_refused" and "between 40 and 110, or empty" in refused["message"]
     assert adjust.load(job.folder)["values"] == {"heat_guard": "pause", "heat_limit_c": 95}
 
 

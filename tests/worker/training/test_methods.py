@@ -208,7 +208,7 @@ def test_dpo_learns_the_tokens_that_the_chat_sends(make_job, tiny_model):
 def test_rows_of_another_kind_are_refused(make_job):
     job = make_job("sft", packing=False)
     job.request["objective"] = "dpo"
-    with pytest.raises(UserError, match="can't be learned by DPO"):
+    with pytest.raises(UserError, match="can't be used with DPO"):
         train.run(job)
 
 

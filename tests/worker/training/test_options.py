@@ -135,7 +135,7 @@ def test_a_compiler_that_does_not_start(make_job, monkeypatch, card, said):
     monkeypatch.setattr(methods, "on_gpu", lambda config: card)
     job = make_job(torch_compile=True)
     assert not settled(job).torch_compile
-    assert warned(job) == {"compile_off": f"The model isn't compiled; it trains as it is. {said}"}
+    assert warned(job) == {"compile_off": f"The model trains without being compiled. {said}"}
 
 
 def test_the_cold_start_is_told_once(make_job, monkeypatch):
@@ -161,8 +161,8 @@ def test_an_attention_that_does_not_start_gives_way_to_the_next(make_job, monkey
     way = options.keep_rows_apart(job, RunConfig.from_dict(job.request))
     assert way is not None and way.name == name == gpu_attention._way and list(warned(job)) == codes
     for sentence in warned(job).values():
-        assert sentence.endswith("doesn't start here, so another attention keeps packed rows apart. The library says: "
-                                 "RuntimeError: no kernel image is available.")
+        assert sentence.endswith("doesn't work here, so a different attention keeps packed rows apart. The "
+                                 "library says: RuntimeError: no kernel image is available.")
 
 
 @pytest.mark.parametrize("fields", [{"packing": False}, {"packing": True, "attention": "flash_attention_2"}])

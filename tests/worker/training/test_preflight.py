@@ -42,9 +42,9 @@ def test_processes_that_are_alike_may_begin():
      "Process 2 of 2, on attic, has no card that can be used, and process 1, on desk, trains on a card."),
     ({"first_card": {**CARD, "uuid": "GPU-2"},
       "card": {**CARD, "free": 1024**3, "holders": [[99, "ollama", 20 * 1024**3], [11, "python", 2 * 1024**3]]}},
-     "The card of process 2, on attic (RTX 4090), is used by another program: ollama holds 20 GB of it."),
+     "The card of process 2, on attic (RTX 4090), is in use by another program: ollama takes 20 GB of its memory."),
     ({"first_card": {**CARD, "uuid": "GPU-2"}, "card": {**CARD, "free": 1024**3, "holders": [[99, "", 20 * 1024**3]]}},
-     "The card of process 2, on attic (RTX 4090), is used by another program, which holds 20 GB of it."),
+     "The card of process 2, on attic (RTX 4090), is in use by another program, which takes 20 GB of its memory."),
 ], ids=["version", "missing package", "model", "data", "card too many", "card missing", "card", "unnamed program"])
 def test_what_differs_is_named(other, sentence):
     with pytest.raises(UserError) as error:

@@ -108,7 +108,7 @@ def test_consent_is_checked(make_job):
     assert {problem.field for problem in error.value.problems} == {"nonsense"}
     with pytest.raises(UserError) as error:
         adjust.consent(job.folder, {"max_length": 3})
-    assert "from 8" in str(error.value)
+    assert "between 8" in str(error.value)
 
 
 def test_a_kill_for_want_of_memory_pulls_the_lever_at_the_next_start(make_job):
@@ -155,7 +155,7 @@ def test_no_number_stops_before_the_step_and_names_the_row(make_job, monkeypatch
     poison(monkeypatch, line=3, value=value)
     with pytest.raises(UserError) as error:
         train.run(job)
-    assert "isn't a number" in error.value.what and "the weights are as they were" in error.value.why
+    assert "isn't a number" in error.value.what and "the weights are unchanged" in error.value.why
     assert [problem.line for problem in error.value.problems] == [3]
     for checkpoint in checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS):
         weights = load_file(checkpoint.path / "adapter_model.safetensors")

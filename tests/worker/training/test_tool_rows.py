@@ -111,7 +111,7 @@ def test_a_run_learns_them(make_job, qwen, tmp_path):
 
 
 def test_a_template_without_tools_ends_the_run_with_a_sentence(make_job, tiny_model):
-    with pytest.raises(UserError, match="chat template takes no tools"):
+    with pytest.raises(UserError, match="chat template doesn't support tools"):
         encoded(make_job(model=str(tiny_model)), RECORDS)
 
 
@@ -165,9 +165,9 @@ def test_held_out_rows_are_asked_with_their_tools(qwen):
         line = line_of(row, replies, model, 0.0)
         assert line["reference_nats"][0] > 0 and line["reference_tokens"] == [len(row.asks[0].continuations[0])]
     model.template = ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}")
-    assert "takes no tools" in prepare(written[0].to_dict(), model, 4).skipped
+    assert "doesn't support tools" in prepare(written[0].to_dict(), model, 4).skipped
 
 
 def test_compared_answers_with_tools_have_no_script():
-    with pytest.raises(UserError, match="Line 1 has tools"):
+    with pytest.raises(UserError, match="Line 1 contains tools"):
         _answers(dataclasses.replace(RECORDS[0], rejected="No."), "dpo")

@@ -162,4 +162,4 @@ def _check(partial: Path, row: NewRow, found: Target, name: str, said: str | Non
             return last.line
     raise UserError(tr("No row can be added to {name}.", name=name),
                     tr("The end of the file is damaged, so the row couldn't be read back."),
-                    tr("Open the file and fix its end, or choose another one."))
+                    tr("Open the file and fix its end, or choose a different file."))

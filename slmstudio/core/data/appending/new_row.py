@@ -44,7 +44,7 @@ class NewRow:
     def asks_like(self, record: Record) -> bool:
         """Whether a row of a file asks the same, perhaps in the middle of a conversation.
 
-        The system message and the answer may be others.
+        The system message and the answer may differ.
         """
         mine = _turns(self.messages[:-1])
         return bool(mine) and mine == _turns(record.messages)[:len(mine)]

@@ -1,4 +1,4 @@
-"""The file that a row is added to: what is known of it, and what its end is replaced by."""
+"""The file that a row is added to: what is known about it, and what its end is replaced by."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ CODECS = {"UTF-8": "utf-8", "UTF-8 with BOM": "utf-8", "UTF-16 LE": "utf-16-le",
 
 @dataclass
 class Target:
-    """What is known of a file before a row is added.
+    """What is known about a file before a row is added.
 
     Attributes:
         form: "lines", "list" (one JSON list) or "values" (objects over several lines each).
         like: the file's last usable row; None in an empty file. `mapper` reads it.
-        indent: how its rows are moved in, and how their inner lines are; None where a row takes one line.
+        indent: how its rows are moved in, and how their inner lines are; None if a row takes one line.
     """
 
     rows: int = 0

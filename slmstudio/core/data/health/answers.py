@@ -51,7 +51,7 @@ def ending(answer: str) -> str | None:
 
 
 def folded(text: str) -> str:
-    """The text in small letters with single blanks: what decides whether two sentences are the same."""
+    """The text in lower case with single blanks: what decides whether two sentences are the same."""
     return " ".join(text.casefold().split())
 
 

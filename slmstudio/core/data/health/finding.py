@@ -41,7 +41,7 @@ class Finding:
 
     @property
     def fix(self) -> str | None:
-        """What the fix does; None where there is none."""
+        """What the fix does; None if there is none."""
         return KINDS[self.kind].fix
 
     @property
@@ -89,7 +89,7 @@ class Change:
         kind: what was fixed.
         before: the text; of a removed row, all its texts with blank lines between them.
         after: the text as it is now; None for a removed row.
-        file: of several files, the name of the row's; else "".
+        file: of several files, the name of the row's; otherwise "".
     """
 
     line: int

@@ -43,7 +43,7 @@ def without_controls(text: str) -> str:
     Web browsers read these references so, https://html.spec.whatwg.org/#numeric-character-reference-end-state.
     """
     if ABOVE_ASCII_CONTROLS.search(text) and ungarbled(text) != text:
-        # They are half of garbled letters: taken away alone, the other half would stay for ever.
+        # They are half of garbled letters: taken away alone, the other half would stay forever.
         text = ungarbled(text)
     return _CONTROL.sub(lambda found: _instead(found[0]), text)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from slmstudio.core.i18n import nnoop, noop, ntr, tr
 
 Severity = Literal["bad", "warn", "note"]
-"""What spoils training or reveals personal data; what a user should look at; what is good to know."""
+"""Severities: spoils training or reveals personal data; worth a look; good to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Kind:
         label: its title in English.
         rows: what is said in English of one row, and of several.
         severity: "bad", "warn" or "note".
-        repair: what the fix does, in English; None where there is none.
+        repair: what the fix does, in English; None if there is none.
         mask: of an identifier of people, what the fix writes instead of it.
     """
 
@@ -38,11 +38,11 @@ class Kind:
 
     @property
     def fix(self) -> str | None:
-        """What the fix does; None where there is none."""
+        """What the fix does; None if there is none."""
         return None if self.repair is None else tr(self.repair, mask=self.mask)
 
     def sentence(self, count: int, **figures: Any) -> str:
-        """What is said of `count` rows."""
+        """What is said about `count` rows."""
         one, many = self.rows
         return ntr(one, many, count, **figures)
 

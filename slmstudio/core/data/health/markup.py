@@ -64,7 +64,7 @@ def token_finder(special_tokens: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def token_beginnings(special_tokens: Iterable[str]) -> frozenset[str]:
-    """Letters of which a text with a special token has at least one."""
+    """Letters, at least one of which is in every text with a special token."""
     return frozenset("<[") | {token[0] for token in special_tokens if token}
 
 

@@ -148,7 +148,7 @@ def _chunks(records: Sequence[Record], indices: list[int], pulse: Pulse) -> Iter
 
 
 class _Search:
-    """Looks at rows one after the other and keeps those that are near no kept one.
+    """Looks at rows one after the other and keeps those that aren't near one already kept.
 
     Attributes:
         partners: index of each row that is near a kept one → index of that one.

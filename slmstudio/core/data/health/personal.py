@@ -155,7 +155,7 @@ def _pans(text: str) -> Iterator[tuple[int, int]]:
     from stdnum.in_ import pan
 
     for found in _PAN.finditer(text):
-        # Names of users look so in small letters.
+        # In lower case, names of users look like this.
         meant = found[0].isupper() or "pan" in text[max(0, found.start() - 30):found.start()].lower()
         if meant and pan.is_valid(found[0]) and role_before(text, found.start()) != "thing":
             yield found.span()
@@ -196,4 +196,4 @@ FINDERS: tuple[tuple[str, _Finder], ...] = (
     ("email", _emails), ("upi", _upi_ids), ("gstin", _gstins), ("pan", _pans), ("epic", _epics), ("card", _cards),
     ("aadhaar", _aadhaars), ("phone", phones),
 )
-"""By the end of the kind's id. What one has found is hidden from those after it."""
+"""By the end of the kind's id. What one finds is hidden from the later ones."""

@@ -23,7 +23,7 @@ _QUANTITY = re.compile(r"\s*(?:=|rupees|rs\b|inr\b|people|units|km\b|kg\b|crore|
                        r"|votes|रुपये|रुपए"
                        r"|लोग|करोड़|लाख|টাকা|ரூபாய்|రూపాయ|روپے)", re.IGNORECASE)
 _ROUND = re.compile(rf"0{{6}}$|000{_GAP}\d+000$")
-"""Rounded figures, and what is taken from them ("80000-20000")."""
+"""Rounded figures, and what is subtracted from them ("80000-20000")."""
 
 
 def phones(text: str) -> Iterator[tuple[int, int]]:
@@ -42,7 +42,7 @@ def _is_phone(text: str, match: re.Match[str]) -> bool:
     role = role_before(text, start)
     if (role == "thing" and "+" not in written) or _ROUND.search(written):
         return False
-    # Nobody writes an amount with a nought or a plus before it.
+    # Nobody writes an amount with a leading zero or plus.
     if written[0] not in "0+(" and _QUANTITY.match(text, end):
         return False
     # "Mob-98…" is one, "ORD-98…" isn't.

@@ -70,7 +70,7 @@ _ASCII_AI_WORDS = tuple(filter(str.isascii, _AI_WORDS))
 
 
 def refusal(answer: str) -> str | None:
-    """What an assistant says of itself, or how it refuses, in English, fifteen languages of India and elsewhere."""
+    """What an assistant says about itself, or how it refuses, in English, fifteen languages of India and elsewhere."""
     found = _REFUSES.match(answer)
     if found is None and any(map(answer.casefold().__contains__, _ASCII_AI_WORDS if answer.isascii() else _AI_WORDS)):
         found = _SPEAKS_OF_ITSELF.search(answer)

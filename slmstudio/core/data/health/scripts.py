@@ -60,7 +60,7 @@ def mixed_script_word(text: str) -> str | None:
 
 
 def in_own_script(text: str) -> str | None:
-    """The text with such letters written in the script of their words; None where one can't be."""
+    """The text with such letters written in the script of their words; None if one can't be."""
     for _ in range(10):
         faulty = [word for word in dict.fromkeys(_suspects(text)) if _is_mixed(word)]
         if not faulty:

@@ -48,7 +48,7 @@ class TextCheck:
         kind: id of the kind.
         may: whether a row may have it: quick, and never wrong when it says no.
         find: the faulty piece of a text, or None.
-        fix: the text without the fault, or None where it can't be removed; None for kinds that nothing fixes.
+        fix: the text without the fault, or None if it can't be removed; None for kinds that nothing fixes.
         tools: whether it is looked for in what tools are called with and return, too.
     """
 
@@ -62,8 +62,8 @@ class TextCheck:
 def text_checks(special_tokens: tuple[str, ...], kinds: frozenset[str]) -> list[TextCheck]:
     """The checks of these kinds, in the order in which fixing goes.
 
-    Garbled text comes first: it holds controls and joiners, and restored it holds them no more. What takes characters
-    away comes before what looks at words.
+    Garbled text comes first: it contains controls and joiners, which are gone once it is restored. What removes
+        characters comes before what looks at words.
     """
     checks = [
         TextCheck("mojibake", lambda look: not look.ascii and not hidden.GARBLED.isdisjoint(look.letters),

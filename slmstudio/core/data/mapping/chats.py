@@ -123,7 +123,7 @@ def _whatsapp(chunks: Iterable[bytes]) -> Iterator[Said]:
 
 
 def people(said: Iterable[Said], notes: list[str], name: str) -> Iterator[Raw]:
-    """The conversations of two people, one a day: who begins most days asks, the other answers."""
+    """The conversations of two people, one per day: the person who begins on most days asks, the other answers."""
     days: dict[str, list[Said]] = {}
     for each in said:
         days.setdefault(each.day, []).append(each)

@@ -31,7 +31,8 @@ LISTED = ("choices", "options", "endings")
 _OF_RIGHT = frozenset({"correct", "right", "answer", "key", "सही"})
 """Words in the names of such columns."""
 _ANSWERS = "answers"
-"""One that may have them too, where a number says which is right, as in ReClor; else they are several right answers."""
+"""One that may have them too, where a number says which is right, as in ReClor; otherwise they are several right
+answers."""
 _NAMED = re.compile(r"(?:option|choice|alternative|ending|answer)[\s_]*", re.IGNORECASE)
 """How an answer names a choice by its column: "option2"."""
 _MARK = re.compile(r"(?:^|[\s;,|/])\(?([A-Ha-h]) ?[).:]\s*")
@@ -102,7 +103,7 @@ def offered(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
 
 def listed(value: Any) -> tuple[list[str], list[str]]:
     """The texts of choices and what each is called, of a list, of ARC's {"text": […], "label": […]}, or one of these
-    for each, of MedQA's {"A": …, "B": …}, or of a cell of a table that holds them all; else nothing.
+    for each, of MedQA's {"A": …, "B": …}, or of a cell of a table that holds them all; otherwise nothing.
 
     >>> listed(["Pune", "Goa"]), listed("(a) Pune (b) Goa")
     ((['Pune', 'Goa'], ['A', 'B']), (['Pune', 'Goa'], ['A', 'B']))
@@ -139,7 +140,7 @@ def _of_cell(text: str) -> list[str]:
 
 
 def right(texts: list[str], marks: list[str], answer: Any, first: int | None = None) -> int | None:
-    """Which choice an answer names, by what it is called, by its words, or by its place; None where none is.
+    """Which choice an answer names, by what it is called, by its words, or by its place; None if none is.
 
     Args:
         first: as `first_place` finds it.
@@ -160,7 +161,7 @@ def right(texts: list[str], marks: list[str], answer: Any, first: int | None = N
 
 
 def first_place(rows: Iterable[tuple[Any, Any]]) -> int | None:
-    """What number the answers of a file give to the first choice, 0 or 1; None where they aren't such numbers, or don't
+    """What number the answers of a file give to the first choice, 0 or 1; None if they aren't such numbers, or don't
     show it.
 
     Args:
@@ -183,7 +184,7 @@ def _is_place(said: str) -> bool:
 
 
 def written(value: Any, answer: Any, first: int | None = None) -> tuple[str, str] | None:
-    """The choices as lines below their question, and the right one; None where it isn't known.
+    """The choices as lines below their question, and the right one; None if it isn't known.
 
     Args:
         first: as `first_place` finds it.

@@ -1,4 +1,4 @@
-"""What a user says of a file's columns."""
+"""What a user says about a file's columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALIASES = {"question": "instruction", "answer": "output", "response": "output",
 
 
 def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
-    """What a user says of the columns.
+    """What a user says about the columns.
 
     Args:
         given: the column of each target; "choices" may name several, with commas between.

@@ -24,7 +24,7 @@ KINDS = ("label", "labels", "class", "category", "sentiment", "intent", "emotion
 """Columns with the class of a text."""
 _SURE_KINDS = frozenset(KINDS) - {"category", "topic", "rating"}
 _REMARKS = ("comment", "comments", "review", "reviews", "review_text")
-"""Columns that may be said of a row, or be the text that is sorted."""
+"""Columns that may be said about a row, or be the text that is sorted."""
 _OF_KIND = frozenset({"confidence", "score", "source", "id", "count", "length", "date", "gold", "text"})
 """Words in the name of a column that says something about the class."""
 _IDS = frozenset({"id", "idx", "index", "uuid", "guid"})
@@ -33,13 +33,13 @@ _OF_TEXT = ("question", "query", *_CLAIMS, "hypothesis")
 """Columns with what is judged by a text; the class answers it."""
 _SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
 _TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
-"""The classes of all words of a text, as "O B-city"."""
+"""The classes of all words of a text, such as "O B-city"."""
 _NUMBER = re.compile(r"\s*[-+]?[\d.,:/% -]+\s*")
 """A number, a time, or a date."""
 
 
 def guess(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool = True) -> ColumnMap | None:
-    """What the columns hold; None where that isn't clear.
+    """What the columns hold; None if that isn't clear.
 
     Args:
         columns: their names, in order.
@@ -175,7 +175,7 @@ class _Guess(Look):
             map(_SQL.match, self.values(query))) else ""
 
     def _thought_out(self) -> str:
-        """A text beside the thoughts that led to it, as the messages of DeepSeek's have."""
+        """A text beside the thoughts that led to it, as in DeepSeek's messages."""
         is_asked = bool(self.first(("input", *names.ASKED)))
         return self.first(("content", "text")) if is_asked and any(map(names.holds_thoughts, self.columns)) else ""
 
@@ -220,8 +220,8 @@ class _Guess(Look):
                         history=history if history and self._is_list(history) else "")
 
     def _same_form(self, question: str) -> str:
-        """The column with what a question is about that is called as the question's is but for one word, as
-        "hindi_input" beside "hindi_instruction"; "" where there is none."""
+        """The column with what a question is about that is called as the question's is but for one word, such as
+        "hindi_input" beside "hindi_instruction"; "" if there is none."""
         name = names.column(question)
         words = [word for word in names.words_in(question) if word != name and word in name]
         return self.first(name.replace(word, below) for word in words for below in ("input", "context", "passage"))
@@ -232,7 +232,7 @@ class _Guess(Look):
     # -- by look ---------------------------------------------------------------------------------------------
 
     def _plain(self) -> ColumnMap | None:
-        """One column of text; or a text and its class, which is asked for."""
+        """One column of text; or a text and its class, which is the answer."""
         parts = self.by_name.get("segments", "")
         if parts and all(map(values.are_segments, self.values(parts))):
             return ColumnMap("text", {"text": parts})
@@ -244,14 +244,14 @@ class _Guess(Look):
         return self._sorted(found) or (None if self._has_marks() else ColumnMap("text", {"text": found}))
 
     def _has_marks(self) -> bool:
-        """Whether words of a text are marked, for a tagger: as text alone, the rows would teach something else."""
+        """Whether words of a text are marked, for a tagger: as plain text, the rows would teach something else."""
         return any(isinstance(value, list) for word in names.MARKS if word in self.by_name
                    for value in self.values(self.by_name[word])) or any(
                        all(isinstance(value := row.get(column), str) and _TAGS.fullmatch(value) for row in self.rows)
                        for column in self.columns)
 
     def _sorted(self, text: str) -> ColumnMap | None:
-        """A text with its class, in words or numbers; None where there is none."""
+        """A text with its class, in words or numbers; None if there is none."""
         kind = self.first(KINDS, (text,)) or self._kind_by_last_word(text)
         is_sure = bool(_SURE_KINDS & set(names.column(kind).split("_"))) or names.column(text) in _REMARKS
         if not kind or not (
@@ -270,8 +270,8 @@ class _Guess(Look):
         return self.map("instruction", instruction=text, output=kind)
 
     def _kind_by_last_word(self, text: str) -> str:
-        """The column of classes under a longer name, as "airline_sentiment". Beside others than an id and how sure it
-        is, it may be said of the text, as its quality is, and what to learn is the text alone."""
+        """The column of classes under a longer name, such as "airline_sentiment". Beside others than an id and how sure
+        it is, it may be said about the text, as its quality is, and what to learn is the text alone."""
         for column in self.columns:
             name = names.column(column)
             words = name.removesuffix("_index").split("_")

@@ -25,7 +25,7 @@ MISTAKES = 0.5
 
 
 def is_good(value: Any) -> bool | None:
-    """What a label says; None where it says neither."""
+    """What a label says; None if it says neither."""
     if isinstance(value, bool):
         return value
     if isinstance(value, (int, float)):
@@ -51,7 +51,7 @@ def are_labels(values: Iterable[Any], bad: bool = False) -> bool:
 
 
 def counted_from(values: Iterable[Any]) -> int | None:
-    """What number the winners of a file give to the first of two answers, 0 or 1; None where all are 1, which may be
+    """What number the winners of a file give to the first of two answers, 0 or 1; None if all are 1, which may be
     either."""
     said = {_word(value) for value in values}
     return 1 if "2" in said else None if said == {"1"} else 0
@@ -62,7 +62,7 @@ def _word(value: Any) -> str:
 
 
 def winner_of(value: Any, marks: tuple[str, str]) -> int | None:
-    """Which of two answers a value names, 0 or 1; -1 for a tie, None where it names none."""
+    """Which of two answers a value names, 0 or 1; -1 for a tie, None if it names none."""
     if isinstance(value, bool):
         return None
     word = _word(value)

@@ -89,8 +89,8 @@ class Look:
         self._name_by_words()
 
     def _name_by_words(self) -> None:
-        """By a word within a longer name, of columns that aren't classes first: "Complaint type" says of what kind what
-        is below "Complaint details" is."""
+        """By a word within a longer name, of columns that aren't classes first: "Complaint type" says about what kind
+        what is below "Complaint details" is."""
         named = [(name, words) for name in self.columns if (words := names.words_in(name))]
         for name, words in sorted(named, key=lambda each: len(named) > 1 and unclear.are_classes(self.values(each[0]))):
             for word in sorted(words):
@@ -101,7 +101,7 @@ class Look:
         return [row[column] for row in self.rows if _filled(row.get(column))]
 
     def first(self, words: Iterable[str], without: Iterable[str] = ()) -> str:
-        """The column that is called by one of the words, the first of them first; "" where none is."""
+        """The column that is called by one of the words, the first of them first; "" if none is."""
         return next((self.by_name[word] for word in words if word in self.by_name
                      and self.by_name[word] not in without), "")
 
@@ -109,7 +109,7 @@ class Look:
         return all(isinstance(value, str) for value in self.values(column))
 
     def label(self, without: tuple[str, ...]) -> str:
-        """The column that says whether an answer is good; "" where none does."""
+        """The column that says whether an answer is good; "" if none does."""
         found = [self.by_name[word] for word in names.LABEL if word in self.by_name]
         found += [column for column in self.columns if names.judges(column)]
         return next((column for column in found if column not in without and labels.are_labels(

@@ -29,7 +29,7 @@ class Mapper:
     """Reads rows of one file.
 
     Attributes:
-        main: what the columns of most rows hold; None where they tell nothing.
+        main: what the columns of most rows hold; None if they tell nothing.
         columns: those that the sample has, and those of several languages that were read as rows.
         has_templates: whether what is asked is a conversation written as one text, as by a chat template.
     """

@@ -47,7 +47,8 @@ def of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def of_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The messages of turns with a number, each said by a key, as MOSS' {"turn_1": {"Human": …, "MOSS": …}}; else none.
+    """The messages of turns with a number, each said by a key, as MOSS' {"turn_1": {"Human": …, "MOSS": …}}; otherwise
+    none.
 
     There, "None" is written for a thought, a call or a result that there isn't.
     """
@@ -70,7 +71,7 @@ def of_turns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def by_turns(value: Any) -> list[dict[str, Any]]:
     """The messages of a list of texts, or of objects with a text where nobody speaks, as MultiWOZ's "log": user and
-    assistant take turns. Else none."""
+    assistant take turns. Otherwise, none."""
     if not isinstance(value, list) or not all(map(_is_only_said, value)):
         return []
     return [{"role": ("user", "assistant")[at % 2], **({"text": each} if isinstance(each, str) else each)}
@@ -78,8 +79,8 @@ def by_turns(value: Any) -> list[dict[str, Any]]:
 
 
 def by_speakers(value: list[Any]) -> list[dict[str, Any]]:
-    """The messages of a list of texts that begin with who speaks, as MedDialog's "patient: …" and "doctor: …"; else
-    none."""
+    """The messages of a list of texts that begin with who speaks, as MedDialog's "patient: …" and "doctor: …";
+    otherwise none."""
     if not value or not isinstance(value[0], str) or not are_texts(value):
         return []
     said = [each.partition(":") for each in value]
@@ -91,7 +92,7 @@ def by_speakers(value: list[Any]) -> list[dict[str, Any]]:
 
 def by_people(value: Any) -> list[dict[str, Any]]:
     """The messages of two people with names of their own, of whom the first one asks and the other one answers, up to
-    the last answer; else none. Under "role", another name is a mistake."""
+    the last answer; otherwise none. Under "role", another name is a mistake."""
     first: Any = value[0] if isinstance(value, list) and len(value) > 1 else None
     key = role_key(first) if isinstance(first, dict) else ""
     if key in ("", "role") or (role_of(first[key]) is not None and first[key] not in ("A", "a")):

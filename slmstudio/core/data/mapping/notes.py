@@ -1,4 +1,4 @@
-"""What is said of rows that were read in a way of their own, of one such row and of several."""
+"""What is said about rows that were read in a special way, for one such row and for several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OF_PEOPLE = nnoop("In a conversation of two people, the first one asks and the o
                   "In a conversation of two people, the first one asks and the other one answers ({n:,} rows).")
 UNANSWERED = nnoop("A last message without an answer is left out ({n:,} row).",
                    "Last messages without an answer are left out ({n:,} rows).")
-IN_LANGUAGES = nnoop('What a row holds in several languages is read as a row for each ({n:,} row). To read one alone, '
-                     'name its column as "messages".',
-                     'What a row holds in several languages is read as a row for each ({n:,} rows). To read one alone, '
-                     'name its column as "messages".')
+IN_LANGUAGES = nnoop('A row in several languages is read as one row for each language ({n:,} row). To read only one '
+                     'language, choose its column as "messages".',
+                     'A row in several languages is read as one row for each language ({n:,} rows). To read only one '
+                     'language, choose its column as "messages".')

@@ -54,7 +54,7 @@ def _languages(columns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _apart(value: Any) -> list[dict[str, Any]]:
-    """Questions with their answers, each a pair or an object with both; none where a value is anything else."""
+    """Questions with their answers, each a pair or an object with both; none if a value is anything else."""
     if are_pairs(value):
         return [{"question": asked, "answer": said} for asked, said in value]
     fit = isinstance(value, list) and all(isinstance(each, dict) and names.ask_and_answer(list(each)) for each in value)
@@ -176,7 +176,7 @@ def _of_two(value: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _of_prodigy(value: dict[str, Any]) -> dict[str, Any]:
-    """A task of Prodigy's without what it says of itself; the texts of the options that were chosen as "label"."""
+    """A task of Prodigy's without what it says about itself; the texts of the options that were chosen as "label"."""
     rest = _without(value, "answer", "accept", "options", "tokens", "_input_hash", "_task_hash", "_view_id")
     options, chosen = value.get("options"), value.get("accept")
     if isinstance(options, list) and isinstance(chosen, list):
@@ -186,7 +186,7 @@ def _of_prodigy(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_label_studio(annotations: list[Any], data: dict[str, Any]) -> dict[str, Any]:
-    """A task of Label Studio's with what the first annotator said of it: its class as "label", a written text as
+    """A task of Label Studio's with what the first annotator said about it: its class as "label", a written text as
     "answer", unless it has a name that columns have, and of two texts the better one as "chosen". Nothing where nobody
     said anything."""
     results: list[dict[str, Any]] = next((
@@ -237,7 +237,7 @@ def _of_arena(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_argilla(value: dict[str, Any]) -> dict[str, Any]:
-    """A record of Argilla's with the first of what people said of it."""
+    """A record of Argilla's with the first of what people said about it."""
     asked = [name.removesuffix(".responses") for name in value if name.endswith(".responses")]
     return {name: each for name, each in value.items() if not name.startswith(tuple(f"{one}." for one in asked))} | {
         name: as_text(value[f"{name}.responses"]) for name in asked}
@@ -248,7 +248,7 @@ def _without(value: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _asked_in_turn(value: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Questions about a story and the answer to each, as a conversation; empty where they don't fit each other."""
+    """Questions about a story and the answer to each, as a conversation; empty if they don't fit each other."""
     questions, answers = value["questions"], value.get("answers")
     if isinstance(answers, dict):
         answers = next((answers[key] for key in ("input_text", "text", "texts") if key in answers), None)

@@ -35,7 +35,7 @@ def _named(look: Look) -> ColumnMap | None:
 
 
 def _judged(look: Look) -> tuple[str, str]:
-    """The columns with a good and a bad answer by the words in their names, as "अच्छा उत्तर" and "खराब उत्तर"."""
+    """The columns with a good and a bad answer by the words in their names, such as "अच्छा उत्तर" and "खराब उत्तर"."""
     sides: dict[bool, list[str]] = {True: [], False: []}
     for column in look.columns:
         words = names.column(column).split("_")

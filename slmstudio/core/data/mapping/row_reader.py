@@ -55,14 +55,15 @@ class RowReader:
         unused = {name for name in self._beside if value[name] not in (None, "", [], {})} if self._beside else set()
         for name in unused:
             if names.column(name) in names.PICTURES:
-                raise RowError([(name, tr("the row has a picture, a sound or a video; a model learns text only."))])
+                raise RowError([(name, tr("the row has a picture, a sound or a video; models learn only from text "
+                                          "here."))])
         if self._is_plain and (row := self._pair(value)) is not None:
             return [row._replace(unused=unused) if unused else row]
         findings: Findings = []
         try:
             canonical = list(self._canonical(value, findings, unused))
         except NotText as error:
-            raise RowError([("content", tr('the row has a part of the type "{type}"; a model learns text only.',
+            raise RowError([("content", tr('the row has a part of the type "{type}"; models learn only from text here.',
                                            type=error.what))]) from error
         if findings:
             raise RowError(findings)
@@ -86,7 +87,7 @@ class RowReader:
         return key, sentence
 
     def _pair(self, value: Mapping[str, Any]) -> Row | None:
-        """A plain question with its answer, which most rows of most files are; None where it takes a closer look."""
+        """A plain question with its answer, which most rows of most files are; None if it needs a closer look."""
         columns = self._columns
         question, answer = value.get(columns["instruction"]), value.get(columns["output"])
         if type(question) is not str or type(answer) is not str or not question.strip() or not answer.strip() or (
@@ -255,8 +256,8 @@ class RowReader:
         if values.are_segments(whole):
             if not all(each["label"] for each in whole):
                 raise RowError([(self._columns["text"],
-                                 tr("the row has parts that shouldn't be learned ({mark}), but text is learned whole; "
-                                    "write it as a conversation, of which only the answers are learned.",
+                                 tr("the row has parts that shouldn't be learned ({mark}), but plain text is learned "
+                                    "whole; write it as a conversation, where only the answers are learned.",
                                     mark='"label": false'))])
             whole = "".join(each["text"] for each in whole)
         yield {"text": values.as_text(whole)}

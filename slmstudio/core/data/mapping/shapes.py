@@ -1,4 +1,4 @@
-"""What a user said of columns, kept for other files that have the same ones.
+"""What a user said about columns, kept for other files that have the same ones.
 
 The settings keep it as {columns: said}, the newest first; `said` is a line as `given.written` makes it.
 """
@@ -20,7 +20,7 @@ def key(columns: Iterable[str]) -> str:
 
 
 def said_of(known: Mapping[str, str], columns: Iterable[str]) -> str:
-    """What was said of a file with these columns; "" where nothing was."""
+    """What was said about a file with these columns; "" if nothing was."""
     return known.get(key(columns), "")
 
 

@@ -37,8 +37,8 @@ _IS_USER = ("is_human", "is_user", "isuser", "from_user")
 
 
 def with_role(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message of which no key names who speaks in small letters, with such keys, and with a role where it says
-    whether a person speaks, as PIPPA's do."""
+    """A message in which no lower-case key names who speaks, with such keys, and with a role if it says whether a
+    person speaks, as PIPPA's do."""
     found = {key.casefold(): value for key, value in message.items()}
     mark = next((key for key in _IS_USER if isinstance(found.get(key), bool)), "")
     if mark and not role_key(found):

@@ -80,7 +80,7 @@ def _in_turns(marks: re.Pattern[str], text: str) -> list[dict[str, Any]]:
 
 def _headed(text: str) -> list[dict[str, Any]]:
     """Questions and answers below headings, as Alpaca's "### Instruction:", "### Input:" and "### Response:", in any
-    language; else nothing. Sentences before them are the system message, except Alpaca's, which say nothing."""
+    language; otherwise nothing. Sentences before them are the system message, except Alpaca's, which say nothing."""
     cuts: list[tuple[str, int, int]] = []
     asks = says = ""
     for mark in _HEADINGS.finditer(text):

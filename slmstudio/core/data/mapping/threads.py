@@ -126,7 +126,7 @@ def _linked(rows: Iterator[Raw], who: str, text: str, link: str, is_role: bool) 
     """The messages of each conversation.
 
     Args:
-        is_role: whether `who` has roles; else it has people, of whom the first one asks.
+        is_role: whether `who` has roles; otherwise it has people, of whom the first one asks.
     """
     threads: dict[str, list[Raw]] = {}
     for raw in rows:

@@ -176,7 +176,7 @@ def _parsed(value: Any) -> Any:
 
 def as_python(text: str) -> Any:
     """The value of a text in Python's quotes, as some rows of Hermes' function calls are, and lists of objects where a
-    table was written by pandas, with commas between them or, as NumPy's, without; else the text."""
+    table was written by pandas, with commas between them or, as NumPy's, without; otherwise the text."""
     if text.lstrip()[:1] not in ("{", "[") or "'" not in text or len(text) > _LONGEST:
         return text
     try:

@@ -156,7 +156,7 @@ def _add(message: Any, column: str, found: list[Any], offered: list[dict[str, An
 
 
 def _parsed(value: Any) -> Any:
-    """The list that a text holds as JSON, as cells of tables do; else the value itself."""
+    """The list that a text holds as JSON, as cells of tables do; otherwise the value itself."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             value = json.loads(value)
@@ -186,7 +186,8 @@ def _messages(parts: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _asked(text: str) -> list[dict[str, Any]]:
-    """The messages of a prompt that ends where the answer begins: "\\n\\nHuman: Hi\\n\\nAssistant:"; else empty."""
+    """The messages of a prompt that ends where the answer begins: "\\n\\nHuman: Hi\\n\\nAssistant:"; otherwise
+    empty."""
     begun = text.rstrip()
     if not begun[-12:].casefold().endswith("\nassistant:"):
         return []

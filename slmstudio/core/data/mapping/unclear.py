@@ -64,7 +64,7 @@ def are_rivals(columns: Sequence[str], values: Values) -> bool:
 
 
 def marked(columns: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The columns whose names end with a mark, as "answer_a", by the name without it, and by the mark."""
+    """The columns whose names end with a mark, such as "answer_a", by the name without it, and by the mark."""
     series: dict[str, dict[str, str]] = {}
     for column in columns:
         if found := _MARKED.fullmatch(names.column(column)):

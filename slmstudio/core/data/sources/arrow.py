@@ -36,7 +36,7 @@ def arrow_rows(file: BinaryIO, name: str, is_parquet: bool) -> Iterator[Raw]:
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         said = str(error).strip().splitlines()[0][:200].rstrip(".") if str(error).strip() else type(error).__name__
         raise UserError(tr("{name} is a damaged table, or was cut short.", name=name),
-                        tr("Reading it ended with: {error}.", error=said), tr("Copy or download it again.")) from error
+                        tr("Reading it failed: {error}.", error=said), tr("Copy or download it again.")) from error
 
 
 def _parquet(file: BinaryIO) -> tuple[Any, Iterator[Any]]:

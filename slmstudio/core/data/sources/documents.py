@@ -61,7 +61,7 @@ def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None]) -> Iterator[R
             raise UserError(tr("{name} has a password.", name=name), "",
                             tr("Save a copy without a password, and open that.")) from error
         raise UserError(tr("{name} is a damaged PDF file.", name=name),
-                        tr("Opening it ended with: {error}.", error=error), tr("Copy or download it again.")) from error
+                        tr("Opening it failed: {error}.", error=error), tr("Copy or download it again.")) from error
     any_text = False
     try:
         for number in range(len(document)):
@@ -72,12 +72,12 @@ def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None]) -> Iterator[R
                 yield Raw({"text": text}, number + 1)
     except pypdfium2.PdfiumError as error:
         raise UserError(tr("{name} is a damaged PDF file.", name=name),
-                        tr("Reading page {number} ended with: {error}.", number=number + 1, error=error),
+                        tr("Reading page {number} failed: {error}.", number=number + 1, error=error),
                         tr("Copy or download it again.")) from error
     finally:
         document.close()
     if not any_text:
-        raise UserError(tr("{name} holds no text.", name=name),
+        raise UserError(tr("{name} contains no text.", name=name),
                         tr("Its pages are pictures, like those of a scanned document."),
                         tr("Run text recognition (OCR) on it, and open the result."))
 
@@ -134,7 +134,7 @@ def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
         raise
     except Exception as error:  # python-docx raises whatever its XML happens to lack
         raise UserError(tr("{name} is a damaged Word document.", name=name),
-                        tr("Reading it ended with: {error}.", error=f"{type(error).__name__}: {error}"),
+                        tr("Reading it failed: {error}.", error=f"{type(error).__name__}: {error}"),
                         tr("Open it in your word processor, and save it again.")) from error
 
 

@@ -39,7 +39,7 @@ def encoding_of(first: bytes, may_be_legacy: bool) -> Encoding:
     """The encoding of a text that begins so.
 
     Args:
-        may_be_legacy: whether an encoding of before Unicode is believed. JSON is UTF-8 by its standard, so a few bad
+        may_be_legacy: whether an encoding from before Unicode is believed. JSON is UTF-8 by its standard, so a few bad
             bytes in it are damage; a table that a spreadsheet saved is another matter.
     """
     if first.startswith(codecs.BOM_UTF8):

@@ -24,7 +24,7 @@ LETTERS = "ABCDEFGHIJ"
 _OF_FORMS = frozenset({"timestamp", "zeitstempel", "horodateur", "marca temporal", "टाइमस्टैम्प", "টাইমস্ট্যাম্প"})
 """What the first column of a form's answers is called; the others are called as the form asks, with whole sentences."""
 _SENTENCE = re.compile(r"[?!।॥۔。？！]\s*$|\S\s+\S+\s+\S.*\.\s*$", re.DOTALL)
-"""Fewer than three words with a full stop are an abbreviation, as "S. No." and "क्र.सं."."""
+"""Fewer than three words with a full stop are an abbreviation, such as "S. No." and "क्र.सं."."""
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[ _-]\w+){0,2}")
 _NUMBER = re.compile(r"[-+]?[\d.,/:% -]+")
 """A number, or a date."""
@@ -63,7 +63,7 @@ def named(rows: Iterator[TableRow], notes: list[str], said: Iterable[str] = ()) 
         _check_names(names)
         begin.remove(next(row for row in begin if row.trouble is None))
     else:
-        notes.append(tr("The first row was read as data, as it holds no column names. The columns were read as "
+        notes.append(tr("The first row was read as data, as it contains no column names. The columns were read as "
                         "{names}.", names=", ".join(names[:12])))
     header = whole[0] if has_header else None
     return Named(tuple(name for name in names if name), _rows(chain(begin, rows), names, header))
@@ -132,7 +132,7 @@ def _check_names(names: list[str]) -> None:
 
 
 def _names_by_look(rows: list[list[str]]) -> list[str]:
-    """MMLU's own order, question, choices and a letter, where most rows have that; else numbers."""
+    """MMLU's own order, question, choices and a letter, where most rows have that; otherwise numbers."""
     columns = Counter(map(len, rows)).most_common(1)[0][0]
     letters = LETTERS[:max(0, columns - 2)]
     last = [cells[-1].strip() for cells in rows if len(cells) == columns]

@@ -78,7 +78,7 @@ def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
 
 
 def _begin_of_list(first: bytes) -> int:
-    """Where the list of rows begins that a large object holds; 0 where the text isn't such an object.
+    """Where the list of rows begins that a large object holds; 0 if the text isn't such an object.
 
     Small ones are read whole, which shows more surely what they are.
     """
@@ -95,7 +95,7 @@ def _within(pieces: Iterator[Piece], notes: list[str]) -> Iterator[Raw]:
     yield from _opened(takewhile(lambda raw: raw.problem is not None or isinstance(raw.value, dict), _values(pieces)))
     # All of it, because the checksum is that of the whole file.
     if sum(piece.text.lstrip()[:1] == b"{" for piece in pieces):
-        notes.append(tr("The file holds several lists of rows; the first one is read."))
+        notes.append(tr("The file contains several lists of rows; the first one is read."))
 
 
 def _is_keyed(first: bytes) -> bool:
@@ -181,7 +181,7 @@ def _keys(value: Any) -> int:
 
 
 def _unwrapped(value: Any) -> list[Any] | None:
-    """The rows that the only value of a file holds; None where it is a row itself."""
+    """The rows that the only value of a file holds; None if it is a row itself."""
     if not isinstance(value, dict) or not value:
         return None
     lists = {key: each for key, each in value.items() if isinstance(each, list) and each and key not in OF_A_ROW
@@ -226,7 +226,7 @@ def _unwrapped(value: Any) -> list[Any] | None:
 
 def _tables(value: dict[str, Any]) -> list[Any]:
     """The rows of the longest table without names under the keys of a file, as CLINC150's "train" or a page's "faqs";
-    else nothing."""
+    otherwise nothing."""
     tables = [each for key, each in value.items() if key not in (*OF_A_ROW, *CONVERSATION)
               and not LANGUAGE.fullmatch(key)
               and isinstance(each, list) and len(each) > 1 and all(
@@ -237,7 +237,7 @@ def _tables(value: dict[str, Any]) -> list[Any]:
 
 
 def _left_aside(value: dict[str, Any]) -> list[str]:
-    """What is said of a file with rows under several keys, as "train" and "test"."""
+    """What is said about a file with rows under several keys, such as "train" and "test"."""
     lists = {key: len(each) for key, each in value.items() if key not in OF_A_ROW and isinstance(each, list) and each
              and all(isinstance(one, dict) for one in each)}
     read = max(lists, key=lambda key: lists[key], default="")
@@ -247,7 +247,7 @@ def _left_aside(value: dict[str, Any]) -> list[str]:
 
 
 def _conversations(value: Any) -> list[Any]:
-    """A conversation a row, where the list under the file's only key holds several; else nothing."""
+    """A conversation a row, where the list under the file's only key holds several; otherwise nothing."""
     if not isinstance(value, list) or len(value) < 2 or not all(
             isinstance(each, (list, dict)) and each for each in value):
         return []

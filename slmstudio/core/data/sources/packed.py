@@ -61,8 +61,8 @@ def check_growth(unpacked: int, packed: int, name: str) -> None:
     """Raise UserError where a file expands to more than real data does: an attack, or useless."""
     if unpacked > FREE_BYTES and unpacked > MOST_TIMES * max(packed, 1):
         raise UserError(tr("{name} wasn't read.", name=name),
-                        tr("It expands to more than {times:,} times its size ({size}), as a damaged or malicious "
-                           "file does.", times=MOST_TIMES, size=units.format_bytes(packed)),
+                        tr("It expands to more than {times:,} times its size ({size}), which suggests a damaged or "
+                           "malicious file.", times=MOST_TIMES, size=units.format_bytes(packed)),
                         tr("Unpack it yourself if you trust it, and open what is in it."))
 
 
@@ -100,7 +100,7 @@ def _gunzipped(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
                 chunk = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
     except zlib.error as error:
         raise UserError(tr("{name} is a damaged gzip file.", name=name),
-                        tr("Unpacking it ended with: {error}.", error=error), tr(AGAIN)) from error
+                        tr("Unpacking it failed: {error}.", error=error), tr(AGAIN)) from error
     if not unpacker.eof:
         raise UserError(tr("{name} ends too early.", name=name), tr("It is a gzip file that was cut short."), tr(AGAIN))
 
@@ -135,7 +135,7 @@ def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
                 yield text
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(tr("{name} is a damaged Zstandard file, or was cut short.", name=name),
-                        tr("Unpacking it ended with: {error}.", error=error), tr(AGAIN)) from error
+                        tr("Unpacking it failed: {error}.", error=error), tr(AGAIN)) from error
 
 
 def members(path: Path) -> list[Member]:
@@ -149,14 +149,14 @@ def members(path: Path) -> list[Member]:
             infos = [info for info in opened.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, EOFError) as error:
         raise UserError(tr("{name} is a damaged ZIP archive.", name=path.name),
-                        tr("Opening it ended with: {error}.", error=error), tr(AGAIN)) from error
+                        tr("Opening it failed: {error}.", error=error), tr(AGAIN)) from error
     for info in infos:
         parts = PurePosixPath(info.filename.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
             raise UserError(tr("{name} wasn't read.", name=path.name),
                             tr("The name of a file in it, {filename!r}, leads out of the archive. Malicious archives "
                                "do that.", filename=info.filename[:80]),
-                            tr("Get the data from somewhere else, or unpack it with care."))
+                            tr("Get the data from somewhere else, or be careful when you unpack it."))
         if info.flag_bits & 1:
             raise UserError(tr("{name} has a password.", name=path.name), "", tr(UNPACK))
         check_growth(info.file_size, info.compress_size, info.filename)

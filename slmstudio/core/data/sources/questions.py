@@ -38,7 +38,7 @@ class Line(NamedTuple):
     """A line, a paragraph, or a row of a table.
 
     Attributes:
-        heading: "style" of one by its style, "bold" of one that is all in bold; else "".
+        heading: "style" of one by its style, "bold" of one that is all in bold; otherwise "".
         pair: what a table has in its columns of questions and answers; ("", "") of the row with their names.
     """
 
@@ -57,7 +57,7 @@ def line_of(text: str, number: int, markdown: bool) -> Line:
 
 
 def way_of(lines: Iterable[Line]) -> Way | None:
-    """How the questions of a text that begins so are written; None where it is any other text."""
+    """How the questions of a text that begins so are written; None if it is any other text."""
     filled = [line for line in lines if line.text.strip()]
     offers = any(_CHOICE.match(line.text) for line in filled)
     ways: tuple[Way, ...] = ("choices",) if offers else ("marks", "headings")

@@ -59,7 +59,7 @@ def plain(value: Any) -> Any:
 
 
 def cell_text(value: Any) -> str | None:
-    """A cell of a sheet as text; None where it is empty."""
+    """A cell of a sheet as text; None if it is empty."""
     value = plain(value)
     if isinstance(value, bool):
         return "true" if value else "false"

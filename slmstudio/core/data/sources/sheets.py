@@ -53,14 +53,14 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
                         tr("Save a copy without a password, and open that.")) from error
     except (calamine.CalamineError, OSError, ValueError) as error:
         raise UserError(tr("{name} is a damaged workbook.", name=name),
-                        tr("Opening it ended with: {error}.", error=error),
+                        tr("Opening it failed: {error}.", error=error),
                         tr("Open it in your spreadsheet program, and save it again.")) from error
     filled = [each for each in names if sheets[each].total_height]
     if wanted is not None and wanted not in sheets:
         raise UserError(tr("{name} has no sheet {wanted!r}.", name=name, wanted=wanted),
                         tr("Its sheets are {names}.", names=", ".join(names)), tr("Choose one of them."))
     if not filled and wanted is None:
-        raise UserError(tr("{name} holds no rows.", name=name), tr("All its sheets are empty."),
+        raise UserError(tr("{name} contains no rows.", name=name), tr("All its sheets are empty."),
                         tr("Choose another file."))
     hidden = {each.name for each in book.sheets_metadata if each.visible != calamine.SheetVisibleEnum.Visible}
     chosen = wanted or _with_rows(sheets, [each for each in filled if each not in hidden] or filled)
@@ -131,7 +131,7 @@ def _check_growth(file: BinaryIO, name: str) -> None:
                     packed.check_growth(info.file_size, info.compress_size, name)
         except zipfile.BadZipFile as error:
             raise UserError(tr("{name} is a damaged workbook.", name=name),
-                            tr("Opening it ended with: {error}.", error=error),
+                            tr("Opening it failed: {error}.", error=error),
                             tr("Copy or download it again.")) from error
     file.seek(0)
 
@@ -161,5 +161,5 @@ def _tell_formulas(file: BinaryIO, chosen: str, names: list[str], notes: list[st
                          "{n:,} of {formulas:,} formulas have no value, as they were never calculated. Open the file "
                          "in your spreadsheet program and save it.", empty, formulas=formulas))
     elif formulas:
-        notes.append(ntr("{n:,} cell holds a formula; its last calculated value was read.",
-                         "{n:,} cells hold formulas; their last calculated values were read.", formulas))
+        notes.append(ntr("{n:,} cell contains a formula; its last calculated value was read.",
+                         "{n:,} cells contain formulas; their last calculated values were read.", formulas))

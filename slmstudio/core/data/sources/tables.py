@@ -67,7 +67,7 @@ def is_quoted(first: bytes) -> bool:
 
 def is_by_tabs(first: bytes) -> bool:
     """Whether a text is a table by another name, as Anki and Quizlet export their cards, or lines with their numbers:
-    each of its first lines has one tab behind something short. Anki's may have more, and begin with what they say of
+    each of its first lines has one tab behind something short. Anki's may have more, and begin with what they say about
     themselves."""
     lines = first[: 1 << 16].decode("utf-8", "replace").removeprefix("\ufeff").split("\n")[:-1]
     filled = [line.strip("\r") for line in lines if line.strip()]

@@ -27,7 +27,7 @@ LONG_LINE = 200
 _TAGGED = re.compile(r"\S+(?:[ \t]+\S+)*[ \t](?:[BIESLU]-\w+|O)")
 """A line of CoNLL's format: a word, and its classes behind it."""
 _FRONT_MATTER = re.compile(rb"---[ \t]*\r?\n(?:[\w-]+:[^\n]*\n(?:[ \t-][^\n]*\n)*){1,60}---[ \t]*\r?\n")
-"""What a page of Markdown says of itself, for the program that makes a website of it."""
+"""What a page of Markdown says about itself, for the program that makes a website of it."""
 _LABELLED = re.compile(r"(?P<labels>(?:__label__\S+\s+)+)(?P<text>.*\S.*)")
 _TIMES = re.compile(r"(?:\d+:)?\d\d:\d\d[.,]\d{3} --> ")
 _NOT_SAID = re.compile(r"\d+$|WEBVTT|NOTE\b|\S+ --> ")
@@ -36,8 +36,8 @@ _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
 
 
 def guess_cut(first: bytes) -> str:
-    """How a text that begins so is cut: at blank lines where there are any; else at line ends, where lines are long or
-    end as sentences do. Lines of a page that end anywhere belong together."""
+    """How a text that begins so is cut: at blank lines where there are any; otherwise at line ends, where lines are
+    long or end as sentences do. Lines of a page that end anywhere belong together."""
     lines = first.decode("utf-8", "replace").split("\n")
     filled = [line for line in lines if line.strip()]
     inner = lines[:-1] if lines and not lines[-1].strip() else lines

@@ -96,7 +96,8 @@ class Edits:
         self.changes.pop()
 
     def rebased(self, base: Sequence[Record]) -> Edits | None:
-        """The same changes to the file as it is now, where rows were only added at its end; else they don't fit."""
+        """The same changes to the file as it is now, where rows were only added at its end; otherwise they don't
+        fit."""
         old, more = len(self.base), len(base) - len(self.base)
         if more < 0 or list(base[:old]) != list(self.base):
             return None

@@ -62,7 +62,7 @@ def check(parts: Sequence[Part]) -> None:
     if len(parts) < 2:
         raise UserError(tr("There is nothing to mix."), tr("A mix needs two datasets or more."),
                         tr("Add another dataset."))
-    problems = [Problem(tr("{weight:g} can't be the weight of {name}; it must be above 0, and {most:g} at most.",
+    problems = [Problem(tr("{weight:g} can't be the weight of {name}; it must be above 0 and at most {most:g}.",
                            weight=part.weight, name=part.dataset.path.name, most=MOST_WEIGHT))
                 for part in parts if not 0 < part.weight <= MOST_WEIGHT]
     problems += [Problem(tr("{name} has no rows.", name=part.dataset.path.name))

@@ -35,7 +35,7 @@ class Source:
     Attributes:
         path: where it was; None if it wasn't noted.
         weight, rows: of a mix, its weight and how many of the rows came from it.
-        given: what a user said of the file, as in `given.parse`.
+        given: what a user said about the file, as in `given.parse`.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Lineage:
 
     @property
     def before(self) -> Source | None:
-        """The one file that it was made from; None where it was mixed from several."""
+        """The one file that it was made from; None if it was mixed from several."""
         return self.sources[0] if len(self.sources) == 1 else None
 
 
@@ -205,7 +205,7 @@ def remove(path: Path) -> bool:
                 send2trash(str(each))
     except TrashPermissionError as error:
         raise UserError(tr("{name} couldn't be moved to the trash.", name=path.name),
-                        tr("This disk has none: {error}.", error=error),
+                        tr("This disk has no trash: {error}.", error=error),
                         tr("Delete the file yourself: {file}", file=path)) from error
     except OSError as error:
         raise from_os_error(error, tr("Could not move {file} to the trash.", file=path.name)) from error

@@ -1,6 +1,6 @@
 """What a run came to in one plain sentence, and what to do next, each proposal with its reason.
 
-`evidence` collects what is known of a run and its evaluation, `curve` names the shape of its eval losses, `headline`
+`evidence` collects what is known about a run and its evaluation, `curve` names the shape of its eval losses, `headline`
 says what came of it, and `proposals` what an experienced person would try. Nothing here measures anything.
 """
 
@@ -49,7 +49,7 @@ def advise(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | N
 
 
 def of_run(run: Path, scores: Mapping[str, Any] | None, request: Mapping[str, Any] | None = None) -> Advice | None:
-    """The same, read from a run folder; None where it isn't one.
+    """The same, read from a run folder; None if it isn't one.
 
     Raises:
         UserError: a newer program made it, or it can't be read.

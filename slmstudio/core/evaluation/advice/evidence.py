@@ -1,4 +1,4 @@
-"""What is known of a run and of the evaluation by which it is judged, as far as files of either sort say it."""
+"""What is known about a run and of the evaluation by which it is judged, as far as files of either sort say it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Compared:
     Attributes:
         verdict: of `scores.verdicts`.
         tuned, base: their scores in `rows`, which both answered.
-        low, high: 95% interval of the difference; None where nobody knows, or without a bound.
-        rows_needed: how many would show the difference; None where these do, or where nobody can say.
+        low, high: 95% interval of the difference; None if nobody knows, or without a bound.
+        rows_needed: how many would show the difference; None if these do, or where nobody can say.
         same: every answer is the same.
     """
 
@@ -58,15 +58,15 @@ class Evidence:
         benchmark: what the first benchmark showed, in a sentence, or "".
         weakest: category or language in which it is worse than the base, or "".
         export: (name, score) of a file of this run that is certainly less good than the tuned model.
-        train_rows: rows that it learned; 0 where nobody knows.
+        train_rows: rows that it learned; 0 if nobody knows.
         cut_rows: (rows that were cut at their end, of how many) in training; max_length: at so many tokens.
         losses: (step, eval loss) in their order.
-        train_loss: of the last steps; None where nobody knows.
-        used_step: whose weights are the result, as the best; 0 where they are the last step's.
-        stopped: (steps made, steps planned) where the user stopped it.
+        train_loss: of the last steps; None if nobody knows.
+        used_step: whose weights are the result, as the best; 0 if they are the last step's.
+        stopped: (steps made, steps planned) if the user stopped it.
         best_epoch: at which the eval loss was lowest.
-        learning_rate: the highest of the run; usual_rate: what would be proposed, 0 where nobody knows.
-        parameters: of the base; 0 where nobody knows.
+        learning_rate: the highest of the run; usual_rate: what would be proposed, 0 if nobody knows.
+        parameters: of the base; 0 if nobody knows.
     """
 
     compared: Compared | None = None

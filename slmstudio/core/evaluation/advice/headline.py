@@ -58,13 +58,13 @@ def _uncompared(found: Evidence) -> tuple[str, str]:
         if after < before * (1 - curve.MOVED):
             return tr("It continues text like yours better than before: the loss on held-out rows fell from "
                       "{before:.2f} to {after:.2f}.", before=before, after=after), OK
-    return tr("Nothing has been compared yet. Evaluate it to see whether it's better than its base model."), ""
+    return tr("Nothing has been compared yet. Evaluate the run to see whether it's better than its base model."), ""
 
 
 def _fault(found: Evidence, compared: Compared) -> tuple[str, str] | None:
     """What makes scores mean little, or answers useless whatever their score."""
     if knows_the_test(found):
-        return tr("It learned from {learned:,} of the {rows:,} test rows, so this shows memory, not skill.",
+        return tr("It was trained on {learned:,} of the {rows:,} test rows, so this shows memory, not skill.",
                   learned=found.learned, rows=compared.rows), WARN
     if never_ends(found):
         return tr("Most answers don't end: {cut:,} of {rows:,} were cut off at the limit.", cut=found.cut,
@@ -95,7 +95,7 @@ def _undecided(found: Evidence, compared: Compared) -> str:
 
 
 def caveat(found: Evidence) -> str:
-    """What a good verdict doesn't mean, and a bad one of a model from scratch; "" where there is nothing to add."""
+    """What a good verdict doesn't mean, and a bad one of a model from scratch; "" if there is nothing to add."""
     compared = found.compared
     if compared is None or is_broken(found) or _fault(found, compared):
         return ""
@@ -184,30 +184,30 @@ def _counts(compared: Compared) -> bool:
 
 def _better(compared: Compared) -> str:
     if compared.metric == "loss":
-        return tr("It finds your answers more likely than before.")
+        return tr("It finds your answers more likely than before training.")
     if _is_overlap(compared):
         if compared.tuned - compared.base < LITTLE:
-            return tr("A little closer to your answers than before.")
-        return tr("Clearly closer to your answers than before.")
+            return tr("Its answers are a little closer to yours than before training.")
+        return tr("Its answers are clearly closer to yours than before training.")
     if _counts(compared):
         tuned, base = _right(compared)
-        return tr("Right more often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
+        return tr("It's right more often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
                   rows=compared.rows, base=base)
-    return tr("Better by {score}.", score=_named(compared))
+    return tr("It's better by {score}.", score=_named(compared))
 
 
 def _worse(compared: Compared) -> str:
     if compared.metric == "loss":
-        return tr("It finds your answers less likely than before.")
+        return tr("It finds your answers less likely than before training.")
     if _is_overlap(compared):
         if compared.base - compared.tuned < LITTLE:
-            return tr("A little further from your answers than the base model's.")
-        return tr("Further from your answers than the base model's.")
+            return tr("Its answers are a little further from yours than the base model's.")
+        return tr("Its answers are further from yours than the base model's.")
     if _counts(compared):
         tuned, base = _right(compared)
-        return tr("Right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
+        return tr("It's right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
                   rows=compared.rows, base=base)
-    return tr("Worse by {score}.", score=_named(compared))
+    return tr("It's worse by {score}.", score=_named(compared))
 
 
 def _right(compared: Compared) -> tuple[int, int]:
@@ -216,6 +216,6 @@ def _right(compared: Compared) -> tuple[int, int]:
 
 
 def _named(compared: Compared) -> str:
-    """Another score's name; of one that a newer or a damaged file tells of, its key."""
+    """Another score's name; of one that a newer or a damaged file tells about, its key."""
     metric = METRICS.get(compared.metric)
     return tr(metric.name) if metric else compared.metric

@@ -65,7 +65,7 @@ def _in_order(found: Evidence) -> Iterator[Proposal]:
         yield from _uncompared(found)
         return
     if headline.knows_the_test(found):
-        yield Proposal(OTHER_TEST, tr("Choose test rows that it never learned"),
+        yield Proposal(OTHER_TEST, tr("Choose test rows that it wasn't trained on"),
                        tr("It has seen these answers, so even a perfect score would prove nothing."))
         return
     if headline.nothing_to_gain(found):
@@ -80,7 +80,7 @@ def _in_order(found: Evidence) -> Iterator[Proposal]:
 
 def _uncompared(found: Evidence) -> Iterator[Proposal]:
     evaluate = Proposal(EVALUATE, tr("Evaluate it"),
-                        tr("Only answers to rows that it never learned show what it can do."))
+                        tr("Only answers to rows that it wasn't trained on show what it can do."))
     if found.forgotten:
         yield from _forgot(found)
     if found.objective != "text":
@@ -117,9 +117,9 @@ def _faults(found: Evidence, compared: Compared) -> Iterator[Proposal]:
 
 def _forgot(found: Evidence) -> Iterator[Proposal]:
     yield Proposal(ROWS, tr("Mix in general questions and answers"),
-                   tr("5 to 10% of ordinary conversations among the rows keep what the base model knew."))
+                   tr("Mixing in 5 to 10% of ordinary conversations preserves what the base model knew."))
     if found.method in ("lora", "qlora"):
-        yield Proposal(STRENGTH, tr("Use the adapter at lower strength"),
+        yield Proposal(STRENGTH, tr("Use the adapter at a lower strength"),
                        tr("It got worse at {benchmark}. Three quarters of the adapter's strength often keeps most of "
                           "both.", benchmark=found.forgotten))
 
@@ -183,7 +183,7 @@ def _grow(found: Evidence) -> Iterator[Proposal]:
                        tr("It got worse there, and better elsewhere."))
     if 0 < found.parameters < LARGEST:
         larger = tr("A larger model knows more to begin with.")
-        yield Proposal(MODEL, tr("Try a larger model"), f"{tr('More steps change little now.')} {larger}"
+        yield Proposal(MODEL, tr("Try a larger model"), f"{tr('More steps would change little now.')} {larger}"
                        if found.shape == curve.SETTLED else larger)
     yield _more_rows(found)
 
@@ -218,7 +218,7 @@ def _turned(found: Evidence) -> Iterator[Proposal]:
 def _rising(found: Evidence) -> Iterator[Proposal]:
     yield _slower(found, tr("The loss on the held-out rows rose from the first step."))
     yield Proposal(ROWS, tr("Compare the training rows with the test rows"),
-                   tr("If the two differ in kind, learning one makes the answers to the other worse."))
+                   tr("If the two are of different kinds, training on one makes the answers to the other worse."))
 
 
 def _unmoved(found: Evidence) -> Iterator[Proposal]:

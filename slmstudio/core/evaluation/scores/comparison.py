@@ -39,7 +39,7 @@ class Difference:
         p: of the paired test, two-sided.
         rows: that both answered.
         rows_needed: this many rows would tell the two apart in four of five tries, if the difference is as seen; None
-            where the scores are the same, or more than `MOST_ROWS` would be needed.
+            if the scores are the same, or more than `MOST_ROWS` would be needed.
     """
 
     value: float

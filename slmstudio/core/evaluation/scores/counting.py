@@ -28,7 +28,7 @@ class Given:
     """What one model answered to one item.
 
     Attributes:
-        text: the answer; None where there is none to read.
+        text: the answer; None if there is none to read.
         intl: whether BLEU by the punctuation of every script is wanted.
     """
 

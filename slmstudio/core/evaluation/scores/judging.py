@@ -1,4 +1,4 @@
-"""What a judge model said of two models' answers, and whether it can be believed."""
+"""What a judge model said about two models' answers, and whether it can be believed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OTHER = {"a": "b", "b": "a", TIE: TIE}
 
 @dataclass
 class _Pair:
-    """What was said of two models: rows by their id, for each order who won, in the pair's own a and b.
+    """What was said about two models: rows by their id, for each order who won, in the pair's own a and b.
 
     Attributes:
         too_long: rows that the judge wasn't asked about, in one order at least.
@@ -132,8 +132,8 @@ def _sentence(pair: Mapping[str, Any]) -> str:
                         "{losses:,}, ties {ties:,}, {p}.", rows, first=pair["a"], wins=pair["wins_a"], second=pair["b"],
                         losses=pair["wins_b"], ties=pair["ties"], p=p_text(pair["p"])))
     if pair["changed_with_order"]:
-        said.append(ntr("In {n:,} row it changed its mind with the order of the answers; it counts as a tie.",
-                        "In {n:,} rows it changed its mind with the order of the answers; they count as ties.",
+        said.append(ntr("In {n:,} row, it changed its mind when the answers swapped places; it counts as a tie.",
+                        "In {n:,} rows, it changed its mind when the answers swapped places; they count as ties.",
                         pair["changed_with_order"]))
     return " ".join(said)
 
@@ -163,7 +163,7 @@ class VotedPair:
     """Two answers that the user has judged blind, for the judge to judge too.
 
     Attributes:
-        id: the number of the vote and of the two answers in it, as "12.0.1".
+        id: the number of the vote and of the two answers in it, such as "12.0.1".
         messages: the conversation that both answer.
         winner: what the user said: "a", "b" or "tie".
     """
@@ -200,7 +200,7 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
 
     Returns:
         {"votes": judged in both orders, "agreed", "share", "low", "high" (percent, 95%), "by_chance" (percent that
-        would agree if the judge said as much by guessing), "kappa" (Cohen 1960; None where it has no meaning),
+        would agree if the judge said as much by guessing), "kappa" (Cohen 1960; None if it has no meaning),
         "sentence"}.
     """
     found = _agreement(pairs, lines)

@@ -34,7 +34,7 @@ class Metric:
         kinds: of rows that have it.
         width: how many sums it is computed from.
         score: sums (..., width) → scores (...).
-        count: what one answer adds to the sums; None where it lacks what is needed.
+        count: what one answer adds to the sums; None if it lacks what is needed.
         row_score: as `score` for single rows, where that differs.
         higher_is_better: False for loss and perplexity, which are in nats a token and without a unit; all others are
             0 to 100.

@@ -100,7 +100,7 @@ class Pair:
 
 
 def _pair(metric: Metric, table: ScoreTable, model: int, members: Any = None) -> Pair | None:
-    """In all rows, or in `members`. None where there is nothing to compare: a loss a token means nothing beside that of
+    """In all rows, or in `members`. None if there is nothing to compare: a loss a token means nothing beside that of
     a model whose tokens are longer or shorter."""
     common = table.common(metric, 0, model, members)
     if not len(common) or (metric.key in PER_TOKEN and not table.same_tokens(model)):

@@ -80,7 +80,8 @@ def numbers(text: str) -> list[Number]:
 
 
 def last_number(text: str) -> Number | None:
-    """The number after the last "####", GSM8K's mark of the result, where there is one; else the last of the text."""
+    """The number after the last "####", GSM8K's mark of the result, where there is one; otherwise the last of the
+    text."""
     marked = text.rpartition("####")
     if marked[1] and (found := numbers(marked[2])):
         return found[0]
@@ -100,7 +101,7 @@ def same_number(answer: str, references: Sequence[str]) -> bool:
 
 
 def _read(match: re.Match[str]) -> Number | None:
-    """The value of a match of `_NUMBER`, or None where it is too long to be meant."""
+    """The value of a match of `_NUMBER`, or None if it is too long to be meant."""
     if len(match[0]) > MOST_DIGITS:
         return None
     if match["bare"]:

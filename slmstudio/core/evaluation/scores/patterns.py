@@ -82,7 +82,7 @@ def _steps(pattern: str) -> int:
 
 
 def matches(pattern: str, answer: str) -> bool | None:
-    """Whether the pattern is found anywhere in the answer; None where looking took longer than `MATCH_SECONDS`.
+    """Whether the pattern is found anywhere in the answer; None if looking took longer than `MATCH_SECONDS`.
 
     Raises:
         BadPattern: as `compiled`.

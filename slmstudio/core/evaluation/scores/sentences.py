@@ -54,8 +54,8 @@ def remarks(scores: Mapping[str, Any]) -> list[str]:
                         "really equal, one differs by chance.", metric=tr(main)))
     for name, count in test["groups"].items():
         if count > MOST_GROUPS:
-            found.append(tr("“{column}” has {count:,} values: only the {most} with the most rows are scored "
-                            "separately, and none that has a single row.", column=name, count=count, most=MOST_GROUPS))
+            found.append(tr("“{column}” has {count:,} values. Only the {most} with the most rows are scored "
+                            "separately, and none with a single row.", column=name, count=count, most=MOST_GROUPS))
     if test["damaged"]:
         found.append(ntr("{n:,} damaged line was skipped.", "{n:,} damaged lines were skipped.", test["damaged"]))
     return found
@@ -95,7 +95,7 @@ def _benchmarks(scores: State) -> list[State]:
 
 
 def benchmark_sentence(title: str, compared: list[State]) -> str:
-    """What a benchmark says of each model against the first; "" of one that is alone."""
+    """What a benchmark says about each model against the first; "" of one that is alone."""
     several = len(compared) > 1
     return " ".join((f"{each['of']}: " if several else "") + verdicts.kept(title, each) for each in compared)
 

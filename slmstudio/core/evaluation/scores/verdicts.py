@@ -91,7 +91,7 @@ def _undecided(rows: int, needed: int | None) -> str:
 
 
 def kept(title: str, comparison: Mapping[str, Any]) -> str:
-    """What a benchmark says of what was forgotten, as in "General knowledge kept: MMLU −0.7 ± 1.1."."
+    """What a benchmark says about what was forgotten, as in "General knowledge kept: MMLU −0.7 ± 1.1."."
 
     Args:
         title: the benchmark's.

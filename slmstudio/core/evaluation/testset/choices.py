@@ -18,13 +18,13 @@ _NUMBER = re.compile(r"-?\d{1,6}")
 
 
 class Choice(NamedTuple):
-    """The choices of a row and what is said of the right one.
+    """The choices of a row and what is said about the right one.
 
     Attributes:
         choices: different texts, two or more.
         ways: each way in which what is there names a choice: "letter" (or the choice's own label) and "text" with
             an index from 0, "number" with the number itself. Of several, the file's other rows tell which is meant.
-        first: the number that the columns give the first choice: 1 of option1, option2 ...; 0 where they don't tell.
+        first: the number that the columns give the first choice: 1 of option1, option2 ...; 0 if they don't tell.
     """
 
     choices: tuple[str, ...]
@@ -83,7 +83,7 @@ def of_list(value: Any, name: str, findings: Findings) -> _Options:
 
 
 def read_choice(options: _Options, said: Mapping[str, Any], findings: Findings) -> Choice | None:
-    """The choices of a row, or None where something is wrong, which goes to `findings`.
+    """The choices of a row, or None if something is wrong, which goes to `findings`.
 
     Args:
         said: what is in the columns that may say which choice is right, where there is something. One that names
@@ -109,7 +109,8 @@ def read_choice(options: _Options, said: Mapping[str, Any], findings: Findings) 
     wrong: Findings = []
     found += [ways for name, value in said.items() if (ways := _ways(value, name, options, plain, wrong))]
     if not found:
-        findings += wrong or [("answer", tr('no column says which choice is right; it may be called "answer".'))]
+        findings += wrong or [("answer", tr('no column says which choice is right; such a column may be called '
+                                            '"answer".'))]
         return None
     sure = [ways for ways in found if "number" not in ways]
     numbers = [ways["number"] for ways in found if "number" in ways]
@@ -163,7 +164,7 @@ def _ways(value: Any, name: str, options: _Options, plain: list[str], findings: 
 class Counting:
     """How a file's answers name its choices, decided once by all of its rows.
 
-    Letters and texts say themselves which choice they mean. Numbers count from 0 where one of them is 0, from 1 where
+    Letters and texts say themselves which choice they mean. Numbers count from 0 if one of them is 0, from 1 where
     one is the number of all choices of its row and none is 0; a file with both has mistakes in it. Where there is
     neither, they count as the columns do (option1, option2 ...), else from 0. What is one choice's text and another's
     letter or number is read like the rows in which it can be only one of these.

@@ -24,7 +24,7 @@ LANGUAGES = ("language", "lang", "locale")
 KIND = ("kind", "type", "match")
 TARGETS = {"references": "references", "choices": "lists", "exact": "exact", "pattern": "patterns",
            "category": "categories", "language": "languages", "kind": "kinds"}
-"""What a user may say of a column beside the targets of training, and the attribute of `Columns`."""
+"""What a user may say about a column beside the targets of training, and the attribute of `Columns`."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def columns_of(keys: Sequence[str]) -> Columns:
 
 
 def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Columns, dict[str, str]]:
-    """What a user says of the columns, and what of that is training's to read.
+    """What a user says about the columns, and what of that is training's to read.
 
     Args:
         given: the column of each target; "choices" may name several, with commas between.
@@ -111,5 +111,5 @@ def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Column
 
 
 def filled(row: Mapping[str, Any], columns: Iterable[str]) -> str:
-    """The first of the columns in which a row has something; "" where none has."""
+    """The first of the columns in which a row has something; "" if none has."""
     return next((name for name in columns if row.get(name) != [] and not is_blank(row.get(name))), "")

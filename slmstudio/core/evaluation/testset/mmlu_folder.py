@@ -47,7 +47,7 @@ class MmluFolder:
         return tuple(sorted(subject for subject, files in self.files.items() if "test" in files))
 
     def sentence(self) -> str:
-        """All that is missing, for people; empty where nothing is."""
+        """All that is missing, for people; empty if nothing is."""
         return " ".join(self.missing)
 
 
@@ -75,7 +75,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
         subject, split = (named[1], named[2]) if named else (path.stem, inside)
         found.setdefault(subject, {}).setdefault(split, path)
     if not found:
-        raise UserError(tr("{folder} has no table of a subject.", folder=folder.name),
+        raise UserError(tr("{folder} contains no table for any subject.", folder=folder.name),
                         tr("There is no .csv file in it."), tr(LAYOUT))
     incomplete = _incomplete(found)
     return MmluFolder(folder, found, (*_absent(folder, found), *incomplete), incomplete)
@@ -84,7 +84,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
 def examples(folder: MmluFolder) -> dict[str, int]:
     """How many few-shot examples each subject has that has questions: the rows of its dev file.
 
-    A file that can't be read is left out; who reads the folder is told of it.
+    A file that can't be read is left out; who reads the folder is told about it.
     """
     found = {}
     for subject in folder.subjects:

@@ -37,7 +37,7 @@ class Hit:
     Attributes:
         line: of the test file.
         train_line: of the training file.
-        similarity: 1.0 where the questions are the same apart from case, punctuation and spaces.
+        similarity: 1.0 if the questions are the same apart from case, punctuation and spaces.
     """
 
     item: int
@@ -73,7 +73,7 @@ class Overlap:
         return self.same_file or (self.items > 0 and len(self.hits) >= WHOLE_FILE * self.items)
 
     def sentence(self) -> str:
-        """For people; empty where nothing was found."""
+        """For people; empty if nothing was found."""
         exact = sum(hit.is_exact for hit in self.hits)
         near = len(self.hits) - exact
         if self.same_file:
@@ -86,8 +86,9 @@ class Overlap:
             return ""
         parts = ([tr("{count:,} word for word", count=exact)] * bool(exact)
                  + [tr("{count:,} almost the same", count=near)] * bool(near))
-        return ntr("{n:,} of {rows:,} test rows was trained on ({parts}). Scores are shown without it, too.",
-                   "{n:,} of {rows:,} test rows were trained on ({parts}). Scores are shown without them, too.",
+        return ntr("The model was trained on {n:,} of {rows:,} test rows ({parts}). Scores are shown without it, too.",
+                   "The model was trained on {n:,} of {rows:,} test rows ({parts}). Scores are shown without them, "
+                   "too.",
                    len(self.hits), rows=self.items, parts=", ".join(parts))
 
 

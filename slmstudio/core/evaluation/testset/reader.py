@@ -56,7 +56,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     Args:
         progress: called with (bytes read, bytes in all) about every MB.
         cancelled: asked about every MB; True ends the reading.
-        said: what a user says of the columns and the sheet, as `core.data.given` reads it; beside the targets of
+        said: what a user says about the columns and the sheet, as `core.data.given` reads it; beside the targets of
             training there are those of `columns.TARGETS`.
 
     Raises:
@@ -80,7 +80,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
 
 
 class _Rows:
-    """The rows of a file, of which some things are known by all of them only."""
+    """The rows of a file; some things are only known from all of them together."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -130,7 +130,7 @@ class _Rows:
 
 
 def _collect(file: DataFile, wanted: dict[str, str]) -> _Rows | None:
-    """The file's rows, or None where memory ran out; they are let go then, which an error's traceback would prevent."""
+    """The file's rows, or None if memory ran out; they are let go then, which an error's traceback would prevent."""
     rows = _Rows()
     try:
         for part in file.parts():

@@ -118,7 +118,7 @@ class TestMapper:
 
     @staticmethod
     def _judged(row: Mapping[str, Any], here: Columns) -> frozenset[str] | None:
-        """The columns that training has no part in, where the answer is in one of them; else None."""
+        """The columns that training has no part in, where the answer is in one of them; otherwise None."""
         if filled(row, here.lists) or any(filled(row, each.values()) for each in here.series):
             return here.choosing | here.judging
         answer = filled(row, here.answers)

@@ -35,7 +35,7 @@ def on_bus(root: Path) -> tuple[Card, ...]:
 
 
 def kernel_driver(root: Path) -> str | None:
-    """The version that the kernel has loaded: "535.183.01"; None where it isn't NVIDIA's."""
+    """The version that the kernel has loaded: "535.183.01"; None if it isn't NVIDIA's."""
     found = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", _read(root / KERNEL_DRIVER).partition("\n")[0])
     return found[0] if found else None
 

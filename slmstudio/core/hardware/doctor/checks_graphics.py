@@ -49,7 +49,7 @@ def driver(facts: Facts) -> Iterator[Line]:
 def _without_driver(facts: Facts, card: Card) -> Line:
     name = card.name or tr("NVIDIA card")
     nouveau = card.driver == "nouveau"
-    why = (tr("It uses nouveau, the system's own driver, which can't compute.") if nouveau else
+    why = (tr("It uses nouveau, the system's own driver, which can't run computations.") if nouveau else
            tr("NVIDIA's driver isn't installed."))
     if facts.system != "Linux":
         remedy, command = tr("Install NVIDIA's driver from NVIDIA's website, then restart the machine."), ""
@@ -84,7 +84,7 @@ def torch_build(facts: Facts) -> Iterator[Line]:
         yield Line("torch", CARD, tr("{pytorch} is built for AMD cards.", pytorch=name), "warning",
                    tr("Training on it may work as far as PyTorch supports it. SLM Studio isn't tested with it, and "
                       "4-bit training and the memory estimate are made for NVIDIA cards."),
-                   tr("If something fails, set up again to use the build for the processor or an NVIDIA card:"),
+                   tr("If something fails, run setup again to use the build for the processor or an NVIDIA card:"),
                    program.setup_command())
     elif not machine.gpus:
         yield Line("torch", CARD, tr("{pytorch} computes on the processor.", pytorch=name))
@@ -102,9 +102,9 @@ def torch_build(facts: Facts) -> Iterator[Line]:
 
 def _cpu_only(facts: Facts, name: str, gpu: Gpu) -> Line:
     old = facts.driver_cuda is not None and facts.driver_cuda[0] < min(LEAST_DRIVER)
-    remedy = (tr("The driver is too old for any build of PyTorch: update it first. Then set up again, which downloads "
-                 "the build that fits the driver:") if old else
-              tr("Set up again while connected to the network, which downloads the build that fits the driver:"))
+    remedy = (tr("The driver is too old for any build of PyTorch: update it first. Then run setup again, which "
+                 "downloads the build that fits the driver:") if old else
+              tr("Run setup again while connected to the network, which downloads the build that fits the driver:"))
     return Line("torch", CARD,
                 tr("PyTorch can't use the {gpu}: this is the CPU-only build.", gpu=short_gpu_name(gpu.name)), "problem",
                 tr("{pytorch} was installed without CUDA, so training runs on the processor and takes 10 to 100 times "
@@ -128,7 +128,7 @@ def _old_driver(facts: Facts, name: str, cuda: str) -> Line:
            tr("The installed driver supports CUDA up to {version}.", version=_dotted(facts.driver_cuda))]
     remedy = (tr("Update the NVIDIA driver in Windows, not inside WSL, and restart the machine.")
               if facts.machine and facts.machine.is_wsl else tr("Update the NVIDIA driver and restart the machine."))
-    instead = tr("If it can't be updated, set up again: that downloads a build for this driver where there is one.")
+    instead = tr("If it can't be updated, run setup again: that downloads a build for this driver where there is one.")
     return Line("torch", CARD, tr("The NVIDIA driver is too old for this PyTorch."), "problem", " ".join(why),
                 f"{remedy} {instead}", program.setup_command())
 
@@ -144,7 +144,7 @@ def _unavailable(facts: Facts, name: str, cuda: str, why: str) -> Line:
     if why:
         said.append(tr("PyTorch says: {message}.", message=why.rstrip(".")))
     return Line("torch", CARD, tr("PyTorch can't use the card."), "problem", " ".join(said),
-                tr("Restart the machine. If that doesn't help, update the NVIDIA driver, then set up again:"),
+                tr("Restart the machine. If that doesn't help, update the NVIDIA driver, then run setup again:"),
                 program.setup_command())
 
 
@@ -165,7 +165,7 @@ def generation(facts: Facts) -> Iterator[Line]:
                        tr("The card has compute capability {capability}; this build is for {built}.",
                           capability=_dotted(capability), built=", ".join(_dotted(_number(name)) for name in built)),
                        tr("Install the build for older cards:") if older else
-                       tr("Update the NVIDIA driver and set up again, for a newer PyTorch:"),
+                       tr("Update the NVIDIA driver and run setup again, for a newer PyTorch:"),
                        command if older else again)
             continue
         title = tr("{card} has compute capability {capability}.", card=name, capability=_dotted(capability))
@@ -201,10 +201,10 @@ def others(facts: Facts) -> Iterator[Line]:
             continue
         build = "ROCm" if card.vendor == AMD else "XPU"
         yield Line(maker.lower(), CARD, tr("{card} isn't used for training.", card=name), "warning",
-                   tr("Training uses NVIDIA cards. This one would need PyTorch's {build} build, which isn't supported "
-                      "here; 4-bit training and the memory estimate don't know it. Everything works on the processor, "
-                      "only slower. An exported GGUF runs on this card in other programs, such as those built with "
-                      "Vulkan.", build=build),
+                   tr("Training uses NVIDIA cards. This one would need PyTorch's {build} build, which isn't "
+                      "supported here; 4-bit training and the memory estimate don't know it. Everything works on the "
+                      "processor, just more slowly. An exported GGUF runs on this card in other programs, such as "
+                      "those built with Vulkan.", build=build),
                    tr("Train small models (up to 0.5 B parameters) on the processor, or use an NVIDIA card."))
 
 

@@ -22,7 +22,7 @@ def python(facts: Facts) -> Iterator[Line]:
     if facts.python is None:
         return
     name = f"Python {'.'.join(map(str, facts.python))}"
-    again = tr("Install 64-bit Python 3.11 or newer, then set up again with it:")
+    again = tr("Install 64-bit Python 3.11 or newer, then run setup again with it:")
     if facts.python < OLDEST_PYTHON:
         yield Line("python", LIBRARIES, tr("{python} is too old.", python=name), "problem",
                    tr("Python 3.11 or newer is needed."), again, program.setup_command())
@@ -38,8 +38,8 @@ def loads(facts: Facts) -> Iterator[Line]:
     for name, library in facts.loaded.items():
         if library.error and not (name == ENGINE and facts.engine):
             yield Line("loads", LIBRARIES, tr("The library {name} doesn't load.", name=name), "problem", library.error,
-                       tr("Set up again, which repairs damaged packages. If it still doesn't load, delete the folder "
-                          "{folder} and set up again:", folder=sys.prefix), program.setup_command())
+                       tr("Run setup again, which repairs damaged packages. If it still doesn't load, delete the "
+                          "folder {folder} and run setup again:", folder=sys.prefix), program.setup_command())
     if facts.loaded and not any(library.error for library in facts.loaded.values()):
         yield Line("loads", LIBRARIES, tr("All libraries for training load."), why=", ".join(facts.loaded))
 
@@ -55,7 +55,7 @@ def bitsandbytes(facts: Facts) -> Iterator[Line]:
         yield Line("bitsandbytes", LIBRARIES, tr("bitsandbytes can't use the card."), "problem",
                    tr("It has no library for CUDA {cuda}, which PyTorch is built for. QLoRA and 8-bit optimizers fail "
                       "on the card; LoRA and full training work.", cuda=facts.torch.cuda),
-                   tr("Set up again, which restores the tested versions. Until then, choose LoRA instead of QLoRA:"),
+                   tr("Run setup again, which restores the tested versions. Until then, choose LoRA instead of QLoRA:"),
                    program.setup_command())
     else:
         yield Line("bitsandbytes", LIBRARIES,
@@ -65,7 +65,7 @@ def bitsandbytes(facts: Facts) -> Iterator[Line]:
 def engine(facts: Facts) -> Iterator[Line]:
     if facts.engine is not None:
         yield Line("llama", LIBRARIES, facts.engine.what, "warning", facts.engine.why,
-                   tr("Training works without it. To get it, set up again:"), program.setup_command())
+                   tr("Training works without it. To get it, run setup again:"), program.setup_command())
         return
     library = facts.loaded.get(ENGINE)
     if library is None or library.error:
@@ -92,7 +92,7 @@ def known_faults(facts: Facts) -> Iterator[Line]:
                        version=facts.versions[hit.package], what=tr(hit.what), number=hit.number, fixed=hit.fixed)
                     for hit in found)
     yield Line("known_faults", LIBRARIES, tr("Libraries with known security faults are installed."), "warning",
-               f"{said} {dated}", tr("Set up again, which installs the versions that SLM Studio was tested with:"),
+               f"{said} {dated}", tr("Run setup again, which installs the versions that SLM Studio was tested with:"),
                program.setup_command())
 
 
@@ -115,7 +115,7 @@ def pins(facts: Facts) -> Iterator[Line]:
         left = len(other) - SHOWN
         other[SHOWN:] = [ntr("{n} more library differs.", "{n} more libraries differ.", left)]
     yield Line("pins", LIBRARIES, tr("Some libraries aren't the versions that were tested."), "warning",
-               " ".join(other), tr("Set up again, which restores the tested versions:"), program.setup_command())
+               " ".join(other), tr("Run setup again, which restores the tested versions:"), program.setup_command())
 
 
 CHECKS = (python, loads, bitsandbytes, engine, known_faults, pins)

@@ -39,7 +39,7 @@ def memory_limit(facts: Facts) -> Iterator[Line]:
     machine = facts.machine
     if machine is None or facts.memory_limit is None or facts.memory_limit >= machine.ram_total:
         return
-    yield Line("memory_limit", MACHINE, tr("Only {limit} of {total} of memory may be used here.",
+    yield Line("memory_limit", MACHINE, tr("Only {limit} of {total} of memory can be used on this machine.",
                                            limit=format_bytes(facts.memory_limit),
                                            total=format_bytes(machine.ram_total)), "warning",
                tr("A container or a service limits it. A program that takes more is killed without a message."),
@@ -53,11 +53,11 @@ def swap(facts: Facts) -> Iterator[Line]:
         return
     if facts.swap or machine.ram_total >= ENOUGH_WITHOUT_SWAP * guidance.ROUND:
         yield Line("swap", MACHINE, tr("{size} of swap.", size=format_bytes(facts.swap)) if facts.swap else
-                   tr("No swap, and with this much memory none is needed."))
+                   tr("There is no swap, and with this much memory, none is needed."))
         return
     yield Line("swap", MACHINE, tr("There is no swap."), "warning",
-               tr("With {size} of memory, a merge or an export may need more for a moment. Without swap, the system "
-                  "then ends it.", size=format_bytes(machine.ram_total)),
+               tr("With {size} of memory, a merge or an export may briefly need more. Without swap, the system then "
+                  "ends it.", size=format_bytes(machine.ram_total)),
                tr("Add a swap file of 8 GB. On Linux, all four commands at once:"),
                "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && "
                "sudo swapon /swapfile" if facts.system == "Linux" else "")
@@ -79,8 +79,8 @@ def processor(facts: Facts) -> Iterator[Line]:
         return
     if facts.cpu_flags and "avx2" not in facts.cpu_flags:
         yield Line("processor", MACHINE, tr("The processor lacks AVX2."), "problem",
-                   tr("{processor} can't run builds of llama.cpp made for AVX2: they quit immediately. PyTorch "
-                      "computes several times slower.", processor=machine.cpu_name),
+                   tr("{processor} can't run builds of llama.cpp made for AVX2: they crash immediately. PyTorch is "
+                      "several times slower.", processor=machine.cpu_name),
                    tr('In a virtual machine, pass the processor through to it (CPU type "host"). Otherwise, use a '
                       "machine whose processor is from 2015 or newer."))
         return

@@ -41,7 +41,7 @@ def room(facts: Facts) -> Iterator[Line]:
 
 
 def speed(facts: Facts) -> Iterator[Line]:
-    """Its kind and how fast it takes a checkpoint. What was measured says more than what a disk says of itself:
+    """Its kind and how fast it takes a checkpoint. What was measured says more than what a disk says about itself:
     virtual disks call themselves spinning ones."""
     if facts.network:
         why = [tr("Models load at the network's speed, and a run stops when the connection does.")]

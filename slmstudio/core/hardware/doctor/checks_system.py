@@ -33,7 +33,7 @@ def clock(facts: Facts) -> Iterator[Line]:
         return
     why = ""
     if facts.now < WRITTEN:
-        why = tr("It says {date}, which is before this program was made.", date=_day(facts.now))
+        why = tr("It says {date}, which is before this program was released.", date=_day(facts.now))
     elif facts.newest_file is not None and facts.newest_file > facts.now + DAY:
         why = tr("It says {date}, but some of your files are from {file_date}.", date=_day(facts.now),
                  file_date=_day(facts.newest_file))
@@ -56,13 +56,13 @@ def locale(facts: Facts) -> Iterator[Line]:
     if facts.encoding and facts.encoding.lower().replace("-", "") != "utf8":
         yield Line("locale", SYSTEM,
                    tr("File names are encoded as {encoding}, not UTF-8.", encoding=facts.encoding), "warning",
-                   tr("Names in Hindi and other scripts can't be opened or written."),
+                   tr("Files with names in Hindi and other scripts can't be opened or written."),
                    tr("Choose a UTF-8 locale and log in again. On Debian and Ubuntu:") if facts.system == "Linux" else
                    tr("Turn on the UTF-8 mode of Windows or Python and start again: set PYTHONUTF8=1."),
                    "sudo update-locale LANG=C.UTF-8 LC_ALL=" if facts.system == "Linux" else "")
     elif facts.locale_fault:
         yield Line("locale", SYSTEM, tr("The chosen locale isn't installed."), "warning",
-                   f"{facts.locale_fault} {tr('Libraries fall back to another one and may complain.')}",
+                   f"{facts.locale_fault} {tr('Libraries fall back to another one and may show warnings.')}",
                    tr("Install it, or choose C.UTF-8. On Debian and Ubuntu:"), "sudo dpkg-reconfigure locales")
     elif facts.encoding:
         yield Line("locale", SYSTEM, tr("File names and texts are UTF-8."))

@@ -20,7 +20,7 @@ class Card:
 
     Attributes:
         vendor, device: PCI numbers.
-        name: its product name; "" where the system has no list of names.
+        name: its product name; "" if the system has no list of names.
         driver: the kernel's module for it, as in "nvidia", "nouveau", "amdgpu"; "" for none.
         integrated: part of the processor.
     """
@@ -60,7 +60,7 @@ class Loaded:
 
     Attributes:
         error: why it doesn't load; "" when it does.
-        gpu: whether this build computes on a graphics card; None where that makes no difference.
+        gpu: whether this build computes on a graphics card; None if that makes no difference.
     """
 
     error: str = ""
@@ -72,7 +72,7 @@ class Cache:
     """A folder with files that can be made or fetched again.
 
     Attributes:
-        whole: everything in it was counted; else it is at least so large.
+        whole: everything in it was counted; otherwise it is at least so large.
     """
 
     title: str
@@ -90,7 +90,7 @@ class Facts:
         driver, kernel_driver: version of NVIDIA's driver, as its library and as the kernel's part say it.
         driver_cuda: the newest CUDA that the driver supports.
         linux_driver_in_wsl: a Linux driver was installed inside WSL.
-        visible_devices: CUDA_VISIBLE_DEVICES; None where it isn't set.
+        visible_devices: CUDA_VISIBLE_DEVICES; None if it isn't set.
         loaded: libraries by their module's name.
         engine: why the chat engine is missing.
         python: of the program, as in (3, 11, 9); bits: 32 or 64.
@@ -105,7 +105,7 @@ class Facts:
         jobs_size: bytes in the folders of short jobs.
         now, newest_file: seconds since 1970; of the newest of the program's and the user's files.
         encoding: of file names. locale_fault: why the chosen locale can't be used.
-        scripts_without_font: Indian scripts; None where nobody can say.
+        scripts_without_font: Indian scripts; None if nobody can say.
     """
 
     system: str = "Linux"

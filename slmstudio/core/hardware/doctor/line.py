@@ -25,7 +25,7 @@ class Line:
         title: a sentence on what is so.
         why: what follows from it; may be "".
         remedy: what to do; never "" for a warning or a problem.
-        command: to be typed as it is; "" where there is none.
+        command: to be typed as it is; "" if there is none.
     """
 
     code: str

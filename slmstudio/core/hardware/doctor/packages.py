@@ -1,4 +1,4 @@
-"""What is installed in the program's environment, and what its child process says of it."""
+"""What is installed in the program's environment, and what its child process says about it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pinned(text: str) -> dict[str, str]:
 
 
 def tested() -> dict[str, str]:
-    """The versions that the program was tested with; empty where their list isn't beside it."""
+    """The versions that the program was tested with; empty if their list isn't beside it."""
     try:
         return pinned(REQUIREMENTS.read_text(encoding="utf-8"))
     except OSError:
@@ -50,7 +50,7 @@ def tested() -> dict[str, str]:
 
 
 def torch_build() -> Torch | None:
-    """The build of PyTorch by its own note, without importing it; None where it is missing."""
+    """The build of PyTorch by its own note, without importing it; None if it is missing."""
     try:
         found = importlib.util.find_spec("torch")
     except ImportError:

@@ -59,7 +59,7 @@ def fault(folder: Path) -> UserError | None:
 
 
 def rotational(folder: Path, root: Path) -> bool | None:
-    """Whether a folder's disk says that it spins; None where nobody says (network, several disks in one)."""
+    """Whether a folder's disk says that it spins; None if nobody says (network, several disks in one)."""
     try:
         device = folder.stat().st_dev
     except OSError:

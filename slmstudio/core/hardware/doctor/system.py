@@ -43,7 +43,7 @@ def look(root: Path, environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def cpu_flags(root: Path, environ: Mapping[str, str]) -> frozenset[str] | None:
-    """What an x86 processor can do; None where the system doesn't say, and for other processors."""
+    """What an x86 processor can do; None if the system doesn't say, and for other processors."""
     chosen = environ.get(CPUINFO)
     found = re.search(r"^flags\s*:(.*)$", text_of(Path(chosen) if chosen else root / "proc/cpuinfo"), re.MULTILINE)
     return frozenset(found[1].split()) if found else None
@@ -68,7 +68,7 @@ def locale_fault(environ: Mapping[str, str], installed: str) -> str:
     """A sentence when the locale that was chosen isn't installed.
 
     Args:
-        installed: names of locales, as `locale -a` prints them; "" where nobody says.
+        installed: names of locales, as `locale -a` prints them; "" if nobody says.
     """
     name = next((variable for variable in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(variable)), "")
     if not name or not installed or environ[name] in ("C", "POSIX"):
@@ -79,7 +79,7 @@ def locale_fault(environ: Mapping[str, str], installed: str) -> str:
 
 
 def scripts_without_font(root: Path, listing: str | None = None) -> tuple[str, ...] | None:
-    """Indian scripts for which no font is installed; None where nobody can say.
+    """Indian scripts for which no font is installed; None if nobody can say.
 
     Args:
         listing: what `fc-list : lang` prints; asked for when it isn't given.
@@ -102,7 +102,7 @@ def scripts_without_font(root: Path, listing: str | None = None) -> tuple[str, .
 
 
 def said(command: list[str]) -> str:
-    """What a small program of the system prints; "" where it is missing or fails."""
+    """What a small program of the system prints; "" if it is missing or fails."""
     try:
         return subprocess.run(command, capture_output=True, timeout=ASK_SECONDS, stdin=subprocess.DEVNULL
                               ).stdout.decode("utf-8", "replace")

@@ -133,7 +133,7 @@ class Guard:
 
     @property
     def held_c(self) -> float | None:
-        """The temperature that the mode "hold" holds; None while nothing is known of it."""
+        """The temperature that the mode "hold" holds; None while nothing is known about it."""
         return None if self.heat is None else self.heat.limit_c - HELD_BELOW_C
 
     def change(self, settings: Settings) -> None:

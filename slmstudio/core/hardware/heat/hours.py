@@ -1,4 +1,4 @@
-"""The hours in which the machine may work, as "22:00-06:00", by its own clock."""
+"""The hours in which the machine may work, such as "22:00-06:00", by its own clock."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ ASSUMED_CPU_C = 95
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """One temperature beside its limit.
+    """One temperature with its limit.
 
     Attributes:
-        what: the part that it is of.
+        what: the part that it belongs to.
         limit_c: where work must pause.
         index: the driver's number of the card; None for the processor.
     """
@@ -51,7 +51,7 @@ class Heat:
 
 def heats(reading: MachineReading, chosen_c: float | None = None, hold: bool = False, on_cpu: bool = False
           ) -> list[Heat]:
-    """All temperatures that count, each beside its limit; empty where nothing reports one.
+    """All temperatures that count, each beside its limit; empty if nothing reports one.
 
     Args:
         chosen_c: by a user, for the cards, or for the processor where that does the work; None takes the part's own
@@ -81,5 +81,5 @@ def heats(reading: MachineReading, chosen_c: float | None = None, hold: bool = F
 
 def hottest(reading: MachineReading, chosen_c: float | None = None, hold: bool = False, on_cpu: bool = False
             ) -> Heat | None:
-    """Of `heats`, the temperature that is nearest to its limit; None where nothing tells one."""
+    """Of `heats`, the temperature that is nearest to its limit; None if nothing tells one."""
     return min(heats(reading, chosen_c, hold, on_cpu), key=lambda heat: heat.room, default=None)

@@ -46,10 +46,10 @@ def suggest_now(gpu: GpuReading) -> PowerLimit | None:
 
 def suggest(gpu: GpuReading, least_w: float | None, system: str = sys.platform, in_wsl: bool | None = None
             ) -> PowerLimit | None:
-    """A lower limit for this card; None where it doesn't say its limit, or takes none that is lower.
+    """A lower limit for this card; None if it doesn't say its limit, or takes none that is lower.
 
     Args:
-        least_w: the lowest limit that the card takes; None where it doesn't say.
+        least_w: the lowest limit that the card takes; None if it doesn't say.
         system: as `sys.platform` names it.
         in_wsl: whether this is Linux inside Windows; None finds out.
     """

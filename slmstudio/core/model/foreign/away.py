@@ -112,7 +112,7 @@ class _Child:
         self.process.kill()
 
     def ask(self, line: bytes) -> dict[str, Any] | None:
-        """The answer to a request; None where the child died of it."""
+        """The answer to a request; None if the child died of it."""
         assert self.process.stdin is not None and self.process.stdout is not None
         guard = threading.Timer(PATIENCE, self._end)
         guard.daemon = True
@@ -177,4 +177,4 @@ def _stopped(sentence: str, name: str, too_late: bool) -> UserError:
     return UserError(tr(sentence, model=printable(name)),
                      tr("It asked for more time than any model needs.") if too_late else
                      tr("It asked for more memory than any model needs."),
-                     tr("Choose another model.") if name else tr("Choose a model with another chat template."))
+                     tr("Choose another model.") if name else tr("Choose a model with a different chat template."))

@@ -1,4 +1,4 @@
-"""Regular expressions that came with an adapter or a run: only those that are sure to end."""
+"""Regular expressions that came with an adapter or a run: only those that are certain to terminate."""
 
 import re
 

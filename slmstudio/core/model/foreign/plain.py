@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 MARK = "\ue0f7\ue0f8\ue0f7"
-"""Private-use characters, which come through a template's filters and are in no text; else they are taken out of it."""
+"""Private-use characters, which come through a template's filters and are in no text; otherwise they are taken out of
+it."""
 _NAMES = ("role", "type")
 """Keys of a message whose values a template compares, and nobody writes freely."""
 

@@ -51,7 +51,7 @@ def render(source: str, variables: dict[str, Any], input_characters: int) -> str
     """Render a template within the limits.
 
     Raises:
-        Refusal: the template says no.
+        Refusal: the template refuses the conversation.
         LimitReached: it takes too long or grows too large.
         Exception: whatever else a broken template leads to; the caller turns it into a sentence.
     """
@@ -74,7 +74,7 @@ def compiled(source: str) -> jinja2.Template:
 
     Raises:
         LimitReached: it is too long.
-        Exception: jinja2's TemplateSyntaxError, or what Python's compiler says of absurd nesting.
+        Exception: jinja2's TemplateSyntaxError, or what Python's compiler says about absurd nesting.
     """
     if len(source) > MAX_SOURCE:
         raise LimitReached(tr("It is longer than {count:,} characters.", count=MAX_SOURCE))
@@ -114,7 +114,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def unsafe_undefined(self, obj: Any, attribute: str) -> jinja2.Undefined:
         """Reaching for Python's insides ends the rendering at once, even if nothing is done with it."""
         if attribute.startswith("_"):
-            raise jinja2.exceptions.SecurityError(tr("it reaches for {name!r}", name=attribute))
+            raise jinja2.exceptions.SecurityError(tr("it tries to access {name!r}", name=attribute))
         return super().unsafe_undefined(obj, attribute)
 
     def call(__self, __context: jinja2.runtime.Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:

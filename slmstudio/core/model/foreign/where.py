@@ -1,4 +1,5 @@
-"""Whether this process lets a child run what came with a model (`away`). It imports nothing: window and terminal do."""
+"""Whether this process lets a child run what came with a model (`away`). It imports nothing itself; the window and the
+terminal do."""
 
 _in_child = False
 

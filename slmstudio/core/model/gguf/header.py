@@ -98,7 +98,7 @@ def read_header(path: Path, check: Check) -> Header:
     except OSError as error:
         raise from_os_error(error, tr("Could not read the GGUF file.")) from error
     if end > size:
-        raise UserError(truncated(name, size, end), tr("Its end is missing."), tr(DOWNLOAD))
+        raise UserError(truncated(name, size, end), tr("The end of the file is missing."), tr(DOWNLOAD))
     return Header(values, lengths, kinds, types, shapes, bytes_by_type, size)
 
 
@@ -223,7 +223,7 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dic
             raise Damaged(tr("The value of {key} has the type {kind:,}, which doesn't exist.", key=printable(key),
                              kind=kind))
         else:
-            raise _Unknown(tr("The value of {key} has the type {kind}, which isn't known here.", key=printable(key),
+            raise _Unknown(tr("The value of {key} has the type {kind}, which isn't supported.", key=printable(key),
                               kind=kind))
     return values, lengths, kinds
 
@@ -276,12 +276,12 @@ def _read_tensors(reader: _Reader, count: int, alignment: int
             raise Damaged(tr("The tensor {tensor} has the type {kind:,}, which doesn't exist.", tensor=printable(name),
                              kind=kind))
         if kind not in TENSOR_TYPES:
-            raise _Unknown(tr("The tensor {tensor} has the type {kind}, which isn't known here.",
+            raise _Unknown(tr("The tensor {tensor} has the type {kind}, which isn't supported.",
                               tensor=printable(name), kind=kind))
         label, block, block_bytes = TENSOR_TYPES[kind]
         number = math.prod(shape)
         if number > 2**48 or offset > 2**56 or offset % alignment or (shape and shape[0] % block):
-            raise Damaged(tr("The entry of the tensor {tensor} is impossible.", tensor=printable(name)))
+            raise Damaged(tr("The entry for the tensor {tensor} is impossible.", tensor=printable(name)))
         if not number:
             raise Damaged(tr("The tensor {tensor} is empty.", tensor=printable(name)))
         size = number // block * block_bytes

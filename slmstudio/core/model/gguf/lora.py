@@ -23,7 +23,7 @@ class LoraFacts:
     Attributes:
         name: as the file says, else its stem.
         architecture: llama.cpp's name of the base model's.
-        alpha: what the update is multiplied with, over the rank; 0 where the file doesn't say.
+        alpha: what the update is multiplied with, over the rank; 0 if the file doesn't say.
         rank: the largest of all its pairs.
         shapes: inputs and outputs of the weights that it changes, by the weight's name.
     """
@@ -91,7 +91,7 @@ def _pairs(tensors: dict[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, in
 
 
 def check_fits(lora: LoraFacts, base: Path) -> None:
-    """Raises UserError: the base model has another architecture or other shapes, or can't be read."""
+    """Raises UserError: the base model has a different architecture or different shapes, or can't be read."""
     _check_fits(lora, read_header(base, lambda *_: None), printable(base.name))
 
 

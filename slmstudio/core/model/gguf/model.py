@@ -41,8 +41,8 @@ class GgufFacts:
         name: as the file says, else its stem.
         architecture: llama.cpp's name of it.
         parameters: values of all tensors of this file, and of the other parts of a split model.
-        context_length: tokens the model was trained for; 0 where the file doesn't say.
-        layers: decoder layers; 0 where the file doesn't say.
+        context_length: tokens the model was trained for; 0 if the file doesn't say.
+        layers: decoder layers; 0 if the file doesn't say.
         quantization: Q4_K_M, F16 ...; the type of most of the bytes where the file doesn't say.
         file_bytes: size of the file, or of all parts together.
         chat_template: its jinja source, or None.
@@ -121,7 +121,7 @@ def _files(first: Path, header: Header) -> tuple[Path, ...]:
     if count > 99_999 or not found or int(found[2]) != count:
         raise UserError(tr("{file} is the first of {count:,} parts of a model.", file=printable(first.name),
                            count=count), tr("Its name doesn't say what the others are called."),
-                        tr("Give it back the name it had, such as {name}, and put the other parts beside it.",
+                        tr("Give the file its original name again, such as {name}, and put the other parts beside it.",
                            name=f"NAME-00001-of-{count:05d}.gguf"))
     start = first.name[:found.start()]
     files = tuple(first.with_name(f"{start}-{number:05d}-of-{count:05d}.gguf") for number in range(1, count + 1))
@@ -141,7 +141,7 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
         raise UserError(tr("{name} is an adapter, not a model.", name=name),
                         tr("It changes a base model and can't run by itself."), tr("Choose the model's GGUF file."))
     if kind in ("mmproj", "imatrix") or values.get("general.architecture") == "clip":
-        why = (tr("It holds measurements for quantizing a model.") if kind == "imatrix" else
+        why = (tr("It contains measurements for quantizing a model.") if kind == "imatrix" else
                tr("It is the part of a model that handles images or sound."))
         raise UserError(tr("{name} isn't a language model.", name=name), why, tr("Choose the model's own GGUF file."))
     number, parts = values.get("split.no", 0), values.get("split.count", 1)
@@ -150,9 +150,9 @@ def _refuse_other_kinds(values: dict[str, Any], lengths: dict[str, int], tensors
                         "", tr("Choose the first part. The others must be beside it."))
     if tensors == 0 and parts in (0, 1):  # the first part of several may have none
         if "tokenizer.ggml.tokens" in lengths:
-            raise UserError(tr("{name} holds only a vocabulary.", name=name), tr("There are no weights in it."),
+            raise UserError(tr("{name} contains only a vocabulary.", name=name), tr("There are no weights in it."),
                             tr("Choose the model's GGUF file."))
-        raise UserError(tr("{name} holds no weights.", name=name), tr("Its list of tensors is empty."), tr(DOWNLOAD))
+        raise UserError(tr("{name} contains no weights.", name=name), tr("Its list of tensors is empty."), tr(DOWNLOAD))
     if not isinstance(values.get("general.architecture"), str):
         raise Damaged(tr("Its header doesn't name the architecture."))
 

@@ -34,7 +34,7 @@ class RepoName:
     """A model of the hub.
 
     Attributes:
-        repo: owner and name, as "Qwen/Qwen2.5-1.5B-Instruct"; a few old models have no owner.
+        repo: owner and name, such as "Qwen/Qwen2.5-1.5B-Instruct"; a few old models have no owner.
         revision: a branch, tag or commit; None for the newest.
     """
 
@@ -99,7 +99,7 @@ def _is_part(part: str) -> bool:
 
 def _no_name(text: str) -> UserError:
     return UserError(tr("“{name}” isn't the name of a model.", name=printable(text.strip())),
-                     tr("A model is named by its owner and its name, with a slash between them."), tr(_EXAMPLE))
+                     tr("A model's full name is its owner and its name, with a slash between them."), tr(_EXAMPLE))
 
 
 def wanted(repo: str, names: Collection[str], shards: Collection[str] = ()) -> list[str]:
@@ -117,7 +117,7 @@ def wanted(repo: str, names: Collection[str], shards: Collection[str] = ()) -> l
         raise _refusal(repo, here)
     if TOKENIZER not in here:
         raise UserError(tr("{repo} has no {file}.", repo=repo, file=TOKENIZER),
-                        tr("Its tokenizer is in another form, or missing."),
+                        tr("Its tokenizer is in a different format, or missing."),
                         tr("Choose a version of the model that has one."))
     if SINGLE not in here and (missing := sorted(set(shards) - here)):
         raise UserError(tr("{repo} is incomplete on the hub: {file} is missing.", repo=repo,
@@ -143,7 +143,7 @@ def shards(repo: str, index: dict[str, object]) -> list[str]:
     if not names or wrong is not None or len({name.lower() for name in names}) < len(names):
         why = (tr("{index} names {file}, which isn't a safetensors file beside it.", index=INDEX,
                   file=printable(wrong)) if wrong is not None
-               else tr("{index} doesn't say which file holds which tensor.", index=INDEX))
+               else tr("{index} doesn't say which file contains which tensor.", index=INDEX))
         raise UserError(tr("{repo} can't be used as a base model.", repo=repo), why,
                         tr("Choose another version of the model."))
     return sorted(names)
@@ -156,22 +156,22 @@ def _refusal(repo: str, here: set[str]) -> UserError:
     what = tr("{repo} can't be used as a base model.", repo=repo)
     if "adapter_config.json" in here:
         return UserError(what, tr("It is an adapter, which changes a base model and does nothing without it."),
-                         tr("Get the base model that it was trained on: its page says which one."))
+                         tr("Get the base model that it was trained on. Its page says which one that is."))
     if "config.json" in here and (found := listed(*PICKLES)):
         return UserError(what,
                          tr("Its weights are Python pickles ({found}), which can run code when they are opened.",
                             found=found), tr("Choose a version of the model with safetensors files."))
     if found := listed(".gguf"):
-        return UserError(what, tr("It holds GGUF files ({found}), which are for running a model.", found=found),
+        return UserError(what, tr("It contains GGUF files ({found}), which are for running a model.", found=found),
                          tr("Get the model that they were made from; its page says which one. Or download one of the "
                             "files yourself and import it: {command}",
                             command=program.command("models", "import", "FILE.gguf")))
     if found := listed(".safetensors"):
-        why = (tr("It holds weights ({found}), but no {file}. It is part of a model, or in a format that transformers "
-                  "doesn't use.", found=found, file="config.json") if "config.json" not in here else
-               tr("It holds weights ({found}), but no {single} or {index}. It is part of a model, or in a format that "
-                  "transformers doesn't use.", found=found, single=SINGLE, index=INDEX))
+        why = (tr("It contains weights ({found}), but no {file}. It is part of a model, or in a format that "
+                  "transformers doesn't use.", found=found, file="config.json") if "config.json" not in here else
+               tr("It contains weights ({found}), but no {single} or {index}. It is part of a model, or in a format "
+                  "that transformers doesn't use.", found=found, single=SINGLE, index=INDEX))
         return UserError(what, why, tr("Choose the version that transformers can load."))
-    why = (tr("It holds no weights in safetensors files.") if "config.json" in here else
+    why = (tr("It contains no weights in safetensors files.") if "config.json" in here else
            tr("It has neither a config.json nor weights."))
     return UserError(what, why, tr("Check the name. Its page says what it contains."))

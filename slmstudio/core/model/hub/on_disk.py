@@ -97,7 +97,7 @@ def resolve(text: str) -> Path:
     without its owner, or as the catalogue calls it.
 
     Raises:
-        UserError: it isn't here, and the one command that gets it; or several have that name.
+        UserError: it isn't here (with the command that gets it), or several have that name.
     """
     path = Path(text)
     for folder in (path, *([paths.models_dir() / text] if text else [])):
@@ -124,7 +124,7 @@ def resolve(text: str) -> Path:
                            name=text),
                         tr("It is in the hub's cache.") if matching[0].source == HUB_CACHE else
                         tr("It is in {program}'s folder.", program=matching[0].source),
-                        tr("Get its trainable form: {command}", command=get) if named.owner else
+                        tr("Get the version that can be trained: {command}", command=get) if named.owner else
                         tr("Import it: {command}", command=program.command("models", "import", matching[0].path)))
     remedy = tr("Get it with: {command}", command=get)
     if not named.owner:
@@ -253,7 +253,7 @@ def _ollama() -> Iterator[Found]:
 
 
 def _blob(root: Path, manifest: Path) -> Path | None:
-    """The GGUF file of a model of Ollama's; None where its manifest makes no sense or names another kind of file."""
+    """The GGUF file of a model of Ollama's; None if its manifest makes no sense or names another kind of file."""
     layers = _json(manifest).get("layers")
     for layer in layers if isinstance(layers, list) else ():
         if isinstance(layer, dict) and layer.get("mediaType") == _MODEL_LAYER:

@@ -28,8 +28,8 @@ class RemoteFile:
     """A file of a repository.
 
     Attributes:
-        sha256: of its content, which the hub knows of large files; else "".
-        blob_id: of a small file: the SHA-1 that git gives its content; else "".
+        sha256: of its content, which the hub knows of large files; otherwise "".
+        blob_id: of a small file: the SHA-1 that git gives its content; otherwise "".
     """
 
     name: str
@@ -53,12 +53,12 @@ def partial_of(folder: Path) -> Path:
 
 
 def read_source(folder: Path) -> dict[str, Any] | None:
-    """What source.json says; None where the model isn't from the hub, or that can't be read."""
+    """What source.json says; None if the model isn't from the hub, or that can't be read."""
     return _read("model source", folder / SOURCE)
 
 
 def read_record(partial: Path) -> dict[str, Any] | None:
-    """What download.json says of a model that hasn't arrived yet."""
+    """What download.json says about a model that hasn't arrived yet."""
     return _read("download", partial / RECORD)
 
 
@@ -101,13 +101,13 @@ def arrived(partial: Path, file: RemoteFile) -> int:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A model of which a part has arrived.
+    """A model that has partly arrived.
 
     Attributes:
         revision: None for the newest.
-        done, total: bytes; total 0 where the hub's list hasn't been read yet.
+        done, total: bytes; total 0 if the hub's list hasn't been read yet.
         partial: its hidden folder. Removing that gives the download up.
-        endpoint: the hub's address; None where it isn't known.
+        endpoint: the hub's address; None if it isn't known.
     """
 
     repo: str

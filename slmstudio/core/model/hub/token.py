@@ -86,7 +86,7 @@ def remove(endpoint: str) -> bool:
             keyrings.ring().delete_password(SERVICE, origin)
         except Exception as error:  # each system's keyring has its own kinds
             raise UserError(tr("The token couldn't be removed from the keyring."),
-                            tr("It says: {name}.", name=type(error).__name__),
+                            tr("The keyring says: {name}.", name=type(error).__name__),
                             tr("Remove it with the system's own password manager.")) from error
     return _change_file(origin, None) or held
 

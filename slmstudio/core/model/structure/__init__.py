@@ -1,2 +1,2 @@
-"""What a look at a model folder's files and settings tells, in some hundredths of a second: part of every reading of a
-model. What takes longer is `vetting`'s."""
+"""What a quick look at a model folder's files and settings shows, in hundredths of a second; it is part of every
+reading of a model. What takes longer is `vetting`'s."""

@@ -40,8 +40,9 @@ def look(folder: Path, problems: list[Problem], warnings: list[str]) -> frozense
     with os.scandir(folder) as entries:
         for entry in entries:
             if len(names) == MOST:
-                problems.append(Problem(tr("The folder holds more than {most:,} files and folders, so there's more in "
-                                           "it than a model. Choose the folder that holds the model and nothing else.",
+                problems.append(Problem(tr("The folder contains more than {most:,} files and folders, so there's "
+                                           "more in it than a model. Choose the folder that contains the model and "
+                                           "nothing else.",
                                            most=MOST)))
                 return frozenset(names)
             names.add(entry.name)
@@ -73,9 +74,9 @@ def _wrong(entry: os.DirEntry[str], roots: list[str]) -> list[Problem]:
     except OSError:
         if not is_read(entry.name):
             return []
-        return [Problem(tr("{file} is a link to a file that isn't there. Put the file itself into the folder.",
+        return [Problem(tr("{file} is a link to a missing file. Put the file itself into the folder.",
                            file=shown) if target else
-                        tr("{file} is a file that can't be looked at. Put the file itself into the folder.",
+                        tr("{file} can't be accessed. Put the file itself into the folder.",
                            file=shown))]
     if stat.S_ISDIR(status.st_mode):
         return [Problem(tr("{file} is a folder where a file belongs. Put the model's own file in its place.",
@@ -84,7 +85,7 @@ def _wrong(entry: os.DirEntry[str], roots: list[str]) -> list[Problem]:
     if not stat.S_ISREG(status.st_mode):
         return [Problem(tr(_no_file(status.st_mode), file=shown))]
     if is_read(entry.name) and not os.access(entry.path, os.R_OK):
-        return [Problem(tr("{file} can't be read: permission was refused. Change its permissions.", file=shown))]
+        return [Problem(tr("{file} can't be read: permission was denied. Change its permissions.", file=shown))]
     if _DISTRIBUTED.fullmatch(entry.name):
         return [Problem(tr("{file} is part of a distributed checkpoint, and would be loaded instead of the weights "
                            "that were checked. Move it out of the folder.", file=shown))]
@@ -109,5 +110,5 @@ def _check_names(names: set[str], problems: list[Problem], warnings: list[str]) 
                                        names=", ".join(map(printable, twins)))))
     odd = [printable(name) for name in sorted(names) if not name.isprintable()]
     if odd:
-        warnings.append(tr("Some names in the folder hold characters that can't be shown: {names}.",
+        warnings.append(tr("Some names in the folder contain characters that can't be shown: {names}.",
                            names=", ".join(odd[:3])))

@@ -24,7 +24,7 @@ _NONE = 2**32 - 1
 """-1 without a sign: no token."""
 _NO_LIST = {STRING: noop("{key} isn't a list of texts."), 4: noop("{key} isn't a list of whole numbers."),
             6: noop("{key} isn't a list of numbers.")}
-"""What is said of a list with items other than these, by ggml's number of the kind."""
+"""What is said about a list with items other than these, by ggml's number of the kind."""
 
 
 def read_sound_gguf(path: Path | str) -> GgufFacts:
@@ -102,6 +102,7 @@ def _vocabulary(header: Header) -> list[str]:
 def _tensors(header: Header) -> list[str]:
     """Weights are fractions: llama.cpp reads whole numbers as if they were, or ends the process."""
     whole = [name for name, kind in header.types.items() if kind in _WHOLE and name.endswith(".weight")]
-    return [ntr("{n:,} of its tensors holds whole numbers ({type}) where weights belong: {tensor}.",
-                "{n:,} of its tensors hold whole numbers ({type}) where weights belong, such as {tensor}.", len(whole),
+    return [ntr("{n:,} of its tensors contains whole numbers ({type}) where weights belong: {tensor}.",
+                "{n:,} of its tensors contain whole numbers ({type}) where weights belong, such as "
+                "{tensor}.", len(whole),
                 type=header.types[whole[0]], tensor=printable(whole[0]))] if whole else []

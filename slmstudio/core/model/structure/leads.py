@@ -32,7 +32,7 @@ _FOLLOWED = {
     TOKENIZER: {
         "fast_tokenizer_files": noop("{key} in {file} leads to another tokenizer, which would be loaded instead of "
                                      "tokenizer.json."),
-        "init_inputs": noop("{key} in {file} gives the tokenizer's class values that can't be checked."),
+        "init_inputs": noop("{key} in {file} passes values to the tokenizer's class that can't be checked."),
         "tokenizer_object": noop("{key} in {file} replaces the tokenizer with something else."),
     },
 }
@@ -76,7 +76,7 @@ def _leads(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iter
     """The keys of one file that lead elsewhere and are passed over; those that are followed go to `problems`."""
     for count, (parents, key, value) in enumerate(walk(settings)):
         if count == MAX_VALUES:
-            said = tr("{file} holds more than {most:,} values, which no model needs.", file=file, most=MAX_VALUES)
+            said = tr("{file} contains more than {most:,} values, which no model needs.", file=file, most=MAX_VALUES)
             problems.append(Problem(f"{said} {put_own(file)}"))
             return
         if len(parents) > MAX_DEPTH:
@@ -94,7 +94,7 @@ def _leads(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iter
 
 
 def _followed(file: str, parents: tuple[str, ...], key: str, value: Any) -> str:
-    """What a setting does although no code of a model is ever trusted, in a sentence; "" where it does nothing."""
+    """What a setting does although no code of a model is ever trusted, in a sentence; "" if it does nothing."""
     shown = printable(key)
     if sentence := _FOLLOWED.get(file, {}).get(key):
         return tr(sentence, key=shown, file=file)

@@ -81,16 +81,16 @@ def check_promise(sizes: Mapping[str, int], held: Weights, problems: list[Proble
     have = held.parameters(tied=False)
     for needed, sentence in (
         (sizes["vocabulary_size"] * hidden,
-         noop("config.json promises a vocabulary of {needed:,} parameters, but all the weights together hold only "
+         noop("config.json promises a vocabulary of {needed:,} parameters, but all the weights together contain only "
               "{held:,}.")),
         (layers * hidden * (hidden + sizes.get("intermediate_size", 0)),
-         noop("config.json promises layers of {needed:,} parameters, but all the weights together hold only "
+         noop("config.json promises layers of {needed:,} parameters, but all the weights together contain only "
               "{held:,}.")),
     ):
         if needed > SLACK * have:
             problems.append(_problem(tr(sentence, needed=needed, held=have)))
     if positions and sizes["context_length"] > 2 * positions:
-        problems.append(_problem(tr("config.json promises {promised:,} positions, but the weights hold {held:,}.",
+        problems.append(_problem(tr("config.json promises {promised:,} positions, but the weights contain {held:,}.",
                                     promised=sizes["context_length"], held=positions)))
 
 

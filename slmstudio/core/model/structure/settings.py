@@ -48,10 +48,10 @@ def check_weights(held: Weights, packed: bool, problems: list[Problem]) -> None:
     kinds = {name: tensor.dtype for name, tensor in held.tensors.items() if name.endswith(".weight")}
     whole = [name for name, kind in kinds.items() if kind in _WHOLE]
     if whole and not packed:
-        problems.append(Problem(ntr("{n:,} of the tensors holds whole numbers ({type}) where weights belong: "
+        problems.append(Problem(ntr("{n:,} of the tensors contains whole numbers ({type}) where weights belong: "
                                     "{tensor}. Choose the model's original, unquantized version.",
-                                    "{n:,} of the tensors hold whole numbers ({type}) where weights belong, such as "
-                                    "{tensor}. Choose the model's original, unquantized version.", len(whole),
+                                    "{n:,} of the tensors contain whole numbers ({type}) where weights belong, such "
+                                    "as {tensor}. Choose the model's original, unquantized version.", len(whole),
                                     type=kinds[whole[0]], tensor=printable(whole[0]))))
     elif packed and kinds and not whole:
         said = tr("config.json says that the weights are packed by bitsandbytes, but they are plain numbers.")
@@ -66,7 +66,7 @@ def _kinds(config: Mapping[str, Any]) -> Iterator[str]:
     known = config.get("model_type") in KNOWN_FAMILIES
     for key in _ACTIVATION:
         if (value := config.get(key)) is not None and not (isinstance(value, str) and value in ACTIVATIONS):
-            yield tr("{key} in config.json is {value}, which isn't an activation function that is known here.",
+            yield tr("{key} in config.json is {value}, which isn't a supported activation function.",
                      key=key, value=_shown(value))
     for key in _TOKENS:
         value = config.get(key)
@@ -85,7 +85,7 @@ def _kinds(config: Mapping[str, Any]) -> Iterator[str]:
     layers = config.get("layer_types")
     if known and layers is not None:
         if not isinstance(layers, list) or not all(item in _LAYERS for item in layers):
-            yield tr("layer_types in config.json is {value}, with kinds of layers that aren't known here.",
+            yield tr("layer_types in config.json is {value}, with kinds of layers that aren't supported.",
                      value=_shown(layers))
         elif len(layers) != config.get("num_hidden_layers"):
             yield tr("layer_types in config.json names {layers:,} layers, but num_hidden_layers is {value}.",
@@ -108,7 +108,7 @@ def _rope(config: Mapping[str, Any]) -> Iterator[str]:
             if kind == "su":  # as Phi-3's first files call it
                 kind = "longrope"
             if not isinstance(kind, str) or kind not in _ROPE_NEEDS:
-                yield tr("{key} in config.json has the kind {kind}, which isn't known here.", key=key,
+                yield tr("{key} in config.json has the kind {kind}, which isn't supported.", key=key,
                          kind=_shown(kind))
             elif missing := [name for name in _ROPE_NEEDS[kind] if name not in each]:
                 yield tr("{key} in config.json doesn't say {missing}, which its kind {kind} needs.", key=key,

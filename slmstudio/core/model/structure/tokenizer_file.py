@@ -35,7 +35,7 @@ def check(folder: Path, problems: list[Problem]) -> None:
         problems.append(Problem(what_is("tokenizer.json", head)
                                 or tr("{file} isn't a JSON object.", file="tokenizer.json")))
     elif path.stat().st_size > MAX_TOKENIZER:
-        problems.append(Problem(tr("tokenizer.json is larger than {size}, and no model's is. Replace it with the "
+        problems.append(Problem(tr("tokenizer.json is larger than {size}, which no model needs. Replace it with the "
                                    "model's own tokenizer.json.", size=format_bytes(MAX_TOKENIZER))))
     elif not tail.rstrip().endswith(b"}"):
         problems.append(Problem(tr("tokenizer.json is truncated: its end is missing.")))

@@ -45,12 +45,13 @@ def need_base_model(folder: Path, name: str, present: frozenset[str]) -> None:
                            command=program.command("models", "import", folder)))
     ggufs = sorted(printable(file) for file in present if file.lower().endswith(".gguf"))
     if "config.json" not in present and ggufs:
-        raise UserError(tr("{name} holds a GGUF file ({file}), not a base model.", name=name, file=ggufs[0]),
+        raise UserError(tr("{name} contains a GGUF file ({file}), not a base model.", name=name, file=ggufs[0]),
                         tr("GGUF is for running a model."),
                         _how_to_import(folder / ggufs[0]))
     if "config.json" not in present and "snapshots" in present:
         raise UserError(tr("{name} is the hub cache's folder around the model.", name=name),
-                        tr("The model is deeper inside."), tr("Choose the folder inside its `snapshots` folder."))
+                        tr("The model is in a folder further inside."), tr("Choose the folder inside its `snapshots` "
+                                                                           "folder."))
 
 
 def _how_to_import(gguf: Path | str) -> str:
@@ -73,7 +74,7 @@ def _not_a_folder(file: Path, name: str) -> UserError:
         remedy = tr('Choose the model\'s folder, or a GGUF file with "GGUF…" in the Model tab or {command}.',
                     command=program.command("models", "import", "FILE"))
     return UserError(tr("{name} is a single file, not a base model.", name=name),
-                     tr("A base model is a folder that holds config.json, tokenizer.json and the weights "
+                     tr("A base model is a folder that contains config.json, tokenizer.json and the weights "
                         "(model.safetensors). A GGUF file, which can be made into one, begins with the letters GGUF; "
                         "this file doesn't."), remedy)
 

@@ -31,7 +31,7 @@ _MEMORY = 64 * 2**20
 _FIRST = frozenset(bytes([code]) for code in b"(]}cIFLVSNUTX")
 """What a pickle of protocol 0 or 1 begins with."""
 _NONSENSE = ("unknown", "pop", "MARK", "memo", "stack not empty", "invalid", "could not convert")
-"""What pickletools says of bytes that aren't a pickle, and doesn't say of one that is cut off."""
+"""What pickletools says about bytes that aren't a pickle, and doesn't say about one that is cut off."""
 _PROGRAMS = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".bat", ".cmd", ".ps1", ".sh")
 
 
@@ -75,7 +75,7 @@ def _look_at(entry: os.DirEntry[str], folder: Path, todo: list[Path], found: Con
         todo.append(Path(entry.path))
         return
     try:
-        # In the hub's cache every file is a link; that none leads elsewhere has been seen to.
+        # In the hub's cache every file is a link; it has been checked that none leads elsewhere.
         followed = entry.is_symlink() and Path(entry.path).parent == folder
         if not stat.S_ISREG(os.stat(entry.path, follow_symlinks=followed).st_mode):
             return
@@ -100,18 +100,19 @@ def judge(found: Contents, problems: list[Problem], warnings: list[str]) -> None
                                        file=printable(name))))
     beside = [name for name in found.pickles if not is_read(name)]
     for names, sentence in (
-        (beside, noop("The folder also holds Python pickles, which this program never opens: {files}.")),
-        (found.programs, noop("The folder also holds programs, which this program never runs: {files}.")),
+        (beside, noop("The folder also contains Python pickles, which this program never opens: {files}.")),
+        (found.programs, noop("The folder also contains programs, which this program never runs: {files}.")),
     ):
         if names:
             warnings.append(tr(sentence, files=and_more([printable(name) for name in sorted(names)], 5)))
     if not found.whole:
-        warnings.append(tr("The folder and its subfolders hold more than {most:,} files. The others weren't looked "
-                           "at.", most=MOST))
+        warnings.append(tr("The folder and its subfolders contain more than {most:,} files. The others weren't "
+                           "checked.", most=MOST))
 
 
 def is_pickle(file: io.BufferedReader) -> bool:
-    """Whether a file holds a Python pickle: as it is, compressed, in an archive as of PyTorch, or in a NumPy array."""
+    """Whether a file holds a Python pickle: as it is, compressed, in an archive such as PyTorch's, or in a NumPy
+    array."""
     size = os.fstat(file.fileno()).st_size
     head = file.read(HEAD)
     if head.startswith(b"PK\x03\x04") or head[257:262] == b"ustar":
@@ -124,7 +125,7 @@ def is_pickle(file: io.BufferedReader) -> bool:
 
 
 def _unpacked(head: bytes) -> bytes | None:
-    """The beginning of what a compressed file holds; None where it isn't one."""
+    """The beginning of what a compressed file holds; None if it isn't one."""
     try:
         if head.startswith((b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")):
             return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(head, HEAD)

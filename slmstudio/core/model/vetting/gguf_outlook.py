@@ -21,7 +21,7 @@ TABLE = "TEXT_MODEL_MAP"
 
 
 def why_no_gguf(model: ModelFacts) -> str | None:
-    """A sentence that says why this version can't export a model to GGUF, or not with its proof; None where nothing of
+    """A sentence that says why this version can't export a model to GGUF, or not with its proof; None if nothing of
     that is known."""
     known = architectures()
     if known and model.architecture not in known:
@@ -50,7 +50,7 @@ def _is_tekken(folder: Path) -> bool:
 
 @functools.cache
 def architectures() -> frozenset[str]:
-    """The architectures that the installed converter knows; empty where none is installed. Its table is read, not run:
+    """The architectures that the installed converter knows; empty if none is installed. Its table is read, not run:
     it would import torch."""
     try:
         tree = ast.parse((paths.converter_dir() / "conversion" / "__init__.py").read_text(encoding="utf-8"))

@@ -52,8 +52,8 @@ def look(found: Weights, problems: list[Problem]) -> float:
                         broken.append(name)
                         break
     if broken:
-        problems.append(Problem(tr("Some of the weights aren't numbers: NaN or infinity is in {names}. Download the "
-                                   "model again.", names=and_more(list(map(printable, broken)), NAMED))))
+        problems.append(Problem(tr("Some of the weights aren't numbers: NaN or infinity was found in {names}. "
+                                   "Download the model again.", names=and_more(list(map(printable, broken)), NAMED))))
     return seen / total if total else 1.0
 
 
@@ -69,5 +69,5 @@ def sentence(share: float) -> str:
     """What is said where nothing was found."""
     if share >= 1:
         return tr("All of them are numbers.")
-    return tr("{share:.0%} of them were looked at, and all of those are numbers. The others are looked at when "
-              "training starts.", share=share)
+    return tr("{share:.0%} of them were checked, and all of those are numbers. The others are checked when training "
+              "starts.", share=share)

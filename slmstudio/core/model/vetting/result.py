@@ -1,4 +1,4 @@
-"""What vetting says of a model folder, and where that is kept."""
+"""What vetting says about a model folder, and where that is kept."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Vetting:
 
 
 def remembered(folder: Path) -> Vetting | None:
-    """What was found of a folder that passed, if none of its files has changed since. What was said of it in another
+    """What was found of a folder that passed, if none of its files has changed since. What was said about it in another
     language isn't said again: then it is looked at once more."""
     with contextlib.suppress(OSError, UserError, KeyError, TypeError):
         state = formats.read("vetting", _place(folder))

@@ -41,7 +41,7 @@ def measure(folder: Path, rows: int | None, ends: Iterable[int]) -> Report:
     """Let a child process read the tokenizer and render the template.
 
     Args:
-        rows: of the embedding table; None where they aren't known.
+        rows: of the embedding table; None if they aren't known.
         ends: ids of the tokens that end an answer, by config.json and generation_config.json.
 
     Raises:
@@ -89,7 +89,7 @@ def _stopped(lines: list[dict[str, Any]], too_late: bool) -> str:
 
 
 def rows_of(examined: Examined) -> int | None:
-    """Rows of the embedding table; None where they can't be told."""
+    """Rows of the embedding table; None if they can't be told."""
     if examined.facts is None:
         return None
     embedding = None if examined.facts.quantization or not examined.weights else examined.weights.embedding()
@@ -123,9 +123,9 @@ def judge_ids(report: Report, rows: int | None, ids: dict[str, list[int]], probl
             warnings.append(tr("{kind} is {token}, which tokenizer.json doesn't have. It becomes token {id:,}, which "
                                "the model has never learned.", kind=kind, token=shown, id=special["id"]))
         elif known and special["id"] not in known and kind in ("BOS", "EOS"):
-            said = tr("{kind} is {token} (token {id:,}) for the tokenizer, but token {ids} for config.json.", kind=kind,
+            said = tr("{kind} is {token} (token {id:,}) in the tokenizer, but token {ids} in config.json.", kind=kind,
                       token=shown, id=special["id"], ids=", ".join(map(number_text, dict.fromkeys(known))))
-            warnings.append(f"{said} {tr('Answers may not end where they should.')}" if kind == "EOS" else said)
+            warnings.append(f"{said} {tr('Answers might not end where they should.')}" if kind == "EOS" else said)
 
 
 def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: list[Problem],
@@ -138,8 +138,8 @@ def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: 
                   "embeddings have {rows:,} rows.", highest=report["highest"], rows=rows)
         problems.append(Problem(f"{said} {tr(OWN)}"))
     elif report["beyond_added"]:
-        warnings.append(tr("Some added tokens have no row in the embeddings: {tokens}. A row of data that holds one of "
-                           "them can't be learned.",
+        warnings.append(tr("Some added tokens have no row in the embeddings: {tokens}. A row of data that contains "
+                           "one of them can't be learned.",
                            tokens=", ".join(printable(token, 40) for token in report["beyond_added"])))
     for name, numbers in ids.items():
         outside = [number for number in numbers if number >= rows or (number < 0 and name != "pad_token")]
@@ -175,7 +175,7 @@ def judge_template(report: Report, ids: dict[str, list[int]], problems: list[Pro
         warnings.append(f"{template['error']} {tr('Choose a named chat template.')}")
         return
     if "error" in template:
-        problems.append(Problem(f"{template['error']} {tr('Choose a model with another chat template.')}"))
+        problems.append(Problem(f"{template['error']} {tr('Choose a model with a different chat template.')}"))
         return
     ends = template["ends"]
     if not ends or None in ends:

@@ -99,7 +99,7 @@ def _bare(text: str) -> str:
 
 def _template(folder: Path, tokenizer: Any, named: dict[str, str], marks: set[int]) -> dict[str, Any] | None:
     """How the folder's template ends an assistant's turns: {"ends": [[id, text] or None of each answer]}, or {"error",
-    "refused": whether it works, and refuses the conversation}; None where there is no template.
+    "refused": whether it works, and refuses the conversation}; None if there is no template.
 
     Args:
         marks: the ids that may end a turn: added tokens, and those that config.json calls EOS.

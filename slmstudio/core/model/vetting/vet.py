@@ -81,8 +81,8 @@ def _vet(folder: Path) -> Vetting:
 def _seen(examined: Examined, seen: contents.Contents) -> dict[str, str]:
     """What a look at the files has found, in sentences for where nothing is wrong."""
     done = {
-        "files": ntr("The folder holds {n:,} file, and it doesn't lead out of it.",
-                     "The folder holds {n:,} files, and none of them leads out of it.", seen.files),
+        "files": ntr("The folder contains {n:,} file, and it doesn't lead out of the folder.",
+                     "The folder contains {n:,} files, and none of them leads out of the folder.", seen.files),
         "pickles": tr("No file that is loaded is a Python pickle."),
         "code": tr("No setting that is used leads to code, or to files that weren't checked."),
     }
@@ -109,7 +109,7 @@ def _belong_together(folder: Path, examined: Examined, problems: dict[str, list[
     if not problems["template"]:
         tokenizer.judge_template(report, ids, problems["template"], warnings)
     kept, scripts = tokenizer.scripts(report)
-    done = {"tokenizer": tr("tokenizer.json holds {tokens:,} tokens.", tokens=report["tokens"]),
+    done = {"tokenizer": tr("tokenizer.json contains {tokens:,} tokens.", tokens=report["tokens"]),
             "texts": tr("Text comes back out of the tokenizer as it went in, in {kept} of {scripts} scripts.",
                         kept=kept, scripts=scripts)}
     if rows is not None:

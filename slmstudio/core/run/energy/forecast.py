@@ -28,7 +28,7 @@ class Forecast:
     Attributes:
         watts, low, high: at the socket, mean of the run: the likely figure and its range.
         basis: `SAME`, `MACHINE` or `ESTIMATE`.
-        seconds: how long the run takes; None where no step of it, or of a run with the same settings, was measured.
+        seconds: how long the run takes; None if no step of it, or of a run with the same settings, was measured.
     """
 
     watts: float
@@ -49,10 +49,10 @@ class Forecast:
 
 def forecast(config: RunConfig, machine: Machine, on_gpu: bool, seconds: float | None, drawn: Sequence[float],
              basis: str) -> Forecast | None:
-    """What a run is likely to draw; None where a card doesn't tell its power limit and nothing was measured.
+    """What a run is likely to draw; None if a card doesn't tell its power limit and nothing was measured.
 
     Args:
-        drawn: mean watts of earlier runs on this machine; empty where none was measured.
+        drawn: mean watts of earlier runs on this machine; empty if none was measured.
         basis: how much these runs are like this one: `SAME` or `MACHINE`.
     """
     if drawn:

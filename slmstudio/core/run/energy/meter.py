@@ -1,9 +1,9 @@
-"""Integrates what a run's events say of power into energy, part by part.
+"""Integrates what a run's events say about power into energy, part by part.
 
 Each card is counted by its own energy counter where it has one that agrees with the power it reports, else by its power
 over time (trapezoidal rule). The processor is counted by RAPL, else estimated from its load. Nothing is counted between
 two attempts and while the machine slept. Over gaps in which nobody read anything a card's counter alone is: its joules
-are told, and left out of the mean power, because nothing else is known of that time.
+are told, and left out of the mean power, because nothing else is known about that time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Counter:
     last: tuple[float, float] | None = None
 
     def add(self, time: float, value: float | None, wraps: float | None = None) -> float | None:
-        """Joules since the reading before; None where they aren't known."""
+        """Joules since the reading before; None if they aren't known."""
         before, self.last = self.last, None if value is None else (time, value)
         if before is None or value is None or time <= before[0]:
             return None

@@ -39,8 +39,8 @@ class Tariff:
     """Price and CO2 of a kilowatt-hour.
 
     Attributes:
-        currency: as in ISO 4217; "" where the country isn't known.
-        price: None where nobody knows it.
+        currency: as in ISO 4217; "" if the country isn't known.
+        price: None if nobody knows it.
         price_source, grams_source: where the figures come from.
         grams: of CO2.
     """
@@ -52,7 +52,7 @@ class Tariff:
     grams_source: str
 
     def cost(self, joules: float) -> float | None:
-        """In `currency`; None where the price isn't known."""
+        """In `currency`; None if the price isn't known."""
         return None if self.price is None else joules / KWH * self.price
 
     def co2(self, joules: float) -> float:
@@ -88,7 +88,7 @@ SRI_LANKAN_NAMES = ("+0530", "Sri Lanka Standard Time")
 
 
 def country_here(environ: Mapping[str, str] = os.environ, zone: tuple[int, str] | None = None) -> str:
-    """Two letters as in ISO 3166, or "" where it isn't known.
+    """Two letters as in ISO 3166, or "" if it isn't known.
 
     India's time zone outweighs the locale: many machines there are set up in American or British English.
 
@@ -104,7 +104,7 @@ def country_here(environ: Mapping[str, str] = os.environ, zone: tuple[int, str] 
 
 
 def _of_windows() -> str:
-    """The name of the user's locale, as "hi-IN"; "" on other systems."""
+    """The name of the user's locale, such as "hi-IN"; "" on other systems."""
     if sys.platform != "win32":
         return ""
     import ctypes

@@ -9,8 +9,8 @@ from slmstudio.core.run.energy.tariff import Tariff
 from slmstudio.core.run.energy.use import EnergyUse
 from slmstudio.core.units import format_about, format_energy, format_weight
 
-BASES = {SAME: noop("{watts:,} W, as measured in runs with the same settings here"),
-         MACHINE: noop("{watts:,} W, as measured in other runs here"),
+BASES = {SAME: noop("{watts:,} W, as measured in runs with the same settings on this machine"),
+         MACHINE: noop("{watts:,} W, as measured in other runs on this machine"),
          ESTIMATE: noop("{watts:,} W, estimated: {low:,} to {high:,} W")}
 """How the power of a run is known."""
 
@@ -60,7 +60,7 @@ def expected_in_short(forecast: Forecast, tariff: Tariff) -> str:
     if forecast.joules is None:
         hourly = amounts(forecast.watts * 3600, tariff)
         return (tr("Energy: about {amounts} an hour (estimated).", amounts=hourly) if forecast.basis == ESTIMATE else
-                tr("Energy: about {amounts} an hour (based on runs here).", amounts=hourly))
+                tr("Energy: about {amounts} an hour (based on runs on this machine).", amounts=hourly))
     whole = amounts(forecast.joules, tariff)
     return (tr("Energy: about {amounts} (estimated).", amounts=whole) if forecast.basis == ESTIMATE else
-            tr("Energy: about {amounts} (based on runs here).", amounts=whole))
+            tr("Energy: about {amounts} (based on runs on this machine).", amounts=whole))

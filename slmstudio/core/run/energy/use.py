@@ -70,11 +70,11 @@ class EnergyUse:
 
     @property
     def watts(self) -> float | None:
-        """Mean of the time in which something was read; None where that was no time."""
+        """Mean over the time with readings; None if there were none."""
         return (self.joules - self.bridged) / self.seconds if self.seconds > 0 else None
 
     def of(self, name: str) -> float | None:
-        """Joules of one part; None where nothing is known of it."""
+        """Joules of one part; None if nothing is known about it."""
         found = [part.joules for part in self.parts if part.name == name]
         return sum(found) if found else None
 

@@ -39,7 +39,7 @@ class Text:
         return value
 
     def limit(self, value: Any) -> str:
-        """What a value of the right type must be, in a sentence; "" where all is well."""
+        """What a value of the right type must be, in a sentence; "" if all is well."""
         return "" if self.optional or str(value).strip() else tr("It must be filled in.")
 
 
@@ -53,13 +53,13 @@ class DayHours(Text):
         try:
             Hours.parse(value or EXAMPLE)
         except ValueError:
-            return tr("It must be two times of the day, such as {example}, or empty.", example=EXAMPLE)
+            return tr("It must be two clock times, such as {example}, or empty.", example=EXAMPLE)
         return ""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few words, each with what people read."""
+    """One of a few words, each with its label."""
 
     words: Mapping[str, str]
     optional = False
@@ -112,8 +112,8 @@ class Whole:
         if value is None or self.least <= value <= self.most:
             return ""
         if self.optional:
-            return tr("It must be from {least:,} to {most:,}, or empty.", least=self.least, most=self.most)
-        return tr("It must be from {least:,} to {most:,}.", least=self.least, most=self.most)
+            return tr("It must be between {least:,} and {most:,}, or empty.", least=self.least, most=self.most)
+        return tr("It must be between {least:,} and {most:,}.", least=self.least, most=self.most)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Number:
             return tr("It must be above {least:g} and at most {most:,.10g}.", **limits)
         if self.below:
             return tr("It must be {least:g} or more, and below {most:,.10g}.", **limits)
-        return tr("It must be from {least:g} to {most:,.10g}.", **limits)
+        return tr("It must be between {least:g} and {most:,.10g}.", **limits)
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Lines:
-    """Several texts, one a line; commas belong to them."""
+    """Several texts, one per line; commas are part of them."""
 
     optional = False
     wanted = noop("It must be text.")
@@ -192,7 +192,7 @@ class Field:
     """
     Attributes:
         group: the heading that it is listed under, in English.
-        name: what people call it, in English; `about` and `why`: its help and its reason, the same.
+        name: what people call it, in English; `about` and `why`: its help and its reason, also in English.
         simple: shown to those who don't want to see every field.
         applies: whether it means anything in a configuration.
         told: its difference says something about what was learned.
@@ -221,7 +221,7 @@ class Field:
 
     @property
     def reason(self) -> str:
-        """Why its default suits everybody; "" where a plan decides it by data, model and machine."""
+        """Why its default suits everybody; "" if a plan decides it by data, model and machine."""
         return tr(self.why) if self.why else ""
 
     def read(self, value: Any) -> Any:
@@ -253,7 +253,7 @@ def described(default: Any, kind: Kind, group: str, label: str, help_text: str, 
     """A dataclass's field with its description, whose texts are messages that `noop` marks.
 
     Args:
-        default: its value where nobody decides it; `...` for a field that must be given.
+        default: its value if nobody decides it; `...` for a field that must be given.
     """
     about = {"field": Field(kind, group, label, help_text, reason, **more)}
     if default is ...:

@@ -49,7 +49,7 @@ class GuardSummary:
         pauses: rests that weren't between steps.
         intervals: of rests, for plots.
         resting: the event of the rest that is under way, or None.
-        working: the share of the time that is worked, while a temperature is held; else None.
+        working: the share of the time that is worked, while a temperature is held; otherwise None.
         power_limit: the newest `power_limit_advised` event, or None.
         changes: the `guard_changed` events.
     """
@@ -155,7 +155,7 @@ class GuardSummary:
 
 
 def sentence(seconds: dict[str, float], pauses: int, peak_c: float | None) -> str:
-    """What the guard did, as "Rested 14 min in 3 pauses. Peak: 81 °C."; "" where there is nothing to say.
+    """What the guard did, such as "Rested 14 min in 3 pauses. Peak: 81 °C."; "" if there is nothing to say.
 
     Args:
         seconds: rested, by cause.

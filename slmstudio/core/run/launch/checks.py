@@ -12,7 +12,8 @@ from slmstudio.core.run.config import RunConfig
 def need(config: RunConfig, machine: Machine) -> None:
     """Raises UserError: this machine can't do its part; with all that is in the way."""
     if found := problems(config, machine):
-        raise UserError(tr("Several processes can't train this run here."), "", tr("Change these fields."), found)
+        raise UserError(tr("Several processes can't train this run on this machine."), "",
+                        tr("Change these fields."), found)
 
 
 def problems(config: RunConfig, machine: Machine) -> list[Problem]:

@@ -25,7 +25,7 @@ class CardRow:
 
     Attributes:
         memory: bytes of one card; `usable`: of them, without what the driver and a display take.
-        longest: by method, the longest sequence length that surely fits; None where even 256 tokens don't.
+        longest: by method, the longest sequence length that surely fits; None if even 256 tokens don't.
     """
 
     card: str
@@ -49,7 +49,7 @@ def what_fits(facts: ModelFacts, config: RunConfig) -> list[CardRow]:
 
 
 def longest(facts: ModelFacts, config: RunConfig, method: str, usable: int) -> int | None:
-    """The longest sequence length at which a method fits into `usable` bytes of one GPU; None where none does."""
+    """The longest sequence length at which a method fits into `usable` bytes of one GPU; None if none does."""
     asked = replace(config, method=method, device="cuda", precision="bf16", micro_batch_size=1,
                     gradient_accumulation_steps=max(1, config.effective_batch_size), gradient_checkpointing=True,
                     attention="sdpa", use_dora=config.use_dora and method != "full",

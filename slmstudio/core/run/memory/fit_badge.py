@@ -45,7 +45,7 @@ def badge(facts: ModelFacts, machine: Machine) -> Badge | None:
     under a millisecond.
 
     Returns:
-        None where nobody says how much memory there is.
+        None if nobody says how much memory there is.
     """
     if not (free := _free(machine)):
         return None

@@ -146,7 +146,7 @@ def _weight_bytes(facts: ModelFacts, config: RunConfig) -> int:
     else:
         weights = facts.parameters * (compute if config.has_adapter else 4)
     if config.objective in ("dpo", "kto") and not config.has_adapter:
-        weights += 4 * facts.parameters  # the reference model, which stays as the base was
+        weights += 4 * facts.parameters  # the reference model, which stays the same as the base
     return weights
 
 
@@ -207,7 +207,7 @@ def _ends(config: RunConfig, device: str, size: int) -> int:
 
 def _temporaries(facts: ModelFacts, config: RunConfig, device: str, learning: int) -> float:
     """What the optimizer makes while it works. PyTorch's default (foreach) AdamW on CUDA makes temporaries as large as
-    what learns (documentation of torch.optim.AdamW, "foreach"); else two of the largest tensor."""
+    what learns (documentation of torch.optim.AdamW, "foreach"); otherwise two of the largest tensor."""
     if device == "cuda" and config.optimizer == "adamw_torch":
         return 4.0 * learning
     largest = max(inputs * outputs for inputs, outputs in layers.linear_layers(facts).values())
@@ -218,7 +218,7 @@ def _temporaries(facts: ModelFacts, config: RunConfig, device: str, learning: in
 
 
 def _head_loss(facts: ModelFacts, config: RunConfig, tokens: int, size: int) -> float:
-    """The head's loss works through the positions in chunks, of which it holds the scores in fp32, and in `precision`
+    """The head's loss works through the positions in chunks, and holds a chunk's scores in fp32, and in `precision`
     before and after that; that of preferences their exponentials too. Full fine-tuning adds up the head's gradient in
     fp32."""
     vocabulary = facts.vocabulary_size

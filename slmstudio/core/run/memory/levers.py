@@ -53,7 +53,7 @@ def to_fit(facts: ModelFacts, config: RunConfig, free: int, device: str,
     further than it must.
 
     Returns:
-        An empty list where it fits already, None where all of them together don't make it fit.
+        An empty list where it fits already, None if all of them together don't make it fit.
     """
     def fits(change: dict[str, Any]) -> bool:
         return estimate(facts, replace(config, **change), device).high <= free

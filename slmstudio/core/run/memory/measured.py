@@ -1,7 +1,8 @@
 """What runs and fit checks on this machine really needed, kept in `measured.json` for the estimates to come.
 
-A measurement holds the peak of its longest micro-batch, what the formula said of a micro-batch of just that shape, and
-the time a step took. It says all of a run with the same settings and rows, and how far off the formula is for others.
+A measurement holds the peak of its longest micro-batch, what the formula said about a micro-batch of just that shape,
+and the time a step took. It says all of a run with the same settings and rows, and how far off the formula is for
+others.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MOST = 200
 """Measurements that are kept; the oldest go first."""
 LOCK_SECONDS = 5.0
 FACTOR_LIMITS = (0.7, 1.5)
-"""A measurement that is further off than this tells of something else than the formula."""
+"""A measurement that is further off than this tells about something else than the formula."""
 LEAST_SIMILAR = 3
 """Measurements of other settings that it takes to correct an estimate; of the same settings one is enough."""
 SETTINGS = ("objective", "method", "precision", "max_length", "micro_batch_size", "gradient_checkpointing", "packing",
@@ -59,10 +60,10 @@ class Measurement:
         source: "fit_check" or "run".
         tokens: of the longest micro-batch, padding included.
         peak_bytes: all that the process took at its peak; the least that it would have taken where `ran_out`.
-        parts_bytes: what the formula says of this micro-batch, without libraries and context: `overhead_bytes`.
-        seconds_per_step, seconds_per_evaluation: of a usual step and of a whole evaluation; None where unknown.
+        parts_bytes: what the formula says about this micro-batch, without libraries and context: `overhead_bytes`.
+        seconds_per_step, seconds_per_evaluation: of a usual step and of a whole evaluation; None if unknown.
         tokens_per_second: non-padding tokens.
-        watts: mean that the machine drew from the socket; None where it wasn't measured.
+        watts: mean that the machine drew from the socket; None if it wasn't measured.
         ran_out: memory didn't suffice.
     """
 
@@ -86,7 +87,7 @@ class Measurement:
 
     @property
     def factor(self) -> float | None:
-        """Measured by estimated, libraries aside; None where those hide the rest, or nothing was measured."""
+        """Measured by estimated, libraries aside; None if those hide the rest, or nothing was measured."""
         if self.ran_out or self.parts_bytes < self.overhead_bytes:
             return None
         return (self.peak_bytes - self.overhead_bytes) / self.parts_bytes
@@ -112,7 +113,7 @@ def device_of(config: RunConfig, machine: Machine) -> str:
 
 
 def free_on(config: RunConfig, machine: Machine) -> tuple[str, int | None]:
-    """The device of a run, and the bytes that are free there; None where the driver doesn't say."""
+    """The device of a run, and the bytes that are free there; None if the driver doesn't say."""
     device = device_of(config, machine)
     return device, machine.gpus[0].memory_free if device == "cuda" else machine.ram_free
 
@@ -140,7 +141,7 @@ def measure(facts: ModelFacts, config: RunConfig, machine: Machine, source: str,
 
 
 def record(measurement: Measurement) -> None:
-    """Keep a measurement in the place of an older one of the same run. A damaged file is put aside.
+    """Keep a measurement in place of an older one of the same run. A damaged file is set aside.
 
     Raises:
         UserError: a newer program wrote the file.
@@ -189,7 +190,8 @@ def _covers(measured: dict[str, Any], asked: dict[str, Any]) -> bool:
 
 def drawn(facts: ModelFacts, config: RunConfig, machine: Machine,
           known: Sequence[Measurement]) -> tuple[list[float], bool]:
-    """Mean watts of earlier runs on this machine, and whether these had the same settings; else those of all runs."""
+    """Mean watts of earlier runs on this machine, and whether these had the same settings; otherwise those of all
+    runs."""
     same = [each.watts for each in alike(facts, config, machine, known) if each.watts is not None]
     here = machine_key(config, machine)
     return (same, True) if same else ([each.watts for each in known if each.machine == here and each.watts is not None],
@@ -199,7 +201,7 @@ def drawn(facts: ModelFacts, config: RunConfig, machine: Machine,
 def correction(facts: ModelFacts, config: RunConfig, machine: Machine,
                known: Sequence[Measurement]) -> Correction | None:
     """How far off the formula is, from the measurements of the same settings, else from those of the same method and
-    family on this machine; None where those are too few."""
+    family on this machine; None if those are too few."""
     here, versions = machine_key(config, machine), _versions()
     same = _factors(alike(facts, config, machine, known), versions)
     similar = _factors([each for each in known if each.machine == here and each.family == facts.family

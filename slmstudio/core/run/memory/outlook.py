@@ -26,7 +26,7 @@ YES, PERHAPS, NO = "yes", "perhaps", "no"
 
 @dataclass(frozen=True)
 class Best:
-    """The best that is known of a run's memory.
+    """The best that is known about a run's memory.
 
     Attributes:
         estimate: the formula's, corrected as far as anything was measured.
@@ -45,9 +45,9 @@ class Outlook:
 
     Attributes:
         device: "cuda" or "cpu".
-        free: bytes free there; None where the driver doesn't say.
-        seconds: how long the whole run takes; None where no step of it was measured.
-        energy: what it draws; None where nobody knows.
+        free: bytes free there; None if the driver doesn't say.
+        seconds: how long the whole run takes; None if no step of it was measured.
+        energy: what it draws; None if nobody knows.
     """
 
     best: Best

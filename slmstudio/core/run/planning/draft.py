@@ -23,8 +23,8 @@ class Draft:
         eval_file: rows that are never learned; None splits them off the dataset.
         chosen: what the user decided, by our names and in our types.
         lengths: tokens of each measured row, rising.
-        eval_map: what was said of the columns of `eval_file`; None leaves them to their names.
-        eval_rows: how many rows are in `eval_file`; None where nobody has read it.
+        eval_map: what was said about the columns of `eval_file`; None leaves them to their names.
+        eval_rows: how many rows are in `eval_file`; None if nobody has read it.
         values, reasons: of the fields that are decided.
         problems: what was chosen and can't be.
         model: what learns: the base, or a small model with its architecture.
@@ -75,5 +75,5 @@ class Draft:
 
     @property
     def free_memory(self) -> int:
-        """Bytes free where the model will be; 0 where nobody says."""
+        """Bytes free where the model will be; 0 if nobody says."""
         return (self.gpu.memory_free if self.gpu else self.machine.ram_free) or 0

@@ -32,7 +32,7 @@ FIXED = {
     "use_dora": noop("The adapter is of that type."),
     "use_rslora": noop("The adapter was trained with that scale."),
     "scratch_size": noop("The model has that size."),
-    "chat_template": noop("The earlier run's answers were learned in it."),
+    "chat_template": noop("The earlier run was trained with it."),
     "start_from": noop("It is the earlier run's result."),
 }
 """Fields that the earlier run's result decides, and why."""
@@ -76,15 +76,15 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
     if not problems:
         config = _with_lost_rows(config, run_folder, earlier)
     if IMPORTED in state and not chosen.get("train_file"):
-        problems.append(Problem(tr("The adapter came from elsewhere, without the rows that it learned: choose the rows "
-                                   "to learn."), field="train_file"))
+        problems.append(Problem(tr("The adapter came from elsewhere, without its training rows: choose the rows to "
+                                   "train on."), field="train_file"))
     for name in ("model", "train_file", "eval_file"):
         path = getattr(config, name)
         if path and not (name == "train_file" and IMPORTED in state and name not in chosen) and not Path(path).exists():
             problems.append(Problem(tr("{path} doesn't exist.", path=path), field=name))
     if problems:
         raise UserError(tr("{run} can't be continued like this.", run=earlier.name), "",
-                        tr("Correct these points."), problems)
+                        tr("Fix these problems."), problems)
     is_other = chosen.get("train_file") or chosen.get("eval_file")
     return _for_other_rows(config, {*earlier.chosen, *chosen}, records, eval_rows) if is_other else config
 
@@ -134,8 +134,8 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
     reasons |= {
         "name": tr("It follows {earlier}.", earlier=earlier.name),
         "start_from": tr("The weights that {earlier} learned.", earlier=earlier.name),
-        "learning_rate": tr("Half of the earlier run's {learning_rate:g}: the weights have learned already, and large "
-                            "steps would undo it.", learning_rate=earlier.learning_rate),
+        "learning_rate": tr("Half of the earlier run's {learning_rate:g}: the weights are already trained, and large "
+                            "steps would undo that.", learning_rate=earlier.learning_rate),
     }
     if earlier.method == "scratch":
         reasons["method"] = tr("The model that was trained from scratch exists now, and all of its weights are "
@@ -218,7 +218,7 @@ def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
 def _kept(reason: str) -> str:
     """Why a value is kept, with the earlier reason; said once, however many runs follow each other.
 
-    Earlier runs may have been planned in English, and those of before there were languages have a colon.
+    Earlier runs may have been planned in English, and those from before there were translations have a colon.
     """
     reason = i18n.again(reason)
     said = "|".join(map(re.escape, (tr(KEPT), KEPT, KEPT.replace(".", ":"))))

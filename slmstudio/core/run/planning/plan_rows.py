@@ -1,4 +1,4 @@
-"""What a plan says of the rows: what those held back are good for, and whether an answer is within reach."""
+"""What a plan says about the rows: what those held back are good for, and whether an answer is within reach."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_EVALUATED = {
     "save_steps": noop("At most that much is redone after a power cut."),
     "early_stopping_patience": noop("No rows are held back, so nothing can end the run early."),
     "use_best_checkpoint": noop("No rows are held back to find the best weights with, so the last ones are kept."),
-    "sample_prompts": noop("No rows are held back whose questions could be asked."),
+    "sample_prompts": noop("No rows are held back that have questions to ask."),
 }
 """Fields that mean nothing without evaluation rows, and what the plan says about them then."""
 
@@ -41,23 +41,24 @@ def what_is_held_back(rows: Sequence[Record], of: int) -> str:
         return tr("{held:,} of {rows:,} rows are enough to see overfitting; more would only make each evaluation take "
                   "longer.", held=len(rows), rows=of)
     if distinct >= ENOUGH:
-        return tr("Enough rows to see overfitting, and most rows are left to learn.")
+        return tr("Enough rows to see overfitting, and most rows are left for training.")
     if rows:
         return ntr("Only {n} distinct row is held back, so eval loss is a rough sign of overfitting at best; more rows "
                    "or a test file would show it better.",
                    "Only {n} distinct rows are held back, so eval loss is a rough sign of overfitting at best; more "
                    "rows or a test file would show it better.", distinct)
     if of == 1:
-        return tr("The only row is learned, so overfitting can't be seen: add other rows, or choose a test file.")
+        return tr("The only row is used for training, so overfitting can't be seen: add other rows, or choose a test "
+                  "file.")
     return tr("The rows are too similar to hold some back, so overfitting can't be seen: add other rows, or choose a "
               "test file.")
 
 
 def in_test_file(path: Path | str, columns: str | None) -> int:
-    """How many rows a test file has; 0 where it can't be read, which whoever needs its rows tells.
+    """How many rows a test file has; 0 if it can't be read, which whoever needs its rows tells.
 
     Args:
-        columns: what was said of them, as `given.of` has it.
+        columns: what was said about them, as `given.of` has it.
     """
     try:
         return len(given.read(Path(path), columns).records)
@@ -112,7 +113,7 @@ def template_warnings(config: RunConfig) -> list[str]:
 
 
 def check_tools(rows: Sequence[Record], model: ModelFacts, chat_template: str = "") -> None:
-    """See that the model can learn the tools of the rows.
+    """Check that the model can learn the tools of the rows.
 
     Args:
         chat_template: name of the run's; "" for the model's own.

@@ -22,7 +22,7 @@ from slmstudio.core.run.planning.draft import Draft
 from slmstudio.core.run.planning.proposal import propose
 
 SAMPLED_ROWS = 2000
-"""Rows that are tokenized to learn the lengths; more add no knowledge that a plan needs."""
+"""Rows that are tokenized to find out the lengths; more would tell a plan nothing new."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class PlanRequest:
     Attributes:
         eval_file: rows that are never learned; None splits them off the dataset.
         overrides: fields that the user decided, by name or by another trainer's name for them.
-        lengths: tokens a row, when they were measured already.
-        eval_map: what was said of the columns of `eval_file`, as `given.of` has it.
+        lengths: tokens per row, when they were measured already.
+        eval_map: what was said about the columns of `eval_file`, as `given.of` has it.
         eval_rows: how many rows are in `eval_file`, when it was read already.
     """
 

@@ -40,7 +40,7 @@ def propose(draft: Draft) -> RunConfig:
         draft.values["train_map"], draft.reasons["train_map"] = said, tr("What you said about the file.")
     if draft.eval_file and "eval_file" not in draft.chosen:
         draft.values["eval_file"] = str(draft.eval_file)
-        draft.reasons["eval_file"] = tr("The test rows that you chose; they are never learned.")
+        draft.reasons["eval_file"] = tr("The test rows that you chose; they are never used for training.")
         if draft.eval_map and "eval_map" not in draft.chosen:
             draft.values["eval_map"], draft.reasons["eval_map"] = draft.eval_map, tr("What you said about the file.")
     for decide in (_objective, _device, _method, _lengths_and_batch, _learning, _speed, _memory, _intervals, _defaults):
@@ -175,7 +175,7 @@ def _lengths_and_batch(draft: Draft) -> None:
 
 
 def _held_back(draft: Draft) -> int:
-    """How many rows are split off for evaluation; without any, some fields mean nothing, which is said of them."""
+    """How many rows are split off for evaluation; without any, some fields mean nothing, which is said about them."""
     share = split.usual_share(len(draft.dataset.records))
     if _test_file(draft):
         draft.set("eval_fraction", share, tr("Not used: the rows of the test file are evaluated."))
@@ -231,7 +231,7 @@ def _speed(draft: Draft) -> None:
               tr("FlashAttention is installed, and this GPU is new enough for it.") if flash
               else tr("PyTorch's fused attention doesn't support {family}.", family=draft.base.family) if eager
               else tr("PyTorch's own fused attention works on every device."))
-    eager = draft.values["attention"] == "eager"  # also where the user said so
+    eager = draft.values["attention"] == "eager"  # even if the user said so
     card = (draft.gpu.compute_capability or (0, 0)) if draft.gpu is not None else None
     installed = gpu_path.Installed.here()
     way = gpu_path.packed_attention(card, draft.values["precision"], installed) if not flash else None

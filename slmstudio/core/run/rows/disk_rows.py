@@ -1,4 +1,4 @@
-"""Rows that are on the disk and are read as they are asked for, so that a million of them take no memory."""
+"""Rows on the disk that are read on demand, so that a million of them take no memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class DiskRows(Sequence[Record]):
 
 
 class Spool:
-    """Takes records into a file, in the place of a list: what `core.data.reader` may keep them in."""
+    """Takes records into a file, in place of a list: what `core.data.reader` may keep them in."""
 
     def __init__(self, path: Path):
         self._path, self._count = path, 0
@@ -72,7 +72,7 @@ class Spool:
         return iter(self.part(repeat(True), self._count))
 
     def part(self, wanted: Iterable[Any], count: int) -> DiskRows:
-        """The records of which `wanted` says so; `count` of them."""
+        """The records that `wanted` accepts; `count` of them."""
         self._file.flush()
         return DiskRows(lambda: compress(self._lines(), wanted), count)
 

@@ -86,7 +86,7 @@ def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled =
 
 def _described(config: RunConfig, rows: SourceRows, folder: Path | None, cancelled: Cancelled = None,
                dump: Dump = lines.dump) -> Manifest:
-    """What is to be said of the rows; they are written on the way, where there is a folder for them."""
+    """What is to be said about the rows; they are written on the way, where there is a folder for them."""
     # Where a user said what the columns hold, they tell nobody else.
     has_columns = rows.evaluation and not rows.evaluated.given
     columns = columns_of(rows.evaluated, rows.held_out, cancelled) if has_columns else None
@@ -136,7 +136,7 @@ def mend(run: Path, config: RunConfig, damage: Damaged, progress: Progress = Non
 
 def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, cancelled: Cancelled,
            store: Callable[[], Spool] | None) -> tuple[SourceRows, Manifest]:
-    """The rows that were kept, from their files, and what is to be said of them."""
+    """The rows that were kept, from their files, and what is to be said about them."""
     manifest = None
     with contextlib.suppress(Damaged):
         manifest = kept_rows.read_manifest(run)
@@ -153,7 +153,7 @@ def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, ca
     same = manifest is None or found.sides == manifest.sides or \
         _described(config, rows, None, cancelled, lines.dump_spaced).sides == manifest.sides
     if other or not same:
-        why = (tr("{file} was changed since.", file=other[0]) if other else
+        why = (tr("{file} has changed since then.", file=other[0]) if other else
                tr("The file would be split into different rows now."))
         raise _still_damaged(damage, why)
     return rows, found

@@ -1,10 +1,10 @@
 """The rows of a run, kept in its folder: what it learns and what it is only evaluated on, as they were when it began.
 
     data/train.jsonl.gz   a `Record` on each line, without what is empty
-    data/eval.jsonl.gz    the same, with all columns that the file has ("columns"), for the test that is made of them
-    data/manifest.json    how many they are, their SHA-256, and of which files they came
+    data/eval.jsonl.gz    the same, with all columns that the file has ("columns"), for the test set made from them
+    data/manifest.json    how many there are, their SHA-256, and which files they came from
 
-The folder is complete or absent. A file that is edited, moved or lost later changes nothing. Runs of before have none.
+The folder is complete or absent. A file that is edited, moved or lost later changes nothing. Older runs have none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from slmstudio.core.run.rows.manifest import EVALUATION, SIDES, TRAIN, Manifest,
 
 FOLDER, MANIFEST = "data", "manifest.json"
 BLOCK = 1 << 20
-"""Bytes that are looked at together."""
+"""Bytes that are read at a time."""
 PUT_BACK = noop("Restore the run's folder {folder}, or the file as it was, from a copy; or start a new run.")
 
 
@@ -41,8 +41,8 @@ class Damaged(UserError):
 class Kept:
     """
     Attributes:
-        train: rows to learn. They and the next are read from the run's folder as they are asked for, and proven each
-            time: `Damaged` is raised where they aren't what they were.
+        train: rows to learn. These and the next are read from the run's folder on demand, and verified each time:
+            `Damaged` is raised if they have changed.
     """
 
     train: Sequence[Record]
@@ -62,7 +62,7 @@ class Kept:
 
 
 def read(run: Path) -> Kept | None:
-    """The rows that a run keeps; None where it keeps none.
+    """The rows that a run keeps; None if it keeps none.
 
     Raises:
         Damaged: they aren't what they were.
@@ -85,7 +85,7 @@ def opened(run: Path, manifest: Manifest) -> Kept:
 
 
 def read_manifest(run: Path) -> Manifest | None:
-    """What is said of a run's rows, without reading them; None where it keeps none. Raises as `read`."""
+    """What is said about a run's rows, without reading them; None if it keeps none. Raises as `read`."""
     if not (run / FOLDER).is_dir():
         return None
     with os_errors_as(tr("Could not read the rows of {run}.", run=run.name)):
@@ -110,7 +110,8 @@ def head(run: Path, side: str, most: int) -> list[Record]:
 
 
 def evaluation_rows(run: Path) -> Iterator[Any]:
-    """The rows to be evaluated as their file had them; else as rows that `core.data.reader` reads. Raises as `read`."""
+    """The rows to be evaluated, as they were in their file, or else as `core.data.reader` reads them. Raises as
+    `read`."""
     manifest = read_manifest(run)
     for line in _proven(run, EVALUATION, manifest) if manifest is not None else ():
         record, columns = _loaded(run, EVALUATION, line)
@@ -118,7 +119,7 @@ def evaluation_rows(run: Path) -> Iterator[Any]:
 
 
 def _proven(run: Path, side: str, manifest: Manifest) -> Iterator[bytes]:
-    """The lines of a side; at their end it is known whether they are what they were."""
+    """The lines of a side; at the end it is known whether they are unchanged."""
     digest, count = hashlib.sha256(), 0
     for line in _lines(run, side):
         digest.update(line)
@@ -128,7 +129,7 @@ def _proven(run: Path, side: str, manifest: Manifest) -> Iterator[bytes]:
 
 
 def _prove(run: Path, side: str, manifest: Manifest) -> None:
-    """See that a side is what it was. Raises as `read`."""
+    """Check that a side is unchanged. Raises as `read`."""
     digest, count = hashlib.sha256(), 0
     with _opened(run, side) as file:
         while block := file.read(BLOCK):
@@ -150,7 +151,7 @@ def _lines(run: Path, side: str) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _opened(run: Path, side: str) -> Iterator[gzip.GzipFile]:
-    """A side's file, unpacked; what is wrong with it is said in words. Raises as `read`."""
+    """A side's file, unpacked; errors are described in words. Raises as `read`."""
     path = file_of(run / FOLDER, side)
     try:
         with open(path, "rb", opener=files.regular) as packed, gzip.GzipFile(fileobj=packed) as file:

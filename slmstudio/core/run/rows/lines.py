@@ -36,7 +36,7 @@ def _without_empty(record: Record, columns: Any) -> dict[str, Any]:
 
 
 def load(line: bytes) -> tuple[Record, Any]:
-    """The record, and its columns; None where none were kept.
+    """The record, and its columns; None if none were kept.
 
     Raises:
         ValueError, KeyError, TypeError, AttributeError: the line is none that `dump` has made.

@@ -1,4 +1,4 @@
-"""What a run's folder says of the rows that it keeps: how many, of which files, and what their bytes come to."""
+"""What a run's folder says about the rows that it keeps: how many, from which files, and their checksums."""
 
 from __future__ import annotations
 
@@ -39,9 +39,8 @@ class SourceFile:
 
     Attributes:
         sha256: of its bytes, in hexadecimal.
-        problems: how many there were with rows, which were left out.
-        named: the first of them.
-        mapping: which columns were read as what, where somebody chose that.
+        problems: how many rows had problems and were left out. named: the first of these.
+        mapping: which columns were read as what, if the user chose that.
     """
 
     path: str
@@ -69,8 +68,8 @@ class Manifest:
     Attributes:
         sides: "train" and "eval".
         sources: by the field of the configuration that names the file.
-        split: `eval_fraction`, `split_seed` and `split_by` where the evaluation rows were split off; else empty. A run
-            from before `split_by` has none.
+        split: `eval_fraction`, `split_seed` and `split_by` where the evaluation rows were split off; otherwise empty. A
+            run from before `split_by` has none.
     """
 
     sides: dict[str, Side]
@@ -104,7 +103,7 @@ class Manifest:
 
 
 def split_of(config: RunConfig) -> dict[str, Any]:
-    """How the configuration splits rows off; empty where they have a file of their own."""
+    """How the configuration splits rows off; empty if they have a file of their own."""
     if config.eval_file:
         return {}
     return {"eval_fraction": config.eval_fraction, "split_seed": config.split_seed, "split_by": config.split_by}

@@ -34,7 +34,7 @@ OLD_SECONDS = 24 * 3600
 
 
 def key(config: RunConfig) -> str | None:
-    """Under which the rows of a configuration are kept; None where they aren't: of small files and of folders, and
+    """Under which the rows of a configuration are kept; None if they aren't: of small files and of folders, and
     where evaluation rows have a file of their own, which must be compared with the others."""
     path = Path(config.train_file)
     if config.eval_file or not path.is_file() or path.stat().st_size < LEAST_BYTES:
@@ -45,7 +45,7 @@ def key(config: RunConfig) -> str | None:
 
 
 def take(run: Path, key: str, config: RunConfig) -> kept_rows.Kept | None:
-    """Give a run the rows that are kept under this key; None where there are none, or they can't be used."""
+    """Give a run the rows that are kept under this key; None if there are none, or they can't be used."""
     entry, partial = _folder() / key, run / f".{kept_rows.FOLDER}.partial"
     if not entry.is_dir():
         return None

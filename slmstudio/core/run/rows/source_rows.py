@@ -43,7 +43,7 @@ class SourceRows:
         return self.files.get("eval_file", self.files["train_file"])
 
     def sha256(self, side: str) -> str | None:
-        """Not known of rows that nobody keeps."""
+        """Not known about rows that nobody keeps."""
         return None
 
 

@@ -40,7 +40,7 @@ class Script:
     """What was written.
 
     Attributes:
-        train_file, eval_file: its rows, beside it; the second is empty where the run has no evaluation rows.
+        train_file, eval_file: its rows, beside it; the second is empty if the run has no evaluation rows.
         rows_are_ids: whether the rows are token ids, because the script's own encoding would differ from the run's.
     """
 
@@ -91,7 +91,7 @@ def _spare_the_users_files(config: RunConfig, written: Script) -> None:
     for path in (written.path, written.train_file, written.eval_file):
         if path.resolve() in read:
             raise UserError(tr("{file} would be overwritten.", file=path.name),
-                            tr("The run learns or evaluates its rows."),
+                            tr("The run uses its rows for training or evaluation."),
                             tr("Choose another name, or another folder, for the script."))
 
 

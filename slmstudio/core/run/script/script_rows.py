@@ -66,14 +66,14 @@ def _answers(row: Record, objective: str) -> dict[str, Any]:
     """
     prompt, answer = list(row.messages[:-1]), list(row.messages[-1:])
     if row.has_tools:  # TRL's trainer for ORPO passes over them, and a table of calls has every call's arguments
-        raise UserError(tr("Line {line} has tools.", line=row.line),
-                        tr("A script for answers that are compared can't use tools."),
+        raise UserError(tr("Line {line} contains tools.", line=row.line),
+                        tr("A script for preference tuning can't use tools."),
                         tr("Train in SLM Studio, or remove the rows with tools."))
     if objective == "kto" and row.desirable is not None:
         return {"prompt": prompt, "completion": answer, "label": row.desirable}
     if objective != "kto" and row.rejected is not None:
         return {"prompt": prompt, "chosen": answer, "rejected": [{"role": "assistant", "content": row.rejected}]}
-    raise UserError(tr("Line {line} can't be learned with {objective}.", line=row.line, objective=objective),
+    raise UserError(tr("Line {line} can't be used with {objective}.", line=row.line, objective=objective),
                     tr("The objective needs answers marked good or bad.") if objective == "kto" else
                     tr("The objective needs pairs of answers."),
                     tr("Choose another dataset, or the objective sft."))
@@ -104,7 +104,7 @@ class _Encoding:
         return encoded.ids[:length], labels[:length]
 
     def by_script(self, row: Record) -> tuple[list[int], list[int]] | None:
-        """The same by resources/script/rows_messages.py; None where the template refuses what it asks for."""
+        """The same by resources/script/rows_messages.py; None if the template refuses what it asks for."""
         messages, length = list(row.messages), self.config.max_length
         try:
             text = self.template.render(messages, tools=row.tools)

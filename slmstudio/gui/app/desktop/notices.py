@@ -43,7 +43,7 @@ class DesktopNotices(QObject):
         session.job_changed.connect(self._show_progress)
 
     def _tell(self, notice: Notice) -> None:
-        QTimer.singleShot(0, self, partial(self._announce, notice))  # only then a banner tells of it, too
+        QTimer.singleShot(0, self, partial(self._announce, notice))  # only then a banner tells about it, too
         if QApplication.activeWindow() is not None or not self._session.settings.notifications:
             return  # the window itself isn't the active one while a dialog of its own is open
         QApplication.alert(self._window)

@@ -101,11 +101,11 @@ class DoctorDialog(QDialog):
         problems, warnings, fine = (sum(line.state == state for line in self.lines)
                                     for state in ("problem", "warning", "fine"))
         if not problems and not warnings:
-            return ntr("Everything is fine: {n:,} thing was checked.", "Everything is fine: {n:,} things were checked.",
+            return ntr("Everything is fine: {n:,} check passed.", "Everything is fine: {n:,} checks passed.",
                        fine)
         found = [ntr("{n:,} problem", "{n:,} problems", problems)] if problems else []
         found += [ntr("{n:,} warning", "{n:,} warnings", warnings)] if warnings else []
-        return ntr("{found}; {n:,} thing is fine.", "{found}; {n:,} things are fine.", fine, found=", ".join(found))
+        return ntr("{found}; {n:,} check passed.", "{found}; {n:,} checks passed.", fine, found=", ".join(found))
 
     def _copy(self) -> None:
         from slmstudio.core import checkup

@@ -1,1 +1,1 @@
-"""Help (F1): the glossary, the page of shortcuts, and what the program says of itself."""
+"""Help (F1): the glossary, the page of shortcuts, and what the program says about itself."""

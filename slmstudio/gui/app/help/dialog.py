@@ -24,7 +24,7 @@ from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, grid_
 
 
 class HelpDialog(QDialog):
-    """Three pages, of which the first is the glossary.
+    """Three pages, the first of which is the glossary.
 
     Signals:
         welcome_wanted: show the welcome page.
@@ -60,7 +60,7 @@ class Glossary(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.search = named(QLineEdit(placeholderText=tr("Find a word")), "glossary_search", tr("Find a word"),
-                            tr("Shows the words that have this in their name or meaning."))
+                            tr("Shows the words whose name or meaning contains this."))
         self.search.textChanged.connect(self._narrow)
         self._none = text_label(tr("No matches."), "muted")
         page = QWidget()

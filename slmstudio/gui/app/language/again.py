@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def made_from(old: MainWindow) -> MainWindow:
-    """A window in the language that is spoken now, in the place of `old`, with all that is open and at work there.
+    """A window in the language that is spoken now, in place of `old`, with all that is open and at work there.
 
     It is on the screen, and `old` is gone, when this returns.
     """

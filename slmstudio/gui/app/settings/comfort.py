@@ -30,7 +30,7 @@ class ComfortRows(QWidget):
         super().__init__()
         self._session = session
         self._make_text_size()
-        self.still = named(QCheckBox(tr("Show no animations")), "settings_still",
+        self.still = named(QCheckBox(tr("Turn off animations")), "settings_still",
                            tip=tr("Nothing moves by itself. The system's setting applies until you change this."))
         self.notices = named(QCheckBox(tr("Notify me when training, an export or an evaluation ends")),
                              "settings_notifications",

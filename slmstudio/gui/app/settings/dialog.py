@@ -49,7 +49,7 @@ class SettingsDialog(QDialog):
                  why_no_language_now: Callable[[], str] = lambda: ""):
         """
         Args:
-            why_no_language_now: why the language can't be changed now; "" where it can.
+            why_no_language_now: why the language can't be changed now; "" if it can.
         """
         super().__init__(parent)
         self._session = session
@@ -93,7 +93,8 @@ class SettingsDialog(QDialog):
     def _close_row(self) -> QHBoxLayout:
         close = PrimaryButton(tr("Done"), tr("Close the settings. They're already saved."), name="settings_close",
                               clicked=self.accept)
-        welcome = SecondaryButton(tr("Welcome page"), tr("Show again what this machine has and how to begin."),
+        welcome = SecondaryButton(tr("Welcome page"), tr("Show the welcome page again: what this machine has, and "
+                                                         "how to begin."),
                                   name="settings_welcome", clicked=self.accept)
         welcome.clicked.connect(self.welcome_wanted)
         doctor = SecondaryButton(tr("Check this machine"),
@@ -101,7 +102,7 @@ class SettingsDialog(QDialog):
                                  name="settings_doctor", clicked=self.accept)
         doctor.clicked.connect(self.doctor_wanted)
         about = SecondaryButton(tr("Help and about"),
-                                tr("Shows what words mean, which keys there are, and which version this is (F1)."),
+                                tr("Shows what words mean, the keyboard shortcuts, and the program's version (F1)."),
                                 name="settings_help", clicked=self.accept)
         about.clicked.connect(self.help_wanted)
         for button in (close, welcome, doctor, about):

@@ -29,14 +29,15 @@ class LanguageChoice(ComboBox):
     def __init__(self, session: Session, why_not_now: Callable[[], str]):
         """
         Args:
-            why_not_now: why the language can't be changed now; "" where it can.
+            why_not_now: why the language can't be changed now; "" if it can.
         """
         super().__init__()
         self._session, self._why_not_now = session, why_not_now
         self.note = text_label("", "small", wrap=True, name="settings_language_note", tone="warn")
         self.note.hide()
         named(self, "settings_language", tr("Language"),
-              tr("Language of the window, the terminal and the reports. It changes at once; what runs keeps running."))
+              tr("Language of the window, the terminal and the reports. It changes at once, and running jobs "
+                 "continue."))
         names = i18n.available()
         system = i18n.system_language()
         self.addItem(tr("Same as the system ({language})", language=names.get(system, system)), "")

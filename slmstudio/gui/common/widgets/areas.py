@@ -62,7 +62,7 @@ def scrolled(page: QWidget, name: str = "") -> QScrollArea:
 
 
 class ScrolledIfNeeded(QScrollArea):
-    """As high as what it holds, as long as there is room for that; else it scrolls.
+    """As high as what it holds, as long as there is room for that; otherwise it scrolls.
 
     Args:
         least: pixels that it is high at least.

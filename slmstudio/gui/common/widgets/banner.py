@@ -21,7 +21,7 @@ OPEN_UP_TO = 5
 
 
 class ProblemsModel(QAbstractListModel):
-    """The problems of one input, a line each."""
+    """The problems of one input, one per line."""
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -66,7 +66,7 @@ class ErrorBanner(QFrame):
         self._list = named(QListView(), "banner_list", tr("Problems"))
         self._list.setModel(self._model)
         self._list.setUniformItemSizes(True)
-        self._toggle = SecondaryButton(tr("Problems"), tr("Show or hide every single problem."), "small",
+        self._toggle = SecondaryButton(tr("Problems"), tr("Show or hide the individual problems."), "small",
                                        name="banner_problems",
                                        clicked=lambda: self._list.setVisible(self._list.isHidden()))
         self._copy = SecondaryButton(tr("Copy details"),
@@ -83,7 +83,7 @@ class ErrorBanner(QFrame):
         """Show a UserError as it is; show anything else as a defect with details to copy.
 
         Args:
-            kind: "warn" for what is worth knowing, and nothing that anybody did has failed.
+            kind: "warn" for what is worth knowing although nothing that the user did has failed.
         """
         if kind != self.property("banner"):
             self.setProperty("banner", kind)
@@ -113,7 +113,7 @@ class ErrorBanner(QFrame):
         self.setAccessibleName(what)
         self.setAccessibleDescription(why)
         self.show()
-        if self.isVisible():  # on a page that nobody sees, what failed is told by a notice, if at all
+        if self.isVisible():  # a failure on a page that isn't shown is reported by a notice, if at all
             announce(self, f"{what} {why}".strip(), urgent=kind == "bad")
 
     def clear(self) -> None:

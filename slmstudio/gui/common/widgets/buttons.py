@@ -1,4 +1,4 @@
-"""Buttons, rows of them, and a row of which one is on."""
+"""Buttons, rows of them, and a row in which one is on."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class IconButton(QToolButton):
 
 
 class SegmentedControl(QFrame):
-    """A row of choices of which one is on. Arrow keys move between them.
+    """A row of choices, one of which is on. Arrow keys move between them.
 
     Signals:
         changed(int): another one is on, by the user's hand or by `set_current`.

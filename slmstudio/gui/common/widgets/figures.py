@@ -144,7 +144,7 @@ class FigureTable(QTableView):
 
     Args:
         name: for a screen reader.
-        grows: the table is as high as its rows, up to `most`; else it takes the room it is given, and scrolls.
+        grows: the table is as high as its rows, up to `most`; otherwise it takes the room it is given, and scrolls.
     """
 
     def __init__(self, name: str, *, grows: bool = False, most: int = 12):

@@ -111,7 +111,7 @@ class Chip(QLabel):
 
 
 class ElidedLabel(QLabel):
-    """One line that loses its middle where there is no room: the ends of a path say the most.
+    """One line that is shortened in the middle if there is no room: the ends of a path say the most.
 
     The whole text is the tooltip while something is hidden.
     """

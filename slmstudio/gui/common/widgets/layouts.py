@@ -57,7 +57,7 @@ def column_widget(*parts: Part, spacing: int | None = theme.SPACE_S, margins: Ma
 
 
 def fill(layout: _Layout, *parts: Part) -> _Layout:
-    """Add parts to a row or a column that is there already."""
+    """Add parts to a row or a column that is already there."""
     for part in parts:
         if isinstance(part, str):
             layout.addStretch(1)
@@ -88,7 +88,7 @@ def grid_in(widget: QWidget, across: int, down: int, stretch: int | None = None)
 
 
 def pages_of(*pages: QWidget) -> QStackedWidget:
-    """Pages of which one is shown, at first the first."""
+    """Pages, one of which is shown: the first, to begin with."""
     stack = QStackedWidget()
     for page in pages:
         stack.addWidget(page)

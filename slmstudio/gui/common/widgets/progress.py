@@ -17,7 +17,7 @@ from slmstudio.gui.common.widgets.layouts import row_in
 
 TOLD_AFTER_SECONDS = 2.0
 SOON_MS = 300
-"""Work that ends sooner isn't shown: a bar that comes and goes only startles."""
+"""Work that ends sooner isn't shown: a bar that flashes up is only distracting."""
 
 
 class ProgressBar(QProgressBar):

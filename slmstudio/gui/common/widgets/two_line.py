@@ -17,7 +17,7 @@ class TwoLineList(QListWidget):
     """A list of two-line items, each with the Python object it stands for.
 
     Args:
-        elide: what a name loses that is too long: its middle, as with files, or its end, as with sentences.
+        elide: what is cut from a name that is too long: its middle, as with files, or its end, as with sentences.
     """
 
     def __init__(self, name: str, elide: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle):

@@ -1,4 +1,4 @@
-"""Asks before changes that aren't written are dropped."""
+"""Asks before unsaved changes are dropped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def may_drop(parent: QWidget, entries: Sequence[DataEntry]) -> bool:
-    """Whether these may be closed: nothing in them is unwritten, or the user says that it may go."""
+    """Whether these may be closed: nothing in them is unsaved, or the user agrees to drop it."""
     unwritten = {entry.dataset.name: len(entry.changes) for entry in entries if entry.changes}
     if not unwritten:
         return True

@@ -169,7 +169,7 @@ def write_from(records: Sequence[Record], sources: list[Source], steps: list[Ste
     from slmstudio.core.data.versions import store
 
     if not records:
-        raise UserError(tr("No rows would be left, so nothing was saved."), "", tr("Choose less to remove."))
+        raise UserError(tr("No rows would be left, so nothing was saved."), "", tr("Remove fewer rows."))
     found = read_dataset(store.write(records, sources, steps, like=like, seed=seed), task.progress, task.cancelled)
     gc.freeze()  # as in `reading.read`
     return found

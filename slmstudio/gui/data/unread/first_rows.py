@@ -15,7 +15,7 @@ from slmstudio.gui.data.unread.raw_rows import RawTable
 
 
 class FirstRowsPage(QWidget):
-    """Shows them as the file has them; what they mean is known once it is read."""
+    """Shows them as they are in the file; what they mean is known once it has been read."""
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)

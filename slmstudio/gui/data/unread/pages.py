@@ -99,7 +99,7 @@ class DataPages(QStackedWidget):
         """Ask about the first file whose columns tell nothing; without one, show what was shown before.
 
         Args:
-            before: the page with datasets; None where there is none.
+            before: the page with datasets; None if there is none.
         """
         if self.is_asking():
             self.setCurrentWidget(self.asking)

@@ -84,7 +84,7 @@ class UnmappedPage(QWidget):
         found = unmapped.rows
         if self.table.rows.found is found:
             return
-        self._card.title.setText(tr("What do the columns of {name} hold?", name=wanted.path.name))
+        self._card.title.setText(tr("What do the columns of {name} contain?", name=wanted.path.name))
         self.error.clear()
         self.table.show_rows(found)
         self.panel.show_columns(Columns.of_rows(found, examples(found.rows), unmapped.choices))

@@ -40,7 +40,7 @@ class RowDetail(QWidget):
     """The row at the right of the list. What is written for a reference and not kept yet comes again with its row.
 
     Attributes:
-        fixed: why nothing of the rows can be changed; "" where it can.
+        fixed: why nothing of the rows can be changed; "" if it can.
 
     Signals:
         correct_wanted(Row, test: bool): a row is to be made of it, for training or for a test set.

@@ -30,7 +30,7 @@ class _Change:
         said: makes a sentence of what `work` returns.
         row: id of the row.
         gone: whether there is no such row then.
-        references: those that are written; None where it changes something else.
+        references: those that are written; None if it changes something else.
     """
 
     folder: Path
@@ -171,5 +171,5 @@ class RowEdits(QObject):
 
 
 def _unscored(made: Any) -> UserError | None:
-    """Why the scores are still those from before a change; None where they are new."""
+    """Why the scores are still those from before a change; None if they are new."""
     return made if isinstance(made, UserError) else getattr(made, "unscored", None)

@@ -49,7 +49,7 @@ WORKING, EMPTY, ROWS = range(3)
 
 
 class RowsPage(Card):
-    """The list at the left, the chosen row at the right, and the panel that makes a row of it below.
+    """The list at the left, the chosen row at the right, and, below, the panel that makes a training row from it.
 
     Signals:
         closed: back to the runs.
@@ -161,14 +161,14 @@ class RowsPage(Card):
         self.edits.hold(False)
 
     def _escape(self) -> None:
-        """Out of what the user is in: a reference that is being written, the panel below, or the page."""
+        """Leave what the user is in: a reference that is being edited, the panel below, or the page."""
         if self.detail.reference.has_focus():
             self.detail.reference.leave()
         else:
             self.close_page()
 
     def close_page(self) -> None:
-        """Back to the runs. Rows are released, as there may be many."""
+        """Go back to the runs. Rows are released, since there may be many."""
         if self.correct.isVisible():
             self.correct.close_panel()
             return
@@ -200,7 +200,7 @@ class RowsPage(Card):
     def apply(self) -> None:
         """Show the rows that the fields ask for, in their order; with many rows this takes a moment."""
         if self._reading:
-            return  # what is asked for then is shown when they are read
+            return  # what the fields then ask for is shown once the rows have been read
         row = self.current()
         if row is not None and self.detail.reference.is_edited() and self._keep_row is None:
             self._keep_row = row.id  # the user is working on it
@@ -223,7 +223,7 @@ class RowsPage(Card):
             place = next((at for at, index in enumerate(shown) if rows[index].id == kept), 0)
             self.table.selectRow(place)
             if self._opening and not self.filters.search.hasFocus():
-                self.table.setFocus()  # so that the arrows go through the rows at once
+                self.table.setFocus()  # so that the arrow keys move through the rows at once
             self._opening = False
         self._show_row()
 
@@ -267,14 +267,14 @@ class RowsPage(Card):
         self.foot.show_at_work(busy)
 
     def _not_edited(self, error: Exception) -> None:
-        """Say why; what was written stays there."""
+        """Say why; what was written stays in the field."""
         self._show_error(error)
         if not self._closed:
             self.detail.go_on()
             self._show_begun()
 
     def _show_error(self, error: Exception) -> None:
-        """Here, or in the tab where the page was closed meanwhile."""
+        """Here, or in the tab if the page has been closed."""
         if self._closed:
             self.failed.emit(error)
         else:
@@ -289,7 +289,7 @@ class RowsPage(Card):
         self._read()
 
     def _next_row(self) -> int | None:
-        """The row below the chosen one, or above where it is the last."""
+        """The row below the chosen one, or the one above if it is the last."""
         model, place = self.table.rows, self.table.currentIndex().row()
         near = place + 1 if place + 1 < len(model.shown) else place - 1
         return model.row_at(near).id if 0 <= near < len(model.shown) else None
@@ -299,7 +299,7 @@ class RowsPage(Card):
             self.detail.fixed) else tr("Choose the better answer for some rows, without seeing whose it is.")
 
     def _vote(self) -> None:
-        """Let the user vote on the two models that are beside each other."""
+        """Let the user vote on the two models shown side by side."""
         view = self.filters.view()
         if self._evaluation is not None and view.first != view.second:
             dialog = VoteDialog(self._evaluation.folder, self._rows, view.second, view.first, self)

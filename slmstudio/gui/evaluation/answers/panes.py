@@ -126,7 +126,7 @@ class ReferencePane(TextPane):
         return True
 
     def draft(self) -> str | None:
-        """What is written and not kept; None where nothing is different."""
+        """What is written and not kept; None if nothing is different."""
         text = self.editor.toPlainText()
         return text if self.is_edited() and self._is_other(text) else None
 

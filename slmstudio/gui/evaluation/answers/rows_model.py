@@ -88,14 +88,14 @@ def question(row: Row) -> str:
 
 
 def row_score(row: Row, model: str) -> tuple[str, float] | None:
-    """The score by which a row of its kind is judged, with its metric; None where the model has none."""
+    """The score by which a row of its kind is judged, with its metric; None if the model has none."""
     scores = row.scores.get(model, {})
     metric = main_metric(scores, [row.kind])
     return (metric, scores[metric]) if metric else None
 
 
 def all_scores(row: Row, model: str) -> str:
-    """Every score of a model's answer, a line each."""
+    """Every score of a model's answer, one per line."""
     return "\n".join(f"{metric_label(metric)} {figure(metric, value)}"
                      for metric, value in row.scores.get(model, {}).items())
 
@@ -137,7 +137,7 @@ def _texts(row: Row) -> list[str]:
 
 
 def rows_as_table(rows: list[Row], models: list[str]) -> list[list[object]]:
-    """Headings and rows: everything that is known of each, for a CSV. Headings are English: programs read them."""
+    """Headings and rows: everything that is known about each, for a CSV. Headings are English: programs read them."""
     metrics = [metric for metric in METRICS if any(metric in row.scores.get(name, {}) for row in rows
                                                    for name in models)]
     head: list[object] = ["line", "category", "language", "question", "reference"]

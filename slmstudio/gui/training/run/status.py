@@ -1,4 +1,4 @@
-"""What the tab says of a run: its title, its line in the status bar, and what can be done with it."""
+"""What the tab says about a run: its title, its line in the status bar, and what can be done with it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_resumable(outcome: Outcome, history: RunHistory) -> bool:
 
 
 def job_status(config: RunConfig, history: RunHistory, tariff: Tariff) -> JobStatus:
-    """What the status bar says of the run.
+    """What the status bar says about the run.
 
     Args:
         config: as it is now.

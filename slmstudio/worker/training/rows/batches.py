@@ -16,7 +16,7 @@ POOL = 50
 
 
 class BatchOrder(torch.utils.data.Sampler[int]):
-    """The order of the rows in each epoch: decided by seed and epoch alone, so that a resumed run repeats it.
+    """The order of the rows in each epoch: decided by the seed and the epoch alone, so that a resumed run repeats it.
 
     Which rows an optimizer update sees depends on the effective batch (`micro_batch * accumulation`) only: halving the
     micro-batch and doubling the accumulation changes nothing but memory. With `by_length`, the shuffled rows are sorted

@@ -83,8 +83,8 @@ def _from_files(config: RunConfig, job: JobContext, progress: keeping.Progress,
     _tell(job, known, {name: SourceFile.of(dataset) for name, dataset in rows.files.items()})
     if config.eval_file and (seen := _seen(rows)):
         job.warn("test_rows_learned", ntr(
-            "{n} of {rows} test rows is among the rows to learn: eval loss will look better than it is.",
-            "{n} of {rows} test rows are among the rows to learn: eval loss will look better than it is.",
+            "{n} of {rows} test rows is among the training rows: eval loss will look better than it is.",
+            "{n} of {rows} test rows are among the training rows: eval loss will look better than it is.",
             seen, rows=len(rows.evaluation)))
     if not keeps:
         return rows
@@ -103,12 +103,12 @@ def _tell(job: JobContext, known: dict[str, str], sources: Mapping[str, SourceFi
                 file.problems, file=file.name))
         if known.get(name) not in (None, file.sha256):
             job.warn("data_changed", tr(
-                "{file} was changed since this run was created, so the run doesn't repeat exactly. To learn from new "
+                "{file} has changed since this run was created, so the run doesn't repeat exactly. To learn from new "
                 "rows, continue from the finished run instead.", file=file.name))
 
 
 def _seen(rows: SourceRows) -> int:
-    """How many rows of the test file are learned too."""
+    """How many rows of the test file are also training rows."""
     test = [(row.prompt, row.contents, row.desirable) for row in rows.evaluation]
     unseen = set(test)
     unseen.difference_update((row.prompt, row.contents, row.desirable) for row in rows.train)
@@ -194,7 +194,8 @@ def told(rows: Sequence[Record], job: JobContext, phase: str) -> Iterator[Record
 
 def _pieces(row: Record, tokenizer: Any, template: ChatTemplate,
             config: RunConfig) -> Iterator[tuple[list[int], list[bool]]]:
-    """A conversation is one piece, whole. A text is as many as its length takes, with nothing lost between them."""
+    """A conversation is one piece. A text is split into as many as its length needs, and nothing is lost between
+    them."""
     backend = tokenizer.backend_tokenizer
     if row.text is None:
         whole = config.objective == "text" or not config.completion_only_loss
@@ -227,6 +228,6 @@ def tell_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bo
             "{n} of {rows} rows have no answer within {length} tokens and were left out.",
             losses.empty, rows=losses.rows, length=config.max_length))
     if not any_left:
-        raise NothingLearned(tr("No row is left to learn from."),
+        raise NothingLearned(tr("No row is left to train on."),
                              tr("No answer starts within {count:,} tokens.", count=config.max_length),
                              tr("Raise the sequence length."))

@@ -61,7 +61,7 @@ def _check_kind(rows: Sequence[reader.Record], config: RunConfig) -> None:
     if all((row.desirable if labelled else row.rejected) is not None for row in rows):
         return
     raise UserError(
-        tr("These rows can't be learned by {objective}.", objective=config.objective.upper()),
+        tr("These rows can't be used with {objective}.", objective=config.objective.upper()),
         tr("They have no label.") if labelled else tr("They have no rejected answer."),
         tr("A row looks like this: {row}", row='{"prompt": …, "completion": …, "label": true}') if labelled else
         tr("A row looks like this: {row}", row='{"prompt": …, "chosen": …, "rejected": …}'))

@@ -40,7 +40,7 @@ MOST_BYTES = 2 * 1024**3
 ROOM = 2 * 1024**3
 """Bytes that must be left on the disk: checkpoints need them more."""
 LOOK_EVERY = 100
-"""Batches after which the room on the disk is looked at."""
+"""How many batches pass between checks of the free disk space."""
 ROWS, ABOUT = "rows.arrow", "about.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
@@ -52,7 +52,7 @@ def encode(rows: Sequence[Record], sha256: str | None, tokenizer: Any, template:
     They are on the disk and are mapped into memory; in memory where they can't be kept.
 
     Args:
-        sha256: of the rows as the run keeps them; None where it keeps none, and nothing is looked up then.
+        sha256: of the rows as the run keeps them; None if it keeps none, and nothing is looked up then.
 
     Raises:
         NothingLearned: no row is left.

@@ -32,11 +32,11 @@ class Share:
 
 
 def deal(rows: Sequence[int], micro_batch: int, ranks: int, splits: bool) -> list[list[Share]]:
-    """The shares of each rank in one step, as many for each.
+    """The shares of each rank in one step, the same number for each.
 
     Args:
         rows: of the step, in their order.
-        splits: whether a micro-batch may be divided where there are fewer of them than ranks.
+        splits: whether a micro-batch may be divided if there are fewer of them than ranks.
     """
     whole = [rows[start : start + micro_batch] for start in range(0, len(rows), micro_batch)]
     count = len(whole)

@@ -40,7 +40,7 @@ Report = dict[str, Any]
 
 
 def check(job: JobContext, config: RunConfig) -> None:
-    """See that all processes can train this run together; each of them calls it before it connects to the others.
+    """Check that all processes can train this run together; each of them calls it before it connects to the others.
 
     Raises:
         UserError: something is in the way. It names the process at fault, and is the same in all of them.
@@ -128,7 +128,7 @@ def exchange(store: Any, name: str, mine: Report, rank: int | None = None, world
     except (DistError, RuntimeError) as error:
         raise UserError(tr("The first machine is gone."),
                         tr("The connection to it broke while the processes were checked."),
-                        tr("Look there for the reason, and start again.")) from error
+                        tr("Look on that machine for the reason, and start again.")) from error
     numbers = ", ".join(str(number + 1) for number in missing)
     raise UserError(ntr("Process {numbers} of {count} didn't report within {seconds:.0f} seconds.",
                         "Processes {numbers} of {count} didn't report within {seconds:.0f} seconds.", len(missing),
@@ -183,10 +183,10 @@ def _compare_cards(reports: Sequence[Report]) -> None:
         if card["free"] < FREE * card["total"] and others:
             name, memory = max(others, key=lambda found: found[1])
             values = {"number": number + 1, "host": each["host"], "name": card["name"], "size": format_bytes(memory)}
-            raise UserError(tr("The card of process {number}, on {host} ({name}), is used by another program: "
-                               "{program} holds {size} of it.", **values, program=name) if name else
-                            tr("The card of process {number}, on {host} ({name}), is used by another program, which "
-                               "holds {size} of it.", **values), "", tr("Close that program first."))
+            raise UserError(tr("The card of process {number}, on {host} ({name}), is in use by another program: "
+                               "{program} takes {size} of its memory.", **values, program=name) if name else
+                            tr("The card of process {number}, on {host} ({name}), is in use by another program, "
+                               "which takes {size} of its memory.", **values), "", tr("Close that program first."))
 
 
 def knock(reports: Sequence[Report], rank: int,

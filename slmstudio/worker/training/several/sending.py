@@ -28,7 +28,7 @@ def on_every_machine(checkpoint: Path | None) -> Iterator[Path | None]:
     block. Every rank must enter it.
 
     Args:
-        checkpoint: as the first rank has it, on each rank; None where there is none.
+        checkpoint: as the first rank has it, on each rank; None if there is none.
     """
     digest = _digest(checkpoint) if checkpoint is not None else None
     if checkpoint is None or len(set(ranks.gather(digest))) == 1:

@@ -60,7 +60,7 @@ def also_on_processors(trainer: Any) -> None:
 
 
 def load_optimizer(optimizer: Any, file: Path) -> None:
-    """Load an optimizer's state, of which each rank keeps its part of each tensor."""
+    """Load an optimizer's state; each rank keeps its part of each tensor."""
     state = torch.load(file, map_location="cpu", weights_only=True)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     spread_state = {

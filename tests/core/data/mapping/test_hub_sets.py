@@ -204,7 +204,7 @@ def test_columns_that_change_what_is_learned_are_named(tmp_path, row, named):
     ([{"act": f"Guide {at}", "prompt": f"Act as a guide to the {at} beaches of Goa, and answer."} for at in range(6)],
      '"act", "prompt"'),
     ([{"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": "gs://x"}}, {"text": Q}]},
-                    {"role": "model", "parts": [{"text": A}]}]}] * 2, 'the type "fileData"; a model learns text only'),
+                    {"role": "model", "parts": [{"text": A}]}]}] * 2, '"fileData"; models learn only from text here'),
     ([{"messages": [{"role": "user", "content": [{"text": Q}, {"image": {"format": "png"}}]},
                     {"role": "assistant", "content": [{"text": A}]}]}] * 2, 'of the type "image"'),
     ([{"question_id": 81, "category": "math", "turns": [Q, "Say it in verse."], "reference": [A, B]}] * 2, '"turns"')],

@@ -229,7 +229,7 @@ def test_of_conversations_in_several_languages_each_is_a_row_or_one_is_chosen(tm
     row = {"id": 1, "eng_Latn": [[B, B]], "hin_Deva": [[Q, A]], "tam_Taml": []}
     dataset = read(tmp_path, [row])
     assert [list(each.messages) for each in dataset.records] == [[user(B), says(B)], [ASK, GOOD]]
-    assert "read as a row for each (2 rows)" in dataset.notes[0] and "hin_Deva" in dataset.columns
+    assert "read as one row for each language (2 rows)" in dataset.notes[0] and "hin_Deva" in dataset.columns
     assert list(read_dataset(tmp_path / "rows.jsonl", None, None, {"messages": "hin_Deva"}).records[0].messages) == [
         ASK, GOOD]
 
@@ -271,7 +271,7 @@ def test_rows_under_another_key_are_said_to_be_left_aside(tmp_path):
     assert dataset.count == 3
     assert dataset.notes == ('The rows under "train" are read. Other rows of the file are left out: "test" (1).',)
     long = read(tmp_path, {"train": [{"question": Q * 99, "answer": A}] * 300, "test": rows}, "rows.json")
-    assert (long.count, long.notes) == (300, ("The file holds several lists of rows; the first one is read.",))
+    assert (long.count, long.notes) == (300, ("The file contains several lists of rows; the first one is read.",))
 
 
 def test_lists_in_the_first_of_several_rows_are_no_rows(tmp_path):

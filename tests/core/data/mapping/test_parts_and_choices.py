@@ -66,7 +66,7 @@ def test_a_picture_in_the_result_of_a_tool_is_refused(tmp_path):
     row = {"messages": [user(Q), {"role": "assistant", "content": [
         {"type": "tool_use", "id": "t", "name": "look", "input": {}}]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": picture}]}, says(A)]}
-    with pytest.raises(NoUsableRow, match='"image"; a model learns text only'):
+    with pytest.raises(NoUsableRow, match='"image"; models learn only from text here'):
         read(tmp_path, [row])
 
 

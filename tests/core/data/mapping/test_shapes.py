@@ -268,7 +268,7 @@ def test_pictures_are_refused_in_one_sentence(tmp_path):
     found = read_dataset(path)
     assert (found.count, found.rows_left_out) == (1, 20)
     (problem,) = found.problems
-    assert "text only" in problem.message and problem.lines == tuple(range(1, 21))
+    assert "only from text" in problem.message and problem.lines == tuple(range(1, 21))
 
 
 @pytest.mark.parametrize(

@@ -36,18 +36,19 @@ BROKEN = ((0, 2.0), (20, 4.0), (40, 7.0), (60, float("nan")))
 RUN = Evidence(compared=BETTER, exact=(30, 48), train_rows=800, epochs=3.0, best_epoch=3.0, losses=SETTLED,
                learning_rate=2e-4, parameters=500_000_000, max_new_tokens=128)
 
+CLOSER, FURTHER = "Its answers are clearly closer", "Its answers are further from yours"
 CASES = {
-    "better, nothing left to gain from steps": (RUN, "Clearly closer", "", "chat"),
-    "better, but no answer is right": (replace(RUN, exact=(0, 48)), "Clearly closer",
+    "better, nothing left to gain from steps": (RUN, CLOSER, "", "chat"),
+    "better, but no answer is right": (replace(RUN, exact=(0, 48)), CLOSER,
                                        "Closer doesn't mean correct: 0 of 48", "chat"),
-    "better, and still learning": (replace(RUN, losses=FALLING), "Clearly closer", "", "train"),
-    "a little better": (replace(RUN, compared=A_LITTLE), "A little closer", "", "chat"),
-    "right more often": (replace(RUN, compared=RIGHT), "Right more often: 62 of 100 answers instead of 41.", "",
+    "better, and still learning": (replace(RUN, losses=FALLING), CLOSER, "", "train"),
+    "a little better": (replace(RUN, compared=A_LITTLE), "Its answers are a little closer", "", "chat"),
+    "right more often": (replace(RUN, compared=RIGHT), "It's right more often: 62 of 100 answers instead of 41.", "",
                          "chat"),
-    "better, and overfitted": (replace(RUN, losses=TURNED, best_epoch=1.0), "Clearly closer", "", "again"),
-    "better, from few rows": (replace(RUN, train_rows=40), "Clearly closer", "", "rows"),
-    "better, but forgot": (replace(RUN, forgotten="MMLU"), "Clearly closer", "But it got worse at general", "rows"),
-    "better, but worse in a category": (replace(RUN, weakest="forms"), "Clearly closer", "But it got worse at “forms”",
+    "better, and overfitted": (replace(RUN, losses=TURNED, best_epoch=1.0), CLOSER, "", "again"),
+    "better, from few rows": (replace(RUN, train_rows=40), CLOSER, "", "rows"),
+    "better, but forgot": (replace(RUN, forgotten="MMLU"), CLOSER, "But it got worse at general", "rows"),
+    "better, but worse in a category": (replace(RUN, weakest="forms"), CLOSER, "But it got worse at “forms”",
                                         "chat"),
     "underfitted": (replace(RUN, compared=OPEN, losses=FALLING, epochs=1.0), "48 rows can't show", "", "train"),
     "too small a test set": (replace(RUN, compared=OPEN), "48 rows can't show", "", "other_test"),
@@ -57,35 +58,35 @@ CASES = {
                          "It answers exactly as it did", "", "again"),
     "no difference, all settled": (replace(RUN, compared=replace(OPEN, rows_needed=90_000)), "48 rows can't show", "",
                                    "model"),
-    "worse, and overfitted": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0), "Further from your answers",
+    "worse, and overfitted": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0), FURTHER,
                               "", "again"),
     "worse, overfitted on few rows": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0, train_rows=30),
-                                      "Further from your answers", "", "rows"),
-    "worse from the first step": (replace(RUN, compared=WORSE, losses=RISING), "Further from your answers", "",
+                                      FURTHER, "", "rows"),
+    "worse from the first step": (replace(RUN, compared=WORSE, losses=RISING), FURTHER, "",
                                   "again"),
-    "worse though it learned": (replace(RUN, compared=WORSE), "Further from your answers", "", "answers"),
-    "right less often": (replace(RUN, compared=WRONG), "Right less often: 20 of 100 answers instead of 41.", "",
+    "worse though it learned": (replace(RUN, compared=WORSE), FURTHER, "", "answers"),
+    "right less often": (replace(RUN, compared=WRONG), "It's right less often: 20 of 100 answers instead of 41.", "",
                          "answers"),
-    "a leaking test set": (replace(RUN, learned=40), "It learned from 40 of the 48 test rows", "", "other_test"),
+    "a leaking test set": (replace(RUN, learned=40), "It was trained on 40 of the 48 test rows", "", "other_test"),
     "an end that isn't learned": (replace(RUN, cut=44, base_cut=3), "Most answers don't end: 44 of 48", "", "template"),
-    "answers cut off in both": (replace(RUN, cut=40, base_cut=41), "Clearly closer", "", "evaluate"),
+    "answers cut off in both": (replace(RUN, cut=40, base_cut=41), CLOSER, "", "evaluate"),
     "a broken model": (replace(RUN, compared=WORSE, losses=BROKEN), "Training broke the model", "", "again"),
     "broken, not evaluated": (replace(RUN, compared=None, losses=BROKEN), "Training broke the model", "", "again"),
     "not evaluated": (replace(RUN, compared=None), "Nothing has been compared yet", "", "evaluate"),
     "better, overfitted later, best weights kept": (replace(RUN, losses=TURNED, best_epoch=1.0, used_step=20),
-                                                    "Clearly closer", "", "chat"),
+                                                    CLOSER, "", "chat"),
     "ended early, best weights kept": (replace(RUN, losses=(*SETTLED, (80, 1.44), (100, 1.5)), used_step=60),
-                                       "Clearly closer", "", "chat"),
+                                       CLOSER, "", "chat"),
     "no difference, overfitted later, best weights kept": (
         replace(RUN, compared=OPEN, losses=TURNED, best_epoch=1.0, used_step=20), "48 rows can't show", "", "rows"),
     "worse, overfitted later, best weights kept": (
-        replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0, used_step=20), "Further from", "", "answers"),
+        replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0, used_step=20), FURTHER, "", "answers"),
     "better, overfitted far above the start": (
-        replace(RUN, losses=FAR_TURNED, train_loss=0.02, best_epoch=1.0, used_step=20), "Clearly closer", "", "chat"),
+        replace(RUN, losses=FAR_TURNED, train_loss=0.02, best_epoch=1.0, used_step=20), CLOSER, "", "chat"),
     "preferences, overfitted far": (
         replace(RUN, losses=((0, 0.69), (20, 0.55), (40, 1.3)), train_loss=0.01, objective="dpo", best_epoch=1.0),
-        "Clearly closer", "", "again"),
-    "broke, but the weights from before were kept": (replace(RUN, losses=BROKEN, used_step=20), "Clearly closer", "",
+        CLOSER, "", "again"),
+    "broke, but the weights from before were kept": (replace(RUN, losses=BROKEN, used_step=20), CLOSER, "",
                                                      "again"),
     "few rows, none held out": (replace(RUN, compared=OPEN, losses=(), train_rows=30), "48 rows can't show", "",
                                 "rows"),
@@ -96,14 +97,14 @@ CASES = {
                              "other_test"),
     "none right, before or after": (replace(RUN, compared=NONE_RIGHT), "None of the 200 answers is right", "",
                                     "answers"),
-    "stopped soon": (replace(RUN, losses=((0, 2.5), (30, 2.1)), stopped=(30, 300)), "Clearly closer", "", "resume"),
+    "stopped soon": (replace(RUN, losses=((0, 2.5), (30, 2.1)), stopped=(30, 300)), CLOSER, "", "resume"),
     "stopped when it overfitted": (replace(RUN, losses=TURNED, best_epoch=1.0, used_step=20, stopped=(60, 300)),
-                                   "Clearly closer", "", "chat"),
+                                   CLOSER, "", "chat"),
     "rows cut off": (replace(RUN, compared=OPEN, cut_rows=(320, 800), max_length=512), "48 rows can't show", "",
                      "again"),
-    "better, a few rows cut off": (replace(RUN, cut_rows=(100, 800), max_length=512), "Clearly closer", "", "chat"),
+    "better, a few rows cut off": (replace(RUN, cut_rows=(100, 800), max_length=512), CLOSER, "", "chat"),
     "better, most rows cut off": (replace(RUN, cut=40, base_cut=41, cut_rows=(700, 800), max_length=512),
-                                  "Clearly closer", "", "again"),
+                                  CLOSER, "", "again"),
     "endless, of rows cut off": (replace(RUN, cut=44, cut_rows=(600, 800), max_length=512), "Most answers don't end",
                                  "", "again"),
     "a broken template": (replace(RUN, compared=WORSE, marked=30, mark="<|im_end|>"),
@@ -118,12 +119,12 @@ CASES = {
     "a rate far too high, on a smooth curve": (
         replace(RUN, compared=replace(OPEN, same=True, rows_needed=None), learning_rate=0.9, usual_rate=1e-3),
         "It answers exactly as it did", "", "again"),
-    "a test with one answer": (replace(RUN, compared=RIGHT, alike=98, references_alike=95), "Right more often", "",
+    "a test with one answer": (replace(RUN, compared=RIGHT, alike=98, references_alike=95), "It's right more often", "",
                                "chat"),
-    "worse on rows that it learned": (replace(RUN, compared=WRONG, learned=90), "Right less often", "", "answers"),
-    "an export that lost": (replace(RUN, compared=RIGHT, export=("Q2_K", 45.0)), "Right more often",
+    "worse on rows that it learned": (replace(RUN, compared=WRONG, learned=90), "It's right less often", "", "answers"),
+    "an export that lost": (replace(RUN, compared=RIGHT, export=("Q2_K", 45.0)), "It's right more often",
                             "But its export Q2_K answers worse", "export"),
-    "forgot, all weights tuned": (replace(RUN, forgotten="MMLU", method="full"), "Clearly closer", "But it got worse",
+    "forgot, all weights tuned": (replace(RUN, forgotten="MMLU", method="full"), CLOSER, "But it got worse",
                                   "rows"),
     "a benchmark alone, kept": (replace(RUN, compared=None, benchmark="General knowledge kept: MMLU −0.4 ± 1.2."),
                                 "General knowledge kept", "", "evaluate"),
@@ -135,7 +136,7 @@ CASES = {
     "from scratch, still learning": (replace(RUN, compared=None, objective="text", method="scratch", losses=FALLING),
                                      "It continues text like yours better", "", "train"),
     "from scratch, against a trained base": (replace(RUN, compared=WRONG, method="scratch", losses=FALLING),
-                                             "Right less often", "It began with random weights", "train"),
+                                             "It's right less often", "It began with random weights", "train"),
     "nothing known": (Evidence(), "Nothing has been compared yet", "", "evaluate"),
 }
 
@@ -160,8 +161,8 @@ def test_the_colour_is_that_of_the_sentence_and_not_of_the_score(found, tone):
 
 
 @pytest.mark.parametrize(("metric", "verdict", "sentence"), [
-    ("perplexity", "better", "Better by perplexity."), ("perplexity", "worse", "Worse by perplexity."),
-    ("meteor", "better", "Better by meteor."), ("meteor", "worse", "Worse by meteor.")])
+    ("perplexity", "better", "It's better by perplexity."), ("perplexity", "worse", "It's worse by perplexity."),
+    ("meteor", "better", "It's better by meteor."), ("meteor", "worse", "It's worse by meteor.")])
 def test_a_score_that_counts_no_answers_or_that_nobody_knows_is_named(metric, verdict, sentence):
     scores = {"models": [{"name": name, "scores": {metric: {"value": value}}} for name, value in
                          (("base", 9.0), ("tuned", 7.0))],
@@ -248,7 +249,7 @@ def test_a_score_counts_the_rows_that_both_answered():
     exported = {"models": [{"name": "Q2_K", "gguf": "/runs/a/exports/a-Q2_K.gguf"}], "train_run": "/runs/a"}
     config = RunConfig(name="a", model="m", train_file="t")
     found = evidence.gather(config, RunHistory(), scores, exported)
-    assert headline(found)[0] == "Right more often: 45 of 50 answers instead of 22."
+    assert headline(found)[0] == "It's right more often: 45 of 50 answers instead of 22."
     assert (found.export, found.benchmark) == (("Q2_K", 40.0), "General knowledge kept.")
     assert evidence.gather(config, RunHistory(), scores, {**exported, "train_run": "/runs/b"}).export is None
 
@@ -263,7 +264,7 @@ def test_it_is_read_from_the_files_of_a_run(tmp_path, studio_home, tiny_model):
     assert (found.compared.metric, found.compared.verdict, found.compared.rows) == ("chrf", "better", 24)
     assert found.losses == ((0, 2.0), (20, 1.5), (40, 1.2))
     assert found.exact is not None and found.exact[1] == 24
-    assert said.headline == "Clearly closer to your answers than before."
+    assert said.headline == "Its answers are clearly closer to yours than before training."
     assert said.proposals[0].action == "train"
     assert advice.of_run(tmp_path, {}, {}) is None
 

@@ -24,8 +24,8 @@ def test_both_orders_must_agree() -> None:
     assert (pair["wins_a"], pair["wins_b"], pair["ties"], pair["rows"]) == (0, 1, 3, 4)
     assert pair["changed_with_order"] == 2 and pair["first_shown"] == 80.0
     assert found["sentence"] == ("For the judge, 4 rows aren't enough to show a difference: base 0, tuned 1, ties 3, "
-                                 "p = 1. In 2 rows it changed its mind with the order of the answers; they count as "
-                                 "ties.")
+                                 "p = 1. In 2 rows, it changed its mind when the answers swapped places; they count "
+                                 "as ties.")
 
 
 def test_a_clear_winner() -> None:

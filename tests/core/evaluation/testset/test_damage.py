@@ -146,7 +146,7 @@ def test_other_files_are_named(tmp_path):
     assert "GGUF" in refusal(write(tmp_path, b"GGUF\3\0\0\0", "t.jsonl")).what
     assert "doesn't exist" in refusal(tmp_path / "none.csv").what
     (tmp_path / "empty").mkdir()
-    assert "holds no file" in refusal(tmp_path / "empty").what
+    assert "contains no file" in refusal(tmp_path / "empty").what
 
 
 def test_cancel(tmp_path):

@@ -49,7 +49,7 @@ def test_all_that_is_missing_at_once(tmp_path):
     assert "abstract_algebra, business_ethics" in examples and "astronomy" not in examples
 
 
-@pytest.mark.parametrize(("texts", "words"), [({}, "has no table"), ({"notes__a__b__c__d": GOOD}, "has no table")])
+@pytest.mark.parametrize(("texts", "words"), [({}, "no table for"), ({"notes__a__b__c__d": GOOD}, "no table for")])
 def test_other_folders(tmp_path, texts, words):
     with pytest.raises(UserError) as caught:
         find_mmlu(put(tmp_path, **texts))

@@ -102,7 +102,7 @@ def test_sentences():
     questions = [f"What is the capital of the country called {word}?" for word in "abcdefghijklmnopqrst"]
     assert find_overlap(items(*questions), records("else")).sentence() == ""
     one = find_overlap(items(*questions, QUESTION), records(QUESTION))
-    assert one.sentence().startswith("1 of 21 test rows was trained on (1 word for word)")
+    assert one.sentence().startswith("The model was trained on 1 of 21 test rows (1 word for word)")
     assert one.ids == {20} and not one.is_training_data
     assert find_overlap(items(questions[0]), records(*questions[1:])).hits == ()
     most = find_overlap(items(*questions), records(*questions[1:]))

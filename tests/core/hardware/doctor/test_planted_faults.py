@@ -47,7 +47,7 @@ NOT_SEEN = {"driver": None, "driver_cuda": None}
 LOST = replace(machine(12), gpus=(), gpu_reason=nvml.LOST)
 OLD_CARD = machine(8.1, name="NVIDIA GeForce GTX 1080", capability=(6, 1))
 NEW_CARD = machine(12, name="NVIDIA GeForce RTX 6060", capability=(13, 0))
-DENIED = UserError("Could not write there.", "Permission was refused.", "Choose another folder.")
+DENIED = UserError("Could not write there.", "Permission was denied.", "Choose another folder.")
 NEWER = Finding("wsl_no_driver", "WSL can't reach an NVIDIA driver in Windows.", "It is missing.",
                 "Install it in Windows.")
 
@@ -200,7 +200,8 @@ def test_of_several_faults_each_is_found():
 def test_a_driver_too_old_for_any_pytorch_is_updated_first():
     facts = replace(desktop(), driver="390.157", kernel_driver="390.157", driver_cuda=(9, 1), torch=Torch("2.13.0+cpu"))
     (found,) = [line for line in examine(facts) if line.state != "fine"]
-    assert found.remedy.startswith("The driver is too old for any build of PyTorch: update it first. Then set up again")
+    assert found.remedy.startswith("The driver is too old for any build of PyTorch: update it first. "
+                                   "Then run setup again")
 
 
 def test_the_driver_that_is_needed_is_named():

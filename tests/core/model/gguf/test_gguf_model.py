@@ -108,7 +108,7 @@ def test_the_starter_model(starter: Path) -> None:
     (b"GGUF" + struct.pack(">I", 3) + bytes(40), "big-endian"),
     (model_files.gguf({"general.architecture": "llama"}, {}), "no weights"),
     (model_files.gguf({"general.architecture": "llama", "tokenizer.ggml.tokens": ["a"]}, {}),
-     "holds only a vocabulary"),
+     "contains only a vocabulary"),
     (model_files.gguf({"general.architecture": "clip"}, ONE_TENSOR), "isn't a language model"),
     (model_files.gguf({"general.type": "adapter", "general.architecture": "llama"}, ONE_TENSOR), "adapter"),
     (model_files.gguf({"general.type": "imatrix"}, ONE_TENSOR), "measurements"),

@@ -90,8 +90,8 @@ def test_each_weight_is_wanted_once_and_nothing_else():
     (["README.md"], "neither a config.json nor weights", "Check the name"),
     (["config.json", "tf_model.h5"], "no weights in safetensors files", "Check the name"),
     ([], "neither a config.json nor weights", "Check the name"),
-    (["config.json", "model.safetensors"], "in another form, or missing", "Choose a version"),
-    (["config.json", "model.safetensors", "tokenizer.model"], "in another form, or missing", "Choose a version"),
+    (["config.json", "model.safetensors"], "in a different format, or missing", "Choose a version"),
+    (["config.json", "model.safetensors", "tokenizer.model"], "in a different format, or missing", "Choose a version"),
 ])
 def test_a_repository_without_a_base_model_is_refused_by_what_it_holds(held, why, remedy):
     with pytest.raises(UserError, match=f"{why}.*{remedy}"):

@@ -98,8 +98,9 @@ def test_what_lies_beside_a_model_is_never_opened(tmp_path: Path) -> None:
     (folder / "runs" / "optimizer.pt").write_bytes(crafted_models.torch_zip(folder))
     (folder / "modeling_small.py").write_text("raise SystemExit")
     assert passes(folder) == (
-        "The folder also holds Python pickles, which this program never opens: runs/optimizer.pt, training_args.bin.",
-        "The folder also holds programs, which this program never runs: modeling_small.py.")
+        "The folder also contains Python pickles, which this program never opens: runs/optimizer.pt, "
+        "training_args.bin.",
+        "The folder also contains programs, which this program never runs: modeling_small.py.")
     assert not (tmp_path / crafted_models.CANARY).exists()
 
 
@@ -120,8 +121,8 @@ def test_a_model_without_a_template(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("config", "template", "words"), [
     ({"eos_token_id": 7}, model_files.CHATML,
-     "EOS is <|im_end|> (token 258) for the tokenizer, but token 7 for config.json"),
-    ({"bos_token_id": 7}, model_files.CHATML, "BOS is <|im_start|> (token 257) for the tokenizer, but token 7"),
+     "EOS is <|im_end|> (token 258) in the tokenizer, but token 7 in config.json"),
+    ({"bos_token_id": 7}, model_files.CHATML, "BOS is <|im_start|> (token 257) in the tokenizer, but token 7"),
     ({}, "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
          "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
      "doesn't end each answer with a token of its own"),

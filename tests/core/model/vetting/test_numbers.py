@@ -49,8 +49,8 @@ def test_a_single_value_that_is_none_refuses_the_model(tmp_path: Path) -> None:
     assert check.passed and check.sentence.endswith("All of them are numbers.")
     name = spoil(folder, NAN)
     [problem] = vet(folder).problems
-    assert problem.message == (f"Some of the weights aren't numbers: NaN or infinity is in {name}. Download the model "
-                               "again.")
+    assert problem.message == (f"Some of the weights aren't numbers: NaN or infinity was found in {name}. Download the "
+                               "model again.")
 
 
 def test_infinity_is_no_number_and_the_largest_one_is(tmp_path: Path) -> None:
@@ -68,6 +68,6 @@ def test_of_large_weights_blocks_are_looked_at_and_that_is_said(
     folder = crafted_models.honest(tmp_path / "model")
     share, problems = found(folder)
     assert 0 < share < 0.5 and problems == []
-    assert "were looked at, and all of those are numbers. The others are looked at when" in numbers.sentence(share)
+    assert "were checked, and all of those are numbers. The others are checked when" in numbers.sentence(share)
     spoil(folder, NAN, at=0)
     assert len(found(folder)[1]) == 1

@@ -110,7 +110,8 @@ def test_what_a_run_will_draw_in_words():
     assert told.expected(hour, INDIA) == ("Uses about 0.31 kWh, ₹2.20, 225 g CO₂ in about 1 h 10 min (265 W, "
                                           "estimated: 180 to 350 W).")
     assert told.expected(Forecast(265.4, 240.0, 290.0, SAME, 4200.0), NOWHERE) == (
-        "Uses about 0.31 kWh, 149 g CO₂ in about 1 h 10 min (265 W, as measured in runs with the same settings here).")
+        "Uses about 0.31 kWh, 149 g CO₂ in about 1 h 10 min (265 W, as measured in runs with the same settings "
+        "on this machine).")
     assert told.expected(Forecast(265.4, 240.0, 290.0, MACHINE, None), INDIA) == (
-        "Uses about 0.265 kWh, ₹1.89, 193 g CO₂ an hour (265 W, as measured in other runs here). How long it takes "
-        "hasn't been measured yet.")
+        "Uses about 0.265 kWh, ₹1.89, 193 g CO₂ an hour (265 W, as measured in other runs on this machine). How long "
+        "it takes hasn't been measured yet.")

@@ -87,5 +87,5 @@ def test_the_machines_in_a_sentence():
     machines = [{"host": "desk", "state": "joined", "message": ""}, {"host": "attic", "state": "left", "message": ""},
                 {"host": "old", "state": "refused", "message": "It has another model."}]
     assert progress.machines_text({"joined": 2, "wanted": 3, "machines": machines}) == (
-        "2 of 3 machines are there: this one and desk. old can't take part. It has another model. attic left again.")
-    assert progress.machines_text({"joined": 1, "wanted": 2, "machines": []}) == "1 of 2 machines is there: this one."
+        "2 of 3 machines have joined: this one and desk. old can't take part. It has another model. attic has left.")
+    assert progress.machines_text({"joined": 1, "wanted": 2, "machines": []}) == "1 of 2 machines has joined: this one."

@@ -120,7 +120,7 @@ def test_the_device_decides_number_format_and_attention(plan):
 
 
 @pytest.mark.parametrize(("capability", "said"), [
-    ((8, 6), "can attend to packed rows of any length at once"), ((7, 5), "is older than Ampere"),
+    ((8, 6), "support variable-length attention for packed rows"), ((7, 5), "is older than Ampere"),
     ((6, 1), "too old for FlexAttention")])
 def test_the_card_decides_how_packed_rows_are_kept_apart(plan, monkeypatch, capability, said):
     monkeypatch.setattr(gpu_path.Installed, "here", lambda: gpu_path.Installed((2, 13), True, True))
@@ -189,12 +189,12 @@ OTHERS = [{**row, "instruction": f"{row['instruction']} {i}"} for i in range(3) 
 
 
 @pytest.mark.parametrize(("rows", "held", "said"), [
-    (ROWS["sft"][:1], 0, f"The only row is learned, {UNSEEN}"),
+    (ROWS["sft"][:1], 0, f"The only row is used for training, {UNSEEN}"),
     (ROWS["sft"][:1] * 64, 0, f"The rows are too similar to hold some back, {UNSEEN}"),
     (ROWS["text"][:1] * 64, 0, f"The rows are too similar to hold some back, {UNSEEN}"),
     (ROWS["sft"][:2] * 32, 32, f"Only 1 distinct row is held back, {ROUGH}"),
     (ROWS["sft"], 4, f"Only 4 distinct rows are held back, {ROUGH}"),
-    (OTHERS, 12, "Enough rows to see overfitting, and most rows are left to learn."),
+    (OTHERS, 12, "Enough rows to see overfitting, and most rows are left for training."),
 ], ids=["one row", "equal rows", "equal texts", "two rows", "few rows", "enough rows"])
 def test_what_is_said_of_the_rows_that_are_held_back_is_true(tmp_path, tiny_model, rows, held, said):
     config = planned(tmp_path, tiny_model, rows)
@@ -307,8 +307,8 @@ def test_a_model_without_tools_is_named_before_the_run(tmp_path, tiny_model):
         with pytest.raises(UserError) as caught:
             planner.plan(planner.PlanRequest(mixed, model, CPU, None, {}, measured))
         assert caught.value.what == "4 of 44 rows have tools. The chat template of tiny doesn't support tools."
-        assert caught.value.remedy == ("Choose a model whose chat template takes tools, such as Qwen 2.5 or Llama 3.1, "
-                                       "or remove the rows with tools.")
+        assert caught.value.remedy == ("Choose a model whose chat template supports tools, such as Qwen 2.5 or Llama "
+                                       "3.1, or remove the rows with tools.")
     folder = shutil.copytree(tiny_model, tmp_path / "with tools")
     (folder / "chat_template.jinja").write_text(tool_rows.template("qwen2_5"), encoding="utf-8")
     able = facts.read_model(folder)

@@ -278,7 +278,7 @@ def test_damaged_rows_are_lost_where_the_file_is_another(run, harm, tmp_path):
         (tmp_path / "rows.jsonl").unlink()
     else:
         config = RunConfig(**{**vars(config), "split_seed": 4})
-    words = {"changed": "rows.jsonl was changed since", "gone": " exist", "split": "split into different rows"}
+    words = {"changed": "rows.jsonl has changed since", "gone": " exist", "split": "split into different rows"}
     with pytest.raises(kept_rows.Damaged, match=r"train\.jsonl\.gz is cut off") as caught:
         keeping.of_run(place, config)
     assert words[harm] in caught.value.why and "start a new run" in caught.value.remedy

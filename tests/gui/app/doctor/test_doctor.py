@@ -79,7 +79,7 @@ def test_f9_checks_this_machine_and_shows_every_line(qtbot: QtBot, window: MainW
 
 def test_what_is_wrong_comes_first_with_its_command(qtbot: QtBot, dialog: DoctorDialog):
     dialog._show(ILL)
-    assert dialog.summary.text() == f"1 problem, 1 warning; {len(ILL) - 2} things are fine."
+    assert dialog.summary.text() == f"1 problem, 1 warning; {len(ILL) - 2} checks passed."
     first, second, third, *_ = dialog.findChildren(Chip)
     assert [(chip.text(), chip.kind) for chip in (first, second, third)] == [
         ("✕ Problem", "bad"), ("! Warning", "warn"), ("✓ Fine", "ok")]
@@ -94,13 +94,13 @@ def test_what_is_wrong_comes_first_with_its_command(qtbot: QtBot, dialog: Doctor
 
 def test_what_there_is_none_of_is_not_counted(dialog: DoctorDialog):
     dialog._show([line for line in ILL if line.state != "problem"])
-    assert dialog.summary.text() == f"1 warning; {len(ILL) - 2} things are fine."
+    assert dialog.summary.text() == f"1 warning; {len(ILL) - 2} checks passed."
 
 
 def test_a_healthy_machine(dialog: DoctorDialog):
     lines = examine(healthy_machines.desktop())
     dialog._show(lines)
-    assert dialog.summary.text() == f"Everything is fine: {len(lines)} things were checked."
+    assert dialog.summary.text() == f"Everything is fine: {len(lines)} checks passed."
     assert dialog.findChildren(CopyLine) == [] and "Needs attention" not in texts(dialog)
 
 
