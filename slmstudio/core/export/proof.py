@@ -144,7 +144,7 @@ def token_checks(found: dict[str, Any]) -> list[Check]:
                    tr("Servers would put a beginning-of-sequence token where training had none, leave it out, or "
                       "double it. Export the file again.")),
             _check("stop", found["stops_at_end_of_turn"], stop, "ends",
-                   tr("Generation wouldn't stop where it should: {reason}. Export the file again.", reason=stop))]
+                   tr("Answers wouldn't stop where they should: {reason}. Export the file again.", reason=stop))]
 
 
 def end_figure(found: dict[str, Any]) -> str:

@@ -230,7 +230,7 @@ class RunConfig:
         noop("The temperature at which it pauses, or which it holds. If empty, it's 5 °C below the temperature at "
              "which the card slows itself down, or 83 °C if the card doesn't report one; without a card, the same for "
              "the processor."), told=False,
-        reason=noop("Each card knows its own limit."))
+        reason=noop("Each card has its own limit."))
     heat_rest_seconds: int = described(60, Whole(1, 86_400), HEAT, noop("Shortest pause, s"),
         noop("How long a pause for heat lasts at least, so that the machine doesn't keep warming up and cooling "
              "down."), told=False,

@@ -157,7 +157,7 @@ def lettered(item: Mapping[str, Any]) -> list[dict[str, str]] | None:
     *before, question = item["messages"]
     if len(item["choices"]) > len(LETTERS):
         raise UserError(tr("It has {count} choices.", count=len(item["choices"])),
-                        tr("There are letters for only {letters}.", letters=len(LETTERS)),
+                        tr("At most {letters} choices can have a letter.", letters=len(LETTERS)),
                         tr("Leave out some of the wrong ones."))
     lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, item["choices"], strict=False)]
     return [*before, {**question, "content": "\n".join([question["content"].strip(), *lines, "Answer:"])}]

@@ -93,7 +93,7 @@ def explained(error: BaseException, what: str) -> UserError | None:
                          tr("Check the date, or put the network's certificate into SSL_CERT_FILE. Then try again."))
     if "gaierror" in found:
         return UserError(what,
-                         tr("The hub's name can't be looked up: there's no network, or its address is misspelt."),
+                         tr("The hub's address can't be found: there's no network, or it is misspelt."),
                          tr("Check the network and try again."))
     if found & _UNREACHABLE:
         return UserError(what, tr("The hub can't be reached, or the connection was lost."),

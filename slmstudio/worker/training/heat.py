@@ -161,7 +161,7 @@ class Rests:
                     self._job.emit("paused" if paused else "resumed", global_step=step)
                 elif name == "change":
                     self._job.warn("change_refused", together(
-                        tr("The change wasn't made."), tr("Make it once the run has started.")))
+                        tr("The change wasn't made."), tr("You can change it once the run has started.")))
             if paused:
                 time.sleep(POLL_SECONDS)
             elif seconds := self.wait(step, _nothing_to_save):

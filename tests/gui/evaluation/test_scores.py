@@ -235,7 +235,7 @@ def test_the_verdict_comes_first_and_then_the_figures(qtbot, tab, make_run, tmp_
     evaluated_runs.write(run, count=60, models=("base", "tuned", "Q4_K_M"))
     show(qtbot, tab, 1)
     details = tab.details
-    qtbot.waitUntil(lambda: details.verdict.text().startswith("Clearly closer to your answers than before."))
+    qtbot.waitUntil(lambda: details.verdict.text().startswith("Its answers are clearly closer to yours than before training."))
     details.tabs.set_current(SCORES)
     scores = details.evaluation.scores
     assert scores.verdict.sentence.text().startswith("Better: ") and scores.verdict.frame.property("banner") == "ok"

@@ -231,7 +231,7 @@ def _references(value: Any, name: str, is_exact: bool, findings: Findings) -> tu
         if names.column(name) == "correct_answers" and isinstance(value, str):
             value = [each for each in map(str.strip, value.split(";")) if each]  # TruthfulQA's own table
         elif cells.is_printed(value):
-            findings.append((name, tr('"{column}" is a list as a program prints it; write it as JSON: {example}.',
+            findings.append((name, tr('"{column}" is a list as Python prints it; write it as JSON: {example}.',
                                       column=name, example='["one", "two"]')))
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         value = value["text"]

@@ -43,7 +43,7 @@ class ComfortRows(QWidget):
                                                   "without a graphics card.")], name="settings_chat")
         self.chat.setAccessibleName(tr("How Chat opens a finished run"))
         column_in(self, _line(tr("Text size"), number_field(self.size)), self.still, self.notices,
-                  _line(tr("Chat opens a finished run"), self.chat))
+                  _line(tr("Open finished runs in Chat"), self.chat))
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
         self.still.toggled.connect(self._set_still)
