@@ -76,7 +76,8 @@ def add(run: Path, position: int | None = None) -> Entry:
         known = next((item for item in items if item["folder"] == str(run)), None)
         entry = _entry(known) if known else None
         if entry is not None and entry.state == "waiting":
-            raise UserError(tr("{run} is already in the queue.", run=config.name), "", tr("Move it in the queue instead."))
+            raise UserError(tr("{run} is already in the queue.", run=config.name), "",
+                            tr("Move it in the queue instead."))
         if known is not None:
             items.remove(known)
         items.insert(len(items) if position is None else max(0, position),
