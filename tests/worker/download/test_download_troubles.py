@@ -109,7 +109,7 @@ def test_without_a_network_it_is_said_at_once(hub, work):
     assert "The hub can't be reached, or the connection was lost. Check the network" in refused(
         work, endpoint=endpoint, said=said)
     assert not any("waiting" in each for each in said), "not tried again"
-    assert "The hub's name can't be looked up" in refused(work, endpoint="http://no-such-host.invalid")
+    assert "The hub's address can't be found" in refused(work, endpoint="http://no-such-host.invalid")
 
 
 def test_a_page_to_sign_in_is_told_from_the_hub(hub, work):

@@ -202,7 +202,7 @@ def test_choices_are_shown_with_letters_and_scored_by_them(tiny_model):
     assert line["choice_logprobs"] == pytest.approx(wanted, abs=1e-4)
     assert line["answer"] == item["choices"][wanted.index(max(wanted))] and line["tokens"] == 0
     many = prepare({**item, "choices": [str(number) for number in range(27)]}, model, MOST)
-    assert many.skipped == "It has 27 choices. There are letters for 26."
+    assert many.skipped == "It has 27 choices. At most 26 choices can have a letter."
 
 
 def test_a_continuation_is_split_as_lm_eval_does(tiny_model):
