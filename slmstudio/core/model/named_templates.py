@@ -241,4 +241,5 @@ def _never_learned(folder: Path, end: str) -> str:
 @lru_cache(maxsize=64)
 def _is_untrained(folder: Path, changed: tuple[int, ...], end: str) -> bool:
     special = _vocabulary(folder).special
-    return bool(trained_rows.untrained(folder, [special[end]], special.values()))
+    return bool(trained_rows.untrained(folder, [special[end]], special.values(),
+                                       only_pretrained=find_template(folder) is None))

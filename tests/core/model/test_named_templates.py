@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 from pathlib import Path
 
@@ -206,7 +207,7 @@ def with_rows(folder: Path, rows: dict[int, list[float]], dtype: str = "BF16", h
     for name in ("model.embed_tokens.weight", *(["lm_head.weight"] if head else [])):
         changed = rows if name.startswith("lm_head") or not head else {}
         values = [value for number in range(count) for value in
-                  changed.get(number, [1.0 + number % 16, 1.0 + number // 16] * (width // 2))]
+                  changed.get(number) or [random.Random(8 * number + at).gauss() for at in range(width)]]
         raw = (struct.pack(f"<{len(values)}{'e' if dtype == 'F16' else 'f'}", *values))
         if dtype == "BF16":
             raw = b"".join(raw[at + 2:at + 4] for at in range(0, len(raw), 4))
@@ -226,15 +227,27 @@ def test_rows_that_nothing_trained_are_found(base, tmp_path, dtype, head):
     assert trained_rows.untrained(folder, asked, asked) == {262, 263, 264}
 
 
-def test_a_template_whose_end_was_never_trained_is_not_the_first(base, tmp_path):
+def test_in_a_base_model_a_row_that_is_nearly_another_is_untrained(base, tmp_path):
+    """Gemma 3 270M has thousands of rows that are nearly the end of a turn's; SmolLM2, which chats, has some, too."""
+    folder = without_template(base, tmp_path / "m")
+    (folder / "model.safetensors").unlink()
+    with_rows(folder, {263: [7.0, *[2.0] * 7], 264: [7.5, *[2.0] * 7], 265: [7.0, -2.0, *[2.0] * 6]})
+    asked = range(256, 270)
+    assert trained_rows.untrained(folder, asked, asked, only_pretrained=True) == {263, 264}
+    assert trained_rows.untrained(folder, asked, asked) == set()
+
+
+@pytest.mark.parametrize("row", [[0.0] * 8, [7.5, *[2.0] * 7]])
+def test_a_template_whose_end_was_never_trained_is_not_the_first(base, tmp_path, row):
     folder = without_template(base, tmp_path / "m")
     (folder / "model.safetensors").unlink()
     special = named_templates._vocabulary(folder).special
-    with_rows(folder, {special["<|im_end|>"]: [0.0] * 8})
+    with_rows(folder, {special["<|im_end|>"]: row, 299: [7.0, *[2.0] * 7]})
     found = fitting(folder)
     assert [each.name for each in found] == ["llama3", "gemma", "phi3", "zephyr", "vicuna", "alpaca", "chatml"]
     assert found[-1].warning.startswith("<|im_end|>, which ends each turn, was never trained in this model")
     assert named_templates.warnings(folder, "chatml") == [found[-1].warning]
     assert named_templates.warnings(folder, "chatml", adapter_only=False) == []
     (folder / "chat_template.jinja").write_text(model_files.CHATML, encoding="utf-8")
-    assert named_templates.warnings(folder) == [found[-1].warning]
+    learned_to_chat = any(row)  # and moved the row as little as that
+    assert named_templates.warnings(folder) == ([] if learned_to_chat else [found[-1].warning])
