@@ -26,8 +26,8 @@ SAMPLED = 64
 EMPTY = 0.02
 """A row shorter than this share of the usual one holds nothing: of trained models the shortest rows have a third."""
 NEAR = 0.15
-"""Distance of two rows, as a share of their length, below which a base model hardly tells one from the other. In Gemma 3
-270M, 4,254 special tokens are nearer than that to the end of a turn, the nearest at 0.10, and none to EOS (1.16). Of
+"""Distance of two rows, as a share of their length, below which a base model hardly tells one from the other. In Gemma
+3 270M, 4,254 special tokens are nearer than that to the end of a turn, the nearest at 0.10, and none to EOS (1.16). Of
 models that chat, SmolLM2 has 0.14 there."""
 _FORMATS = {"F32": 4, "F16": 2, "BF16": 2}
 
