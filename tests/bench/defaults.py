@@ -8,7 +8,7 @@ Each run trains on the same rows for the same number of passes as the plan, so a
 of a larger adapter; what they are compared by is the lowest loss on the same held-out rows, in nats a token. First come
 the plan and the fixed values that two other programs propose for everything, then every rank with every learning rate
 that is given, then the best so far in other batches. All of it is done once with each seed, since two seeds can differ
-by 4%, as much as two rates. Every run's figures are appended to the file as soon as they are there, and runs that are
+by 8%, more than two rates. Every run's figures are appended to the file as soon as they are there, and runs that are
 in it already are not repeated, so that a sweep of many hours can be interrupted, and several processes with files of
 their own can share it. `--print` shows the file's table, with means over the seeds, and trains nothing.
 
