@@ -22,9 +22,9 @@ class Usual(NamedTuple):
 
 BY_SIZE = (Usual(200e6, 64, 1.4e-3, 1e-4), Usual(500e6, 16, 1e-3, 5e-5), Usual(2e9, 16, 3e-4, 2e-5),
            Usual(math.inf, 16, 2e-4, 1e-5))
-"""The first row was measured, the second was tried on one model (docs/defaults.md), and the others are usual. With alpha
-at twice the rank, an adapter of four times the rank is changed about as much by steps of half the size, so the rate
-goes with the root of the rank."""
+"""The first row was measured, the second was tried on one model (docs/defaults.md), and the others are usual. With
+alpha at twice the rank, an adapter of four times the rank is changed about as much by steps of half the size, so the
+rate goes with the root of the rank."""
 
 
 def usual_for(parameters: int) -> Usual:
