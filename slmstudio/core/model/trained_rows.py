@@ -70,24 +70,26 @@ def _in_table(file: BinaryIO, table: Tensor, tokens: Collection[int], others: Co
     rows, width = table.shape
     size = width * _FORMATS[table.dtype]
 
-    def row(number: int) -> tuple[float, ...]:
+    def row(number: int) -> bytes:
         file.seek(table.offset + number * size, os.SEEK_SET)
-        return _values(file.read(size), table.dtype)
+        return file.read(size)
+
+    def length(row: bytes) -> float:
+        return math.hypot(*_values(row, table.dtype))
+
+    def alike(one: bytes, other: bytes) -> bool:
+        return one == other or (near > 0 and (
+            math.dist(_values(one, table.dtype), _values(other, table.dtype)) < near * length(one)))
 
     sample = {number * rows // SAMPLED for number in range(SAMPLED)}
-    usual = median(_norm(row(number)) for number in sample)
+    usual = median(length(row(number)) for number in sample)
     if not usual > 0:  # weights of zeros, or no numbers: nothing was trained at all
         return set()
     # What fills a table up behind the last token is as untrained as a row can be.
     known = [(number, row(number)) for number in {*others, *tokens, *range(max(0, rows - 4), rows)} if number < rows]
     return {token for token in tokens if token < rows and (
-        _norm(mine := row(token)) < EMPTY * usual
-        or any(other != token and (theirs == mine or math.dist(theirs, mine) < near * _norm(mine))
-               for other, theirs in known))}
-
-
-def _norm(row: tuple[float, ...]) -> float:
-    return math.hypot(*row)
+        length(mine := row(token)) < EMPTY * usual
+        or any(other != token and alike(mine, theirs) for other, theirs in known))}
 
 
 def _values(row: bytes, dtype: str) -> tuple[float, ...]:
