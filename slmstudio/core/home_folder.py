@@ -1,7 +1,7 @@
 """The folder with runs, models and chats: which one it is, whether another can be used, and changing it.
 
 Nothing is moved. A run remembers where its base model is by its path, and the queue its runs; if those moved, they
-would be lost. So what was kept stays where it is, and the user is told how to bring it along.
+would be lost. That's why existing files stay where they are, and the user is told how to bring them along.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _subtag(part: str) -> str:
 
 
 def guess(*texts: str) -> str | None:
-    """The language that most letters of the texts speak for; None if there is no letter.
+    """The language that most letters of the texts suggest; None if there are no letters.
 
     Only the first `SAMPLE` characters of each text are looked at. Latin letters count as English if some of
     English's short words are among them; otherwise the language isn't known: `LATIN`.

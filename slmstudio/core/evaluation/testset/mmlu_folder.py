@@ -84,7 +84,7 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
 def examples(folder: MmluFolder) -> dict[str, int]:
     """How many few-shot examples each subject has that has questions: the rows of its dev file.
 
-    A file that can't be read is left out; who reads the folder is told about it.
+    A file that can't be read is left out; reading the questions names it.
     """
     found = {}
     for subject in folder.subjects:
