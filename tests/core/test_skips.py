@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import skips
+from hypothesis import settings
+from support import tiers
 
 TESTS = Path(skips.__file__).parent
 SKIPS = {"skip", "skipif", "importorskip"}
@@ -64,3 +66,7 @@ def test_a_skip_that_is_not_on_the_list_fails_the_full_tier_alone(tmp_path, opti
     assert done.returncode == status, done.stdout + done.stderr
     assert [text for text in said if text not in done.stdout] == []
     assert "::test_on_the_list: Skipped" not in done.stdout
+
+
+def test_the_fast_tier_draws_the_same_examples_everywhere_and_the_full_one_searches():
+    assert settings.default.derandomize is not tiers.full

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 _CHIP = QTextFormat.ObjectTypes.UserObject + 1
 _TEXT, _LEARNED = QTextFormat.Property.UserProperty + 1, QTextFormat.Property.UserProperty + 2
 _OBJECT = "\ufffc"
+_REPLACED = re.compile("[\ufffc\ufeff\ufffe]")
+"""Shown as an object, whose text is in a list beside the document: Qt takes the last two, where a text begins with one,
+for its byte order, and drops it."""
 SHOWN_CHARACTERS = 50_000
 
 
@@ -135,8 +139,8 @@ class TokenView(QTextEdit):
         if piece.learned:
             style.setBackground(theme.colour("ok_ground"))
         text = piece.text[:SHOWN_CHARACTERS]
-        self._objects += [_OBJECT] * text.count(_OBJECT)
-        cursor.insertText(text, style)
+        self._objects += _REPLACED.findall(text)
+        cursor.insertText(_REPLACED.sub(_OBJECT, text), style)
 
     def exact_text(self, cursor: QTextCursor) -> str:
         """The selected text with the special tokens written out."""

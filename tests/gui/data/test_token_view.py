@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QTextCursor
@@ -70,6 +70,8 @@ def test_what_is_copied_is_the_exact_text(view: TokenView):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50), deadline=None)
+@example(shown=[Piece("\ufeff", False, True)])
+@example(shown=[Piece("a", False, True), Piece("\ufffe\ufeff🏛", False, False)])
 @given(shown=st.lists(st.builds(Piece, st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1,
                                                max_size=8), st.booleans(), st.booleans()), max_size=8))
 def test_any_row_is_copied_as_it_is(view: TokenView, shown):
