@@ -19,8 +19,12 @@ _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
 
 
+FORMATTED = object()
+"""An empty cell with a format, as programs write where a colour or a border was set."""
+
+
 def write_xlsx(path: Path, sheets: dict[str, Sequence[Sequence[object]]], merged: Sequence[str] = ()) -> Path:
-    """Sheets by their names; a cell is a text, a number, None, or ("=FORMULA", value or None)."""
+    """Sheets by their names; a cell is a text, a number, None, FORMATTED, or ("=FORMULA", value or None)."""
     numbers = range(1, len(sheets) + 1)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr(
@@ -77,6 +81,8 @@ def write_xlsx(path: Path, sheets: dict[str, Sequence[Sequence[object]]], merged
 def _cell(place: str, value: object) -> str:
     if value is None:
         return ""
+    if value is FORMATTED:
+        return f'<c r="{place}" s="1"/>'
     if isinstance(value, tuple):
         formula, result = value
         shown = "" if result is None else f"<v>{escape(str(result))}</v>"

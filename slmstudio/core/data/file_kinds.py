@@ -11,6 +11,9 @@ from slmstudio.core.data.sources import header, packed, tables
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
+PDF = b"%PDF-"
+PDF_MAY_BEGIN = b"\xef\xbb\xbf\0 \t\r\n\f"
+
 
 def zip_format(names: Collection[str]) -> str:
     """What a ZIP archive is, by what is in it: "" for one that just holds files."""
@@ -35,8 +38,12 @@ def binary_format(source: Source, head: bytes) -> str:
         return "parquet"
     if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         return "arrow"
-    if head.startswith(b"%PDF-"):
+    # Readers of PDF look for its mark in the first 1,024 bytes.
+    if head.lstrip(PDF_MAY_BEGIN).startswith(PDF) or (source.suffix == ".pdf" and PDF in head[:1024]):
         return "pdf"
+    if source.suffix == ".pdf":
+        raise UserError(tr("{name} is a damaged PDF file.", name=source.name),
+                        tr("It doesn't begin as a PDF file does."), tr("Copy or download it again."))
     if head.startswith(OLD_OFFICE) and source.suffix in (".xls", ".xlsx", ".xlsm"):
         return "xls"
     if not head.startswith(packed.ZIP):

@@ -206,14 +206,14 @@ class DataFile:
         elif kind:
             file = source.seekable()
             with file:
-                by = ""
+                by, notes = "", list[str]()
                 if kind in ("parquet", "arrow"):
                     rows = arrow.arrow_rows(file, source.name, kind == "parquet")
                 elif kind == "pdf":
-                    by, rows = documents.pdf_of(file, source.name, source.check_cancelled, self.choices.text_by)
+                    by, rows = documents.pdf_of(file, source.name, source.check_cancelled, self.choices.text_by, notes)
                 else:
                     by, rows = documents.word_rows(file, source.name, self.choices.text_by)
-                yield Part(name, kind, _checked(rows, source), text_by=by)
+                yield Part(name, kind, _checked(rows, source), text_by=by, notes=notes)
         else:
             yield self._text_part(source, name)
 

@@ -10,9 +10,10 @@ import zipfile
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from support.workbooks import write_ods, write_xlsx
+from support.workbooks import FORMATTED, write_ods, write_xlsx
 
 from slmstudio.core.data.reader import Choices, read_dataset
+from slmstudio.core.errors import UserError
 
 ROWS = [
     ("¿Qué es una canción?", "Música con letra, normalmente breve."),
@@ -227,3 +228,31 @@ def test_pdf_files(tmp_path):
     found = read_dataset(tmp_path / "book.pdf")
     assert (found.format, found.layout) == ("pdf", "text")
     assert [(record.line, record.text) for record in found.records] == [(1, "The first page says this.")]
+    assert any("1 of 2 pages has no text and was left out (2)" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("before", [b"\n", b"\xef\xbb\xbf\r\n", b"Scanned by an office\n"])
+def test_a_pdf_file_with_something_before_its_mark(tmp_path, before):
+    (tmp_path / "book.pdf").write_bytes(before + PDF)
+    assert [record.text for record in read_dataset(tmp_path / "book.pdf").records] == ["The first page says this."]
+
+
+def test_pages_that_cannot_be_read_are_named(tmp_path):
+    damaged = PDF.replace(b"6 0 obj<</Type/Page/Parent", b"6 0 obj<</Type/Nothing/Parent").replace(b"6 0 R", b"9 0 R")
+    (tmp_path / "book.pdf").write_bytes(damaged)
+    found = read_dataset(tmp_path / "book.pdf")
+    assert found.count == 1 and any("1 of 2 pages" in note for note in found.notes)
+
+
+def test_a_text_called_a_pdf_is_refused(tmp_path):
+    (tmp_path / "book.pdf").write_text("Some words and no mark.", encoding="utf-8")
+    with pytest.raises(UserError, match="damaged PDF"):
+        read_dataset(tmp_path / "book.pdf")
+
+
+def test_empty_cells_with_formats_do_not_slow_a_workbook_down(tmp_path):
+    """A search that begins again at each empty cell takes hours for so many of them."""
+    sheet = {"S": [["question", "answer"], *[[FORMATTED, FORMATTED]] * 10_000, ["a?", ("=1+1", 2)]]}
+    path = write_xlsx(tmp_path / "rows.xlsx", sheet)
+    found = read_dataset(path)
+    assert said(found) == [("a?", "2")] and any("a formula" in note for note in found.notes)

@@ -14,24 +14,28 @@ from slmstudio.core.data.sources.questions import QUESTION, Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import text_rows
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
 
 LOOKED_AT = 20
 """Pages that tell whether a PDF file holds questions with answers."""
+MOST_PAGES = 12
+"""Numbers of pages that a note names."""
 _HYPHEN = re.compile(r"(?<=[^\W\d_])(?:\u00ad|\ufffe|\u0002|-)\n(?=[a-z])")
 """A word that a line break divides."""
 
 
-def pdf_of(file: BinaryIO, name: str, check: Callable[[], None], chosen: str | None) -> tuple[str, Iterator[Raw]]:
+def pdf_of(file: BinaryIO, name: str, check: Callable[[], None], chosen: str | None,
+           notes: list[str]) -> tuple[str, Iterator[Raw]]:
     """How a PDF file is cut, by its pages or into questions with their answers, and its rows.
 
     Args:
         chosen: one of `texts.CUTS`; None leaves it to the document.
+        notes: gets a sentence on the pages without text, once all were read.
 
     Raises:
         UserError: as `pdf_rows`, which has the other arguments.
     """
-    pages = pdf_rows(file, name, check)
+    pages = pdf_rows(file, name, check, notes)
     begin = list(islice(pages, LOOKED_AT))
     way = questions.way_of(line for page in begin for line in _lines_of(page))
     if not (way if chosen is None else chosen == QUESTION):
@@ -43,14 +47,15 @@ def _lines_of(page: Raw) -> Iterator[Line]:
     return (Line(text, page.line) for text in page.value["text"].split("\n"))
 
 
-def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None]) -> Iterator[Raw]:
+def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None], notes: list[str]) -> Iterator[Raw]:
     """The text of each page that has some.
 
     Args:
         check: called before each page; may raise.
+        notes: as of `pdf_of`.
 
     Raises:
-        UserError: it is locked or damaged, or its pages are pictures.
+        UserError: it is locked or damaged, or no page has text.
     """
     import pypdfium2
 
@@ -62,29 +67,40 @@ def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None]) -> Iterator[R
                             tr("Save a copy without a password, and open that.")) from error
         raise UserError(tr("{name} is a damaged PDF file.", name=name),
                         tr("Opening it failed: {error}.", error=error), tr("Copy or download it again.")) from error
-    any_text = False
+    empty: list[int] = []
     try:
-        for number in range(len(document)):
+        count = len(document)
+        for number in range(1, count + 1):
             check()
             text = _page_text(document, number)
             if text.strip():
-                any_text = True
-                yield Raw({"text": text}, number + 1)
-    except pypdfium2.PdfiumError as error:
-        raise UserError(tr("{name} is a damaged PDF file.", name=name),
-                        tr("Reading page {number} failed: {error}.", number=number + 1, error=error),
-                        tr("Copy or download it again.")) from error
+                yield Raw({"text": text}, number)
+            else:
+                empty.append(number)
     finally:
         document.close()
-    if not any_text:
+    if len(empty) == count:
         raise UserError(tr("{name} contains no text.", name=name),
                         tr("Its pages are pictures, like those of a scanned document."),
                         tr("Run text recognition (OCR) on it, and open the result."))
+    if empty:
+        shown = ", ".join(map(str, empty[:MOST_PAGES])) + (" …" if len(empty) > MOST_PAGES else "")
+        notes.append(ntr("{n:,} of {pages:,} pages has no text and was left out ({numbers}): it is a picture, blank or "
+                         "damaged. Text recognition (OCR) makes pictures readable.",
+                         "{n:,} of {pages:,} pages have no text and were left out ({numbers}): they are pictures, "
+                         "blank or damaged. Text recognition (OCR) makes pictures readable.",
+                         len(empty), pages=count, numbers=shown))
 
 
 def _page_text(document: Any, number: int) -> str:
-    page = document[number]
-    text_page = page.get_textpage()
+    """The text of a page, counted from 1; "" of one that is damaged."""
+    import pypdfium2
+
+    try:
+        page = document[number - 1]
+        text_page = page.get_textpage()
+    except pypdfium2.PdfiumError:
+        return ""
     text = str(text_page.get_text_range()).replace("\r\n", "\n")
     text_page.close()
     page.close()

@@ -12,7 +12,7 @@ import orjson
 
 from slmstudio.core.data.column_names import CONVERSATION, LANGUAGE, ask_and_answer, is_known
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
-from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.sources.row import Raw, bounded
 from slmstudio.core.data.strict_json import NotJson, parse, printable
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import tr
@@ -43,28 +43,28 @@ def json_rows(chunks: Iterator[bytes], notes: list[str] | None = None) -> Iterat
     Args:
         notes: gets sentences on rows that aren't read.
     """
-    notes = [] if notes is None else notes
+    yield from bounded(_unbounded_rows(chunks, [] if notes is None else notes))
+
+
+def _unbounded_rows(chunks: Iterator[bytes], notes: list[str]) -> Iterator[Raw]:
     first = next(chunks, b"")
-    begin = _begin_of_list(first)
-    if begin:
+    start = _begin_of_list(first)
+    if start:
         # The list is read on its own; what comes after it are more keys of the object around it.
-        yield from _numbered(_within(cut(chain([first[begin:]], chunks)), notes))
+        yield from _numbered(_within(cut(chain([first[start:]], chunks)), notes))
         return
     if _is_keyed(first):
         pieces = elements(chain([first.lstrip()[1:]], chunks))
         yield from _numbered(_values(piece for piece in pieces if piece.trouble or piece.text.startswith(b"{")))
         return
     values = _values(cut(chain([first], chunks)))
-    head = next(values, None)
-    inner = _unwrapped(head.value) if head is not None and head.problem is None else None
-    if head is not None and inner is not None:
-        following = next(values, None)
-        if following is None:
-            notes += _left_aside(head.value)
-            yield from _numbered(Raw(value, head.line) for value in inner)
-            return
-        values = chain([following], values)
-    yield from _opened(chain([head] if head is not None else [], values))
+    begin = list(islice(values, 2))
+    inner = _unwrapped(begin[0].value) if len(begin) == 1 and begin[0].problem is None else None
+    if inner is None:
+        yield from _opened(chain(begin, values))
+        return
+    notes += _left_aside(begin[0].value)
+    yield from _numbered(Raw(value, begin[0].line) for value in inner)
 
 
 def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
@@ -72,7 +72,7 @@ def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
     if line == 1:
         yield from json_rows(chunks)
         return
-    for raw in _values(lines_of(chunks)):
+    for raw in bounded(_values(lines_of(chunks))):
         problem = raw.problem and replace(raw.problem, line=(raw.problem.line or 1) + line - 1)
         yield Raw(raw.value, raw.line + line - 1, problem)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import tr
 
+MOST_FIELDS = 10_000
+"""More fields than that, and a row is a whole table that was written as one; finding a question among them would take
+minutes."""
 SHOWN_CHARACTERS = 200
 """Characters of a value that is shown as a column's example."""
 
@@ -26,6 +30,16 @@ class Raw(NamedTuple):
     value: Any
     line: int
     problem: Problem | None = None
+
+
+def bounded(rows: Iterable[Raw]) -> Iterator[Raw]:
+    """The same rows; one with more than MOST_FIELDS fields is a problem instead."""
+    for raw in rows:
+        if isinstance(raw.value, dict) and len(raw.value) > MOST_FIELDS:
+            raw = Raw(None, raw.line, Problem(tr(
+                "The row has {fields:,} fields, and at most {most:,} are read. Write it as several rows.",
+                fields=len(raw.value), most=MOST_FIELDS), raw.line))
+        yield raw
 
 
 def number_text(value: float) -> str:

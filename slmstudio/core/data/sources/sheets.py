@@ -6,7 +6,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 from slmstudio.core.data.sources import header, packed
 from slmstudio.core.data.sources.row import cell_text
@@ -14,7 +14,8 @@ from slmstudio.core.data.sources.tables import TableRow
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
-_CELL = re.compile(rb"<c\b[^>]*>(?:(?!</c>).)*?<f\b(?:(?!</c>).)*?</c>", re.DOTALL)
+_TAG = re.compile(rb"<(c|f|v)[\s/>]")
+"""The beginning of a cell, of its formula, or of its value."""
 _CHUNK = 1 << 20
 SHORT = 4
 """How many times as many rows as a first sheet another one has, where that sheet only counts or explains them."""
@@ -146,15 +147,8 @@ def _tell_formulas(file: BinaryIO, chosen: str, names: list[str], notes: list[st
         sheet = f"xl/worksheets/sheet{names.index(chosen) + 1}.xml"
         if sheet not in opened.namelist():
             return
-        formulas = empty = 0
         with opened.open(sheet) as xml:
-            rest = b""
-            while chunk := xml.read(_CHUNK):
-                text, cut, tail = (rest + chunk).rpartition(b"</c>")
-                rest = tail
-                for cell in _CELL.findall(text + cut):
-                    formulas += 1
-                    empty += b"<v>" not in cell
+            formulas, empty = _count_formulas(xml)
     if empty:
         notes.append(ntr("{n:,} of {formulas:,} formulas has no value, as it was never calculated. Open the file in "
                          "your spreadsheet program and save it.",
@@ -163,3 +157,19 @@ def _tell_formulas(file: BinaryIO, chosen: str, names: list[str], notes: list[st
     elif formulas:
         notes.append(ntr("{n:,} cell contains a formula; its last calculated value was read.",
                          "{n:,} cells contain formulas; their last calculated values were read.", formulas))
+
+
+def _count_formulas(xml: IO[bytes]) -> tuple[int, int]:
+    """How many cells of a sheet's XML hold a formula, and how many of those no value. Reads it once, in pieces."""
+    formulas = empty = 0
+    has_formula = has_value = False
+    rest = b""
+    while chunk := xml.read(_CHUNK):
+        text, cut, tail = (rest + chunk).rpartition(b"<")  # a tag that the piece cuts is read with the next one
+        rest = cut + tail
+        for tag in _TAG.findall(text):
+            if tag == b"c":
+                formulas, empty = formulas + has_formula, empty + (has_formula and not has_value)
+                has_formula = has_value = False
+            has_formula, has_value = has_formula or tag == b"f", has_value or tag == b"v"
+    return formulas + has_formula, empty + (has_formula and not has_value)
