@@ -4,7 +4,7 @@ The folder holds everything; the process may be anybody's child. So a window tha
 opened again knows as much as the one that started the job.
 
     request.json    what is to be done, as `{"kind": ..., ...}` (a training run calls it run.json)
-    process.json    who is doing it: pid, creation time, and the machine's state at the start
+    process.json    who is doing it: pid, when it began, and the machine's state at the start
     events.jsonl    everything that happened, append-only
     commands.jsonl  what the user asked of it, append-only
     outcome.json    how it ended, written once
@@ -155,11 +155,12 @@ class Job:
             self._process = subprocess.Popen(
                 [*processes.worker_command(), str(self.folder)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.folder, **processes.detached(),
-                env={**processes.worker_environment(self._kind()), processes.STARTED: str(time.time())})
+                env={**processes.worker_environment(self._kind()),
+                     processes.COMMANDS_FROM: str(commands_end(self.folder))})
         write_process_file(self.folder, self._process.pid)
 
     def is_alive(self) -> bool:
-        """Whether the process that process.json names still runs: same pid, same creation time."""
+        """Whether the process that process.json names still runs."""
         state = files.read_json(self.folder / PROCESS)
         if state is None:
             return False
@@ -289,6 +290,14 @@ class Job:
         return cause_of_death(state, code, self._kind(), self.advice())
 
 
+def commands_end(folder: Path) -> int:
+    """Bytes of a job's commands so far."""
+    try:
+        return (folder / COMMANDS).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def write_outcome(folder: Path, outcome: Outcome) -> None:
     """Write outcome.json, once, complete or absent."""
     files.write_atomically(
@@ -297,11 +306,5 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
 
 def write_process_file(folder: Path, pid: int) -> None:
     """Say who works on the folder. Written by the starter and by the worker itself, with equal content."""
-    import psutil
-
-    try:
-        created = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        created = 0.0
     files.write_atomically(folder / PROCESS, files.dump_pretty(
-        {"pid": pid, "create_time": created, "boot_id": processes.boot_id(), "oom_kills": processes.oom_kills()}))
+        {**processes.identity(pid), "oom_kills": processes.oom_kills()}))

@@ -10,10 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from slmstudio.core import files, i18n, jobs
-from slmstudio.core.files import number
 from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime import ranks
 
@@ -32,6 +29,7 @@ class JobContext:
     """One job, seen from inside its process. Only rank 0 writes events and reads commands.
 
     Attributes:
+        commands_from: where in commands.jsonl those begin that weren't taken yet, for a process that continues the job.
         must_rest: whether the machine must cool before more work is done (`runtime.cooling.cooled` sets it).
     """
 
@@ -40,14 +38,13 @@ class JobContext:
         self.folder = folder
         self.request = request
         self._leads = ranks.is_first()
-        self._commands = files.LineReader(folder / jobs.COMMANDS)
+        # Commands of an earlier life of this folder are history; those sent while this process started count, and those
+        # sent while the agent that started it waited for machines.
+        self.commands_from = int(os.environ.get(processes.COMMANDS_FROM) or jobs.commands_end(folder))
+        self._commands = files.LineReader(folder / jobs.COMMANDS, self.commands_from)
         self._cancelled = False
         self._pending: list[dict[str, Any]] = []
         self._last_progress = 0.0
-        # Commands of an earlier life of this folder are history; those sent while this process started count, and those
-        # sent while the agent that started it waited for machines. The system only knows to a second when it began.
-        self._born = float(os.environ.get(processes.STARTED) or
-                           psutil.Process(int(os.environ.get(ranks.AGENT) or os.getpid())).create_time())
 
     def emit(self, type: str, **fields: Any) -> None:
         """Append one event. A full disk must not end a run: the event is lost, and the run continues."""
@@ -82,7 +79,7 @@ class JobContext:
     def commands(self) -> list[dict[str, Any]]:
         """Commands that came since the last call."""
         self._receive()
-        found, self._pending = self._pending, []
+        found, self._pending, self.commands_from = self._pending, [], self._commands.offset
         return found
 
     def waiting(self) -> bool:
@@ -97,7 +94,7 @@ class JobContext:
     def _receive(self) -> None:
         if not self._leads:
             return
-        found = [command for command in self._commands.read() if (number(command, "time") or 0.0) >= self._born]
+        found = list(self._commands.read())
         self._pending += found
         self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)
 

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-import time
+import json
+import sys
 
-import psutil
+import pytest
 
 from slmstudio.core import jobs
 from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime.context import JobContext
 
 
-def test_what_an_earlier_worker_was_asked_is_not_asked_of_the_next(tmp_path, monkeypatch):
-    """Even if less than a second passed in between: the system tells a process's start only to the second."""
-    began = psutil.Process().create_time()
+@pytest.mark.parametrize("clock", [0.0, 1e12])
+def test_what_an_earlier_worker_was_asked_is_not_asked_of_the_next(tmp_path, monkeypatch, clock):
+    """Whatever the clock showed when it was asked."""
+    job = jobs.Job.create(tmp_path / "job", "train")
+    job.send("stop", time=1e12)
+    say = f"import os, sys; open(sys.argv[1] + '/said', 'w').write(os.environ[{processes.COMMANDS_FROM!r}])"
+    monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, "-c", say]))
+    job.start()
+    job.wait()
+    monkeypatch.setenv(processes.COMMANDS_FROM, (job.folder / "said").read_text())
+    job.send("pause", time=clock)
+    context = JobContext(job.folder, {})
+    assert not context.cancelled() and [each["command"] for each in context.commands()] == ["pause"]
+    job.send("stop", time=clock)
+    assert context.cancelled()
+
+
+def test_a_successor_of_the_same_job_begins_where_this_process_stopped(tmp_path, monkeypatch):
+    monkeypatch.delenv(processes.COMMANDS_FROM, raising=False)
     job = jobs.Job(tmp_path)
-    job.send("stop", time=began + 0.2)
-    monkeypatch.setenv(processes.STARTED, str(began + 0.3))
+    job.send("stop")
     context = JobContext(tmp_path, {})
-    assert context.commands() == [] and not context.cancelled()
-    job.send("pause", time=time.time())
+    job.send("pause")
     assert [each["command"] for each in context.commands()] == ["pause"]
+    job.send("checkpoint")
+    assert context.waiting()  # read, and not yet obeyed
+    monkeypatch.setenv(processes.COMMANDS_FROM, str(context.commands_from))
+    assert [each["command"] for each in JobContext(tmp_path, {}).commands()] == ["checkpoint"]
