@@ -129,10 +129,12 @@ def test_a_real_run_draws_what_its_cards_were_told_to(tmp_path, tiny_model, rows
 
 
 def test_the_line_of_a_run_tells_what_it_drew_so_far(tmp_path):
-    with Follower(since=2**40) as follower:
+    with Follower() as follower:
+        follower._awaited = 0  # no worker's number
         for event in jobs.Job(finished(tmp_path).folder).events():
             follower.on_event("train", event)
         assert "Wh" not in follower._progress.tasks[0].fields["detail"]  # the steps are of an earlier life
+        follower.on_event("train", {"type": "job_started", "time": 2.0**40, "pid": 0})
         follower.on_event("train", {"type": "step", "time": 2.0**40, "global_step": 61, "train_loss": 1.5,
                                     "tokens_per_second": 3400.0})
         assert follower._progress.tasks[0].fields["detail"] == "loss 1.500 · 3400 tokens/s · 0.254 Wh"

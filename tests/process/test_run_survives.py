@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 from support.wait import until
 
@@ -83,6 +84,17 @@ def test_a_second_worker_on_the_same_run_is_refused_and_stop_saves(start):
     last = checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)[-1]
     assert last.global_step == outcome.result["steps"]
     assert checkpoints.damage(last.path) is None
+
+
+def test_a_run_whose_folder_is_deleted_ends_and_leaves_nothing(start):
+    job = start(max_steps=5000)
+    wait_for(job, "step", global_step=3)
+    worker = psutil.Process(files.read_json(job.folder / jobs.PROCESS)["pid"])
+    shutil.rmtree(job.folder, ignore_errors=True)  # what the worker writes meanwhile may be left
+    with pytest.raises(UserError, match="folder is gone"):
+        job.wait()
+    worker.wait(timeout=60)
+    assert not (job.folder / jobs.OUTCOME).exists()
 
 
 def test_a_full_disk_pauses_and_space_resumes(start, tmp_path):

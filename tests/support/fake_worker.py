@@ -225,6 +225,8 @@ class Play:
         self.emit("checkpoint_saved", global_step=self.step, path=f"checkpoints/step-{self.step:06d}", reason=reason)
 
     def _obey(self) -> None:
+        if self.job.is_gone():
+            raise jobs.gone(self.folder)
         for each in list(self.commands.read()):
             command = each["command"]
             if command == "checkpoint":

@@ -159,6 +159,10 @@ class Job:
                      processes.COMMANDS_FROM: str(commands_end(self.folder))})
         write_process_file(self.folder, self._process.pid)
 
+    def is_gone(self) -> bool:
+        """Whether its folder was moved or deleted; what a worker still writes doesn't bring back what it is to do."""
+        return not any(os.path.lexists(self.folder / name) for name in (RUN, REQUEST))
+
     def is_alive(self) -> bool:
         """Whether the process that process.json names still runs."""
         state = files.read_json(self.folder / PROCESS)
@@ -204,7 +208,11 @@ class Job:
         return EventReader(self.folder).read()
 
     def follow(self, poll_seconds: float = POLL_SECONDS) -> Iterator[dict[str, Any]]:
-        """Events from the first, then as they come, until the job has ended."""
+        """Events from the first, then as they come, until the job has ended.
+
+        Raises:
+            UserError: its folder was moved or deleted; or as `events`.
+        """
         reader = EventReader(self.folder)
         told = False
         while True:
@@ -216,6 +224,8 @@ class Job:
                        "message": tr(DAMAGED_SENTENCE)}
             if ended:
                 return
+            if self.is_gone():
+                raise gone(self.folder)
             time.sleep(poll_seconds)
 
     def wait(self, on_event: Callable[[dict[str, Any]], None] = lambda event: None) -> Outcome:
@@ -239,14 +249,36 @@ class Job:
             for process in tree:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
-            _, alive = psutil.wait_procs(tree, timeout=TERM_SECONDS)
+            deadline = time.monotonic() + TERM_SECONDS
+            if self._process is not None:  # else psutil takes its exit status
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(TERM_SECONDS)
+            _, alive = psutil.wait_procs(tree, timeout=max(0.0, deadline - time.monotonic()))
             for process in alive:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
+            if self._process is not None:
+                self._process.wait(timeout=5)
             psutil.wait_procs(alive, timeout=3)
-        if self._process is not None:
-            self._process.wait(timeout=5)
         self._remove_leftovers(state)
+
+    def end(self, cancelling: bool = False) -> None:
+        """End the process tree at once because the user wants that, and say so, unless the worker has said how it
+        ended.
+
+        Args:
+            cancelling: whether nothing of the job was to be kept.
+
+        Raises:
+            OSError: the outcome can't be written.
+        """
+        self.kill()
+        if (self.folder / OUTCOME).exists() or self.is_gone():
+            return
+        error = UserError(tr("The worker didn't stop by itself, so it was ended."),
+                          tr("It was asked to stop and didn't answer in time, or you didn't want to wait."),
+                          self.advice())
+        write_outcome(self.folder, Outcome("cancelled") if cancelling else Outcome("failed", error.to_dict()))
 
     def advice(self) -> str:
         """How its work is continued after it ended badly."""
@@ -288,6 +320,12 @@ class Job:
         code = self._reap()
         self._remove_leftovers(state)
         return cause_of_death(state, code, self._kind(), self.advice())
+
+
+def gone(folder: Path) -> UserError:
+    """What to say about a job that `Job.is_gone`."""
+    return UserError(tr("The job's folder is gone."), tr("{folder} was moved or deleted.", folder=folder.name),
+                     tr("Put it back, or start the job again."))
 
 
 def commands_end(folder: Path) -> int:

@@ -13,7 +13,6 @@ from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
-from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.living_thread import LivingThread
 
@@ -112,10 +111,8 @@ class JobThread(LivingThread):
                     self._read(reader)
                     self.ended.emit(outcome)
                     return
-            elif not self.job.folder.exists():
-                raise UserError(tr("The job's folder is gone."),
-                                tr("{folder} was moved or deleted.", folder=self.job.folder.name),
-                                tr("Put it back, or start the job again."))
+            elif self.job.is_gone():
+                raise jobs.gone(self.job.folder)
             self._pass_commands_on()
             self._climb_ladder()
             self._wake.wait(jobs.POLL_SECONDS)
@@ -180,13 +177,4 @@ class JobThread(LivingThread):
         if not self._end_now or not self.job.is_alive():
             return
         self._end_now = False
-        self.job.kill()
-        if (self.job.folder / jobs.OUTCOME).exists():
-            return
-        if self._cancelling:
-            jobs.write_outcome(self.job.folder, Outcome("cancelled"))
-        else:
-            error = UserError(tr("The worker didn't stop by itself, so it was ended."),
-                              tr("It was asked to stop and didn't answer in time, or you didn't want to wait."),
-                              self.job.advice())
-            jobs.write_outcome(self.job.folder, Outcome("failed", error.to_dict()))
+        self.job.end(self._cancelling)

@@ -37,6 +37,7 @@ class JobContext:
         self.must_rest: Callable[[], bool] = lambda: False
         self.folder = folder
         self.request = request
+        self._has_folder = not jobs.Job(folder).is_gone()
         self._leads = ranks.is_first()
         # Commands of an earlier life of this folder are history; those sent while this process started count, and those
         # sent while the agent that started it waited for machines.
@@ -82,6 +83,10 @@ class JobContext:
         found, self._pending, self.commands_from = self._pending, [], self._commands.offset
         return found
 
+    def is_gone(self) -> bool:
+        """Whether the job's folder was moved or deleted."""
+        return self._has_folder and jobs.Job(self.folder).is_gone()
+
     def waiting(self) -> bool:
         self._receive()
         return bool(self._pending)
@@ -92,8 +97,11 @@ class JobContext:
         return self._cancelled
 
     def _receive(self) -> None:
+        """Raises UserError: the job's folder is gone, so that nobody could tell this process to stop any more."""
         if not self._leads:
             return
+        if self.is_gone():
+            raise jobs.gone(self.folder)
         found = list(self._commands.read())
         self._pending += found
         self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)

@@ -8,7 +8,9 @@ import sys
 import pytest
 
 from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
+from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext
 
 
@@ -40,3 +42,15 @@ def test_a_successor_of_the_same_job_begins_where_this_process_stopped(tmp_path,
     assert context.waiting()  # read, and not yet obeyed
     monkeypatch.setenv(processes.COMMANDS_FROM, str(context.commands_from))
     assert [each["command"] for each in JobContext(tmp_path, {}).commands()] == ["checkpoint"]
+
+
+def test_a_worker_notices_that_its_folder_is_gone_whatever_was_written_there_since(tmp_path):
+    job = jobs.Job.create(tmp_path / "job", "train")
+    context = JobContext(job.folder, job.request())
+    assert not context.cancelled()
+    (job.folder / jobs.REQUEST).unlink()
+    context.emit("step", global_step=1)
+    with pytest.raises(UserError, match="folder is gone"):
+        context.cancelled()
+    ending.write_outcome(context, jobs.Outcome("failed"))
+    assert not (job.folder / jobs.OUTCOME).exists()
