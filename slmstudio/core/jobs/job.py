@@ -14,6 +14,7 @@ opened again knows as much as the one that started the job.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import time
@@ -22,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, i18n, leftovers, program
+from slmstudio.core import disk_space, files, formats, i18n, leftovers, program
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
@@ -119,8 +120,6 @@ class Job:
         """
         import filelock
 
-        from slmstudio.core import disk_space
-
         need_own_files(self.folder)
         disk_space.require(self.folder)
         try:
@@ -181,7 +180,13 @@ class Job:
         """
         line = {"protocol": PROTOCOL, "time": time.time(), "command": command, **arguments}
         with os_errors_as(tr("Could not send “{command}” to the worker.", command=command)):
-            files.append_line(self.folder / COMMANDS, line)
+            try:
+                files.append_line(self.folder / COMMANDS, line)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                disk_space.give_reserve(self.folder)  # a job that waits for space must hear Stop
+                files.append_line(self.folder / COMMANDS, line)
 
     def outcome(self) -> Outcome | None:
         """How the job ended; None while it runs and before it was started.

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, i18n, jobs
+from slmstudio.core import disk_space, files, i18n, jobs
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime import ranks
 
@@ -43,12 +44,13 @@ class JobContext:
         # sent while the agent that started it waited for machines.
         self.commands_from = int(os.environ.get(processes.COMMANDS_FROM) or jobs.commands_end(folder))
         self._commands = files.LineReader(folder / jobs.COMMANDS, self.commands_from)
-        self._cancelled = False
+        self._cancelled = self._has_lost = False
         self._pending: list[dict[str, Any]] = []
         self._last_progress = 0.0
 
     def emit(self, type: str, **fields: Any) -> None:
-        """Append one event. A full disk must not end a run: the event is lost, and the run continues."""
+        """Append one event. A full disk must not end a run: the event is lost, which is said once where there is a
+        reserve, and the run continues."""
         if not self._leads:
             return
         event = i18n.kept({"protocol": jobs.PROTOCOL, "time": round(time.time(), 3), "type": type, **fields})
@@ -59,6 +61,11 @@ class JobContext:
                 raise
             with contextlib.suppress(OSError):
                 print(f"event lost, the disk is full: {type}", flush=True)
+            if not self._has_lost:
+                self._has_lost = True
+                disk_space.give_part(self.folder)
+                self.warn("events_lost", tr("The disk is full, so what happens can't be recorded. Curves and progress "
+                                            "have gaps until there is space."))
 
     def log(self, message: str, level: str = "info") -> None:
         self.emit("log", level=level, message=message)

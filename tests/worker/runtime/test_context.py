@@ -6,8 +6,9 @@ import json
 import sys
 
 import pytest
+from support.small_disk import fill, mounted
 
-from slmstudio.core import jobs
+from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime import ending
@@ -54,3 +55,19 @@ def test_a_worker_notices_that_its_folder_is_gone_whatever_was_written_there_sin
         context.cancelled()
     ending.write_outcome(context, jobs.Outcome("failed"))
     assert not (job.folder / jobs.OUTCOME).exists()
+
+
+def test_a_full_disk_is_told_once_though_nothing_else_can_be_recorded(tmp_path):
+    with mounted(tmp_path / "disk") as disk:
+        context = JobContext(disk, {})
+        disk_space.keep_reserve(disk)
+        fill(disk)
+        for step in range(200):  # what the blocks of the files have left is soon used
+            context.emit("step", global_step=step, text="x" * 1000)
+        events = list(jobs.Job(disk).events())
+        assert [each["code"] for each in events if each["type"] == "warning"] == ["events_lost"]
+        assert 0 < (disk / disk_space.RESERVE).stat().st_size < disk_space.RESERVE_BYTES, "some is for the outcome"
+        job = jobs.Job(disk)
+        fill(disk)
+        for _ in range(200):
+            job.send("stop")
