@@ -10,7 +10,7 @@ from support.report_run import finished
 
 from slmstudio.cli import commands
 from slmstudio.cli.progress import Follower
-from slmstudio.core import jobs, settings
+from slmstudio.core import jobs, paths, settings
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import tariff
@@ -31,6 +31,15 @@ def test_a_price_is_remembered_and_forgotten(capsys):
     assert settings.load()[0].currency == "EUR"
     assert told(capsys, "energy", "--default")["tariff"]["currency"] == "INR"
     assert settings.load()[0] == settings.Settings()
+
+
+def test_damaged_settings_are_set_aside_for_a_new_price(capsys):
+    file = paths.settings_file()
+    file.parent.mkdir(parents=True)
+    file.write_text("{half")
+    assert told(capsys, "energy", "--price", 9)["tariff"]["price_per_kwh"] == 9
+    assert settings.load() == (settings.Settings(price_per_kwh=9, currency="INR"), None)
+    assert [each.read_text() for each in file.parent.glob("*.damaged-*")] == ["{half"]
 
 
 def test_a_price_stays_in_its_currency(capsys, monkeypatch):

@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import disk_space, files, formats, i18n, leftovers, program
+from slmstudio.core import disk_space, files, formats, i18n, leftovers
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
@@ -122,18 +122,13 @@ class Job:
 
         need_own_files(self.folder)
         disk_space.require(self.folder)
-        try:
-            # Two windows may press Start at once: the one that comes second must see the first one's worker.
-            with filelock.FileLock(self.folder / START_LOCK):
-                if self.is_alive() and not self._is_leaving():
-                    raise UserError(tr("{folder} is already running.", folder=self.folder.name),
-                                    tr("Another process is working on it."),
-                                    tr("Watch it in the Training tab, or stop it first."))
-                self._spawn()
-        except OSError as error:
-            raise UserError(tr("The worker couldn't be started."), tr("The system says: {error}.", error=error),
-                            tr("Check the disk. If it's fine, run setup again: {setup_command}",
-                               setup_command=program.setup_command())) from error
+        # Two windows may press Start at once: the one that comes second must see the first one's worker.
+        with os_errors_as(tr(processes.NOT_STARTED)), filelock.FileLock(self.folder / START_LOCK):
+            if self.is_alive() and not self._is_leaving():
+                raise UserError(tr("{folder} is already running.", folder=self.folder.name),
+                                tr("Another process is working on it."),
+                                tr("Watch it in the Training tab, or stop it first."))
+            self._spawn()
 
     def _is_leaving(self) -> bool:
         """Whether the process has written its outcome; then wait until it is gone, which takes PyTorch a moment."""
@@ -151,9 +146,9 @@ class Job:
         (self.folder / OUTCOME).unlink(missing_ok=True)
         (self.folder / PROCESS).unlink(missing_ok=True)
         with open(self.folder / LOG, "ab", opener=files.own) as log:
-            self._process = subprocess.Popen(
+            self._process = processes.spawn(
                 [*processes.worker_command(), str(self.folder)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.folder, **processes.detached(),
+                cwd=self.folder,
                 env={**processes.worker_environment(self._kind()),
                      processes.COMMANDS_FROM: str(commands_end(self.folder))})
         write_process_file(self.folder, self._process.pid)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import program
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
 
 KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
 """Large pages where the system offers them; blocks of up to 32 MiB, the most that glibc takes here, and 4 GiB of free
@@ -24,6 +26,7 @@ SPINS = "10000"
 microseconds (GOMP_SPINCOUNT in GNU libgomp's manual). Beside other work it doesn't: worker/runtime/threads.py."""
 SPINNING = (*TRAINS, "evaluate", "talk")
 """Kinds of job, and of interactive worker, that see to it that it doesn't."""
+NOT_STARTED = noop("The worker couldn't be started.")
 _BOOTS = r"SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters"
 """Key of the registry where Windows counts its starts."""
 
@@ -74,6 +77,22 @@ def detached() -> dict[str, Any]:
     if os.name == "nt":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}  # type: ignore[attr-defined]
     return {"start_new_session": True}
+
+
+def spawn(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a worker that outlives this process.
+
+    Args:
+        options: of `Popen`.
+
+    Raises:
+        UserError: the system can't start the program.
+    """
+    try:
+        return subprocess.Popen(command, **options, **detached())
+    except OSError as error:
+        raise UserError(tr(NOT_STARTED), tr("The system says: {error}.", error=error),
+                        tr("Run setup again: {setup_command}", setup_command=program.setup_command())) from error
 
 
 def give_way() -> None:
