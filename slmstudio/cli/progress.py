@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Container, Mapping
+from pathlib import Path
 from typing import Any
 
 from slmstudio.cli.output import print_error, say, warning
@@ -55,7 +56,7 @@ class Follower:
         self._said = ""
         self._hold = (-math.inf, -math.inf)  # the share of work that was told last, and when
         self._passed_over = False
-        self._awaited: int | None = None  # whose first event ends those of the job's earlier starts, which aren't shown
+        self._awaited: Path | None = None  # process.json of a worker whose first event ends those of earlier starts
 
     def __enter__(self) -> Follower:
         self._progress.start()
@@ -71,7 +72,7 @@ class Follower:
             UserError: as `Job.follow`.
         """
         asked, taken = False, 0
-        self._awaited = (files.read_json(job.folder / jobs.PROCESS) or {}).get("pid")
+        self._awaited = process if (process := job.folder / jobs.PROCESS).exists() else None
         while True:
             try:
                 for count, event in enumerate(job.follow(), 1):
@@ -102,7 +103,9 @@ class Follower:
         """Show one event of a job. One that makes no sense is skipped, which is reported once."""
         self.energy.add(event)
         if self._awaited is not None:
-            if event.get("type") != "job_started" or event.get("pid") != self._awaited:
+            # Looked at now: on Windows, the process that was started starts the worker, which then enters itself.
+            if event.get("type") != "job_started" or event.get("pid") != (
+                    files.read_json(self._awaited) or {}).get("pid"):
                 return
             self._awaited = None
         try:

@@ -10,7 +10,7 @@ from support.report_run import finished
 
 from slmstudio.cli import commands
 from slmstudio.cli.progress import Follower
-from slmstudio.core import jobs, paths, settings
+from slmstudio.core import files, jobs, paths, settings
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import tariff
@@ -139,7 +139,8 @@ def test_a_real_run_draws_what_its_cards_were_told_to(tmp_path, tiny_model, rows
 
 def test_the_line_of_a_run_tells_what_it_drew_so_far(tmp_path):
     with Follower() as follower:
-        follower._awaited = 0  # no worker's number
+        follower._awaited = tmp_path / "process.json"
+        files.write_atomically(follower._awaited, '{"pid": 0}')
         for event in jobs.Job(finished(tmp_path).folder).events():
             follower.on_event("train", event)
         assert "Wh" not in follower._progress.tasks[0].fields["detail"]  # the steps are of an earlier life
