@@ -275,6 +275,7 @@ class Job:
         self.kill()
         if (self.folder / OUTCOME).exists() or self.is_gone():
             return
+        disk_space.give_reserve(self.folder)
         error = UserError(tr("The worker didn't stop by itself, so it was ended."),
                           tr("It was asked to stop and didn't answer in time, or you didn't want to wait."),
                           self.advice())
