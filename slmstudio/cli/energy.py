@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,9 +66,9 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
     from slmstudio.core import settings
     from slmstudio.core.run.energy.tariff import tariff
 
-    known, trouble = settings.load(put_aside=False)
+    known, trouble = settings.load_to_change()
     if trouble is not None:
-        raise trouble
+        say(tr("note: {text}", text=trouble), file=sys.stderr)
     problems = [Problem(tr("{value:g} isn't allowed; it must be 0 or more.", value=value), field=f"--{name}")
                 for name, value in (("price", price), ("grams", grams)) if value is not None and not 0 <= value < 1e6]
     if currency is not None and not re.fullmatch("[A-Za-z]{3}", currency):

@@ -149,16 +149,13 @@ def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
 
 
 def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
-    import time
-
     from slmstudio.core.evaluation.scoring import read_scores
 
-    since = time.time()
     outcome = job.outcome()
     if outcome is None or not outcome.was_successful():
         if not job.is_alive():
             job.start()
-        with Follower(since, told, tr("Stopping. The answers so far are kept.")) as follower:
+        with Follower(told, tr("Stopping. The answers so far are kept.")) as follower:
             outcome = follower.follow(job, "evaluate")
     if not outcome.was_successful():
         return _print_failure(job, outcome, as_json)

@@ -6,10 +6,11 @@ import math
 import sys
 import time
 from collections.abc import Container, Mapping
+from pathlib import Path
 from typing import Any
 
 from slmstudio.cli.output import print_error, say, warning
-from slmstudio.core import jobs
+from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
 from slmstudio.core.i18n import ntr, tr
@@ -25,7 +26,6 @@ class Follower:
     """A progress bar on stderr that is fed with a job's events.
 
     Args:
-        since: events from before this time (seconds since 1970) are of an earlier start of the job, and are not told.
         told: codes of warnings that are not told here, since they are elsewhere.
         stopping: a sentence on what the first Ctrl-C does.
         command: that the first Ctrl-C sends.
@@ -34,14 +34,13 @@ class Follower:
         energy: what the job drew so far, in all its lives.
     """
 
-    def __init__(self, since: float = 0.0, told: Container[str] = (),
-                 stopping: str = "", command: str = "stop") -> None:
+    def __init__(self, told: Container[str] = (), stopping: str = "", command: str = "stop") -> None:
         from rich.console import Console  # here, since most commands follow nothing
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         from slmstudio.core.run.energy.meter import EnergyMeter
 
-        self._since, self._told, self._command = since, told, command
+        self._told, self._command = told, command
         self._stopping = stopping or tr("Stopping once this step is finished and saved.")
         console = Console(stderr=True)
         self._plain = not console.is_terminal
@@ -57,6 +56,7 @@ class Follower:
         self._said = ""
         self._hold = (-math.inf, -math.inf)  # the share of work that was told last, and when
         self._passed_over = False
+        self._awaited: Path | None = None  # process.json of a worker whose first event ends those of earlier starts
 
     def __enter__(self) -> Follower:
         self._progress.start()
@@ -66,14 +66,25 @@ class Follower:
         self._progress.stop()
 
     def follow(self, job: jobs.Job, phase: str) -> jobs.Outcome:
-        """Follow to the end. Ctrl-C asks the job to stop; a second one ends it."""
-        asked = False
+        """Follow the job that was started last to its end. Ctrl-C asks it to stop; a second one ends it.
+
+        Raises:
+            UserError: as `Job.follow`.
+        """
+        asked, taken = False, 0
+        self._awaited = process if (process := job.folder / jobs.PROCESS).exists() else None
         while True:
             try:
-                return job.wait(lambda event: self.on_event(phase, event))
+                for count, event in enumerate(job.follow(), 1):
+                    if count > taken:  # it is followed from its first event, after Ctrl-C too
+                        taken = count
+                        self.on_event(phase, event)
+                outcome = job.outcome()
+                assert outcome is not None
+                return outcome
             except KeyboardInterrupt:
                 if asked:
-                    job.kill()
+                    job.end(self._command == "cancel")
                 else:
                     self._say(f"{self._stopping} {tr('Press Ctrl-C again to end it immediately.')}", always=True)
                     asked = True
@@ -91,9 +102,12 @@ class Follower:
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
         """Show one event of a job. One that makes no sense is skipped, which is reported once."""
         self.energy.add(event)
-        when = number(event, "time")
-        if when is not None and when < self._since:
-            return
+        if self._awaited is not None:
+            # Looked at now: on Windows, the process that was started starts the worker, which then enters itself.
+            if event.get("type") != "job_started" or event.get("pid") != (
+                    files.read_json(self._awaited) or {}).get("pid"):
+                return
+            self._awaited = None
         try:
             self._tell(phase, event)
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -189,9 +203,8 @@ class Follower:
 
 def carry_out(job: jobs.Job, phase: str, stopping: str = "", command: str = "stop") -> jobs.Outcome:
     """Start a job, and follow it to its end. Arguments as of `Follower`."""
-    since = time.time()
     job.start()
-    with Follower(since, stopping=stopping, command=command) as follower:
+    with Follower(stopping=stopping, command=command) as follower:
         return follower.follow(job, phase)
 
 

@@ -16,6 +16,8 @@ LEAST = 256 * 1024
 """Bytes without which no job begins: there would be no room for its events and its outcome."""
 RESERVE = "reserve"
 RESERVE_BYTES = 64 * 1024
+PART_BYTES = 16 * 1024
+"""Of the reserve, for an event that must not be lost. The last part stays for the outcome."""
 NOTHING = 16 * 1024
 """Bytes that are as good as none."""
 LITTLE_ROOM = 10 * 1024**3
@@ -78,6 +80,13 @@ def keep_reserve(folder: Path) -> None:
         file.write(os.urandom(RESERVE_BYTES))  # zeros may take no room
         file.flush()
         os.fsync(file.fileno())
+
+
+def give_part(folder: Path) -> None:
+    """Free a part of the reserve, so that people learn now that the disk is full."""
+    with contextlib.suppress(OSError):
+        path = folder / RESERVE
+        os.truncate(path, max(PART_BYTES, path.stat().st_size - PART_BYTES))
 
 
 def give_reserve(folder: Path) -> None:

@@ -218,12 +218,18 @@ class LineReader:
 
     Half a line stays unread until its end is there. A line that isn't a JSON object is counted in
     `damaged` and passed over: one lost line must not hide the rest of a run.
+
+    Attributes:
+        offset: bytes that are taken; once all that `read` gives is used, those that were read.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, offset: int = 0):
+        """
+        Args:
+            offset: bytes from which on it reads.
+        """
+        self.path, self.offset = path, offset
         self.damaged = 0
-        self._offset = 0
 
     def read(self) -> Iterator[dict[str, Any]]:
         while lines := self._next_lines():
@@ -240,14 +246,14 @@ class LineReader:
         """Whole lines, a piece of the file at a time: the events of a long run fill gigabytes as objects."""
         try:
             with open(self.path, "rb", opener=regular) as file:
-                file.seek(self._offset)
+                file.seek(self.offset)
                 data = file.read(PIECE)
                 if b"\n" not in data:
                     data += file.readline()
         except FileNotFoundError:
             return []
         end = data.rfind(b"\n") + 1
-        self._offset += end
+        self.offset += end
         return data[:end].splitlines()
 
 

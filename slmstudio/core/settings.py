@@ -163,6 +163,18 @@ def load(put_aside: bool = True) -> tuple[Settings, UserError | None]:
     return Settings(), _put_aside(path, trait, trouble) if put_aside else trouble
 
 
+def load_to_change() -> tuple[Settings, UserError | None]:
+    """As `load`, for who will save them.
+
+    Raises:
+        UserError: the file can't be read, and saving would replace it.
+    """
+    found, trouble = load()
+    if trouble is not None and paths.settings_file().exists():
+        raise trouble
+    return found, trouble
+
+
 def preferred_language() -> str:
     """The language that is set, before anything else is read; "" follows the system."""
     try:

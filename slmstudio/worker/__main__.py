@@ -85,6 +85,7 @@ def run_job(folder: Path) -> int:
         except filelock.Timeout:
             print(f"another worker is working on {folder}", file=sys.stderr)
             return 3
+        os.environ.setdefault(processes.COMMANDS_FROM, str(jobs.commands_end(folder)))  # also for those it starts
         jobs.write_process_file(folder, os.getpid())
         log = log_limit.opened(folder / jobs.LOG)
     processes.give_way()

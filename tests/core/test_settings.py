@@ -92,3 +92,21 @@ def test_a_place_that_is_a_file_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(UserError, match="save the settings"):
         Settings().save()
     assert settings.load()[0] == Settings()
+
+
+def test_a_file_that_cannot_be_read_is_not_replaced(studio_home: Path, monkeypatch: pytest.MonkeyPatch):
+    """One that is damaged is: it is kept beside."""
+    file = paths.settings_file()
+    file.parent.mkdir(parents=True)
+    file.write_text("{half", encoding="utf-8")
+    loaded, trouble = settings.load_to_change()
+    assert loaded == Settings() and trouble is not None and not file.exists()
+    Settings(theme="dark").save()
+
+    def refuse(path: Path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(settings.files, "read_json", refuse)  # root may read all
+    with pytest.raises(UserError, match="Could not read the settings"):
+        settings.load_to_change()
+    assert file.exists()

@@ -10,7 +10,7 @@ from support.report_run import finished
 
 from slmstudio.cli import commands
 from slmstudio.cli.progress import Follower
-from slmstudio.core import jobs, settings
+from slmstudio.core import files, jobs, paths, settings
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import tariff
@@ -31,6 +31,15 @@ def test_a_price_is_remembered_and_forgotten(capsys):
     assert settings.load()[0].currency == "EUR"
     assert told(capsys, "energy", "--default")["tariff"]["currency"] == "INR"
     assert settings.load()[0] == settings.Settings()
+
+
+def test_damaged_settings_are_set_aside_for_a_new_price(capsys):
+    file = paths.settings_file()
+    file.parent.mkdir(parents=True)
+    file.write_text("{half")
+    assert told(capsys, "energy", "--price", 9)["tariff"]["price_per_kwh"] == 9
+    assert settings.load() == (settings.Settings(price_per_kwh=9, currency="INR"), None)
+    assert [each.read_text() for each in file.parent.glob("*.damaged-*")] == ["{half"]
 
 
 def test_a_price_stays_in_its_currency(capsys, monkeypatch):
@@ -129,10 +138,13 @@ def test_a_real_run_draws_what_its_cards_were_told_to(tmp_path, tiny_model, rows
 
 
 def test_the_line_of_a_run_tells_what_it_drew_so_far(tmp_path):
-    with Follower(since=2**40) as follower:
+    with Follower() as follower:
+        follower._awaited = tmp_path / "process.json"
+        files.write_atomically(follower._awaited, '{"pid": 0}')
         for event in jobs.Job(finished(tmp_path).folder).events():
             follower.on_event("train", event)
         assert "Wh" not in follower._progress.tasks[0].fields["detail"]  # the steps are of an earlier life
+        follower.on_event("train", {"type": "job_started", "time": 2.0**40, "pid": 0})
         follower.on_event("train", {"type": "step", "time": 2.0**40, "global_step": 61, "train_loss": 1.5,
                                     "tokens_per_second": 3400.0})
         assert follower._progress.tasks[0].fields["detail"] == "loss 1.500 · 3400 tokens/s · 0.254 Wh"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from process.test_evaluate_refusals import evaluate, new_job, write
+from support.small_disk import fill, mounted
 from support.wait import until
 
 from slmstudio.core import files, jobs
@@ -18,27 +15,8 @@ from slmstudio.core import files, jobs
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB."""
-    if sys.platform != "linux":
-        pytest.skip("tmpfs is of Linux")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here: " + mounted.stderr.decode().strip())
-    try:
+    with mounted(tmp_path / "disk") as place:
         yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(disk: Path, left: int = 0) -> Path:
-    """A file that takes all room but `left` bytes."""
-    ballast = disk / "ballast"
-    with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
-        while (room := shutil.disk_usage(disk).free - left) > 0:
-            file.write(b"\1" * room)
-    return ballast
 
 
 def answers(job: jobs.Job) -> list[dict[str, object]]:

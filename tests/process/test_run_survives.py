@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import signal
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.small_disk import fill, mounted
 from support.wait import until
 
-from slmstudio.core import files, jobs
+from slmstudio.core import disk_space, files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.lock import syscalls
 from slmstudio.core.run import checkpoints, folder
@@ -85,29 +83,38 @@ def test_a_second_worker_on_the_same_run_is_refused_and_stop_saves(start):
     assert checkpoints.damage(last.path) is None
 
 
-def test_a_full_disk_pauses_and_space_resumes(start, tmp_path):
-    """A checkpoint that doesn't fit is told once; the run waits, goes on by itself, and ends well."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here: " + mounted.stderr.decode().strip())
-    try:
-        ballast = disk / "ballast"
-        job = start(disk, max_steps=6, save_steps=4)
-        wait_for(job, "plan")
-        with contextlib.suppress(OSError):
-            ballast.write_bytes(b"\0" * (shutil.disk_usage(disk).free - 150_000))
-        warning = wait_for(job, "warning", code="disk_full")
-        assert "disk is full" in warning["message"] and "continues by itself" in warning["message"]
-        assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS) == []
-        assert job.is_alive()
-        ballast.unlink()
-        assert job.wait().state == "finished"
-        assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)[-1].global_step == 6
-    finally:
-        job.kill()
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+@pytest.fixture
+def small_disk(tmp_path):
+    with mounted(tmp_path / "disk", "size=3m") as place:
+        yield place
+
+
+def test_a_full_disk_pauses_and_space_resumes(small_disk, start):
+    """A checkpoint that doesn't fit is told once, though not a byte is left; the run waits, goes on by itself, and ends
+    well."""
+    job = start(small_disk, max_steps=6, save_steps=4)
+    wait_for(job, "plan")
+    ballast = fill(small_disk)
+    warning = wait_for(job, "warning", code="disk_full")
+    assert "disk is full" in warning["message"] and "continues by itself" in warning["message"]
+    assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS) == []
+    assert job.is_alive()
+    ballast.unlink()
+    assert job.wait().state == "finished"
+    assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)[-1].global_step == 6
+    assert not (job.folder / disk_space.RESERVE).exists()
+
+
+@pytest.mark.full
+def test_a_run_that_waits_for_space_can_be_stopped(small_disk, start):
+    job = start(small_disk, max_steps=100, save_steps=4)
+    wait_for(job, "plan")
+    fill(small_disk)
+    wait_for(job, "paused", reason="disk_full")
+    fill(small_disk)
+    job.send("stop")
+    until(lambda: job.outcome() is not None, "the outcome takes no room")
+    assert job.outcome().state == "stopped"
 
 
 @pytest.mark.full
@@ -120,17 +127,11 @@ def test_a_model_folder_that_vanished_fails_in_a_sentence(tmp_path, rows_file):
 
 
 def test_a_read_only_disk_is_said(tmp_path, tiny_model, rows_file):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(disk)], capture_output=True).returncode:
-        pytest.skip("a read-only file system cannot be mounted here")
-    try:
+    with mounted(tmp_path / "disk", "ro") as disk:
         config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), **SETTINGS)
         with pytest.raises(UserError) as caught:
             folder.create(config, disk)
         assert "read-only" in caught.value.why
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 @pytest.mark.full

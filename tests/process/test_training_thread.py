@@ -161,6 +161,22 @@ def test_a_worker_that_ignores_stop_is_ended(qtbot, follow, play, job, in_haste)
     assert not job.is_alive()
 
 
+def test_so_is_one_that_makes_steps_and_does_not_stop(qtbot, follow, play, job, in_haste):
+    play("start plan:100000 deaf steps:100000@1")
+    thread, listener = follow(grace_seconds=0.3)
+    qtbot.waitUntil(lambda: len(listener.events("step")) > 5, timeout=10_000)
+    thread.send("stop")
+    assert ended(qtbot, listener).state == "failed" and not job.is_alive()
+
+
+def test_stop_is_obeyed_when_the_clock_was_set_back(qtbot, follow, play):
+    play("clock:-3600 start plan:100000 steps:100000@1")
+    thread, listener = follow()
+    qtbot.waitUntil(lambda: len(listener.events("step")) > 5, timeout=10_000)
+    thread.send("stop")
+    assert ended(qtbot, listener).state == "stopped"
+
+
 def test_end_now_does_not_wait_for_the_grace_period(qtbot, follow, play, job, in_haste):
     play("start steps:3 hang")
     thread, listener = follow(grace_seconds=3600)

@@ -24,6 +24,7 @@ with the same functions as the real worker, and it needs no torch.
     cards:N     N cards, told as the sensors tell them       lost        the last card no longer answers
     guard_rest:WHY, guard_resume  what the guard did: heat, hold, battery or hours
     advice      a lower power limit would help
+    clock:S     the clock was set by S seconds           deaf        obey no command from here on
 
 At each evaluation it answers two questions, and it obeys sample, free and change like the real one.
 """
@@ -45,6 +46,7 @@ import fake_chat
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.jobs import processes
 from slmstudio.core.run import checkpoints
 from slmstudio.core.run.guard.settings import GUARD_FIELDS, told
 
@@ -61,14 +63,13 @@ class Play:
         self.cards = 0
         self.gpu = self.stopping = self.freeing = self.not_a_number = False
         self.rate, self.turns_at, self.best = 2e-4, 0, 0
-        self.commands = files.LineReader(folder / jobs.COMMANDS)
+        self.commands = files.LineReader(folder / jobs.COMMANDS, int(os.environ[processes.COMMANDS_FROM]))
         self.random = random.Random(7)
-        for _ in self.commands.read():
-            pass
+        self.clock = 0.0
 
     def emit(self, type: str, **fields: Any) -> None:
         files.append_line(self.folder / jobs.EVENTS, {
-            "protocol": jobs.PROTOCOL, "time": round(time.time(), 3), "type": type, **fields})
+            "protocol": jobs.PROTOCOL, "time": round(time.time() + self.clock, 3), "type": type, **fields})
 
     def raw(self, data: bytes) -> None:
         with open(self.folder / jobs.EVENTS, "ab") as file:
@@ -99,6 +100,12 @@ class Play:
     def do_start(self) -> None:
         jobs.write_process_file(self.folder, os.getpid())
         self.emit("job_started", pid=os.getpid(), kind=self.job.request()["kind"])
+
+    def do_clock(self, seconds: str) -> None:
+        self.clock = float(seconds)
+
+    def do_deaf(self) -> None:
+        self.commands = files.LineReader(self.folder / "nowhere")
 
     def do_load(self) -> None:
         self.emit("phase", phase="reading data", detail="helpdesk_train.jsonl")
@@ -218,6 +225,8 @@ class Play:
         self.emit("checkpoint_saved", global_step=self.step, path=f"checkpoints/step-{self.step:06d}", reason=reason)
 
     def _obey(self) -> None:
+        if self.job.is_gone():
+            raise jobs.gone(self.folder)
         for each in list(self.commands.read()):
             command = each["command"]
             if command == "checkpoint":

@@ -139,6 +139,7 @@ def _rank(order: dict[str, Any], at: int, port: int) -> int:
 
 
 def main() -> None:
+    from slmstudio.core import jobs
     from slmstudio.core.jobs import processes
 
     os.environ.update(processes.worker_environment())
@@ -149,7 +150,7 @@ def main() -> None:
 
     for line in sys.stdin:
         order = json.loads(line)
-        os.environ[processes.STARTED] = str(time.time())
+        os.environ[processes.COMMANDS_FROM] = str(jobs.commands_end(Path(order["folders"][0])))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

@@ -97,7 +97,7 @@ def _remember(folder: Path, as_json: bool) -> int:
     from slmstudio.core.model.vetting import vet
 
     model = vet.read_vetted(folder)
-    known, trouble = settings.load()
+    known, trouble = settings.load_to_change()
     if trouble:
         say(tr("note: {text}", text=trouble), file=sys.stderr)
     if folder.parent != paths.models_dir():  # those of the library are found anyway

@@ -95,14 +95,13 @@ def run_all(as_json: Json = False) -> int:
     ended: list[dict[str, Any]] = []
     with _interruptions() as pressed:
         while not pressed:
-            since = time.time()
             job = _next_job()
             if job is None:
                 break
             say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
             if adjust.apply(config_file.load(job.folder), job.folder).nodes > 1:
                 show_invitation(invitation.read(job.folder))
-            with Follower(since) as follower:
+            with Follower() as follower:
                 outcome = follower.follow(job, "train")
             ended.append(_told(job, outcome))
             if outcome.state == "paused":

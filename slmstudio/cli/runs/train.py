@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,10 +100,9 @@ def train(
         config = replace(config, **changed)
         config.check()
         job = folder.create(config, out.absolute() if out else None)
-    since = time.time()
     job.start()
     say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
-    with Follower(since) as follower:
+    with Follower() as follower:
         outcome = follower.follow(job, "train")
     rests = guard.of_events(job.events())
     if not as_json and (sentence := rests.sentence()):
@@ -146,11 +144,10 @@ def launch(
         config.check()
         job = folder.create(config, out.absolute() if out else None)
     invited = invitation.make(job.folder, address, port)
-    since = time.time()
     job.start()
     say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
     show_invitation(invited)
-    with Follower(since) as follower:
+    with Follower() as follower:
         outcome = follower.follow(job, "train")
     return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)}, {
         "address": invited.address, "id": invited.id, "command": invited.command()})

@@ -20,6 +20,8 @@ from slmstudio.core.jobs.job import (
     RUN,
     EventReader,
     Job,
+    commands_end,
+    gone,
     need_own_files,
     write_outcome,
     write_process_file,
@@ -27,5 +29,5 @@ from slmstudio.core.jobs.job import (
 from slmstudio.core.jobs.outcome import Outcome
 
 __all__ = ["COMMANDS", "DAMAGED", "DAMAGED_SENTENCE", "EVENTS", "LOG", "MEMORY_KILL", "OUTCOME", "POLL_SECONDS",
-           "PROCESS", "PROTOCOL", "REQUEST", "RUN", "EventReader", "Job", "Outcome", "need_own_files", "write_outcome",
-           "write_process_file"]
+           "PROCESS", "PROTOCOL", "REQUEST", "RUN", "EventReader", "Job", "Outcome", "commands_end", "gone",
+           "need_own_files", "write_outcome", "write_process_file"]

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from slmstudio.core import files, jobs, llama, paths, program
-from slmstudio.core.errors import UserError
+from slmstudio.core import files, jobs, llama, paths
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 
@@ -45,21 +45,15 @@ class InteractiveWorker:
         """
         if self.kind != "talk":
             llama.need()
-        try:
+        with os_errors_as(tr(processes.NOT_STARTED)):
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self._remove_older_logs()
             # At the end, whatever was left out before it (worker.runtime.log_limit). Never someone else's file or the
             # target of a link.
             with open(self.log, "ab", opener=lambda path, flags: os.open(path, flags | os.O_EXCL, 0o600)) as log:
-                self._process = subprocess.Popen(  # detached: Ctrl-C in a terminal is for the caller alone
+                self._process = processes.spawn(  # detached: Ctrl-C in a terminal is for the caller alone
                     [*processes.worker_command(), "--interactive", self.kind, str(self.log)], stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(self.kind),
-                    **processes.detached())
-        except OSError as error:
-            raise UserError(tr("The worker process ({kind}) couldn't be started.", kind=self.kind),
-                            tr("The system says: {error}.", error=error),
-                            tr("Run setup again: {setup_command}",
-                               setup_command=program.setup_command())) from error
+                    stdout=subprocess.PIPE, stderr=log, env=processes.worker_environment(self.kind))
 
     def _remove_older_logs(self) -> None:
         logs = sorted(self.log.parent.glob(f"{self.kind}-worker*.log"), key=lambda log: log.lstat().st_mtime)

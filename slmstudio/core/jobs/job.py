@@ -4,7 +4,7 @@ The folder holds everything; the process may be anybody's child. So a window tha
 opened again knows as much as the one that started the job.
 
     request.json    what is to be done, as `{"kind": ..., ...}` (a training run calls it run.json)
-    process.json    who is doing it: pid, creation time, and the machine's state at the start
+    process.json    who is doing it: pid, when it began, and the machine's state at the start
     events.jsonl    everything that happened, append-only
     commands.jsonl  what the user asked of it, append-only
     outcome.json    how it ended, written once
@@ -14,6 +14,7 @@ opened again knows as much as the one that started the job.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import time
@@ -22,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats, i18n, leftovers, program
+from slmstudio.core import disk_space, files, formats, i18n, leftovers
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
@@ -119,22 +120,15 @@ class Job:
         """
         import filelock
 
-        from slmstudio.core import disk_space
-
         need_own_files(self.folder)
         disk_space.require(self.folder)
-        try:
-            # Two windows may press Start at once: the one that comes second must see the first one's worker.
-            with filelock.FileLock(self.folder / START_LOCK):
-                if self.is_alive() and not self._is_leaving():
-                    raise UserError(tr("{folder} is already running.", folder=self.folder.name),
-                                    tr("Another process is working on it."),
-                                    tr("Watch it in the Training tab, or stop it first."))
-                self._spawn()
-        except OSError as error:
-            raise UserError(tr("The worker couldn't be started."), tr("The system says: {error}.", error=error),
-                            tr("Check the disk. If it's fine, run setup again: {setup_command}",
-                               setup_command=program.setup_command())) from error
+        # Two windows may press Start at once: the one that comes second must see the first one's worker.
+        with os_errors_as(tr(processes.NOT_STARTED)), filelock.FileLock(self.folder / START_LOCK):
+            if self.is_alive() and not self._is_leaving():
+                raise UserError(tr("{folder} is already running.", folder=self.folder.name),
+                                tr("Another process is working on it."),
+                                tr("Watch it in the Training tab, or stop it first."))
+            self._spawn()
 
     def _is_leaving(self) -> bool:
         """Whether the process has written its outcome; then wait until it is gone, which takes PyTorch a moment."""
@@ -152,14 +146,19 @@ class Job:
         (self.folder / OUTCOME).unlink(missing_ok=True)
         (self.folder / PROCESS).unlink(missing_ok=True)
         with open(self.folder / LOG, "ab", opener=files.own) as log:
-            self._process = subprocess.Popen(
+            self._process = processes.spawn(
                 [*processes.worker_command(), str(self.folder)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.folder, **processes.detached(),
-                env={**processes.worker_environment(self._kind()), processes.STARTED: str(time.time())})
+                cwd=self.folder,
+                env={**processes.worker_environment(self._kind()),
+                     processes.COMMANDS_FROM: str(commands_end(self.folder))})
         write_process_file(self.folder, self._process.pid)
 
+    def is_gone(self) -> bool:
+        """Whether its folder was moved or deleted; what a worker still writes doesn't bring back what it is to do."""
+        return not any(os.path.lexists(self.folder / name) for name in (RUN, REQUEST))
+
     def is_alive(self) -> bool:
-        """Whether the process that process.json names still runs: same pid, same creation time."""
+        """Whether the process that process.json names still runs."""
         state = files.read_json(self.folder / PROCESS)
         if state is None:
             return False
@@ -176,7 +175,13 @@ class Job:
         """
         line = {"protocol": PROTOCOL, "time": time.time(), "command": command, **arguments}
         with os_errors_as(tr("Could not send “{command}” to the worker.", command=command)):
-            files.append_line(self.folder / COMMANDS, line)
+            try:
+                files.append_line(self.folder / COMMANDS, line)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                disk_space.give_reserve(self.folder)  # a job that waits for space must hear Stop
+                files.append_line(self.folder / COMMANDS, line)
 
     def outcome(self) -> Outcome | None:
         """How the job ended; None while it runs and before it was started.
@@ -203,7 +208,11 @@ class Job:
         return EventReader(self.folder).read()
 
     def follow(self, poll_seconds: float = POLL_SECONDS) -> Iterator[dict[str, Any]]:
-        """Events from the first, then as they come, until the job has ended."""
+        """Events from the first, then as they come, until the job has ended.
+
+        Raises:
+            UserError: its folder was moved or deleted; or as `events`.
+        """
         reader = EventReader(self.folder)
         told = False
         while True:
@@ -215,6 +224,8 @@ class Job:
                        "message": tr(DAMAGED_SENTENCE)}
             if ended:
                 return
+            if self.is_gone():
+                raise gone(self.folder)
             time.sleep(poll_seconds)
 
     def wait(self, on_event: Callable[[dict[str, Any]], None] = lambda event: None) -> Outcome:
@@ -238,14 +249,37 @@ class Job:
             for process in tree:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.terminate()
-            _, alive = psutil.wait_procs(tree, timeout=TERM_SECONDS)
+            deadline = time.monotonic() + TERM_SECONDS
+            if self._process is not None:  # else psutil takes its exit status
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(TERM_SECONDS)
+            _, alive = psutil.wait_procs(tree, timeout=max(0.0, deadline - time.monotonic()))
             for process in alive:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
+            if self._process is not None:
+                self._process.wait(timeout=5)
             psutil.wait_procs(alive, timeout=3)
-        if self._process is not None:
-            self._process.wait(timeout=5)
         self._remove_leftovers(state)
+
+    def end(self, cancelling: bool = False) -> None:
+        """End the process tree at once because the user wants that, and say so, unless the worker has said how it
+        ended.
+
+        Args:
+            cancelling: whether nothing of the job was to be kept.
+
+        Raises:
+            OSError: the outcome can't be written.
+        """
+        self.kill()
+        if (self.folder / OUTCOME).exists() or self.is_gone():
+            return
+        disk_space.give_reserve(self.folder)
+        error = UserError(tr("The worker didn't stop by itself, so it was ended."),
+                          tr("It was asked to stop and didn't answer in time, or you didn't want to wait."),
+                          self.advice())
+        write_outcome(self.folder, Outcome("cancelled") if cancelling else Outcome("failed", error.to_dict()))
 
     def advice(self) -> str:
         """How its work is continued after it ended badly."""
@@ -289,6 +323,20 @@ class Job:
         return cause_of_death(state, code, self._kind(), self.advice())
 
 
+def gone(folder: Path) -> UserError:
+    """What to say about a job that `Job.is_gone`."""
+    return UserError(tr("The job's folder is gone."), tr("{folder} was moved or deleted.", folder=folder.name),
+                     tr("Put it back, or start the job again."))
+
+
+def commands_end(folder: Path) -> int:
+    """Bytes of a job's commands so far."""
+    try:
+        return (folder / COMMANDS).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def write_outcome(folder: Path, outcome: Outcome) -> None:
     """Write outcome.json, once, complete or absent."""
     files.write_atomically(
@@ -297,11 +345,5 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
 
 def write_process_file(folder: Path, pid: int) -> None:
     """Say who works on the folder. Written by the starter and by the worker itself, with equal content."""
-    import psutil
-
-    try:
-        created = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        created = 0.0
     files.write_atomically(folder / PROCESS, files.dump_pretty(
-        {"pid": pid, "create_time": created, "boot_id": processes.boot_id(), "oom_kills": processes.oom_kills()}))
+        {**processes.identity(pid), "oom_kills": processes.oom_kills()}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import program
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
 
 KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
 """Large pages where the system offers them; blocks of up to 32 MiB, the most that glibc takes here, and 4 GiB of free
 memory stay with the process (GNU C Library manual, "Memory Allocation Tunables")."""
-STARTED = "SLMSTUDIO_STARTED"
-"""When a worker was started, in its environment, by the clock that commands are stamped with."""
+COMMANDS_FROM = "SLMSTUDIO_COMMANDS_FROM"
+"""Where in commands.jsonl a worker begins to read, in its environment: what is before it was asked of earlier ones."""
 TRAINS = ("train", "fit_check", "join")
 """Kinds of job that make training steps."""
 SPINS = "10000"
@@ -23,6 +26,9 @@ SPINS = "10000"
 microseconds (GOMP_SPINCOUNT in GNU libgomp's manual). Beside other work it doesn't: worker/runtime/threads.py."""
 SPINNING = (*TRAINS, "evaluate", "talk")
 """Kinds of job, and of interactive worker, that see to it that it doesn't."""
+NOT_STARTED = noop("The worker couldn't be started.")
+_BOOTS = r"SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters"
+"""Key of the registry where Windows counts its starts."""
 
 
 def worker_command() -> list[str]:
@@ -73,6 +79,22 @@ def detached() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
+def spawn(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a worker that outlives this process.
+
+    Args:
+        options: of `Popen`.
+
+    Raises:
+        UserError: the system can't start the program.
+    """
+    try:
+        return subprocess.Popen(command, **options, **detached())
+    except OSError as error:
+        raise UserError(tr(NOT_STARTED), tr("The system says: {error}.", error=error),
+                        tr("Run setup again: {setup_command}", setup_command=program.setup_command())) from error
+
+
 def give_way() -> None:
     """Let the window and the user's other programs compute before this process."""
     import psutil
@@ -80,28 +102,54 @@ def give_way() -> None:
     psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10)
 
 
+def identity(pid: int) -> dict[str, Any]:
+    """What tells a process from all others, for process.json; the setting of the clock doesn't change it.
+
+    Linux counts the ticks from its boot to the start of the process; what psutil makes of them moves with the clock.
+    Windows keeps the moment itself, which stays as it was.
+    """
+    import psutil
+
+    try:
+        when = {"start_ticks": _start_ticks(pid)} if sys.platform == "linux" else {
+            "create_time": psutil.Process(pid).create_time()}
+    except (OSError, psutil.NoSuchProcess):
+        when = {}  # it is gone
+    return {"pid": pid, "boot_id": boot_id(), **when}
+
+
 def is_running(state: dict[str, Any]) -> bool:
-    """Whether the process that a process.json names still runs: same pid, same creation time."""
+    """Whether the process that a process.json names still runs."""
     import psutil
 
     try:
         process = psutil.Process(state["pid"])
-        same = abs(process.create_time() - state["create_time"]) < 1.0
+        if "start_ticks" in state:
+            same = (state["boot_id"], state["start_ticks"]) == (boot_id(), _start_ticks(process.pid))
+        else:  # not of Linux, or of an earlier version
+            same = abs(process.create_time() - state["create_time"]) < 1.0
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, OSError):
         return False
     except (KeyError, TypeError, ValueError, OverflowError):
         return False  # a damaged process.json names no process
 
 
+def _start_ticks(pid: int) -> int:
+    """Field 22 of /proc/PID/stat (proc_pid_stat(5)). Raises OSError: there is no such process, or no such file."""
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+
+
 def boot_id() -> str:
     """Names this start of the machine: it changes with every boot."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        import psutil
+    if os.name == "nt":
+        import winreg
 
-        return str(round(psutil.boot_time() / 60))
+        with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _BOOTS) as key:  # type: ignore[attr-defined]
+            return str(winreg.QueryValueEx(key, "BootId")[0])  # type: ignore[attr-defined]
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
 
 
 def oom_kills() -> int:

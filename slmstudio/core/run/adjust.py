@@ -10,13 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats
+from slmstudio.core import files, formats, program
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import tr
-from slmstudio.core.run.config import FIELDS, RunConfig
+from slmstudio.core.i18n import together, tr
+from slmstudio.core.run.config import FIELDS, METHOD, RUN, RunConfig
 from slmstudio.core.run.memory.levers import SHORTEST
 
 FILE = "adjustments.json"
+FIXED = frozenset(name for name, about in FIELDS.items()
+                  if about.group in (RUN, METHOD) or name in ("optimizer", "precision", "seed"))
+"""Fields on which a run's rows, the shape of its checkpoints, or their meaning depend."""
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -78,21 +81,38 @@ def checked(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Other values for this run, each in its field's type.
 
     Raises:
-        UserError: a value doesn't fit its field; all of them at once.
+        UserError: a value doesn't fit its field, or the field is one of `FIXED`; all of them at once.
     """
     problems, fitting = [], {}
+    config = apply(RunConfig.from_dict(files.read_json(folder / "run.json") or {}, folder / "run.json"), folder)
     for name, value in values.items():
         try:
             fitting[name] = FIELDS[name].read(value)
         except (KeyError, ValueError) as error:
             why = tr("It isn't a field of a run.") if isinstance(error, KeyError) else str(error)
             problems.append(Problem(why, field=name))
+    if fixed := {name for name, value in fitting.items() if name in FIXED and value != getattr(config, name)}:
+        raise _fixed(folder, fixed, values)
     if not problems:
-        config = apply(RunConfig.from_dict(files.read_json(folder / "run.json") or {}, folder / "run.json"), folder)
         problems = replace(config, **fitting).problems()
     if problems:
         raise UserError(tr("These values can't be used."), "", tr("Correct them."), problems)
     return fitting
+
+
+def _fixed(folder: Path, fixed: set[str], values: dict[str, Any]) -> UserError:
+    """What to say about values that only a new run can have."""
+    typed = {name: ",".join(map(str, value)) if isinstance(value, list) else "" if value is None else value
+             for name, value in values.items()}
+    settings = [word for name, value in typed.items() for word in ("--set", f"{name}={value}")]
+    return UserError(
+        tr("These fields can't be changed in a run that already exists."),
+        tr("Its rows and its checkpoints depend on them."),
+        together(tr("Start a new run that has these values: {command}",
+                    command=program.command("train", folder / "run.json", *settings)),
+                 tr("A run that is resumed can have other values of: {names}.",
+                    names=", ".join(name for name in FIELDS if name not in FIXED))),
+        [Problem(tr("In this run, it stays as it is."), field=name) for name in values if name in fixed])
 
 
 def next_lever(config: RunConfig) -> dict[str, Any] | None:

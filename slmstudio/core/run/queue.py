@@ -167,7 +167,7 @@ def _entry(item: dict[str, Any]) -> Entry | None:
 
 def _process(run: Path) -> list[float] | None:
     state = files.read_json(run / jobs.PROCESS)
-    return None if state is None else [state.get("pid", 0), state.get("create_time", 0.0)]
+    return None if state is None else [state.get("pid", 0), state.get("start_ticks", state.get("create_time", 0.0))]
 
 
 def _find(items: list[dict[str, Any]], run: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from slmstudio.core import files, program
 from slmstudio.core.errors import UserError, os_errors_as
-from slmstudio.core.files import an_object
+from slmstudio.core.files import an_object, number
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, folder, provenance
@@ -58,7 +58,7 @@ def nothing_to_resume(run: Path, events: Iterable[dict[str, Any]]) -> str | None
     saved = learned = 0
     for event in events:
         saved += event.get("type") == "checkpoint_saved"
-        learned = max(learned, event["global_step"]) if event.get("type") == "step" else learned
+        learned = max(learned, int(number(event, "global_step") or 0)) if event.get("type") == "step" else learned
     if saved:
         raise UserError(tr("{run} can't be resumed: all of its checkpoints are gone or damaged.", run=run.name),
                         ntr("It had trained for {n:,} step, and nothing is left to continue from.",

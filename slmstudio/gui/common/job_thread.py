@@ -13,7 +13,6 @@ from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
-from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.living_thread import LivingThread
 
@@ -21,7 +20,7 @@ SECONDS_BETWEEN_BATCHES = 0.05
 BATCH_LIMIT = 5000
 """Events in one signal: few enough that the UI thread takes them within a frame."""
 GRACE_SECONDS = 60.0
-"""How long a worker that was asked to end may go without a sign of work."""
+"""How long a worker that was asked to end may go without a sign of work, and how long it may continue with steps."""
 CLOSING_SECONDS = 3.0
 """How long a worker may take to write its last events once its outcome is there."""
 
@@ -54,9 +53,8 @@ class JobThread(LivingThread):
         self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._detached = self._end_now = False
-        self._listening_since: float | None = None
-        self._listening = False
         self._asked_to_end: float | None = None
+        self._doesnt_obey = False
         self._cancelling = False
         self._last_sign = 0.0
         self._last_batch = 0.0
@@ -89,15 +87,12 @@ class JobThread(LivingThread):
             self._follow()
 
     def _start(self) -> None:
-        now = time.time()
         try:
             self.job.start()
         except UserError as error:
             if not self.job.is_alive():
                 raise
             self.failed.emit(error)
-            return
-        self._listening_since = now
 
     def _follow(self) -> None:
         reader = jobs.EventReader(self.job.folder)
@@ -116,15 +111,12 @@ class JobThread(LivingThread):
                     self._read(reader)
                     self.ended.emit(outcome)
                     return
-            elif not self.job.folder.exists():
-                raise UserError(tr("The job's folder is gone."),
-                                tr("{folder} was moved or deleted.", folder=self.job.folder.name),
-                                tr("Put it back, or start the job again."))
+            elif self.job.is_gone():
+                raise jobs.gone(self.job.folder)
             self._pass_commands_on()
             self._climb_ladder()
             self._wake.wait(jobs.POLL_SECONDS)
             self._wake.clear()
-        self._listening = True  # what was asked just before the thread was let go can't wait any longer
         self._pass_commands_on()
 
     def _read(self, reader: files.LineReader) -> None:
@@ -150,24 +142,21 @@ class JobThread(LivingThread):
     def _notice(self, event: dict[str, Any]) -> None:
         if self._replay is not None:
             self._replay.add(event)
-        kind, when = event.get("type"), event.get("time")
-        if kind != "sensors":  # those come from a thread that outlives a hung step
-            self._last_sign = time.monotonic()
-        if kind == "job_started" and (self._listening_since is None or (
-                isinstance(when, (int, float)) and when >= self._listening_since - 1)):
-            self._listening = True
+        kind = event.get("type")
+        now = time.monotonic()
+        if kind == "step" and self._asked_to_end is not None and now - self._asked_to_end > self._grace:
+            self._doesnt_obey = True
+        # Sensors speak from a thread that outlives a hung step.
+        if kind != "sensors" and not self._doesnt_obey:
+            self._last_sign = now
         self._said_farewell = kind == "job_ended"
 
     def _pass_commands_on(self) -> None:
-        """Append the commands. A worker that is still starting passes over older ones, so they wait for it."""
+        """Append the commands; a worker that is still starting will read them."""
         asked = list(iter(self._take_command, None))
         if "stop" in asked or "cancel" in asked:
             self._asked_to_end = self._asked_to_end or time.monotonic()
             self._cancelling = "cancel" in asked
-        if not self._listening:
-            for command in asked:
-                self._commands.put(command)
-            return
         for command in asked:
             try:
                 self.job.send(command)
@@ -188,13 +177,4 @@ class JobThread(LivingThread):
         if not self._end_now or not self.job.is_alive():
             return
         self._end_now = False
-        self.job.kill()
-        if (self.job.folder / jobs.OUTCOME).exists():
-            return
-        if self._cancelling:
-            jobs.write_outcome(self.job.folder, Outcome("cancelled"))
-        else:
-            error = UserError(tr("The worker didn't stop by itself, so it was ended."),
-                              tr("It was asked to stop and didn't answer in time, or you didn't want to wait."),
-                              self.job.advice())
-            jobs.write_outcome(self.job.folder, Outcome("failed", error.to_dict()))
+        self.job.end(self._cancelling)

@@ -10,10 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from slmstudio.core import files, i18n, jobs
-from slmstudio.core.files import number
+from slmstudio.core import disk_space, files, i18n, jobs
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 from slmstudio.worker.runtime import ranks
 
@@ -32,6 +30,7 @@ class JobContext:
     """One job, seen from inside its process. Only rank 0 writes events and reads commands.
 
     Attributes:
+        commands_from: where in commands.jsonl those begin that weren't taken yet, for a process that continues the job.
         must_rest: whether the machine must cool before more work is done (`runtime.cooling.cooled` sets it).
     """
 
@@ -39,18 +38,19 @@ class JobContext:
         self.must_rest: Callable[[], bool] = lambda: False
         self.folder = folder
         self.request = request
+        self._has_folder = not jobs.Job(folder).is_gone()
         self._leads = ranks.is_first()
-        self._commands = files.LineReader(folder / jobs.COMMANDS)
-        self._cancelled = False
+        # Commands of an earlier life of this folder are history; those sent while this process started count, and those
+        # sent while the agent that started it waited for machines.
+        self.commands_from = int(os.environ.get(processes.COMMANDS_FROM) or jobs.commands_end(folder))
+        self._commands = files.LineReader(folder / jobs.COMMANDS, self.commands_from)
+        self._cancelled = self._has_lost = False
         self._pending: list[dict[str, Any]] = []
         self._last_progress = 0.0
-        # Commands of an earlier life of this folder are history; those sent while this process started count, and those
-        # sent while the agent that started it waited for machines. The system only knows to a second when it began.
-        self._born = float(os.environ.get(processes.STARTED) or
-                           psutil.Process(int(os.environ.get(ranks.AGENT) or os.getpid())).create_time())
 
     def emit(self, type: str, **fields: Any) -> None:
-        """Append one event. A full disk must not end a run: the event is lost, and the run continues."""
+        """Append one event. A full disk must not end a run: the event is lost, which is said once where there is a
+        reserve, and the run continues."""
         if not self._leads:
             return
         event = i18n.kept({"protocol": jobs.PROTOCOL, "time": round(time.time(), 3), "type": type, **fields})
@@ -61,6 +61,11 @@ class JobContext:
                 raise
             with contextlib.suppress(OSError):
                 print(f"event lost, the disk is full: {type}", flush=True)
+            if not self._has_lost:
+                self._has_lost = True
+                disk_space.give_part(self.folder)
+                self.warn("events_lost", tr("The disk is full, so what happens can't be recorded. Curves and progress "
+                                            "have gaps until there is space."))
 
     def log(self, message: str, level: str = "info") -> None:
         self.emit("log", level=level, message=message)
@@ -82,8 +87,12 @@ class JobContext:
     def commands(self) -> list[dict[str, Any]]:
         """Commands that came since the last call."""
         self._receive()
-        found, self._pending = self._pending, []
+        found, self._pending, self.commands_from = self._pending, [], self._commands.offset
         return found
+
+    def is_gone(self) -> bool:
+        """Whether the job's folder was moved or deleted."""
+        return self._has_folder and jobs.Job(self.folder).is_gone()
 
     def waiting(self) -> bool:
         self._receive()
@@ -95,9 +104,12 @@ class JobContext:
         return self._cancelled
 
     def _receive(self) -> None:
+        """Raises UserError: the job's folder is gone, so that nobody could tell this process to stop any more."""
         if not self._leads:
             return
-        found = [command for command in self._commands.read() if (number(command, "time") or 0.0) >= self._born]
+        if self.is_gone():
+            raise jobs.gone(self.folder)
+        found = list(self._commands.read())
         self._pending += found
         self._cancelled = self._cancelled or any(command.get("command") in ("stop", "cancel") for command in found)
 

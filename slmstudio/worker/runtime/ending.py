@@ -57,6 +57,9 @@ def gpu_gone(job: JobContext, why: str = "") -> UserError:
 
 def _write(job: JobContext, outcome: jobs.Outcome) -> None:
     """The last word must not be lost to a full disk: wait for the few bytes it takes."""
+    if job.is_gone():
+        print("the job's folder is gone, and with it the place for its outcome", file=sys.stderr)
+        return
     place = job.folder
     if agent_side.by_agent():
         place = agent_side.report_folder(job.folder, ranks.rank())

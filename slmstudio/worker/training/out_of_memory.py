@@ -119,6 +119,7 @@ def start_anew(job: JobContext) -> None:
     living process. Windows has no such thing: a new process is started, and this one waits until it has signed.
     """
     command = [*processes.worker_command(), str(job.folder)]
+    os.environ[processes.COMMANDS_FROM] = str(job.commands_from)
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name != "nt":

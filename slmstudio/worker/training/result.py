@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
+from slmstudio.core.files import number
 from slmstudio.core.i18n import together, tr
 from slmstudio.core.model import named_templates
 from slmstudio.core.model.tokens import end_of_turn
@@ -106,8 +107,14 @@ def _write_ends(config: RunConfig, trainer: Any, adapter: Path) -> None:
 
 def losses(job: JobContext) -> dict[str, float | None]:
     """First and last losses of the whole run, earlier lives of it included: the events know them."""
-    steps = {e["global_step"]: e["train_loss"] for e in jobs.Job(job.folder).events() if e["type"] == "step"}
-    evals = {e["global_step"]: e["eval_loss"] for e in jobs.Job(job.folder).events() if e["type"] == "eval"}
+    steps: dict[float, float | None] = {}
+    evals: dict[float, float | None] = {}
+    for event in jobs.Job(job.folder).events():
+        step, kind = number(event, "global_step"), event.get("type")
+        if step is not None and kind == "step":
+            steps[step] = number(event, "train_loss")
+        elif step is not None and kind == "eval":
+            evals[step] = number(event, "eval_loss")
     first, last = (min(steps), max(steps)) if steps else (None, None)
     return {
         "train_loss_first": steps.get(first),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,8 @@ class Saver:
     def __init__(self, job: JobContext, keep: int, trainer: Any):
         self.job, self.keep, self.trainer = job, keep, trainer
         self.saved_step, self.saved_at, self.waited = -1, time.monotonic(), 0.0
+        self._gave_up = False
+        self._keep_reserve()
 
     def checkpoint(self, reason: str) -> bool:
         """Save a checkpoint of the present step, unless there is one; False when the user stopped the waiting."""
@@ -63,18 +66,24 @@ class Saver:
                 # safetensors and torch wrap the system's error, so the disk itself is asked.
                 if not self._disk_is_full(error):
                     raise
+                if self._gave_up:
+                    return False  # whoever stopped the waiting once doesn't want to wait for the next file either
                 if not told:
                     self._tell(step, trouble)
                     told = True
                 since = time.monotonic()
-                goes_on = self._wait()
+                self._gave_up = not self._wait()
                 self.waited += time.monotonic() - since
-                if not goes_on:
-                    return False
                 continue
             if told:
+                self._keep_reserve()
                 self.job.emit("resumed", global_step=step)
             return True
+
+    def _keep_reserve(self) -> None:
+        if ranks.is_first():
+            with contextlib.suppress(OSError):  # without it, what is told on a full disk may be lost
+                disk_space.keep_reserve(self.job.folder)
 
     def _bytes_needed(self) -> int:
         learning = sum(p.numel() * p.element_size() for p in self.trainer.model.parameters() if p.requires_grad)
@@ -85,6 +94,7 @@ class Saver:
         return full or disk_space.free(self.job.folder) < self._bytes_needed()
 
     def _tell(self, step: int, trouble: str) -> None:
+        disk_space.give_part(self.job.folder)
         error = from_os_error(OSError(28, "No space left on device"), trouble)
         self.job.warn(
             "disk_full",

@@ -12,6 +12,7 @@ from typing import Any
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.files import number
 from slmstudio.core.hardware.gpu_order import torchs_first
 from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.i18n import ntr, together, tr
@@ -178,6 +179,7 @@ def find_checkpoint(job: JobContext) -> checkpoints.Checkpoint | None:
 
 def _evaluations(job: JobContext) -> list[tuple[int, float, float]]:
     """Evaluations of earlier starts with their losses and seconds; the latest for each step."""
-    found = {e["global_step"]: (e["global_step"], e["eval_loss"], e.get("seconds") or 0.0)
-             for e in jobs.Job(job.folder).events() if e["type"] == "eval" and e.get("eval_loss") is not None}
+    found = {step: (int(step), loss, number(e, "seconds") or 0.0)
+             for e in jobs.Job(job.folder).events() if e.get("type") == "eval"
+             and (step := number(e, "global_step")) is not None and (loss := number(e, "eval_loss")) is not None}
     return sorted(found.values())

@@ -1,13 +1,15 @@
 """The environment that a worker gets."""
 
 import json
+import os
 import platform
 import subprocess
 import sys
 
+import psutil
 import pytest
 
-from slmstudio.core import jobs
+from slmstudio.core import files, jobs
 from slmstudio.core.jobs import processes
 
 AGAIN = """
@@ -47,3 +49,36 @@ def test_a_job_is_started_in_the_environment_of_its_kind(tmp_path, monkeypatch):
 def test_what_the_user_set_for_the_allocator_stays(monkeypatch):
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=3")
     assert processes.worker_environment("train")["GLIBC_TUNABLES"] == "glibc.malloc.check=3"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A job folder that this process works on."""
+    job = jobs.Job.create(tmp_path / "job", "train")
+    jobs.write_process_file(job.folder, os.getpid())
+    return job
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="psutil derives it from the boot time only there")
+def test_a_worker_lives_on_when_the_clock_is_set(own, monkeypatch):
+    boot_time = psutil.boot_time()
+    for moved in (-3600, -1, 1, 3600):
+        monkeypatch.setattr(psutil._pslinux, "boot_time", lambda moved=moved: boot_time + moved)
+        assert own.is_alive() and own.outcome() is None, f"the boot time moved by {moved} s"
+
+
+def test_a_process_that_got_the_same_number_is_another_one(own):
+    file = own.folder / jobs.PROCESS
+    state = files.read_json(file)
+    for name in {"start_ticks", "create_time"} & state.keys():
+        file.write_text(json.dumps({**state, name: state[name] + 1.5}))
+        assert not own.is_alive()
+
+
+def test_a_run_of_an_earlier_version_is_still_known_to_run(own):
+    state = {"pid": os.getpid(), "create_time": psutil.Process().create_time(), "boot_id": processes.boot_id(),
+             "oom_kills": 0}
+    (own.folder / jobs.PROCESS).write_text(json.dumps(state))
+    assert own.is_alive()
+    (own.folder / jobs.PROCESS).write_text(json.dumps({**state, "create_time": 1.0}))
+    assert own.outcome().state == "crashed"

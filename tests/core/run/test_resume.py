@@ -16,6 +16,8 @@ from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run import checkpoints, folder, provenance, resume
 from slmstudio.core.run.config import RunConfig
 
+ODD: list[dict[str, Any]] = [{"type": "step"}, {"type": "step", "global_step": "nine"}, {"type": []}, {}]
+"""Events that say nothing."""
 STEP = {"type": "step", "global_step": 5}
 SAVED = {"type": "checkpoint_saved", "global_step": 4}
 
@@ -85,7 +87,7 @@ def test_a_checkpoint_that_is_a_link_is_passed_over(run: Path, tmp_path: Path) -
 
 def test_lost_checkpoints_are_refused_and_a_run_without_any_starts_over(run: Path) -> None:
     assert resume.nothing_to_resume(run, []) is None
-    said = resume.nothing_to_resume(run, [STEP])
+    said = resume.nothing_to_resume(run, [*ODD, STEP, *ODD])
     assert said is not None and "interrupted at step 5, so training starts again at step 0" in said
     with pytest.raises(UserError, match="all of its checkpoints are gone or damaged") as caught:
         resume.nothing_to_resume(run, [SAVED, STEP])

@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 
-import psutil
 import pytest
 
 from slmstudio.core import files, jobs
+from slmstudio.core.jobs import processes
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch import invitation
 from slmstudio.worker.launch import agent, first_machine, ranks_of
-from slmstudio.worker.runtime import agent_side, ranks
+from slmstudio.worker.runtime import agent_side
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 
@@ -70,7 +70,8 @@ def test_a_cancelled_wait_of_a_run_with_checkpoints_leaves_it_to_be_resumed(make
 
 def test_a_command_sent_while_the_agent_waits_reaches_the_first_process(make_job):
     job = make_job(processes=2)
-    jobs.Job(job.folder).send("stop", time=psutil.Process().create_time() + 0.1)  # this process stands for the agent
+    began = jobs.commands_end(job.folder)
+    jobs.Job(job.folder).send("stop")
     code = ("import json, sys; from pathlib import Path; from slmstudio.worker.runtime.context import JobContext; "
             "print(json.dumps(JobContext(Path(sys.argv[1]), {}).cancelled()))")
 
@@ -79,5 +80,5 @@ def test_a_command_sent_while_the_agent_waits_reaches_the_first_process(make_job
         return json.loads(subprocess.run([sys.executable, "-P", "-c", code, str(job.folder)], check=True, text=True,
                                          env={**os.environ, **environment}, capture_output=True).stdout)
 
-    assert rank(**{ranks.AGENT: str(os.getpid())})
+    assert rank(**{processes.COMMANDS_FROM: str(began)})
     assert not rank(), "it began after the command, with no agent before it"

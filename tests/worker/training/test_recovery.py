@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from support import tiny_model
 from support.tiers import first_fast
 
-from slmstudio.core import jobs
+from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext, StartAnew
-from slmstudio.worker.training import methods, out_of_memory, train
+from slmstudio.worker.training import methods, out_of_memory, result, train
 from slmstudio.worker.training.trainer import StudioTrainer
 
 
@@ -117,6 +117,17 @@ def test_a_kill_for_want_of_memory_pulls_the_lever_at_the_next_start(make_job):
     result, starts = run_through(job)
     assert starts == 2 and result["state"] == "finished"
     assert events(job, "adjusted")[0]["changes"]["micro_batch_size"] == 2
+
+
+def test_events_without_their_figures_are_passed_over(make_job):
+    job = make_job()
+    for event in ({"type": "eval", "global_step": 0, "eval_loss": 3.0}, {"type": "step", "global_step": 1},
+                  {"type": "step", "global_step": 2, "train_loss": 2.5}, {"type": "step", "global_step": "3"},
+                  {"type": "step"}, {"type": "eval", "global_step": 2}, {"type": "eval", "eval_loss": 1.0}, {}):
+        files.append_line(job.folder / jobs.EVENTS, {"protocol": jobs.PROTOCOL, **event})
+    assert result.losses(job) == {"train_loss_first": None, "train_loss_last": 2.5, "eval_loss_before": 3.0,
+                                  "eval_loss_after": None}
+    assert train._evaluations(job) == [(0, 3.0, 0.0)]
 
 
 def test_other_errors_are_no_want_of_memory():
@@ -244,7 +255,7 @@ def test_a_change_holds_from_its_step_on_and_a_resumed_run_makes_it_again(make_j
 
 REFUSED = ({"max_steps": 1}, {"learning_rate": 7}, {"learning_rate": "fast"}, {"learning_rate": {}},
            {"max_steps": "many"}, {"max_steps": 10**400}, {"epochs": []}, {"epochs": math.inf}, {"epochs": math.nan})
-SENSELESS = (b'[1]\n\xff\x00\n{"command": "stop", "time": "noon"}\n{"command": ["stop"], "time": 9e9}\n'
+SENSELESS = (b'[1]\n\xff\x00\n{"command": "halt", "time": "noon"}\n{"command": ["stop"], "time": 9e9}\n'
              b'{"time": 9e9}\n{"command": null, "time": 9e9}\n' + b"[" * 100_000 + b"\n")
 
 

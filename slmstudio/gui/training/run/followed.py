@@ -212,7 +212,7 @@ class TrainingThread(JobThread):
 
     def _pass_commands_on(self) -> None:
         super()._pass_commands_on()
-        while self._listening and not self._changes.empty():
+        while not self._changes.empty():
             try:
                 self.job.send("change", **self._changes.get_nowait())
             except UserError as error:
