@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -72,17 +73,41 @@ def _attention(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, 
     if row_lengths is None or len(row_lengths) == query.shape[0]:
         if attention_mask is None and window < query.shape[2] == key.shape[2]:
             attention_mask = ~_hidden(0, query.shape[2], 0, window, query.device)
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
+        key, value = _for_fused(query, key, value, attention_mask, dropout)
+        # transformers repeats the heads that are shared, or lets PyTorch do it: a module without groups has none.
+        of = SimpleNamespace(is_causal=module.is_causal) if key.shape[1] == query.shape[1] else module
+        return sdpa_attention_forward(of, query, key, value, attention_mask, dropout, scaling, **kwargs)
     if gpu_attention.serves(query, value, dropout):
         return gpu_attention.attend(query, key, value, row_lengths, scaling, window), None
     parts = []
     for q, k, v in zip(*(x.split(row_lengths, dim=2) for x in (query, key, value)), strict=True):
         tokens = q.shape[2]
         mask = ~_hidden(0, tokens, 0, window, q.device) if window < tokens else None
+        k, v = _for_fused(q, k, v, mask, dropout)
         parts.append(torch.nn.functional.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scaling,
             enable_gqa=q.shape[1] != k.shape[1]))
     return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+def _for_fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None,
+               dropout: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values with a head for each of the queries' where a card has no kernel for shared ones.
+
+    FlashAttention's takes shared heads; the memory-efficient kernel doesn't (`enable_gqa` of
+    scaled_dot_product_attention), and without it all scores are written out and kept: tokens squared for each head and
+    layer. Cards older than Ampere, fp32, masks, and builds of PyTorch for Windows have no FlashAttention.
+    """
+    groups = query.shape[1] // key.shape[1]
+    if groups == 1 or query.device.type != "cuda" or _flash_takes(query, key, value, mask, dropout):
+        return key, value
+    return key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+
+
+def _flash_takes(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None,
+                 dropout: float) -> bool:
+    cuda = torch.backends.cuda
+    return bool(cuda.can_use_flash_attention(cuda.SDPAParams(query, key, value, mask, dropout, mask is None, True)))
 
 
 def _hidden(first: int, last: int, first_key: int, window: int, device: torch.device) -> torch.Tensor:
