@@ -49,7 +49,7 @@ def _mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any)
     return sdpa_mask(*args, attention_mask=attention_mask, **kwargs)  # type: ignore[no-any-return]
 
 
-def _attention(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
+def _attention(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
                attention_mask: torch.Tensor | None, row_lengths: list[int] | None = None, dropout: float = 0.0,
                scaling: float | None = None, sliding_window: int | None = None,
                **kwargs: Any) -> tuple[torch.Tensor, None]:
@@ -73,10 +73,10 @@ def _attention(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, 
     if row_lengths is None or len(row_lengths) == query.shape[0]:
         if attention_mask is None and window < query.shape[2] == key.shape[2]:
             attention_mask = ~_hidden(0, query.shape[2], 0, window, query.device)
-        key, value = _for_fused(query, key, value, attention_mask, dropout)
-        # transformers repeats the heads that are shared, or lets PyTorch do it: a module without groups has none.
-        of = SimpleNamespace(is_causal=module.is_causal) if key.shape[1] == query.shape[1] else module
-        return sdpa_attention_forward(of, query, key, value, attention_mask, dropout, scaling, **kwargs)
+        own, value = _for_fused(query, key, value, attention_mask, dropout)
+        if own is not key:  # transformers repeats them once more, or lets PyTorch do it, where the module has groups
+            module = SimpleNamespace(is_causal=getattr(module, "is_causal", True))
+        return sdpa_attention_forward(module, query, own, value, attention_mask, dropout, scaling, **kwargs)
     if gpu_attention.serves(query, value, dropout):
         return gpu_attention.attend(query, key, value, row_lengths, scaling, window), None
     parts = []

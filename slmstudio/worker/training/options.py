@@ -11,6 +11,7 @@ import importlib.util
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,8 +72,9 @@ def keep_rows_apart(job: JobContext, config: RunConfig) -> Way | None:
     way = gpu_path.packed_attention(capability(config), config.precision, Installed.here())
     if way.name == PER_ROW:
         return way
+    heads = methods.heads_of(Path(config.model))
     for name in (VARLEN, FLEX) if way.name == VARLEN else (FLEX,):
-        reason = gpu_attention.why_not(name, methods.DTYPES[config.precision])
+        reason = gpu_attention.why_not(name, methods.DTYPES[config.precision], heads)
         if reason is None:
             gpu_attention.use(name)
             return way if name == way.name else Way(name, tr("The next best one that works here."))
