@@ -89,10 +89,10 @@ def _varlen(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths
             window: int | None) -> torch.Tensor:
     from torch.nn.attention import varlen
 
-    ends, longest = _ends(lengths, query.device), max(lengths)
+    bounds, longest = ends(lengths, query.device), max(lengths)
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     found = varlen.varlen_attn(
-        q, k, v, ends, ends, longest, longest, scale=scaling, window_size=(-1 if window is None else window - 1, 0),
+        q, k, v, bounds, bounds, longest, longest, scale=scaling, window_size=(-1 if window is None else window - 1, 0),
         enable_gqa=q.shape[1] != k.shape[1])
     assert isinstance(found, torch.Tensor)  # beside others only where they are asked for
     return found[None]
@@ -115,8 +115,14 @@ def _flex_attention(compiled: bool) -> Any:
 
 
 @functools.lru_cache(maxsize=4)  # the layers of one micro-batch ask for the same
-def _ends(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    return torch.tensor([0, *lengths], dtype=torch.int32, device=device).cumsum(0, dtype=torch.int32)
+def ends(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Where rows that lie end to end begin and end: [rows + 1], int32."""
+    return _sent(torch.tensor([0, *lengths]).cumsum(0).to(torch.int32), device)
+
+
+def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on a device, without waiting for what that is working on: from ordinary memory it would."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @functools.lru_cache(maxsize=4)
@@ -135,7 +141,7 @@ def _block_mask(lengths: tuple[int, ...], window: int | None, device: torch.devi
     if window is not None:
         seen &= distance - (BLOCK - 1) < window
         whole &= distance + (BLOCK - 1) < window
-    rows = row_of.to(device)
+    rows = _sent(row_of, device)
 
     def sees(batch: Any, head: Any, query: Any, key: Any) -> Any:
         near = (rows[query] == rows[key]) & (query >= key)
@@ -148,5 +154,5 @@ def _block_mask(lengths: tuple[int, ...], window: int | None, device: torch.devi
 def _numbered(blocks: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Of each block of queries: how many blocks of keys, and their numbers before those of the others."""
     numbers = torch.argsort(blocks.to(torch.int32), dim=1, descending=True, stable=True)
-    return (blocks.sum(1, dtype=torch.int32)[None, None].to(device),
-            numbers.to(torch.int32)[None, None].to(device))
+    return (_sent(blocks.sum(1, dtype=torch.int32)[None, None], device),
+            _sent(numbers.to(torch.int32)[None, None], device))

@@ -43,10 +43,19 @@ def register() -> None:
 
 
 def _mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
-    """No mask for whole sequences without padding: `_attention` keeps rows apart and sees to the window."""
-    if attention_mask is None and kwargs["q_length"] == kwargs["kv_length"]:
+    """No mask for whole sequences without padding: `_attention` keeps rows apart and sees to the window. With a mask
+    there is padding (batches.PaddedCollator); looking for some would wait for the card."""
+    whole = kwargs["q_length"] == kwargs["kv_length"]
+    if attention_mask is None and whole:
         return None
-    return sdpa_mask(*args, attention_mask=attention_mask, **kwargs)  # type: ignore[no-any-return]
+    skips = {"allow_is_causal_skip": False} if whole else {}
+    return sdpa_mask(*args, attention_mask=attention_mask, **{**kwargs, **skips})  # type: ignore[no-any-return]
+
+
+def no_mask(device: torch.device) -> torch.Tensor:
+    """Stands for the mask of packed rows, which none needs here: [1, 1, 1, 1]. transformers hands on what has four
+    dimensions; without a mask it would look for the rows' beginnings, and wait for the card."""
+    return torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
 
 
 def _attention(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,

@@ -157,8 +157,8 @@ def test_the_cold_start_is_told_once(make_job, monkeypatch):
     ([VARLEN, FLEX], PER_ROW, ["varlen_attention_off", "flex_attention_off"])])
 def test_an_attention_that_does_not_start_gives_way_to_the_next(make_job, monkeypatch, broken, name, codes):
     monkeypatch.setattr(options.gpu_path, "packed_attention", lambda *about: Way(VARLEN, "This card has it."))
-    monkeypatch.setattr(gpu_attention, "why_not",
-                        lambda way, dtype, heads: "RuntimeError: no kernel image is available" if way in broken else None)
+    error = "RuntimeError: no kernel image is available"
+    monkeypatch.setattr(gpu_attention, "why_not", lambda way, dtype, heads: error if way in broken else None)
     job = make_job(packing=True)
     way = options.keep_rows_apart(job, RunConfig.from_dict(job.request))
     assert way is not None and way.name == name == gpu_attention._way and list(warned(job)) == codes
