@@ -151,7 +151,7 @@ def grouped_queries(here: Here) -> dict[str, Any]:
                    for heads in (16, 2, 2))
         module = torch.nn.Module()
         module.is_causal = True  # type: ignore[assignment]
-        packed._attention(module, q, k, v, None, row_lengths=[tokens])[0].sum().backward()
+        packed._attention(module, q, k, v, None, row_lengths=packed.RowLengths([tokens]))[0].sum().backward()
         peaks[tokens] = torch.cuda.max_memory_allocated()
         del q, k, v
     if peaks[4096] > 8 * peaks[1024]:

@@ -157,7 +157,7 @@ def _loss(base: Any, config: RunConfig, device: str, lengths: list[int], learned
             layout = {}
             ids = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
         if config.attention == "sdpa":
-            layout["row_lengths"] = lengths
+            layout["row_lengths"] = packed.RowLengths(lengths)
         decoder, weight = base.get_decoder(), base.get_output_embeddings().weight
         index = torch.arange(int(learned * ids.numel()))
         selects = getattr(decoder.layers[-1], "selects_positions", False)

@@ -35,6 +35,13 @@ REACHED: set[str] = set()
 """Holds `NAME` once rows have reached the attention: some architectures, as Nemotron, don't hand them on."""
 
 
+class RowLengths:
+    """Tokens of each row of a micro-batch. Not a list: a compiled layer would be compiled again for each other list."""
+
+    def __init__(self, lengths: list[int]):
+        self.lengths = lengths
+
+
 def register() -> None:
     """Make `NAME` known to transformers; again does no harm."""
     REACHED.clear()
@@ -58,8 +65,9 @@ def no_mask(device: torch.device) -> torch.Tensor:
     return torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
 
 
+@torch.compiler.disable  # what a compiled layer hands over as it is
 def _attention(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
-               attention_mask: torch.Tensor | None, row_lengths: list[int] | None = None, dropout: float = 0.0,
+               attention_mask: torch.Tensor | None, row_lengths: RowLengths | None = None, dropout: float = 0.0,
                scaling: float | None = None, sliding_window: int | None = None,
                **kwargs: Any) -> tuple[torch.Tensor, None]:
     """transformers' attention interface: [batch, heads, tokens, head size] in, [batch, tokens, heads, head size] out.
@@ -68,18 +76,19 @@ def _attention(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch
         row_lengths: tokens of each row: of a packed micro-batch (`batch` is 1), or of a padded one (one for each of
             `batch`). None when the model runs outside training; transformers' own sdpa does that.
     """
-    if row_lengths is not None and not REACHED:
+    lengths = row_lengths.lengths if row_lengths is not None else None
+    if lengths is not None and not REACHED:
         REACHED.add(NAME)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     window = sliding_window or query.shape[2]
     device = query.device.type
-    if row_lengths is not None and torch.is_autocast_enabled(device):
+    if lengths is not None and torch.is_autocast_enabled(device):
         # The rotated queries and keys are fp32 then and the values bf16; of what follows, only PyTorch's own casts.
         query, key, value = (x.to(torch.get_autocast_dtype(device)) for x in (query, key, value))
     plain = device == "cpu" and not dropout and query.dtype in (torch.bfloat16, torch.float32)
-    if row_lengths is not None and plain:
-        return _PerRow.apply(query, key, value, row_lengths, scaling, window), None
-    if row_lengths is None or len(row_lengths) == query.shape[0]:
+    if lengths is not None and plain:
+        return _PerRow.apply(query, key, value, lengths, scaling, window), None
+    if lengths is None or len(lengths) == query.shape[0]:
         if attention_mask is None and window < query.shape[2] == key.shape[2]:
             attention_mask = ~_hidden(0, query.shape[2], 0, window, query.device)
         own, value = _for_fused(query, key, value, attention_mask, dropout)
@@ -87,9 +96,9 @@ def _attention(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch
             module = SimpleNamespace(is_causal=getattr(module, "is_causal", True))
         return sdpa_attention_forward(module, query, own, value, attention_mask, dropout, scaling, **kwargs)
     if gpu_attention.serves(query, value, dropout):
-        return gpu_attention.attend(query, key, value, row_lengths, scaling, window), None
+        return gpu_attention.attend(query, key, value, lengths, scaling, window), None
     parts = []
-    for q, k, v in zip(*(x.split(row_lengths, dim=2) for x in (query, key, value)), strict=True):
+    for q, k, v in zip(*(x.split(lengths, dim=2) for x in (query, key, value)), strict=True):
         tokens = q.shape[2]
         mask = ~_hidden(0, tokens, 0, window, q.device) if window < tokens else None
         k, v = _for_fused(q, k, v, mask, dropout)

@@ -171,20 +171,35 @@ def compile_layers(trainer: Any, job: JobContext) -> None:
 
 
 class ColdStart(TrainerCallback):  # type: ignore[misc]
-    """Tells how much longer the first step took than the third, which nothing is compiled in any more."""
+    """Tells how much longer the first step took than the third, which nothing should be compiled in any more, and warns
+    where layers are compiled again later: each time costs seconds, and after some times PyTorch stops compiling."""
 
     STEPS = 3
 
     def __init__(self, job: JobContext):
-        self._job, self._began = job, 0.0
+        self._job, self._began, self._graphs = job, 0.0, 0
         self._seconds: list[float] = []
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         self._began = time.monotonic()
 
     def on_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        if len(self._seconds) < self.STEPS:
-            self._seconds.append(time.monotonic() - self._began)
-            if len(self._seconds) == self.STEPS:
-                first, *_, usual = self._seconds
-                self._job.emit("compiled", seconds=round(max(0.0, first - usual), 2), step_seconds=round(usual, 4))
+        if len(self._seconds) == self.STEPS:
+            if self._graphs and compiled_graphs() > self._graphs:
+                self._job.warn("compiled_again", tr("The model's layers had to be compiled again, which makes steps "
+                                                    "slower. Switch torch.compile off if that happens often."))
+                self._graphs = 0
+            return
+        self._seconds.append(time.monotonic() - self._began)
+        if len(self._seconds) == self.STEPS:
+            first, *_, usual = self._seconds
+            self._graphs = compiled_graphs()
+            self._job.emit("compiled", seconds=round(max(0.0, first - usual), 2), step_seconds=round(usual, 4),
+                           graphs=self._graphs)
+
+
+def compiled_graphs() -> int:
+    """How many graphs PyTorch has compiled in this process."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])

@@ -72,6 +72,8 @@ def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torc
     if "row_lengths" in layout and "flash" in causal_lm.config._attn_implementation:
         lengths = layout.pop("row_lengths")
         layout |= _boundaries(lengths, inputs["input_ids"].device) if "position_ids" in layout else {}
+    if "row_lengths" in layout:
+        layout["row_lengths"] = packed.RowLengths(layout["row_lengths"])
     if causal_lm.config._attn_implementation == packed.NAME and "position_ids" in layout:
         layout["attention_mask"] = packed.no_mask(inputs["input_ids"].device)
     decoder = causal_lm.get_decoder()

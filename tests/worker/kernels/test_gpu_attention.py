@@ -110,7 +110,8 @@ def under_autocast(device: str, dropout: float = 0.0) -> torch.Tensor:
     """Packed rows, as full fine-tuning attends to them: the rotated queries and keys are fp32, and the values bf16."""
     query, key, value = inputs(device=device)
     with torch.autocast(device, torch.bfloat16):
-        found, _ = packed._attention(torch.nn.Module(), query, key, value.bfloat16(), None, LENGTHS, dropout, SCALING)
+        found, _ = packed._attention(torch.nn.Module(), query, key, value.bfloat16(), None,
+                                     packed.RowLengths(LENGTHS), dropout, SCALING)
     return found
 
 

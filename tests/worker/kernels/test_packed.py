@@ -9,6 +9,7 @@ from support.tiers import first_fast
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from slmstudio.worker.kernels import packed
+from slmstudio.worker.training.options import compiled_graphs
 from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.summed_loss import per_row_losses, summed_loss, token_count
 
@@ -123,6 +124,23 @@ def test_a_card_without_flash_attention_gets_a_key_for_each_query_head(flash, ro
         query, key, value = (torch.empty(1, heads, 8, 64, dtype=torch.float16, device="cuda") for heads in (4, 2, 2))
         module = torch.nn.Module()
         module.is_causal, module.num_key_value_groups = True, 2
-        out, _ = packed._attention(module, query, key, value, None, row_lengths=rows)
+        out, _ = packed._attention(module, query, key, value, None, row_lengths=rows and packed.RowLengths(rows))
     assert out.shape == (1, 8, 4, 64)
     assert seen == [(4, 2 if flash else 4)] * len(rows or [8])
+
+
+def test_compiled_layers_are_compiled_once_whatever_the_rows(monkeypatch):
+    """Their attention lies outside the graphs; in them, each list of lengths would be compiled again, until PyTorch
+    gives up and runs them as they are."""
+    torch._dynamo.reset()
+    model = build("llama", packed.NAME)
+    causal_lm = model.get_base_model()
+    for layer in causal_lm.get_decoder().layers:
+        layer.compile(dynamic=True, backend="eager")
+    rows, graphs = examples(), []
+    for count in (3, 4, 2, 5, 1, 6):
+        loss, _ = summed_loss(causal_lm, PackedCollator()(rows[:count]))
+        loss.backward()
+        graphs.append(compiled_graphs())
+    assert graphs[0] > 0 and graphs[1:] == [graphs[1]] * 5, graphs
+    torch._dynamo.reset()
