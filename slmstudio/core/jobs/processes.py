@@ -75,12 +75,9 @@ def detached() -> dict[str, Any]:
 
 def give_way() -> None:
     """Let the window and the user's other programs compute before this process."""
-    if os.name != "nt":
-        os.setpriority(os.PRIO_PROCESS, 0, 10)
-        return
     import psutil
 
-    psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10)
 
 
 def is_running(state: dict[str, Any]) -> bool:
