@@ -179,7 +179,9 @@ def number(event: dict[str, Any], name: str) -> float | None:
 
 def finite(value: Any) -> float | None:
     """A JSON value as a finite number; None if it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if type(value) is float:  # the usual case first: a long run's events have tens of millions
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
         return value if math.isfinite(value) else None

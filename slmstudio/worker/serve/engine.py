@@ -29,9 +29,9 @@ BATCH_TOKENS = 512
 FIRST_CHUNK = 64
 STEP_SECONDS = 0.5
 """A step reads as much of the prompts as takes about this long: others keep writing, and a stop is noticed."""
-TURN_SECONDS = 2.0
-"""While others wait, an answer is written for this long, or twice the time that reading its prompt took: an interrupted
-one has to be read again, and that must not take more than a third of the time."""
+TURN_SECONDS, TURN_READINGS = 2.0, 2
+"""While others wait, an answer is written for this long, or this many times as long as reading its prompt took: an
+interrupted one has to be read again, and that must not take more than a third of the time."""
 MAX_WAITING = 128
 RANDOM_SEED = 0xFFFFFFFF
 """llama.cpp's number for "draw one"."""
@@ -66,7 +66,7 @@ class _Slot:
         """Seconds until it may be interrupted; below 0 since then."""
         if self.writing is None:
             return math.inf
-        return self.writing + max(TURN_SECONDS, 2 * (self.writing - self.taken)) - now
+        return self.writing + max(TURN_SECONDS, TURN_READINGS * (self.writing - self.taken)) - now
 
 
 class Engine:

@@ -53,6 +53,7 @@ def test_a_short_answer_does_not_wait_for_long_ones(gguf, monkeypatch) -> None:
     from slmstudio.worker.serve import engine as serve_engine
 
     monkeypatch.setattr(serve_engine, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(serve_engine, "TURN_READINGS", 0)
     engine = serve_engine.Engine(gguf, 256, 1, 0)
     texts, ends, all_ended = ["", "", "", ""], [], threading.Event()
 
@@ -65,20 +66,20 @@ def test_a_short_answer_does_not_wait_for_long_ones(gguf, monkeypatch) -> None:
                 if len(ends) in (1, 4):
                     all_ended.set()
 
-        prompt = engine.vocab.served("1, 2, 3, 4, 5, 6, 7, 8, 9,")
+        prompt = engine.vocab.served("1, 2, 3, 4,")
         engine.submit(generation.Generation(prompt, generation.Sampling(tokens, temperature=0), hear))
 
     try:
-        ask(0, 60)
+        ask(0, 6)
         assert all_ended.wait(60)
         all_ended.clear()
         with engine._change:
-            for number, tokens in ((1, 60), (2, 60), (3, 2)):
+            for number, tokens in ((1, 6), (2, 6), (3, 1)):
                 ask(number, tokens)
         assert all_ended.wait(120)
     finally:
         engine.close()
-    assert ends[1] == (3, "length", 2) and set(ends[2:]) == {(1, "length", 60), (2, "length", 60)}
+    assert ends[1] == (3, "length", 1) and set(ends[2:]) == {(1, "length", 6), (2, "length", 6)}
     assert texts[1] == texts[2] == texts[0] and texts[3]
 
 
