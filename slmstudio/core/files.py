@@ -232,7 +232,7 @@ class LineReader:
             for line in filter(bytes.strip, lines):
                 value = None
                 with contextlib.suppress(ValueError, RecursionError):  # the latter if it is nested absurdly deep
-                    value = _parsed(line)
+                    value = parsed(line)
                 if isinstance(value, dict):
                     yield value
                 else:
@@ -253,7 +253,7 @@ class LineReader:
         return data[:end].splitlines()
 
 
-def _parsed(line: bytes) -> Any:
+def parsed(line: bytes) -> Any:
     """A line's JSON; what the quicker reader refuses, as NaN and half characters, is left to Python's own."""
     import orjson
 

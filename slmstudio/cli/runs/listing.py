@@ -43,14 +43,17 @@ def runs(
         print_json({"runs": [_for_json(run) for run in found],
                     "unreadable": [{"run_dir": str(path), "error": error.to_dict()} for path, error in unreadable]})
         return 0
-    if not found:
+    if not found and not unreadable:
         say(tr("No runs yet. Start with: {command}", command=program.command("quickstart", "--out", "my-first-run")))
         return 0
-    print_table(tr("Runs"), [
+    rows = [
         (run.config.name, outcome_word(run.state), units.format_loss(run.eval_loss_after),
          units.format_duration(run.seconds), "–" if run.energy is None else units.format_energy(run.energy.joules),
          run.folder.name)
-        for run in found], (tr("Run"), tr("Outcome"), tr("Eval loss"), tr("Time"), tr("Energy"), tr("Folder")))
+        for run in found]
+    rows += [("–", tr("damaged"), "–", "–", "–", path.name) for path, _ in unreadable]
+    print_table(tr("Runs"), rows,
+                (tr("Run"), tr("Outcome"), tr("Eval loss"), tr("Time"), tr("Energy"), tr("Folder")))
     return 0
 
 

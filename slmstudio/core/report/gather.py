@@ -179,7 +179,7 @@ def _outcome(run: Path, gaps: list[str]) -> dict[str, Any]:
     if written is not None:
         return i18n.bare({**written, "error": jobs.Outcome.read(written).error}) if written.get("error") else written
     if (run / jobs.OUTCOME).exists():
-        gaps.append(tr("{file} is damaged, so it isn't known how the run ended.", file=jobs.OUTCOME))
+        gaps.append(tr("{file} is damaged, so only the events say how the run ended.", file=jobs.OUTCOME))
     died = jobs.Job(run).outcome()
     return {} if died is None else {"state": died.state, "error": i18n.bare(died.error), "details": died.details}
 

@@ -43,7 +43,7 @@ def test_a_whole_run_has_no_gaps(run, page):
     (lambda run: (run / "events.jsonl").unlink(), f"events.jsonl is missing, {EVENTS}"),
     (lambda run: (run / "events.jsonl").write_bytes(b""), f"Nothing in events.jsonl can be read, {EVENTS}"),
     (lambda run: (run / "events.jsonl").write_bytes(os.urandom(4000)), "Nothing in events.jsonl can be read"),
-    (lambda run: written(run, "outcome.json", '{"state": "fin'), "outcome.json is damaged, so it isn't known"),
+    (lambda run: written(run, "outcome.json", '{"state": "fin'), "outcome.json is damaged, so only the events say"),
     (lambda run: written(run, "outcome.json", '{"state": 3, "error": "x", "result": [1]}'), "The run failed"),
     (lambda run: written(run, "outcome.json", '{"state": "failed", "error": {"what": 3, "problems": [{"x": 1}]}}'),
      "It failed, and its error message is damaged."),
