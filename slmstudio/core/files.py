@@ -10,7 +10,8 @@ import math
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,20 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
         file.write((b"\n" if unfinished else b"") + dump_line(value))
 
 
+_observer: ContextVar[Callable[[Path, int], None] | None] = ContextVar("observer", default=None)
+
+
+@contextlib.contextmanager
+def observed_reading(observer: Callable[[Path, int], None]) -> Iterator[None]:
+    """Call `observer` with each file that a `LineReader` of this thread reads and the bytes that it has taken since the
+    last call, so that whoever reads long files can say how far that is."""
+    token = _observer.set(observer)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
+
+
 class LineReader:
     """Reads the JSON objects that were appended to a file since the last call.
 
@@ -229,6 +244,8 @@ class LineReader:
 
     def read(self) -> Iterator[dict[str, Any]]:
         while lines := self._next_lines():
+            if (observe := _observer.get()) is not None:
+                observe(self.path, sum(map(len, lines)) + len(lines))
             for line in filter(bytes.strip, lines):
                 value = None
                 with contextlib.suppress(ValueError, RecursionError):  # the latter if it is nested absurdly deep

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli import energy
-from slmstudio.cli.output import Json, outcome_word, print_json, print_table, print_warning, say
+from slmstudio.cli.output import Json, outcome_word, print_json, print_table, print_warning, reading_shown, say
 from slmstudio.cli.targets import Run
 from slmstudio.cli.words import Group
 from slmstudio.core import program
@@ -35,7 +35,8 @@ def runs(
     if folder_ is not None and not folder_.is_dir():
         raise UserError(tr("{folder} isn't a folder.", folder=folder_), "", tr("Check the path."))
     unreadable: list[tuple[Path, UserError]] = []
-    found = list(folder.all_runs(folder_, lambda path, why: unreadable.append((path, why))))
+    with reading_shown():
+        found = list(folder.all_runs(folder_, lambda path, why: unreadable.append((path, why))))
     for path, error in unreadable:
         shown = tr("{name} can't be shown.", name=path.name)
         print_warning(f"{shown} {str(error).splitlines()[0]}")

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from support import report_run
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.report.compare import compare
+from slmstudio.core.report.gather import gather
 
 
 @pytest.fixture
@@ -32,6 +34,15 @@ def written(run: Path, pattern: str, text: str) -> None:
 
 
 EVENTS = "so the steps, curves, temperatures and events aren't known."
+
+
+def test_a_long_runs_events_are_read_once(run):
+    outcome = run / "outcome.json"
+    outcome.write_text(json.dumps({**json.loads(outcome.read_text()), "totals": {}}))
+    taken = []
+    with files.observed_reading(lambda path, size: taken.append(size) if path.name == "events.jsonl" else None):
+        facts = gather(run)
+    assert sum(taken) == (run / "events.jsonl").stat().st_size and facts.run.steps == facts.history.step > 0
 
 
 def test_a_whole_run_has_no_gaps(run, page):
