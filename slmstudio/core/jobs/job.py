@@ -192,8 +192,8 @@ class Job:
         # The outcome may have been written between the two looks; a damaged one counts as none.
         if files.read_json(self.folder / OUTCOME) is not None:
             return self.outcome()
-        if (self.folder / OUTCOME).exists() and (state := last_state(self.folder / EVENTS)):
-            return without_file(state, self.folder / OUTCOME)
+        if (self.folder / OUTCOME).exists() and (ended := last_state(self.folder / EVENTS)):
+            return without_file(ended, self.folder / OUTCOME)
         return Outcome("crashed", self._cause_of_death().to_dict(), details=self.log_tail())
 
     def events(self) -> Iterator[dict[str, Any]]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.files import an_object
+from slmstudio.core.files import an_object, parsed, regular
 from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.advice import need_less
@@ -77,12 +76,12 @@ class Outcome:
 def last_state(events: Path) -> str | None:
     """The state that a job's last event says it ended in; None if its last event isn't that it ended."""
     try:
-        with open(events, "rb", opener=files.regular) as file:
+        with open(events, "rb", opener=regular) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
-            last = files.parsed(file.read().rstrip().rpartition(b"\n")[2])
+            last = parsed(file.read().rstrip().rpartition(b"\n")[2])
     except (OSError, ValueError, RecursionError):
         return None
-    event = files.an_object(last)
+    event = an_object(last)
     state = event.get("state")
     return state if event.get("type") == "job_ended" and state in ENDINGS else None
 
