@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -14,9 +19,12 @@ from slmstudio.core import files, i18n
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, number_text, tr
 from slmstudio.core.report.text import HIDDEN, visible
+from slmstudio.core.units import format_bytes
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 """The option that each command has."""
+FIRST_SECONDS, NEXT_SECONDS = 1.0, 5.0
+"""After which it's said that files are still being read, and then again."""
 OUTCOMES = dict(zip(
     ("finished", "stopped", "paused", "cancelled", "failed", "crashed", "running", "waiting", "new"),
     (noop("finished"), noop("stopped"), noop("paused"), noop("cancelled"), noop("failed"), noop("crashed"),
@@ -53,6 +61,26 @@ def warning(text: object) -> str:
 
 def print_warning(text: object) -> None:
     say(warning(text), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def reading_shown() -> Iterator[None]:
+    """Meanwhile, say on stderr how far a run's events are read, where that takes long."""
+    taken: Counter[Path] = Counter()
+    due = time.monotonic() + FIRST_SECONDS
+
+    def show(path: Path, size: int) -> None:
+        nonlocal due
+        whole = max(1, files.size_of(path))
+        taken[path] = size + taken[path] % whole  # the same run may be named twice
+        if (now := time.monotonic()) >= due:
+            due = now + NEXT_SECONDS
+            say(tr("Reading {file} of {run}: {percent:.0f}% of {size}. Ctrl-C cancels.", file=path.name,
+                   run=path.parent.name, percent=100 * taken[path] / whole, size=format_bytes(whole)),
+                file=sys.stderr, flush=True)
+
+    with files.observed_reading(show):
+        yield
 
 
 def print_next(command: str) -> None:

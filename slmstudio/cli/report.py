@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from slmstudio.cli.output import Json, print_json, print_table, say
+from slmstudio.cli.output import Json, print_json, print_table, reading_shown, say
 from slmstudio.cli.targets import Run, run_named
 from slmstudio.core.i18n import tr
 from slmstudio.core.report.text import exact
@@ -26,7 +26,8 @@ def report(
     """Write a run's report: one file that needs no network, with every figure of the run."""
     from slmstudio.core.report.page import write_report
 
-    written = write_report(run.absolute(), out.absolute() if out else None)
+    with reading_shown():
+        written = write_report(run.absolute(), out.absolute() if out else None)
     if as_json:
         print_json({"run_dir": str(run), "out": str(written), "bytes": written.stat().st_size})
     else:
@@ -43,7 +44,8 @@ def compare(
     from slmstudio.core.report.compare import compare as compare_runs
     from slmstudio.core.run.config import label
 
-    found = compare_runs([run.absolute() for run in runs])
+    with reading_shown():
+        found = compare_runs([run.absolute() for run in runs])
     if as_json:
         print_json(found.to_dict())
         return 0

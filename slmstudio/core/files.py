@@ -10,7 +10,8 @@ import math
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,9 @@ def number(event: dict[str, Any], name: str) -> float | None:
 
 def finite(value: Any) -> float | None:
     """A JSON value as a finite number; None if it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if type(value) is float:  # the usual case first: a long run's events have tens of millions
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
         return value if math.isfinite(value) else None
@@ -213,6 +216,20 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
         file.write((b"\n" if unfinished else b"") + dump_line(value))
 
 
+_observer: ContextVar[Callable[[Path, int], None] | None] = ContextVar("observer", default=None)
+
+
+@contextlib.contextmanager
+def observed_reading(observer: Callable[[Path, int], None]) -> Iterator[None]:
+    """Call `observer` with each file that a `LineReader` of this thread reads and the bytes that it has taken since the
+    last call, so that whoever reads long files can say how far that is."""
+    token = _observer.set(observer)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
+
+
 class LineReader:
     """Reads the JSON objects that were appended to a file since the last call.
 
@@ -233,10 +250,12 @@ class LineReader:
 
     def read(self) -> Iterator[dict[str, Any]]:
         while lines := self._next_lines():
+            if (observe := _observer.get()) is not None:
+                observe(self.path, sum(map(len, lines)) + len(lines))
             for line in filter(bytes.strip, lines):
                 value = None
                 with contextlib.suppress(ValueError, RecursionError):  # the latter if it is nested absurdly deep
-                    value = _parsed(line)
+                    value = parsed(line)
                 if isinstance(value, dict):
                     yield value
                 else:
@@ -257,7 +276,7 @@ class LineReader:
         return data[:end].splitlines()
 
 
-def _parsed(line: bytes) -> Any:
+def parsed(line: bytes) -> Any:
     """A line's JSON; what the quicker reader refuses, as NaN and half characters, is left to Python's own."""
     import orjson
 

@@ -20,10 +20,12 @@ from support.report_checks import (
 )
 from support.report_run import BUSY, ReportRun, finished, parity, scores
 
-from slmstudio.cli import commands
+from slmstudio.cli import commands, output
+from slmstudio.core import units
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scoring import score
 from slmstudio.core.report import pdf
+from slmstudio.core.report.gather import gather
 from slmstudio.core.report.page import write_report
 
 
@@ -157,3 +159,15 @@ def test_the_terminal_writes_and_compares(run, tmp_path, capsys):
     assert commands.main(["compare", str(run.folder)]) == 2 and "two or more" in capsys.readouterr().err
     assert commands.main(["compare", str(run.folder), str(tmp_path)]) == 2
     assert "isn't a run folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("first", [0.0, 3600.0])
+def test_reading_a_long_run_is_shown(tmp_path, monkeypatch, capsys, first):
+    monkeypatch.setattr(output, "FIRST_SECONDS", first)
+    made = finished(tmp_path).folder
+    with output.reading_shown():
+        gather(made)
+    said = capsys.readouterr().err.splitlines()
+    assert said[:1] == ([] if first else [f"Reading events.jsonl of {made.name}: 100% of "
+                                          f"{units.format_bytes((made / 'events.jsonl').stat().st_size)}. "
+                                          "Ctrl-C cancels."])

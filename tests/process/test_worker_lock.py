@@ -66,7 +66,7 @@ def test_hostile_code_in_a_worker_reaches_nothing_and_is_named_in_its_log(studio
                 each.accept()
     assert outcome.state == "finished", f"{outcome.details}\n{job.log_tail()}"
     attempts = outcome.result["attempts"]
-    assert len(attempts) == 18
+    assert len(attempts) == 23
     assert [event["files_open"] for event in locks(job)] in ([""], ["this kernel has no Landlock"]), "no thread is open"
     no_landlock = ["reading a file outside", "writing a file outside"] if not locks(job)[0]["landlock"] else []
     assert [each for each in attempts if not each["blocked"] and each["what"] not in no_landlock] == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli import energy
-from slmstudio.cli.output import Json, outcome_word, print_json, print_table, print_warning, say
+from slmstudio.cli.output import Json, outcome_word, print_json, print_table, print_warning, reading_shown, say
 from slmstudio.cli.targets import Run
 from slmstudio.cli.words import Group
 from slmstudio.core import program
@@ -35,7 +35,8 @@ def runs(
     if folder_ is not None and not folder_.is_dir():
         raise UserError(tr("{folder} isn't a folder.", folder=folder_), "", tr("Check the path."))
     unreadable: list[tuple[Path, UserError]] = []
-    found = list(folder.all_runs(folder_, lambda path, why: unreadable.append((path, why))))
+    with reading_shown():
+        found = list(folder.all_runs(folder_, lambda path, why: unreadable.append((path, why))))
     for path, error in unreadable:
         shown = tr("{name} can't be shown.", name=path.name)
         print_warning(f"{shown} {str(error).splitlines()[0]}")
@@ -43,14 +44,17 @@ def runs(
         print_json({"runs": [_for_json(run) for run in found],
                     "unreadable": [{"run_dir": str(path), "error": error.to_dict()} for path, error in unreadable]})
         return 0
-    if not found:
+    if not found and not unreadable:
         say(tr("No runs yet. Start with: {command}", command=program.command("quickstart", "--out", "my-first-run")))
         return 0
-    print_table(tr("Runs"), [
+    rows = [
         (run.config.name, outcome_word(run.state), units.format_loss(run.eval_loss_after),
          units.format_duration(run.seconds), "–" if run.energy is None else units.format_energy(run.energy.joules),
          run.folder.name)
-        for run in found], (tr("Run"), tr("Outcome"), tr("Eval loss"), tr("Time"), tr("Energy"), tr("Folder")))
+        for run in found]
+    rows += [("–", tr("damaged"), "–", "–", "–", path.name) for path, _ in unreadable]
+    print_table(tr("Runs"), rows,
+                (tr("Run"), tr("Outcome"), tr("Eval loss"), tr("Time"), tr("Energy"), tr("Folder")))
     return 0
 
 

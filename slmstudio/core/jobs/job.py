@@ -28,7 +28,7 @@ from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.advice import go_on
-from slmstudio.core.jobs.outcome import Outcome, cause_of_death
+from slmstudio.core.jobs.outcome import Outcome, cause_of_death, last_state, without_file
 
 PROTOCOL = formats.KINDS["job"].format
 REQUEST, RUN, PROCESS, OUTCOME = "request.json", "run.json", "process.json", "outcome.json"
@@ -197,6 +197,8 @@ class Job:
         # The outcome may have been written between the two looks; a damaged one counts as none.
         if files.read_json(self.folder / OUTCOME) is not None:
             return self.outcome()
+        if (self.folder / OUTCOME).exists() and (ended := last_state(self.folder / EVENTS)):
+            return without_file(ended, self.folder / OUTCOME)
         return Outcome("crashed", self._cause_of_death().to_dict(), details=self.log_tail())
 
     def events(self) -> Iterator[dict[str, Any]]:

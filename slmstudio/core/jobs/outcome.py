@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.files import an_object
+from slmstudio.core.files import an_object, parsed, regular
 from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.advice import need_less
 
+ENDINGS = ("finished", "stopped", "paused", "cancelled", "failed")
+"""States that a worker itself ends in."""
+LAST_BYTES = 2**16
+"""The last event of a job is in these many bytes at the end of its events."""
 _WITHOUT_ERROR = {
     "cancelled": noop("The job was cancelled before anything was saved."),
     "stopped": noop("The job was stopped before anything was saved."),
@@ -65,6 +71,28 @@ class Outcome:
                    {**error, **UserError.from_dict(error).to_dict()} if isinstance(error, dict) else None,
                    details if isinstance(details, str) else "", an_object(state.get("result")),
                    an_object(state.get("totals")))
+
+
+def last_state(events: Path) -> str | None:
+    """The state that a job's last event says it ended in; None if its last event isn't that it ended."""
+    try:
+        with open(events, "rb", opener=regular) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
+            last = parsed(file.read().rstrip().rpartition(b"\n")[2])
+    except (OSError, ValueError, RecursionError):
+        return None
+    event = an_object(last)
+    state = event.get("state")
+    return state if event.get("type") == "job_ended" and state in ENDINGS else None
+
+
+def without_file(state: str, path: Path) -> Outcome:
+    """The outcome of a job that ended in this state, and whose outcome.json can't be read."""
+    if state in ("finished", "stopped"):
+        return Outcome(state)
+    return Outcome(state, UserError(
+        tr("The job ended early."), tr("Its {file} is damaged, so it isn't known why.", file=path.name),
+        tr("Its log may say more: {file}", file=path.with_name("worker.log"))).to_dict())
 
 
 def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy: str) -> UserError:

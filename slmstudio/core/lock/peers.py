@@ -14,8 +14,8 @@ import os
 import socket
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 
+from slmstudio.core.lock.family import status_number
 from slmstudio.core.lock.syscalls import Processor
 
 VARIABLE = "SLMSTUDIO_PEERS"
@@ -60,9 +60,7 @@ def read_address(pid: int, place: int, length: int) -> bytes:
 
 def borrow(processor: Processor, pid: int, descriptor: int) -> int:
     """A descriptor of this process for what one of another process's is. Raises OSError."""
-    status = Path(f"/proc/{pid}/status").read_text(errors="replace")
-    group = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Tgid:"))
-    handle = os.pidfd_open(group)
+    handle = os.pidfd_open(status_number(pid, "Tgid"))
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         found = int(libc.syscall(ctypes.c_long(processor.numbers["pidfd_getfd"]), ctypes.c_int(handle),

@@ -1,13 +1,15 @@
 """The filter of system calls as the kernel takes it: classic BPF, assembled here (linux/filter.h, linux/seccomp.h).
 
 Refused are sockets other than Unix stream and sequenced-packet sockets, every way to connect one, io_uring (it makes
-and connects sockets past a filter), and what reaches into other processes, name spaces, mounts and the kernel. A call
+and connects sockets past a filter), and what reaches into other processes, name spaces, mounts and the kernel. Calls
+that name a process by its number are allowed for the caller's own; whoever listens decides about other numbers. A call
 of another processor's interface ends the process: its numbers mean other calls.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ LOAD, AND, JUMP_EQUAL, JUMP_GREATER_EQUAL, JUMP_SET, RETURN = 0x20, 0x54, 0x15, 
 KILL_PROCESS, ERRNO, USER_NOTIF, ALLOW = 0x80000000, 0x00050000, 0x7FC00000, 0x7FFF0000
 NUMBER, ARCH, ARGUMENTS = 0, 4, 16
 """Places in `struct seccomp_data`; an argument takes eight bytes, the lower half first on both processors."""
-UNIX, STREAM, SEQPACKET, TYPE_MASK = 1, 1, 5, 0xF
+UNIX, STREAM, DATAGRAM, SEQPACKET, TYPE_MASK = 1, 1, 2, 5, 0xF
 INET, INET6, NETLINK, ROUTE, TCP = 2, 10, 16, 0, 6
 NEW_LISTENER = 8
 """A flag with which a filter gets a listener, which could allow calls that an older filter reports to its own
@@ -27,14 +29,26 @@ FASTOPEN = 0x20000000
 """A flag by which sending connects, too."""
 NEW_NAMESPACES = 0x7E020000
 """Flags of clone: every name space of one's own."""
-TERMINAL_INPUT = (0x5412, 0x541C)
-"""TIOCSTI and TIOCLINUX type into a terminal as if the user had."""
+FORBIDDEN_IOCTLS = (0x5412, 0x541C, 0x8901, 0x8902)
+"""TIOCSTI and TIOCLINUX type into a terminal as if the user had; FIOSETOWN and SIOCSPGRP send a file's signals to
+another process."""
+FORBIDDEN_FCNTLS = (8, 15)
+"""F_SETOWN and F_SETOWN_EX send a file's signals to another process."""
+PROCESS_ARGUMENT = {"prlimit64": 0, "sched_setaffinity": 0, "sched_setscheduler": 0, "sched_setparam": 0,
+                    "sched_setattr": 0, "migrate_pages": 0, "move_pages": 0, "setpriority": 1, "ioprio_set": 1,
+                    "kill": 0, "tkill": 0, "tgkill": 0, "rt_sigqueueinfo": 0, "rt_tgsigqueueinfo": 0}
+"""Calls that change or signal the process, or the thread, whose number is the argument with this index."""
+ONE_PROCESS = {"setpriority": 0, "ioprio_set": 1}
+"""The first argument with which these mean one process, and not a group's or a user's."""
+SIGNAL_ARGUMENT = {"kill": 1, "tkill": 1, "rt_sigqueueinfo": 1, "tgkill": 2, "rt_tgsigqueueinfo": 2}
+"""Where the signal's number is; 0 only asks whether the process exists."""
 HARDENING = (
-    "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "process_madvise", "kcmp", "bpf", "userfaultfd",
-    "perf_event_open", "keyctl", "add_key", "request_key", "unshare", "setns", "mount", "umount2", "move_mount",
-    "open_tree", "open_tree_attr", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "pivot_root", "chroot",
-    "open_by_handle_at", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot",
-    "swapon", "swapoff", "acct", "quotactl", "syslog", "settimeofday", "clock_settime", "iopl", "ioperm",
+    "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "pidfd_send_signal", "process_madvise",
+    "process_mrelease", "kcmp", "bpf", "userfaultfd", "perf_event_open", "keyctl", "add_key", "request_key", "unshare",
+    "setns", "mount", "umount2", "move_mount", "open_tree", "open_tree_attr", "fsopen", "fsconfig", "fsmount", "fspick",
+    "mount_setattr", "pivot_root", "chroot", "open_by_handle_at", "kexec_load", "kexec_file_load", "init_module",
+    "finit_module", "delete_module", "reboot", "swapon", "swapoff", "acct", "quotactl", "syslog", "settimeofday",
+    "clock_settime", "iopl", "ioperm",
 )
 NETWORK = ("connect", "io_uring_setup", "io_uring_enter", "io_uring_register")
 
@@ -53,14 +67,16 @@ class Instruction:
         return struct.pack("=HBBI", self.code, self.if_true, self.if_false, self.value)
 
 
-def build(processor: Processor, named: bool, network: bool, peers: bool = False) -> list[Instruction]:
+def build(processor: Processor, named: bool, network: bool, pid: int, peers: bool = False) -> list[Instruction]:
     """The filter.
 
     Args:
-        named: whether somebody listens who names the attempts (`warden`); otherwise the kernel refuses by itself.
+        named: whether somebody listens who names the attempts, and allows calls that name an own process (`warden`);
+            otherwise the kernel refuses by itself. It can't tell own children from others, so signals stay open then.
         network: whether sockets are refused. What reaches into other processes and the kernel always is.
-        peers: whether TCP sockets can be made all the same, for whoever listens decides on each connection; and those
-            that tell the names and addresses of network interfaces.
+        pid: of this process.
+        peers: whether TCP sockets can be made all the same, for whoever listens decides on each connection; those that
+            tell the names and addresses of network interfaces; and Unix datagram sockets.
     """
     refuse = Instruction(RETURN, USER_NOTIF if named else ERRNO | errno.EACCES)
     numbers = processor.numbers
@@ -78,7 +94,11 @@ def build(processor: Processor, named: bool, network: bool, peers: bool = False)
     steps += _on(numbers["seccomp"], [*_flag(1, NEW_LISTENER, Instruction(RETURN, ERRNO | errno.EPERM)), _ALLOWED])
     arguments: dict[str, Callable[[Instruction], list[Instruction]]] = {
         "clone": lambda no: [*_flag(0, NEW_NAMESPACES, no), _ALLOWED],
-        "ioctl": lambda no: [*(step for wanted in TERMINAL_INPUT for step in _equal(1, wanted, no)), _ALLOWED]}
+        "ioctl": lambda no: [*(step for wanted in FORBIDDEN_IOCTLS for step in _equal(1, wanted, no)), _ALLOWED],
+        "fcntl": lambda no: [*(step for wanted in FORBIDDEN_FCNTLS for step in _equal(1, wanted, no)), _ALLOWED]}
+    for name in PROCESS_ARGUMENT:
+        if named or name not in SIGNAL_ARGUMENT:
+            arguments[name] = functools.partial(_own_process, name, pid)
     if network:
         arguments |= {"socket": _unix_streams, "socketpair": _unix_streams,
                       "sendto": lambda no: [*_flag(3, FASTOPEN, no), *_pointer(4, no), _ALLOWED],
@@ -107,6 +127,17 @@ def _equal(index: int, value: int, refuse: Instruction) -> list[Instruction]:
     return [_argument(index), Instruction(JUMP_EQUAL, value, 0, 1), refuse]
 
 
+def _own_process(name: str, pid: int, refuse: Instruction) -> list[Instruction]:
+    """Allow a call for this process alone. The kernel, too, looks at the lower half of a process's number alone."""
+    steps = [_argument(PROCESS_ARGUMENT[name]), Instruction(JUMP_EQUAL, pid, 0, 1), _ALLOWED]
+    if name in SIGNAL_ARGUMENT:  # to 0 sends to the whole group, of which others may be
+        return [*steps, _argument(SIGNAL_ARGUMENT[name]), Instruction(JUMP_EQUAL, 0, 0, 1), _ALLOWED, refuse]
+    steps += [Instruction(JUMP_EQUAL, 0, 0, 1), _ALLOWED, refuse]
+    if name in ONE_PROCESS:
+        return [_argument(0), Instruction(JUMP_EQUAL, ONE_PROCESS[name], 1, 0), refuse, *steps]
+    return steps
+
+
 def _flag(index: int, flags: int, refuse: Instruction) -> list[Instruction]:
     return [_argument(index), Instruction(JUMP_SET, flags, 0, 1), refuse]
 
@@ -118,11 +149,14 @@ def _pointer(index: int, refuse: Instruction) -> list[Instruction]:
 
 
 def _tcp_too(refuse: Instruction) -> list[Instruction]:
-    """Datagram sockets stay refused, so that what is sent goes where a socket is connected."""
+    """Datagrams of the network stay refused, so that what is sent goes where a socket is connected. Unix ones don't:
+    NCCL makes such a socket whatever it uses it for (ncclIpcSocketInit in its ipcsocket.cc)."""
     tcp = [_argument(1), Instruction(AND, TYPE_MASK), Instruction(JUMP_EQUAL, STREAM, 1, 0), refuse,
            _argument(2), Instruction(JUMP_EQUAL, 0, 2, 0), Instruction(JUMP_EQUAL, TCP, 1, 0), refuse, _ALLOWED]
     route = [_argument(2), Instruction(JUMP_EQUAL, ROUTE, 1, 0), refuse, _ALLOWED]
-    return [_argument(0), *_on(INET, tcp), *_on(INET6, tcp), *_on(NETLINK, route), *_unix_streams(refuse)]
+    local = [_argument(1), Instruction(AND, TYPE_MASK), Instruction(JUMP_EQUAL, DATAGRAM, 0, 1), _ALLOWED,
+             *_unix_streams(refuse)]
+    return [_argument(0), *_on(INET, tcp), *_on(INET6, tcp), *_on(NETLINK, route), *_on(UNIX, local), refuse]
 
 
 def _unix_streams(refuse: Instruction) -> list[Instruction]:

@@ -38,7 +38,7 @@ def install(processor: Processor, network: bool, named: bool, peers: bool = Fals
     """
     no_new_privileges()
     flags = TSYNC | SPEC_ALLOW | (program.NEW_LISTENER | TSYNC_ESRCH if named else 0)
-    result = _seccomp(processor, program.build(processor, named, network, peers), flags)
+    result = _seccomp(processor, program.build(processor, named, network, os.getpid(), peers), flags)
     return result if named else None
 
 

@@ -13,6 +13,7 @@ import ctypes
 import errno
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -58,7 +59,10 @@ def _made(what: str, network: bool, attempt: Callable[[], object]) -> dict[str, 
 
 
 def _attempts(request: dict[str, Any]) -> list[tuple[str, bool, Callable[[], object]]]:
+    import resource  # Windows, where nothing is tried, has none
+
     port, streams, datagrams = request["port"], socket.SOCK_STREAM, socket.SOCK_DGRAM
+    parent = os.getppid()
     number = (syscalls.here() or syscalls.X86_64).numbers
     vsock, netlink, packet = getattr(socket, "AF_VSOCK", 40), getattr(socket, "AF_NETLINK", 16), 17
     python = [sys.executable, "-P", "-c", CHILD.format(port=port)]
@@ -81,7 +85,17 @@ def _attempts(request: dict[str, Any]) -> list[tuple[str, bool, Callable[[], obj
         (tr("a thread in another namespace (unshare)"), False,
          lambda: _call(number["unshare"], _NEW_USER_AND_NETWORK)),
         (tr("reaching into the parent process (ptrace)"), False,
-         lambda: _call(number["ptrace"], _PTRACE_ATTACH, os.getppid(), 0, 0)),
+         lambda: _call(number["ptrace"], _PTRACE_ATTACH, parent, 0, 0)),
+        # What the parent process has already: where nothing is refused, nothing changes.
+        (tr("the parent process's limits (prlimit)"), False,
+         lambda: resource.prlimit(parent, resource.RLIMIT_CPU, resource.getrlimit(resource.RLIMIT_CPU))),
+        (tr("the parent process's priority (setpriority)"), False,
+         lambda: os.setpriority(os.PRIO_PROCESS, parent, os.getpriority(os.PRIO_PROCESS, parent))),
+        (tr("the parent process's processor cores (sched_setaffinity)"), False,
+         lambda: os.sched_setaffinity(parent, os.sched_getaffinity(parent))),
+        (tr("the parent process's scheduling (sched_setscheduler)"), False,
+         lambda: os.sched_setscheduler(parent, os.SCHED_OTHER, os.sched_param(0))),
+        (tr("a signal to the parent process (kill)"), False, lambda: os.kill(parent, signal.SIGCONT)),
         (tr("reading a file outside"), False, lambda: Path(request["outside"]).read_bytes()),
         (tr("writing a file outside"), False, lambda: Path(request["outside"] + ".new").write_text("here")),
     ]

@@ -1,9 +1,10 @@
 """The process beside a locked worker: it names each refused attempt in the log, answers it with "permission denied",
-and keeps the machine awake for the worker, which itself may talk to nobody.
+lets calls through that lead to the worker's own processes (`family`), and keeps the machine awake for the worker, which
+itself may talk to nobody.
 
 It's forked before the lock, from a process that holds no data yet, so it costs about 10 MB. The worker can neither
-reach into it nor end it where the kernel has Landlock's scopes; where it is gone all the same, the kernel refuses the
-calls by itself, and only their names are missing. Everything that the worker may ask of it is one letter.
+reach into it nor end it; where it is gone all the same, the kernel refuses the calls by itself, and only their names
+are missing. Everything that the worker may ask of it is one letter.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.lock import attempts
+from slmstudio.core.lock import attempts, family
 from slmstudio.core.lock import peers as peer
+from slmstudio.core.lock.program import PROCESS_ARGUMENT
 from slmstudio.core.lock.syscalls import Processor
 
 AWAKE, ASLEEP, TRIAL, YES, NO = b"+", b"-", b"t", b"1", b"0"
 RECEIVE, SEND, IS_VALID = 0xC0502100, 0xC0182101, 0x40082102
 """SECCOMP_IOCTL_NOTIF_RECV, _SEND and _ID_VALID (linux/seccomp.h)."""
+CONTINUE = 1
+"""SECCOMP_USER_NOTIF_FLAG_CONTINUE: the kernel does what was asked."""
 _NOTIFICATION = struct.Struct("=QII iIQ 6Q")
 _ANSWER = struct.Struct("=QqiI")
 _FAMILIES = {int(value): name for name, value in vars(socket).items() if name.startswith("AF_")} | {16: "AF_NETLINK"}
@@ -63,9 +67,9 @@ class Warden:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
+        worker, pid = os.getpid(), os.fork()
         if pid == 0:
-            _become(processor, theirs, temporary, peers)
+            _become(processor, theirs, temporary, peers, worker)
         theirs.close()
         return cls(ours, pid)
 
@@ -113,7 +117,8 @@ class Warden:
         return cls(channel, pid)
 
 
-def _become(processor: Processor, channel: socket.socket, temporary: Path | None, peers: Collection[str]) -> None:
+def _become(processor: Processor, channel: socket.socket, temporary: Path | None, peers: Collection[str],
+            worker: int) -> None:
     """Never returns: the child is a warden and nothing else."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -125,7 +130,7 @@ def _become(processor: Processor, channel: socket.socket, temporary: Path | None
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_NAME, b"slmstudio-lock", 0, 0, 0)
         libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-        _Watch(processor, channel, peers).run()
+        _Watch(processor, channel, peers, worker).run()
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)  # of a worker that was killed
     except BaseException as error:  # whatever the error: a second worker must never result
@@ -138,8 +143,8 @@ def _become(processor: Processor, channel: socket.socket, temporary: Path | None
 class _Watch:
     """The process's loop, until the worker and whatever it forked are gone."""
 
-    def __init__(self, processor: Processor, channel: socket.socket, peers: Collection[str]):
-        self._processor, self._peers = processor, peers
+    def __init__(self, processor: Processor, channel: socket.socket, peers: Collection[str], worker: int):
+        self._processor, self._peers, self._worker = processor, peers, worker
         self._names = {number: name for name, number in processor.numbers.items()}
         self._channel = channel
         self._listener: int | None = None
@@ -200,13 +205,22 @@ class _Watch:
             name = self._names.get(call, f"system call {call}")
             if name == "connect" and self._peers and self._connects(number, pid, arguments):
                 return
+            if name in PROCESS_ARGUMENT and self._is_own(name, arguments, pid):
+                self._answer(number, 0, CONTINUE)
+                return
             self._tell(describe(name, arguments), pid)
             self._answer(number, errno.EACCES)
 
-    def _answer(self, number: int, error: int) -> None:
+    def _is_own(self, name: str, arguments: list[int], pid: int) -> bool:
+        try:
+            return family.is_own(name, arguments, pid, self._worker)
+        except (OSError, StopIteration):  # gone meanwhile
+            return False
+
+    def _answer(self, number: int, error: int, flags: int = 0) -> None:
         assert self._listener is not None
         with suppress(OSError):  # whoever asked is gone
-            fcntl.ioctl(self._listener, SEND, _ANSWER.pack(number, 0, -error, 0))
+            fcntl.ioctl(self._listener, SEND, _ANSWER.pack(number, 0, -error, flags))
 
     def _connects(self, number: int, pid: int, arguments: list[int]) -> bool:
         """Connect for a process, if that leads to one that it trains with; whether it does."""

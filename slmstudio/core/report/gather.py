@@ -20,6 +20,7 @@ from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.notes import Notes
 from slmstudio.core.run.rows import kept_rows
 from slmstudio.core.run.rows.manifest import Manifest
+from slmstudio.core.run.totals import TotalsReader
 
 
 @dataclass(frozen=True)
@@ -52,32 +53,16 @@ class BaseModel:
 
 
 @dataclass
-class Facts:
-    """What a run's files contain.
+class EventFacts:
+    """What a run's events add up to.
 
     Attributes:
-        record: run.json. adjusted: later values that override it.
         steps, evals: the `step` and `eval` events that count, by rising step; what a resumed attempt repeated is in
             them once.
         machines: `machine` events, each machine once. warnings: `warning` events.
-        outcome: outcome.json, or what is known about a run that died; empty while it has none.
-        rows: what is said about the rows that the run keeps; None if it keeps none.
-        result_files: (name, bytes, SHA-256 or None) of the adapter or model.
         damaged: lines of events.jsonl that couldn't be read.
-        gaps: sentences on files that are missing or damaged, and so about what this report can't show.
     """
 
-    run: folder.RunSummary
-    record: dict[str, Any]
-    adjusted: dict[str, Any]
-    outcome: dict[str, Any]
-    base: BaseModel
-    result_files: list[tuple[str, int, str | None]]
-    exports: list[Export]
-    kept: list[checkpoints.Checkpoint]
-    evaluations: list[Evaluation]
-    notes: Notes
-    rows: Manifest | None = None
     history: RunHistory = field(default_factory=RunHistory)
     timeline: Timeline = field(default_factory=Timeline)
     heat: Heat = field(default_factory=Heat)
@@ -86,11 +71,6 @@ class Facts:
     machines: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     damaged: int = 0
-    gaps: list[str] = field(default_factory=list)
-
-    @property
-    def main_evaluation(self) -> Evaluation | None:
-        return main_evaluation(self.evaluations, self.run.config.eval_file)
 
     def add(self, event: dict[str, Any]) -> None:
         kind, best = event.get("type"), self.history.best_eval_loss
@@ -117,6 +97,36 @@ class Facts:
         known.append(event)
 
 
+@dataclass(kw_only=True)
+class Facts(EventFacts):
+    """What a run's files contain.
+
+    Attributes:
+        record: run.json. adjusted: later values that override it.
+        outcome: outcome.json, or what is known about a run that died; empty while it has none.
+        rows: what is said about the rows that the run keeps; None if it keeps none.
+        result_files: (name, bytes, SHA-256 or None) of the adapter or model.
+        gaps: sentences on files that are missing or damaged, and so about what this report can't show.
+    """
+
+    run: folder.RunSummary
+    record: dict[str, Any]
+    adjusted: dict[str, Any]
+    outcome: dict[str, Any]
+    base: BaseModel
+    result_files: list[tuple[str, int, str | None]]
+    exports: list[Export]
+    kept: list[checkpoints.Checkpoint]
+    evaluations: list[Evaluation]
+    notes: Notes
+    rows: Manifest | None = None
+    gaps: list[str] = field(default_factory=list)
+
+    @property
+    def main_evaluation(self) -> Evaluation | None:
+        return main_evaluation(self.evaluations, self.run.config.eval_file)
+
+
 def gather(run: Path) -> Facts:
     """Read a run folder.
 
@@ -130,19 +140,21 @@ def gather(run: Path) -> Facts:
         raise UserError(tr("run.json of {run} is damaged.", run=run.name),
                         tr("It's cut off, or isn't a JSON object."),
                         tr("Without it, nothing is known about the run. Restore it from a backup."))
-    summary = folder.summarise(run)
+    events, reader, totals = EventFacts(), jobs.EventReader(run), TotalsReader()
+    for event in reader.read():  # once: a long run has gigabytes
+        events.add(event)
+    events.damaged = reader.damaged
+    totals.continue_from(run, reader, events.history)
+    summary = folder.summarise(run, totals)
     gaps: list[str] = []
     record = _fitting(files.read_json(run / jobs.RUN) or {}, expected.RECORD, jobs.RUN, gaps)
     evaluations = read_evaluations(run)
     found = Facts(
-        summary, record, adjust.load(run)["values"], _outcome(run, gaps), read_base(Path(summary.config.model)),
-        _result_files(run), _exports(run, gaps), checkpoints.all_checkpoints(run / folder.CHECKPOINTS), evaluations,
-        notes.read(run), _rows(run, gaps), gaps=gaps)
+        run=summary, record=record, adjusted=adjust.load(run)["values"], outcome=_outcome(run, gaps),
+        base=read_base(Path(summary.config.model)), result_files=_result_files(run), exports=_exports(run, gaps),
+        kept=checkpoints.all_checkpoints(run / folder.CHECKPOINTS), evaluations=evaluations, notes=notes.read(run),
+        rows=_rows(run, gaps), gaps=gaps, **vars(events))
     gaps += [each.gap for each in evaluations if each.gap]
-    reader = files.LineReader(run / jobs.EVENTS)
-    for event in reader.read():
-        found.add(i18n.spoken(event))
-    found.damaged = reader.damaged
     if found.history.last_time is None and summary.state != "new":
         gaps.insert(0, tr("Nothing in {file} can be read, so the steps, curves, temperatures and events aren't "
                           "known.", file=jobs.EVENTS) if reader.path.exists() else
@@ -179,7 +191,7 @@ def _outcome(run: Path, gaps: list[str]) -> dict[str, Any]:
     if written is not None:
         return i18n.bare({**written, "error": jobs.Outcome.read(written).error}) if written.get("error") else written
     if (run / jobs.OUTCOME).exists():
-        gaps.append(tr("{file} is damaged, so it isn't known how the run ended.", file=jobs.OUTCOME))
+        gaps.append(tr("{file} is damaged, so only the events say how the run ended.", file=jobs.OUTCOME))
     died = jobs.Job(run).outcome()
     return {} if died is None else {"state": died.state, "error": i18n.bare(died.error), "details": died.details}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import time
@@ -189,7 +190,8 @@ def run_folders(parent: Path | None = None, passed_over: PassedOver = lambda fol
     """The folders that hold a run.json, in no order.
 
     Args:
-        passed_over: called with each folder that can't be looked into, and why.
+        passed_over: called with each folder that can't be looked into, or that is a run without a usable run.json, and
+            why.
     """
     parent = parent or paths.runs_dir()
     found = []
@@ -198,11 +200,26 @@ def run_folders(parent: Path | None = None, passed_over: PassedOver = lambda fol
             if (folder / jobs.RUN).is_file():
                 jobs.need_own_files(folder)
                 found.append(folder)
+            elif why := _without_request(folder):
+                passed_over(folder, why)
         except UserError as error:
             passed_over(folder, error)
         except OSError as error:
             passed_over(folder, unreadable(error))
     return found
+
+
+def _without_request(folder: Path) -> UserError | None:
+    """What is wrong with a run whose run.json isn't a file; None of a folder that isn't a run."""
+    remedy = tr("Restore it from a backup. If you don't need the run, delete its folder.")
+    if os.path.lexists(folder / jobs.RUN):
+        return UserError(tr("The run.json of {run} isn't a file.", run=folder.name),
+                         tr("In its place is a folder, a link to nothing, or something else that can't be read."),
+                         remedy)
+    if any((folder / name).is_file() for name in (jobs.EVENTS, jobs.PROCESS, jobs.OUTCOME)):
+        return UserError(tr("{run} has no run.json.", run=folder.name),
+                         tr("Without it, nothing is known about what was trained."), remedy)
+    return None
 
 
 def all_runs(parent: Path | None = None,

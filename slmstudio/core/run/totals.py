@@ -155,6 +155,10 @@ class TotalsReader:
             self._at_work[folder] = reader, history, stamp[1]
         return totals
 
+    def continue_from(self, folder: Path, reader: EventReader, history: RunHistory) -> None:
+        """Take what somebody else has added up, so that a run's events aren't read twice."""
+        self._at_work[folder] = reader, history, 0
+
     def save(self) -> None:
         """Keep them for the next start; what can't be saved is read again."""
         if not self._changed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.worker.chat.text import StopStrings, Text
@@ -66,6 +67,10 @@ class Generation:
     Args:
         on_event: hears each `Piece` and, once, the `End`, in the engine's thread.
         strip_space: take off the space that sentencepiece puts before the first word.
+
+    Attributes:
+        drawn: the answer's tokens so far, kept by an engine that interrupts it while others wait.
+        sampler: with which that engine draws them; None before the first and after the last.
     """
 
     def __init__(self, prompt: list[int], sampling: Sampling, on_event: Callable[[Piece | End], None],
@@ -74,6 +79,8 @@ class Generation:
         self._text, self._stops = Text(strip_space), StopStrings(sampling.stop)
         self.cancelled = False
         self.written = self.cached = 0
+        self.drawn: list[int] = []
+        self.sampler: Any = None
 
     def cancel(self) -> None:
         """End it at the next step; it may have ended already. Thread-safe."""

@@ -2,7 +2,8 @@
 client that doesn't read. HTTP itself is read by h11, which is strict about lengths and framing.
 
 Every client comes from the same machine, so they can't be told apart before they give the key. What can be told is who
-has asked for something: connections that ask for nothing make room for new ones, the longest idle first.
+has asked for something: connections without a whole request, whose body may still be coming, make room for new ones,
+the one that has waited longest first.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Limits:
     Attributes:
         request_seconds: for the headers of a request, and for the rest of a body that was refused unread.
         read_seconds: a client that takes nothing of its answer for this long has gone.
-        idle: connections on which no request is being answered, the one that has waited longest first.
+        idle: connections that wait for a request or for the rest of its body, the one that has waited longest first.
     """
 
     most: int = field(default_factory=most)
@@ -90,10 +91,14 @@ class Connection(H11Protocol):
         super().data_received(data)
 
     def handle_events(self) -> None:
+        before = self.cycle
         super().handle_events()
         if self._is_answering():
-            self._limits.idle.pop(self, None)
-            self._forget_deadline()
+            self._forget_deadline()  # the body has its own
+            if self.conn.their_state is not h11.SEND_BODY:
+                self._limits.idle.pop(self, None)
+            elif self.cycle is not before and self in self._limits.idle:
+                self._limits.idle[self] = self._limits.idle.pop(self)  # its wait begins here
 
     def on_response_complete(self) -> None:
         self._limits.idle[self] = None

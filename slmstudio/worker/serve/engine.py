@@ -2,11 +2,14 @@
 
 One thread owns llama.cpp's context, which has a few slots, each with a cache of its own. A step takes one token of each
 answer that is being written, and as many tokens of new prompts as are read in about half a second; a free slot takes
-the prompt that has waited longest. So a short question doesn't wait for a long answer, and nobody waits forever.
+the prompt that has waited longest. Where none is free, answers take turns: the one that has been written for longest
+waits at the queue's end, and continues later. So a short question doesn't wait for a long answer, whether or not its
+client reads it, and nobody waits forever.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import traceback
@@ -26,6 +29,9 @@ BATCH_TOKENS = 512
 FIRST_CHUNK = 64
 STEP_SECONDS = 0.5
 """A step reads as much of the prompts as takes about this long: others keep writing, and a stop is noticed."""
+TURN_SECONDS, TURN_READINGS = 2.0, 2
+"""While others wait, an answer is written for this long, or this many times as long as reading its prompt took: an
+interrupted one has to be read again, and that must not take more than a third of the time."""
 MAX_WAITING = 128
 RANDOM_SEED = 0xFFFFFFFF
 """llama.cpp's number for "draw one"."""
@@ -42,19 +48,25 @@ class _Slot:
 
     Attributes:
         known: the tokens in its cache.
+        prompt: the tokens to read before the next one is drawn, with those of an answer that was interrupted.
         next_token: drawn, and not yet read by the model.
+        taken, writing: when its turn and the first token of it began, in seconds; `writing` None before that.
     """
 
     number: int
     known: list[int] = field(default_factory=list)
     generation: Generation | None = None
-    sampler: Any = None
+    prompt: list[int] = field(default_factory=list)
     next_token: int | None = None
+    taken: float = 0.0
+    writing: float | None = None
     last_used: float = 0.0
 
-    @property
-    def prompt(self) -> list[int]:
-        return self.generation.prompt if self.generation is not None else []
+    def turn_left(self, now: float) -> float:
+        """Seconds until it may be interrupted; below 0 since then."""
+        if self.writing is None:
+            return math.inf
+        return self.writing + max(TURN_SECONDS, TURN_READINGS * (self.writing - self.taken)) - now
 
 
 class Engine:
@@ -170,21 +182,34 @@ class Engine:
                 self._end(slot, "cancelled")
         for generation in [each for each in self._waiting if each.cancelled]:
             self._waiting.remove(generation)
-            generation.tell(End("cancelled"))
+            self._close(generation, "cancelled")
 
     def _take_waiting(self) -> None:
         """Give free slots to those that have waited longest; the slot that knows most of the prompt is taken."""
-        while self._waiting and (free := [slot for slot in self._slots if slot.generation is None]):
+        for _ in range(len(self._waiting)):
+            if not (free := [slot for slot in self._slots if slot.generation is None] or self._interrupt()):
+                return
             generation = self._waiting.popleft()
-            slot = max(free, key=lambda each: (common(each.known, generation.prompt), -each.last_used))
-            slot.generation, slot.next_token = generation, None
-            same = common(slot.known, generation.prompt)
+            prompt = generation.prompt + generation.drawn
+            slot = max(free, key=lambda each: (common(each.known, prompt), -each.last_used))
+            slot.generation, slot.prompt, slot.next_token = generation, prompt, None
+            slot.taken, slot.writing = time.monotonic(), None
+            same = common(slot.known, prompt)
             if same < len(slot.known) and not self._api.llama_memory_seq_rm(self._memory, slot.number, same, -1):
                 self._api.llama_memory_seq_rm(self._memory, slot.number, -1, -1)
                 same = 0  # a recurrent model can't forget only the end
-            slot.known = generation.prompt[:same]
-            generation.cached = same
-            slot.sampler = self._make_sampler(generation.sampling)
+            slot.known = prompt[:same]
+            if generation.sampler is None:
+                generation.cached, generation.sampler = same, self._make_sampler(generation.sampling)
+
+    def _interrupt(self) -> list[_Slot]:
+        """The slot whose turn has been over for longest, freed; none where every turn still lasts."""
+        slot, now = min(self._slots, key=lambda each: each.turn_left(time.monotonic())), time.monotonic()
+        if slot.generation is None or slot.turn_left(now) > 0:
+            return []
+        self._waiting.append(slot.generation)
+        self._free(slot)
+        return [slot]
 
     def _make_sampler(self, sampling: Sampling) -> Any:
         api, first = self._api, []
@@ -227,7 +252,8 @@ class Engine:
         for slot, tokens in read:
             slot.known += tokens
         for slot, at in drawn:
-            self._take(slot, self._api.llama_sampler_sample(slot.sampler, self._model.context, at))
+            assert slot.generation is not None
+            self._take(slot, self._api.llama_sampler_sample(slot.generation.sampler, self._model.context, at))
 
     def _adapt(self, tokens: int, seconds: float) -> None:
         """Read more of a prompt at once where that is quick, less where it is slow."""
@@ -242,6 +268,8 @@ class Engine:
         if self.vocab.ends(token):
             return self._end(slot, "stop")
         slot.next_token = token
+        slot.writing = slot.writing or time.monotonic()
+        generation.drawn.append(token)
         stopped = generation.write(self.vocab.piece(token))
         full = len(generation.prompt) + generation.written >= self.context_length
         if stopped:
@@ -253,12 +281,20 @@ class Engine:
         """Say the last word and free the slot; its cache stays for a prompt that begins the same way."""
         generation = slot.generation
         assert generation is not None
-        if slot.sampler is not None:
-            self._api.llama_sampler_free(slot.sampler)
-        slot.generation = slot.sampler = slot.next_token = None
-        slot.last_used = time.monotonic()
+        self._free(slot)
         if reason in ("stop", "length"):
             generation.flush()
+        self._close(generation, reason, error)
+
+    def _free(self, slot: _Slot) -> None:
+        slot.generation = slot.next_token = slot.writing = None
+        slot.last_used = time.monotonic()
+
+    def _close(self, generation: Generation, reason: str, error: UserError | None = None) -> None:
+        """Say the last word on an answer that has no slot."""
+        if generation.sampler is not None:
+            self._api.llama_sampler_free(generation.sampler)
+            generation.sampler = None
         generation.tell(End(reason, generation.written, generation.cached, error))
 
     def _fail_all(self, error: UserError) -> None:
@@ -270,4 +306,4 @@ class Engine:
             self._api.llama_memory_seq_rm(self._memory, slot.number, -1, -1)
         if self._closing:
             while self._waiting:
-                self._waiting.popleft().tell(End("failed", error=error))
+                self._close(self._waiting.popleft(), "failed", error)

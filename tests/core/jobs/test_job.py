@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -80,3 +81,18 @@ def test_lines_are_whole_wherever_a_piece_of_their_file_ends(tmp_path, monkeypat
     (jobs.Outcome("crashed"), 1), (jobs.Outcome("cancelled"), 1), (jobs.Outcome("paused"), 1)])
 def test_the_exit_status_says_who_has_to_do_something(outcome, status):
     assert outcome.exit_status == status
+
+
+@pytest.mark.parametrize(("state", "after", "expected"), [
+    ("finished", b"", "finished"), ("stopped", b"", "stopped"), ("failed", b"", "failed"),
+    ("finished", b'{"type": "job_started"}\n', "crashed"), ("no such state", b"", "crashed")])
+def test_a_damaged_outcome_is_made_up_for_by_the_events(tmp_path, state, after, expected):
+    job = jobs.Job.create(tmp_path / "job", "train")
+    (job.folder / jobs.PROCESS).write_text("{}")
+    (job.folder / jobs.OUTCOME).write_text('{"state": "fin')
+    ended = json.dumps({"type": "job_ended", "state": state}).encode()
+    (job.folder / jobs.EVENTS).write_bytes(b'{"type": "job_started"}\n' + ended + b"\n" + after)
+    outcome = job.outcome()
+    assert outcome.state == expected and outcome.was_successful() == (outcome.error is None)
+    (job.folder / jobs.OUTCOME).unlink()
+    assert job.outcome().state == "crashed", "whoever writes none has crashed"

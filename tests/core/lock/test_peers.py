@@ -46,7 +46,8 @@ print(json.dumps({"state": state.to_dict(), "gave": {
     "nobody": give(lambda: connect("192.0.2.1", 80)), "IPv6": give(lambda: connect("::1", port, socket.AF_INET6)),
     "datagram": give(send), "raw": give(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)),
     "its warden": give(lambda: os.kill(worker_lock.warden().pid, 0)),
-    "own": give(listen), "interfaces": "lo" in psutil.net_if_addrs(),
+    "own": give(listen), "Unix datagrams": give(lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).close()),
+    "interfaces": "lo" in psutil.net_if_addrs(),
     "child": subprocess.run([sys.executable, "-c",
                              "import socket; socket.create_connection(('127.0.0.2', %d), 3)" % other],
                             capture_output=True, text=True).stderr.strip().splitlines()[-1]}}))
@@ -78,7 +79,8 @@ def test_peers_alone_are_reached(tmp_path):
     assert said["gave"] == {
         "peer": "welcome", "peer, blocking": "welcome", "mapped": "welcome",
         "another address of this machine": "PermissionError", "nobody": "PermissionError", "IPv6": "PermissionError",
-        "datagram": "PermissionError", "raw": "PermissionError", "own": "127.0.0.1", "interfaces": True,
+        "datagram": "PermissionError", "raw": "PermissionError", "own": "127.0.0.1", "Unix datagrams": None,
+        "interfaces": True,
         "its warden": "PermissionError" if landlock.version(syscalls.here()) >= 6 else None,
         "child": "PermissionError: [Errno 13] Permission denied"}
     state = said["state"]

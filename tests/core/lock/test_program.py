@@ -13,6 +13,8 @@ from slmstudio.core.lock.syscalls import AARCH64, X86_64, Processor
 
 NO_SOCKETS = ["connect", "io_uring_setup", "io_uring_enter", "io_uring_register"]
 STREAM, DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
+PID = 4711
+"""Of the process that the filter holds."""
 
 
 def decide(steps: list[program.Instruction], arch: int, number: int, arguments: tuple[int, ...] = ()) -> int:
@@ -46,7 +48,7 @@ def processor(request) -> Processor:
 @pytest.fixture
 def call(processor):
     """`call("socket", 2, 1)`: what is decided for a call with these arguments."""
-    steps = program.build(processor, named=True, network=True)
+    steps = program.build(processor, named=True, network=True, pid=PID)
     return lambda name, *arguments: decide(steps, processor.audit_arch, processor.numbers[name], arguments)
 
 
@@ -92,7 +94,7 @@ def test_nobody_else_gets_a_listener(call, processor):
     for flags in (8, 8 | 1, 8 | 16, 8 | 7 << 32):
         assert call("seccomp", 1, flags) == ERRNO | errno.EPERM
     assert call("seccomp", 1, 1) == call("seccomp", 1, 0) == ALLOW, "a filter that only refuses more"
-    unnamed = program.build(processor, named=False, network=False)
+    unnamed = program.build(processor, named=False, network=False, pid=PID)
     assert decide(unnamed, processor.audit_arch, processor.numbers["seccomp"], (1, 8)) == ERRNO | errno.EPERM
 
 
@@ -101,8 +103,58 @@ def test_a_terminal_is_not_typed_into(call):
     assert call("ioctl", 0, 0x5412) == call("ioctl", 0, 0x541C) == call("ioctl", 0, 0x5412 | 1 << 32) == USER_NOTIF
 
 
+@pytest.mark.parametrize("name", ["prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam",
+                                  "sched_setattr", "migrate_pages", "move_pages"])
+def test_only_this_process_is_changed(call, processor, name):
+    assert call(name, 0) == call(name, PID) == ALLOW
+    assert call(name, PID | 7 << 32) == ALLOW, "the kernel, too, looks at the lower half alone"
+    unnamed = program.build(processor, named=False, network=True, pid=PID)
+    for other in (1, PID + 1, 0xFFFFFFFF):
+        assert call(name, other) == USER_NOTIF
+        refused = decide(unnamed, processor.audit_arch, processor.numbers[name], (other,))
+        assert refused == ERRNO | errno.EACCES
+
+
+def test_priorities_of_groups_and_users_are_not_changed(call):
+    for name, one in (("setpriority", 0), ("ioprio_set", 1)):
+        assert call(name, one, 0) == call(name, one, PID) == ALLOW
+        for which, who in ((one, 1), (one + 1, 0), (one + 1, PID), (one + 2, 0)):
+            assert call(name, which, who) == USER_NOTIF, (name, which, who)
+
+
+def test_signals_go_to_this_process_and_others_are_asked_about(call, processor):
+    for name, place in (("kill", 1), ("tkill", 1), ("rt_sigqueueinfo", 1), ("tgkill", 2), ("rt_tgsigqueueinfo", 2)):
+        def send(to: int, signal: int, name: str = name, place: int = place) -> int:
+            return call(name, *[to, PID, PID][:place], signal)
+
+        assert send(PID, 15) == ALLOW
+        assert send(1, 0) == ALLOW, "asks only whether it exists"
+        for other in (0, 1, PID + 1, 0xFFFFFFFF):
+            assert send(other, 15) == USER_NOTIF, (name, other)
+        unnamed = program.build(processor, named=False, network=True, pid=PID)
+        assert decide(unnamed, processor.audit_arch, processor.numbers[name], (1, 15, 15)) == ALLOW
+
+
+def test_no_file_signals_another_process(call):
+    assert call("fcntl", 3, 4) == ALLOW
+    assert call("fcntl", 3, 8) == call("fcntl", 3, 15) == call("ioctl", 3, 0x8901) == USER_NOTIF
+
+
+def test_unix_datagrams_with_peers_alone(call, processor):
+    peers = program.build(processor, named=True, network=True, pid=PID, peers=True)
+    def with_peers(family: int, kind: int) -> int:
+        return decide(peers, processor.audit_arch, processor.numbers["socket"], (family, kind))
+
+    assert call("socket", socket.AF_UNIX, DATAGRAM) == USER_NOTIF
+    for kind in (DATAGRAM, DATAGRAM | 0o2000000 | 0o4000, STREAM, socket.SOCK_SEQPACKET):
+        assert with_peers(socket.AF_UNIX, kind) == ALLOW
+    assert with_peers(socket.AF_UNIX, socket.SOCK_RAW) == USER_NOTIF
+    for family in (socket.AF_INET, socket.AF_INET6, 17):
+        assert with_peers(family, DATAGRAM) == USER_NOTIF
+
+
 def test_another_interface_than_the_processors_own_ends_the_process(processor):
-    steps = program.build(processor, named=True, network=True)
+    steps = program.build(processor, named=True, network=True, pid=PID)
     other = AARCH64 if processor is X86_64 else X86_64
     for arch in (other.audit_arch, 0x40000003, 0x40000028):  # 32 bits of each
         assert decide(steps, arch, processor.numbers["socket"], (socket.AF_UNIX, STREAM)) == KILL_PROCESS
@@ -111,14 +163,14 @@ def test_another_interface_than_the_processors_own_ends_the_process(processor):
 
 
 def test_without_a_listener_the_kernel_answers_itself(processor):
-    steps = program.build(processor, named=False, network=True)
+    steps = program.build(processor, named=False, network=True, pid=PID)
     number = processor.numbers
     assert decide(steps, processor.audit_arch, number["connect"]) == ERRNO | errno.EACCES
     assert decide(steps, processor.audit_arch, number["socket"], (socket.AF_INET, STREAM)) == ERRNO | errno.EACCES
 
 
 def test_a_job_that_fetches_may_connect_and_still_not_reach_into_others(processor):
-    steps = program.build(processor, named=False, network=False)
+    steps = program.build(processor, named=False, network=False, pid=PID)
     for name in ("connect", "socket", "sendto"):
         assert decide(steps, processor.audit_arch, processor.numbers[name], (socket.AF_INET, STREAM)) == ALLOW
     for name in ("ptrace", "mount", "bpf", "pidfd_getfd"):
@@ -126,6 +178,6 @@ def test_a_job_that_fetches_may_connect_and_still_not_reach_into_others(processo
 
 
 def test_the_kernel_takes_programs_of_this_length(processor):
-    assert len(program.build(processor, named=True, network=True)) < 4096
+    assert len(program.build(processor, named=True, network=True, pid=PID)) < 4096
     step = program.Instruction(program.JUMP_EQUAL, 0xC000003E, 1, 2)
     assert step.packed() == bytes([0x15, 0, 1, 2, 0x3E, 0, 0, 0xC0])

@@ -11,7 +11,9 @@ CALLS = {"TCP to this machine": "socket(AF_INET, SOCK_STREAM)", "TCP over IPv6":
          "packet": "socket(AF_PACKET, SOCK_RAW)", "netlink": "socket(AF_NETLINK, SOCK_RAW)",
          "virtual machine": "socket(AF_VSOCK, SOCK_STREAM)", "Unix": "refused connect",
          "datagrams": "socket(AF_UNIX, SOCK_DGRAM)", "io_uring": "io_uring_setup", "name space": "unshare",
-         "ptrace": "ptrace", "child process": "-c import socket"}
+         "ptrace": "ptrace", "limits": "refused prlimit64", "priority": "refused setpriority",
+         "cores": "refused sched_setaffinity", "scheduling": "refused sched_setscheduler", "signal": "refused kill",
+         "child process": "-c import socket"}
 """What was tried: how it is named in the log."""
 
 

@@ -68,9 +68,7 @@ for address in (None, "", "127.0.0.1", b"127.0.0.1", "::1", "localhost"):
                      ("four.invalid", ""), ("five.invalid?12:00:00 network lock: it is open", "")], done.stderr
 
 
-def test_the_worker_cannot_end_it(run, linux):
-    if landlock.version(linux) < 6:
-        pytest.skip("this kernel's Landlock has no scopes")
+def test_the_worker_cannot_end_it(run):
     done = run("""
 try:
     os.kill(worker_lock.warden().pid, signal.SIGKILL)
@@ -277,7 +275,7 @@ def test_a_borrowed_socket_is_let_go_where_who_asked_is_gone(linux, monkeypatch)
     monkeypatch.setattr(peers, "read_address", lambda *of: bytes([2, 0, 0, 80, 127, 0, 0, 1]) + bytes(8))
     monkeypatch.setattr(peers, "borrow", lambda *of: borrowed)
     with socket.socketpair()[0] as channel:
-        watch = warden._Watch(linux, channel, {"127.0.0.1"})
+        watch = warden._Watch(linux, channel, {"127.0.0.1"}, os.getpid())
         watch._listener = nobody
         assert not watch._connects(1, os.getpid(), [3, 0, 16, 0, 0, 0])
     os.close(nobody)

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from support import report_run
 
+from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.report.compare import compare
+from slmstudio.core.report.gather import gather
 
 
 @pytest.fixture
@@ -34,6 +36,15 @@ def written(run: Path, pattern: str, text: str) -> None:
 EVENTS = "so the steps, curves, temperatures and events aren't known."
 
 
+def test_a_long_runs_events_are_read_once(run):
+    outcome = run / "outcome.json"
+    outcome.write_text(json.dumps({**json.loads(outcome.read_text()), "totals": {}}))
+    taken = []
+    with files.observed_reading(lambda path, size: taken.append(size) if path.name == "events.jsonl" else None):
+        facts = gather(run)
+    assert sum(taken) == (run / "events.jsonl").stat().st_size and facts.run.steps == facts.history.step > 0
+
+
 def test_a_whole_run_has_no_gaps(run, page):
     text = page(run).text
     assert "is damaged" not in text and "aren't known." not in text
@@ -43,7 +54,7 @@ def test_a_whole_run_has_no_gaps(run, page):
     (lambda run: (run / "events.jsonl").unlink(), f"events.jsonl is missing, {EVENTS}"),
     (lambda run: (run / "events.jsonl").write_bytes(b""), f"Nothing in events.jsonl can be read, {EVENTS}"),
     (lambda run: (run / "events.jsonl").write_bytes(os.urandom(4000)), "Nothing in events.jsonl can be read"),
-    (lambda run: written(run, "outcome.json", '{"state": "fin'), "outcome.json is damaged, so it isn't known"),
+    (lambda run: written(run, "outcome.json", '{"state": "fin'), "outcome.json is damaged, so only the events say"),
     (lambda run: written(run, "outcome.json", '{"state": 3, "error": "x", "result": [1]}'), "The run failed"),
     (lambda run: written(run, "outcome.json", '{"state": "failed", "error": {"what": 3, "problems": [{"x": 1}]}}'),
      "It failed, and its error message is damaged."),

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import threading
 
 import openai
 import psutil
@@ -44,6 +45,42 @@ def test_a_full_queue_is_said(gguf, tmp_path, monkeypatch) -> None:
                 engine.submit(generation.Generation([1, 2], generation.Sampling(1), ended.append))
     finally:
         engine.close()
+
+
+def test_a_short_answer_does_not_wait_for_long_ones(gguf, monkeypatch) -> None:
+    """They take turns, whether or not their clients read; an interrupted answer continues where it was."""
+    from slmstudio.worker.chat import generation
+    from slmstudio.worker.serve import engine as serve_engine
+
+    monkeypatch.setattr(serve_engine, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(serve_engine, "TURN_READINGS", 0)
+    engine = serve_engine.Engine(gguf, 256, 1, 0)
+    texts, ends, all_ended = ["", "", "", ""], [], threading.Event()
+
+    def ask(number: int, tokens: int) -> None:
+        def hear(event) -> None:
+            if isinstance(event, generation.Piece):
+                texts[number] += event.text
+            else:
+                ends.append((number, event.reason, event.tokens))
+                if len(ends) in (1, 4):
+                    all_ended.set()
+
+        prompt = engine.vocab.served("1, 2, 3, 4,")
+        engine.submit(generation.Generation(prompt, generation.Sampling(tokens, temperature=0), hear))
+
+    try:
+        ask(0, 6)
+        assert all_ended.wait(60)
+        all_ended.clear()
+        with engine._change:
+            for number, tokens in ((1, 6), (2, 6), (3, 1)):
+                ask(number, tokens)
+        assert all_ended.wait(120)
+    finally:
+        engine.close()
+    assert ends[1] == (3, "length", 1) and set(ends[2:]) == {(1, "length", 6), (2, "length", 6)}
+    assert texts[1] == texts[2] == texts[0] and texts[3]
 
 
 def test_the_model_file_is_deleted_while_it_serves(gguf, tmp_path) -> None:

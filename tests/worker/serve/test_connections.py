@@ -95,10 +95,19 @@ def test_those_that_ask_for_nothing_make_room_the_oldest_first() -> None:
         assert heard(idle[6]).endswith(b"fine")
 
 
+def test_bodies_that_do_not_come_make_room_too() -> None:
+    with served(most=4) as server, contextlib.ExitStack() as crowd:
+        for _ in range(7):
+            slow = crowd.enter_context(server.connect())
+            slow.sendall(f"POST /wait HTTP/1.1\r\n{HEAD}Content-Length: 100000\r\n\r\nx".encode())
+            assert server.busy.acquire(timeout=60)
+        assert [server.ask(body=b"x" * 2**17).read() for _ in range(3)] == [b"fine"] * 3
+
+
 def test_where_all_are_busy_a_new_one_is_told_to_come_again() -> None:
     with served(most=2) as server, server.connect() as first, server.connect() as second:
         for client in (first, second):
-            client.sendall(f"POST /wait HTTP/1.1\r\n{HEAD}Content-Length: 1\r\n\r\n".encode())
+            client.sendall(f"POST /wait HTTP/1.1\r\n{HEAD}Content-Length: 1\r\n\r\nx".encode())
             assert server.busy.acquire(timeout=60)
         answer = server.ask()
         said = json.loads(answer.read())["error"]

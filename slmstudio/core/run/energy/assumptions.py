@@ -12,6 +12,7 @@ doi:10.1002/advs.202100707). 4 W: an assumption, from the Ryzen 5 3500U of that 
 LOAD_CURVE = ((0.0, 0.12), (0.1, 0.32), (0.5, 0.75), (1.0, 1.02))
 """Share of the design power at a share of the load: mean of many servers, measured by Teads Engineering (Davy 2021,
 "Estimating AWS EC2 instances power consumption")."""
+_LOADS = [load for load, _ in LOAD_CURVE]
 MEMORY_W_PER_GB = 0.3725
 """For each GB that is installed: Green Algorithms up to version 2.2 (referenceValues.csv). Its newer table says 0.08,
 from one of the two sources of the older figure, so this is rather too much."""
@@ -30,7 +31,7 @@ def processor_watts(cores: int, load: float, laptop: bool = False) -> float:
         load: of all cores together, 0 to 1.
     """
     load = min(max(load, 0.0), 1.0)
-    upper = min(bisect_right([point for point, _ in LOAD_CURVE], load), len(LOAD_CURVE) - 1)
+    upper = min(bisect_right(_LOADS, load), len(LOAD_CURVE) - 1)
     (left, low), (right, high) = LOAD_CURVE[upper - 1], LOAD_CURVE[upper]
     share = low + (high - low) * (load - left) / (right - left)
     return cores * (LAPTOP_CORE_W if laptop else DESKTOP_CORE_W) * share

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from slmstudio.core.files import finite, number
+from slmstudio.core.files import number
 from slmstudio.core.hardware.readings import cards_of
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.units import format_duration
@@ -122,9 +122,11 @@ class GuardSummary:
         self.seconds[why] = self.seconds.get(why, 0.0) + max(0.0, seconds or 0.0)
 
     def _note_peak(self, event: dict[str, Any]) -> None:
+        for card in cards_of(event):
+            self._peak_card = _higher(self._peak_card, number(card, "temperature_c"))
         cpu = event.get("cpu")
-        self._peak_card = _highest(self._peak_card, *(card.get("temperature_c") for card in cards_of(event)))
-        self._peak_cpu = _highest(self._peak_cpu, cpu.get("temperature_c") if isinstance(cpu, dict) else None)
+        if isinstance(cpu, dict):
+            self._peak_cpu = _higher(self._peak_cpu, number(cpu, "temperature_c"))
 
     @property
     def peak_c(self) -> float | None:
@@ -185,5 +187,5 @@ def of_events(events: Iterable[dict[str, Any]]) -> GuardSummary:
     return found
 
 
-def _highest(*values: Any) -> float | None:
-    return max((known for value in values if (known := finite(value)) is not None), default=None)
+def _higher(known: float | None, value: float | None) -> float | None:
+    return known if value is None or (known is not None and known >= value) else value
