@@ -59,7 +59,8 @@ class Vetting:
         return [check.name for check in self.checks if not check.passed] == [MATCH]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"passed": self.passed, "is_acceptable": self.is_acceptable, "checks": [asdict(check) for check in self.checks],
+        return {"passed": self.passed, "is_acceptable": self.is_acceptable,
+                "checks": [asdict(check) for check in self.checks],
                 "problems": [problem.to_dict() for problem in self.problems], "warnings": list(self.warnings)}
 
 
