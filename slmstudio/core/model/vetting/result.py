@@ -53,6 +53,11 @@ class Vetting:
         return not self.problems
 
     @property
+    def matches(self) -> bool:
+        """Whether the tokenizer is this model's, as far as that can be told; a person may have accepted another one."""
+        return any(check.name == MATCH and check.passed for check in self.checks)
+
+    @property
     def is_acceptable(self) -> bool:
         """Whether it is refused only because its tokenizer seems to be another model's, where a person may know
         better (`accepted`)."""
