@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, memory_limit
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, number_text, together, tr
 from slmstudio.core.model.facts import Examined
@@ -67,7 +67,7 @@ def measure(folder: Path, rows: int | None, ids: Mapping[str, list[int]]) -> Rep
     lines = _lines(ended.stdout)
     if lines and "report" in lines[-1]:
         return dict(lines[-1]["report"])
-    if ended.returncode == 1 and "MemoryError" not in ended.stderr:
+    if ended.returncode == 1 and "MemoryError" not in ended.stderr and memory_limit.limit() is None:
         raise RuntimeError(f"The look at the tokenizer of {folder} failed: {ended.stderr[-2000:]}")
     ran_out = ended.returncode < 0 and -ended.returncode in (24, 9)  # SIGXCPU, SIGKILL
     return _stopped(lines, ran_out)
@@ -93,7 +93,7 @@ def _lines(output: str | bytes | None) -> list[dict[str, Any]]:
 
 def _stopped(lines: list[dict[str, Any]], too_late: bool) -> Report:
     why = (tr("It asked for more time than any model needs.") if too_late else
-           tr("It asked for more memory than any model needs."))
+           memory_limit.said() or tr("It asked for more memory than any model needs."))
     stage = lines[-1]["stage"] if lines else ""
     return {"error": f"{tr(_STOPPED[stage])} {why}", "stage": stage}
 
