@@ -53,7 +53,7 @@ def read_vetted(folder: Path | str) -> ModelFacts:
     if not vetting.passed:
         error = facts.refusal(found.name, list(vetting.problems))
         if vetting.is_acceptable:
-            error.remedy = accepted.how_to_accept(folder)
+            error.remedy = accepted.how_to_accept(Path(folder))
         raise error
     return found
 
