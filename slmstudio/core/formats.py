@@ -62,6 +62,7 @@ KINDS = {
     "download": Kind(of_folder=True),  # download.json of one that hasn't arrived yet
     "hub tokens": Kind(),
     "vetting": Kind(),  # what was found of a model folder
+    "accepted tokenizers": Kind(),
 }
 
 

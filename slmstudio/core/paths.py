@@ -121,6 +121,11 @@ def settings_file() -> Path:
     return home() / "settings.json"
 
 
+def accepted_tokenizers_file() -> Path:
+    """Tokenizers that a person uses although they don't seem to be the model's."""
+    return home() / "accepted_tokenizers.json"
+
+
 def log_file() -> Path:
     return home() / "slmstudio.log"
 

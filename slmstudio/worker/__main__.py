@@ -13,6 +13,7 @@ import sys
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] == os.getcwd():
     del sys.path[0]  # started by hand, without -P: nothing in the current folder may stand in for a module
 
+import errno
 import faulthandler
 import importlib
 import traceback
@@ -20,7 +21,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import i18n, jobs
+from slmstudio.core import i18n, jobs, memory_limit
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import together, tr
 from slmstudio.core.jobs import advice, processes
@@ -165,6 +166,8 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     except UserError as error:
         return jobs.Outcome("failed", error.to_dict())
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            return jobs.Outcome("failed", _out_of_memory(job).to_dict(), traceback.format_exc())
         return jobs.Outcome("failed", from_os_error(error, tr("Could not continue.")).to_dict(), traceback.format_exc())
     except MemoryError:
         return jobs.Outcome("failed", _out_of_memory(job).to_dict(), traceback.format_exc())
@@ -176,6 +179,8 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
             return jobs.Outcome("failed", ranks.failure_of_another(error).to_dict(), traceback.format_exc())
         if _gpu_is_gone(error):
             return jobs.Outcome("failed", ending.gpu_gone(job).to_dict(), traceback.format_exc())
+        if memory_limit.is_near():
+            return jobs.Outcome("failed", _out_of_memory(job).to_dict(), traceback.format_exc())
         defect = UserError(
             tr("Something went wrong in SLM Studio itself."),
             f"{type(error).__name__}: {error}",
@@ -204,6 +209,8 @@ def _lock(job: Any) -> None:
 
 def _out_of_memory(job: Any) -> UserError:
     kind = job.request["kind"]
+    if memory_limit.is_near():
+        return memory_limit.reached(advice.go_on(kind, job.folder))
     return UserError(tr("Memory ran out."), tr("It needs more than the machine has free."),
                      together(advice.need_less(kind), advice.go_on(kind, job.folder)))
 

@@ -23,7 +23,7 @@ def test_a_model_that_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert commands.main(["models", "vet", str(folder)]) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert len(lines) == 9 and all(line.startswith("✓ ") for line in lines)
+    assert len(lines) == 10 and all(line.startswith("✓ ") for line in lines)
     assert said.err.startswith("warning: The folder also contains Python pickles") and "optimizer.pt" in said.err
 
 
@@ -52,3 +52,13 @@ def test_a_plan_is_made_of_vetted_models_alone(tmp_path: Path, capsys: pytest.Ca
     rows.write_text('{"instruction": "Q", "output": "A"}\n')
     assert commands.main(["plan", "--model", str(folder), "--data", str(rows), "--out", str(tmp_path / "r.json")]) == 2
     assert "eos_token_id is 9,999" in capsys.readouterr().err
+
+
+def test_a_tokenizer_of_another_model_is_refused_until_it_is_accepted(tmp_path: Path,
+                                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    folder, rows = crafted_models.honest(tmp_path / "m", {"eos_token_id": 271}), tmp_path / "rows.jsonl"
+    rows.write_text('{"instruction": "Q", "output": "A"}\n' * 20)
+    plan = ["plan", "--model", str(folder), "--data", str(rows), "--out", str(tmp_path / "r.json")]
+    assert commands.main(plan) == commands.main(["models", "vet", str(folder)]) == 2
+    assert capsys.readouterr().err.count("--accept-tokenizer") == 2
+    assert commands.main(["models", "vet", "--accept-tokenizer", str(folder)]) == 0 == commands.main(plan)

@@ -16,7 +16,7 @@ SLACK = 2 * model_hub.PIECE
 @pytest.mark.parametrize("kills", first_fast([2, 20]))
 @pytest.mark.timeout(600)
 def test_killed_at_random_moments(kills, studio_home, tmp_path, monkeypatch):
-    files = model_hub.repository(tmp_path / "repository", download_trial.ROWS)
+    files = model_hub.repository(tmp_path / "repository", download_trial.WIDTH)
     with model_hub.serving({download_trial.REPO: files}) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         for name in ("NO_PROXY", "no_proxy"):

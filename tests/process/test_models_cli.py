@@ -26,7 +26,7 @@ SECRET = "hf_ATokenThatNobodyElseMaySee"
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    return model_hub.repository(tmp_path_factory.mktemp("repository"), 40_000)
+    return model_hub.repository(tmp_path_factory.mktemp("repository"), 6_500)
 
 
 @pytest.fixture

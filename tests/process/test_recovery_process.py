@@ -78,3 +78,14 @@ def test_a_lost_gpu_is_named(job, monkeypatch):
     again = jobs.Job(job.folder)
     again.start()
     assert again.wait().state == "finished"
+
+
+@pytest.mark.full
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
+def test_a_limit_on_memory_is_named(job, monkeypatch):
+    """Libraries fail in any way there: here a file can't be mapped."""
+    start = 'ulimit -v 1000000; exec "$0" -P -m slmstudio.worker "$@"'
+    monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps(["/bin/sh", "-c", start, sys.executable]))
+    job.start()
+    outcome, _ = follow(job)
+    assert "memory limit" in outcome.error["what"] and "977 MB" in outcome.error["why"], outcome

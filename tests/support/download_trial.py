@@ -21,8 +21,8 @@ from slmstudio.core.jobs import new
 from slmstudio.core.model.hub import place
 
 REPO = "acme/some-megabytes"
-ROWS = 200_000
-"""Of the vocabulary: 3.2 MB."""
+WIDTH = 33_000
+"""Of the layers: 3.2 MB."""
 POLL = 0.002
 
 

@@ -111,7 +111,7 @@ def byte_level(cut: str, **options: Any) -> Any:
 def llama3() -> Any:
     state = byte_level(LLAMA3_CUT, ignore_merges=True)
     # As in the real vocabulary, the merges lead to some whole words no longer: they are tokens because they are words.
-    del state["model"]["merges"][-50:]
+    del state["model"]["merges"][-20:]
     special = ("<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|start_header_id|>",
                "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>")
     return finished(state, added(*special), template("llama-3.1-style"), bos_token="<|begin_of_text|>",

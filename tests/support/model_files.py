@@ -40,12 +40,12 @@ def weights_of(model_type: str, **sizes: int) -> bytes:
     """A file of zeros with the tensors of a known family, for a configuration like `CONFIG`."""
     from slmstudio.core.model import architecture
 
-    if model_type not in architecture.TIED:
+    if model_type not in architecture.USUAL:
         return safetensors(llama_tensors())
-    sizes = {"hidden_size": 8, "intermediate_size": 16, "layers": 2, "heads": 2, "kv_heads": 1, "head_dim": 4,
-             "vocabulary_size": 32, **sizes}
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "layers": 2, "heads": 2, "kv_heads": 1,
+             "head_dim": architecture.USUAL[model_type].head_dim or 4, "vocabulary_size": 32, **sizes}
     wanted = architecture.needed({**CONFIG, "model_type": model_type}, sizes)
-    return safetensors({f"model.{name}": ("BF16", shape) for name, shape in wanted.items() if shape})
+    return safetensors({f"model.{name}": ("BF16", shape) for name, shape in wanted.items()})
 
 
 def safetensors(tensors: dict[str, tuple[str, tuple[int, ...]]]) -> bytes:

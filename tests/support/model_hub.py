@@ -154,14 +154,15 @@ class Handler(hub_server.Handler):
             self.connection.close()
 
 
-def repository(folder: Path, rows: int) -> dict[str, bytes]:
-    """A whole model whose weights are random numbers below 2: 16 bytes for each of the vocabulary's `rows`."""
-    weights = support_files.safetensors(support_files.llama_tensors(vocabulary=rows))
+def repository(folder: Path, width: int) -> dict[str, bytes]:
+    """A whole model whose weights are random numbers below 2: 96 bytes for each of its intermediate size."""
+    weights = support_files.safetensors(support_files.llama_tensors(inner=width, vocabulary=272))
     header = 8 + int.from_bytes(weights[:8], "little")
     noise = bytearray(random.Random(0).randbytes(len(weights) - header))
     noise[1::2] = bytes(byte & 0xBF for byte in noise[1::2])  # of bfloat16's exponent: none is infinite or no number
     weights = weights[:header] + noise
-    return model_files(support_files.write_model(folder, {"vocab_size": rows}, weights))
+    return model_files(support_files.write_model(
+        folder, {"vocab_size": 272, "intermediate_size": width}, weights))
 
 
 def model_files(folder: Path) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 TEMPLATE = (
@@ -80,3 +81,14 @@ ROWS = [
         ("मतदाता सूची में नाम कैसे जोड़ें?", "फ़ॉर्म 6 भरें।"),
     )
 ]
+
+
+def with_token_beyond(folder: Path, source: Path, token: str = "<picture>") -> Path:
+    """The same model, whose tokenizer has one token more than there are embeddings, as Gemma 3's small ones have."""
+    from tokenizers import Tokenizer
+
+    shutil.copytree(source, folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens([token])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import memory_limit
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import an_object, parsed, regular
 from slmstudio.core.i18n import noop, together, tr
@@ -117,8 +118,8 @@ def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy:
             "SIGSEGV": tr("A library crashed (SIGSEGV)."),
             "SIGTERM": tr("It was asked to end (SIGTERM)."),
         }
-        why = causes.get(name) or tr("Signal {name} ended it.", name=name)
+        why = causes.get(name) or together(tr("Signal {name} ended it.", name=name), memory_limit.said())
         return UserError(tr("The worker process ended unexpectedly."), why, remedy)
     why = (tr("It ended with exit status {code}.", code=code) if code is not None else
            tr("It was killed, or a library in it crashed."))
-    return UserError(tr("The worker process ended unexpectedly."), why, remedy)
+    return UserError(tr("The worker process ended unexpectedly."), together(why, memory_limit.said()), remedy)

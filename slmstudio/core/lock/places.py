@@ -64,7 +64,8 @@ def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary:
     found += [(Path(os.environ[name]), landlock.WRITE) for name in CACHES if name in os.environ]
     home = paths.home()
     found += [(home / name, landlock.READ) for name in ("models", "benchmarks", "settings.json")]
-    found += [(paths.cache_dir() / "vetting", landlock.READ), (paths.place_file(), landlock.READ)]
+    found += [(path, landlock.READ) for path in (paths.cache_dir() / "vetting", paths.place_file(),
+                                                 paths.accepted_tokenizers_file())]
     found += [(path, landlock.WRITE) for path in _kept(kind)]
     if kind in ("chat", "talk", "serve"):  # it looks whether a run is running, and answers with what any run has left
         found.append((paths.runs_dir(), landlock.READ))

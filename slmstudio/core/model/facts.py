@@ -8,10 +8,10 @@ from typing import Any
 
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.architecture import missing_tensors
+from slmstudio.core.model.architecture import USUAL, missing_tensors
 from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.families import LABELS, class_names, family_label, why_no_language_model
-from slmstudio.core.model.json_files import printable, read_json_object
+from slmstudio.core.model.json_files import printable, put_own, read_json_object
 from slmstudio.core.model.licence import read_licence
 from slmstudio.core.model.safetensors_header import Tensor
 from slmstudio.core.model.structure import entries, leads, limits, settings, tokenizer_file, wrong_choice
@@ -30,10 +30,8 @@ _SIZES = {
                        "max_seq_len"),
 }
 """A model's sizes, and the names under which families write them in config.json."""
-_DEFAULTS = {
-    # Gemma 3's files leave out what equals the default of transformers' Gemma3TextConfig.
-    "gemma3_text": {"heads": 8, "kv_heads": 4, "head_dim": 256, "vocabulary_size": 262_208, "context_length": 131_072},
-}
+_CONTEXT = {"gemma3_text": 131_072}
+"""Gemma 3's files leave out what equals the default of transformers' Gemma3TextConfig."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,8 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
     quantization = _quantization(config, problems)
     embedding = None if quantization else found.embedding()
     sizes = _sizes(folder, config, model_type, embedding)
-    missing = [key for key in ("hidden_size", "layers", "heads", "vocabulary_size") if not sizes.get(key)]
+    needed = ("hidden_size", "layers", "heads", "vocabulary_size", *(["intermediate_size"] * (model_type in USUAL)))
+    missing = [key for key in needed if not sizes.get(key)]
     if missing:
         problems += [Problem(tr("config.json has no usable value for {key}.", key=_SIZES[key][0]),
                              field=_SIZES[key][0])
@@ -214,6 +213,11 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
                                    layers=sizes["layers"], held=held), field="num_hidden_layers"))
     elif len(problems) == before and (said := missing_tensors(config, sizes, found, bool(quantization))):
         problems.append(Problem(said))
+    usual = USUAL[model_type].pad_token_id if model_type in USUAL and "pad_token_id" not in config else None
+    if usual is not None and usual >= sizes["vocabulary_size"]:
+        said = tr("config.json doesn't say pad_token_id, and the family's usual one is {id:,}, but the embeddings have "
+                  "{rows:,} rows.", id=usual, rows=sizes["vocabulary_size"])
+        problems.append(Problem(f"{said} {put_own('config.json')}", field="pad_token_id"))
     settings.check_weights(found, bool(quantization), problems)
     limits.check_heads(model_type, sizes, problems)
     limits.check_promise(sizes, found, problems)
@@ -236,12 +240,16 @@ def _sizes(folder: Path, config: dict[str, Any], model_type: str, embedding: Ten
     def sane(value: Any) -> bool:
         return type(value) is int and 0 < value < 2**40
 
-    sizes = dict(_DEFAULTS.get(model_type, {}))
+    sizes = USUAL[model_type].sizes() if model_type in USUAL else {}
+    if model_type in _CONTEXT:
+        sizes["context_length"] = _CONTEXT[model_type]
     for key, names in _SIZES.items():
         value = next((config[name] for name in names if sane(config.get(name))), None)
         if value is not None:
             sizes[key] = value
-    if embedding:
+        elif any(name in config for name in names):  # null isn't the same as nothing: it stays
+            sizes.pop(key, None)
+    if embedding and model_type not in USUAL:
         sizes.setdefault("vocabulary_size", embedding.shape[0])
         sizes.setdefault("hidden_size", embedding.shape[1])
     if "context_length" not in sizes:

@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import i18n
+from slmstudio.core import i18n, memory_limit
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import tokens
@@ -73,7 +73,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         if type(error) is Exception or type(error).__name__ == "PanicException":
             return {"error": UserError(tr("The tokenizer can't handle this text."), f"{str(error)[:200].rstrip('.')}.",
                                        tr("Choose another model.")).to_dict()}
-        return {"defect": traceback.format_exc()}
+        return {"memory": True} if memory_limit.is_near() else {"defect": traceback.format_exc()}
 
 
 def _template(request: dict[str, Any]) -> ChatTemplate:

@@ -13,13 +13,13 @@ from slmstudio.core import units
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.model.facts import refusal
-from slmstudio.core.model.vetting import vet
+from slmstudio.core.model.vetting import accepted, vet
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import PrimaryButton
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, pages_of
@@ -108,7 +108,12 @@ class ModelCard(Card):
 
     def _damaged_page(self) -> QWidget:
         self.banner = ErrorBanner(closable=False, name="model_error")
-        return column_widget(self.banner, STRETCH, spacing=None)
+        self.accept = SecondaryButton(tr("Use this tokenizer anyway"),
+                                      tr("Train with it although it seems to be another model's. This is remembered "
+                                         "for this model, and you aren't asked again."), name="model_accept_tokenizer",
+                                      clicked=self._accept)
+        return column_widget(self.banner, (self.accept, 0, Qt.AlignmentFlag.AlignRight), STRETCH,
+                             spacing=theme.SPACE_M)
 
     def show_entry(self, entry: ModelEntry) -> None:
         """Show another model, or what is new of this one."""
@@ -121,6 +126,7 @@ class ModelCard(Card):
             self._pages.setCurrentIndex(DAMAGED)
             self.chip.set(tr("can't be used"), "bad", "")
             self.banner.show_error(entry.error)
+            self.accept.hide()
         elif entry.gguf is not None:
             self._pages.setCurrentIndex(UNPACK)
             self.chip.set(tr("not ready yet"), "accent", "")
@@ -162,13 +168,28 @@ class ModelCard(Card):
         if not found.passed:
             self.chip.set(tr("can't be used"), "bad", told)
             self.banner.show_error(refusal(facts.name, list(found.problems)))
+            self.accept.setVisible(found.is_acceptable)
             self._pages.setCurrentIndex(DAMAGED)
             return
         self.use.setEnabled(True)
-        if not facts.has_chat_template:
+        if not found.matches:
+            self.chip.set(tr("✓ vetted: safetensors; you accepted its tokenizer"), "ok", told)
+        elif not facts.has_chat_template:
             self.chip.set(tr("✓ vetted: safetensors, tokenizer matches; no chat template of its own"), "ok", told)
         else:
             self.chip.set(tr("✓ vetted: safetensors, tokenizer matches, template renders"), "ok", told)
+
+    def _accept(self) -> None:
+        """Remember that the tokenizer is the right one, and vet the model again."""
+        entry = self._entry
+        if entry is not None and entry.facts is not None:
+            folder = entry.facts.path
+            run_task(self, lambda task: accepted.accept(folder), lambda _: self._accepted(entry),
+                     self.banner.show_error)
+
+    def _accepted(self, entry: ModelEntry) -> None:
+        if self._entry is entry:
+            self.show_entry(entry)
 
     def _not_vetted(self, facts: ModelFacts, error: Exception) -> None:
         if self._entry is not None and self._entry.facts is facts:

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.run import checkpoints
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.training.several import sharded
@@ -28,12 +31,19 @@ class Checkpointing:
     eval_loss_of_step: tuple[int, float] | None
 
     def train(self, resume_from_checkpoint: str | None = None) -> Any:
-        """Train, from a checkpoint where one is given: of one process or of several, sharing the model or not."""
+        """Train, from a checkpoint where one is given: of one process or of several, sharing the model or not.
+
+        Raises:
+            UserError: a file of the checkpoint holds other things than a run writes.
+        """
         if resume_from_checkpoint and self.is_fsdp_enabled:
             self.is_fsdp_enabled = False  # its weights are read as one process reads them, and shared afterwards
             self._load_from_checkpoint(resume_from_checkpoint)
             self.is_fsdp_enabled = True
-        return super().train(resume_from_checkpoint=resume_from_checkpoint)  # type: ignore[misc]
+        try:
+            return super().train(resume_from_checkpoint=resume_from_checkpoint)  # type: ignore[misc]
+        except pickle.UnpicklingError as error:  # its text advises to trust the file
+            raise _not_of_a_run(Path(resume_from_checkpoint or "")) from error
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if not self.is_fsdp_enabled:
@@ -84,3 +94,10 @@ class Checkpointing:
             if ranks.world_size() == 1:  # several have no state of their own: see `seed_of`
                 self._save_rng_state(str(folder))
             self.state.save_to_json(os.path.join(folder, "trainer_state.json"))
+
+
+def _not_of_a_run(checkpoint: Path) -> UserError:
+    return UserError(tr("{checkpoint} can't be used.", checkpoint=checkpoint.name),
+                     tr("One of its files contains something other than the numbers that a run saves, so somebody has "
+                        "replaced it. Nothing of it was run."),
+                     tr("Delete {folder}. The run then resumes from the checkpoint before it.", folder=checkpoint))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     about = read_vetted(model_folder)  # refuses what isn't whole or can't be trusted before torch sees it
     tokenizer = methods.load_tokenizer(model_folder)
     template = chat_template(job, config, tokenizer)
-    train_data, eval_data, asked = ranks.alone(lambda: _rows(job, config, tokenizer, template))
+    train_data, eval_data, asked = ranks.alone(lambda: _rows(job, config, about, tokenizer, template))
     job.check_cancelled()
     job.phase("loading model", model_folder.name)
     trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
@@ -70,11 +71,12 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     return Loaded(about, trainer, samples, len(train_data), len(eval_data) if eval_data is not None else 0)
 
 
-def _rows(job: JobContext, config: RunConfig, tokenizer: Any, template: ChatTemplate
+def _rows(job: JobContext, config: RunConfig, about: ModelFacts, tokenizer: Any, template: ChatTemplate
           ) -> tuple[datasets.Dataset, datasets.Dataset | None, list[Record]]:
     """Rows to learn and to evaluate as tokens, and those whose questions may be asked while it learns."""
     job.phase("reading data", Path(config.train_file).name)
     rows = read_rows(config, job)
+    plan_rows.check_embeddings(chain(rows.train, rows.evaluation), about, config.chat_template)
     job.phase("tokenizing")
     with_these = (tokenizer, template, config, job, "tokenizing")
     train_data = token_cache.encode(rows.train, rows.sha256(TRAIN), *with_these)

@@ -95,7 +95,8 @@ def test_other_packings_cannot_be_trained_on(tmp_path: Path) -> None:
     ("Mistral-7B-v0.3", "mistral", "Mistral"), ("gemma-2-2b-it", "gemma2", "Gemma 2"),
     ("apertus", "apertus", "Apertus")])
 def test_family_labels(tmp_path: Path, name: str, model_type: str, family: str) -> None:
-    folder = model_files.write_model(tmp_path / name, {"model_type": model_type}, model_files.weights_of(model_type))
+    folder = model_files.write_model(tmp_path / name, {"model_type": model_type, "pad_token_id": 0},
+                                     model_files.weights_of(model_type))
     assert read_model(folder).family == family
 
 
@@ -200,7 +201,8 @@ def test_tokenizers(tmp_path: Path) -> None:
     ({"model_type": "my_own"}, "isn't a language model"), ({"model_type": None}, "no `model_type`"),
     ({"architectures": ["LlamaForSequenceClassification"]}, "no head to write text with"),
     ({"num_hidden_layers": 3}, "promises 3 layers, but the weights contain 2"),
-    ({"hidden_size": 16}, "don't belong together"), ({"num_attention_heads": None}, "num_attention_heads"),
+    ({"hidden_size": 16}, "don't belong together"),
+    ({"model_type": "apertus", "num_attention_heads": None}, "num_attention_heads"),
     ({"num_hidden_layers": -1}, "num_hidden_layers")])
 def test_configurations_that_cannot_be_used(tmp_path: Path, config: dict[str, Any], words: str) -> None:
     assert words in refused(model_files.write_model(tmp_path / "m", config))
@@ -236,13 +238,13 @@ def test_weights_of_an_unknown_architecture_are_not_judged(tmp_path: Path) -> No
 
 
 def test_sizes_that_only_the_weights_know(tmp_path: Path) -> None:
-    config = {"vocab_size": None, "hidden_size": None, "max_position_embeddings": None}
+    config = {"model_type": "apertus", "vocab_size": None, "hidden_size": None, "max_position_embeddings": None}
     facts = read_model(model_files.write_model(tmp_path / "m", config))
     assert (facts.vocabulary_size, facts.hidden_size, facts.context_length) == (32, 8, 2048)
 
 
 def test_known_architectures_need_no_code_of_their_own(tmp_path: Path) -> None:
-    config = {"model_type": "phi3", "auto_map": {"AutoConfig": "configuration_phi3.Phi3Config"}}
+    config = {"model_type": "phi3", "pad_token_id": 0, "auto_map": {"AutoConfig": "configuration_phi3.Phi3Config"}}
     folder = model_files.write_model(tmp_path / "m", config, model_files.weights_of("phi3"))
     assert read_model(folder).family == "Phi-3"
 
@@ -367,3 +369,16 @@ def test_deep_nesting_is_damage(tmp_path: Path) -> None:
     folder = model_files.write_model(tmp_path / "m")
     (folder / "config.json").write_text("[" * 100_000)
     assert "config.json is nested too deeply" in refused(folder)
+
+
+@pytest.mark.parametrize(("left_out", "words"), [
+    ("hidden_size", "the hidden size is 4,096 in one and 8"), ("vocab_size", "shape that config.json says"),
+    ("intermediate_size", "shape that config.json says"), ("num_key_value_heads", "shape that config.json says")])
+def test_sizes_that_are_left_out_are_the_familys_usual_ones(tmp_path: Path, left_out: str, words: str) -> None:
+    """As transformers takes them: what the weights hold doesn't count, and training would refuse the model."""
+    assert words in refused(model_files.write_model(tmp_path / "m", {left_out: None}))
+
+
+def test_a_padding_token_that_is_left_out_needs_a_row_too(tmp_path: Path) -> None:
+    folder = model_files.write_model(tmp_path / "m", {"model_type": "phi3"}, model_files.weights_of("phi3"))
+    assert "usual one is 32,000, but the embeddings have 32 rows" in refused(folder)

@@ -78,7 +78,7 @@ def test_without_a_network_the_download_says_so_and_the_model_can_be_tried_again
 @pytest.mark.full
 def test_a_model_is_found_by_its_name_fetched_vetted_and_used(qtbot, tab: ModelTab, session: Session, tmp_path: Path,
                                                               monkeypatch: pytest.MonkeyPatch):
-    with model_hub.serving({"acme/tiny-model": model_hub.repository(tmp_path, 4000)}) as hub:
+    with model_hub.serving({"acme/tiny-model": model_hub.repository(tmp_path, 650)}) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         qtbot.keyClicks(tab.models.search, "acme/tiny-model")

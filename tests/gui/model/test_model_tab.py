@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QPushButton, QWidget
+from support import crafted_models
 from support.window import text
 
 from slmstudio.core import paths
@@ -219,3 +220,14 @@ def test_the_starter_model_is_prepared_for_real(qtbot, tab: ModelTab, session: S
     assert library.starter_ready()
     assert tab.card.facts.values[0].text() == "SmolLM"
     assert tab.models.list.count() == 1
+
+
+def test_a_tokenizer_of_another_model_is_refused_until_it_is_accepted(qtbot, tab: ModelTab, session: Session,
+                                                                      tmp_path: Path, drop, unexplained):
+    with qtbot.waitSignal(tab.opened):
+        drop(tab, [crafted_models.honest(tmp_path / "m", {"eos_token_id": 271})])
+    qtbot.waitUntil(lambda: tab.card.banner.isVisible())
+    assert "another model's" in tab.card.banner._why.text() and unexplained(tab) == []
+    press(qtbot, tab, "model_accept_tokenizer")
+    press(qtbot, tab, "model_use")
+    assert session.model is not None and "you accepted its tokenizer" in text(tab, "model_chip")

@@ -26,7 +26,7 @@ KEPT = {"README.md", "chat_template.jinja", "config.json", "model.safetensors", 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A model of 0.6 MB."""
-    return model_hub.repository(tmp_path_factory.mktemp("repository"), 40_000)
+    return model_hub.repository(tmp_path_factory.mktemp("repository"), 6_500)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ DETAILS: list[dict[str, Any]] = [{}, {"attention_bias": True, "mlp_bias": True},
 
 
 @pytest.mark.parametrize("details", DETAILS, ids=str)
-@pytest.mark.parametrize("family", sorted(architecture.TIED))
+@pytest.mark.parametrize("family", sorted(architecture.USUAL))
 def test_the_tensors_of_a_family(family: str, details: dict[str, Any], tmp_path) -> None:
     config = {"model_type": family, **SIZES, **details}
     with torch.device("meta"):
@@ -35,15 +35,20 @@ def test_the_tensors_of_a_family(family: str, details: dict[str, Any], tmp_path)
     assert architecture.needed(config, _sizes(tmp_path, config, family, None)) == theirs
 
 
-@pytest.mark.parametrize("family", sorted(architecture.TIED))
-def test_what_config_json_leaves_out_is_not_guessed(family: str, tmp_path) -> None:
-    config = {"model_type": family, **{key: value for key, value in SIZES.items()
-                                       if key not in ("head_dim", "num_key_value_heads")}, "num_attention_heads": 8}
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
-    theirs = {name.removeprefix("model."): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    for name, shape in architecture.needed(config, _sizes(tmp_path, config, family, None)).items():
-        assert shape in (None, theirs[name]), name
+@pytest.mark.parametrize("family", sorted(architecture.USUAL))
+def test_what_config_json_leaves_out_is_what_transformers_takes(family: str, tmp_path) -> None:
+    usual = architecture.USUAL[family]
+    theirs = CONFIG_MAPPING[family]()
+    assert (theirs.tie_word_embeddings, theirs.num_hidden_layers) == (usual.tied, usual.layers)
+    assert (theirs.pad_token_id or None) == usual.pad_token_id
+    for left_out in ("head_dim", "num_key_value_heads", "intermediate_size", "hidden_size", "vocab_size",
+                     "num_attention_heads"):
+        config = {"model_type": family, **{key: value for key, value in SIZES.items() if key != left_out}}
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+        theirs = {name.removeprefix("model."): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        for name, shape in architecture.needed(config, _sizes(tmp_path, config, family, None)).items():
+            assert shape == theirs[name], (left_out, name)
 
 
 WITH_LAYERS = {"lfm2", "lfm2_moe", "lfm3", "llama4", "llama4_text", "minimax"}

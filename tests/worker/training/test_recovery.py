@@ -12,7 +12,8 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from support import tiny_model
+from support import crafted_models
+from support import tiny_model as tiny_model_support
 from support.tiers import first_fast
 
 from slmstudio.core import files, jobs
@@ -27,11 +28,11 @@ from slmstudio.worker.training.trainer import StudioTrainer
 @pytest.fixture
 def make_job(tmp_path, tiny_model, rows_file):
     def make(**changes) -> JobContext:
-        settings = {
+        settings = {"model": str(tiny_model), "train_file": str(rows_file),
             "max_steps": 6, "micro_batch_size": 4, "gradient_accumulation_steps": 1, "max_length": 128,
             "learning_rate": 5e-3, "eval_fraction": 0.25, "eval_steps": 2, "save_steps": 2, "device": "cpu",
             "threads": 1, "sample_max_tokens": 0, **changes}
-        config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), **settings)
+        config = RunConfig(name="trial", **settings)
         job = folder.create(config, tmp_path / "runs")
         return JobContext(job.folder, job.request())
 
@@ -291,7 +292,7 @@ def test_samples_are_taken_from_the_evaluation_rows_and_change_nothing(make_job)
     asked, silent = make_job(sample_max_tokens=8, lora_dropout=0.1), make_job(lora_dropout=0.1)
     train.run(asked)
     train.run(silent)
-    answers = {row["output"] for row in tiny_model.ROWS}
+    answers = {row["output"] for row in tiny_model_support.ROWS}
     assert {sample["reference"] for sample in events(asked, "sample")[0]["samples"]} <= answers
     assert not events(silent, "sample")
     losses = [[event["train_loss"] for event in events(job, "step")] for job in (asked, silent)]
@@ -354,3 +355,24 @@ def test_who_else_holds_the_cards_memory_is_named(tmp_path, fake_nvml, monkeypat
     assert fake_nvml.users() == 0
     monkeypatch.setattr(methods, "on_gpu", lambda config: False)
     assert out_of_memory.no_lever_left(tmp_path, config).remedy.startswith("Close other programs")
+
+
+def test_rows_with_a_token_that_has_no_embedding_are_refused(make_job, tiny_model, tmp_path):
+    rows = tmp_path / "pictures.jsonl"
+    rows.write_text('{"instruction": "A", "output": "<picture>"}\n' * 8)
+    model = tiny_model_support.with_token_beyond(tmp_path / "m", tiny_model)
+    with pytest.raises(UserError, match="can't learn these rows"):
+        train.run(make_job(model=str(model), train_file=str(rows)))
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_forged_checkpoint_is_refused_without_advice_to_trust_it(make_job, name, tmp_path):
+    job = make_job(max_steps=2)
+    train.run(job)
+    place = checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)[-1].path
+    torch.save(crafted_models.Evil(tmp_path / "m"), place / name)
+    checkpoints.seal(place, 2)
+    with pytest.raises(UserError) as caught:
+        train.run(JobContext(job.folder, {**job.request, "max_steps": 4}))
+    assert "step-000002" in str(caught.value) and "weights_only" not in str(caught.value)
+    assert not (tmp_path / crafted_models.CANARY).exists()

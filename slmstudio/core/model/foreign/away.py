@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from slmstudio.core import i18n
+from slmstudio.core import i18n, memory_limit
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.foreign.child_process import started_as
@@ -176,5 +176,5 @@ def _ask(stopped: str, name: str, **request: Any) -> Any:
 def _stopped(sentence: str, name: str, too_late: bool) -> UserError:
     return UserError(tr(sentence, model=printable(name)),
                      tr("It asked for more time than any model needs.") if too_late else
-                     tr("It asked for more memory than any model needs."),
+                     memory_limit.said() or tr("It asked for more memory than any model needs."),
                      tr("Choose another model.") if name else tr("Choose a model with a different chat template."))

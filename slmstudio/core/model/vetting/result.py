@@ -15,6 +15,8 @@ from slmstudio.core.errors import Problem, UserError
 
 MOST = 5_000
 """Files of a folder whose vetting is remembered."""
+MATCH = "match"
+"""The check whether the tokenizer is this model's."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,20 @@ class Vetting:
     def passed(self) -> bool:
         return not self.problems
 
+    @property
+    def matches(self) -> bool:
+        """Whether the tokenizer is this model's, as far as that can be told; a person may have accepted another one."""
+        return any(check.name == MATCH and check.passed for check in self.checks)
+
+    @property
+    def is_acceptable(self) -> bool:
+        """Whether it is refused only because its tokenizer seems to be another model's, where a person may know
+        better (`accepted`)."""
+        return [check.name for check in self.checks if not check.passed] == [MATCH]
+
     def to_dict(self) -> dict[str, Any]:
-        return {"passed": self.passed, "checks": [asdict(check) for check in self.checks],
+        return {"passed": self.passed, "is_acceptable": self.is_acceptable,
+                "checks": [asdict(check) for check in self.checks],
                 "problems": [problem.to_dict() for problem in self.problems], "warnings": list(self.warnings)}
 
 

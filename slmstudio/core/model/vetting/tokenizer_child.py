@@ -7,7 +7,7 @@ is ended from outside where it has none.
 
     python -P -m slmstudio.core.model.vetting.tokenizer_child < REQUEST
 
-Reads one JSON object, {"folder", "rows", "ends"}; writes lines of JSON: what it begins with, and at the end what it has
+Reads one JSON object, {"folder", "rows", "ids"}; writes lines of JSON: what it begins with, and at the end what it has
 found (`tokenizer.Report`), in the language of the process that started it.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
     limit(SECONDS + size // BYTES_PER_SECOND, MEMORY + MEMORY_PER_BYTE * size)
     _say(stage="tokenizer")
     try:
-        report = _look(folder, request["rows"], set(request["ends"]))
+        report = _look(folder, request["rows"], request["ids"])
     except UserError as error:
         report = {"error": f"{error.what} {error.why}".strip()}
     except BaseException as error:  # the library is written in Rust: it raises `Exception` itself, or panics
@@ -60,9 +60,10 @@ def _say(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 
-def _look(folder: Path, rows: int | None, ends: set[int]) -> dict[str, Any]:
+def _look(folder: Path, rows: int | None, ids: dict[str, list[int]]) -> dict[str, Any]:
     tokenizer = tokens.read_tokenizer(folder)
     own = tokenizer.get_vocab(with_added_tokens=True)
+    merges = _merges(folder)
     tokenizer.add_tokens(tokens.tokens_beside(folder, tokenizer))
     added = tokenizer.get_added_tokens_decoder()
     named = special_tokens(folder)
@@ -75,6 +76,9 @@ def _look(folder: Path, rows: int | None, ends: set[int]) -> dict[str, Any]:
         "beyond": [] if rows is None else [number for number in base if number >= rows and number not in added][:SHOWN],
         "beyond_added": [] if rows is None else [token.content for number, token in sorted(added.items())
                                                  if number >= rows][:SHOWN],
+        "absent": {name: [number for number in numbers if number >= 0 and tokenizer.id_to_token(number) is None]
+                   for name, numbers in ids.items()},
+        "merges": merges,
     }
     _say(stage="texts")
     report["texts"] = {name: _kept(tokenizer, text, unknown) for name, text in samples.SCRIPTS.items()}
@@ -83,8 +87,28 @@ def _look(folder: Path, rows: int | None, ends: set[int]) -> dict[str, Any]:
     for text in samples.LONG:
         tokenizer.encode(text, add_special_tokens=False)
     _say(stage="template")
-    report["template"] = _template(folder, tokenizer, named, set(added) | ends)
+    report["template"] = _template(folder, tokenizer, named, set(added) | set(ids["eos_token"]))
     return report
+
+
+def _merges(folder: Path) -> dict[str, int] | None:
+    """Whether the merges of a BPE lead to its tokens: each longer one was made of two shorter ones when the tokenizer
+    was trained.
+
+    Returns:
+        {"merges", "longer": tokens of several characters, "unmade": those that two tokens would make, and no merge
+        does}; None of other kinds of tokenizers.
+    """
+    state = json.loads((folder / "tokenizer.json").read_bytes())
+    model = state["model"]
+    if "merges" not in model:
+        return None
+    vocabulary, added = model["vocab"], {token["content"] for token in state.get("added_tokens") or ()}
+    made = {"".join(merge) if isinstance(merge, list) else merge.replace(" ", "", 1) for merge in model["merges"]}
+    longer = [token for token in vocabulary if len(token) > 1 and token not in added]
+    unmade = sum(token not in made and any(token[:at] in vocabulary and token[at:] in vocabulary
+                                           for at in range(1, len(token))) for token in longer)
+    return {"merges": len(model["merges"]), "longer": len(longer), "unmade": unmade}
 
 
 def _kept(tokenizer: Any, text: str, unknown: int | None, form: Any = str.strip) -> bool:

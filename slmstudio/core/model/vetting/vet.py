@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slmstudio.core.errors import Problem, UserError, os_errors_as
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import ntr, together, tr
 from slmstudio.core.model import facts
 from slmstudio.core.model.facts import Examined, ModelFacts
 from slmstudio.core.model.json_files import printable
-from slmstudio.core.model.vetting import contents, numbers, result, tokenizer
+from slmstudio.core.model.vetting import accepted, contents, numbers, result, tokenizer
 from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
-from slmstudio.core.model.vetting.result import Check, Vetting
+from slmstudio.core.model.vetting.result import MATCH, Check, Vetting
 from slmstudio.core.units import format_bytes, format_count
 
-NAMES = ("files", "pickles", "code", "config", "weights", "tokenizer", "tokens", "texts", "template")
+NAMES = ("files", "pickles", "code", "config", "weights", "tokenizer", "tokens", MATCH, "texts", "template")
 """The checks, in the order in which they are shown."""
 
 
@@ -51,7 +51,10 @@ def read_vetted(folder: Path | str) -> ModelFacts:
     found = facts.read_model(folder)  # says best what else was chosen
     vetting = vet(folder)
     if not vetting.passed:
-        raise facts.refusal(found.name, list(vetting.problems))
+        error = facts.refusal(found.name, list(vetting.problems))
+        if vetting.is_acceptable:
+            error.remedy = accepted.how_to_accept(Path(folder))
+        raise error
     return found
 
 
@@ -100,11 +103,18 @@ def _belong_together(folder: Path, examined: Examined, problems: dict[str, list[
                      warnings: list[str]) -> dict[str, str]:
     """Judge what the tokenizer's process has found; the sentences for where nothing is wrong."""
     rows, ids = tokenizer.rows_of(examined), tokenizer.ids_of(folder, examined.config)
-    report = tokenizer.measure(folder, rows, ids["eos_token"])
+    report = tokenizer.measure(folder, rows, ids)
     if "error" in report:
-        problems["tokenizer"].append(Problem(f"{report['error']} {tr(tokenizer.OWN)}"))
+        area = "template" if report.get("stage") == "template" else "tokenizer"
+        problems[area].append(Problem(f"{report['error']} {tr(tokenizer.REMEDIES[area])}"))
         return {}
+    tokenizer.judge_merges(report, problems["tokenizer"])
     tokenizer.judge_ids(report, rows, ids, problems["tokens"], warnings)
+    why = tokenizer.mismatch(report, rows, ids)
+    if why and accepted.is_accepted(folder):
+        warnings.append(together(why, tr("You accepted it all the same.")))
+    elif why:
+        problems[MATCH].append(Problem(together(why, tr(tokenizer.OWN))))
     tokenizer.judge_texts(report, problems["texts"], warnings)
     if not problems["template"]:
         tokenizer.judge_template(report, ids, problems["template"], warnings)
@@ -114,6 +124,8 @@ def _belong_together(folder: Path, examined: Examined, problems: dict[str, list[
                         kept=kept, scripts=scripts)}
     if rows is not None:
         done["tokens"] = tr("The tokens' ids fit the embeddings, which have {rows:,} rows.", rows=rows)
+    if rows is not None and not why:
+        done[MATCH] = tr("tokenizer.json has the tokens that config.json names.")
     if report["template"] and report["template"].get("ends"):
         ends = [end[1] for end in report["template"]["ends"] if end]
         done["template"] = (tr("The chat template renders a conversation, and ends each answer with {token}.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,46 @@ def check_tools(rows: Sequence[Record], model: ModelFacts, chat_template: str = 
         takes_none = (tr("The chat template of {model} doesn't support tools.", model=model.name) if not chat_template
                       else tr("The chat template {name} doesn't support tools.", name=tr(NAMED[chat_template].label)))
         raise UserError(together(have, takes_none), "", tr(TAKE_TOOLS))
+
+
+def check_embeddings(rows: Iterable[Record], model: ModelFacts, chat_template: str = "") -> None:
+    """Check that no row uses an added token for which the model has no embedding: it couldn't be learned.
+
+    Args:
+        chat_template: name of the run's; "" for the model's own.
+
+    Raises:
+        UserError: some rows do.
+    """
+    tokenizer = tokens.load_tokenizer(model.path)
+    beyond = {number: token.content for number, token in tokenizer.get_added_tokens_decoder().items()
+              if number >= model.vocabulary_size}
+    if not beyond:
+        return
+    template = named_templates.optional_template(model.path, chat_template)
+    used, lines, file = set[str](), [], ""
+    for row in rows:
+        texts = (row.text or "", row.rejected or "", *(str(message) for message in row.messages))
+        if any(content in text for text in texts for content in beyond.values()) and (
+                found := beyond.keys() & set().union(*encoded(row, tokenizer, template))):
+            used |= {beyond[number] for number in found}
+            lines.append(row.line)
+            file = row.file
+    if lines:
+        raise UserError(tr("{model} can't learn these rows.", model=model.name), "",
+                        tr("Remove these tokens from the rows, or choose another model."),
+                        [Problem(tr("The model has no embedding for {tokens}.", tokens=", ".join(sorted(used))),
+                                 line=lines[0], lines=tuple(lines), file=file or None)])
+
+
+def encoded(row: Record, tokenizer: Any, template: ChatTemplate) -> list[list[int]]:
+    """The tokens of a row; of a pair, with either answer."""
+    if row.text is not None:
+        return [tokenizer.encode(row.text).ids]
+    answers = [list(row.messages)]
+    if row.rejected is not None:
+        answers.append([*row.messages[:-1], {"role": "assistant", "content": row.rejected}])
+    return [tokens.encode(messages, tokenizer, template, tools=row.tools).ids for messages in answers]
 
 
 def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFacts,

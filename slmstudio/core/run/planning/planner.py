@@ -54,11 +54,12 @@ def plan(request: PlanRequest) -> RunConfig:
 
     Raises:
         UserError: an override names no field or has a wrong value, or a file isn't there: all of them at once; or the
-            model's chat template doesn't take the rows.
+            model's chat template or its embeddings don't take the rows.
     """
     chosen = overrides(request.overrides)
     template, why = plan_rows.choose_template(request.dataset.records, request.model, chosen)
     plan_rows.check_tools(request.dataset.records, request.model, template)
+    plan_rows.check_embeddings(request.dataset.records, request.model, template)
     lengths = request.lengths if request.lengths is not None else measure_lengths(
         request.dataset, request.model, template)
     draft = Draft(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths),
@@ -143,9 +144,4 @@ def _measured(dataset: Dataset) -> list[Record]:
 
 def length_of(row: Record, tokenizer: Any, template: ChatTemplate) -> int:
     """Tokens of a row; of a pair the longer answer counts, with its question."""
-    if row.text is not None:
-        return len(tokenizer.encode(row.text).ids) + 1
-    answers = [list(row.messages)]
-    if row.rejected is not None:
-        answers.append([*row.messages[:-1], {"role": "assistant", "content": row.rejected}])
-    return max(len(tokens.encode(messages, tokenizer, template, tools=row.tools).ids) for messages in answers)
+    return max(map(len, plan_rows.encoded(row, tokenizer, template))) + (row.text is not None)

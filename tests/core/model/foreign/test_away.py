@@ -112,7 +112,7 @@ def test_hard_limits_of_the_system_stay_as_they_are() -> None:
             "from slmstudio.core.model.vetting import tokenizer\n"
             "ctypes.CDLL(None).prctl(24, 24)\n"  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE: where root runs this
             "resource.setrlimit(resource.RLIMIT_CPU, (600, 600))\naway.check('{{ messages }}')\n"
-            "print(tokenizer.measure(Path(sys.argv[1]), None, []).get('error'))")
+            "print(tokenizer.measure(Path(sys.argv[1]), None, {'eos_token': []}).get('error'))")
     ended = subprocess.run([sys.executable, "-c", code, str(starter.model())], check=False, capture_output=True,
                            encoding="utf-8")
     assert ended.stdout.strip() == "None", ended.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support import base_models, tool_rows
 from support.machines import machine
+from support.tiny_model import with_token_beyond
 
 from slmstudio.core import i18n
 from slmstudio.core.data import reader, split
@@ -363,3 +364,15 @@ def test_a_run_of_before_there_were_templates_by_name_opens():
     state = RunConfig("x", "m", "t").to_dict()
     del state["chat_template"]
     assert RunConfig.from_dict(state).chat_template == ""
+
+
+@pytest.mark.parametrize("row", [{"instruction": "A", "output": "<picture> B"}, {"text": "A <picture>"},
+                                 {"prompt": "A", "chosen": "B", "rejected": "<picture>"}], ids=["sft", "text", "dpo"])
+def test_rows_with_a_token_that_has_no_embedding_are_refused(tmp_path, tiny_model, row):
+    model = with_token_beyond(tmp_path / "m", tiny_model)
+    rows = [{key: f"{key} {i}" for key in row} for i in range(12)]
+    assert planned(tmp_path, model, rows).max_length
+    with pytest.raises(UserError) as refused:
+        planned(tmp_path, model, [*rows, row])
+    [problem] = refused.value.problems
+    assert (problem.message, problem.lines) == ("The model has no embedding for <picture>.", (13,))
