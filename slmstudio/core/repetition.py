@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+from slmstudio.core.i18n import noop
+
+ADVICE = noop("The answer was stopped because it repeated itself. Raise the repeat penalty to about 1.1. If you "
+              "trained this model, a lower learning rate, fewer epochs or more rows help too.")
 TAIL = 6_000
 """Characters at the end of a text that are looked at."""
 KEY = 24
