@@ -92,7 +92,7 @@ def _meaning(name: str) -> str:
                    "difference, relative to their own size. 0 means equal."),
         "top1": tr("How often the file and the tuned model choose the same next token."),
         "kl": tr("How much the probabilities of the next token differ from the tuned model's, in nats. 0 means equal."),
-        "perplexity": tr("How much the perplexity of the file, on a few of your rows, differs from the tuned model's. Lower "
+        "perplexity": tr("How much the file's perplexity, on a few of your rows, differs from the tuned model's. Lower "
                          "is better."),
     }.get(name, "")
 
