@@ -19,6 +19,8 @@ from slmstudio.core.i18n import tr
 MIXED = "mixed"
 CONTRADICTED = 1 / 3
 """Share of the signs that point away from the score to judge by, from which the verdict is mixed."""
+SAME = {"exact": "normalised", "bleu": "bleu_intl", "accuracy_norm": "accuracy"}
+"""Scores that say the same as another, which is the one that counts where both are there."""
 LENGTH = 1.25
 """How many times as far from the references' length answers must be, for that to be a sign."""
 
@@ -63,8 +65,10 @@ def signs(found: Evidence) -> list[Sign]:
     if compared is None:
         return []
     counts = counts_answers(compared)
-    scores = [each for each in (compared, *found.others) if each.verdict in (BETTER, WORSE)
-              and not (counts and each.metric in ("loss", "perplexity"))]
+    there = {each.metric for each in (compared, *found.others)}
+    others = [each for each in found.others if SAME.get(each.metric) not in there
+              and not (counts and each.metric == "loss")]
+    scores = [each for each in (compared, *others) if each.verdict in (BETTER, WORSE)]
     return [Sign(each.verdict == BETTER, _score(each)) for each in scores] + (
         [] if counts else list(_of_answers(found, compared.rows)))
 

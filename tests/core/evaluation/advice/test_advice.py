@@ -178,6 +178,10 @@ CASES = {
                                              "Better: Accuracy 41.0 → 62.0. Worse: chrF++", "answers"),
     "more often letter by letter, further otherwise": (replace(RUN, compared=FREE, others=(EQUAL, WORSE_ROUGE)), MIXED,
                                                        "Better: Normalised match 2.0 → 12.0. Worse: ", "answers"),
+    "what says the same counts once": (
+        replace(RUN, others=(ROUGE, LIKELIER, replace(EQUAL, verdict="worse"), replace(EQUAL, metric="exact",
+                                                                                       verdict="worse"))),
+        CLOSER, "But this got worse: Normalised match 2.0 → 12.0.", "chat"),
     "a score of a newer program": (replace(RUN, compared=FREE, others=(Compared("meteor", 9.0, 7.0, "better", 150),)),
                                    MIXED, "Better: meteor 7.0 → 9.0.", "answers"),
     "a difference that may be chance": (replace(RUN, compared=FREE, others=(replace(ROUGE, verdict="unknown"),)),
