@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.cli.output import print_error, say
+from slmstudio.core import repetition
 from slmstudio.core.chat import sampling, store
 from slmstudio.core.chat.conversation import Conversation, Lane
 from slmstudio.core.errors import UserError
@@ -207,6 +208,8 @@ class Talk:
         voice.answer(self.system, settings, lambda text: say(text, end="", flush=True))
         if voice.result["reply"]:
             say()
+        if voice.result["reason"] == "repeated":
+            say(tr(repetition.ADVICE), file=sys.stderr)
 
     def save(self, path: Path) -> None:
         """Write the conversation as JSON and as Markdown.

@@ -15,7 +15,7 @@ from slmstudio.core.errors import UserError
 
 def chat() -> int:
     """Speak the chat protocol. The prompt's first word says what to do: "die", "half", "garbage", "markdown",
-    "long", or anything."""
+    "long", "repeat", or anything."""
     # Unbuffered, so that select() sees what is there; open as long as the process lives.
     out, lines = sys.stdout.buffer, open(0, "rb", buffering=0)  # noqa: SIM115
 
@@ -76,6 +76,8 @@ def _generate(message: dict[str, Any], say: Any, lines: Any, out: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         count += 1
         say(type="token", id=message["id"], text=word)
+    if prompt.startswith("repeat"):
+        reason = "repeated"
     say(type="done", id=message["id"], reason=reason, prompt_tokens=12, completion_tokens=count,
         seconds_to_first_token=0.21, tokens_per_second=41.0, context_length=2048,
         dropped_messages=_dropped(prompt))

@@ -19,7 +19,7 @@ LABELS = {
     "nmse": noop("Error of the logits (NMSE)"),
     "top1": noop("Same first choice (top-1)"),
     "kl": noop("KL divergence"),
-    "perplexity": noop("Perplexity, model → file"),
+    "perplexity": noop("Change of perplexity"),
 }
 """Name of a check in NAME.parity.json: what a user reads. Whoever shows it translates it."""
 HEADINGS = (noop("What was compared"), noop("Found"), noop("Required"), noop("Result"))

@@ -48,7 +48,8 @@ def score_table(evaluation: Evaluation) -> Table:
              (tr("Rows skipped"), *(exact(model.get("skipped")) for model in models)),
              (tr("Tokens per second"), *(_one_digit(speed.get("tokens_per_second")) for speed in speeds)),
              (tr("Tokens per answer, mean"), *(_one_digit(speed.get("answer_tokens")) for speed in speeds)),
-             (tr("Answers cut at the limit"), *(exact(speed.get("cut")) for speed in speeds))]
+             (tr("Answers cut at the limit"), *(exact(speed.get("cut")) for speed in speeds)),
+             (tr("Answers that repeat themselves"), *(exact(speed.get("repeated")) for speed in speeds))]
     return Table((tr("Score"), *(str(model.get("name")) for model in models)), "w" + "s" * len(models), rows)
 
 

@@ -181,7 +181,8 @@ def figures_text(figures: dict[str, Any]) -> str:
         parts.append(ntr("{n:,} token/s", "{n:,} tokens/s", round(figures["tokens_per_second"])))
     if figures.get("seconds_to_first_token") is not None:
         parts.append(tr("first token {time:.1f} s", time=figures['seconds_to_first_token']))
-    reasons = {"length": tr("cut at max tokens"), "stopped": tr("stopped"), "stop_string": tr("ended by a stop string")}
+    reasons = {"length": tr("cut at max tokens"), "stopped": tr("stopped"), "stop_string": tr("ended by a stop string"),
+               "repeated": tr("stopped: it repeated itself")}
     if figures.get("reason") in reasons:
         parts.append(reasons[figures["reason"]])
     if figures.get("strength"):

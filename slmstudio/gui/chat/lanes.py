@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
+from slmstudio.core import repetition
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import MOST_ANSWERS
 from slmstudio.gui.chat.bubble import Action
@@ -16,6 +17,9 @@ from slmstudio.gui.common.known_models import ModelPicker
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in
+
+TURN_MS = 20_000
+"""The longest that a model waits for the one before it; about as long as the reader takes to read that."""
 
 
 class ChatLane(QWidget):
@@ -64,12 +68,14 @@ class ChatLanes(QWidget):
         lanes: all that were ever needed, by number.
         count: how many are shown.
         order: the number of the lane in each place, from the left.
+        turn: how long the next model waits for one that answers.
     """
 
     made = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
+        self.turn = QTimer(self, interval=TURN_MS, singleShot=True, timeout=self.let_next_answer)
         self._names = (tr("Model"), tr("Second model"), tr("Third model"), tr("Fourth model"))
         self._row = row_in(self)
         self.lanes: list[ChatLane] = []
@@ -159,16 +165,20 @@ class ChatLanes(QWidget):
     # -- answers ---------------------------------------------------------------------------------------------
 
     def let_next_answer(self) -> None:
-        """One after the other: models that share the processor are slower together, and no speed is true then."""
+        """One after the other: models that share the processor are slower together, and no speed is true then. Only a
+        long answer isn't waited for."""
         panes = self.in_order()
-        if not any(pane.state == "answering" for pane in panes):
-            waiting = next((pane for pane in panes if pane.state == "waiting"), None)
-            if waiting is not None:
-                waiting.answer()
+        waiting = next((pane for pane in panes if pane.state == "waiting"), None)
+        over = not self.turn.isActive() or not any(pane.state == "answering" for pane in panes)
+        if waiting is not None and over:
+            self.turn.start()
+            waiting.answer()  # which comes back here
         at_work = next((pane for pane in panes if pane.state == "answering"), None)
         for pane in panes:
-            pane.bubbles.show_turn(tr("Waiting for {model} to finish", model=at_work.name)
-                                   if at_work is not None and pane.state == "waiting" else "")
+            pane.bubbles.show_turn(
+                tr("Waiting for {model} to finish", model=at_work.name)
+                if at_work is not None and pane.state == "waiting" else
+                tr(repetition.ADVICE) if pane.has_repeated_itself() else "")
 
     def are_at_work(self) -> bool:
         """Whether any answers, or waits for its turn."""

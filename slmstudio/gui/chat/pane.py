@@ -156,6 +156,10 @@ class ChatPane(QFrame):
         """Whether it answers, or waits for its turn."""
         return self.state in ("waiting", "answering")
 
+    def has_repeated_itself(self) -> bool:
+        """Whether its last answer was stopped for that."""
+        return bool(self.lane.turns) and self.lane.turns[-1].figures.get("reason") == "repeated"
+
     @property
     def name(self) -> str:
         model, name = self._told

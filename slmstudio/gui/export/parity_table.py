@@ -92,8 +92,8 @@ def _meaning(name: str) -> str:
                    "difference, relative to their own size. 0 means equal."),
         "top1": tr("How often the file and the tuned model choose the same next token."),
         "kl": tr("How much the probabilities of the next token differ from the tuned model's, in nats. 0 means equal."),
-        "perplexity": tr("The number of equally likely tokens the model has to choose from on your rows: tuned model "
-                         "→ file. Lower is better."),
+        "perplexity": tr("How much the file's perplexity, on a few of your rows, differs from the tuned model's. Lower "
+                         "is better."),
     }.get(name, "")
 
 

@@ -15,7 +15,7 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
-from slmstudio.worker.answering.rows import Ask, Gate, Reply
+from slmstudio.worker.answering.rows import Ask, Gate, Reply, add_token
 from slmstudio.worker.kernels import ragged_attention
 
 READ_TOKENS = {"cpu": 256, "cuda": 8192}
@@ -83,6 +83,8 @@ class Computes(Protocol):
                 keep: slice | torch.Tensor) -> torch.Tensor: ...
 
     def is_end(self, token: int) -> bool: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
 
 
 class Batch:
@@ -222,8 +224,6 @@ class Batch:
                 reply.broken = True
             elif self.model.is_end(token):
                 reply.ended = True
-            else:
-                reply.ids.append(token)
-                if len(reply.ids) < self.asks[row].most:
-                    going.append(row)
+            elif add_token(reply, token, self.asks[row].most, self.model.decode):
+                going.append(row)
         return going

@@ -13,7 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.answer_spans import answer_spans
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
-from slmstudio.worker.answering.rows import Ask, Gate, Reply, message_of
+from slmstudio.worker.answering.rows import Ask, Gate, Reply, add_token, message_of
 from slmstudio.worker.chat.text import Text
 from slmstudio.worker.model import llama_log
 from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf
@@ -203,10 +203,8 @@ class LlamaModel(LlamaGguf):
                     reply.broken = True
                 elif self.vocab.ends(token):
                     reply.ended = True
-                else:
-                    reply.ids.append(token)
-                    if len(reply.ids) < asks[row].most:
-                        going.append(row)
+                elif add_token(reply, token, asks[row].most, self.decode):
+                    going.append(row)
             alive = going
             if alive:
                 gate(READING + (1 - READING) * step / most)

@@ -11,12 +11,17 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import reasoning
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.repetition import ends_in_loop
 
 MOST_ROWS = 32
 """Rows of one batch; more would hardly make a step cheaper per row."""
 
 BROKEN = noop("The model computed something that isn't a number (NaN).")
 """In English in the answers' files, where it is looked up; it is translated when it is shown."""
+
+LOOK_TOKENS = 16
+"""After every so many tokens it is looked whether an answer repeats itself."""
+TAIL_TOKENS = 1024
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -50,14 +55,25 @@ class Reply:
 
     Attributes:
         ids: the answer, without the token that ended it.
+        repeated: whether it was stopped because it repeated itself.
         logprobs: ln p of each continuation.
         broken: whether the model computed something that isn't a number.
     """
 
     ids: list[int] = field(default_factory=list)
     ended: bool = False
+    repeated: bool = False
     logprobs: list[float] = field(default_factory=list)
     broken: bool = False
+
+
+def add_token(reply: Reply, token: int, most: int, decode: Callable[[Sequence[int]], str]) -> bool:
+    """Put one more token to an answer. Returns whether the answer continues: neither full nor in a loop."""
+    reply.ids.append(token)
+    full = len(reply.ids) >= most
+    if full or len(reply.ids) % LOOK_TOKENS == 0:
+        reply.repeated = ends_in_loop(decode(reply.ids[-TAIL_TOKENS:]))
+    return not (full or reply.repeated)
 
 
 class Model(Protocol):
@@ -248,7 +264,8 @@ def line_of(row: Row, replies: Sequence[Reply], model: Model, seconds: float) ->
         text, said[reasoning.KEY] = written(row, answer, model)
         said["answer"] = text.strip()
     return {**empty, **said, "tokens": len(answer.ids) + answer.ended,
-            "finish": "stop" if answer.ended or choices else "length", "reference_nats": nats,
+            "finish": "stop" if answer.ended or choices else "repeat" if answer.repeated else "length",
+            "reference_nats": nats,
             "reference_tokens": [len(row.asks[ask].continuations[at]) for ask, at in row.references],
             "choice_logprobs": choices or None, "choices_by": "letter" if choices else None}
 

@@ -16,7 +16,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.answering.batch import Batch, logprobs
-from slmstudio.worker.answering.rows import Ask, Gate, Reply, message_of
+from slmstudio.worker.answering.rows import Ask, Gate, Reply, add_token, message_of
 from slmstudio.worker.kernels import head_loss, ragged_attention
 from slmstudio.worker.training.methods import load_tokenizer
 
@@ -128,7 +128,8 @@ class TorchModel:
             reply.logprobs.append(float(logprobs(logits, ids[0, len(ask.prompt):]).sum()))
         cache: Any = DynamicCache(config=self.model.config)
         step = self.tensor([ask.prompt])
-        while len(reply.ids) < ask.most:
+        going = ask.most > 0
+        while going:
             gate(len(reply.ids) / ask.most)
             logits = self.model(input_ids=step, use_cache=True, logits_to_keep=1, **cached(self.model, cache)).logits
             value, token = logits[0, -1].max(-1)
@@ -136,7 +137,7 @@ class TorchModel:
             if reply.broken or int(token) in self._ends:
                 reply.ended = not reply.broken
                 break
-            reply.ids.append(int(token))
+            going = add_token(reply, int(token), ask.most, self.decode)
             step = token.view(1, 1)
         reply.broken |= any(value != value for value in reply.logprobs)
         return reply

@@ -13,6 +13,7 @@ from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.lock import worker_lock
+from slmstudio.core.repetition import TAIL, ends_in_loop
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.chat.adapter import ChatAdapter
 from slmstudio.worker.chat.text import StopStrings, Text
@@ -21,6 +22,8 @@ MIN_REPLY_SHARE = 8
 """At least one part in this many of the context is kept free for the answer."""
 EMIT_SECONDS = 0.02
 """Text that is drawn faster than this goes out together."""
+LOOK_CHARACTERS = 48
+"""After as much new text it is looked whether an answer repeats itself."""
 
 
 class Vocab(Protocol):
@@ -90,7 +93,8 @@ class ChatService:
 
     def handle(self, message: dict[str, Any]) -> None:
         """load {path, context_length, gpu_layers} → loaded; unload → unloaded;
-        generate {id, messages, completion, and the fields of Sampling} → token*, done;
+        generate {id, messages, completion, and the fields of Sampling} → token*, done, whose reason is "stop",
+        "stop_string", "length", "stopped" by the user, or "repeated": the answer was stopped in a loop;
         count {messages, max_tokens, completion} → count;
         adapter {path, scale} → adapter: a GGUF LoRA on the model, at a strength from 0 to 2; path null takes it off.
 
@@ -191,6 +195,9 @@ class ChatService:
                 if out.add(model.vocab.piece(token)):
                     reason = "stop_string"
                     break
+                if out.repeats():
+                    reason = "repeated"
+                    break
         spent = time.monotonic() - first if first else 0.0
         out.end(cut=reason == "stop_string")
         self._emit("done", id=self._current, reason=reason, prompt_tokens=len(prompt), cached_tokens=cached,
@@ -209,16 +216,25 @@ class _Outlet:
     def __init__(self, emit: Callable[[str], None], stops: tuple[str, ...], strip_space: bool):
         self._emit, self._text, self._stops = emit, Text(strip_space), StopStrings(stops)
         self._waiting, self._not_before = "", 0.0
+        self._tail, self._new = "", 0
 
     def add(self, piece: bytes) -> bool:
         """One token's bytes. Returns whether a stop string was found."""
         shown, found = self._stops.add(self._text.add(piece))
         self._waiting += shown
+        self._tail, self._new = (self._tail + shown)[-TAIL:], self._new + len(shown)
         now = time.monotonic()
         if self._waiting and now >= self._not_before:
             self._emit(self._waiting)
             self._waiting, self._not_before = "", now + EMIT_SECONDS
         return found
+
+    def repeats(self) -> bool:
+        """Whether the text says the same over and over. It is looked at once in a while."""
+        if self._new < LOOK_CHARACTERS:
+            return False
+        self._new = 0
+        return ends_in_loop(self._tail)
 
     def end(self, cut: bool) -> None:
         """Nothing follows.

@@ -10,6 +10,7 @@ from support import chat_window
 from support.chat_window import ask, ready, said
 from support.window import press
 
+from slmstudio.core import repetition
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.gui.chat.bubble import CURSOR
 from slmstudio.gui.chat.markdown_view import CodeBlock, TextBlock
@@ -227,6 +228,35 @@ def test_two_models_answer_the_same_question_one_after_the_other(qtbot, tab, ses
     assert order == ["helpdesk-Q4_K_M", "base-Q4_1"]
     assert said(tab.panes[0]) == said(tab.panes[1])
     assert tab.panes[0].lane.turns[1].figures["tokens_per_second"] == 41.0
+
+
+def test_a_long_answer_is_not_waited_for(qtbot, tab, session, models):
+    session.chat_requested.emit(models)
+    ready(qtbot, *tab.panes)
+    tab.settings.rows["max_tokens"].slider.setValue(128)
+    ask(qtbot, tab, "long story")
+    assert [pane.state for pane in tab.panes] == ["answering", "waiting"]
+    assert tab.panes[1].bubbles.turn.text()
+    tab.lanes.turn.timeout.emit()
+    assert [pane.state for pane in tab.panes] == ["answering", "waiting"], "its turn isn't over"
+    tab.lanes.turn.stop()
+    tab.lanes.turn.timeout.emit()
+    assert [pane.state for pane in tab.panes] == ["answering", "answering"]
+    assert not tab.panes[1].bubbles.turn.text()
+    qtbot.waitUntil(lambda: all(len(pane.bubbles.bubbles[-1].content) > 20 for pane in tab.panes), timeout=5000)
+    press(qtbot, tab, "chat_stop")
+    assert [pane.lane.turns[-1].figures["reason"] for pane in tab.panes] == ["stopped", "stopped"]
+
+
+def test_an_answer_that_repeated_itself_says_so_with_what_to_do(qtbot, tab, first):
+    ask(qtbot, tab, "repeat this")
+    ready(qtbot, first)
+    assert first.has_repeated_itself() and first.bubbles.turn.isVisible()
+    assert "it repeated itself" in first.bubbles.bubbles[1].figures.text()
+    assert first.bubbles.turn.text() == repetition.ADVICE
+    ask(qtbot, tab, "hello")
+    ready(qtbot, first)
+    assert not first.has_repeated_itself() and not first.bubbles.turn.isVisible()
 
 
 def test_stop_ends_both(qtbot, tab, session, models):

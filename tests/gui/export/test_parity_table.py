@@ -33,7 +33,7 @@ def test_every_check_with_its_figure_and_result(qtbot) -> None:
         ["Token ids equal", "2,104 of 2,104", "must be equal in all of them", "passed"],
         ["Error of the logits (NMSE)", "3.2e-02", "must be under 0.0001", "failed"],
         ["Same first choice (top-1)", "96.8%", "no limit: smaller files differ", "no limit"],
-        ["Perplexity, model → file", "not measured", "", "not checked"],
+        ["Change of perplexity", "not measured", "", "not checked"],
         ["of a newer version", "1", "must be 1", "passed"]]
     model = table.table.model()
     assert [model.index(row, RESULT).data(CHIP) for row in range(5)] == ["ok", "bad", "plain", "plain", "ok"]

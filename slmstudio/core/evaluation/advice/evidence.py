@@ -49,7 +49,10 @@ class Evidence:
     Attributes:
         compared: None without an evaluation that has a base and a tuned model.
         exact: (answers equal to their reference, answers that have one).
+        others: the same two models in every other score.
         cut, base_cut: answers that reached the limit of new tokens, of `compared.rows`.
+        repeated, base_repeated: answers that were stopped because they repeated themselves.
+        tokens, base_tokens, reference_tokens: of an answer and of a reference, mean; 0 if nobody knows.
         marked, base_marked: answers with marks of a chat template; `mark`: one of them.
         alike, base_alike: how often each model gave its most frequent answer; references_alike: the same of the
             references.
@@ -70,9 +73,15 @@ class Evidence:
     """
 
     compared: Compared | None = None
+    others: tuple[Compared, ...] = ()
     exact: tuple[int, int] | None = None
     cut: int = 0
     base_cut: int = 0
+    repeated: int = 0
+    base_repeated: int = 0
+    tokens: float = 0.0
+    base_tokens: float = 0.0
+    reference_tokens: float = 0.0
     marked: int = 0
     base_marked: int = 0
     mark: str = ""
@@ -114,9 +123,13 @@ def gather(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | N
     per_epoch, parameters = finite(plan.get("steps_per_epoch")) or 0.0, _count(plan.get("parameters"))
     said = {name: an_object(model.get("speed")) for name, model in _models(scores).items()}
     tuned, base, test = said.get(TUNED, {}), said.get(BASE, {}), an_object(scores.get("test"))
-    compared = _compared(scores)
+    compared, others = _comparisons(scores)
     return Evidence(
-        compared=compared, exact=_exact(scores), cut=_count(tuned.get("cut")), base_cut=_count(base.get("cut")),
+        compared=compared, others=others, exact=_exact(scores),
+        cut=_count(tuned.get("cut")), base_cut=_count(base.get("cut")),
+        repeated=_count(tuned.get("repeated")), base_repeated=_count(base.get("repeated")),
+        tokens=finite(tuned.get("answer_tokens")) or 0.0, base_tokens=finite(base.get("answer_tokens")) or 0.0,
+        reference_tokens=finite(tuned.get("reference_tokens")) or 0.0,
         marked=_count(tuned.get("marked")), base_marked=_count(base.get("marked")), mark=str(tuned.get("mark") or ""),
         alike=_count(tuned.get("alike")), base_alike=_count(base.get("alike")),
         references_alike=_count(test.get("references_alike")),
@@ -148,21 +161,31 @@ def _cut_rows(history: RunHistory) -> tuple[int, int]:
     return _count(told.get("cut")), _count(told.get("rows"))
 
 
-def _compared(scores: Mapping[str, Any]) -> Compared | None:
+def _comparisons(scores: Mapping[str, Any]) -> tuple[Compared | None, tuple[Compared, ...]]:
+    """The tuned model against its base: in the score that decides, and in the others."""
+    main, others = None, []
     for each in objects(scores.get("comparisons")):
-        if not each.get("main") or (each.get("of"), each.get("with")) != (TUNED, BASE):
+        if (each.get("of"), each.get("with")) != (TUNED, BASE) or (found := _compared(scores, each)) is None:
             continue
-        metric, values = str(each.get("metric")), []
-        for name, key in ((TUNED, "score"), (BASE, "other")):  # older files have the scores of all rows only
-            own = finite(each.get(key))
-            values.append(finite(_score(scores, name, metric).get("value")) if own is None else own)
-        if None not in values:
-            return Compared(metric, float(values[0] or 0), float(values[1] or 0), str(each.get("verdict")),
-                            _count(each.get("rows")), _count(each.get("rows_needed")) or None,
-                            # Older files lack "same"; their sentences are English.
-                            each.get("same") is True or str(each.get("sentence")).startswith(SAME_ANSWERS),
-                            finite(each.get("low")), finite(each.get("high")))
-    return None
+        if each.get("main") and main is None:
+            main = found
+        else:
+            others.append(found)
+    return main, tuple(others)
+
+
+def _compared(scores: Mapping[str, Any], each: Mapping[str, Any]) -> Compared | None:
+    metric, values = str(each.get("metric")), []
+    for name, key in ((TUNED, "score"), (BASE, "other")):  # older files have the scores of all rows only
+        own = finite(each.get(key))
+        values.append(finite(_score(scores, name, metric).get("value")) if own is None else own)
+    if None in values:
+        return None
+    return Compared(metric, float(values[0] or 0), float(values[1] or 0), str(each.get("verdict")),
+                    _count(each.get("rows")), _count(each.get("rows_needed")) or None,
+                    # Older files lack "same"; their sentences are English.
+                    each.get("same") is True or str(each.get("sentence")).startswith(SAME_ANSWERS),
+                    finite(each.get("low")), finite(each.get("high")))
 
 
 def _score(scores: Mapping[str, Any], model: str, metric: str) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from slmstudio.core.evaluation.advice import curve
+from slmstudio.core.evaluation.advice import curve, weighing
 from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
+from slmstudio.core.evaluation.advice.weighing import counts_answers
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.verdicts import BETTER, KEPT_WITHIN, WORSE
 from slmstudio.core.i18n import ntr, tr
@@ -16,6 +17,8 @@ UNENDING = 0.4
 """Share of answers that were cut off, from which the model hasn't learned where an answer ends."""
 LITTLE = 3.0
 """Points of a score that shares of letters are measured in, below which a difference is a small one."""
+REPEATED = 0.2
+"""Share of answers that repeat themselves, from which that is the first thing to say."""
 MARKED = 0.2
 """Share of answers with marks of a template, from which they are no accident."""
 ONE_ANSWER, MANY_ANSWERS, FEWEST = 0.9, 0.75, 10
@@ -40,9 +43,12 @@ def headline(found: Evidence) -> tuple[str, str]:
         return _uncompared(found)
     if fault := _fault(found, compared):
         return fault
-    if compared.verdict == BETTER:
+    verdict = weighing.verdict(found)
+    if verdict == weighing.MIXED:
+        return tr("The results are mixed: it got better in some ways and worse in others."), WARN
+    if verdict == BETTER:
         return _better(compared), OK
-    if compared.verdict == WORSE:
+    if verdict == WORSE:
         return _worse(compared), BAD
     return _undecided(found, compared), WARN
 
@@ -66,6 +72,9 @@ def _fault(found: Evidence, compared: Compared) -> tuple[str, str] | None:
     if knows_the_test(found):
         return tr("It was trained on {learned:,} of the {rows:,} test rows, so this shows memory, not skill.",
                   learned=found.learned, rows=compared.rows), WARN
+    if repeats_itself(found):
+        return tr("It repeats itself: {repeated:,} of {rows:,} answers were stopped for that.",
+                  repeated=found.repeated, rows=compared.rows), BAD
     if never_ends(found):
         return tr("Most answers don't end: {cut:,} of {rows:,} were cut off at the limit.", cut=found.cut,
                   rows=compared.rows), BAD
@@ -89,22 +98,29 @@ def _undecided(found: Evidence, compared: Compared) -> str:
         return tr("None of the {rows:,} answers is right, and none of the base model's was.", rows=compared.rows)
     if is_as_before(found):
         return (tr("About as good as before: {tuned:,} of {rows:,} answers are right, and {base:,} were.", tuned=tuned,
-                   rows=compared.rows, base=base) if _counts(compared) else tr("About as good as before."))
+                   rows=compared.rows, base=base) if counts_answers(compared) else tr("About as good as before."))
     return ntr("{n:,} row can't show whether it's better.", "{n:,} rows can't show whether it's better.",
                compared.rows)
 
 
 def caveat(found: Evidence) -> str:
-    """What a good verdict doesn't mean, and a bad one of a model from scratch; "" if there is nothing to add."""
+    """What a good verdict doesn't mean, what makes one mixed, and what a bad one of a model from scratch means; "" if
+    there is nothing to add."""
     compared = found.compared
     if compared is None or is_broken(found) or _fault(found, compared):
         return ""
-    if compared.verdict == WORSE:
+    verdict = weighing.verdict(found)
+    if verdict == weighing.MIXED:
+        return tr("Better: {better}. Worse: {worse}.", better=weighing.texts(found, better=True),
+                  worse=weighing.texts(found, better=False))
+    if verdict == WORSE:
         return tr("It began with random weights, and the base model has learned from far more text."
                   ) if found.method == "scratch" else ""
     if found.forgotten:
         return tr("But it got worse at general questions ({forgotten}).", forgotten=found.forgotten)
-    if compared.verdict != BETTER:
+    if worse := weighing.texts(found, better=False):
+        return tr("But this got worse: {worse}.", worse=worse)
+    if verdict != BETTER:
         return ""
     if found.export:
         return tr("But its export {name} answers worse than the tuned model.", name=found.export[0])
@@ -135,6 +151,12 @@ def knows_the_test(found: Evidence) -> bool:
             and compared.verdict != WORSE and not compared.same)
 
 
+def repeats_itself(found: Evidence) -> bool:
+    """Whether the tuned model repeats itself to no end, and the base doesn't."""
+    rows = found.compared.rows if found.compared else 0
+    return rows > 0 and found.repeated >= REPEATED * rows and found.repeated > 2 * found.base_repeated
+
+
 def never_ends(found: Evidence) -> bool:
     """Whether the tuned model fails to end its answers and the base doesn't."""
     rows = found.compared.rows if found.compared else 0
@@ -156,13 +178,13 @@ def answers_all_alike(found: Evidence) -> bool:
 
 def nothing_to_gain(found: Evidence) -> bool:
     compared = found.compared
-    return (compared is not None and _counts(compared) and compared.base >= PERFECT
+    return (compared is not None and counts_answers(compared) and compared.base >= PERFECT
             and compared.verdict not in (BETTER, WORSE))
 
 
 def none_right(found: Evidence) -> bool:
     compared = found.compared
-    return compared is not None and _counts(compared) and compared.tuned == compared.base == 0
+    return compared is not None and counts_answers(compared) and compared.tuned == compared.base == 0
 
 
 def is_as_before(found: Evidence) -> bool:
@@ -177,11 +199,6 @@ def _is_overlap(compared: Compared) -> bool:
     return compared.metric in ("chrf", "bleu", "bleu_intl", "rouge_l")
 
 
-def _counts(compared: Compared) -> bool:
-    """Whether the score is the share of right answers."""
-    return compared.metric in METRICS and METRICS[compared.metric].yes_or_no
-
-
 def _better(compared: Compared) -> str:
     if compared.metric == "loss":
         return tr("It finds your answers more likely than before training.")
@@ -189,7 +206,7 @@ def _better(compared: Compared) -> str:
         if compared.tuned - compared.base < LITTLE:
             return tr("Its answers are a little closer to yours than before training.")
         return tr("Its answers are clearly closer to yours than before training.")
-    if _counts(compared):
+    if counts_answers(compared):
         tuned, base = _right(compared)
         return tr("It's right more often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
                   rows=compared.rows, base=base)
@@ -203,7 +220,7 @@ def _worse(compared: Compared) -> str:
         if compared.base - compared.tuned < LITTLE:
             return tr("Its answers are a little further from yours than the base model's.")
         return tr("Its answers are further from yours than the base model's.")
-    if _counts(compared):
+    if counts_answers(compared):
         tuned, base = _right(compared)
         return tr("It's right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
                   rows=compared.rows, base=base)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from slmstudio.core.evaluation.advice import curve, headline
+from slmstudio.core.evaluation.advice import curve, headline, weighing
 from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
 from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE, rounded_up
 from slmstudio.core.i18n import ntr, tr
@@ -94,7 +94,15 @@ def _uncompared(found: Evidence) -> Iterator[Proposal]:
 
 def _faults(found: Evidence, compared: Compared) -> Iterator[Proposal]:
     """What to do about answers that are useless whatever their score."""
-    yield from _longer(found, compared)
+    yield from _longer(found)
+    if headline.repeats_itself(found):
+        if 0 < found.train_rows < FEW_ROWS:
+            yield _more_rows(found)
+        yield _slower(found, tr("Steps that are too large can leave a model that repeats itself."))
+        if found.epochs > 1:
+            fewer = max(1.0, found.epochs // 2)
+            yield Proposal(AGAIN, ntr("Train again for {n:g} epoch", "Train again for {n:g} epochs", fewer),
+                           tr("Rows that it has read too often make it repeat itself."), {"epochs": fewer})
     if headline.never_ends(found):
         yield Proposal(TEMPLATE, tr("Look at the rows as the model sees them"),
                        tr("It hasn't learned the token that ends an answer: rows may be cut off, or the template lacks "
@@ -125,7 +133,7 @@ def _forgot(found: Evidence) -> Iterator[Proposal]:
 
 
 def _by_verdict(found: Evidence, compared: Compared) -> Iterator[Proposal]:
-    shape, verdict, as_before = found.shape, compared.verdict, headline.is_as_before(found) and not compared.same
+    shape, verdict, as_before = found.shape, weighing.verdict(found), headline.is_as_before(found) and not compared.same
     answers = Proposal(ANSWERS, tr("Read the worst answers"),
                        tr("They show what it gets wrong. The questions may need something that the rows don't teach, "
                           "or the answers may be right in other words."))
@@ -138,7 +146,7 @@ def _by_verdict(found: Evidence, compared: Compared) -> Iterator[Proposal]:
         yield _slower(found, tr("{rate:g} is far above the usual rate for a model of this size, {usual:g}.",
                                 rate=found.learning_rate, usual=found.usual_rate))
     learned = shape in (curve.SETTLED, curve.FALLING, curve.UNKNOWN) or (shape == curve.TURNED and found.used_step)
-    if (verdict == WORSE and learned and found.method != "scratch") or headline.none_right(found):
+    if (verdict in (WORSE, weighing.MIXED) and learned and found.method != "scratch") or headline.none_right(found):
         yield answers
     yield from SHAPES.get(shape, _nothing)(found)
     if as_before:
@@ -168,9 +176,10 @@ def _resume(found: Evidence) -> Iterator[Proposal]:
                        tr("It was stopped after {done:,} of {planned:,} steps.", done=done, planned=planned))
 
 
-def _longer(found: Evidence, compared: Compared) -> Iterator[Proposal]:
+def _longer(found: Evidence) -> Iterator[Proposal]:
     cut, rows = found.cut_rows
-    if cut and cut >= (MOST_CUT if compared.verdict == BETTER and not headline.never_ends(found) else MANY_CUT) * rows:
+    better = weighing.verdict(found) == BETTER and not headline.never_ends(found)
+    if cut and cut >= (MOST_CUT if better else MANY_CUT) * rows:
         yield Proposal(AGAIN, tr("Train again with a sequence length of {tokens:,}", tokens=2 * found.max_length),
                        tr("{cut:,} of {rows:,} rows were cut at {tokens:,} tokens, so it never saw how they end.",
                           cut=cut, rows=rows, tokens=found.max_length), {"max_length": 2 * found.max_length})
@@ -201,7 +210,7 @@ def _turned(found: Evidence) -> Iterator[Proposal]:
     if 0 < found.train_rows < FEW_ROWS:
         yield _more_rows(found)
     if found.used_step:
-        if found.compared and found.compared.verdict == BETTER:
+        if weighing.verdict(found) == BETTER:
             yield _chat(found)
         yield Proposal(ROWS, tr("Add more rows"),
                        tr("The weights with the lowest loss, {best:.2f}, were kept. After that it only overfitted, "
@@ -231,7 +240,7 @@ def _unmoved(found: Evidence) -> Iterator[Proposal]:
 
 
 def _settled(found: Evidence) -> Iterator[Proposal]:
-    better = found.compared is not None and found.compared.verdict == BETTER
+    better = weighing.verdict(found) == BETTER
     if 0 < found.train_rows < FEW_ROWS:
         yield _more_rows(found)
     elif not better and found.train_loss is not None and found.losses and (

@@ -31,6 +31,8 @@ class Speed:
         timed_tokens: those of answers whose seconds are known.
         answers: how many there are with a count of tokens.
         cut: answers that reached the limit of new tokens.
+        repeated: answers that were stopped because they repeated themselves.
+        references: tokens of the references, and how many references there are.
         marked: answers with marks of a chat template that no reference has; `mark`: the first.
         texts: hashes of the answers' words, and how often there is each.
     """
@@ -40,6 +42,8 @@ class Speed:
     timed_tokens: int = 0
     answers: int = 0
     cut: int = 0
+    repeated: int = 0
+    references: tuple[int, int] = (0, 0)
     marked: int = 0
     mark: str = ""
     texts: Counter[int] = field(default_factory=Counter)
@@ -51,6 +55,9 @@ class Speed:
             self._read(str(answer.get("answer") or ""), item.get("references") or ())
         tokens, seconds = answer.get("tokens"), answer.get("seconds")
         self.cut += answer.get("finish") == "length"
+        self.repeated += answer.get("finish") == "repeat"
+        lengths = [each for each in answer.get("reference_tokens") or () if isinstance(each, int)]
+        self.references = self.references[0] + sum(lengths), self.references[1] + len(lengths)
         if isinstance(tokens, int):
             self.tokens += tokens
             self.answers += 1
@@ -67,7 +74,9 @@ class Speed:
     def to_dict(self) -> dict[str, Any]:
         return {"seconds": round(self.seconds, 3),
                 "tokens_per_second": round(self.timed_tokens / self.seconds, 3) if self.seconds else None,
-                "answer_tokens": round(self.tokens / self.answers, 3) if self.answers else None, "cut": self.cut,
+                "answer_tokens": round(self.tokens / self.answers, 3) if self.answers else None,
+                "reference_tokens": round(self.references[0] / self.references[1], 3) if self.references[1] else None,
+                "cut": self.cut, "repeated": self.repeated,
                 "marked": self.marked, "mark": self.mark, "alike": max(self.texts.values(), default=0)}
 
 

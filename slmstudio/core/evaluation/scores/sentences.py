@@ -9,6 +9,7 @@ from typing import Any
 from slmstudio.core.evaluation.scores import judging, verdicts
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.model_pairs import MOST_GROUPS
+from slmstudio.core.files import an_object
 from slmstudio.core.i18n import ntr, tr
 
 State = dict[str, Any]
@@ -31,7 +32,8 @@ def remarks(scores: Mapping[str, Any]) -> list[str]:
 
     Args:
         scores: {"test": {"rows", "trained_on", "groups": how many there are of each kind, "damaged": lines},
-            "models": [{"name", "same_tokens": as the first}], "comparisons"}, as in scores.json.
+            "models": [{"name", "same_tokens": as the first, "rows", "speed"}], "comparisons"}, as in scores.json;
+            "rows" and "speed" may be missing together.
 
     Raises:
         KeyError, TypeError, ValueError: they aren't whole.
@@ -48,6 +50,12 @@ def remarks(scores: Mapping[str, Any]) -> list[str]:
     if test["trained_on"]:
         found.append(tr("{trained_on:,} of {rows:,} rows were in the training data. A good answer to them shows "
                         "memory, not skill.", trained_on=test["trained_on"], rows=test["rows"]))
+    loops = [tr("{model}: {repeated:,} of {rows:,}", model=model["name"], repeated=repeated, rows=model["rows"])
+             for model in models if (repeated := an_object(model.get("speed")).get("repeated"))]
+    if loops:
+        found.append(tr("Answers that repeated themselves were stopped ({counts}). A lower learning rate, fewer epochs "
+                        "or more rows help a tuned model; in Chat, a repeat penalty helps any.",
+                        counts=", ".join(loops)))
     main = next((METRICS[each["metric"]].name for each in compared if each["main"]), None)
     if main and len({each["metric"] for each in compared}) > 1:
         found.append(tr("Judge by {metric}, which was chosen before anything was measured: of 20 scores that are "

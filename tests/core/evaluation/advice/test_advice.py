@@ -26,6 +26,10 @@ AS_BEFORE = Compared("exact", 55.2, 55.0, "unknown", 2000, rows_needed=4000, low
 NEAR_PERFECT = Compared("exact", 98.0, 97.5, "unknown", 200, rows_needed=1600, low=-1.0, high=2.0)
 NONE_RIGHT = Compared("exact", 0.0, 0.0, "unknown", 200)
 WRONG = Compared("numeric", 20.0, 41.0, "worse", 100)
+FREE = Compared("chrf", 18.9, 22.4, "worse", 150)
+ROUGE, WORSE_ROUGE = Compared("rouge_l", 11.3, 9.9, "better", 150), Compared("rouge_l", 8.1, 9.9, "worse", 150)
+LIKELIER, LESS_LIKELY = Compared("loss", 3.07, 3.42, "better", 150), Compared("loss", 3.9, 3.42, "worse", 150)
+BLEU, EQUAL = Compared("bleu", 4.0, 2.1, "better", 150), Compared("normalised", 12.0, 2.0, "better", 150)
 FALLING = ((0, 3.0), (20, 2.0), (40, 1.6), (60, 1.4))
 SETTLED = ((0, 3.0), (20, 1.5), (40, 1.41), (60, 1.40))
 TURNED = ((0, 3.0), (20, 1.4), (40, 1.6), (60, 1.9))
@@ -36,6 +40,9 @@ BROKEN = ((0, 2.0), (20, 4.0), (40, 7.0), (60, float("nan")))
 RUN = Evidence(compared=BETTER, exact=(30, 48), train_rows=800, epochs=3.0, best_epoch=3.0, losses=SETTLED,
                learning_rate=2e-4, parameters=500_000_000, max_new_tokens=128)
 
+ADVICE = replace(RUN, compared=FREE, others=(ROUGE, LIKELIER), tokens=279, base_tokens=436, reference_tokens=240,
+                 cut=80, base_cut=120, max_new_tokens=512)
+MIXED = "The results are mixed"
 CLOSER, FURTHER = "Its answers are clearly closer", "Its answers are further from yours"
 CASES = {
     "better, nothing left to gain from steps": (RUN, CLOSER, "", "chat"),
@@ -137,6 +144,48 @@ CASES = {
                                      "It continues text like yours better", "", "train"),
     "from scratch, against a trained base": (replace(RUN, compared=WRONG, method="scratch", losses=FALLING),
                                              "It's right less often", "It began with random weights", "train"),
+    "free text: chrF++ against all the rest": (
+        ADVICE, MIXED, "Better: ROUGE-L 9.9 → 11.3, Perplexity 30.6 → 21.5, answers cut at the limit 80% → 53%, "
+        "length of answers 436 → 279 tokens (yours: 240). Worse: chrF++ 22.4 → 18.9.", "evaluate"),
+    "one score against another": (replace(RUN, compared=FREE, others=(ROUGE,)), MIXED, "Better: ROUGE-L", "answers"),
+    "closer, and less likely": (replace(RUN, others=(LESS_LIKELY,)), MIXED, "Better: chrF++", "answers"),
+    "worse in every score": (replace(RUN, compared=FREE, others=(WORSE_ROUGE, LESS_LIKELY)), FURTHER, "", "answers"),
+    "worse in every score, and less endless": (
+        replace(RUN, compared=FREE, others=(WORSE_ROUGE, LESS_LIKELY), cut=10, base_cut=60), FURTHER, "", "answers"),
+    "worse, and only less endless": (replace(RUN, compared=FREE, cut=10, base_cut=60), MIXED,
+                                     "Better: answers cut at the limit 40% → 7%. Worse: chrF++", "answers"),
+    "better in every score": (replace(RUN, others=(ROUGE, LIKELIER)), CLOSER, "", "chat"),
+    "better in most scores": (replace(RUN, others=(ROUGE, BLEU, LESS_LIKELY)), CLOSER,
+                              "But this got worse: Perplexity 30.6 → 49.4.", "chat"),
+    "better in words, and far too short": (
+        replace(RUN, others=(ROUGE,), tokens=20, base_tokens=90, reference_tokens=100), MIXED,
+        "Better: chrF++ 13.5 → 52.0, ROUGE-L 9.9 → 11.3. Worse: length of answers 90 → 20 tokens", "answers"),
+    "better, with answers that repeat themselves": (
+        replace(RUN, others=(ROUGE, LIKELIER), repeated=9), CLOSER,
+        "But this got worse: answers that repeat themselves 0% → 19%.", "chat"),
+    "better words, no more than that": (replace(RUN, repeated=9), MIXED, "Better: chrF++", "answers"),
+    "repeats itself": (replace(RUN, repeated=30), "It repeats itself: 30 of 48 answers were stopped", "", "again"),
+    "repeats itself, of few rows": (replace(RUN, compared=WORSE, train_rows=40, repeated=30), "It repeats itself", "",
+                                    "rows"),
+    "repeats itself as its base does": (replace(RUN, repeated=20, base_repeated=22), CLOSER, "", "chat"),
+    "not shown by its score, worse in another": (replace(RUN, compared=OPEN, others=(WORSE_ROUGE, LIKELIER)),
+                                                 "48 rows can't show", "But this got worse: ROUGE-L", "other_test"),
+    "right more often, and less likely": (replace(RUN, compared=RIGHT, others=(LESS_LIKELY,), cut=60,
+                                                  base_cut=35), "It's right more often", "", "evaluate"),
+    "right less often, and likelier": (replace(RUN, compared=WRONG, others=(LIKELIER,)), "It's right less often", "",
+                                       "answers"),
+    "right in numbers, worse in free text": (replace(RUN, compared=RIGHT, others=(FREE,)), MIXED,
+                                             "Better: Accuracy 41.0 → 62.0. Worse: chrF++", "answers"),
+    "more often letter by letter, further otherwise": (replace(RUN, compared=FREE, others=(EQUAL, WORSE_ROUGE)), MIXED,
+                                                       "Better: Normalised match 2.0 → 12.0. Worse: ", "answers"),
+    "what says the same counts once": (
+        replace(RUN, others=(ROUGE, LIKELIER, replace(EQUAL, verdict="worse"), replace(EQUAL, metric="exact",
+                                                                                       verdict="worse"))),
+        CLOSER, "But this got worse: Normalised match 2.0 → 12.0.", "chat"),
+    "a score of a newer program": (replace(RUN, compared=FREE, others=(Compared("meteor", 9.0, 7.0, "better", 150),)),
+                                   MIXED, "Better: meteor 7.0 → 9.0.", "answers"),
+    "a difference that may be chance": (replace(RUN, compared=FREE, others=(replace(ROUGE, verdict="unknown"),)),
+                                        FURTHER, "", "answers"),
     "nothing known": (Evidence(), "Nothing has been compared yet", "", "evaluate"),
 }
 
@@ -170,6 +219,21 @@ def test_a_score_that_counts_no_answers_or_that_nobody_knows_is_named(metric, ve
                                "rows": 48}]}
     found = evidence.gather(RunConfig(name="a", model="m", train_file="t"), RunHistory(), scores)
     assert headline(found)[0].lower() == sentence.lower()
+
+
+def test_all_scores_of_the_file_are_weighed():
+    """150 rows of free-text advice: worse by chrF++ alone, better by ROUGE-L and perplexity, and half as long."""
+    figures = {"chrf": (18.9, 22.4, "worse"), "rouge_l": (11.3, 9.9, "better"), "loss": (3.07, 3.42, "better")}
+    scores = {"models": [{"name": name, "scores": {}, "speed": {"answer_tokens": tokens, "reference_tokens": 240.0,
+                                                                "cut": cut, "repeated": 3}}
+                         for name, tokens, cut in (("base", 436.0, 120), ("tuned", 279.0, 80))],
+              "comparisons": [{"of": of, "with": "base", "metric": metric, "main": metric == "chrf", "rows": 150,
+                               "verdict": verdict, "score": score, "other": other}
+                              for of in ("tuned", "Q4_K_M") for metric, (score, other, verdict) in figures.items()]}
+    found = evidence.gather(RunConfig(name="a", model="m", train_file="t"), RunHistory(), scores)
+    assert headline(found) == ("The results are mixed: it got better in some ways and worse in others.", "warn")
+    assert (found.tokens, found.base_tokens, found.reference_tokens) == (279, 436, 240)
+    assert (found.repeated, found.base_repeated, [each.metric for each in found.others]) == (3, 3, ["rouge_l", "loss"])
 
 
 def test_a_base_of_unknown_size_is_not_called_small():

@@ -88,3 +88,16 @@ def test_what_has_not_the_figures_for_its_sentences_keeps_them(folder: Path, cha
     assert found is not None
     assert found["comparisons"] == changed["comparisons"] and found["remarks"] == changed["remarks"]
     assert spoken.is_translated(found["judge"]["sentence"]), "the rest is said"
+
+
+def test_answers_that_repeat_themselves_are_counted_and_said_with_what_to_do(tmp_path: Path) -> None:
+    items = items_of(20)
+    first, second = (answers_of(items, 0.5, i) for i in range(2))
+    second = [{**line, "finish": "repeat"} if line["id"] < 6 and not line.get("choices_by") else line
+              for line in second]
+    found = score(write(tmp_path / "job", items, first, second))
+    base, tuned = (model["speed"] for model in found["models"])
+    assert (base["repeated"], tuned["repeated"], tuned["cut"]) == (0, 6, 0)
+    name = found["models"][1]["name"]
+    assert (f"Answers that repeated themselves were stopped ({name}: 6 of 20). A lower learning rate, fewer epochs or "
+            "more rows help a tuned model; in Chat, a repeat penalty helps any.") in found["remarks"]
