@@ -192,7 +192,7 @@ class RunPanel(Card):
             self.chip.set(tr("starting"), "accent")
         self.chip.setToolTip(plain_tip(self.guard.why.text()) if is_resting(history) and not history.paused else "")
         self.chip.show()
-        self.controls.show_state(paused=history.paused, stepping=history.stepping)
+        self.controls.show_state(paused=history.paused, stepping=history.stepping, nothing_kept=history.step == 0)
 
     def _show_remark(self, history: RunHistory) -> None:
         """What the run lowered by itself, and why a change wasn't made."""
@@ -204,7 +204,7 @@ class RunPanel(Card):
 
     def _show_steps(self, history: RunHistory) -> None:
         total = history.total_steps
-        self.bar.setRange(0, 1000 if total else 0)
+        self.bar.setRange(0, 1000 if total or not self._live else 0)  # only what is at work moves
         self.bar.setValue(min(1000, round(1000 * history.step / total)) if total else 0)
         step = number_text(history.step)
         self.count.setText(f"{step} / {number_text(total)}" if total else step)
