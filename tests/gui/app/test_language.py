@@ -120,6 +120,8 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     dataset, model, entries = old.session.dataset.path, old.session.model, old.page("data").workspace().entries
     old.open_settings()
     new = program.speak(qapp, old, "hi")
+    assert list(new.pages_made()) == ["training"], "nobody waits for the others"
+    assert new._stack.currentWidget() is new.page("training")
     qtbot.waitUntil(lambda: new.findChild(QDialog, "settings") is not None)
     new.findChild(QDialog, "settings").close()
     assert [new.header.tabs.tabText(index) for index in range(5)] == ["डेटा", "मॉडल", "ट्रेनिंग", "नतीजे", "चैट"]
