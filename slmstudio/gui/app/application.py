@@ -96,7 +96,7 @@ def _claim_instance(app: QApplication) -> SingleInstance | None:
 
 
 def _opens_another(app: QApplication, instance: SingleInstance, files: Sequence[Path]) -> bool:
-    """Whether this start opens a window although one is open: only if that one doesn't answer, and the user wants it."""
+    """Whether this start opens a window although one is open: if that one doesn't answer, and the user wants it."""
     from slmstudio.gui.common.dialogs import question
 
     if instance.hand_over(files):
@@ -218,6 +218,7 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow, files:
     _watch(window)
     if session.settings.datasets:
         cast("DataTab", window.page("data")).restore()
+    restore_model(session, window)
     look_for_runs(session, window)
     tell_of_wsl(session, window)
     window.notice.look()
@@ -247,6 +248,16 @@ def prepare_starter(session: Session, window: MainWindow) -> None:
         window.welcome.show_preparation(preparation)
     if not preparation.is_at_work():  # as it is where the window has just been made again
         preparation.begin()
+
+
+def restore_model(session: Session, window: MainWindow) -> None:
+    """Choose the base model that was chosen when the window was closed."""
+    from slmstudio.core.model.facts import read_model
+
+    folder = session.settings.model
+    if folder:
+        tasks.run_task(window, lambda task: read_model(Path(folder)),
+                       lambda facts: session.set_model(facts) if session.model is None else None, window.show_error)
 
 
 def look_for_runs(session: Session, window: MainWindow) -> None:

@@ -82,6 +82,7 @@ class MainWindow(QMainWindow):
         session.machine_changed.connect(self._show_machine)
         session.settings_changed.connect(self._save_settings)
         session.place_changed.connect(self._place_changed)
+        self._show_done()
         self._restore()
 
     def _lay_out(self, status: StatusBar) -> None:

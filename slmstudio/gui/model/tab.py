@@ -150,12 +150,14 @@ class ModelTab(TakesFiles, QWidget):
         self.refreshed.emit()
 
     def _proposed(self, found: list[ModelEntry]) -> ModelEntry | None:
-        """The starter model while nobody has chosen another: who is new needs no model to be picked."""
+        """The model that is chosen, and the starter model where none is: who is new needs no model to be picked. None
+        once the user looks at another one."""
         from slmstudio.core.model import library
 
-        if self._session.model is not None or not self.models.is_default():
+        if not self.models.is_default():
             return None
-        place = library.starter_folder()
+        chosen = self._session.settings.model
+        place = Path(chosen) if chosen else library.starter_folder()
         return next((each for each in found if each.facts is not None and each.folder == place), None)
 
     def _show_entry(self, entry: ModelEntry | None) -> None:

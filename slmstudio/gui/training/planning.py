@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.outlook import Outlook
 
 
+KEPT_GROUPS = ("Method", "Machine", "Heat and hours")
+"""Groups of fields whose values suit other data too; those of the others were meant for the rows of that time."""
+
+
 class Planning(QObject):
     """Plans, and plans again when something it rests on has changed.
 
@@ -59,10 +63,12 @@ class Planning(QObject):
         self.overrides: dict[str, Any] = {}
         self.active = True
         self._session = session
+        self._decided_for = session.dataset.path if session.dataset is not None else None
         self._lengths: tuple[Any, list[int]] | None = None
         self._made_for: Wish | None = None
         self._task = TaskSlot()
         self._refused: list[Problem] | None = None
+        session.dataset_changed.connect(self._drop_decisions)
         session.machine_changed.connect(self.refresh)
         session.template_changed.connect(self.refresh)
 
@@ -94,6 +100,16 @@ class Planning(QObject):
         if name == "method":
             self._forget_method()
         self.refresh()
+
+    def _drop_decisions(self) -> None:
+        """Leave to the plan what the user decided for another dataset than the one that is chosen now."""
+        dataset = self._session.dataset
+        if dataset is None or dataset.path == self._decided_for:
+            return
+        if self._decided_for is not None and self.after is None:
+            self.overrides = {name: value for name, value in self.overrides.items()
+                              if FIELDS[name].group in KEPT_GROUPS and name != "objective"}
+        self._decided_for = dataset.path
 
     def _forget_method(self) -> None:
         for name in ("method", *VARIANT_FLAGS):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QLocale, QPointF, Qt
 from PySide6.QtGui import QFontDatabase, QTextLayout
-from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QLineEdit, QMessageBox
+from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QLabel, QLineEdit, QMessageBox
 from shiboken6 import isValid
 from support.shown_texts import untranslated
 from support.training_window import ENDLESS, button, wait_for_steps
@@ -125,6 +125,7 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     qtbot.waitUntil(lambda: new.findChild(QDialog, "settings") is not None)
     new.findChild(QDialog, "settings").close()
     assert [new.header.tabs.tabText(index) for index in range(5)] == ["डेटा", "मॉडल", "ट्रेनिंग", "नतीजे", "चैट"]
+    assert [tick.text() for tick in new.header.findChildren(QLabel) if tick.property("tick")] == ["✓", "✓"]
     assert new.header.tabs.currentIndex() == TABS.index("training") and new.size() == place.size()
     training, data = new.page("training"), new.page("data")
     assert training.followed.job.folder == job.folder and training.followed.is_running()

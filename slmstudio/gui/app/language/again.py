@@ -14,7 +14,6 @@ from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.sensors import Sensors
 
 
-
 def made_from(old: MainWindow) -> MainWindow:
     """A window in the language that is spoken now, in place of `old`, with all that is open and at work there.
 
