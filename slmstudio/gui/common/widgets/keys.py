@@ -9,6 +9,8 @@ from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QApplication, QPushButton, QToolButton, QWidget
 from shiboken6 import isValid
 
+from slmstudio.gui.common import theme
+
 
 def add_key(widget: QWidget, keys: QKeySequence.StandardKey | str, slot: Callable[[], object], *,
             inside: bool = False) -> None:
@@ -23,9 +25,14 @@ def add_key(widget: QWidget, keys: QKeySequence.StandardKey | str, slot: Callabl
     shortcut.activated.connect(slot)
 
 
+SHOWN = "keys"
+"""The property by which the style sheet knows that the focus is to be shown: the keys brought it, not the mouse."""
+
+
 class FocusedButton(QObject):
     """Enter presses the button that has the focus, as Space does. Qt does so in dialogs only. And a button whose press
-    can't be undone gets the focus from a person alone: when a control goes, Qt gives the focus to its neighbour.
+    can't be undone gets the focus from a person alone: when a control goes, Qt gives the focus to its neighbour. Last,
+    it says where the focus is to be shown.
 
     It looks at the keys of that one button alone: a filter on the whole program would run Python for every event.
     """
@@ -40,6 +47,8 @@ class FocusedButton(QObject):
                 isValid(old) and old.isVisible() and old.isEnabled()):
             _focus_after(now)
             return
+        if now is not None:
+            _show_focus(old, now)
         if self._button is not None and isValid(self._button):
             self._button.removeEventFilter(self)
         self._button = now if isinstance(now, QPushButton | QToolButton) else None
@@ -60,6 +69,20 @@ def let_enter_press(app: QApplication) -> None:
     """Make Enter press the focused button everywhere in the program, and see `FocusedButton`."""
     if app.findChild(FocusedButton) is None:
         FocusedButton(app)
+
+
+def _show_focus(old: QWidget | None, now: QWidget) -> None:
+    """Show the focus where the keys have brought it; a click shows by itself what it hit."""
+    shown, before = now.property(SHOWN), old.property(SHOWN) if old is not None and isValid(old) else True
+    if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
+        shown = False
+    elif old is None or not isValid(old) or old.window() is not now.window():  # a menu or a dialog came, or has gone
+        shown = before if shown is None else shown
+    else:
+        shown = old.isVisible() or before  # where it has just gone, the focus fell here by itself
+    if shown != now.property(SHOWN):
+        now.setProperty(SHOWN, bool(shown))
+        theme.restyle(now)
 
 
 def is_destructive(widget: QWidget) -> bool:

@@ -98,11 +98,14 @@ def halves(rect: QRect) -> tuple[QRect, QRect]:
 
 def paint_text(painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool, align: Qt.AlignmentFlag,
                elide: Qt.TextElideMode) -> None:
-    """One line in a colour of the theme, which loses what has no room."""
+    """One line in a colour of the theme, which loses what has no room. Lines of all scripts have the same baseline."""
     painter.setFont(theme.base_font(size, bold))
     painter.setPen(theme.colour(colour))
-    shown = painter.fontMetrics().elidedText(text, elide, rect.width())
-    painter.drawText(rect, int(align | Qt.AlignmentFlag.AlignVCenter), shown)
+    letters = painter.fontMetrics()
+    shown = letters.elidedText(text, elide, rect.width())
+    room = QSize(letters.horizontalAdvance(shown), letters.height())
+    place = QStyle.alignedRect(painter.layoutDirection(), align | Qt.AlignmentFlag.AlignVCenter, room, rect)
+    painter.drawText(place.left(), place.top() + letters.ascent(), shown)
 
 
 def paint_chip(painter: QPainter, chip: QRect, text: str, ground: str, ink: str) -> None:
