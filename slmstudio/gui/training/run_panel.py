@@ -6,7 +6,6 @@ import importlib
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Signal
-from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
@@ -77,14 +76,7 @@ class RunPanel(Card):
              (self._pages, 1))
 
     def minimumSizeHint(self) -> QSize:
-        """Long sentences above the plots are never cut: in a lower window the page scrolls."""
-        layout = self.layout()
-        high = layout.minimumHeightForWidth(self.width()) if layout.hasHeightForWidth() else 0
-        return super().minimumSizeHint().expandedTo(QSize(LEAST_WIDTH, high))
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self.updateGeometry()
+        return super().minimumSizeHint().expandedTo(QSize(LEAST_WIDTH, 0))
 
     def _make_progress(self) -> QWidget:
         self.bar = ProgressBar()
