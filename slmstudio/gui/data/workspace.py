@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
 
-SIDES = ((0, 150, 250), (900, 178, 268), (1100, 210, 300))
+SIDES = ((0, 163, 242), (870, 178, 268), (1100, 210, 300))
 """From each width on, the widths of the columns at the sides: on a small screen, or with larger text, they give way to
 the rows."""
 LOW = 520
