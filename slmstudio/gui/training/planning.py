@@ -126,9 +126,13 @@ class Planning(QObject):
         self.refresh()
 
     def take_over(self, other: Planning) -> None:
-        """Plan what another one plans."""
-        self.after, self.overrides = other.after, dict(other.overrides)
-        self.refresh()
+        """Plan what another one plans. Its plan is there until this one's is made, for which the rows are measured."""
+        self.after, self.overrides, self._lengths = other.after, dict(other.overrides), other._lengths
+        if other.config is not None:
+            self.config, self.train_rows, self.outlook = other.config, other.train_rows, other.outlook
+            self.objectives = other.objectives
+            self.planned.emit()
+        self.look_again()
 
     def look_again(self) -> None:
         """More is known about what the plan takes: plan with that."""
