@@ -26,6 +26,7 @@ class Settings:
         language: a code as in `i18n.available`; "" follows the system.
         theme: "system", "light" or "dark".
         geometry: the window's place and size, as Qt saves it, in base64.
+        model: folder of the base model that is chosen for training, or "".
         model_folders: base models outside the library that were opened once, newest first.
         datasets: those that are open or were, as `data.remembered` reads them.
         mappings: what a user said about columns, as `data.mapping.shapes` keeps it.
@@ -52,6 +53,7 @@ class Settings:
     theme: str = "system"
     last_tab: str = "data"
     geometry: str = ""
+    model: str = ""
     model_folders: list[str] = field(default_factory=list)
     datasets: list[dict[str, Any]] = field(default_factory=list)
     mappings: dict[str, str] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from typing import Any
 from slmstudio.core import files, formats
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
+from slmstudio.core.run.named import model_title
 
 TITLE_CHARACTERS = 60
 ROLES = ("user", "assistant")
@@ -135,9 +136,8 @@ class Lane:
 
     @property
     def name(self) -> str:
-        """What the file or the folder is called; a folder's name may have a dot in it."""
-        path = Path(self.model)
-        return path.stem if path.suffix.lower() == ".gguf" else path.name
+        """What people call the model."""
+        return model_title(Path(self.model))
 
     @property
     def turns(self) -> list[Message]:

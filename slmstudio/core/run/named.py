@@ -5,11 +5,30 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-from slmstudio.core import jobs, program
+from slmstudio.core import files, jobs, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import library
 from slmstudio.core.run import folder, names
+
+
+def model_title(path: Path) -> str:
+    """What people call a model: the name of the run that it came from, with the type of an export; else that of its
+    file or folder, which may have a dot in it."""
+    run = path.parent.parent if path.parent.name == paths.EXPORTS else path
+    name = files.an_object(_request(run)).get("name")
+    own = path.stem if path.suffix.lower() == ".gguf" else path.name
+    if not isinstance(name, str) or not name:
+        return own
+    kind = own.removeprefix(run.name).lstrip("-")
+    return f"{name} · {kind}" if kind else name
+
+
+def _request(run: Path) -> object:
+    try:
+        return files.read_json(run / jobs.RUN)
+    except OSError:
+        return None
 
 
 def find(text: Path | str) -> Path | None:

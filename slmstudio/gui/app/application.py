@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from PySide6.QtCore import QMessageLogContext, QObject, QTimer, QtMsgType, Signal, qInstallMessageHandler
-from PySide6.QtWidgets import QApplication, QDialog
+from PySide6.QtCore import QMessageLogContext, QObject, Qt, QTimer, QtMsgType, Signal, qInstallMessageHandler
+from PySide6.QtWidgets import QApplication, QDialog, QMessageBox
 
 from slmstudio.core import files, home_folder, paths, settings
 from slmstudio.core.errors import Problem, UserError, from_os_error
@@ -21,6 +21,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.app.garbage import GarbageCollector
 from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.app.single_instance import SingleInstance
 from slmstudio.gui.common import motion, tasks, theme
 from slmstudio.gui.common.session import Session
 
@@ -67,6 +68,9 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     if missing is not None and not _found_again(app, missing, ask=not quit_after_paint):
         print(f"error: {missing}", file=sys.stderr)
         return 2
+    instance = None if quit_after_paint else _claim_instance(app)
+    if instance is not None and not instance.claim() and not _opens_another(app, instance, files):
+        return 0
     home_folder.keep_private(paths.home())
     log_trouble = _start_logging()
     chosen, trouble = settings.load()
@@ -74,11 +78,53 @@ def main(quit_after_paint: bool = False, files: Sequence[Path] = ()) -> int:
     shown = [MainWindow(Session(chosen))]  # holds the window alone: one that another replaces is forgotten
     _begin(app, shown, garbage, files, [error for error in (log_trouble, trouble) if error is not None],
            quit_after_paint=quit_after_paint)
+    if instance is not None:
+        shown[0].painted.connect(lambda: instance.listen(lambda named: _come_forward(shown[0], named)))
     # Ctrl+C in the terminal ends the window at once. Runs are processes of their own and continue.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     status = app.exec()
     tasks.shut_down()
     return status
+
+
+def _claim_instance(app: QApplication) -> SingleInstance | None:
+    try:
+        return SingleInstance(app)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return None
+
+
+def _opens_another(app: QApplication, instance: SingleInstance, files: Sequence[Path]) -> bool:
+    """Whether this start opens a window although one is open: if that one doesn't answer, and the user wants it."""
+    from slmstudio.gui.common.dialogs import question
+
+    if instance.hand_over(files):
+        return False
+    if instance.claim():
+        return True  # it has just been closed
+    error = UserError(tr("SLM Studio is open already, but its window doesn't answer."),
+                      tr("It is very busy, or it hangs. Training runs continue in any case."),
+                      tr("Wait a little and start SLM Studio again, or open another window."))
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    theme.apply(app)
+    box = question(None, "SLM Studio", error.what, f"{error.why} {error.remedy}")
+    another = box.addButton(tr("Open another window"), QMessageBox.ButtonRole.AcceptRole)
+    box.addButton(QMessageBox.StandardButton.Cancel)
+    box.exec()
+    return box.clickedButton() is another
+
+
+def _come_forward(window: MainWindow, files: Sequence[Path]) -> None:
+    """Somebody has started the program again: show the window, and open what that start was given."""
+    from slmstudio.gui.app import opening
+
+    window.setWindowState(window.windowState() & ~Qt.WindowState.WindowMinimized)
+    window.show()
+    window.raise_()
+    window.activateWindow()
+    if files:
+        opening.open_files(files, window.session, window)
 
 
 def _begin(app: QApplication, shown: list[MainWindow], garbage: GarbageCollector, files: Sequence[Path],
@@ -106,7 +152,9 @@ def _connect(app: QApplication, shown: list[MainWindow], garbage: GarbageCollect
     window = shown[0]
     _catch_defects(window)
     window.session.place_changed.connect(lambda: _log_elsewhere(window))
-    window.painted.connect(garbage.keep_what_is_there)
+    if (instance := app.findChild(SingleInstance)) is not None:
+        window.session.place_changed.connect(instance.move)
+    window.ready.connect(garbage.keep_what_is_there)
     wanted: list[str] = []
 
     def speak_soon(code: str) -> None:
@@ -170,6 +218,7 @@ def _after_paint(app: QApplication, session: Session, window: MainWindow, files:
     _watch(window)
     if session.settings.datasets:
         cast("DataTab", window.page("data")).restore()
+    restore_model(session, window)
     look_for_runs(session, window)
     tell_of_wsl(session, window)
     window.notice.look()
@@ -199,6 +248,16 @@ def prepare_starter(session: Session, window: MainWindow) -> None:
         window.welcome.show_preparation(preparation)
     if not preparation.is_at_work():  # as it is where the window has just been made again
         preparation.begin()
+
+
+def restore_model(session: Session, window: MainWindow) -> None:
+    """Choose the base model that was chosen when the window was closed."""
+    from slmstudio.core.model.facts import read_model
+
+    folder = session.settings.model
+    if folder:
+        tasks.run_task(window, lambda task: read_model(Path(folder)),
+                       lambda facts: session.set_model(facts) if session.model is None else None, window.show_error)
 
 
 def look_for_runs(session: Session, window: MainWindow) -> None:

@@ -43,18 +43,23 @@ LEAST_SIZE = (640, 360)
 class MainWindow(QMainWindow):
     """The one window of the program.
 
+    Args:
+        before: the window that this one takes the place of; each page takes over from its page there.
+
     Signals:
         painted: everything was painted for the first time.
+        ready: that, and the window before it is gone.
         language_wanted(str): speak this language from now on; "" is the system's.
     """
 
     painted = Signal()
+    ready = Signal()
     language_wanted = Signal(str)
 
-    def __init__(self, session: Session):
+    def __init__(self, session: Session, before: MainWindow | None = None):
         super().__init__()
         theme.dress(self)
-        self.session = session
+        self.session, self._before = session, before
         self._was_painted = False
         self._pages: dict[str, QWidget] = {}
         self.welcome: Welcome | None = None
@@ -77,6 +82,7 @@ class MainWindow(QMainWindow):
         session.machine_changed.connect(self._show_machine)
         session.settings_changed.connect(self._save_settings)
         session.place_changed.connect(self._place_changed)
+        self._show_done()
         self._restore()
 
     def _lay_out(self, status: StatusBar) -> None:
@@ -105,14 +111,35 @@ class MainWindow(QMainWindow):
             page = getattr(module, f"{tab.capitalize()}Tab")(self.session)
             self._pages[tab] = page
             self._stack.addWidget(page)
+            if self._before is not None and tab in self._before.pages_made():
+                page.take_over(self._before.pages_made()[tab])
         return self._pages[tab]
 
-    def pages(self) -> dict[str, QWidget]:
-        """The pages that were made, by their tabs."""
-        return dict(self._pages)
+    def pages_made(self) -> dict[str, QWidget]:
+        """The pages that were made so far, by their tabs."""
+        return self._pages
+
+    def take_over_next(self) -> None:
+        """Make one more page that the window before this one has; after the last one, let that window go."""
+        if self._before is None:
+            return
+        tab = next((tab for tab in self._before.pages_made() if tab not in self._pages), None)
+        if tab is not None:
+            self.page(tab)
+            QTimer.singleShot(0, self, self.take_over_next)
+        else:
+            self._before.deleteLater()
+            self._before = None
+            self.ready.emit()
+
+    def take_over_rest(self) -> None:
+        """Make all of them now."""
+        while self._before is not None:
+            self.take_over_next()
 
     def why_not_now(self) -> str:
         """Why no window in another language can take over from this one now; "" if it can."""
+        self.take_over_rest()
         pages = (cast("DataTab | ModelTab | TrainingTab", page) for page in self._pages.values())  # and two more
         return next((why for page in pages if (why := page.why_not_now())), "")
 
@@ -216,7 +243,7 @@ class MainWindow(QMainWindow):
 
     def _show_tab(self, index: int) -> None:
         self.session.settings.last_tab = TABS[index]
-        if self._was_painted or TABS[index] == TABS[0]:
+        if self._was_painted or self._before is not None or TABS[index] == TABS[0]:
             self._stack.setCurrentWidget(self.page(TABS[index]))
 
     def _open_something(self) -> None:
@@ -278,8 +305,13 @@ class MainWindow(QMainWindow):
         # The tab that was open last may need a plotting library: it comes once the window is there.
         if not self.welcome_is_open():
             QTimer.singleShot(0, lambda: self._show_tab(self.header.tabs.currentIndex()))
+        if self._before is None:
+            self.ready.emit()
+        else:
+            QTimer.singleShot(0, self, self.take_over_next)
 
     def closeEvent(self, event: QCloseEvent) -> None:
+        self.take_over_rest()
         for name in ("data", "model", "training"):
             page = cast("DataTab | ModelTab | TrainingTab | None", self._pages.get(name))
             if page is not None and not page.confirm_close():

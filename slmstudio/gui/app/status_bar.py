@@ -1,4 +1,4 @@
-"""The line at the bottom: the running job, what the machine has left, and what its sensors say."""
+"""The line at the bottom: the running job, and what the machine's sensors say."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Gauges(ElidedLabel):
 
 
 class StatusBar(QFrame):
-    """Shows `session.job`; without one, the memory that is free; and at the right end `session.reading`."""
+    """Shows `session.job`, and at the right end `session.reading`."""
 
     def __init__(self, session: Session):
         super().__init__()
@@ -44,9 +44,6 @@ class StatusBar(QFrame):
         self.bar.setMaximumWidth(BAR_WIDTHS[1])
         self.bar.setAccessibleName(tr("Progress of the running job"))
         self.progress = text_label("", "small", name="status_progress")
-        self._dot = text_label("·", "small")
-        self.memory = text_label("", "small", name="status_memory")
-        self.memory.setToolTip(tr("Memory that is free for training now. Close other programs to have more."))
         self.right = text_label("", "small", name="status_right")
         self.gauges = named(_Gauges("", "small", Qt.TextElideMode.ElideRight), "status_gauges",
                             tr("What the machine's sensors say"))
@@ -54,33 +51,19 @@ class StatusBar(QFrame):
         self.server = text_label("", "small", name="status_server")
         self.server.setToolTip(tr("The server that other programs can talk to. Stop it in the Results tab."))
         row = row_in(self, spacing=theme.SPACE_L, margins=(theme.SPACE_L, 0, theme.SPACE_L, 0))
-        for widget in (self.job, self.bar, self.progress, self._dot, self.memory):
-            row.addWidget(widget, 9 if widget is self.bar else 0)  # before the empty room
-        fill(row, STRETCH, self.server, row_of(self.gauges, self.right, spacing=theme.SPACE_XS))
+        fill(row, self.job, (self.bar, 9), self.progress, STRETCH, self.server,
+             row_of(self.gauges, self.right, spacing=theme.SPACE_XS))
         session.job_changed.connect(self._show_job)
-        session.machine_changed.connect(self._show_machine)
         session.reading_changed.connect(self._show_reading)
         session.server_changed.connect(self._show_server)
         self._show_server()
         self._show_job()
-        self._show_machine()
-
-    def set_memory(self, free: int, total: int, *, gpu: bool) -> None:
-        """Show what is free of the GPU's memory, or of the machine's, in bytes."""
-        from slmstudio.core.hardware import describe
-
-        left = describe.memory_left(free, total)
-        self.memory.setText(tr("GPU memory: {left}", left=left) if gpu else tr("Memory: {left}", left=left))
-        for widget in (self.memory, self._dot):
-            widget.setVisible(self._session.job is None)
 
     def _show_job(self) -> None:
         job = self._session.job
         self.job.setText(job.name if job else tr("Ready"))
         self.bar.setVisible(job is not None)
         self.progress.setVisible(job is not None)
-        self.memory.setVisible(job is None and bool(self.memory.text()))
-        self._dot.setVisible(job is None and bool(self.memory.text()))
         self._show_right()
         if job is None:
             return
@@ -109,16 +92,6 @@ class StatusBar(QFrame):
             return percent
         return tr("{percent} · {duration} left", percent=percent, duration=units.format_about(job.seconds_left))
 
-    def _show_machine(self) -> None:
-        machine = self._session.machine
-        if machine is None:
-            self.memory.hide()
-            self._dot.hide()
-        elif not machine.gpus:
-            self.set_memory(machine.ram_free, machine.ram_total, gpu=False)
-        elif (gpu := machine.gpus[0]).memory_free is not None and gpu.memory_total is not None:
-            self.set_memory(gpu.memory_free, gpu.memory_total, gpu=True)
-
     def _show_reading(self) -> None:
         reading = self._session.reading
         if reading is None:
@@ -132,9 +105,6 @@ class StatusBar(QFrame):
                   "warn" if any(map(readings.trouble, reading.gpus)) else "")
         self.gauges.setVisible(bool(self.gauges.text()))
         self._show_right()
-        source = reading.gpus[0] if reading.gpus else reading
-        if source.memory_used is not None and source.memory_total is not None:
-            self.set_memory(source.memory_total - source.memory_used, source.memory_total, gpu=bool(reading.gpus))
 
 
 def _set_tone(label: QLabel, tone: str) -> None:

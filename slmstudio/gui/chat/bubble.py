@@ -15,10 +15,10 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.chat.markdown_view import MarkdownView
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
+from slmstudio.gui.common.widgets.conversation import text_room
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, fill, row_of
 
-SHARE_OF_WIDTH = 0.92
 CURSOR = "▍"
 PADDING = 12
 NARROW = 260
@@ -133,7 +133,7 @@ class ChatBubble(QWidget):
 
     def fit(self, available: int) -> None:
         """Be as wide as the text needs, at most nine tenths of `available` pixels."""
-        self._room = max(80, int(available * SHARE_OF_WIDTH) - 2 * PADDING)
+        self._room = text_room(available, 2 * PADDING)
         narrow = self.role != "user" and available < NARROW
         self._foot.setDirection(QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight)
         self._fit()

@@ -212,7 +212,7 @@ class ChatTab(TakesFiles, QWidget):
         self.lanes.set_count(count)
         self.compare.show_count(self.lanes.count)
         if self.lanes.count == 1:
-            self.middle.header.insertWidget(1, self.choices[0])
+            self.middle.header.insertWidget(1, self.choices[0], 9)  # before the empty room
         self._show_state()
 
     def _tell_room(self) -> None:

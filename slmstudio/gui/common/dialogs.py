@@ -32,7 +32,7 @@ def open_path(parent: QWidget, title: str, chosen: Callable[[Path], object], kin
     dialog.open()
 
 
-def question(parent: QWidget, title: str, text: str, more: str) -> QMessageBox:
+def question(parent: QWidget | None, title: str, text: str, more: str) -> QMessageBox:
     """A question without buttons; the caller adds them."""
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)

@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from slmstudio.core import jobs, llama, paths
 from slmstudio.core.i18n import tr
 from slmstudio.core.run import folder as run_folder
+from slmstudio.core.run.named import model_title
 from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import plain_tip
@@ -25,7 +26,7 @@ def known_models() -> list[tuple[str, Path]]:
     runs = [each for each in parent.iterdir() if (each / jobs.RUN).is_file()] if parent.is_dir() else []
     files = [path for run in runs for path in run_folder.exported(run)]
     newest = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
-    found = [(path.stem, path) for path in newest]
+    found = [(model_title(path), path) for path in newest]
     starter = library.starter_gguf()
     return [*found, (tr("{model} (base)", model=library.STARTER_NAME), starter)] if starter is not None else found
 
@@ -97,7 +98,7 @@ class ModelPicker(ComboBox):
         """Mark a model as chosen, without saying so."""
         self._current = path
         if path is not None and self.findData(str(path)) < 0:
-            self._add(path.stem if path.suffix.lower() == ".gguf" else path.name, path, 0)
+            self._add(model_title(path), path, 0)
         self.setCurrentIndex(self.findData(str(path)) if path is not None else -1)
 
     def _activate(self, index: int) -> None:

@@ -154,8 +154,12 @@ class Session(QObject):
         self.dataset_changed.emit()
 
     def set_model(self, model: ModelFacts | None) -> None:
-        """Choose the base model."""
+        """Choose the base model, for the next sessions too."""
         self.model = model
+        folder = str(model.path) if model is not None else ""
+        if folder != self.settings.model:
+            self.settings.model = folder
+            self.settings_changed.emit()
         self.mark_done("model", model is not None)
         self.model_changed.emit()
 

@@ -242,8 +242,10 @@ def rich_text_style() -> str:
 
 
 def draw_item_focus(painter: QPainter, option: QStyleOptionViewItem) -> None:
-    """Draw a ring around the item that the keys act on, for a delegate that paints by itself."""
-    if option.state & QStyle.StateFlag.State_HasFocus:  # type: ignore[attr-defined]
+    """Draw a ring around the item that the keys act on, for a delegate that paints by itself. A selected item needs
+    none: its ground and the ring around the list say the same."""
+    state, flag = option.state, QStyle.StateFlag  # type: ignore[attr-defined]
+    if state & flag.State_HasFocus and not state & flag.State_Selected:
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(colour("accent"), FOCUS_RING))
         painter.drawRoundedRect(option.rect.adjusted(1, 1, -1, -1), 4, 4)  # type: ignore[attr-defined]

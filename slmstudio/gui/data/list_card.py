@@ -7,6 +7,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QMenu
 
 from slmstudio.core.i18n import tr
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import DropArea
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
@@ -51,6 +52,7 @@ class ListCard(Card):
     def _drop_area(self) -> DropArea:
         drop = DropArea(tr("Drop files or a folder here"))
         drop.setObjectName("data_drop")
+        drop.column.setContentsMargins(*[theme.SPACE_S] * 4)
         drop.dropped.connect(self.dropped)
         folder = SecondaryButton(tr("Choose a folder…"), tr("Read all files with rows in a folder as one dataset."),
                                  "small", name="data_add_folder", clicked=self.folder_wanted)

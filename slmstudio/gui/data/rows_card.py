@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 TABLE, CONVERSATION, TOKENS = range(3)
 
 
+TABLE_HEIGHT = 200
+"""Five rows at least; where there is no room for them, the page scrolls."""
+
+
 class RowsCard(Card):
     """Shows one dataset, a row at a time or all of them, and searches in it.
 
@@ -161,6 +165,7 @@ class RowsCard(Card):
 
     def _make_views(self) -> None:
         self.table = RowsTable()
+        theme.grow(self.table, "setMinimumHeight", TABLE_HEIGHT)
         self.table.setObjectName("rows_table")
         self.table.selectionModel().currentRowChanged.connect(self._row_chosen)
         self.table.activated.connect(lambda: self.mode.set_current(CONVERSATION))

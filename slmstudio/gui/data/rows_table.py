@@ -13,6 +13,7 @@ from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.table_cells import CellDelegate
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Record
@@ -125,6 +126,7 @@ class RowsTable(QTableView):
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self.setAccessibleName(tr("Rows"))
+        self.setItemDelegate(CellDelegate(self, sentences=True))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)

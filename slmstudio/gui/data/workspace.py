@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
 
 
-NARROW = 1100
-"""Below this width (a screen of 1920 pixels at 200%), the columns at the sides give way to the rows."""
+SIDES = ((0, 163, 242), (870, 178, 268), (1100, 210, 300))
+"""From each width on, the widths of the columns at the sides: on a small screen, or with larger text, they give way to
+the rows."""
 LOW = 520
-"""Below this height, the drawing of the rows' lengths does."""
+"""Below this height, the drawing of the rows' lengths does. All of these grow with the text."""
 
 
 class DataWorkspace(QWidget):
@@ -73,6 +74,7 @@ class DataWorkspace(QWidget):
         column_in(self, self.strip,
                   (row_of(self._list_card(), (self._centre(), 1), self._right_column(), spacing=theme.CARD_GAP), 1),
                   spacing=theme.CARD_GAP)
+        theme.THEME.changed.connect(self._fit)
         session.model_changed.connect(self.update_model)
         session.starter_ready.connect(self.update_model)
         session.template_changed.connect(self.update_model)
@@ -137,10 +139,15 @@ class DataWorkspace(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        narrow = event.size().width() < NARROW
-        self._left.setFixedWidth(theme.scaled(178 if narrow else 210))
-        self._right.setFixedWidth(theme.scaled(268 if narrow else 300))
-        self.desk.lengths.set_flat(event.size().height() < LOW)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Share out the room that there is."""
+        least, left, right = max(each for each in SIDES if theme.scaled(each[0]) <= self.width())
+        self._left.setFixedWidth(theme.scaled(left))
+        self._right.setFixedWidth(theme.scaled(right))
+        self.rows.facts.setHidden(least == 0)
+        self.desk.lengths.set_flat(self.height() < theme.scaled(LOW))
 
     @property
     def entry(self) -> DataEntry | None:

@@ -173,11 +173,11 @@ class ModelCard(Card):
             return
         self.use.setEnabled(True)
         if not found.matches:
-            self.chip.set(tr("✓ vetted: safetensors; you accepted its tokenizer"), "ok", told)
+            self.chip.set(tr("✓ vetted; you accepted its tokenizer"), "ok", told)
         elif not facts.has_chat_template:
-            self.chip.set(tr("✓ vetted: safetensors, tokenizer matches; no chat template of its own"), "ok", told)
+            self.chip.set(tr("✓ vetted; no chat template of its own"), "ok", told)
         else:
-            self.chip.set(tr("✓ vetted: safetensors, tokenizer matches, template renders"), "ok", told)
+            self.chip.set(tr("✓ vetted"), "ok", told)
 
     def _accept(self) -> None:
         """Remember that the tokenizer is the right one, and vet the model again."""

@@ -15,7 +15,7 @@ from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.widgets.areas import rule
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, grid_of, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_of, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
@@ -64,13 +64,11 @@ class FitView(QWidget):
     def _lay_out(self) -> None:
         self.frame = QFrame()
         column_in(self.frame, self.verdict, spacing=None, margins=10)
-        right = column_of(row_of(self.total, self.free), (self.measure, 0, Qt.AlignmentFlag.AlignRight))
-        row = row_of((self.bar, 1), right, spacing=theme.SPACE_M)
-        row.setAlignment(right, Qt.AlignmentFlag.AlignTop)
+        row = row_of(self.total, self.free, STRETCH, self.measure)
         head = row_of(self.title,
                       MeaningButton("fit_check", "lora", "qlora", "sequence_length", "effective_batch_size"), STRETCH,
                       spacing=theme.SPACE_XS)
-        column_in(self, head, row, self.strip, self.frame, self.levers, self.cards, spacing=theme.SPACE_M)
+        column_in(self, head, self.bar, row, self.strip, self.frame, self.levers, self.cards, spacing=theme.SPACE_M)
 
     def show_fit(self, fit: Fit) -> None:
         """Show what a run takes."""
@@ -221,7 +219,7 @@ class Lines(QWidget):
         for number, cells in enumerate([header, *rows] if header else rows):
             for place, text in enumerate(cells):
                 small = (header and not number) or (self._figures and place == width - 1)
-                label = text_label(text, "small" if small else "body")
+                label = text_label(text, "small" if small else "body", wrap=not self._figures or place == width - 1)
                 if place and place == self._figures:
                     label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self._grid.addWidget(label, line, place)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.fit_badge import Badge
 
 FITS, ON_DISK, ALL = range(3)
-WIDTH = 330
+WIDTHS = (250, 330)
+"""As wide as there is room for beside the model."""
 _KINDS = {"full": "ok", "lora": "ok", "qlora": "ok", "tight": "warn", "no": "bad"}
 """The colour of a badge."""
 
@@ -62,7 +63,8 @@ class ModelListCard(Card):
         self._current: ModelEntry | None = None
         self._by_person = False
         self._told: object = self  # what was last said to be looked at; at first nothing was
-        theme.grow(self, "setFixedWidth", WIDTH)
+        for setter, width in zip(("setMinimumWidth", "setMaximumWidth"), WIDTHS, strict=True):
+            theme.grow(self, setter, width)
         self.view.changed.connect(self._fill)
         self.list = TwoLineList(tr("Models"))
         self.list.setObjectName("model_list")

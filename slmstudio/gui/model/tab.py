@@ -57,7 +57,7 @@ class ModelTab(TakesFiles, QWidget):
         self.models.repo_typed.connect(self._offer)
         self.models.forget_wanted.connect(self._forget)
         self._pages = pages_of(self._nothing_chosen(), self.card)
-        column_in(self, self.banner, (row_of(self.models, (self._pages, 1), spacing=theme.CARD_GAP), 1),
+        column_in(self, self.banner, (row_of((self.models, 9), (self._pages, 10), spacing=theme.CARD_GAP), 1),
                   spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         session.machine_changed.connect(self.refresh)
         self.refresh()
@@ -150,12 +150,14 @@ class ModelTab(TakesFiles, QWidget):
         self.refreshed.emit()
 
     def _proposed(self, found: list[ModelEntry]) -> ModelEntry | None:
-        """The starter model while nobody has chosen another: who is new needs no model to be picked."""
+        """The model that is chosen, and the starter model where none is: who is new needs no model to be picked. None
+        once the user looks at another one."""
         from slmstudio.core.model import library
 
-        if self._session.model is not None or not self.models.is_default():
+        if not self.models.is_default():
             return None
-        place = library.starter_folder()
+        chosen = self._session.settings.model
+        place = Path(chosen) if chosen else library.starter_folder()
         return next((each for each in found if each.facts is not None and each.folder == place), None)
 
     def _show_entry(self, entry: ModelEntry | None) -> None:

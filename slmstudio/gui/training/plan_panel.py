@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from slmstudio.core.hardware.readings import MachineReading
 
 WIDTH = 270
+FORM_HEIGHT = 170
+"""Two fields with their reasons at least; where there is no room for them, the page scrolls."""
 
 
 class PlanPanel(Card):
@@ -88,7 +90,9 @@ class PlanPanel(Card):
         self.cards = CardsSection()
         self.cards.chosen.connect(self.planning.decide)
         fill(self._form, self.cards, STRETCH)
-        return named(scrolled(page), "plan_form")
+        form = named(scrolled(page), "plan_form")
+        theme.grow(form, "setMinimumHeight", FORM_HEIGHT)
+        return form
 
     def _add_line(self, name: str) -> None:
         """One field, or two that belong together, such as micro-batch × accumulation."""

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.outlook import Outlook
 
 
+KEPT_GROUPS = ("Method", "Machine", "Heat and hours")
+"""Groups of fields whose values suit other data too; those of the others were meant for the rows of that time."""
+
+
 class Planning(QObject):
     """Plans, and plans again when something it rests on has changed.
 
@@ -59,10 +63,12 @@ class Planning(QObject):
         self.overrides: dict[str, Any] = {}
         self.active = True
         self._session = session
+        self._decided_for = session.dataset.path if session.dataset is not None else None
         self._lengths: tuple[Any, list[int]] | None = None
         self._made_for: Wish | None = None
         self._task = TaskSlot()
         self._refused: list[Problem] | None = None
+        session.dataset_changed.connect(self._drop_decisions)
         session.machine_changed.connect(self.refresh)
         session.template_changed.connect(self.refresh)
 
@@ -95,6 +101,16 @@ class Planning(QObject):
             self._forget_method()
         self.refresh()
 
+    def _drop_decisions(self) -> None:
+        """Leave to the plan what the user decided for another dataset than the one that is chosen now."""
+        dataset = self._session.dataset
+        if dataset is None or dataset.path == self._decided_for:
+            return
+        if self._decided_for is not None and self.after is None:
+            self.overrides = {name: value for name, value in self.overrides.items()
+                              if FIELDS[name].group in KEPT_GROUPS and name != "objective"}
+        self._decided_for = dataset.path
+
     def _forget_method(self) -> None:
         for name in ("method", *VARIANT_FLAGS):
             self.overrides.pop(name, None)
@@ -110,9 +126,13 @@ class Planning(QObject):
         self.refresh()
 
     def take_over(self, other: Planning) -> None:
-        """Plan what another one plans."""
-        self.after, self.overrides = other.after, dict(other.overrides)
-        self.refresh()
+        """Plan what another one plans. Its plan is there until this one's is made, for which the rows are measured."""
+        self.after, self.overrides, self._lengths = other.after, dict(other.overrides), other._lengths
+        if other.config is not None:
+            self.config, self.train_rows, self.outlook = other.config, other.train_rows, other.outlook
+            self.objectives = other.objectives
+            self.planned.emit()
+        self.look_again()
 
     def look_again(self) -> None:
         """More is known about what the plan takes: plan with that."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QMenu, QWidget
+from PySide6.QtWidgets import QMenu, QMessageBox, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import confirm
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.layouts import row_in, row_of
 
@@ -28,7 +29,7 @@ class RunControls(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._paused = self.stopping = False
-        self.freeing = False
+        self.freeing = self._nothing_kept = False
         self.pause_button = SecondaryButton(tr("Pause"),
                                             tr("Stop computing after this step and keep everything in memory, to use "
                                                "the machine for something else."),
@@ -83,9 +84,13 @@ class RunControls(QWidget):
         self.stopping = self.freeing = False
         self.show()
 
-    def show_state(self, *, paused: bool, stepping: bool) -> None:
-        """Offer what is possible now."""
-        self._paused = paused
+    def show_state(self, *, paused: bool, stepping: bool, nothing_kept: bool = False) -> None:
+        """Offer what is possible now.
+
+        Args:
+            nothing_kept: the run hasn't learned anything yet that Stop could keep.
+        """
+        self._paused, self._nothing_kept = paused, nothing_kept
         self.pause_button.setText(tr("Resume") if paused else tr("Pause"))
         self.pause_action.setVisible(not paused)
         self._dress()
@@ -98,6 +103,14 @@ class RunControls(QWidget):
         self.end_button.setVisible(ending)
 
     def _stop(self) -> None:
+        if not self._nothing_kept:
+            self._stop_now()
+            return
+        confirm(self, tr("Stop the run"), tr("Stop the run before its first step?"),
+                tr("It hasn't learned anything yet, so there is nothing to keep."),
+                (tr("Stop the run"), QMessageBox.ButtonRole.DestructiveRole, "stop_unkept"), self._stop_now)
+
+    def _stop_now(self) -> None:
         self.stopping = True
         self._end(self.stop)
 

@@ -6,7 +6,6 @@ import importlib
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Signal
-from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
@@ -77,14 +76,7 @@ class RunPanel(Card):
              (self._pages, 1))
 
     def minimumSizeHint(self) -> QSize:
-        """Long sentences above the plots are never cut: in a lower window the page scrolls."""
-        layout = self.layout()
-        high = layout.minimumHeightForWidth(self.width()) if layout.hasHeightForWidth() else 0
-        return super().minimumSizeHint().expandedTo(QSize(LEAST_WIDTH, high))
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self.updateGeometry()
+        return super().minimumSizeHint().expandedTo(QSize(LEAST_WIDTH, 0))
 
     def _make_progress(self) -> QWidget:
         self.bar = ProgressBar()
@@ -192,7 +184,7 @@ class RunPanel(Card):
             self.chip.set(tr("starting"), "accent")
         self.chip.setToolTip(plain_tip(self.guard.why.text()) if is_resting(history) and not history.paused else "")
         self.chip.show()
-        self.controls.show_state(paused=history.paused, stepping=history.stepping)
+        self.controls.show_state(paused=history.paused, stepping=history.stepping, nothing_kept=history.step == 0)
 
     def _show_remark(self, history: RunHistory) -> None:
         """What the run lowered by itself, and why a change wasn't made."""
@@ -204,7 +196,7 @@ class RunPanel(Card):
 
     def _show_steps(self, history: RunHistory) -> None:
         total = history.total_steps
-        self.bar.setRange(0, 1000 if total else 0)
+        self.bar.setRange(0, 1000 if total or not self._live else 0)  # only what is at work moves
         self.bar.setValue(min(1000, round(1000 * history.step / total)) if total else 0)
         step = number_text(history.step)
         self.count.setText(f"{step} / {number_text(total)}" if total else step)

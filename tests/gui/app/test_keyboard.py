@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtGui import QImage
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -28,6 +29,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
+from slmstudio.gui.common.widgets.keys import SHOWN
 
 VISIBLE, LEAST = 3.0, 60
 """The contrast of what shows the focus (WCAG 2.2, 1.4.11), and the pixels that it takes at least: as many as a ring
@@ -57,6 +59,21 @@ def test_enter_presses_the_focused_button(qtbot, window, key):
     press_enter(qtbot, dialog.scheme.button(2), key)
     assert theme.THEME.dark and dialog.isVisible(), "a choice in a dialog, which has a button of its own for Enter"
     dialog.reject()
+
+
+def test_a_click_shows_no_focus_and_a_key_does(qtbot, window):
+    choose, sample = (window.findChild(QPushButton, name) for name in ("data_choose", "data_sample"))
+    pressed: list[bool] = []
+    for button in (choose, sample):
+        button.clicked.disconnect()
+        button.clicked.connect(lambda: pressed.append(True))
+    QTest.mouseClick(window.windowHandle(), Qt.MouseButton.LeftButton,
+                     pos=sample.mapTo(window, sample.rect().center()))
+    clicked = sample.grab().toImage()
+    assert pressed and sample.hasFocus() and not sample.property(SHOWN)
+    choose.setFocus(Qt.FocusReason.OtherFocusReason)
+    sample.setFocus(Qt.FocusReason.TabFocusReason)
+    assert sample.property(SHOWN) and sample.grab().toImage() != clicked
 
 
 def test_enter_is_left_to_what_is_no_button(qtbot, window):

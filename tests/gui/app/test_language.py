@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QLocale, QPointF, Qt
 from PySide6.QtGui import QFontDatabase, QTextLayout
-from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QLineEdit, QMessageBox
+from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QLabel, QLineEdit, QMessageBox
 from shiboken6 import isValid
 from support.shown_texts import untranslated
 from support.training_window import ENDLESS, button, wait_for_steps
@@ -120,9 +120,12 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     dataset, model, entries = old.session.dataset.path, old.session.model, old.page("data").workspace().entries
     old.open_settings()
     new = program.speak(qapp, old, "hi")
+    assert list(new.pages_made()) == ["training"], "nobody waits for the others"
+    assert new._stack.currentWidget() is new.page("training")
     qtbot.waitUntil(lambda: new.findChild(QDialog, "settings") is not None)
     new.findChild(QDialog, "settings").close()
     assert [new.header.tabs.tabText(index) for index in range(5)] == ["डेटा", "मॉडल", "ट्रेनिंग", "नतीजे", "चैट"]
+    assert [tick.text() for tick in new.header.findChildren(QLabel) if tick.property("tick")] == ["✓", "✓"]
     assert new.header.tabs.currentIndex() == TABS.index("training") and new.size() == place.size()
     training, data = new.page("training"), new.page("data")
     assert training.followed.job.folder == job.folder and training.followed.is_running()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QEvent, QObject, QRect, Qt
@@ -13,11 +14,13 @@ from support.window import text
 
 from slmstudio.core import settings
 from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.model.facts import read_model
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.settings.dialog import SettingsDialog
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS, JobStatus, Session
+from slmstudio.gui.model import known
 
 GIB = 1024**3
 CPU_ONLY = Machine("Linux", "Some CPU", 4, 8, 16 * GIB, 9 * GIB, (), False, False, "No NVIDIA driver was found.")
@@ -82,14 +85,27 @@ def test_a_tick_stands_behind_what_is_done(window: MainWindow, session: Session)
     assert window.header.tabs.tabRect(0).width() == width
 
 
+def test_the_chosen_model_is_there_after_a_restart(qtbot, session: Session, window: MainWindow, tiny_model: Path):
+    session.set_model(read_model(tiny_model))
+    later = Session(settings.load()[0])
+    again = MainWindow(later)
+    qtbot.addWidget(again)
+    program.restore_model(later, again)
+    qtbot.waitUntil(lambda: later.model is not None)
+    assert later.model.path == tiny_model and later.done == {"model"}
+    models = again.page("model")
+    models.models.put([known.read(tiny_model, None)])
+    with qtbot.waitSignal(models.refreshed):
+        models.refresh()
+    assert models.card.shows(tiny_model)
+
+
 def test_the_chips_tell_of_the_machine(window: MainWindow, session: Session):
     session.set_machine(CPU_ONLY)
     assert text(window, "chip_device") == "no NVIDIA GPU"
     assert "No NVIDIA driver" in window.header.device.toolTip()
-    assert text(window, "status_memory") == "Memory: 9 GB of 16 free"
     session.set_machine(WITH_GPU)
     assert text(window, "chip_device") == "RTX 3060 · 12 GB"
-    assert text(window, "status_memory") == "GPU memory: 11.2 GB of 12 free"
 
 
 def test_the_network_chip_promises_no_more_than_is_true(window: MainWindow):

@@ -30,7 +30,6 @@ def test_temperature_and_memory_of_the_card(qtbot, fake_nvml, session: Session, 
     qtbot.waitUntil(lambda: chip.text() == "46 °C")
     assert (chip.kind, chip.isVisible()) == ("plain", True)
     assert window.findChild(QLabel, "chip_device").text() == "RTX 3060 · 12 GB"
-    assert window.findChild(QLabel, "status_memory").text() == "GPU memory: 11.2 GB of 12 free"
     gauges = window.findChild(QLabel, "status_gauges")
     assert gauges.isVisible() and gauges.text() == "819 MB of 12 GB · 17 W"
     fake_nvml.set(temperature=86)
@@ -42,7 +41,7 @@ def test_temperature_and_memory_of_the_card(qtbot, fake_nvml, session: Session, 
     qtbot.waitUntil(lambda: chip.kind == "bad")
     fake_nvml.set(temperature=70, memory_used=8 * 1024**3)
     qtbot.waitUntil(lambda: chip.kind == "plain")
-    assert window.findChild(QLabel, "status_memory").text() == "GPU memory: 4 GB of 12 free"
+    assert gauges.text().startswith("8 of 12 GB")
     fake_nvml.set(clock_reasons=0x20)
     qtbot.waitUntil(lambda: chip.text() == "70 °C, slowed")
     assert (chip.kind, gauges.property("tone")) == ("bad", "warn") and gauges.text().endswith("slowed by heat")
@@ -61,7 +60,6 @@ def test_without_a_card(qtbot, fake_nvml, session: Session, window: MainWindow):
     qtbot.waitUntil(window.findChild(QLabel, "status_gauges").isVisible)
     reading = session.reading
     assert window.header.temperature.isHidden() == (reading.cpu.temperature_c is None)
-    assert window.findChild(QLabel, "status_memory").text().startswith("Memory: ")
     assert window.findChild(QLabel, "status_gauges").text().endswith(
         describe.memory_of(reading.memory_used, reading.memory_total))
 
@@ -72,11 +70,8 @@ def test_what_a_run_draws_stands_beside_what_the_sensors_say(window: MainWindow,
     assert right.isHidden(), "the sensors say more than that there is no run"
     session.set_job(JobStatus("Training helpdesk", 4, 10, right="0.4 kWh · ₹3.2"))
     assert right.isVisible() and right.text() == "· 0.4 kWh · ₹3.2"
-    assert window.findChild(QLabel, "status_memory").isHidden(), "the free memory is for the next run"
     session.set_job(JobStatus("Training helpdesk", 4, 10, text="resting: heat", alarming=True))
     assert window.findChild(QLabel, "status_progress").property("tone") == "warn"
-    session.set_job(None)
-    assert window.findChild(QLabel, "status_memory").isVisible()
 
 
 def test_the_chip_goes_by_the_guard_of_the_run_then_by_that_of_the_plan(qapp):

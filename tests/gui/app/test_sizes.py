@@ -62,6 +62,22 @@ def test_no_text_is_cut_in_a_small_window_or_with_larger_text(qtbot, qapp, windo
     assert found == [], "\n".join(found)
 
 
+def test_large_text_leaves_rows_and_needs_no_scrolling_sideways(qtbot, qapp, bare):
+    theme.apply(qapp, "light", 150)
+    bare.resize(1280, 720)
+    data, models = bare.page("data"), bare.page("model")
+    with qtbot.waitSignal(data.idle):
+        data.open_sample()
+    table = data.workspace().rows.table
+    for tab in ("data", "model", "chat"):
+        bare.go_to(tab)
+        settle()
+        assert bare.page(tab).minimumSizeHint().width() <= 1280 - 20, f"{tab}, beside a scroll bar"
+    bare.go_to("data")
+    qtbot.waitUntil(lambda: table.viewport().height() >= 5 * table.rowHeight(0))
+    assert models.card.fit.minimumSizeHint().width() < 800 and models.card.facts.minimumSizeHint().width() < 800
+
+
 def luminance(colour: QColor) -> float:
     parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
              for part in (colour.redF(), colour.greenF(), colour.blueF())]

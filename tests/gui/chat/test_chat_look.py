@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QPlainTextEdit
 
+from slmstudio.core.run.named import model_title
 from slmstudio.gui.chat.tab import ChatTab
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.known_models import ModelPicker
 
 QUESTION = ("My ration card application was rejected because the address on my electricity bill doesn't match my "
             "Aadhaar card. What should I do now, and which documents should I bring to the tehsil office? "
@@ -104,3 +108,26 @@ def test_an_empty_chat_leads_to_the_models(qtbot, chat_tab):
     qtbot.mouseClick(waiting.choose, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: choice.view().isVisible())
     choice.hidePopup()
+
+
+def test_lines_are_no_longer_than_what_is_read_easily(qtbot, chat_tab: ChatTab):
+    tree = chat_tab.panes[0].lane.tree
+    tree.add("user", "Where is the office? " * 40)
+    tree.add("assistant", "It is behind the market, next to the bank. " * 40)
+    chat_tab.resize(2600, 700)
+    chat_tab.panes[0]._show_messages()
+    bubbles = chat_tab.panes[0].bubbles
+    longest = QFontMetrics(theme.base_font()).horizontalAdvance("n" * 90)
+    qtbot.waitUntil(lambda: bubbles.room() > 1500)
+    assert all(0 < each._room <= longest for each in bubbles.bubbles)
+
+
+def test_a_model_has_the_name_of_its_run(qtbot, make_run):
+    run = make_run("Ward helpdesk")
+    export = run / "exports" / f"{run.name}-Q4_K_M.gguf"
+    assert [model_title(path) for path in (run, export, Path("/m/Qwen2.5-1.5B"), Path("/m/a.b.gguf"))] == [
+        "Ward helpdesk", "Ward helpdesk · Q4_K_M", "Qwen2.5-1.5B", "a.b"]
+    picker = ModelPicker("Model", "", "")
+    qtbot.addWidget(picker)
+    picker.set_current(run)
+    assert picker.currentText() == "Ward helpdesk"

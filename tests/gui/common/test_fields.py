@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF
-from PySide6.QtGui import QHelpEvent
+from PySide6.QtGui import QFontMetrics, QHelpEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QScrollArea, QToolTip, QVBoxLayout, QWidget
 
@@ -109,3 +109,21 @@ def test_a_number_has_the_decimals_that_it_needs(qtbot, decimals, value, shown):
     box = DoubleSpinBox(decimals=decimals, suffix="%", value=value)
     qtbot.addWidget(box)
     assert box.text() == shown
+
+
+@pytest.mark.parametrize("percent", [100, 150])
+def test_a_list_of_choices_shows_all_of_them_in_one_frame(qtbot, qapp, percent: int):
+    theme.apply(qapp, "light", percent)
+    box = ComboBox()
+    qtbot.addWidget(box)
+    box.addItems(["Same as the system (English)", "English", "हिन्दी"])
+    with qtbot.waitExposed(box):
+        box.show()
+    box.showPopup()
+    view = box.view()
+    last = view.visualRect(box.model().index(2, 0))
+    inside, frame = view.viewport().rect(), view.window().rect()
+    box.hidePopup()
+    theme.apply(qapp, "light", 100)
+    assert inside.contains(last) and last.height() >= QFontMetrics(theme.base_font()).height()
+    assert view.geometry() == frame, "nothing of another frame is seen around it"

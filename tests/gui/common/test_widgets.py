@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication, QTextDocument
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage, QPainter, QTextDocument
 from PySide6.QtWidgets import QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import Problem, UserError
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import DropArea, EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip
 from slmstudio.gui.common.widgets.progress import ProgressStrip
+from slmstudio.gui.common.widgets.table_cells import paint_text
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -161,3 +163,16 @@ def test_a_tooltip_shows_its_text_as_it_is(qtbot, text):
     (tip.setHtml if rich else tip.setPlainText)(plain_tip(text))
     assert tip.toPlainText() == text
     assert rich == (text != "plain"), "screen readers read it out, and short text needs no breaks"
+
+
+def test_words_of_all_scripts_have_the_same_baseline():
+    def drawn(words: str) -> QImage:
+        image = QImage(200, 33, QImage.Format.Format_RGB32)
+        image.fill(Qt.GlobalColor.white)
+        painter = QPainter(image)
+        paint_text(painter, image.rect(), words, theme.TEXT_SIZE, "ink", False, Qt.AlignmentFlag.AlignLeft,
+                   Qt.TextElideMode.ElideRight)
+        painter.end()
+        return image.copy(0, 0, QFontMetrics(theme.base_font()).horizontalAdvance("Form "), 33)
+
+    assert drawn("Form हिन्दी") == drawn("Form 7")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtWidgets import QLineEdit
+from PySide6.QtWidgets import QLineEdit, QMessageBox, QPushButton
 from support import training_window
 from support.training_window import ENDLESS, button, chip, commands, feed, wait_for_steps
 from support.window import press
@@ -37,6 +37,22 @@ def test_pause_and_free_memory_ends_the_worker_and_resume_goes_on(qtbot, tab, ru
     qtbot.waitUntil(lambda: tab.followed.is_running() and tab.followed.history.step > reached, timeout=10_000)
     steps = list(tab.followed.history.series["train_loss"].x)
     assert steps == list(range(1, len(steps) + 1))
+
+
+def test_stop_asks_when_nothing_would_be_kept_and_the_bar_stands_still_then(qtbot, tab, run, play):
+    play("start load wait:stop cancelled")
+    job = run()
+    tab.followed.follow(job, start_worker=True)
+    qtbot.waitUntil(lambda: tab.followed.history.phase != "", timeout=10_000)
+    press(qtbot, tab, "stop")
+    box = tab.findChild(QMessageBox)
+    assert box.isVisible() and box.defaultButton() is box.button(QMessageBox.StandardButton.Cancel)
+    box.button(QMessageBox.StandardButton.Cancel).click()
+    assert tab.followed.is_running() and not tab.run.controls.stopping and commands(job.folder) == []
+    press(qtbot, tab, "stop")
+    tab.findChildren(QPushButton, "stop_unkept")[-1].click()
+    qtbot.waitUntil(lambda: chip(tab) == "cancelled", timeout=10_000)
+    assert commands(job.folder)[-1]["command"] == "stop" and tab.run.bar.maximum() > 0
 
 
 def test_memory_of_a_paused_run_can_be_freed(qtbot, tab, run, play):

@@ -159,6 +159,19 @@ def test_what_was_said_of_the_files_is_in_the_plan(qtbot, planned, session, tmp_
     assert planned.planning.config.eval_map is None
 
 
+def test_what_was_decided_for_other_data_is_decided_again(qtbot, planned, session, tmp_path):
+    for name, value in (("epochs", "7"), ("lora_rank", "8"), ("train_hours", "22:00-06:00")):
+        planned.planning.decide(name, value)
+    with qtbot.waitSignal(planned.planning.planned, timeout=20_000):
+        session.set_dataset(session.dataset, None, 0.2)
+    assert planned.planning.config.epochs == 7
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(session.dataset.path.read_bytes())
+    with qtbot.waitSignal(planned.planning.planned, timeout=20_000):
+        session.set_dataset(reader.read_dataset(other))
+    assert set(planned.planning.overrides) == {"lora_rank", "train_hours"} and planned.planning.config.epochs != 7
+
+
 def test_a_switch_is_an_override(qtbot, planned):
     planned.plan._mode.set_current(1)
     box = planned.plan.findChild(QCheckBox, "field_tensorboard")

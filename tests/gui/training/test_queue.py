@@ -13,6 +13,7 @@ from slmstudio.core.data import reader
 from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning.follow_up import follow_up
+from slmstudio.gui.common.widgets.keys import is_destructive, let_enter_press
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
 
@@ -152,6 +153,23 @@ def test_freed_memory_is_not_given_to_the_next_run(qtbot, tab, run, play):
     play("start load plan:10 steps:10 finish")
     press(qtbot, tab, "queue_start")
     qtbot.waitUntil(lambda: tab.followed.config.name == "second" and chip(tab) == "finished", timeout=10_000)
+
+
+def test_space_after_start_next_ends_nothing(qtbot, tab, run, play):
+    play(ENDLESS)
+    queue.add(run("next").folder)
+    tab.next.queue.refresh()
+    qtbot.waitUntil(lambda: waiting(tab) == ["next"], timeout=5000)
+    tab.activateWindow()
+    qtbot.waitUntil(tab.isActiveWindow)
+    let_enter_press(QApplication.instance())
+    button(tab, "queue_start").setFocus()
+    qtbot.keyClick(button(tab, "queue_start"), Qt.Key.Key_Space)
+    wait_for_steps(qtbot, tab)
+    focused = QApplication.focusWidget()
+    assert focused is not None and focused.isVisible() and not is_destructive(focused)
+    qtbot.keyClick(focused, Qt.Key.Key_Space)
+    assert not tab.run.controls.stopping and tab.followed.is_running()
 
 
 def test_a_damaged_queue_is_said_in_the_tab(qtbot, tab):

@@ -171,7 +171,7 @@ class EmptyState(DropArea):
 
     def __init__(self, title: str, text: str, buttons: Sequence[QAbstractButton] = (), note: str = ""):
         super().__init__("")
-        theme.grow(self, "setFixedWidth", STATE_WIDTH)
+        theme.grow(self, "setMaximumWidth", STATE_WIDTH)
         self.column.setContentsMargins(*[STATE_PADDING] * 4)
         self.column.setSpacing(theme.SPACE_L)
         self.title = self._line(title, "title")
@@ -192,7 +192,7 @@ class EmptyState(DropArea):
         """Long names of buttons make it wider."""
         super().showEvent(event)
         if self._row is not None:
-            self.setFixedWidth(max(theme.scaled(STATE_WIDTH), self._row.minimumSize().width() + 2 * STATE_PADDING))
+            self.setMaximumWidth(max(theme.scaled(STATE_WIDTH), self._row.minimumSize().width() + 2 * STATE_PADDING))
 
     def _line(self, text: str, role: str) -> QLabel:
         label = text_label(text, role, wrap=True, centred=True)
@@ -203,5 +203,5 @@ class EmptyState(DropArea):
     def centred(state: QWidget) -> QWidget:
         """An empty state, or what is in its place, in the middle of a page."""
         # Stretches instead of an alignment, which wouldn't ask wrapped text for its height.
-        return column_widget(STRETCH, row_of(STRETCH, state, STRETCH, spacing=None), STRETCH, spacing=None,
+        return column_widget(STRETCH, row_of(STRETCH, (state, 100), STRETCH, spacing=None), STRETCH, spacing=None,
                              margins=None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QAbstractButton, QFrame
 
 from slmstudio.gui.common import theme
@@ -32,6 +33,17 @@ class Card(QFrame):
         if title:
             layout.addLayout(self.header)
         layout.addLayout(self.body, 1)
+
+    def minimumSizeHint(self) -> QSize:
+        """With room for wrapped text in the lines that it takes at this width: in a lower window the page scrolls."""
+        hint, layout = super().minimumSizeHint(), self.layout()
+        high = layout.minimumHeightForWidth(self.width()) if layout.hasHeightForWidth() else 0
+        return QSize(hint.width(), max(hint.height(), high))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.updateGeometry()
 
 
 class NoteBar(QFrame):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from PySide6.QtCore import QEvent, QRect, Qt, QTimer
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.data.record import call_line
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from slmstudio.core.data.record import Record
 
 SHARE_OF_WIDTH = 0.92
+LONGEST_LINE = 2 * "The quick brown fox jumps over the lazy dog. "
+"""As wide as a line may be: 90 letters."""
 SHOWN_CHARACTERS = 20_000
 """More than this of one message makes laying out slow; the rest is only counted."""
 
@@ -53,11 +55,18 @@ class Bubble(QFrame):
 
     def fit(self, available: int) -> None:
         """Take the width that the text wants, at most its share of `available` pixels."""
-        room = max(80, int(available * SHARE_OF_WIDTH) - 24)
+        room = text_room(available, 24)
         self.text.setFixedWidth(min(room, max(_wanted(self.text, room), self._caption.sizeHint().width())))
         for label in self._calls:
             inner = room - 2 * theme.SPACE_S - 2
             label.setFixedWidth(min(inner, _wanted(label, inner)))
+
+
+def text_room(available: int, beside: int) -> int:
+    """The width of the lines in a bubble: its share of `available` pixels, less what is beside them, and no longer than
+    what is read without losing the line."""
+    longest = QFontMetrics(theme.base_font()).horizontalAdvance(LONGEST_LINE)
+    return max(80, min(int(available * SHARE_OF_WIDTH) - beside, longest))
 
 
 def _selectable(text: str, role: str, name: str) -> QLabel:

@@ -1,4 +1,4 @@
-"""Keys that do what a button does."""
+"""Keys that do what a button does, and where they go when that button is gone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QApplication, QPushButton, QToolButton, QWidget
 from shiboken6 import isValid
+
+from slmstudio.gui.common import theme
 
 
 def add_key(widget: QWidget, keys: QKeySequence.StandardKey | str, slot: Callable[[], object], *,
@@ -23,8 +25,14 @@ def add_key(widget: QWidget, keys: QKeySequence.StandardKey | str, slot: Callabl
     shortcut.activated.connect(slot)
 
 
-class EnterPresses(QObject):
-    """Enter presses the button that has the focus, as Space does. Qt does so in dialogs only.
+SHOWN = "keys"
+"""The property by which the style sheet knows that the focus is to be shown: the keys brought it, not the mouse."""
+
+
+class FocusedButton(QObject):
+    """Enter presses the button that has the focus, as Space does. Qt does so in dialogs only. And a button whose press
+    can't be undone gets the focus from a person alone: when a control goes, Qt gives the focus to its neighbour. Last,
+    it says where the focus is to be shown.
 
     It looks at the keys of that one button alone: a filter on the whole program would run Python for every event.
     """
@@ -34,7 +42,13 @@ class EnterPresses(QObject):
         self._button: QWidget | None = None
         app.focusChanged.connect(self._focus_moved)
 
-    def _focus_moved(self, _old: QWidget | None, now: QWidget | None) -> None:
+    def _focus_moved(self, old: QWidget | None, now: QWidget | None) -> None:
+        if now is not None and is_destructive(now) and old is not None and not (
+                isValid(old) and old.isVisible() and old.isEnabled()):
+            _focus_after(now)
+            return
+        if now is not None:
+            _show_focus(old, now)
         if self._button is not None and isValid(self._button):
             self._button.removeEventFilter(self)
         self._button = now if isinstance(now, QPushButton | QToolButton) else None
@@ -52,6 +66,38 @@ class EnterPresses(QObject):
 
 
 def let_enter_press(app: QApplication) -> None:
-    """Make Enter press the focused button everywhere in the program."""
-    if app.findChild(EnterPresses) is None:
-        EnterPresses(app)
+    """Make Enter press the focused button everywhere in the program, and see `FocusedButton`."""
+    if app.findChild(FocusedButton) is None:
+        FocusedButton(app)
+
+
+def _show_focus(old: QWidget | None, now: QWidget) -> None:
+    """Show the focus where the keys have brought it; a click shows by itself what it hit."""
+    shown, before = now.property(SHOWN), old.property(SHOWN) if old is not None and isValid(old) else True
+    if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
+        shown = False
+    elif old is None or not isValid(old) or old.window() is not now.window():  # a menu or a dialog came, or has gone
+        shown = before if shown is None else shown
+    else:
+        shown = old.isVisible() or before  # where it has just gone, the focus fell here by itself
+    if shown != now.property(SHOWN):
+        now.setProperty(SHOWN, bool(shown))
+        theme.restyle(now)
+
+
+def is_destructive(widget: QWidget) -> bool:
+    """Whether pressing it ends or loses something."""
+    return widget.property("kind") == "danger"
+
+
+def _focus_after(widget: QWidget) -> None:
+    """Give the focus to the next control that the Tab key leads to and that destroys nothing."""
+    each = widget.nextInFocusChain()
+    while each is not widget:
+        tab = each.focusPolicy() & Qt.FocusPolicy.TabFocus
+        if tab == Qt.FocusPolicy.TabFocus and each.isVisible() and each.isEnabled() and not is_destructive(each) and (
+                each.window() is widget.window()):
+            each.setFocus(Qt.FocusReason.OtherFocusReason)
+            return
+        each = each.nextInFocusChain()
+    widget.clearFocus()

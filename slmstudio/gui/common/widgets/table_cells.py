@@ -27,7 +27,15 @@ NO_PARENT = QModelIndex()
 
 
 class CellDelegate(QStyledItemDelegate):
-    """Paints by the roles that a cell has."""
+    """Paints by the roles that a cell has.
+
+    Args:
+        sentences: text without room loses its end; else what looks like a path loses its middle.
+    """
+
+    def __init__(self, parent: QAbstractItemView, *, sentences: bool = False):
+        super().__init__(parent)
+        self._sentences = sentences
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         hint = super().sizeHint(option, index)
@@ -48,7 +56,8 @@ class CellDelegate(QStyledItemDelegate):
                              elide=Qt.TextElideMode.ElideRight)
         else:
             align = index.data(Qt.ItemDataRole.TextAlignmentRole) or Qt.AlignmentFlag.AlignLeft
-            elide = Qt.TextElideMode.ElideMiddle if "/" in text or "\\" in text else Qt.TextElideMode.ElideRight
+            path = not self._sentences and ("/" in text or "\\" in text)
+            elide = Qt.TextElideMode.ElideMiddle if path else Qt.TextElideMode.ElideRight
             self._paint_text(painter, inner, text, theme.TEXT_SIZE, "ink", False, Qt.AlignmentFlag(align), elide)
         theme.draw_item_focus(painter, option)
         painter.restore()
@@ -98,11 +107,14 @@ def halves(rect: QRect) -> tuple[QRect, QRect]:
 
 def paint_text(painter: QPainter, rect: QRect, text: str, size: int, colour: str, bold: bool, align: Qt.AlignmentFlag,
                elide: Qt.TextElideMode) -> None:
-    """One line in a colour of the theme, which loses what has no room."""
+    """One line in a colour of the theme, which loses what has no room. Lines of all scripts have the same baseline."""
     painter.setFont(theme.base_font(size, bold))
     painter.setPen(theme.colour(colour))
-    shown = painter.fontMetrics().elidedText(text, elide, rect.width())
-    painter.drawText(rect, int(align | Qt.AlignmentFlag.AlignVCenter), shown)
+    letters = painter.fontMetrics()
+    shown = letters.elidedText(text, elide, rect.width())
+    room = QSize(letters.horizontalAdvance(shown), letters.height())
+    place = QStyle.alignedRect(painter.layoutDirection(), align | Qt.AlignmentFlag.AlignVCenter, room, rect)
+    painter.drawText(place.left(), place.top() + letters.ascent(), shown)
 
 
 def paint_chip(painter: QPainter, chip: QRect, text: str, ground: str, ink: str) -> None:

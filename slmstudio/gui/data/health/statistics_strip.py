@@ -38,7 +38,7 @@ class StatisticsStrip(QWidget):
                              tip=tr("Share of each script among the letters. A model learns best in scripts that it "
                                     "saw often in its own training."))
         self.figures = text_label("", "small", wrap=True, name="statistics_figures")
-        row_in(self, (column_of(text_label(tr("Scripts"), "section"), self.scripts, STRETCH), 1), (self.figures, 1),
+        row_in(self, (column_of(text_label(tr("Scripts"), "section"), self.scripts, STRETCH), 2), (self.figures, 3),
                spacing=theme.SPACE_L)
 
     def show_dataset(self, dataset: Dataset) -> None:
