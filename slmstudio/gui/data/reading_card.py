@@ -31,9 +31,11 @@ class ReadingCard(Card):
 
     Signals:
         reread(str): the file should be read as this says, "" by guess.
+        opened(bool): the fields are shown from now on, or no longer.
     """
 
     reread = Signal(str)
+    opened = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__(tr("How this file was read"))
@@ -49,6 +51,7 @@ class ReadingCard(Card):
         fill(self.header, self.reset, self.change)
         self.change.setCheckable(True)
         self.change.toggled.connect(lambda _: self._show_parts())
+        self.change.toggled.connect(self.opened)
         self._make_body()
 
     def _make_body(self) -> None:

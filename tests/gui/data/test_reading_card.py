@@ -11,6 +11,9 @@ from support.data_window import LEFT, SWAPPED, first, names, open_files, pick, p
 from support.window import text
 
 
+from slmstudio.core.run.token_counts import TokenCounts
+
+
 def test_how_a_spreadsheet_was_read_is_shown(qtbot, tab, hindi, unexplained):
     open_files(qtbot, tab, hindi)
     card = tab.workspace().reading
@@ -23,6 +26,20 @@ def test_how_a_spreadsheet_was_read_is_shown(qtbot, tab, hindi, unexplained):
     assert text(tab, "reading_unused") == "Not used: श्रेणी" and "2" not in text(tab, "reading_facts")
     assert unexplained(tab) == []
     assert all(box.accessibleName() and box.toolTip() for box in card.findChildren(QComboBox))
+
+
+def test_the_fields_take_no_room_from_the_button_that_comes_next(qtbot, tab, hindi):
+    tab.resize(1280, 622)  # what a window of 720 pixels leaves
+    open_files(qtbot, tab, hindi)
+    page = tab.workspace()
+    page.desk.lengths.show_counts(TokenCounts("m", 2, 60, 70, 71, 71, 71, {"Latin": 1.3}, (60, 71)), 1024, "m", False)
+    qtbot.waitUntil(lambda: page.desk.lengths.histogram.isVisible())
+    before, needed = page.use.geometry(), page.minimumSizeHint().height()
+    press(qtbot, tab, "reading_change")
+    qtbot.waitUntil(lambda: page.reading.height() > 150)  # laid out
+    assert page.minimumSizeHint().height() <= needed and page.use.geometry() == before
+    press(qtbot, tab, "reading_change")
+    assert page.statistics.isVisible() and page.desk.lengths.isVisible()
 
 
 def test_other_columns_are_read_at_once_and_reset_goes_back(qtbot, tab, hindi):
