@@ -167,6 +167,8 @@ class FitView(QWidget):
         names = {"full": tr("Full fine-tuning"), "lora": "LoRA", "qlora": "QLoRA"}
         rows = [(name, *(self._length(card.longest.get(method)) for card in fit.cards))
                 for method, name in names.items()]
+        if len({length for _, *lengths in rows for length in lengths}) < 2:
+            rows = []  # a table of one figure says nothing about cards
         self.cards.show_lines(("", *(card.card for card in fit.cards)), rows)
 
     def _length(self, tokens: int | None) -> str:

@@ -66,6 +66,14 @@ def test_a_model_is_told_before_it_is_fetched(qtbot, tab: ModelTab):
     assert not button(tab, "fit_measure").isEnabled()
 
 
+def test_cards_that_make_no_difference_are_left_out(qtbot, tab: ModelTab):
+    cards = tab.card.fit.cards
+    look_at(tab, QWEN)
+    qtbot.waitUntil(cards.isVisible)
+    look_at(tab, "HuggingFaceTB/SmolLM2-135M-Instruct")
+    qtbot.waitUntil(lambda: not cards.isVisible() and tab.card.fit.title.isVisible())
+
+
 def test_without_a_network_the_download_says_so_and_the_model_can_be_tried_again(qtbot, tab: ModelTab,
                                                                                  session: Session):
     look_at(tab, QWEN)
