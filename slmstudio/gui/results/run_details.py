@@ -94,6 +94,7 @@ class RunDetails(Card):
         self.export.closed.connect(self.export.hide)
         self.export.closed.connect(self._show_buttons)
         self.export.finished.connect(self.exported)
+        self.export.chat_wanted.connect(self._chat_with)
         self.export.works.connect(lambda _: self._show_buttons())
         self.serve = ServePanel(session)
         self.serve.hide()
@@ -285,8 +286,11 @@ class RunDetails(Card):
 
     def _chat(self) -> None:
         chosen = self.exports.selected()
-        if chosen is not None and llama.trouble() is None:
-            self.chat.emit(chosen.path)
+        self._chat_with(chosen.path if chosen is not None else None)
+
+    def _chat_with(self, file: Path | None) -> None:
+        if file is not None and llama.trouble() is None:
+            self.chat.emit(file)
         elif self._run is not None:
             self._session.open_run_chat(self._run.folder)
 

@@ -146,7 +146,7 @@ class TrainingTab(QWidget):
                                   self._promise())
 
     def _show_primary(self, *, result: bool) -> None:
-        """Once a run has ended, what to do with its result comes first, until the user chooses something for another."""
+        """What comes first: after a run has ended, its result, until the user chooses something for another run."""
         set_primary(self.plan.start, not result)
         self.run.end_row.set_primary(result)
 

@@ -105,8 +105,9 @@ def test_before_and_after_are_seen_together_at_1280_by_720(qtbot, tab, session, 
     session.set_model(facts.read_model(tiny_model))
     session.set_dataset(reader.read_dataset(rows_file))  # so that the columns are shown
     tab.resize(1280, 632)
-    before, after = ("Please visit the office of your ward with the form and two photographs of the kind that is asked "
-                     "for. Fees are paid there in cash. " * 2)[:190], "Apply online, pay 50 rupees and wait 7 days. " * 4
+    before = ("Please visit the office of your ward with the form and two photographs of the kind that is asked for. "
+              "Fees are paid there in cash. " * 2)[:190]
+    after = "Apply online, pay 50 rupees and wait 7 days. " * 4
     history = fold(sample(0, before), sample(20, after, reference="आवेदन के 7 दिन।"))
     tab.watch.update_from(history, CONFIG, True)
     area, label = tab.watch._area, tab.watch.findChild(QLabel, "watch_before")
