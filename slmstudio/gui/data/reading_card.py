@@ -85,8 +85,8 @@ class ReadingCard(Card):
         if known != Columns.of(dataset) or not self.panel.missing():  # else the user is still choosing
             self._show_columns()
         matter = dataset.unused_that_matter
-        self.matter.setText(ntr("Not used, though it affects training: {names}",
-                                "Not used, though they affect training: {names}", len(matter),
+        self.matter.setText(ntr("Not used, though the model could learn from it: {names}",
+                                "Not used, though the model could learn from them: {names}", len(matter),
                                 names=", ".join(matter)) if matter else "")
         rest = [name for name in dataset.unused if name not in matter]
         self.unused.setText(tr("Not used: {names}", names=", ".join(rest)) if rest else "")

@@ -68,7 +68,8 @@ class FitView(QWidget):
         row = row_of((self.bar, 1), right, spacing=theme.SPACE_M)
         row.setAlignment(right, Qt.AlignmentFlag.AlignTop)
         head = row_of(self.title,
-                      MeaningButton("fit_check", "lora", "qlora", "sequence_length", "effective_batch_size"), STRETCH,
+                      MeaningButton("fit_check", "lora", "qlora", "sequence_length", "effective_batch_size", "bf16",
+                                    "activations", "logits"), STRETCH,
                       spacing=theme.SPACE_XS)
         column_in(self, head, row, self.strip, self.frame, self.levers, self.cards, spacing=theme.SPACE_M)
 
@@ -177,7 +178,7 @@ class FitView(QWidget):
     def _name(self, part: str) -> str:
         return {"weights": tr("weights"), "adapter": tr("adapter"), "gradients": tr("gradients"),
                 "optimizer": tr("optimizer"), "activations": tr("activations"),
-                "logits": tr("logits"), "fragmentation": tr("fragments"),
+                "logits": tr("logits"), "fragmentation": tr("unusable gaps"),
                 "overhead": tr("libraries")}[part]
 
 

@@ -89,8 +89,7 @@ class ComparePanel(QWidget):
 
     def _loss_hint(self) -> str:
         if len(self._runs) == 2:
-            unlike = differences(*({**run.summary.config.to_dict(), **used_values(run, history)}
-                                   for run, history in zip(self._runs, self._histories, strict=True)))
+            unlike = differences(*map(_config, self._runs, self._histories))
             if unlike:
                 return tr("Differs in: {fields}", fields=unlike)
         return tr("{count} runs compared by their losses.", count=len(self._runs))
@@ -123,15 +122,21 @@ class ComparePanel(QWidget):
         run_task(self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit)
 
 
-def used_values(run: RunFacts, history: RunHistory) -> dict[str, str]:
-    """What a run used of the settings that were changed while it trained, as in "0.0014, then 5e-4 from step 20"."""
-    used: dict[str, str] = {}
+def used_values(run: RunFacts, history: RunHistory) -> dict[str, list[str]]:
+    """What a run used of the settings that were changed while it trained: the planned value, and each that came after,
+    as in "0.0014", "then 5e-4 from step 20"."""
+    used: dict[str, list[str]] = {}
     for name, value, event in history.later_values():
-        step, before, after = event.get("global_step"), run.values.get(name), columns.cell(name, value)
-        text = used.get(name, columns.cell(name, before))
-        used[name] = tr("{before}, then {after} from step {step:,}", before=text, after=after, step=step) if isinstance(
-            step, int) else tr("{before}, then {after}", before=text, after=after)
+        step, later = event.get("global_step"), columns.cell(name, value)
+        used.setdefault(name, [columns.cell(name, run.values.get(name))]).append(
+            tr("then {value} from step {step:,}", value=later, step=step) if isinstance(step, int) else
+            tr("then {value}", value=later))
     return used
+
+
+def _config(run: RunFacts, history: RunHistory) -> dict[str, Any]:
+    used = {name: ", ".join(texts) for name, texts in used_values(run, history).items()}
+    return {**run.summary.config.to_dict(), **used}
 
 
 def setting_rows(runs: Sequence[RunFacts], histories: Sequence[RunHistory]) -> tuple[list[str], list[list[Figure]]]:
@@ -141,13 +146,16 @@ def setting_rows(runs: Sequence[RunFacts], histories: Sequence[RunHistory]) -> t
     order = list(FIELDS)
     own = {"base", "outcome", "eval_loss", "train_loss", "steps", "seconds", "joules", "tags", "note", *SAME}
     names = {key for run in runs for key in run.values if key not in own and columns.score_of(key) is None}
-    values = [run.values | used_values(run, history) for run, history in zip(runs, histories, strict=True)]
-    unlike = [key for key in names if len({repr(each.get(key)) for each in values}) > 1]
+    used = [used_values(run, history) for run, history in zip(runs, histories, strict=True)]
+    found = [{key: each.get(key) or [columns.cell(key, run.values.get(key))] for key in names}
+             for run, each in zip(runs, used, strict=True)]
+    unlike = [key for key in names if len({repr(run.values.get(key)) for run in runs}) > 1
+              or any(each[key] != found[0][key] for each in found)]
     unlike.sort(key=lambda key: (order.index(key) if key in order else len(order), key))
     head = ["", *run_names(runs)]
-    return head, [[Figure(columns.title(key), tip=key), *(_setting(key, each) for each in values)] for key in unlike]
+    return head, [[Figure(columns.title(key), tip=key), *(_setting(each[key]) for each in found)] for key in unlike]
 
 
-def _setting(key: str, values: dict[str, Any]) -> Figure:
-    text = columns.cell(key, values.get(key))
-    return Figure(text, raw=text, tip=text)
+def _setting(texts: list[str]) -> Figure:
+    whole = ", ".join(texts)
+    return Figure(texts[0], ", ".join(texts[1:]), raw=whole, tip=whole)

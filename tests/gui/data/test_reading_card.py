@@ -127,10 +127,10 @@ def test_columns_that_matter_are_warned_of_before_the_data_is_used(qtbot, tab, s
     file = tmp_path / "weighted.csv"
     file.write_text("question,answer,loss_weight,split\n" + "Who?,She.,2,train\n" * 4, encoding="utf-8")
     open_files(qtbot, tab, file)
-    assert text(tab, "reading_matter") == "Not used, though they affect training: loss_weight, split"
+    assert text(tab, "reading_matter") == "Not used, though the model could learn from them: loss_weight, split"
     press(qtbot, tab, "data_use")
     assert session.dataset is None
-    assert text(tab, "unused_text") == "loss_weight and split affect training, but aren't used."
+    assert text(tab, "unused_text").startswith("loss_weight and split aren't used. By their names, ")
     press(qtbot, tab, "unused_choose")
     assert tab.workspace().reading.panel.isVisible() and not tab.workspace().strip.isVisible()
     press(qtbot, tab, "data_use")
@@ -141,7 +141,7 @@ def test_columns_that_matter_are_warned_of_before_the_data_is_used(qtbot, tab, s
     assert session.dataset is not None, "it is asked once"
     pick_and_read(qtbot, tab, "system", "split")
     press(qtbot, tab, "data_use")
-    assert text(tab, "unused_text") == "loss_weight affects training, but isn't used."
+    assert text(tab, "unused_text").startswith("loss_weight isn't used. By its name, ")
 
 
 def test_a_folder_is_dropped_and_its_rows_name_their_files(qtbot, tab, tmp_path, drop):
