@@ -58,8 +58,8 @@ TERMS: dict[str, Term] = {key: Term(*words) for key, words in {
              noop("Their number depends on the rows, the epochs and the effective batch size.")),
     "effective_batch_size": (noop("Effective batch size"),
                              noop("How many rows go into each update of the weights."),
-                             noop("It is the micro-batch times the accumulation steps. Small datasets do well with 4 or 8, "
-                                  "large ones with 16 to 32.")),
+                             noop("It is the micro-batch times the accumulation steps. Small datasets do well with 4 "
+                                  "or 8, large ones with 16 to 32.")),
     "learning_rate": (noop("Learning rate"), noop("How far each step moves the weights."),
                       noop("Too high, and the loss jumps or rises; too low, and nothing is learned in the time "
                            "available.")),
