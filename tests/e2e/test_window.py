@@ -82,7 +82,10 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset, tiny_model
     proof = files.read_json(gguf.with_suffix(".parity.json"))
     assert (proof["passed"], proof["failures"], proof["type"]) == (True, [], "Q8_0")
 
-    press(qtbot, window, "results_chat")
+    made = window.page("results").details.export.made
+    qtbot.waitUntil(made.isVisible)
+    assert made.place.text() == str(gguf.parent)
+    press(qtbot, window, "made_chat")
     chat = window.page("chat")
     question = chat.findChild(QPlainTextEdit, "chat_input")
     question.setPlainText("What is the emergency number?")
