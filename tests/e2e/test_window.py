@@ -82,14 +82,17 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset, tiny_model
     proof = files.read_json(gguf.with_suffix(".parity.json"))
     assert (proof["passed"], proof["failures"], proof["type"]) == (True, [], "Q8_0")
 
-    press(qtbot, window, "results_chat")
+    made = window.page("results").details.export.made
+    qtbot.waitUntil(made.isVisible)
+    assert made.place.text() == str(gguf.parent)
+    press(qtbot, window, "made_chat")
     chat = window.page("chat")
     question = chat.findChild(QPlainTextEdit, "chat_input")
     question.setPlainText("What is the emergency number?")
     press(qtbot, window, "chat_send")
-    qtbot.waitUntil(lambda: [len(turns) for turns in said(chat)] == [2, 2] and
+    qtbot.waitUntil(lambda: [len(turns) for turns in said(chat)] == [2] and
                     all("reason" in turns[1].figures for turns in said(chat)), timeout=3 * MINUTES)
-    for asked, reply in said(chat):  # what was trained, and its base
+    for asked, reply in said(chat):  # the exported file
         assert (asked.role, asked.content) == ("user", "What is the emergency number?")
         assert reply.role == "assistant"
         assert reply.figures["completion_tokens"] > 0, reply.figures  # a tiny model may end its answer at once

@@ -278,7 +278,7 @@ _OF_ROW = """
     id ids type start end no number count length date time category score tokens level language index name url author by
     labelling labeling template is valid toks sha256 status address mobile संख्या सं क्र क्रमांक क्रम नंबर प्रकार दिनांक तिथि
     तारीख नाम नाव पता पत्ता स्थिति নাম নং তারিখ ঠিকানা எண் பெயர் முகவரி தேதி நிலை పేరు తేదీ సంఖ్య నంబర్ નામ તારીખ ಹೆಸರು ದಿನಾಂಕ ಸಂಖ್ಯೆ
-    പേര് തീയതി ਨਾਮ ਮਿਤੀ ନାମ ତାରିଖ نام تاریخ نمبر پتہ
+    പേര് തീയതി ਨਾਮ ਮਿਤੀ ନାମ ତାରିଖ نام تاریخ نمبر پتہ link links
 """
 _OF_ROW_WORDS = frozenset(map(_plain, _OF_ROW.split()))
 _ABOUT = _OF_ROW_WORDS | {"source", "original", "choices", "options", "candidates", "input", "actual", "predicted"}

@@ -6,9 +6,10 @@ The Training tab, old runs in Results and the terminal read the same history, so
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
-from slmstudio.core.files import number
+from slmstudio.core.files import an_object, number
 from slmstudio.core.run.curves import MachineCurves, Series
 from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.guard.summary import GuardSummary
@@ -110,6 +111,21 @@ class RunHistory:
         """
         told, losses = number(result, "eval_loss_after"), self.series["eval_loss"].y
         return told if told is not None else losses[-1] if len(losses) > 1 else None
+
+    def later_values(self) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+        """The fields that were changed during the run: name, value, and the event that says so. First what the worker
+        lowered, then what the user changed."""
+        for event in self.adjustments:
+            for name, value in an_object(event.get("changes")).items():
+                yield name, value, event
+        for event in self.changes:
+            asked = an_object(event.get("asked"))
+            for name in ("learning_rate", "epochs", "max_steps"):
+                if name in asked:
+                    yield name, event.get(name, asked[name]), event
+        for event in self.guard.changes:
+            for name, value in event["values"].items():
+                yield name, value, event
 
     def add(self, event: dict[str, Any]) -> None:
         """Take one event; `_on_TYPE` takes those of a type. Unknown types, and fields of an unexpected kind, are passed

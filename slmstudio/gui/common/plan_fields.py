@@ -17,7 +17,8 @@ MEANINGS = {
     "model": ("base_model",), "method": ("lora", "qlora"), "chat_template": ("chat_template",), "lora_rank": ("rank",),
     "lora_alpha": ("alpha",), "epochs": ("epoch", "overfitting"), "max_steps": ("step",),
     "max_length": ("sequence_length",), "micro_batch_size": ("effective_batch_size",),
-    "learning_rate": ("learning_rate",), "save_steps": ("checkpoint",)}
+    "learning_rate": ("learning_rate",), "save_steps": ("checkpoint",), "objective": ("sft", "dpo"),
+    "precision": ("bf16",), "seed": ("seed",)}
 """Words of the glossary that explain a field."""
 VARIANT_FLAGS = ("use_dora", "use_rslora")
 

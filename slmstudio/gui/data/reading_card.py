@@ -31,9 +31,11 @@ class ReadingCard(Card):
 
     Signals:
         reread(str): the file should be read as this says, "" by guess.
+        opened(bool): the fields are shown from now on, or no longer.
     """
 
     reread = Signal(str)
+    opened = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__(tr("How this file was read"))
@@ -49,6 +51,7 @@ class ReadingCard(Card):
         fill(self.header, self.reset, self.change)
         self.change.setCheckable(True)
         self.change.toggled.connect(lambda _: self._show_parts())
+        self.change.toggled.connect(self.opened)
         self._make_body()
 
     def _make_body(self) -> None:
@@ -82,8 +85,8 @@ class ReadingCard(Card):
         if known != Columns.of(dataset) or not self.panel.missing():  # else the user is still choosing
             self._show_columns()
         matter = dataset.unused_that_matter
-        self.matter.setText(ntr("Not used, though it affects training: {names}",
-                                "Not used, though they affect training: {names}", len(matter),
+        self.matter.setText(ntr("Not used, though the model could learn from it: {names}",
+                                "Not used, though the model could learn from them: {names}", len(matter),
                                 names=", ".join(matter)) if matter else "")
         rest = [name for name in dataset.unused if name not in matter]
         self.unused.setText(tr("Not used: {names}", names=", ".join(rest)) if rest else "")

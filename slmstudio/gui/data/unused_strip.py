@@ -45,8 +45,11 @@ class UnusedStrip(QFrame):
 
     def ask(self, names: Sequence[str]) -> None:
         """Name the columns, and wait for an answer."""
-        self.text.setText(breakable(ntr("{names} affects training, but isn't used.",
-                                        "{names} affect training, but aren't used.", len(names), names=listed(names))))
+        self.text.setText(breakable(ntr(
+            "{names} isn't used. By its name, it may hold something to learn from, such as a label, a context or "
+            "another form of the question.",
+            "{names} aren't used. By their names, they may hold something to learn from, such as a label, a context or "
+            "another form of the question.", len(names), names=listed(names))))
         self.setAccessibleName(self.text.text())
         self.show()
         self.choose.setFocus(Qt.FocusReason.OtherFocusReason)

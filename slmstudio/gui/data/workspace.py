@@ -101,6 +101,8 @@ class DataWorkspace(QWidget):
         self.strip.choose_wanted.connect(self.reading.open_fields)
         self._rows_card()
         self.desk = DataDesk(self._session, self.rows, self)
+        for figures in (self.statistics, self.desk.lengths):  # their room is the fields', so that nothing else moves
+            self.reading.opened.connect(figures.setHidden)
         self.desk.replaced.connect(self.replace_dataset)
         self.desk.made.connect(lambda dataset: self.add(DataEntry(dataset)))
         self.desk.closing.connect(self.remove)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout
+from PySide6.QtWidgets import QFrame
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
@@ -51,13 +51,11 @@ class EvaluationRun(QFrame):
         self.banner = ErrorBanner(name="evaluation_banner")
         self.strip = ProgressStrip(name="evaluation_progress",
                                    tip=tr("Stop the evaluation. Finished answers are kept, so that you can continue "
-                                          "later."), cancelled=self.cancel)
+                                          "later."), cancelled=self.cancel, lines=2)
         self.strip.cancel.setObjectName("evaluation_cancel")
         self.pause = SecondaryButton(tr("Pause"), tr("Pause after the current answers. Resume continues."), "small",
                                      name="evaluation_pause", clicked=self._pause_or_resume)
-        line = self.strip.layout()
-        if isinstance(line, QHBoxLayout):
-            line.insertWidget(line.indexOf(self.strip.cancel), self.pause)
+        self.strip.row.insertWidget(self.strip.row.indexOf(self.strip.cancel), self.pause)
         self.warnings = text_label("", "small", wrap=True, name="evaluation_warnings")
         column_in(self, self.banner, self.strip, self.warnings, margins=theme.SPACE_M)
         self._show_state()

@@ -39,6 +39,13 @@ class Export:
         return str(self.parity.get("type") or self.path.stem.rpartition("-")[2])
 
 
+def proof_chip(parity: dict[str, Any]) -> tuple[str, str]:
+    """A proof in a word, and the kind of its chip."""
+    if not parity:
+        return tr("not checked"), "plain"
+    return (tr("proven"), "ok") if parity.get("passed") else (tr("differs"), "bad")
+
+
 def read_exports(run: RunSummary) -> list[Export]:
     """The finished files of a run, largest first.
 
@@ -90,7 +97,7 @@ class ExportsModel(QAbstractTableModel):
         if role == table_cells.CHIP and export.parity:
             if column == TOKENS:
                 return "ok" if export.parity.get("token_ids_equal") else "bad"
-            return ("ok" if export.parity.get("passed") else "bad") if column == PROOF else None
+            return proof_chip(export.parity)[1] if column == PROOF else None
         if role == Qt.ItemDataRole.TextAlignmentRole and column in (SIZE, TOP1):
             return int(Qt.AlignmentFlag.AlignRight)
         if role == Qt.ItemDataRole.ToolTipRole:
@@ -111,9 +118,7 @@ class ExportsModel(QAbstractTableModel):
             return tr("{done:,} of {total:,}", done=texts - differ, total=texts)
         if column == TOP1 and isinstance(parity.get("top1"), (int, float)):
             return f"{100 * parity['top1']:.1f}%"
-        if column == PROOF and parity:
-            return tr("proven") if parity.get("passed") else tr("differs")
-        return tr("not checked") if column == PROOF else "—"
+        return proof_chip(parity)[0] if column == PROOF else "—"
 
 
 class ExportsTable(QTableView):

@@ -1,4 +1,4 @@
-"""Choosing quantization types, and the export job that makes them."""
+"""Choosing quantization types, the export job that makes them, and what came of it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.choice import ExportChoice
+from slmstudio.gui.export.exports_table import Export
+from slmstudio.gui.export.made_files import MadeFiles, read_made
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
@@ -36,16 +38,18 @@ LEAST_HEIGHT = 96
 
 
 class ExportPanel(QFrame):
-    """The types with their sizes; while it works, the progress and Cancel.
+    """The types with their sizes; while it works, the progress and Cancel; then the files that it made.
 
     The types scroll where there is little room; the row that confirms the choice is always seen.
 
     Signals:
         works(bool): an export is running now, or no longer.
         finished: files were made; the run's exports are different now.
-        closed: the user doesn't want to export now.
+        chat_wanted(Path): talk to a file that was made.
+        closed: the user doesn't want to export now, or has seen what was made.
     """
 
+    chat_wanted = Signal(object)
     works = Signal(bool)
     finished = Signal()
     closed = Signal()
@@ -68,8 +72,12 @@ class ExportPanel(QFrame):
         self.choice.set_machine(session.machine)
         self.strip = ProgressStrip(name="export_progress",
                                    tip=tr("Stop the export. The unfinished file is removed; older files stay."),
-                                   cancelled=self.cancel)
+                                   cancelled=self.cancel, lines=2)
         self.strip.hide()
+        self.made = MadeFiles()
+        self.made.hide()
+        self.made.closed.connect(self.closed)
+        self.made.chat_wanted.connect(self.chat_wanted)
         self._lay_out()
         self._show_choice()
 
@@ -82,7 +90,7 @@ class ExportPanel(QFrame):
                                                      "model."),
                                     name="export_start", clicked=self.start)
         inner.addLayout(row_of(STRETCH, close, self.button, spacing=None))
-        fill(column, self._choice, self.strip)
+        fill(column, self._choice, self.strip, self.made)
 
     def is_running(self) -> bool:
         return self.followed.job is not None
@@ -93,6 +101,7 @@ class ExportPanel(QFrame):
 
     def show_run(self, run: RunSummary) -> None:
         """Offer the export of this run; the sizes come from its base model's files."""
+        self._show_only(self.strip if self.is_running() else self._choice)
         if self._run is not None and self._run.folder == run.folder:
             self._run = run
             return
@@ -126,9 +135,8 @@ class ExportPanel(QFrame):
         if self.is_running():
             return
         self._exporting = run
-        self._choice.hide()
+        self._show_only(self.strip)
         self.works.emit(True)
-        self.strip.show()
         self.strip.start(tr("Exporting {name}", name=run.config.name))
         self.followed.follow(job, start_worker=start_worker)
 
@@ -158,16 +166,29 @@ class ExportPanel(QFrame):
             tell_end(self._session, EXPORT, self._exporting.config.name, outcome)
         self._stop_showing()
         if outcome.was_successful():
+            run_task(self, lambda task: read_made(outcome.result), self._show_made, self.banner.show_error)
             self.finished.emit()
-            self.closed.emit()
         elif outcome.state != "cancelled":
             self.banner.show_error(outcome.user_error())
         self._session.run_changed.emit()
 
+    def _show_made(self, files: list[Export]) -> None:
+        """Say what was made, unless another run is shown by now: a notice has told of it."""
+        if self.is_running():
+            return
+        if self._run is None or self._exporting is None or self._run.folder != self._exporting.folder or not files:
+            self.closed.emit()
+            return
+        self.made.show_files(files)
+        self._show_only(self.made)
+
     def _stop_showing(self) -> None:
-        self.strip.hide()
-        self._choice.show()
+        self._show_only(self._choice)
         self.works.emit(False)
+
+    def _show_only(self, part: QWidget) -> None:
+        for each in (self._choice, self.strip, self.made):
+            each.setVisible(each is part)
 
 
 def _facts(run: RunSummary) -> ModelFacts:

@@ -66,7 +66,8 @@ class FitView(QWidget):
         column_in(self.frame, self.verdict, spacing=None, margins=10)
         row = row_of(self.total, self.free, STRETCH, self.measure)
         head = row_of(self.title,
-                      MeaningButton("fit_check", "lora", "qlora", "sequence_length", "effective_batch_size"), STRETCH,
+                      MeaningButton("fit_check", "lora", "qlora", "sequence_length", "effective_batch_size", "bf16",
+                                    "activations", "logits"), STRETCH,
                       spacing=theme.SPACE_XS)
         column_in(self, head, self.bar, row, self.strip, self.frame, self.levers, self.cards, spacing=theme.SPACE_M)
 
@@ -165,6 +166,8 @@ class FitView(QWidget):
         names = {"full": tr("Full fine-tuning"), "lora": "LoRA", "qlora": "QLoRA"}
         rows = [(name, *(self._length(card.longest.get(method)) for card in fit.cards))
                 for method, name in names.items()]
+        if len({length for _, *lengths in rows for length in lengths}) < 2:
+            rows = []  # a table of one figure says nothing about cards
         self.cards.show_lines(("", *(card.card for card in fit.cards)), rows)
 
     def _length(self, tokens: int | None) -> str:
@@ -173,7 +176,7 @@ class FitView(QWidget):
     def _name(self, part: str) -> str:
         return {"weights": tr("weights"), "adapter": tr("adapter"), "gradients": tr("gradients"),
                 "optimizer": tr("optimizer"), "activations": tr("activations"),
-                "logits": tr("logits"), "fragmentation": tr("fragments"),
+                "logits": tr("logits"), "fragmentation": tr("unusable gaps"),
                 "overhead": tr("libraries")}[part]
 
 

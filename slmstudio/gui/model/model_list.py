@@ -260,7 +260,7 @@ class ModelListCard(Card):
         return "", "plain"
 
     def _badge(self, badge: Badge) -> str:
-        return {"full": tr("Full fits"), "lora": tr("LoRA fits"), "qlora": tr("QLoRA fits"),
+        return {"full": tr("Any method fits"), "lora": tr("LoRA fits"), "qlora": tr("QLoRA fits"),
                 "tight": tr("QLoRA, tight"), "no": tr("Needs {size}", size=units.format_bytes(badge.bytes))}[badge.kind]
 
     def _detail(self, entry: ModelEntry) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QStackedWidget, QWidget
@@ -43,6 +43,7 @@ class ComparePanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._runs: list[RunFacts] = []
+        self._histories: list[RunHistory] = []
         self.curves: ComparePlot | None = None
         self.tabs = SegmentedControl([tr("Losses"), tr("Settings"), tr("Scores")], tooltips=[
             tr("The runs' losses in one plot."), tr("The settings in which the runs differ."),
@@ -65,14 +66,14 @@ class ComparePanel(QWidget):
 
     def show_runs(self, runs: list[RunFacts], histories: list[RunHistory]) -> None:
         """Compare these runs; the first is the current one."""
-        self._runs = runs
+        self._runs, self._histories = runs, histories
         if self.curves is None:
             from slmstudio.gui.plots.compare_plot import ComparePlot  # pyqtgraph is loaded when it is first needed
 
             self.curves = ComparePlot()
             self._plot_column.addWidget(self.curves)
         self.curves.show_runs(run_names(runs), histories)
-        self.settings.show_rows(*setting_rows(runs), figures=False)
+        self.settings.show_rows(*setting_rows(runs, histories), figures=False)
         self.compared.show_runs(runs)
         self._show_page(self.tabs.current())
 
@@ -88,7 +89,7 @@ class ComparePanel(QWidget):
 
     def _loss_hint(self) -> str:
         if len(self._runs) == 2:
-            unlike = differences(*(run.summary.config.to_dict() for run in self._runs))
+            unlike = differences(*map(_config, self._runs, self._histories))
             if unlike:
                 return tr("Differs in: {fields}", fields=unlike)
         return tr("{count} runs compared by their losses.", count=len(self._runs))
@@ -121,19 +122,40 @@ class ComparePanel(QWidget):
         run_task(self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit)
 
 
-def setting_rows(runs: Sequence[RunFacts]) -> tuple[list[str], list[list[Figure]]]:
+def used_values(run: RunFacts, history: RunHistory) -> dict[str, list[str]]:
+    """What a run used of the settings that were changed while it trained: the planned value, and each that came after,
+    as in "0.0014", "then 5e-4 from step 20"."""
+    used: dict[str, list[str]] = {}
+    for name, value, event in history.later_values():
+        step, later = event.get("global_step"), columns.cell(name, value)
+        used.setdefault(name, [columns.cell(name, run.values.get(name))]).append(
+            tr("then {value} from step {step:,}", value=later, step=step) if isinstance(step, int) else
+            tr("then {value}", value=later))
+    return used
+
+
+def _config(run: RunFacts, history: RunHistory) -> dict[str, Any]:
+    used = {name: ", ".join(texts) for name, texts in used_values(run, history).items()}
+    return {**run.summary.config.to_dict(), **used}
+
+
+def setting_rows(runs: Sequence[RunFacts], histories: Sequence[RunHistory]) -> tuple[list[str], list[list[Figure]]]:
     """Headings and rows of the settings in which runs differ, in the order in which one decides them."""
     from slmstudio.core.run.config import FIELDS
 
     order = list(FIELDS)
     own = {"base", "outcome", "eval_loss", "train_loss", "steps", "seconds", "joules", "tags", "note", *SAME}
     names = {key for run in runs for key in run.values if key not in own and columns.score_of(key) is None}
-    unlike = [key for key in names if len({repr(run.values.get(key)) for run in runs}) > 1]
+    used = [used_values(run, history) for run, history in zip(runs, histories, strict=True)]
+    found = [{key: each.get(key) or [columns.cell(key, run.values.get(key))] for key in names}
+             for run, each in zip(runs, used, strict=True)]
+    unlike = [key for key in names if len({repr(run.values.get(key)) for run in runs}) > 1
+              or any(each[key] != found[0][key] for each in found)]
     unlike.sort(key=lambda key: (order.index(key) if key in order else len(order), key))
     head = ["", *run_names(runs)]
-    return head, [[Figure(columns.title(key), tip=key), *(_setting(key, run) for run in runs)] for key in unlike]
+    return head, [[Figure(columns.title(key), tip=key), *(_setting(each[key]) for each in found)] for key in unlike]
 
 
-def _setting(key: str, run: RunFacts) -> Figure:
-    text = columns.cell(key, run.values.get(key))
-    return Figure(text, raw=text, tip=text)
+def _setting(texts: list[str]) -> Figure:
+    whole = ", ".join(texts)
+    return Figure(texts[0], ", ".join(texts[1:]), raw=whole, tip=whole)

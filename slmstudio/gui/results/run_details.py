@@ -13,6 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.folder import RunSummary, result_folder
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_grid import page_and_column
 from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.session import Session
@@ -23,6 +24,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, Se
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
+from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.export.exports_table import Export, ExportsTable
 from slmstudio.gui.export.panel import ExportPanel
 from slmstudio.gui.export.parity_table import ParityTable
@@ -94,6 +96,7 @@ class RunDetails(Card):
         self.export.closed.connect(self.export.hide)
         self.export.closed.connect(self._show_buttons)
         self.export.finished.connect(self.exported)
+        self.export.chat_wanted.connect(self._chat_with)
         self.export.works.connect(lambda _: self._show_buttons())
         self.serve = ServePanel(session)
         self.serve.hide()
@@ -137,7 +140,10 @@ class RunDetails(Card):
         self.verdict = text_label("", "strong", wrap=True, name="overview_verdict")
         column.addWidget(self.verdict)
         self.overview = RunOverview()
-        fill(column, self.overview, text_label(tr("Exports"), "section"), self.exports, self.parity, self.no_exports,
+        fill(column, self.overview, row_of(
+            text_label(tr("Exports"), "section"),
+            MeaningButton("gguf", "quantization", "proof", "nmse", "logits", "near_tie"), STRETCH,
+            spacing=theme.SPACE_XS), self.exports, self.parity, self.no_exports,
              self.serve, text_label(tr("Notes"), "section"), self.notes, STRETCH)
         return page
 
@@ -285,8 +291,11 @@ class RunDetails(Card):
 
     def _chat(self) -> None:
         chosen = self.exports.selected()
-        if chosen is not None and llama.trouble() is None:
-            self.chat.emit(chosen.path)
+        self._chat_with(chosen.path if chosen is not None else None)
+
+    def _chat_with(self, file: Path | None) -> None:
+        if file is not None and llama.trouble() is None:
+            self.chat.emit(file)
         elif self._run is not None:
             self._session.open_run_chat(self._run.folder)
 

@@ -29,7 +29,7 @@ class TrainingPages(QStackedWidget):
         super().__init__()
         self._session = session
         self.addWidget(self._make_empty())
-        side = _column(right, (5, 4))
+        side = _column(right, (2, 1))
         side.setMinimumWidth(SIDE_WIDTHS[0])
         side.setMaximumWidth(SIDE_WIDTHS[1])
         page = row_widget(_column(left, (1, 0)), (middle, 3), (side, 1), spacing=theme.CARD_GAP)

@@ -28,12 +28,12 @@ class RunControls(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._paused = self.stopping = False
-        self.freeing = self._nothing_kept = False
+        self._paused = self._nothing_kept = False
+        self.stopping = self.freeing = self.pausing = False
         self.pause_button = SecondaryButton(tr("Pause"),
                                             tr("Stop computing after this step and keep everything in memory, to use "
                                                "the machine for something else."),
-                                            clicked=lambda: (self.resume if self._paused else self.pause).emit())
+                                            clicked=lambda: self.resume.emit() if self._paused else self._pause())
         self.more = IconButton("chevron-down", tr("Other ways to pause"))
         self.more.setProperty("kind", "outlined")
         self.checkpoint_button = SecondaryButton(tr("Checkpoint now"),
@@ -65,7 +65,7 @@ class RunControls(QWidget):
         self.menu.setToolTipsVisible(True)
         self.pause_action = self.menu.addAction(tr("Pause"))
         self.pause_action.setToolTip(self.pause_button.toolTip())
-        self.pause_action.triggered.connect(self.pause)
+        self.pause_action.triggered.connect(self._pause)
         self.free_action = self.menu.addAction(tr("Pause and free memory"))
         self.free_action.setToolTip(tr("Save a checkpoint and end the worker, to use the memory for something else. "
                                        "Resume continues from the checkpoint."))
@@ -81,7 +81,7 @@ class RunControls(QWidget):
 
     def begin(self) -> None:
         """A run is followed from now on."""
-        self.stopping = self.freeing = False
+        self.stopping = self.freeing = self.pausing = False
         self.show()
 
     def show_state(self, *, paused: bool, stepping: bool, nothing_kept: bool = False) -> None:
@@ -91,16 +91,21 @@ class RunControls(QWidget):
             nothing_kept: the run hasn't learned anything yet that Stop could keep.
         """
         self._paused, self._nothing_kept = paused, nothing_kept
-        self.pause_button.setText(tr("Resume") if paused else tr("Pause"))
+        self.pausing = self.pausing and not paused
+        self.pause_button.setText(tr("Resume") if paused else tr("Pausing…") if self.pausing else tr("Pause"))
         self.pause_action.setVisible(not paused)
         self._dress()
         ending = self.stopping or self.freeing
         for button in (self.pause_button, self.more, self.checkpoint_button):
             button.setVisible(not ending)
-            button.setEnabled(stepping)
+            button.setEnabled(stepping and not (self.pausing and button is not self.checkpoint_button))
         # It stays, so that a second click on it doesn't hit the button that loses what was learned.
         self.stop_button.setEnabled(not ending)
         self.end_button.setVisible(ending)
+
+    def _pause(self) -> None:
+        self.pausing = True
+        self._ask(self.pause)
 
     def _stop(self) -> None:
         if not self._nothing_kept:
@@ -112,12 +117,12 @@ class RunControls(QWidget):
 
     def _stop_now(self) -> None:
         self.stopping = True
-        self._end(self.stop)
+        self._ask(self.stop)
 
     def _free(self) -> None:
         self.freeing = True
-        self._end(self.free)
+        self._ask(self.free)
 
-    def _end(self, signal: object) -> None:
-        self.show_state(paused=self._paused, stepping=True)
+    def _ask(self, signal: object) -> None:
+        self.show_state(paused=self._paused, stepping=True, nothing_kept=self._nothing_kept)
         signal.emit()  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import label, write
 from slmstudio.gui.common.run_grid import number_text as figure_text
 from slmstudio.gui.common.run_texts import steps_text
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, set_primary
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_of, row_in
 
@@ -96,6 +96,11 @@ class RunEnd(QWidget):
         self.chat_button.setVisible(done)
         self.more_button.setVisible(done)
         self.show()
+
+    def set_primary(self, on: bool) -> None:
+        """Whether what to do with the result is the one thing to do next."""
+        for button in (self.resume_button, self.consent_button, self.chat_button):
+            set_primary(button, on)
 
     def set_busy(self, busy: bool) -> None:
         """A button was pressed whose work takes a moment."""

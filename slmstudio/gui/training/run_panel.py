@@ -64,8 +64,8 @@ class RunPanel(Card):
         self._live = False
         self.controls, self.end_row, self.change = RunControls(), RunEnd(), ChangeEditor()
         self.guard = GuardSection()
-        for signal in (self.controls.stop, self.controls.free):
-            signal.connect(lambda: self._show_state(self._history))
+        for signal in (self.controls.stop, self.controls.free, self.controls.pause):
+            signal.connect(lambda: self.update_from(self._history))  # at once: the step may take minutes
         self.header.addWidget(self.controls)
         self.banner = ErrorBanner(name="run_banner")
         self.remark = text_label("", "small", wrap=True, name="run_remark", tone="warn")
@@ -171,8 +171,10 @@ class RunPanel(Card):
         self._show_remark(history)
 
     def _show_state(self, history: RunHistory) -> None:
-        if self.controls.stopping or self.controls.freeing:
-            self.chip.set(tr("stopping") if self.controls.stopping else tr("pausing"), "warn")
+        controls = self.controls
+        controls.show_state(paused=history.paused, stepping=history.stepping, nothing_kept=history.step == 0)
+        if controls.stopping or controls.freeing or controls.pausing:
+            self.chip.set(tr("stopping") if controls.stopping else tr("pausing"), "warn")
         elif history.paused:
             self.chip.set(tr("paused"), "warn")
         elif is_resting(history):
@@ -184,7 +186,6 @@ class RunPanel(Card):
             self.chip.set(tr("starting"), "accent")
         self.chip.setToolTip(plain_tip(self.guard.why.text()) if is_resting(history) and not history.paused else "")
         self.chip.show()
-        self.controls.show_state(paused=history.paused, stepping=history.stepping, nothing_kept=history.step == 0)
 
     def _show_remark(self, history: RunHistory) -> None:
         """What the run lowered by itself, and why a change wasn't made."""
@@ -200,6 +201,9 @@ class RunPanel(Card):
         self.bar.setValue(min(1000, round(1000 * history.step / total)) if total else 0)
         step = number_text(history.step)
         self.count.setText(f"{step} / {number_text(total)}" if total else step)
+        if self._live and self.controls.pausing:
+            self.clock.setText(tr("Pausing after this step…"))
+            return
         parts = [tr("epoch {epoch:.1f}", epoch=history.epoch),
                  tr("{time} elapsed", time=units.format_duration(history.seconds))]
         if self._live and history.seconds_left is not None and not history.paused:

@@ -22,6 +22,7 @@ from slmstudio.gui.common.run_texts import promise, starting_text
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import set_primary
 from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.training import close_question
 from slmstudio.gui.training.after_run import NextRun
@@ -63,6 +64,9 @@ class TrainingTab(QWidget):
 
     def _connect(self) -> None:
         session, end, coming = self._session, self.run.end_row, self.next
+        for chosen in (session.dataset_changed, session.model_changed,
+                       *(row.edited for row in self.plan.rows.values())):
+            chosen.connect(lambda *_: self._show_primary(result=False))
         session.dataset_changed.connect(self._show_choice)
         session.model_changed.connect(self._show_choice)
         session.machine_changed.connect(lambda: self.plan.cards.set_machine(session.machine))
@@ -141,6 +145,11 @@ class TrainingTab(QWidget):
             self.run.show_waiting(tr("Ready to train") if self.planning.config else tr("Planning"),
                                   self._promise())
 
+    def _show_primary(self, *, result: bool) -> None:
+        """What comes first: after a run has ended, its result, until the user chooses something for another run."""
+        set_primary(self.plan.start, not result)
+        self.run.end_row.set_primary(result)
+
     def _promise(self) -> str:
         config, rows = self.planning.config, self.planning.train_rows
         if config is None or rows is None:
@@ -158,6 +167,7 @@ class TrainingTab(QWidget):
 
     def _plan_goes_on(self) -> None:
         self.run.end_row.set_busy(False)
+        self._show_primary(result=False)
         self._show_choice()
 
     def _go_on_with_more(self) -> None:
@@ -230,6 +240,7 @@ class TrainingTab(QWidget):
     def _ended(self, outcome: Outcome) -> None:
         run = self.followed
         self.machines.ended(outcome)
+        self._show_primary(result=True)
         self.run.end(outcome, run.history, status.is_resumable(outcome, run.history))
         if outcome.was_successful():
             self._session.mark_done("training")

@@ -1,4 +1,5 @@
-"""Watch it learn: what the model answers to the same questions, evaluation after evaluation."""
+"""Watch it learn: what the model answers to the same questions, evaluation after evaluation, below what it answered
+before."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from slmstudio.gui.common.widgets.layouts import column_in, fill, row_in
 
 
 class WatchPanel(Card):
-    """The newest answers, or those of an earlier step.
+    """The newest answers, or those of an earlier step, each with the first one to compare it with.
 
     Signals:
         sample_wanted: ask the questions now.
@@ -150,20 +151,30 @@ class WatchPanel(Card):
         page = plain_page()
         column = column_in(page, margins=(0, 0, theme.SPACE_S, 0))
         self._area.bubbles = []
+        first = self._samples[0]
+        before = {each.get("prompt"): _answer(each) for each in first["samples"]} if first is not sample else {}
         for each in sample["samples"]:
             self._add(column, "user", str(each.get("prompt") or ""), tr("Question"))
-            self._add(column, "assistant", str(each.get("answer") or "").strip() or tr("(empty answer)"),
-                      self._step_text(sample))
+            if each.get("prompt") in before:
+                self._note(column, tr("Before, at step {step:,}: {text}", step=first["global_step"],
+                                      text=_cut(before[each.get("prompt")])), "watch_before")
+            # Beside the slider is the step, too: below the answer before, there is no room to repeat it.
+            self._add(column, "assistant", _answer(each), "" if before else self._step_text(sample))
             if each.get("reference"):
-                reference = text_label(breakable(tr("Reference: {text}", text=_cut(str(each["reference"])))), "small",
-                                       wrap=True, selectable=True)
-                column.addWidget(reference)
+                self._note(column, tr("Reference: {text}", text=_cut(str(each["reference"]))), "watch_reference")
         column.addStretch(1)
         return page
 
+    def _note(self, column: QVBoxLayout, text: str, name: str) -> None:
+        column.addWidget(text_label(breakable(text), "small", wrap=True, selectable=True, name=name))
+
     def _add(self, column: QVBoxLayout, role: str, text: str, who: str) -> None:
         bubble = self._area.add(column, role, _cut(text), who if role != "user" else "")
-        bubble.text.setAccessibleName(who)
+        bubble.text.setAccessibleName(who or self.step.text())
+
+
+def _answer(sample: dict[str, Any]) -> str:
+    return str(sample.get("answer") or "").strip() or tr("(empty answer)")
 
 
 def _cut(text: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import zipfile
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QComboBox, QFileDialog, QPushButton
 from support.data_window import LEFT, SWAPPED, first, names, open_files, pick, pick_and_read, press, swap
 from support.window import text
+
+from slmstudio.core.run.token_counts import TokenCounts
 
 
 def test_how_a_spreadsheet_was_read_is_shown(qtbot, tab, hindi, unexplained):
@@ -23,6 +25,20 @@ def test_how_a_spreadsheet_was_read_is_shown(qtbot, tab, hindi, unexplained):
     assert text(tab, "reading_unused") == "Not used: श्रेणी" and "2" not in text(tab, "reading_facts")
     assert unexplained(tab) == []
     assert all(box.accessibleName() and box.toolTip() for box in card.findChildren(QComboBox))
+
+
+def test_the_fields_take_no_room_from_the_button_that_comes_next(qtbot, tab, hindi):
+    tab.resize(1280, 622)  # what a window of 720 pixels leaves
+    open_files(qtbot, tab, hindi)
+    page = tab.workspace()
+    page.desk.lengths.show_counts(TokenCounts("m", 2, 60, 70, 71, 71, 71, {"Latin": 1.3}, (60, 71)), 1024, "m", False)
+    qtbot.waitUntil(lambda: page.desk.lengths.histogram.isVisible())
+    before, needed = page.use.mapTo(page, QPoint()), page.minimumSizeHint().height()
+    press(qtbot, tab, "reading_change")
+    qtbot.waitUntil(lambda: page.reading.height() > 150)  # laid out
+    assert page.minimumSizeHint().height() <= needed and page.use.mapTo(page, QPoint()) == before
+    press(qtbot, tab, "reading_change")
+    assert page.statistics.isVisible() and page.desk.lengths.isVisible()
 
 
 def test_other_columns_are_read_at_once_and_reset_goes_back(qtbot, tab, hindi):
@@ -111,10 +127,10 @@ def test_columns_that_matter_are_warned_of_before_the_data_is_used(qtbot, tab, s
     file = tmp_path / "weighted.csv"
     file.write_text("question,answer,loss_weight,split\n" + "Who?,She.,2,train\n" * 4, encoding="utf-8")
     open_files(qtbot, tab, file)
-    assert text(tab, "reading_matter") == "Not used, though they affect training: loss_weight, split"
+    assert text(tab, "reading_matter") == "Not used, though the model could learn from them: loss_weight, split"
     press(qtbot, tab, "data_use")
     assert session.dataset is None
-    assert text(tab, "unused_text") == "loss_weight and split affect training, but aren't used."
+    assert text(tab, "unused_text").startswith("loss_weight and split aren't used. By their names, ")
     press(qtbot, tab, "unused_choose")
     assert tab.workspace().reading.panel.isVisible() and not tab.workspace().strip.isVisible()
     press(qtbot, tab, "data_use")
@@ -125,7 +141,7 @@ def test_columns_that_matter_are_warned_of_before_the_data_is_used(qtbot, tab, s
     assert session.dataset is not None, "it is asked once"
     pick_and_read(qtbot, tab, "system", "split")
     press(qtbot, tab, "data_use")
-    assert text(tab, "unused_text") == "loss_weight affects training, but isn't used."
+    assert text(tab, "unused_text").startswith("loss_weight isn't used. By its name, ")
 
 
 def test_a_folder_is_dropped_and_its_rows_name_their_files(qtbot, tab, tmp_path, drop):

@@ -81,6 +81,8 @@ def test_the_words_that_differ_are_marked(qtbot, tab, answers):
     assert 'underline' in html and html.count("text-decoration: underline") >= 1
     assert "underline" in detail.reference.text.toHtml() and detail.second.chip.text().startswith("chrF++ ")
     assert detail.question.toPlainText() == "Where do I get form 1 in Nashik?"
+    assert "I do not know" in detail.first.text.toPlainText()
+    assert "underline" not in detail.first.text.toHtml(), "where hardly a word is the same, marks say nothing"
 
 
 def test_correct_this_feeds_the_next_dataset(qtbot, tab, session, answers, studio_home):

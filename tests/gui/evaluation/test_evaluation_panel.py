@@ -98,11 +98,15 @@ def test_progress_time_left_pause_and_resume(qtbot, tab, panel, run, play):
     event = json.dumps({"type": "progress", "phase": "answering", "done": 30, "total": 80, "unit": "answers",
                         "seconds_left": 95.0}, separators=(",", ":"))
     paused, resumed = (f'event:{{"type":"{kind}"}}' for kind in ("paused", "resumed"))
-    play(f"start event:{event} wait:pause {paused} wait:resume {resumed} event:{event} wait:cancel cancelled")
+    phase = '{"type":"phase","phase":"answering","detail":"tuned"}'
+    play(f"start event:{phase} event:{event} wait:pause {paused} wait:resume {resumed} event:{event} wait:cancel "
+         "cancelled")
     press(qtbot, tab, "evaluation_start")
     running = tab.details.evaluation.running
     qtbot.waitUntil(lambda: "about 2 min left" in running.strip.detail.text(), timeout=15_000)
-    assert "30 of 80" in running.strip.detail.text()
+    assert "30 of 80" in running.strip.detail.text() and "tuned" in running.strip.label.text()
+    for label in (running.strip.label, running.strip.detail):
+        assert label.shown_text() == label.text(), "nothing is cut"
     press(qtbot, tab, "evaluation_pause")
     qtbot.waitUntil(lambda: running.pause.text() == "Resume" and running.pause.isEnabled(), timeout=10_000)
     assert running.strip.label.text() == "Paused" and "left" not in running.strip.detail.text()

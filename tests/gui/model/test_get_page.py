@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import catalogue, starters
 from slmstudio.core.model.hub import place, token
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.model import fit
+from slmstudio.gui.model.fit_view import FitView
 from slmstudio.gui.model.model_list import ALL
 from slmstudio.gui.model.tab import ModelTab
 from slmstudio.gui.model.work import MEASURE, download
@@ -64,6 +67,16 @@ def test_a_model_is_told_before_it_is_fetched(qtbot, tab: ModelTab):
     assert [row[0] for row in tab.card.fit.cards.rows()] == ["", "Full fine-tuning", "LoRA", "QLoRA"]
     assert tab.card.fit.levers.rows()
     assert not button(tab, "fit_measure").isEnabled()
+
+
+def test_cards_that_make_no_difference_are_left_out(qtbot, session: Session, tmp_path: Path):
+    view, found = FitView(), fit.usual(catalogue.find(QWEN).facts(tmp_path), read_machine())
+    qtbot.addWidget(view)
+    view.show_fit(found)
+    assert not view.cards.isHidden()
+    view.show_fit(replace(found, cards=[replace(card, longest=dict.fromkeys(card.longest, 8192))
+                                        for card in found.cards]))
+    assert view.cards.isHidden()
 
 
 def test_without_a_network_the_download_says_so_and_the_model_can_be_tried_again(qtbot, tab: ModelTab,

@@ -53,7 +53,7 @@ def test_fits_shows_what_fits_and_what_is_on_disk(tab: ModelTab):
     assert tab.models.view.current() == FITS
     shown = chips(tab)
     title = catalogue.find(QWEN).title
-    assert shown[title] in ("Full fits", "LoRA fits")
+    assert shown[title] in ("Any method fits", "LoRA fits")
     assert not [chip for chip in shown.values() if chip.startswith("Needs ")]
     assert len(shown) < len(catalogue.entries())
 

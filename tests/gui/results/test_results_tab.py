@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 from PySide6.QtCore import QItemSelectionModel, Qt
-from PySide6.QtWidgets import QApplication, QCheckBox, QPushButton
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QApplication, QCheckBox, QLabel, QPushButton
 from support.results_window import show
 from support.window import press
 
@@ -16,6 +17,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common.widgets.labels import ElidedLabel
 from slmstudio.gui.export.exports_table import PROOF, TOKENS
 from slmstudio.gui.results.columns import STANDARD
 from slmstudio.gui.results.tab import ResultsTab
@@ -143,7 +145,22 @@ def test_two_runs_are_compared(qtbot, tab, finished_run):
     assert [[cell.text for cell in row] for row in compare.settings.figures.rows] == [["Rank", *ranks]], "nothing equal"
 
 
-def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play):
+def test_the_comparison_tells_the_learning_rate_that_was_used(qtbot, tab, make_run):
+    changed, kept = make_run("changed", learning_rate=1.4e-3), make_run("kept", learning_rate=1.4e-3)
+    files.append_line(changed / jobs.EVENTS, {
+        "protocol": 1, "time": 200.0, "type": "changed", "global_step": 20, "learning_rate": 5e-4, "total_steps": 40,
+        "asked": {"learning_rate": 5e-4}})
+    show(qtbot, tab, 2)
+    tab.table.selectAll()
+    compare = tab.curves.compare
+    qtbot.waitUntil(lambda: len(compare._runs) == 2)
+    (row,) = compare.settings.figures.rows
+    told = {run.folder: cell.raw for run, cell in zip(compare._runs, row[1:], strict=True)}
+    assert told[kept] == "0.0014" and told[changed] == "0.0014, then 5e-4 from step 20"
+    assert told[changed] in compare.hint.text() and "then 5e-4 from step 20" in [cell.detail for cell in row]
+
+
+def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play, monkeypatch):
     job = finished_run("helpdesk")
     show(qtbot, tab, 1)
     asked: list = []
@@ -168,8 +185,24 @@ def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play)
     (made,) = (job.folder / "jobs").iterdir()
     assert Job(made).request()["types"] == ["Q8_0", "Q4_K_M"] and Job(made).request()["kind"] == "export"
     session.chat_requested.connect(asked.append)
+    done = tab.details.export.made
+    qtbot.waitUntil(done.isVisible)
+    assert done.place.text() == str(job.folder / "exports") and not tab.details.buttons.isVisible()
+    assert [label.text() for label in done.findChildren(ElidedLabel, "made_name")] == [
+        f"{job.folder.name}-{kind}.gguf" for kind in ("Q4_K_M", "Q8_0")]
+    assert [label.text() for label in done.findChildren(QLabel, "made_verdict")] == ["Answers as trained."] * 2
+    for part in (done.chat, tab.findChild(QPushButton, "made_open"), done.title, done.place):
+        assert part.visibleRegion().boundingRect() == part.rect(), "in view"
+    opened: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+    press(qtbot, tab, "made_open")
+    assert opened == [done.place.text()]
+    press(qtbot, tab, "made_chat")
+    assert asked[1][0].name.endswith("Q8_0.gguf"), "the smallest proven one"
+    press(qtbot, tab, "made_close")
+    assert not tab.details.export.isVisible()
     press(qtbot, tab, "results_chat")
-    assert asked[1][0].suffix == ".gguf" and session.job is None
+    assert asked[2][0].suffix == ".gguf" and session.job is None
 
 
 def test_the_export_is_confirmed_without_scrolling_at_1280_by_720(qtbot, session, finished_run):

@@ -65,6 +65,18 @@ def test_memory_of_a_paused_run_can_be_freed(qtbot, tab, run, play):
     qtbot.waitUntil(lambda: not tab.followed.is_running() and chip(tab) == "paused", timeout=10_000)
 
 
+def test_pause_is_seen_before_the_step_ends(qtbot, tab, run, play):
+    play(ENDLESS)
+    tab.followed.follow(run(), start_worker=True)
+    wait_for_steps(qtbot, tab)
+    controls, clock = tab.run.controls, tab.run.clock.text()
+    press(qtbot, tab, "pause")  # and no event of the worker can have come meanwhile
+    assert controls.pausing and not controls.pause_button.isEnabled() and controls.stop_button.isEnabled()
+    assert chip(tab) == "pausing" and tab.run.clock.text() != clock
+    qtbot.waitUntil(lambda: chip(tab) == "paused", timeout=5000)
+    assert not controls.pausing and controls.pause_button.isEnabled()
+
+
 def fill(qtbot, tab, name: str, text: str) -> None:
     editor = tab.findChild(QLineEdit, name)
     editor.selectAll()

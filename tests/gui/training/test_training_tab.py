@@ -261,3 +261,17 @@ def test_the_log_is_filtered_and_copied(qtbot, tab, run, play):
     assert tab.feed.log.rowCount() == 1
     qtbot.mouseClick(tab.feed.findChild(QToolButton, "copy_log"), Qt.MouseButton.LeftButton)
     assert QGuiApplication.clipboard().text().endswith("warm: ऊष्मा")
+
+
+def test_there_is_one_primary_button(qtbot, planned, session, play):
+    def primary() -> set[str]:
+        return {each.objectName() for each in planned.findChildren(QPushButton)
+                if each.isVisible() and each.property("kind") == "primary"}
+
+    assert primary() == {"start"}
+    play("start no_gpu load plan:4 steps:4 finish")
+    press(qtbot, planned, "start")
+    qtbot.waitUntil(lambda: planned.followed.has_ended(), timeout=10_000)
+    assert button(planned, "start").isVisible() and primary() == {"chat"}
+    choose(planned, "method", "full")
+    assert primary() == {"start"}, "who plans another run has seen the result"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QScrollArea, QToolButton
+from PySide6.QtWidgets import QLabel, QScrollArea, QToolButton
 from support import training_window
 from support.shown_texts import cut
 from support.training_window import ENDLESS, button, commands, wait_for_steps
 from support.window import press
 
+from slmstudio.core.data import reader
+from slmstudio.core.model import facts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.training.run_feed import RunFeed
@@ -97,6 +99,25 @@ def test_the_newest_answers_and_the_earlier_ones(qtbot, watch):
     history.add(sample(80, "सात दिन", "7"))
     watch.update_from(history, CONFIG, True)
     assert watch.step.text() == "step 80" and answers(watch)[0] == "सात दिन"
+
+
+def test_before_and_after_are_seen_together_at_1280_by_720(qtbot, tab, session, tiny_model, rows_file):
+    session.set_model(facts.read_model(tiny_model))
+    session.set_dataset(reader.read_dataset(rows_file))  # so that the columns are shown
+    tab.resize(1280, 632)
+    before = ("Please visit the office of your ward with the form and two photographs of the kind that is asked for. "
+              "Fees are paid there in cash. " * 2)[:190]
+    after = "Apply online, pay 50 rupees and wait 7 days. " * 4
+    history = fold(sample(0, before), sample(20, after, reference="आवेदन के 7 दिन।"))
+    tab.watch.update_from(history, CONFIG, True)
+    area, label = tab.watch._area, tab.watch.findChild(QLabel, "watch_before")
+    assert before[:150] in label.text().replace("\u200b", "")
+    bubble = area.bubbles[1]
+    qtbot.waitUntil(lambda: not area._later.isActive() and bubble.height() > 60)
+    for shown in (label, bubble):
+        assert shown.mapTo(area.viewport(), shown.rect().bottomLeft()).y() <= area.viewport().height()
+    tab.watch.slider.setValue(0)
+    assert tab.watch._area.widget().findChild(QLabel, "watch_before") is None, "nothing came before the first"
 
 
 def test_long_answers_and_odd_samples_are_laid_out(qtbot, watch):

@@ -34,6 +34,12 @@ class PrimaryButton(QPushButton):
         _set_up(self, tooltip, name, clicked)
 
 
+def set_primary(button: QPushButton, on: bool) -> None:
+    """Let another button of the view be the one thing to do next, or this one."""
+    button.setProperty("kind", "primary" if on else "plain")
+    theme.restyle(button)
+
+
 class SecondaryButton(QPushButton):
     """Any other button.
 

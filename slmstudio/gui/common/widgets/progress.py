@@ -13,7 +13,7 @@ from slmstudio.core.time_left import ProgressLeft
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, Slot
 from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text
-from slmstudio.gui.common.widgets.layouts import row_in
+from slmstudio.gui.common.widgets.layouts import column_in, row_in, row_of
 
 TOLD_AFTER_SECONDS = 2.0
 SOON_MS = 300
@@ -38,15 +38,20 @@ class ProgressBar(QProgressBar):
 class ProgressStrip(QWidget):
     """A bar, a sentence with the time left, and Cancel.
 
+    Attributes:
+        row: the layout with the bar and the buttons.
+
     Signals:
         cancelled: the user pressed Cancel.
     """
 
     cancelled = Signal()
 
-    def __init__(self, *, cancellable: bool = True, name: str = "", tip: str = "", cancelled: Slot | None = None):
+    def __init__(self, *, cancellable: bool = True, name: str = "", tip: str = "", cancelled: Slot | None = None,
+                 lines: int = 1):
         """
         Args:
+            lines: 2 where the bar leaves no room for the sentence and the time left beside it: they are above it.
             tip: what Cancel does.
             cancelled: is called then.
         """
@@ -58,7 +63,11 @@ class ProgressStrip(QWidget):
         self.detail = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
         self.cancel = SecondaryButton(tr("Cancel"), tip or tr("End this work. Nothing is changed."), "small",
                                       name="cancel", clicked=self.cancelled)
-        row_in(self, self.label, (self.bar, 1), self.detail, self.cancel)
+        if lines == 1:
+            self.row = row_in(self, self.label, (self.bar, 1), self.detail, self.cancel)
+        else:
+            self.row = row_of((self.bar, 1), self.cancel)
+            column_in(self, row_of((self.label, 1), self.detail), self.row, spacing=theme.SPACE_XS)
         self.cancel.setVisible(cancellable)
         if cancelled is not None:
             self.cancelled.connect(cancelled)

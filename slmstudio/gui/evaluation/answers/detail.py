@@ -69,7 +69,8 @@ class RowDetail(QWidget):
         self.reference.references_wanted.connect(self._want_references)
         self.reference.left.connect(self._forget_draft)
         self.legend = text_label(tr("Highlighted in an answer: words that aren't in the reference. Highlighted in the "
-                                    "reference: words that aren't in the second answer."), "small", wrap=True)
+                                    "reference: words that aren't in the second answer. Nothing is highlighted in "
+                                    "texts with little in common."), "small", wrap=True)
         self.place = ElidedLabel("", "section")
         self.trained = Chip(tr("in the training rows"), "warn")
         self.trained.setToolTip(tr("The model was trained on this question, so its answer shows memory, not skill."))

@@ -10,6 +10,9 @@ from difflib import SequenceMatcher
 
 LONGEST = 800
 """Pieces of a text that are compared; what comes after is shown without marks, for comparing takes their square."""
+LEAST_COMMON = 0.5
+"""Share of the pieces that two texts must have in common: between texts that are less alike, nearly all would be
+marked."""
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 _PIECES = re.compile(r"\s+|[^\s]+")
 
@@ -57,11 +60,14 @@ def _compared(piece: str) -> str:
 
 
 def changed(text: str, other: str) -> list[tuple[str, bool]]:
-    """The pieces of `text`, each with whether it isn't in `other` at its place. White space never differs."""
+    """The pieces of `text`, each with whether it isn't in `other` at its place. White space never differs, and of texts
+    that have little in common nothing is marked."""
     mine, its = pieces(text), pieces(other)
     first, second = mine[:LONGEST], its[:LONGEST]
     matcher = SequenceMatcher(None, [_compared(p) for p in first if not p.isspace()],
                               [_compared(p) for p in second if not p.isspace()], autojunk=False)
+    if matcher.ratio() < LEAST_COMMON:
+        return [(piece, False) for piece in mine]
     equal: set[int] = set()
     for block in matcher.get_matching_blocks():
         equal.update(range(block.a, block.a + block.size))

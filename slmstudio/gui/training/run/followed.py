@@ -11,7 +11,6 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal, Slot
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.files import an_object
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
@@ -231,21 +230,11 @@ def as_it_is(config: RunConfig, history: RunHistory) -> RunConfig:
         except (KeyError, ValueError):
             pass  # of a version that knows another field
 
-    for event in history.adjustments:
-        for name, value in an_object(event.get("changes")).items():
-            take(name, value, tr("Lowered automatically because memory ran out."))
-    for event in history.changes:
-        asked = an_object(event.get("asked"))
-        if "learning_rate" in asked:
-            take("learning_rate", event.get("learning_rate"), _by_hand(event))
-        if "epochs" in asked:
-            take("epochs", asked["epochs"], _by_hand(event))
+    for name, value, event in history.later_values():
+        take(name, value, _by_hand(event) if event.get("type") != "adjusted" else
+             tr("Lowered automatically because memory ran out."))
+        if name == "epochs":
             values["max_steps"] = None
-        if "max_steps" in asked:
-            take("max_steps", asked["max_steps"], _by_hand(event))
-    for event in history.guard.changes:
-        for name, value in event["values"].items():
-            take(name, value, _by_hand(event))
     return replace(config, **values, reasons=reasons)
 
 

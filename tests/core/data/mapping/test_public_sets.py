@@ -131,6 +131,11 @@ def test_columns_that_change_what_is_learned_are_named(tmp_path, row, named):
     assert named in read(tmp_path, [row]).unused_that_matter
 
 
+def test_the_address_of_a_question_is_nothing_to_learn(tmp_path):
+    row = {"questionText": Q, "questionLink": "https://example.org/1", "answerText": A}
+    assert read(tmp_path, [row] * 4).unused_that_matter == ()
+
+
 def test_a_choice_that_does_not_exist_is_said(tmp_path):
     rows = [{"question": Q, "choices": ["Panaji", "Pune"], "answer": at} for at in (0, 1, 2)]
     dataset = read(tmp_path, rows)
