@@ -48,15 +48,16 @@ def run(job: JobContext) -> dict[str, Any]:
     partial = leftovers.of_import(target, os.getpid())
     leftovers.remove_dead(target.parent.glob(f".{glob.escape(target.name)}.*.partial"))  # of imports that were killed
     try:
-        partial.mkdir(parents=True)
-        licence = _convert(job, facts, partial)
-        for path in job.request.get("beside", ()):
-            shutil.copy(path, partial)
-        _write_card(partial, facts, job.request.get("name") or target.name, licence)
-        files.write_atomically(partial / SOURCE, files.dump_pretty(fingerprint))
-        for path in partial.iterdir():
-            with open(path, "rb+", opener=files.regular) as file:
-                os.fsync(file.fileno())
+        with disk_space.full_as_os_error(target.parent):  # before what is half done is removed
+            partial.mkdir(parents=True)
+            licence = _convert(job, facts, partial)
+            for path in job.request.get("beside", ()):
+                shutil.copy(path, partial)
+            _write_card(partial, facts, job.request.get("name") or target.name, licence)
+            files.write_atomically(partial / SOURCE, files.dump_pretty(fingerprint))
+            for path in partial.iterdir():
+                with open(path, "rb+", opener=files.regular) as file:
+                    os.fsync(file.fileno())
         job.check_cancelled()
         os.rename(partial, target)
     finally:

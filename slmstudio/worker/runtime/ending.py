@@ -57,6 +57,7 @@ def gpu_gone(job: JobContext, why: str = "") -> UserError:
 
 def _write(job: JobContext, outcome: jobs.Outcome) -> None:
     """The last word must not be lost to a full disk: wait for the few bytes it takes."""
+    disk_space.give_reserve(job.folder)
     place = job.folder
     if agent_side.by_agent():
         place = agent_side.report_folder(job.folder, ranks.rank())
@@ -67,7 +68,6 @@ def _write(job: JobContext, outcome: jobs.Outcome) -> None:
                 outcome = replace(outcome, totals=totals.to_keep(job.folder))
             except Exception:  # the outcome is written whatever happens; who lists the runs then reads the events
                 traceback.print_exc()
-    disk_space.give_reserve(job.folder)
     while True:
         try:
             place.mkdir(parents=True, exist_ok=True)

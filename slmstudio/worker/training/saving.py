@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -73,6 +74,8 @@ class Saver:
                     return False
                 continue
             if told:
+                with contextlib.suppress(OSError):
+                    disk_space.keep_reserve(self.job.folder)
                 self.job.emit("resumed", global_step=step)
             return True
 
@@ -85,6 +88,7 @@ class Saver:
         return full or disk_space.free(self.job.folder) < self._bytes_needed()
 
     def _tell(self, step: int, trouble: str) -> None:
+        disk_space.give_reserve(self.job.folder)  # the room that these two events take
         error = from_os_error(OSError(28, "No space left on device"), trouble)
         self.job.warn(
             "disk_full",
