@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from slmstudio.core import units
@@ -105,4 +106,22 @@ def is_full(error: BaseException, folder: Path) -> bool:
         if isinstance(current, sqlite3.Error) and getattr(current, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
             return True
         current = current.__cause__ or current.__context__
-    return not isinstance(error, UserError) and free(folder) < NOTHING
+    ours = type(error).__module__.startswith("slmstudio.")  # says what it means
+    return not ours and free(folder) < NOTHING
+
+
+@contextlib.contextmanager
+def full_as_os_error(folder: Path) -> Iterator[None]:
+    """Within, what libraries make of a full disk becomes the system's own error.
+
+    Raises:
+        OSError: there is no room at `folder`.
+    """
+    try:
+        yield
+    except (OSError, UserError):
+        raise
+    except Exception as error:
+        if not is_full(error, folder):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error

@@ -21,7 +21,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import i18n, jobs, memory_limit
+from slmstudio.core import disk_space, i18n, jobs, memory_limit
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import together, tr
 from slmstudio.core.jobs import advice, processes
@@ -145,11 +145,13 @@ def _is_shared(job: Any) -> bool:
 def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     """How the job ended; None when a fresh process must continue with it, and on another rank than the first where
     that says how it ended."""
-    from slmstudio.worker.runtime import ending, log_limit, ranks
+    from slmstudio.worker.runtime import agent_side, ending, log_limit, ranks
     from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
         kind = job.request["kind"]
+        if ranks.is_first() and not agent_side.by_agent():
+            disk_space.keep_reserve(job.folder)
         if kind == "join" or _is_shared(job):
             # It only starts processes, each of which locks itself and keeps the log short.
             outcome: jobs.Outcome = importlib.import_module(KINDS[kind] if kind == "join" else AGENT).run(job)
@@ -157,7 +159,8 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
         _lock(job)
         log_limit.watch(log)
         module = importlib.import_module(KINDS[kind])
-        result = module.run(job)
+        with disk_space.full_as_os_error(job.folder):
+            result = module.run(job)
         return jobs.Outcome(result.pop("state", "finished"), result.pop("error", None), result=result)
     except (StartAnew, ranks.FirstFailed):
         return None
@@ -168,7 +171,7 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     except OSError as error:
         if error.errno == errno.ENOMEM:
             return jobs.Outcome("failed", _out_of_memory(job).to_dict(), traceback.format_exc())
-        return jobs.Outcome("failed", from_os_error(error, tr("Could not continue.")).to_dict(), traceback.format_exc())
+        return _system_failed(job, error)
     except MemoryError:
         return jobs.Outcome("failed", _out_of_memory(job).to_dict(), traceback.format_exc())
     except Exception as error:
@@ -205,6 +208,14 @@ def _lock(job: Any) -> None:
                   crashed=tr("The download of the benchmark ended unexpectedly."))
     compiled.keep()
     job.emit("lock", **worker_lock.install(job.request["kind"], job.request, job.folder).to_dict())
+
+
+def _system_failed(job: Any, error: OSError) -> jobs.Outcome:
+    said = from_os_error(error, tr("Could not continue."))
+    if not disk_space.is_full(error, job.folder):
+        return jobs.Outcome("failed", said.to_dict(), traceback.format_exc())
+    remedy = together(said.remedy, advice.go_on(job.request["kind"], job.folder))
+    return jobs.Outcome("failed", UserError(said.what, said.why, remedy).to_dict())
 
 
 def _out_of_memory(job: Any) -> UserError:

@@ -45,8 +45,7 @@ def test_a_disk_that_fills_ends_it_in_a_sentence_and_it_goes_on(disk, tiny_model
         job.kill()
     assert outcome is not None and outcome.state == "failed" and not outcome.details
     error = outcome.user_error()
-    assert error.what == "The disk is full, so the evaluation can't continue."
-    assert str(job.folder) in error.why and f"slmstudio evaluate {job.folder}" in error.remedy
+    assert error.why == "The disk is full." and f"slmstudio evaluate {job.folder}" in error.remedy
     written = answers(job)
     assert written[:len(kept)] == kept and len(written) < 200
     ballast.unlink()

@@ -217,6 +217,9 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "epsilon isn't a number": (lambda: sound().set("llama.attention.layer_norm_rms_epsilon", F32, NAN).bytes(),
                                "layer_norm_rms_epsilon"),
     "frequency isn't a number": (lambda: sound().set("llama.rope.freq_base", F32, NAN).bytes(), "rope.freq_base"),
+    "frequency zero": (lambda: sound().set("llama.rope.freq_base", F32, 0.0).bytes(), "llama.rope.freq_base is 0.0"),
+    "negative frequency of a window": (lambda: sound().set("llama.rope.freq_base_swa", F32, -1.0).bytes(),
+                                       "llama.rope.freq_base_swa is -1.0"),
     "other rope dimensions": (lambda: sound().set("llama.rope.dimension_count", U32, 4_000).bytes(),
                               "invalid n_rot: 4000"),
     # The vocabulary.
@@ -231,6 +234,9 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "more tokens than rows": (lambda: _tokens(lambda items: [*items, *map(str, range(10_000))]).bytes(), "rows"),
     "fewer kinds than tokens": (lambda: _tokens(lambda items: items[:-50], "token_type").bytes(),
                                 "tokenizer.ggml.token_type"),
+    "kinds that don't exist": (lambda: _tokens(lambda items: [9, *items[1:-1], -1], "token_type").bytes(),
+                               "2 entries of tokenizer.ggml.token_type"),
+    "kinds that are undefined": (lambda: _tokens(lambda items: [0] * len(items), "token_type").bytes(), "no word"),
     "tokens as numbers": (lambda: sound().set("tokenizer.ggml.tokens", ARRAY, (U32, [1, 2, 3])).bytes(),
                           "tokenizer.ggml.tokens"),
     "kinds as texts": (lambda: sound().set("tokenizer.ggml.token_type", ARRAY, (TEXT, ["a"])).bytes(),
@@ -243,6 +249,8 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
                                         "tokenizer.ggml.bos_token_id is 4,000,000,000"),
     "a template that isn't UTF-8": (lambda: sound().set("tokenizer.chat_template", TEXT,
                                                         text(b"{{ '\xff\xfe' }}")).bytes(), "isn't UTF-8"),
+    "a template without the question": (lambda: sound().set("tokenizer.chat_template", TEXT, TEMPLATE.replace(
+        "m.content", "'hello'")).bytes(), "never shows the question"),
     "a name that isn't UTF-8": (lambda: sound().set("general.name", TEXT, text(b"\xff\xfe")).bytes(), ""),
     # Tensors.
     "alignment 0": (lambda: sound().set("general.alignment", U32, 0).bytes(), "alignment"),
@@ -251,6 +259,7 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
     "alignment as a text": (lambda: sound().set("general.alignment", TEXT, "32").bytes(), "alignment"),
     "another alignment": (lambda: sound().set("general.alignment", U32, 256).bytes(), "is damaged"),
     "unknown type of tensor": (lambda: sound().tensor(QUERY, kind=200).bytes(), "newer than this program"),
+    "a type that was removed": (lambda: sound().tensor(QUERY, kind=31).bytes(), "Q4_0_4_4"),
     "type that doesn't exist": (lambda: sound().tensor(QUERY, kind=99_999).bytes(), "which doesn't exist"),
     "offset beyond the file": (lambda: sound().tensor(QUERY, offset=2**40).bytes(), "truncated"),
     "offset without end": (lambda: sound().tensor(QUERY, offset=2**64 - 32).bytes(), "impossible"),

@@ -101,7 +101,8 @@ def byte_level(cut: str, **options: Any) -> Any:
         pre_tokenizers.Split(Regex(cut), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(texts(), trainers.BpeTrainer(
+    # As in the real vocabularies: an ordinary word that looks like a special token.
+    tokenizer.train_from_iterator([*texts(), *["[…]"] * 100], trainers.BpeTrainer(
         vocab_size=BYTE_LEVEL_TOKENS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
     state = json.loads(tokenizer.to_str())
     state["model"].update(options)
@@ -121,8 +122,11 @@ def llama3() -> Any:
 def qwen2() -> Any:
     state = byte_level(LLAMA3_CUT.replace(r"\p{N}{1,3}", r"\p{N}"))
     state["normalizer"] = {"type": "NFC"}
-    # An ordinary token that looks like a special one, and that no text ever comes to.
-    state["model"]["vocab"]["</s>"] = len(state["model"]["vocab"])
+    # An ordinary token that looks like a special one; there are merges for it, but no text ever comes to it.
+    vocabulary = state["model"]["vocab"]
+    state["model"]["merges"] += [["<", "/"], ["</", "s"], ["</s", ">"]]
+    for token in ("</", "</s", "</s>"):
+        vocabulary.setdefault(token, len(vocabulary))
     tokens = added("<|endoftext|>", "<|im_start|>", "<|im_end|>") + added("<tool_call>", "</tool_call>", special=False)
     return finished(state, tokens, template("Qwen-Qwen2.5-7B-Instruct"), eos_token="<|im_end|>",
                     pad_token="<|endoftext|>", bos_token="<|endoftext|>")

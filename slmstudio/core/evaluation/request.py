@@ -36,6 +36,7 @@ from slmstudio.core.jobs import new
 from slmstudio.core.model.gguf.model import read_gguf
 from slmstudio.core.run import adjust, folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.config_file import IMPORTED
 from slmstudio.core.run.folder import RunSummary
 
 __all__ = ["Checked", "check", "create", "propose"]
@@ -66,15 +67,18 @@ def propose(run: RunSummary | Path | str, exports: bool = False,
         ReadingCancelled: `cancelled` said so.
     """
     place = (run.folder if isinstance(run, RunSummary) else Path(run)).absolute()
-    config = adjust.apply(RunConfig.from_dict(jobs.Job(place).request()), place)
+    state = jobs.Job(place).request()
+    config, imported = adjust.apply(RunConfig.from_dict(state), place), IMPORTED in state
     models = run_models(place, config, exports)
-    test, no_test = _test(place, config, cancelled)
+    test, no_test = _test(place, config, cancelled) if not imported else (
+        None, tr("The adapter was trained elsewhere, so the rows it learned from aren't known."))
     said = config.eval_map if config.eval_file and test == Path(config.eval_file).absolute() else None
     rows, tokens = _measure(test, said, models, cancelled)
     return {
         "kind": "evaluate", "test": str(test) if test else None, "no_test": no_test, "test_columns": said,
         "limit": ENOUGH_ROWS if rows > ENOUGH_ROWS else None, "seed": 0, "benchmark": None, "models": models,
-        "train_run": str(place), "train_file": str(Path(config.train_file).absolute()), "train_map": config.train_map,
+        "train_run": str(place), "train_map": config.train_map,
+        "train_file": None if imported else str(Path(config.train_file).absolute()),
         "train_split": None if config.eval_file else {
             "eval_fraction": config.eval_fraction, "seed": config.split_seed, "by": config.split_by},
         "system": None, "max_new_tokens": tokens, "precision": config.precision, "batch_size": None, "judge": None,

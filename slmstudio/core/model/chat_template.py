@@ -19,8 +19,9 @@ SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls
 _CHOOSE = noop("Choose a model with a different chat template.")
 TAKE_TOOLS = noop("Choose a model whose chat template supports tools, such as Qwen 2.5 or Llama 3.1, or remove the "
                   "rows with tools.")
+_QUESTION = "probe_question_qz"
 _PROBE = ("probe_tool_qz", "probe_argument_qz", "probe_result_qz")
-"""A tool's name, what it is called with, and what it returns: words that no template writes by itself."""
+"""A tool's name, what it is called with, and what it returns. Like the question, no template writes them by itself."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,13 @@ class ChatTemplate:
             raise self._refusal(messages, tools, printable(str(error), 300)) from error
         except Exception as error:  # a template is foreign code: it may fail in any way
             raise _broken(error) from error
+
+    def omits_question(self) -> bool:
+        """Whether the template renders a question, and its words are nowhere in what the model would read."""
+        try:
+            return _QUESTION not in self.render([{"role": "user", "content": _QUESTION}], add_generation_prompt=True)
+        except UserError:
+            return False  # it refuses the conversation, or is broken: who chats is told that
 
     def takes_tools(self) -> bool:
         """Whether the template writes tools, calls of them, and what these return: found by rendering an example."""

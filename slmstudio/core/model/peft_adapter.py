@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import summed_up
@@ -22,6 +22,7 @@ from slmstudio.core.model.facts import model_name, read_model
 from slmstudio.core.model.foreign.patterns import is_quick
 from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.safetensors_header import Tensor, read_header
+from slmstudio.core.model.structure import entries
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -79,7 +80,7 @@ def read_adapter(folder: Path) -> PeftAdapter:
         UserError: it isn't a LoRA adapter, is damaged, or does what isn't known here; `problems` names everything.
     """
     what = tr("The adapter {name} can't be used.", name=printable(folder.name))
-    _need_weights(folder, what)
+    _need_files(folder, what)
     config = read_json_object(folder / CONFIG)
     if config.get("peft_type") != "LORA":
         raise UserError(what, tr("It is an adapter of type {kind!r}.", kind=printable(str(config.get("peft_type")))),
@@ -104,7 +105,7 @@ def need_loadable(folder: Path) -> None:
         UserError: it can't.
     """
     what = tr("The adapter {name} can't be used.", name=printable(folder.name))
-    _need_weights(folder, what)
+    _need_files(folder, what)
     read_header(folder / WEIGHTS)
     config = read_json_object(folder / CONFIG)
     slow = [key for key in ("target_modules", "exclude_modules", "layers_pattern", "rank_pattern", "alpha_pattern")
@@ -115,7 +116,12 @@ def need_loadable(folder: Path) -> None:
                         [Problem(tr("It is a regular expression that may take forever."), field=key) for key in slow])
 
 
-def _need_weights(folder: Path, what: str) -> None:
+def _need_files(folder: Path, what: str) -> None:
+    problems: list[Problem] = []
+    with os_errors_as(what):
+        entries.look(folder, problems, [])
+    if problems:
+        raise UserError(what, "", tr("Fix these problems."), problems)
     if (folder / WEIGHTS).is_file():
         return
     pickled = [name for name in ("adapter_model.bin", "adapter_model.pt") if (folder / name).is_file()]

@@ -25,18 +25,17 @@ import contextlib
 import time
 from typing import Any
 
-from slmstudio.core import disk_space, files, units
+from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import items_file, reasoning, scoring
 from slmstudio.core.i18n import together, tr
-from slmstudio.core.jobs import advice
 from slmstudio.worker.answering.control import Hand
 from slmstudio.worker.answering.kept import Kept
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import BROKEN, Model, Row, batches, line_of, prepare, run_rows
 from slmstudio.worker.evaluation.items import read_items
 from slmstudio.worker.runtime import threads
-from slmstudio.worker.runtime.context import Cancelled, JobContext
+from slmstudio.worker.runtime.context import JobContext
 
 MAX_NEW_TOKENS = 256
 
@@ -48,21 +47,10 @@ def run(job: JobContext) -> dict[str, Any]:
         "verdict": the sentence on the metric that counts, or None}.
 
     Raises:
-        UserError: something in the request can't be used, or no model answered anything, or the disk is full.
+        UserError: something in the request can't be used, or no model answered anything.
     """
-    try:
-        disk_space.keep_reserve(job.folder)
-        with contextlib.closing(threads.GivingWay()):
-            return _run(job)
-    except Cancelled:
-        raise
-    except Exception as error:
-        if not disk_space.is_full(error, job.folder):
-            raise
-        raise UserError(tr("The disk is full, so the evaluation can't continue."),
-                        tr("{size} is left on the disk with {folder}.",
-                           size=units.format_bytes(disk_space.free(job.folder)), folder=job.folder),
-                        together(tr("Free some space."), advice.go_on("evaluate", job.folder))) from error
+    with contextlib.closing(threads.GivingWay()):
+        return _run(job)
 
 
 def _run(job: JobContext) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def run(job: JobContext) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     leftovers.remove_dead(out.glob(".*.partial"))
     _check_space(out, source, facts, types, others)
-    with cooled(job, "export", on_cpu=True), _published(out) as made:
+    with cooled(job, "export", on_cpu=True), _published(out) as made, disk_space.full_as_os_error(out):
         for other in others:
             made.append(_make_other(job, source, out, other))
         if types:

@@ -22,8 +22,8 @@ from slmstudio.core.model.gguf.header import read_header
 from slmstudio.core.model.gguf.model import GgufFacts
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.units import format_bytes
+from slmstudio.worker.export.gguf_tokenizer import read_tokenizer
 from slmstudio.worker.model import probes
-from slmstudio.worker.model.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS
 from slmstudio.worker.runtime.context import JobContext
 
 SOURCE = "source.json"
@@ -48,15 +48,16 @@ def run(job: JobContext) -> dict[str, Any]:
     partial = leftovers.of_import(target, os.getpid())
     leftovers.remove_dead(target.parent.glob(f".{glob.escape(target.name)}.*.partial"))  # of imports that were killed
     try:
-        partial.mkdir(parents=True)
-        licence = _convert(job, facts, partial)
-        for path in job.request.get("beside", ()):
-            shutil.copy(path, partial)
-        _write_card(partial, facts, job.request.get("name") or target.name, licence)
-        files.write_atomically(partial / SOURCE, files.dump_pretty(fingerprint))
-        for path in partial.iterdir():
-            with open(path, "rb+", opener=files.regular) as file:
-                os.fsync(file.fileno())
+        with disk_space.full_as_os_error(target.parent):  # before what is half done is removed
+            partial.mkdir(parents=True)
+            licence = _convert(job, facts, partial)
+            for path in job.request.get("beside", ()):
+                shutil.copy(path, partial)
+            _write_card(partial, facts, job.request.get("name") or target.name, licence)
+            files.write_atomically(partial / SOURCE, files.dump_pretty(fingerprint))
+            for path in partial.iterdir():
+                with open(path, "rb+", opener=files.regular) as file:
+                    os.fsync(file.fileno())
         job.check_cancelled()
         os.rename(partial, target)
     finally:
@@ -100,7 +101,7 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     gguf_file = str(source.absolute())  # and of an empty folder: files beside it must not decide what is loaded
     os.environ["TQDM_DISABLE"] = "1"  # a progress bar for every tensor in worker.log is of no use
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, GgufConfig
 
     from slmstudio.worker.model import whole_model
 
@@ -118,9 +119,8 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     whole_model.need_all(report, source.name)
     job.check_cancelled()
     job.phase("tokenizer", tr("rebuilding and checking it"))
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file, local_files_only=True,
-                                              trust_remote_code=False)
-    metadata = _write_tokenizer(job, tokenizer, source, folder, model.config.max_position_embeddings)
+    values = read_header(source, lambda *header: None).values
+    _write_tokenizer(job, source, values, folder, model.config.max_position_embeddings)
     job.check_cancelled()
     job.phase("writing")
     model.save_pretrained(folder)
@@ -128,7 +128,7 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     _correct_json(folder / "generation_config.json", drop=("_from_model_config",))
     for weights in folder.glob("*.safetensors"):  # unlike the other files they are written for the owner alone
         shutil.copymode(folder / "config.json", weights)
-    return metadata.get("general.license", "unknown")
+    return str(values.get("general.license", "unknown"))
 
 
 def _parse_once(parts: tuple[Path, ...]) -> None:
@@ -143,6 +143,7 @@ def _parse_once(parts: tuple[Path, ...]) -> None:
     @functools.lru_cache(maxsize=2)
     def read(path: Any, *mode: Any) -> GGUFReader:
         reader = GGUFReader(path, *mode)
+        reader.fields.pop("general.name", None)  # "mistral" leads transformers to an architecture that gguf lacks
         if Path(path) == parts[0]:
             reader.tensors += [tensor for part in parts[1:] for tensor in GGUFReader(part).tensors]
         return reader
@@ -152,44 +153,42 @@ def _parse_once(parts: tuple[Path, ...]) -> None:
         gguf.get_tensor_name_map = functools.lru_cache(maxsize=2)(gguf.get_tensor_name_map)
 
 
-def _write_tokenizer(job: JobContext, tokenizer: Any, source: Path, folder: Path,
-                     context_length: int) -> dict[str, str]:
+def _write_tokenizer(job: JobContext, source: Path, values: dict[str, Any], folder: Path, context_length: int) -> None:
     """tokenizer.json and its config, checked against the ids that llama.cpp gives for the same file, if llama.cpp is
     available.
 
-    Returns:
-        The file's key-value pairs, as text.
+    Args:
+        values: the file's scalars and texts, by key.
     """
+    tokenizer = read_tokenizer(source, values)
     if llama.trouble() is None:
-        backend, metadata = _proven(tokenizer, source)
+        _prove(tokenizer, source)
     else:
         job.warn("tokenizer_unproven", tr("The tokenizer was rebuilt as the file describes it. It wasn't compared with "
                                           "llama.cpp, which isn't set up."))
-        metadata = {key: str(value) for key, value in read_header(source, lambda *header: None).values.items()}
-        backend = corrected(tokenizer.backend_tokenizer, metadata, source.name)
     tokenizer.save_pretrained(folder)
-    backend.save(str(folder / "tokenizer.json"))
     # The plain class takes tokenizer.json as it is; a model's own class would rebuild the pre-tokenizer.
     dropped = ("is_local", "local_files_only", "backend", "add_prefix_space")
     _correct_json(folder / "tokenizer_config.json", drop=dropped,
                   change=lambda config: {**config, "tokenizer_class": "PreTrainedTokenizerFast",
                                          "clean_up_tokenization_spaces": False, "model_max_length": context_length})
-    return metadata
 
 
-def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
-    """The right `tokenizers.Tokenizer`, and the file's key-value pairs.
+def _prove(tokenizer: Any, source: Path) -> None:
+    """Compare the ids of texts as they are in a conversation, behind a special token.
 
     Raises:
-        UserError: it doesn't give the ids that llama.cpp gives.
+        UserError: some aren't those that llama.cpp gives.
     """
     from slmstudio.worker.model.llama_gguf import LlamaGguf
+    from slmstudio.worker.model.llama_vocab import LlamaVocab
 
     model = LlamaGguf(source, vocab_only=True)
     try:
-        backend = corrected(tokenizer.backend_tokenizer, model.metadata, source.name)
-        different = probes.differing(probes.PROBES, lambda text: backend.encode(text, add_special_tokens=False).ids,
-                                     lambda text: model.tokenize(text.encode(), add_bos=False, special=True))
+        vocab, in_front = LlamaVocab(model), tokenizer.eos_token or ""
+        different = probes.differing(
+            probes.PROBES, lambda text: tokenizer(in_front + text, add_special_tokens=False)["input_ids"],
+            lambda text: vocab.encode(in_front + text))
     finally:
         model.close()
     if different:
@@ -197,7 +196,6 @@ def _proven(tokenizer: Any, source: Path) -> tuple[Any, dict[str, str]]:
                         tr("{count} of {total} texts get different token ids, such as {example!r}.",
                            count=len(different), total=len(probes.PROBES), example=different[0]),
                         tr("Use the model's original folder with its tokenizer.json."))
-    return backend, model.metadata
 
 
 def _correct_json(path: Path, drop: tuple[str, ...], change: Any = lambda value: value) -> None:
@@ -218,32 +216,3 @@ def _write_card(folder: Path, facts: GgufFacts, name: str, licence: str) -> None
         f"{facts.name}, made trainable from the GGUF file {facts.path.name} ({facts.quantization}): its weights were "
         "unpacked to bf16. They carry the rounding of that file, so they differ slightly from the original's.\n\n"
         f"Licence: {licence}. It is the base model's; what you train on it stays under its terms.\n"))
-
-
-def corrected(backend: Any, metadata: dict[str, str], file_name: str) -> Any:
-    """The `tokenizers.Tokenizer` with the pre-tokenizer that the file names.
-
-    transformers knows only some of llama.cpp's names and silently falls back to GPT-2's splitting for the others:
-    SmolLM2 ("smollm") would lose its single digits.
-
-    Args:
-        backend: what transformers made of the file.
-        metadata: the GGUF's key-value pairs, as text.
-
-    Raises:
-        UserError: the pre-tokenizer isn't known here, so every text would be split by guesswork.
-    """
-    from tokenizers import Tokenizer
-
-    if metadata.get("tokenizer.ggml.model") != "gpt2":
-        return backend
-    name = metadata.get("tokenizer.ggml.pre", "default")
-    if name not in PRE_TOKENIZERS:
-        raise UserError(tr("The tokenizer of {file} is of an unsupported kind.", file=file_name),
-                        tr("Its pre-tokenizer is {name!r}. This program knows {names}.", name=name,
-                           names=", ".join(PRE_TOKENIZERS)),
-                        tr("Use the model's original folder with its tokenizer.json."))
-    state = json.loads(backend.to_str())
-    state["pre_tokenizer"] = PRE_TOKENIZERS[name]
-    state["model"]["ignore_merges"] = name in IGNORE_MERGES
-    return Tokenizer.from_str(json.dumps(state))

@@ -12,13 +12,15 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import load_tokenizer
-from slmstudio.worker.model.llama_vocab import NORMALIZER_KEY
+from slmstudio.worker.model.llama_vocab import NORMALIZER_KEY, PREPEND_KEY
 
 _MARK = "zxqanswerqxz"
-_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
+_NORMAL, UNKNOWN, CONTROL, USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5
 _MARKER = re.compile(r"[▁_]?(<[^<>]+>|\[[^\[\]]+\])")
 """Words that look like llama.cpp's own names for special tokens."""
-_PHI3 = re.compile(r"phi-?3", re.IGNORECASE)
+BESIDE_MARKER = "Ġ"
+"""Behind an ordinary token that looks like one: a space, in the alphabet of byte-level vocabularies."""
+PHI3 = re.compile(r"phi-?3", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Vocabulary:
         puts its own behind every special token too, or nowhere. Behind a special token neither puts one.
         """
         text = self._rendered()
-        if text is None or self._metaspace() != "first" or any(text.startswith(token) for token in self.special):
+        if text is None or self._metaspace() != "first" or text.startswith((" ", *self.special)):
             return ""
         return " "
 
@@ -91,8 +93,8 @@ class Vocabulary:
         """
         strips = any(token["rstrip"] for token in self.state["added_tokens"] if token["special"])
         if strips:
-            return name if _PHI3.search(name) else f"{name} (Phi-3)"
-        return _PHI3.sub("Phi 3", name)
+            return name if PHI3.search(name) else f"{name} (Phi-3)"
+        return PHI3.sub("Phi 3", name)
 
     def corrections(self, values: dict[str, Any], gguf: Any, rows: int) -> dict[str, Any]:
         """Key-value pairs to write instead of, or beside, those that the converter chose.
@@ -121,11 +123,13 @@ class Vocabulary:
             put("tokenizer.ggml.tokens", self._without_false_markers(values), kinds.ARRAY)
         if values["tokenizer.ggml.model"].value == "llama":
             put("tokenizer.ggml.add_space_prefix", self._space_prefix(), kinds.BOOL)
+            if (scheme := self._metaspace()) is not None:
+                put(PREPEND_KEY, scheme, kinds.STRING)
             if not self.has_sentencepiece:
                 tokens = list(values["tokenizer.ggml.tokens"].value)
                 types = list(values["tokenizer.ggml.token_type"].value)
                 for token in self.state["added_tokens"]:  # found in a text before it is cut, as Gemma's "</div>"
-                    types[token["id"]] = _CONTROL if token["content"] in self.special else _USER_DEFINED
+                    types[token["id"]] = CONTROL if token["content"] in self.special else USER_DEFINED
                 types += [_UNUSED] * (rows - len(tokens))
                 tokens += [f"[PAD{number}]" for number in range(len(tokens), rows)]
                 put("tokenizer.ggml.tokens", tokens, kinds.ARRAY)
@@ -169,12 +173,13 @@ class Vocabulary:
         suspects = [(token_id, text) for token_id, text in enumerate(tokens) if int(types[token_id]) == _NORMAL
                     and isinstance(text, str) and _MARKER.fullmatch(text)]
         if suspects:
-            from tokenizers import Tokenizer
+            from tokenizers import Tokenizer, decoders
 
-            known, tokenizer = set(tokens), Tokenizer.from_str(json.dumps(self.state))
+            known, tokenizer, written = set(tokens), Tokenizer.from_str(json.dumps(self.state)), decoders.ByteLevel()
             for token_id, text in suspects:
-                other = f"{text}Ġ"  # a space, in the alphabet of byte-level vocabularies
-                if tokenizer.encode(text, add_special_tokens=False).ids != [token_id] and other not in known:
+                other = text + BESIDE_MARKER
+                if other not in known and tokenizer.encode(written.decode([text]), add_special_tokens=False).ids != [
+                        token_id]:
                     tokens[token_id] = other
         return tokens
 

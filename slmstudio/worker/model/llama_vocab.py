@@ -13,7 +13,9 @@ from slmstudio.core.model.foreign import plain
 from slmstudio.worker.model.pre_tokenizers import NEAREST
 
 NORMALIZER_KEY = "slmstudio.tokenizer.normalizer"
-"""Our own key in a GGUF: llama.cpp has none for it. Written by the export where the tokenizer normalizes text."""
+PREPEND_KEY = "slmstudio.tokenizer.prepend_scheme"
+"""Our own keys in a GGUF: llama.cpp has none for them. The export writes the Unicode form into which the tokenizer
+brings text, and where its pre-tokenizer puts a space in front ("first", as tokenizer.json has it)."""
 
 
 _UNKNOWN, _CONTROL, _LSTRIP, _RSTRIP = 1, 8, 128, 256

@@ -60,6 +60,7 @@ def _write(job: JobContext, outcome: jobs.Outcome) -> None:
     if job.is_gone():
         print("the job's folder is gone, and with it the place for its outcome", file=sys.stderr)
         return
+    disk_space.give_reserve(job.folder)
     place = job.folder
     if agent_side.by_agent():
         place = agent_side.report_folder(job.folder, ranks.rank())
@@ -70,7 +71,6 @@ def _write(job: JobContext, outcome: jobs.Outcome) -> None:
                 outcome = replace(outcome, totals=totals.to_keep(job.folder))
             except Exception:  # the outcome is written whatever happens; who lists the runs then reads the events
                 traceback.print_exc()
-    disk_space.give_reserve(job.folder)
     while True:
         try:
             place.mkdir(parents=True, exist_ok=True)

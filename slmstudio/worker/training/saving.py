@@ -32,7 +32,6 @@ class Saver:
         self.job, self.keep, self.trainer = job, keep, trainer
         self.saved_step, self.saved_at, self.waited = -1, time.monotonic(), 0.0
         self._gave_up = False
-        self._keep_reserve()
 
     def checkpoint(self, reason: str) -> bool:
         """Save a checkpoint of the present step, unless there is one; False when the user stopped the waiting."""

@@ -44,6 +44,27 @@ def refused(folder: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_link_that_leads_out_is_not_followed(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "elsewhere")
+    folder = write(tmp_path / "a")
+    (folder / name).unlink()
+    (folder / name).symlink_to(tmp_path / "elsewhere" / name)
+    assert f"{name} is a link that leads out of the folder" in refused(folder)
+    with pytest.raises(UserError):
+        need_loadable(folder)
+
+
+def test_links_of_the_hubs_cache_are_followed(tmp_path: Path) -> None:
+    model = tmp_path / "models--acme--adapter"
+    (model / "snapshots").mkdir(parents=True)
+    (model / "blobs").mkdir()
+    config = write(model / "snapshots" / "0a1b") / "adapter_config.json"
+    config.rename(model / "blobs" / "0c")
+    config.symlink_to("../../blobs/0c")
+    assert read_adapter(config.parent).rank == 2
+
+
 def test_what_is_read_and_what_is_kept(tmp_path: Path) -> None:
     folder = write(tmp_path / "a")
     adapter = read_adapter(folder)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from support import gguf_models as models
+from support.family_models import FAMILIES
 from support.tiers import first_fast
 
 from slmstudio.core import leftovers
@@ -69,14 +70,11 @@ def test_its_weights_are_those_of_the_file() -> None:
 
 @pytest.mark.full
 def test_without_the_chat_engine_the_same_tokenizer_is_written_and_said_to_be_unproven(tmp_path, no_engine) -> None:
-    from transformers import AutoTokenizer
-
+    from slmstudio.core.model.gguf.header import read_header
     from slmstudio.worker.export import import_model
 
     source, job = models.starter_gguf(), models.context(tmp_path / "job")
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    metadata = import_model._write_tokenizer(job, tokenizer, source, tmp_path, 8192)
-    assert metadata["general.license"] and metadata["tokenizer.ggml.pre"] == "smollm"
+    import_model._write_tokenizer(job, source, read_header(source, lambda *_: None).values, tmp_path, 8192)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (tmp_path / name).read_bytes() == (models.starter() / name).read_bytes()
     assert [event["code"] for event in models.events(job.folder) if event["type"] == "warning"] == [
@@ -142,11 +140,42 @@ def test_what_a_killed_import_left_is_removed(tmp_path) -> None:
     assert list(target.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize("family", first_fast(
+    ["qwen2", *(family for family in FAMILIES if family not in ("qwen2", "smollm3"))]))
+def test_an_export_becomes_the_same_base_model(families, tmp_path, monkeypatch, family) -> None:
+    """Token ids of plain texts, of special tokens within them and of conversations, and weights as the file has them.
+    transformers can't read SmolLM3's GGUF."""
+    import torch
+    from safetensors.torch import load_file
+
+    from slmstudio.core.model.named_templates import template_of
+    from slmstudio.core.model.tokens import load_tokenizer
+    from slmstudio.worker.export import export, import_model
+    from slmstudio.worker.model import probes
+
+    proof = {"passed": True, "normalizer": None, "sha256": None}  # the exports' own tests look at it
+    monkeypatch.setattr(export, "_prove", lambda job, source, made: [setattr(each, "parity", proof) for each in made])
+    base, folder = families / family, tmp_path / "imported"
+    [file] = export.run(models.context(tmp_path / "export", run=str(base), types=["F32"], out=str(tmp_path)))["files"]
+    import_model.run(models.context(tmp_path / "import", gguf=file["path"], out=str(folder)))
+    encoders = [(load_tokenizer(each), template_of(each)) for each in (base, folder)]
+    added = [token.content for token in encoders[0][0].get_added_tokens_decoder().values()]
+    for text in ["[…]", "</s>", *probes.PROBES, *probes.strings(), *probes.around(added)]:
+        one, other = (tokenizer.encode(text, add_special_tokens=False).ids for tokenizer, _ in encoders)
+        assert one == other, text
+    for text in probes.PROBES:
+        one, other = (tokenizer.encode(template.render([{"role": "user", "content": text}], True),
+                                       add_special_tokens=False).ids for tokenizer, template in encoders)
+        assert one == other, text
+    one, other = (load_file(each / "model.safetensors") for each in (base, folder))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_an_unknown_pre_tokenizer_is_refused() -> None:
-    from slmstudio.worker.export.import_model import corrected
+    from slmstudio.worker.export.gguf_tokenizer import read_tokenizer
 
     with pytest.raises(UserError, match="an unsupported kind") as caught:
-        corrected(None, {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "martian"}, "a.gguf")
+        read_tokenizer(models.starter_gguf(), {"tokenizer.ggml.pre": "martian"})
     assert "'martian'" in caught.value.why
 
 
@@ -175,16 +204,14 @@ def vocabulary_file(model: Path, pre_tokenizer: str, path: Path) -> Path:
 @pytest.mark.parametrize(("family", "pre_tokenizer"), first_fast([("llama3", "llama-bpe"), ("qwen2", "qwen2")]))
 def test_other_pre_tokenizers_equal_llama_cpp(families, data_dir, tmp_path, family, pre_tokenizer) -> None:
     import llama_cpp
-    from transformers import AutoTokenizer
 
-    from slmstudio.worker.export.import_model import corrected
+    from slmstudio.worker.export.gguf_tokenizer import read_tokenizer
     from slmstudio.worker.model import probes
 
     file = vocabulary_file(families / family, pre_tokenizer, tmp_path / "vocabulary.gguf")
     model = llama_cpp.Llama(str(file), vocab_only=True, verbose=False)
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    backend = corrected(tokenizer.backend_tokenizer, model.metadata, file.name)
+    tokenizer = read_tokenizer(file, model.metadata)
     hindi = (data_dir / "xquad_hi_instructions.jsonl").read_text(encoding="utf-8").splitlines()[:50]
     assert not probes.differing([*probes.PROBES, *hindi],
-                                lambda text: backend.encode(text, add_special_tokens=False).ids,
+                                lambda text: tokenizer(text, add_special_tokens=False)["input_ids"],
                                 lambda text: model.tokenize(text.encode(), add_bos=False, special=True))

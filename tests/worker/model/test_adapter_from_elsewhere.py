@@ -13,6 +13,7 @@ from support import tiny_model as tiny
 
 from slmstudio.core import i18n, jobs
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import request
 from slmstudio.core.i18n.pseudo import OPEN
 from slmstudio.core.model.peft_adapter import read_adapter
 from slmstudio.core.report.page import write_report
@@ -80,6 +81,13 @@ def test_it_is_a_run_that_answers_as_pefts_model_and_goes_on(tiny_model: Path, r
     assert result["state"] == "finished" and result["train_loss_last"] < result["train_loss_first"]
     after = json.loads((job.folder / "adapter" / "adapter_config.json").read_text("utf-8"))
     assert after["use_rslora"] and after["rank_pattern"] == {"q_proj": 2} and after["alpha_pattern"] == {"v_proj": 3}
+
+
+def test_its_evaluation_looks_for_no_rows_that_nobody_has(tiny_model: Path, tmp_path: Path, studio_home: Path) -> None:
+    run = imported(tiny_model, tmp_path)[1]
+    proposed = request.propose(run)
+    assert (proposed["train_run"], proposed["train_file"], proposed["test"]) == (str(run), None, None)
+    assert "elsewhere" in proposed["no_test"] and adapter_import.NO_ROWS not in proposed["no_test"]
 
 
 def test_another_base_is_refused_and_no_run_is_left(tiny_model: Path, tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ TENSOR_TYPES = {
     40: ("NVFP4", 64, 36), 41: ("Q1_0", 128, 18),
 }
 """Name, values in a block and bytes of a block, by ggml's number of the type."""
+REMOVED_TYPES = {
+    4: ("Q4_2", "Q4_0"), 5: ("Q4_3", "Q4_1"), 31: ("Q4_0_4_4", "Q4_0"), 32: ("Q4_0_4_8", "Q4_0"),
+    33: ("Q4_0_8_8", "Q4_0"), 36: ("IQ4_NL_4_4", "IQ4_NL"), 37: ("IQ4_NL_4_8", "IQ4_NL"), 38: ("IQ4_NL_8_8", "IQ4_NL"),
+}
+"""Types that llama.cpp has read in the past, and what it reads in their place."""
+TOKEN_TYPES = "tokenizer.ggml.token_type"
 MAX_DIMENSIONS, MAX_NAME = 4, 63
 """The most dimensions of a tensor, and bytes of its name: ggml's own limits."""
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
@@ -55,6 +61,7 @@ class Header:
         values: scalars and texts by key.
         lengths: of the arrays, by key.
         kinds: of the arrays' items, by key: ggml's numbers.
+        token_types: how many tokens are of which type, by llama.cpp's numbers.
         types: of the tensors, by name: F16 for instance.
         shapes: of the tensors, by name; the dimension that is contiguous in memory comes first.
         bytes_by_type: bytes of all tensors of a type, F16 for instance.
@@ -63,6 +70,7 @@ class Header:
     values: dict[str, Any]
     lengths: dict[str, int]
     kinds: dict[str, int]
+    token_types: Counter[int]
     types: dict[str, str]
     shapes: dict[str, tuple[int, ...]]
     bytes_by_type: Counter[str]
@@ -84,7 +92,7 @@ def read_header(path: Path, check: Check) -> Header:
             size = os.fstat(file.fileno()).st_size
             reader = _Reader(file, size)
             tensors = _read_preamble(reader, name)
-            values, lengths, kinds = _read_metadata(reader)
+            values, lengths, kinds, token_types = _read_metadata(reader)
             check(values, lengths, tensors)
             shapes, types, bytes_by_type, end = _read_tensors(reader, tensors, _alignment(values))
     except Damaged as error:
@@ -92,6 +100,12 @@ def read_header(path: Path, check: Check) -> Header:
     except _Unknown as error:
         raise UserError(tr("{name} is newer than this program.", name=name), str(error),
                         tr("Update SLM Studio.")) from error
+    except _Removed as error:
+        tensor, (label, successor) = error.args
+        raise UserError(tr("{name} is of a type that no longer exists.", name=name),
+                        tr("The tensor {tensor} has the type {label}, which llama.cpp has removed.",
+                           tensor=printable(tensor), label=label),
+                        tr("Get or make the file quantized to {successor}.", successor=successor)) from error
     except _Short as error:
         raise UserError(tr("{name} is truncated.", name=name), tr("It ends inside its header."),
                         tr(DOWNLOAD)) from error
@@ -99,7 +113,7 @@ def read_header(path: Path, check: Check) -> Header:
         raise from_os_error(error, tr("Could not read the GGUF file.")) from error
     if end > size:
         raise UserError(truncated(name, size, end), tr("The end of the file is missing."), tr(DOWNLOAD))
-    return Header(values, lengths, kinds, types, shapes, bytes_by_type, size)
+    return Header(values, lengths, kinds, token_types, types, shapes, bytes_by_type, size)
 
 
 class Damaged(Exception):
@@ -108,6 +122,10 @@ class Damaged(Exception):
 
 class _Unknown(Exception):
     """The header uses something that came after this program; the text is a sentence."""
+
+
+class _Removed(Exception):
+    """A tensor has a type that llama.cpp has removed: the tensor's name, and the type's entry in `REMOVED_TYPES`."""
 
 
 class _Short(Exception):
@@ -200,11 +218,12 @@ def _read_preamble(reader: _Reader, name: str) -> int:
     return reader.count(24, 10**6)  # a tensor's entry takes at least its lengths, its type and its offset
 
 
-def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dict[str, int]]:
-    """All scalars and texts by key, and the lengths and kinds of all arrays."""
+def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dict[str, int], Counter[int]]:
+    """All scalars and texts by key, the lengths and kinds of all arrays, and how many tokens are of which type."""
     values: dict[str, Any] = {}
     lengths: dict[str, int] = {}
     kinds: dict[str, int] = {}
+    token_types = Counter[int]()
     # The number of keys comes right after the number of tensors, whose entries follow the keys.
     for _ in range(reader.count(13, 10**5)):
         key = reader.text()
@@ -214,7 +233,8 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dic
             raise Damaged(tr("It has the key {key} twice.", key=printable(key)))
         kind = reader.number("<I")
         if kind == _ARRAY:
-            lengths[key], kinds[key] = _skip_array(reader)
+            lengths[key], kinds[key], items = _read_array(reader, key == TOKEN_TYPES)
+            token_types.update(items)
         elif kind == STRING:
             values[key] = reader.text()
         elif kind in _SCALARS:
@@ -225,24 +245,26 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dic
         else:
             raise _Unknown(tr("The value of {key} has the type {kind}, which isn't supported.", key=printable(key),
                               kind=kind))
-    return values, lengths, kinds
+    return values, lengths, kinds, token_types
 
 
-def _skip_array(reader: _Reader) -> tuple[int, int]:
-    """How many items it has, and of what kind."""
+def _read_array(reader: _Reader, items_matter: bool) -> tuple[int, int, tuple[Any, ...]]:
+    """How many items it has, of what kind, and these items if they matter and are numbers."""
     kind = reader.number("<I")
     if kind in _SCALARS:
         width = struct.calcsize(_SCALARS[kind])
         count = reader.count(width)
+        if items_matter and width == 4:
+            return count, kind, struct.unpack(f"<{count}{_SCALARS[kind][1]}", reader.take(count * width))
         reader.skip(count * width)
-        return count, kind
+        return count, kind, ()
     if kind != STRING:
         raise Damaged(tr("An array in its header has items of type {kind}.", kind=kind))
     count = reader.count(8, 2**24)
     unpack = struct.Struct("<Q").unpack
     for _ in range(count):
         reader.skip(unpack(reader.take(8))[0])
-    return count, kind
+    return count, kind, ()
 
 
 def _alignment(values: dict[str, Any]) -> int:
@@ -275,6 +297,8 @@ def _read_tensors(reader: _Reader, count: int, alignment: int
         if kind > NEWEST_TYPE:
             raise Damaged(tr("The tensor {tensor} has the type {kind:,}, which doesn't exist.", tensor=printable(name),
                              kind=kind))
+        if kind in REMOVED_TYPES:
+            raise _Removed(name, REMOVED_TYPES[kind])
         if kind not in TENSOR_TYPES:
             raise _Unknown(tr("The tensor {tensor} has the type {kind}, which isn't supported.",
                               tensor=printable(name), kind=kind))

@@ -12,14 +12,17 @@ from pathlib import Path
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, ntr, number_text, tr
-from slmstudio.core.model.gguf.header import DOWNLOAD, STRING, Header, read_header
+from slmstudio.core.model.chat_template import SPECIAL, ChatTemplate
+from slmstudio.core.model.gguf.header import DOWNLOAD, STRING, TOKEN_TYPES, Header, read_header
 from slmstudio.core.model.gguf.model import GgufFacts, read_gguf
-from slmstudio.core.model.json_files import printable
+from slmstudio.core.model.json_files import and_more, printable
 
 SIZES = {"block_count": 512, "embedding_length": 65_536, "context_length": 2**31, "attention.head_count": 4_096}
 """Whole numbers that each model needs below its architecture's name, and the most; llama.cpp has at most 512 layers."""
 _TOKENS = "tokenizer.ggml.tokens"
 _WHOLE = ("I8", "I16", "I32", "I64")
+_NORMAL, _LAST_TYPE = 1, 6
+"""Of tokens: ordinary ones, and llama.cpp's last type (bytes)."""
 _NONE = 2**32 - 1
 """-1 without a sign: no token."""
 _NO_LIST = {STRING: noop("{key} isn't a list of texts."), 4: noop("{key} isn't a list of whole numbers."),
@@ -35,7 +38,8 @@ def read_sound_gguf(path: Path | str) -> GgufFacts:
     """
     facts = read_gguf(path)
     header = read_header(facts.path, lambda *_: None)
-    problems = [*_sizes(header, facts.architecture), *_constants(header), *_vocabulary(header), *_tensors(header)]
+    problems = [*_sizes(header, facts.architecture), *_constants(header), *_vocabulary(header), *_template(header),
+                *_tensors(header)]
     if problems:
         one = len(problems) == 1
         raise UserError(tr("{name} is damaged.", name=printable(facts.path.name)),
@@ -61,8 +65,11 @@ def _sizes(header: Header, architecture: str) -> list[str]:
 
 
 def _constants(header: Header) -> list[str]:
-    return [tr("{key} is {value}, which isn't a number.", key=printable(key), value=value)
-            for key, value in header.values.items() if isinstance(value, float) and not math.isfinite(value)]
+    numbers = [(printable(key), value) for key, value in header.values.items() if isinstance(value, float)]
+    return [*(tr("{key} is {value}, which isn't a number.", key=key, value=value)
+              for key, value in numbers if not math.isfinite(value)),
+            *(tr("{key} is {value}; it must be above 0.", key=key, value=value)
+              for key, value in numbers if ".rope.freq_base" in key and value <= 0)]
 
 
 def _vocabulary(header: Header) -> list[str]:
@@ -93,10 +100,28 @@ def _vocabulary(header: Header) -> list[str]:
             shown = number_text(value) if type(value) is int else printable(str(value), 40)
             found.append(tr("{key} is {value}, and the vocabulary has {tokens:,} tokens.", key=printable(key),
                             value=shown, tokens=count))
-    template = header.values.get("tokenizer.chat_template", "")
-    if not isinstance(template, str) or "\ufffd" in template:
-        found.append(tr("Its chat template isn't UTF-8 text."))
-    return found
+    return [*found, *_token_types(header)]
+
+
+def _token_types(header: Header) -> list[str]:
+    """A token of another type than llama.cpp's is cut and written as nothing."""
+    types = header.token_types
+    unknown = [kind for kind in types if not 0 <= kind <= _LAST_TYPE]
+    if unknown:
+        return [ntr("{n:,} entry of {key} is a type that doesn't exist: {types}.",
+                    "{n:,} entries of {key} are types that don't exist: {types}.", sum(types[kind] for kind in unknown),
+                    key=TOKEN_TYPES, types=and_more([number_text(kind) for kind in unknown], 3))]
+    return [tr("By {key}, no word can be written with its vocabulary.", key=TOKEN_TYPES)] \
+        if types and not types[_NORMAL] else []
+
+
+def _template(header: Header) -> list[str]:
+    source = header.values.get("tokenizer.chat_template", "")
+    if not isinstance(source, str) or "\ufffd" in source:
+        return [tr("Its chat template isn't UTF-8 text.")]
+    if source and ChatTemplate(source, dict.fromkeys(SPECIAL, "")).omits_question():
+        return [tr("Its chat template never shows the question to the model.")]
+    return []
 
 
 def _tensors(header: Header) -> list[str]:

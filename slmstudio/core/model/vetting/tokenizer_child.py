@@ -134,6 +134,8 @@ def _template(folder: Path, tokenizer: Any, named: dict[str, str], marks: set[in
             return None
         template = ChatTemplate(source, named)
         template.check()
+        if template.omits_question():
+            return {"error": tr("The chat template never shows the question to the model."), "refused": True}
         try:
             encoded = tokens.encode(samples.CHAT, tokenizer, template)
         except UserError:

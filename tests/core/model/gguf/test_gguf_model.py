@@ -116,6 +116,8 @@ def test_the_starter_model(starter: Path) -> None:
     (model_files.gguf({"general.architecture": "llama", "split.no": 1, "split.count": 3}, ONE_TENSOR), "part 2 of 3"),
     (model_files.gguf({"general.architecture": "llama", "general.alignment": 24}, ONE_TENSOR), "alignment"),
     (model_files.gguf({"general.architecture": "llama"}, {"a": (99, (32,), 32)}), "type 99"),
+    (model_files.gguf({"general.architecture": "llama"}, {"a": (5, (32,), 32)}), "has the type Q4_3"),
+    (model_files.gguf({"general.architecture": "llama"}, {"a": (36, (32,), 32)}), "quantized to IQ4_NL"),
     (model_files.gguf({"general.architecture": "llama"}, {"a": (12, (32,), 32)}), "impossible"),
     (model_files.gguf({"general.architecture": "llama"}, {"a": (0, (1,) * 9, 4)}), "9 dimensions"),
     (model_files.gguf({"general.architecture": "llama"}, {"a": (0, (64,), 32), "b": (0, (8,), 32)}), "overlap"),

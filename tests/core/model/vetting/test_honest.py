@@ -128,7 +128,8 @@ def test_a_model_without_a_template(tmp_path: Path) -> None:
      "doesn't end each answer with a token of its own"),
     ({}, "{% for m in messages %}{{ '<|user|>' + m.content + '<|end|>' }}{% endfor %}",
      "ends answers with <|end|>, which config.json and the tokenizer don't call the end"),
-    ({}, "{{ raise_exception('no') }}", "refuses this conversation: no")])
+    ({}, "{{ raise_exception('no') }}", "refuses this conversation: no"),
+    ({}, "hello{{ eos_token }}", "never shows the question")])
 def test_what_is_worth_a_warning(tmp_path: Path, config: dict[str, Any], template: str, words: str) -> None:
     (warning,) = passes(crafted_models.honest(tmp_path / "m", config, template=template))
     assert words in warning
