@@ -32,7 +32,9 @@ class LostRowsBanner(QFrame):
         self._lost: LostRows | None = None
         self.text = text_label("", "strong", wrap=True, name="lost_rows_text", selectable=True)
         self.ways = text_label("", "small", wrap=True, name="lost_rows_ways", selectable=True)
-        self.keep = SecondaryButton("", "", "small", name="keep_rows", clicked=self._keep)
+        self.keep = SecondaryButton(tr("Longer rows"), tr("Set the sequence length so that these rows keep their "
+                                                          "answers. The plan then says what that needs."), "small",
+                                    name="keep_rows", clicked=self._keep)
         column_in(self, self.text, self.ways, (self.keep, 0, Qt.AlignmentFlag.AlignLeft), spacing=theme.SPACE_XS,
                   margins=theme.SPACE_S)
         self.show_lost(None)
@@ -49,8 +51,6 @@ class LostRowsBanner(QFrame):
         self.setAccessibleDescription(lost.ways)
         longer = lost.longer
         show_text(self.keep, "" if longer is None else tr("Use {tokens:,} tokens", tokens=longer))
-        self.keep.setToolTip(tr("Set the sequence length so that these rows keep their answers. The plan then says "
-                                "what that needs."))
         if is_new and self.isVisible():
             announce(self, f"{lost.what} {lost.ways}")
 

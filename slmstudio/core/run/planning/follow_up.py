@@ -23,6 +23,7 @@ from slmstudio.core.run.fields.kinds import not_allowed
 from slmstudio.core.run.planning import plan_rows, planner, row_counts
 from slmstudio.core.run.planning.row_counts import MeasuredRows
 from slmstudio.core.run.rows import kept_rows, lines
+from slmstudio.core.run.rows.row_tokens import RowTokens
 
 FIXED = {
     "model": noop("The weights that training continues from belong to the earlier run's base."),
@@ -186,12 +187,12 @@ def _for_other_rows(config: RunConfig, chosen: set[str], records: Sequence[Recor
     """
     try:
         rows = given.read(Path(config.train_file), config.train_map).records if records is None else records
-        measured = planner.measure_for(rows, config) if measured is None else measured
     except (UserError, OSError):  # whoever learns them tells
         return config
     found: dict[str, Any] = {"reasons": dict(config.reasons)}
     if not config.eval_file and "eval_fraction" not in chosen and 0 < config.eval_fraction <= split.USUAL_SHARE:
         found["eval_fraction"] = split.usual_share(len(rows))
+    measured = _measured(rows, config) if measured is None else measured
     _, held_back = schedule.divided(rows, replace(config, **found))
     if "eval_fraction" in found:
         found["reasons"]["eval_fraction"] = plan_rows.what_is_held_back(held_back, len(rows))
@@ -203,6 +204,14 @@ def _for_other_rows(config: RunConfig, chosen: set[str], records: Sequence[Recor
     if "eval_steps" not in chosen and every > config.eval_steps:
         found["eval_steps"], found["reasons"]["eval_steps"] = every, plan_rows.how_often(total, every, bounded=True)
     return replace(config, **found)
+
+
+def _measured(rows: Sequence[Record], config: RunConfig) -> MeasuredRows:
+    """The rows as tokens; where the base model can't be used, which whoever loads it tells, each counts as one row."""
+    try:
+        return planner.measure_for(rows, config)
+    except (UserError, OSError):
+        return MeasuredRows(dict.fromkeys(range(len(rows)), RowTokens(1, 0)), len(rows))
 
 
 def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:

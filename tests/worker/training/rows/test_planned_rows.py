@@ -53,7 +53,8 @@ def as_labelled(place: int, row: dict) -> dict:
     ("xquad_hi_instructions", as_pair, {"max_length": 192}),
     ("xquad_hi_instructions", as_labelled, {"max_length": 192, "micro_batch_size": 2}),
 ], fast=3))
-def test_the_plans_rows_and_steps_are_those_of_the_run(name, shape, chosen, data_dir, tmp_path, tiny_model, studio_home):
+def test_the_plans_rows_and_steps_are_those_of_the_run(name, shape, chosen, data_dir, tmp_path, tiny_model,
+                                                       studio_home):
     lines = (data_dir / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
 
     def written(to: str, some: list[str]) -> Path:
