@@ -62,7 +62,7 @@ def plan(
         dataset, model_facts, machine, test.absolute() if test else None, overrides, rows))
     spare([model_facts.path, config.train_file, config.eval_file], out)
     counts = row_counts.count(dataset.records, rows, config)
-    found, lost = (outlook.look(model_facts, config, machine, counts.learned),
+    found, lost = (outlook.look(model_facts, config, machine, counts.learned, counts.tokens),
                    row_counts.lost(dataset.records, rows, counts, model_facts, config, machine))
     config_file.write(config, out)
     for line in problems.first(dataset.problems, data):
@@ -143,6 +143,8 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 def told(outlook: Outlook) -> str:
     """What a run takes: "Needs 7.9 to 8.6 GB (estimated). 11.2 GB is free. It takes about 14 min."."""
+    from slmstudio.core.run.memory import judgement
+
     best = outlook.best
     if best.measured is not None and best.measured.ran_out:
         return tr("When it was tried on this machine, memory ran out at {size}.",
@@ -157,7 +159,10 @@ def told(outlook: Outlook) -> str:
         said.append(tr("{size} is free.", size=format_bytes(outlook.free)))
     if best.measured is not None and outlook.seconds:
         said.append(tr("It takes {time}.", time=format_about(outlook.seconds)))
-    if best.measured is None and outlook.fits == "no":
+    if outlook.judgement.reason == judgement.SLOW and outlook.seconds is None:
+        said.append(tr("Training on this machine would take long: {time}, by a rough estimate.",
+                       time=format_about(outlook.rough_seconds or 0.0)))
+    if best.measured is None and outlook.judgement.level == judgement.NO:
         said.append(tr("That doesn't fit, but you can start it anyway."))
     return " ".join(said)
 

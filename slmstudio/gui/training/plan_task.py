@@ -107,8 +107,9 @@ def plan(wish: Wish, known: Answer | None) -> Answer:
     config, measured = (_continue(wish, wish.after, measured) if wish.after is not None else
                         _propose(wish, machine, measured))
     counts = row_counts.count(rows, measured, config)
-    return Answer(config, measured, of, counts, row_counts.lost(rows, measured, counts, wish.model, config, machine),
-                  tuple(objectives(wish.dataset.layout)), look(wish.model, config, machine, counts.learned))
+    lost = row_counts.lost(rows, measured, counts, wish.model, config, machine)
+    return Answer(config, measured, of, counts, lost, tuple(objectives(wish.dataset.layout)),
+                  look(wish.model, config, machine, counts.learned, counts.tokens))
 
 
 def _propose(wish: Wish, machine: Machine, measured: MeasuredRows | None) -> tuple[RunConfig, MeasuredRows]:

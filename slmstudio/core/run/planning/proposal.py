@@ -19,7 +19,8 @@ from slmstudio.core.model.families import PADDED_ONLY
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig, default_of
 from slmstudio.core.run.fields.choices import OBJECTIVES, PREFERENCES
-from slmstudio.core.run.memory.fit_badge import PHYSICAL_SHARE, spares_optimizer
+from slmstudio.core.run.memory.fit_badge import spares_optimizer
+from slmstudio.core.run.memory.judgement import COMFORTABLE
 from slmstudio.core.run.planning import plan_rows, row_counts
 from slmstudio.core.run.planning.draft import Draft
 from slmstudio.core.run.planning.rates import preference_part, usual_for, usual_rate
@@ -142,7 +143,7 @@ def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
         precision=draft.values["precision"], method="lora", max_length=min(512, draft.base.context_length),
         micro_batch_size=1, gradient_checkpointing=True)
     need = draft.need(smallest)
-    if need <= free * PHYSICAL_SHARE:
+    if need <= free * COMFORTABLE:
         return lora
     four_bit = draft.need(replace(smallest, method="qlora"))
     return "qlora", tr("LoRA would need about {needed} of {free} free; with the base in 4 bits it's {four_bit}.",
@@ -187,7 +188,7 @@ def _length(draft: Draft, longest: int) -> int:
         longest, min(longest, LONG_GPU if draft.gpu else LONG_CPU)))
     if draft.measured.is_text or not draft.free_memory:
         return usual
-    budget = draft.free_memory * PHYSICAL_SHARE
+    budget = draft.free_memory * COMFORTABLE
 
     def is_too_long(length: int) -> bool:
         return draft.need(RunConfig(**{**draft.values, "max_length": length, "micro_batch_size": draft.least_rows,
@@ -290,7 +291,7 @@ def _memory(draft: Draft) -> None:
     micro = max(least, 2 ** int(math.log2(draft.most_rows)))
     checkpointing = False
     free = draft.free_memory
-    budget = free * PHYSICAL_SHARE
+    budget = free * COMFORTABLE
 
     def run(micro_batch: int, recompute: bool) -> RunConfig:
         known = {k: v for k, v in draft.values.items() if k != "micro_batch_size"}

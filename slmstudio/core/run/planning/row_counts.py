@@ -84,7 +84,7 @@ class RowCounts:
         evaluated: rows split off the dataset that are evaluated.
         cut: training rows longer than the sequence length, whose end is lost; `left_out`: of them those with nothing
             left to learn, which aren't trained on.
-        steps: of the whole run.
+        steps: of the whole run; `tokens`: of an epoch.
         exact: whether every row was measured.
     """
 
@@ -94,10 +94,12 @@ class RowCounts:
     left_out: int
     steps: int
     exact: bool
+    tokens: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return {"rows_learned": self.learned, "rows_evaluated": self.evaluated, "rows_cut": self.cut,
-                "rows_left_out": self.left_out, "rows_exact": self.exact, "steps": self.steps}
+                "rows_left_out": self.left_out, "rows_exact": self.exact, "steps": self.steps,
+                "tokens_per_epoch": self.tokens}
 
 
 def count(records: Sequence[Record], measured: MeasuredRows, config: RunConfig) -> RowCounts:
@@ -125,7 +127,10 @@ def count_split(measured: MeasuredRows, held_out: Sequence[bool], config: RunCon
         usual = sum(row.learned(length) for row in measured.sample) / len(measured.sample) if measured.is_text else 1.0
         for is_held, rows in ((True, sum(held_out)), (False, measured.rows - sum(held_out))):
             made[is_held] += round((rows - seen[is_held]) * usual)
-    return RowCounts(made[False], made[True], cut, left_out, total_steps(config, made[False]), measured.every == 1)
+    each = sum(row.length if row.is_text else min(row.length, length) for row in measured.sample if row.learned(length))
+    tokens = each * made[False] // max(1, sum(row.learned(length) for row in measured.sample))
+    return RowCounts(made[False], made[True], cut, left_out, total_steps(config, made[False]), measured.every == 1,
+                     tokens)
 
 
 @dataclass(frozen=True)
