@@ -21,6 +21,8 @@ from slmstudio.core.run.schedule import steps_per_epoch, total_steps
 
 AS_THEY_ARE = ("overhead", "low", "high", "trainable_parameters", "phase")
 """What of an estimate isn't a part that a correction applies to: libraries and context take what they take."""
+KNOWN = ("weights", "adapter", "gradients", "optimizer")
+"""Parts whose size follows from the number of parameters."""
 AGAIN = (0.97, 1.05)
 """The same run again: allocators and other programs move its peak within these factors."""
 
@@ -160,5 +162,13 @@ def as_measured(estimate: MemoryEstimate, peak_bytes: int) -> MemoryEstimate:
 
 
 def _scaled(estimate: MemoryEstimate, factor: float) -> MemoryEstimate:
+    """The parts together multiplied by `factor`. Weights and what learns are known to the byte, so that the others
+    change as much as it takes; all do where that isn't enough."""
     parts = [field.name for field in fields(estimate) if field.name not in AS_THEY_ARE]
-    return replace(estimate, **{name: round(factor * getattr(estimate, name)) for name in parts})
+    sizes = {name: getattr(estimate, name) for name in parts}
+    moving = {name: size for name, size in sizes.items() if name not in KNOWN}
+    wanted = factor * sum(sizes.values()) - sum(sizes[name] for name in KNOWN)
+    if wanted <= 0 or not sum(moving.values()):
+        moving, wanted = sizes, factor * sum(sizes.values())
+    scale = wanted / max(1, sum(moving.values()))
+    return replace(estimate, **{name: round(scale * size) for name, size in moving.items()})
