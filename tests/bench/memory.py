@@ -3,10 +3,10 @@
     python tests/bench/memory.py [--keep FILE] [--json] [--cpu-only | --fake-only | --gpu-only]
 
 On the processor each configuration is a run's own worker that loads, evaluates, makes two steps with the longest rows,
-or 60 with rows of many lengths, and saves; measured is the most that its process held (the system's `ru_maxrss`), libraries included. For GPUs the
-bytes of fake tensors are counted through a step of real sizes (tests/support/training_step.py); the estimate is then
-taken without what it adds for CUDA's context and the allocator's fragments, which fake tensors don't have. Where there
-is a card the same configurations are trained on it.
+or 60 with rows of many lengths, and saves; measured is the most that its process held (the system's `ru_maxrss`),
+libraries included. For GPUs the bytes of fake tensors are counted through a step of real sizes
+(tests/support/training_step.py); the estimate is then taken without what it adds for CUDA's context and the allocator's
+fragments, which fake tensors don't have. Where there is a card the same configurations are trained on it.
 
 With `--keep`, each measurement is added to FILE as a line of JSON, and those that are there aren't made again: what was
 broken off continues. The estimates are always made again; after a change to training, begin with another FILE.
