@@ -12,7 +12,8 @@ from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import SET, RunConfig
-from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.run.memory import measured as measurements
+from slmstudio.core.run.memory import outlook
 from slmstudio.core.run.memory.measured import Measurement
 from slmstudio.core.run.planning.row_counts import MeasuredRows
 
@@ -53,7 +54,7 @@ class Draft:
     batch: int = 0
     most_rows: int = 0
     without_eval: dict[str, str] = field(default_factory=dict)
-    known: list[Measurement] = field(default_factory=measured.load)
+    known: list[Measurement] = field(default_factory=measurements.load)
 
     def __post_init__(self) -> None:
         self.model = self.base

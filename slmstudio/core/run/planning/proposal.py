@@ -212,7 +212,7 @@ def _held_back(draft: Draft) -> list[bool]:
     seed, by = (draft.chosen.get(name, default_of(name)) for name in ("split_seed", "split_by"))
     if by not in split.BY:
         return []
-    held_out = split.held_out(records, share, seed, by).tolist()
+    held_out: list[bool] = split.held_out(records, share, seed, by).tolist()
     rows = list(compress(records, held_out))
     draft.set("eval_fraction", share, plan_rows.what_is_held_back(rows, len(records)))
     if not rows:
