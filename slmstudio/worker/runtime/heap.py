@@ -1,8 +1,8 @@
 """Keeps a long run's main memory near what its first steps took.
 
-The C library reuses what a step frees, but rows of other lengths leave holes that fit nothing: a process that trained
-on rows of 200 to 1,400 tokens grew from 2.2 to 3.1 GB within 36 steps. Between two steps, whole pages of them can be
-given back; that costs the next step the time to ask for them again, so it is done only when the process has grown.
+The C library reuses what a step frees, but rows of other lengths leave holes that fit nothing. Between two steps, whole
+pages of them can be given back; that costs the next step the time to ask for them again, so it is done only when the
+process has grown. What grows most, compiled products, is limited in core/jobs/processes.py.
 """
 
 from __future__ import annotations
