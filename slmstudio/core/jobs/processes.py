@@ -16,8 +16,8 @@ KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glib
 memory stay with the process (GNU C Library manual, "Memory Allocation Tunables")."""
 FEW_PRIMITIVES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 """How many compiled products oneDNN and PyTorch's binding to it each keep, of 1,024 otherwise. Each takes half a
-megabyte and is for one number of tokens: as packed rows come in ever other numbers, a run grew by a gigabyte. One length
-of a micro-batch needs some 30."""
+megabyte and is for one number of tokens: as packed rows come in ever other numbers, a run grew by a gigabyte. One
+length of a micro-batch needs some 30."""
 STARTED = "SLMSTUDIO_STARTED"
 """When a worker was started, in its environment, by the clock that commands are stamped with."""
 TRAINS = ("train", "fit_check", "join")

@@ -40,3 +40,30 @@ def test_holes_are_given_back_once_the_process_has_grown():
     grown = found["full"] - found["before"]
     assert grown > 100 * 10**6 and found["kept"] > found["before"] + 0.9 * grown
     assert found["given_back"] == 1 and found["after"] < found["before"] + 0.65 * grown
+
+
+PRODUCTS = """
+import psutil, torch
+torch.set_num_threads(1)
+rss = lambda: psutil.Process().memory_info().rss
+weights = [torch.randn(shape, dtype=torch.bfloat16) for shape in ((512, 192), (192, 512), (192, 192), (64, 192))]
+
+def work(tokens):
+    for weight in weights:
+        rows = torch.randn(tokens, weight.shape[1], dtype=torch.bfloat16)
+        (rows @ weight.T) @ weight
+
+for tokens in range(200, 210):
+    work(tokens)
+before = rss()
+for tokens in range(210, 250):
+    work(tokens)
+print(rss() - before)
+"""
+
+
+def test_products_of_ever_other_lengths_do_not_fill_the_memory():
+    """Where a processor computes bf16 in hardware, each took half a megabyte for good."""
+    done = subprocess.run([sys.executable, "-P", "-c", PRODUCTS], capture_output=True, text=True, check=True,
+                          env=processes.worker_environment("train"))
+    assert int(done.stdout) < 60 * 10**6
