@@ -25,7 +25,7 @@ GPUS = {"T4": 16, "L4": 24, "A10": 24, "L40S": 48, "H100": 80, "RTX 2060": 6, "R
         "RTX 5090": 32, "RTX A4000": 16, "RTX A5000": 24, "RTX A6000": 48, "RTX 6000 Ada": 48}
 """GB of cards that come with one size of memory, as their maker's tables have it."""
 VERDICTS = {"fits": noop("It fits."), "tight": noop("It may just fit."),
-            "does not fit": noop("It doesn't fit as it is.")}
+            "no": noop("It doesn't fit as it is.")}
 
 
 @app.command()
@@ -42,6 +42,7 @@ def estimate(
 ) -> int:
     """Show how much memory training would need, part by part, whether it fits, and what would make it fit."""
     from slmstudio.core.run import memory
+    from slmstudio.core.run.memory.judgement import COMFORTABLE
     from slmstudio.core.run.planning import planner
 
     asked: dict[str, Any] = {"method": method, "max_length": max_length, "micro_batch_size": micro_batch}
@@ -51,8 +52,8 @@ def estimate(
     facts = facts_for(model)
     config = _config(facts, chosen, precision)
     found = memory.estimate(facts, config, device)
-    pulls = memory.levers(facts, config, free, device)
-    fewest = memory.to_fit(facts, config, free, device)
+    room = int(COMFORTABLE * free)
+    pulls, fewest = memory.levers(facts, config, room, device), memory.to_fit(facts, config, room, device)
     cards = memory.what_fits(facts, config)
     if as_json:
         print_json(_as_dict(facts, config, found, free, device, pulls, fewest, cards))

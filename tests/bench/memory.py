@@ -2,11 +2,11 @@
 
     python tests/bench/memory.py [--keep FILE] [--json] [--cpu-only | --fake-only | --gpu-only]
 
-On the processor each configuration is a run's own worker that loads, evaluates, makes two steps with the longest rows
-and saves; measured is the most that its process held (the system's `ru_maxrss`), libraries included. For GPUs the
-bytes of fake tensors are counted through a step of real sizes (tests/support/training_step.py); the estimate is then
-taken without what it adds for CUDA's context and the allocator's fragments, which fake tensors don't have. Where there
-is a card the same configurations are trained on it.
+On the processor each configuration is a run's own worker that loads, evaluates, makes two steps with the longest rows,
+or 60 with rows of many lengths, and saves; measured is the most that its process held (the system's `ru_maxrss`),
+libraries included. For GPUs the bytes of fake tensors are counted through a step of real sizes
+(tests/support/training_step.py); the estimate is then taken without what it adds for CUDA's context and the allocator's
+fragments, which fake tensors don't have. Where there is a card the same configurations are trained on it.
 
 With `--keep`, each measurement is added to FILE as a line of JSON, and those that are there aren't made again: what was
 broken off continues. The estimates are always made again; after a change to training, begin with another FILE.
@@ -51,6 +51,8 @@ CPU = [
         {**QLORA, **FP32, "max_length": 256})),
     *(Case(PHI3, "cpu", changes) for changes in (FP32, CHECKPOINTED)),
     *(Case(MISTRAL, "cpu", changes) for changes in (FP32, {**FULL, **FP32, "max_length": 256})),
+    Case(SMOLLM, "cpu", {"max_length": 1024}, steps=60),
+    Case(QWEN, "cpu", FP32, steps=60),
 ]
 GPU = [
     Case("llama-3-8b", "cuda", {**QLORA, **CHECKPOINTED, "max_length": 1024, "micro_batch_size": 1}),

@@ -75,6 +75,7 @@ def test_plan_then_train_then_runs_then_report(slmstudio, rows_file, tiny_model,
     assert plan["reasons"]["max_steps"] == "You set this."
     reasoned = {"method", "learning_rate", "max_length", "micro_batch_size", "precision", "eval_steps", "lora_rank"}
     assert reasoned <= plan["reasons"].keys()
+    assert plan["rows_learned"] > 0 and (plan["rows_cut"], plan["steps"], plan["longer_length"]) == (0, 2, None)
 
     result = last_json(slmstudio("train", run_json, "--json"))
     assert result["outcome"] == "finished" and result["steps"] == 2

@@ -27,7 +27,7 @@ def planned(studio_home, tmp_path, tiny_model, rows_file, capsys) -> tuple[Path,
 @pytest.mark.full
 def test_a_plan_is_measured_and_then_knows_its_time(planned, capsys, tiny_model, rows_file):
     out, plan = planned
-    assert plan["outlook"]["fits"] == "yes" and plan["outlook"]["seconds"] is None
+    assert plan["outlook"]["fits"] == "fits" and plan["outlook"]["seconds"] is None
     before = out.read_bytes()
     result = told(capsys, "fit-check", out)
     assert set(result) >= {"estimate", "measured_peak", "seconds_per_step", "tokens_per_second", "fits", "free",

@@ -15,12 +15,13 @@ from slmstudio.cli.progress import Follower, carry_out
 from slmstudio.cli.targets import Set, spare
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, together, tr
 from slmstudio.core.units import format_about, format_bytes, format_duration, format_span
 
 if TYPE_CHECKING:
     from slmstudio.core.run.config import RunConfig
     from slmstudio.core.run.memory.outlook import Outlook
+    from slmstudio.core.run.planning.row_counts import RowCounts
 
 app = typer.Typer()
 
@@ -45,9 +46,9 @@ def plan(
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.vetting import vet
-    from slmstudio.core.run import config_file, schedule
+    from slmstudio.core.run import config_file
     from slmstudio.core.run.memory import outlook
-    from slmstudio.core.run.planning import plan_rows, planner
+    from slmstudio.core.run.planning import plan_rows, planner, row_counts
 
     overrides = planner.parse_settings(set_ or [])
     spare([data, test], out)
@@ -56,10 +57,13 @@ def plan(
                        else vet.read_vetted(on_disk.resolve(model)))
         dataset = given.read(data.absolute(), said(map_, sheet, text_by), follower.on_bytes)
     machine = read_machine()
-    config = planner.plan(
-        planner.PlanRequest(dataset, model_facts, machine, test.absolute() if test else None, overrides))
+    rows = planner.measure_rows(dataset, model_facts, planner.overrides(overrides))
+    config = planner.plan(planner.PlanRequest(
+        dataset, model_facts, machine, test.absolute() if test else None, overrides, rows))
     spare([model_facts.path, config.train_file, config.eval_file], out)
-    found = outlook.look(model_facts, config, machine, len(schedule.divided(dataset.records, config)[0]))
+    counts = row_counts.count(dataset.records, rows, config)
+    found, lost = (outlook.look(model_facts, config, machine, counts.learned, counts.tokens),
+                   row_counts.lost(dataset.records, rows, counts, model_facts, config, machine))
     config_file.write(config, out)
     for line in problems.first(dataset.problems, data):
         print_warning(tr("a row of {file} is left out: {problem}", file=data, problem=line))
@@ -67,22 +71,28 @@ def plan(
     for sentence in warnings:
         print_warning(sentence)
     if as_json:
-        print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons, "outlook": found.to_dict(),
+        print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons, **counts.to_dict(),
+                    "longer_length": lost.longer if lost else None, "outlook": found.to_dict(),
                     "energy": energy.expected(found.energy), **problems.for_json(dataset.problems),
                     "warnings": warnings})
     else:
-        _show_plan(config, found, out)
+        _show_plan(config, counts, found, out)
+        if lost is not None:
+            print_warning(together(lost.what, lost.ways, *(
+                [tr("To keep them: {option}", option=f"--set max_length={lost.longer}")] if lost.longer else [])))
     return 0
 
 
-def _show_plan(config: RunConfig, outlook: Outlook, out: Path) -> None:
+def _show_plan(config: RunConfig, counts: RowCounts, outlook: Outlook, out: Path) -> None:
     from slmstudio.core.run.energy import told as energy_told
     from slmstudio.core.run.energy.tariff import tariff
 
     print_table(tr("Plan: {name}", name=config.name), [
         (name, str(value), config.reasons.get(name, "")) for name, value in config.to_dict().items()
         if name not in ("reasons", "chosen", "format", "kind")])
-    say(f"\n{told(outlook)}")
+    say("\n" + tr("Trains on {rows} in {steps}.", rows=ntr("{n:,} row", "{n:,} rows", counts.learned),
+                  steps=ntr("{n:,} step", "{n:,} steps", counts.steps)))
+    say(told(outlook))
     if outlook.energy is not None:
         say(energy_told.expected(outlook.energy, tariff()))
     if outlook.best.measured is None:
@@ -133,6 +143,8 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 def told(outlook: Outlook) -> str:
     """What a run takes: "Needs 7.9 to 8.6 GB (estimated). 11.2 GB is free. It takes about 14 min."."""
+    from slmstudio.core.run.memory import judgement
+
     best = outlook.best
     if best.measured is not None and best.measured.ran_out:
         return tr("When it was tried on this machine, memory ran out at {size}.",
@@ -147,7 +159,10 @@ def told(outlook: Outlook) -> str:
         said.append(tr("{size} is free.", size=format_bytes(outlook.free)))
     if best.measured is not None and outlook.seconds:
         said.append(tr("It takes {time}.", time=format_about(outlook.seconds)))
-    if best.measured is None and outlook.fits == "no":
+    if outlook.judgement.reason == judgement.SLOW and outlook.seconds is None:
+        said.append(tr("Training on this machine would take long: {time}, by a rough estimate.",
+                       time=format_about(outlook.rough_seconds or 0.0)))
+    if best.measured is None and outlook.judgement.level == judgement.NO:
         said.append(tr("That doesn't fit, but you can start it anyway."))
     return " ".join(said)
 

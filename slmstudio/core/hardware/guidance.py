@@ -6,10 +6,11 @@ import os
 import time
 from pathlib import Path
 
+from slmstudio.core.hardware import speed
 from slmstudio.core.hardware.describe import short_gpu_name
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.i18n import tr
-from slmstudio.core.units import format_bytes
+from slmstudio.core.units import format_bytes, format_count
 
 AMPERE = (8, 0)
 """Compute capability from which a card has bf16 and FlashAttention."""
@@ -26,8 +27,8 @@ def advice(machine: Machine) -> list[str]:
     """Sentences about this machine, the most important first; nothing is measured."""
     if not machine.gpus:
         return [machine.gpu_reason or tr("There is no NVIDIA GPU here."),
-                tr("Training runs on the processor: choose a model of at most 0.5 B parameters, and start with a few "
-                   "rows."),
+                tr("Training runs on the processor: choose a model of at most {size} parameters, and start with a few "
+                   "rows.", size=format_count(speed.largest_here(machine))),
                 *([] if machine.cpu_bf16 else [tr("This processor has no bf16 arithmetic, so it computes in fp32, "
                                                   "which takes twice the memory.")])]
     first = machine.gpus[0]

@@ -19,6 +19,10 @@ KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glib
 memory stay with the process (GNU C Library manual, "Memory Allocation Tunables")."""
 COMMANDS_FROM = "SLMSTUDIO_COMMANDS_FROM"
 """Where in commands.jsonl a worker begins to read, in its environment: what is before it was asked of earlier ones."""
+FEW_PRIMITIVES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
+"""How many compiled products oneDNN and PyTorch's binding to it each keep, of 1,024 otherwise. Each takes half a
+megabyte and is for one number of tokens: as packed rows come in ever other numbers, a run grew by a gigabyte. One
+length of a micro-batch needs some 30."""
 TRAINS = ("train", "fit_check", "join")
 """Kinds of job that make training steps."""
 SPINS = "10000"
@@ -48,7 +52,8 @@ def worker_environment(kind: str = "") -> dict[str, str]:
     # Large tensors come and go with every step. glibc gives each back to the system, which clears its pages when they
     # are asked for again: 6 to 13% of a step on the processor, by the model. A chat or a server lives too long to keep
     # that much memory unused. Other systems don't read this.
-    memory = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEPS_MEMORY)} if kind in TRAINS else {}
+    memory = {name: os.environ.get(name, value) for name, value in {
+        "GLIBC_TUNABLES": KEEPS_MEMORY, **FEW_PRIMITIVES}.items()} if kind in TRAINS else {}
     # With fewer threads than PyTorch asks for, oneDNN leaves parts of a product out: worker/runtime/threads.py.
     limit = os.environ.get("OMP_THREAD_LIMIT")
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", limit)} if limit else {}

@@ -15,7 +15,7 @@ from slmstudio.core.data.statistics import script_of
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import named_templates, tokens
-from slmstudio.core.run.planning.planner import length_of
+from slmstudio.core.run.rows.row_tokens import RowEncoder
 
 MOST_ROWS = 50_000
 """Rows that are measured; of more, every second, third … one is."""
@@ -61,7 +61,8 @@ def count_tokens(records: Sequence[Record], folder: Path, progress: Callable[[in
     """
     tokenizer = tokens.load_tokenizer(folder)
     named = named_templates.chosen_or_proposed(folder, "") if any(record.text is None for record in records) else ""
-    template = named_templates.optional_template(folder, named)
+    encoders = {each: RowEncoder(tokenizer, named_templates.optional_template(folder, named), each)
+                for each in ("sft", "dpo")}
     measured = records[::1 + len(records) // MOST_ROWS]
     lengths = []
     for done, record in enumerate(measured):
@@ -70,7 +71,7 @@ def count_tokens(records: Sequence[Record], folder: Path, progress: Callable[[in
                 raise ReadingCancelled(tr("Counting tokens was cancelled."))
             if progress is not None:
                 progress(done, len(measured))
-        lengths.append(length_of(record, tokenizer, template))
+        lengths.append(encoders["dpo" if record.rejected is not None else "sft"].count(record).length)
     if not lengths:
         raise UserError(tr("There are no rows to measure."), "", tr("Choose a dataset with rows."))
     ordered = sorted(lengths)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from slmstudio.core.jobs.job import Job
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.config import RunConfig
+    from slmstudio.core.run.planning.row_counts import RowCounts
 
 TABS = ("data", "model", "training", "results", "chat")
 
@@ -126,6 +127,7 @@ class Session(QObject):
         self.machine: Machine | None = None
         self.reading: MachineReading | None = None
         self.plan: RunConfig | None = None
+        self.plan_counts: RowCounts | None = None
         self.run: Job | None = None
         self.job: JobStatus | None = None
         self.server = ""
@@ -172,10 +174,10 @@ class Session(QObject):
         """Name of the chat template that was chosen for a model; "" if nobody has chosen one."""
         return self._templates.get(folder, "")
 
-    def set_plan(self, plan: RunConfig | None) -> None:
-        """Say what the next run would be; None while nothing can be planned."""
-        if plan != self.plan:
-            self.plan = plan
+    def set_plan(self, plan: RunConfig | None, counts: RowCounts | None = None) -> None:
+        """Say what the next run would be, and of `dataset` its rows; None while nothing can be planned."""
+        if (plan, counts) != (self.plan, self.plan_counts):
+            self.plan, self.plan_counts = plan, counts
             self.plan_changed.emit()
 
     def set_machine(self, machine: Machine) -> None:

@@ -132,11 +132,14 @@ class DataDesk(QObject):
         self.show_steps(self._learned)
 
     def show_steps(self, learned: int | None) -> None:
-        """Say how many steps an epoch has with this many rows to learn, once there is a plan."""
+        """Say how many steps an epoch has with this many rows to learn, once there is a plan; of the planned rows those
+        count that have something to learn within the sequence length."""
         from slmstudio.core.run.schedule import steps_per_epoch
 
         self._learned = learned
-        plan = self._session.plan
+        plan, counts = self._session.plan, self._session.plan_counts
+        if counts is not None and self._entry is not None and self._entry.dataset is self._session.dataset:
+            learned = counts.learned
         if plan is None or not learned:
             self.lengths.show_steps(None)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.config import RunConfig
     from slmstudio.core.run.memory.cards import CardRow
+    from slmstudio.core.run.memory.judgement import Judgement
     from slmstudio.core.run.memory.levers import Lever
     from slmstudio.core.run.memory.outlook import Best
 
@@ -23,6 +24,7 @@ class Fit:
         best: its memory.
         free: bytes that are free on `device`; None if nobody says.
         device: "cuda" or "cpu".
+        judgement: whether that fits; `seconds`: how long training takes, roughly.
         levers: what would take less, the largest saving first.
         cards: the longest rows on other cards.
     """
@@ -32,6 +34,8 @@ class Fit:
     best: Best
     free: int | None
     device: str
+    judgement: Judgement
+    seconds: float
     levers: list[Lever]
     cards: list[CardRow]
 
@@ -48,28 +52,36 @@ def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: D
         UserError: no run can be planned with these rows.
     """
     from slmstudio.core.data import given
-    from slmstudio.core.run.planning import planner
+    from slmstudio.core.run.planning import planner, row_counts
 
     request = planner.PlanRequest(
         dataset, facts, machine, evaluation.path if evaluation is not None else None, chosen,
         eval_map=given.of(evaluation) if evaluation is not None else None,
         eval_rows=len(evaluation.records) if evaluation is not None else None)
-    return _fit(facts, machine, planner.plan(request), True)
+    measured = planner.measure_rows(dataset, facts, chosen)
+    config = planner.plan(replace(request, measured=measured))
+    counts = row_counts.count(dataset.records, measured, config)
+    return _fit(facts, machine, config, counts.tokens * config.epochs, True)
 
 
 def usual(facts: ModelFacts, machine: Machine) -> Fit:
     """The memory of a usual run, while no data is chosen or the model isn't on the disk. Runs in a thread."""
+    from slmstudio.core.hardware.speed import USUAL_TOKENS
     from slmstudio.core.run.memory import fit_badge
 
-    narrow = (badge := fit_badge.badge(facts, machine)) and badge.kind not in ("full", "lora")
-    config, _ = fit_badge.usual(facts, machine, "qlora" if narrow and not facts.quantization else "lora")
-    return _fit(facts, machine, config, False)
+    badge = fit_badge.badge(facts, machine)
+    config, _ = fit_badge.usual(facts, machine, "qlora" if badge and badge.method == "qlora" else "lora")
+    return _fit(facts, machine, config, USUAL_TOKENS, False)
 
 
-def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, is_planned: bool) -> Fit:
+def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, tokens: float, is_planned: bool) -> Fit:
+    from slmstudio.core.hardware.speed import rough_seconds
     from slmstudio.core.run.memory import levers, measured, outlook, what_fits
+    from slmstudio.core.run.memory.judgement import COMFORTABLE
 
     device, free = measured.free_on(config, machine)
-    savings = levers(facts, config, free, device) if free is not None else []
-    return Fit(config, is_planned, outlook.best_estimate(facts, config, machine), free, device, savings,
-               what_fits(facts, config))
+    best = outlook.best_estimate(facts, config, machine)
+    seconds = rough_seconds(facts.parameters, tokens, machine, config.method, on_gpu=device == "cuda")
+    found = outlook.Outlook(best, device, free, None, rough_seconds=seconds).judgement
+    savings = levers(facts, config, int(COMFORTABLE * free), device) if free is not None else []
+    return Fit(config, is_planned, best, free, device, found, seconds, savings, what_fits(facts, config))

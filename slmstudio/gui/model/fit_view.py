@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFrame, QLabel, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
+from slmstudio.core.run.memory import judgement
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import variant_label
 from slmstudio.gui.common.run_texts import when
@@ -115,24 +116,35 @@ class FitView(QWidget):
             if known.ran_out:
                 text = tr("Measured {when}: memory ran out at {peak}.", when=moment, peak=peak)
                 return "bad", f"{text} {self._way_out(fit)}"
+            if fit.judgement.reason == judgement.SLOW:
+                return "warn", self._slow(fit)
             if free is None or estimate.high <= free:
-                return "ok", tr("Measured {when}: {peak} at the peak with your longest rows. It fits.", when=moment,
-                                peak=peak)
+                return "ok" if fit.judgement.fits else "warn", tr(
+                    "Measured {when}: {peak} at the peak with your longest rows. It fits.", when=moment, peak=peak)
             return "warn", tr("Measured {when}: {peak} at the peak with your longest rows. There is only {available} "
                               "now. Close other programs, or use one of the options below.", when=moment, peak=peak,
                               available=_available(free, fit.device))
         if free is None:
             return "warn", tr("It needs about {span}. It isn't known how much is free.", span=span)
         available = _available(free, fit.device)
-        if estimate.high <= free:
+        if fit.judgement.fits:
             return "ok", tr("It fits. It needs about {span}, and there is {available}.", span=span, available=available)
-        if estimate.low <= free:
+        if fit.judgement.reason == judgement.SLOW:
+            return "warn", self._slow(fit)
+        if fit.judgement.level == judgement.TIGHT:
             kind, text = "warn", tr("It may just fit. It needs {span}, and there is {available}.", span=span,
                                     available=available)
         else:
             kind, text = "bad", tr("It doesn't fit as it is. It needs {span}, and there is {available}. You can still "
                                    "try it.", span=span, available=available)
         return kind, f"{text} {self._way_out(fit)}"
+
+    def _slow(self, fit: Fit) -> str:
+        time = units.format_about(fit.seconds)
+        return (tr("It would take long on this machine: {time} for your data, by a rough estimate. Choose a smaller "
+                   "model.", time=time) if fit.planned else
+                tr("It would take long on this machine: {time} for 1,000 rows of 300 tokens, by a rough estimate. "
+                   "Choose a smaller model.", time=time))
 
     def _way_out(self, fit: Fit) -> str:
         if any(lever.enough for lever in fit.levers):

@@ -145,6 +145,9 @@ class GetPage(QWidget):
                                 total=units.format_bytes(state.total)))
         else:
             self.get.setText(tr("Download {size}", size=size) if size else tr("Download"))
+        emphasised = entry.badge is None or entry.badge.fits  # what doesn't suit the machine isn't what to do next
+        self.get.setProperty("kind", "primary" if emphasised else "plain")
+        theme.restyle(self.get)
         needs_token = starter is None and known is not None and bool(known.gated)
         self.gated.setVisible(not self._working and state is not None and needs_token and not state.token_place)
         self.note.setText(self._note(entry, needs_token))

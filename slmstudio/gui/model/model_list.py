@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 FITS, ON_DISK, ALL = range(3)
 WIDTHS = (250, 330)
 """As wide as there is room for beside the model."""
-_KINDS = {"full": "ok", "lora": "ok", "qlora": "ok", "tight": "warn", "no": "bad"}
-"""The colour of a badge."""
+_KINDS = {"fits": "ok", "tight": "warn", "no": "bad"}
+"""The colour of a badge, by the level of its judgement."""
 
 
 class ModelListCard(Card):
@@ -210,7 +210,7 @@ class ModelListCard(Card):
         known, view = entry.known, self.view.current()
         if view == ON_DISK and not entry.on_disk:
             return False
-        if view == FITS and not entry.on_disk and (entry.badge is None or entry.badge.kind == "no"):
+        if view == FITS and not entry.on_disk and (entry.badge is None or not entry.badge.fits):
             return False
         language, use = self.language.currentData() or self._wanted_language, self.licence.currentData()
         # The starters that are fetched are there for languages that the first one lacks.
@@ -256,12 +256,13 @@ class ModelListCard(Card):
         if entry.gguf is not None:
             return tr("prepare"), "accent"
         if entry.badge is not None:
-            return self._badge(entry.badge), _KINDS[entry.badge.kind]
+            return self._badge(entry.badge), _KINDS[entry.badge.judgement.level]
         return "", "plain"
 
     def _badge(self, badge: Badge) -> str:
         return {"full": tr("Any method fits"), "lora": tr("LoRA fits"), "qlora": tr("QLoRA fits"),
-                "tight": tr("QLoRA, tight"), "no": tr("Needs {size}", size=units.format_bytes(badge.bytes))}[badge.kind]
+                "little_room": tr("Tight"), "slow": tr("Slow here"),
+                "too_little": tr("Needs {size}", size=units.format_bytes(badge.bytes))}[badge.kind]
 
     def _detail(self, entry: ModelEntry) -> str:
         """As in "1.5 B · 29 languages · on disk · Apache-2.0"."""

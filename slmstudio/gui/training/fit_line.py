@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy import told
+from slmstudio.core.run.memory import judgement
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -83,8 +84,8 @@ class FitLine(QWidget):
     def _show(self) -> None:
         if self._outlook is not None and not self._measuring:
             self.line.setText(self._sentence(self._outlook))
-        fits = self._outlook.fits if self._outlook is not None and not self._measuring else ""
-        self.line.setProperty("tone", {"no": "bad", "perhaps": "warn"}.get(fits, ""))
+        level = self._outlook.judgement.level if self._outlook is not None and not self._measuring else ""
+        self.line.setProperty("tone", {judgement.NO: "bad", judgement.TIGHT: "warn"}.get(level, ""))
         theme.restyle(self.line)
         self.strip.setVisible(self._measuring)
         self.measure.setVisible(not self._measuring)  # nothing moves while something else is running
@@ -126,9 +127,13 @@ class FitLine(QWidget):
         return text if outlook.seconds is not None else text[:1].upper() + text[1:]
 
     def _advice(self, outlook: Outlook) -> str:
-        if outlook.fits == "no":
+        found = outlook.judgement
+        if found.level == judgement.NO:
             return tr("This doesn't fit. A smaller micro-batch, a shorter sequence length or QLoRA takes less. You can "
                       "still start: a run that runs out of memory lowers its own micro-batch.")
-        if outlook.fits == "perhaps" and outlook.free is not None:
+        if found.reason == judgement.LITTLE_ROOM:
             return tr("It may just fit.")
+        if found.reason == judgement.SLOW and outlook.seconds is None:
+            return tr("Training on this machine would take long: {time}, by a rough estimate.",
+                      time=units.format_about(outlook.rough_seconds or 0.0))
         return ""

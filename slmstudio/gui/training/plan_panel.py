@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
@@ -11,7 +12,6 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import again, ntr, tr
 from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
-from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import plan_fields, theme
 from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
@@ -22,12 +22,14 @@ from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, 
 from slmstudio.gui.training.field_row import FieldRow
 from slmstudio.gui.training.fit_line import FitLine
 from slmstudio.gui.training.guard.section import guard_text
+from slmstudio.gui.training.lost_rows import LostRowsBanner
 from slmstudio.gui.training.plan_buttons import PlanButtons
 from slmstudio.gui.training.planning import Planning
 from slmstudio.gui.training.several.cards import CardsSection
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.readings import MachineReading
+    from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
 
 WIDTH = 270
 FORM_HEIGHT = 170
@@ -40,6 +42,7 @@ class PlanPanel(Card):
     Attributes:
         planning: what the plan is made from.
         config: what is shown.
+        lost: what it would lose of the rows.
         fit: what it takes.
         buttons: what to do with it.
     """
@@ -61,7 +64,9 @@ class PlanPanel(Card):
         self.header.addWidget(self._mode)
         self.fit, self.buttons = FitLine(), PlanButtons()
         self.start = self.buttons.start
-        fill(self.body, (self._make_form(), 1), self.fit, self.buttons)
+        self.lost = LostRowsBanner()
+        self.lost.longer_wanted.connect(partial(planning.decide, "max_length"))
+        fill(self.body, (self._make_form(), 1), self.lost, self.fit, self.buttons)
         self._show_rows()
         planning.active_changed.connect(self._set_editable)
         planning.planned.connect(self._planned)
@@ -129,7 +134,7 @@ class PlanPanel(Card):
 
     def _show_plan(self) -> None:
         assert self.planning.config is not None
-        self.show_config(self.planning.config, self.planning.train_rows)
+        self.show_config(self.planning.config, self.planning.counts, self.planning.lost)
 
     def _set_objectives(self, objectives: Sequence[str]) -> None:
         """Offer what the data can teach; where that is one thing only, there is nothing to choose."""
@@ -137,21 +142,17 @@ class PlanPanel(Card):
             self._objectives = tuple(objectives)
             self.rows["objective"].set_choices(self._objectives)
 
-    def show_config(self, config: RunConfig, train_rows: int | None = None) -> None:
-        """Show a configuration.
-
-        Args:
-            train_rows: rows that will be learned, to tell the number of steps.
-        """
+    def show_config(self, config: RunConfig, counts: RowCounts | None = None, lost: LostRows | None = None) -> None:
+        """Show a configuration, with its rows and steps, and what it would lose of the rows."""
         self.config = config
+        self.lost.show_lost(lost)
         for name, row in self.rows.items():
             changed = name in self.planning.overrides and self.planning.active
             reason = tr("You set this.") if changed else again(config.reasons.get(name, ""))
             row.show_config(config, reason, changed)
-        if train_rows:
-            steps = total_steps(config, train_rows)
+        if counts is not None:
             row = self.rows["epochs"]
-            makes = ntr("That makes {n:,} step.", "That makes {n:,} steps.", steps)
+            makes = ntr("That makes {n:,} step.", "That makes {n:,} steps.", counts.steps)
             row.reason.setText(f"{row.reason.text()} {makes}".strip())
         batch = self.rows["gradient_accumulation_steps"]
         batch.reason.setText(ntr("= {n:,} row per step", "= {n:,} rows per step", config.effective_batch_size))

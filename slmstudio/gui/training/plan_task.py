@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.memory.outlook import Outlook
+    from slmstudio.core.run.planning.row_counts import LostRows, MeasuredRows, RowCounts
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ class Wish:
 
         return self.split.get("eval_fraction") == usual_share(len(self.dataset.records))
 
+    def measured_by(self) -> tuple[Any, ...]:
+        """What decides how the rows become tokens."""
+        chosen = self.template | self.own
+        return (self.files[0], self.model.path, self.after, *(
+            chosen.get(name) for name in ("chat_template", "objective", "completion_only_loss")))
+
     @property
     def maps(self) -> list[str | None]:
         """What was said about the columns of the rows to learn, and of the evaluation file."""
@@ -69,53 +76,63 @@ class Wish:
 
 @dataclass(frozen=True)
 class Answer:
+    """
+    Attributes:
+        measured: the rows as tokens; `of`: what decided them.
+        lost: what the run would lose of its rows.
+    """
+
     config: RunConfig
-    lengths: list[int] | None
-    train_rows: int
+    measured: MeasuredRows
+    of: tuple[Any, ...]
+    counts: RowCounts
+    lost: LostRows | None
     objectives: tuple[str, ...]
     outlook: Outlook
 
 
-def plan(wish: Wish, lengths: list[int] | None) -> Answer:
+def plan(wish: Wish, known: Answer | None) -> Answer:
     """Plan in a thread of the pool.
 
     Args:
-        lengths: tokens per row, when they were measured already.
+        known: the plan before, whose rows may be measured already.
     """
     from slmstudio.core.data.layouts import objectives
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.run.memory.outlook import look
-    from slmstudio.core.run.schedule import divided
+    from slmstudio.core.run.planning import row_counts
 
-    config, measured = _continue(wish, wish.after) if wish.after is not None else _propose(wish, lengths)
-    learned, _ = divided(wish.dataset.records, config)
-    outlook = look(wish.model, config, wish.machine or read_machine(), len(learned))
-    return Answer(config, measured, len(learned), tuple(objectives(wish.dataset.layout)), outlook)
+    machine, rows, of = wish.machine or read_machine(), wish.dataset.records, wish.measured_by()
+    measured = known.measured if known is not None and known.of == of else None
+    config, measured = (_continue(wish, wish.after, measured) if wish.after is not None else
+                        _propose(wish, machine, measured))
+    counts = row_counts.count(rows, measured, config)
+    lost = row_counts.lost(rows, measured, counts, wish.model, config, machine)
+    return Answer(config, measured, of, counts, lost, tuple(objectives(wish.dataset.layout)),
+                  look(wish.model, config, machine, counts.learned, counts.tokens))
 
 
-def _propose(wish: Wish, lengths: list[int] | None) -> tuple[RunConfig, list[int]]:
-    from slmstudio.core.hardware.machine import read_machine
+def _propose(wish: Wish, machine: Machine, measured: MeasuredRows | None) -> tuple[RunConfig, MeasuredRows]:
     from slmstudio.core.run.planning import planner
     from slmstudio.core.run.planning.plan_rows import template_warnings
 
     split = {name: value for name, value in wish.split.items() if name != "eval_fraction" or not wish.share_is_usual}
     chosen = {**split, **wish.template, **wish.own}
-    if lengths is None:
-        lengths = planner.measure_lengths(wish.dataset, wish.model, chosen.get("chat_template", ""))
+    measured = measured or planner.measure_rows(wish.dataset, wish.model, planner.overrides(chosen))
     config = planner.plan(planner.PlanRequest(
-        wish.dataset, wish.model, wish.machine or read_machine(), wish.eval_file, chosen, lengths, wish.maps[1],
-        wish.eval_rows))
+        wish.dataset, wish.model, machine, wish.eval_file, chosen, measured, wish.maps[1], wish.eval_rows))
     if wish.template and "chat_template" not in wish.own:
         config.reasons["chat_template"] = together(tr("Chosen with the model."), *template_warnings(config))
         config.chosen = [name for name in config.chosen if name != "chat_template"]
-    return _of_the_data_tab(config, split.keys() - wish.own.keys()), lengths
+    return _of_the_data_tab(config, split.keys() - wish.own.keys()), measured
 
 
-def _continue(wish: Wish, after: Earlier) -> tuple[RunConfig, None]:
+def _continue(wish: Wish, after: Earlier, measured: MeasuredRows | None) -> tuple[RunConfig, MeasuredRows]:
     """The earlier run's rows keep their split; others are split as the Data tab says."""
     from slmstudio.core.jobs.job import Job
     from slmstudio.core.run.planning.follow_up import follow_up
     from slmstudio.core.run.planning.plan_rows import what_is_held_back
+    from slmstudio.core.run.planning.planner import measure_for
     from slmstudio.core.run.schedule import divided
 
     earlier = RunConfig.from_dict(Job(after.folder).request())
@@ -126,12 +143,12 @@ def _continue(wish: Wish, after: Earlier) -> tuple[RunConfig, None]:
         ("train_map", train_map, not same), ("eval_map", eval_map, wish.eval_file is not None)) if said and is_new}
     config = follow_up(after.folder, train_file=None if same else wish.dataset.path, eval_file=wish.eval_file,
                        overrides={**split, **maps, **wish.own}, records=wish.dataset.records,
-                       eval_rows=wish.eval_rows)
+                       eval_rows=wish.eval_rows, measured=measured)
     config = _of_the_data_tab(config, (split | maps).keys() - wish.own.keys())
     if split and wish.share_is_usual and "eval_fraction" not in wish.own:
         rows = wish.dataset.records
         config.reasons["eval_fraction"] = what_is_held_back(divided(rows, config)[1], len(rows))
-    return config, None
+    return config, measured or measure_for(wish.dataset.records, config)
 
 
 def _of_the_data_tab(config: RunConfig, names: set[str]) -> RunConfig:

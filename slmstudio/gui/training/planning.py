@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.memory.outlook import Outlook
+    from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
 
 
 KEPT_GROUPS = ("Method", "Machine", "Heat and hours")
@@ -31,7 +32,8 @@ class Planning(QObject):
     """Plans, and plans again when something it rests on has changed.
 
     Attributes:
-        config, train_rows: the newest plan, and how many rows it learns; None before there is one.
+        config, counts: the newest plan, and its rows and steps; None before there is one.
+        lost: what it would lose of its rows; None if nothing.
         outlook: the memory and the time that it takes.
         objectives: what the data can teach.
         after: the run that the plan continues from, as long as its base model is chosen; None plans from the base.
@@ -40,7 +42,7 @@ class Planning(QObject):
 
     Signals:
         active_changed(bool): `active` is different now.
-        planned: `config` and `train_rows` are different now.
+        planned: `config` and `counts` are different now.
         confirmed: `config` is to be shown again; what the user typed last changed nothing of it.
         refused(list[Problem]): no plan could be made: what is wrong with which field; `failed` told anything else.
             `config` is the plan before. It comes after each `confirmed` as long as that is so.
@@ -56,7 +58,8 @@ class Planning(QObject):
     def __init__(self, session: Session, parent: QObject | None = None):
         super().__init__(parent)
         self.config: RunConfig | None = None
-        self.train_rows: int | None = None
+        self.counts: RowCounts | None = None
+        self.lost: LostRows | None = None
         self.outlook: Outlook | None = None
         self.objectives: tuple[str, ...] = ()
         self.after: Earlier | None = None
@@ -64,7 +67,7 @@ class Planning(QObject):
         self.active = True
         self._session = session
         self._decided_for = session.dataset.path if session.dataset is not None else None
-        self._lengths: tuple[Any, list[int]] | None = None
+        self._newest: Answer | None = None
         self._made_for: Wish | None = None
         self._task = TaskSlot()
         self._refused: list[Problem] | None = None
@@ -127,11 +130,9 @@ class Planning(QObject):
 
     def take_over(self, other: Planning) -> None:
         """Plan what another one plans. Its plan is there until this one's is made, for which the rows are measured."""
-        self.after, self.overrides, self._lengths = other.after, dict(other.overrides), other._lengths
-        if other.config is not None:
-            self.config, self.train_rows, self.outlook = other.config, other.train_rows, other.outlook
-            self.objectives = other.objectives
-            self.planned.emit()
+        self.after, self.overrides = other.after, dict(other.overrides)
+        if other._newest is not None:
+            self._show(other._newest)
         self.look_again()
 
     def look_again(self) -> None:
@@ -146,7 +147,7 @@ class Planning(QObject):
         session = self._session
         dataset, model = session.dataset, session.model
         if dataset is None or model is None:
-            self.config = self.train_rows = self.outlook = None
+            self.config = self.counts = self.lost = self.outlook = None
             self._made_for = None
             return
         if self.after is not None and Path(self.after.model) != Path(model.path):
@@ -164,17 +165,14 @@ class Planning(QObject):
             self._fail(UserError(tr("The plan can't be used."), tr("Some values are wrong."), tr("Correct them."),
                                  problems))
             return
-        about = (dataset.sha256, wish.maps[0], model.path, (wish.template | wish.own).get("chat_template"))
-        lengths = self._lengths[1] if self._lengths and self._lengths[0] == about else None
+        known = self._newest
+        self._task.run(self, lambda task: plan(wish, known), self._show, self._fail)
 
-        def done(answer: Answer) -> None:
-            self._refused = None
-            self._lengths = (about, answer.lengths) if answer.lengths is not None else self._lengths
-            self.config, self.train_rows, self.outlook = answer.config, answer.train_rows, answer.outlook
-            self.objectives = answer.objectives
-            self.planned.emit()
-
-        self._task.run(self, lambda task: plan(wish, lengths), done, self._fail)
+    def _show(self, answer: Answer) -> None:
+        self._refused, self._newest = None, answer
+        self.config, self.counts, self.outlook = answer.config, answer.counts, answer.outlook
+        self.lost, self.objectives = answer.lost, answer.objectives
+        self.planned.emit()
 
     def _wish(self, dataset: Dataset, model: ModelFacts) -> Wish:
         """What a plan would be made from now."""

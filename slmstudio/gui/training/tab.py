@@ -15,7 +15,6 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.guard import settings as guard_settings
-from slmstudio.core.run.schedule import total_steps
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import TRAINING, tell_end
 from slmstudio.gui.common.run_texts import promise, starting_text
@@ -81,7 +80,7 @@ class TrainingTab(QWidget):
         session.continue_wanted.connect(coming.go_on_from)
         session.again_wanted.connect(coming.plan_again)
         self.planning.planned.connect(self._show_choice)
-        self.planning.planned.connect(lambda: session.set_plan(self.planning.config))
+        self.planning.planned.connect(lambda: session.set_plan(self.planning.config, self.planning.counts))
         self.planning.failed.connect(self.banner.show_error)
         self._connect_run()
         for signal, slot in (
@@ -151,10 +150,10 @@ class TrainingTab(QWidget):
         self.run.end_row.set_primary(result)
 
     def _promise(self) -> str:
-        config, rows = self.planning.config, self.planning.train_rows
-        if config is None or rows is None:
+        config, counts = self.planning.config, self.planning.counts
+        if config is None or counts is None:
             return tr("Measuring the rows with the model's tokenizer …")
-        return promise(config, rows, total_steps(config, rows))
+        return promise(config, counts.learned, counts.steps)
 
     def _plan_other(self) -> None:
         """Show the plan of the next run instead of this one's, or go back."""

@@ -123,6 +123,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self._look_for_spill(seconds, count)
         self.first.step_made(seconds, count, last=state.global_step >= self.trainer.total_steps)
         self._after_step(state, control)
+        self.first.next_begins()
         self._clock.start()
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -25,6 +25,7 @@ from slmstudio.core.run.memory import measured, outlook
 from slmstudio.core.units import format_bytes, format_duration, format_span
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.heap import Heap
 from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.training import methods
 from slmstudio.worker.training.rows import micro_batches
@@ -51,6 +52,7 @@ class FirstSteps:
         self._steps = self._timed = self._tokens = self._evaluations = self._longest = 0
         self._seconds = self._evaluation_seconds = 0.0
         self._told = self._tried = False
+        self._heap = None if gpu else Heap()
 
     def begin(self) -> None:
         """Everything is loaded; what comes now is measured."""
@@ -71,6 +73,11 @@ class FirstSteps:
             self._try_longest(last)
         if self._steps == STEPS:
             self._tell()
+
+    def next_begins(self) -> None:
+        """What a step leaves behind is done, and the next one begins."""
+        if self._heap is not None:
+            self._heap.between_steps()
 
     def close(self) -> None:
         """The run has ended: its mean step says more about the time than the first ones, and its power draw is
@@ -118,6 +125,8 @@ class FirstSteps:
             watts=watts)
         if not self._told:
             self._told = True
+            if self._heap is not None:
+                self._heap.stay_within(found.peak_bytes)
             self._job.emit("fit_measured", peak_bytes=found.peak_bytes, estimate_bytes=plain.total, low=plain.low,
                            high=plain.high, longest_tokens=found.tokens, seconds_per_step=found.seconds_per_step,
                            tokens_per_second=found.tokens_per_second,

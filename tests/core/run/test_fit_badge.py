@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from support.machines import GB, machine
 
+from slmstudio.core.hardware.speed import LONG, SIZES, USUAL_TOKENS, largest_here, rough_seconds
 from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory.fit_badge import Badge, badge
+from slmstudio.core.run.memory.judgement import COMFORTABLE, Judgement, judge
 
-ORDER = ("no", "tight", "qlora", "lora", "full")
+ORDER = ("too_little", "little_room", "slow", "qlora", "lora", "full")
 
 
 def facts(title: str) -> ModelFacts:
@@ -31,15 +33,16 @@ def kind(title: str, gpu: float | None, ram: float = 32) -> str:
 
 
 @pytest.mark.parametrize(("title", "gpu", "expected"), [
-    ("SmolLM2 135M", 8, "full"), ("Qwen2.5 1.5B", 8, "lora"), ("Qwen3 4B", 8, "qlora"), ("Llama 3 8B", 8, "tight"),
-    ("Llama 3 8B", 12, "qlora"), ("Llama 3 8B", 24, "lora"), ("Llama 3.2 1B", 24, "full"),
+    ("SmolLM2 135M", 8, "full"), ("Qwen2.5 1.5B", 8, "lora"), ("Qwen3 4B", 8, "qlora"),
+    ("Llama 3 8B", 8, "little_room"), ("Llama 3 8B", 12, "qlora"), ("Llama 3 8B", 24, "lora"),
+    ("Llama 3.2 1B", 24, "lora"), ("Llama 3.2 1B", 48, "full"),
 ])
 def test_the_most_that_fits_on_a_card(title: str, gpu: float, expected: str):
     assert kind(title, gpu) == expected
 
 
 def test_without_a_card_main_memory_counts():
-    assert kind("Llama 3 8B", None, 8) == "no"
+    assert kind("Llama 3 8B", None, 8) == "too_little"
     assert kind("Llama 3.2 1B", None, 8) == "qlora"
     assert kind("SmolLM2 135M", None, 8) == "full"
 
@@ -57,16 +60,46 @@ def test_what_fits_needs_less_than_is_free(gpu: float):
         then = entry.facts(Path("x"))
         found = badge(then, machine(gpu)) if then else None
         if found and found.fits:
-            assert found.bytes <= free
-        elif found and found.kind == "no":
+            assert found.bytes <= COMFORTABLE * free
+        elif found and found.kind == "too_little":
             assert found.bytes > free
+
+
+def test_what_would_take_days_never_fits_however_much_memory_there_is():
+    two_cores = replace(machine(None, ram_gb=28), physical_cores=2, cpu_bf16=True)
+    found = badge(facts("Llama 3 8B"), two_cores)
+    assert found and (found.judgement.level, found.fits) == ("tight", False) and found.seconds > 2 * 24 * 3600
+    assert badge(facts("Llama 3 8B"), replace(two_cores, ram_free=200 * GB)).kind == "slow"
+    assert badge(facts("Qwen2.5 0.5B"), two_cores).fits
+    assert badge(facts("Llama 3 8B"), machine(24)).fits
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8, 32])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_doctor_and_the_badges_say_the_same(cores: int, bf16: bool):
+    here = replace(machine(None, ram_gb=512), physical_cores=cores, cpu_bf16=bf16)
+    for size in SIZES[1:]:
+        assert (rough_seconds(int(size), USUAL_TOKENS, here, "lora") <= LONG) == (size <= largest_here(here))
+        found = badge(replace(facts("Llama 3 8B"), parameters=int(size)), replace(here, ram_free=400 * GB))
+        assert found and found.fits <= (size <= largest_here(here))
+
+
+@pytest.mark.parametrize(("low", "high", "free", "seconds", "expected"), [
+    (4, 8, 10, None, ("fits", "enough")), (4, 8, 10, 60, ("fits", "enough")),
+    (4, 8.1, 10, 60, ("tight", "little_room")),
+    (4, 12, 10, 60, ("tight", "little_room")), (11, 12, 10, 60, ("no", "too_little")),
+    (1, 2, 10, 2 * LONG, ("tight", "slow")), (11, 12, 10, 2 * LONG, ("no", "too_little")),
+    (1, 2, None, 60, ("tight", "unknown"))])
+def test_memory_with_a_margin_and_time_decide(low, high, free, seconds, expected):
+    assert (found := judge(low, high, free, seconds)) == Judgement(*expected) and found.fits == (expected[0] == "fits")
 
 
 def test_the_bytes_are_the_estimates():
     model = facts("Llama 3 8B")
     config = RunConfig(name="x", model="x", train_file="x", precision="bf16", method="qlora", max_length=1024,
                        micro_batch_size=1, gradient_checkpointing=True)
-    assert badge(model, machine(6)) == Badge("no", memory.estimate(model, config, "cuda").high)
+    found = badge(model, machine(6))
+    assert found and (found.kind, found.bytes) == ("too_little", memory.estimate(model, config, "cuda").high)
 
 
 def test_a_base_that_is_packed_already_takes_an_adapter_only():
@@ -82,5 +115,8 @@ def test_a_card_that_does_not_tell_its_memory_has_no_badge():
 
 
 def test_a_badge_in_words():
-    words = [str(Badge(kind, 13 * GB)) for kind in ("full", "lora", "qlora", "tight", "no")]
-    assert words == ["fits full training", "fits LoRA", "fits QLoRA", "tight", "needs 13 GB"]
+    levels = {"enough": "fits", "little_room": "tight", "slow": "tight", "too_little": "no"}
+    cases = [("full", "enough"), ("lora", "enough"), ("qlora", "enough"), ("qlora", "little_room"), ("qlora", "slow"),
+             ("qlora", "too_little")]
+    words = [str(Badge(method, 13 * GB, Judgement(levels[reason], reason), 60.0)) for method, reason in cases]
+    assert words == ["fits full training", "fits LoRA", "fits QLoRA", "tight", "slow here", "needs 13 GB"]

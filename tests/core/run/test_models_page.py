@@ -15,7 +15,7 @@ from slmstudio.core.run.memory.fit_badge import badge
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 MACHINES = [machine(gpu) for gpu in (8, 12, 16, 24, 48)] + [machine(ram_gb=16)]
-WORDS = {"full": "full", "lora": "LoRA", "qlora": "QLoRA", "tight": "tight", "no": "–"}
+WORDS = {"full": "full", "lora": "LoRA", "qlora": "QLoRA", "little_room": "tight", "slow": "slow", "too_little": "–"}
 
 
 def row(title: str) -> str:

@@ -60,7 +60,7 @@ def test_fits_shows_what_fits_and_what_is_on_disk(tab: ModelTab):
 
 def test_all_shows_what_does_not_fit_with_what_it_needs(tab: ModelTab, session: Session, qtbot):
     session.set_machine(machine(2 * GIB))
-    qtbot.waitUntil(lambda: any(e.badge and e.badge.kind == "no" for e in tab.entries()))
+    qtbot.waitUntil(lambda: any(e.badge and e.badge.judgement.level == "no" for e in tab.entries()))
     tab.models.view.set_current(ALL)
     shown = chips(tab)
     assert shown[catalogue.find("meta-llama/Meta-Llama-3-8B").title].startswith("Needs ")

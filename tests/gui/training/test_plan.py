@@ -18,6 +18,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.fields.choices import VARIANTS
+from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
 from slmstudio.core.run.rows import source_rows
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.training.plan_panel import PlanPanel
@@ -87,6 +88,18 @@ def test_the_simple_part_is_short_and_offers_an_objective_only_where_there_is_a_
     panel.show_config(config(objective="dpo"))
     box = panel.rows["objective"].editor
     assert "objective" in shown(panel) and [box.itemData(i) for i in range(box.count())] == ["dpo", "orpo", "sft"]
+
+
+def test_rows_that_would_be_lost_are_said_above_start_with_the_length_that_keeps_them(panel):
+    counts = RowCounts(59, 11, 30, 28, 10, True)
+    panel.show_config(config(), counts, LostRows(counts, 1024, 1408, 30, 2 * 10**9, None, 8192, 1375))
+    assert panel.lost.isVisible() and "28 of 87 rows" in panel.lost.text.text()
+    panel.lost.keep.click()
+    assert panel.planning.overrides == {"max_length": 1408}
+    panel.show_config(config(), counts, LostRows(counts, 8192, None, 0, 0, None, 8192, 9000))
+    assert panel.lost.isVisible() and not panel.lost.keep.isVisible()
+    panel.show_config(config(), counts)
+    assert not panel.lost.isVisible()
 
 
 def test_a_problem_of_a_hidden_field_is_shown(panel):

@@ -11,7 +11,9 @@ from slmstudio.core.hardware.describe import gpu_chip, short_gpu_name
 from slmstudio.core.hardware.doctor.facts import AMD, INTEL, NVIDIA, Card, Facts
 from slmstudio.core.hardware.doctor.line import TOPICS, Line
 from slmstudio.core.hardware.machine import Gpu
+from slmstudio.core.hardware.speed import SIZES, largest_here
 from slmstudio.core.i18n import noop, tr
+from slmstudio.core.units import format_count
 
 CARD = TOPICS[0]
 LEAST_DRIVER = {11: 450, 12: 525, 13: 580}
@@ -205,7 +207,8 @@ def others(facts: Facts) -> Iterator[Line]:
                       "supported here; 4-bit training and the memory estimate don't know it. Everything works on the "
                       "processor, just more slowly. An exported GGUF runs on this card in other programs, such as "
                       "those built with Vulkan.", build=build),
-                   tr("Train small models (up to 0.5 B parameters) on the processor, or use an NVIDIA card."))
+                   tr("Train small models (up to {size} parameters) on the processor, or use an NVIDIA card.",
+                      size=format_count(largest_here(facts.machine) if facts.machine else SIZES[0])))
 
 
 def _number(name: str) -> tuple[int, int]:

@@ -6,38 +6,50 @@ from dataclasses import dataclass
 
 from slmstudio.core import units
 from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.hardware.speed import USUAL_TOKENS, rough_seconds
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory import judgement
 from slmstudio.core.run.memory.formula import MemoryEstimate, estimate
+from slmstudio.core.run.memory.judgement import COMFORTABLE, Judgement, judge
 
-PHYSICAL_SHARE = 0.9
-"""Share of the free memory that a plan may fill."""
 LENGTH = 1024
 """Tokens of a row that a badge counts with: more than most questions with their answers have."""
 MICRO_BATCHES = (4, 2, 1)
-_BADGES = {"full": noop("fits full training"), "lora": noop("fits LoRA"), "qlora": noop("fits QLoRA"),
-           "tight": noop("tight"), "no": noop("needs {size}")}
+_BADGES = {"full": noop("fits full training"), "lora": noop("fits LoRA"), "qlora": noop("fits QLoRA")}
+_OTHERS = {judgement.LITTLE_ROOM: noop("tight"), judgement.SLOW: noop("slow here"),
+           judgement.TOO_LITTLE: noop("needs {size}")}
 
 
 @dataclass(frozen=True)
 class Badge:
     """
     Attributes:
-        kind: the most that fits: "full" (every weight learns), "lora", "qlora" (the base in 4 bits), "tight" (QLoRA, or
-            LoRA on a packed base, may just fit) or "no".
-        bytes: what that needs at its peak, or for "no" what the least needs.
+        method: the most that fits: "full" (every weight learns), "lora" or "qlora" (the base in 4 bits); where none
+            does, the one that needs least.
+        bytes: what that needs at its peak.
+        judgement: whether that fits.
+        seconds: what a usual dataset takes with it, roughly.
     """
 
-    kind: str
+    method: str
     bytes: int
+    judgement: Judgement
+    seconds: float
 
     @property
     def fits(self) -> bool:
-        return self.kind in ("full", "lora", "qlora")
+        return self.judgement.fits
+
+    @property
+    def kind(self) -> str:
+        """The method, where it fits, or why it doesn't: "little_room", "slow" or "too_little"."""
+        return self.method if self.fits else self.judgement.reason
 
     def __str__(self) -> str:
-        return tr(_BADGES[self.kind], size=units.format_bytes(self.bytes))
+        return tr(_BADGES[self.method] if self.fits else _OTHERS[self.judgement.reason],
+                  size=units.format_bytes(self.bytes))
 
 
 def badge(facts: ModelFacts, machine: Machine) -> Badge | None:
@@ -49,11 +61,14 @@ def badge(facts: ModelFacts, machine: Machine) -> Badge | None:
     """
     if not (free := _free(machine)):
         return None
+    found = None
     for method in ("lora",) if facts.quantization else ("full", "lora", "qlora"):
         _, need = usual(facts, machine, method)
-        if need.high <= free:
-            return Badge(method, need.high)
-    return Badge("tight", need.total) if need.low <= free else Badge("no", need.high)
+        seconds = rough_seconds(facts.parameters, USUAL_TOKENS, machine, method)
+        found = Badge(method, need.high, judge(need.low, need.high, free, seconds), seconds)
+        if found.fits:
+            break
+    return found
 
 
 def usual(facts: ModelFacts, machine: Machine, method: str) -> tuple[RunConfig, MemoryEstimate]:
@@ -67,7 +82,7 @@ def usual(facts: ModelFacts, machine: Machine, method: str) -> tuple[RunConfig, 
             precision="bf16" if gpu or machine.cpu_bf16 else "fp32", micro_batch_size=max(1, micro),
             optimizer="paged_adamw_8bit" if spare else "adamw_torch", gradient_checkpointing=micro == 0)
         need = estimate(facts, config, "cuda" if gpu else "cpu")
-        if need.high <= free:
+        if need.high <= COMFORTABLE * free:
             break
     return config, need
 

@@ -14,6 +14,7 @@ from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.families import PADDED_ONLY
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import layers
+from slmstudio.core.run.memory.judgement import judge
 from slmstudio.core.run.memory.layers import compute_bytes, tokens_at_once
 
 MB = 2**20
@@ -67,8 +68,8 @@ class MemoryEstimate:
         return sum(self.parts().values())
 
     def verdict(self, free: int) -> str:
-        """"fits" if it surely does, "tight" if it may, else "doesn't fit", where `free` bytes may be filled."""
-        return "fits" if self.high <= free else "tight" if self.low <= free else "does not fit"
+        """The level of `judgement.judge` where `free` bytes may be filled, whatever time it takes."""
+        return judge(self.low, self.high, free).level
 
     def parts(self) -> dict[str, int]:
         """Bytes by part, in the order in which they are shown."""

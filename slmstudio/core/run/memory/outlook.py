@@ -9,19 +9,22 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.hardware.speed import rough_seconds
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.forecast import MACHINE, SAME, Forecast, forecast
-from slmstudio.core.run.memory import MemoryEstimate, measured
+from slmstudio.core.run.memory import MemoryEstimate, judgement, measured
+from slmstudio.core.run.memory.judgement import Judgement, judge
 from slmstudio.core.run.memory.measured import FACTOR_LIMITS, Correction, Measurement
-from slmstudio.core.run.schedule import total_steps
+from slmstudio.core.run.schedule import steps_per_epoch, total_steps
 
 AS_THEY_ARE = ("overhead", "low", "high", "trainable_parameters", "phase")
 """What of an estimate isn't a part that a correction applies to: libraries and context take what they take."""
+KNOWN = ("weights", "adapter", "gradients", "optimizer")
+"""Parts whose size follows from the number of parameters."""
 AGAIN = (0.97, 1.05)
 """The same run again: allocators and other programs move its peak within these factors."""
-YES, PERHAPS, NO = "yes", "perhaps", "no"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Outlook:
         free: bytes free there; None if the driver doesn't say.
         seconds: how long the whole run takes; None if no step of it was measured.
         energy: what it draws; None if nobody knows.
+        rough_seconds: how long it takes as far as parameters and tokens tell; None if nobody counted them.
     """
 
     best: Best
@@ -55,21 +59,22 @@ class Outlook:
     free: int | None
     seconds: float | None
     energy: Forecast | None = None
+    rough_seconds: float | None = None
 
     @property
-    def fits(self) -> str:
-        """`YES`, `PERHAPS` or `NO`; it is advice, and a user may start all the same."""
+    def judgement(self) -> Judgement:
+        """Whether it fits; it is advice, and a user may start all the same."""
         estimate, known = self.best.estimate, self.best.measured
         if known is not None and known.ran_out and (self.free is None or self.free <= known.peak_bytes):
-            return NO
-        if self.free is None:
-            return PERHAPS
-        return YES if estimate.high <= self.free else PERHAPS if estimate.low <= self.free else NO
+            return Judgement(judgement.NO, judgement.TOO_LITTLE)
+        seconds = self.rough_seconds if self.seconds is None else self.seconds
+        return judge(estimate.low, estimate.high, self.free, seconds)
 
     def to_dict(self) -> dict[str, Any]:
         estimate, known = self.best.estimate, self.best.measured
         return {"low": estimate.low, "likely": estimate.total, "high": estimate.high, "device": self.device,
-                "free": self.free, "fits": self.fits, "corrected_by": self.best.corrected_by,
+                "free": self.free, "fits": self.judgement.level, "reason": self.judgement.reason,
+                "rough_seconds": self.rough_seconds, "corrected_by": self.best.corrected_by,
                 "measured_peak": known.peak_bytes if known else None, "ran_out": bool(known and known.ran_out),
                 "seconds": self.seconds}
 
@@ -94,11 +99,13 @@ def best_estimate(facts: ModelFacts, config: RunConfig, machine: Machine,
     return Best(estimate, exact, count)
 
 
-def look(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int) -> Outlook:
+def look(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int,
+         tokens: int | None = None) -> Outlook:
     """Memory, time and power of a run on this machine, as it is now.
 
     Args:
         train_rows: rows that it learns.
+        tokens: of these rows; None if nobody counted them.
     """
     known = measured.load()
     best = best_estimate(facts, config, machine, known)
@@ -107,8 +114,11 @@ def look(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int
     drawn, same = measured.drawn(facts, config, machine, known)
     if (likely := seconds) is None:
         likely = run_seconds(config, train_rows, _by_others(config, measured.alike(facts, config, machine, known)))
+    epochs = total_steps(config, train_rows) / max(1, steps_per_epoch(config, train_rows))
+    rough = None if tokens is None else rough_seconds(facts.parameters, epochs * tokens, machine, config.method,
+                                                      on_gpu=device == "cuda")
     return Outlook(best, device, free, seconds,
-                   forecast(config, machine, device == "cuda", likely, drawn, SAME if same else MACHINE))
+                   forecast(config, machine, device == "cuda", likely, drawn, SAME if same else MACHINE), rough)
 
 
 def _by_others(config: RunConfig, alike: Sequence[Measurement]) -> Measurement | None:
@@ -152,5 +162,13 @@ def as_measured(estimate: MemoryEstimate, peak_bytes: int) -> MemoryEstimate:
 
 
 def _scaled(estimate: MemoryEstimate, factor: float) -> MemoryEstimate:
+    """The parts together multiplied by `factor`. Weights and what learns are known to the byte, so that the others
+    change as much as it takes; all do where that isn't enough."""
     parts = [field.name for field in fields(estimate) if field.name not in AS_THEY_ARE]
-    return replace(estimate, **{name: round(factor * getattr(estimate, name)) for name in parts})
+    sizes = {name: getattr(estimate, name) for name in parts}
+    moving = {name: size for name, size in sizes.items() if name not in KNOWN}
+    wanted = factor * sum(sizes.values()) - sum(sizes[name] for name in KNOWN)
+    if wanted <= 0 or not sum(moving.values()):
+        moving, wanted = sizes, factor * sum(sizes.values())
+    scale = wanted / max(1, sum(moving.values()))
+    return replace(estimate, **{name: round(scale * size) for name, size in moving.items()})

@@ -12,8 +12,10 @@ from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import SET, RunConfig
-from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.run.memory import measured as measurements
+from slmstudio.core.run.memory import outlook
 from slmstudio.core.run.memory.measured import Measurement
+from slmstudio.core.run.planning.row_counts import MeasuredRows
 
 
 @dataclass
@@ -22,7 +24,7 @@ class Draft:
     Attributes:
         eval_file: rows that are never learned; None splits them off the dataset.
         chosen: what the user decided, by our names and in our types.
-        lengths: tokens of each measured row, rising.
+        measured: the rows as tokens.
         eval_map: what was said about the columns of `eval_file`; None leaves them to their names.
         eval_rows: how many rows are in `eval_file`; None if nobody has read it.
         values, reasons: of the fields that are decided.
@@ -40,7 +42,7 @@ class Draft:
     machine: Machine
     eval_file: Path | None
     chosen: dict[str, Any]
-    lengths: list[int]
+    measured: MeasuredRows
     eval_map: str | None = None
     eval_rows: int | None = None
     values: dict[str, Any] = field(default_factory=dict)
@@ -52,7 +54,7 @@ class Draft:
     batch: int = 0
     most_rows: int = 0
     without_eval: dict[str, str] = field(default_factory=dict)
-    known: list[Measurement] = field(default_factory=measured.load)
+    known: list[Measurement] = field(default_factory=measurements.load)
 
     def __post_init__(self) -> None:
         self.model = self.base
@@ -72,6 +74,11 @@ class Draft:
     def is_ampere(self) -> bool:
         """Whether the card is of that generation or a later one."""
         return self.gpu is not None and (self.gpu.compute_capability or (0, 0)) >= (8, 0)
+
+    @property
+    def least_rows(self) -> int:
+        """Of a micro-batch: KTO compares rows within one."""
+        return 2 if self.values["objective"] == "kto" else 1
 
     @property
     def free_memory(self) -> int:

@@ -20,8 +20,10 @@ from slmstudio.core.run import adjust, checkpoints, folder, names, schedule
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.core.run.config_file import IMPORTED
 from slmstudio.core.run.fields.kinds import not_allowed
-from slmstudio.core.run.planning import plan_rows, planner
+from slmstudio.core.run.planning import plan_rows, planner, row_counts
+from slmstudio.core.run.planning.row_counts import MeasuredRows
 from slmstudio.core.run.rows import kept_rows, lines
+from slmstudio.core.run.rows.row_tokens import RowTokens
 
 FIXED = {
     "model": noop("The weights that training continues from belong to the earlier run's base."),
@@ -43,7 +45,8 @@ KEPT = noop("As in the earlier run.")
 
 def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path | str | None = None,
               eval_file: Path | str | None = None, overrides: dict[str, Any] | None = None,
-              records: Sequence[Record] | None = None, eval_rows: int | None = None) -> RunConfig:
+              records: Sequence[Record] | None = None, eval_rows: int | None = None,
+              measured: MeasuredRows | None = None) -> RunConfig:
     """A configuration that continues from what `run_folder` learned, with a sentence in `reasons` for each value.
 
     Args:
@@ -53,6 +56,7 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
         eval_file: rows to evaluate; None keeps the earlier file, or splits rows off.
         overrides: fields that the user decided, as in `planner.plan`.
         records, eval_rows: the rows of `train_file`, and how many are in `eval_file`, where they were read already.
+        measured: `records` as tokens, when that was done already.
 
     Raises:
         UserError: the run isn't finished, its result is gone or damaged, a file doesn't exist, or a value can't be
@@ -86,7 +90,7 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
         raise UserError(tr("{run} can't be continued like this.", run=earlier.name), "",
                         tr("Fix these problems."), problems)
     is_other = chosen.get("train_file") or chosen.get("eval_file")
-    return _for_other_rows(config, {*earlier.chosen, *chosen}, records, eval_rows) if is_other else config
+    return _for_other_rows(config, {*earlier.chosen, *chosen}, records, eval_rows, measured) if is_other else config
 
 
 def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
@@ -175,7 +179,7 @@ def _with_lost_rows(config: RunConfig, run_folder: Path, earlier: RunConfig) -> 
 
 
 def _for_other_rows(config: RunConfig, chosen: set[str], records: Sequence[Record] | None,
-                    eval_rows: int | None) -> RunConfig:
+                    eval_rows: int | None, measured: MeasuredRows | None) -> RunConfig:
     """What fits as many rows as there are now: the share that is held out, and how often it is evaluated.
 
     Args:
@@ -188,17 +192,26 @@ def _for_other_rows(config: RunConfig, chosen: set[str], records: Sequence[Recor
     found: dict[str, Any] = {"reasons": dict(config.reasons)}
     if not config.eval_file and "eval_fraction" not in chosen and 0 < config.eval_fraction <= split.USUAL_SHARE:
         found["eval_fraction"] = split.usual_share(len(rows))
-    learned, held_back = schedule.divided(rows, replace(config, **found))
+    measured = _measured(rows, config) if measured is None else measured
+    _, held_back = schedule.divided(rows, replace(config, **found))
     if "eval_fraction" in found:
         found["reasons"]["eval_fraction"] = plan_rows.what_is_held_back(held_back, len(rows))
-    evaluated = len(held_back)
+    counts = row_counts.count(rows, measured, replace(config, **found))
+    evaluated, total = counts.evaluated, counts.steps
     if config.eval_file:
         evaluated = plan_rows.in_test_file(config.eval_file, config.eval_map) if eval_rows is None else eval_rows
-    total = schedule.total_steps(config, len(learned))
-    every = math.ceil(total / schedule.most_evaluations(config, len(learned), evaluated))
+    every = math.ceil(total / schedule.most_evaluations(config, counts.learned, evaluated))
     if "eval_steps" not in chosen and every > config.eval_steps:
         found["eval_steps"], found["reasons"]["eval_steps"] = every, plan_rows.how_often(total, every, bounded=True)
     return replace(config, **found)
+
+
+def _measured(rows: Sequence[Record], config: RunConfig) -> MeasuredRows:
+    """The rows as tokens; where the base model can't be used, which whoever loads it tells, each counts as one row."""
+    try:
+        return planner.measure_for(rows, config)
+    except (UserError, OSError):
+        return MeasuredRows(dict.fromkeys(range(len(rows)), RowTokens(1, 0)), len(rows))
 
 
 def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:

@@ -16,6 +16,7 @@ from slmstudio.core.model.chat_template import TAKE_TOOLS, ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.run.config import SET, RunConfig
+from slmstudio.core.run.planning.row_counts import MeasuredRows, covering
 
 ENOUGH = 10
 """Distinct rows held back from which eval loss shows more than chance."""
@@ -169,39 +170,19 @@ def encoded(row: Record, tokenizer: Any, template: ChatTemplate) -> list[list[in
     return [tokens.encode(messages, tokenizer, template, tools=row.tools).ids for messages in answers]
 
 
-def out_of_reach(rows: Sequence[Record], lengths: Sequence[int], model: ModelFacts,
-                 config: RunConfig) -> Problem | None:
-    """What to say when every row is cut before its answer begins, so that nothing could be learned.
-
-    Args:
-        rows: those that were measured.
-        lengths: tokens of each.
-    """
-    whole = config.objective == "text" or (config.objective == "sft" and not config.completion_only_loss)
-    if whole or min(lengths) <= config.max_length:
+def out_of_reach(measured: MeasuredRows, model: ModelFacts, config: RunConfig) -> Problem | None:
+    """What to say when every row is cut before its answer begins, so that nothing could be learned."""
+    rows = measured.found.values()
+    if any(row.learned(config.max_length) for row in rows):
         return None
-    tokenizer = tokens.load_tokenizer(model.path)
-    template = named_templates.template_of(model.path, config.chat_template)
-    needed = min(_tokens_to_answer(row, tokenizer, template, config) for row in rows)
-    if needed <= config.max_length:
-        return None
-    most, longest = model.context_length or 10**9, max(lengths)
-    if needed > most:
+    most, longest = model.context_length or 10**9, measured.lengths[-1]
+    if min(row.start for row in rows) >= most:
         return Problem(tr("No answer starts within {most:,} tokens, the most that this model can read, so there would "
                           "be nothing to learn. Shorten the questions, or choose a model that reads more.", most=most),
                        field="max_length")
-    remedy = (tr("Set max_length to {most:,}, at which every row fits.", most=min(most, math.ceil(longest / 64) * 64))
+    remedy = (tr("Set max_length to {most:,}, at which every row fits.", most=min(most, covering(longest)))
               if longest <= most else
               tr("Set max_length to {most:,}, the most that this model can read, or shorten the questions.", most=most))
     why = tr("No answer starts within {count:,} tokens, so there would be nothing to learn.",
              count=config.max_length)
     return Problem(together(why, remedy), field="max_length")
-
-
-def _tokens_to_answer(row: Record, tokenizer: tokens.Encoder, template: ChatTemplate, config: RunConfig) -> int:
-    """The least length in which something of the row's answer is left: of the last one where answers are compared."""
-    learned = tokens.encode(list(row.messages), tokenizer, template, tools=row.tools).learned
-    if not config.is_preference:
-        return next((i + 1 for i, each in enumerate(learned) if each and i), len(learned) + 1)
-    end = max(i for i, each in enumerate(learned) if each)
-    return next((i + 2 for i in range(end, -1, -1) if not learned[i]), 1)

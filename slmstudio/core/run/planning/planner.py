@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.data import layouts
 from slmstudio.core.data.reader import Dataset, Record
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import together, tr
 from slmstudio.core.model import named_templates, tokens
-from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.fields.choices import METHOD_WORDS, PARALLELISM_WORDS
-from slmstudio.core.run.planning import plan_rows
+from slmstudio.core.run.planning import plan_rows, row_counts
 from slmstudio.core.run.planning.draft import Draft
 from slmstudio.core.run.planning.proposal import propose
-
-SAMPLED_ROWS = 2000
-"""Rows that are tokenized to find out the lengths; more would tell a plan nothing new."""
+from slmstudio.core.run.planning.row_counts import MeasuredRows
+from slmstudio.core.run.rows.row_tokens import RowEncoder
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PlanRequest:
     Attributes:
         eval_file: rows that are never learned; None splits them off the dataset.
         overrides: fields that the user decided, by name or by another trainer's name for them.
-        lengths: tokens per row, when they were measured already.
+        measured: the rows as tokens, when that was done already.
         eval_map: what was said about the columns of `eval_file`, as `given.of` has it.
         eval_rows: how many rows are in `eval_file`, when it was read already.
     """
@@ -42,7 +42,7 @@ class PlanRequest:
     machine: Machine
     eval_file: Path | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
-    lengths: list[int] | None = None
+    measured: MeasuredRows | None = None
     eval_map: str | None = None
     eval_rows: int | None = None
 
@@ -60,9 +60,8 @@ def plan(request: PlanRequest) -> RunConfig:
     template, why = plan_rows.choose_template(request.dataset.records, request.model, chosen)
     plan_rows.check_tools(request.dataset.records, request.model, template)
     plan_rows.check_embeddings(request.dataset.records, request.model, template)
-    lengths = request.lengths if request.lengths is not None else measure_lengths(
-        request.dataset, request.model, template)
-    draft = Draft(request.dataset, request.model, request.machine, request.eval_file, chosen, sorted(lengths),
+    measured = request.measured or measure_rows(request.dataset, request.model, chosen)
+    draft = Draft(request.dataset, request.model, request.machine, request.eval_file, chosen, measured,
                   request.eval_map, request.eval_rows)
     if draft.set("chat_template", template, why) != template and not draft.values["chat_template"]:
         draft.problems.append(Problem(
@@ -70,7 +69,7 @@ def plan(request: PlanRequest) -> RunConfig:
                      tr("It must be one of {words}.", words=", ".join(NAMED))), field="chat_template"))
     config = propose(draft)
     problems = [*config.problems(), *config.file_problems(), *draft.problems]
-    if not problems and (cut := plan_rows.out_of_reach(_measured(request.dataset), lengths, request.model, config)):
+    if not problems and (cut := plan_rows.out_of_reach(measured, request.model, config)):
         problems.append(cut)
     found = {problem.field: problem for problem in problems}
     if found:
@@ -123,25 +122,25 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def measure_lengths(dataset: Dataset, model: ModelFacts, chat_template: str = "") -> list[int]:
-    """Tokens of up to 2,000 rows spread over the dataset, in a chat template.
+def measure_rows(dataset: Dataset, model: ModelFacts, chosen: Mapping[str, Any] | None = None) -> MeasuredRows:
+    """The rows as tokens, as the planned run will learn them.
 
     Args:
-        chat_template: its name; "" for the model's own, else the one that would be proposed.
+        chosen: fields that the user decided.
 
     Raises:
         UserError: the template doesn't take the rows.
     """
-    name, _ = plan_rows.choose_template(dataset.records, model, {"chat_template": chat_template})
+    chosen = chosen or {}
+    name, _ = plan_rows.choose_template(dataset.records, model, chosen)
     plan_rows.check_tools(dataset.records, model, name)
-    tokenizer, template = tokens.load_tokenizer(model.path), named_templates.optional_template(model.path, name)
-    return [length_of(row, tokenizer, template) for row in _measured(dataset)]
+    learning = {name: chosen[name] for name in ("objective", "completion_only_loss") if name in chosen}
+    return measure_for(dataset.records, RunConfig(name="", model=str(model.path), train_file="", chat_template=name, **{
+        "objective": layouts.objectives(dataset.layout)[0], **learning}))
 
 
-def _measured(dataset: Dataset) -> list[Record]:
-    return dataset.records[::max(1, len(dataset.records) // SAMPLED_ROWS)]
-
-
-def length_of(row: Record, tokenizer: Any, template: ChatTemplate) -> int:
-    """Tokens of a row; of a pair the longer answer counts, with its question."""
-    return max(map(len, plan_rows.encoded(row, tokenizer, template))) + (row.text is not None)
+def measure_for(records: Sequence[Record], config: RunConfig) -> MeasuredRows:
+    """The rows as tokens, as a run learns them. Raises UserError, as `tokens.encode` does."""
+    return row_counts.measure(records, RowEncoder(
+        tokens.load_tokenizer(config.model), named_templates.optional_template(config.model, config.chat_template),
+        config.objective, config.completion_only_loss))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from bisect import bisect_left
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 
 from slmstudio.core import units
@@ -17,8 +19,9 @@ from slmstudio.core.model.families import PADDED_ONLY
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig, default_of
 from slmstudio.core.run.fields.choices import OBJECTIVES, PREFERENCES
-from slmstudio.core.run.memory.fit_badge import PHYSICAL_SHARE, spares_optimizer
-from slmstudio.core.run.planning import plan_rows
+from slmstudio.core.run.memory.fit_badge import spares_optimizer
+from slmstudio.core.run.memory.judgement import COMFORTABLE
+from slmstudio.core.run.planning import plan_rows, row_counts
 from slmstudio.core.run.planning.draft import Draft
 from slmstudio.core.run.planning.rates import preference_part, usual_for, usual_rate
 from slmstudio.core.run.schedule import most_evaluations, total_steps
@@ -140,7 +143,7 @@ def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
         precision=draft.values["precision"], method="lora", max_length=min(512, draft.base.context_length),
         micro_batch_size=1, gradient_checkpointing=True)
     need = draft.need(smallest)
-    if need <= free * PHYSICAL_SHARE:
+    if need <= free * COMFORTABLE:
         return lora
     four_bit = draft.need(replace(smallest, method="qlora"))
     return "qlora", tr("LoRA would need about {needed} of {free} free; with the base in 4 bits it's {four_bit}.",
@@ -162,36 +165,59 @@ def _learning_rate(draft: Draft, method: str) -> None:
 
 
 def _lengths_and_batch(draft: Draft) -> None:
-    longest, rows = draft.lengths[-1], len(draft.dataset.records)
-    limit = min(LONG_GPU if draft.gpu else LONG_CPU, draft.model.context_length or 10**9)
-    covering = min(limit, max(64, math.ceil(longest / 64) * 64))
-    cut = sum(length > covering for length in draft.lengths) / len(draft.lengths)
-    length = draft.set("max_length", covering,
-                       tr("Cuts {cut:.1%} of the rows; the longest has {longest:,} tokens.", cut=cut, longest=longest)
-                       if cut else tr("Covers every row; the longest has {longest:,} tokens.", longest=longest))
+    measured, rows = draft.measured, len(draft.dataset.records)
+    longest = measured.lengths[-1]
+    proposed = _length(draft, longest)
+    cut = sum(each.is_cut(proposed) for each in measured.found.values())
+    length = draft.set("max_length", proposed,
+                       ntr("The longest row has {longest:,} tokens, and {n:,} row doesn't fit whole.",
+                           "The longest row has {longest:,} tokens, and {n:,} rows don't fit whole.", cut,
+                           longest=longest) if cut else
+                       tr("Longer texts are split into pieces of this length; the longest has {longest:,} tokens.",
+                          longest=longest) if longest > proposed else
+                       tr("Covers every row; the longest has {longest:,} tokens.", longest=longest))
     draft.batch = 4 if rows < 500 else 8 if rows < 2_000 else 16 if rows < 20_000 else 32
-    mean = sum(min(n, length) for n in draft.lengths) / len(draft.lengths)
+    mean = sum(min(row.length, length) for row in measured.sample) / len(measured.sample)
     draft.most_rows = max(1, min(draft.batch, int((2048 if draft.gpu is None else 8192) // max(mean, 1))))
 
 
-def _held_back(draft: Draft) -> int:
-    """How many rows are split off for evaluation; without any, some fields mean nothing, which is said about them."""
+def _length(draft: Draft, longest: int) -> int:
+    """The sequence length that keeps every row whole, as far as the model reads and memory goes; texts are split."""
+    context = draft.model.context_length or 10**9
+    whole, usual = (min(context, row_counts.covering(tokens)) for tokens in (
+        longest, min(longest, LONG_GPU if draft.gpu else LONG_CPU)))
+    if draft.measured.is_text or not draft.free_memory:
+        return usual
+    budget = draft.free_memory * COMFORTABLE
+
+    def is_too_long(length: int) -> bool:
+        return draft.need(RunConfig(**{**draft.values, "max_length": length, "micro_batch_size": draft.least_rows,
+                                       "gradient_checkpointing": True})) > budget
+
+    longer = range(usual + row_counts.STEP, whole, row_counts.STEP)
+    return whole if whole == usual or not is_too_long(whole) else (
+        usual, *longer)[bisect_left(longer, True, key=is_too_long)]
+
+
+def _held_back(draft: Draft) -> list[bool]:
+    """Which rows are split off for evaluation; without any, some fields mean nothing, which is said about them."""
     share = split.usual_share(len(draft.dataset.records))
     if _test_file(draft):
         draft.set("eval_fraction", share, tr("Not used: the rows of the test file are evaluated."))
-        return 0
+        return []
     share = draft.chosen.get("eval_fraction", share)
     if not 0 <= share <= 0.5:
-        return 0  # refused later, with everything else that is wrong
+        return []  # refused later, with everything else that is wrong
     records = draft.dataset.records
     seed, by = (draft.chosen.get(name, default_of(name)) for name in ("split_seed", "split_by"))
     if by not in split.BY:
-        return 0
-    rows = split.split_evenly(records, share, seed, by)[1]
+        return []
+    held_out: list[bool] = split.held_out(records, share, seed, by).tolist()
+    rows = list(compress(records, held_out))
     draft.set("eval_fraction", share, plan_rows.what_is_held_back(rows, len(records)))
     if not rows:
         draft.without_eval = plan_rows.NOT_EVALUATED
-    return len(rows)
+    return held_out
 
 
 def _test_file(draft: Draft) -> Path | str | None:
@@ -208,15 +234,15 @@ def _in_test_file(draft: Draft) -> int:
 
 def _learning(draft: Draft) -> None:
     rows = len(draft.dataset.records)
-    held_out = _held_back(draft)
+    counts = row_counts.count_split(draft.measured, _held_back(draft), RunConfig(**draft.values))
     epochs = 3.0 if draft.gpu or rows < 100 else 2.0 if rows < 1_000 else 1.0
     if draft.values["objective"] in PREFERENCES or (draft.values["objective"] == "text" and rows >= 100):
         epochs = 1.0
-    learned = ntr("{n:,} row", "{n:,} rows", rows - held_out)
+    learned = ntr("{n:,} row", "{n:,} rows", counts.learned)
     said = ntr("{n:g} epoch over {rows}.", "{n:g} epochs over {rows}.", epochs, rows=learned)
     draft.set("epochs", epochs, said if draft.gpu else together(
         said, tr("More would take a long time on a processor.")))
-    draft.rows, draft.evaluated = max(1, rows - held_out), held_out or _in_test_file(draft)
+    draft.rows, draft.evaluated = max(1, counts.learned), counts.evaluated or _in_test_file(draft)
     draft.set("lr_scheduler", "cosine", tr("It falls gently to zero, so that the last steps settle."))
     draft.set("warmup_fraction", 0.05, tr("A short rise keeps the first steps from damaging the base."))
     draft.set("weight_decay", 0.01, tr("A little pull towards small weights, against overfitting."))
@@ -261,11 +287,11 @@ def _optimizer(draft: Draft) -> tuple[str, str]:
 
 def _memory(draft: Draft) -> None:
     """Halve the micro-batch, then recompute activations, until the estimate fits."""
-    least = 2 if draft.values["objective"] == "kto" else 1  # KTO compares rows within a micro-batch
+    least = draft.least_rows
     micro = max(least, 2 ** int(math.log2(draft.most_rows)))
     checkpointing = False
     free = draft.free_memory
-    budget = free * PHYSICAL_SHARE
+    budget = free * COMFORTABLE
 
     def run(micro_batch: int, recompute: bool) -> RunConfig:
         known = {k: v for k, v in draft.values.items() if k != "micro_batch_size"}
@@ -285,7 +311,7 @@ def _memory(draft: Draft) -> None:
               free=units.format_bytes(free))
     if free and total > free:
         fits = _too_much(total, memory.to_fit(draft.base, run(micro, checkpointing), free,
-                                              "cuda" if draft.gpu else "cpu", draft.lengths), free)
+                                              "cuda" if draft.gpu else "cpu", draft.measured.lengths), free)
     micro = draft.set("micro_batch_size", micro, fits)
     draft.set("gradient_accumulation_steps", max(1, round(draft.batch / micro)),
               tr("Together, {batch} per update, which suits {rows}.", batch=ntr("{n:,} row", "{n:,} rows", draft.batch),

@@ -17,7 +17,6 @@ from slmstudio.core import files
 from slmstudio.core.data.reader import ReadingCancelled, Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, together, tr
-from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
@@ -25,6 +24,7 @@ from slmstudio.core.run.rows import keeping, kept_rows, row_cache, source_rows
 from slmstudio.core.run.rows.disk_rows import Spool
 from slmstudio.core.run.rows.kept_rows import Kept
 from slmstudio.core.run.rows.manifest import SourceFile
+from slmstudio.core.run.rows.row_tokens import RowEncoder, RowTokens
 from slmstudio.core.run.rows.source_rows import SourceRows
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
@@ -146,17 +146,19 @@ def encode_rows(rows: Sequence[Record], tokenizer: Any, template: ChatTemplate, 
         Cancelled: the user asked to end.
     """
 
+    encoder = RowEncoder(tokenizer.backend_tokenizer, template, config.objective, config.completion_only_loss)
+
     def encoded() -> Iterator[dict[str, Any]]:
         for row in told(rows, job, phase):
-            parts = list(_pieces(row, tokenizer, template, config))
-            losses.cut += row.text is None and len(parts[0][0]) > config.max_length
-            for ids, learned in parts:
-                ids, learned = ids[: config.max_length], learned[: config.max_length]
-                if any(learned[1:]):
-                    labels = [t if wanted else IGNORED for t, wanted in zip(ids, learned, strict=True)]
-                    yield {"input_ids": ids, "labels": labels, "row": row.line}
-                else:
-                    losses.empty += 1
+            ids, learned = encoder.encode(row)
+            about = RowTokens.of(learned, row.text is not None)
+            count, length = about.learned(config.max_length), config.max_length
+            losses.cut += about.is_cut(length)
+            losses.empty += not count
+            for begin in range(0, count * length, length):
+                part = slice(begin, begin + length)
+                labels = [t if wanted else IGNORED for t, wanted in zip(ids[part], learned[part], strict=True)]
+                yield {"input_ids": ids[part], "labels": labels, "row": row.line}
 
     return in_batches(encoded())
 
@@ -190,25 +192,6 @@ def told(rows: Sequence[Record], job: JobContext, phase: str) -> Iterator[Record
         if done % 200 == 0:
             job.check_cancelled()
             job.progress(done, len(rows), "rows", phase)
-
-
-def _pieces(row: Record, tokenizer: Any, template: ChatTemplate,
-            config: RunConfig) -> Iterator[tuple[list[int], list[bool]]]:
-    """A conversation is one piece. A text is split into as many as its length needs, and nothing is lost between
-    them."""
-    backend = tokenizer.backend_tokenizer
-    if row.text is None:
-        whole = config.objective == "text" or not config.completion_only_loss
-        encoded = tokens.encode(list(row.messages), backend, template, completion_only=not whole, tools=row.tools)
-        yield encoded.ids, encoded.learned
-        return
-    ids = backend.encode(row.text, add_special_tokens=True).ids
-    if tokenizer.eos_token_id is not None and ids[-1:] != [tokenizer.eos_token_id]:
-        ids = [*ids, tokenizer.eos_token_id]
-    for start in range(0, len(ids), config.max_length):
-        part = ids[start : start + config.max_length]
-        if start == 0 or len(part) > 1:  # a last token alone has none before it to be learned from
-            yield part, [True] * len(part)
 
 
 def tell_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bool) -> None:

@@ -13,12 +13,11 @@ from typing import Any
 import pyarrow
 
 from slmstudio.core.data import reader
-from slmstudio.core.data.conversations import Messages
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows.row_tokens import RowEncoder, count_answers
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training.rows.batches import IGNORED
 from slmstudio.worker.training.rows.data import Losses, in_batches, told
@@ -37,16 +36,18 @@ def encode_preferences(rows: Sequence[reader.Record], tokenizer: Any, template: 
         Cancelled: the user asked to end.
     """
     _check_kind(rows, config)
+    encoder = RowEncoder(tokenizer.backend_tokenizer, template, config.objective)
 
     def encoded() -> Iterator[dict[str, Any]]:
         for row in told(rows, job, phase):
-            found = _encode(row, tokenizer, template)
-            answers = [found[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in found]
-            room = config.max_length - len(found["prompt_ids"])
-            if room < 1:
+            found = encoder.answers(row)
+            about = count_answers(found)
+            losses.cut += about.is_cut(config.max_length)
+            if not about.learned(config.max_length):
                 losses.empty += 1
                 continue
-            losses.cut += any(len(answer) > room for answer in answers)
+            answers = [found[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in found]
+            room = config.max_length - len(found["prompt_ids"])
             found |= {name: ids[:room] for name, ids in found.items() if name.endswith("_ids") and name != "prompt_ids"}
             length = sum(len(found["prompt_ids"]) + min(len(answer), room) for answer in answers)
             yield {**found, "row": row.line, "length": length}
@@ -65,28 +66,6 @@ def _check_kind(rows: Sequence[reader.Record], config: RunConfig) -> None:
         tr("They have no label.") if labelled else tr("They have no rejected answer."),
         tr("A row looks like this: {row}", row='{"prompt": …, "completion": …, "label": true}') if labelled else
         tr("A row looks like this: {row}", row='{"prompt": …, "chosen": …, "rejected": …}'))
-
-
-def _encode(row: reader.Record, tokenizer: Any, template: ChatTemplate) -> dict[str, Any]:
-    prompt, answer = _split(row.messages, row.tools, tokenizer, template)
-    if row.rejected is None:
-        return {"prompt_ids": prompt, "completion_ids": answer, "label": bool(row.desirable)}
-    other_prompt, rejected = _split(
-        (*row.messages[:-1], {"role": "assistant", "content": row.rejected}), row.tools, tokenizer, template)
-    # Tokens may merge across the boundary; what both begin with is the prompt.
-    shared = next((i for i, (a, b) in enumerate(zip(prompt, other_prompt, strict=False)) if a != b),
-                  min(len(prompt), len(other_prompt)))
-    return {"prompt_ids": prompt[:shared], "chosen_ids": prompt[shared:] + answer,
-            "rejected_ids": other_prompt[shared:] + rejected}
-
-
-def _split(messages: Messages, tools: tuple[dict[str, Any], ...], tokenizer: Any,
-           template: ChatTemplate) -> tuple[list[int], list[int]]:
-    """What is before the last answer, and the answer with the token that ends it."""
-    encoded = tokens.encode(messages, tokenizer.backend_tokenizer, template, completion_only=True, tools=tools)
-    end = max(i for i, learned in enumerate(encoded.learned) if learned) + 1
-    start = next((i + 1 for i in range(end - 1, -1, -1) if not encoded.learned[i]), 0)
-    return encoded.ids[:start], encoded.ids[start:end]
 
 
 def _orpo_columns(row: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from slmstudio.core.i18n.pseudo import OPEN
 from slmstudio.core.model import facts
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.planning import planner, row_counts
+from slmstudio.core.run.planning.row_counts import MeasuredRows
+from slmstudio.core.run.rows.row_tokens import RowTokens
 
 GB = 2**30
 CPU = Machine("Linux", "a processor", 4, 8, 16 * GB, 12 * GB, (), True, False, "No driver.")
@@ -181,7 +183,7 @@ def planned(tmp_path, tiny_model, rows, eval_file=None, **overrides) -> RunConfi
 
 def longest_row(tmp_path, tiny_model) -> int:
     """Tokens of the longest row that was planned last."""
-    return max(planner.measure_lengths(reader.read_dataset(tmp_path / "rows.jsonl"), facts.read_model(tiny_model)))
+    return planner.measure_rows(reader.read_dataset(tmp_path / "rows.jsonl"), facts.read_model(tiny_model)).lengths[-1]
 
 
 UNSEEN = "so overfitting can't be seen: add other rows, or choose a test file."
@@ -298,13 +300,64 @@ def test_rows_that_are_learned_whole_may_be_cut_anywhere(tmp_path, tiny_model, o
     assert planned(tmp_path, tiny_model, LONG, max_length=64, **overrides).max_length == 64
 
 
+def plan_long_rows(tmp_path, tiny_model, billions=0.1, free=12 * GB, context=8192, **overrides):
+    """Rows of Devanagari, of about 2,200 tokens each, the first of about 350."""
+    rows = [{"instruction": f"{i}. " + "जन्म प्रमाण पत्र कितने दिन में मिलता है? " * (80 if i else 12),
+             "output": "सात दिन में।"}
+            for i in range(30)]
+    file = tmp_path / "hindi.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = dataclasses.replace(facts.read_model(tiny_model), parameters=int(billions * 1e9), context_length=context,
+                                hidden_size=576, intermediate_size=1536, layers=30, vocabulary_size=49_152)
+    here = dataclasses.replace(CPU, ram_free=int(free))
+    dataset = reader.read_dataset(file)
+    measured = planner.measure_rows(dataset, model)
+    config = planner.plan(planner.PlanRequest(dataset, model, here, None, overrides, measured))
+    counts = row_counts.count(dataset.records, measured, config)
+    return config, counts, row_counts.lost(dataset.records, measured, counts, model, config, here)
+
+
+def test_a_length_that_keeps_every_answer_is_proposed_where_there_is_memory(tmp_path, tiny_model):
+    config, counts, lost = plan_long_rows(tmp_path, tiny_model)
+    assert config.max_length > 1024 and config.max_length % 64 == 0
+    assert (counts.learned, counts.cut, lost) == (27, 0, None)
+    assert "over 27 rows." in config.reasons["epochs"] and f" in {counts.steps} steps" in config.reasons["eval_steps"]
+
+
+@pytest.mark.parametrize("limit", [{"free": 1.4 * GB}, {"context": 1200}, {"max_length": 800}], ids=str)
+def test_what_would_be_lost_is_said_in_rows_with_the_ways_out(tmp_path, tiny_model, limit):
+    config, counts, lost = plan_long_rows(tmp_path, tiny_model, **limit)
+    assert counts.left_out == counts.cut == 26 and counts.learned == 1
+    assert "over 1 row." in config.reasons["epochs"]
+    assert lost.what == (f"26 of 27 rows have no answer within {config.max_length:,} tokens and won't be trained on.")
+    assert lost.ways.endswith("Or start as it is, and do without what doesn't fit.")
+    if "context" in limit:
+        assert config.max_length == 1200 and lost.longer is None and "this model reads at most 1,200" in lost.ways
+    else:
+        assert lost.whole == 26 and lost.longer > 1024 and lost.needs > 2**30
+        assert f"With a sequence length of {lost.longer:,}, 26 of these rows are kept whole." in lost.ways
+
+
+def test_of_a_large_dataset_the_longest_rows_are_measured(monkeypatch, tmp_path, tiny_model):
+    for name, value in (("MOST_MEASURED", 50), ("SAMPLED", 10), ("LARGEST", 5)):
+        monkeypatch.setattr(row_counts, name, value)
+    rows = [{"instruction": f"What is {i}?" + " Why?" * (60 if i == 77 else 0), "output": "A number."}
+            for i in range(120)]
+    config = planned(tmp_path, tiny_model, rows)
+    dataset, model = reader.read_dataset(tmp_path / "rows.jsonl"), facts.read_model(tiny_model)
+    measured = planner.measure_rows(dataset, model)
+    counts = row_counts.count(dataset.records, measured, config)
+    assert len(measured.found) < 20 and 77 in measured.found and config.max_length >= measured.lengths[-1]
+    assert (counts.learned + counts.evaluated, counts.exact) == (120, False)
+
+
 def test_a_model_without_tools_is_named_before_the_run(tmp_path, tiny_model):
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in ROWS["sft"]))
     plain = reader.read_dataset(file)
     mixed = dataclasses.replace(plain, records=[*plain.records, *tool_rows.RECORDS], layout="messages")
     model = facts.read_model(tiny_model)
-    for measured in (None, [30] * 44):
+    for measured in (None, MeasuredRows(dict.fromkeys(range(44), RowTokens(30, 20)), 44)):
         with pytest.raises(UserError) as caught:
             planner.plan(planner.PlanRequest(mixed, model, CPU, None, {}, measured))
         assert caught.value.what == "4 of 44 rows have tools. The chat template of tiny doesn't support tools."
@@ -313,9 +366,10 @@ def test_a_model_without_tools_is_named_before_the_run(tmp_path, tiny_model):
     folder = shutil.copytree(tiny_model, tmp_path / "with tools")
     (folder / "chat_template.jinja").write_text(tool_rows.template("qwen2_5"), encoding="utf-8")
     able = facts.read_model(folder)
-    lengths = planner.measure_lengths(mixed, able)
+    measured = planner.measure_rows(mixed, able)
+    lengths = [row.length for row in measured.found.values()]
     assert min(lengths[-4:]) > max(lengths[:-4])  # the tools count
-    assert planner.plan(planner.PlanRequest(mixed, able, CPU, None, {}, lengths)).objective == "sft"
+    assert planner.plan(planner.PlanRequest(mixed, able, CPU, None, {}, measured)).objective == "sft"
 
 
 @pytest.fixture

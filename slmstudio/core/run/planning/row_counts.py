@@ -1,0 +1,208 @@
+"""How many rows of a dataset a run learns, and what is lost of them at its sequence length: what the worker will count.
+
+Every row of a usual dataset is turned into tokens. Of a large one a fair sample is, and the rows with the most text: if
+these fit, so do the others.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from slmstudio.core import units
+from slmstudio.core.data import split
+from slmstudio.core.data.record import Record
+from slmstudio.core.hardware.machine import Machine
+from slmstudio.core.i18n import ntr, together, tr
+from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.memory import measured as measurements
+from slmstudio.core.run.memory import outlook
+from slmstudio.core.run.rows.row_tokens import RowEncoder, RowTokens
+from slmstudio.core.run.schedule import total_steps
+
+MOST_MEASURED = 10_000
+"""Rows that are all measured, which takes some seconds."""
+SAMPLED, LARGEST = 2_000, 2_000
+"""Of more rows, how many are measured of all, evenly spread, and of those with the most text."""
+STEP = 64
+"""Sequence lengths are proposed in multiples of this."""
+
+
+@dataclass(frozen=True)
+class MeasuredRows:
+    """
+    Attributes:
+        found: rows as tokens, by their place in the dataset.
+        rows: rows of the dataset.
+        every: each such row is in `found`; with 1 all are.
+    """
+
+    found: Mapping[int, RowTokens]
+    rows: int
+    every: int = 1
+
+    @cached_property
+    def sample(self) -> list[RowTokens]:
+        """What the dataset is like on average."""
+        return [self.found[place] for place in range(0, self.rows, self.every)]
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each measured row, rising."""
+        return sorted(row.length for row in self.found.values())
+
+    @property
+    def is_text(self) -> bool:
+        """Whether nothing is lost of long rows, since they are split."""
+        return all(row.is_text for row in self.sample)
+
+
+def measure(records: Sequence[Record], encoder: RowEncoder) -> MeasuredRows:
+    """Rows as tokens. Raises UserError, as `tokens.encode` does."""
+    every = 1 if len(records) <= MOST_MEASURED else len(records) // SAMPLED
+    places = set(range(0, len(records), every))
+    if every > 1:
+        places |= set(heapq.nlargest(LARGEST, range(len(records)), key=lambda place: _size(records[place])))
+    return MeasuredRows({place: encoder.count(records[place]) for place in sorted(places)}, len(records), every)
+
+
+def _size(row: Record) -> int:
+    """Tokens come of bytes: a letter of an Indian script has three."""
+    return sum(len(text.encode(errors="surrogatepass")) for text in row.contents)
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """
+    Attributes:
+        learned: rows to train on, the pieces of long texts each; what the worker's event `plan` has as `train_rows`.
+        evaluated: rows split off the dataset that are evaluated.
+        cut: training rows longer than the sequence length, whose end is lost; `left_out`: of them those with nothing
+            left to learn, which aren't trained on.
+        steps: of the whole run; `tokens`: of an epoch.
+        exact: whether every row was measured.
+    """
+
+    learned: int
+    evaluated: int
+    cut: int
+    left_out: int
+    steps: int
+    exact: bool
+    tokens: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"rows_learned": self.learned, "rows_evaluated": self.evaluated, "rows_cut": self.cut,
+                "rows_left_out": self.left_out, "rows_exact": self.exact, "steps": self.steps,
+                "tokens_per_epoch": self.tokens}
+
+
+def count(records: Sequence[Record], measured: MeasuredRows, config: RunConfig) -> RowCounts:
+    """Rows and steps of a run on these rows."""
+    held_out = [] if config.eval_file else split.held_out(
+        records, config.eval_fraction, config.split_seed, config.split_by).tolist()
+    return count_split(measured, held_out, config)
+
+
+def count_split(measured: MeasuredRows, held_out: Sequence[bool], config: RunConfig) -> RowCounts:
+    """The same, where it is known which rows are evaluated.
+
+    Args:
+        held_out: of each row; empty if none is.
+    """
+    length, made, seen = config.max_length, {True: 0, False: 0}, {True: 0, False: 0}
+    cut = left_out = 0
+    for place, row in measured.found.items():
+        is_held = bool(held_out) and held_out[place]
+        made[is_held] += row.learned(length)
+        seen[is_held] += 1
+        cut += not is_held and row.is_cut(length)
+        left_out += not is_held and not row.learned(length)
+    if measured.every > 1:
+        usual = sum(row.learned(length) for row in measured.sample) / len(measured.sample) if measured.is_text else 1.0
+        for is_held, rows in ((True, sum(held_out)), (False, measured.rows - sum(held_out))):
+            made[is_held] += round((rows - seen[is_held]) * usual)
+    each = sum(row.length if row.is_text else min(row.length, length) for row in measured.sample if row.learned(length))
+    tokens = each * made[False] // max(1, sum(row.learned(length) for row in measured.sample))
+    return RowCounts(made[False], made[True], cut, left_out, total_steps(config, made[False]), measured.every == 1,
+                     tokens)
+
+
+@dataclass(frozen=True)
+class LostRows:
+    """What a run would lose of its rows, and what would keep it.
+
+    Attributes:
+        counts: what is lost.
+        max_length: of the run; `longer`: at which less is lost, None if the model reads no more; `whole`: of the rows
+            that are cut those that fit then.
+        needs: bytes that the run takes at most with `longer`; `free`: bytes that are free, None if nobody says.
+        context: tokens that the model reads; `longest`: of the longest row.
+    """
+
+    counts: RowCounts
+    max_length: int
+    longer: int | None
+    whole: int
+    needs: int
+    free: int | None
+    context: int
+    longest: int
+
+    @property
+    def what(self) -> str:
+        """What is lost, in a sentence or two."""
+        counts, parts = self.counts, []
+        rows, ends = counts.learned + counts.left_out, counts.cut - counts.left_out
+        if counts.left_out:
+            parts.append(ntr(
+                "{n:,} of {rows:,} rows has no answer within {length:,} tokens and won't be trained on.",
+                "{n:,} of {rows:,} rows have no answer within {length:,} tokens and won't be trained on.",
+                counts.left_out, rows=rows, length=self.max_length))
+        if ends:
+            parts.append(ntr(
+                "{n:,} of {rows:,} rows is longer than {length:,} tokens and will be cut at its end.",
+                "{n:,} of {rows:,} rows are longer than {length:,} tokens and will be cut at their end.", ends,
+                rows=rows, length=self.max_length))
+        return together(*parts)
+
+    @property
+    def ways(self) -> str:
+        """The ways out, in sentences."""
+        parts = []
+        if self.longest > self.context:
+            parts.append(tr("The longest row has {longest:,} tokens, and this model reads at most {context:,}: shorten "
+                            "the long rows, or choose a model that reads more.", longest=self.longest,
+                            context=self.context))
+        if self.longer is not None:
+            needs, free = units.format_bytes(self.needs), self.free
+            more = ntr("With a sequence length of {longer:,}, {n:,} of these rows is kept whole.",
+                       "With a sequence length of {longer:,}, {n:,} of these rows are kept whole.", self.whole,
+                       longer=self.longer)
+            parts += [more, tr("That needs about {needs}.", needs=needs) if free is None else
+                      tr("That needs about {needs}, and {free} is free.", needs=needs, free=units.format_bytes(free))]
+        return together(*parts, tr("Or start as it is, and do without what doesn't fit."))
+
+
+def lost(records: Sequence[Record], measured: MeasuredRows, counts: RowCounts, facts: ModelFacts, config: RunConfig,
+         machine: Machine) -> LostRows | None:
+    """What a run would lose of its rows; None if nothing."""
+    if not counts.cut:
+        return None
+    context, longest = facts.context_length or 10**9, measured.lengths[-1]
+    longer = min(context, covering(longest))
+    keeps = longer > config.max_length
+    needs = outlook.best_estimate(facts, replace(config, max_length=longer), machine).estimate.high if keeps else 0
+    whole = counts.cut - count(records, measured, replace(config, max_length=longer)).cut
+    return LostRows(counts, config.max_length, longer if keeps else None, whole, needs,
+                    measurements.free_on(config, machine)[1], context, longest)
+
+
+def covering(longest: int) -> int:
+    """The sequence length for rows of up to this many tokens."""
+    return max(STEP, math.ceil(longest / STEP) * STEP)
