@@ -185,7 +185,8 @@ class LostRows:
                        "With a sequence length of {longer:,}, {n:,} of these rows are kept whole.", self.whole,
                        longer=self.longer)
             parts += [more, tr("That needs about {needs} of memory.", needs=needs) if free is None else
-                      tr("That needs about {needs} of memory, and {free} is free.", needs=needs, free=units.format_bytes(free))]
+                      tr("That needs about {needs} of memory, and {free} is free.", needs=needs,
+                         free=units.format_bytes(free))]
         return together(*parts, tr("Or start anyway; what doesn't fit is left out."))
 
 
