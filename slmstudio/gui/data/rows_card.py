@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 TABLE, CONVERSATION, TOKENS = range(3)
 
 
-TABLE_HEIGHT = 200
-"""Five rows at least; where there is no room for them, the page scrolls."""
+TABLE_HEIGHT = 175
+"""Four rows at least; where there is no room for them, the page scrolls."""
 
 
 class RowsCard(Card):

@@ -144,8 +144,9 @@ class DataWorkspace(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        """Share out the room that there is."""
-        least, left, right = max(each for each in SIDES if theme.scaled(each[0]) <= self.width())
+        """Share out the room that there is in the window: the page itself may be as wide as larger text made it."""
+        width = min(self.width(), self.window().width())
+        least, left, right = max(each for each in SIDES if theme.scaled(each[0]) <= width)
         self._left.setFixedWidth(theme.scaled(left))
         self._right.setFixedWidth(theme.scaled(right))
         self.rows.facts.setHidden(least == 0)

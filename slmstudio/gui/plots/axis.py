@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pyqtgraph as pg
+from PySide6.QtGui import QFontMetricsF
 
 from slmstudio.core.i18n import number_text
 
@@ -120,3 +121,4 @@ class NumberAxis(pg.AxisItem):  # type: ignore[misc]
         self.setTickPen(options["pen"])
         self.setTextPen(options["text"])
         self.setTickFont(options["font"])
+        self.setStyle(tickTextHeight=math.ceil(QFontMetricsF(options["font"]).height()))

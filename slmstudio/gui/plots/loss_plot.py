@@ -17,6 +17,9 @@ from slmstudio.gui.plots.legend import LegendChip
 from slmstudio.gui.plots.marks import Mark, PlotMarks
 from slmstudio.gui.plots.plot import Plot
 
+WEIGHT_WIDTH = 34
+"""Pixels for a number such as 0.90."""
+
 
 class LossPlot(Plot):
     """Train and eval loss over steps, with smoothing and a logarithmic axis.
@@ -47,7 +50,7 @@ class LossPlot(Plot):
         self.weight.setValue(round(SMOOTHING * 100))
         theme.grow(self.weight, "setFixedWidth", 80)
         self._weight_text = text_label("", "small")
-        self._weight_text.setMinimumWidth(self._weight_text.fontMetrics().horizontalAdvance("0.00 "))
+        theme.grow(self._weight_text, "setMinimumWidth", WEIGHT_WIDTH)
         self.weight.valueChanged.connect(self._set_weight)
         self.log = named(QCheckBox(tr("Log scale")), "log_scale",
                          tip=tr("Equal distances for equal ratios: small changes late in a run become visible."))

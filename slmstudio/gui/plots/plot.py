@@ -78,7 +78,7 @@ class Plot(QWidget):
 
     def _build(self) -> None:
         column_in(self, self.header, self.legend, (self.canvas, 1), spacing=theme.SPACE_XS)
-        self.left.setWidth(AXIS_WIDTH)
+        theme.grow(self.left, "setWidth", AXIS_WIDTH)
         self.left.setGrid(255)
         self.left.setZValue(-1)  # the grid is under the curves
         self.canvas.setMinimumHeight(CANVAS_HEIGHT)
