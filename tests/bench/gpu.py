@@ -1,186 +1,167 @@
-"""Everything that needs a card, on the one that is here; writes docs/gpu.md with its name.
+"""What needs a card, on the one that is here: ten checks, then speed, memory, readings and chat.
 
-    python tests/bench/gpu.py [--json] [--out docs/gpu.md] [--model qwen2.5-1.5b] [--skip-memory]
+    python tests/bench/gpu.py --first              the ten checks: a line each, exit status 1 if one failed
+    python tests/bench/gpu.py                      the checks, then the measurements, the most telling first
+    python tests/bench/gpu.py --dry [--first]      the same on the processor with tiny models, to see that it works
+    python tests/bench/gpu.py --only NAME …        these rows alone
 
-speed: a model of that size with random weights trains a few steps with each option: tokens a second (median after the
-first steps), the peak of the card's memory, and what fell back and why.
-memory: the table of tests/bench/memory.py, on the card.
-readings: temperature, power and memory as the program reads them, beside what nvidia-smi says.
-fit: fit checks beside the peak of a real run with the same settings.
-
-Without a card it says so and exits with status 2. About 20 GB of disk are needed below the system's temporary folder.
+Each row is a process of its own with a limit: one that crashes, hangs or fills the disk costs that row alone. A row
+that can't begin within --minutes (8) is left for the next call. Each result is added to --rows FILE as it comes, as a
+line of JSON, and the page --out (docs/gpu.md) is written again; what a row wrote is deleted at its end. Without a card,
+it says so and exits with status 2. About 8 GB of disk are needed below --place.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 
-LENGTH, WARM_STEPS, STEPS = 1024, 3, 8
-PLAIN: dict[str, Any] = {"packing": True, "micro_batch_size": 4, "gradient_accumulation_steps": 2, "max_length": LENGTH,
-                         "precision": "bf16", "method": "lora"}
-OPTIONS: dict[str, dict[str, Any]] = {
-    "packed": {}, "padded": {"packing": False}, "FlashAttention 2": {"attention": "flash_attention_2"},
-    "Liger": {"use_liger_kernel": True}, "compiled": {"torch_compile": True},
-    "Liger, compiled": {"use_liger_kernel": True, "torch_compile": True},
-    "recomputed": {"gradient_checkpointing": True}, "offloaded": {"activation_offload": True},
-    "QLoRA": {"method": "qlora"}, "full": {"method": "full"},
-    "full, 8-bit AdamW": {"method": "full", "optimizer": "adamw_8bit"},
-    "full, paged 8-bit AdamW": {"method": "full", "optimizer": "paged_adamw_8bit"},
-}
-FITS = ("packed", "recomputed", "QLoRA")
-SMI = ("temperature.gpu", "power.draw", "memory.used", "memory.total", "utilization.gpu")
+MARK = "RESULT "
 NO_CARD = "There is no NVIDIA card here that PyTorch can use, so nothing was measured."
+LEAST_SECONDS = 5.0
+"""A row isn't begun with less time left."""
 
 
-def train(changes: dict[str, Any], model: Path, place: Path) -> dict[str, Any]:
-    """A short run with these settings."""
-    from support import memory_cases
+@dataclass(frozen=True)
+class Row:
+    """
+    Attributes:
+        name: what `--only` calls it.
+        title: what the page calls it.
+        seconds: it is ended after.
+        command: the process; it prints a line MARK + JSON object last.
+    """
 
-    from slmstudio.core.run import folder
-    from slmstudio.core.run.config import RunConfig
-
-    config = replace(RunConfig(name="gpu", model=str(model), train_file="t"), **{**PLAIN, **changes})
-    rows = memory_cases.write_rows(place / "rows.jsonl", 4 * config.effective_batch_size, LENGTH)
-    config = replace(config, train_file=str(rows), device="cuda", eval_fraction=0.0, max_steps=STEPS,
-                     save_steps=10**6, sample_max_tokens=0)
-    job = folder.create(config, place / "runs")
-    job.start()
-    outcome = job.wait()
-    events = list(job.events())
-    steps = [event for event in events if event["type"] == "step"][WARM_STEPS:]
-    plan: dict[str, Any] = next((event for event in events if event["type"] == "plan"), {})
-    peaks = [event["peak_bytes"] for event in events if event["type"] == "fit_measured"]
-    return {
-        "state": outcome.state, "error": (outcome.error or {}).get("what"),
-        "tokens_per_second": round(statistics.median(step["tokens_per_second"] for step in steps)) if steps else None,
-        "peak_bytes": peaks[-1] if peaks else None, "attention": plan.get("attention"),
-        "cold_start_s": next((event["seconds"] for event in events if event["type"] == "compiled"), None),
-        "fell_back": [event["message"] for event in events if event["type"] == "warning"]}
+    name: str
+    title: str
+    seconds: float
+    command: list[str]
 
 
-def speeds(model: Path, place: Path, say: Any) -> list[dict[str, Any]]:
-    found = []
-    for name, changes in OPTIONS.items():
-        found.append({"option": name, **train(changes, model, place)})
-        say(f"{name}: {found[-1]}")
-    return found
+def run_row(row: Row, place: Path, seconds: float) -> dict[str, Any]:
+    """Run a row and return its result: {"row", "state": "passed", "failed", "left out" or "timed out", "seconds",
+    "figures", "why"}. Every process that works below `place` ends with it."""
+    began = time.monotonic()
+    work = place / "work" / row.name
+    work.mkdir(parents=True, exist_ok=True)
+    log = place / f"{row.name}.log"
+    with log.open("wb") as output:
+        child = subprocess.Popen([*row.command, "--place", str(work)], stdout=output, stderr=subprocess.STDOUT,
+                                 stdin=subprocess.DEVNULL, cwd=work, start_new_session=True)
+        try:
+            child.wait(seconds)
+            state = "passed" if child.returncode == 0 else "failed"
+        except subprocess.TimeoutExpired:
+            state = "timed out"
+        finally:
+            end_processes(work, child)
+    lines = log.read_text("utf-8", "replace").splitlines()
+    found = next((json.loads(line[len(MARK):]) for line in reversed(lines) if line.startswith(MARK)), None)
+    shutil.rmtree(work, ignore_errors=True)
+    result = {"row": row.name, "title": row.title, "state": state, "seconds": round(time.monotonic() - began, 1)}
+    if found is None:
+        if state != "timed out":
+            result["state"] = "failed"
+        last = next(filter(None, reversed(lines)), f"ended with status {child.returncode}")
+        return {**result, "figures": {}, "why": f"no result within {seconds:.0f} s" if state == "timed out" else last}
+    return {**result, **found}
 
 
-def fits(model: Path, place: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The fit check's peak beside that of the run."""
-    from slmstudio.core.jobs import new
-    from slmstudio.core.run.config import RunConfig
-    from slmstudio.core.run.memory import fit_result
+def end_processes(work: Path, child: subprocess.Popen[bytes]) -> None:
+    """End the row's process and the workers that it started: these are detached, and work in folders of runs."""
+    import psutil
 
-    found = []
-    for name in FITS:
-        config = replace(RunConfig(name="gpu", model=str(model), train_file=str(place / "rows.jsonl")),
-                         **{**PLAIN, **OPTIONS[name], "device": "cuda", "eval_fraction": 0.0, "sample_max_tokens": 0})
-        job = new.fit_check(config.to_dict())
-        job.start()
-        result = fit_result.of_job(job, job.wait())
-        ran = next(row["peak_bytes"] for row in rows if row["option"] == name)
-        found.append({"option": name, "fit_check_bytes": result["measured_peak"], "run_bytes": ran,
-                      "fits": result["fits"], "estimate": result["estimate"]})
-    return found
+    for process in psutil.process_iter():
+        try:
+            inside = Path(process.cwd()).is_relative_to(work) or work in map(Path, process.cmdline()[-1:])
+            if process.pid != os.getpid() and inside:
+                process.kill()
+        except (psutil.Error, OSError):
+            continue
+    child.wait()
 
 
-def readings() -> dict[str, Any]:
-    """One card's readings by both; nvidia-smi's in its own units: °C, W, MiB, %."""
-    from slmstudio.core.hardware import nvml
-
-    monitors, _ = nvml.open_all()
-    own = monitors[0].read()
-    done = subprocess.run(["nvidia-smi", f"--query-gpu={','.join(SMI)}", "--format=csv,noheader,nounits", "--id=0"],
-                          capture_output=True, text=True, check=True)
-    for monitor in monitors:
-        monitor.close()
-    said = dict(zip(SMI, (each.strip() for each in done.stdout.split(",")), strict=True))
-    ours = {"temperature.gpu": own.temperature_c, "power.draw": own.power_w,
-            "memory.used": own.memory_used and own.memory_used >> 20,
-            "memory.total": own.memory_total and own.memory_total >> 20, "utilization.gpu": own.utilisation}
-    return {name: {"ours": ours[name], "nvidia-smi": said[name]} for name in SMI}
+def run_all(rows: Iterable[Row], place: Path, seconds: float, tell: Callable[[dict[str, Any]], None]) -> None:
+    """Run the rows, each within its own limit and all of them within `seconds`; `tell` gets each result as it comes."""
+    end = time.monotonic() + seconds
+    for row in rows:
+        left = end - time.monotonic()
+        if left < LEAST_SECONDS:
+            tell({"row": row.name, "title": row.title, "state": "left out", "seconds": 0.0, "figures": {},
+                  "why": "no time was left"})
+            continue
+        tell(run_row(row, place, min(row.seconds, left)))
 
 
-def page(found: dict[str, Any]) -> str:
-    """docs/gpu.md."""
-    none = "—"
-    lines = ["# On a card", "", f"Measured by `tests/bench/gpu.py` on {found['card']} (compute capability "
-             f"{found['capability']}), {found['memory_gb']} GB, PyTorch {found['torch']}, on {found['date']}.", "",
-             f"## Training speed: {found['model']}, {LENGTH} tokens a row", "",
-             "| option | tokens/s | peak, GB | attention | cold start, s | fell back |", "|---|---|---|---|---|---|"]
-    for row in found["speed"]:
-        peak = f"{row['peak_bytes'] / 2**30:.1f}" if row["peak_bytes"] else none
-        speed, cold = row["tokens_per_second"] or row["error"], row["cold_start_s"] or none
-        lines.append(f"| {row['option']} | {speed} | {peak} | {row['attention'] or none} | {cold} | "
-                     f"{' '.join(row['fell_back']) or none} |")
-    if found.get("memory"):
-        lines += ["", "## Memory: estimated and measured", "",
-                  "| configuration | measured, GB | estimated, GB | error |",
-                  "|---|---|---|---|"]
-        lines += [f"| {row['case']} | {row['measured'] / 2**30:.2f} | {row['estimated'] / 2**30:.2f} | "
-                  f"{row['error']:+.1%} |" for row in found["memory"]]
-    lines += ["", "## Readings", "", "| | ours | nvidia-smi |", "|---|---|---|"]
-    lines += [f"| {name} | {row['ours']} | {row['nvidia-smi']} |" for name, row in found["readings"].items()]
-    lines += ["", "## Fit checks", "", "| option | fit check, GB | the run, GB |", "|---|---|---|"]
-    for row in found["fit"]:
-        ran = f"{row['run_bytes'] / 2**30:.2f}" if row["run_bytes"] else none
-        lines.append(f"| {row['option']} | {row['fit_check_bytes'] / 2**30:.2f} | {ran} |")
-    return "\n".join(lines) + "\n"
+def line(result: dict[str, Any]) -> str:
+    """A result as the one line that is printed for it."""
+    figures = ", ".join(f"{name} {value}" for name, value in result["figures"].items())
+    return f"{result['state']:9}  {result['row']:18}  {result['seconds']:6.1f} s  {figures or result['why']}".rstrip()
 
 
-def measure(model_name: str, skip_memory: bool, say: Any) -> dict[str, Any]:
-    import memory
-    import torch
-    from support import memory_cases
+def page(about: dict[str, Any], results: Iterable[dict[str, Any]], known: str) -> str:
+    """docs/gpu.md: what was measured, above what is known without a card."""
+    lines = ["# On a card", "",
+             f"Measured by `tests/bench/gpu.py` on {about['card']} (compute capability {about['capability']}), "
+             f"{about['memory_gb']} GB, PyTorch {about['torch']}, on {about['date']}.", "",
+             "| what | result | s | figures |", "| --- | --- | ---: | --- |"]
+    for result in results:
+        figures = ", ".join(f"{name} {value}" for name, value in result["figures"].items())
+        lines.append(f"| {result['title']} | {result['state']} | {result['seconds']:.0f} | "
+                     f"{(figures or result['why']).replace('|', '/')} |")
+    return "\n".join([*lines, "", known])
 
-    about = torch.cuda.get_device_properties(0)
-    found: dict[str, Any] = {
-        "card": about.name, "capability": f"{about.major}.{about.minor}", "torch": torch.__version__,
-        "memory_gb": round(about.total_memory / 2**30), "model": model_name, "date": time.strftime("%Y-%m-%d")}
-    with tempfile.TemporaryDirectory(prefix="slmstudio-gpu-") as temporary:
-        place = Path(temporary)
-        model = memory_cases.build(memory_cases.LARGE[model_name], place / model_name)
-        found["speed"] = speeds(model, place, say)
-        found["readings"] = readings()
-        found["fit"] = fits(model, place, found["speed"])
-    found["memory"] = [] if skip_memory else memory.on_card(memory.Kept(None), say)
-    return found
+
+def known_without(page_text: str) -> str:
+    """What the page says of the paths that nothing was measured for: from its second heading on."""
+    return page_text[page_text.find("## "):] if "## " in page_text else ""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gpu.md")
-    parser.add_argument("--model", default="qwen2.5-1.5b")
-    parser.add_argument("--skip-memory", action="store_true", help="leave out the table of memory, which takes longest")
-    options = parser.parse_args()
-    import torch
+    import gpu_rows
 
-    if not torch.cuda.is_available():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--first", action="store_true", help="the ten checks alone")
+    parser.add_argument("--dry", action="store_true", help="on the processor; writes no page")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[*gpu_rows.CHECKS, *gpu_rows.MEASUREMENTS])
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--rows", type=Path, help="a file that gets each result as a line of JSON")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gpu.md")
+    parser.add_argument("--place", type=Path, help="a folder for models and runs")
+    options = parser.parse_args()
+    about = {} if options.dry else gpu_rows.card()
+    if not options.dry and not about:
         print(NO_CARD, file=sys.stderr)
         return 2
+    names = options.only or [*gpu_rows.CHECKS, *([] if options.first else gpu_rows.MEASUREMENTS)]
+    results: list[dict[str, Any]] = []
+    known = known_without(options.out.read_text("utf-8")) if options.out.exists() else ""
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr if options.json else sys.stdout, flush=True)
+    def tell(result: dict[str, Any]) -> None:
+        results.append(result)
+        print(line(result), flush=True)
+        if options.rows:
+            with options.rows.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(result) + "\n")
+        if about:
+            options.out.write_text(page(about, results, known), encoding="utf-8")
 
-    found = measure(options.model, options.skip_memory, say)
-    options.out.write_text(page(found), encoding="utf-8")
-    if options.json:
-        print(json.dumps(found))
-    return 0
+    with tempfile.TemporaryDirectory(prefix="slmstudio-gpu-", dir=options.place, ignore_cleanup_errors=True) as made:
+        run_all(gpu_rows.rows(names, Path(made), options.dry), Path(made), 60 * options.minutes, tell)
+    return int(any(result["state"] in ("failed", "timed out") for result in results))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Fake tensors have shapes and storages and no numbers, so an 8-billion-parameter model takes seconds and no memory. They
 lie on the device "cpu": without CUDA's libraries PyTorch can't differentiate on a fake "cuda". What a GPU does
-otherwise is put in its place: FlashAttention's kernel where there is no mask and the memory-efficient one where there
-is (in fp32 the products spelled out where heads share keys), AdamW's foreach form, and for QLoRA a layer that holds
+otherwise is put in its place: FlashAttention's kernel in bf16 without a mask and the memory-efficient one otherwise,
+with keys repeated to all heads, the chunks of the head's loss, AdamW's foreach form, and for QLoRA a layer that holds
 half a byte a weight (and 1/64 + 1/4096 bytes for the constants) and unpacks the whole weight in its backward pass
 only, as bitsandbytes' Linear4bit does.
 """
@@ -25,6 +25,7 @@ from torch.nn import functional
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import fast_layers, fast_lora, packed
+from slmstudio.worker.kernels import head_loss as head_module
 from slmstudio.worker.kernels.head_loss import head_loss
 from slmstudio.worker.training import methods
 
@@ -156,7 +157,7 @@ def _loss(base: Any, config: RunConfig, device: str, lengths: list[int], learned
             layout = {}
             ids = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
         if config.attention == "sdpa":
-            layout["row_lengths"] = lengths
+            layout["row_lengths"] = packed.RowLengths(lengths)
         decoder, weight = base.get_decoder(), base.get_output_embeddings().weight
         index = torch.arange(int(learned * ids.numel()))
         selects = getattr(decoder.layers[-1], "selects_positions", False)
@@ -211,13 +212,10 @@ def _as_on_a_gpu() -> Iterator[None]:
                dropout_p: float = 0.0, is_causal: bool = False, scale: Any = None, enable_gqa: bool = False) -> Any:
         if torch.is_autocast_enabled("cpu"):
             query, key, value = (x.to(torch.get_autocast_dtype("cpu")) for x in (query, key, value))
-        if attn_mask is None and query.dtype != torch.float32:
+        if attn_mask is None and query.dtype == torch.bfloat16:
             return torch.ops.aten._scaled_dot_product_flash_attention(
                 query, key, value, dropout_p, is_causal, scale=scale)[0]
-        if enable_gqa and query.shape[1] != key.shape[1]:  # the memory-efficient kernel refuses it: spelled out
-            key, value = (x.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for x in (key, value))
-            scores = (query * 1.0) @ (key * 1.0).transpose(2, 3)
-            return torch.softmax(scores.add_(1.0), dim=-1) @ value
+        assert query.shape[1] == key.shape[1], "the memory-efficient kernel refuses shared heads"
         if attn_mask is not None and attn_mask.dtype == torch.bool:  # as ATen turns it into numbers, in each layer
             attn_mask = torch.zeros(attn_mask.shape, dtype=query.dtype)
         if attn_mask is not None:
@@ -225,7 +223,15 @@ def _as_on_a_gpu() -> Iterator[None]:
         return torch.ops.aten._scaled_dot_product_efficient_attention(
             query, key, value, attn_mask, True, dropout_p, is_causal, scale=scale)[0]
 
-    with mock.patch.object(functional, "scaled_dot_product_attention", attend):
+    def for_fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any, dropout: float) -> Any:
+        if mask is None and query.dtype == torch.bfloat16:
+            return key, value
+        groups = query.shape[1] // key.shape[1]
+        return key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+
+    with mock.patch.object(functional, "scaled_dot_product_attention", attend), \
+            mock.patch.object(packed, "_for_fused", for_fused), \
+            mock.patch.dict(head_module.CHUNK_ELEMENTS, {"cpu": head_module.CHUNK_ELEMENTS["cuda"]}):
         yield
 
 

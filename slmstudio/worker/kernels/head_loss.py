@@ -16,14 +16,22 @@ import torch
 
 from slmstudio.worker.kernels import liger
 
-CHUNK_ELEMENTS = 6 * 1024 * 1024
-"""Logits held at once: 24 MB in fp32, which a processor's cache may hold."""
+CHUNK_ELEMENTS = {"cpu": 6 * 2**20, "cuda": 64 * 2**20}
+"""Logits held at once, by device: 24 MB in fp32, which a processor's cache may hold; on a card 256 MB, for each chunk
+is some ten kernels and reads the whole weight."""
 LEAST_ROWS = 64
-"""Positions that are taken at once though their logits are more: each chunk reads the whole weight."""
+"""Positions that are taken at once though their logits are more."""
 
 
 def _rows_at_once(weight: torch.Tensor) -> int:
-    return max(LEAST_ROWS, CHUNK_ELEMENTS // weight.shape[0])
+    return max(LEAST_ROWS, CHUNK_ELEMENTS[weight.device.type] // weight.shape[0])
+
+
+def _for_products(weight: torch.Tensor) -> torch.Tensor:
+    """The weight as autocast multiplies with it: cast once, and not again for each chunk (autocast keeps casts of
+    parameters only, and not of their transposes)."""
+    device = weight.device.type
+    return weight.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else weight
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -33,10 +41,10 @@ class _HeadLoss(torch.autograd.Function):
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if needs_weight else None
-        rows = _rows_at_once(weight)
+        rows, matrix = _rows_at_once(weight), _for_products(weight)
         for start in range(0, hidden.shape[0], rows):
             part, wanted = hidden[start : start + rows], targets[start : start + rows, None]
-            logits = (part @ weight.T).float()
+            logits = (part @ matrix.T).float()
             likely, top = logits.gather(1, wanted), logits.amax(dim=1, keepdim=True)
             powers = logits.sub_(top).exp_()  # in the logits' memory
             total = powers.sum(dim=1, keepdim=True)
@@ -45,9 +53,9 @@ class _HeadLoss(torch.autograd.Function):
                 continue
             gradient = powers.div_(total)  # softmax
             gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, -1.0))
-            gradient = gradient.to(weight.dtype)
+            gradient = gradient.to(matrix.dtype)
             if grad_hidden is not None:
-                grad_hidden[start : start + rows] = gradient @ weight
+                grad_hidden[start : start + rows] = gradient @ matrix
             if grad_weight is not None:
                 grad_weight += (gradient.T @ part).float()
             del logits, powers, gradient  # or they are still there when the next chunk's are made
@@ -83,8 +91,9 @@ class _TokenLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         found, normalizers = [], []
+        matrix = _for_products(weight)
         for part, wanted in _chunks(hidden, targets, weight):
-            logits = (part @ weight.T).float()
+            logits = (part @ matrix.T).float()
             normalizers.append(torch.logsumexp(logits, dim=1, keepdim=True))
             found.append((logits.gather(1, wanted) - normalizers[-1])[:, 0])
         ctx.save_for_backward(
@@ -96,14 +105,14 @@ class _TokenLogProbs(torch.autograd.Function):
         hidden, weight, targets, normalizer = ctx.saved_tensors
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros(weight.shape, device=weight.device) if ctx.needs_input_grad[1] else None
-        start = 0
+        start, matrix = 0, _for_products(weight)
         for part, wanted in _chunks(hidden, targets, weight):
             rows = slice(start, start + part.shape[0])
-            gradient = (part @ weight.T).float().sub_(normalizer[rows]).exp_().neg_()
+            gradient = (part @ matrix.T).float().sub_(normalizer[rows]).exp_().neg_()
             gradient.scatter_add_(1, wanted, gradient.new_ones(wanted.shape))
-            gradient = gradient.mul_(grad_output[rows, None]).to(weight.dtype)
+            gradient = gradient.mul_(grad_output[rows, None]).to(matrix.dtype)
             if grad_hidden is not None:
-                grad_hidden[rows] = gradient @ weight
+                grad_hidden[rows] = gradient @ matrix
             if grad_weight is not None:
                 grad_weight += (gradient.T @ part).float()
             start += part.shape[0]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -34,6 +35,13 @@ REACHED: set[str] = set()
 """Holds `NAME` once rows have reached the attention: some architectures, as Nemotron, don't hand them on."""
 
 
+class RowLengths:
+    """Tokens of each row of a micro-batch. Not a list: a compiled layer would be compiled again for each other list."""
+
+    def __init__(self, lengths: list[int]):
+        self.lengths = lengths
+
+
 def register() -> None:
     """Make `NAME` known to transformers; again does no harm."""
     REACHED.clear()
@@ -42,14 +50,24 @@ def register() -> None:
 
 
 def _mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
-    """No mask for whole sequences without padding: `_attention` keeps rows apart and sees to the window."""
-    if attention_mask is None and kwargs["q_length"] == kwargs["kv_length"]:
+    """No mask for whole sequences without padding: `_attention` keeps rows apart and sees to the window. With a mask
+    there is padding (batches.PaddedCollator); looking for some would wait for the card."""
+    whole = kwargs["q_length"] == kwargs["kv_length"]
+    if attention_mask is None and whole:
         return None
-    return sdpa_mask(*args, attention_mask=attention_mask, **kwargs)  # type: ignore[no-any-return]
+    skips = {"allow_is_causal_skip": False} if whole else {}
+    return sdpa_mask(*args, attention_mask=attention_mask, **{**kwargs, **skips})  # type: ignore[no-any-return]
 
 
-def _attention(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
-               attention_mask: torch.Tensor | None, row_lengths: list[int] | None = None, dropout: float = 0.0,
+def no_mask(device: torch.device) -> torch.Tensor:
+    """Stands for the mask of packed rows, which none needs here: [1, 1, 1, 1]. transformers hands on what has four
+    dimensions; without a mask it would look for the rows' beginnings, and wait for the card."""
+    return torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
+
+
+@torch.compiler.disable  # what a compiled layer hands over as it is
+def _attention(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
+               attention_mask: torch.Tensor | None, row_lengths: RowLengths | None = None, dropout: float = 0.0,
                scaling: float | None = None, sliding_window: int | None = None,
                **kwargs: Any) -> tuple[torch.Tensor, None]:
     """transformers' attention interface: [batch, heads, tokens, head size] in, [batch, tokens, heads, head size] out.
@@ -58,31 +76,56 @@ def _attention(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, 
         row_lengths: tokens of each row: of a packed micro-batch (`batch` is 1), or of a padded one (one for each of
             `batch`). None when the model runs outside training; transformers' own sdpa does that.
     """
-    if row_lengths is not None and not REACHED:
+    lengths = row_lengths.lengths if row_lengths is not None else None
+    if lengths is not None and not REACHED:
         REACHED.add(NAME)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     window = sliding_window or query.shape[2]
     device = query.device.type
-    if row_lengths is not None and torch.is_autocast_enabled(device):
+    if lengths is not None and torch.is_autocast_enabled(device):
         # The rotated queries and keys are fp32 then and the values bf16; of what follows, only PyTorch's own casts.
         query, key, value = (x.to(torch.get_autocast_dtype(device)) for x in (query, key, value))
     plain = device == "cpu" and not dropout and query.dtype in (torch.bfloat16, torch.float32)
-    if row_lengths is not None and plain:
-        return _PerRow.apply(query, key, value, row_lengths, scaling, window), None
-    if row_lengths is None or len(row_lengths) == query.shape[0]:
+    if lengths is not None and plain:
+        return _PerRow.apply(query, key, value, lengths, scaling, window), None
+    if lengths is None or len(lengths) == query.shape[0]:
         if attention_mask is None and window < query.shape[2] == key.shape[2]:
             attention_mask = ~_hidden(0, query.shape[2], 0, window, query.device)
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
+        own, value = _for_fused(query, key, value, attention_mask, dropout)
+        if own is not key:  # transformers repeats them once more, or lets PyTorch do it, where the module has groups
+            module = SimpleNamespace(is_causal=getattr(module, "is_causal", True))
+        return sdpa_attention_forward(module, query, own, value, attention_mask, dropout, scaling, **kwargs)
     if gpu_attention.serves(query, value, dropout):
-        return gpu_attention.attend(query, key, value, row_lengths, scaling, window), None
+        return gpu_attention.attend(query, key, value, lengths, scaling, window), None
     parts = []
-    for q, k, v in zip(*(x.split(row_lengths, dim=2) for x in (query, key, value)), strict=True):
+    for q, k, v in zip(*(x.split(lengths, dim=2) for x in (query, key, value)), strict=True):
         tokens = q.shape[2]
         mask = ~_hidden(0, tokens, 0, window, q.device) if window < tokens else None
+        k, v = _for_fused(q, k, v, mask, dropout)
         parts.append(torch.nn.functional.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scaling,
             enable_gqa=q.shape[1] != k.shape[1]))
     return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+def _for_fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None,
+               dropout: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values with a head for each of the queries' where a card has no kernel for shared ones.
+
+    FlashAttention's takes shared heads; the memory-efficient kernel doesn't (`enable_gqa` of
+    scaled_dot_product_attention), and without it all scores are written out and kept: tokens squared for each head and
+    layer. Cards older than Ampere, fp32, masks, and builds of PyTorch for Windows have no FlashAttention.
+    """
+    groups = query.shape[1] // key.shape[1]
+    if groups == 1 or query.device.type != "cuda" or _flash_takes(query, key, value, mask, dropout):
+        return key, value
+    return key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+
+
+def _flash_takes(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None,
+                 dropout: float) -> bool:
+    cuda = torch.backends.cuda
+    return bool(cuda.can_use_flash_attention(cuda.SDPAParams(query, key, value, mask, dropout, mask is None, True)))
 
 
 def _hidden(first: int, last: int, first_key: int, window: int, device: torch.device) -> torch.Tensor:

@@ -189,6 +189,7 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": methods.on_gpu(config),
+        "accelerator_config": {"non_blocking": methods.on_gpu(config)},
     }
 
 

@@ -15,6 +15,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model import peft_adapter, scratch
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.kernels import gpu_attention
 from slmstudio.worker.model import whole_model
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -102,6 +103,15 @@ def keeps_rows_apart(model_folder: Path) -> bool:
     return bool(kind._supports_attention_backend and kind._supports_sdpa and not kind._is_stateful
                 and config.model_type not in NOT_TOLD
                 and ROWS_APART.issuperset(getattr(config.get_text_config(), "layer_types", None) or ()))
+
+
+def heads_of(model_folder: Path) -> gpu_attention.Heads:
+    """The shape of its attention."""
+    config = _class_of(model_folder)[1].get_text_config()
+    queries = config.num_attention_heads
+    return gpu_attention.Heads(getattr(config, "head_dim", None) or config.hidden_size // queries, queries,
+                               getattr(config, "num_key_value_heads", None) or queries,
+                               getattr(config, "sliding_window", None))
 
 
 def build(config: RunConfig, attention: str | None = None) -> tuple[PreTrainedModel | PeftModel, LoraConfig | None]:

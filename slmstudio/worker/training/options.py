@@ -11,6 +11,7 @@ import importlib.util
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,8 +72,9 @@ def keep_rows_apart(job: JobContext, config: RunConfig) -> Way | None:
     way = gpu_path.packed_attention(capability(config), config.precision, Installed.here())
     if way.name == PER_ROW:
         return way
+    heads = methods.heads_of(Path(config.model))
     for name in (VARLEN, FLEX) if way.name == VARLEN else (FLEX,):
-        reason = gpu_attention.why_not(name, methods.DTYPES[config.precision])
+        reason = gpu_attention.why_not(name, methods.DTYPES[config.precision], heads)
         if reason is None:
             gpu_attention.use(name)
             return way if name == way.name else Way(name, tr("The next best one that works here."))
@@ -169,20 +171,35 @@ def compile_layers(trainer: Any, job: JobContext) -> None:
 
 
 class ColdStart(TrainerCallback):  # type: ignore[misc]
-    """Tells how much longer the first step took than the third, which nothing is compiled in any more."""
+    """Tells how much longer the first step took than the third, which nothing should be compiled in any more, and warns
+    where layers are compiled again later: each time costs seconds, and after some times PyTorch stops compiling."""
 
     STEPS = 3
 
     def __init__(self, job: JobContext):
-        self._job, self._began = job, 0.0
+        self._job, self._began, self._graphs = job, 0.0, 0
         self._seconds: list[float] = []
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         self._began = time.monotonic()
 
     def on_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        if len(self._seconds) < self.STEPS:
-            self._seconds.append(time.monotonic() - self._began)
-            if len(self._seconds) == self.STEPS:
-                first, *_, usual = self._seconds
-                self._job.emit("compiled", seconds=round(max(0.0, first - usual), 2), step_seconds=round(usual, 4))
+        if len(self._seconds) == self.STEPS:
+            if self._graphs and compiled_graphs() > self._graphs:
+                self._job.warn("compiled_again", tr("The model's layers had to be compiled again, which makes steps "
+                                                    "slower. Switch torch.compile off if that happens often."))
+                self._graphs = 0
+            return
+        self._seconds.append(time.monotonic() - self._began)
+        if len(self._seconds) == self.STEPS:
+            first, *_, usual = self._seconds
+            self._graphs = compiled_graphs()
+            self._job.emit("compiled", seconds=round(max(0.0, first - usual), 2), step_seconds=round(usual, 4),
+                           graphs=self._graphs)
+
+
+def compiled_graphs() -> int:
+    """How many graphs PyTorch has compiled in this process."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])

@@ -12,7 +12,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.worker.kernels import packed
+from slmstudio.worker.kernels import gpu_attention, packed
 from slmstudio.worker.kernels.head_loss import head_loss
 from slmstudio.worker.training.rows.batches import IGNORED
 from slmstudio.worker.training.several.wrapped import within
@@ -28,8 +28,8 @@ def is_direct(causal_lm: Any) -> bool:
     return not scaled
 
 
-def summed_loss(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of the cross entropy over the learned positions, and their number.
+def summed_loss(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
+    """Sum of the cross entropy over the learned positions, and their number. Waits for no card.
 
     Args:
         causal_lm: the model without PEFT's wrapper.
@@ -42,7 +42,7 @@ def summed_loss(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, t
 
     # When ranks share a model, the head's weight is whole only while the head is at work.
     found = within(head, loss) if isinstance(head, FSDPModule) else loss()
-    return found, torch.tensor(len(targets), device=targets.device)
+    return found, len(targets)
 
 
 def per_row_losses(causal_lm: Any, inputs: dict[str, Any]) -> list[float]:
@@ -61,10 +61,9 @@ def per_row_losses(causal_lm: Any, inputs: dict[str, Any]) -> list[float]:
     return losses
 
 
-def token_count(inputs: dict[str, Any]) -> torch.Tensor:
-    if "attention_mask" in inputs:
-        return inputs["attention_mask"].sum()  # type: ignore[no-any-return]
-    return torch.tensor(inputs["input_ids"].numel(), device=inputs["input_ids"].device)
+def token_count(inputs: dict[str, Any]) -> int:
+    """Tokens of a micro-batch without padding."""
+    return sum(inputs["row_lengths"])
 
 
 def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, Any]:
@@ -73,9 +72,12 @@ def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torc
     if "row_lengths" in layout and "flash" in causal_lm.config._attn_implementation:
         lengths = layout.pop("row_lengths")
         layout |= _boundaries(lengths, inputs["input_ids"].device) if "position_ids" in layout else {}
+    if "row_lengths" in layout:
+        layout["row_lengths"] = packed.RowLengths(layout["row_lengths"])
+    if causal_lm.config._attn_implementation == packed.NAME and "position_ids" in layout:
+        layout["attention_mask"] = packed.no_mask(inputs["input_ids"].device)
     decoder = causal_lm.get_decoder()
-    learned = torch.nn.functional.pad(inputs["labels"][:, 1:] != IGNORED, (0, 1)).flatten().nonzero()[:, 0]
-    targets = inputs["labels"].flatten()[learned + 1]
+    learned, targets = inputs["learned"], inputs["targets"]
     selects = getattr(getattr(decoder, "layers", [None])[-1], "selects_positions", False)
     if selects:  # the last layer leaves out positions from which nothing is predicted (fast_layers.py)
         layout["selected"] = learned
@@ -90,8 +92,7 @@ def _learned(causal_lm: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torc
 
 def _boundaries(lengths: list[int], device: torch.device) -> dict[str, Any]:
     """Where rows begin and end, in the words of FlashAttention's functions for sequences of varying length."""
-    ends = torch.tensor([0, *lengths], dtype=torch.int32, device=device).cumsum(0, dtype=torch.int32)
-    longest = max(lengths)
+    ends, longest = gpu_attention.ends(tuple(lengths), device), max(lengths)
     return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
 
 

@@ -29,7 +29,7 @@ class StudioTrainer(Exact, SFTTrainer):  # type: ignore[misc]
         The head sees the learned positions only; see head_loss.py.
         """
         if not self._direct or return_outputs:
-            unknown = ("rows",) if "position_ids" in inputs else ("rows", "row_lengths")
+            unknown = {"rows", "learned", "targets", *(() if "position_ids" in inputs else ("row_lengths",))}
             known = {name: value for name, value in inputs.items() if name not in unknown}
             return super().compute_loss(model, known, return_outputs, num_items_in_batch)
         loss, count = self._summed_loss(model, inputs)
@@ -37,7 +37,7 @@ class StudioTrainer(Exact, SFTTrainer):  # type: ignore[misc]
             return loss / count * self._factor
         return loss / num_items_in_batch * (self._factor * ranks.world_size())  # the ranks' gradients are averaged
 
-    def _summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
         """Sum of the cross entropy over the learned positions, and their number."""
         with self.accelerator.autocast():
             if ranks.world_size() == 1:
@@ -56,7 +56,7 @@ class StudioTrainer(Exact, SFTTrainer):  # type: ignore[misc]
                 if share.part:
                     found.append((share.micro_batch, loss, learned))
         self.model.train(was_training)
-        mine = [(at, float(loss), int(learned)) for at, loss, learned in found]
+        mine = [(at, float(loss), learned) for at, loss, learned in found]
         total, count = torch.zeros(()), 0
         # In the order of the rows, whichever rank read them: a sum of floats depends on it.
         for _, loss, learned in sorted(each for rank in ranks.gather(mine) for each in rank):
@@ -71,7 +71,7 @@ class StudioTrainer(Exact, SFTTrainer):  # type: ignore[misc]
         self._metrics["eval"].clear()
         super().log(logs, start_time)
 
-    def count_tokens(self, inputs: dict[str, Any]) -> torch.Tensor:
+    def count_tokens(self, inputs: dict[str, Any]) -> int:
         return token_count(inputs)
 
     def losses_by_row(self, inputs: dict[str, Any]) -> list[float]:

@@ -70,7 +70,7 @@ class Exact(Checkpointing):
         self.total_steps, self.learning_rate = total_steps, config.learning_rate
         self.warmup_steps = math.ceil(config.warmup_fraction * total_steps)
         self.eval_loss_of_step = None
-        self._tokens_seen = torch.zeros((), dtype=torch.long)
+        self._tokens_seen: torch.Tensor | int = 0
         self._window: list[tuple[dict[str, Any], torch.Tensor]] = []
         self._sent, self._factor = 0, 1.0
         self._figures = Figures()
@@ -163,7 +163,7 @@ class Exact(Checkpointing):
             self._figures.take(self, "train", share.part)
         if share.part:
             self._window.append((kept, loss.detach()))
-            self._tokens_seen = self._tokens_seen.to(loss.device) + self.count_tokens(kept)
+            self._tokens_seen = self._tokens_seen + self.count_tokens(kept)
         return loss
 
     def _weight_of(self, share: Share, tokens: Any) -> float:
@@ -209,10 +209,11 @@ class Exact(Checkpointing):
 
     def take_tokens(self) -> int:
         """Non-padding tokens trained on since the last call, by all ranks; every rank must call it."""
-        count, self._tokens_seen = int(self._tokens_seen), torch.zeros((), dtype=torch.long)
+        count, self._tokens_seen = int(self._tokens_seen), 0
         return sum(ranks.gather(count))
 
-    def count_tokens(self, inputs: dict[str, Any]) -> torch.Tensor:
+    def count_tokens(self, inputs: dict[str, Any]) -> torch.Tensor | int:
+        """Tokens of a micro-batch without padding; on a card they may stay there until `take_tokens`."""
         return inputs["attention_mask"].sum()  # type: ignore[no-any-return]
 
     def _clip_grad_norm(self, model: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn.attention import varlen
+from torch.nn.attention.flex_attention import create_block_mask
 
 from slmstudio.core.hardware.gpu_path import FLEX, PER_ROW, VARLEN
 from slmstudio.worker.kernels import gpu_attention, packed
@@ -67,9 +68,26 @@ def test_varying_lengths_are_told_where_rows_begin_and_how_far_they_see(window, 
     compare(VARLEN, window)
 
 
+@pytest.mark.parametrize("window", [None, 300, 40])
+@pytest.mark.parametrize("lengths", [(200, 70, 300, 1), (640,), (128, 128), (1,) * 130])
+def test_blocks_of_the_mask_are_those_of_pytorch(lengths, window):
+    """Found from the lengths alone; PyTorch's own function tries each pair of tokens."""
+    found = gpu_attention._block_mask(lengths, window, torch.device("cpu"))
+    wanted = create_block_mask(found.mask_mod, None, None, sum(lengths), sum(lengths), device="cpu")
+    assert torch.equal(found.to_dense(), wanted.to_dense())
+    assert torch.equal(found.full_kv_num_blocks, wanted.full_kv_num_blocks)
+
+
+@pytest.mark.parametrize("window", [10**6, 40])
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_flex_attention_over_several_blocks(window, monkeypatch):
+    monkeypatch.setitem(globals(), "LENGTHS", [200, 70, 150, 1])
+    compare(FLEX, window)
+
+
 def test_what_does_not_start_is_named_in_the_librarys_words():
-    assert gpu_attention.why_not(PER_ROW, torch.float32) is None
-    reason = gpu_attention.why_not(VARLEN, torch.float32, "cpu")
+    assert gpu_attention.why_not(PER_ROW, torch.float32, gpu_attention.Heads()) is None
+    reason = gpu_attention.why_not(VARLEN, torch.float32, gpu_attention.Heads(), "cpu")
     assert reason is not None and "Error: " in reason and "\n" not in reason
 
 
@@ -92,7 +110,8 @@ def under_autocast(device: str, dropout: float = 0.0) -> torch.Tensor:
     """Packed rows, as full fine-tuning attends to them: the rotated queries and keys are fp32, and the values bf16."""
     query, key, value = inputs(device=device)
     with torch.autocast(device, torch.bfloat16):
-        found, _ = packed._attention(torch.nn.Module(), query, key, value.bfloat16(), None, LENGTHS, dropout, SCALING)
+        found, _ = packed._attention(torch.nn.Module(), query, key, value.bfloat16(), None,
+                                     packed.RowLengths(LENGTHS), dropout, SCALING)
     return found
 
 
@@ -124,5 +143,5 @@ def test_under_autocast_on_a_card(way):
 @pytest.mark.parametrize("way", [VARLEN, FLEX])
 @pytest.mark.parametrize("window", [100, 4])
 def test_on_a_card(way, window):
-    assert gpu_attention.why_not(way, torch.bfloat16) is None
+    assert gpu_attention.why_not(way, torch.bfloat16, gpu_attention.Heads(window=20)) is None
     compare(way, window, torch.bfloat16, "cuda", within=3e-2)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from support.small_models import FAMILIES, OTHERS, build, examples, gradient_tolerance, gradients
 from support.tiers import first_fast
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from slmstudio.worker.kernels import packed
+from slmstudio.worker.training.options import compiled_graphs
 from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.summed_loss import per_row_losses, summed_loss, token_count
 
@@ -98,3 +100,47 @@ def test_one_row_by_itself():
 
 def test_tokens_are_counted_without_padding():
     assert token_count(PackedCollator()(examples())) == token_count(PaddedCollator(0)(examples())) == 314
+
+
+@pytest.mark.parametrize("flash", [False, True])
+@pytest.mark.parametrize("rows", [None, [5, 3]], ids=["padded", "packed"])
+def test_a_card_without_flash_attention_gets_a_key_for_each_query_head(flash, rows, monkeypatch):
+    """PyTorch's memory-efficient kernel refuses shared heads, and what is left keeps all scores."""
+    seen: list[tuple[int, int]] = []
+
+    def attend(query, key, value, **options):
+        seen.append((query.shape[1], key.shape[1]))
+        return query.new_empty(*query.shape[:-1], value.shape[-1])
+
+    def transformers_own(module, query, key, value, *rest, **options):
+        assert hasattr(module, "num_key_value_groups") is flash  # else it repeats them once more, or lets PyTorch do it
+        return attend(query, key, value).transpose(1, 2), None
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
+    monkeypatch.setattr(packed, "sdpa_attention_forward", transformers_own)
+    monkeypatch.setattr(torch.backends.cuda, "SDPAParams", lambda *given: given)
+    monkeypatch.setattr(torch.backends.cuda, "can_use_flash_attention", lambda given: flash)
+    with FakeTensorMode():
+        query, key, value = (torch.empty(1, heads, 8, 64, dtype=torch.float16, device="cuda") for heads in (4, 2, 2))
+        module = torch.nn.Module()
+        module.is_causal, module.num_key_value_groups = True, 2
+        out, _ = packed._attention(module, query, key, value, None, row_lengths=rows and packed.RowLengths(rows))
+    assert out.shape == (1, 8, 4, 64)
+    assert seen == [(4, 2 if flash else 4)] * len(rows or [8])
+
+
+def test_compiled_layers_are_compiled_once_whatever_the_rows(monkeypatch):
+    """Their attention lies outside the graphs; in them, each list of lengths would be compiled again, until PyTorch
+    gives up and runs them as they are."""
+    torch._dynamo.reset()
+    model = build("llama", packed.NAME)
+    causal_lm = model.get_base_model()
+    for layer in causal_lm.get_decoder().layers:
+        layer.compile(dynamic=True, backend="eager")
+    rows, graphs = examples(), []
+    for count in (3, 4, 2, 5, 1, 6):
+        loss, _ = summed_loss(causal_lm, PackedCollator()(rows[:count]))
+        loss.backward()
+        graphs.append(compiled_graphs())
+    assert graphs[0] > 0 and graphs[1:] == [graphs[1]] * 5, graphs
+    torch._dynamo.reset()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -155,14 +157,27 @@ def test_the_cold_start_is_told_once(make_job, monkeypatch):
     ([VARLEN, FLEX], PER_ROW, ["varlen_attention_off", "flex_attention_off"])])
 def test_an_attention_that_does_not_start_gives_way_to_the_next(make_job, monkeypatch, broken, name, codes):
     monkeypatch.setattr(options.gpu_path, "packed_attention", lambda *about: Way(VARLEN, "This card has it."))
-    monkeypatch.setattr(gpu_attention, "why_not",
-                        lambda way, dtype: "RuntimeError: no kernel image is available" if way in broken else None)
+    error = "RuntimeError: no kernel image is available"
+    monkeypatch.setattr(gpu_attention, "why_not", lambda way, dtype, heads: error if way in broken else None)
     job = make_job(packing=True)
     way = options.keep_rows_apart(job, RunConfig.from_dict(job.request))
     assert way is not None and way.name == name == gpu_attention._way and list(warned(job)) == codes
     for sentence in warned(job).values():
         assert sentence.endswith("doesn't work here, so a different attention keeps packed rows apart. The "
                                  "library says: RuntimeError: no kernel image is available.")
+
+
+def test_an_attention_is_tried_with_the_heads_and_the_window_of_the_model(make_job, monkeypatch):
+    asked = []
+    monkeypatch.setattr(options.gpu_path, "packed_attention", lambda *about: Way(FLEX, "This card has it."))
+    monkeypatch.setattr(gpu_attention, "why_not", lambda way, dtype, heads: asked.append(heads))
+    job = make_job(packing=True)
+    config = RunConfig.from_dict(job.request)
+    about = json.loads((Path(config.model) / "config.json").read_text("utf-8"))
+    options.keep_rows_apart(job, config)
+    gpu_attention.use(PER_ROW)
+    size = about.get("head_dim") or about["hidden_size"] // about["num_attention_heads"]
+    assert asked == [gpu_attention.Heads(size, about["num_attention_heads"], about["num_key_value_heads"], None)]
 
 
 @pytest.mark.parametrize("fields", [{"packing": False}, {"packing": True, "attention": "flash_attention_2"}])

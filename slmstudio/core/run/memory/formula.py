@@ -17,7 +17,7 @@ from slmstudio.core.run.memory import layers
 from slmstudio.core.run.memory.layers import compute_bytes, tokens_at_once
 
 MB = 2**20
-HEAD_CHUNK, HEAD_ROWS = 6 * 2**20, 64
+HEAD_CHUNK, HEAD_ROWS = {"cpu": 6 * 2**20, "cuda": 64 * 2**20}, 64
 """Logits that the head's loss holds at once, and the least positions (worker/kernels/head_loss.py)."""
 CONTEXT = {"cuda": (400 * MB, 600 * MB, 900 * MB), "cpu": (500 * MB, 600 * MB, 750 * MB)}
 """Beside the tensors, least, likely and most. CUDA: the context, the libraries' kernels and cuBLAS' workspaces, 0.3 to
@@ -174,7 +174,7 @@ def _phases(facts: ModelFacts, config: RunConfig, device: str, learning: int) ->
     ends = tokens * facts.hidden_size * _ends(config, device, size)
     copies = facts.layers * one.matrices
     kept = facts.layers * each + ends
-    head, table = _head_loss(facts, config, tokens, size), 4.0 * facts.vocabulary_size * facts.hidden_size
+    head, table = _head_loss(facts, config, tokens, size, device), 4.0 * facts.vocabulary_size * facts.hidden_size
     own_head = 0.0 if config.has_adapter else table
     behind = tokens * (one.backward if recompute else max(one.backward, one.last_norm))
     if config.method == "qlora" or facts.quantization:  # one layer's weight is unpacked to be multiplied with
@@ -217,14 +217,14 @@ def _temporaries(facts: ModelFacts, config: RunConfig, device: str, learning: in
     return 8.0 * largest
 
 
-def _head_loss(facts: ModelFacts, config: RunConfig, tokens: int, size: int) -> float:
+def _head_loss(facts: ModelFacts, config: RunConfig, tokens: int, size: int, device: str) -> float:
     """The head's loss works through the positions in chunks, and holds a chunk's scores in fp32, and in `precision`
     before and after that; that of preferences their exponentials too. Full fine-tuning adds up the head's gradient in
     fp32."""
     vocabulary = facts.vocabulary_size
     if config.objective == "orpo":  # TRL's loss holds the scores of all tokens and their logarithms, in fp32
         return float(tokens * vocabulary * (size + 8))
-    scores = float(min(tokens * vocabulary, max(HEAD_CHUNK, HEAD_ROWS * vocabulary)))
+    scores = float(min(tokens * vocabulary, max(HEAD_CHUNK[device], HEAD_ROWS * vocabulary)))
     chunk = scores * (8 if config.is_preference else 4 if size == 4 else 6)
     if config.has_adapter:
         return chunk

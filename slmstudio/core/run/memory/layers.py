@@ -117,7 +117,7 @@ def layer(facts: ModelFacts, config: RunConfig, device: str) -> Layer:
         fixed = 2.0 * config.lora_rank * sum(inputs + outputs for inputs, outputs in targets(facts, config))
     short = device == "cpu" and config.has_adapter and facts.model_type in JOINED
     behind = float((2 * inner + hidden) * size)
-    if config.attention == "eager" or is_spelled_out(facts, config, device):
+    if config.attention == "eager":
         behind = max(behind, 8.0 * facts.heads * config.max_length)  # the gradients of scores and probabilities
     return Layer(kept, fixed, hidden * stream, behind + hidden * stream,
                  hidden * (3 * size if short else 20), 2.0 * linear if learning and size == 2 else 0.0)
@@ -148,28 +148,27 @@ def _joined(facts: ModelFacts, config: RunConfig, device: str) -> Layer:
     return Layer(kept, fixed, hidden * size, backward, 3.0 * hidden * size, 0.0)
 
 
-def is_spelled_out(facts: ModelFacts, config: RunConfig, device: str) -> bool:
-    """Whether a GPU works out all probabilities, since no fused kernel takes fp32 where heads share keys."""
-    return (device == "cuda" and compute_bytes(config) == 4 and facts.kv_heads < facts.heads
-            and config.attention == "sdpa" and not has_mask(config, device))
+def repeats_heads(facts: ModelFacts, config: RunConfig, device: str) -> bool:
+    """Whether keys and values are repeated to all heads on a card, since only FlashAttention takes shared ones: it
+    takes neither fp32 nor masks, and fp16 is for cards that are too old for it (kernels/packed.py)."""
+    return (device == "cuda" and facts.kv_heads < facts.heads and config.attention == "sdpa"
+            and (config.precision != "bf16" or has_mask(config, device)))
 
 
 def _attention(facts: ModelFacts, config: RunConfig, device: str) -> float:
     """Queries, keys, values and the output. With a mask keys and values are repeated to all heads, and the mask is
-    turned into numbers in each layer. Eager attention keeps the probabilities of all heads besides, and so does a GPU
-    in fp32 where heads share keys: no fused kernel takes that."""
+    turned into numbers in each layer. Eager attention keeps the probabilities of all heads besides."""
     size = compute_bytes(config)
     queries, keys = facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim
     masked = has_mask(config, device)
     eager = config.attention == "eager"
-    spelled_out = is_spelled_out(facts, config, device)
-    repeated = masked or eager or spelled_out
+    repeated = masked or eager or repeats_heads(facts, config, device)
     own = device == "cpu" and not repeated  # kernels/packed.py keeps nothing but its inputs
     output = 0 if own and config.has_adapter and not _is_plain(facts, config) else queries
     kept = size * (queries + output + 2 * (queries if repeated else keys)) + (0 if own else 4 * facts.heads)
     if facts.model_type == "phi3" and not is_joined(facts, config, device):
         kept += size * (queries + keys)  # the values are a slice of what the rotation has made a copy of
-    if eager or spelled_out:
+    if eager:
         kept += facts.heads * config.max_length * (4 + (size if size == 2 else 0))
     elif masked:
         kept += config.max_length * size

@@ -60,8 +60,8 @@ class PaddedCollator:
     """Rows as one batch, padded at the end to the longest.
 
     Returns:
-        `input_ids`, `labels`, `attention_mask`: [rows, longest]; `row_lengths`: a list of whole numbers; `rows`:
-        [rows], the dataset's `row` column.
+        `input_ids`, `labels`, and where something is padded `attention_mask`: [rows, longest]; `row_lengths`: a list of
+        whole numbers; `learned`, `targets`: as of `learned_positions`; `rows`: [rows], the dataset's `row` column.
     """
 
     def __init__(self, pad_token_id: int):
@@ -76,8 +76,9 @@ class PaddedCollator:
             input_ids[i, :length] = torch.tensor(example["input_ids"])
             labels[i, :length] = torch.tensor(_learnable(example["labels"]))
             attention_mask[i, :length] = 1
-        return {"input_ids": input_ids, "labels": labels, "attention_mask": attention_mask, "row_lengths": lengths,
-                **_rows(examples)}
+        padded = {"attention_mask": attention_mask} if min(lengths) < max(lengths) else {}
+        return {"input_ids": input_ids, "labels": labels, **padded, "row_lengths": lengths,
+                **learned_positions(labels), **_rows(examples)}
 
 
 class PackedCollator:
@@ -85,18 +86,34 @@ class PackedCollator:
 
     Returns:
         `input_ids`, `labels`, `position_ids` (from 0 in each row): [1, tokens]; `row_lengths`: a list of whole numbers;
-        `rows`: [rows], the dataset's `row` column.
+        `learned`, `targets`: as of `learned_positions`; `rows`: [rows], the dataset's `row` column.
     """
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         lengths = [len(example["input_ids"]) for example in examples]
+        labels = torch.tensor([[label for example in examples for label in _learnable(example["labels"])]])
         return {
             "input_ids": torch.tensor([[token for example in examples for token in example["input_ids"]]]),
-            "labels": torch.tensor([[label for example in examples for label in _learnable(example["labels"])]]),
+            "labels": labels,
             "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
             "row_lengths": lengths,
+            **learned_positions(labels),
             **_rows(examples),
         }
+
+
+def learned_positions(labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Where something is learned: found here, while the batch is in main memory, since a card would be waited for.
+
+    Args:
+        labels: [batch, tokens].
+
+    Returns:
+        `learned`: [learned], positions among all `batch * tokens` whose next token is learned; `targets`: [learned],
+        these tokens.
+    """
+    learned = torch.nn.functional.pad(labels[:, 1:] != IGNORED, (0, 1)).flatten().nonzero()[:, 0]
+    return {"learned": learned, "targets": labels.flatten()[learned + 1]}
 
 
 def _learnable(labels: list[int]) -> list[int]:
