@@ -61,6 +61,8 @@ def worker_environment(kind: str = "") -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPINS if kind in SPINNING else "0"),
         "KMP_BLOCKTIME": "0",
+        # Cards are numbered as the driver does, and the plan; CUDA would count the fastest first.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         **memory,
         **threads,
         "HF_HUB_OFFLINE": "1",

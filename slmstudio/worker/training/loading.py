@@ -137,6 +137,9 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
             router_aux_loss_coef=0.0)  # of experts: else answers in between come to a loss of theirs, and fail
         more = {"data_collator": PackedCollator() if config.packing and apart
                 else PaddedCollator(tokenizer.pad_token_id)}
+    # transformers takes all cards that it sees, and multiplies the batch by their number (TrainingArguments,
+    # _setup_devices); one process uses one card, and more are `processes`.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     trainer = kind(
         model=model, args=arguments, train_dataset=train_data, eval_dataset=eval_data, processing_class=tokenizer,
         peft_config=adapter, **more)

@@ -17,6 +17,7 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention
 from slmstudio.worker.model import whole_model
+from slmstudio.worker.runtime import ranks
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ROWS_APART = frozenset({"full_attention", "sliding_attention"})
@@ -41,14 +42,14 @@ def on_gpu(config: RunConfig) -> bool:
 
 
 def cards(config: RunConfig) -> list[str | None] | None:
-    """UUIDs of the cards that this run computes on, `cuda:0` first: all that torch sees, as its trainer uses them all.
+    """UUIDs of the cards of this machine that the run computes on, `cuda:0` first: one for each of its processes.
 
     None for one that torch doesn't name; None for all of it where the run computes on the processor.
     """
     if not on_gpu(config):
         return None
     found = [getattr(torch.cuda.get_device_properties(number), "uuid", None)
-             for number in range(torch.cuda.device_count())]
+             for number in range(min(ranks.local_world_size(), torch.cuda.device_count()))]
     return [None if uuid is None else str(uuid) for uuid in found]
 
 

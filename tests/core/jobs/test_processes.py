@@ -51,6 +51,11 @@ def test_what_the_user_set_for_the_allocator_stays(monkeypatch):
     assert processes.worker_environment("train")["GLIBC_TUNABLES"] == "glibc.malloc.check=3"
 
 
+def test_cards_have_one_order(monkeypatch):
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    assert processes.worker_environment("train")["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
 @pytest.fixture
 def own(tmp_path):
     """A job folder that this process works on."""
