@@ -162,7 +162,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
 
 def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
     """Our configuration in the words of every trainer. Saving and evaluating is left to `Control`."""
-    autocast = not config.has_adapter
+    autocast = methods.autocasts(config, methods.on_gpu(config))
     return {
         "output_dir": str(job.folder / "trainer"),
         "max_steps": ENDLESS,
@@ -179,7 +179,7 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "optim": config.optimizer,
         "neftune_noise_alpha": config.neftune_noise_alpha or None,
         "bf16": autocast and config.precision == "bf16",
-        "fp16": config.precision == "fp16",
+        "fp16": autocast and config.precision == "fp16",
         "activation_checkpointing": config.gradient_checkpointing,
         "use_cpu": not methods.on_gpu(config),
         "seed": config.seed,

@@ -41,6 +41,16 @@ def on_gpu(config: RunConfig) -> bool:
     return config.device != "cpu" and torch.cuda.is_available()
 
 
+def autocasts(config: RunConfig, gpu: bool) -> bool:
+    """Whether torch casts the inputs of products to `precision`.
+
+    Full fine-tuning needs that, since its weights are fp32. So do adapters on a card: without autocast PEFT's layers
+    cast each input to the adapter's fp32, keep that, and multiply in fp32, which is many times slower there
+    (peft/tuners/lora/bnb.py, Linear4bit.forward). Kernels of ours do the adapters' work on the processor.
+    """
+    return config.precision != "fp32" and (gpu or not config.has_adapter)
+
+
 def cards(config: RunConfig) -> list[str | None] | None:
     """UUIDs of the cards of this machine that the run computes on, `cuda:0` first: one for each of its processes.
 

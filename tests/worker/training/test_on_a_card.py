@@ -10,7 +10,7 @@ import torch
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import loading
+from slmstudio.worker.training import loading, methods
 
 
 @pytest.fixture
@@ -44,3 +44,18 @@ def test_one_process_uses_one_of_two_cards(make_job, tmp_path, monkeypatch, obje
     monkeypatch.setattr(loading, "shared_arguments", lambda *given: {**honest(*given), "use_cpu": False})
     trainer = loaded(job).trainer
     assert (trainer.args.n_gpu, trainer.args.train_batch_size, trainer.args.eval_batch_size) == (1, 2, 2)
+
+
+def test_adapters_are_computed_in_the_runs_precision_on_a_card(make_job, monkeypatch):
+    """Without autocast PEFT casts the input of each target to fp32, keeps it, and multiplies in fp32."""
+    def formats(gpu: bool, **fields) -> tuple[bool, bool]:
+        monkeypatch.setattr(methods, "on_gpu", lambda config: gpu)
+        job = make_job(**fields)
+        asked = loading.shared_arguments(job, RunConfig.from_dict(job.request))
+        return asked["bf16"], asked["fp16"]
+
+    for method in ("lora", "qlora", "full"):
+        assert formats(True, method=method, precision="bf16") == (True, False)
+        assert formats(True, method=method, precision="fp16") == (False, True)
+        assert formats(True, method=method, precision="fp32") == (False, False)
+        assert formats(False, method=method, precision="bf16") == (method == "full", False)
