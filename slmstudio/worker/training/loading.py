@@ -127,7 +127,8 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     if config.is_preference:
         preference.be_fast_on_the_cpu(not methods.on_gpu(config))
         kind, arguments_kind = preference.trainer_class(config)
-        arguments = arguments_kind(**shared_arguments(job, config), **preference.arguments(config))
+        arguments = arguments_kind(**shared_arguments(job, config),
+                                   **preference.arguments(config, methods.on_gpu(config)))
         more: dict[str, Any] = {}
     else:
         kind = StudioTrainer
@@ -146,9 +147,9 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     trainer.rows_apart = way if apart else None
     if config.is_preference:
         trainer.data_collator = preference.WithRows(trainer.data_collator)
-    if config.method == "qlora":
+    if config.has_adapter:
         methods.adapters_in_fp32(trainer.model)
-    if config.has_adapter and not is_sharded(config):  # they keep weights joined, which the ranks must share
+    if config.has_adapter and not methods.is_sharded(config):  # they keep weights joined, which the ranks must share
         fast_lora.apply(trainer.model)
         fast_layers.apply(trainer.model)
     if config.use_liger_kernel:
@@ -171,7 +172,8 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "gradient_accumulation_steps": math.ceil(config.gradient_accumulation_steps / ranks.world_size()),
         "ddp_find_unused_parameters": False,
         "ddp_timeout": int(ranks.SECONDS),
-        **({"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": True}} if is_sharded(config) else {}),
+        **({"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": True}}
+           if methods.is_sharded(config) else {}),
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.lr_scheduler,
         "weight_decay": config.weight_decay,
@@ -194,8 +196,3 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "dataloader_pin_memory": methods.on_gpu(config),
         "accelerator_config": {"non_blocking": methods.on_gpu(config)},
     }
-
-
-def is_sharded(config: RunConfig) -> bool:
-    """Whether the ranks share one model instead of each having all of it."""
-    return ranks.world_size() > 1 and config.parallelism == "fsdp"

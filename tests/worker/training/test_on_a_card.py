@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -59,3 +63,58 @@ def test_adapters_are_computed_in_the_runs_precision_on_a_card(make_job, monkeyp
         assert formats(True, method=method, precision="fp16") == (False, True)
         assert formats(True, method=method, precision="fp32") == (False, False)
         assert formats(False, method=method, precision="bf16") == (method == "full", False)
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora", "full"])
+def test_weights_stay_where_they_are_when_activations_go_to_main_memory(make_job, monkeypatch, method):
+    moved: set[int] = set()
+
+    class Copies(torch.autograd.graph.save_on_cpu):
+        def __init__(self, pin_memory: bool = False):
+            super().__init__(pin_memory)
+            copy = self.pack_hook
+            self.pack_hook = lambda tensor: moved.add(tensor.untyped_storage().data_ptr()) or copy(tensor)
+
+    monkeypatch.setattr(torch.autograd.graph, "save_on_cpu", Copies)
+    trainer = loaded(make_job(method=method, precision="fp32", activation_offload=True)).trainer
+    batch = trainer.data_collator([trainer.train_dataset[0]])
+    with trainer._offloading():
+        trainer.compute_loss(trainer.model, batch).backward()
+    assert len(moved) > 10, "activations are moved"
+    assert not moved & {weight.untyped_storage().data_ptr() for weight in trainer.model.parameters()}
+
+
+def packed_folder(base: Path, place: Path) -> Path:
+    """The model as bitsandbytes' users share it: in 4 bits, computing in bf16."""
+    settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    shutil.copytree(base, place, ignore=shutil.ignore_patterns("*.safetensors"))
+    model = AutoModelForCausalLM.from_pretrained(base, quantization_config=settings, dtype=torch.bfloat16)
+    model.save_pretrained(place)
+    return place
+
+
+def test_a_base_that_comes_in_4_bits_computes_in_the_runs_precision_and_learns_in_fp32(make_job, tiny_model, tmp_path):
+    """A plan gives it the method lora. Cards before Ampere have no bf16, and TRL casts its adapter to bf16."""
+    base = packed_folder(tiny_model, tmp_path / "packed")
+    model = loaded(make_job(model=str(base), method="lora", precision="fp32")).trainer.model
+    layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    assert layers and {layer.compute_dtype for layer in layers} == {torch.float32}
+    assert {each.dtype for each in model.parameters() if each.requires_grad} == {torch.float32}
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora", "full"])
+def test_weights_go_straight_to_the_card(make_job, monkeypatch, method):
+    """transformers puts each tensor there as it reads it; without a device, main memory holds the whole model."""
+    asked = []
+
+    def load(folder, **options):
+        asked.append(options["device_map"])
+        raise InterruptedError
+
+    monkeypatch.setattr(methods, "on_gpu", lambda config: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(methods.whole_model, "load", load)
+    job = make_job(method=method)
+    with pytest.raises(InterruptedError):
+        methods.load_base(RunConfig.from_dict(job.request), "sdpa")
+    assert asked == [{"": 1}]
