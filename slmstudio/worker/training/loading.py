@@ -12,6 +12,7 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig
 
+from slmstudio.core import jobs
 from slmstudio.core.data.record import Record
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import named_templates
@@ -61,7 +62,7 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     template = chat_template(job, config, tokenizer)
     train_data, eval_data, asked = ranks.alone(lambda: _rows(job, config, tokenizer, template))
     job.check_cancelled()
-    job.phase("loading model", model_folder.name)
+    job.phase(jobs.LOADING, model_folder.name)
     trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
     stop_at_the_end(trainer, tokenizer, template)
     trainer.prepare(config, job.folder / folder.CHECKPOINTS, data.lengths(train_data),

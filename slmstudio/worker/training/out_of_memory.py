@@ -38,11 +38,14 @@ def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:
     """Write down the next lever, tell it, and ask for a fresh process.
 
     Returns:
-        The result of a run that failed, when only a shorter length is left, which the user must agree to.
+        The result of a run that failed, when the model couldn't even be loaded, or only a shorter length is left, which
+        the user must agree to.
 
     Raises:
         StartAnew: whenever there is a lever.
     """
+    if jobs.Job(job.folder).was_loading():  # smaller batches need the same weights
+        return {"state": "failed", "error": _not_loaded(config).to_dict()}
     changes = adjust.next_lever(config)
     if changes is None:
         shorter = adjust.shorter(config)
@@ -60,6 +63,12 @@ def several(job: JobContext) -> UserError:
                      together(
                          tr("Choose a smaller micro-batch with more accumulation, or gradient checkpointing; or let "
                             "the cards share the model (parallelism=fsdp)."), advice.go_on("train", job.folder)))
+
+
+def _not_loaded(config: RunConfig) -> UserError:
+    return UserError(tr("Memory ran out while the model was loaded."), "",
+                     together(held_by_others() if methods.on_gpu(config) else "",
+                              tr("Close other programs, or choose a smaller model or QLoRA.")))
 
 
 def no_lever_left(run: Path, config: RunConfig) -> UserError:
@@ -102,11 +111,13 @@ def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:
 
 def killed_for_memory(job: JobContext) -> bool:
     """Whether the system killed the process before this one because memory ran out, and nothing was done about it
-    yet."""
-    open_kills = 0
+    yet. Not while it loaded the model, for which nothing can be done here."""
+    open_kills, phase = 0, None
     for event in jobs.Job(job.folder).events():
-        if event.get("type") == jobs.MEMORY_KILL:
-            open_kills += 1
+        if event.get("type") == "phase":
+            phase = event.get("phase")
+        elif event.get("type") == jobs.MEMORY_KILL:
+            open_kills += phase != jobs.LOADING
         elif event.get("type") in ("adjusted", "step"):
             open_kills = 0
     return open_kills > 0

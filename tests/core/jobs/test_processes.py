@@ -87,3 +87,18 @@ def test_a_run_of_an_earlier_version_is_still_known_to_run(own):
     assert own.is_alive()
     (own.folder / jobs.PROCESS).write_text(json.dumps({**state, "create_time": 1.0}))
     assert own.outcome().state == "crashed"
+
+
+def test_a_worker_that_was_killed_while_loading_needs_main_memory_and_no_smaller_batch(own, monkeypatch):
+    gone = {**files.read_json(own.folder / jobs.PROCESS), "pid": 2**22 + 1, "oom_kills": -1}
+    (own.folder / jobs.PROCESS).write_text(json.dumps(gone))
+
+    def phase(name: str) -> tuple[str, str]:
+        files.append_line(own.folder / jobs.EVENTS, {"protocol": jobs.PROTOCOL, "type": "phase", "phase": name})
+        error = own.outcome().error
+        return error["why"], error["remedy"]
+
+    assert phase("tokenizing")[0] == "It needed more memory than the machine has."
+    why, remedy = phase(jobs.LOADING)
+    assert why == "Loading the model took more main memory than was free." and "micro-batch" not in remedy
+    assert "micro-batch" in phase("training")[1]
