@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
 from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.nvml import open_all
+from slmstudio.core.hardware.spill import FULL_SHARE, can_spill
 from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.jobs import advice, processes
 from slmstudio.core.lock import worker_lock
@@ -32,6 +34,14 @@ def ran_out(error: BaseException) -> bool:
     """Whether an error says that memory ran out. PyTorch has no class of its own for main memory, so accelerate's list
     of messages is asked."""
     return isinstance(error, MemoryError) or (isinstance(error, Exception) and should_reduce_batch_size(error))
+
+
+def keep_on_card() -> None:
+    """Let PyTorch refuse what this process's card can't hold. The driver for Windows, and so WSL2, would move it to
+    main memory: no error would reach the levers, and each step would take many times as long."""
+    if can_spill():
+        free, total = torch.cuda.mem_get_info()
+        torch.cuda.set_per_process_memory_fraction(max(0.0, free / total - (1 - FULL_SHARE)))
 
 
 def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:

@@ -56,6 +56,19 @@ def test_cards_have_one_order(monkeypatch):
     assert processes.worker_environment("train")["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
+@pytest.mark.parametrize(("given", "spills", "found"), [
+    ({}, False, "expandable_segments:True"), ({}, True, None),
+    ({"PYTORCH_CUDA_ALLOC_CONF": "backend:native"}, False, None),
+    ({"PYTORCH_ALLOC_CONF": "backend:native"}, False, "backend:native")])
+def test_the_allocator_of_a_card_joins_its_free_memory_where_it_can(monkeypatch, given, spills, found):
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "can_spill", lambda: spills)
+    assert processes.worker_environment("train").get("PYTORCH_ALLOC_CONF") == found
+
+
 @pytest.fixture
 def own(tmp_path):
     """A job folder that this process works on."""

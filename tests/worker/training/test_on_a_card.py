@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import loading, methods
+from slmstudio.worker.training import loading, methods, out_of_memory, train
 
 
 @pytest.fixture
@@ -118,3 +118,14 @@ def test_weights_go_straight_to_the_card(make_job, monkeypatch, method):
     with pytest.raises(InterruptedError):
         methods.load_base(RunConfig.from_dict(job.request), "sdpa")
     assert asked == [{"": 1}]
+
+
+@pytest.mark.parametrize(("spills", "limits"), [(True, [0.72]), (False, [])])
+def test_where_the_driver_would_move_memory_pytorch_refuses_it(make_job, monkeypatch, spills, limits):
+    set_to = []
+    monkeypatch.setattr(methods, "on_gpu", lambda config: True)
+    monkeypatch.setattr(out_of_memory, "can_spill", lambda: spills)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (6 * 2**30, 8 * 2**30))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share: set_to.append(round(share, 4)))
+    train.ready(RunConfig.from_dict(make_job().request))
+    assert set_to == limits
