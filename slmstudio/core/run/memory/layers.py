@@ -117,6 +117,10 @@ def layer(facts: ModelFacts, config: RunConfig, device: str) -> Layer:
     fixed = 0.0
     if (plain or device == "cuda") and config.has_adapter and size == 2:
         fixed = 2.0 * config.lora_rank * sum(inputs + outputs for inputs, outputs in targets(facts, config))
+    if config.has_adapter and config.use_dora and config.lora_dropout:
+        # What was dropped is multiplied with the base's weights again, in a copy (peft/tuners/lora/dora.py).
+        fixed += float((size if device == "cuda" else 4) * sum(inputs * outputs for inputs, outputs in
+                                                               targets(facts, config)))
     short = device == "cpu" and config.has_adapter and facts.model_type in JOINED
     behind = float((2 * inner + hidden) * size)
     if config.attention == "eager":
