@@ -65,6 +65,29 @@ def test_adapters_are_computed_in_the_runs_precision_on_a_card(make_job, monkeyp
         assert formats(False, method=method, precision="bf16") == (method == "full", False)
 
 
+@pytest.mark.parametrize("fields", [{"method": "qlora"}, {"use_dora": True}], ids=str)
+def test_autocast_gives_an_adapter_the_same_gradients_in_fp32(make_job, fields):
+    """As on a card, where PEFT asks for the autocast of CUDA; on the processor, it is that of the processor."""
+    trainer = loaded(make_job(precision="bf16", **fields)).trainer
+    model, batch = trainer.model, trainer.data_collator([trainer.train_dataset[row] for row in range(2)])
+
+    def gradients(autocast: bool) -> dict[str, torch.Tensor]:
+        model.zero_grad()
+        torch.set_autocast_enabled("cuda", autocast)
+        try:
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                loss = trainer.compute_loss(model, dict(batch))
+        finally:
+            torch.set_autocast_enabled("cuda", False)
+        loss.backward()
+        return {name: each.grad.flatten() for name, each in model.named_parameters() if "lora_B" in name}
+
+    plain, cast = gradients(False), gradients(True)
+    for name, gradient in cast.items():
+        assert gradient.dtype == torch.float32 and gradient.abs().sum() > 0
+        assert torch.nn.functional.cosine_similarity(gradient, plain[name], dim=0) > 0.99, name
+
+
 @pytest.mark.parametrize("method", ["lora", "qlora", "full"])
 def test_weights_stay_where_they_are_when_activations_go_to_main_memory(make_job, monkeypatch, method):
     moved: set[int] = set()
