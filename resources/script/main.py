@@ -1,4 +1,5 @@
 import math
+import os
 
 import torch
 from transformers import PreTrainedTokenizerFast, TrainerCallback, set_seed
@@ -34,6 +35,7 @@ class Report(TrainerCallback):
 
 
 def main():
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one process uses one card
     if THREADS:
         torch.set_num_threads(THREADS)
     set_seed(SEED)
@@ -48,7 +50,7 @@ def main():
     model, adapter = load_model()
     updates = math.ceil(math.ceil(len(train_rows) / MICRO_BATCH_SIZE) / GRADIENT_ACCUMULATION_STEPS)
     total_steps = MAX_STEPS or max(1, math.ceil(EPOCHS * updates))
-    has_adapter = METHOD in ("lora", "qlora")
+    has_adapter, on_gpu = METHOD in ("lora", "qlora"), DEVICE != "cpu" and torch.cuda.is_available()
     common = dict(
         output_dir=str(OUTPUT / "trainer"),
         max_steps=total_steps,
@@ -61,12 +63,12 @@ def main():
         weight_decay=WEIGHT_DECAY,
         max_grad_norm=MAX_GRAD_NORM,
         optim=OPTIMIZER,
-        bf16=PRECISION == "bf16" and not has_adapter,
+        bf16=PRECISION == "bf16" and (on_gpu or not has_adapter),
         fp16=PRECISION == "fp16",
         activation_checkpointing=GRADIENT_CHECKPOINTING,
         neftune_noise_alpha=NEFTUNE_NOISE_ALPHA or None,
         torch_compile=TORCH_COMPILE,
-        use_cpu=DEVICE == "cpu" or not torch.cuda.is_available(),
+        use_cpu=not on_gpu,
         seed=SEED,
         data_seed=SEED,
         logging_steps=1,

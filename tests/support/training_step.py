@@ -134,6 +134,18 @@ def _step(model: Any, config: RunConfig, device: str, lengths: list[int], learne
     return Phases(held, kept, forward, backward, step, live.reset())
 
 
+@contextlib.contextmanager
+def _autocast(config: RunConfig, device: str) -> Iterator[None]:
+    """As accelerate does; PEFT asks for that of CUDA, whatever it computes on."""
+    enabled = methods.autocasts(config, device == "cuda")
+    torch.set_autocast_enabled("cuda", enabled and device == "cuda")
+    try:
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            yield
+    finally:
+        torch.set_autocast_enabled("cuda", False)
+
+
 class _EightBit(torch.optim.Optimizer):
     """AdamW with its moments in 8 bits, as bitsandbytes holds them."""
 
@@ -148,8 +160,7 @@ class _EightBit(torch.optim.Optimizer):
 
 
 def _loss(base: Any, config: RunConfig, device: str, lengths: list[int], learned: float) -> Any:
-    autocast = not config.has_adapter and config.precision == "bf16"
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    with _autocast(config, device):
         if config.packing:
             layout: dict[str, Any] = {"position_ids": torch.cat([torch.arange(n) for n in lengths])[None]}
             ids = torch.zeros(1, sum(lengths), dtype=torch.long)
@@ -229,7 +240,11 @@ def _as_on_a_gpu() -> Iterator[None]:
         groups = query.shape[1] // key.shape[1]
         return key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
 
+    def dropout(x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
+        return torch.ops.aten.native_dropout(x, p, training)[0]  # type: ignore[no-any-return]
+
     with mock.patch.object(functional, "scaled_dot_product_attention", attend), \
+            mock.patch.object(functional, "dropout", dropout), \
             mock.patch.object(packed, "_for_fused", for_fused), \
             mock.patch.dict(head_module.CHUNK_ELEMENTS, {"cpu": head_module.CHUNK_ELEMENTS["cuda"]}):
         yield

@@ -1,8 +1,8 @@
 """Which of the driver's cards is torch's `cuda:N`.
 
-The driver counts cards by PCI address; CUDA counts the fastest first unless CUDA_DEVICE_ORDER says PCI_BUS_ID, and
-CUDA_VISIBLE_DEVICES hides cards and orders them (CUDA programming guide, "CUDA environment variables"). A card's UUID
-is the same for both.
+The driver counts cards by PCI address, and so does CUDA in a worker (`jobs.processes.worker_environment`), which would
+count the fastest first otherwise. CUDA_VISIBLE_DEVICES hides cards and orders them (CUDA programming guide, "CUDA
+environment variables"). A card's UUID is the same for both.
 """
 
 from __future__ import annotations

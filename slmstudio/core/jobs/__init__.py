@@ -10,6 +10,7 @@ from slmstudio.core.jobs.job import (
     DAMAGED,
     DAMAGED_SENTENCE,
     EVENTS,
+    LOADING,
     LOG,
     MEMORY_KILL,
     OUTCOME,
@@ -28,6 +29,6 @@ from slmstudio.core.jobs.job import (
 )
 from slmstudio.core.jobs.outcome import Outcome
 
-__all__ = ["COMMANDS", "DAMAGED", "DAMAGED_SENTENCE", "EVENTS", "LOG", "MEMORY_KILL", "OUTCOME", "POLL_SECONDS",
-           "PROCESS", "PROTOCOL", "REQUEST", "RUN", "EventReader", "Job", "Outcome", "commands_end", "gone",
-           "need_own_files", "write_outcome", "write_process_file"]
+__all__ = ["COMMANDS", "DAMAGED", "DAMAGED_SENTENCE", "EVENTS", "LOADING", "LOG", "MEMORY_KILL", "OUTCOME",
+           "POLL_SECONDS", "PROCESS", "PROTOCOL", "REQUEST", "RUN", "EventReader", "Job", "Outcome", "commands_end",
+           "gone", "need_own_files", "write_outcome", "write_process_file"]

@@ -27,7 +27,13 @@ def go_on(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
     return tr("No unfinished files were left behind. Start it again.")
 
 
-def need_less(kind: str) -> str:
+def need_less(kind: str, loading: bool = False) -> str:
+    """
+    Args:
+        loading: whether memory ran out while the model was loaded, for which batches and lengths don't matter.
+    """
+    if loading:
+        return tr("Close other programs, or choose a smaller model.")
     if kind == "train":
         return tr("Close other programs, or lower the micro-batch size or the sequence length.")
     if kind == "evaluate":

@@ -36,6 +36,8 @@ EVENTS, COMMANDS, LOG = "events.jsonl", "commands.jsonl", "worker.log"
 START_LOCK = "start.lock"
 MEMORY_KILL = "out_of_memory_kill"
 """Type of the event that a new start of a job begins with when the system had killed the one before for its memory."""
+LOADING = "loading model"
+"""The phase of a job that loads a model."""
 DAMAGED = "damaged_events"
 """Code of the warning that a follower gets once where lines of events.jsonl can't be read."""
 DAMAGED_SENTENCE = noop("Some lines of events.jsonl couldn't be read and were skipped. The job itself isn't affected.")
@@ -322,7 +324,12 @@ class Job:
         state = files.read_json(self.folder / PROCESS) or {}
         code = self._reap()
         self._remove_leftovers(state)
-        return cause_of_death(state, code, self._kind(), self.advice())
+        return cause_of_death(state, code, self._kind(), self.advice(), self.was_loading)
+
+    def was_loading(self) -> bool:
+        """Whether the last thing that the job began was to load a model."""
+        phases = [event.get("phase") for event in self.events() if event.get("type") == "phase"]
+        return phases[-1:] == [LOADING]
 
 
 def gone(folder: Path) -> UserError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,20 +97,25 @@ def without_file(state: str, path: Path) -> Outcome:
         tr("Its log may say more: {file}", file=path.with_name("worker.log"))).to_dict())
 
 
-def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy: str) -> UserError:
+def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy: str,
+                   loading: Callable[[], bool] = bool) -> UserError:
     """Why a process is gone without an outcome, as far as the system tells.
 
     Args:
         process: what process.json says.
         code: its exit status, where it is known.
         remedy: how its work is continued.
+        loading: says whether it was loading a model.
     """
     if process.get("boot_id") != processes.boot_id():
         return UserError(tr("The machine was restarted while this was running."),
                          tr("A power cut or a reboot ended it."), remedy)
     if processes.oom_kills() > process.get("oom_kills", 0):
-        return UserError(tr("The system ended the worker because memory ran out."),
-                         tr("It needed more memory than the machine has."), together(need_less(kind), remedy))
+        loaded = loading()
+        why = tr("Loading the model took more main memory than was free.") if loaded else tr(
+            "It needed more memory than the machine has.")
+        return UserError(tr("The system ended the worker because memory ran out."), why,
+                         together(need_less(kind, loaded), remedy))
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         causes = {

@@ -12,6 +12,7 @@ from typing import Any
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.spill import can_spill
 from slmstudio.core.i18n import noop, tr
 
 KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
@@ -54,6 +55,10 @@ def worker_environment(kind: str = "") -> dict[str, str]:
     # that much memory unused. Other systems don't read this.
     memory = {name: os.environ.get(name, value) for name, value in {
         "GLIBC_TUNABLES": KEEPS_MEMORY, **FEW_PRIMITIVES}.items()} if kind in TRAINS else {}
+    # PyTorch's allocator can then join what steps of other lengths left free (c10/cuda/CUDAAllocatorConfig.h). Windows
+    # has no such thing. Whoever has set something, by either name, decides.
+    named = any(name in os.environ for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"))
+    card = {} if named or can_spill() else {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
     # With fewer threads than PyTorch asks for, oneDNN leaves parts of a product out: worker/runtime/threads.py.
     limit = os.environ.get("OMP_THREAD_LIMIT")
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", limit)} if limit else {}
@@ -66,7 +71,10 @@ def worker_environment(kind: str = "") -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPINS if kind in SPINNING else "0"),
         "KMP_BLOCKTIME": "0",
+        # Cards are numbered as the driver does, and the plan; CUDA would count the fastest first.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         **memory,
+        **card,
         **threads,
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",

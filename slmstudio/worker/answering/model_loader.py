@@ -22,7 +22,7 @@ from slmstudio.worker.answering.rows import Model, cache_budget
 from slmstudio.worker.answering.torch_model import TorchModel
 from slmstudio.worker.model import whole_model
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training.methods import DTYPES, four_bits, never_repack
+from slmstudio.worker.training.methods import DTYPES, placed, ready_4bit_layers
 
 BUDGET = "batches.json"
 
@@ -127,11 +127,10 @@ def load(folder: Path, dtype: torch.dtype, device: str = "cpu", packed: bool = F
         UserError: it is none, or damaged.
         torch.OutOfMemoryError: it doesn't fit.
     """
-    options = four_bits(dtype, device == "cuda") if packed else {}
     try:
-        model = whole_model.load(folder, dtype=dtype, **options)
-        never_repack(model)
-        return (model if packed else model.to(device)).eval()
+        model = whole_model.load(folder, dtype=dtype, **placed(folder, dtype, device == "cuda", packed))
+        ready_4bit_layers(model, dtype)
+        return model.eval()
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from slmstudio.core import files
+from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store, scoring
 from slmstudio.core.evaluation.request_check import too_few
@@ -119,7 +119,7 @@ def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: 
                number: int) -> dict[str, Any]:
     from slmstudio.worker.benchmark.language_model import harness_model
 
-    job.phase("loading model", spec["name"])
+    job.phase(jobs.LOADING, spec["name"])
     model = models.open(spec)
     tasks = prepared.tasks
     phase = f"{tasks.title}: {spec['name']}"

@@ -25,7 +25,7 @@ import contextlib
 import time
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, jobs, units
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import items_file, reasoning, scoring
 from slmstudio.core.i18n import together, tr
@@ -106,7 +106,7 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
             if ids <= answers.keys:
                 hand.skip(len(items), float(len(items)))
             else:
-                job.phase("loading model", spec["name"])
+                job.phase(jobs.LOADING, spec["name"])
                 model = models.open(spec, thinks)
                 job.check_cancelled()
                 _answer_all(job, model, spec["name"], items, answers, hand)

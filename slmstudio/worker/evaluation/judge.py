@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slmstudio.core import files
+from slmstudio.core import files, jobs
 from slmstudio.core.data.record import message_text
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import reasoning
@@ -66,7 +66,7 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     total = sum(len(cases) for _, cases in work)
     if not any(cases for _, cases in left):
         return
-    job.phase("loading model", tr("the judge"))
+    job.phase(jobs.LOADING, tr("the judge"))
     model = models.open(job.request["judge"], thinks=False)
     job.phase(PHASE)
     hand = Hand(job, total, float(total))

@@ -13,6 +13,7 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig
 
+from slmstudio.core import jobs
 from slmstudio.core.data.record import Record
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import named_templates
@@ -62,7 +63,7 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     template = chat_template(job, config, tokenizer)
     train_data, eval_data, asked = ranks.alone(lambda: _rows(job, config, about, tokenizer, template))
     job.check_cancelled()
-    job.phase("loading model", model_folder.name)
+    job.phase(jobs.LOADING, model_folder.name)
     trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
     stop_at_the_end(trainer, tokenizer, template)
     trainer.prepare(config, job.folder / folder.CHECKPOINTS, data.lengths(train_data),
@@ -129,7 +130,8 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     if config.is_preference:
         preference.be_fast_on_the_cpu(not methods.on_gpu(config))
         kind, arguments_kind = preference.trainer_class(config)
-        arguments = arguments_kind(**shared_arguments(job, config), **preference.arguments(config))
+        arguments = arguments_kind(**shared_arguments(job, config),
+                                   **preference.arguments(config, methods.on_gpu(config)))
         more: dict[str, Any] = {}
     else:
         kind = StudioTrainer
@@ -139,15 +141,18 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
             router_aux_loss_coef=0.0)  # of experts: else answers in between come to a loss of theirs, and fail
         more = {"data_collator": PackedCollator() if config.packing and apart
                 else PaddedCollator(tokenizer.pad_token_id)}
+    # transformers takes all cards that it sees, and multiplies the batch by their number (TrainingArguments,
+    # _setup_devices); one process uses one card, and more are `processes`.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     trainer = kind(
         model=model, args=arguments, train_dataset=train_data, eval_dataset=eval_data, processing_class=tokenizer,
         peft_config=adapter, **more)
     trainer.rows_apart = way if apart else None
     if config.is_preference:
         trainer.data_collator = preference.WithRows(trainer.data_collator)
-    if config.method == "qlora":
+    if config.has_adapter:
         methods.adapters_in_fp32(trainer.model)
-    if config.has_adapter and not is_sharded(config):  # they keep weights joined, which the ranks must share
+    if config.has_adapter and not methods.is_sharded(config):  # they keep weights joined, which the ranks must share
         fast_lora.apply(trainer.model)
         fast_layers.apply(trainer.model)
     if config.use_liger_kernel:
@@ -161,7 +166,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
 
 def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
     """Our configuration in the words of every trainer. Saving and evaluating is left to `Control`."""
-    autocast = not config.has_adapter
+    autocast = methods.autocasts(config, methods.on_gpu(config))
     return {
         "output_dir": str(job.folder / "trainer"),
         "max_steps": ENDLESS,
@@ -170,7 +175,8 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "gradient_accumulation_steps": math.ceil(config.gradient_accumulation_steps / ranks.world_size()),
         "ddp_find_unused_parameters": False,
         "ddp_timeout": int(ranks.SECONDS),
-        **({"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": True}} if is_sharded(config) else {}),
+        **({"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": True}}
+           if methods.is_sharded(config) else {}),
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.lr_scheduler,
         "weight_decay": config.weight_decay,
@@ -178,7 +184,7 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "optim": config.optimizer,
         "neftune_noise_alpha": config.neftune_noise_alpha or None,
         "bf16": autocast and config.precision == "bf16",
-        "fp16": config.precision == "fp16",
+        "fp16": autocast and config.precision == "fp16",
         "activation_checkpointing": config.gradient_checkpointing,
         "use_cpu": not methods.on_gpu(config),
         "seed": config.seed,
@@ -193,8 +199,3 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "dataloader_pin_memory": methods.on_gpu(config),
         "accelerator_config": {"non_blocking": methods.on_gpu(config)},
     }
-
-
-def is_sharded(config: RunConfig) -> bool:
-    """Whether the ranks share one model instead of each having all of it."""
-    return ranks.world_size() > 1 and config.parallelism == "fsdp"

@@ -17,6 +17,7 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention
 from slmstudio.worker.model import whole_model
+from slmstudio.worker.runtime import ranks
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ROWS_APART = frozenset({"full_attention", "sliding_attention"})
@@ -40,15 +41,25 @@ def on_gpu(config: RunConfig) -> bool:
     return config.device != "cpu" and torch.cuda.is_available()
 
 
+def autocasts(config: RunConfig, gpu: bool) -> bool:
+    """Whether torch casts the inputs of products to `precision`.
+
+    Full fine-tuning needs that, since its weights are fp32. So do adapters on a card: without autocast PEFT's layers
+    cast each input to the adapter's fp32, keep that, and multiply in fp32, which is many times slower there
+    (peft/tuners/lora/bnb.py, Linear4bit.forward). Kernels of ours do the adapters' work on the processor.
+    """
+    return config.precision != "fp32" and (gpu or not config.has_adapter)
+
+
 def cards(config: RunConfig) -> list[str | None] | None:
-    """UUIDs of the cards that this run computes on, `cuda:0` first: all that torch sees, as its trainer uses them all.
+    """UUIDs of the cards of this machine that the run computes on, `cuda:0` first: one for each of its processes.
 
     None for one that torch doesn't name; None for all of it where the run computes on the processor.
     """
     if not on_gpu(config):
         return None
     found = [getattr(torch.cuda.get_device_properties(number), "uuid", None)
-             for number in range(torch.cuda.device_count())]
+             for number in range(min(ranks.local_world_size(), torch.cuda.device_count()))]
     return [None if uuid is None else str(uuid) for uuid in found]
 
 
@@ -154,22 +165,36 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
     Raises:
         UserError: weights are missing from the folder, or aren't numbers.
     """
-    held = DTYPES[config.precision] if config.has_adapter else torch.float32
-    options: dict[str, Any] = {}
-    if config.method == "qlora":
-        options = four_bits(held, on_gpu(config))
-    model: PreTrainedModel = whole_model.load(instead or config.model, dtype=held, attn_implementation=attention,
-                                              **options)
-    whole_model.need_numbers(model, Path(instead or config.model).name)
-    never_repack(model)
+    held, source = DTYPES[config.precision] if config.has_adapter else torch.float32, Path(instead or config.model)
+    options = placed(source, held, on_gpu(config) and not is_sharded(config), config.method == "qlora")
+    model: PreTrainedModel = whole_model.load(source, dtype=held, attn_implementation=attention, **options)
+    whole_model.need_numbers(model, source.name)
+    ready_4bit_layers(model, held)
     return model
 
 
-def four_bits(held: torch.dtype, gpu: bool) -> dict[str, Any]:
-    """What `from_pretrained` is told for a base in 4 bits, which goes to its device as it is read."""
-    quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-                                      bnb_4bit_compute_dtype=held)
-    return {"quantization_config": quantization, "device_map": {"": torch.cuda.current_device() if gpu else "cpu"}}
+def placed(source: Path, held: torch.dtype, gpu: bool, four_bits: bool) -> dict[str, Any]:
+    """What `from_pretrained` is told about where weights go, and how they are held.
+
+    With a device, each tensor goes there as it is read from its file (transformers/core_model_loading.py,
+    `spawn_materialize`), so that main memory never holds the model. Without one, bitsandbytes takes the card even if
+    the run doesn't.
+
+    Args:
+        held: the format that a base in 4 bits computes in.
+    """
+    options: dict[str, Any] = {}
+    if four_bits:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=held)
+    if gpu or four_bits or hasattr(_class_of(source)[1], "quantization_config"):
+        options["device_map"] = {"": torch.cuda.current_device() if gpu else "cpu"}
+    return options
+
+
+def is_sharded(config: RunConfig) -> bool:
+    """Whether the ranks share one model instead of each having all of it."""
+    return ranks.world_size() > 1 and config.parallelism == "fsdp"
 
 
 def layers(model: Any) -> Any:
@@ -178,16 +203,19 @@ def layers(model: Any) -> Any:
     return base.get_decoder().layers
 
 
-def never_repack(model: PreTrainedModel) -> None:
-    """Forbid bitsandbytes to repack 4-bit weights for inference, which it does on the CPU at the first evaluation; with
-    a bias, as Qwen2 has, that raises an error.
+def ready_4bit_layers(model: PreTrainedModel, compute: torch.dtype) -> None:
+    """Let layers in 4 bits compute in `compute`: the folder of a base that comes in 4 bits says another format, often
+    bf16, which cards before Ampere don't have.
 
-    Its layer stays repacked afterwards, and the repacked product has no gradient: training would continue, and all
-    below each layer would learn from the adapter's part alone (bitsandbytes 0.50, nn/modules.py, Linear4bit.forward).
+    And forbid bitsandbytes to repack their weights for inference, which it does on the CPU at the first evaluation;
+    with a bias, as Qwen2 has, that raises an error. A layer stays repacked afterwards, and the repacked product has no
+    gradient: training would continue, and all below each layer would learn from the adapter's part alone (bitsandbytes
+    0.50, nn/modules.py, Linear4bit.forward).
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+            module.compute_dtype, module.compute_type_is_set = compute, True
 
 
 def new_model(config: RunConfig, attention: str) -> PreTrainedModel:
@@ -253,7 +281,7 @@ def start_weights(config: RunConfig) -> Path | None:
 
 
 def adapters_in_fp32(model: torch.nn.Module) -> None:
-    """TRL casts the adapter on a 4-bit base to bf16; small updates at the end of a run would then be lost."""
+    """TRL casts the adapter on a base in 4 or 8 bits to bf16; small updates at the end of a run would then be lost."""
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
             parameter.data = parameter.data.float()

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
 from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.nvml import open_all
+from slmstudio.core.hardware.spill import FULL_SHARE, can_spill
 from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.jobs import advice, processes
 from slmstudio.core.lock import worker_lock
@@ -34,15 +36,26 @@ def ran_out(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, Exception) and should_reduce_batch_size(error))
 
 
+def keep_on_card() -> None:
+    """Let PyTorch refuse what this process's card can't hold. The driver for Windows, and so WSL2, would move it to
+    main memory: no error would reach the levers, and each step would take many times as long."""
+    if can_spill():
+        free, total = torch.cuda.mem_get_info()
+        torch.cuda.set_per_process_memory_fraction(max(0.0, free / total - (1 - FULL_SHARE)))
+
+
 def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:
     """Write down the next lever, tell it, and ask for a fresh process.
 
     Returns:
-        The result of a run that failed, when only a shorter length is left, which the user must agree to.
+        The result of a run that failed, when the model couldn't even be loaded, or only a shorter length is left, which
+        the user must agree to.
 
     Raises:
         StartAnew: whenever there is a lever.
     """
+    if jobs.Job(job.folder).was_loading():  # smaller batches need the same weights
+        return {"state": "failed", "error": _not_loaded(config).to_dict()}
     changes = adjust.next_lever(config)
     if changes is None:
         shorter = adjust.shorter(config)
@@ -60,6 +73,12 @@ def several(job: JobContext) -> UserError:
                      together(
                          tr("Choose a smaller micro-batch with more accumulation, or gradient checkpointing; or let "
                             "the cards share the model (parallelism=fsdp)."), advice.go_on("train", job.folder)))
+
+
+def _not_loaded(config: RunConfig) -> UserError:
+    return UserError(tr("Memory ran out while the model was loaded."), "",
+                     together(held_by_others() if methods.on_gpu(config) else "",
+                              tr("Close other programs, or choose a smaller model or QLoRA.")))
 
 
 def no_lever_left(run: Path, config: RunConfig) -> UserError:
@@ -102,11 +121,13 @@ def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:
 
 def killed_for_memory(job: JobContext) -> bool:
     """Whether the system killed the process before this one because memory ran out, and nothing was done about it
-    yet."""
-    open_kills = 0
+    yet. Not while it loaded the model, for which nothing can be done here."""
+    open_kills, phase = 0, None
     for event in jobs.Job(job.folder).events():
-        if event.get("type") == jobs.MEMORY_KILL:
-            open_kills += 1
+        if event.get("type") == "phase":
+            phase = event.get("phase")
+        elif event.get("type") == jobs.MEMORY_KILL:
+            open_kills += phase != jobs.LOADING
         elif event.get("type") in ("adjusted", "step"):
             open_kills = 0
     return open_kills > 0

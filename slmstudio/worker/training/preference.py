@@ -85,9 +85,15 @@ def trainer_class(config: RunConfig) -> tuple[type, type]:
         config.objective]
 
 
-def arguments(config: RunConfig) -> dict[str, Any]:
-    """What the trainer is told beside the arguments that all trainers share."""
-    return {"beta": config.beta, "max_length": config.max_length}
+def arguments(config: RunConfig, gpu: bool) -> dict[str, Any]:
+    """What the trainer is told beside the arguments that all trainers share.
+
+    The reference model of full fine-tuning goes to the card of what learns. TRL would spread it over all cards and main
+    memory ("auto" in trl/trainer/utils.py, create_model_from_path).
+    """
+    has_reference = gpu and not config.has_adapter and config.objective in ("dpo", "kto")
+    return {"beta": config.beta, "max_length": config.max_length,
+            **({"model_init_kwargs": {"device_map": {"": torch.cuda.current_device()}}} if has_reference else {})}
 
 
 class WithRows:

@@ -69,8 +69,8 @@ def run(job: JobContext) -> dict[str, Any]:
 
 
 def ready(config: RunConfig) -> None:
-    """Check that the run can be done here, before anything is loaded, and set its number of threads, which the ranks of
-    a machine share.
+    """Check that the run can be done here, before anything is loaded, and set what it may take: its number of threads,
+    which the ranks of a machine share, and its card's memory.
 
     Raises:
         UserError: with everything that prevents it.
@@ -79,6 +79,8 @@ def ready(config: RunConfig) -> None:
         raise UserError(tr("The run configuration can't be used."), tr("Some values are out of range."),
                         tr("Correct them."), problems)
     methods.check(config)
+    if methods.on_gpu(config):
+        out_of_memory.keep_on_card()
     if config.threads:
         threads.use(config.threads // ranks.local_world_size())
 

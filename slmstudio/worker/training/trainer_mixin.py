@@ -52,6 +52,22 @@ def may_split(config: RunConfig, world_size: int) -> bool:
         (not random or config.gradient_accumulation_steps < world_size)
 
 
+def activations_in_main_memory(model: torch.nn.Module, pinned: bool) -> contextlib.AbstractContextManager[Any]:
+    """`save_on_cpu` without the weights: autograd saves those that it multiplies with, transposed too, and they stay
+    where they are."""
+    held = (getattr(each, "_local_tensor", each) for each in (*model.parameters(), *model.buffers()))  # FSDP's shard
+    weights = {each.untyped_storage().data_ptr() for each in held}
+    to_memory = torch.autograd.graph.save_on_cpu(pin_memory=pinned)
+
+    def pack(tensor: torch.Tensor) -> Any:
+        return tensor if tensor.untyped_storage().data_ptr() in weights else to_memory.pack_hook(tensor)
+
+    def unpack(packed: Any) -> torch.Tensor:
+        return packed if isinstance(packed, torch.Tensor) else to_memory.unpack_hook(packed)  # type: ignore
+
+    return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
+
+
 class Exact(Checkpointing):
     """Mixed into a TRL trainer. `prepare` must be called right after it is made.
 
@@ -186,7 +202,7 @@ class Exact(Checkpointing):
         """What the backward pass needs waits in main memory, where the run says so."""
         if not self.run_config.activation_offload:
             return contextlib.nullcontext()
-        return torch.autograd.graph.save_on_cpu(pin_memory=self.args.device.type == "cuda")
+        return activations_in_main_memory(self.model, pinned=self.args.device.type == "cuda")
 
     def try_micro_batch(self, rows: list[int], times: int) -> None:
         """Send rows forward and backward as a step does, and leave no trace: no gradient, no figure, no random number.

@@ -51,6 +51,24 @@ def test_what_the_user_set_for_the_allocator_stays(monkeypatch):
     assert processes.worker_environment("train")["GLIBC_TUNABLES"] == "glibc.malloc.check=3"
 
 
+def test_cards_have_one_order(monkeypatch):
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    assert processes.worker_environment("train")["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+@pytest.mark.parametrize(("given", "spills", "found"), [
+    ({}, False, "expandable_segments:True"), ({}, True, None),
+    ({"PYTORCH_CUDA_ALLOC_CONF": "backend:native"}, False, None),
+    ({"PYTORCH_ALLOC_CONF": "backend:native"}, False, "backend:native")])
+def test_the_allocator_of_a_card_joins_its_free_memory_where_it_can(monkeypatch, given, spills, found):
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "can_spill", lambda: spills)
+    assert processes.worker_environment("train").get("PYTORCH_ALLOC_CONF") == found
+
+
 @pytest.fixture
 def own(tmp_path):
     """A job folder that this process works on."""
@@ -82,3 +100,18 @@ def test_a_run_of_an_earlier_version_is_still_known_to_run(own):
     assert own.is_alive()
     (own.folder / jobs.PROCESS).write_text(json.dumps({**state, "create_time": 1.0}))
     assert own.outcome().state == "crashed"
+
+
+def test_a_worker_that_was_killed_while_loading_needs_main_memory_and_no_smaller_batch(own, monkeypatch):
+    gone = {**files.read_json(own.folder / jobs.PROCESS), "pid": 2**22 + 1, "oom_kills": -1}
+    (own.folder / jobs.PROCESS).write_text(json.dumps(gone))
+
+    def phase(name: str) -> tuple[str, str]:
+        files.append_line(own.folder / jobs.EVENTS, {"protocol": jobs.PROTOCOL, "type": "phase", "phase": name})
+        error = own.outcome().error
+        return error["why"], error["remedy"]
+
+    assert phase("tokenizing")[0] == "It needed more memory than the machine has."
+    why, remedy = phase(jobs.LOADING)
+    assert why == "Loading the model took more main memory than was free." and "micro-batch" not in remedy
+    assert "micro-batch" in phase("training")[1]

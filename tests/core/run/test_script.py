@@ -84,7 +84,7 @@ def test_each_method_and_objective_gives_whole_python(configure, answers_file, t
     imported = {name.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import)
                 for name in node.names}
     imported |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert imported <= {"json", "math", "pathlib", "torch", "transformers", "peft", "trl", "datasets"}
+    assert imported <= {"json", "math", "os", "pathlib", "torch", "transformers", "peft", "trl", "datasets"}
     assert undefined(tree) == set()
 
 

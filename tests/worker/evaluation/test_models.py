@@ -65,9 +65,7 @@ def test_a_model_that_does_not_fit_is_told_with_its_size(tiny_model, tmp_path, m
     def too_large(*given: Any, **options: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(torch.nn.Module, "to", too_large)
-    if packed:
-        monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", too_large)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", too_large)
     models = Models(gguf_models.context(tmp_path / "job", precision=precision))
     with pytest.raises(UserError) as caught:
         models.open({"model": str(tiny_model), "load_in_4bit": packed})

@@ -120,6 +120,20 @@ def test_a_kill_for_want_of_memory_pulls_the_lever_at_the_next_start(make_job):
     assert events(job, "adjusted")[0]["changes"]["micro_batch_size"] == 2
 
 
+def test_no_lever_is_pulled_where_the_model_cannot_be_loaded(make_job, monkeypatch):
+    def too_large(*given, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    job = make_job()
+    with monkeypatch.context() as patched:
+        patched.setattr(methods.whole_model, "load", too_large)
+        result = train.run(job)
+    assert (result["state"], result["error"]["what"]) == ("failed", "Memory ran out while the model was loaded.")
+    job.emit(jobs.MEMORY_KILL)  # as if the system had ended it at that point
+    assert not out_of_memory.killed_for_memory(job)
+    assert not events(job, "adjusted")
+
+
 def test_events_without_their_figures_are_passed_over(make_job):
     job = make_job()
     for event in ({"type": "eval", "global_step": 0, "eval_loss": 3.0}, {"type": "step", "global_step": 1},

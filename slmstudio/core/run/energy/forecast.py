@@ -61,7 +61,7 @@ def forecast(config: RunConfig, machine: Machine, on_gpu: bool, seconds: float |
     if not on_gpu:
         full = _rest(machine, (config.threads or machine.physical_cores) / machine.physical_cores)
         return Forecast(full, 0.5 * full, 1.5 * full, ESTIMATE, seconds)  # design powers of a core differ that much
-    limits = [gpu.power_limit_w for gpu in visible(machine.gpus) or machine.gpus]  # the trainer uses all it sees
+    limits = [gpu.power_limit_w for gpu in (visible(machine.gpus) or machine.gpus)[:config.processes]]
     limit = math.fsum(watts for watts in limits if watts is not None)
     if None in limits:
         return None

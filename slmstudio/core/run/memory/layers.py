@@ -8,7 +8,9 @@ gated MLPs (docs/decisions/0025). With hidden size h, MLP size f, queries a and 
 - The stock layer keeps each norm's input in fp32 (2 x 4 h), and gate, its activation, up and their product (4 f c).
 - Where norms learn, they keep their input before the scaling too. Under autocast each linear layer keeps its input in
   `precision` for itself.
-- PEFT's own LoRA layers (QLoRA, dropout, DoRA) keep the input of each target in fp32 for themselves.
+- PEFT's own LoRA layers (QLoRA, dropout, DoRA) keep the input of each target in fp32 for themselves on the processor.
+  On a card they run under autocast: the layers of a base in 4 bits share their input as it is, others keep a copy in
+  `precision`, and A and B are copied too (peft/tuners/lora: layer.py, Linear.forward; bnb.py, Linear4bit.forward).
 
 Mixture-of-experts and state-space models are only roughly right.
 """
@@ -108,13 +110,17 @@ def layer(facts: ModelFacts, config: RunConfig, device: str) -> Layer:
     learning, plain = not config.has_adapter, _is_plain(facts, config)
     stream = 4 if learning else size
     kept = _attention(facts, config, device) + _norms(facts, config, device) + _mlp(facts, config)
-    kept += _inputs(facts, config)
+    kept += _inputs(facts, config, device)
     if config.has_adapter:
-        kept += config.lora_rank * len(targets(facts, config)) * (size if plain else 4)
+        kept += config.lora_rank * len(targets(facts, config)) * (size if plain or device == "cuda" else 4)
     linear = sum(inputs * outputs for inputs, outputs in linear_layers(facts).values())
     fixed = 0.0
-    if plain and config.has_adapter and size == 2:
+    if (plain or device == "cuda") and config.has_adapter and size == 2:
         fixed = 2.0 * config.lora_rank * sum(inputs + outputs for inputs, outputs in targets(facts, config))
+    if config.has_adapter and config.use_dora and config.lora_dropout:
+        # What was dropped is multiplied with the base's weights again, in a copy (peft/tuners/lora/dora.py).
+        fixed += float((size if device == "cuda" else 4) * sum(inputs * outputs for inputs, outputs in
+                                                               targets(facts, config)))
     short = device == "cpu" and config.has_adapter and facts.model_type in JOINED
     behind = float((2 * inner + hidden) * size)
     if config.attention == "eager":
@@ -194,7 +200,7 @@ def _mlp(facts: ModelFacts, config: RunConfig) -> float:
     return branches * facts.intermediate_size * compute_bytes(config)
 
 
-def _inputs(facts: ModelFacts, config: RunConfig) -> float:
+def _inputs(facts: ModelFacts, config: RunConfig, device: str) -> float:
     """The inputs of the linear layers that learn, or that have an adapter."""
     size, sizes = compute_bytes(config), list(linear_layers(facts).values())
     own = sum(inputs for inputs, _ in sizes)
@@ -205,9 +211,11 @@ def _inputs(facts: ModelFacts, config: RunConfig) -> float:
     if _is_plain(facts, config):
         return size * shared
     wanted = sum(inputs for inputs, _ in targets(facts, config))
-    kept = wanted * 4 if size == 2 else shared * 4
-    if config.lora_dropout:
-        kept += wanted * (1 if size == 2 else 5)  # which of it was dropped, and the rest
+    four_bits = config.method == "qlora" or facts.quantization is not None
+    copied = size == 2 and (device == "cpu" or not four_bits)
+    kept = wanted * (4 if device == "cpu" else size) if copied else shared * size
+    if config.lora_dropout:  # the rest, and which of it was dropped
+        kept = (kept if copied or device == "cpu" else 0) + wanted * (1 if copied else 1 + size)
     if config.use_dora:
-        kept += sum(outputs for _, outputs in targets(facts, config)) * (4 + size)
+        kept += sum(outputs for _, outputs in targets(facts, config)) * (4 + size if device == "cpu" else 2 * size)
     return kept

@@ -52,13 +52,14 @@ def test_on_a_card_it_is_a_share_of_its_limit_and_one_core(look):
     assert look(WITH_CARD, device="cpu").energy.watts == pytest.approx(look().energy.watts)
 
 
-def test_all_cards_that_the_run_sees_are_counted(look, monkeypatch):
+def test_a_card_is_counted_for_each_process(look, monkeypatch):
     both = dataclasses.replace(WITH_CARD, gpus=(CARD, dataclasses.replace(CARD, index=1, power_limit_w=220.0)))
-    one, two = look(WITH_CARD).energy, look(both).energy
+    one, two = look(WITH_CARD).energy, look(both, processes=2).energy
     assert two.watts - one.watts == pytest.approx(0.75 * 220 / 0.85)
     assert two.high - one.high == pytest.approx(220 / 0.85)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert look(both).energy.watts == pytest.approx(one.watts)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert look(both, processes=2).energy.watts == pytest.approx(one.watts)
 
 
 def test_a_card_that_tells_no_limit_is_not_guessed(look):
