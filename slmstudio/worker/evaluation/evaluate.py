@@ -25,7 +25,7 @@ import contextlib
 import time
 from typing import Any
 
-from slmstudio.core import files, jobs, units
+from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import items_file, reasoning, scoring
 from slmstudio.core.i18n import together, tr
