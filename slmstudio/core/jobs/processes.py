@@ -12,6 +12,7 @@ from typing import Any
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware import gpu_order
 from slmstudio.core.i18n import noop, tr
 
 KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
@@ -66,6 +67,7 @@ def worker_environment(kind: str = "") -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPINS if kind in SPINNING else "0"),
         "KMP_BLOCKTIME": "0",
+        **gpu_order.environment(),
         **memory,
         **threads,
         "HF_HUB_OFFLINE": "1",

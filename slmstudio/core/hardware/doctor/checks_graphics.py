@@ -10,7 +10,7 @@ from slmstudio.core.hardware import guidance, nvml
 from slmstudio.core.hardware.describe import gpu_chip, short_gpu_name
 from slmstudio.core.hardware.doctor.facts import AMD, INTEL, NVIDIA, Card, Facts
 from slmstudio.core.hardware.doctor.line import TOPICS, Line
-from slmstudio.core.hardware.machine import Gpu
+from slmstudio.core.hardware.machine import HIDDEN, Gpu
 from slmstudio.core.hardware.speed import SIZES, largest_here
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_count
@@ -137,7 +137,7 @@ def _old_driver(facts: Facts, name: str, cuda: str) -> Line:
 
 def _unavailable(facts: Facts, name: str, cuda: str, why: str) -> Line:
     if facts.visible_devices is not None and facts.visible_devices.strip() in ("", "-1", "NoDevFiles"):
-        return Line("torch", CARD, tr("The variable CUDA_VISIBLE_DEVICES hides every card."), "problem",
+        return Line("torch", CARD, tr(HIDDEN), "problem",
                     tr('It is set to "{value}", so PyTorch sees no card and trains on the processor.',
                        value=facts.visible_devices),
                     tr("Remove the variable where it was set, and start SLM Studio again. In a terminal:"),

@@ -67,15 +67,17 @@ def _defaults(draft: Draft) -> None:
 def _device(draft: Draft) -> None:
     machine = draft.machine
     gpu = machine.gpus[0] if machine.gpus else None
+    alike = [each for each in machine.gpus if gpu and (each.name, each.memory_total) == (gpu.name, gpu.memory_total)]
     device = draft.set("device", "auto",
-                       tr("{gpu} is used.", gpu=gpu.name) if gpu
+                       tr("GPU {number} ({gpu}) is used. To use another card, set CUDA_VISIBLE_DEVICES.",
+                          number=gpu.index, gpu=gpu.name) if gpu and len(alike) < len(machine.gpus)
+                       else tr("{gpu} is used.", gpu=gpu.name) if gpu
                        else tr("There is no NVIDIA GPU here, so training runs on the processor."))
     if device == "cuda" and gpu is None:
         draft.problems.append(Problem(together(
             tr("cuda isn't possible: there is no NVIDIA GPU here to train on."), machine.gpu_reason,
             tr("Set device to auto or cpu.")), field="device"))
     draft.gpu = gpu if device != "cpu" else None
-    alike = [each for each in machine.gpus if gpu and (each.name, each.memory_total) == (gpu.name, gpu.memory_total)]
     if draft.gpu and len(alike) > 1 and machine.system != "Windows":
         draft.set("processes", default_of("processes"),
                   tr("This machine has {count} equal cards ({gpu}); set this to {count}, and they train together.",

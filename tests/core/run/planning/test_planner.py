@@ -133,6 +133,16 @@ def test_the_card_decides_how_packed_rows_are_kept_apart(plan, monkeypatch, capa
     assert not plan().use_liger_kernel and "card" not in plan().reasons["packing"]
 
 
+def test_the_plan_is_for_the_card_that_comes_first_and_names_it(plan):
+    """Which is the one that the worker uses: tests/core/hardware/test_visible_cards.py."""
+    large, small = Gpu(1, "RTX 3090", 24 * GB, 23 * GB, (8, 6)), Gpu(0, "GTX 1080", 8 * GB, 7 * GB, (6, 1))
+    for cards, precision, said in [((large, small), "bf16", "GPU 1 (RTX 3090) is used. To use another card, set "),
+                                   ((small, large), "fp16", "GPU 0 (GTX 1080) is used."),
+                                   ((large,), "bf16", "RTX 3090 is used.")]:
+        config = plan(machine=dataclasses.replace(CPU, gpus=cards))
+        assert config.precision == precision and config.reasons["device"].startswith(said)
+
+
 def test_all_weights_of_a_large_model_get_an_optimizer_in_eight_bits(plan):
     assert plan(machine=SMALL_GPU, billions=1, method="full").optimizer == "paged_adamw_8bit"
     assert plan(method="full").optimizer == "adamw_torch"
