@@ -64,6 +64,11 @@ class Machine:
     is_wsl: bool
     gpu_reason: str = ""
 
+    def free_on_cards(self, count: int) -> int | None:
+        """Bytes that are free on each of the first cards; None if one of them doesn't say."""
+        free = [gpu.memory_free for gpu in self.gpus[:count]]
+        return None if None in free else min(each for each in free if each is not None)
+
 
 def read_machine(environ: Mapping[str, str] = os.environ) -> Machine:
     """Look at this machine; about 50 ms. A driver that must wake its card first takes longer.
