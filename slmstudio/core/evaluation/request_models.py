@@ -13,6 +13,7 @@ from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import library
 from slmstudio.core.model.facts import model_name, read_model
+from slmstudio.core.model.families import FP16_OVERFLOWS
 from slmstudio.core.model.hub import on_disk
 from slmstudio.core.run import adjust, checkpoints, folder, named
 from slmstudio.core.run.config import RunConfig
@@ -80,21 +81,24 @@ def held_as_learned(config: RunConfig, whole: bool = False) -> dict[str, Any]:
 
 
 def precision_of(models: Iterable[Mapping[str, Any]], gpu: Gpu | None) -> str:
-    """In which number format to evaluate models that don't come from a run: on a GPU in that of their checkpoints, the
-    widest if they differ, since it must hold all of them; on the processor in fp32, in which all of them run well.
+    """In which number format to evaluate models that don't come from a run: on a GPU in that of their checkpoints, if
+    it has that, the widest if they differ, since it must hold all of them; on the processor in fp32, in which all of
+    them run well.
 
     Args:
         gpu: that will be used; None for the processor.
     """
     if gpu is None:
         return "fp32"
+    ampere = (gpu.compute_capability or (0, 0)) >= (8, 0)
     formats = set()
     for model in models:
         with contextlib.suppress(UserError):  # `request_check` tells what is wrong with it
-            formats |= {read_model(model["model"]).dtype} if model.get("model") else set()
+            if model.get("model"):
+                facts = read_model(model["model"])
+                formats.add("fp32" if facts.model_type in FP16_OVERFLOWS and not ampere else facts.dtype)
     if "fp32" in formats:
         return "fp32"
-    ampere = (gpu.compute_capability or (0, 0)) >= (8, 0)
     return "bf16" if ampere and formats != {"fp16"} else "fp16"
 
 

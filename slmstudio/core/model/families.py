@@ -103,3 +103,11 @@ PADDED_ONLY = frozenset(_PADDED_ONLY.split())
 """Architectures (`model_type`) that PyTorch's fused attention computes, but in which packed rows would run into one
 another: layers that remember, or that don't ask transformers' attention interface or don't tell it where rows end. A
 test compares them with transformers'."""
+
+FP16_OVERFLOWS = frozenset("""
+    gemma3 gemma3_text gemma3n gemma3n_text gemma4 gemma4_text gemma4_unified gemma4_unified_text glm4_moe
+    glm4_moe_lite gpt_oss qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text qwen3_moe
+""".split())  # noqa: SIM905
+"""Architectures (`model_type`) whose activations or gradients are larger than fp16 can hold (65,504; Gemma 3's reach
+800,000), so that the loss or the gradient becomes NaN: those that Unsloth trains in fp32 on cards without bf16 (its
+`FORCE_FLOAT32`)."""

@@ -5,7 +5,7 @@ from support import model_files
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import request
+from slmstudio.core.evaluation import request, request_models
 from slmstudio.core.evaluation.request_models import model_at, precision_of
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.run import folder
@@ -44,7 +44,7 @@ def test_a_qlora_run_is_held_as_it_learned(studio_home, tmp_path):
         name="small", model=str(base), train_file="rows.jsonl", method="qlora"), exports=False)] == [True, True]
 
 
-def test_the_precision_is_that_of_the_checkpoints_on_a_gpu(tmp_path):
+def test_the_precision_is_that_of_the_checkpoints_on_a_gpu(tmp_path, monkeypatch):
     new, old = (Gpu(0, "a card", 2**33, 2**33, capability) for capability in ((8, 6), (7, 5)))
     model = {"model": str(model_files.write_model(tmp_path / "model"))}
     assert precision_of([model], None) == "fp32"
@@ -56,3 +56,5 @@ def test_the_precision_is_that_of_the_checkpoints_on_a_gpu(tmp_path):
         model_files.llama_tensors(dtype="F16"))))}
     assert precision_of([half], new) == "fp16" and precision_of([half, model], new) == "bf16"
     assert precision_of([{"model": str(tmp_path / "none")}, {"model": None}], new) == "bf16"
+    monkeypatch.setattr(request_models, "FP16_OVERFLOWS", {"llama"})
+    assert precision_of([model], new) == "bf16" and precision_of([model], old) == "fp32"

@@ -15,7 +15,7 @@ from slmstudio.core.errors import Problem
 from slmstudio.core.hardware import gpu_path
 from slmstudio.core.i18n import ntr, together, tr
 from slmstudio.core.model import scratch
-from slmstudio.core.model.families import PADDED_ONLY
+from slmstudio.core.model.families import FP16_OVERFLOWS, PADDED_ONLY
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig, default_of
 from slmstudio.core.run.fields.choices import OBJECTIVES, PREFERENCES
@@ -88,8 +88,11 @@ def _device(draft: Draft) -> None:
                   "than fp32, and half the memory for the base model.") if fast else
                   tr("This processor has no bf16 arithmetic; fp32 is the fastest it has."))
     else:
-        draft.set("precision", "bf16" if draft.is_ampere else "fp16",
+        overflows = draft.base.model_type in FP16_OVERFLOWS
+        draft.set("precision", "bf16" if draft.is_ampere else "fp32" if overflows else "fp16",
                   tr("This GPU computes bf16, which has the range of fp32.") if draft.is_ampere else
+                  tr("This GPU is older than Ampere and has no bf16, and the numbers in {family} are too large for "
+                     "fp16.", family=draft.base.family) if overflows else
                   tr("This GPU is older than Ampere and has no bf16; fp16 needs loss scaling, which is on."))
 
 

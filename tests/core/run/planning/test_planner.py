@@ -119,6 +119,8 @@ def test_the_device_decides_number_format_and_attention(plan):
     assert plan(machine=SMALL_GPU).precision == "bf16" and plan(machine=OLD_GPU).precision == "fp16"
     assert plan(machine=dataclasses.replace(CPU, cpu_bf16=False)).precision == "fp32"
     assert plan(machine=OLD_GPU).attention == "sdpa"
+    assert plan(machine=OLD_GPU, model_type="gemma3_text").precision == "fp32", "fp16 overflows"
+    assert plan(machine=SMALL_GPU, model_type="gemma3_text").precision == "bf16"
     assert not plan().use_liger_kernel
 
 
