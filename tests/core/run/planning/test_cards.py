@@ -47,6 +47,7 @@ CARDS = {
 """Name: the machine, what is installed there, precision, how packed rows are kept apart, and cards that train."""
 ROWS = {"short": (120, 320), "mid": (350, 900), "long": (1200, 3500), "pairs": (350, 900), "text": (800, 900)}
 """Tokens of most rows, and of the longest."""
+GEMMA_3 = ("gemma3", "gemma3_text")
 TABLE = """
 model                                      rows   6W    12    6T    24   2x24
 SmolLM2-135M-Instruct                      mid    L     L     L     L    L
@@ -119,6 +120,8 @@ def test_the_plan_is_what_an_expert_would_choose(datasets, tiny_model, monkeypat
         method = "-" if fits.share(config) > 1 else config.method[0].upper() + ("?" if fits.share(config) > COMFORTABLE
                                                                                 else "")
         assert method in cell.split("/"), (title, fits.share(config))
+        if precision == "fp16" and model.model_type in GEMMA_3:  # its activations are too large for fp16
+            precision = "fp32"
         assert (config.precision, config.processes) == (precision, cards), title
         eager = model.model_type in EAGER_ONLY
         assert config.packing == (rows != "pairs" and not eager), title
