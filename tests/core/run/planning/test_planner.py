@@ -22,6 +22,7 @@ from slmstudio.core.i18n.pseudo import OPEN
 from slmstudio.core.model import facts
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig
+from slmstudio.core.run.memory import measured
 from slmstudio.core.run.planning import planner, row_counts
 from slmstudio.core.run.planning.row_counts import MeasuredRows
 from slmstudio.core.run.rows.row_tokens import RowTokens
@@ -143,6 +144,29 @@ def test_the_plan_is_for_the_card_that_comes_first_and_names_it(plan):
                                    ((large,), "bf16", "RTX 3090 is used.")]:
         config = plan(machine=dataclasses.replace(CPU, gpus=cards))
         assert config.precision == precision and config.reasons["device"].startswith(said)
+
+
+BUSY = dataclasses.replace(SMALL_GPU.gpus[0], index=1, memory_free=GB)
+
+
+@pytest.mark.parametrize(("cards", "changes", "processes"), [
+    (2, {}, 2), (8, {}, 4), (2, {"system": "Windows"}, 1), (2, {"processes": 1}, 1), (2, {"device": "cpu"}, 1),
+    ((*SMALL_GPU.gpus, BUSY), {}, 1), ((*SMALL_GPU.gpus, OLD_GPU.gpus[0], *SMALL_GPU.gpus), {}, 1)])
+def test_equal_cards_that_are_free_train_together(plan, cards, changes, processes):
+    """Each has a row of every update at least."""
+    gpus = SMALL_GPU.gpus * cards if isinstance(cards, int) else cards
+    here = dataclasses.replace(SMALL_GPU, gpus=gpus, system=changes.pop("system", "Linux"))
+    config = plan(machine=here, **changes)
+    assert config.processes == processes and config.effective_batch_size == 4
+    assert config.gradient_accumulation_steps >= processes
+
+
+def test_what_is_free_on_the_fullest_card_counts(plan):
+    both = dataclasses.replace(SMALL_GPU, gpus=(*SMALL_GPU.gpus, BUSY))
+    config = plan(machine=both, processes=2)
+    assert "of 1 GB free" in config.reasons["micro_batch_size"] or "and 1 GB is free" in config.reasons[
+        "micro_batch_size"]
+    assert measured.free_on(config, both) == ("cuda", GB) and measured.free_on(plan(), both) == ("cuda", 7 * GB)
 
 
 def test_all_weights_of_a_large_model_get_an_optimizer_in_eight_bits(plan):
@@ -369,9 +393,9 @@ def test_a_model_without_tools_is_named_before_the_run(tmp_path, tiny_model):
     plain = reader.read_dataset(file)
     mixed = dataclasses.replace(plain, records=[*plain.records, *tool_rows.RECORDS], layout="messages")
     model = facts.read_model(tiny_model)
-    for measured in (None, MeasuredRows(dict.fromkeys(range(44), RowTokens(30, 20)), 44)):
+    for given in (None, MeasuredRows(dict.fromkeys(range(44), RowTokens(30, 20)), 44)):
         with pytest.raises(UserError) as caught:
-            planner.plan(planner.PlanRequest(mixed, model, CPU, None, {}, measured))
+            planner.plan(planner.PlanRequest(mixed, model, CPU, None, {}, given))
         assert caught.value.what == "4 of 44 rows have tools. The chat template of tiny doesn't support tools."
         assert caught.value.remedy == ("Choose a model whose chat template supports tools, such as Qwen 2.5 or Llama "
                                        "3.1, or remove the rows with tools.")
