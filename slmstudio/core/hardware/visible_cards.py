@@ -19,15 +19,19 @@ GENERATIONS = ((7, 0), (8, 0))
 class Card(Protocol):
     """A card with the driver's number and, where the driver gives it, its UUID."""
 
-    index: int
-    uuid: str | None
+    @property
+    def index(self) -> int: ...
+    @property
+    def uuid(self) -> str | None: ...
 
 
 class SizedCard(Card, Protocol):
     """A card whose memory and generation are known, as far as the driver says."""
 
-    memory_total: int | None
-    compute_capability: tuple[int, int] | None
+    @property
+    def memory_total(self) -> int | None: ...
+    @property
+    def compute_capability(self) -> tuple[int, int] | None: ...
 
 
 AnyCard = TypeVar("AnyCard", bound=Card)
