@@ -215,7 +215,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
         problems.append(Problem(said))
     usual = USUAL[model_type].pad_token_id if model_type in USUAL and "pad_token_id" not in config else None
     if usual is not None and usual >= sizes["vocabulary_size"]:
-        said = tr("config.json doesn't say pad_token_id, and the family's usual one is {id:,}, but the embeddings have "
+        said = tr("config.json has no pad_token_id. This family's usual one is {id:,}, but the embeddings have "
                   "{rows:,} rows.", id=usual, rows=sizes["vocabulary_size"])
         problems.append(Problem(f"{said} {put_own('config.json')}", field="pad_token_id"))
     settings.check_weights(found, bool(quantization), problems)

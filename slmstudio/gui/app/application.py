@@ -103,8 +103,8 @@ def _opens_another(app: QApplication, instance: SingleInstance, files: Sequence[
         return False
     if instance.claim():
         return True  # it has just been closed
-    error = UserError(tr("SLM Studio is open already, but its window doesn't answer."),
-                      tr("It is very busy, or it hangs. Training runs continue in any case."),
+    error = UserError(tr("SLM Studio is already open, but its window isn't responding."),
+                      tr("It is very busy, or has stopped responding. Training runs continue in any case."),
                       tr("Wait a little and start SLM Studio again, or open another window."))
     print(f"error: {error}", file=sys.stderr, flush=True)
     theme.apply(app)

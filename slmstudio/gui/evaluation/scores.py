@@ -99,7 +99,7 @@ class ScoresView(QWidget):
             self, tr("Save the scores"), "scores.csv", csv_kinds(), self.save_table))
         self.buttons = {order: SecondaryButton(text, tip, "small") for order, text, tip in (
             (GAINS, tr("Biggest gains…"), tr("Rows that the tuned model answers better than the base.")),
-            (LOSSES, tr("Got worse…"), tr("Rows that the tuned model answers worse than the base.")),
+            (LOSSES, tr("Biggest drops…"), tr("Rows that the tuned model answers worse than the base.")),
             (WORST, tr("Worst answers…"), tr("The tuned model's answers with the lowest scores.")),
             (BEST, tr("Best answers…"), tr("The tuned model's answers with the highest scores.")))}
         self._tips = {order: button.toolTip() for order, button in self.buttons.items()}

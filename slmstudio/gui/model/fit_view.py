@@ -188,7 +188,7 @@ class FitView(QWidget):
     def _name(self, part: str) -> str:
         return {"weights": tr("weights"), "adapter": tr("adapter"), "gradients": tr("gradients"),
                 "optimizer": tr("optimizer"), "activations": tr("activations"),
-                "logits": tr("logits"), "fragmentation": tr("unusable gaps"),
+                "logits": tr("logits"), "fragmentation": tr("fragmented memory"),
                 "overhead": tr("libraries")}[part]
 
 

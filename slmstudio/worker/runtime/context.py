@@ -64,8 +64,8 @@ class JobContext:
             if not self._has_lost:
                 self._has_lost = True
                 disk_space.give_part(self.folder)
-                self.warn("events_lost", tr("The disk is full, so what happens can't be recorded. Curves and progress "
-                                            "have gaps until there is space."))
+                self.warn("events_lost", tr("The disk is full, so progress can't be recorded. Curves will have gaps "
+                                            "until there is space."))
 
     def log(self, message: str, level: str = "info") -> None:
         self.emit("log", level=level, message=message)

@@ -187,7 +187,8 @@ class ColdStart(TrainerCallback):  # type: ignore[misc]
         if len(self._seconds) == self.STEPS:
             if self._graphs and compiled_graphs() > self._graphs:
                 self._job.warn("compiled_again", tr("The model's layers had to be compiled again, which makes steps "
-                                                    "slower. Switch torch.compile off if that happens often."))
+                                                    "slower. If that happens often, switch compiling off "
+                                                    "(torch_compile)."))
                 self._graphs = 0
             return
         self._seconds.append(time.monotonic() - self._began)

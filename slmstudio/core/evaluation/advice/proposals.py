@@ -98,7 +98,7 @@ def _faults(found: Evidence, compared: Compared) -> Iterator[Proposal]:
     if headline.repeats_itself(found):
         if 0 < found.train_rows < FEW_ROWS:
             yield _more_rows(found)
-        yield _slower(found, tr("Steps that are too large can leave a model that repeats itself."))
+        yield _slower(found, tr("Steps that are too large can make a model repeat itself."))
         if found.epochs > 1:
             fewer = max(1.0, found.epochs // 2)
             yield Proposal(AGAIN, ntr("Train again for {n:g} epoch", "Train again for {n:g} epochs", fewer),

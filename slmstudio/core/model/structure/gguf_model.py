@@ -111,7 +111,8 @@ def _token_types(header: Header) -> list[str]:
         return [ntr("{n:,} entry of {key} is a type that doesn't exist: {types}.",
                     "{n:,} entries of {key} are types that don't exist: {types}.", sum(types[kind] for kind in unknown),
                     key=TOKEN_TYPES, types=and_more([number_text(kind) for kind in unknown], 3))]
-    return [tr("By {key}, no word can be written with its vocabulary.", key=TOKEN_TYPES)] \
+    return [tr("According to {key}, its vocabulary has no ordinary tokens, so it can't write any text.",
+               key=TOKEN_TYPES)] \
         if types and not types[_NORMAL] else []
 
 

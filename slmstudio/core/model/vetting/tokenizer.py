@@ -142,8 +142,8 @@ def judge_merges(report: Report, problems: list[Problem]) -> None:
     """The merges must lead to the tokens: without some of them, text is cut in ways that the model never learned."""
     found = report["merges"]
     if found and found["unmade"] > UNMADE * found["longer"]:
-        said = tr("tokenizer.json is incomplete: its {merges:,} merges lead to all but {unmade:,} of its {longer:,} "
-                  "longer tokens, so text would be cut in ways that the model never learned.", **found)
+        said = tr("tokenizer.json is incomplete: its {merges:,} merges can't make {unmade:,} of its {longer:,} longer "
+                  "tokens, so text would be split in ways that the model never learned.", **found)
         problems.append(Problem(f"{said} {tr(OWN)}"))
 
 
@@ -160,7 +160,7 @@ def mismatch(report: Report, rows: int | None, ids: dict[str, list[int]]) -> str
         return None
     said = tr("tokenizer.json seems to be another model's: it has {tokens:,} tokens, but the embeddings have {rows:,} "
               "rows.", tokens=report["tokens"], rows=rows)
-    return together(said, *(tr("{key} in config.json is {ids}, which isn't one of its tokens.", key=f"{name}_id",
+    return together(said, *(tr("{key} in config.json is {ids}, and tokenizer.json has no such token.", key=f"{name}_id",
                                ids=", ".join(map(number_text, sorted(numbers)))) for name, numbers in absent.items()))
 
 

@@ -112,7 +112,7 @@ def _belong_together(folder: Path, examined: Examined, problems: dict[str, list[
     tokenizer.judge_ids(report, rows, ids, problems["tokens"], warnings)
     why = tokenizer.mismatch(report, rows, ids)
     if why and accepted.is_accepted(folder):
-        warnings.append(together(why, tr("You accepted it all the same.")))
+        warnings.append(together(why, tr("You accepted it anyway.")))
     elif why:
         problems[MATCH].append(Problem(together(why, tr(tokenizer.OWN))))
     tokenizer.judge_texts(report, problems["texts"], warnings)

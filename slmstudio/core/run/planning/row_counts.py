@@ -184,9 +184,10 @@ class LostRows:
             more = ntr("With a sequence length of {longer:,}, {n:,} of these rows is kept whole.",
                        "With a sequence length of {longer:,}, {n:,} of these rows are kept whole.", self.whole,
                        longer=self.longer)
-            parts += [more, tr("That needs about {needs}.", needs=needs) if free is None else
-                      tr("That needs about {needs}, and {free} is free.", needs=needs, free=units.format_bytes(free))]
-        return together(*parts, tr("Or start as it is, and do without what doesn't fit."))
+            parts += [more, tr("That needs about {needs} of memory.", needs=needs) if free is None else
+                      tr("That needs about {needs} of memory, and {free} is free.", needs=needs,
+                         free=units.format_bytes(free))]
+        return together(*parts, tr("Or start anyway; what doesn't fit is left out."))
 
 
 def lost(records: Sequence[Record], measured: MeasuredRows, counts: RowCounts, facts: ModelFacts, config: RunConfig,

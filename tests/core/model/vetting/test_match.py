@@ -36,7 +36,7 @@ def test_tokens_of_the_config_that_the_tokenizer_lacks(tmp_path: Path) -> None:
     (problem,) = vet(folder).problems
     assert problem.message.startswith(
         "tokenizer.json seems to be another model's: it has 270 tokens, but the embeddings have 272 rows. "
-        "eos_token_id in config.json is 270, 271, which isn't one of its tokens. Put the model's own")
+        "eos_token_id in config.json is 270, 271, and tokenizer.json has no such token. Put the model's own")
     crafted_models.edit(folder, "config.json", eos_token_id=[258, 271], pad_token_id=270)
     assert vet(folder).passed, "one of them is there, and padding is never learned"
 
@@ -56,7 +56,7 @@ def test_who_knows_better_says_so_once(tmp_path: Path) -> None:
     assert "models vet --accept-tokenizer" in caught.value.remedy
     accepted.accept(folder)
     moved = folder.rename(tmp_path / "moved")
-    assert read_vetted(moved).layers == 2 and vet(moved).warnings[-1].endswith("You accepted it all the same.")
+    assert read_vetted(moved).layers == 2 and vet(moved).warnings[-1].endswith("You accepted it anyway.")
     crafted_models.edit(moved, "config.json", pad_token_id=5)
     assert failed(moved) == ["match"], "another config.json than the accepted one"
 
