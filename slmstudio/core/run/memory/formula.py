@@ -29,7 +29,8 @@ backward pass took is still held when the next step's forward pass comes to the 
 FRAGMENTS = {"cuda": 0.04, "cpu": 0.02}
 """The likely share of what comes and goes within a step that the allocator can't reuse."""
 LOW, HIGH = 0.92, 1.10
-"""The tensors' range about their likely sum."""
+"""The tensors' range about their likely sum. On a card, weights, adapter and the optimizer's state are known to the
+byte; what a process holds isn't."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,13 @@ def estimate(facts: ModelFacts, config: RunConfig, device: str) -> MemoryEstimat
     held = weights + 4 * adapter + optimizer
     fragments = FRAGMENTS[device] * (peak.total + optimizer)
     least, likely, most = CONTEXT[device]
-    sure = held + peak.total
+    exact = held if device == "cuda" else 0.0
+    rest = held + peak.total - exact
     return MemoryEstimate(
         weights=int(weights + peak.copies), adapter=4 * adapter, gradients=int(peak.gradients),
         optimizer=int(optimizer + peak.temporaries), activations=int(peak.activations), logits=int(peak.logits),
-        fragmentation=int(fragments), overhead=likely, low=int(LOW * sure) + least,
-        high=int(HIGH * (sure + fragments)) + most, trainable_parameters=learning, phase=name)
+        fragmentation=int(fragments), overhead=likely, low=int(exact + LOW * rest) + least,
+        high=int(exact + HIGH * (rest + fragments)) + most, trainable_parameters=learning, phase=name)
 
 
 def four_bit_bytes(facts: ModelFacts, compute: int) -> int:
