@@ -55,8 +55,8 @@ def test_its_base_answers_beside_it(run: Path, tiny_model: Path, play, capsys, m
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
     assert commands.main(["chat", "helpdesk", "--base"]) == 0
     said = capsys.readouterr()
-    assert said.out.count(f"[{run.name}]") == said.out.count("[tiny]") == 2 and said.out.count(QUESTION) == 4
-    assert f"{run.name}: On the RTX 3060" in said.err
+    assert said.out.count("[helpdesk]") == said.out.count("[tiny]") == 2 and said.out.count(QUESTION) == 4
+    assert "helpdesk: On the RTX 3060" in said.err
     lanes = Conversation.read(tmp_path / "talk.json").lanes
     assert [lane.model for lane in lanes] == [str(run), str(tiny_model)]
     assert [len(lane.tree.siblings(lane.turns[1])) for lane in lanes] == [2, 2]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,12 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, studio_home: Path) -> Path:
-    folder = tmp_path / "runtime"
-    folder.mkdir(mode=0o700)
+def runtime(monkeypatch: pytest.MonkeyPatch, studio_home: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="slm-"))  # the path of a socket has at most 108 letters
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     paths.home().mkdir(parents=True, exist_ok=True)
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import json
 import zipfile
 
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QComboBox, QFileDialog, QPushButton
+from PySide6.QtWidgets import QComboBox, QFileDialog, QPushButton, QStackedWidget
 from support.data_window import LEFT, SWAPPED, first, names, open_files, pick, pick_and_read, press, swap
 from support.window import text
 
 from slmstudio.core.run.token_counts import TokenCounts
+from slmstudio.gui.app.scrolled_pages import ScrolledPages
 
 
 def test_how_a_spreadsheet_was_read_is_shown(qtbot, tab, hindi, unexplained):
@@ -28,7 +29,12 @@ def test_how_a_spreadsheet_was_read_is_shown(qtbot, tab, hindi, unexplained):
 
 
 def test_the_fields_take_no_room_from_the_button_that_comes_next(qtbot, tab, hindi):
-    tab.resize(1280, 622)  # what a window of 720 pixels leaves
+    pages = QStackedWidget()
+    pages.addWidget(tab)
+    window = ScrolledPages(pages)
+    qtbot.addWidget(window)
+    window.resize(1280, 646)  # what a window of 720 pixels leaves
+    window.show()
     open_files(qtbot, tab, hindi)
     page = tab.workspace()
     page.desk.lengths.show_counts(TokenCounts("m", 2, 60, 70, 71, 71, 71, {"Latin": 1.3}, (60, 71)), 1024, "m", False)
@@ -39,6 +45,7 @@ def test_the_fields_take_no_room_from_the_button_that_comes_next(qtbot, tab, hin
     assert page.minimumSizeHint().height() <= needed and page.use.mapTo(page, QPoint()) == before
     press(qtbot, tab, "reading_change")
     assert page.statistics.isVisible() and page.desk.lengths.isVisible()
+    tab.setParent(None)  # closed on its own
 
 
 def test_other_columns_are_read_at_once_and_reset_goes_back(qtbot, tab, hindi):
