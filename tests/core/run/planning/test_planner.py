@@ -366,7 +366,7 @@ def test_what_would_be_lost_is_said_in_rows_with_the_ways_out(tmp_path, tiny_mod
     assert counts.left_out == counts.cut == 26 and counts.learned == 1
     assert "over 1 row." in config.reasons["epochs"]
     assert lost.what == (f"26 of 27 rows have no answer within {config.max_length:,} tokens and won't be trained on.")
-    assert lost.ways.endswith("Or start as it is, and do without what doesn't fit.")
+    assert lost.ways.endswith("Or start anyway; what doesn't fit is left out.")
     if "context" in limit:
         assert config.max_length == 1200 and lost.longer is None and "this model reads at most 1,200" in lost.ways
     else:
