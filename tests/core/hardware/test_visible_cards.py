@@ -29,14 +29,13 @@ print(json.dumps([os.environ.get("CUDA_VISIBLE_DEVICES"), [gpu.uuid for gpu in r
 
 
 @pytest.fixture
-def mixed(fake_nvml, monkeypatch):
+def mixed(fake_nvml):
     """Two unlike cards, in the slots that the test says."""
     def put(*slots):
         fake_nvml.set(count=len(slots))
         for index, uuid in enumerate(slots):
             fake_nvml.set(card=index, uuid=uuid, **CARDS[uuid])
 
-    monkeypatch.delenv(VARIABLE, raising=False)
     yield put
     assert fake_nvml.users() == 0
 

@@ -77,7 +77,7 @@ gemma-3-4b-it                              mid    Q?/-  Q     Q?/-  L    L
 Airavata                                   pairs  -     Q/Q?  -     L/Q  L/Q
 Mistral-7B-Instruct-v0.3                   mid    -     Q     -     L    L
 Qwen2.5-7B-Instruct                        mid    -     Q     -     L    L
-Llama-3.1-8B-Instruct                      long   -     Q?    -     L/Q  L/Q
+Llama-3.1-8B-Instruct                      long   -     Q/Q?  -     L/Q  L/Q
 Qwen3-8B                                   mid    -     Q     -     L/Q  L/Q
 granite-3.3-8b-instruct                    text   -     Q     -     L/Q  L/Q
 """
