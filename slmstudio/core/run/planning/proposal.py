@@ -157,7 +157,8 @@ def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
         return lora
     smallest = RunConfig(
         name="x", model=str(draft.base.path), train_file="x", device=draft.values["device"],
-        precision=draft.values["precision"], method="lora", max_length=_usual_length(draft),
+        precision=draft.values["precision"], method="lora",
+        max_length=draft.chosen.get("max_length", _usual_length(draft)),
         objective=draft.values["objective"], lora_rank=usual_for(draft.base.parameters).rank,
         micro_batch_size=draft.least_rows, gradient_checkpointing=True)
     need = draft.need(smallest)

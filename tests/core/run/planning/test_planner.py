@@ -106,6 +106,8 @@ def test_lora_where_it_fits_and_qlora_where_only_that_does(plan):
     large = plan(machine=SMALL_GPU, billions=8)
     assert large.method == "qlora" and "LoRA would need about" in large.reasons["method"]
     assert plan(machine=SMALL_GPU, billions=8, method="lora").method == "lora"
+    assert [plan(machine=SMALL_GPU, billions=1.5, max_length=length).method for length in (512, 8192)] == [
+        "lora", "qlora"], "what the rows need counts"
 
 
 def test_what_may_not_fit_is_planned_all_the_same_and_says_what_would_fit(plan):
