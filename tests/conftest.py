@@ -234,6 +234,7 @@ def fake_nvml(fake_nvml_library: Path, tmp_path: Path, monkeypatch: pytest.Monke
     # A locked worker reads where libraries lie, and nowhere else in a test's folder.
     monkeypatch.setenv("LD_LIBRARY_PATH", fake.env["LD_LIBRARY_PATH"])
     monkeypatch.setenv("FAKE_NVML_STATE", fake.env["FAKE_NVML_STATE"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return fake
 
 

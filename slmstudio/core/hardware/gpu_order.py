@@ -1,9 +1,4 @@
-"""Which of the driver's cards is torch's `cuda:N`.
-
-The driver counts cards by PCI address, and so does CUDA in a worker (`jobs.processes.worker_environment`), which would
-count the fastest first otherwise. CUDA_VISIBLE_DEVICES hides cards and orders them (CUDA programming guide, "CUDA
-environment variables"). A card's UUID is the same for both.
-"""
+"""Which of the driver's cards is torch's `cuda:N`: found by its UUID, which is the same for both."""
 
 from __future__ import annotations
 
@@ -14,9 +9,24 @@ from typing import TypeVar
 
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.hardware.nvml import GpuMonitor, open_all
+from slmstudio.core.hardware.visible_cards import VARIABLE, bare, usable, visible
 from slmstudio.core.i18n import tr
 
 Card = TypeVar("Card", Gpu, GpuMonitor)
+
+
+def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What a worker's environment needs so that CUDA counts the cards as `usable` does; nothing where it does anyway.
+
+    Takes some milliseconds where the driver is awake.
+    """
+    if VARIABLE in environ:
+        return {}
+    monitors, _ = open_all()
+    for monitor in monitors:
+        monitor.close()
+    cards = usable(monitors, environ)
+    return {} if cards == monitors else {VARIABLE: ",".join(card.uuid or str(card.index) for card in cards)}
 
 
 def open_as_torch_counts(uuids: Sequence[str | None], environ: Mapping[str, str] = os.environ
@@ -55,36 +65,9 @@ def torchs_first(machine: Machine, uuids: Sequence[str | None] | None) -> Machin
 def _as_torch_counts(cards: Sequence[Card], uuids: Sequence[str | None], environ: Mapping[str, str]
                      ) -> tuple[list[Card], bool]:
     """The cards with these UUIDs in their order, else as the environment says; and whether they were found so."""
-    by_uuid = {_bare(card.uuid): card for card in cards if card.uuid}
-    found = [by_uuid.get(_bare(uuid)) for uuid in uuids if uuid]
+    by_uuid = {bare(card.uuid): card for card in cards if card.uuid}
+    found = [by_uuid.get(bare(uuid)) for uuid in uuids if uuid]
     chosen = [card for card in found if card is not None]
     if len(chosen) == len(uuids):
         return chosen, True
     return (visible(cards, environ) or list(cards))[:len(uuids)], False
-
-
-def visible(cards: Sequence[Card], environ: Mapping[str, str] = os.environ) -> list[Card]:
-    """What CUDA_VISIBLE_DEVICES leaves: numbers, or the beginnings of UUIDs. CUDA stops at the first it doesn't know.
-
-    Nothing, where it names parts of a card (MIG).
-    """
-    given = environ.get("CUDA_VISIBLE_DEVICES")
-    if given is None:
-        return list(cards)
-    chosen: list[Card] = []
-    for word in given.split(","):
-        fits = [card for card in cards if _is(card, word.strip())]
-        if len(fits) != 1 or fits[0] in chosen:
-            break
-        chosen += fits
-    return chosen
-
-
-def _is(card: Gpu | GpuMonitor, word: str) -> bool:
-    if word.isdecimal():
-        return card.index == int(word)
-    return bool(_bare(word)) and _bare(card.uuid or "").startswith(_bare(word))
-
-
-def _bare(uuid: str) -> str:
-    return uuid.lower().removeprefix("gpu-")

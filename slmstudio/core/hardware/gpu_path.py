@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import dataclass
 from importlib import metadata
 
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import noop, together, tr
 
 Capability = tuple[int, int] | None
 """A card's compute capability, such as (8, 6); None for the processor."""
 VARLEN, FLEX, PER_ROW = "varlen", "flex", "per_row"
 VARLEN_TORCH, AMPERE, VOLTA = (2, 10), (8, 0), (7, 0)
+FLASH = sys.platform != "win32"
+"""Whether PyTorch has the kernels of FlashAttention, on which variable-length attention runs too. Its builds for
+Windows leave them out (PyTorch's CMakeLists.txt: USE_FLASH_ATTENTION needs "NOT MSVC")."""
+NO_FLASH = noop("This build of PyTorch has no FlashAttention and uses a slower kernel.")
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,13 @@ class Installed:
     Attributes:
         torch: its version, as (2, 13); (0, 0) where it isn't known.
         triton: whether the compiler of FlexAttention and of Liger's kernels is there; Windows has none.
+        flash: as `FLASH`.
     """
 
     torch: tuple[int, int]
     triton: bool
     liger: bool
+    flash: bool = FLASH
 
     @classmethod
     def here(cls) -> Installed:
@@ -54,12 +61,13 @@ def packed_attention(capability: Capability, precision: str, installed: Installe
     if capability is None:
         return Way(PER_ROW, tr("On the processor, each row is processed by itself."))
     number = ".".join(map(str, capability))
-    if capability >= AMPERE and precision != "fp32" and installed.torch >= VARLEN_TORCH:
+    if capability >= AMPERE and precision != "fp32" and installed.torch >= VARLEN_TORCH and installed.flash:
         return Way(VARLEN, tr("This card (compute capability {capability}) and PyTorch {version} support "
                               "variable-length attention for packed rows.", capability=number, version=version))
     why = (tr("This card (compute capability {capability}) is older than Ampere.", capability=number)
            if capability < AMPERE else
            tr("Variable-length attention doesn't work in fp32.") if precision == "fp32" else
+           tr(NO_FLASH) if not installed.flash else
            tr("PyTorch {version} doesn't have variable-length attention yet.", version=version))
     if capability >= VOLTA and installed.triton:
         return Way(FLEX, together(why, tr("FlexAttention keeps packed rows apart instead.")))

@@ -6,14 +6,17 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slmstudio.core.hardware import nvml, wsl
-from slmstudio.core.i18n import tr
+from slmstudio.core.hardware import nvml, visible_cards, wsl
+from slmstudio.core.i18n import noop, tr
 
 CPUINFO = "SLMSTUDIO_CPUINFO"
 """Environment variable that names a file to read instead of /proc/cpuinfo, so that other processors can be tried."""
+
+HIDDEN = noop("The variable CUDA_VISIBLE_DEVICES hides every card.")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Gpu:
     """One NVIDIA card.
 
     Attributes:
-        index: the driver's number of the card; see `nvml` on CUDA's own order.
+        index: the driver's number of the card.
         memory_total, memory_free: bytes; None if the driver doesn't say.
         compute_capability: (8, 6) for an RTX 3060; None if the driver doesn't say.
         uuid: "GPU-…"; None if the driver doesn't say.
@@ -45,6 +48,7 @@ class Machine:
         system: "Linux", "Windows" or "Darwin".
         ram_total, ram_free: bytes; free is what programs can get without swapping.
         cpu_bf16: the processor multiplies bfloat16 itself; known on Linux only, else False.
+        gpus: the cards that training may use, the one that a single process uses first.
         is_wsl: Linux inside Windows.
         gpu_reason: a sentence on why there is no card in `gpus`, or why one is missing.
     """
@@ -60,21 +64,30 @@ class Machine:
     is_wsl: bool
     gpu_reason: str = ""
 
+    def free_on_cards(self, count: int) -> int | None:
+        """Bytes that are free on each of the first cards; None if one of them doesn't say."""
+        free = [gpu.memory_free for gpu in self.gpus[:count]]
+        return None if None in free else min(each for each in free if each is not None)
 
-def read_machine() -> Machine:
-    """Look at this machine; about 50 ms. A driver that must wake its card first takes longer."""
+
+def read_machine(environ: Mapping[str, str] = os.environ) -> Machine:
+    """Look at this machine; about 50 ms. A driver that must wake its card first takes longer.
+
+    Args:
+        environ: may hide cards.
+    """
     import psutil
 
     memory = psutil.virtual_memory()
     cpu_name, cpu_bf16 = _cpu()
-    gpus, gpu_reason = read_gpus()
+    gpus, gpu_reason = read_gpus(environ)
     logical = psutil.cpu_count() or 1
     return Machine(platform.system(), cpu_name, psutil.cpu_count(logical=False) or logical, logical, memory.total,
                    memory.available, gpus, cpu_bf16, wsl.is_wsl(), gpu_reason)
 
 
-def read_gpus() -> tuple[tuple[Gpu, ...], str]:
-    """The NVIDIA cards, and the reason why there is none, or why one is missing."""
+def read_gpus(environ: Mapping[str, str] = os.environ) -> tuple[tuple[Gpu, ...], str]:
+    """The NVIDIA cards as `visible_cards.usable` has them, and the reason why there is none, or why one is missing."""
     monitors, reason = nvml.open_all()
     gpus = []
     for monitor in monitors:
@@ -87,7 +100,10 @@ def read_gpus() -> tuple[tuple[Gpu, ...], str]:
         free = None if total is None or used is None else total - used
         gpus.append(Gpu(monitor.index, monitor.name, total, free, monitor.compute_capability, monitor.uuid,
                         reading.power_limit_w))
-    return tuple(gpus), reason
+    usable = tuple(visible_cards.usable(gpus, environ))
+    if gpus and not usable:
+        reason = tr(HIDDEN)
+    return usable, reason
 
 
 def parse_cpuinfo(text: str) -> tuple[str, bool]:

@@ -2,8 +2,8 @@
 
 Cards and drivers differ in what they answer (WSL2 and laptops lack some queries), so every reading is optional.
 
-Cards are counted as the driver counts them, by PCI address. CUDA counts the fastest first unless CUDA_DEVICE_ORDER is
-PCI_BUS_ID, and CUDA_VISIBLE_DEVICES may hide some: which of these cards is torch's `cuda:0` is found in `gpu_order`.
+Cards are counted as the driver counts them, by PCI address; `visible_cards` has those that training may use, in its
+order.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ class GpuMonitor:
         name: as the driver gives it.
         uuid: "GPU-…"; None if the driver doesn't say.
         compute_capability: CUDA's number for the card's generation, (8, 6) for an RTX 3060.
+        memory_total: bytes; None if the driver doesn't say.
     """
 
     def __init__(self, index: int, handle: Any):
@@ -100,6 +101,8 @@ class GpuMonitor:
         self.uuid: str | None = ask(pynvml.nvmlDeviceGetUUID, handle)
         self.name: str = ask(pynvml.nvmlDeviceGetName, handle) or f"GPU {index}"
         self.compute_capability: tuple[int, int] | None = ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
+        memory = ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
+        self.memory_total: int | None = memory.total if memory else None
         self._handle = handle
         self._open = True
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware import gpu_order
 from slmstudio.core.hardware.spill import can_spill
 from slmstudio.core.i18n import noop, tr
 
@@ -73,6 +74,7 @@ def worker_environment(kind: str = "") -> dict[str, str]:
         "KMP_BLOCKTIME": "0",
         # Cards are numbered as the driver does, and the plan; CUDA would count the fastest first.
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        **gpu_order.environment(),
         **memory,
         **card,
         **threads,

@@ -49,7 +49,7 @@ class Sensors(QObject):
 
     def _machine_read(self, machine: Machine) -> None:
         self._session.set_machine(machine)
-        run_task(self, lambda task: _open_reader(bool(machine.gpus)), self._opened, self._failed)
+        run_task(self, lambda task: _open_reader(machine), self._opened, self._failed)
 
     def _opened(self, reader: MachineReader) -> None:
         self._reader = reader
@@ -97,11 +97,11 @@ def _read_machine() -> Machine:
     return read_machine()
 
 
-def _open_reader(with_gpus: bool) -> MachineReader:
-    from slmstudio.core.hardware.nvml import open_all
+def _open_reader(machine: Machine) -> MachineReader:
+    from slmstudio.core.hardware.gpu_order import open_as_torch_counts
     from slmstudio.core.hardware.reader import MachineReader
 
-    monitors, reason = open_all() if with_gpus else ([], "")
+    monitors, reason = open_as_torch_counts([gpu.uuid for gpu in machine.gpus]) if machine.gpus else ([], "")
     if reason:
         _log.warning("The GPU's sensors can't be read. %s", reason)
     try:

@@ -150,7 +150,8 @@ def tell_machine(job: JobContext, machine: Machine) -> None:
     """The machine of this start: a run may be resumed elsewhere."""
     job.emit("machine", system=machine.system, cpu=machine.cpu_name, cores=machine.physical_cores,
              ram_total=machine.ram_total,
-             gpus=[{"name": gpu.name, "memory_total": gpu.memory_total} for gpu in machine.gpus])
+             gpus=[{"name": gpu.name, "memory_total": gpu.memory_total, "uuid": gpu.uuid}
+               for gpu in machine.gpus])
 
 
 def where_to_start(job: JobContext, config: RunConfig) -> checkpoints.Checkpoint | None:

@@ -9,6 +9,7 @@ from slmstudio.core.hardware.gpu_path import FLEX, PER_ROW, VARLEN, Installed
 
 NEW, OLD = Installed((2, 13), True, True), Installed((2, 9), True, False)
 NO_TRITON = Installed((2, 9), False, True)
+ON_WINDOWS = Installed((2, 13), False, False, flash=False)
 
 
 @pytest.mark.parametrize(("card", "precision", "installed", "name", "said"), [
@@ -24,6 +25,9 @@ NO_TRITON = Installed((2, 9), False, True)
     ((8, 9), "bf16", NO_TRITON, PER_ROW,
      "PyTorch 2.9 doesn't have variable-length attention yet. Triton, which FlexAttention needs, is missing, so "
      "each row is processed by itself."),
+    ((8, 9), "bf16", ON_WINDOWS, PER_ROW,
+     "This build of PyTorch has no FlashAttention and uses a slower kernel. Triton, which FlexAttention needs, is "
+     "missing, so each row is processed by itself."),
     ((6, 1), "fp16", NEW, PER_ROW,
      "This card (compute capability 6.1) is older than Ampere. It's also too old for FlexAttention, so each row is "
      "processed by itself."),

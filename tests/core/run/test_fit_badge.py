@@ -34,7 +34,7 @@ def kind(title: str, gpu: float | None, ram: float = 32) -> str:
 
 @pytest.mark.parametrize(("title", "gpu", "expected"), [
     ("SmolLM2 135M", 8, "full"), ("Qwen2.5 1.5B", 8, "lora"), ("Qwen3 4B", 8, "qlora"),
-    ("Llama 3 8B", 8, "little_room"), ("Llama 3 8B", 12, "qlora"), ("Llama 3 8B", 24, "qlora"),
+    ("Llama 3 8B", 8, "little_room"), ("Llama 3 8B", 12, "qlora"), ("Llama 3 8B", 24, "lora"),
     ("Llama 3.2 1B", 24, "lora"), ("Llama 3.2 1B", 48, "full"),
 ])
 def test_the_most_that_fits_on_a_card(title: str, gpu: float, expected: str):

@@ -29,8 +29,7 @@ INVITED = Invitation("192.168.1.20", 29500, "9f3a7c2be1d04a55")
 
 
 @pytest.fixture
-def section(qtbot, monkeypatch):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+def section(qtbot):
     made = CardsSection()
     qtbot.addWidget(made)
     made.show()

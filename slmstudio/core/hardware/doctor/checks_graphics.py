@@ -10,16 +10,16 @@ from slmstudio.core.hardware import guidance, nvml
 from slmstudio.core.hardware.describe import gpu_chip, short_gpu_name
 from slmstudio.core.hardware.doctor.facts import AMD, INTEL, NVIDIA, Card, Facts
 from slmstudio.core.hardware.doctor.line import TOPICS, Line
-from slmstudio.core.hardware.machine import Gpu
+from slmstudio.core.hardware.gpu_path import NO_FLASH
+from slmstudio.core.hardware.machine import HIDDEN, Gpu
 from slmstudio.core.hardware.speed import SIZES, largest_here
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_count
 
 CARD = TOPICS[0]
 LEAST_DRIVER = {11: 450, 12: 525, 13: 580}
 """CUDA's major version, and the oldest driver for programs built for any of its minor versions: NVIDIA's "CUDA
 Compatibility", table of minor version compatibility."""
-NO_FLASH = noop("This build of PyTorch has no FlashAttention and uses a slower kernel.")
 _SENTENCE_END = re.compile(r"(?<=[.।]) ")
 OLD_BUILD = "cu126"
 """The last builds of PyTorch with kernels for cards before Turing are those for CUDA 12.6."""
@@ -137,7 +137,7 @@ def _old_driver(facts: Facts, name: str, cuda: str) -> Line:
 
 def _unavailable(facts: Facts, name: str, cuda: str, why: str) -> Line:
     if facts.visible_devices is not None and facts.visible_devices.strip() in ("", "-1", "NoDevFiles"):
-        return Line("torch", CARD, tr("The variable CUDA_VISIBLE_DEVICES hides every card."), "problem",
+        return Line("torch", CARD, tr(HIDDEN), "problem",
                     tr('It is set to "{value}", so PyTorch sees no card and trains on the processor.',
                        value=facts.visible_devices),
                     tr("Remove the variable where it was set, and start SLM Studio again. In a terminal:"),

@@ -35,7 +35,7 @@ def at_once(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Facts
     Args:
         root: a tree of files that stands for a machine.
     """
-    machine = read_machine()
+    machine = read_machine({})  # with the cards that a variable hides, which is found then
     driver, cuda = cards.nvidia_driver() if machine.gpus else (None, None)
     return Facts(
         system=machine.system, machine=machine, cards=cards.on_bus(root), driver=driver, driver_cuda=cuda,

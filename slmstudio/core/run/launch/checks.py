@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.hardware.gpu_order import visible
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import RunConfig
@@ -21,7 +20,7 @@ def problems(config: RunConfig, machine: Machine) -> list[Problem]:
     found: list[Problem] = []
     if config.world_size == 1:
         return found
-    cards = visible(machine.gpus) if config.device != "cpu" else []
+    cards = machine.gpus if config.device != "cpu" else ()
     if cards and machine.system == "Windows":
         found.append(Problem(tr("Windows has no NCCL, which cards need to exchange what they learn. Train on one card, "
                                 "or start SLM Studio inside WSL2, where several cards work."), field="processes"))

@@ -33,7 +33,8 @@ other lengths each, of five layouts, replayed through the rules of PyTorch's cac
 them on Linux, 0.7 to 1.3%, and 17% (0.15 GB) where activations are recomputed and little comes and goes; without, as on
 Windows, 0.6 to 2% and 42% (0.37 GB). Not yet seen on a card."""
 LOW, HIGH = 0.92, 1.10
-"""The tensors' range about their likely sum."""
+"""The tensors' range about their likely sum. On a card, weights, adapter and the optimizer's state are known to the
+byte; what a process holds isn't."""
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,13 @@ def estimate(facts: ModelFacts, config: RunConfig, device: str) -> MemoryEstimat
     held = weights + 4 * adapter + optimizer
     fragments = FRAGMENTS[device] * (peak.total + optimizer)
     least, likely, most = CONTEXT[device]
-    sure = held + peak.total
+    exact = held if device == "cuda" else 0.0
+    rest = held + peak.total - exact
     return MemoryEstimate(
         weights=int(weights + peak.copies), adapter=4 * adapter, gradients=int(peak.gradients),
         optimizer=int(optimizer + peak.temporaries), activations=int(peak.activations), logits=int(peak.logits),
-        fragmentation=int(fragments), overhead=likely, low=int(LOW * sure) + least,
-        high=int(HIGH * (sure + fragments)) + most, trainable_parameters=learning, phase=name)
+        fragmentation=int(fragments), overhead=likely, low=int(exact + LOW * rest) + least,
+        high=int(exact + HIGH * (rest + fragments)) + most, trainable_parameters=learning, phase=name)
 
 
 def four_bit_bytes(facts: ModelFacts, compute: int) -> int:

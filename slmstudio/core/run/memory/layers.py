@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slmstudio.core.hardware import gpu_path
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 
@@ -156,9 +157,10 @@ def _joined(facts: ModelFacts, config: RunConfig, device: str) -> Layer:
 
 def repeats_heads(facts: ModelFacts, config: RunConfig, device: str) -> bool:
     """Whether keys and values are repeated to all heads on a card, since only FlashAttention takes shared ones: it
-    takes neither fp32 nor masks, and fp16 is for cards that are too old for it (kernels/packed.py)."""
+    takes neither fp32 nor masks, fp16 is for cards that are too old for it, and Windows has none (kernels/packed.py).
+    """
     return (device == "cuda" and facts.kv_heads < facts.heads and config.attention == "sdpa"
-            and (config.precision != "bf16" or has_mask(config, device)))
+            and (config.precision != "bf16" or has_mask(config, device) or not gpu_path.FLASH))
 
 
 def _attention(facts: ModelFacts, config: RunConfig, device: str) -> float:

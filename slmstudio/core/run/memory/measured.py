@@ -115,7 +115,7 @@ def device_of(config: RunConfig, machine: Machine) -> str:
 def free_on(config: RunConfig, machine: Machine) -> tuple[str, int | None]:
     """The device of a run, and the bytes that are free there; None if the driver doesn't say."""
     device = device_of(config, machine)
-    return device, machine.gpus[0].memory_free if device == "cuda" else machine.ram_free
+    return device, machine.free_on_cards(config.processes) if device == "cuda" else machine.ram_free
 
 
 def machine_key(config: RunConfig, machine: Machine) -> str:

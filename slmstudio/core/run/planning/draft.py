@@ -83,4 +83,4 @@ class Draft:
     @property
     def free_memory(self) -> int:
         """Bytes free where the model will be; 0 if nobody says."""
-        return (self.gpu.memory_free if self.gpu else self.machine.ram_free) or 0
+        return (self.machine.free_on_cards(self.values["processes"]) if self.gpu else self.machine.ram_free) or 0

@@ -6,7 +6,7 @@ import importlib.util
 import math
 from bisect import bisect_left
 from dataclasses import replace
-from itertools import compress
+from itertools import compress, takewhile
 from pathlib import Path
 
 from slmstudio.core import units
@@ -30,6 +30,8 @@ EVALUATIONS, MOST_EVALUATIONS = 4, 20
 PATIENCE = 3
 LONG_CPU = 1024
 LONG_GPU = 4096
+AS_FREE = 0.9
+"""Share of the first card's free memory that another card must have free, to train with it."""
 EAGER_ONLY = frozenset({"gemma2", "vaultgemma", "gpt_oss", "gpt_neo", "bloom", "mpt", "xglm", "mamba", "mamba2"})
 """Architectures (`model_type`) whose attention PyTorch's fused one can't compute, such as Gemma 2's capped scores; a
 test compares them with transformers'."""
@@ -68,18 +70,16 @@ def _device(draft: Draft) -> None:
     machine = draft.machine
     gpu = machine.gpus[0] if machine.gpus else None
     device = draft.set("device", "auto",
-                       tr("{gpu} is used.", gpu=gpu.name) if gpu
+                       tr("GPU {number} ({gpu}) is used. To use another card, set CUDA_VISIBLE_DEVICES.",
+                          number=gpu.index, gpu=gpu.name) if gpu and any(each.name != gpu.name for each in machine.gpus)
+                       else tr("{gpu} is used.", gpu=gpu.name) if gpu
                        else tr("There is no NVIDIA GPU here, so training runs on the processor."))
     if device == "cuda" and gpu is None:
         draft.problems.append(Problem(together(
             tr("cuda isn't possible: there is no NVIDIA GPU here to train on."), machine.gpu_reason,
             tr("Set device to auto or cpu.")), field="device"))
     draft.gpu = gpu if device != "cpu" else None
-    alike = [each for each in machine.gpus if gpu and (each.name, each.memory_total) == (gpu.name, gpu.memory_total)]
-    if draft.gpu and len(alike) > 1 and machine.system != "Windows":
-        draft.set("processes", default_of("processes"),
-                  tr("This machine has {count} equal cards ({gpu}); set this to {count}, and they train together.",
-                     count=len(alike), gpu=draft.gpu.name))
+    _batch_and_processes(draft)
     if draft.gpu is None:
         cores = machine.physical_cores
         draft.set("threads", cores, tr("One thread for each core."))
@@ -94,6 +94,21 @@ def _device(draft: Draft) -> None:
                   tr("This GPU is older than Ampere and has no bf16, and the numbers in {family} are too large for "
                      "fp16.", family=draft.base.family) if overflows else
                   tr("This GPU is older than Ampere and has no bf16; fp16 needs loss scaling, which is on."))
+
+
+def _batch_and_processes(draft: Draft) -> None:
+    """Rows in an update, and one process. Equal cards that are as free as the first are named, but not used together
+    unasked as long as nobody has seen NCCL work here (docs/gpu.md); Windows has none."""
+    gpu, machine = draft.gpu, draft.machine
+    rows = len(draft.dataset.records)
+    draft.batch = 4 if rows < 500 else 8 if rows < 2_000 else 16 if rows < 20_000 else 32
+    count = 1 if gpu is None or machine.system == "Windows" else min(draft.batch, len(list(takewhile(
+        lambda each: (each.name, each.memory_total) == (gpu.name, gpu.memory_total)
+        and (each.memory_free or 0) >= AS_FREE * (gpu.memory_free or 0), machine.gpus))))
+    draft.set("processes", 1, tr(
+        "This machine has {count} equal cards ({gpu}). With {count} here, they train together, each on its share of each "
+        "batch, which hasn't been tried on real cards yet.", count=count, gpu=gpu.name)
+        if gpu and count > 1 else tr(FIELDS["processes"].reason))
 
 
 def _objective(draft: Draft) -> None:
@@ -143,8 +158,10 @@ def _lora_or_qlora(draft: Draft) -> tuple[str, str]:
         return lora
     smallest = RunConfig(
         name="x", model=str(draft.base.path), train_file="x", device=draft.values["device"],
-        precision=draft.values["precision"], method="lora", max_length=min(512, draft.base.context_length),
-        micro_batch_size=1, gradient_checkpointing=True)
+        precision=draft.values["precision"], method="lora",
+        max_length=draft.chosen.get("max_length", _usual_length(draft)),
+        objective=draft.values["objective"], lora_rank=usual_for(draft.base.parameters).rank,
+        micro_batch_size=draft.least_rows, gradient_checkpointing=True)
     need = draft.need(smallest)
     if need <= free * COMFORTABLE:
         return lora
@@ -168,7 +185,7 @@ def _learning_rate(draft: Draft, method: str) -> None:
 
 
 def _lengths_and_batch(draft: Draft) -> None:
-    measured, rows = draft.measured, len(draft.dataset.records)
+    measured = draft.measured
     longest = measured.lengths[-1]
     proposed = _length(draft, longest)
     cut = sum(each.is_cut(proposed) for each in measured.found.values())
@@ -179,16 +196,14 @@ def _lengths_and_batch(draft: Draft) -> None:
                        tr("Longer texts are split into pieces of this length; the longest has {longest:,} tokens.",
                           longest=longest) if longest > proposed else
                        tr("Covers every row; the longest has {longest:,} tokens.", longest=longest))
-    draft.batch = 4 if rows < 500 else 8 if rows < 2_000 else 16 if rows < 20_000 else 32
     mean = sum(min(row.length, length) for row in measured.sample) / len(measured.sample)
-    draft.most_rows = max(1, min(draft.batch, int((2048 if draft.gpu is None else 8192) // max(mean, 1))))
+    fast = int((2048 if draft.gpu is None else 8192) // max(mean, 1))
+    draft.most_rows = max(1, min(draft.batch // max(1, draft.values["processes"]), fast))
 
 
 def _length(draft: Draft, longest: int) -> int:
     """The sequence length that keeps every row whole, as far as the model reads and memory goes; texts are split."""
-    context = draft.model.context_length or 10**9
-    whole, usual = (min(context, row_counts.covering(tokens)) for tokens in (
-        longest, min(longest, LONG_GPU if draft.gpu else LONG_CPU)))
+    whole, usual = min(draft.model.context_length or 10**9, row_counts.covering(longest)), _usual_length(draft)
     if draft.measured.is_text or not draft.free_memory:
         return usual
     budget = draft.free_memory * COMFORTABLE
@@ -200,6 +215,12 @@ def _length(draft: Draft, longest: int) -> int:
     longer = range(usual + row_counts.STEP, whole, row_counts.STEP)
     return whole if whole == usual or not is_too_long(whole) else (
         usual, *longer)[bisect_left(longer, True, key=is_too_long)]
+
+
+def _usual_length(draft: Draft) -> int:
+    """The sequence length of rows that aren't unusually long."""
+    longest = min(draft.measured.lengths[-1], LONG_GPU if draft.gpu else LONG_CPU)
+    return min(draft.base.context_length or 10**9, row_counts.covering(longest))
 
 
 def _held_back(draft: Draft) -> list[bool]:
@@ -289,10 +310,10 @@ def _optimizer(draft: Draft) -> tuple[str, str]:
 
 
 def _memory(draft: Draft) -> None:
-    """Halve the micro-batch, then recompute activations, until the estimate fits."""
+    """The largest micro-batch that fits; only where none does, activations are recomputed, which leaves room for more
+    rows again. On the processor, more rows at once aren't faster."""
     least = draft.least_rows
-    micro = max(least, 2 ** int(math.log2(draft.most_rows)))
-    checkpointing = False
+    most = max(least, 2 ** int(math.log2(draft.most_rows)))
     free = draft.free_memory
     budget = free * COMFORTABLE
 
@@ -305,10 +326,9 @@ def _memory(draft: Draft) -> None:
     def need(micro_batch: int, recompute: bool) -> float:
         return draft.need(run(micro_batch, recompute))
 
-    while budget and micro > least and need(micro, checkpointing) > budget:
-        micro //= 2
-    if budget and need(micro, checkpointing) > budget:
-        checkpointing = True
+    sizes = [most >> halved for halved in range(most.bit_length()) if most >> halved >= least]
+    choices = [*((size, False) for size in sizes), *((size, True) for size in (sizes if draft.gpu else sizes[-1:]))]
+    micro, checkpointing = next((choice for choice in choices if not free or need(*choice) <= budget), choices[-1])
     total = need(micro, checkpointing)
     fits = tr("Needs about {needed} of {free} free.", needed=units.format_bytes(int(total)),
               free=units.format_bytes(free))

@@ -6,7 +6,6 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QWidget
 
 from slmstudio.core.hardware.describe import short_gpu_name
-from slmstudio.core.hardware.gpu_order import visible
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
@@ -57,7 +56,7 @@ class CardsSection(QWidget):
     def set_machine(self, machine: Machine | None) -> None:
         """Offer the cards of this machine, one below the other; a single one needs no choice."""
         windows = machine is not None and machine.system == "Windows"
-        cards = tuple(short_gpu_name(gpu.name) for gpu in visible(machine.gpus)) if machine else ()
+        cards = tuple(short_gpu_name(gpu.name) for gpu in machine.gpus) if machine else ()
         self._windows = windows and len(cards) > 1
         if cards != self._cards:
             self._cards = cards

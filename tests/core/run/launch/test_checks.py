@@ -11,7 +11,7 @@ import pytest
 
 from slmstudio.cli import progress
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.hardware.machine import Gpu, Machine, read_machine
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch import checks, invitation
 from slmstudio.core.run.planning import planner
@@ -36,16 +36,18 @@ WINDOWS = ("Windows has no NCCL, which cards need to exchange what they learn. T
     (dataclasses.replace(BARE, system="Windows"), {"processes": 2}, []),
     (TWO, {"nodes": 2, "start_from": "x"}, ["A run that continues another one can't be trained on several machines "
                                             "yet."])])
-def test_what_several_processes_need(monkeypatch, machine, fields, said):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+def test_what_several_processes_need(machine, fields, said):
     config = RunConfig(name="x", model="m", train_file="t", **fields)
     assert [problem.message for problem in checks.problems(config, machine)] == said
 
 
-def test_cards_that_are_hidden_do_not_count(monkeypatch):
+def test_cards_that_are_hidden_do_not_count(fake_nvml, monkeypatch):
+    fake_nvml.set(count=2)
+    config = RunConfig(name="x", model="m", train_file="t", processes=2)
+    checks.need(config, read_machine())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     with pytest.raises(UserError, match="2 cards are asked for, but this machine has 1"):
-        checks.need(RunConfig(name="x", model="m", train_file="t", processes=2), TWO)
+        checks.need(config, read_machine())
 
 
 def test_plain_words_for_how_cards_share_a_run():

@@ -22,6 +22,7 @@ from slmstudio.core.i18n.pseudo import OPEN
 from slmstudio.core.model import facts
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig
+from slmstudio.core.run.memory import measured
 from slmstudio.core.run.planning import planner, row_counts
 from slmstudio.core.run.planning.row_counts import MeasuredRows
 from slmstudio.core.run.rows.row_tokens import RowTokens
@@ -105,6 +106,8 @@ def test_lora_where_it_fits_and_qlora_where_only_that_does(plan):
     large = plan(machine=SMALL_GPU, billions=8)
     assert large.method == "qlora" and "LoRA would need about" in large.reasons["method"]
     assert plan(machine=SMALL_GPU, billions=8, method="lora").method == "lora"
+    assert [plan(machine=SMALL_GPU, billions=1.5, max_length=length).method for length in (512, 8192)] == [
+        "lora", "qlora"], "what the rows need counts"
 
 
 def test_what_may_not_fit_is_planned_all_the_same_and_says_what_would_fit(plan):
@@ -133,6 +136,39 @@ def test_the_card_decides_how_packed_rows_are_kept_apart(plan, monkeypatch, capa
     assert config.packing and said in config.reasons["packing"]
     assert config.use_liger_kernel == (capability >= (7, 0)) and config.reasons["use_liger_kernel"]
     assert not plan().use_liger_kernel and "card" not in plan().reasons["packing"]
+
+
+def test_the_plan_is_for_the_card_that_comes_first_and_names_it(plan):
+    """Which is the one that the worker uses: tests/core/hardware/test_visible_cards.py."""
+    large, small = Gpu(1, "RTX 3090", 24 * GB, 23 * GB, (8, 6)), Gpu(0, "GTX 1080", 8 * GB, 7 * GB, (6, 1))
+    for cards, precision, said in [((large, small), "bf16", "GPU 1 (RTX 3090) is used. To use another card, set "),
+                                   ((small, large), "fp16", "GPU 0 (GTX 1080) is used."),
+                                   ((large,), "bf16", "RTX 3090 is used.")]:
+        config = plan(machine=dataclasses.replace(CPU, gpus=cards))
+        assert config.precision == precision and config.reasons["device"].startswith(said)
+
+
+BUSY = dataclasses.replace(SMALL_GPU.gpus[0], index=1, memory_free=GB)
+
+
+@pytest.mark.parametrize(("cards", "changes", "processes"), [
+    (2, {}, 2), (8, {}, 4), (2, {"system": "Windows"}, 1), (2, {"processes": 1}, 1), (2, {"device": "cpu"}, 1),
+    ((*SMALL_GPU.gpus, BUSY), {}, 1), ((*SMALL_GPU.gpus, OLD_GPU.gpus[0], *SMALL_GPU.gpus), {}, 1)])
+def test_equal_cards_that_are_free_train_together(plan, cards, changes, processes):
+    """Each has a row of every update at least."""
+    gpus = SMALL_GPU.gpus * cards if isinstance(cards, int) else cards
+    here = dataclasses.replace(SMALL_GPU, gpus=gpus, system=changes.pop("system", "Linux"))
+    config = plan(machine=here, **changes)
+    assert config.processes == processes and config.effective_batch_size == 4
+    assert config.gradient_accumulation_steps >= processes
+
+
+def test_what_is_free_on_the_fullest_card_counts(plan):
+    both = dataclasses.replace(SMALL_GPU, gpus=(*SMALL_GPU.gpus, BUSY))
+    config = plan(machine=both, processes=2)
+    assert "of 1 GB free" in config.reasons["micro_batch_size"] or "and 1 GB is free" in config.reasons[
+        "micro_batch_size"]
+    assert measured.free_on(config, both) == ("cuda", GB) and measured.free_on(plan(), both) == ("cuda", 7 * GB)
 
 
 def test_all_weights_of_a_large_model_get_an_optimizer_in_eight_bits(plan):
@@ -332,7 +368,7 @@ def test_what_would_be_lost_is_said_in_rows_with_the_ways_out(tmp_path, tiny_mod
     assert counts.left_out == counts.cut == 26 and counts.learned == 1
     assert "over 1 row." in config.reasons["epochs"]
     assert lost.what == (f"26 of 27 rows have no answer within {config.max_length:,} tokens and won't be trained on.")
-    assert lost.ways.endswith("Or start as it is, and do without what doesn't fit.")
+    assert lost.ways.endswith("Or start anyway; what doesn't fit is left out.")
     if "context" in limit:
         assert config.max_length == 1200 and lost.longer is None and "this model reads at most 1,200" in lost.ways
     else:
@@ -359,9 +395,9 @@ def test_a_model_without_tools_is_named_before_the_run(tmp_path, tiny_model):
     plain = reader.read_dataset(file)
     mixed = dataclasses.replace(plain, records=[*plain.records, *tool_rows.RECORDS], layout="messages")
     model = facts.read_model(tiny_model)
-    for measured in (None, MeasuredRows(dict.fromkeys(range(44), RowTokens(30, 20)), 44)):
+    for given in (None, MeasuredRows(dict.fromkeys(range(44), RowTokens(30, 20)), 44)):
         with pytest.raises(UserError) as caught:
-            planner.plan(planner.PlanRequest(mixed, model, CPU, None, {}, measured))
+            planner.plan(planner.PlanRequest(mixed, model, CPU, None, {}, given))
         assert caught.value.what == "4 of 44 rows have tools. The chat template of tiny doesn't support tools."
         assert caught.value.remedy == ("Choose a model whose chat template supports tools, such as Qwen 2.5 or Llama "
                                        "3.1, or remove the rows with tools.")
