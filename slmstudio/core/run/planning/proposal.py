@@ -106,8 +106,8 @@ def _batch_and_processes(draft: Draft) -> None:
         lambda each: (each.name, each.memory_total) == (gpu.name, gpu.memory_total)
         and (each.memory_free or 0) >= AS_FREE * (gpu.memory_free or 0), machine.gpus))))
     draft.set("processes", 1, tr(
-        "This machine has {count} equal cards ({gpu}). With {count} here, they train together, each on its share of each "
-        "batch, which hasn't been tried on real cards yet.", count=count, gpu=gpu.name)
+        "This machine has {count} equal cards ({gpu}). With {count} here, they train together, each on its share of "
+        "each batch, which hasn't been tried on real cards yet.", count=count, gpu=gpu.name)
         if gpu and count > 1 else tr(FIELDS["processes"].reason))
 
 

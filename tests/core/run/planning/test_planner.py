@@ -154,13 +154,15 @@ BUSY = dataclasses.replace(SMALL_GPU.gpus[0], index=1, memory_free=GB)
 @pytest.mark.parametrize(("cards", "changes", "processes"), [
     (2, {}, 2), (8, {}, 4), (2, {"system": "Windows"}, 1), (2, {"processes": 1}, 1), (2, {"device": "cpu"}, 1),
     ((*SMALL_GPU.gpus, BUSY), {}, 1), ((*SMALL_GPU.gpus, OLD_GPU.gpus[0], *SMALL_GPU.gpus), {}, 1)])
-def test_equal_cards_that_are_free_train_together(plan, cards, changes, processes):
-    """Each has a row of every update at least."""
+def test_equal_cards_that_are_free_are_named_and_not_used_unasked(plan, cards, changes, processes):
+    """Each would have a row of every update at least."""
     gpus = SMALL_GPU.gpus * cards if isinstance(cards, int) else cards
     here = dataclasses.replace(SMALL_GPU, gpus=gpus, system=changes.pop("system", "Linux"))
     config = plan(machine=here, **changes)
-    assert config.processes == processes and config.effective_batch_size == 4
-    assert config.gradient_accumulation_steps >= processes
+    assert config.processes == 1 and config.effective_batch_size == 4
+    assert (f"With {processes} here" in config.reasons["processes"]) is (processes > 1)
+    together = plan(machine=here, **{**changes, "processes": processes})
+    assert together.gradient_accumulation_steps >= processes
 
 
 def test_what_is_free_on_the_fullest_card_counts(plan):
