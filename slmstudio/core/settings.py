@@ -34,7 +34,7 @@ class Settings:
         runs_columns: fields of a run that the Results table shows; empty for its own choice.
         runs_sort: the field that it is sorted by, with a "-" before it for falling; "" for the newest first.
         runs_filter: the line that it is filtered by.
-        welcomed: the welcome page was answered; F1 opens it again.
+        welcomed: the welcome page was answered; Help opens it again.
         hub_endpoint: address of the hub that models come from; "" for the usual one, or what HF_ENDPOINT says.
         price_per_kwh: what the user pays for a kilowatt-hour; None for the default, where there is one.
         currency: of that price, three letters as in ISO 4217; "" for that of the country.
