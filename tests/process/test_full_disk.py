@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.small_disk import mounted
 
 from slmstudio.core import disk_space, jobs
 
@@ -38,17 +39,8 @@ sys.exit(worker.run_job(Path(sys.argv[1])))
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
-    if sys.platform != "linux":
-        pytest.skip("tmpfs is of Linux")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a small file system cannot be mounted here: " + mounted.stderr.decode().strip())
-    try:
+    with mounted(tmp_path / "disk", "size=1m") as place:
         yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 @pytest.mark.parametrize("kind", ["import", "evaluate"])
