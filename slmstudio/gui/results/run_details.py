@@ -20,7 +20,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl, set_primary
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
@@ -254,6 +254,7 @@ class RunDetails(Card):
         self.no_exports.setVisible(not exports and not self._reads_exports)
         self.buttons.show_run(run, made=made, exports=exports)
         self.evaluate_button.setVisible(self.evaluation.can_be_opened())
+        set_primary(self.buttons.chat, self.evaluation.panel.isHidden())  # else the panel's own button comes next
         self.evaluate_button.setEnabled(made)
         self.evaluate_button.setToolTip(
             tr("Let the base and the tuned model answer test rows to see which is better.") if made else

@@ -55,6 +55,13 @@ def panel(qtbot, tab):
     return found
 
 
+def test_one_button_comes_next(qtbot, tab, panel):
+    kinds = [each.property("kind") for each in (panel.button, tab.details.buttons.chat)]
+    assert kinds == ["primary", "plain"]
+    press(qtbot, tab, "evaluation_close")
+    assert tab.details.buttons.chat.property("kind") == "primary"
+
+
 def made_job(run) -> Job:
     (made,) = [each for each in (run / "jobs").iterdir() if each.is_dir()]
     return Job(made)
