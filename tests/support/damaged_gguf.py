@@ -236,7 +236,7 @@ DAMAGES: dict[str, tuple[Callable[[], bytes], str]] = {
                                 "tokenizer.ggml.token_type"),
     "kinds that don't exist": (lambda: _tokens(lambda items: [9, *items[1:-1], -1], "token_type").bytes(),
                                "2 entries of tokenizer.ggml.token_type"),
-    "kinds that are undefined": (lambda: _tokens(lambda items: [0] * len(items), "token_type").bytes(), "no word"),
+    "kinds that are undefined": (lambda: _tokens(lambda items: [0] * len(items), "token_type").bytes(), "no ordinary tokens"),
     "tokens as numbers": (lambda: sound().set("tokenizer.ggml.tokens", ARRAY, (U32, [1, 2, 3])).bytes(),
                           "tokenizer.ggml.tokens"),
     "kinds as texts": (lambda: sound().set("tokenizer.ggml.token_type", ARRAY, (TEXT, ["a"])).bytes(),
