@@ -15,7 +15,6 @@ from support import peak_of
 
 from slmstudio.core.hardware import machine
 from slmstudio.core.jobs import processes
-from slmstudio.core.model import facts
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -125,13 +124,12 @@ def build(shape: Shape, target: Path) -> Path:
     if target.exists():
         return target
     tiny_model.build(target)
-    given = facts.read_model(target)
+    _fill_vocabulary(target, shape.vocabulary)
     config = transformers.AutoConfig.for_model(
         shape.model_type, hidden_size=shape.hidden, intermediate_size=shape.inner, num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads, vocab_size=shape.vocabulary,
         max_position_embeddings=4096, tie_word_embeddings=shape.tied, bos_token_id=1, eos_token_id=2, pad_token_id=0,
         **({"head_dim": shape.head_dim} if shape.head_dim else {}))
-    assert given.vocabulary_size <= shape.vocabulary
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model = model.to_empty(device="cpu")
@@ -141,6 +139,17 @@ def build(shape: Shape, target: Path) -> Path:
     model.tie_weights()
     model.save_pretrained(target)
     return target
+
+
+def _fill_vocabulary(folder: Path, size: int) -> None:
+    """A token for each row of the embeddings, or the tokenizer would be refused as another model's: single letters that
+    no text of bytes becomes."""
+    path = folder / "tokenizer.json"
+    state = json.loads(path.read_text("utf-8"))
+    known = state["model"]["vocab"]
+    known |= {chr(0x10000 + number): number for number in range(len(known), size)}
+    assert len(known) == size
+    path.write_text(json.dumps(state), "utf-8")
 
 
 def write_rows(target: Path, count: int, tokens: int, vary: bool = False) -> Path:

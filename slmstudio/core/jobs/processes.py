@@ -111,10 +111,12 @@ def spawn(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
 
 
 def give_way() -> None:
-    """Let the window and the user's other programs compute before this process."""
+    """Let the window and the user's other programs compute before this process. One that gives way more already, as
+    after `nice`, stays so: only root may take that back."""
     import psutil
 
-    psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else 10)
+    process = psutil.Process()
+    process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else max(10, process.nice()))
 
 
 def identity(pid: int) -> dict[str, Any]:

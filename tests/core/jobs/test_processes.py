@@ -115,3 +115,11 @@ def test_a_worker_that_was_killed_while_loading_needs_main_memory_and_no_smaller
     why, remedy = phase(jobs.LOADING)
     assert why == "Loading the model took more main memory than was free." and "micro-batch" not in remedy
     assert "micro-batch" in phase("training")[1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_a_process_that_gives_way_more_already_stays_so():
+    code = ("import os; from slmstudio.core.jobs import processes; os.nice(19);"
+            "processes.give_way(); print(os.nice(0))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "19"
