@@ -113,10 +113,12 @@ def spawn(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
 def give_way() -> None:
     """Let the window and the user's other programs compute before this process. One that gives way more already, as
     after `nice`, stays so: only root may take that back."""
+    if os.name != "nt":
+        os.nice(max(0, 10 - os.nice(0)))  # by no number: a lock without a warden refuses all but its own process's
+        return
     import psutil
 
-    process = psutil.Process()
-    process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if os.name == "nt" else max(10, process.nice()))
+    psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
 
 
 def identity(pid: int) -> dict[str, Any]:
