@@ -10,7 +10,9 @@ from itertools import chain, islice
 from pathlib import Path
 
 from slmstudio.core.data import file_kinds, quick_rows
+from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.mapping import chats, threads
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import AS_JSONL, CHOOSE, Source, suffix_of
 from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
@@ -31,21 +33,6 @@ _BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset
 """Names of files in a dataset's folder that hold no rows."""
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What a user may choose for a file that it doesn't say itself; None leaves it to the program.
-
-    Attributes:
-        sheet: name of a workbook's sheet.
-        text_by: how a text is cut into rows, one of `texts.CUTS`.
-    """
-
-    sheet: str | None = None
-    text_by: str | None = None
-
-
-NO_CHOICES = Choices()
-
 @dataclass
 class Part:
     """One file with rows.
@@ -62,6 +49,8 @@ class Part:
         sheets: of a workbook, the sheet that is read and then the others.
         notes: sentences on how the file was understood, where that isn't plain; may grow while the rows are read.
         blocks: of JSONL, its lines in blocks, instead of the rows; `all_rows` has these of every part.
+        certainty: how sure it is that the file is to be cut into these rows, 0 to 1.
+        others: other ways to cut it: its other sheets, lists and cuts, without columns.
     """
 
     name: str
@@ -74,6 +63,8 @@ class Part:
     notes: list[str] = field(default_factory=list)
     blocks: Iterator[quick_rows.Block] | None = None
     assumed: bool = False
+    certainty: float = 1.0
+    others: list[Candidate] = field(default_factory=list)
 
     def first_rows(self) -> Generator[Raw, None, None]:
         """The rows, of a part in blocks those of the first block."""
@@ -102,14 +93,15 @@ class DataFile:
         size: bytes in all.
     """
 
-    def __init__(self, path: Path, choices: Choices = NO_CHOICES, progress: Callable[[int, int], None] | None = None,
-                 cancelled: Callable[[], bool] | None = None, said: Iterable[str] = (), whole: bool = True):
+    def __init__(self, path: Path, options: ReadOptions = NO_OPTIONS,
+                 progress: Callable[[int, int], None] | None = None, cancelled: Callable[[], bool] | None = None,
+                 said: Iterable[str] = (), whole: bool = True):
         self.path = path
         self.sha256 = ""
         self.size = 0
         self.left_out: list[str] = []
         self._said = tuple(said)
-        self.choices, self._progress, self._cancelled, self._whole = choices, progress, cancelled, whole
+        self.options, self._progress, self._cancelled, self._whole = options, progress, cancelled, whole
 
     def parts(self) -> Generator[Part, None, None]:
         """Each file with rows. A part's rows must be read to their end before the next part is asked for.
@@ -210,9 +202,9 @@ class DataFile:
                 if kind in ("parquet", "arrow"):
                     rows = arrow.arrow_rows(file, source.name, kind == "parquet")
                 elif kind == "pdf":
-                    by, rows = documents.pdf_of(file, source.name, source.check_cancelled, self.choices.text_by, notes)
+                    by, rows = documents.pdf_of(file, source.name, source.check_cancelled, self.options.text_by, notes)
                 else:
-                    by, rows = documents.word_rows(file, source.name, self.choices.text_by)
+                    by, rows = documents.word_rows(file, source.name, self.options.text_by)
                 yield Part(name, kind, _checked(rows, source), text_by=by, notes=notes)
         else:
             yield self._text_part(source, name)
@@ -252,7 +244,7 @@ class DataFile:
                         notes=notes)
         if suffix in (".yml", ".yaml"):
             raise UserError(tr("{name} isn't a dataset: it's a YAML file.", name=source.name), "", tr(AS_JSONL))
-        if self.choices.text_by is None and chats.is_whatsapp(begin):
+        if self.options.text_by is None and chats.is_whatsapp(begin):
             people = len(chats.whatsapp_speakers(begin))
             if people == 2:
                 return Part(name, "text", chats.of_whatsapp(everything, notes), source.encoding, notes=notes)
@@ -260,20 +252,20 @@ class DataFile:
                              "and another answers.",
                              "This WhatsApp chat of {n:,} people is read as text: in a conversation, one person asks "
                              "and another answers.", people))
-        if self.choices.text_by is None and texts.are_labelled(begin):
+        if self.options.text_by is None and texts.are_labelled(begin):
             return Part(name, "text", texts.of_labelled(everything), source.encoding, ("text", "label"), "line",
                         notes=notes)
-        if self.choices.text_by is None and texts.are_subtitles(begin):
+        if self.options.text_by is None and texts.are_subtitles(begin):
             notes.append(tr("The subtitles are read as text, without their numbers and times."))
             return Part(name, "text", texts.of_subtitles(everything), source.encoding, text_by="length", notes=notes)
         kind = "markdown" if suffix in (".md", ".markdown") else "text"
-        by, cut = texts.rows_of(first, everything, self.choices.text_by, markdown=kind == "markdown")
+        by, cut = texts.rows_of(first, everything, self.options.text_by, markdown=kind == "markdown")
         return Part(name, kind, cut, source.encoding, text_by=by, notes=notes)
 
     def _sheet_part(self, source: Source, name: str, kind: str) -> Part:
         file = source.seekable()
         with file:
-            sheet = sheets.open_sheet(file, source.name, self.choices.sheet)
+            sheet = sheets.open_sheet(file, source.name, self.options.sheet)
         named = header.named(header.below_title(sheet.rows), sheet.notes, self._said)
         return Part(name, kind, _checked(named.rows, source), columns=named.columns, sheets=(sheet.name, *sheet.others),
                     notes=sheet.notes)

@@ -10,11 +10,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from slmstudio.core.data import column_names, layouts, quick_rows
+from slmstudio.core.data import candidates, column_names, layouts, quick_rows
+from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.collector import Rows, Store
 from slmstudio.core.data.mapping.guess import KINDS
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
-from slmstudio.core.data.opening import NO_CHOICES, Choices, DataFile, Part
+from slmstudio.core.data.opening import DataFile, Part
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.data.source import CHOOSE, ReadingCancelled
@@ -23,7 +25,8 @@ from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, ntr, tr
 
-__all__ = ["Choices", "Dataset", "FirstRows", "NoUsableRow", "ReadingCancelled", "Record", "first_rows", "read_dataset"]
+__all__ = ["Dataset", "FirstRows", "NoUsableRow", "ReadOptions", "ReadingCancelled", "Record", "first_rows",
+           "read_dataset"]
 
 EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
 REMEDY = noop("Say which columns contain the question and the answer (--map instruction=…,output=…, or in the Data "
@@ -55,9 +58,11 @@ class Dataset:
         rows_left_out: how many rows can't be used.
         count: usable rows, also where `records` weren't kept.
         text_by, sheets: how a text was cut; the sheet that was read, and the workbook's others.
-        choices, given: what a user said about the file, and of its columns.
+        options, given: what a user said about the file, and of its columns.
         assumed: whether the encoding was guessed.
         examples: the first value of each column, as one line of text.
+        candidates: the ways in which it may be read, the surest first, which is the one that was read; where the user
+            has said how, that alone.
     """
 
     path: Path
@@ -76,10 +81,16 @@ class Dataset:
     count: int = 0
     text_by: str = ""
     sheets: tuple[str, ...] = ()
-    choices: Choices = NO_CHOICES
+    options: ReadOptions = NO_OPTIONS
     given: dict[str, str] = field(default_factory=dict)
     assumed: bool = False
     examples: dict[str, str] = field(default_factory=dict)
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it needn't be asked how the file is read."""
+        return not self.candidates or self.candidates[0].is_sure
 
     @property
     def name(self) -> str:
@@ -108,7 +119,7 @@ class NoUsableRow(UserError):
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
                  cancelled: Callable[[], bool] | None = None, columns: Mapping[str, str] | None = None,
-                 choices: Choices = NO_CHOICES, store: Callable[[], Store] | None = list) -> Dataset:
+                 options: ReadOptions = NO_OPTIONS, store: Callable[[], Store] | None = list) -> Dataset:
     """Read JSONL, JSON, CSV, TSV, Excel, OpenDocument, Parquet, Arrow, text, Markdown, PDF or Word; packed by gzip or
     Zstandard; or a folder or ZIP archive of them.
 
@@ -122,7 +133,7 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
         progress: called with (bytes read, bytes in all) about every MB.
         cancelled: asked about every MB, and every few rows of a table; True ends the reading.
         columns: the column of each target, where a user knows better; see `mapping.look.TARGETS`.
-        choices: which sheet is read, and how a text is cut.
+        options: which sheet is read, and how a text is cut.
         store: makes the store for records of a kind; None keeps none. With a store on disk, memory stays
             bounded for any number of rows.
 
@@ -131,7 +142,7 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
             was read, or no usable row (then with the problems of all rows).
         ReadingCancelled: `cancelled` said so.
     """
-    file = DataFile(Path(path), choices, progress, cancelled, (columns or {}).values())
+    file = DataFile(Path(path), options, progress, cancelled, (columns or {}).values())
     found = _collect(file, columns, store)
     if found is None:
         raise UserError(tr("{name} doesn't fit in memory.", name=file.path.name),
@@ -145,16 +156,18 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
     """The file's rows, or None if memory ran out; they are freed then, which an error's traceback would prevent."""
     try:
         rows = Rows(store)
-        found = Dataset(file.path, "", "", cast(list[Record], rows.records), [], "", 0, choices=file.choices,
+        found = Dataset(file.path, "", "", cast(list[Record], rows.records), [], "", 0, options=file.options,
                         given=dict(given or {}))
         formats: list[str] = []
         notes: list[str] = []
         columns: list[str] = []
+        ways: list[Candidate] = []
         for part in file.parts():
             mapper = _read_part(part, rows, given)
             if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
                 found.mapping = mapper.main.said
             notes += _by_look(mapper)
+            ways += _candidates(part, mapper, file.options)
             formats.append(part.format)
             columns += part.columns or mapper.columns
             notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
@@ -166,6 +179,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
     if file.left_out:
         notes.append(tr("{files}: held out, not used for training. Choose such a file for the evaluation rows.",
                         files=", ".join(file.left_out[:5])))
+    found.candidates = candidates.ranked(ways)
     found.problems = rows.all_problems()
     found.format = formats[0] if len(set(formats)) == 1 else "folder" if file.path.is_dir() else "zip"
     found.sha256, found.bytes, found.notes = file.sha256, file.size, tuple(notes)
@@ -176,6 +190,14 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
     found.records, found.rows_left_out = cast(list[Record], rows.records), rows.rows_left_out()
     found.notes += (*rows.notes(), *_ratings(found), *_numbered_classes(found), *_legacy_font(found))
     return found
+
+
+def _candidates(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candidate]:
+    """The ways in which a file may be read: by its columns, and cut in other ways."""
+    is_given = bool(mapper.is_given or options != NO_OPTIONS)
+    found = [Candidate(each.name, each.said, options, 1.0 if is_given else part.certainty * each.certainty,
+                       each.evidence) for each in mapper.maps]
+    return found if is_given else [*found, *part.others]
 
 
 def _legacy_font(found: Dataset) -> list[str]:
@@ -296,7 +318,7 @@ class FirstRows(NamedTuple):
     sheets: tuple[str, ...] = ()
 
 
-def first_rows(path: Path, choices: Choices = NO_CHOICES, most: int = 20,
+def first_rows(path: Path, options: ReadOptions = NO_OPTIONS, most: int = 20,
                cancelled: Callable[[], bool] | None = None) -> FirstRows:
     """The columns and a few rows of a file; of a folder or an archive, of the first file in it.
 
@@ -307,7 +329,7 @@ def first_rows(path: Path, choices: Choices = NO_CHOICES, most: int = 20,
         UserError: the file can't be read.
         ReadingCancelled: `cancelled` said so.
     """
-    with closing(DataFile(Path(path), choices, None, cancelled, whole=False).parts()) as parts:
+    with closing(DataFile(Path(path), options, None, cancelled, whole=False).parts()) as parts:
         for part in parts:
             with closing(part.first_rows()) as raw:
                 rows = [each.value for each in islice(raw, SAMPLE) if isinstance(each.value, dict)]

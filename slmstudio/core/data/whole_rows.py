@@ -41,7 +41,7 @@ def columns_of(dataset: Dataset, wanted: Collection[Any],
         if (record.file, record.line) in places:
             of_place[record.file, record.line].append(record if is_wanted else None)
     left = {place: iter(each) for place, each in of_place.items()}
-    file = DataFile(dataset.path, dataset.choices, None, cancelled, dataset.given.values())
+    file = DataFile(dataset.path, dataset.options, None, cancelled, dataset.given.values())
     rows = []
     for part in file.parts():
         sample, everything = sampled(part)

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.data import given, layouts
 from slmstudio.core.data.mapping.look import TARGETS, needed
-from slmstudio.core.data.opening import NO_CHOICES, Choices
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.fields import ComboBox
@@ -45,16 +45,16 @@ class Columns:
     mapping: Mapping[str, str] = field(default_factory=dict)
     sheets: tuple[str, ...] = ()
     text_by: str = ""
-    choices: Choices = NO_CHOICES
+    choices: ReadOptions = NO_OPTIONS
 
     @classmethod
     def of(cls, dataset: Dataset) -> Columns:
         is_text = dataset.text_by != "" and set(dataset.columns) <= {"text", "question", "answer"}
         return cls(() if is_text else dataset.columns, dataset.examples, dataset.mapping, dataset.sheets,
-                   dataset.text_by if dataset.format in words.CUT else "", dataset.choices)
+                   dataset.text_by if dataset.format in words.CUT else "", dataset.options)
 
     @classmethod
-    def of_rows(cls, rows: FirstRows, examples: Mapping[str, str], choices: Choices) -> Columns:
+    def of_rows(cls, rows: FirstRows, examples: Mapping[str, str], choices: ReadOptions) -> Columns:
         return cls(rows.columns, examples, {}, rows.sheets, "", choices)
 
 
@@ -87,7 +87,7 @@ class MappingPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._shown = Columns((), {})
-        self._choices = NO_CHOICES
+        self._choices = NO_OPTIONS
         self._columns_said = True
         self.targets: dict[str, _Cell] = {}
         self.layout_cell = _Cell(tr("Type of rows"),

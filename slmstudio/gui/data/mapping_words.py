@@ -37,7 +37,7 @@ def targets() -> dict[str, str]:
 
 
 def cuts() -> dict[str, str]:
-    """How a text may be cut into rows, as `sources.texts.CUTS`."""
+    """How a text may be cut into rows, as `read_options.CUTS`."""
     return {"paragraph": tr("One row per paragraph"), "line": tr("One row per line"),
             "document": tr("The whole file as one row"), "length": tr("Rows of about 4,000 characters"),
             "question": tr("One row per question with its answer")}

@@ -19,7 +19,7 @@ LARGE_BYTES = 20 << 20
 PEEKED_ROWS = 100
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.opening import Choices
+    from slmstudio.core.data.read_options import ReadOptions
     from slmstudio.core.data.reader import Dataset, FirstRows
     from slmstudio.core.data.remembered import Remembered
     from slmstudio.gui.data.entry import DataEntry
@@ -76,7 +76,7 @@ class Unmapped:
     """A file whose columns tell nothing: a user has to say what they hold."""
 
     rows: FirstRows
-    choices: Choices
+    choices: ReadOptions
 
 
 def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unmapped:

@@ -78,10 +78,10 @@ class DataMemory(QObject):
     def keep_reading(self, dataset: Dataset) -> None:
         """Remember what a user just said about a file's columns, for other files with the same ones."""
         from slmstudio.core.data import given
-        from slmstudio.core.data.opening import NO_CHOICES
+        from slmstudio.core.data.read_options import NO_OPTIONS
 
-        if dataset.given or dataset.choices == NO_CHOICES:  # else nothing was said about the columns
-            self.keep_said(dataset.columns, given.written(dataset.given, NO_CHOICES) or "")
+        if dataset.given or dataset.options == NO_OPTIONS:  # else nothing was said about the columns
+            self.keep_said(dataset.columns, given.written(dataset.given, NO_OPTIONS) or "")
 
     def keep_said(self, columns: Sequence[str], said: str) -> None:
         """Remember what was said about these columns; nothing forgets it."""

@@ -10,7 +10,7 @@ import pytest
 from support.workbooks import write_xlsx
 
 from slmstudio.core.data.mapping import shapes
-from slmstudio.core.data.opening import Choices
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import NoUsableRow, first_rows, read_dataset
 from slmstudio.core.data.source import Source
 from slmstudio.core.errors import UserError
@@ -38,7 +38,7 @@ def test_the_sheet_that_was_chosen_and_the_first_file_of_a_folder(tmp_path: Path
     write_xlsx(tmp_path / "a.xlsx", {"eins": [["question", "answer"], ["x", "y"]],
                                      "zwei": [["prompt", "reply"], ["u", "v"]]})
     assert first_rows(tmp_path / "a.xlsx").columns == ("question", "answer")
-    found = first_rows(tmp_path / "a.xlsx", Choices(sheet="zwei"))
+    found = first_rows(tmp_path / "a.xlsx", ReadOptions(sheet="zwei"))
     assert found.columns == ("prompt", "reply") and found.rows == [{"prompt": "u", "reply": "v"}]
     assert found.sheets == ("zwei", "eins")
     assert first_rows(tmp_path).columns == ("question", "answer")

@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 from support.workbooks import FORMATTED, write_ods, write_xlsx
 
-from slmstudio.core.data.reader import Choices, read_dataset
+from slmstudio.core.data.reader import ReadOptions, read_dataset
 from slmstudio.core.errors import UserError
 
 ROWS = [
@@ -75,7 +75,7 @@ def test_workbooks(tmp_path, name):
     found = read_dataset(path)
     assert (found.format, found.sheets, said(found)) == (name[5:], ("पंक्तियाँ", "more"), HINDI)
     assert any("पंक्तियाँ" in note for note in found.notes)
-    assert said(read_dataset(path, choices=Choices(sheet="more"))) == [("a?", "b")]
+    assert said(read_dataset(path, options=ReadOptions(sheet="more"))) == [("a?", "b")]
 
 
 def test_numbers_dates_titles_and_merged_cells_of_a_workbook(tmp_path):
@@ -190,7 +190,7 @@ def test_text_is_cut_where_its_lines_say(tmp_path):
     path.write_text("\n".join([long, long + "B", long + "C"]))
     found = read_dataset(path)
     assert (found.count, found.text_by, found.format) == (3, "line", "text")
-    assert read_dataset(path, choices=Choices(text_by="document")).count == 1
+    assert read_dataset(path, options=ReadOptions(text_by="document")).count == 1
     path.write_text("One page is wrapped\nwhere its lines are\nfull, so it is one.\n\nNext one\n")
     assert (read_dataset(path).count, read_dataset(path).text_by) == (2, "paragraph")
     (tmp_path / "notes.md").write_text("# Title\n\nText.\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.workbooks import write_xlsx
 
-from slmstudio.core.data.opening import Choices
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
 
 WARDS = ("कोथरूड", "हडपसर", "औंध", "बाणेर", "वारजे")
@@ -66,7 +66,7 @@ def test_a_cover_sheet_is_passed_over(workbook):
     found = read_dataset(path)
     assert (found.count, found.sheets) == (5, ("डेटा", "निर्देश"))
     assert any("डेटा" in note and "निर्देश" in note for note in found.notes)
-    assert read_dataset(path, choices=Choices(sheet="निर्देश")).layout == "text"
+    assert read_dataset(path, options=ReadOptions(sheet="निर्देश")).layout == "text"
 
 
 def test_the_first_of_several_tables_is_read(workbook):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slmstudio.core.data.opening import Choices
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import Dataset, read_dataset
 from slmstudio.core.data.sources.questions import Line, rows, way_of
 from slmstudio.core.data.sources.row import Raw
@@ -56,7 +56,7 @@ def told(dataset: Dataset) -> list[tuple[str, str]]:
 def read(tmp_path: Path) -> Callable[..., Dataset]:
     def of(text: str, name: str = "faq.txt", **choices: Any) -> Dataset:
         (tmp_path / name).write_text(text, encoding="utf-8")
-        return read_dataset(tmp_path / name, choices=Choices(**choices))
+        return read_dataset(tmp_path / name, options=ReadOptions(**choices))
 
     return of
 
@@ -172,8 +172,8 @@ def test_word_documents_with_headings(document, tmp_path):
     assert told(found)[3] == ("How many books may group 3 borrow?",
                               "Group 3 may borrow 5 books.\nWhat to bring\nThe card.\nNothing else.")
     assert (found.count, found.format, found.text_by) == (4, "docx", "question")
-    assert read_dataset(tmp_path / "faq.docx", choices=Choices(text_by="paragraph")).count == 17
-    assert read_dataset(tmp_path / "faq.docx", choices=Choices(text_by="document")).count == 1
+    assert read_dataset(tmp_path / "faq.docx", options=ReadOptions(text_by="paragraph")).count == 17
+    assert read_dataset(tmp_path / "faq.docx", options=ReadOptions(text_by="document")).count == 1
 
 
 def test_word_documents_with_questions_in_bold(document, tmp_path):
@@ -212,7 +212,7 @@ def test_a_table_in_a_word_document(document, tmp_path, names):
     document.save(tmp_path / "table.docx")
     found = read_dataset(tmp_path / "table.docx")
     assert told(found)[0] == ("फ़ॉर्म 0 कहाँ मिलेगा?", "खिड़की 0 पर।") and found.count == 4
-    as_text = read_dataset(tmp_path / "table.docx", choices=Choices(text_by="paragraph"))
+    as_text = read_dataset(tmp_path / "table.docx", options=ReadOptions(text_by="paragraph"))
     assert as_text.records[0].text == "\t".join(("क्र.", *names)) and as_text.count == 5
 
 
@@ -239,4 +239,4 @@ def test_a_pdf_file_with_marks(tmp_path):
     assert told(found) == [("Who may join?", "All."), ("Is it free?", "Yes.\nFor children."),
                            ("When is it open?", "At nine.")]
     assert (found.text_by, [record.line for record in found.records]) == ("question", [1, 1, 2])
-    assert read_dataset(tmp_path / "faq.pdf", choices=Choices(text_by="paragraph")).layout == "text"
+    assert read_dataset(tmp_path / "faq.pdf", options=ReadOptions(text_by="paragraph")).layout == "text"

@@ -302,7 +302,8 @@ class _Guess(Look):
             if len(every) > 2:  # told by their sentences, unless another column changes what is learned
                 others = set(map(names.column, set(self.columns) - found.used))
                 is_unclear |= self._are_tickets() or bool(others & names.CHANGES)
-                return None if is_unclear or found.layout != "instruction" else replace(found, by_look=True)
+                return None if is_unclear or found.layout != "instruction" else replace(
+                    found, by_look=True, certainty=0.5)
             return None if (is_unclear or is_same) and found.layout == "instruction" else found
         if is_unclear or self._has_marks():
             return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.data import column_names as names
+from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import labels, tools, unclear
 from slmstudio.core.data.mapping.turns import messages_of
 
@@ -19,6 +20,8 @@ TARGETS = {
     "text": ("text",),
 }
 """What the columns of each layout may be mapped to."""
+_NAMES = {"messages": "conversation", "instruction": "question_answer", "preference": "preference",
+          "labelled": "labelled", "text": "text"}
 _NEEDED = {"messages": ("messages",), "instruction": ("instruction", "output"), "preference": ("chosen", "rejected"),
            "labelled": ("completion", "label"), "text": ("text",)}
 
@@ -42,12 +45,20 @@ class ColumnMap:
             are the two answers, and the others say which is which.
         series: columns with a choice each, where no single one holds them all.
         by_look: whether question and answer, of several columns that no one knows, were told by their sentences.
+        certainty: how sure that is, 0 to 1, and evidence: why.
     """
 
     layout: str
     columns: dict[str, str] = field(default_factory=dict)
     series: tuple[str, ...] = ()
     by_look: bool = False
+    certainty: float = 1.0
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As of `Candidate`."""
+        return "choices" if self.choices else _NAMES[self.layout]
 
     @property
     def needed(self) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ class Mapper:
     Attributes:
         main: what the columns of most rows hold; None if they tell nothing.
         columns: those that the sample has, and those of several languages that were read as rows.
+        maps: what they may hold, the surest first; `main` is the first one.
+        is_given: whether a user has said it.
         has_templates: whether what is asked is a conversation written as one text, as by a chat template.
     """
 
@@ -41,7 +43,8 @@ class Mapper:
         self.columns = tuple(dict.fromkeys((*columns, *(name for each in sample[:SAMPLE] if isinstance(each, dict)
                                                         for name in each if names.LANGUAGE.fullmatch(name)))))
         self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
-        self._is_given = bool(given)
+        self.maps = () if self.main is None else (self.main,)
+        self.is_given = bool(given)
         self.has_templates = self.main is not None and _has_templates(self.main, self._sample)
         self._first = _first_choice(self.main, self._sample) if self.main is not None else None
         self._readers: dict[tuple[str, ...], RowReader | None] = {}
@@ -59,7 +62,7 @@ class Mapper:
         """
         if is_refused(value):
             raise RowError([("answer", tr("the annotator didn't accept this row."))])
-        rows = rows_of(value, not self._is_given)
+        rows = rows_of(value, not self.is_given)
         if len(rows) == 1:
             return self._read(rows[0])
         note = notes.IN_LANGUAGES if isinstance(rows[0], dict) and "messages" in rows[0] else None
@@ -85,7 +88,7 @@ class Mapper:
         if keys in self._readers:
             return self._readers[keys]
         found = self.main
-        if not self._is_given and (found is None or not found.used <= set(keys)):
+        if not self.is_given and (found is None or not found.used <= set(keys)):
             found = self._closest(keys, [row for row in self._sample if tuple(row) == keys] or [value])
         reader = RowReader(found, keys, self._first, self.has_templates) if found is not None else None
         if len(self._readers) < MOST_SHAPES:

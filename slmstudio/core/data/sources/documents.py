@@ -29,7 +29,7 @@ def pdf_of(file: BinaryIO, name: str, check: Callable[[], None], chosen: str | N
     """How a PDF file is cut, by its pages or into questions with their answers, and its rows.
 
     Args:
-        chosen: one of `texts.CUTS`; None leaves it to the document.
+        chosen: one of `read_options.CUTS`; None leaves it to the document.
         notes: gets a sentence on the pages without text, once all were read.
 
     Raises:
@@ -108,7 +108,7 @@ def _page_text(document: Any, number: int) -> str:
 
 
 def word_rows(file: BinaryIO, name: str, chosen: str | None) -> tuple[str, Iterator[Raw]]:
-    """How a Word document is cut, one of `texts.CUTS`, and its rows.
+    """How a Word document is cut, one of `read_options.CUTS`, and its rows.
 
     Args:
         chosen: the same; None leaves it to the document.

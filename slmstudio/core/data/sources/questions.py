@@ -11,7 +11,7 @@ from slmstudio.core.data.column_names import column
 from slmstudio.core.data.sources.row import Raw
 
 QUESTION = "question"
-"""One of `texts.CUTS`: each question with its answer."""
+"""One of `read_options.CUTS`: each question with its answer."""
 Way = Literal["marks", "headings", "choices"]
 LEAST, SHARE = 3, 0.75
 """A text of questions has at least this many with an answer, and at least this share of its lines belongs to them; any

@@ -16,9 +16,6 @@ from slmstudio.core.data.strict_json import NotJson, decode
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import tr
 
-CUTS = ("paragraph", "line", "document", "length", QUESTION)
-"""What each row of a text may be: a paragraph, a line, the whole file, about `LENGTH` characters, or a question with
-its answer."""
 LOOKED_AT = 2000
 """Lines that tell whether a text is one of questions with answers."""
 LENGTH = 4000
@@ -59,7 +56,7 @@ def rows_of(first: bytes, chunks: Iterator[bytes], chosen: str | None, *, markdo
 
     Args:
         first: how it begins.
-        chosen: one of `CUTS`; None leaves it to the text.
+        chosen: one of `read_options.CUTS`; None leaves it to the text.
     """
     if markdown and (about := _FRONT_MATTER.match(first)):
         next(chunks)
@@ -115,7 +112,7 @@ def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
     """The rows of a text in UTF-8; those without a word are left out.
 
     Args:
-        by: one of `CUTS`, except `QUESTION`.
+        by: one of `read_options.CUTS`, except `QUESTION`.
     """
     pieces = {"paragraph": paragraphs, "line": _lines, "document": _document, "length": _stretches}[by](chunks)
     for piece in pieces:
