@@ -172,8 +172,8 @@ CASES = {
                                                  "48 rows can't show", "But this got worse: ROUGE-L", "other_test"),
     "not shown by its score, likelier": (
         replace(RUN, compared=replace(OPEN, rows=10), others=(replace(LIKELIER, base=2.63, tuned=1.49),)),
-        "10 rows can't show yet whether its answers are better (chrF++), but this got better: Perplexity 13.9 → 4.4.", "",
-        "other_test"),
+        "10 rows can't show yet whether its answers are better (chrF++), but this got better: Perplexity 13.9 → 4.4.",
+        "", "other_test"),
     "not shown by right answers, likelier": (
         replace(RUN, compared=replace(OPEN, metric="exact"), others=(LIKELIER,)),
         "48 rows can't show yet whether its answers are better (Exact match), but this got better: Perplexity", "",
@@ -359,6 +359,7 @@ def test_it_is_read_from_the_files_of_a_run(tmp_path, studio_home, tiny_model):
     assert found.compared is not None
     assert (found.compared.metric, found.compared.verdict, found.compared.rows) == ("chrf", "better", 24)
     assert found.losses == ((0, 2.0), (20, 1.5), (40, 1.2))
+    assert found.test_rows == 24
     assert found.exact is not None and found.exact[1] == 24
     assert said.headline == "Its answers are clearly closer to yours than before training."
     assert said.proposals[0].action == "train"
