@@ -132,7 +132,8 @@ def test_the_sheet_and_how_a_text_is_cut(qtbot, tab, hindi, tmp_path):
 
 def test_columns_that_matter_are_warned_of_before_the_data_is_used(qtbot, tab, session, tmp_path):
     file = tmp_path / "weighted.csv"
-    file.write_text("question,answer,loss_weight,split\n" + "Who?,She.,2,train\n" * 4, encoding="utf-8")
+    rows = "Who?,She.,2,train\nWho?,He.,2,test\n" * 2
+    file.write_text(f"question,answer,loss_weight,split\n{rows}", encoding="utf-8")
     open_files(qtbot, tab, file)
     assert text(tab, "reading_matter") == "Not used, though the model could learn from them: loss_weight, split"
     press(qtbot, tab, "data_use")
