@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.fields.choices import CUT, LEAVE_OUT
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.announce import announce
-from slmstudio.gui.common.widgets.buttons import ButtonRow, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill
+from slmstudio.gui.common.widgets.layouts import column_in
 
 if TYPE_CHECKING:
     from slmstudio.core.run.planning.row_counts import LostRows
@@ -44,9 +44,9 @@ class LostRowsBanner(QFrame):
                                          clicked=lambda: self.overlong_wanted.emit(LEAVE_OUT))
         self.cut = SecondaryButton(tr("Cut them"), tr("Train on the beginning of these rows, as far as it fits."),
                                    "small", name="cut_rows", clicked=lambda: self.overlong_wanted.emit(CUT))
-        ways = ButtonRow()
-        fill(ways.box, self.keep, self.leave_out, self.cut, STRETCH)
-        column_in(self, self.text, self.ways, ways, spacing=theme.SPACE_XS, margins=theme.SPACE_S)
+        left = Qt.AlignmentFlag.AlignLeft
+        column_in(self, self.text, self.ways, (self.keep, 0, left), (self.leave_out, 0, left), (self.cut, 0, left),
+                  spacing=theme.SPACE_XS, margins=theme.SPACE_S)
         self.show_lost(None)
 
     def show_lost(self, lost: LostRows | None) -> None:

@@ -205,9 +205,8 @@ class LostRows:
             parts += [more, tr("That needs about {needs} of memory.", needs=needs) if free is None else
                       tr("That needs about {needs} of memory, and {free} is free.", needs=needs,
                          free=units.format_bytes(free))]
-        if self.can_leave_out:
-            parts.append(tr("Or leave out the rows that would be cut."))
-        return together(*parts, tr("Or start anyway; what doesn't fit is left out."))
+        return together(*parts, tr("Or leave these rows out, or start anyway; what doesn't fit is cut off.")
+                        if self.can_leave_out else tr("Or start anyway; what doesn't fit is left out."))
 
 
 def lost(records: Sequence[Record], measured: MeasuredRows, counts: RowCounts, facts: ModelFacts, config: RunConfig,
