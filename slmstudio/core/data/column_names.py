@@ -148,6 +148,8 @@ _CHANGES = """
 """
 CHANGES = frozenset(_CHANGES.split())
 """Columns that change what is learned: people must know when one of them isn't used."""
+PARTS = frozenset({"split", "subset"})
+"""Those of them that say which part of a set a row belongs to: nothing, where all rows belong to the same."""
 _THOUGHTS = frozenset({"reasoning", "thinking", "thought", "thoughts", "think", "cot", "rationale", "rationales"})
 _JUDGES = frozenset({"feedback", "vote", "verdict", "reaction", "thumbs", "accepted", "helpful", "correct", "right",
                      "useful", "liked", "satisfied", "desirable", "acceptable", "accurate", "सही", "उपयोगी", "अच्छा",
