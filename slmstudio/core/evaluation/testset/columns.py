@@ -8,12 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.choices import RIGHT, SERIES
+from slmstudio.core.data.mapping.choices import LISTED, RIGHT, SERIES, is_blank
 from slmstudio.core.data.mapping.choices import columns_of as choices_in
 from slmstudio.core.data.mapping.given_map import check_columns
-from slmstudio.core.evaluation.testset.choices import is_blank
 
-LISTS = ("choices", "options", "endings", "mc1_targets")
+LISTS = (*LISTED, "mc1_targets")
 EXACT = ("exact", "expected")
 REFERENCES = (*EXACT, "references", "reference", "answers", "ideal", "targets", "target", "reference_answer",
               "correct_answers", "expected_answer", "gold", "correct_answer")
@@ -33,14 +32,14 @@ class Columns:
     filled counts.
 
     Attributes:
-        lists: those that hold all choices; `series`: by the name that is known, those that hold one each.
+        lists: those that hold all choices; `series`: those that hold one each, in turn.
         right: those that may say which choice is right.
         exact: those of `references` that an answer must equal.
         answers: those that training takes for the answer.
     """
 
     lists: tuple[str, ...] = ()
-    series: tuple[dict[str, str], ...] = ()
+    series: tuple[tuple[str, ...], ...] = ()
     right: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
@@ -63,7 +62,7 @@ class Columns:
     @cached_property
     def choosing(self) -> frozenset[str]:
         """Those of choices, and of the right one."""
-        return frozenset((*self.lists, *(name for columns in self.series for name in columns.values()), *self.right))
+        return frozenset((*self.lists, *(name for columns in self.series for name in columns), *self.right))
 
 
 def columns_of(keys: Sequence[str]) -> Columns:
@@ -93,8 +92,7 @@ def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Column
     rest = {target.strip().casefold(): column for target, column in given.items()}
     told: dict[str, Any] = {TARGETS[target]: (rest.pop(target),) for target in list(rest) if target in TARGETS}
     if "lists" in told and told["lists"][0] not in keys and "," in told["lists"][0]:
-        several = [name.strip() for name in told.pop("lists")[0].split(",")]
-        told["series"] = (dict(zip(map(names.column, several), several, strict=True)),)
+        told["series"] = (tuple(name.strip() for name in told.pop("lists")[0].split(",")),)
     if "exact" in told:
         told["references"] = told["exact"]
     if "lists" in told or "series" in told:

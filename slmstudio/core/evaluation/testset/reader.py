@@ -10,13 +10,13 @@ from re import compile as pattern
 
 from slmstudio.core.data import column_names, given
 from slmstudio.core.data.collector import gathered
+from slmstudio.core.data.mapping.choices import Counting
 from slmstudio.core.data.opening import DataFile
 from slmstudio.core.data.reader import sampled
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.evaluation.testset.choices import Counting
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.languages import LATIN
 from slmstudio.core.evaluation.testset.rows import Draft, TestMapper

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings, kind_of, text_of
+from slmstudio.core.data.mapping import cells, choices
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
 from slmstudio.core.data.record import message_text
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation.scores import patterns
-from slmstudio.core.evaluation.testset import cells, choices, languages
+from slmstudio.core.evaluation.testset import languages
 from slmstudio.core.evaluation.testset.columns import Columns, columns_of, filled, given_columns
 from slmstudio.core.evaluation.testset.item import KINDS
 from slmstudio.core.i18n import noop, tr
@@ -119,7 +120,7 @@ class TestMapper:
     @staticmethod
     def _judged(row: Mapping[str, Any], here: Columns) -> frozenset[str] | None:
         """The columns that training has no part in, where the answer is in one of them; otherwise None."""
-        if filled(row, here.lists) or any(filled(row, each.values()) for each in here.series):
+        if filled(row, here.lists) or any(filled(row, each) for each in here.series):
             return here.choosing | here.judging
         answer = filled(row, here.answers)
         if filled(row, here.references) or (not answer and filled(row, here.patterns)):
@@ -215,12 +216,12 @@ def _below(row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], mapper
 
 def _choice(row: Mapping[str, Any], here: Columns, findings: Findings) -> choices.Choice | None:
     name = filled(row, here.lists)
-    series = next((each for each in here.series if filled(row, each.values())), {})
+    series = next((each for each in here.series if filled(row, each)), ())
     if not name and not series:
         return None
     options = choices.of_list(row[name], name, findings) if name else choices.of_columns(row, series, findings)
     said = {each: row[each] for each in here.right
-            if each not in series.values() and not choices.is_blank(row.get(each))}
+            if each not in series and not choices.is_blank(row.get(each))}
     return choices.read_choice(options, said, findings) if not findings else None
 
 
