@@ -8,11 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slmstudio.core.data.health.answers import ending, folded, interjection, is_closing, is_long, is_short, opening
+from slmstudio.core.data.health.answers import (
+    ending,
+    folded,
+    interjection,
+    is_closing,
+    is_long,
+    is_short,
+    opening,
+    refusal,
+)
 from slmstudio.core.data.health.finding import Context
 from slmstudio.core.data.health.near import near_duplicates
 from slmstudio.core.data.health.pulse import Pulse
-from slmstudio.core.data.health.refusals import refusal
 from slmstudio.core.data.health.repeats import conflicts, duplicates, question_and_answer, whole
 from slmstudio.core.data.health.text_checks import Look, text_checks
 from slmstudio.core.data.health.texts import answers, is_blank, said, written
