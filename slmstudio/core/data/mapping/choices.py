@@ -257,9 +257,9 @@ def _ways(value: Any, name: str, options: Options, plain: list[str], findings: F
         if label in labels:  # MILU says "option2"; under columns A, B, C a letter is theirs
             return {"letter": labels.index(label)}
     ways = {"text": plain.index(_same(text))} if _same(text) in plain else {}
+    if _NUMBER.fullmatch(text) and not any(map(str.isdigit, options.labels)):
+        return ways if ways and not 0 <= int(text) <= len(plain) else {**ways, "number": int(text)}
     bare = _NAMED.sub("", text).strip("().: ").upper()
-    if _NUMBER.fullmatch(bare) and not any(map(str.isdigit, options.labels)) and (len(bare) == len(text) or not ways):
-        return ways if ways and not 0 <= int(bare) <= len(plain) else {**ways, "number": int(bare)}
     if bare and (len(text) == 1 or not ways) and (at := _letter(bare, options)) is not None:
         ways["letter"] = at
     if not ways:
@@ -388,11 +388,9 @@ def are_read(rows: Sequence[tuple[Any, Any]]) -> bool:
     Args:
         rows: the choices of each row and its answer; numbers that may count from 0 or from 1 aren't sure.
     """
-    answered = [each for each in rows if None not in each]
-    if not all(_options(value) for value, _ in answered):
-        return False
-    found = [(choice, at) for at, (value, answer) in enumerate(answered) if (choice := _choice(value, answer))]
-    return Counting(found).is_sure and 2 * len(found) > len(answered)
+    answered = [(_options(value), answer) for value, answer in rows if value is not None and answer is not None]
+    found = [(choice, at) for at, (options, answer) in enumerate(answered) if (choice := _choice(options, answer))]
+    return all(options for options, _ in answered) and Counting(found).is_sure and 2 * len(found) > len(answered)
 
 
 def first_place(rows: Iterable[tuple[Any, Any]]) -> Counting:
@@ -401,8 +399,8 @@ def first_place(rows: Iterable[tuple[Any, Any]]) -> Counting:
     Args:
         rows: the choices of each row and its answer.
     """
-    return Counting((choice, line) for line, (value, answer) in enumerate(rows, 1) if value is not None
-                    and not is_blank(answer) and (choice := _choice(value, answer)))
+    return Counting((choice, line) for line, (value, answer) in enumerate(rows, 1)
+                    if not is_blank(answer) and (choice := _choice(_options(value), answer)))
 
 
 def written(value: Any, answer: Any, counting: Counting | None = None) -> tuple[str, str] | None:
@@ -417,7 +415,8 @@ def written(value: Any, answer: Any, counting: Counting | None = None) -> tuple[
     >>> written(["Pune", "Goa"], 1)
     ('A. Pune\\nB. Goa', 'B. Goa')
     """
-    options, choice = _options(value), _choice(value, answer)
+    options = _options(value)
+    choice = _choice(options, answer)
     if options is None or choice is None:
         return None
     at = (counting or Counting([(choice, 1)])).answer(choice)
@@ -436,6 +435,5 @@ def _options(value: Any) -> Options | None:
     return None if findings or not 2 <= len(options.texts) <= len(LETTERS) or not all(options.texts) else options
 
 
-def _choice(value: Any, answer: Any) -> Choice | None:
-    options = _options(value)
+def _choice(options: Options | None, answer: Any) -> Choice | None:
     return read_choice(options, {"": answer}, [], may_repeat=True) if options is not None else None
