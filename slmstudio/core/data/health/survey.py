@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,15 +67,10 @@ def survey(records: Sequence[Record], context: Context, kinds: frozenset[str], p
             found["duplicate_rows"] = _partners(repeated)
         if "near_duplicates" in kinds:
             found["near_duplicates"] = _partners(near_duplicates(records, set(repeated), pulse))
-    if "conflicting_answers" in kinds:
-        groups = conflicts(row_wise.asking, row_wise.questions, row_wise.answered)
-        found["conflicting_answers"] = Found(sorted(row for group in groups for row in group), {"groups": groups})
-    if "short_answer" in kinds:
-        found["short_answer"] = row_wise.short_answers()
-    if "boilerplate" in kinds:
-        found["boilerplate"] = row_wise.stock_phrases()
-    if "too_long" in kinds:
-        found["too_long"] = _too_long(context)
+    late: dict[str, Callable[[], Found]] = {
+        "conflicting_answers": row_wise.conflicting_answers, "short_answer": row_wise.short_answers,
+        "boilerplate": row_wise.stock_phrases, "too_long": lambda: _too_long(context)}
+    found |= {kind: look() for kind, look in late.items() if kind in kinds}
     if "overlap" in kinds and found.get("overlap"):
         found["overlap"].detail["others"] = row_wise.overlap_counts()
     return {kind: each for kind, each in found.items() if each.rows}
@@ -86,7 +81,7 @@ class _RowWise:
 
     def __init__(self, records: Sequence[Record], context: Context, kinds: frozenset[str]):
         self.found: dict[str, Found] = {}
-        self.asking, self.questions, self.answered = array("q"), array("q"), array("q")
+        self._asking, self._questions, self._answered = array("q"), array("q"), array("q")
         self._records = records
         self._context = context
         self._kinds = kinds
@@ -115,9 +110,9 @@ class _RowWise:
         if "duplicate_rows" in kinds:
             self._hashes.append(hash(whole(record)))
         if "conflicting_answers" in kinds and (pair := question_and_answer(record)) is not None:
-            self.asking.append(index)
-            self.questions.append(pair[0])
-            self.answered.append(pair[1])
+            self._asking.append(index)
+            self._questions.append(pair[0])
+            self._answered.append(pair[1])
         if "refusals" in kinds and (said_so := next(filter(None, map(refusal, given)), None)):
             self._add("refusals", index, said_so)
         if given and "short_answer" in kinds:
@@ -135,6 +130,10 @@ class _RowWise:
         """How many rows of each other dataset are asked in this one."""
         return {name: sum(row.prompt in self._overlapping for row in rows)
                 for name, rows in self._context.others.items()}
+
+    def conflicting_answers(self) -> Found:
+        groups = conflicts(self._asking, self._questions, self._answered)
+        return Found(sorted(row for group in groups for row in group), {"groups": groups})
 
     def short_answers(self) -> Found:
         """Rows with short answers that aren't labels."""

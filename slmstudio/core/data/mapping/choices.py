@@ -105,10 +105,18 @@ def columns_of(series: Sequence[str], known: Mapping[str, str]) -> tuple[str, ..
     return tuple(known.get(name, name) for name in series[: here[-1] + 1])
 
 
-def series_of(known: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """Columns with a choice each, without gaps; the longest first, as two ways of counting may begin alike."""
+def series_of(known: Mapping[str, str], with_gaps: bool = False) -> list[tuple[str, ...]]:
+    """Columns with a choice each; the most first, as two ways of counting may begin alike."""
+    here = set(known.values())
     found = (columns_of(each, known) for each in SERIES)
-    return sorted((each for each in found if each and set(each) <= set(known.values())), key=len, reverse=True)
+    return sorted((each for each in found if each and (with_gaps or set(each) <= here)),
+                  key=lambda each: -sum(name in here for name in each))
+
+
+def right_ones(columns: Sequence[str], by_name: Mapping[str, str]) -> list[str]:
+    """Columns that are called as those are that say which choice is right, the likeliest first."""
+    named = [column for column in columns if not _OF_RIGHT.isdisjoint(names.column(column).split("_"))]
+    return list(dict.fromkeys((*(by_name[word] for word in RIGHT if word in by_name), *named)))
 
 
 def of_columns(row: Mapping[str, Any], columns: Sequence[str], findings: Findings) -> Options:
@@ -366,9 +374,7 @@ def look_at(look: Look) -> ColumnMap | None:
     listed = [(look.by_name[word],) for word in (*LISTED, _ANSWERS) if word in look.by_name]
     for series in (*series_of(look.by_name), *listed):
         offers = [offered(row, series) for row in look.rows]
-        named = [column for column in look.columns if not _OF_RIGHT.isdisjoint(names.column(column).split("_"))]
-        answers = [column for column in (*map(look.by_name.get, RIGHT), *named) if column and column not in series]
-        key = next((column for column in answers if are_read(
+        key = next((column for column in right_ones(look.columns, look.by_name) if column not in series and are_read(
             [(each, row.get(column)) for each, row in zip(offers, look.rows, strict=True)])), "")
         if series == (look.by_name.get(_ANSWERS),) and not all(
                 _NUMBER.fullmatch(str(value)) for value in look.values(key)):

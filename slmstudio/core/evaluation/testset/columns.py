@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.choices import LISTED, RIGHT, SERIES, is_blank
-from slmstudio.core.data.mapping.choices import columns_of as choices_in
+from slmstudio.core.data.mapping.choices import LISTED, RIGHT, is_blank, right_ones, series_of
 from slmstudio.core.data.mapping.given_map import check_columns
 
 _EXACT = ("exact", "expected")
@@ -75,9 +74,11 @@ def columns_of(keys: Sequence[str]) -> Columns:
     for name in keys:
         known.setdefault(names.column(name), name)
     known |= {name: name for name in keys if names.column(name) == name}
-    return Columns({target: tuple(dict.fromkeys(known[word] for word in words if word in known))
-                    for target, words in _WORDS.items()},
-                   tuple(columns for each in SERIES if (columns := choices_in(each, known))))
+    named = {target: tuple(dict.fromkeys(known[word] for word in words if word in known))
+             for target, words in _WORDS.items()}
+    # Beside a column that is called "answer", one called "answer_count" says nothing of it.
+    right = named["right"] or tuple(right_ones(keys, known))
+    return Columns({**named, "right": right}, tuple(series_of(known, with_gaps=True)))
 
 
 def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Columns, dict[str, str]]:
