@@ -35,9 +35,8 @@ LISTED = ("choices", "options", "endings")
 """Columns with all choices."""
 _OF_RIGHT = frozenset({"correct", "right", "answer", "key", "सही"})
 """Words in the names of columns that say which one is right."""
-_ANSWERS = "answers"
-"""One that may have all choices too, where a number says which is right, as in ReClor; otherwise they are several right
-answers."""
+ANSWERS = "answers"
+"""One that may have all choices too: see `key_of`."""
 _NAMED = re.compile(r"(?:option|choice|alternative|ending|answer)[\s_]*", re.IGNORECASE)
 """How an answer names a choice by its column: "option2"."""
 _MARK = re.compile(r"(?:^|[\s;,|/])\(?([A-Ha-h]) ?[).:]\s*")
@@ -371,21 +370,28 @@ class Counting:
 def look_at(look: Look) -> ColumnMap | None:
     """A question with its choices, each in a column of its own, as MMLU's A, B, C and D, or all in one, and the right
     one."""
-    listed = [(look.by_name[word],) for word in (*LISTED, _ANSWERS) if word in look.by_name]
+    listed = [(look.by_name[word],) for word in (*LISTED, ANSWERS) if word in look.by_name]
     for series in (*series_of(look.by_name), *listed):
-        offers = [offered(row, series) for row in look.rows]
-        key = next((column for column in right_ones(look.columns, look.by_name) if column not in series and are_read(
-            [(each, row.get(column)) for each, row in zip(offers, look.rows, strict=True)])), "")
-        if series == (look.by_name.get(_ANSWERS),) and not all(
-                _NUMBER.fullmatch(str(value)) for value in look.values(key)):
-            continue
-        question = look.first((*names.ASKED, "sentence", *names.BELOW), (*series, key))
+        key = key_of(series, right_ones(look.columns, look.by_name), look.rows)
+        question = look.first((*names.ASKED, "sentence", *names.BELOW), (*series, key)) if key else ""
         if key and question:
             below = look.first(names.BELOW, (*series, key, question))
             found = look.map("instruction", instruction=question, input=below, output=key,
                              choices="" if len(series) > 1 else series[0])
             return replace(found, series=series) if len(series) > 1 else found
     return None
+
+
+def key_of(series: Sequence[str], columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which of the columns says clearly which of the choices in `series` is right; "" if none does.
+
+    Several "answers" are right ones, unless it says it by a number, as in ReClor.
+    """
+    offers = [offered(row, series) for row in rows]
+    key = next((column for column in columns if column not in series and are_read(
+        [(each, row.get(column)) for each, row in zip(offers, rows, strict=True)])), "")
+    is_number = all(_NUMBER.fullmatch(str(row[key])) for row in rows if not is_blank(row.get(key)))
+    return key if is_number or names.column(series[0]) != ANSWERS else ""
 
 
 def are_read(rows: Sequence[tuple[Any, Any]]) -> bool:

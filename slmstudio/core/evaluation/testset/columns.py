@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.choices import LISTED, RIGHT, is_blank, right_ones, series_of
+from slmstudio.core.data.mapping.choices import ANSWERS, LISTED, RIGHT, is_blank, key_of, right_ones, series_of
 from slmstudio.core.data.mapping.given_map import check_columns
 
 _EXACT = ("exact", "expected")
@@ -68,8 +69,12 @@ class Columns:
         return {target: column for target, column in found.items() if column}
 
 
-def columns_of(keys: Sequence[str]) -> Columns:
-    """What columns hold by their names, in any language that `column_names` knows."""
+def columns_of(keys: Sequence[str], rows: Sequence[Mapping[str, Any]] = ()) -> Columns:
+    """What columns hold by their names, in any language that `column_names` knows.
+
+    Args:
+        rows: some with these columns, which tell whether "answers" are choices.
+    """
     known: dict[str, str] = {}
     for name in keys:
         known.setdefault(names.column(name), name)
@@ -78,6 +83,8 @@ def columns_of(keys: Sequence[str]) -> Columns:
              for target, words in _WORDS.items()}
     # Beside a column that is called "answer", one called "answer_count" says nothing of it.
     right = named["right"] or tuple(right_ones(keys, known))
+    if rows and (answers := known.get(ANSWERS)) and key_of((answers,), right, rows):
+        named["choices"] += (answers,)
     return Columns({**named, "right": right}, tuple(series_of(known, with_gaps=True)))
 
 

@@ -73,7 +73,7 @@ class TestMapper:
         self._shapes: dict[tuple[str, ...], Columns] = {}
         self._given: Columns | None = None
         rest: dict[str, str] = {}
-        rows = [_unnested(value) for value in sample[:SAMPLE] if isinstance(value, dict)]
+        rows = self._sample = [_unnested(value) for value in sample[:SAMPLE] if isinstance(value, dict)]
         if given:
             self._given, rest = given_columns(given, list(dict.fromkeys(name for row in rows for name in row)))
         judged = [(row, self._judged(row, self._columns(row))) for row in rows]
@@ -130,7 +130,7 @@ class TestMapper:
         keys = tuple(row)
         found = self._given or self._shapes.get(keys)
         if found is None:
-            found = columns_of(keys)
+            found = columns_of(keys, [row for row in self._sample if tuple(row) == keys])
             if len(self._shapes) < MOST_SHAPES:
                 self._shapes[keys] = found
         return found
