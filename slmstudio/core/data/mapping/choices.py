@@ -258,11 +258,13 @@ def _ways(value: Any, name: str, options: Options, plain: list[str], findings: F
                             kind=kind_of(value))))
         return {}
     text = value.strip() if isinstance(value, str) else number_text(value)
-    named = re.sub(r"[\s_]", "", text).casefold()
-    columns = [each.replace("_", "") for each in options.columns]
-    for labels, label in ((options.labels, text), (columns, "" if named.isdigit() else named)):
-        if label in labels:  # MILU says "option2"; under columns A, B, C a letter is theirs
-            return {"letter": labels.index(label)}
+    if text in options.labels:
+        return {"letter": options.labels.index(text)}
+    if options.columns and not text.isdigit():  # MILU says "option2"; under columns A, B, C a letter is theirs
+        named, columns = (["".join(re.split(r"[\s_]+", each)).casefold() for each in some]
+                          for some in ([text], options.columns))
+        if named[0] in columns:
+            return {"letter": columns.index(named[0])}
     ways = {"text": plain.index(_same(text))} if _same(text) in plain else {}
     if _NUMBER.fullmatch(text) and not any(map(str.isdigit, options.labels)):
         return ways if ways and not 0 <= int(text) <= len(plain) else {**ways, "number": int(text)}
