@@ -269,7 +269,7 @@ class EvaluationChoice(TakesFiles, QWidget):
                    "models": [model for model in models if model["name"] in self.names()]}
         if source == FILE:
             request["test"] = str(self.test)
-            request["test_columns"] = self.columns.text().strip() or None
+            request["test_columns"] = self.columns.text().strip(' "') or None
         elif source == BENCHMARK:
             shots = self.shots.value()
             request |= {"test": None, "limit": None, "system": proposed["system"], "benchmark": {

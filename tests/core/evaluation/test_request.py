@@ -259,7 +259,7 @@ def test_a_test_file_that_is_not_sure_is_asked_about(run, tmp_path):
     asked = {**request.propose(run()), "test": str(tmp_path / "t.jsonl")}
     line = "instruction=c1,output=c3"
     assert problems(asked) == ["test: it isn't clear what the columns of t.jsonl contain. Write "
-                               f"{line} or other columns under Columns, or after --map in the terminal."]
+                               f'"{line}" or other columns under Columns, or after --map in the terminal.']
     assert request.check({**asked, "test_columns": line}).test.items[0].references == (rows[0]["c3"],)
 
 

@@ -87,7 +87,7 @@ def doubt(found: TestSet) -> Problem | None:
     if found.is_sure:
         return None
     why = " ".join(map(sentence, found.candidates[0].evidence))
-    lines = [each.line for each in found.candidates[:2] if each.line]
+    lines = [f'"{each.line}"' for each in found.candidates[:2] if each.line]
     choose = (tr("Write {first} or {second} under Columns, or after --map in the terminal.", first=lines[0],
                  second=lines[1]) if len(lines) > 1 else
               tr("Write {first} or other columns under Columns, or after --map in the terminal.", first=lines[0])
