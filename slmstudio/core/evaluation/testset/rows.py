@@ -73,15 +73,19 @@ class TestMapper:
         self._shapes: dict[tuple[str, ...], Columns] = {}
         self._given: Columns | None = None
         rest: dict[str, str] = {}
+        keys: dict[str, None] = {}
         rows = self._sample = [_unnested(value) for value in sample[:SAMPLE] if isinstance(value, dict)]
         if given:
-            self._given, rest = given_columns(given, list(dict.fromkeys(name for row in rows for name in row)))
+            keys = dict.fromkeys(name for row in rows for name in row)
+            self._given, rest = given_columns(given, list(keys))
         judged = [(row, self._judged(row, self._columns(row))) for row in rows]
         learned = [row for row, without in judged if without is None]
         asked = [_asked(row, without) for row, without in judged if without is not None]
         is_judged = self._given is not None and bool(self._given.choosing or self._given.judging)
         self._learned = Mapper(learned, rest if learned and not is_judged else None)
-        self._asked = Mapper(asked, {**rest, "output": STAND_IN} if rest and asked else None)
+        here = {name for row in asked for name in row}  # the other rows may have more columns
+        told = {target: column for target, column in rest.items() if column in here or column not in keys}
+        self._asked = Mapper(asked, {**told, "output": STAND_IN} if told and asked else None)
         self._judged_by = next((self._columns(row).said(row) for row, without in judged if without is not None), {})
 
     def read(self, value: Any) -> list[Draft]:
