@@ -73,11 +73,10 @@ class TestMapper:
         self._shapes: dict[tuple[str, ...], Columns] = {}
         self._given: Columns | None = None
         rest: dict[str, str] = {}
-        keys: dict[str, None] = {}
         rows = self._sample = [_unnested(value) for value in sample[:SAMPLE] if isinstance(value, dict)]
+        keys = list(dict.fromkeys(name for row in rows for name in row))
         if given:
-            keys = dict.fromkeys(name for row in rows for name in row)
-            self._given, rest = given_columns(given, list(keys))
+            self._given, rest = given_columns(given, keys)
         judged = [(row, self._judged(row, self._columns(row))) for row in rows]
         learned = [row for row, without in judged if without is None]
         asked = [_asked(row, without) for row, without in judged if without is not None]
