@@ -97,7 +97,7 @@ class EvaluationChoice(TakesFiles, QWidget):
                           tr("The name of any lm_eval task or group that counts right answers."))
         self.task.editingFinished.connect(self._change_source)
         self.task.textChanged.connect(self._change_name)
-        example = tr("for example {example}", example="question=Ask,answer=Right")
+        example = tr("Columns, for example {example}", example="question=Ask,answer=Right")
         self.columns = named(QLineEdit(placeholderText=example), "evaluation_columns", tr("Columns"),
                              tr("What the columns of the file contain. Leave it empty where their names say it."))
         self.columns.editingFinished.connect(self.read_wanted)
