@@ -6,11 +6,11 @@ import itertools
 import random
 from dataclasses import replace
 
-from slmstudio.core.data.health.checking import check
 from slmstudio.core.data.health.finding import Finding
 from slmstudio.core.data.health.fixing import fix
 from slmstudio.core.data.health.near import near_duplicates
 from slmstudio.core.data.health.pulse import Pulse
+from slmstudio.core.data.health.survey import check
 from slmstudio.core.data.record import Record
 
 from .rows import WORDS, chat, clean_rows, sentence
