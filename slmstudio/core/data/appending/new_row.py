@@ -84,6 +84,8 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None, mapper: Mapper | Non
     ways: list[tuple[dict[str, Any], Callable[[dict[str, Any]], list[Row]]]] = []
     if mapper is not None and mapped:
         ways.append((mapped, mapper.read))
+        if not is_chosen and {"completion", "chosen"} & like.keys():  # which may be texts or messages
+            ways.append((_mapped(row, {name: [] for name in like}, columns), mapper.read))
     if not is_chosen:
         if mapped and system is not None:
             ways.append(({"system": system, **_mapped(replace(row, messages=row.messages[1:]), like, columns)}, _read))
