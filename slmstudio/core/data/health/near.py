@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from slmstudio.core.data import similarity
+from slmstudio.core.data.health import similarity
 from slmstudio.core.data.health.pulse import Pulse
 from slmstudio.core.data.record import Record
 

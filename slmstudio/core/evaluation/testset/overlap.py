@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
+from slmstudio.core.data.health.similarity import Search, Sketches, characters, jaccard, shingles
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.similarity import Search, Sketches, characters, jaccard, shingles
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.i18n import ntr, tr

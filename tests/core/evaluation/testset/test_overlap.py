@@ -7,8 +7,8 @@ import random
 
 import pytest
 
+from slmstudio.core.data.health.similarity import jaccard
 from slmstudio.core.data.reader import Record, read_dataset
-from slmstudio.core.data.similarity import jaccard
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.evaluation.testset import overlap
 from slmstudio.core.evaluation.testset.item import TestItem
