@@ -104,8 +104,8 @@ class Mapper:
         return main if own is None or (own.layout == main.layout and len(own.used) <= here) else own
 
 
-def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> int | None:
-    """What number the rows give to the first of their choices, as `choices.first_place` finds it; or of two answers."""
+def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """How the rows count their choices, as `choices.first_place` finds it, or two answers."""
     if "winner" in columns.columns:
         return labels.counted_from(row.get(columns.columns["winner"]) for row in rows)
     if not columns.choices:

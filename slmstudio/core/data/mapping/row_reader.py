@@ -30,11 +30,11 @@ class RowReader:
     """Reads rows with one set of columns.
 
     Args:
-        first: as `choices.first_place` finds it.
+        first: as `choices.first_place` finds it; of two answers with a winner, as `labels.counted_from`.
         has_templates: as of `Mapper`.
     """
 
-    def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: int | None, has_templates: bool):
+    def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: Any, has_templates: bool):
         self._map = columns
         self._has_templates = has_templates
         self._first = first

@@ -8,6 +8,7 @@ import pytest
 from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
+from slmstudio.core.evaluation.testset.reader import read_test_set
 
 Q, A, B = "What is the capital of Goa?", "It is Panaji, a city on the Mandovi.", "No idea."
 ASK, GOOD = {"role": "user", "content": Q}, {"role": "assistant", "content": A}
@@ -139,6 +140,15 @@ def test_a_row_is_read(tmp_path, name):
     row, layout, messages = READ[name]
     dataset = read(tmp_path, [row, row])
     assert (dataset.layout, list(dataset.records[0].messages), dataset.problems) == (layout, messages, [])
+
+
+@pytest.mark.parametrize("name", ["MedQA", "HellaSwag", "AQuA-RAT", "ARC as published", "ReClor", "AGIEval"])
+def test_tests_read_the_choices_that_training_reads(tmp_path, name):
+    row, _, messages = READ[name]
+    read(tmp_path, [row, row])
+    item = read_test_set(tmp_path / "rows.jsonl").items[0]
+    assert item.kind == "choice" and messages[1]["content"].endswith(item.references[0])
+    assert messages[0]["content"].startswith(item.question)
 
 
 def test_the_tools_of_hermes_are_taken_out_of_the_system_message(tmp_path):
