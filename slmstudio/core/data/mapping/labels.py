@@ -6,18 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-_GOOD = """
-    true t yes y good 1 1.0 +1 positive pos desirable desired chosen preferred accepted accept approve approved
-    correct right like liked up upvote upvoted thumbs_up thumbsup thumbs-up 👍 ✅ ✓ ✔ ✔️ helpful safe pass passed
-    win ok okay satisfied अच्छा सही हाँ हां ठीक ভালো நல்ல మంచి ಒಳ್ಳೆಯ നല്ല સારું ਚੰਗਾ ଭଲ اچھا
-"""
-GOOD = frozenset(_GOOD.split()) | {"thumbs up", "very good"}
-_BAD = """
-    false f no n bad 0 0.0 -1 negative neg undesirable undesired rejected reject declined disapproved incorrect
-    wrong dislike disliked down downvote downvoted thumbs_down thumbsdown thumbs-down 👎 ❌ ✗ ✘ ✖ unhelpful unsafe
-    fail failed lose loss dissatisfied बुरा खराब ख़राब गलत नहीं ग़लत খারাপ கெட்ட చెడ్డ ಕೆಟ್ಟ മോശം ખરાબ ਮਾੜਾ ଖରାପ برا
-"""
-BAD = frozenset(_BAD.split()) | {"thumbs down", "very bad"}
+from slmstudio.core.data import column_names as names
+
 MOST_NUMBERS = 0.1
 """Share of numbers but 0 and 1 from which on a column holds classes or marks."""
 MISTAKES = 0.5
@@ -32,8 +22,8 @@ def is_good(value: Any) -> bool | None:
         return True if value == 1 else False if value in (0, -1) else None
     if not isinstance(value, str):
         return None
-    word = value.strip().casefold().rstrip("!.")
-    return True if word in GOOD else False if word in BAD else None
+    word = value.strip().casefold().rstrip("!.").replace(" ", "_")
+    return True if word in names.GOOD else False if word in names.BAD else None
 
 
 def are_labels(values: Iterable[Any], bad: bool = False) -> bool:
