@@ -40,6 +40,7 @@ class RowReader:
         self._first = first
         self._columns = columns.columns
         self._needed = columns.needed
+        self._names = {target: column for target, column in self._columns.items() if target != column}
         self._beside = tuple(name for name in keys if name not in columns.used)
         self._canonical: Callable[[dict[str, Any], Findings, set[str]], Iterable[dict[str, Any]]] = {
             "messages": self._messages, "instruction": self._instruction, "preference": self._preference,
@@ -70,21 +71,8 @@ class RowReader:
         found = []
         for each in canonical:
             offered, note = each.pop("tools", ()), each.pop("note", None)
-            try:
-                read = read_row(each)
-            except RowError as error:
-                raise RowError([self._renamed(*finding) for finding in error.findings]) from error
-            found.append(read._replace(unused=unused, tools=tuple(offered), note=note))
+            found.append(read_row(each, self._names)._replace(unused=unused, tools=tuple(offered), note=note))
         return found
-
-    def _renamed(self, key: str, sentence: str) -> tuple[str, str]:
-        """What is wrong, by the names that the file's columns have."""
-        for target, column in self._columns.items():
-            for marks in ('"{}"', "“{}”"):  # a translation may have quotation marks of its own
-                if column != target and (named := marks.format(target)) in sentence:
-                    return (column if key == target else key,
-                            sentence.replace(named, marks.format(printable(column))))
-        return key, sentence
 
     def _pair(self, value: Mapping[str, Any]) -> Row | None:
         """A plain question with its answer, which most rows of most files are; None if it needs a closer look."""
