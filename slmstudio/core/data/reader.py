@@ -214,7 +214,7 @@ def _legacy_font(found: Dataset) -> list[str]:
 
 def _by_look(mapper: Mapper) -> list[str]:
     """What to know of a table in which question and answer were told by their sentences alone."""
-    if mapper.main is None or not mapper.main.by_look:
+    if mapper.main is None or all(each.code != "by_sentences" for each in mapper.main.evidence):
         return []
     said = mapper.main.columns
     return [tr('"{question}" is read as the question and "{answer}" as the answer, because these are the two columns '

@@ -8,13 +8,14 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import choices, labels, notes
 from slmstudio.core.data.mapping.given_map import given_map
-from slmstudio.core.data.mapping.guess import guess
+from slmstudio.core.data.mapping.guess import guess, guesses
 from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.opened import is_refused, rows_of
 from slmstudio.core.data.mapping.row_reader import RowReader
 from slmstudio.core.data.mapping.turns import (
     is_asked,
 )
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object
 from slmstudio.core.data.sources.row import examples
 from slmstudio.core.i18n import tr
@@ -36,14 +37,16 @@ class Mapper:
         has_templates: whether what is asked is a conversation written as one text, as by a chat template.
     """
 
-    def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None):
+    def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None,
+                 options: ReadOptions = NO_OPTIONS, asks: bool = True):
         self._sample = [value for each in sample[:SAMPLE] for value in rows_of(each, not given)
                         if isinstance(value, dict)]
         columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
         self.columns = tuple(dict.fromkeys((*columns, *(name for each in sample[:SAMPLE] if isinstance(each, dict)
                                                         for name in each if names.LANGUAGE.fullmatch(name)))))
-        self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
-        self.maps = () if self.main is None else (self.main,)
+        self.maps = (given_map(given, columns),) if given else guesses(
+            columns, self._sample, use_marks=options.marks != "ignore", asks=asks) if columns else ()
+        self.main = next(iter(self.maps), None)
         self.is_given = bool(given)
         self.has_templates = self.main is not None and _has_templates(self.main, self._sample)
         self._first = _first_choice(self.main, self._sample) if self.main is not None else None

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping import labels, ranked, unclear
+from slmstudio.core.data.candidates import Evidence
+from slmstudio.core.data.mapping import labels, ranked
 from slmstudio.core.data.mapping.look import ColumnMap, Look
 from slmstudio.core.data.mapping.speakers import role_of
 from slmstudio.core.data.mapping.turns import is_conversation
 
+NAMED, TOLD_APART, RANKED = 0.98, 0.97, 0.96
+"""How sure pairs are whose columns are called so; answers with a winner, or a score each; a list with ranks."""
+ANSWERS = frozenset({"answer", "response", "completion", "reply", "output", "ref", "summary", "conversation"})
 _ASKED = ("prompt", *names.ASKED, "input")
 _NO_ANSWERS = ("model", "model_name", "choice", "option", "alternative", "ending", "sol")
 _ORDERS = (("a", "b"), ("0", "1"), ("1", "2"))
 
 
-def look_at(look: Look) -> ColumnMap | None:
-    """What the columns hold, where it is pairs of answers."""
-    return _named(look) or _told_apart(look) or _ranked(look)
+def preferences(look: Look) -> Iterator[ColumnMap]:
+    """The ways in which the columns hold pairs of answers."""
+    for found, certainty in ((_named(look), NAMED), (_told_apart(look), TOLD_APART), (_ranked(look), RANKED)):
+        if found is not None:
+            marks = [column for target, column in found.columns.items() if target in ("winner", "score_chosen")]
+            yield replace(found, certainty=certainty, evidence=(
+                *(Evidence("by_name", {"column": column}) for column in found.needed),
+                *(Evidence("mark_decides", {"column": column}) for column in marks)))
 
 
 def _named(look: Look) -> ColumnMap | None:
@@ -40,7 +50,7 @@ def _judged(look: Look) -> tuple[str, str]:
     for column in look.columns:
         words = names.column(column).split("_")
         said = {labels.is_good(word) for word in words if len(word) > names.SHORT} - {None}
-        if said and names.words_in(column) & unclear.ANSWERS:
+        if said and names.words_in(column) & ANSWERS:
             sides[False not in said].append(column)
     return (sides[True][0], sides[False][0]) if len(sides[True]) == len(sides[False]) == 1 else ("", "")
 
@@ -89,7 +99,7 @@ def _beginning(look: Look, chosen: str, taken: tuple[str, ...]) -> str:
 def _told_apart(look: Look) -> ColumnMap | None:
     """Two answers, and a column that says which is better, as in the files of Chatbot Arena; or one with the score of
     each, as in those of WebGPT and SHP."""
-    series = unclear.marked(look.columns)
+    series = look.marked()
     for base, marks in series.items():
         one, other = next((order for order in _ORDERS if set(order) <= set(marks)), ("", ""))
         if not one or base in _NO_ANSWERS or not all(
@@ -101,7 +111,7 @@ def _told_apart(look: Look) -> ColumnMap | None:
         if strength and _are_scores(look, strength):
             return _compared(look, *pair, winner=strength)
         winner = look.first(names.WINNER, pair)
-        if scores and not set(base.split("_")).isdisjoint(unclear.ANSWERS) and _are_scores(
+        if scores and not set(base.split("_")).isdisjoint(ANSWERS) and _are_scores(
                 look, scores[one], scores[other]):
             agree = winner and _agree(look, winner, scores[one], scores[other])
             return _compared(look, *pair, score_chosen=scores[one], score_rejected=scores[other],

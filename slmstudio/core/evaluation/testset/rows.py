@@ -77,8 +77,8 @@ class TestMapper:
         learned = [row for row, without in judged if without is None]
         asked = [_asked(row, without) for row, without in judged if without is not None]
         is_told = self._given is not None and bool(self._given.choosing or self._given.judging)
-        self._learned = Mapper(learned, rest if learned and not is_told else None)
-        self._asked = Mapper(asked, {**rest, "output": STAND_IN} if rest and asked else None)
+        self._learned = Mapper(learned, rest if learned and not is_told else None, asks=False)
+        self._asked = Mapper(asked, {**rest, "output": STAND_IN} if rest and asked else None, asks=False)
 
     def read(self, value: Any) -> list[Draft]:
         """What a row says: most often one thing.
