@@ -163,7 +163,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
         columns: list[str] = []
         ways: list[Candidate] = []
         for part in file.parts():
-            mapper = _read_part(part, rows, given)
+            mapper = _read_part(part, rows, given, file.options)
             if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
                 found.mapping = mapper.main.said
             notes += _by_look(mapper)
@@ -242,21 +242,21 @@ def _numbered_classes(found: Dataset) -> list[str]:
                'numbers. If you know what each number stands for, write that instead.', column=answer)]
 
 
-def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:
+def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options: ReadOptions) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
     if part.blocks is None:
         sample, everything = sampled(part)
-        mapper = Mapper(sample, given)
+        mapper = Mapper(sample, given, options)
         for raw in everything:
             rows.add(raw, mapper, part.name)
         return mapper
     first = next(part.blocks, None)
     if first is None:
-        return Mapper([], given)
+        return Mapper([], given, options)
     sample = [raw.value for raw in _within(json_rows.block_rows(first.kept, first.line), SAMPLE_BYTES)]
-    mapper = Mapper(sample, given)
+    mapper = Mapper(sample, given, options)
     # A small file is read before pyarrow is loaded.
-    is_quick = first.size >= quick_rows.BLOCK and not mapper.has_templates
+    is_quick = first.size >= quick_rows.BLOCK and mapper.is_plain
     shape = quick_rows.shape_of(mapper.main, sample) if is_quick else None
     for block, quick in quick_rows.read_all(chain([first], part.blocks), shape):
         if quick is not None and mapper.main is not None:

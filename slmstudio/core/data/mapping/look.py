@@ -11,12 +11,14 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import labels, tools
+from slmstudio.core.data.mapping.made import MadeColumn
 from slmstudio.core.data.mapping.profile import ColumnProfile
 from slmstudio.core.data.mapping.turns import messages_of
 
 TARGETS = {
     "messages": ("messages", "system", "tools"),
-    "instruction": ("instruction", "input", "output", "system", "history", "tools", "choices"),
+    "instruction": ("instruction", "input", "output", "system", "history", "tools", "choices",
+                    "cell"),
     "preference": ("prompt", "chosen", "rejected", "input", "system", "tools", "winner", "score_chosen",
                    "score_rejected", "ranked"),
     "labelled": ("prompt", "completion", "label", "input", "system", "tools"),
@@ -34,9 +36,11 @@ def needed(layout: str, targets: Container[str] = ()) -> tuple[str, ...]:
     """Targets of a layout without which a row says nothing.
 
     Args:
-        targets: those that have a column: one with ranked answers holds the better and the worse one.
+        targets: those that have a column: one with ranked answers holds the better and the worse one, and a cell may
+            hold question and answer.
     """
-    return ("ranked",) if layout == "preference" and "ranked" in targets else _NEEDED[layout]
+    single = next((target for target in ("ranked", "cell") if target in targets), "")
+    return (single,) if single in TARGETS[layout] else _NEEDED[layout]
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,14 @@ class ColumnMap:
         columns: the column of each target; of a pair with a winner, or with a score for each, "chosen" and "rejected"
             are the two answers, and the others say which is which.
         series: columns with a choice each, where no single one holds them all.
+        made: those of the columns that the file doesn't have, by their names.
         certainty: how sure that is, 0 to 1, and evidence: why.
     """
 
     layout: str
     columns: dict[str, str] = field(default_factory=dict)
     series: tuple[str, ...] = ()
+    made: Mapping[str, MadeColumn] = field(default_factory=dict)
     certainty: float = 1.0
     evidence: tuple[Evidence, ...] = ()
 
@@ -75,7 +81,8 @@ class ColumnMap:
     @property
     def used(self) -> frozenset[str]:
         """Every column that something is made of."""
-        return frozenset((*self.columns.values(), *self.series))
+        sources = (name for each in self.made.values() for name in each.columns)
+        return frozenset((*self.columns.values(), *self.series, *sources))
 
     @property
     def said(self) -> dict[str, str]:

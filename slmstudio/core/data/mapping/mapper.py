@@ -44,13 +44,20 @@ class Mapper:
         columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
         self.columns = tuple(dict.fromkeys((*columns, *(name for each in sample[:SAMPLE] if isinstance(each, dict)
                                                         for name in each if names.LANGUAGE.fullmatch(name)))))
-        self.maps = (given_map(given, columns),) if given else guesses(
+        self.maps = (given_map(given, columns, self._sample, options),) if given else guesses(
             columns, self._sample, use_marks=options.marks != "ignore", asks=asks) if columns else ()
         self.main = next(iter(self.maps), None)
         self.is_given = bool(given)
         self.has_templates = self.main is not None and _has_templates(self.main, self._sample)
         self._first = _first_choice(self.main, self._sample) if self.main is not None else None
+        self._options = options
+        self._made = self.main.made if self.main is not None else {}
         self._readers: dict[tuple[str, ...], RowReader | None] = {}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the texts of columns is learned, so that whole blocks of rows can be read at once."""
+        return not self.has_templates and not self._made
 
     def examples(self) -> dict[str, str]:
         """The first value of each column, as one line of text."""
@@ -63,7 +70,7 @@ class Mapper:
             RowError: everything that is wrong with it.
             ColumnsMissing: it is an object whose columns tell nothing.
         """
-        if is_refused(value):
+        if is_refused(value) and self._options.marks != "ignore":
             raise RowError([("answer", tr("the annotator didn't accept this row."))])
         rows = rows_of(value, not self.is_given)
         if len(rows) == 1:
@@ -75,6 +82,8 @@ class Mapper:
         """What one row of those says."""
         if not isinstance(value, dict):
             raise RowError([("", not_an_object(value))])
+        if self._made:
+            value = value | {name: made.of(value) for name, made in self._made.items()}
         keys = tuple(value)
         try:
             reader = self._readers[keys]
@@ -93,7 +102,7 @@ class Mapper:
         found = self.main
         if not self.is_given and (found is None or not found.used <= set(keys)):
             found = self._closest(keys, [row for row in self._sample if tuple(row) == keys] or [value])
-        reader = RowReader(found, keys, self._first, self.has_templates) if found is not None else None
+        reader = RowReader(found, keys, self._first, self.has_templates, self._options) if found is not None else None
         if len(self._readers) < MOST_SHAPES:
             self._readers[keys] = reader
         return reader

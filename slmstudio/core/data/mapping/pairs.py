@@ -62,14 +62,14 @@ def _is_answer(look: Look, column: str) -> bool:
 def _compared(look: Look, chosen: str, rejected: str, **more: str) -> ColumnMap:
     taken = (chosen, rejected, *more.values())
     if _are_whole(look, chosen):
-        return look.map("preference", prompt=_beginning(look, chosen, taken), chosen=chosen, rejected=rejected, **more)
+        return look.map("preference", 1.0, (), prompt=_beginning(look, chosen, taken), chosen=chosen, rejected=rejected, **more)
     prompt = look.first((*names.CONVERSATION, *_ASKED, *names.BELOW), taken)
     if prompt and prompt == look.first(names.CONVERSATION) and not look.is_prompt(prompt):
         prompt = look.first(_ASKED, (*taken, prompt))
     if not prompt and (post := look.first(names.HISTORY, taken)) and look.is_text(post):
         prompt = post  # what the set SHP calls a post
     below = look.first(names.BELOW, (*taken, prompt)) if prompt else ""
-    return look.map("preference", prompt=prompt, chosen=chosen, rejected=rejected, input=below, **more)
+    return look.map("preference", 1.0, (), prompt=prompt, chosen=chosen, rejected=rejected, input=below, **more)
 
 
 def _are_whole(look: Look, chosen: str) -> bool:
@@ -144,7 +144,7 @@ def _ranked(look: Look) -> ColumnMap | None:
         values = look.values(column)
         if 2 * sum(map(ranked.are_ranked, values)) > len(values) and (
                 prompt := look.first((*_ASKED, *names.HEADS), (column,)) or look.first(names.CONVERSATION, (column,))):
-            return look.map("preference", prompt=prompt, ranked=column,
+            return look.map("preference", 1.0, (), prompt=prompt, ranked=column,
                             input=look.first(names.DETAILS if names.column(prompt) in names.HEADS else names.BELOW,
                                              (column, prompt)))
     return None

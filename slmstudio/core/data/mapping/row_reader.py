@@ -7,7 +7,7 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings
-from slmstudio.core.data.mapping import choices, labels, notes, ranked, tools, values
+from slmstudio.core.data.mapping import choices, labels, made, notes, ranked, tools, values
 from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.nested import are_texts, by_people, by_turns, is_tree
 from slmstudio.core.data.mapping.templated import without_end
@@ -21,6 +21,7 @@ from slmstudio.core.data.mapping.turns import (
     text_of,
     without_greeting,
 )
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import Row, RowError, read_row
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.i18n import tr
@@ -34,10 +35,12 @@ class RowReader:
         has_templates: as of `Mapper`.
     """
 
-    def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: int | None, has_templates: bool):
+    def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: int | None, has_templates: bool,
+                 options: ReadOptions = NO_OPTIONS):
         self._map = columns
         self._has_templates = has_templates
         self._first = first
+        self._options = options
         self._columns = columns.columns
         self._needed = columns.needed
         self._names = {target: column for target, column in self._columns.items() if target != column}
@@ -46,7 +49,7 @@ class RowReader:
             "messages": self._messages, "instruction": self._instruction, "preference": self._preference,
             "labelled": self._labelled, "text": self._text}[columns.layout]
         self._is_plain = columns.layout == "instruction" and not columns.series and not has_templates and (
-            set(self._columns) <= {"instruction", "input", "output"})
+            {"instruction", "output"} <= set(self._columns) <= {"instruction", "input", "output"})
 
     def fits(self, value: Mapping[str, Any]) -> bool:
         """Whether a row has something in one of the columns that are needed."""
@@ -128,14 +131,32 @@ class RowReader:
         found = self._turns(whole, "messages", findings, unused, about)
         note = notes.OF_TREE if is_tree(whole) else notes.TEMPLATED if is_templated(whole) else (
             notes.OF_PEOPLE if by_people(whole) else None)
-        if len(by_turns(whole)) % 2 and len(found) > 1:  # the last one asks
+        if self._asks_last(whole, found):
             found, note = found[:-1], notes.UNANSWERED
         if (asked := without_greeting(found)) is not found:
             found, note = asked, notes.GREETED
         yield {"messages": values.with_system(found, about.pop("system", None)), "note": note, **about}
 
+    def _asks_last(self, whole: Any, found: list[Any]) -> bool:
+        """Whether a conversation ends with a message that is to be left out, as nobody answers it."""
+        if len(found) < 2:
+            return False
+        last = found[-1].get("role") if isinstance(found[-1], dict) else None
+        return len(by_turns(whole)) % 2 == 1 or (self._options.unanswered == "drop" and last == "user")
+
+    def _in_cell(self, value: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+        found = list(made.questions_in(self._of(value, "cell"), self._options.between))
+        if not found:
+            column = self._columns["cell"]
+            raise RowError([(column, tr('"{column}" holds no question with an answer behind it.',
+                                        column=printable(column)))])
+        return ({"instruction": question, "output": answer} for question, answer in found)
+
     def _instruction(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
+        if "cell" in self._columns:
+            yield from (about | each for each in self._in_cell(value))
+            return
         question, answer = self._asked(value, "instruction"), self._of(value, "output")
         below = values.passage(self._of(value, "input"))
         if self._map.choices:
