@@ -62,7 +62,8 @@ def _is_answer(look: Look, column: str) -> bool:
 def _compared(look: Look, chosen: str, rejected: str, **more: str) -> ColumnMap:
     taken = (chosen, rejected, *more.values())
     if _are_whole(look, chosen):
-        return look.map("preference", 1.0, (), prompt=_beginning(look, chosen, taken), chosen=chosen, rejected=rejected, **more)
+        return look.map("preference", 1.0, (), prompt=_beginning(look, chosen, taken), chosen=chosen,
+                        rejected=rejected, **more)
     prompt = look.first((*names.CONVERSATION, *_ASKED, *names.BELOW), taken)
     if prompt and prompt == look.first(names.CONVERSATION) and not look.is_prompt(prompt):
         prompt = look.first(_ASKED, (*taken, prompt))

@@ -137,9 +137,9 @@ class RowReader:
             found, note = asked, notes.GREETED
         yield {"messages": values.with_system(found, about.pop("system", None)), "note": note, **about}
 
-    def _asks_last(self, whole: Any, found: list[Any]) -> bool:
+    def _asks_last(self, whole: Any, found: Any) -> bool:
         """Whether a conversation ends with a message that is to be left out, as nobody answers it."""
-        if len(found) < 2:
+        if not isinstance(found, list) or len(found) < 2:
             return False
         last = found[-1].get("role") if isinstance(found[-1], dict) else None
         return len(by_turns(whole)) % 2 == 1 or (self._options.unanswered == "drop" and last == "user")
