@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from slmstudio.core.data.strict_json import printable
@@ -140,13 +140,6 @@ def text_of(holder: Mapping[str, Any], key: str, findings: Findings, name: str =
     else:
         return value
     return ""
-
-
-def keys_beside(row: Mapping[str, Any], used: Iterable[str]) -> set[str]:
-    """Keys of a usable row that aren't used; those of the messages in COLUMN as "COLUMN.KEY"."""
-    lists = [(column, row[column]) for column in used if isinstance(row.get(column), list)]
-    return set(row).difference(used).union(f"{column}.{key}" for column, messages in lists for message in messages
-                                           if len(message) > 2 for key in message.keys() - {"role", "content"})
 
 
 def _is_whole(text: str) -> bool:

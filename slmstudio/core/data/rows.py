@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 from slmstudio.core.data import column_names
@@ -12,7 +12,6 @@ from slmstudio.core.data.conversations import (
     Message,
     Messages,
     check_turns,
-    keys_beside,
     kind_of,
     list_of_messages,
     not_messages,
@@ -114,9 +113,7 @@ def as_sentence(reason: str) -> str:
 
 
 def read_row(value: Any, names: Mapping[str, str] | None = None) -> Row:
-    """What one parsed row says.
-
-    Of several sets of columns, the first in `_READERS` counts; columns that are null don't, where others are filled.
+    """What a row says that has the columns of one layout, those of `_READERS`; others beside them don't count.
 
     Args:
         names: what the file calls the columns, where that is something else; what is wrong is said with these.
@@ -127,29 +124,14 @@ def read_row(value: Any, names: Mapping[str, str] | None = None) -> Row:
     """
     if not isinstance(value, dict):
         raise RowError([("", not_an_object(value))])
-    here = _complete(tuple(value))
-    columns = next((each for each in here if value[each[0]] is not None or value[each[-1]] is not None), ())
-    # Null messages are a column that a table has for other rows.
-    columns = columns or next((each for each in here if each != ("messages",)), ())
-    if not columns:
+    columns = next((columns for columns in _READERS if columns <= value.keys()), None)
+    if columns is None:
         raise ColumnsMissing(tuple(value))
     reader = _Reader(value, names or {})
-    if columns == ("text",) and (other := next((name for name in PARTNERS if value.get(name) is not None), "")):
-        raise RowError([("text", tr('the row has "text" as well as "{column}"; plain text has no such column.',
-                                    column=other))])
-    if columns == ("prompt", "completion") and value.get("question") is not None and value.get("answer") is not None:
-        raise RowError([("", tr('the row has "prompt" and "completion" as well as "question" and "answer"; keep one '
-                                'pair.'))])
     row = _READERS[columns](reader)
     if reader.findings:
         raise RowError(reader.findings)
-    return row._replace(unused=unused) if (unused := keys_beside(value, reader.used)) else row
-
-
-@lru_cache(maxsize=64)  # the rows of a file have the same columns, or few different ones
-def _complete(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """The sets of columns that are wholly among `names`."""
-    return tuple(columns for columns in _READERS if set(columns) <= set(names))
+    return row
 
 
 class _Asked(NamedTuple):
@@ -164,14 +146,12 @@ class _Reader:
 
     Attributes:
         findings: what is wrong with it.
-        used: the columns that were read.
     """
 
     def __init__(self, row: Mapping[str, Any], names: Mapping[str, str]):
         self._row = row
         self._names = names
         self.findings: Findings = []
-        self.used: list[str] = []
 
     def _column(self, key: str) -> str:
         return self._names.get(key, key)
@@ -183,7 +163,6 @@ class _Reader:
         self.findings.append((self._column(key), sentence))
 
     def _text(self, key: str, may_be_blank: bool = False) -> str:
-        self.used.append(key)
         column = self._column(key)
         return text_of({column: self._row[key]} if key in self._row else {}, column, self.findings,
                        may_be_blank=may_be_blank)
@@ -192,7 +171,6 @@ class _Reader:
         return Row("text", (), text=self._text("text"))
 
     def messages(self) -> Row:
-        self.used.append("messages")
         column = self._column("messages")
         found = list_of_messages(self._row["messages"], column, self.findings, is_row=True)
         if not self.findings:
@@ -237,7 +215,6 @@ class _Reader:
         key = keys[0] if len(keys) == 1 else next((key for key in keys if self._row.get(key) is not None), "")
         turns: list[Message] = []
         if key == "prompt" and isinstance(self._row.get(key), list):
-            self.used.append(key)
             turns = list_of_messages(self._row[key], self._column(key), self.findings)
         elif key:
             question = self._text(key)
@@ -252,7 +229,6 @@ class _Reader:
         return None if len(self.findings) > before else _Asked(own or system, turns[len(own):])
 
     def _optional(self, key: str) -> str:
-        self.used.append(key)
         return self._text(key, may_be_blank=True) if self._row.get(key) is not None else ""
 
     def _answered(self, key: str, prompt: _Asked | None) -> list[Message]:
@@ -262,7 +238,6 @@ class _Reader:
         """
         before = len(self.findings)
         value, column = self._row[key], self._column(key)
-        self.used.append(key)
         is_alone = prompt is not None and not prompt.turns
         written = transcript(value) if is_alone and isinstance(value, str) else []
         if written:
@@ -302,7 +277,6 @@ class _Reader:
 
     def _is_good(self) -> bool:
         """What "label" says about the answer."""
-        self.used.append("label")
         label = self._row["label"]
         if isinstance(label, (bool, int, float)) and label in (0, 1):
             return bool(label)
@@ -312,11 +286,11 @@ class _Reader:
         return False
 
 
-_READERS: dict[tuple[str, ...], Callable[[_Reader], Row]] = {
-    ("chosen", "rejected"): _Reader.preference,
-    ("messages",): _Reader.messages,
-    ("instruction", "output"): partial(_Reader.pair, question="instruction", answer="output"),
-    ("prompt", "completion"): _Reader.completion,
-    ("question", "answer"): partial(_Reader.pair, question="question", answer="answer"),
-    ("text",): _Reader.text,
+_READERS: dict[frozenset[str], Callable[[_Reader], Row]] = {
+    frozenset({"chosen", "rejected"}): _Reader.preference,
+    frozenset({"messages"}): _Reader.messages,
+    frozenset({"instruction", "output"}): partial(_Reader.pair, question="instruction", answer="output"),
+    frozenset({"prompt", "completion"}): _Reader.completion,
+    frozenset({"question", "answer"}): partial(_Reader.pair, question="question", answer="answer"),
+    frozenset({"text"}): _Reader.text,
 }

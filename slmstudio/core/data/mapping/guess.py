@@ -26,7 +26,7 @@ TURNS, COMPARED, CHOICES, CLEAR, SIMILAR, LIKELY = 0.95, 0.94, 0.93, 0.92, 0.85,
 """How sure what needs no question is: conversations, texts that are compared, questions with choices; columns with
 clear names; with names of which one is only similar or may mean something else; with one name, and no other column that
 it could be."""
-DROPPED, LOOK, UNLIKELY, POSSIBLE = 0.6, 0.5, 0.4, 0.2
+DROPPED, LOOK, UNLIKELY, POSSIBLE = 0.6, 0.5, 0.4, 0.3
 """What is asked about: a text beside which words are dropped; columns without telling names; what another way explains
 better; what only may be."""
 KINDS = names.KINDS
@@ -58,11 +58,11 @@ _LANGUAGE = re.compile("[a-z]{2}")
 """What two columns with the same in two languages may be called."""
 _SHORT = 300
 """Characters of a text that is sorted, on average; an article has more."""
-LEAST_WORDS = 1.5
+_LEAST_WORDS = 1.5
 """Of a text that may be asked or answered, on average, where nothing else tells."""
 _FEW = 4
 """Rows that are too few to tell numbers from texts."""
-_MOST_POSSIBLE = 4
+_MOST_TEXTS = 4
 """Columns of which pairs are offered where nothing tells them apart."""
 
 
@@ -92,7 +92,7 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
         elif not _are_rivals(look):
             found += [each for ways in (_with_choices, _questions_answers, _classes, _texts, _by_look, _exact)
                       for each in ways(look)]
-        found += _possible(look) if asks and by_look else ()
+    found = [each for each in found if asks or each.certainty > POSSIBLE]
     best: dict[tuple[Any, ...], ColumnMap] = {}
     for each in found:
         key = (each.layout, *sorted(each.columns.items()), each.series)
@@ -401,29 +401,29 @@ def _has_marks(look: Look) -> bool:
 
 
 def _by_look(look: Look) -> Iterator[ColumnMap]:
-    """The only text with its class, the only two texts, the only two with sentences, or the only text."""
+    """The only text, with its class or alone; or pairs of texts, which are asked about."""
     every = look.texts()
     found = _told(look, every, 2)
-    is_unclear = _hold_more(look, found, of_register=len(every) > 2)
+    is_whole = not _hold_more(look, found, of_register=len(every) > 2)
     if len(found) == 1:
         yield from _sorted(look, found[0], LIKELY + 0.01)
-        if not is_unclear and not _has_marks(look) and not look.of(found[0]).is_word and names.column(found[0]) not in (
+        if is_whole and not _has_marks(look) and not look.of(found[0]).is_word and names.column(found[0]) not in (
                 *names.ASKED, *names.ANSWERED, *names.CHOSEN, *names.REJECTED, *names.CONVERSATION):
             yield from _plain(look, found[0], is_named=False)
-    if len(found) != 2 or all(text.rstrip().endswith(("?", "？", "؟")) for text in found):
-        return  # what a form asks: below it are answers
-    is_same = any(look.of(text).is_same for text in found) or _is_title(look, *found)
-    question, answer = _in_order(look.of(found[0]), look.of(found[1]))
-    is_named = len(every) == 2 and (names.column(question) in names.ASKED or names.column(answer) in names.MEANINGS
-                                    or all(map(_LANGUAGE.fullmatch, found)))
-    code = "by_name" if is_named else "by_look" if len(every) == 2 else "by_sentences"
-    evidence = [Evidence(code, {"column": column}) for column in found]
-    for each in _answered(look, question, answer, LIKELY if is_named else LOOK):
-        others = {names.column(column) for column in set(look.columns) - each.used}
-        # Told by their sentences, unless another column changes what is learned.
-        if (not (each.layout == "instruction" and (is_unclear or is_same)) if len(every) == 2 else
-                each.layout == "instruction" and not (is_unclear or _are_tickets(look) or others & names.CHANGES)):
-            yield replace(each, evidence=tuple(evidence))
+    if len(found) > 2:
+        found = [text for text in found if look.of(text).has_words and look.of(text).mean_words >= _LEAST_WORDS]
+    is_form = all(text.rstrip().endswith(("?", "？", "؟")) for text in found)  # below what it asks are answers
+    if is_form or not is_whole or _has_marks(look) or any(look.of(text).is_same for text in found):
+        return
+    for pair in combinations(map(look.of, found[:_MOST_TEXTS]), 2):
+        question, answer = _in_order(*pair)
+        is_named = len(every) == 2 and (names.column(question) in names.ASKED or names.column(answer) in names.MEANINGS
+                                        or all(map(_LANGUAGE.fullmatch, found)))
+        code = "by_name" if is_named else "by_look" if len(every) == 2 else "by_sentences"
+        evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer))
+        is_likely = len(found) == 2 and not _is_title(look, *found)
+        for each in _answered(look, question, answer, LIKELY if is_named else LOOK if is_likely else POSSIBLE):
+            yield replace(each, evidence=evidence)
 
 
 def _exact(look: Look) -> Iterator[ColumnMap]:
@@ -433,20 +433,6 @@ def _exact(look: Look) -> Iterator[ColumnMap]:
                 _has_marks(look) or _are_digits(look, "text"))):
             targets = needed(layout) if len(wanted) == len(needed(layout)) else ("prompt", *needed(layout))
             yield look.map(layout, LIKELY - 0.02, (), **dict(zip(targets, wanted, strict=True)))
-
-
-def _possible(look: Look) -> Iterator[ColumnMap]:
-    """Pairs of columns with words, where nothing says which answers which; and the longest of them as text."""
-    found = [each for each in map(look.of, look.columns) if each.has_words and (
-        each.mean_words >= LEAST_WORDS or each.kind == "sentences")]
-    if len(found) < 2 or any(each.kind in ("objects", "lists") for each in map(look.of, look.columns)):
-        return
-    for at, (one, other) in enumerate(combinations(found[:_MOST_POSSIBLE], 2)):
-        question, answer = (other.name, one.name) if other.asks > max(0.5, one.asks) else _in_order(one, other)
-        likely = (one.kind == other.kind == "sentences") + (max(one.asks, other.asks) > 0.5)
-        yield from _answered(look, question, answer, POSSIBLE + 0.1 * likely - at / 100)
-    longest = max(found, key=lambda each: each.mean_length)
-    yield ColumnMap("text", {"text": longest.name}, certainty=POSSIBLE)
 
 
 def _in_order(one: ColumnProfile, other: ColumnProfile) -> tuple[str, str]:

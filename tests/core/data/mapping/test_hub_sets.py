@@ -215,7 +215,7 @@ def test_what_cannot_be_learned_is_refused_in_a_sentence(tmp_path, rows, said):
 def test_prompts_without_answers_are_asked_about(tmp_path):
     found = read(tmp_path, [{"act": f"Guide {at}", "prompt": f"Act as a guide to the {at} beaches of Goa, and answer."}
                             for at in range(6)])
-    assert [each.name for each in found.candidates] == ["question_answer", "text"] and not found.is_sure
+    assert [each.line for each in found.candidates] == ["instruction=act,output=prompt"] and not found.is_sure
 
 
 @pytest.mark.parametrize(("header", "good", "bad"), [
