@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 from slmstudio.core.data import candidates, column_names, layouts, quick_rows
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.collector import Rows, Store
-from slmstudio.core.data.mapping.guess import KINDS
+from slmstudio.core.data.column_names import KINDS
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
 from slmstudio.core.data.opening import DataFile, Part
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions

@@ -29,25 +29,9 @@ it could be."""
 DROPPED, LOOK, UNLIKELY, POSSIBLE = 0.6, 0.5, 0.4, 0.3
 """What is asked about: a text beside which words are dropped; columns without telling names; what another way explains
 better; what only may be."""
-KINDS = names.KINDS
-_SURE_KINDS = frozenset(KINDS) - {"category", "topic", "rating"}
-_EXAMPLES = ("instances", "examples", "demonstrations", "few_shot", "fewshot")
-"""Columns with questions and answers that aren't conversations."""
-_OF_KIND = frozenset({"confidence", "score", "source", "id", "count", "length", "date", "gold", "text"})
-"""Words in the name of a column that says something about the class."""
-_IDS = frozenset({"id", "idx", "index", "uuid", "guid"})
-_CLAIMS = ("claim", "statement")
-_OF_TEXT = ("question", "query", *_CLAIMS, "hypothesis")
-"""Columns with what is judged by a text; the class answers it."""
 _PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
           ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
 """Two texts that are compared, as in SNLI, MRPC and QQP: neither answers the other."""
-_RELATIONS = ("label", "labels", "gold_label", "label_text", "class", "is_duplicate", "relation", "entailment",
-              "similarity", "score", "relatedness_score", "entailment_judgment")
-"""Columns that say how they compare."""
-_SPEAKERS = ("role", "speaker", "sender", "from")
-_MESSAGE = (*names.TEXT, "message", "msg", "utterance", "value")
-_OF_FILE = frozenset({"metadata", "meta", "extra", "info"})
 _EXACT = (("preference", ("chosen", "rejected")), ("messages", ("messages",)),
           ("instruction", ("instruction", "output")), ("instruction", ("prompt", "completion")),
           ("instruction", ("question", "answer")), ("text", ("text",)))
@@ -85,10 +69,9 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
     look = Look(columns, rows, by_look, use_marks)
     found = [*pairs.preferences(look), *_conversations(look)]
     if not _is_message(look):
-        compared = next(((look.by_name[one], look.by_name[other], kind) for one, other in _PAIRS
-                         if one in look.by_name and other in look.by_name and (kind := look.first(_RELATIONS))), None)
-        if compared is not None:
-            found += _compared(look, *compared)
+        if (pair := next((pair for pair in _PAIRS if set(pair) <= look.by_name.keys()), None)) and (
+                kind := look.first(names.RELATIONS)):
+            found += _compared(look, look.by_name[pair[0]], look.by_name[pair[1]], kind)
         elif not _are_rivals(look):
             found += [each for ways in (_with_choices, _questions_answers, _classes, _texts, _by_look, _exact)
                       for each in ways(look)]
@@ -103,15 +86,15 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
 
 def _is_message(look: Look) -> bool:
     """Whether each row is one message of a conversation that goes over several rows, as in OASST1."""
-    column = look.first(_SPEAKERS)
+    column = look.first(names.SPEAKERS)
     found = look.values(column) if column else []
-    return bool(found) and any(word in look.by_name for word in _MESSAGE) and all(map(role_of, found))
+    return bool(found) and any(word in look.by_name for word in names.MESSAGE) and all(map(role_of, found))
 
 
 def _are_rivals(look: Look) -> bool:
     """Whether there are two answers with a number each, or with numbers that say which of them won."""
     twos = look.twos()
-    return any(set(base.split("_")) & pairs.ANSWERS for base in twos) and any(
+    return any(set(base.split("_")) & names.ANSWER_WORDS for base in twos) and any(
         all(look.of(column).is_number for column in each) for each in twos.values())
 
 
@@ -120,12 +103,11 @@ def _are_rivals(look: Look) -> bool:
 
 def _conversations(look: Look) -> Iterator[ColumnMap]:
     named = [look.by_name[word] for word in names.CONVERSATION if word in look.by_name]
-    twins = set().union(*look.twos().values())
-    found = next((column for column in (*named, *look.columns) if column not in twins
-                  and names.column(column) not in _EXAMPLES and _is_conversation(look, column, column in named)), "")
-    paired = [] if found else [column for column in look.columns
-                               if look.values(column) and all(map(are_pairs, look.values(column)))]
-    if len(paired) == 1:  # as IndicAlign's; several are the same in several languages
+    but = set().union(*look.twos().values(), (look.by_name.get(word, "") for word in names.EXAMPLES))
+    found = next((column for column in (*named, *look.columns)
+                  if column not in but and _is_conversation(look, column, column in named)), "")
+    paired = [column for column in look.columns if look.values(column) and all(map(are_pairs, look.values(column)))]
+    if not found and len(paired) == 1:  # as IndicAlign's; several are the same in several languages
         found = paired[0]
     if not found:
         return
@@ -202,21 +184,22 @@ def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
     is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
         isinstance(values.as_text(value), str) for value in look.values(answer))
     without = (answer, may_name)
-    if is_reply and (head := look.first(names.HEADS, (*without, *look.names))):
-        yield head, look.first(names.DETAILS, (head, answer)), SIMILAR
-    if is_sure or names.column(answer) == "code":  # what is below a question doesn't replace it
-        words = [word for word in names.DETAILS if not may_name or word not in names.BELOW]
-        if question := look.first(words, without):
-            yield question, "", SIMILAR - 0.01
-    if may_name:
-        return
-    others = _told(look, look.texts((answer,)), 1) if is_sure else []
-    if len(others) == 1:
-        yield others[0], "", LIKELY
-    elif is_sure and (before := look.first(names.HISTORY, (answer,))) and look.is_list(before):
-        yield before, "", LIKELY
-    if is_reply and (head := look.first(names.HEADS, without)) and look.of(head).is_word and not look.of(head).is_class:
-        yield head, "", LIKELY - 0.01
+    head, title = look.first(names.HEADS, (*without, *look.names)), look.first(names.HEADS, without)
+    before = look.first(names.HISTORY, (answer,))
+    below = [word for word in names.DETAILS if not may_name or word not in names.BELOW]  # doesn't replace a question
+    for is_fit, question, certainty in (
+            (is_reply, head, SIMILAR),
+            (is_sure or names.column(answer) == "code", look.first(below, without), SIMILAR - 0.01),
+            (is_sure and not may_name, _only_text(look, answer) or (before if look.is_list(before) else ""), LIKELY),
+            (is_reply and look.of(title).is_word and not look.of(title).is_class, title, LIKELY - 0.01)):
+        if is_fit and question:
+            yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
+
+
+def _only_text(look: Look, beside: str) -> str:
+    """The only other text of a table, or the only one with sentences; "" if there are more."""
+    others = _told(look, look.texts((beside,)), 1)
+    return others[0] if len(others) == 1 else ""
 
 
 def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
@@ -226,17 +209,15 @@ def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
     if not question:
         may_name = look.first(words)
         question = "" if look.of(may_name).is_word else may_name
-    others = _told(look, look.texts((question,)), 1) if question else []
-    if len(others) != 1 or others[0] in look.names or names.column(others[0]) in (
-            *names.BELOW, *names.TEXT, "source") or _hold_more(look, others):
-        return
-    if not _is_title(look, others[0], question):
-        yield from _answered(look, question, others[0], LIKELY)
+    answer = _only_text(look, question) if question else ""
+    if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
+            not _hold_more(look, [answer]) and not _is_title(look, answer, question)):
+        yield from _answered(look, question, answer, LIKELY)
 
 
 def _answered(look: Look, question: str, answer: str, certainty: float, below: str = "") -> Iterator[ColumnMap]:
     evidence = [_by_name(each) for each in (question, answer) if names.is_known(each)]
-    label = "" if names.column(answer) in KINDS else look.label((question, answer))  # the number of a class, then
+    label = "" if names.column(answer) in names.KINDS else look.label((question, answer))  # the number of a class, then
     below = below or _same_form(look, question) or look.first(names.BELOW, (question, answer))
     if below and not all(isinstance(values.passage(value), str) for value in look.values(below)):
         below = ""
@@ -307,16 +288,16 @@ def _is_title(look: Look, text: str, question: str) -> bool:
 
 def _classes(look: Look) -> Iterator[ColumnMap]:
     """Texts with their class, in words or numbers, which is the answer."""
-    text = look.first(names.TEXT) or look.first((*_CLAIMS, *names.REMARKS))
+    text = look.first(names.TEXT) or look.first((*names.CLAIMS, *names.REMARKS))
     if text and look.is_text(text):
         yield from _sorted(look, text, CLEAR)
 
 
 def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
-    kind = look.first(KINDS, (text,)) or _kind_by_last_word(look, text)
+    kind = look.first(names.KINDS, (text,)) or _kind_by_last_word(look, text)
     if not kind:
         return
-    is_sure = bool(_SURE_KINDS & set(names.column(kind).split("_"))) or names.column(text) in names.REMARKS
+    is_sure = bool(names.SURE_KINDS & set(names.column(kind).split("_"))) or names.column(text) in names.REMARKS
     profile = look.of(kind)
     if _is_class(look, kind):
         if not is_sure and not (len(look.columns) == 2 and 1 < profile.distinct < len(profile.values)
@@ -324,14 +305,14 @@ def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
             return
     elif not (is_sure and profile.is_class and profile.is_number):
         return
-    asked = look.first(_OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
+    asked = look.first(names.OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
     head = look.first(names.HEADS, (text, kind))  # as DBpedia's
     if asked and not (look.is_text(asked) and not look.of(asked).is_same):
         asked = ""
     if head and (not look.is_text(head) or look.of(head).may_name):
         head = ""
     certainty = min(certainty, CLEAR if is_sure else SIMILAR) - (look.first(names.ANSWERED, (kind,)) != "") * 0.2
-    if names.column(text) in _CLAIMS and not asked:
+    if names.column(text) in names.CLAIMS and not asked:
         yield from _answered(look, text, kind, certainty)
         return
     question = asked or head
@@ -345,9 +326,9 @@ def _kind_by_last_word(look: Look, text: str) -> str:
     for column in look.columns:
         name = names.column(column)
         words = name.removesuffix("_index").split("_")
-        if column != text and words[-1] in _SURE_KINDS - {"stars"} and not _OF_KIND & set(words) and (
+        if column != text and words[-1] in names.SURE_KINDS - {"stars"} and not names.OF_KIND & set(words) and (
                 look.of(column).is_class):
-            others = {each for each in map(names.column, look.columns) if each.split("_")[-1] not in _IDS
+            others = {each for each in map(names.column, look.columns) if each.split("_")[-1] not in names.IDS
                       and each not in names.HEADS} | {name}
             return column if f"{name}_confidence" in others or others == {name, names.column(text)} else ""
     return ""
@@ -407,8 +388,8 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
     is_whole = not _hold_more(look, found, of_register=len(every) > 2)
     if len(found) == 1:
         yield from _sorted(look, found[0], LIKELY + 0.01)
-        if is_whole and not _has_marks(look) and not look.of(found[0]).is_word and names.column(found[0]) not in (
-                *names.ASKED, *names.ANSWERED, *names.CHOSEN, *names.REJECTED, *names.CONVERSATION):
+        if is_whole and not _has_marks(look) and not look.of(found[0]).is_word and (
+                names.column(found[0]) not in names.NAMED):
             yield from _plain(look, found[0], is_named=False)
     if len(found) > 2:
         found = [text for text in found if look.of(text).has_words and look.of(text).mean_words >= _LEAST_WORDS]
@@ -458,7 +439,7 @@ def _hold_more(look: Look, texts: Sequence[str], *, of_register: bool = False) -
         of_register: whether there are names, states and the like too: then most numbers are of wards or counters.
     """
     for profile in map(look.of, look.columns):
-        if profile.name in texts or profile.known in _OF_FILE or not profile.values:
+        if profile.name in texts or profile.known in names.OF_FILE or not profile.values:
             continue
         parts = [each for value in profile.values for each in (value if isinstance(value, list) else [value])
                  if isinstance(each, dict)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
-from slmstudio.core.data.mapping import labels, tools
+from slmstudio.core.data.mapping import ratings, tools
 from slmstudio.core.data.mapping.made import MadeColumn
 from slmstudio.core.data.mapping.profile import ColumnProfile
 from slmstudio.core.data.mapping.turns import messages_of
@@ -153,7 +153,7 @@ class Look:
             return ""
         found = [self.by_name[word] for word in names.LABEL if word in self.by_name]
         found += [column for column in self.columns if names.judges(column)]
-        return next((column for column in found if column not in without and labels.are_labels(
+        return next((column for column in found if column not in without and ratings.are_labels(
             self.values(column), bad=names.column(column) not in names.SURE_LABEL)), "")
 
     @cached_property

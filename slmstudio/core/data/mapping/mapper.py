@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping import choices, labels, notes
+from slmstudio.core.data.mapping import choices, notes, ratings
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess, guesses
 from slmstudio.core.data.mapping.look import ColumnMap
@@ -119,7 +119,7 @@ class Mapper:
 def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> int | None:
     """What number the rows give to the first of their choices, as `choices.first_place` finds it; or of two answers."""
     if "winner" in columns.columns:
-        return labels.counted_from(row.get(columns.columns["winner"]) for row in rows)
+        return ratings.counted_from(row.get(columns.columns["winner"]) for row in rows)
     if not columns.choices:
         return None
     return choices.first_place(

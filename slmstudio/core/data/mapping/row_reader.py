@@ -7,7 +7,7 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings
-from slmstudio.core.data.mapping import choices, labels, made, notes, ranked, tools, values
+from slmstudio.core.data.mapping import choices, made, notes, ratings, tools, values
 from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.nested import are_texts, by_people, by_turns, is_tree
 from slmstudio.core.data.mapping.templated import without_end
@@ -202,7 +202,7 @@ class RowReader:
         is_plain = isinstance(value, str) and self._map.layout == "instruction" and value[:1] not in ("[", "{", "\n")
         if not is_plain and is_conversation(value):
             return self._turns(value, target, findings, unused, about)
-        said = values.as_text(ranked.best(value))
+        said = values.as_text(ratings.best(value))
         return without_end(said) if self._has_templates and isinstance(said, str) else said
 
     def _preference(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
@@ -212,7 +212,7 @@ class RowReader:
             about["tools"] = [*about["tools"], *tools.schemas(prompt["tools"], "tools", findings)]
         row: dict[str, Any] = dict(about)
         if "ranked" in self._columns:
-            row["chosen"], row["rejected"] = ranked.best_and_worst(self._of(value, "ranked"), self._columns["ranked"])
+            row["chosen"], row["rejected"] = ratings.best_and_worst(self._of(value, "ranked"), self._columns["ranked"])
         else:
             row |= self._sides(value, findings, unused, about)
             chosen = row["chosen"]
@@ -239,14 +239,14 @@ class RowReader:
                     raise RowError([(winner, tr('"{column}" is always 1, which may be the first answer or the second. '
                                                 "Give each answer a column of its own.", column=printable(winner)))])
                 one, other = str(self._first), str(self._first + 1)
-            if ranked.is_second_better(value, self._columns, (one, other)):
+            if ratings.is_second_better(value, self._columns, (one, other)):
                 pair.reverse()
         return dict(zip(("chosen", "rejected"), pair, strict=True))
 
     def _labelled(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
         said = self._of(value, "label")
-        label = labels.is_good(said)
+        label = ratings.is_good(said)
         completion = self._answer(self._of(value, "completion"), "completion", findings, unused, about)
         prompt = self._asked(value, "prompt")
         if "prompt" not in self._columns and isinstance(completion, list):
