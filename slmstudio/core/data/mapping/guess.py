@@ -354,7 +354,7 @@ def _texts(look: Look) -> Iterator[ColumnMap]:
 def _are_digits(look: Look, text: str) -> bool:
     """Whether a column of texts has numbers alone; the only column of few rows may have them."""
     profile = look.of(text)
-    return profile.is_number_or_date and (len(look.columns) > 1 or len(profile.values) > _FEW)
+    return (profile.is_number or profile.is_number_or_date) and (len(look.columns) > 1 or len(profile.values) > _FEW)
 
 
 def _plain(look: Look, text: str, is_named: bool) -> Iterator[ColumnMap]:
@@ -386,7 +386,7 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
     every = look.texts()
     found = _told(look, every, 2)
     is_whole = not _hold_more(look, found, of_register=len(every) > 2)
-    if len(found) == 1:
+    if len(found) == 1 and names.column(found[0]) not in names.TEXT:
         yield from _sorted(look, found[0], LIKELY + 0.01)
         if is_whole and not _has_marks(look) and not look.of(found[0]).is_word and (
                 names.column(found[0]) not in names.NAMED):
@@ -411,7 +411,7 @@ def _exact(look: Look) -> Iterator[ColumnMap]:
     """By names that can mean nothing else, whatever is in the columns: then what is wrong there can be said."""
     for layout, wanted in _EXACT:
         if set(wanted) <= set(look.columns) and not (layout == "text" and (
-                _has_marks(look) or _are_digits(look, "text"))):
+                look.is_text("text") or _are_digits(look, "text"))):
             targets = needed(layout) if len(wanted) == len(needed(layout)) else ("prompt", *needed(layout))
             yield look.map(layout, LIKELY - 0.02, (), **dict(zip(targets, wanted, strict=True)))
 

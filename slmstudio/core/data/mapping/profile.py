@@ -71,7 +71,7 @@ class ColumnProfile:
     def has_words(self) -> bool:
         """Whether a model could learn from it: words or sentences, and not about its row, as a name or a date."""
         return self.kind in ("words", "sentences") and not names.is_about(self.name) and (
-            self.known not in names.BESIDE or self.known in (*names.HEADS, *names.REMARKS))
+            self.known not in names.BESIDE or self.known in names.BESIDE_WITH_WORDS)
 
     @cached_property
     def is_text(self) -> bool:

@@ -94,30 +94,20 @@ def is_second_better(row: Mapping[str, Any], columns: Mapping[str, str], marks: 
     Raises:
         RowError: it calls neither better.
     """
-    if "score_chosen" in columns and "score_rejected" in columns:
+    column = columns.get("score_chosen", columns.get("winner", ""))
+    lead: float | None
+    if "score_chosen" in columns:
         one, other = (number(row.get(columns[target])) for target in ("score_chosen", "score_rejected"))
-        if one is None or other is None:
-            raise RowError([(columns["score_chosen"], tr("an answer has no score, so the two can't be compared."))])
-        if one == other:
-            raise RowError([(columns["score_chosen"],
-                             tr("both answers have the same score, so there is nothing to compare."))])
-        return other > one
-    column = columns["winner"]
-    if names.column(column) in names.STRENGTHS:
-        strength = number(row.get(column))
-        if not strength:
-            said = printable(column)
-            raise RowError([(column, tr('"{column}" is empty, so there is nothing to compare.', column=said)
-                             if strength is None else
-                             tr('"{column}" is 0: neither answer is better, so there is nothing to compare.',
-                                column=said))])
-        return strength > 0
-    winner = winner_of(row.get(column), marks)
-    if winner is None or winner < 0:
-        raise RowError([(column,
-                         tr('"{column}" doesn\'t name a better answer, so there is nothing to compare.',
-                            column=printable(column)))])
-    return winner == 1
+        lead = None if one is None or other is None else other - one
+    elif names.column(column) in names.STRENGTHS:
+        lead = number(row.get(column))
+    else:
+        winner = winner_of(row.get(column), marks)
+        lead = None if winner is None or winner < 0 else winner - 0.5
+    if not lead:
+        raise RowError([(column, tr('"{column}" doesn\'t name a better answer, so there is nothing to compare.',
+                                    column=printable(column)))])
+    return lead > 0
 
 
 def _listed(value: Any) -> list[dict[str, Any]]:
