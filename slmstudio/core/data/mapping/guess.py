@@ -186,11 +186,12 @@ def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
     without = (answer, may_name)
     head, title = look.first(names.HEADS, (*without, *look.names)), look.first(names.HEADS, without)
     before = look.first(names.HISTORY, (answer,))
+    other = before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
     below = [word for word in names.DETAILS if not may_name or word not in names.BELOW]  # doesn't replace a question
     for is_fit, question, certainty in (
             (is_reply, head, SIMILAR),
             (is_sure or names.column(answer) == "code", look.first(below, without), SIMILAR - 0.01),
-            (is_sure and not may_name, _only_text(look, answer) or (before if look.is_list(before) else ""), LIKELY),
+            (is_sure and not may_name, _only_text(look, answer) or other, LIKELY),
             (is_reply and look.of(title).is_word and not look.of(title).is_class, title, LIKELY - 0.01)):
         if is_fit and question:
             yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
@@ -311,7 +312,8 @@ def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
         asked = ""
     if head and (not look.is_text(head) or look.of(head).may_name):
         head = ""
-    certainty = min(certainty, CLEAR if is_sure else SIMILAR) - (look.first(names.ANSWERED, (kind,)) != "") * 0.2
+    most = CLEAR if is_sure else SIMILAR if names.column(text) in names.TEXT else DROPPED
+    certainty = min(certainty, most) - 0.2 * bool(look.first(names.ANSWERED, (kind,)))
     if names.column(text) in names.CLAIMS and not asked:
         yield from _answered(look, text, kind, certainty)
         return
@@ -357,15 +359,21 @@ def _are_digits(look: Look, text: str) -> bool:
     return (profile.is_number or profile.is_number_or_date) and (len(look.columns) > 1 or len(profile.values) > _FEW)
 
 
-def _plain(look: Look, text: str, is_named: bool) -> Iterator[ColumnMap]:
+def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Iterator[ColumnMap]:
     """A text, learned whole, and what else it may be where other columns have words too."""
     dropped = look.unused_words((text,))
+    speaker = look.first(names.SPEAKERS)
+    is_alone = not dropped and is_likely and not (speaker and look.of(speaker).is_class)
     likely, other_ways = (DROPPED, LOOK) if is_named else (UNLIKELY, DROPPED)
-    yield ColumnMap("text", {"text": text}, certainty=likely if dropped else SIMILAR - 0.05 if is_named else LIKELY,
-                    evidence=(_by_name(text) if is_named else Evidence("only_words", {"column": text}),
-                              *(Evidence("words_dropped", {"column": each}) for each in dropped)))
+    if is_alone:
+        likely = SIMILAR - 0.05 if is_named else LIKELY
+    yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(
+        _by_name(text) if is_named else Evidence("only_words", {"column": text}),
+        *(Evidence("words_dropped", {"column": each}) for each in dropped)))
     for at, other in enumerate(dropped[:2]):
-        pair = (other, text) if is_named else _in_order(look.of(text), look.of(other))
+        is_first = is_named or names.column(other) in names.HEADS or (
+            look.columns.index(other) < look.columns.index(text))
+        pair = (other, text) if is_first else (text, other)
         yield from _answered(look, *pair, other_ways - at / 10)
         yield ColumnMap("text", {"text": f"{other} + {text}"}, certainty=UNLIKELY - at / 10)
 
@@ -387,18 +395,21 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
     found = _told(look, every, 2)
     is_whole = not _hold_more(look, found, of_register=len(every) > 2)
     if len(found) == 1 and names.column(found[0]) not in names.TEXT:
-        yield from _sorted(look, found[0], LIKELY + 0.01)
+        yield from (classes := list(_sorted(look, found[0], LIKELY)))
         if is_whole and not _has_marks(look) and not look.of(found[0]).is_word and (
                 names.column(found[0]) not in names.NAMED):
-            yield from _plain(look, found[0], is_named=False)
+            yield from _plain(look, found[0], is_named=False, is_likely=not classes)
     if len(found) > 2:
-        found = [text for text in found if look.of(text).has_words and look.of(text).mean_words >= _LEAST_WORDS]
+        wordy = [each for each in map(look.of, found) if each.kind in ("words", "sentences")
+                 and each.mean_words >= _LEAST_WORDS]
+        found = [each.name for each in wordy if each.has_words or len(wordy) == 2]
     is_form = all(text.rstrip().endswith(("?", "？", "؟")) for text in found)  # below what it asks are answers
     if is_form or not is_whole or _has_marks(look) or any(look.of(text).is_same for text in found):
         return
     for pair in combinations(map(look.of, found[:_MOST_TEXTS]), 2):
         question, answer = _in_order(*pair)
         is_named = len(every) == 2 and (names.column(question) in names.ASKED or names.column(answer) in names.MEANINGS
+                                        or names.column(answer) in names.SURE_KINDS
                                         or all(map(_LANGUAGE.fullmatch, found)))
         code = "by_name" if is_named else "by_look" if len(every) == 2 else "by_sentences"
         evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer))

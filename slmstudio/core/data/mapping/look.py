@@ -193,7 +193,8 @@ class Look:
 
     def unused_words(self, used: Iterable[str]) -> list[str]:
         """The other columns with words."""
-        return [column for column in self.columns if column not in used and self.of(column).has_words]
+        return [column for column in self.columns
+                if self.may_look and column not in used and self.of(column).has_words]
 
     def map(self, layout: str, certainty: float = 1.0, evidence: Iterable[Evidence] = (), **columns: str) -> ColumnMap:
         """A map of these columns, and of those for system message and tools, where there are any."""

@@ -20,6 +20,9 @@ SURE = {
     "one name, and one other text": ({"question": ASK, "vidai": REPLY}, "instruction=question,output=vidai"),
     "a word and its meaning": ({"shabd": TITLE, "meaning": BODY}, "instruction=shabd,output=meaning"),
     "a class": ({"text": BODY, "label": PLACE}, "instruction=text,output=label"),
+    "a class of a text under another name": ({"id": NUMBER, "lekh": BODY, "sentiment": PLACE},
+                                             "instruction=lekh,output=sentiment"),
+    "a remark that is answered": ({"comment": ASK, "reply": REPLY}, "instruction=comment,output=reply"),
     "text, and where it is from": ({"text": BODY, "url": "https://a.in/{}", "author": "Asha Joshi {}"}, "text=text"),
     "the only words": ({"lekh": BODY, "pages": NUMBER}, "text=lekh"),
 }
@@ -31,6 +34,10 @@ ASKED = {
     "two unknown names": ({"prashna lekh": ASK, "vidai": REPLY}, ["instruction=prashna lekh,output=vidai"]),
     "three texts": ({"a1": ASK, "kb": REPLY, "zz": BODY, "n": NUMBER}, [
         "instruction=a1,output=kb", "instruction=a1,output=zz", "instruction=kb,output=zz"]),
+    "lines, and who says them": ({"text": BODY, "speaker": PLACE}, ["text=text", "instruction=text,output=speaker"]),
+    "a name and what it is": ({"product_name": TITLE, "description": BODY, "brand": PLACE, "price": NUMBER}, [
+        "instruction=product_name,output=description"]),
+    "a text and its topic": ({"lekh": BODY, "category": PLACE}, ["instruction=lekh,output=category", "text=lekh"]),
     "a class by its look": ({"v1": PLACE, "v2": BODY}, ["instruction=v2,output=v1"]),
 }
 REFUSED = {
