@@ -175,26 +175,34 @@ def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
         yield question, "", _clarity(question)
         return
     may_name = look.first(words, (answer,))
-    profile = look.of(may_name)
     if may_name:
         yield may_name, "", SIMILAR - 0.05
-    if may_name and not (profile.is_word and (profile.is_class or profile.known not in names.SOURCES)):
-        return  # words are translated
+    profile = look.of(may_name)
+    if not may_name or (profile.is_word and (profile.is_class or profile.known not in names.SOURCES)):
+        yield from _asked_otherwise(look, answer, may_name)  # else words are translated
+
+
+def _asked_otherwise(look: Look, answer: str, may_name: str) -> Iterator[tuple[str, str, float]]:
+    """The same where no column is called as questions are, or only one that names a task, or who asked."""
     is_reply = not names.REPLIES.isdisjoint({names.column(answer)} | names.words_in(answer))
     is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
         isinstance(values.as_text(value), str) for value in look.values(answer))
     without = (answer, may_name)
-    head, title = look.first(names.HEADS, (*without, *look.names)), look.first(names.HEADS, without)
-    before = look.first(names.HISTORY, (answer,))
-    other = before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
+    head, title = look.first(names.HEADS, (*without, *look.names)), look.of(look.first(names.HEADS, without))
     below = [word for word in names.DETAILS if not may_name or word not in names.BELOW]  # doesn't replace a question
     for is_fit, question, certainty in (
             (is_reply, head, SIMILAR),
             (is_sure or names.column(answer) == "code", look.first(below, without), SIMILAR - 0.01),
-            (is_sure and not may_name, _only_text(look, answer) or other, LIKELY),
-            (is_reply and look.of(title).is_word and not look.of(title).is_class, title, LIKELY - 0.01)):
+            (is_sure and not may_name, _only_text(look, answer) or _remark(look, answer), LIKELY),
+            (is_reply and title.is_word and not title.is_class, title.name, LIKELY - 0.01)):
         if is_fit and question:
             yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
+
+
+def _remark(look: Look, answer: str) -> str:
+    """What was said before an answer; or what else has words, as a comment that is replied to."""
+    before = look.first(names.HISTORY, (answer,))
+    return before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
 
 
 def _only_text(look: Look, beside: str) -> str:
@@ -295,31 +303,33 @@ def _classes(look: Look) -> Iterator[ColumnMap]:
 
 
 def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
-    kind = look.first(names.KINDS, (text,)) or _kind_by_last_word(look, text)
+    kind, is_sure = _kind_of(look, text)
     if not kind:
         return
-    is_sure = bool(names.SURE_KINDS & set(names.column(kind).split("_"))) or names.column(text) in names.REMARKS
-    profile = look.of(kind)
-    if _is_class(look, kind):
-        if not is_sure and not (len(look.columns) == 2 and 1 < profile.distinct < len(profile.values)
-                                and look.of(text).mean_length <= _SHORT):
-            return
-    elif not (is_sure and profile.is_class and profile.is_number):
-        return
-    asked = look.first(names.OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
-    head = look.first(names.HEADS, (text, kind))  # as DBpedia's
-    if asked and not (look.is_text(asked) and not look.of(asked).is_same):
-        asked = ""
-    if head and (not look.is_text(head) or look.of(head).may_name):
-        head = ""
     most = CLEAR if is_sure else SIMILAR if names.column(text) in names.TEXT else DROPPED
     certainty = min(certainty, most) - 0.2 * bool(look.first(names.ANSWERED, (kind,)))
-    if names.column(text) in names.CLAIMS and not asked:
+    asked = look.first(names.OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
+    head = look.first(names.HEADS, (text, kind))  # as DBpedia's
+    question = asked if asked and look.is_text(asked) and not look.of(asked).is_same else ""
+    if names.column(text) in names.CLAIMS and not question:
         yield from _answered(look, text, kind, certainty)
         return
-    question = asked or head
+    question = question or (head if head and look.is_text(head) and not look.of(head).may_name else "")
     yield look.map("instruction", certainty, [_by_name(kind)], instruction=question or text,
                    input=text if question else "", output=kind)
+
+
+def _kind_of(look: Look, text: str) -> tuple[str, bool]:
+    """The column with the class of a text, "" if there is none; and whether its name can mean nothing else."""
+    kind = look.first(names.KINDS, (text,)) or _kind_by_last_word(look, text)
+    profile = look.of(kind)
+    is_sure = not names.SURE_KINDS.isdisjoint(names.column(kind).split("_")) or names.column(text) in names.REMARKS
+    if _is_class(look, kind):
+        is_fit = is_sure or (len(look.columns) == 2 and 1 < profile.distinct < len(profile.values)
+                             and look.of(text).mean_length <= _SHORT)
+    else:
+        is_fit = is_sure and profile.is_class and profile.is_number
+    return (kind, is_sure) if kind and is_fit else ("", False)
 
 
 def _kind_by_last_word(look: Look, text: str) -> str:
@@ -393,29 +403,42 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
     """The only text, with its class or alone; or pairs of texts, which are asked about."""
     every = look.texts()
     found = _told(look, every, 2)
-    is_whole = not _hold_more(look, found, of_register=len(every) > 2)
+    is_fit = not _hold_more(look, found, of_register=len(every) > 2) and not _has_marks(look)
     if len(found) == 1 and names.column(found[0]) not in names.TEXT:
         yield from (classes := list(_sorted(look, found[0], LIKELY)))
-        if is_whole and not _has_marks(look) and not look.of(found[0]).is_word and (
-                names.column(found[0]) not in names.NAMED):
+        if is_fit and not look.of(found[0]).is_word and names.column(found[0]) not in names.NAMED:
             yield from _plain(look, found[0], is_named=False, is_likely=not classes)
+    if is_fit:
+        yield from _pairs(look, found, len(every))
+
+
+def _pairs(look: Look, found: list[str], texts: int) -> Iterator[ColumnMap]:
+    """Texts in pairs.
+
+    Args:
+        texts: how many there are, with those that have no sentences.
+    """
     if len(found) > 2:
         wordy = [each for each in map(look.of, found) if each.kind in ("words", "sentences")
                  and each.mean_words >= _LEAST_WORDS]
         found = [each.name for each in wordy if each.has_words or len(wordy) == 2]
     is_form = all(text.rstrip().endswith(("?", "？", "؟")) for text in found)  # below what it asks are answers
-    if is_form or not is_whole or _has_marks(look) or any(look.of(text).is_same for text in found):
+    if is_form or any(look.of(text).is_same for text in found):
         return
     for pair in combinations(map(look.of, found[:_MOST_TEXTS]), 2):
         question, answer = _in_order(*pair)
-        is_named = len(every) == 2 and (names.column(question) in names.ASKED or names.column(answer) in names.MEANINGS
-                                        or names.column(answer) in names.SURE_KINDS
-                                        or all(map(_LANGUAGE.fullmatch, found)))
-        code = "by_name" if is_named else "by_look" if len(every) == 2 else "by_sentences"
-        evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer))
+        is_named = texts == 2 and _are_named(question, answer)
         is_likely = len(found) == 2 and not _is_title(look, *found)
+        code = "by_name" if is_named else "by_look" if texts == 2 else "by_sentences"
+        evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer))
         for each in _answered(look, question, answer, LIKELY if is_named else LOOK if is_likely else POSSIBLE):
             yield replace(each, evidence=evidence)
+
+
+def _are_named(question: str, answer: str) -> bool:
+    """Whether the name of one of two texts tells what both are: a question, a meaning, a class, or two languages."""
+    return names.column(question) in names.ASKED or names.column(answer) in names.MEANINGS or (
+        names.column(answer) in names.SURE_KINDS) or all(map(_LANGUAGE.fullmatch, (question, answer)))
 
 
 def _exact(look: Look) -> Iterator[ColumnMap]:
@@ -449,18 +472,17 @@ def _hold_more(look: Look, texts: Sequence[str], *, of_register: bool = False) -
     Args:
         of_register: whether there are names, states and the like too: then most numbers are of wards or counters.
     """
-    for profile in map(look.of, look.columns):
-        if profile.name in texts or profile.known in names.OF_FILE or not profile.values:
-            continue
-        parts = [each for value in profile.values for each in (value if isinstance(value, list) else [value])
-                 if isinstance(each, dict)]
-        if profile.known in names.BESIDE and not any(isinstance(value, list) and any(
-                isinstance(each, dict) and content_of(each) for each in value) for value in profile.values):
-            continue  # comments on a ticket may answer it
-        if parts or (profile.is_number and profile.is_class and (
-                (len(texts) > 1 and not of_register) or set(map(str, profile.values)) == {"0", "1"})):
-            return True
-    return False
+    others = [each for each in map(look.of, look.columns)
+              if each.values and each.name not in texts and each.known not in names.OF_FILE]
+    return any(_has_objects(each) if each.known in names.BESIDE else _has_objects(each, anything=True) or (
+        each.is_number and each.is_class and (
+            (len(texts) > 1 and not of_register) or set(map(str, each.values)) == {"0", "1"})) for each in others)
+
+
+def _has_objects(profile: ColumnProfile, anything: bool = False) -> bool:
+    """Whether there are lists of objects with texts, as comments on a ticket that may answer it; or any objects."""
+    return any(isinstance(part, dict) and (anything or (isinstance(value, list) and bool(content_of(part))))
+               for value in profile.values for part in (value if isinstance(value, list) else [value]))
 
 
 def _by_name(column: str) -> Evidence:
