@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slmstudio.core.data import column_names as names
+from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import choices, notes, ratings
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess, guesses
 from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.opened import is_refused, rows_of
 from slmstudio.core.data.mapping.row_reader import RowReader
-from slmstudio.core.data.mapping.turns import (
-    is_asked,
-)
+from slmstudio.core.data.mapping.turns import is_asked
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object
 from slmstudio.core.data.sources.row import examples
@@ -28,6 +28,15 @@ MOST_SHAPES = 256
 
 class Mapper:
     """Reads rows of one file.
+
+    Args:
+        sample: values of the first rows.
+        given: the column of each target, where a user has said it.
+        options: what else a user has said.
+        asks: whether a user will be asked about what is unsure; otherwise, what is only possible is left out.
+
+    Raises:
+        UserError: what is given doesn't fit the rows.
 
     Attributes:
         main: what the columns of most rows hold; None if they tell nothing.
@@ -46,6 +55,9 @@ class Mapper:
                                                         for name in each if names.LANGUAGE.fullmatch(name)))))
         self.maps = (given_map(given, columns, self._sample, options),) if given else guesses(
             columns, self._sample, use_marks=options.marks != "ignore", asks=asks) if columns else ()
+        if options.marks != "ignore" and any(map(is_refused, sample[:SAMPLE])):
+            mark = Evidence("mark_decides", {"column": "answer"})
+            self.maps = tuple(replace(each, evidence=(*each.evidence, mark)) for each in self.maps)
         self.main = next(iter(self.maps), None)
         self.is_given = bool(given)
         self.has_templates = self.main is not None and _has_templates(self.main, self._sample)

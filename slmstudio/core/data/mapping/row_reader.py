@@ -144,36 +144,40 @@ class RowReader:
         last = found[-1].get("role") if isinstance(found[-1], dict) else None
         return len(by_turns(whole)) % 2 == 1 or (self._options.unanswered == "drop" and last == "user")
 
-    def _in_cell(self, value: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-        found = list(made.questions_in(self._of(value, "cell"), self._options.between))
-        if not found:
-            column = self._columns["cell"]
-            raise RowError([(column, tr('"{column}" holds no question with an answer behind it.',
-                                        column=printable(column)))])
-        return ({"instruction": question, "output": answer} for question, answer in found)
-
     def _instruction(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
+        found = self._several(value) or [self._question(value, findings, unused, about)]
+        return [{**each, **about} for each in found]
+
+    def _several(self, value: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The questions and answers of a row that holds several, or both in one cell; none of any other row."""
+        asked, answer = self._of(value, "instruction"), self._of(value, "output")
         if "cell" in self._columns:
-            yield from (about | each for each in self._in_cell(value))
-            return
+            column = self._columns["cell"]
+            found = list(made.questions_in(value.get(column), self._options.between))
+            if not found:
+                raise RowError([(column, tr('"{column}" holds no question with an answer behind it.',
+                                            column=printable(column)))])
+            return [{"instruction": question, "output": answer} for question, answer in found]
+        if values.are_instances(answer):
+            question = self._asked(value, "instruction")
+            return [{"instruction": question, "input": each.get("input"), "output": each.get("output")}
+                    for each in answer]
+        if are_texts(asked) and are_texts(answer) and len(asked) == len(answer) > 1:  # each has its answer
+            return [{"messages": [{"role": role, "content": text} for pair in zip(asked, answer, strict=True)
+                                  for role, text in zip(("user", "assistant"), pair, strict=True)]}]
+        return []
+
+    def _question(self, value: Mapping[str, Any], findings: Findings, unused: set[str],
+                  about: dict[str, Any]) -> dict[str, Any]:
         question, answer = self._asked(value, "instruction"), self._of(value, "output")
         below = values.passage(self._of(value, "input"))
         if self._map.choices:
-            said = choices.written(choices.offered(value, self._map.choices), answer, self._first)
-            if said is None:
+            written = choices.written(choices.offered(value, self._map.choices), answer, self._first)
+            if written is None:
                 raise RowError([(self._columns["output"], tr("the answer isn't one of the choices."))])
-            question, answer = values.below(values.below(values.as_text(question), below), said[0]), said[1]
-            below = None
-        if values.are_instances(answer):
-            for each in answer:
-                yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
-            return
-        asked = self._of(value, "instruction")
-        if are_texts(asked) and are_texts(answer) and len(asked) == len(answer) > 1:  # each has its answer
-            yield {"messages": [{"role": role, "content": text} for pair in zip(asked, answer, strict=True)
-                                for role, text in zip(("user", "assistant"), pair, strict=True)], **about}
-            return
+            question, below = values.below(values.below(values.as_text(question), below), written[0]), None
+            answer = written[1]
         if answer == [] or (isinstance(answer, dict) and answer.get("text") == []):  # as SQuAD's, of one without
             raise RowError([(self._columns["output"],
                              tr("the question has no answer, so there is nothing to learn."))])
@@ -183,13 +187,11 @@ class RowReader:
             turns = [*self._turns(history or [], "history", findings, unused, about),
                      *(self._turns(question, "instruction", findings, unused, about) if is_asked(question)
                        else [{"role": "user", "content": values.as_text(question)}])]
-            turns = values.below_last(turns, below)
             answer = answer if isinstance(answer, list) else [{"role": "assistant", "content": answer}]
-            yield {"prompt": turns, "completion": answer, **about}
-        elif isinstance(answer, list):
-            yield {"prompt": values.below(values.as_text(question), below), "completion": answer, **about}
-        else:
-            yield {"instruction": values.as_text(question), "input": values.as_text(below), "output": answer, **about}
+            return {"prompt": values.below_last(turns, below), "completion": answer}
+        if isinstance(answer, list):
+            return {"prompt": values.below(values.as_text(question), below), "completion": answer}
+        return {"instruction": values.as_text(question), "input": values.as_text(below), "output": answer}
 
     def _answer(self, value: Any, target: str, findings: Findings, unused: set[str], about: dict[str, Any]) -> Any:
         """An answer as text, or as messages where it is more than text."""
