@@ -190,7 +190,7 @@ def read(block: Block, shape: Shape) -> Quick | None:
     if not column_names.PICTURES.isdisjoint(map(column_names.column, unused)):
         return None
     return Quick(table.num_rows, texts, unused, {
-        name: set(compute.unique(table[name]).to_pylist()) - {None, ""} for name in unused
+        name: set(table[name].unique().to_pylist()) - {None, ""} for name in unused
         if column_names.column(name) in column_names.PARTS})
 
 

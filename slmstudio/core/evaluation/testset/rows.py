@@ -81,10 +81,10 @@ class TestMapper:
         learned = [row for row, without in judged if without is None]
         asked = [_asked(row, without) for row, without in judged if without is not None]
         is_judged = self._given is not None and bool(self._given.choosing or self._given.judging)
-        self._learned = Mapper(learned, rest if learned and not is_judged else None)
+        self._learned = Mapper(learned, rest if learned and not is_judged else None, asks=False)
         here = {name for row in asked for name in row}  # the other rows may have more columns
         told = {target: column for target, column in rest.items() if column in here or column not in keys}
-        self._asked = Mapper(asked, {**told, "output": STAND_IN} if told and asked else None)
+        self._asked = Mapper(asked, {**told, "output": STAND_IN} if told and asked else None, asks=False)
         self._judged_by = next((self._columns(row).said(row) for row, without in judged if without is not None), {})
 
     def read(self, value: Any) -> list[Draft]:

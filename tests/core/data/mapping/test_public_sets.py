@@ -98,7 +98,6 @@ REFUSED = {
     "UltraFeedback": [{"source": "evol", "instruction": Q, "completions": [{"response": A, "overall_score": 8}]}],
     "two answers, and no word on which is better": [{"conv_a": [ASK, GOOD], "conv_b": [ASK, BAD], "conv_a_rating": 3}],
     "CoNLL": [{"id": "0", "tokens": ["EU", "rejects"], "pos_tags": [22, 42], "ner_tags": [3, 0]}],
-    "IN22": [{"id": 1, "eng_Latn": Q, "hin_Deva": A, "tam_Taml": B}],
     "posts of one forum": [{"id": str(at), "selftext": f"{Q} {at}", "forum": "india"} for at in range(6)],
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
     "an empty export of ChatGPT's": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
@@ -111,6 +110,11 @@ REFUSED = {
 def test_what_is_not_a_question_with_its_answer_is_not_taken_for_one(tmp_path, name):
     with pytest.raises(NoUsableRow):
         read(tmp_path, REFUSED[name] * 2)
+
+
+def test_columns_of_several_languages_are_asked_about(tmp_path):
+    found = read(tmp_path, [{"id": at, "eng_Latn": Q, "hin_Deva": A, "tam_Taml": B} for at in range(2)])
+    assert not found.is_sure and found.mapping == {"instruction": "eng_Latn", "output": "hin_Deva"}
 
 
 def test_a_message_a_row_is_said_to_be_one(tmp_path):
