@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping import choices, labels, notes
+from slmstudio.core.data.mapping import choices, labels, published
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess
 from slmstudio.core.data.mapping.look import ColumnMap
-from slmstudio.core.data.mapping.opened import is_refused, rows_of
+from slmstudio.core.data.mapping.published import rows_of
 from slmstudio.core.data.mapping.row_reader import RowReader
 from slmstudio.core.data.mapping.turns import (
     is_asked,
 )
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object
 from slmstudio.core.data.sources.row import examples
-from slmstudio.core.i18n import tr
 
 SAMPLE = 300
 """Rows by which the columns are guessed."""
@@ -60,12 +59,12 @@ class Mapper:
             RowError: everything that is wrong with it.
             ColumnsMissing: it is an object whose columns tell nothing.
         """
-        if is_refused(value):
-            raise RowError([("answer", tr("the annotator didn't accept this row."))])
+        if refused := published.refusal(value):
+            raise RowError([("answer", refused)])
         rows = rows_of(value, not self.is_given)
         if len(rows) == 1:
             return self._read(rows[0])
-        note = notes.IN_LANGUAGES if isinstance(rows[0], dict) and "messages" in rows[0] else None
+        note = published.note_of(value)
         return [row._replace(note=note) for each in rows for row in self._read(each)]
 
     def _read(self, value: Any) -> list[Row]:

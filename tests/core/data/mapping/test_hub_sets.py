@@ -32,12 +32,7 @@ READ = {
     "the language behind": ({"Question (Tamil)": Q, "Context (Tamil)": B, "Answer (Tamil)": A}, "instruction",
                             [user(f"{Q}\n\n{B}"), GOOD]),
     "MedDialog": ({"description": B, "utterances": [f"patient: {Q}", f"doctor: {A}"]}, "messages", [ASK, GOOD]),
-    "LangSmith": ({"inputs": {"question": Q}, "outputs": {"answer": A}, "metadata": {}}, "instruction", [ASK, GOOD]),
-    "Argilla's records": ({"id": "1", "fields": {"prompt": Q, "response": A}, "suggestions": {}, "metadata": {},
-                           "responses": {"rating": [{"value": 5, "user_id": "u"}]}}, "instruction", [ASK, GOOD]),
     "doccano": ({"id": 1, "text": Q, "label": [A], "Comments": []}, "instruction", [ASK, GOOD]),
-    "a log of requests": ({"request": {"model": "x", "messages": [SYSTEM, ASK]}, "latency": 1.5, "response": {
-        "choices": [{"index": 0, "message": {**GOOD, "refusal": None}}]}}, "messages", [SYSTEM, ASK, GOOD]),
     "a log of Anthropic's": ({"input": {"system": "Be brief.", "messages": [ASK]}, "output": {
         "type": "message", "role": "assistant", "content": [{"type": "text", "text": A}]}}, "messages",
         [SYSTEM, ASK, GOOD]),
@@ -152,12 +147,8 @@ def test_calls_and_their_results(tmp_path, name):
 
 
 PAIRS = {
-    "Label Studio": {"id": 1, "data": {"prompt": Q, "answer1": B, "answer2": A}, "annotations": [{"result": [
-        {"from_name": "comparison", "to_name": "answer1,answer2", "type": "pairwise",
-         "value": {"selected": "right"}}]}]},
     "Argilla's records": {"fields": {"instruction": Q, "response_a": A, "response_b": B}, "suggestions": {},
                           "responses": {"preference": [{"value": "response_a", "user_id": "u"}]}},
-    "distilabel": {"instruction": Q, "generations": [B, A], "ratings": [2, 5], "rationales": ["x", "y"]},
     "best of several": {"prompt": Q, "responses": [B, A], "scores": [0.1, 0.9]},
     "ms-swift": {"messages": [ASK, GOOD], "rejected_response": B},
     "ms-swift, as messages": {"messages": [ASK, GOOD], "rejected_messages": [ASK, says(B)]},

@@ -36,12 +36,6 @@ READ = {
               "instruction", [user(f"{Q}\n\nA. Pune\nB. Panaji"), says("B. Panaji")]),
     "TriviaQA": ({"question": Q, "answer": {"aliases": [A, B], "value": A, "type": "WikipediaEntity"}}, "instruction",
                  [ASK, GOOD]),
-    "CoQA": ({"source": "x", "story": "Goa.", "questions": [Q, B], "answers": {"input_text": [A, A],
-                                                                                "answer_start": [0, 0]}},
-             "messages", [user(f"Goa.\n\n{Q}"), GOOD, user(B), GOOD]),
-    "CoQA as published": ({"story": "Goa.", "questions": [{"input_text": Q, "turn_id": 1}],
-                           "answers": [{"input_text": A, "span_text": "x", "turn_id": 1}]}, "messages",
-                          [user(f"Goa.\n\n{Q}"), GOOD]),
     "QuAC": ({"context": "Goa.", "questions": [Q], "answers": {"texts": [[A, B]], "answer_starts": [[0, 1]]},
               "orig_answers": {"texts": [A], "answer_starts": [0]}}, "messages", [user(f"Goa.\n\n{Q}"), GOOD]),
     "HotpotQA": ({"question": Q, "answer": A, "context": {"title": ["Goa", "Pune"], "sentences": [["One.", " Two."], [
@@ -69,25 +63,12 @@ READ = {
     "MultiWOZ": ({"dialogue_id": "x", "services": ["hotel"], "turns": [
         {"speaker": "USER", "utterance": Q, "turn_id": "0"}, {"speaker": "SYSTEM", "utterance": A, "turn_id": "1"}]},
         "messages", [ASK, GOOD]),
-    "Natural Questions": ({"document_text": f"Well, {A}", "question_text": Q, "long_answer_candidates": [{}],
-                           "annotations": [{"yes_no_answer": "NONE", "short_answers": [
-                               {"start_token": 1, "end_token": 4}]}]}, "instruction", [ASK, says("It is Panaji,")]),
-    "Natural Questions on the hub": ({
-        "question": {"text": Q, "tokens": ["x"]}, "long_answer_candidates": {}, "annotations": {
-            "id": ["1"], "yes_no_answer": [-1], "short_answers": [{"start_token": [0], "text": [A]}]}},
-        "instruction", [ASK, GOOD]),
     "MuSiQue": ({"id": "2hop", "question": Q, "answer": A, "paragraphs": [
         {"idx": 0, "title": "Goa", "paragraph_text": "One.", "is_supporting": True},
         {"idx": 1, "title": "Pune", "paragraph_text": "Two.", "is_supporting": False}]}, "instruction",
         [user(f"{Q}\n\nOne.\n\nTwo."), GOOD]),
     "MS MARCO": ({"answers": [A], "passages": {"is_selected": [1, 0], "passage_text": ["One.", "Two."]}, "query": Q,
                   "query_id": 1}, "instruction", [user(f"{Q}\n\nOne.\n\nTwo."), GOOD]),
-    "ARC as published": ({"id": "x", "question": {"stem": Q, "choices": [
-        {"text": "Pune", "label": "A"}, {"text": "Panaji", "label": "B"}]}, "answerKey": "B"}, "instruction",
-        [user(f"{Q}\n\nA. Pune\nB. Panaji"), says("B. Panaji")]),
-    "RACE as published": ({"article": "Goa.", "questions": [Q, B], "options": [["Pune", "Panaji"], ["x", "y"]],
-                           "answers": ["B", "A"]}, "messages", [
-        user(f"Goa.\n\n{Q}\n\nA. Pune\nB. Panaji"), says("B. Panaji"), user(f"{B}\n\nA. x\nB. y"), says("A. x")]),
     "ReClor": ({"context": "Goa.", "question": Q, "answers": ["Panaji", "Pune"], "label": 0}, "instruction",
                [user(f"{Q}\n\nGoa.\n\nA. Panaji\nB. Pune"), says("A. Panaji")]),
     "SVAMP": ({"ID": "x", "Body": "A pack costs 7.", "Question": "And two?", "Equation": "7*2", "Answer": "14"},
@@ -105,12 +86,6 @@ READ = {
     "MBPP": ({"task_id": 1, "text": Q, "code": A, "test_list": ["assert f()"]}, "instruction", [ASK, GOOD]),
     "ai-medical-chatbot": ({"Description": B, "Patient": Q, "Doctor": A}, "instruction", [ASK, GOOD]),
     "a FAQ with numbers": ({"Question_ID": "15", "Questions": Q, "Answers": A, "More": B}, "instruction", [ASK, GOOD]),
-    "Label Studio": ({"id": 1, "data": {"question": Q}, "annotations": [{"result": [
-        {"from_name": "reply", "type": "textarea", "value": {"text": [A]}}]}]}, "instruction", [ASK, GOOD]),
-    "Prodigy": ({"text": Q, "_task_hash": 2, "options": [{"id": "x", "text": A}, {"id": "y", "text": B}],
-                 "accept": ["x"], "answer": "accept"}, "instruction", [ASK, GOOD]),
-    "Argilla": ({"text": Q, "label.responses": [A], "label.responses.users": ["u"], "label.suggestion": B},
-                "instruction", [ASK, GOOD]),
     "Argilla's first form": ({"prompt": Q, "response": [{"user_id": "u", "value": A, "status": "submitted"}]},
                              "instruction", [ASK, GOOD]),
     "a list of messages a row": ([{"role": "user", "content": Q}, GOOD], "messages", [ASK, GOOD]),
@@ -162,8 +137,6 @@ PAIRS = {
     "HelpSteer3": {"context": [ASK], "response1": A, "response2": B, "overall_preference": -1},
     "Skywork": {"chosen": BETTER, "rejected": WORSE, "source": "magpie"},
     "ELI5": {"title": Q, "selftext": "", "answers": {"a_id": ["x", "y"], "text": [B, A], "score": [3, 17]}},
-    "Arena's table": {"model_a": "x", "model_b": "y", "prompt": f'["{Q}"]', "response_a": f'["{B}"]',
-                      "response_b": f'["{A}"]', "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0},
     "UltraInteract": {"task": "Math_CoT", "trajectory": [{"from": "user", "value": Q}], "chosen": A, "rejected": B},
     "Capybara's pairs": {"conversation": [{"input": Q, "output": A}], "prompt": Q, "chosen": BETTER, "rejected": WORSE},
 }
@@ -182,14 +155,6 @@ def test_what_an_annotator_refused_is_not_learned(tmp_path):
     dataset = read(tmp_path, rows)
     assert ([list(each.messages) for each in dataset.records], dataset.rows_left_out) == ([[ASK, GOOD]], 1)
     assert str(dataset.problems[0]) == "line 2: the annotator didn't accept this row."
-
-
-def test_what_is_said_once_for_all_rows_belongs_to_each(tmp_path):
-    """As in the tasks of Natural Instructions."""
-    task = {"Definition": [Q], "Positive Examples": [{"input": "x", "output": "y"}],
-            "Instances": [{"id": str(at), "input": B, "output": [A]} for at in range(3)]}
-    dataset = read(tmp_path, task, "task.json")
-    assert [list(each.messages) for each in dataset.records] == [[user(f"{Q}\n\n{B}"), GOOD]] * 3
 
 
 def test_of_equal_answers_neither_is_learned(tmp_path):
