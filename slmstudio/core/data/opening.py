@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class Part:
         blocks: of JSONL, its lines in blocks, instead of the rows; `all_rows` has these of every part.
         certainty: how sure it is that the file is to be cut into these rows, 0 to 1.
         others: other ways to cut it: its other sheets, lists and cuts, without columns.
+        options: what was chosen for the user, where others may be meant.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Part:
     assumed: bool = False
     certainty: float = 1.0
     others: list[Candidate] = field(default_factory=list)
+    options: ReadOptions = NO_OPTIONS
 
     def first_rows(self) -> Generator[Raw, None, None]:
         """The rows, of a part in blocks those of the first block."""
@@ -75,9 +77,8 @@ class Part:
 
     def all_rows(self) -> Iterator[Raw]:
         """The rows one by one, whatever they come from."""
-        yield from self.rows
-        for block in self.blocks or ():
-            yield from json_rows.block_rows(block.text, block.line)
+        return chain(self.rows, (raw for block in self.blocks or ()
+                                 for raw in json_rows.block_rows(block.text, block.line)))
 
 
 class DataFile:
@@ -233,9 +234,12 @@ class DataFile:
         if is_json:
             kind = "jsonl" if (is_lines(first) and suffix != ".json") or (
                 suffix == ".json" and file_kinds.has_lines(first)) else "json"
-            if kind == "jsonl":
-                return Part(name, kind, iter(()), source.encoding, notes=notes, blocks=quick_rows.blocks(everything))
-            return Part(name, kind, json_rows.json_rows(everything, notes), source.encoding, notes=notes)
+            part = Part(name, kind, iter(()), source.encoding, notes=notes)
+            if kind == "jsonl" and self.options.rows is None:
+                part.blocks = quick_rows.blocks(everything)
+            else:
+                part.rows = json_rows.json_rows(everything, part, self.options.rows)
+            return part
         if table:
             delimiter = "\t" if by_tabs else tables.delimiter_of(first)
             cells = tables.of_cards(tables.table_rows(everything, delimiter, tables.is_quoted(first)))
@@ -276,16 +280,18 @@ def _joined(part: Part) -> Part:
     block = next(part.blocks, None) if part.blocks is not None else None
     if part.blocks is not None:
         if block is None:
-            return replace(part, blocks=iter(()))
+            part.blocks = iter(())
+            return part
         first = list(islice(json_rows.block_rows(block.kept, block.line), threads.LOOKED_AT))
-        part = replace(part, blocks=chain([block], part.blocks))
+        part.blocks = chain([block], part.blocks)
     else:
         first = list(islice(part.rows, threads.LOOKED_AT))
-        part = replace(part, rows=chain(first, part.rows))
+        part.rows = chain(first, part.rows)
     values = [raw.value for raw in first if raw.problem is None]
-    if not threads.are_messages(values):
-        return part
-    return replace(part, rows=threads.joined(values, part.all_rows(), part.notes), blocks=None, columns=())
+    if threads.are_messages(values):
+        rows, part.columns = part.all_rows(), ()
+        part.rows, part.blocks = threads.joined(values, rows, part.notes), None
+    return part
 
 
 def _checked(rows: Iterator[Raw], source: Source) -> Iterator[Raw]:

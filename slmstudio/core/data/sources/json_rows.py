@@ -1,70 +1,132 @@
-"""Rows of JSON text: JSONL, a list, a list under a key of an object, columns, and SQuAD's nesting."""
+"""Rows of JSON text: JSONL, a list, or the list that an object holds, which `json_lists` finds."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice, takewhile
-from typing import Any
+from itertools import chain, islice
+from typing import Any, Protocol
 
 import orjson
 
-from slmstudio.core.data.column_names import CONVERSATION, LANGUAGE, ask_and_answer, is_known
+from slmstudio.core.data.candidates import Candidate
+from slmstudio.core.data.mapping import paths, published
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
+from slmstudio.core.data.sources import json_lists
 from slmstudio.core.data.sources.row import Raw, bounded
 from slmstudio.core.data.strict_json import NotJson, parse, printable
-from slmstudio.core.errors import Problem
+from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 
 BEGINS = re.compile(rb'\s*(\[\s*)*(\{\s*["}]|\]\s*$)')
 """Text files that begin so are JSON by another name: brackets and keys are nothing to learn."""
-OF_A_ROW = frozenset({
-    "messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat", "history", "tools",
-    "functions", "instances", "chosen", "rejected", "preferred_output", "non_preferred_output", "choices", "options",
-    "answers", "references", "completions", "responses", "prompt", "input", "output", "tool_calls", "content",
-    "endings"})
-"""Keys of a row that may hold a list of objects; a list under any other key may be the rows themselves."""
-_OF_ALL = ("definition", "instruction", "system", "system_prompt")
-"""Keys beside the rows whose text belongs to each of them, as in the tasks of Natural Instructions."""
-_ASKED = re.compile(r"[?؟？।.!]\s*$|(?:\S+\s+){3}\S")
-"""A key that isn't a name but a question, with its answer as the value."""
 _LARGE = 1 << 19
 """Bytes of the beginning of a text that isn't read whole before its rows are."""
+_WHOLE = 128 << 20
+"""Bytes of the largest text that is read whole, to find a list in it that a user has chosen."""
+_KEY = re.compile(r'[A-Za-z_]\w*|"(?:[^"\\]|\\.)*"')
 _WRAPPED = re.compile(
     rb'\s*\{(?:\s*"(?:[^"\\]++|\\.)*+"\s*:\s*(?:"(?:[^"\\]++|\\.)*+"|[-+.\w]++|\{[^{}\[\]]*+\})\s*,)*+'
     rb'\s*"((?:[^"\\]++|\\.)*+)"\s*:\s*\[\s*\{')
 """An object whose first list holds objects, behind plain values."""
 
 
-def json_rows(chunks: Iterator[bytes], notes: list[str] | None = None) -> Iterator[Raw]:
+class Readable(Protocol):
+    """What is known of a file's rows, as of `opening.Part`; it grows while they are read.
+
+    Attributes:
+        certainty: how sure it is that these are the rows.
+        options: which list was read, where the file has several.
+        others: the other ones.
+        notes: sentences on rows that aren't read.
+    """
+
+    certainty: float
+    options: ReadOptions
+    others: list[Candidate]
+    notes: list[str]
+
+
+def json_rows(chunks: Iterator[bytes], part: Readable | None = None, path: str | None = None) -> Iterator[Raw]:
     """All rows of a JSON text in UTF-8, in bounded memory; a row may have 16 MB.
 
     Args:
-        notes: gets sentences on rows that aren't read.
+        part: is told which lists there are.
+        path: the expression that finds the rows, if a user has chosen.
+
+    Raises:
+        UserError: nothing is there.
     """
-    yield from bounded(_unbounded_rows(chunks, [] if notes is None else notes))
+    yield from bounded(_unbounded_rows(chunks, part, path))
 
 
-def _unbounded_rows(chunks: Iterator[bytes], notes: list[str]) -> Iterator[Raw]:
+def _unbounded_rows(chunks: Iterator[bytes], part: Readable | None, path: str | None) -> Iterator[Raw]:
     first = next(chunks, b"")
-    start = _begin_of_list(first)
-    if start:
+    key, start = _begin_of_list(first)
+    if start and (path is None or _KEY.fullmatch(path)):
         # The list is read on its own; what comes after it are more keys of the object around it.
-        yield from _numbered(_within(cut(chain([first[start:]], chunks)), notes))
-        return
-    if _is_keyed(first):
+        yield from _numbered(_under_key(cut(chain([first[start:]], chunks)), key, part, path))
+    elif path is not None:
+        yield from _at(path, chain([first], chunks))
+    elif _is_keyed(first):
         pieces = elements(chain([first.lstrip()[1:]], chunks))
         yield from _numbered(_values(piece for piece in pieces if piece.trouble or piece.text.startswith(b"{")))
-        return
-    values = _values(cut(chain([first], chunks)))
+    else:
+        yield from _of_values(_values(cut(chain([first], chunks))), part)
+
+
+def _of_values(values: Iterator[Raw], part: Readable | None) -> Iterator[Raw]:
+    """The rows, or those in the only value."""
     begin = list(islice(values, 2))
-    inner = _unwrapped(begin[0].value) if len(begin) == 1 and begin[0].problem is None else None
-    if inner is None:
+    found = json_lists.row_lists(begin[0].value) if len(begin) == 1 and begin[0].problem is None else []
+    if not found:
         yield from _opened(chain(begin, values))
         return
-    notes += _left_aside(begin[0].value)
-    yield from _numbered(Raw(value, begin[0].line) for value in inner)
+    if part is not None and len(found) > 1:
+        _tell(part, found)
+    yield from _numbered(Raw(value, begin[0].line) for value in found[0].rows)
+
+
+def _tell(part: Readable, found: Sequence[json_lists.RowList]) -> None:
+    """What is known of several lists, of which the first one is read."""
+    part.certainty, part.options = json_lists.certainty(found), replace(part.options, rows=found[0].path)
+    part.others += json_lists.candidates(found)
+    others = ", ".join(f'"{printable(each.path)}" ({each.size:,})' for each in found[1:]
+                       if each.path not in found[0].parts)
+    if others:
+        part.notes.append(tr('The rows under "{key}" are read. Other rows of the file are left out: {others}.',
+                             key=printable(found[0].path), others=others))
+
+
+def _at(path: str, chunks: Iterator[bytes]) -> Iterator[Raw]:
+    """The rows that an expression finds in a text; of rows on lines of their own, in all of them.
+
+    Raises:
+        UserError: it finds none, or the text is too large to be read whole.
+    """
+    text, size = [], 0
+    for chunk in chunks:
+        text.append(chunk)
+        size += len(chunk)
+        if size > _WHOLE:
+            raise UserError(tr('"{path}" can\'t be looked for in a file of more than {size} MB.', path=path,
+                               size=_WHOLE >> 20), "", tr("Choose the list by its name alone, or split the file."))
+    values = list(_values(cut(iter([b"".join(text)]))))
+    whole = [raw.value for raw in values if raw.problem is None]
+    found = paths.find(path, whole[0] if len(values) == 1 else whole)
+    rows = json_lists.as_rows(found) or [row for each in json_lists.row_lists(found)[:1] for row in each.rows] or (
+        [row for row in found if isinstance(row, dict)] if isinstance(found, list) else [])
+    if not rows:
+        raise _nothing_at(path)
+    yield from _numbered(Raw(value, 1) for value in rows)
+
+
+def _nothing_at(path: str) -> UserError:
+    return UserError(tr('There are no rows at "{path}".', path=path), "",
+                     tr("Write where they are, such as {example}.", example="rows=data.items"))
 
 
 def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
@@ -77,25 +139,48 @@ def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
         yield Raw(raw.value, raw.line + line - 1, problem)
 
 
-def _begin_of_list(first: bytes) -> int:
-    """Where the list of rows begins that a large object holds; 0 if the text isn't such an object.
+def _begin_of_list(first: bytes) -> tuple[str, int]:
+    """The key of the list of rows that a large object holds, and where the list begins; 0 if the text isn't such an
+    object.
 
     Small ones are read whole, which shows more surely what they are.
     """
     if len(first) < _LARGE or (is_lines(first) and b"\n" in first):
-        return 0
+        return "", 0
     found = _WRAPPED.match(first)
-    if found is None or found[1].decode("utf-8", "replace") in OF_A_ROW:
-        return 0
-    return first.rindex(b"[", 0, found.end())
+    key = found[1].decode("utf-8", "replace") if found is not None else ""
+    if found is None or key in json_lists.OF_A_ROW:
+        return "", 0
+    return key, first.rindex(b"[", 0, found.end())
 
 
-def _within(pieces: Iterator[Piece], notes: list[str]) -> Iterator[Raw]:
-    """The objects of a list, up to the first value behind it that is none."""
-    yield from _opened(takewhile(lambda raw: raw.problem is not None or isinstance(raw.value, dict), _values(pieces)))
-    # All of it, because the checksum is that of the whole file.
-    if sum(piece.text.lstrip()[:1] == b"{" for piece in pieces):
-        notes.append(tr("The file contains several lists of rows; the first one is read."))
+def _under_key(pieces: Iterator[Piece], key: str, part: Readable | None, path: str | None) -> Iterator[Raw]:
+    """The objects under one key of a large object: the first one, unless another was chosen."""
+    wanted = path or paths.written(key)
+    firsts: dict[str, Any] = {}
+    counts = Counter[str]()
+
+    def chosen() -> Iterator[Piece]:
+        here = paths.written(key)
+        for piece in pieces:  # all of them, because the checksum is that of the whole file
+            if piece.text[:1] == b'"':
+                here = paths.written(value_of(piece.text))
+            elif piece.trouble or piece.text[:1] == b"{":
+                counts[here] += 1
+                if here not in firsts and not piece.trouble:
+                    firsts[here] = next(_values(iter([piece]))).value
+                if here == wanted:
+                    yield piece
+
+    yield from _opened(_values(chosen()))
+    if not counts[wanted]:
+        raise _nothing_at(wanted)
+    read, *others = (json_lists.row_list(name, [firsts.get(name) or {}])._replace(size=counts[name])
+                     for name in sorted(counts, key=lambda name: name != wanted))
+    # A single object of another kind is no list.
+    found = [read, *(each for each in others if each.size > 1 or each.is_like(read))]
+    if part is not None and len(found) > 1 and path is None:
+        _tell(part, found)
 
 
 def _is_keyed(first: bytes) -> bool:
@@ -110,14 +195,14 @@ def _is_keyed(first: bytes) -> bool:
         rows = dict(zip(map(value_of, begin[::3]), map(value_of, begin[2::3]), strict=True))
     except NotJson:
         return False
-    return _of_objects(rows) == list(rows.values())
+    return json_lists.of_objects(rows) == list(rows.values())
 
 
 def _opened(rows: Iterator[Raw]) -> Iterator[Raw]:
-    """The rows, and instead of SQuAD's articles their questions."""
+    """The rows, and instead of those that hold several, such as SQuAD's articles, these."""
     for raw in rows:
-        if type(raw.value) is dict and _is_article(raw.value):
-            yield from (Raw(value, raw.line) for value in squad_rows(raw.value))
+        if type(raw.value) is dict and published.layouts_of(tuple(raw.value), "file"):
+            yield from (Raw(value, raw.line) for value in published.rows_of(raw.value, of="file"))
         else:
             yield raw
 
@@ -178,127 +263,3 @@ def _keys(value: Any) -> int:
             if type(each) is list or type(each) is dict:
                 count += _keys(each)
     return count
-
-
-def _unwrapped(value: Any) -> list[Any] | None:
-    """The rows that the only value of a file holds; None if it is a row itself."""
-    if not isinstance(value, dict) or not value:
-        return None
-    lists = {key: each for key, each in value.items() if isinstance(each, list) and each and key not in OF_A_ROW
-             and all(isinstance(one, dict) and not ("role" in one or "from" in one) for one in each)}
-    if lists and not isinstance(value.get("messages"), list):  # else a chat, with its people beside it
-        rows = lists[max(lists, key=lambda key: (not key.endswith(" Examples"), len(lists[key])))]  # of a task
-        rows = [row["row"] if isinstance(row.get("row"), dict) and "row_idx" in row else row for row in rows]
-        shared = {key.casefold(): each for key, each in value.items() if key.casefold() in _OF_ALL and (
-            isinstance(each, str) or (isinstance(each, list) and all(isinstance(one, str) for one in each)))}
-        return [one for row in ({**shared, **row} for row in rows) for one in (
-            squad_rows(row) if _is_article(row) else
-            _intent_rows(row) if isinstance(row.get("patterns"), list) else [row])]
-    if table := _tables(value):
-        return table
-    if len(value) == 1 and (whole := _conversations(next(iter(value.values())))):
-        return whole
-    if len(value) > 2 and all(isinstance(each, str) for each in value.values()) and (
-            sum(_ASKED.search(key) is not None for key in value) * 2 > len(value)):
-        return [{"question": asked, "answer": said} for asked, said in value.items()]
-    if len(value) > 2 and not OF_A_ROW & value.keys() and all(
-            isinstance(each, list) and each and isinstance(each[0], dict) for each in value.values()) and (
-            whole := _conversations(list(value.values()))):
-        return whole  # each under a key of its own
-    if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):  # pandas, orient="split"
-        return [dict(zip(map(str, value["columns"]), row, strict=False)) for row in value["data"]
-                if isinstance(row, list)]
-    columns = list(value.values())
-    alike = len(columns) > 1 and all(isinstance(each, list) for each in columns) and len({*map(len, columns)}) == 1
-    if alike and columns[0] and (
-            not OF_A_ROW & value.keys() or all(isinstance(one, str) for column in columns for one in column)):
-        return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
-    if all(isinstance(each, dict) and each for each in columns) and (found := _of_objects(value)) is not None:
-        return found
-    deeper = [each for each in columns if isinstance(each, dict)]  # as in the exports of Rasa and Telegram
-    if not deeper or OF_A_ROW & value.keys() or any(
-            is_known(key) for key, each in value.items() if not isinstance(each, dict)):
-        return None
-    inner = [found for each in deeper if (found := _unwrapped(each))]
-    chats = [each for each in inner if isinstance(each[0].get("messages"), list)]  # beside Telegram's contacts
-    return inner[0] if len(inner) == 1 else chats[0] if len(chats) == 1 else None
-
-
-def _tables(value: dict[str, Any]) -> list[Any]:
-    """The rows of the longest table without names under the keys of a file, as CLINC150's "train" or a page's "faqs";
-    otherwise nothing."""
-    tables = [each for key, each in value.items() if key not in (*OF_A_ROW, *CONVERSATION)
-              and not LANGUAGE.fullmatch(key)
-              and isinstance(each, list) and len(each) > 1 and all(
-                  isinstance(row, list) and len(row) == 2 and all(isinstance(one, str) for one in row) for row in each)]
-    rows = max(tables, key=len, default=[])
-    has_names = bool(rows) and ask_and_answer(rows[0]) is not None  # as Google's sheets
-    return [{"question": one, "answer": other} for one, other in rows[has_names:]]
-
-
-def _left_aside(value: dict[str, Any]) -> list[str]:
-    """What is said about a file with rows under several keys, such as "train" and "test"."""
-    lists = {key: len(each) for key, each in value.items() if key not in OF_A_ROW and isinstance(each, list) and each
-             and all(isinstance(one, dict) for one in each)}
-    read = max(lists, key=lambda key: lists[key], default="")
-    others = ", ".join(f'"{printable(key)}" ({rows:,})' for key, rows in lists.items() if key != read)
-    return [tr('The rows under "{key}" are read. Other rows of the file are left out: {others}.',
-               key=printable(read), others=others)] if others else []
-
-
-def _conversations(value: Any) -> list[Any]:
-    """A conversation a row, where the list under the file's only key holds several; otherwise nothing."""
-    if not isinstance(value, list) or len(value) < 2 or not all(
-            isinstance(each, (list, dict)) and each for each in value):
-        return []
-    if all(isinstance(each, list) and isinstance(each[0], dict) and ("role" in each[0] or "from" in each[0])
-           for each in value):
-        return [{"messages": each} for each in value]
-    if all(isinstance(each, dict) and isinstance(each.get("messages", each.get("conversations")), list)
-           for each in value):
-        return value
-    if all(isinstance(each, list) and len(each) > 1 and all(isinstance(one, str) for one in each) for each in value):
-        return [{"messages": each} for each in value]  # as ChatterBot's corpus
-    return []
-
-
-def _intent_rows(intent: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a chatbot's intent understands, each with one of its answers in turn: {"tag": …, "patterns": […],
-    "responses": […]}, as intents.json has them."""
-    answers = intent.get("responses")
-    if not isinstance(answers, list) or not answers:
-        yield intent
-        return
-    for at, asked in enumerate(intent["patterns"]):
-        yield {"question": asked, "answer": answers[at % len(answers)], "tag": intent.get("tag")}
-
-
-def _of_objects(value: dict[str, dict[str, Any]]) -> list[Any] | None:
-    """Rows under keys of their own, or the columns of pandas with their rows by number."""
-    inner = list(value.values())
-    if all(key.isdigit() for each in inner for key in each):
-        keys = list(dict.fromkeys(key for each in inner for key in each))
-        return [{name: each.get(key) for name, each in value.items()} for key in keys]
-    if len(inner) > 1 and len({tuple(each) for each in inner}) == 1 and not OF_A_ROW & value.keys():
-        return inner
-    return None
-
-
-def _is_article(value: dict[str, Any]) -> bool:
-    """Whether an object nests questions as SQuAD's articles do; MuSiQue's paragraphs are what one question is about."""
-    paragraphs = value.get("paragraphs")
-    return isinstance(paragraphs, list) and (not paragraphs or any(
-        isinstance(each, dict) and "qas" in each for each in paragraphs))
-
-
-def squad_rows(article: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The questions of an article as SQuAD nests them (Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250)."""
-    for paragraph in article["paragraphs"]:
-        if not isinstance(paragraph, dict):
-            continue
-        for asked in paragraph.get("qas") or ():
-            if isinstance(asked, dict):
-                yield {"context": paragraph.get("context"), "question": asked.get("question"),
-                       "answers": asked.get("answers"), "id": asked.get("id"),
-                       **({"title": article["title"]} if "title" in article else {}),
-                       **({"is_impossible": True} if asked.get("is_impossible") else {})}

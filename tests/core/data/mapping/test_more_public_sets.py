@@ -230,15 +230,6 @@ def test_one_list_in_a_file_holds_its_rows(tmp_path, rows, name):
     assert [list(record.messages) for record in dataset.records] == [[ASK, GOOD]] * 2
 
 
-def test_rows_under_another_key_are_said_to_be_left_aside(tmp_path):
-    rows = [{"question": Q, "answer": A}]
-    dataset = read(tmp_path, {"train": rows * 3, "test": rows}, "rows.json")
-    assert dataset.count == 3
-    assert dataset.notes == ('The rows under "train" are read. Other rows of the file are left out: "test" (1).',)
-    long = read(tmp_path, {"train": [{"question": Q * 99, "answer": A}] * 300, "test": rows}, "rows.json")
-    assert (long.count, long.notes) == (300, ("The file contains several lists of rows; the first one is read.",))
-
-
 def test_lists_in_the_first_of_several_rows_are_no_rows(tmp_path):
     row = {"question": Q, "answer": A, "quotes": [{"from_page": 1}], "links": [{"to": "x"}]}
     path = tmp_path / "rows.json"
