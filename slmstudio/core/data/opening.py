@@ -11,7 +11,7 @@ from pathlib import Path
 
 from slmstudio.core.data import file_kinds, quick_rows
 from slmstudio.core.data.candidates import Candidate
-from slmstudio.core.data.mapping import chats, threads
+from slmstudio.core.data.importers import joined, whatsapp
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import AS_JSONL, CHOOSE, Source, suffix_of
@@ -113,7 +113,7 @@ class DataFile:
         """
         with closing(self._parts()) as found:
             for part in found:
-                yield _joined(part)
+                yield _joined(part, self.options)
 
     def _parts(self) -> Generator[Part, None, None]:
         """The files with their rows as they are."""
@@ -248,14 +248,10 @@ class DataFile:
                         notes=notes)
         if suffix in (".yml", ".yaml"):
             raise UserError(tr("{name} isn't a dataset: it's a YAML file.", name=source.name), "", tr(AS_JSONL))
-        if self.options.text_by is None and chats.is_whatsapp(begin):
-            people = len(chats.whatsapp_speakers(begin))
-            if people == 2:
-                return Part(name, "text", chats.of_whatsapp(everything, notes), source.encoding, notes=notes)
-            notes.append(ntr("This WhatsApp chat of {n:,} person is read as text: in a conversation, one person asks "
-                             "and another answers.",
-                             "This WhatsApp chat of {n:,} people is read as text: in a conversation, one person asks "
-                             "and another answers.", people))
+        if self.options.text_by is None and whatsapp.detect(begin):
+            part = Part(name, "text", iter(()), source.encoding, notes=notes)
+            part.rows = whatsapp.read(everything, self.options, part)
+            return part
         if self.options.text_by is None and texts.are_labelled(begin):
             return Part(name, "text", texts.of_labelled(everything), source.encoding, ("text", "label"), "line",
                         notes=notes)
@@ -275,22 +271,24 @@ class DataFile:
                     notes=sheet.notes)
 
 
-def _joined(part: Part) -> Part:
+def _joined(part: Part, options: ReadOptions) -> Part:
     """A part with rows that are conversations where each was one message, or a chat."""
     block = next(part.blocks, None) if part.blocks is not None else None
     if part.blocks is not None:
         if block is None:
             part.blocks = iter(())
             return part
-        first = list(islice(json_rows.block_rows(block.kept, block.line), threads.LOOKED_AT))
+        first = list(islice(json_rows.block_rows(block.kept, block.line), joined.LOOKED_AT))
         part.blocks = chain([block], part.blocks)
     else:
-        first = list(islice(part.rows, threads.LOOKED_AT))
+        first = list(islice(part.rows, joined.LOOKED_AT))
         part.rows = chain(first, part.rows)
     values = [raw.value for raw in first if raw.problem is None]
-    if threads.are_messages(values):
-        rows, part.columns = part.all_rows(), ()
-        part.rows, part.blocks = threads.joined(values, rows, part.notes), None
+    importer, certainty = joined.importer_of(values, options)
+    if importer is not None:
+        rows = part.all_rows()
+        part.certainty *= certainty
+        part.rows, part.blocks, part.columns = importer.read(rows, values, options, part), None, ()
     return part
 
 

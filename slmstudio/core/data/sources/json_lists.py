@@ -1,5 +1,5 @@
-"""Where the rows are in a JSON value: every list of objects alike in it, as columns, under keys or one by one, and which
-of them is likeliest to be learned from."""
+"""Where the rows are in a JSON value: every list of objects alike in it, as columns, under keys or one by one, and
+which of them is likeliest to be learned from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _OF_ALL = ("definition", "instruction", "system", "system_prompt")
 """Keys beside the rows whose text belongs to each of them."""
 _ASKED = re.compile(r"[?؟？।.!]\s*$|(?:\S+\s+){3}\S")
 """A key that isn't a name but a question, with its answer as the value."""
-_HELD_OUT = frozenset({"test", "tests", "testing", "val", "valid", "validation", "dev", "eval", "evaluation", "heldout"})
+_HELD_OUT = frozenset({"test", "tests", "testing", "val", "valid", "validation", "dev", "eval", "evaluation",
+                       "heldout"})
 _DEEPEST = 3
 UNSURE = 0.6
 """How sure it is that one of several lists with rows of the same kind is meant."""
@@ -89,34 +90,37 @@ def certainty(found: Sequence[RowList]) -> float:
 
 def candidates(found: Sequence[RowList]) -> list[Candidate]:
     """The others, to choose from."""
-    return [Candidate("list", options=ReadOptions(rows=each.path), certainty=_RIVAL if each.is_like(found[0]) else _OTHER,
-                      evidence=(Evidence("list_of_rows", {"path": each.path, "rows": each.size}),))
-            for each in found[1:]]
+    return [Candidate("list", {}, ReadOptions(rows=each.path), _RIVAL if each.is_like(found[0]) else _OTHER,
+                      (Evidence("list_of_rows", {"path": each.path, "rows": each.size}),)) for each in found[1:]]
 
 
-def as_rows(value: Any, key: str = "", is_alone: bool = True) -> list[Any]:
+def as_rows(value: Any, key: str = "", is_alone: bool = True) -> list[Any] | None:
     """The rows that a list holds: objects, pairs of question and answer, a table with names in its first row, or
-    conversations; none if it is something else.
+    conversations; None if it is something else.
 
     Args:
         key: under which it is.
         is_alone: whether nothing is beside it; a list of lists of texts may be a column of its row otherwise.
     """
     if not isinstance(value, list) or not value:
-        return []
+        return None
     if all(isinstance(each, dict) and each for each in value):
         is_wrapped = all(isinstance(each.get("messages", each.get("conversations")), list) for each in value)
         fits = key not in OF_A_ROW or (is_wrapped and is_alone and len(value) > 1)
-        return _opened(value) if fits and not any("role" in each or "from" in each for each in value) else []
-    if len(value) < 2 or not all(isinstance(each, list) and each for each in value):
-        return []
+        return _opened(value) if fits and not any("role" in each or "from" in each for each in value) else None
+    return _of_lists(value, key, is_alone) if len(value) > 1 and all(
+        isinstance(each, list) and each for each in value) else None
+
+
+def _of_lists(value: list[list[Any]], key: str, is_alone: bool) -> list[Any] | None:
+    """The rows that a list of lists holds, as `as_rows`."""
     if all(isinstance(each[0], dict) and ("role" in each[0] or "from" in each[0]) for each in value):
-        return [{"messages": each} for each in value] if is_alone else []
+        return [{"messages": each} for each in value] if is_alone else None
     if key not in OF_A_ROW and key not in CONVERSATION and not LANGUAGE.fullmatch(key) and (rows := _table(value)):
         return rows
     if is_alone and all(len(each) > 1 and are_texts(each) for each in value):
         return [{"messages": each} for each in value]  # as ChatterBot's corpus
-    return []
+    return None
 
 
 def _table(rows: list[list[Any]]) -> list[dict[str, Any]]:
@@ -135,7 +139,7 @@ def _lists(value: dict[str, Any], keys: tuple[str, ...]) -> Iterator[RowList]:
     """The lists in an object; if there are none, what it is as a whole; otherwise those deeper in it."""
     found = [] if isinstance(value.get("messages"), list) else [
         row_list(paths.written(*keys, key), rows, value) for key, each in value.items()
-        if (rows := as_rows(each, key, len(value) == 1))]
+        if (rows := as_rows(each, key, len(value) == 1)) is not None]
     if not found and (rows := _whole(value)):
         yield row_list(paths.written(*keys) or "@", rows)
         return
@@ -172,8 +176,8 @@ def row_list(path: str, rows: list[Any], around: dict[str, Any] | None = None) -
 
 
 def _whole(value: dict[str, Any]) -> list[Any]:
-    """The rows of an object that is a table as a whole: answers under their questions, columns, rows under keys of their
-    own, or conversations under such; none if it is something else."""
+    """The rows of an object that is a table as a whole: answers under their questions, columns, rows under keys of
+    their own, or conversations under such; none if it is something else."""
     columns = list(value.values())
     if len(value) > 2 and are_texts(columns):
         is_asked = sum(_ASKED.search(key) is not None for key in value) * 2 > len(value)

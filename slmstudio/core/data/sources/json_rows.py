@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
-from slmstudio.core.data.candidates import Candidate
+from slmstudio.core.data.candidates import Readable
 from slmstudio.core.data.mapping import paths, published
-from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
 from slmstudio.core.data.sources import json_lists
 from slmstudio.core.data.sources.row import Raw, bounded
@@ -32,22 +31,6 @@ _WRAPPED = re.compile(
     rb'\s*\{(?:\s*"(?:[^"\\]++|\\.)*+"\s*:\s*(?:"(?:[^"\\]++|\\.)*+"|[-+.\w]++|\{[^{}\[\]]*+\})\s*,)*+'
     rb'\s*"((?:[^"\\]++|\\.)*+)"\s*:\s*\[\s*\{')
 """An object whose first list holds objects, behind plain values."""
-
-
-class Readable(Protocol):
-    """What is known of a file's rows, as of `opening.Part`; it grows while they are read.
-
-    Attributes:
-        certainty: how sure it is that these are the rows.
-        options: which list was read, where the file has several.
-        others: the other ones.
-        notes: sentences on rows that aren't read.
-    """
-
-    certainty: float
-    options: ReadOptions
-    others: list[Candidate]
-    notes: list[str]
 
 
 def json_rows(chunks: Iterator[bytes], part: Readable | None = None, path: str | None = None) -> Iterator[Raw]:
