@@ -23,6 +23,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.mapping import notes
@@ -84,8 +85,9 @@ def layouts_of(columns: tuple[str, ...], of: str = "row") -> tuple[Layout, ...]:
     for entry in entries():
         if entry.get("of", "row") != of:
             continue
-        has = [(next(_called(wanted, columns), None), _IS[kind]) for wanted, kind in entry["has"].items()]
-        if all(name is not None for name, _ in has):
+        has = [(name, _IS[kind]) for wanted, kind in entry["has"].items()
+               for name in islice(_called(wanted, columns), 1)]
+        if len(has) == len(entry["has"]):
             new = entry["columns"] if isinstance(entry.get("columns"), dict) else {}
             found.append(Layout(
                 entry, tuple(has),

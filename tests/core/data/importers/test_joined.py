@@ -161,7 +161,8 @@ def test_the_chats_of_an_export_are_found_in_it(tmp_path):
         {"type": "message", "date": "2024-03-12T09:42:10", "from": who, "text": text}
         for who, text in (("Asha", Q), ("Desk", A))]}
     contacts = {"about": "", "list": [{"first_name": "Asha", "phone_number": str(at)} for at in range(3)]}
-    dataset = read(tmp_path, {"about": "All.", "contacts": contacts, "chats": {"about": "", "list": [chat]}}, "all.json")
+    everything = {"about": "All.", "contacts": contacts, "chats": {"about": "", "list": [chat]}}
+    dataset = read(tmp_path, everything, "all.json")
     assert (conversations(dataset), dataset.is_sure) == ([[ASK, GOOD]], True)
     assert "“Desk” is read as one conversation per day. “Asha” asks, and “Desk” answers" in dataset.notes[-1]
 
