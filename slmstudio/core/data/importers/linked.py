@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.candidates import Readable
 from slmstudio.core.data.importers import people
-from slmstudio.core.data.mapping.speakers import role_of
+from slmstudio.core.data.mapping.speakers import WORDS, role_of
 from slmstudio.core.data.mapping.turns import NotText, text_of
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.i18n import tr
 
-LINKS = ("message_tree_id", "conversation_id", "conv_id", "thread_id", "session_id", "chat_id", "dialog_id",
-         "dialogue_id", "ticket_id")
-"""Columns by which rows with one message each belong together, in whatever way their words are joined."""
-_ROLES, _TEXTS = ("role", "sender", "speaker", "from"), ("text", "content", "message", "utterance", "value")
-_SPEAKERS = (*_ROLES, "speaker_idx", "speaker_id", "sender_id", "author_id", "author")
-"""Columns with who speaks, where names or numbers tell people apart."""
-_PLACES = ("turn", "turn_id", "turn_index", "turn_idx", "message_index", "message_idx", "utterance_idx", "seq",
-           "position", "timestamp", "created_at", "date", "ts")
+_NAMES: dict[str, list[str]] = WORDS["columns"]
+"""Columns of tables with one message a row, in whatever way the words of "conversation" are joined."""
 
 
 class _Columns(NamedTuple):
@@ -48,25 +42,29 @@ def detect(values: list[dict[str, Any]]) -> float:
 
 def _columns(values: list[dict[str, Any]]) -> _Columns:
     known = {name.replace("_", "").casefold(): name for name in values[0]}
-    link = next((name for word in LINKS if (name := known.get(word.replace("_", ""), ""))
+    link = next((name for word in _NAMES["conversation"] if (name := known.get(word.replace("_", ""), ""))
                  and all(each.get(name) is not None for each in values)), "")
     if not link:
         return _Columns("")
     role, text = role_and_text(values)
     if role and text:
         return _Columns(link, text, role, True)
-    if not any(name in values[0] for name in _PLACES):
+    if not _first("place", values[0].__contains__):
         return _Columns("")
     if all("personality" in each and isinstance(each.get("history"), list) for each in values):
         return _Columns(link)
-    certainty, who = max((_people(values, name, link), name) for name in _SPEAKERS)
+    certainty, who = max((_people(values, name, link), name) for name in _NAMES["speaker"])
     return _Columns(link if certainty and text else "", text, who, False, certainty)
 
 
 def role_and_text(values: list[dict[str, Any]]) -> tuple[str, str]:
     """The columns with roles, and with what is said; "" where there is none."""
-    text = next((name for name in _TEXTS if all(isinstance(_text(each.get(name)), str) for each in values)), "")
-    return next((name for name in _ROLES if name != text and all(role_of(each.get(name)) for each in values)), ""), text
+    text = _first("text", lambda name: all(isinstance(_text(each.get(name)), str) for each in values))
+    return _first("role", lambda name: name != text and all(role_of(each.get(name)) for each in values)), text
+
+
+def _first(kind: str, fits: Callable[[str], bool]) -> str:
+    return next(filter(fits, _NAMES[kind]), "")
 
 
 def _people(values: list[dict[str, Any]], who: str, link: str) -> float:
@@ -105,7 +103,7 @@ def read(rows: Iterator[Raw], values: list[dict[str, Any]], options: ReadOptions
 
 def _thread(rows: list[Raw], columns: _Columns, options: ReadOptions) -> Iterator[Raw]:
     """One conversation, if it can be said who asks and who answers in it."""
-    place = next((name for name in _PLACES if name in rows[0].value), "")
+    place = _first("place", rows[0].value.__contains__)
     if place:
         rows.sort(key=lambda raw: _place(raw.value.get(place)))
     if not columns.is_role:

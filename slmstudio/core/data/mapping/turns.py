@@ -20,7 +20,15 @@ from slmstudio.core.data.mapping.nested import (
     of_columns,
     of_turns,
 )
-from slmstudio.core.data.mapping.speakers import CONTENT_KEYS, content_key, content_of, role_key, role_of, with_role
+from slmstudio.core.data.mapping.speakers import (
+    CONTENT_KEYS,
+    WORDS,
+    content_key,
+    content_of,
+    role_key,
+    role_of,
+    with_role,
+)
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 
@@ -33,8 +41,7 @@ _KINDS = {"toolUse": "tool_use", "functionCall": "tool_use", "function_call": "t
 """The kinds of Bedrock's and Gemini's parts, which are keys, by their names in Anthropic's."""
 
 
-_SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *|<)?(USER|HUMAN|ASSISTANT|BOT|SYSTEM|FUNCTION RESPONSE|CUSTOMER|CLIENT|AGENT|"
-                      r"SUPPORT|CALLER|OPERATOR|PATIENT|DOCTOR|CHATBOT|AI)>? *: *", re.IGNORECASE)
+_SPEAKER = re.compile(rf"(?:^|\n)\s*(?:#+ *|<)?({'|'.join(WORDS['in_texts'])})>? *: *", re.IGNORECASE)
 """How a conversation begins a turn that is written as one text, as in glaive-function-calling-v2."""
 _ENDS = re.compile(r"\s*<\|endoftext\|>\s*$")
 _HASHES = re.compile(r"(?:^|\s*)### (Human|Assistant|User|System): *")

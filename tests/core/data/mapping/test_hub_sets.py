@@ -70,13 +70,6 @@ READ = {
                             "completion": f"{A}<|im_end|>\n"}, "messages", [ASK, GOOD]),
 }
 TEXTS = {
-    "Vicuna": f"A chat between a user and an assistant. USER: {Q} ASSISTANT: {A}</s>USER: {B} ASSISTANT: {A}</s>",
-    "DeepSeek": f"<｜begin▁of▁sentence｜>Be brief.<｜User｜>{Q}<｜Assistant｜>{A}<｜end▁of▁sentence｜>",
-    "Llama 4": f"<|begin_of_text|><|header_start|>user<|header_end|>\n\n{Q}<|eot|><|header_start|>assistant"
-               f"<|header_end|>\n\n{A}<|eot|>",
-    "Granite": f"<|start_of_role|>user<|end_of_role|>{Q}<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>{A}"
-               "<|end_of_text|>",
-    "Phi 4": f"<|im_start|>user<|im_sep|>{Q}<|im_end|><|im_start|>assistant<|im_sep|>{A}<|im_end|>",
     "ChatML without its end": f"<|im_start|>user\n{Q}<|im_end|>\n<|im_start|>assistant\n{A}",
     "a question and an answer": f"### Question:\n{Q}\n\n### Answer:\n{A}",
     "Dolly": f"Below is an instruction.\n\n### Instruction:\n{Q}\n\n### Response:\n{A}\n\n### End",
@@ -95,7 +88,7 @@ def test_a_row_is_read(tmp_path, name):
 def test_a_text_that_a_template_wrote_is_a_conversation(tmp_path, name):
     dataset = read(tmp_path, [{"text": TEXTS[name]}] * 2)
     said = [each for each in dataset.records[0].messages if each["role"] != "system"]
-    assert (dataset.layout, said) == ("messages", [ASK, GOOD, user(B), GOOD] if name == "Vicuna" else [ASK, GOOD])
+    assert (dataset.layout, said) == ("messages", [ASK, GOOD])
 
 
 @pytest.mark.parametrize("text", [

@@ -93,16 +93,8 @@ READ = {
     "Hermes, in Python's quotes": (HERMES, "messages", [
         ASK, {"role": "assistant", "content": "", "tool_calls": [CALL]},
         {"role": "tool", "content": "{'degrees': 31}"}, GOOD]),
-    "Baize": ({"input": f"A conversation.\n[|Human|] {Q}\n[|AI|] {A}\n[|Human|] "}, "messages",
-              [{"role": "system", "content": "A conversation."}, ASK, GOOD]),
     "Llama 2 as text": ({"text": f"<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n{Q} [/INST] {A} </s>"}, "messages",
                         [{"role": "system", "content": "Be brief."}, ASK, GOOD]),
-    "Llama 3 as text": ({"text": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n"
-                                 f"{Q}<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n{A}<|eot_id|>"},
-                        "messages", [ASK, GOOD]),
-    "Gemma as text": ({"text": f"<bos><start_of_turn>user\n{Q}<end_of_turn>\n<start_of_turn>model\n{A}<end_of_turn>\n"},
-                      "messages", [ASK, GOOD]),
-    "Zephyr as text": ({"text": f"<|user|>\n{Q}</s>\n<|assistant|>\n{A}</s>\n"}, "messages", [ASK, GOOD]),
     "Alpaca as text": ({"text": "Below is an instruction that describes a task.\n\n### Instruction:\n"
                                 f"{Q}\n\n### Input:\n{B}\n\n### Response:\n{A}"}, "messages",
                        [user(f"{Q}\n\n{B}"), GOOD]),

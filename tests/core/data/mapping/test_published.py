@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.chat_rows import read
 
-from slmstudio.core.data.mapping import published
+from slmstudio.core.data.mapping import published, templated
 from slmstudio.core.data.reader import Record
 
 WHOLE = ("file", "chat", "post")
@@ -24,6 +24,12 @@ def test_an_example_becomes_what_its_entry_says(tmp_path, entry):
     dataset = read(tmp_path, entry["example"] if is_whole else [entry["example"]] * 2, name)
     assert list(map(lines, dataset.records)) == entry["becomes"] * (1 if is_whole else 2)
     assert dataset.problems == [] and dataset.is_sure
+
+
+@pytest.mark.parametrize("form", templated.FORMS["templates"], ids=lambda form: form["name"])
+def test_a_text_that_a_template_wrote_becomes_what_its_entry_says(tmp_path, form):
+    dataset = read(tmp_path, [{"text": form["example"]}] * 2)
+    assert list(map(lines, dataset.records)) == [form["becomes"]] * 2
 
 
 def test_most_rows_stay_as_they_are():
