@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from slmstudio.core.data import candidates, column_names, layouts, quick_rows
-from slmstudio.core.data.candidates import Candidate
+from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.collector import Rows, Store
 from slmstudio.core.data.mapping.guess import KINDS
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
@@ -195,8 +195,11 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
 def _candidates(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candidate]:
     """The ways in which a file may be read: by its columns, and cut in other ways."""
     is_given = bool(mapper.is_given or options != NO_OPTIONS)
-    found = [Candidate(each.name, each.said, options if is_given else part.options,
-                       1.0 if is_given else part.certainty * each.certainty, each.evidence) for each in mapper.maps]
+    layout = mapper.published
+    by = () if layout is None else (Evidence("published", {"layout": layout["name"]}),)
+    found = [Candidate(each.name if layout is None else layout["id"], each.said, options if is_given else part.options,
+                       1.0 if is_given else part.certainty * each.certainty, (*by, *each.evidence))
+             for each in mapper.maps]
     return found if is_given else [*found, *part.others]
 
 

@@ -31,6 +31,7 @@ class Mapper:
         main: what the columns of most rows hold; None if they tell nothing.
         columns: those that the sample has, and those of several languages that were read as rows.
         maps: what they may hold, the surest first; `main` is the first one.
+        published: the entry of the layout that the rows have as they are published; None of most files.
         is_given: whether a user has said it.
         has_templates: whether what is asked is a conversation written as one text, as by a chat template.
     """
@@ -43,6 +44,7 @@ class Mapper:
                                                         for name in each if names.LANGUAGE.fullmatch(name)))))
         self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
         self.maps = () if self.main is None else (self.main,)
+        self.published = published.most_common(sample[:20])
         self.is_given = bool(given)
         self.has_templates = self.main is not None and _has_templates(self.main, self._sample)
         self._first = _first_choice(self.main, self._sample) if self.main is not None else None

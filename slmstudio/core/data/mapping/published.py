@@ -20,7 +20,7 @@ Expressions are those of `paths`; a long one is a list of its lines.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import islice
@@ -140,6 +140,13 @@ def _made(layout: Layout, value: Any) -> list[dict[str, Any]] | None:
     return None if made is None or None in made else [
         dict(zip(("question", "answer"), each, strict=False)) if isinstance(each, list)
         else {name: one for name, one in each.items() if one is not None} for each in made]
+
+
+def most_common(values: Sequence[Any]) -> Mapping[str, Any] | None:
+    """The entry of the layout that most of these rows have."""
+    found = [layout_of(each) for each in values]
+    known = [each.entry for each in found if each is not None]
+    return known[0] if 2 * len(known) > len(found) else None
 
 
 def note_of(value: Any) -> Any:

@@ -27,6 +27,8 @@ _ASKED = re.compile(r"[?؟？।.!]\s*$|(?:\S+\s+){3}\S")
 _HELD_OUT = frozenset({"test", "tests", "testing", "val", "valid", "validation", "dev", "eval", "evaluation",
                        "heldout"})
 _DEEPEST = 3
+_TERMS, _WORDS = 5, 3
+"""So many terms with explanations of more words than that may be a glossary."""
 UNSURE = 0.6
 """How sure it is that one of several lists with rows of the same kind is meant."""
 _RIVAL, _OTHER = 0.5, 0.2
@@ -41,6 +43,7 @@ class RowList(NamedTuple):
         weight: 2 where its columns are plainly named, 1 where a name is known, 0 otherwise.
         columns: the names that most of its rows have.
         parts: of several lists as one, the path of each.
+        certainty: how sure it is that these are rows.
     """
 
     path: str
@@ -49,6 +52,7 @@ class RowList(NamedTuple):
     weight: int
     columns: frozenset[str]
     parts: tuple[str, ...] = ()
+    certainty: float = 1.0
 
     @property
     def words(self) -> set[str]:
@@ -75,8 +79,9 @@ def row_lists(value: Any) -> list[RowList]:
     alike = [each for each in found if each.is_like(found[0])]
     if len(alike) > 1 and all(_HELD_OUT.isdisjoint(each.words) and "train" not in each.words for each in alike):
         whole = tuple(each.path for each in alike)
-        rows = [row for each in alike for row in each.rows]
-        found.insert(0, found[0]._replace(path=f"[{', '.join(whole)}][]", rows=rows, size=len(rows), parts=whole))
+        path, rows = f"[{', '.join(whole)}][]", [row for each in alike for row in each.rows]
+        if len(as_rows(paths.find(path, value)) or ()) == len(rows):
+            found.insert(0, found[0]._replace(path=path, rows=rows, size=len(rows), parts=whole))
     return found
 
 
@@ -85,7 +90,7 @@ def certainty(found: Sequence[RowList]) -> float:
     test beside the ones for training."""
     others = [each for each in found[1:] if each.is_like(found[0])]
     is_plain = found and "train" in found[0].words and all(_HELD_OUT & each.words for each in others)
-    return 1.0 if not others or is_plain else UNSURE
+    return found[0].certainty if not others or is_plain else UNSURE
 
 
 def candidates(found: Sequence[RowList]) -> list[Candidate]:
@@ -140,8 +145,11 @@ def _lists(value: dict[str, Any], keys: tuple[str, ...]) -> Iterator[RowList]:
     found = [] if isinstance(value.get("messages"), list) else [
         row_list(paths.written(*keys, key), rows, value) for key, each in value.items()
         if (rows := as_rows(each, key, len(value) == 1)) is not None]
-    if not found and (rows := _whole(value)):
-        yield row_list(paths.written(*keys) or "@", rows)
+    here = paths.written(*keys) or "@"
+    if len(value) > 2 and are_texts(list(value.values())):
+        yield from _answers(value, here)
+    elif not found and (rows := _whole(value)):
+        yield row_list(here, rows)
         return
     yield from found
     is_row = not OF_A_ROW.isdisjoint(value) or any(
@@ -175,13 +183,20 @@ def row_list(path: str, rows: list[Any], around: dict[str, Any] | None = None) -
     return RowList(path, rows, len(rows), weight, columns)
 
 
+def _answers(value: dict[str, str], path: str) -> Iterator[RowList]:
+    """The rows of an object with answers under their questions; less surely, explanations under their terms."""
+    asked = 2 * sum(_ASKED.search(key) is not None for key in value) > len(value)
+    explained = len(value) >= _TERMS and not any(map(is_known, value)) and 2 * sum(
+        len(each.split()) > _WORDS for each in value.values()) > len(value)
+    if asked or explained:
+        rows = [{"question": question, "answer": answer} for question, answer in value.items()]
+        yield row_list(f"items({path})", rows)._replace(certainty=1.0 if asked else UNSURE)
+
+
 def _whole(value: dict[str, Any]) -> list[Any]:
-    """The rows of an object that is a table as a whole: answers under their questions, columns, rows under keys of
-    their own, or conversations under such; none if it is something else."""
+    """The rows of an object that is a table as a whole: columns, rows under keys of their own, or conversations under
+    such; none if it is something else."""
     columns = list(value.values())
-    if len(value) > 2 and are_texts(columns):
-        is_asked = sum(_ASKED.search(key) is not None for key in value) * 2 > len(value)
-        return [{"question": asked, "answer": said} for asked, said in value.items()] if is_asked else []
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):  # pandas, orient="split"
         return [dict(zip(map(str, value["columns"]), row, strict=False)) for row in value["data"]
                 if isinstance(row, list)]

@@ -68,14 +68,16 @@ def _of_values(values: Iterator[Raw], part: Readable | None) -> Iterator[Raw]:
     if not found:
         yield from _opened(chain(begin, values))
         return
-    if part is not None and len(found) > 1:
+    if part is not None:
         _tell(part, found)
     yield from _numbered(Raw(value, begin[0].line) for value in found[0].rows)
 
 
 def _tell(part: Readable, found: Sequence[json_lists.RowList]) -> None:
-    """What is known of several lists, of which the first one is read."""
-    part.certainty, part.options = json_lists.certainty(found), replace(part.options, rows=found[0].path)
+    """What is known of the lists in a file, of which the first one is read."""
+    part.certainty = json_lists.certainty(found)
+    if len(found) > 1:
+        part.options = replace(part.options, rows=found[0].path)
     part.others += json_lists.candidates(found)
     others = ", ".join(f'"{printable(each.path)}" ({each.size:,})' for each in found[1:]
                        if each.path not in found[0].parts)
@@ -99,7 +101,7 @@ def _at(path: str, chunks: Iterator[bytes]) -> Iterator[Raw]:
                                size=_WHOLE >> 20), "", tr("Choose the list by its name alone, or split the file."))
     values = list(_values(cut(iter([b"".join(text)]))))
     whole = [raw.value for raw in values if raw.problem is None]
-    found = paths.find(path, whole[0] if len(values) == 1 else whole)
+    found = (paths.find(path, whole[0]) if len(whole) == 1 else None) or paths.find(path, whole)
     rows = json_lists.as_rows(found) or [row for each in json_lists.row_lists(found)[:1] for row in each.rows] or (
         [row for row in found if isinstance(row, dict)] if isinstance(found, list) else [])
     if not rows:
@@ -122,15 +124,14 @@ def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
         yield Raw(raw.value, raw.line + line - 1, problem)
 
 
-def _begin_of_list(first: bytes) -> tuple[str, int]:
-    """The key of the list of rows that a large object holds, and where the list begins; 0 if the text isn't such an
-    object.
+def _is_large_object(first: bytes) -> bool:
+    """Whether a text is an object that isn't read whole; small ones are, which shows more surely what they are."""
+    return len(first) >= _LARGE and first.lstrip()[:1] == b"{" and not (is_lines(first) and b"\n" in first)
 
-    Small ones are read whole, which shows more surely what they are.
-    """
-    if len(first) < _LARGE or (is_lines(first) and b"\n" in first):
-        return "", 0
-    found = _WRAPPED.match(first)
+
+def _begin_of_list(first: bytes) -> tuple[str, int]:
+    """The key of the list of rows that a large object holds, and where it begins; 0 if the text isn't one."""
+    found = _WRAPPED.match(first) if _is_large_object(first) else None
     key = found[1].decode("utf-8", "replace") if found is not None else ""
     if found is None or key in json_lists.OF_A_ROW:
         return "", 0
@@ -146,8 +147,8 @@ def _under_key(pieces: Iterator[Piece], key: str, part: Readable | None, path: s
     def chosen() -> Iterator[Piece]:
         here = paths.written(key)
         for piece in pieces:  # all of them, because the checksum is that of the whole file
-            if piece.text[:1] == b'"':
-                here = paths.written(value_of(piece.text))
+            if piece.text[:1] == b'"' and isinstance(name := next(_values(iter([piece]))).value, str):
+                here = paths.written(name)
             elif piece.trouble or piece.text[:1] == b"{":
                 counts[here] += 1
                 if here not in firsts and not piece.trouble:
@@ -162,14 +163,14 @@ def _under_key(pieces: Iterator[Piece], key: str, part: Readable | None, path: s
                      for name in sorted(counts, key=lambda name: name != wanted))
     # A single object of another kind is no list.
     found = [read, *(each for each in others if each.size > 1 or each.is_like(read))]
-    if part is not None and len(found) > 1 and path is None:
+    if part is not None and path is None:
         _tell(part, found)
 
 
 def _is_keyed(first: bytes) -> bool:
     """Whether a large text is an object with a row under each key, as MultiWOZ's dialogues: it begins with two that are
-    alike. Small ones are read whole."""
-    if len(first) < _LARGE or (is_lines(first) and b"\n" in first) or first.lstrip()[:1] != b"{":
+    alike."""
+    if not _is_large_object(first):
         return False
     begin = [piece.text for piece in islice(elements(iter([first.lstrip()[1:]])), 6)]
     if [text[:1] for text in begin] != [b'"', b":", b"{"] * 2:

@@ -47,13 +47,28 @@ def test_several_lists_with_rows_of_one_kind_are_asked_about(tmp_path, value, pa
 
 @pytest.mark.parametrize("value", [
     {"version": 2, "people": [{"first": f"p{at}", "phone": at} for at in range(9)], "data": rows(2)},
-    {"result": {"items": rows(2), "page": 1}}, {"hi": {"faqs": rows(2)}, "count": 2},
+    {"result": {"items": rows(2), "page": 1}}, {"sections": [{"title": "x", "items": rows(2)}]},
+    [{"title": "x", "faqs": rows(2)}], {"hi": {"faqs": rows(2)}, "count": 2},
     {"values": [["No.", "Question", "Answer"], [1, f"{Q} 0", A], [2, f"{Q} 1", A]]},
     {"a": {"question": f"{Q} 0", "answer": A}, "b": {"question": f"{Q} 1", "answer": A, "tag": "x"}}],
-    ids=["people beside", "deeper", "faqs", "a table with names", "keys"])
+    ids=["people beside", "deeper", "within a list", "within the only one", "faqs", "a table with names", "keys"])
 def test_one_list_is_plainly_the_rows(tmp_path, value):
     dataset = read(tmp_path, value, "rows.json")
     assert (asked(dataset), dataset.is_sure) == ([f"{Q} 0", f"{Q} 1"], True)
+
+
+def test_answers_under_their_questions_in_sections(tmp_path):
+    sections = [{f"{Q} {at + 10 * section}": A for at in range(3)} for section in range(2)]
+    dataset = read(tmp_path, {"Goa": sections[0], "North Goa": sections[1]}, "rows.json")
+    assert (dataset.count, dataset.candidates[0].options.rows) == (6, '[items(Goa), items("North Goa")][]')
+    again = read_dataset(dataset.path, options=dataset.candidates[0].options)
+    assert asked(again) == asked(dataset)
+    assert read_dataset(dataset.path, options=dataset.candidates[1].options).count == 3
+
+
+def test_terms_with_explanations_are_asked_about(tmp_path):
+    dataset = read(tmp_path, {f"Term{at}": f"It is what number {at} stands for." for at in range(6)}, "rows.json")
+    assert (asked(dataset)[:2], dataset.is_sure) == (["Term0", "Term1"], False)
 
 
 def test_lists_within_a_row_are_no_rows(tmp_path):
