@@ -9,7 +9,7 @@ SENTENCES = {
     "by_name": noop('"{column}" is called as {role} are.'),
     "by_sentences": noop('"{column}" is one of the two columns with sentences.'),
     "words_dropped": noop('"{column}" has words, too, and isn\'t used.'),
-    "published": noop("This is the layout of {layout}."),
+    "published": noop("Its layout is known: {layout}."),
     "answers": noop('"{person}" answers {messages:,} messages.'),
     "list_of_rows": noop('"{path}" is a list of {rows:,} rows.'),
 }

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from slmstudio.core.data import file_kinds, quick_rows
 from slmstudio.core.data.candidates import Candidate
-from slmstudio.core.data.importers import joined, whatsapp
+from slmstudio.core.data.importers import joined, json_rows, whatsapp
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import AS_JSONL, CHOOSE, Source, suffix_of
-from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
+from slmstudio.core.data.sources import arrow, documents, header, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from slmstudio.core.data import candidates, column_names, layouts, quick_rows
 from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.collector import Rows, Store
+from slmstudio.core.data.importers import json_rows
 from slmstudio.core.data.mapping.guess import KINDS
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
 from slmstudio.core.data.opening import DataFile, Part
@@ -20,7 +21,6 @@ from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.data.source import CHOOSE, ReadingCancelled
-from slmstudio.core.data.sources import json_rows
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, ntr, tr

@@ -9,15 +9,14 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
-import orjson
-
 from slmstudio.core.data.candidates import Readable
+from slmstudio.core.data.importers import json_lists
 from slmstudio.core.data.mapping import paths, published
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
-from slmstudio.core.data.sources import json_lists
+from slmstudio.core.data.sources.json_values import value_of, values_of
 from slmstudio.core.data.sources.row import Raw, bounded
-from slmstudio.core.data.strict_json import NotJson, parse, printable
-from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.data.strict_json import NotJson, printable
+from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 BEGINS = re.compile(rb'\s*(\[\s*)*(\{\s*["}]|\]\s*$)')
@@ -56,9 +55,9 @@ def _unbounded_rows(chunks: Iterator[bytes], part: Readable | None, path: str | 
         yield from _at(path, chain([first], chunks))
     elif _is_keyed(first):
         pieces = elements(chain([first.lstrip()[1:]], chunks))
-        yield from _numbered(_values(piece for piece in pieces if piece.trouble or piece.text.startswith(b"{")))
+        yield from _numbered(values_of(piece for piece in pieces if piece.trouble or piece.text.startswith(b"{")))
     else:
-        yield from _of_values(_values(cut(chain([first], chunks))), part)
+        yield from _of_values(values_of(cut(chain([first], chunks))), part)
 
 
 def _of_values(values: Iterator[Raw], part: Readable | None) -> Iterator[Raw]:
@@ -99,7 +98,7 @@ def _at(path: str, chunks: Iterator[bytes]) -> Iterator[Raw]:
         if size > _WHOLE:
             raise UserError(tr('"{path}" can\'t be looked for in a file of more than {size} MB.', path=path,
                                size=_WHOLE >> 20), "", tr("Choose the list by its name alone, or split the file."))
-    values = list(_values(cut(iter([b"".join(text)]))))
+    values = list(values_of(cut(iter([b"".join(text)]))))
     whole = [raw.value for raw in values if raw.problem is None]
     found = (paths.find(path, whole[0]) if len(whole) == 1 else None) or paths.find(path, whole)
     rows = json_lists.as_rows(found) or [row for each in json_lists.row_lists(found)[:1] for row in each.rows] or (
@@ -119,7 +118,7 @@ def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
     if line == 1:
         yield from json_rows(chunks)
         return
-    for raw in bounded(_values(lines_of(chunks))):
+    for raw in bounded(values_of(lines_of(chunks))):
         problem = raw.problem and replace(raw.problem, line=(raw.problem.line or 1) + line - 1)
         yield Raw(raw.value, raw.line + line - 1, problem)
 
@@ -147,16 +146,16 @@ def _under_key(pieces: Iterator[Piece], key: str, part: Readable | None, path: s
     def chosen() -> Iterator[Piece]:
         here = paths.written(key)
         for piece in pieces:  # all of them, because the checksum is that of the whole file
-            if piece.text[:1] == b'"' and isinstance(name := next(_values(iter([piece]))).value, str):
+            if piece.text[:1] == b'"' and isinstance(name := next(values_of(iter([piece]))).value, str):
                 here = paths.written(name)
             elif piece.trouble or piece.text[:1] == b"{":
                 counts[here] += 1
                 if here not in firsts and not piece.trouble:
-                    firsts[here] = next(_values(iter([piece]))).value
+                    firsts[here] = next(values_of(iter([piece]))).value
                 if here == wanted:
                     yield piece
 
-    yield from _opened(_values(chosen()))
+    yield from _opened(values_of(chosen()))
     if not counts[wanted]:
         raise _nothing_at(wanted)
     read, *others = (json_lists.row_list(name, [firsts.get(name) or {}])._replace(size=counts[name])
@@ -195,55 +194,3 @@ def _numbered(rows: Iterator[Raw]) -> Iterator[Raw]:
     """Rows by their number: the lines of an object around them say nothing."""
     for number, raw in enumerate(rows, 1):
         yield raw._replace(line=number)
-
-
-def _values(pieces: Iterator[Piece]) -> Iterator[Raw]:
-    for piece in pieces:
-        if piece.trouble:
-            yield Raw(None, piece.line, Problem(piece.trouble, piece.line))
-            continue
-        try:
-            value = value_of(piece.text)
-        except NotJson as error:
-            yield Raw(None, piece.line, problem_of(error, piece.line, piece.column))
-        else:
-            yield Raw(value, piece.line)
-
-
-def problem_of(error: NotJson, line: int, column: int = 1) -> Problem:
-    """What is wrong with a text that begins at that place of a file."""
-    at = error.column
-    if at is not None and error.line == 1:
-        at += column - 1
-    return Problem(error.reason, line + error.line - 1, at, error.key)
-
-
-def value_of(text: bytes) -> Any:
-    """The JSON value in `text`, by the quick parser where nothing is doubtful.
-
-    That one keeps the last of two values with one key. Each key has a `":` behind it, so that where there are more of
-    these than keys, the strict parser has the last word, as it has for everything that the quick one refuses.
-
-    Raises:
-        NotJson: as `strict_json.parse`.
-    """
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return parse(text)
-    return value if text.count(b'":') == _keys(value) else parse(text)
-
-
-def _keys(value: Any) -> int:
-    if type(value) is dict:
-        count = len(value)
-        for each in value.values():
-            if type(each) is list or type(each) is dict:
-                count += _keys(each)
-        return count
-    count = 0
-    if type(value) is list:
-        for each in value:
-            if type(each) is list or type(each) is dict:
-                count += _keys(each)
-    return count
