@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from slmstudio.core.data.candidates import Readable
-from slmstudio.core.data.importers import chats, linked, trees
+from slmstudio.core.data.importers import chats, linked, named, trees
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
 
@@ -31,7 +31,7 @@ class Importer(Protocol):
         """
 
 
-_IMPORTERS: tuple[Importer, ...] = (chats, trees, linked)
+_IMPORTERS: tuple[Importer, ...] = (chats, trees, linked, named)
 
 
 def importer_of(values: list[Any], options: ReadOptions) -> tuple[Importer | None, float]:

@@ -121,10 +121,8 @@ def conversation(rows: list[Raw], role: str, text: str, left_out: Iterable[str])
     """Some messages as one row, with the other columns of the first."""
     # EmpatheticDialogues writes commas as words, so that its tables need no quotation marks.
     messages = people.turns((str(each.value[role]), each.value[text].replace("_comma_", ",")) for each in rows)
-    while len(messages) > 1 and role_of(messages[-1]["role"]) == "user":  # asked, and never answered
-        messages.pop()
     beside = {name: value for name, value in rows[0].value.items() if name not in (role, text, *left_out)}
-    return Raw({"messages": messages, **beside}, rows[0].line)
+    return Raw({"messages": people.up_to_answer(messages), **beside}, rows[0].line)
 
 
 def _text(value: Any) -> Any:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Readable
+from slmstudio.core.data.mapping.speakers import role_of
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem
@@ -54,6 +55,12 @@ def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     return found
 
 
+def up_to_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages without what was asked last and never answered; a question alone stays."""
+    end = len(messages) - (len(messages) > 1 and role_of(messages[-1]["role"]) == "user")
+    return messages[:end]
+
+
 def conversations(said: Iterable[Message], options: ReadOptions, part: Readable, name: str) -> Iterator[Raw]:
     """The conversations of a chat, one per day. Of two people, the one who begins on most days asks, and the other
     answers; of several, the one who answers most does. A user may say it otherwise.
@@ -78,10 +85,8 @@ def conversations(said: Iterable[Message], options: ReadOptions, part: Readable,
         messages = turns((roles[each.who], each.text) for each in found if each.who in roles)
         if messages and messages[0]["role"] == "assistant" and not has_roles:
             del messages[0]
-        if messages and messages[-1]["role"] == "user":
-            del messages[-1]
-        if messages:
-            yield Raw({"messages": messages}, found[0].line)
+        if len(messages) > 1:
+            yield Raw({"messages": up_to_answer(messages)}, found[0].line)
 
 
 def named_roles(speakers: list[str], options: ReadOptions) -> dict[str, str]:

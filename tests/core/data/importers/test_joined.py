@@ -156,6 +156,15 @@ def test_of_several_in_a_table_a_person_says_who_asks(tmp_path):
     assert conversations(read_dataset(path, options=options)) == [[user(f"{Q}\n{MORE}"), GOOD]] * 2
 
 
+def test_speakers_of_the_conversations_in_rows_may_be_named(tmp_path):
+    said = [("Asha", Q), ("Mira", "Hm."), ("Ravi", A), ("Asha", MORE)]
+    rows = [{"id": at, "dialogue": [{"speaker": who, "text": text} for who, text in said]} for at in range(2)]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows))
+    dataset = read_dataset(path, options=ReadOptions(user="Asha", assistant="Ravi"))
+    assert (conversations(dataset), dataset.unused) == ([[ASK, GOOD]] * 2, ("id",))
+
+
 def test_the_chats_of_an_export_are_found_in_it(tmp_path):
     chat = {"name": "Desk", "type": "personal_chat", "id": 1, "messages": [
         {"type": "message", "date": "2024-03-12T09:42:10", "from": who, "text": text}
