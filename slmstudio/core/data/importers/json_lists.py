@@ -74,9 +74,10 @@ def row_lists(value: Any) -> list[RowList]:
         return []
     if published.layout_of(value, "file") is not None:
         return [row_list("@", published.rows_of(value, of="file"))]
-    found = sorted(_lists(value, ()), key=lambda each: (
+    lists = list(_lists(value, ()))
+    found = sorted(lists, key=lambda each: (
         -each.weight, not _HELD_OUT.isdisjoint(each.words), "train" not in each.words, -each.size))
-    alike = [each for each in found if each.is_like(found[0])]
+    alike = [each for each in lists if each.is_like(found[0])]
     if len(alike) > 1 and all(_HELD_OUT.isdisjoint(each.words) and "train" not in each.words for each in alike):
         whole = tuple(each.path for each in alike)
         path, rows = f"[{', '.join(whole)}][]", [row for each in alike for row in each.rows]
@@ -146,10 +147,12 @@ def _lists(value: dict[str, Any], keys: tuple[str, ...]) -> Iterator[RowList]:
         row_list(paths.written(*keys, key), rows, value) for key, each in value.items()
         if (rows := as_rows(each, key, len(value) == 1)) is not None]
     here = paths.written(*keys) or "@"
-    if len(value) > 2 and are_texts(list(value.values())):
+    if rows := _named_apart(value):
+        found = [row_list(here, rows)]
+    elif len(value) > 2 and are_texts(list(value.values())):
         yield from _answers(value, here)
     elif not found and (rows := _whole(value)):
-        yield row_list(here, rows)
+        yield row_list(f"values({here})" if rows == list(value.values()) else here, rows)
         return
     yield from found
     is_row = not OF_A_ROW.isdisjoint(value) or any(
@@ -183,6 +186,18 @@ def row_list(path: str, rows: list[Any], around: dict[str, Any] | None = None) -
     return RowList(path, rows, len(rows), weight, columns)
 
 
+def _named_apart(value: dict[str, Any]) -> list[Any]:
+    """The rows of a table that has its columns' names in a list of their own, as pandas ("split") and portals for open
+    data write it; none if it is something else."""
+    names = next((value[key] for key in ("columns", "fields", "header", "headers") if isinstance(
+        value.get(key), list)), [])
+    names = [str(each.get("label", each.get("name", each.get("id")))) if isinstance(each, dict) else str(each)
+             for each in names]
+    rows = next((value[key] for key in ("data", "rows", "records", "values") if isinstance(value.get(key), list)), [])
+    fits = names and all(isinstance(row, list) and len(row) == len(names) for row in rows)
+    return [dict(zip(names, row, strict=True)) for row in rows] if fits else []
+
+
 def _answers(value: dict[str, str], path: str) -> Iterator[RowList]:
     """The rows of an object with answers under their questions; less surely, explanations under their terms."""
     asked = 2 * sum(_ASKED.search(key) is not None for key in value) > len(value)
@@ -197,9 +212,6 @@ def _whole(value: dict[str, Any]) -> list[Any]:
     """The rows of an object that is a table as a whole: columns, rows under keys of their own, or conversations under
     such; none if it is something else."""
     columns = list(value.values())
-    if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):  # pandas, orient="split"
-        return [dict(zip(map(str, value["columns"]), row, strict=False)) for row in value["data"]
-                if isinstance(row, list)]
     if all(isinstance(each, dict) and each for each in columns):
         return of_objects(value) if {"train", *_HELD_OUT}.isdisjoint(value) else []
     if not all(isinstance(each, list) and each for each in columns):
@@ -217,6 +229,10 @@ def of_objects(value: dict[str, dict[str, Any]]) -> list[Any]:
     if all(key.isdigit() for each in inner for key in each):
         keys = list(dict.fromkeys(key for each in inner for key in each))
         return [{name: each.get(key) for name, each in value.items()} for key in keys]
+    if not OF_A_ROW.isdisjoint(value) or all(isinstance(each, dict) for row in inner for each in row.values()):
+        return []
+    if len(inner) == 1:
+        asks = ask_and_answer(list(inner[0]))
+        return inner if asks and all(isinstance(list(inner[0].values())[at], str) for at in asks) else []
     common = set(inner[0]).intersection(*inner)
-    is_alike = len(inner) > 1 and 2 * len(common) >= len(set().union(*inner)) > 0 and OF_A_ROW.isdisjoint(value)
-    return inner if is_alike else []
+    return inner if 2 * len(common) >= len(set().union(*inner)) else []

@@ -296,23 +296,19 @@ def text_of(content: Any) -> Any:
         content = [content]
     if not isinstance(content, list):
         return content
-    texts = []
-    for part in content:
-        if isinstance(part, str):
-            texts.append(part)
-            continue
-        if not isinstance(part, dict):
-            return content
-        kind = part.get("type")
-        text = part.get("text")
-        if isinstance(text, dict):  # as in the threads of OpenAI's assistants
-            text = text.get("value")
-        if kind is None and "text" not in part and part:
-            kind = next(iter(part))  # as Bedrock's and Gemini's
-        if kind in _TEXT_PARTS and isinstance(text, str):
-            texts.append(text)
-        elif isinstance(kind, str) and kind not in _TEXT_PARTS:
-            raise NotText(printable(kind))
-        else:
-            return content
-    return "\n".join(texts)
+    texts = [part if isinstance(part, str) else _text_of_part(part) for part in content]
+    return content if None in texts else "\n".join(map(str, texts))
+
+
+def _text_of_part(part: Any) -> str | None:
+    """The text of a part; None if it isn't one."""
+    if not isinstance(part, dict):
+        return None
+    text = part.get("text")
+    if isinstance(text, dict):  # as in the threads of OpenAI's assistants
+        text = text.get("value")
+    # Bedrock's and Gemini's parts have their kind as a key.
+    kind = next(iter(part)) if part and "type" not in part and "text" not in part else part.get("type")
+    if isinstance(kind, str) and kind not in _TEXT_PARTS:
+        raise NotText(printable(kind))
+    return text if kind in _TEXT_PARTS and isinstance(text, str) else None

@@ -34,7 +34,7 @@ def test_the_training_rows_are_read_without_a_question(tmp_path, train):
 
 
 @pytest.mark.parametrize(("value", "paths", "count"), [
-    ({"hindi": rows(2), "english": rows(3)}, ["[english, hindi][]", "english", "hindi"], 5),
+    ({"hindi": rows(2), "english": rows(3)}, ["[hindi, english][]", "english", "hindi"], 5),
     ({"test": rows(2), "dev": rows(3)}, ["dev", "test"], 3),
     ({"data": {"part one": rows(2), "part_two": rows(1)}},
      ['[data."part one", data.part_two][]', 'data."part one"', "data.part_two"], 3),
@@ -50,8 +50,11 @@ def test_several_lists_with_rows_of_one_kind_are_asked_about(tmp_path, value, pa
     {"result": {"items": rows(2), "page": 1}}, {"sections": [{"title": "x", "items": rows(2)}]},
     [{"title": "x", "faqs": rows(2)}], {"hi": {"faqs": rows(2)}, "count": 2},
     {"values": [["No.", "Question", "Answer"], [1, f"{Q} 0", A], [2, f"{Q} 1", A]]},
+    {"fields": [{"id": "a", "label": "Question"}, {"id": "b", "label": "Answer"}],
+     "data": [[f"{Q} 0", A], [f"{Q} 1", A]]},
     {"a": {"question": f"{Q} 0", "answer": A}, "b": {"question": f"{Q} 1", "answer": A, "tag": "x"}}],
-    ids=["people beside", "deeper", "within a list", "within the only one", "faqs", "a table with names", "keys"])
+    ids=["people beside", "deeper", "within a list", "within the only one", "faqs", "a table with names", "names apart",
+         "keys"])
 def test_one_list_is_plainly_the_rows(tmp_path, value):
     dataset = read(tmp_path, value, "rows.json")
     assert (asked(dataset), dataset.is_sure) == ([f"{Q} 0", f"{Q} 1"], True)
@@ -64,6 +67,13 @@ def test_answers_under_their_questions_in_sections(tmp_path):
     again = read_dataset(dataset.path, options=dataset.candidates[0].options)
     assert asked(again) == asked(dataset)
     assert read_dataset(dataset.path, options=dataset.candidates[1].options).count == 3
+
+
+def test_rows_under_keys_in_sections(tmp_path):
+    a, b, c = rows(3)
+    dataset = read(tmp_path, {"quiz": {"sport": {"q1": a}, "maths": {"q1": b, "q2": c}}}, "rows.json")
+    assert (dataset.count, dataset.candidates[0].options.rows) == (3, "[values(quiz.sport), values(quiz.maths)][]")
+    assert read_dataset(dataset.path, options=dataset.candidates[0].options).count == 3
 
 
 def test_terms_with_explanations_are_asked_about(tmp_path):
