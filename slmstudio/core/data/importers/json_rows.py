@@ -13,9 +13,9 @@ from slmstudio.core.data.candidates import Readable
 from slmstudio.core.data.importers import json_lists
 from slmstudio.core.data.mapping import paths, published
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
-from slmstudio.core.data.sources.json_values import value_of, values_of
+from slmstudio.core.data.sources.json_values import values_of
 from slmstudio.core.data.sources.row import Raw, bounded
-from slmstudio.core.data.strict_json import NotJson, printable
+from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
@@ -26,10 +26,7 @@ _LARGE = 1 << 19
 _WHOLE = 128 << 20
 """Bytes of the largest text that is read whole, to find a list in it that a user has chosen."""
 _KEY = re.compile(r'[A-Za-z_]\w*|"(?:[^"\\]|\\.)*"')
-_WRAPPED = re.compile(
-    rb'\s*\{(?:\s*"(?:[^"\\]++|\\.)*+"\s*:\s*(?:"(?:[^"\\]++|\\.)*+"|[-+.\w]++|\{[^{}\[\]]*+\})\s*,)*+'
-    rb'\s*"((?:[^"\\]++|\\.)*+)"\s*:\s*\[\s*\{')
-"""An object whose first list holds objects, behind plain values."""
+"""An expression that is a key alone."""
 
 
 def json_rows(chunks: Iterator[bytes], part: Readable | None = None, path: str | None = None) -> Iterator[Raw]:
@@ -47,17 +44,16 @@ def json_rows(chunks: Iterator[bytes], part: Readable | None = None, path: str |
 
 def _unbounded_rows(chunks: Iterator[bytes], part: Readable | None, path: str | None) -> Iterator[Raw]:
     first = next(chunks, b"")
-    key, start = _begin_of_list(first)
-    if start and (path is None or _KEY.fullmatch(path)):
-        # The list is read on its own; what comes after it are more keys of the object around it.
-        yield from _numbered(_under_key(cut(chain([first[start:]], chunks)), key, part, path))
-    elif path is not None:
-        yield from _at(path, chain([first], chunks))
-    elif _is_keyed(first):
+    everything = chain([first], chunks)
+    key = _large_list(first) if path is None or _KEY.fullmatch(path) else None
+    if key is not None:  # what is in it is read on its own
         pieces = elements(chain([first.lstrip()[1:]], chunks))
-        yield from _numbered(values_of(piece for piece in pieces if piece.trouble or piece.text.startswith(b"{")))
+        yield from _numbered(_under_key(pieces, path or key, part, path is None) if key or path else values_of(
+            piece for piece in pieces if piece.trouble or piece.text.startswith(b"{")))
+    elif path is not None:
+        yield from _at(path, everything)
     else:
-        yield from _of_values(values_of(cut(chain([first], chunks))), part)
+        yield from _of_values(values_of(cut(everything)), part)
 
 
 def _of_values(values: Iterator[Raw], part: Readable | None) -> Iterator[Raw]:
@@ -123,32 +119,50 @@ def block_rows(chunks: Iterator[bytes], line: int) -> Iterator[Raw]:
         yield Raw(raw.value, raw.line + line - 1, problem)
 
 
-def _is_large_object(first: bytes) -> bool:
-    """Whether a text is an object that isn't read whole; small ones are, which shows more surely what they are."""
-    return len(first) >= _LARGE and first.lstrip()[:1] == b"{" and not (is_lines(first) and b"\n" in first)
+def _large_list(first: bytes) -> str | None:
+    """The path of the first list of rows in a large object; "" if it has a row under each key, as MultiWOZ's dialogues;
+    None of any other text, and of small ones, which are read whole: that shows more surely what they are."""
+    if len(first) < _LARGE or first.lstrip()[:1] != b"{" or (is_lines(first) and b"\n" in first):
+        return None
+    begin: dict[str, list[bytes]] = {}
+    for key, piece in _keyed(elements(iter([first.lstrip()[1:]]))):
+        found = begin.setdefault(key, [])
+        if piece.text[:1] == b"{":
+            found.append(piece.text)
+        if len(found) > 1 and key not in json_lists.OF_A_ROW:
+            return paths.written(key)
+    rows = {key: value.value for key, found in islice(begin.items(), 2) if found
+            for value in values_of(iter([Piece(found[0], 1)]))}
+    is_keyed = len(rows) > 1 and all(isinstance(each, dict) for each in rows.values()) and (
+        json_lists.of_objects(rows) == list(rows.values()))
+    return "" if is_keyed else None
 
 
-def _begin_of_list(first: bytes) -> tuple[str, int]:
-    """The key of the list of rows that a large object holds, and where it begins; 0 if the text isn't one."""
-    found = _WRAPPED.match(first) if _is_large_object(first) else None
-    key = found[1].decode("utf-8", "replace") if found is not None else ""
-    if found is None or key in json_lists.OF_A_ROW:
-        return "", 0
-    return key, first.rindex(b"[", 0, found.end())
+def _keyed(pieces: Iterator[Piece]) -> Iterator[tuple[str, Piece]]:
+    """The values in an object, each with the key that it is under."""
+    before, key = b"", ""
+    for piece in pieces:
+        if piece.text[:1] == b":" and before[:1] == b'"':
+            named = next(values_of(iter([Piece(before, 1)]))).value
+            key = named if isinstance(named, str) else key
+        elif piece.text[:1] != b'"':
+            yield key, piece
+        before = piece.text
 
 
-def _under_key(pieces: Iterator[Piece], key: str, part: Readable | None, path: str | None) -> Iterator[Raw]:
-    """The objects under one key of a large object: the first one, unless another was chosen."""
-    wanted = path or paths.written(key)
+def _under_key(pieces: Iterator[Piece], wanted: str, part: Readable | None, is_guess: bool) -> Iterator[Raw]:
+    """The objects under one key of a large object.
+
+    Args:
+        is_guess: whether the first such list is meant because nobody has chosen.
+    """
     firsts: dict[str, Any] = {}
     counts = Counter[str]()
 
     def chosen() -> Iterator[Piece]:
-        here = paths.written(key)
-        for piece in pieces:  # all of them, because the checksum is that of the whole file
-            if piece.text[:1] == b'"' and isinstance(name := next(values_of(iter([piece]))).value, str):
-                here = paths.written(name)
-            elif piece.trouble or piece.text[:1] == b"{":
+        for key, piece in _keyed(pieces):  # all of them, because the checksum is that of the whole file
+            if piece.trouble or piece.text[:1] == b"{":
+                here = paths.written(key)
                 counts[here] += 1
                 if here not in firsts and not piece.trouble:
                     firsts[here] = next(values_of(iter([piece]))).value
@@ -162,23 +176,8 @@ def _under_key(pieces: Iterator[Piece], key: str, part: Readable | None, path: s
                      for name in sorted(counts, key=lambda name: name != wanted))
     # A single object of another kind is no list.
     found = [read, *(each for each in others if each.size > 1 or each.is_like(read))]
-    if part is not None and path is None:
+    if part is not None and is_guess:
         _tell(part, found)
-
-
-def _is_keyed(first: bytes) -> bool:
-    """Whether a large text is an object with a row under each key, as MultiWOZ's dialogues: it begins with two that are
-    alike."""
-    if not _is_large_object(first):
-        return False
-    begin = [piece.text for piece in islice(elements(iter([first.lstrip()[1:]])), 6)]
-    if [text[:1] for text in begin] != [b'"', b":", b"{"] * 2:
-        return False
-    try:
-        rows = dict(zip(map(value_of, begin[::3]), map(value_of, begin[2::3]), strict=True))
-    except NotJson:
-        return False
-    return json_lists.of_objects(rows) == list(rows.values())
 
 
 def _opened(rows: Iterator[Raw]) -> Iterator[Raw]:
