@@ -189,8 +189,9 @@ def row_list(path: str, rows: list[Any], around: dict[str, Any] | None = None) -
 def _named_apart(value: dict[str, Any]) -> list[Any]:
     """The rows of a table that has its columns' names in a list of their own, as pandas ("split") and portals for open
     data write it; none if it is something else."""
-    named, rows = (next((value[key] for key in keys if isinstance(value.get(key), list)), []) for keys in (
-        ("columns", "fields", "header", "headers"), ("data", "rows", "records", "values")))
+    lists: list[list[Any]] = [next((value[key] for key in keys if isinstance(value.get(key), list)), []) for keys in (
+        ("columns", "fields", "header", "headers"), ("data", "rows", "records", "values"))]
+    named, rows = lists
     names = [str(each.get("label", each.get("name", each.get("id")))) if isinstance(each, dict) else str(each)
              for each in named]
     fits = names and all(isinstance(row, list) and len(row) == len(names) for row in rows)

@@ -147,6 +147,14 @@ def test_the_two_of_a_chat_may_be_swapped(tmp_path):
     assert conversations(read_dataset(dataset.path, options=swapped.options)) == [[user(A), says("Thanks")]]
 
 
+def test_a_table_in_which_some_conversations_have_three_people_is_asked_about(tmp_path):
+    rows = [{"ticket_id": at // 2, "created_at": at, "author": f"p{at % 2}", "message": text}
+            for at, text in enumerate((Q, A) * 2)]
+    dataset = read(tmp_path, [*rows, {"ticket_id": 1, "created_at": 9, "author": "p3", "message": "Hm."}])
+    assert (conversations(dataset), dataset.is_sure) == ([[ASK, GOOD]], False)
+    assert read(tmp_path, rows).is_sure
+
+
 def test_of_several_in_a_table_a_person_says_who_asks(tmp_path):
     rows = [{"ticket_id": at // 3, "created_at": at, "author": ("Asha", "Ravi", "Desk")[at % 3], "message": text}
             for at, text in enumerate((Q, MORE, A) * 2)]
