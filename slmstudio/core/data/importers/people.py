@@ -73,8 +73,11 @@ def conversations(said: Iterable[Message], options: ReadOptions, part: Readable,
         days.setdefault(each.day, []).append(each)
     spoken = [each for found in days.values() for each in found]
     speakers = list(dict.fromkeys(each.who for each in spoken))
-    roles = {each.who: each.role for each in spoken if each.role} or named_roles(speakers, options) or (
-        _guessed(list(days.values()), speakers, part))
+    roles = {each.who: each.role for each in spoken if each.role} or named_roles(speakers, options)
+    if not roles:
+        if named := AND.join(filter(None, (options.user, options.assistant))):
+            part.notes.append(tr("Nobody in {chat} is called {names}.", chat=name, names=named))
+        roles = _guessed(list(days.values()), speakers, part)
     if len({*roles.values()}) < 2:
         yield not_two(name, speakers, spoken[0].line if spoken else 1)
         return
@@ -90,10 +93,11 @@ def conversations(said: Iterable[Message], options: ReadOptions, part: Readable,
 
 
 def named_roles(speakers: list[str], options: ReadOptions) -> dict[str, str]:
-    """The role of each speaker as a user has said; who isn't named is left out, unless only one side was named."""
-    if options.user is None and options.assistant is None:
-        return {}
+    """The role of each speaker as a user has said; who isn't named is left out, unless only one side was named. None of
+    a chat in which none of them speaks."""
     asking, answering = ((names or "").split(AND) for names in (options.user, options.assistant))
+    if {*asking, *answering}.isdisjoint(speakers):
+        return {}
     rest = "user" if options.user is None else "assistant" if options.assistant is None else ""
     roles = {who: "user" if who in asking else "assistant" if who in answering else rest for who in speakers}
     return {who: role for who, role in roles.items() if role}

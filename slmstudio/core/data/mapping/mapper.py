@@ -61,13 +61,13 @@ class Mapper:
             RowError: everything that is wrong with it.
             ColumnsMissing: it is an object whose columns tell nothing.
         """
+        rows = rows_of(value, not self.is_given)
+        if rows[0] is value:
+            return self._read(value)  # as most are
         if refused := published.refusal(value):
             raise RowError([("answer", refused)])
-        rows = rows_of(value, not self.is_given)
-        if len(rows) == 1:
-            return self._read(rows[0])
-        note = published.note_of(value)
-        return [row._replace(note=note) for each in rows for row in self._read(each)]
+        note = published.note_of(value) if len(rows) > 1 else None
+        return [row._replace(note=note or row.note) for each in rows for row in self._read(each)]
 
     def _read(self, value: Any) -> list[Row]:
         """What one row of those says."""

@@ -124,7 +124,7 @@ def rows_of(value: Any, may_split: bool = True, of: str = "row", depth: int = 0)
         return [value]
     rest = {name: each for name, each in value.items() if name not in found.without}
     made = _made(found, value)
-    return [value] if made is None else [
+    return [value] if made is None or (not made and of == "row") else [
         one for each in made for one in rows_of({**rest, **each}, may_split, of, depth + 1)]
 
 
