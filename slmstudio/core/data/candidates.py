@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, written
 
@@ -54,6 +54,22 @@ class Candidate:
     @property
     def is_sure(self) -> bool:
         return self.certainty >= SURE
+
+
+class Readable(Protocol):
+    """What is known of how a file's rows are read, as of `opening.Part`; it grows while they are read.
+
+    Attributes:
+        certainty: how sure it is that these are the rows.
+        options: what was chosen for the user, where others may be meant.
+        others: other ways to read them.
+        notes: sentences on how they were understood.
+    """
+
+    certainty: float
+    options: ReadOptions
+    others: list[Candidate]
+    notes: list[str]
 
 
 def ranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

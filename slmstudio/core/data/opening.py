@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
 from slmstudio.core.data import file_kinds, quick_rows
 from slmstudio.core.data.candidates import Candidate
-from slmstudio.core.data.mapping import chats, threads
+from slmstudio.core.data.importers import joined, json_rows, whatsapp
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import AS_JSONL, CHOOSE, Source, suffix_of
-from slmstudio.core.data.sources import arrow, documents, header, json_rows, packed, sheets, tables, texts
+from slmstudio.core.data.sources import arrow, documents, header, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -51,6 +51,7 @@ class Part:
         blocks: of JSONL, its lines in blocks, instead of the rows; `all_rows` has these of every part.
         certainty: how sure it is that the file is to be cut into these rows, 0 to 1.
         others: other ways to cut it: its other sheets, lists and cuts, without columns.
+        options: what was chosen for the user, where others may be meant.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Part:
     assumed: bool = False
     certainty: float = 1.0
     others: list[Candidate] = field(default_factory=list)
+    options: ReadOptions = NO_OPTIONS
 
     def first_rows(self) -> Generator[Raw, None, None]:
         """The rows, of a part in blocks those of the first block."""
@@ -75,9 +77,8 @@ class Part:
 
     def all_rows(self) -> Iterator[Raw]:
         """The rows one by one, whatever they come from."""
-        yield from self.rows
-        for block in self.blocks or ():
-            yield from json_rows.block_rows(block.text, block.line)
+        return chain(self.rows, (raw for block in self.blocks or ()
+                                 for raw in json_rows.block_rows(block.text, block.line)))
 
 
 class DataFile:
@@ -112,7 +113,7 @@ class DataFile:
         """
         with closing(self._parts()) as found:
             for part in found:
-                yield _joined(part)
+                yield _joined(part, self.options)
 
     def _parts(self) -> Generator[Part, None, None]:
         """The files with their rows as they are."""
@@ -233,9 +234,12 @@ class DataFile:
         if is_json:
             kind = "jsonl" if (is_lines(first) and suffix != ".json") or (
                 suffix == ".json" and file_kinds.has_lines(first)) else "json"
-            if kind == "jsonl":
-                return Part(name, kind, iter(()), source.encoding, notes=notes, blocks=quick_rows.blocks(everything))
-            return Part(name, kind, json_rows.json_rows(everything, notes), source.encoding, notes=notes)
+            part = Part(name, kind, iter(()), source.encoding, notes=notes)
+            if kind == "jsonl" and self.options.rows is None:
+                part.blocks = quick_rows.blocks(everything)
+            else:
+                part.rows = json_rows.json_rows(everything, part, self.options.rows)
+            return part
         if table:
             delimiter = "\t" if by_tabs else tables.delimiter_of(first)
             cells = tables.of_cards(tables.table_rows(everything, delimiter, tables.is_quoted(first)))
@@ -244,14 +248,10 @@ class DataFile:
                         notes=notes)
         if suffix in (".yml", ".yaml"):
             raise UserError(tr("{name} isn't a dataset: it's a YAML file.", name=source.name), "", tr(AS_JSONL))
-        if self.options.text_by is None and chats.is_whatsapp(begin):
-            people = len(chats.whatsapp_speakers(begin))
-            if people == 2:
-                return Part(name, "text", chats.of_whatsapp(everything, notes), source.encoding, notes=notes)
-            notes.append(ntr("This WhatsApp chat of {n:,} person is read as text: in a conversation, one person asks "
-                             "and another answers.",
-                             "This WhatsApp chat of {n:,} people is read as text: in a conversation, one person asks "
-                             "and another answers.", people))
+        if self.options.text_by is None and whatsapp.detect(begin):
+            part = Part(name, "text", iter(()), source.encoding, notes=notes)
+            part.rows = whatsapp.read(everything, self.options, part)
+            return part
         if self.options.text_by is None and texts.are_labelled(begin):
             return Part(name, "text", texts.of_labelled(everything), source.encoding, ("text", "label"), "line",
                         notes=notes)
@@ -271,21 +271,25 @@ class DataFile:
                     notes=sheet.notes)
 
 
-def _joined(part: Part) -> Part:
+def _joined(part: Part, options: ReadOptions) -> Part:
     """A part with rows that are conversations where each was one message, or a chat."""
     block = next(part.blocks, None) if part.blocks is not None else None
     if part.blocks is not None:
         if block is None:
-            return replace(part, blocks=iter(()))
-        first = list(islice(json_rows.block_rows(block.kept, block.line), threads.LOOKED_AT))
-        part = replace(part, blocks=chain([block], part.blocks))
+            part.blocks = iter(())
+            return part
+        first = list(islice(json_rows.block_rows(block.kept, block.line), joined.LOOKED_AT))
+        part.blocks = chain([block], part.blocks)
     else:
-        first = list(islice(part.rows, threads.LOOKED_AT))
-        part = replace(part, rows=chain(first, part.rows))
+        first = list(islice(part.rows, joined.LOOKED_AT))
+        part.rows = chain(first, part.rows)
     values = [raw.value for raw in first if raw.problem is None]
-    if not threads.are_messages(values):
-        return part
-    return replace(part, rows=threads.joined(values, part.all_rows(), part.notes), blocks=None, columns=())
+    importer, certainty = joined.importer_of(values, options)
+    if importer is not None:
+        rows = part.all_rows()
+        part.certainty *= certainty
+        part.rows, part.blocks, part.columns = importer.read(rows, values, options, part), None, ()
+    return part
 
 
 def _checked(rows: Iterator[Raw], source: Source) -> Iterator[Raw]:

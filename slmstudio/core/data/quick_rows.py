@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from slmstudio.core.data import column_names
 from slmstudio.core.data.mapping.look import ColumnMap
-from slmstudio.core.data.mapping.opened import rows_of
+from slmstudio.core.data.mapping.published import rows_of
 from slmstudio.core.data.record import GROUP
 from slmstudio.core.data.row_texts import ROW_LIMIT
 from slmstudio.core.data.sources import packed

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from slmstudio.core.data import candidates, column_names, layouts, quick_rows
-from slmstudio.core.data.candidates import Candidate
+from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.collector import Rows, Store
 from slmstudio.core.data.column_names import KINDS
+from slmstudio.core.data.importers import json_rows
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
 from slmstudio.core.data.opening import DataFile, Part
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.data.source import CHOOSE, ReadingCancelled
-from slmstudio.core.data.sources import json_rows
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, ntr, tr
@@ -195,8 +195,11 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
 def _candidates(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candidate]:
     """The ways in which a file may be read: by its columns, and cut in other ways."""
     is_given = bool(mapper.is_given or options != NO_OPTIONS)
-    found = [Candidate(each.name, each.said, options, 1.0 if is_given else min(part.certainty, each.certainty),
-                       each.evidence) for each in mapper.maps]
+    layout = mapper.published
+    by = () if layout is None else (Evidence("published", {"layout": layout["name"]}),)
+    found = [Candidate(each.name if layout is None else layout["id"], each.said, options if is_given else part.options,
+                       1.0 if is_given else min(part.certainty, each.certainty), (*by, *each.evidence))
+             for each in mapper.maps]
     return found if is_given else [*found, *part.others]
 
 

@@ -8,17 +8,16 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
-from slmstudio.core.data.mapping import choices, notes, ratings
+from slmstudio.core.data.mapping import choices, published, ratings
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess, guesses
 from slmstudio.core.data.mapping.look import ColumnMap
-from slmstudio.core.data.mapping.opened import is_refused, rows_of
+from slmstudio.core.data.mapping.published import rows_of
 from slmstudio.core.data.mapping.row_reader import RowReader
 from slmstudio.core.data.mapping.turns import is_asked
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object
 from slmstudio.core.data.sources.row import examples
-from slmstudio.core.i18n import tr
 
 SAMPLE = 300
 """Rows by which the columns are guessed."""
@@ -42,6 +41,7 @@ class Mapper:
         main: what the columns of most rows hold; None if they tell nothing.
         columns: those that the sample has, and those of several languages that were read as rows.
         maps: what they may hold, the surest first; `main` is the first one.
+        published: the entry of the layout that the rows have as they are published; None of most files.
         is_given: whether a user has said it.
         has_templates: whether what is asked is a conversation written as one text, as by a chat template.
     """
@@ -55,10 +55,11 @@ class Mapper:
                                                         for name in each if names.LANGUAGE.fullmatch(name)))))
         self.maps = (given_map(given, columns, self._sample, options),) if given else guesses(
             columns, self._sample, use_marks=options.marks != "ignore", asks=asks) if columns else ()
-        if options.marks != "ignore" and any(map(is_refused, sample[:SAMPLE])):
+        if options.marks != "ignore" and any(map(published.refusal, sample[:SAMPLE])):
             mark = Evidence("mark_decides", {"column": "answer"})
             self.maps = tuple(replace(each, evidence=(*each.evidence, mark)) for each in self.maps)
         self.main = next(iter(self.maps), None)
+        self.published = published.most_common(sample[:20])
         self.is_given = bool(given)
         self.has_templates = self.main is not None and _has_templates(self.main, self._sample)
         self._first = _first_choice(self.main, self._sample) if self.main is not None else None
@@ -82,13 +83,13 @@ class Mapper:
             RowError: everything that is wrong with it.
             ColumnsMissing: it is an object whose columns tell nothing.
         """
-        if is_refused(value) and self._options.marks != "ignore":
-            raise RowError([("answer", tr("the annotator didn't accept this row."))])
         rows = rows_of(value, not self.is_given)
-        if len(rows) == 1:
-            return self._read(rows[0])
-        note = notes.IN_LANGUAGES if isinstance(rows[0], dict) and "messages" in rows[0] else None
-        return [row._replace(note=note) for each in rows for row in self._read(each)]
+        if rows[0] is value:
+            return self._read(value)  # as most are
+        if self._options.marks != "ignore" and (refused := published.refusal(value)):
+            raise RowError([("answer", refused)])
+        note = published.note_of(value) if len(rows) > 1 else None
+        return [row._replace(note=note or row.note) for each in rows for row in self._read(each)]
 
     def _read(self, value: Any) -> list[Row]:
         """What one row of those says."""

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping.speakers import role_of
+from slmstudio.core.paths import resources
 
-_HEADERS = re.compile(r"<\|(?:start_header_id|header_start|start_of_role)\|>(\w+)"
-                      r"<\|(?:end_header_id|header_end|end_of_role)\|>\s*(.*?)\s*"
-                      r"(?:<\|(?:eot_id|eom_id|eot|end_of_text)\|>\s*|$)", re.DOTALL)
-_TURNS = re.compile(r"<start_of_turn>(user|model)\n(.*?)\s*(?:<end_of_turn>|$)", re.DOTALL)
-_BARS = re.compile(r"<\|(system|user|assistant|model)\|>\s*(.*?)\s*(?:<\|end\|>|</s>|<\|endoftext\|>|"
-                   r"(?=<\|(?:user|assistant|model)\|>)|$)", re.DOTALL)
-_CHATML = re.compile(r"<\|im_start\|>(system|user|assistant|tool)(?:\n|<\|im_sep\|>|$)(.*?)(?:<\|im_end\|>|$)\s*",
-                     re.DOTALL)
+FORMS: dict[str, Any] = json.loads((resources() / "importing" / "templates.json").read_text("utf-8"))
+"""How templates mark messages, with an example of each, which are the tests."""
 _INST = re.compile(r"\s*(?:<s>)?\s*\[INST\]\s*(.*?)\s*\[/INST\]\s*", re.DOTALL)
 _SYS = re.compile(r"<<SYS>>\s*(.*?)\s*<</SYS>>\s*", re.DOTALL)
 _HEADINGS = re.compile(r"(?<!#)### *([^\n:#]{2,30}):\s*")
-_DEEPSEEK = re.compile("<｜(User|Assistant)｜>")
-_VICUNA = re.compile(r"(?:^|\s|(?<=</s>))(USER|ASSISTANT): *")
-_BAIZE = re.compile(r"\[\|(Human|AI)\|\]")
-_MOSS = re.compile(r"(?:<eo[a-z]>\s*)?\[(Human|MOSS)\]:")
-_ENDS = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eoh>", "<eoa>", "<eom>", "<eot>", "<｜end▁of▁sentence｜>",
-         "<|im_end|>", "<|eot_id|>", "<end_of_turn>", "### End")
-_BEGINS = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|endoftext\|>|<｜begin▁of▁sentence｜>)\s*")
-_NAMES = {"model": "assistant", "Human": "user", "AI": "assistant", "MOSS": "assistant", "ipython": "tool",
-          "User": "user", "Assistant": "assistant", "USER": "user", "ASSISTANT": "assistant"}
+_ENDS = tuple(FORMS["ends"])
+_BEGINS = re.compile(rf"\s*(?:{'|'.join(map(re.escape, FORMS['begins']))})\s*")
+_PATTERNS = {each["name"]: re.compile(each.get("message") or each["speaker"], re.DOTALL)
+             for each in FORMS["templates"]}
 
 
 def messages(text: str) -> list[dict[str, Any]]:
-    """The messages of a text in the form of Llama 2 to 4, Mistral, Gemma, Phi 3 and 4, Granite, Zephyr, ChatML,
-    DeepSeek, Vicuna, Alpaca, Baize or MOSS; empty for any other text, and for one of which a part is outside of all
-    messages.
+    """The messages of a text in the form of a known template, of Llama 2 or of Alpaca; empty for any other text, and
+    for one of which a part is outside of all messages.
 
     >>> messages("<s>[INST] Hi [/INST] Hello </s>")
     [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
@@ -45,22 +36,20 @@ def messages(text: str) -> list[dict[str, Any]]:
     head = plain[:400].lstrip()
     if head.startswith("[INST]"):
         return _instructed(plain)
-    for mark, pattern in _BY_MARK:
-        if head.startswith(mark):
-            plain = without_end(plain)
-            found = [_message(role, content) for role, content in pattern.findall(plain) if content]
-            # What is left over, or has a mark in it, is outside of all messages.
-            return [] if pattern.sub("", plain).strip() or any(mark in each["content"] for each in found) else found
     if (first := _HEADINGS.search(head)) and names.column(first[1]) in names.ASKED:
         return _headed(without_end(plain))
-    marks = (_BAIZE if "[|Human|]" in head else _MOSS if "[Human]:" in head and "<eoh>" in plain else
-             _DEEPSEEK if "<｜User｜>" in plain else
-             _VICUNA if head.startswith(("A chat between", "USER:")) and "\nASSISTANT:" not in plain else None)
-    return _in_turns(marks, plain) if marks else []
+    form = next((each for each in FORMS["templates"] if (
+        head.startswith(each["starts"]) if "starts" in each else each["has"] in plain)), None)
+    if form is None or form.get("without", "\0") in plain:
+        return []
+    pattern = _PATTERNS[form["name"]]
+    return _in_turns(pattern, plain) if "speaker" in form else _between(pattern, form["starts"], without_end(plain))
 
 
-_BY_MARK = (("<|start_header_id|>", _HEADERS), ("<|header_start|>", _HEADERS), ("<|start_of_role|>", _HEADERS),
-            ("<start_of_turn>", _TURNS), ("<|im_start|>", _CHATML), ("<|user|>", _BARS), ("<|system|>", _BARS))
+def _between(pattern: re.Pattern[str], mark: str, text: str) -> list[dict[str, Any]]:
+    """The messages between marks; none if something is outside of them, or has such a mark in it."""
+    found = [_message(role, content) for role, content in pattern.findall(text) if content]
+    return [] if pattern.sub("", text).strip() or any(mark in each["content"] for each in found) else found
 
 
 def without_end(text: str) -> str:
@@ -125,4 +114,4 @@ def _instructed(text: str) -> list[dict[str, Any]]:
 
 
 def _message(role: str, content: str) -> dict[str, Any]:
-    return {"role": _NAMES.get(role, role), "content": content}
+    return {"role": role_of(role) or role, "content": content}

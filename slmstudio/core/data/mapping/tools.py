@@ -23,7 +23,7 @@ _RESPONSE = re.compile(r"\s*<tool_response>\s*(.*?)\s*</tool_response>\s*", re.D
 
 def schemas(value: Any, column: str, findings: Findings) -> list[dict[str, Any]]:
     """Tools as {"type": "function", "function": {"name": …, "parameters": …}}, from a list or its JSON text."""
-    value = _parsed(value)
+    value = parsed(value)
     if isinstance(value, str) and value.lstrip()[:1] == "{":
         value = _values(value) or value
     if isinstance(value, dict):
@@ -35,7 +35,7 @@ def schemas(value: Any, column: str, findings: Findings) -> list[dict[str, Any]]
                                     kind=kind_of(value))))
         return []
     found = []
-    value = [one for each in map(_parsed, value) for one in (  # Gemini's tools hold several functions
+    value = [one for each in map(parsed, value) for one in (  # Gemini's tools hold several functions
         each["functionDeclarations"] if isinstance(each, dict) and isinstance(each.get("functionDeclarations"), list)
         else [each])]
     for number, each in enumerate(value, 1):
@@ -62,13 +62,13 @@ def calls_of(message: Mapping[str, Any], written: Any, column: str, findings: Fi
     """
     value = message.get("tool_calls") or message.get("function_call")
     if written is not None and not value:
-        value = _parsed(written)
+        value = parsed(written)
     if not value:
         return []
-    value = _parsed(value)
+    value = parsed(value)
     calls = []
     for each in value if isinstance(value, list) else [value]:
-        call = _call(_parsed(each))
+        call = _call(parsed(each))
         if call is None:
             findings.append((column, tr("a tool call has no name, or its arguments aren't a JSON object.")))
             return []
@@ -82,7 +82,7 @@ def _call(value: Any) -> dict[str, Any] | None:
         return None
     arguments: Any = next((function[key] for key in ("arguments", "parameters", "args", "input")
                       if function.get(key) is not None), {})
-    arguments = _parsed(arguments) if arguments != "" else {}
+    arguments = parsed(arguments) if arguments != "" else {}
     if not isinstance(arguments, dict):
         return None
     return {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
@@ -90,7 +90,7 @@ def _call(value: Any) -> dict[str, Any] | None:
 
 def is_calls(value: Any) -> bool:
     """Whether a value is a list of calls, or its JSON text."""
-    value = _parsed(value)
+    value = parsed(value)
     marks = {"arguments", "function", "parameters", "args"}
     return isinstance(value, list) and bool(value) and all(
         isinstance(each, dict) and marks & each.keys() and _call(each) is not None for each in value)
@@ -115,7 +115,7 @@ def written_out(messages: list[Any], offered: list[dict[str, Any]]) -> tuple[lis
             tools += found
             made += [{**message, "content": rest}] if rest.strip() else []
         elif message.get("role") == "assistant" and ("<tool_call>" in text or "<functioncall>" in text):
-            calls = [_call(_parsed(_QUOTED.sub(r'\1\2}', each[1]))) for each in _CALL.findall(text)]
+            calls = [_call(parsed(_QUOTED.sub(r'\1\2}', each[1]))) for each in _CALL.findall(text)]
             if None in calls:
                 return messages, offered
             made.append({**message, "content": _CALL.sub("", text).strip(), "tool_calls": calls})
@@ -151,7 +151,7 @@ def _values(text: str) -> list[Any]:
         try:
             value, at = reader.raw_decode(text, at)
         except (ValueError, RecursionError):
-            whole = as_python(text)
+            whole = _as_python(text)
             return [] if found or not isinstance(whole, (list, dict)) else [whole]
         found.append(value)
     return found
@@ -165,16 +165,17 @@ def _without_how_to(text: str) -> str:
     return "\n".join(kept).strip()
 
 
-def _parsed(value: Any) -> Any:
+def parsed(value: Any) -> Any:
+    """The value that a text holds as JSON, or in Python's quotes; any other as it is."""
     if isinstance(value, str):
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
-            return as_python(value)
+            return _as_python(value)
     return value
 
 
-def as_python(text: str) -> Any:
+def _as_python(text: str) -> Any:
     """The value of a text in Python's quotes, as some rows of Hermes' function calls are, and lists of objects where a
     table was written by pandas, with commas between them or, as NumPy's, without; otherwise the text."""
     if text.lstrip()[:1] not in ("{", "[") or "'" not in text or len(text) > _LONGEST:

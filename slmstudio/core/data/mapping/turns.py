@@ -20,7 +20,15 @@ from slmstudio.core.data.mapping.nested import (
     of_columns,
     of_turns,
 )
-from slmstudio.core.data.mapping.speakers import CONTENT_KEYS, content_key, content_of, role_key, role_of, with_role
+from slmstudio.core.data.mapping.speakers import (
+    CONTENT_KEYS,
+    WORDS,
+    content_key,
+    content_of,
+    role_key,
+    role_of,
+    with_role,
+)
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 
@@ -33,8 +41,7 @@ _KINDS = {"toolUse": "tool_use", "functionCall": "tool_use", "function_call": "t
 """The kinds of Bedrock's and Gemini's parts, which are keys, by their names in Anthropic's."""
 
 
-_SPEAKER = re.compile(r"(?:^|\n)\s*(?:#+ *|<)?(USER|HUMAN|ASSISTANT|BOT|SYSTEM|FUNCTION RESPONSE|CUSTOMER|CLIENT|AGENT|"
-                      r"SUPPORT|CALLER|OPERATOR|PATIENT|DOCTOR|CHATBOT|AI)>? *: *", re.IGNORECASE)
+_SPEAKER = re.compile(rf"(?:^|\n)\s*(?:#+ *|<)?({'|'.join(WORDS['in_texts'])})>? *: *", re.IGNORECASE)
 """How a conversation begins a turn that is written as one text, as in glaive-function-calling-v2."""
 _ENDS = re.compile(r"\s*<\|endoftext\|>\s*$")
 _HASHES = re.compile(r"(?:^|\s*)### (Human|Assistant|User|System): *")
@@ -158,10 +165,7 @@ def _add(message: Any, column: str, found: list[Any], offered: list[dict[str, An
 def _parsed(value: Any) -> Any:
     """The list that a text holds as JSON, as cells of tables do; otherwise the value itself."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = tool_forms.as_python(value)
+        value = tool_forms.parsed(value)
     if isinstance(value, list) and value and isinstance(value[0], dict) and not role_key(value[0]) and (
             role_key(with_role(value[0]))):
         return [with_role(each) if isinstance(each, dict) else each for each in value]
@@ -289,23 +293,19 @@ def text_of(content: Any) -> Any:
         content = [content]
     if not isinstance(content, list):
         return content
-    texts = []
-    for part in content:
-        if isinstance(part, str):
-            texts.append(part)
-            continue
-        if not isinstance(part, dict):
-            return content
-        kind = part.get("type")
-        text = part.get("text")
-        if isinstance(text, dict):  # as in the threads of OpenAI's assistants
-            text = text.get("value")
-        if kind is None and "text" not in part and part:
-            kind = next(iter(part))  # as Bedrock's and Gemini's
-        if kind in _TEXT_PARTS and isinstance(text, str):
-            texts.append(text)
-        elif isinstance(kind, str) and kind not in _TEXT_PARTS:
-            raise NotText(printable(kind))
-        else:
-            return content
-    return "\n".join(texts)
+    texts = [part if isinstance(part, str) else _text_of_part(part) for part in content]
+    return content if None in texts else "\n".join(map(str, texts))
+
+
+def _text_of_part(part: Any) -> str | None:
+    """The text of a part; None if it isn't one."""
+    if not isinstance(part, dict):
+        return None
+    text = part.get("text")
+    if isinstance(text, dict):  # as in the threads of OpenAI's assistants
+        text = text.get("value")
+    # Bedrock's and Gemini's parts have their kind as a key.
+    kind = next(iter(part)) if part and "type" not in part and "text" not in part else part.get("type")
+    if isinstance(kind, str) and kind not in _TEXT_PARTS:
+        raise NotText(printable(kind))
+    return text if kind in _TEXT_PARTS and isinstance(text, str) else None

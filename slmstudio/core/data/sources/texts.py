@@ -9,7 +9,7 @@ from statistics import median
 
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, Piece, numbered_lines, paragraphs
 from slmstudio.core.data.sources import questions
-from slmstudio.core.data.sources.json_rows import problem_of
+from slmstudio.core.data.sources.json_values import problem_of
 from slmstudio.core.data.sources.questions import QUESTION
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, decode

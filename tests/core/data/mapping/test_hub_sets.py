@@ -32,12 +32,7 @@ READ = {
     "the language behind": ({"Question (Tamil)": Q, "Context (Tamil)": B, "Answer (Tamil)": A}, "instruction",
                             [user(f"{Q}\n\n{B}"), GOOD]),
     "MedDialog": ({"description": B, "utterances": [f"patient: {Q}", f"doctor: {A}"]}, "messages", [ASK, GOOD]),
-    "LangSmith": ({"inputs": {"question": Q}, "outputs": {"answer": A}, "metadata": {}}, "instruction", [ASK, GOOD]),
-    "Argilla's records": ({"id": "1", "fields": {"prompt": Q, "response": A}, "suggestions": {}, "metadata": {},
-                           "responses": {"rating": [{"value": 5, "user_id": "u"}]}}, "instruction", [ASK, GOOD]),
     "doccano": ({"id": 1, "text": Q, "label": [A], "Comments": []}, "instruction", [ASK, GOOD]),
-    "a log of requests": ({"request": {"model": "x", "messages": [SYSTEM, ASK]}, "latency": 1.5, "response": {
-        "choices": [{"index": 0, "message": {**GOOD, "refusal": None}}]}}, "messages", [SYSTEM, ASK, GOOD]),
     "a log of Anthropic's": ({"input": {"system": "Be brief.", "messages": [ASK]}, "output": {
         "type": "message", "role": "assistant", "content": [{"type": "text", "text": A}]}}, "messages",
         [SYSTEM, ASK, GOOD]),
@@ -75,13 +70,6 @@ READ = {
                             "completion": f"{A}<|im_end|>\n"}, "messages", [ASK, GOOD]),
 }
 TEXTS = {
-    "Vicuna": f"A chat between a user and an assistant. USER: {Q} ASSISTANT: {A}</s>USER: {B} ASSISTANT: {A}</s>",
-    "DeepSeek": f"<｜begin▁of▁sentence｜>Be brief.<｜User｜>{Q}<｜Assistant｜>{A}<｜end▁of▁sentence｜>",
-    "Llama 4": f"<|begin_of_text|><|header_start|>user<|header_end|>\n\n{Q}<|eot|><|header_start|>assistant"
-               f"<|header_end|>\n\n{A}<|eot|>",
-    "Granite": f"<|start_of_role|>user<|end_of_role|>{Q}<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>{A}"
-               "<|end_of_text|>",
-    "Phi 4": f"<|im_start|>user<|im_sep|>{Q}<|im_end|><|im_start|>assistant<|im_sep|>{A}<|im_end|>",
     "ChatML without its end": f"<|im_start|>user\n{Q}<|im_end|>\n<|im_start|>assistant\n{A}",
     "a question and an answer": f"### Question:\n{Q}\n\n### Answer:\n{A}",
     "Dolly": f"Below is an instruction.\n\n### Instruction:\n{Q}\n\n### Response:\n{A}\n\n### End",
@@ -100,7 +88,7 @@ def test_a_row_is_read(tmp_path, name):
 def test_a_text_that_a_template_wrote_is_a_conversation(tmp_path, name):
     dataset = read(tmp_path, [{"text": TEXTS[name]}] * 2)
     said = [each for each in dataset.records[0].messages if each["role"] != "system"]
-    assert (dataset.layout, said) == ("messages", [ASK, GOOD, user(B), GOOD] if name == "Vicuna" else [ASK, GOOD])
+    assert (dataset.layout, said) == ("messages", [ASK, GOOD])
 
 
 @pytest.mark.parametrize("text", [
@@ -152,12 +140,8 @@ def test_calls_and_their_results(tmp_path, name):
 
 
 PAIRS = {
-    "Label Studio": {"id": 1, "data": {"prompt": Q, "answer1": B, "answer2": A}, "annotations": [{"result": [
-        {"from_name": "comparison", "to_name": "answer1,answer2", "type": "pairwise",
-         "value": {"selected": "right"}}]}]},
     "Argilla's records": {"fields": {"instruction": Q, "response_a": A, "response_b": B}, "suggestions": {},
                           "responses": {"preference": [{"value": "response_a", "user_id": "u"}]}},
-    "distilabel": {"instruction": Q, "generations": [B, A], "ratings": [2, 5], "rationales": ["x", "y"]},
     "best of several": {"prompt": Q, "responses": [B, A], "scores": [0.1, 0.9]},
     "ms-swift": {"messages": [ASK, GOOD], "rejected_response": B},
     "ms-swift, as messages": {"messages": [ASK, GOOD], "rejected_messages": [ASK, says(B)]},

@@ -37,12 +37,6 @@ READ = {
               "instruction", [user(f"{Q}\n\nA. Pune\nB. Panaji"), says("B. Panaji")]),
     "TriviaQA": ({"question": Q, "answer": {"aliases": [A, B], "value": A, "type": "WikipediaEntity"}}, "instruction",
                  [ASK, GOOD]),
-    "CoQA": ({"source": "x", "story": "Goa.", "questions": [Q, B], "answers": {"input_text": [A, A],
-                                                                                "answer_start": [0, 0]}},
-             "messages", [user(f"Goa.\n\n{Q}"), GOOD, user(B), GOOD]),
-    "CoQA as published": ({"story": "Goa.", "questions": [{"input_text": Q, "turn_id": 1}],
-                           "answers": [{"input_text": A, "span_text": "x", "turn_id": 1}]}, "messages",
-                          [user(f"Goa.\n\n{Q}"), GOOD]),
     "QuAC": ({"context": "Goa.", "questions": [Q], "answers": {"texts": [[A, B]], "answer_starts": [[0, 1]]},
               "orig_answers": {"texts": [A], "answer_starts": [0]}}, "messages", [user(f"Goa.\n\n{Q}"), GOOD]),
     "HotpotQA": ({"question": Q, "answer": A, "context": {"title": ["Goa", "Pune"], "sentences": [["One.", " Two."], [
@@ -70,25 +64,12 @@ READ = {
     "MultiWOZ": ({"dialogue_id": "x", "services": ["hotel"], "turns": [
         {"speaker": "USER", "utterance": Q, "turn_id": "0"}, {"speaker": "SYSTEM", "utterance": A, "turn_id": "1"}]},
         "messages", [ASK, GOOD]),
-    "Natural Questions": ({"document_text": f"Well, {A}", "question_text": Q, "long_answer_candidates": [{}],
-                           "annotations": [{"yes_no_answer": "NONE", "short_answers": [
-                               {"start_token": 1, "end_token": 4}]}]}, "instruction", [ASK, says("It is Panaji,")]),
-    "Natural Questions on the hub": ({
-        "question": {"text": Q, "tokens": ["x"]}, "long_answer_candidates": {}, "annotations": {
-            "id": ["1"], "yes_no_answer": [-1], "short_answers": [{"start_token": [0], "text": [A]}]}},
-        "instruction", [ASK, GOOD]),
     "MuSiQue": ({"id": "2hop", "question": Q, "answer": A, "paragraphs": [
         {"idx": 0, "title": "Goa", "paragraph_text": "One.", "is_supporting": True},
         {"idx": 1, "title": "Pune", "paragraph_text": "Two.", "is_supporting": False}]}, "instruction",
         [user(f"{Q}\n\nOne.\n\nTwo."), GOOD]),
     "MS MARCO": ({"answers": [A], "passages": {"is_selected": [1, 0], "passage_text": ["One.", "Two."]}, "query": Q,
                   "query_id": 1}, "instruction", [user(f"{Q}\n\nOne.\n\nTwo."), GOOD]),
-    "ARC as published": ({"id": "x", "question": {"stem": Q, "choices": [
-        {"text": "Pune", "label": "A"}, {"text": "Panaji", "label": "B"}]}, "answerKey": "B"}, "instruction",
-        [user(f"{Q}\n\nA. Pune\nB. Panaji"), says("B. Panaji")]),
-    "RACE as published": ({"article": "Goa.", "questions": [Q, B], "options": [["Pune", "Panaji"], ["x", "y"]],
-                           "answers": ["B", "A"]}, "messages", [
-        user(f"Goa.\n\n{Q}\n\nA. Pune\nB. Panaji"), says("B. Panaji"), user(f"{B}\n\nA. x\nB. y"), says("A. x")]),
     "ReClor": ({"context": "Goa.", "question": Q, "answers": ["Panaji", "Pune"], "label": 0}, "instruction",
                [user(f"{Q}\n\nGoa.\n\nA. Panaji\nB. Pune"), says("A. Panaji")]),
     "SVAMP": ({"ID": "x", "Body": "A pack costs 7.", "Question": "And two?", "Equation": "7*2", "Answer": "14"},
@@ -106,12 +87,6 @@ READ = {
     "MBPP": ({"task_id": 1, "text": Q, "code": A, "test_list": ["assert f()"]}, "instruction", [ASK, GOOD]),
     "ai-medical-chatbot": ({"Description": B, "Patient": Q, "Doctor": A}, "instruction", [ASK, GOOD]),
     "a FAQ with numbers": ({"Question_ID": "15", "Questions": Q, "Answers": A, "More": B}, "instruction", [ASK, GOOD]),
-    "Label Studio": ({"id": 1, "data": {"question": Q}, "annotations": [{"result": [
-        {"from_name": "reply", "type": "textarea", "value": {"text": [A]}}]}]}, "instruction", [ASK, GOOD]),
-    "Prodigy": ({"text": Q, "_task_hash": 2, "options": [{"id": "x", "text": A}, {"id": "y", "text": B}],
-                 "accept": ["x"], "answer": "accept"}, "instruction", [ASK, GOOD]),
-    "Argilla": ({"text": Q, "label.responses": [A], "label.responses.users": ["u"], "label.suggestion": B},
-                "instruction", [ASK, GOOD]),
     "Argilla's first form": ({"prompt": Q, "response": [{"user_id": "u", "value": A, "status": "submitted"}]},
                              "instruction", [ASK, GOOD]),
     "a list of messages a row": ([{"role": "user", "content": Q}, GOOD], "messages", [ASK, GOOD]),
@@ -119,16 +94,8 @@ READ = {
     "Hermes, in Python's quotes": (HERMES, "messages", [
         ASK, {"role": "assistant", "content": "", "tool_calls": [CALL]},
         {"role": "tool", "content": "{'degrees': 31}"}, GOOD]),
-    "Baize": ({"input": f"A conversation.\n[|Human|] {Q}\n[|AI|] {A}\n[|Human|] "}, "messages",
-              [{"role": "system", "content": "A conversation."}, ASK, GOOD]),
     "Llama 2 as text": ({"text": f"<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n{Q} [/INST] {A} </s>"}, "messages",
                         [{"role": "system", "content": "Be brief."}, ASK, GOOD]),
-    "Llama 3 as text": ({"text": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n"
-                                 f"{Q}<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n{A}<|eot_id|>"},
-                        "messages", [ASK, GOOD]),
-    "Gemma as text": ({"text": f"<bos><start_of_turn>user\n{Q}<end_of_turn>\n<start_of_turn>model\n{A}<end_of_turn>\n"},
-                      "messages", [ASK, GOOD]),
-    "Zephyr as text": ({"text": f"<|user|>\n{Q}</s>\n<|assistant|>\n{A}</s>\n"}, "messages", [ASK, GOOD]),
     "Alpaca as text": ({"text": "Below is an instruction that describes a task.\n\n### Instruction:\n"
                                 f"{Q}\n\n### Input:\n{B}\n\n### Response:\n{A}"}, "messages",
                        [user(f"{Q}\n\n{B}"), GOOD]),
@@ -142,7 +109,7 @@ def test_a_row_is_read(tmp_path, name):
     assert (dataset.layout, list(dataset.records[0].messages), dataset.problems) == (layout, messages, [])
 
 
-@pytest.mark.parametrize("name", ["MedQA", "HellaSwag", "AQuA-RAT", "ARC as published", "ReClor", "AGIEval"])
+@pytest.mark.parametrize("name", ["MedQA", "HellaSwag", "AQuA-RAT", "ReClor", "AGIEval"])
 def test_tests_read_the_choices_that_training_reads(tmp_path, name):
     row, _, messages = READ[name]
     read(tmp_path, [row, row])
@@ -172,8 +139,6 @@ PAIRS = {
     "HelpSteer3": {"context": [ASK], "response1": A, "response2": B, "overall_preference": -1},
     "Skywork": {"chosen": BETTER, "rejected": WORSE, "source": "magpie"},
     "ELI5": {"title": Q, "selftext": "", "answers": {"a_id": ["x", "y"], "text": [B, A], "score": [3, 17]}},
-    "Arena's table": {"model_a": "x", "model_b": "y", "prompt": f'["{Q}"]', "response_a": f'["{B}"]',
-                      "response_b": f'["{A}"]', "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0},
     "UltraInteract": {"task": "Math_CoT", "trajectory": [{"from": "user", "value": Q}], "chosen": A, "rejected": B},
     "Capybara's pairs": {"conversation": [{"input": Q, "output": A}], "prompt": Q, "chosen": BETTER, "rejected": WORSE},
 }
@@ -192,14 +157,6 @@ def test_what_an_annotator_refused_is_not_learned(tmp_path):
     dataset = read(tmp_path, rows)
     assert ([list(each.messages) for each in dataset.records], dataset.rows_left_out) == ([[ASK, GOOD]], 1)
     assert str(dataset.problems[0]) == "line 2: the annotator didn't accept this row."
-
-
-def test_what_is_said_once_for_all_rows_belongs_to_each(tmp_path):
-    """As in the tasks of Natural Instructions."""
-    task = {"Definition": [Q], "Positive Examples": [{"input": "x", "output": "y"}],
-            "Instances": [{"id": str(at), "input": B, "output": [A]} for at in range(3)]}
-    dataset = read(tmp_path, task, "task.json")
-    assert [list(each.messages) for each in dataset.records] == [[user(f"{Q}\n\n{B}"), GOOD]] * 3
 
 
 def test_of_equal_answers_neither_is_learned(tmp_path):
@@ -272,15 +229,6 @@ def test_what_chatgpt_showed_last_is_a_conversation(tmp_path):
 def test_one_list_in_a_file_holds_its_rows(tmp_path, rows, name):
     dataset = read(tmp_path, rows if name == "rows.json" else [rows], name)
     assert [list(record.messages) for record in dataset.records] == [[ASK, GOOD]] * 2
-
-
-def test_rows_under_another_key_are_said_to_be_left_aside(tmp_path):
-    rows = [{"question": Q, "answer": A}]
-    dataset = read(tmp_path, {"train": rows * 3, "test": rows}, "rows.json")
-    assert dataset.count == 3
-    assert dataset.notes == ('The rows under "train" are read. Other rows of the file are left out: "test" (1).',)
-    long = read(tmp_path, {"train": [{"question": Q * 99, "answer": A}] * 300, "test": rows}, "rows.json")
-    assert (long.count, long.notes) == (300, ("The file contains several lists of rows; the first one is read.",))
 
 
 def test_lists_in_the_first_of_several_rows_are_no_rows(tmp_path):

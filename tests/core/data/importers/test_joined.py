@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import pytest
 from support.chat_rows import read, says, user
 
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
 
 Q, A, B, MORE = "What is the capital of Goa?", "It is Panaji.", "No idea.", "And of Kerala?"
@@ -104,48 +106,93 @@ def test_a_whatsapp_chat_of_two_is_a_conversation_a_day(tmp_path, text):
                              "answers; the model learns these answers.",)
 
 
-def test_a_group_is_text(tmp_path):
-    (tmp_path / "chat.txt").write_text(ANDROID + "13/03/24, 8:04 am - Ravi: Hello\n", encoding="utf-8")
-    dataset = read_dataset(tmp_path / "chat.txt")
-    assert dataset.layout == "text" and "of 3 people is read as text" in dataset.notes[0]
+GROUP = ANDROID + ("13/03/24, 8:04 am - Ravi: And of Assam?\n13/03/24, 8:05 am - Help Desk: Dispur.\n"
+                   "13/03/24, 8:06 am - Asha: I see.\n")
 
 
-def spoken(*said):
-    return [(who, text, day) for who, text, day in said]
+def group(folder, **options):
+    (folder / "chat.txt").write_text(GROUP, encoding="utf-8")
+    return read_dataset(folder / "chat.txt", options=ReadOptions(**options))
 
 
-CHAT = spoken(("Asha", Q, 12), ("Desk", A, 12), ("Asha", MORE, 13), ("Desk", "Thiruvananthapuram.", 13))
-EXPORTS = {
-    "telegram.json": {"name": "Desk", "type": "personal_chat", "id": 1, "messages": [
-        {"id": 0, "type": "service", "date": "2024-03-12T09:00:00", "actor": "Asha", "action": "call", "text": ""},
-        *({"id": 1, "type": "message", "date": f"2024-03-{day}T09:42:10", "from": who,
-           "text": [text[:5], {"type": "bold", "text": text[5:]}]} for who, text, day in CHAT)]},
-    "discord.json": {"guild": {"id": "1"}, "channel": {"id": "1"}, "messages": [
-        {"type": "Default", "timestamp": f"2024-03-{day}T09:42:10", "content": text, "author": {"name": who}}
-        for who, text, day in CHAT]},
-    "slack.json": [{"type": "message", "user": who, "text": text, "ts": f"{day * 86400}.1"} for who, text, day in CHAT],
-}
+def test_in_a_group_the_one_who_answers_most_is_proposed(tmp_path):
+    dataset = group(tmp_path)
+    assert (dataset.is_sure, dataset.candidates[0].line) == (
+        False, "messages=messages,user=Asha + Ravi,assistant=Help Desk")
+    assert [(each.options.user, each.options.assistant) for each in dataset.candidates[1:3]] == [
+        ("Help Desk + Ravi", "Asha"), ("Asha + Help Desk", "Ravi")]
+    assert dataset.candidates[-1].options.text_by == "paragraph"
+    assert conversations(dataset)[1] == [user(MORE), says("Thiruvananthapuram.\nSee you."), user(
+        "Thanks\nAnd of Assam?"), says("Dispur.")]
 
 
-EXPORTS["facebook.json"] = {"participants": [{"name": "Asha"}, {"name": "Desk"}], "title": "Desk", "messages": [
-    {"sender_name": who, "timestamp_ms": day * 86_400_000 + at, "content": text}
-    for at, (who, text, day) in enumerate(CHAT)]}
-EXPORTS["facebook.json"]["messages"].reverse()
-EXPORTS["all chats.json"] = {"about": "All your data.", "chats": {"about": "", "list": [EXPORTS["telegram.json"]]}}
+@pytest.mark.parametrize(("options", "first", "count"), [
+    ({"user": "Ravi", "assistant": "Help Desk"}, [user("And of Assam?"), says("Dispur.")], 1),
+    ({"user": "Asha + Ravi", "assistant": "Help Desk"}, TOLD[0], 2),
+    ({"assistant": "Help Desk"}, TOLD[0], 2), ({"user": "Asha"}, TOLD[0], 2),
+    ({"user": "Help Desk", "assistant": "Asha"}, [user("Thiruvananthapuram.\nSee you."), says("Thanks"), user(
+        "Dispur."), says("I see.")], 1)])
+def test_a_person_may_say_who_asks_and_who_answers(tmp_path, options, first, count):
+    dataset = group(tmp_path, **options)
+    assert (conversations(dataset)[0], dataset.count, dataset.is_sure) == (first, count, True)
 
 
-@pytest.mark.parametrize("name", EXPORTS)
-def test_the_export_of_a_chat_of_two_is_a_conversation_a_day(tmp_path, name):
-    dataset = read(tmp_path, EXPORTS[name], name)
-    assert conversations(dataset) == [[ASK, GOOD], [user(MORE), says("Thiruvananthapuram.")]]
-    assert "“Asha” asks, and “Desk” answers" in dataset.notes[0]
+def test_the_two_of_a_chat_may_be_swapped(tmp_path):
+    said = [("Asha", Q), ("Desk", A), ("Asha", "Thanks")]
+    rows = [{"type": "message", "user": who, "text": text, "ts": "86400.1"} for who, text in said]
+    dataset = read(tmp_path, rows, "slack.json")
+    assert conversations(dataset) == [[ASK, GOOD]] and dataset.is_sure
+    swapped = dataset.candidates[1]
+    assert swapped.line == "user=Desk,assistant=Asha"
+    assert conversations(read_dataset(dataset.path, options=swapped.options)) == [[user(A), says("Thanks")]]
 
 
-def test_a_chat_of_many_is_refused_in_a_sentence(tmp_path):
-    rows = [{"type": "message", "user": f"U{at % 3}", "text": Q, "ts": "1.0"} for at in range(6)]
-    with pytest.raises(NoUsableRow, match=r"This chat has 3 people in it\. In a conversation, one person asks and "
-                                          "another answers"):
-        read(tmp_path, rows, "slack.json")
+def test_a_table_in_which_some_conversations_have_three_people_is_asked_about(tmp_path):
+    rows = [{"ticket_id": at // 2, "created_at": at, "author": f"p{at % 2}", "message": text}
+            for at, text in enumerate((Q, A) * 2)]
+    dataset = read(tmp_path, [*rows, {"ticket_id": 1, "created_at": 9, "author": "p3", "message": "Hm."}])
+    assert (conversations(dataset), dataset.is_sure) == ([[ASK, GOOD]], False)
+    assert read(tmp_path, rows).is_sure
+
+
+def test_of_several_in_a_table_a_person_says_who_asks(tmp_path):
+    rows = [{"ticket_id": at // 3, "created_at": at, "author": ("Asha", "Ravi", "Desk")[at % 3], "message": text}
+            for at, text in enumerate((Q, MORE, A) * 2)]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows))
+    options = ReadOptions(user="Asha + Ravi", assistant="Desk")
+    assert conversations(read_dataset(path, options=options)) == [[user(f"{Q}\n{MORE}"), GOOD]] * 2
+
+
+def test_speakers_of_the_conversations_in_rows_may_be_named(tmp_path):
+    said = [("Asha", Q), ("Mira", "Hm."), ("Ravi", A), ("Asha", MORE)]
+    rows = [{"id": at, "dialogue": [{"speaker": who, "text": text} for who, text in said]} for at in range(2)]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows))
+    dataset = read_dataset(path, options=ReadOptions(user="Asha", assistant="Ravi"))
+    assert (conversations(dataset), dataset.unused) == ([[ASK, GOOD]] * 2, ("id",))
+
+
+def test_the_chats_of_an_export_are_found_in_it(tmp_path):
+    chat = {"name": "Desk", "type": "personal_chat", "id": 1, "messages": [
+        {"type": "message", "date": "2024-03-12T09:42:10", "from": who, "text": text}
+        for who, text in (("Asha", Q), ("Desk", A))]}
+    contacts = {"about": "", "list": [{"first_name": "Asha", "phone_number": str(at)} for at in range(3)]}
+    everything = {"about": "All.", "contacts": contacts, "chats": {"about": "", "list": [chat]}}
+    dataset = read(tmp_path, everything, "all.json")
+    assert (conversations(dataset), dataset.is_sure) == ([[ASK, GOOD]], True)
+    assert "“Desk” is read as one conversation per day. “Asha” asks, and “Desk” answers" in dataset.notes[-1]
+    other = read_dataset(dataset.path, options=ReadOptions(user="Ravi"))  # as in another of the chats
+    assert (conversations(other), other.notes[-2]) == ([[ASK, GOOD]], "Nobody in “Desk” is called Ravi.")
+
+
+@pytest.mark.parametrize(("people", "options"), [(1, {}), (3, {"user": "U1", "assistant": "nobody"})])
+def test_a_chat_in_which_nobody_asks_or_answers_is_refused(tmp_path, people, options):
+    rows = [{"type": "message", "user": f"U{at % people}", "text": Q, "ts": "1.0"} for at in range(6)]
+    read_rows = tmp_path / "slack.json"
+    read_rows.write_text(json.dumps(rows))
+    with pytest.raises(NoUsableRow, match="one person asks and another answers"):
+        read_dataset(read_rows, options=ReadOptions(**options))
 
 
 def test_facebooks_texts_are_mended(tmp_path):

@@ -1,0 +1,148 @@
+"""Who asks and who answers in a chat of people, and their messages as conversations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from slmstudio.core.data.candidates import Candidate, Evidence, Readable
+from slmstudio.core.data.mapping.speakers import role_of
+from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.errors import Problem
+from slmstudio.core.i18n import ntr, tr
+
+AND = " + "
+"""Between several names, as `ReadOptions.user` has them."""
+UNSURE = 0.5
+"""How sure it is who answers in a group."""
+_SWAPPED, _NEXT = 0.3, 0.4
+_OFFERED = 3
+"""People of a group who are offered as the one that answers."""
+_NAMED = 6
+"""With more people who ask, these aren't named: everyone else does."""
+
+
+class Message(NamedTuple):
+    """One message of a chat: who said it, on which day, where it begins in the file, and the role if it has one."""
+
+    who: str
+    text: str
+    day: str
+    line: int
+    role: str = ""
+
+
+def day_of(when: Any) -> str:
+    """The day of a time as ISO 8601 has it, or in seconds or milliseconds since 1970."""
+    try:
+        seconds = float(when)
+    except (TypeError, ValueError):
+        return str(when)[:10]
+    return str(int(seconds // (86_400_000 if seconds > 1e11 else 86_400))) if seconds < 1e15 else ""
+
+
+def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Roles and texts as messages, those of one role in a row as one."""
+    found: list[dict[str, Any]] = []
+    for role, text in said:
+        if found and found[-1]["role"] == role:
+            found[-1]["content"] += f"\n{text}"
+        else:
+            found.append({"role": role, "content": text})
+    return found
+
+
+def up_to_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages without what was asked last and never answered; a question alone stays."""
+    end = len(messages) - (len(messages) > 1 and role_of(messages[-1]["role"]) == "user")
+    return messages[:end]
+
+
+def conversations(said: Iterable[Message], options: ReadOptions, part: Readable, name: str) -> Iterator[Raw]:
+    """The conversations of a chat, one per day. Of two people, the one who begins on most days asks, and the other
+    answers; of several, the one who answers most does. A user may say it otherwise.
+
+    Args:
+        name: what the chat is called in a sentence.
+    """
+    days: dict[str, list[Message]] = {}
+    for each in said:
+        days.setdefault(each.day, []).append(each)
+    spoken = [each for found in days.values() for each in found]
+    speakers = list(dict.fromkeys(each.who for each in spoken))
+    roles = {each.who: each.role for each in spoken if each.role} or named_roles(speakers, options)
+    if not roles:
+        if named := AND.join(filter(None, (options.user, options.assistant))):
+            part.notes.append(tr("Nobody in {chat} is called {names}.", chat=name, names=named))
+        roles = _guessed(list(days.values()), speakers, part)
+    if len({*roles.values()}) < 2:
+        yield not_two(name, speakers, spoken[0].line if spoken else 1)
+        return
+    has_roles = any(each.role for each in spoken)
+    if not has_roles:
+        _note(part, name, roles, speakers)
+    for found in days.values():
+        messages = turns((roles[each.who], each.text) for each in found if each.who in roles)
+        if messages and messages[0]["role"] == "assistant" and not has_roles:
+            del messages[0]
+        if len(messages) > 1:
+            yield Raw({"messages": up_to_answer(messages)}, found[0].line)
+
+
+def named_roles(speakers: list[str], options: ReadOptions) -> dict[str, str]:
+    """The role of each speaker as a user has said; who isn't named is left out, unless only one side was named. None of
+    a chat in which none of them speaks."""
+    asking, answering = ((names or "").split(AND) for names in (options.user, options.assistant))
+    if {*asking, *answering}.isdisjoint(speakers):
+        return {}
+    rest = "user" if options.user is None else "assistant" if options.assistant is None else ""
+    roles = {who: "user" if who in asking else "assistant" if who in answering else rest for who in speakers}
+    return {who: role for who, role in roles.items() if role}
+
+
+def _guessed(days: list[list[Message]], speakers: list[str], part: Readable) -> dict[str, str]:
+    """The role of each speaker, by who begins or by who answers; the part is told what else it may be."""
+    if len(speakers) < 2:
+        return {}
+    begun = Counter(found[0].who for found in days)
+    answers = Counter(other.who for found in days for one, other in pairwise(found) if one.who != other.who)
+    if len(speakers) == 2:
+        asking = max(speakers, key=lambda who: begun[who])
+        answering = [who for who in reversed(speakers) if who != asking] + [asking]
+    else:
+        answering = sorted(speakers, key=lambda who: -answers[who])[:_OFFERED]
+        part.certainty, part.options = min(part.certainty, UNSURE), _options(speakers, answering[0])
+    for at, who in enumerate(answering[1:]):
+        part.others.append(Candidate(
+            "conversation", {}, _options(speakers, who), (_SWAPPED if len(speakers) == 2 else _NEXT) - at / 100,
+            (Evidence("answers", {"person": who, "messages": answers[who]}),)))
+    return {who: "assistant" if who == answering[0] else "user" for who in speakers}
+
+
+def _options(speakers: list[str], answering: str) -> ReadOptions:
+    asking = [who for who in speakers if who != answering]
+    return ReadOptions(user=AND.join(asking) if len(asking) <= _NAMED else None, assistant=answering)
+
+
+def _note(part: Readable, name: str, roles: dict[str, str], speakers: list[str]) -> None:
+    asking, answering = (", ".join(f"“{who}”" for who in speakers if roles.get(who) == role)
+                         for role in ("user", "assistant"))
+    if len(roles) == 2:
+        part.notes.append(tr("{chat} is read as one conversation per day. {asking} asks, and {answering} answers; the "
+                             "model learns these answers.", chat=name, asking=asking, answering=answering))
+    else:
+        part.notes.append(tr("{chat} is read as one conversation per day. The model learns what {answering} answers to "
+                             "{asking}.", chat=name, asking=asking, answering=answering))
+    if left := ", ".join(f"“{who}”" for who in speakers if who not in roles):
+        part.notes.append(tr("What others say in {chat} is left out: {people}.", chat=name, people=left))
+
+
+def not_two(name: str, speakers: list[str], line: int) -> Raw:
+    """In place of a chat in which nobody asks, or nobody answers."""
+    return Raw(None, line, Problem(ntr(
+        "{chat} has {n:,} person in it. In a conversation, one person asks and another answers. Export a chat of "
+        "two people.", "{chat} has {n:,} people in it. In a conversation, one person asks and another answers. "
+        "Export a chat of two people.", len(speakers), chat=name), line))
