@@ -451,10 +451,10 @@ def _exact(look: Look) -> Iterator[ColumnMap]:
 
 
 def _in_order(one: ColumnProfile, other: ColumnProfile) -> tuple[str, str]:
-    """Two columns of texts, the one first that is asked: a class is the answer, as in the table of SMS spam whose first
-    column says which it is."""
+    """Two columns of texts, the one first that is asked: questions end with their mark, and a class is the answer, as
+    in the table of SMS spam whose first column says which it is."""
     is_class = one.is_class and other.distinct > 2 * one.distinct
-    return (other.name, one.name) if is_class else (one.name, other.name)
+    return (other.name, one.name) if is_class or other.asks > 0.5 >= one.asks else (one.name, other.name)
 
 
 def _told(look: Look, texts: list[str], wanted: int) -> list[str]:
