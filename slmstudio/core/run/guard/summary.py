@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from slmstudio.core.files import number
+from slmstudio.core.files import finite, number
 from slmstudio.core.hardware.readings import cards_of
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.units import format_duration
@@ -86,13 +86,17 @@ class GuardSummary:
         elif kind in ("job_started", "job_ended"):
             self._close(None)
         elif kind == "sensors":
-            self._note_peak(event)
+            self.note_peak(event, cards_of(event))
         elif kind == "plan":
             self._on_cpu = event.get("device") == "cpu"
         elif kind == "power_limit_advised":
             self.power_limit = event
         elif kind == "guard_changed" and isinstance(event.get("values"), dict):
             self.changes.append(event)
+        self.note_time(time, at)
+
+    def note_time(self, time: float | None, at: float | None) -> None:
+        """Note when an event came; arguments as of `add`."""
         if time is not None:
             self._last, self._last_at = time, time if at is None else at
 
@@ -121,12 +125,13 @@ class GuardSummary:
     def _count(self, why: str, seconds: float | None) -> None:
         self.seconds[why] = self.seconds.get(why, 0.0) + max(0.0, seconds or 0.0)
 
-    def _note_peak(self, event: dict[str, Any]) -> None:
-        for card in cards_of(event):
-            self._peak_card = _higher(self._peak_card, number(card, "temperature_c"))
+    def note_peak(self, event: dict[str, Any], cards: list[dict[str, Any]]) -> None:
+        """Look at the temperatures of a `sensors` event and of its cards, as `cards_of` gives them."""
+        for card in cards:
+            self._peak_card = _higher(self._peak_card, finite(card.get("temperature_c")))
         cpu = event.get("cpu")
         if isinstance(cpu, dict):
-            self._peak_cpu = _higher(self._peak_cpu, number(cpu, "temperature_c"))
+            self._peak_cpu = _higher(self._peak_cpu, finite(cpu.get("temperature_c")))
 
     @property
     def peak_c(self) -> float | None:
