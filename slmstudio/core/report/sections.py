@@ -19,7 +19,7 @@ from slmstudio.core.units import format_bytes
 
 READ_AGAIN = 200 * 1024**2
 """Bytes up to which a dataset is read once more, to name the rows that were left out."""
-MOST_PROBLEMS, MOST_STEPS = 20, 200
+MOST_PROBLEMS = 20
 SMOOTHED_FROM = 50
 DATA_WARNINGS = frozenset({"rows_left_out", "rows_cut", "rows_without_answer", "test_rows_learned", "data_changed",
                            "kept_rows_mended"})
@@ -39,9 +39,10 @@ def data_table(facts: Facts) -> Table:
 
 def left_out(facts: Facts) -> tuple[list[str], Table | None]:
     """What the worker said about the rows, and the lines that couldn't be used, where they are known."""
-    said = list(dict.fromkeys(str(event.get("message") or event.get("code")) for event in facts.warnings
+    warnings = facts.history.warnings
+    said = list(dict.fromkeys(str(event.get("message") or event.get("code")) for event in warnings
                               if event.get("code") in DATA_WARNINGS))
-    if not any(event.get("code") == "rows_left_out" for event in facts.warnings):
+    if not any(event.get("code") == "rows_left_out" for event in warnings):
         return said, None
     found, count = _left_out_of_kept(facts.rows) if facts.rows else _left_out_of_files(facts)
     if not found:
@@ -123,7 +124,7 @@ def identity(facts: Facts) -> Table:
 def machines(facts: Facts) -> Table | None:
     """Versions of the programs, and the machines that the run was on."""
     rows: list[tuple[Any, ...]] = [(name, value) for name, value in (facts.record.get("versions") or {}).items()]
-    for machine in facts.machines:
+    for machine in facts.history.computers:
         rows += [(tr("System"), machine.get("system")), (tr("Processor"), machine.get("cpu")),
                  (tr("Cores"), exact(machine.get("cores"))), (tr("Main memory"), _size(machine.get("ram_total")))]
         rows += [("GPU", ", ".join(filter(None, (str(card.get("name")), _size(card.get("memory_total"))))))
@@ -193,19 +194,16 @@ def evals_table(facts: Facts) -> Table | None:
 
 def steps_table(facts: Facts) -> tuple[Table | None, str]:
     """The steps with all their figures; of a long run some, evenly spread, and a sentence that says so."""
-    steps, note = facts.steps, ""
-    if len(steps) > MOST_STEPS:
-        last = len(steps) - 1
-        picked = sorted({round(index * last / (MOST_STEPS - 1)) for index in range(MOST_STEPS)})
-        note = tr("{picked:,} of {steps:,} steps, evenly spread; events.jsonl has them all.", picked=len(picked),
-                  steps=len(steps))
-        steps = [steps[index] for index in picked]
+    steps, count, note = facts.steps, len(facts.history.lines), ""
+    if len(steps) < count:
+        note = tr("{picked:,} of {steps:,} steps, evenly spread; events.jsonl has them all.", picked=len(steps),
+                  steps=count)
     return _events_table(steps, ("global_step", "epoch", "train_loss", "learning_rate", "grad_norm",
                                  "tokens_per_second", "tokens", "step_seconds")), note
 
 
 def _events_table(events: list[dict[str, Any]], first: tuple[str, ...]) -> Table | None:
-    dull = {"protocol", "time", "type", "seconds_left", "non_finite"}
+    dull = {"protocol", "time", "type", "seconds_left", "non_finite", "best"}
     names = dict.fromkeys(name for event in events for name, value in event.items()
                           if name not in dull and (value is None or isinstance(value, int | float)))
     order = [*(name for name in first if name in names), *(name for name in names if name not in first)]

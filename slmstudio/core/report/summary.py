@@ -18,6 +18,7 @@ from slmstudio.core.report.evaluations import (
     why_main,
 )
 from slmstudio.core.report.gather import Facts
+from slmstudio.core.report.heat import gpu_names
 from slmstudio.core.report.score_tables import benchmark_tone, interval, written
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.report.timeline import device_name
@@ -80,7 +81,7 @@ def sentences(facts: Facts) -> list[str]:
 def _work(facts: Facts) -> str:
     """How many steps it made, how long they took, and on what."""
     run, device = facts.run, facts.history.plan.get("device")
-    card = next(iter(facts.heat.gpus), "") if str(device).startswith("cuda") else ""
+    card = next(iter(gpu_names(facts.history.machine)), "") if str(device).startswith("cuda") else ""
     place, duration = card or device_name(device), units.format_duration(run.seconds)
     if run.total_steps and device:
         return tr("It completed {done:,} of {total:,} steps in {duration} of work on {device}.", done=run.steps,

@@ -112,7 +112,7 @@ class MachineCurves:
         series, (fields, limits) = self.series, names
         for field, name in fields:
             value = reading.get(field)
-            if value is not None and (type(value) is float and isfinite(value)
+            if value is not None and ((type(value) is float and isfinite(value))
                                       or (value := finite(value)) is not None):
                 if (curve := series.get(name)) is None:
                     curve = series[name] = Series()

@@ -58,6 +58,7 @@ class RunHistory:
         used_step: the step whose weights are the result, once the worker has chosen the best ones.
         guard: what the heat guard did; its intervals are over seconds of work, as the sensors' series are.
         energy: what it drew, all attempts together.
+        damaged: lines of events.jsonl that couldn't be read.
     """
 
     def __init__(self) -> None:
@@ -89,7 +90,7 @@ class RunHistory:
         self.guard = GuardSummary()
         self.last_time: float | None = None
         self.energy = EnergyMeter()
-        self.total_steps = 0
+        self.total_steps = self.damaged = 0
         self._seconds_before = 0.0
         self._suspended_now = 0.0
         self._attempt_began: float | None = None

@@ -1,25 +1,16 @@
-"""What a run's events add up to in a list of runs, kept so that a thousand runs are listed in a moment.
-
-    outcome.json        its `totals`, as the worker left them
-    cache/totals.json   by run folder, those that aren't in an outcome: of runs that crashed or were made by an earlier
-                        version
-
-Both record which state of events.jsonl they belong to, and contain nothing that isn't in it; otherwise it is read
-again.
-"""
+"""What a run's events add up to in a list of runs. The worker leaves it in outcome.json, so that a thousand runs are
+listed in a moment; it is used if events.jsonl has as many bytes as then."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, jobs, paths
+from slmstudio.core import files
 from slmstudio.core.jobs.job import EventReader
-from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.lock import told
 from slmstudio.core.run.energy.use import HOW, NAMES, EnergyUse, Part
 from slmstudio.core.run.guard import summary
@@ -27,7 +18,6 @@ from slmstudio.core.run.history import RunHistory
 
 FORMAT = 2
 """Increased whenever events add up differently, so that totals kept before aren't used."""
-FILE = "totals.json"
 
 
 @dataclass(frozen=True)
@@ -115,110 +105,27 @@ def _figure(value: Any) -> float:
     return found
 
 
-class _WithoutCurves(RunHistory):
-    """Takes half the time."""
-
-    def _on_sensors(self, event: dict[str, Any]) -> None:
-        pass
-
-
-class TotalsReader:
-    """The totals of run folders: kept ones if their events are unchanged, otherwise computed again. For a run in
-    progress, only what has been appended is read. Use from one thread only."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, Any] | None = None
-        self._changed = False
-        self._at_work: dict[Path, tuple[EventReader, RunHistory, int]] = {}
-
-    def of(self, folder: Path, outcome: Outcome | None) -> Totals:
-        """The totals of a run.
-
-        Raises:
-            UserError: a newer program wrote the events.
-            OSError: they can't be read.
-        """
-        stamp = events_stamp(folder)
-        kept = (outcome and _kept(outcome.totals, stamp[1])) or _kept(self._load().get(str(folder)), stamp)
-        if kept:
-            return kept
-        reader, history, size = self._at_work.pop(folder, (None, None, 0))
-        if reader is None or history is None or size > stamp[1]:
-            reader, history = EventReader(folder), _WithoutCurves()
-        for event in reader.read():
-            history.add(event)
-        totals = Totals.of(history)
-        if outcome is not None:
-            self._load()[str(folder)] = _to_keep(totals, stamp)
-            self._changed = True
-        else:
-            self._at_work[folder] = reader, history, stamp[1]
-        return totals
-
-    def continue_from(self, folder: Path, reader: EventReader, history: RunHistory) -> None:
-        """Take what somebody else has added up, so that a run's events aren't read twice."""
-        self._at_work[folder] = reader, history, 0
-
-    def save(self) -> None:
-        """Keep them for the next start; what can't be saved is read again."""
-        if not self._changed:
-            return
-        runs = {folder: each for folder, each in self._load().items() if Path(folder).is_dir()}
-        with contextlib.suppress(OSError):
-            paths.cache_dir().mkdir(parents=True, exist_ok=True)
-            files.write_atomically(_file(), files.dump_line({"runs": runs}))
-            self._changed = False
-
-    def _load(self) -> dict[str, Any]:
-        if self._kept is None:
-            self._kept = {}
-            with contextlib.suppress(OSError):
-                self._kept = files.an_object((files.read_json(_file()) or {}).get("runs"))
-        return self._kept
-
-
-@contextlib.contextmanager
-def reading() -> Iterator[TotalsReader]:
-    reader = TotalsReader()
-    try:
-        yield reader
-    finally:
-        reader.save()
-
-
 def to_keep(folder: Path) -> dict[str, Any]:
     """What outcome.json keeps of a run whose last event has been written.
 
     Raises:
         OSError: its events can't be read.
     """
-    size, history = events_stamp(folder)[1], _WithoutCurves()
-    for event in EventReader(folder).read():
+    reader, history = EventReader(folder), RunHistory()
+    for event in reader.read():
         history.add(event)
-    return _to_keep(Totals.of(history), size)
+    return to_dict(Totals.of(history), reader.offset)
 
 
-def _to_keep(totals: Totals, events: list[int] | int) -> dict[str, Any]:
+def to_dict(totals: Totals, events: int) -> dict[str, Any]:
+    """For JSON. `events`: bytes of the events that they are of."""
     return {"format": FORMAT, "events": events, **asdict(totals)}
 
 
-def _kept(state: Any, events: list[int] | int) -> Totals | None:
-    """Totals that were kept, if they are of these events."""
+def kept(state: Any, events: int) -> Totals | None:
+    """What `to_dict` made, if it is of events of so many bytes."""
     if not isinstance(state, dict) or (state.get("format"), state.get("events")) != (FORMAT, events):
         return None
     with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
         return Totals.from_dict(state)
     return None
-
-
-def _file() -> Path:
-    return paths.cache_dir() / FILE
-
-
-def events_stamp(folder: Path) -> list[int]:
-    """Changes whenever the events do: nanoseconds and bytes. Copying a folder changes the former alone."""
-    try:
-        state = (folder / jobs.EVENTS).stat()
-    except FileNotFoundError:
-        return [0, 0]
-    return [state.st_mtime_ns, state.st_size]

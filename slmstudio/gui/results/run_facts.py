@@ -19,7 +19,6 @@ from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run import notes
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.notes import Notes
-from slmstudio.core.run.totals import TotalsReader
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluations
 
@@ -67,7 +66,6 @@ class FactsReader:
     so_far: list[RunFacts] = field(default_factory=list)
     """What the `read` that is at work, or the last one, has found, the newest about first. For any thread to copy."""
     _kept: dict[Path, tuple[object, RunFacts]] = field(default_factory=dict)
-    _totals: TotalsReader = field(default_factory=TotalsReader)
     _at_work: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, parent: Path, progress: Callable[[int, int], None] = lambda done, total: None,
@@ -88,7 +86,6 @@ class FactsReader:
         try:
             return self._read_all(parent, progress, cancelled)
         finally:
-            self._totals.save()
             self._at_work.release()
 
     def _read_all(self, parent: Path, progress: Callable[[int, int], None],
@@ -126,20 +123,17 @@ class FactsReader:
         state, before = _state(folder), self._kept.get(folder)
         if before is not None and before[0] == state and not _may_change(before[1]):
             return before
-        return state, read_facts(folder, self._totals)
+        return state, read_facts(folder)
 
 
-def read_facts(folder: Path, totals: TotalsReader | None = None) -> RunFacts:
+def read_facts(folder: Path) -> RunFacts:
     """Everything of one run.
-
-    Args:
-        totals: as of `summarise`.
 
     Raises:
         UserError: its run.json can't be used, or a newer program wrote a file of it.
         OSError: a file of it can't be read.
     """
-    summary = run_folder.summarise(folder, totals)
+    summary = run_folder.summarise(folder)
     request = jobs.Job(folder).request()
     noted, evaluations = notes.read(folder), read_evaluations(folder)
     values = dict(_flat({key: value for key, value in request.items() if key not in ABOUT_FIELDS}, ""))

@@ -1,0 +1,271 @@
+"""Reads the events of runs, each line once, and remembers what they add up to: for the window, the terminal, reports.
+
+    cache/runs/HASH   of a run folder: a line of JSON that says which events.jsonl it is of, and its totals; then the
+                      state of its `RunHistory`, and the points of its curves
+
+What a file holds is used only if events.jsonl is the same, or has grown since; then the reading continues from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import os
+import secrets
+import threading
+import zlib
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from slmstudio import __version__
+from slmstudio.core import files, i18n, jobs, paths
+from slmstudio.core.jobs.outcome import Outcome
+from slmstudio.core.run import totals
+from slmstudio.core.run.curves import MachineCurves, Series, Smoother
+from slmstudio.core.run.energy import meter
+from slmstudio.core.run.guard.summary import GuardSummary, Interval
+from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.totals import Totals
+
+WORTH_SAVING = 2**16
+"""Bytes of events from which on a file is quicker than reading them again."""
+MOST_RUNS = 8
+"""Runs whose histories stay in memory: a long one has a hundred megabytes."""
+TAIL = 2**12
+EVENTS_A_LOOK = 2048
+"""Events between two looks whether the reading was cancelled."""
+_CLASSES = {kind.__name__: kind for kind in (
+    RunHistory, MachineCurves, Series, GuardSummary, Interval, meter.EnergyMeter, meter._Card, meter._Counter)}
+_DAMAGED = (AttributeError, LookupError, OSError, TypeError, ValueError)
+
+
+@dataclass
+class _Reading:
+    """What was read of one run.
+
+    Attributes:
+        stamp: of events.jsonl when everything up to then had been read; None before.
+        tail: a hash of the last bytes that were read.
+        lent: whether somebody has `history`, which then doesn't change any more.
+        saved: bytes that the file in the cache is of.
+    """
+
+    reader: jobs.EventReader
+    history: RunHistory = field(default_factory=RunHistory)
+    stamp: tuple[int, ...] | None = None
+    tail: str = ""
+    language: str = field(default_factory=i18n.language)
+    lent: bool = False
+    saved: int = 0
+    at_work: threading.Lock = field(default_factory=threading.Lock)
+
+    def forget(self) -> None:
+        """Begin again with the first event."""
+        self.reader, self.history = jobs.EventReader(self.reader.path.parent), RunHistory()
+        self.stamp, self.lent, self.saved = None, False, 0
+
+
+class RunStore:
+    """The events of run folders, from memory, from the cache, or read. For any thread; a run is read by one at a time.
+    """
+
+    def __init__(self, worth_saving: int = WORTH_SAVING) -> None:
+        self._worth_saving = worth_saving
+        self._runs: OrderedDict[Path, _Reading] = OrderedDict()
+        self._lock = threading.Lock()
+        self._tidied = False
+
+    def history(self, folder: Path, cancelled: Callable[[], bool] = lambda: False) -> RunHistory:
+        """What has happened in a run so far. It is the same object until something does, and must not be changed.
+
+        Args:
+            cancelled: asked meanwhile; what was read by then need not be read again, and the answer has only that.
+
+        Raises:
+            UserError: a newer program wrote the events.
+            OSError: they can't be read.
+        """
+        run = self._run(folder)
+        with run.at_work:
+            self._read(run, cancelled)
+            if not run.lent:
+                run.history.series["train_loss"].smoothed()  # here, since it would hold up the window
+                run.lent = True
+            return run.history
+
+    def totals(self, folder: Path, outcome: Outcome | None) -> Totals:
+        """What a run's events add up to in a list of runs: as its outcome or the cache says, otherwise they are read.
+
+        Raises:
+            UserError, OSError: as `history`.
+        """
+        folder = folder.absolute()
+        stamp = stamp_of(folder)
+        if outcome is not None and (kept := totals.kept(outcome.totals, stamp[-1])):
+            return kept
+        known = self._runs.get(folder)
+        if known is None or known.stamp != stamp:
+            header = _read_header(folder)
+            if header.get("stamp") == [*stamp] and (kept := totals.kept(header.get("totals"), stamp[-1])):
+                return kept
+            known = self._run(folder)
+        with known.at_work:
+            self._read(known)
+            return Totals.of(known.history)
+
+    def _run(self, folder: Path) -> _Reading:
+        folder = folder.absolute()
+        with self._lock:
+            run = self._runs.pop(folder, None)
+            if run is None or run.language != i18n.language():  # events hold sentences, in that of their reading
+                run = _Reading(jobs.EventReader(folder))
+            self._runs[folder] = run
+            while len(self._runs) > MOST_RUNS:
+                self._runs.popitem(last=False)
+            return run
+
+    def _read(self, run: _Reading, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Read what is new."""
+        stamp = stamp_of(run.reader.path.parent)
+        if stamp == run.stamp:
+            return
+        if run.stamp is None:
+            _load(run)
+            if run.stamp == stamp:
+                return
+        if run.stamp is not None and not _continues(run, stamp):
+            run.forget()
+        reader = run.reader
+        if run.lent:
+            run.history, run.lent = copy.deepcopy(run.history), False
+        try:
+            for count, event in enumerate(reader.read()):
+                if not count % EVENTS_A_LOOK and cancelled():
+                    reader.offset, stamp = reader.at, (stamp[0], 0, reader.at)  # there it continues
+                    break
+                run.history.add(event, reader.at)
+        except BaseException:
+            run.forget()
+            raise
+        run.stamp, run.tail, run.history.damaged = stamp, _tail(reader.path, reader.offset), reader.damaged
+        if reader.offset - run.saved > max(self._worth_saving, run.saved // 8):
+            self._save(run)
+
+    def _save(self, run: _Reading) -> None:
+        """Keep it for the next start; what can't be saved is read again."""
+        assert run.stamp is not None
+        if not self._tidied:
+            self._tidied = True
+            _tidy()
+        arrays: dict[bytes, int] = {}  # curves have their x in common
+        tag = secrets.token_hex(8)  # no event has it as a key
+        folder = run.reader.path.parent
+        state = json.dumps(run.history, default=partial(_plain, tag, arrays)).encode()
+        header = {"format": totals.FORMAT, "version": __version__, "language": run.language, "folder": str(folder),
+                  "stamp": run.stamp, "offset": run.reader.offset, "tail": run.tail, "tag": tag,
+                  "sizes": [len(state), *map(len, arrays)], "check": _checksum([state, *arrays]),
+                  "totals": totals.to_dict(Totals.of(run.history), run.stamp[-1])}
+        path = _file(folder)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(unfinished, "wb", opener=files.own) as file:
+                file.writelines([files.dump_line(header), state, *arrays])
+            os.replace(unfinished, path)
+            run.saved = run.reader.offset
+
+
+RUNS = RunStore()
+"""The one that everything in this process asks."""
+
+
+def stamp_of(folder: Path) -> tuple[int, int, int]:
+    """Changes whenever a run's events do: their inode, nanoseconds and bytes."""
+    try:
+        state = (folder / jobs.EVENTS).stat()
+    except FileNotFoundError:
+        return 0, 0, 0
+    return state.st_ino, state.st_mtime_ns, state.st_size
+
+
+def _continues(run: _Reading, stamp: tuple[int, ...]) -> bool:
+    """Whether events.jsonl has only grown since it was read."""
+    assert run.stamp is not None
+    return (stamp[0] == run.stamp[0] and stamp[-1] > run.stamp[-1]
+            and _tail(run.reader.path, run.reader.offset) == run.tail)
+
+
+def _tail(path: Path, offset: int) -> str:
+    with contextlib.suppress(FileNotFoundError), open(path, "rb", opener=files.regular) as file:
+        file.seek(max(0, offset - TAIL))
+        return hashlib.sha256(file.read(min(TAIL, offset))).hexdigest()
+    return ""
+
+
+def _file(folder: Path) -> Path:
+    return paths.cache_dir() / "runs" / hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:32]
+
+
+def _read_header(folder: Path) -> dict[str, Any]:
+    """What the cache says about a run in its first line; empty if it has none."""
+    with contextlib.suppress(*_DAMAGED), open(_file(folder), "rb", opener=files.regular) as file:
+        return files.an_object(json.loads(file.readline()))
+    return {}
+
+
+def _load(run: _Reading) -> None:
+    """Take what the cache has of a run, if it is undamaged and of this program; `_read` then looks at its stamp."""
+    header = _read_header(run.reader.path.parent)
+    if [header.get(name) for name in ("format", "version", "language")] != [
+            totals.FORMAT, __version__, run.language]:
+        return
+    with contextlib.suppress(*_DAMAGED), open(_file(run.reader.path.parent), "rb", opener=files.regular) as file:
+        file.readline()
+        state, *arrays = [file.read(size) for size in header["sizes"]]
+        if _checksum([state, *arrays]) != header["check"]:
+            return
+        history = json.loads(state, object_hook=partial(_made, header["tag"], arrays))
+        run.history, run.stamp, run.tail = history, tuple(header["stamp"]), header["tail"]
+        run.reader.damaged, run.reader.offset, run.saved = history.damaged, header["offset"], header["offset"]
+
+
+def _checksum(parts: list[bytes]) -> int:
+    check = 0
+    for part in parts:
+        check = zlib.crc32(part, check)
+    return check
+
+
+def _plain(tag: str, arrays: dict[bytes, int], value: Any) -> Any:
+    """An object of a history as JSON, which calls it `tag`; the points of a curve by their place in `arrays`."""
+    if isinstance(value, array):
+        return {tag: array.__name__, "place": arrays.setdefault(value.tobytes(), len(arrays))}
+    return None if isinstance(value, Smoother) else {tag: type(value).__name__, **vars(value)}
+
+
+def _made(tag: str, arrays: list[bytes], value: dict[str, Any]) -> Any:
+    """The object of which `_plain` made this."""
+    kind = value.pop(tag, None)
+    if kind is None:
+        return value
+    if kind == array.__name__:
+        return array("d", arrays[value["place"]])
+    made = object.__new__(_CLASSES[kind])
+    vars(made).update(value)
+    return made
+
+
+def _tidy() -> None:
+    """Remove the files of runs that are gone."""
+    with contextlib.suppress(OSError):
+        for path in (paths.cache_dir() / "runs").iterdir():
+            with contextlib.suppress(*_DAMAGED), open(path, "rb", opener=files.regular) as file:
+                if not Path(json.loads(file.readline())["folder"]).is_dir():
+                    path.unlink()
