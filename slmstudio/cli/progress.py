@@ -31,14 +31,14 @@ class Follower:
         command: that the first Ctrl-C sends.
 
     Attributes:
-        energy: what the job drew so far, in all its lives.
+        history: what has happened to the job so far, in all its lives.
     """
 
     def __init__(self, told: Container[str] = (), stopping: str = "", command: str = "stop") -> None:
         from rich.console import Console  # here, since most commands follow nothing
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        from slmstudio.core.run.energy.meter import EnergyMeter
+        from slmstudio.core.run.history import RunHistory
 
         self._told, self._command = told, command
         self._stopping = stopping or tr("Stopping once this step is finished and saved.")
@@ -48,7 +48,7 @@ class Follower:
             TextColumn("{task.description}", markup=False), BarColumn(),
             TextColumn("{task.fields[detail]}", markup=False), TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"), console=console, disable=self._plain)
-        self.energy = EnergyMeter()
+        self.history = RunHistory()
         self._task = self._progress.add_task("", total=None, detail="", left="", visible=False)
         self._reading = ProgressLeft(time.monotonic())
         self._left = ProgressLeft(0.0)  # of a phase, by the clock of its events
@@ -101,7 +101,7 @@ class Follower:
 
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
         """Show one event of a job. One that makes no sense is skipped, which is reported once."""
-        self.energy.add(event)
+        self.history.add(event)
         if self._awaited is not None:
             # Looked at now: on Windows, the process that was started starts the worker, which then enters itself.
             if event.get("type") != "job_started" or event.get("pid") != (
@@ -169,7 +169,7 @@ class Follower:
     def _tell_step(self, event: dict[str, Any]) -> None:
         step, loss = _count(event, "global_step"), _loss(event, "train_loss", 3)
         speed = number(event, "tokens_per_second")
-        use = self.energy.use
+        use = self.history.energy.use
         detail = [loss, "" if speed is None else tr("{speed:.0f} tokens/s", speed=speed),
                   "" if use is None else format_energy(use.joules)]
         self._show(tr("training"), step, self._total_steps, " · ".join(filter(None, detail)),

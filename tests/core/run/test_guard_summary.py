@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.guard_events import of_events
 
 from slmstudio.core.run import folder
-from slmstudio.core.run.guard.summary import GuardSummary, Interval, of_events
+from slmstudio.core.run.guard.summary import GuardSummary, Interval
 from slmstudio.core.run.history import RunHistory
 from tests.support.report_run import ReportRun
 

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,6 +152,12 @@ class GuardSummary:
     def rested(self) -> float:
         return sum(self.seconds.values())
 
+    def ended(self) -> GuardSummary:
+        """The same, if nothing more comes: a rest that is under way counts as long as there were events."""
+        found = copy.deepcopy(self)
+        found.add({"type": "job_ended"})
+        return found
+
     def sentence(self) -> str:
         return sentence(self.seconds, self.pauses, self.peak_c)
 
@@ -182,14 +188,6 @@ def _rests(seconds: dict[str, float], pauses: int) -> str:
                     **values) if pauses else tr("Rested {time} between steps ({causes}).", **values))
     return (ntr("Rested {time} in {n} pause.", "Rested {time} in {n} pauses.", pauses, **values) if pauses else
             tr("Rested {time} between steps.", **values))
-
-
-def of_events(events: Iterable[dict[str, Any]]) -> GuardSummary:
-    found = GuardSummary()
-    for event in events:
-        found.add(event)
-    found.add({"type": "job_ended"})
-    return found
 
 
 def _higher(known: float | None, value: float | None) -> float | None:
