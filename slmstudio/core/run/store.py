@@ -100,6 +100,15 @@ class RunStore:
                 run.lent = True
             return run.history
 
+    def continued(self, folder: Path, cancelled: Callable[[], bool]) -> tuple[RunHistory, jobs.EventReader]:
+        """A history of the caller's own, and what reads the events that come after it; arguments as of `history`."""
+        run = self._run(folder)
+        with run.at_work:
+            self._read(run, cancelled)
+            reader = jobs.EventReader(folder)
+            reader.offset = run.reader.offset
+            return copy.deepcopy(run.history), reader
+
     def totals(self, folder: Path, outcome: Outcome | None) -> Totals:
         """What a run's events add up to in a list of runs: as its outcome or the cache says, otherwise they are read.
 

@@ -19,69 +19,92 @@ class FollowedJob(QObject):
     """Follows one job at a time.
 
     Attributes:
+        job: the one that is followed, or was last; None before there is one.
         thread: what follows it; None when no job is followed.
-        history: what has happened to it, or to the last one.
+        history: what has happened to it.
+        was_over: whether its end, of which `ended` tells, was there before it was followed.
 
     Signals:
-        moved(list[dict]): these events came, and are in `history`.
+        begun: another job is followed from now on.
+        replayed: `history` is another object now: all that had happened before the job was followed is in it.
+        moved(list[dict]): these events came, and are in `history`; none after `replayed`.
         ended(Job, Outcome): it is over, and followed no more.
-        lost(Job): it couldn't be started or followed, and is followed no more; `failed` says why.
+        lost(Job, Exception): it couldn't be started or followed, and is followed no more.
         failed(Exception): it couldn't be started, commanded or followed.
     """
 
+    begun = Signal()
+    replayed = Signal()
     moved = Signal(list)
     ended = Signal(object, object)
-    lost = Signal(object)
+    lost = Signal(object, object)
     failed = Signal(object)
 
-    def __init__(self, parent: QObject, session: Session | None = None):
+    def __init__(self, parent: QObject | None, session: Session | None = None):
         """
         Args:
             session: whose status bar tells about the job; None tells nobody.
         """
         super().__init__(parent)
         self._session = session
-        self._status: JobStatus | None = None
+        self.job: Job | None = None
         self.thread: JobThread | None = None
         self.history = RunHistory()
+        self.was_over = False
 
-    @property
-    def job(self) -> Job | None:
-        return self.thread.job if self.thread is not None else None
+    def is_running(self) -> bool:
+        """Whether a job is followed that hasn't ended."""
+        return self.thread is not None
+
+    def has_ended(self) -> bool:
+        """Whether the last job is over, and everybody was told so."""
+        return self.job is not None and self.thread is None
 
     def follow(self, job: Job, *, start_worker: bool = False) -> None:
-        """Follow a job from its first event."""
-        self.history = RunHistory()
+        """Follow a job from its first event.
+
+        Args:
+            start_worker: start, or start again from where it was.
+        """
+        self.detach()
+        self.job, self.history = job, RunHistory()
         self.thread = thread = JobThread(job, start_worker=start_worker)
+        thread.caught_up.connect(self._catch_up)
         thread.events.connect(self._take)
         thread.ended.connect(self._ended)
         thread.failed.connect(self._failed)
         thread.start()
+        self.begun.emit()
 
     def detach(self) -> Job | None:
         """Follow it no more; the job continues, and others may follow it. None if there was none."""
-        thread, self.thread = self.thread, None
-        if thread is None:
+        if self.thread is None:
             return None
-        thread.leave_and_wait()
-        return thread.job
+        self.thread.leave_and_wait()
+        return self._let_go()
 
-    def send(self, command: str) -> None:
-        """Hand a command to the worker."""
+    def send(self, command: str, **arguments: Any) -> None:
+        """Hand a command to the worker; see `JobThread.send`."""
         if self.thread is not None:
-            self.thread.send(command)
+            self.thread.send(command, **arguments)
 
-    def show_status(self, status: JobStatus) -> None:
-        """Show this in the status bar, unless that shows another job."""
-        assert self._session is not None
-        if self._session.job in (None, self._status):
-            self._status = status
-            self._session.set_job(status)
+    def end_now(self) -> None:
+        """End the worker without waiting for its answer."""
+        if self.thread is not None:
+            self.thread.end_now()
 
-    def hide_status(self) -> None:
-        """Take it out of the status bar."""
-        if self._session is not None and self._session.job == self._status:
-            self._session.set_job(None)
+    def show_status(self, status: JobStatus | None) -> None:
+        """What the status bar tells about this job, unless it tells about a run; None tells nothing."""
+        if self._session is not None:
+            self._session.set_job(status, self)
+
+    @Slot(object)
+    def _catch_up(self, history: RunHistory) -> None:
+        if self.sender() is self.thread:
+            self.history = history
+            self.replayed.emit()
+            if history.last_time is not None:
+                self.moved.emit([])
 
     @Slot(list)
     def _take(self, events: list[dict[str, Any]]) -> None:
@@ -93,21 +116,22 @@ class FollowedJob(QObject):
 
     @Slot(object)
     def _ended(self, outcome: Outcome) -> None:
-        if self.sender() is self.thread:
+        if self.thread is not None and self.sender() is self.thread:
+            self.was_over = self.thread.was_over
             self.ended.emit(self._let_go(), outcome)
 
     @Slot(object)
     def _failed(self, error: Exception) -> None:
-        if self.sender() is not self.thread:
+        if self.thread is None or self.sender() is not self.thread:
             return
         self.failed.emit(error)
         if self.thread is not None and not self.thread.job.is_alive():
-            self.lost.emit(self._let_go())
+            self.lost.emit(self._let_go(), error)
 
     def _let_go(self) -> Job:
         assert self.thread is not None
         job, self.thread = self.thread.job, None
-        self.hide_status()
+        self.show_status(None)
         return job
 
 

@@ -13,7 +13,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
-from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.store import RUNS
 from slmstudio.gui.common.living_thread import LivingThread
 
 SECONDS_BETWEEN_BATCHES = 0.05
@@ -34,9 +34,9 @@ class JobThread(LivingThread):
         was_over: whether the job had ended before this thread began.
 
     Signals:
-        events(list[dict]): events in their order, from the first; at most 20 signals a second.
-        caught_up(RunHistory): everything that had happened before this thread began has been emitted, and is folded
-            up in this history, which is the receiver's from now on. A long run is so attached to in no UI time.
+        caught_up(RunHistory): once, before all else: what had happened before this thread began. It is the receiver's
+            from now on. A long run is so attached to in no UI time.
+        events(list[dict]): the later events in their order; at most 20 signals a second.
         ended(Outcome): the job is over, once, after its last event.
         failed(Exception): the job couldn't be started, commanded or followed. If it was running already, it is
             followed all the same.
@@ -50,7 +50,7 @@ class JobThread(LivingThread):
         super().__init__()
         self.job, self.was_over = job, False
         self._start_worker, self._grace = start_worker, grace_seconds
-        self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._detached = self._end_now = False
         self._asked_to_end: float | None = None
@@ -59,15 +59,17 @@ class JobThread(LivingThread):
         self._last_sign = 0.0
         self._last_batch = 0.0
         self._said_farewell = False
-        self._replay: RunHistory | None = RunHistory()
 
-    def send(self, command: str) -> None:
+    def send(self, command: str, **arguments: Any) -> None:
         """Hand a command to the worker; it obeys at its next step boundary.
 
         "stop" asks it to finish its step, save and end; "cancel" to end and keep nothing. One that shows no sign of
-        work then is ended.
+        work then is ended. One that learns knows "pause", "resume", "checkpoint", "sample", which asks the fixed
+        prompts now, "change" of `learning_rate`, and of `max_steps` or `epochs`, and "free", which saves a checkpoint
+        and ends the worker, so that its memory is free; the outcome is "paused". It answers with the events `paused`,
+        `resumed`, `checkpoint_saved`, `sample` and `changed`.
         """
-        self._commands.put(command)
+        self._commands.put((command, arguments))
         self._wake.set()
 
     def end_now(self) -> None:
@@ -82,9 +84,19 @@ class JobThread(LivingThread):
 
     def work(self) -> None:
         with os_errors_as(tr("Could not follow the job.")):
+            reader = self._catch_up()
             if self._start_worker:
                 self._start()
-            self._follow()
+            self._follow(reader)
+
+    def _catch_up(self) -> files.LineReader:
+        outcome = self.job.outcome()  # looked at before reading: what came before it is read below
+        history, reader = RUNS.continued(self.job.folder, lambda: self._detached)
+        if not self._start_worker:
+            self.was_over = outcome is not None
+            self._said_farewell = bool(history.told) and history.told[-1].get("type") == "job_ended"
+        self.caught_up.emit(history)
+        return reader
 
     def _start(self) -> None:
         try:
@@ -94,16 +106,11 @@ class JobThread(LivingThread):
                 raise
             self.failed.emit(error)
 
-    def _follow(self) -> None:
-        reader = jobs.EventReader(self.job.folder)
+    def _follow(self, reader: files.LineReader) -> None:
         over_since = None
         while not self._detached:
             outcome = self.job.outcome()  # looked at before reading: what came before it is read below
             self._read(reader)
-            if self._replay is not None:
-                replay, self._replay = self._replay, None
-                self.was_over = outcome is not None and not self._start_worker
-                self.caught_up.emit(replay)
             if outcome is not None:
                 over_since = over_since or time.monotonic()
                 late = time.monotonic() - over_since > CLOSING_SECONDS
@@ -140,8 +147,6 @@ class JobThread(LivingThread):
         self.events.emit(batch)
 
     def _notice(self, event: dict[str, Any]) -> None:
-        if self._replay is not None:
-            self._replay.add(event)
         kind = event.get("type")
         now = time.monotonic()
         if kind == "step" and self._asked_to_end is not None and now - self._asked_to_end > self._grace:
@@ -153,21 +158,15 @@ class JobThread(LivingThread):
 
     def _pass_commands_on(self) -> None:
         """Append the commands; a worker that is still starting will read them."""
-        asked = list(iter(self._take_command, None))
-        if "stop" in asked or "cancel" in asked:
-            self._asked_to_end = self._asked_to_end or time.monotonic()
-            self._cancelling = "cancel" in asked
-        for command in asked:
+        while not self._commands.empty():
+            command, arguments = self._commands.get()
+            if command in ("stop", "cancel"):
+                self._asked_to_end = self._asked_to_end or time.monotonic()
+                self._cancelling = command == "cancel"
             try:
-                self.job.send(command)
+                self.job.send(command, **arguments)
             except UserError as error:
                 self.failed.emit(error)
-
-    def _take_command(self) -> str | None:
-        try:
-            return self._commands.get_nowait()
-        except queue.Empty:
-            return None
 
     def _climb_ladder(self) -> None:
         """Cooperative, grace, process tree: the last rung."""

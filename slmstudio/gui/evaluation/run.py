@@ -61,7 +61,7 @@ class EvaluationRun(QFrame):
         self._show_state()
 
     def is_running(self) -> bool:
-        return self.followed.job is not None
+        return self.followed.is_running()
 
     def follow(self, name: str, job: Job, *, start_worker: bool = False) -> None:
         """Follow a job of the run `name`."""
