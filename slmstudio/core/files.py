@@ -180,10 +180,9 @@ def number(event: dict[str, Any], name: str) -> float | None:
 
 def finite(value: Any) -> float | None:
     """A JSON value as a finite number; None if it is none."""
-    kind = type(value)
-    if kind is float:  # the usual cases first: a long run's events have tens of millions
+    if type(value) is float:  # the usual cases first: a long run's events have tens of millions
         return value if -math.inf < value < math.inf else None
-    if kind is int and -(2**63) <= value < 2**63:
+    if type(value) is int and -(2**63) <= value < 2**63:
         return value
     if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
         return None

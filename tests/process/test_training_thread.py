@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from itertools import pairwise
 
 import pytest
 from support.tiers import first_fast
@@ -15,7 +16,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.common.job_thread import JobThread
+from slmstudio.gui.common.followed_job import JobThread
 
 pytestmark = pytest.mark.usefixtures("garbage_stays_here")
 
@@ -270,8 +271,7 @@ def test_very_many_steps_come_in_few_signals(qtbot, follow, play):
     _, listener = follow()
     ended(qtbot, listener, 60_000)
     assert len(listener.events("step")) == 2_000
-    times = listener.batch_times
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(listener.batch_times)]
     # However long a busy machine takes, many events come in each, and few in a second.
     assert len(gaps) < 100 and sum(gaps) / len(gaps) >= 0.045
 

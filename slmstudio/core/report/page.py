@@ -13,7 +13,7 @@ from slmstudio.core.export.check_names import HEADINGS, required, result
 from slmstudio.core.export.check_names import LABELS as CHECKS
 from slmstudio.core.i18n import is_right_to_left, language, noop, ntr, tr
 from slmstudio.core.report import evaluations as scores
-from slmstudio.core.report import heat, score_tables, sections, summary, timeline
+from slmstudio.core.report import score_tables, sections, summary, timeline
 from slmstudio.core.report.gather import Export, Facts, gather
 from slmstudio.core.report.rows import Ranking, rank
 from slmstudio.core.report.text import Table, exact, flat, moment, shortened, visible
@@ -223,12 +223,12 @@ def _export(export: Export) -> dict[str, Any]:
 
 def _heat(facts: Facts) -> dict[str, Any]:
     machine, use = facts.history.machine, facts.history.energy.use
-    gpus = heat.gpu_names(machine)
+    gpus = sections.gpu_names(machine)
     slowed = [ntr("{cause} ({n:,} reading)", "{cause} ({n:,} readings)", count, cause=tr(_CAUSES.get(cause, cause)))
               for cause, count in sorted(machine.slowed_by.items(), key=lambda each: -each[1])]
     return {"gpus": ", ".join(gpus), "missing": facts.history.sensors_missing, "energy": _energy(use),
             "no_power": bool(gpus) and (use is None or use.of(CARDS) is None), "slowed": "; ".join(slowed),
-            "rested": facts.history.guard.sentence(), "table": heat.table(machine)}
+            "rested": facts.history.guard.sentence(), "table": sections.readings_table(machine)}
 
 
 def _energy(use: EnergyUse | None) -> dict[str, Any] | None:

@@ -1,4 +1,5 @@
-"""The tables of the page: data, configuration, versions, curves, what came out, and every recorded figure."""
+"""The tables of the page: data, configuration, versions, curves, what came out, and every recorded figure; readings of
+the machine as far as a sensor gave them."""
 
 from __future__ import annotations
 
@@ -14,8 +15,9 @@ from slmstudio.core.report import curves
 from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.text import Table, exact, flat, moment
 from slmstudio.core.run.config import FIELDS, in_groups, label
+from slmstudio.core.run.curves import CPU_LIMIT, CPU_TEMPERATURE, MachineCurves, Series, of_card
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest
-from slmstudio.core.units import format_bytes
+from slmstudio.core.units import format_bytes, format_reading
 
 READ_AGAIN = 200 * 1024**2
 """Bytes up to which a dataset is read once more, to name the rows that were left out."""
@@ -267,3 +269,48 @@ def files_table(facts: Facts) -> Table | None:
 def checkpoints_table(facts: Facts) -> Table | None:
     rows = [(each.path.name, exact(each.global_step), exact(each.eval_loss)) for each in facts.kept]
     return Table((tr("Checkpoint kept"), tr("Step"), tr("Eval loss")), "mrr", rows) if rows else None
+
+
+def gpu_names(machine: MachineCurves) -> list[str]:
+    """The cards that were read."""
+    return [name or tr("an NVIDIA GPU") for name in machine.names]
+
+
+def readings_table(machine: MachineCurves) -> Table | None:
+    """One line a reading: lowest, mean, highest, and its limit; None if there are no readings."""
+    rows = []
+    numbered = sorted((number, place) for place, (number, _) in enumerate(machine.cards))
+    lines: list[tuple[int | None, int, _Reading]] = [
+        (number, place, line) for number, place in numbered for line in _CARD_READINGS]
+    for number, place, (name, title, unit, limit) in (*lines, *((None, 0, line) for line in _OTHER_READINGS)):
+        values = (machine.series.get(of_card(name, place)) or Series()).y
+        if not values:
+            continue
+        title = tr(title)
+        if len(numbered) > 1 and number is not None:
+            title = tr("{reading}, card {index}", reading=title, index=number)
+        cells = [_reading(value, unit) for value in (min(values), math.fsum(values) / len(values), max(values))]
+        bound = machine.limits.get(of_card(limit, place))
+        rows.append((title, *cells, None if bound is None else _reading(bound, unit), exact(len(values))))
+    return Table((tr("Reading"), tr("Lowest"), tr("Mean"), tr("Highest"), tr("Limit"), tr("Readings")), "lrrrrr",
+                 rows) if rows else None
+
+
+_Reading = tuple[str, str, str, str]
+"""Field of a reading, what it is called, its unit, and the field of its limit."""
+_CARD_READINGS: tuple[_Reading, ...] = (
+    ("temperature_c", noop("GPU temperature"), "°C", "slowdown_c"),
+    ("power_w", noop("GPU power"), "W", "power_limit_w"),
+    ("memory_used", noop("GPU memory, all programs"), "B", "memory_total"),
+    ("utilisation", noop("GPU use"), "%", ""), ("clock_mhz", noop("GPU clock"), "MHz", ""),
+    ("fan_percent", noop("GPU fan"), "%", ""),
+)
+_OTHER_READINGS: tuple[_Reading, ...] = (
+    (CPU_TEMPERATURE, noop("Processor temperature"), "°C", CPU_LIMIT),
+    ("process_memory", noop("Main memory of the worker"), "B", ""),
+    ("cpu_percent", noop("Processor use of the worker (100% is one core)"), "%", ""),
+)
+
+
+def _reading(value: float, unit: str) -> str:
+    return format_bytes(value) if unit == "B" else format_reading(value, unit)

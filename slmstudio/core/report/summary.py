@@ -18,8 +18,8 @@ from slmstudio.core.report.evaluations import (
     why_main,
 )
 from slmstudio.core.report.gather import Facts
-from slmstudio.core.report.heat import gpu_names
 from slmstudio.core.report.score_tables import benchmark_tone, interval, written
+from slmstudio.core.report.sections import gpu_names
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.report.timeline import device_name
 from slmstudio.core.run.energy.money import format_money

@@ -5,17 +5,18 @@ from __future__ import annotations
 import bisect
 import math
 from array import array
-from math import isfinite
 from typing import Any
 
 from slmstudio.core.files import finite
 
-CARD_FIELDS = ("temperature_c", "memory_temperature_c", "power_w", "memory_used", "utilisation", "clock_mhz",
-               "fan_percent")
-"""The fields of a card's reading that become curves."""
-LIMIT_FIELDS = ("slowdown_c", "power_limit_w", "memory_total")
-OWN_FIELDS = ("process_memory", "cpu_percent")
 CPU_TEMPERATURE, CPU_LIMIT = "cpu_temperature_c", "cpu_limit_c"
+CARD_FIELDS = {name: name for name in ("temperature_c", "memory_temperature_c", "power_w", "memory_used",
+                                       "utilisation", "clock_mhz", "fan_percent")}
+"""The fields of a card's reading that become curves, and what these are called."""
+OWN_FIELDS = {name: name for name in ("process_memory", "cpu_percent")}
+CPU_FIELDS = {"temperature_c": CPU_TEMPERATURE}
+CARD_LIMITS = {name: name for name in ("slowdown_c", "power_limit_w", "memory_total")}
+CPU_LIMITS = {"limit_c": CPU_LIMIT}
 SMOOTHING = 0.9
 """How much of its average so far a smoothed curve keeps at each point, unless the user wants it otherwise."""
 
@@ -65,7 +66,7 @@ class MachineCurves:
     Attributes:
         series: by field: those of the first card as they are called, of a further one as `of_card` calls them;
             `cpu_temperature_c`, `process_memory` and `cpu_percent`.
-        limits: `LIMIT_FIELDS` in the same way, as far as the driver tells them, and `cpu_limit_c`.
+        limits: `CARD_LIMITS` in the same way, as far as the driver tells them, and `cpu_limit_c`.
         cards: the driver's number and the name of each, in the events' order, which is that of torch's `cuda:N`.
         names: of all cards; a run may have been resumed on another machine.
         slowed_by: readings in which something held a card's clock down, by what.
@@ -74,7 +75,7 @@ class MachineCurves:
     """
 
     def __init__(self) -> None:
-        names = (*CARD_FIELDS, CPU_TEMPERATURE, *OWN_FIELDS)
+        names = (*CARD_FIELDS, *CPU_FIELDS.values(), *OWN_FIELDS)
         self.series: dict[str, Series] = {name: Series() for name in names}
         self.limits: dict[str, float] = {}
         self.cards: list[tuple[int, str]] = []
@@ -96,31 +97,28 @@ class MachineCurves:
             if place == len(self.cards):
                 index = reading.get("index")
                 self.cards.append((index if isinstance(index, int) else place, name))
-            self._note(reading, _OF_CARDS[place] if place < len(_OF_CARDS) else _of_card(place), at)
+            self._note(reading, CARD_FIELDS, CARD_LIMITS, at, place)
             for cause in reading.get("slowed_by") or ():
                 self.slowed_by[str(cause)] = self.slowed_by.get(str(cause), 0) + 1
-        self._note(event, _OWN, at)
-        cpu = event.get("cpu")
-        if isinstance(cpu, dict):
-            self._note(cpu, _CPU, at)
+        self._note(event, OWN_FIELDS, {}, at)
+        if isinstance(cpu := event.get("cpu"), dict):
+            self._note(cpu, CPU_FIELDS, CPU_LIMITS, at)
         if isinstance(event.get("gpus"), list) and any(
                 self.series[name] and self.series[name].x[-1] == at for name in ("temperature_c", CPU_TEMPERATURE)):
             self.newest = event
 
-    def _note(self, reading: dict[str, Any], names: _Names, at: float) -> None:
+    def _note(self, reading: dict[str, Any], fields: dict[str, str], limits: dict[str, str], at: float,
+              place: int = 0) -> None:
         """Add a point to the curve of each field that the reading has, and note its limits."""
-        series, (fields, limits) = self.series, names
-        for field, name in fields:
-            value = reading.get(field)
-            if value is not None and ((type(value) is float and isfinite(value))
-                                      or (value := finite(value)) is not None):
-                if (curve := series.get(name)) is None:
-                    curve = series[name] = Series()
+        for field, name in fields.items():
+            if (value := reading.get(field)) is not None and (value := finite(value)) is not None:
+                name = of_card(name, place) if place else name
+                if (curve := self.series.get(name)) is None:
+                    curve = self.series[name] = Series()
                 curve.add(at, value)
-        for field, name in limits:
-            value = reading.get(field)
-            if value is not None and value != self.limits.get(name) and (value := finite(value)) is not None:
-                self.limits[name] = value
+        for field, name in limits.items():
+            if (value := reading.get(field)) is not None and (value := finite(value)) is not None:
+                self.limits[of_card(name, place) if place else name] = value
 
 
 def of_card(name: str, place: int) -> str:
@@ -130,20 +128,6 @@ def of_card(name: str, place: int) -> str:
     ('power_w', 'power_w@1')
     """
     return f"{name}@{place}" if place else name
-
-
-_Names = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
-"""(field of a reading, what its curve is called) of each curve; and the same of each limit."""
-
-
-def _of_card(place: int) -> _Names:
-    return (tuple((name, of_card(name, place)) for name in CARD_FIELDS),
-            tuple((name, of_card(name, place)) for name in LIMIT_FIELDS))
-
-
-_OF_CARDS = tuple(map(_of_card, range(16)))
-_CPU: _Names = ((("temperature_c", CPU_TEMPERATURE),), (("limit_c", CPU_LIMIT),))
-_OWN: _Names = (tuple((name, name) for name in OWN_FIELDS), ())
 
 
 class Smoother:

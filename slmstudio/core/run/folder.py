@@ -19,8 +19,7 @@ from slmstudio.core.files import number
 from slmstudio.core.i18n import together, tr
 from slmstudio.core.run import checkpoints, names, provenance
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.store import RUNS
-from slmstudio.core.run.totals import Totals
+from slmstudio.core.run.store import RUNS, Totals
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", paths.EXPORTS
 RESULT_DIGEST = "manifest_sha256"

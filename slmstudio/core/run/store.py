@@ -4,6 +4,7 @@
                       state of its `RunHistory`, and the points of its curves
 
 What a file holds is used only if events.jsonl is the same, or has grown since; then the reading continues from there.
+The worker leaves the totals in outcome.json too, so that a thousand runs are listed in a moment.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import copy
 import hashlib
 import json
+import math
 import os
 import secrets
 import threading
@@ -19,7 +21,7 @@ import zlib
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,13 +29,16 @@ from typing import Any
 from slmstudio import __version__
 from slmstudio.core import files, i18n, jobs, paths
 from slmstudio.core.jobs.outcome import Outcome
-from slmstudio.core.run import totals
+from slmstudio.core.lock import told
 from slmstudio.core.run.curves import MachineCurves, Series, Smoother
 from slmstudio.core.run.energy import meter
+from slmstudio.core.run.energy.use import HOW, NAMES, EnergyUse, Part
+from slmstudio.core.run.guard import summary
 from slmstudio.core.run.guard.summary import GuardSummary, Interval
 from slmstudio.core.run.history import RunHistory
-from slmstudio.core.run.totals import Totals
 
+FORMAT = 2
+"""Increased whenever events add up differently, so that totals kept before aren't used."""
 WORTH_SAVING = 2**16
 """Bytes of events from which on a file is quicker than reading them again."""
 MOST_RUNS = 8
@@ -44,6 +49,91 @@ EVENTS_A_LOOK = 2048
 _CLASSES = {kind.__name__: kind for kind in (
     RunHistory, MachineCurves, Series, GuardSummary, Interval, meter.EnergyMeter, meter._Card, meter._Counter)}
 _DAMAGED = (AttributeError, LookupError, OSError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """
+    Attributes:
+        paused: whether it is waiting, by its newest event.
+        resting: whether it rests for the guard.
+        train_loss: mean of the last logged steps.
+        eval_loss_before: of the model as it came.
+        eval_loss_so_far: as `RunHistory.eval_loss_after` says without a result.
+        seconds: of work, from first event to last; the time between a crash and Resume doesn't count.
+        energy: what it has used so far; None if it isn't known.
+        locks: `lock` events.
+        rests: seconds that the guard made it rest, by cause; `pauses` counts them.
+        peak_c: the highest temperature, or None.
+    """
+
+    begun: bool
+    paused: bool
+    resting: bool
+    train_loss: float | None
+    eval_loss_before: float | None
+    eval_loss_so_far: float | None
+    steps: int
+    total_steps: int | None
+    seconds: float
+    energy: EnergyUse | None
+    locks: list[dict[str, Any]]
+    rests: dict[str, float]
+    pauses: int
+    peak_c: float | None
+
+    @property
+    def rested(self) -> float:
+        return sum(self.rests.values())
+
+    @property
+    def locked(self) -> str:
+        """Whether its process was kept from the network and from other files, in a sentence."""
+        return told.sentence(self.locks)
+
+    @property
+    def heat(self) -> str:
+        """What the guard did, in a sentence, or ""."""
+        return summary.sentence(self.rests, self.pauses, self.peak_c)
+
+    @classmethod
+    def of(cls, history: RunHistory) -> Totals:
+        losses, guard = history.series["eval_loss"], history.guard
+        return cls(
+            history.last_time is not None, history.paused, guard.stands_still,
+            history.series["train_loss"].last(), losses.y[0] if losses else None,
+            history.eval_loss_after({}), history.step, history.total_steps or None,
+            history.seconds, history.energy.use, [*history.locks], {**guard.seconds}, guard.pauses,
+            guard.peak_c)
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Totals:
+        """Raises AttributeError, LookupError, TypeError, ValueError: the state is damaged."""
+        def known(name: str) -> float | None:
+            if name in state.get("non_finite", ()):
+                return math.nan
+            return None if state[name] is None else _figure(state[name])
+
+        return cls(bool(state["begun"]), bool(state["paused"]), bool(state["resting"]), known("train_loss"),
+                   known("eval_loss_before"), known("eval_loss_so_far"), int(_figure(state["steps"])),
+                   int(known("total_steps") or 0) or None, _figure(state["seconds"]), _energy(state["energy"]),
+                   files.objects(state["locks"]), {why: _figure(each) for why, each in state["rests"].items()},
+                   int(_figure(state["pauses"])), known("peak_c"))
+
+
+def _energy(use: dict[str, Any] | None) -> EnergyUse | None:
+    """Raises as `Totals.from_dict` does."""
+    if use is None:
+        return None
+    parts = tuple(Part(part["name"], _figure(part["joules"]), part["how"]) for part in use["parts"]
+                  if NAMES[part["name"]] and HOW[part["how"]])
+    return EnergyUse(parts, _figure(use["seconds"]), _figure(use["bridged"]))
+
+
+def _figure(value: Any) -> float:
+    if (found := files.finite(value)) is None:
+        raise ValueError(value)
+    return found
 
 
 @dataclass
@@ -117,12 +207,12 @@ class RunStore:
         """
         folder = folder.absolute()
         stamp = stamp_of(folder)
-        if outcome is not None and (kept := totals.kept(outcome.totals, stamp[-1])):
+        if outcome is not None and (kept := _totals(outcome.totals, stamp[-1])):
             return kept
         known = self._runs.get(folder)
         if known is None or known.stamp != stamp:
             header = _read_header(folder)
-            if header.get("stamp") == [*stamp] and (kept := totals.kept(header.get("totals"), stamp[-1])):
+            if header.get("stamp") == [*stamp] and (kept := _totals(header.get("totals"), stamp[-1])):
                 return kept
             known = self._run(folder)
         with known.at_work:
@@ -177,10 +267,10 @@ class RunStore:
         tag = secrets.token_hex(8)  # no event has it as a key
         folder = run.reader.path.parent
         state = json.dumps(run.history, default=partial(_plain, tag, arrays)).encode()
-        header = {"format": totals.FORMAT, "version": __version__, "language": run.language, "folder": str(folder),
+        header = {"format": FORMAT, "version": __version__, "language": run.language, "folder": str(folder),
                   "stamp": run.stamp, "offset": run.reader.offset, "tail": run.tail, "tag": tag,
                   "sizes": [len(state), *map(len, arrays)], "check": _checksum([state, *arrays]),
-                  "totals": totals.to_dict(Totals.of(run.history), run.stamp[-1])}
+                  "totals": _to_keep(Totals.of(run.history), run.stamp[-1])}
         path = _file(folder)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
         with contextlib.suppress(OSError):
@@ -193,6 +283,32 @@ class RunStore:
 
 RUNS = RunStore()
 """The one that everything in this process asks."""
+
+
+def to_keep(folder: Path) -> dict[str, Any]:
+    """What outcome.json keeps of a run whose last event has been written.
+
+    Raises:
+        OSError: its events can't be read.
+    """
+    reader, history = jobs.EventReader(folder), RunHistory()
+    for event in reader.read():
+        history.add(event)
+    return _to_keep(Totals.of(history), reader.offset)
+
+
+def _to_keep(totals: Totals, events: int) -> dict[str, Any]:
+    """For JSON. `events`: bytes of the events that they are of."""
+    return {"format": FORMAT, "events": events, **asdict(totals)}
+
+
+def _totals(state: Any, events: int) -> Totals | None:
+    """What `_to_keep` made, if it is of events of so many bytes."""
+    if not isinstance(state, dict) or (state.get("format"), state.get("events")) != (FORMAT, events):
+        return None
+    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+        return Totals.from_dict(state)
+    return None
 
 
 def stamp_of(folder: Path) -> tuple[int, int, int]:
@@ -233,7 +349,7 @@ def _load(run: _Reading) -> None:
     """Take what the cache has of a run, if it is undamaged and of this program; `_read` then looks at its stamp."""
     header = _read_header(run.reader.path.parent)
     if [header.get(name) for name in ("format", "version", "language")] != [
-            totals.FORMAT, __version__, run.language]:
+            FORMAT, __version__, run.language]:
         return
     with contextlib.suppress(*_DAMAGED), open(_file(run.reader.path.parent), "rb", opener=files.regular) as file:
         file.readline()

@@ -17,10 +17,8 @@ from slmstudio.core import files, i18n, jobs, paths
 from slmstudio.core.jobs.job import EventReader
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import store as store_module
-from slmstudio.core.run import totals
 from slmstudio.core.run.history import RunHistory
-from slmstudio.core.run.store import MOST_RUNS, RunStore
-from slmstudio.core.run.totals import Totals
+from slmstudio.core.run.store import MOST_RUNS, RunStore, Totals
 
 ENDED = Outcome("finished")
 EVENTS = [
@@ -169,7 +167,7 @@ def test_what_was_kept_is_told_in_the_language_of_now(run, counted):
 
 def test_an_outcome_holds_totals_so_that_no_start_reads_events(run, tmp_path, counted):
     added_up = kept(run)
-    jobs.write_outcome(run, Outcome("finished", totals=totals.to_keep(run)))
+    jobs.write_outcome(run, Outcome("finished", totals=store_module.to_keep(run)))
     cached().unlink()
     shutil.copytree(run, tmp_path / "elsewhere")
     counted.clear()
@@ -185,7 +183,7 @@ def test_an_outcome_holds_totals_so_that_no_start_reads_events(run, tmp_path, co
     {"energy": {"parts": [{"name": "oven", "joules": 1.0, "how": "load"}], "seconds": 1.0, "bridged": 0.0}}])
 def test_damaged_totals_of_an_outcome_are_not_used(run, harm):
     wanted = RunStore().totals(run, None)
-    assert same(RunStore().totals(run, Outcome("finished", totals={**totals.to_keep(run), **harm})), wanted)
+    assert same(RunStore().totals(run, Outcome("finished", totals={**store_module.to_keep(run), **harm})), wanted)
 
 
 def test_other_events_are_read_again(run, counted):
@@ -214,7 +212,7 @@ def test_what_is_damaged_or_of_another_program_is_not_used(run, counted, harm, m
     texts = {"no JSON": b"{", "a list": b"[]\n", "its points": header + b"\n" + rest[:-1] + b"?", "its end": header}
     file.write_bytes(texts.get(harm, json.dumps(state).encode() + b"\n" + rest))
     if harm == "another format":
-        monkeypatch.setattr(totals, "FORMAT", totals.FORMAT + 1)
+        monkeypatch.setattr(store_module, "FORMAT", store_module.FORMAT + 1)
     if harm == "another version":
         monkeypatch.setattr(store_module, "__version__", "999")
     history = later().history(run)
