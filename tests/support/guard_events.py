@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from slmstudio.core.run.guard.summary import GuardSummary
+from slmstudio.core.run.history import RunHistory
 
 
 def of_events(events: Iterable[dict[str, Any]]) -> GuardSummary:
-    found = GuardSummary()
+    history = RunHistory()
     for event in events:
-        found.add(event)
-    return found.ended()
+        history.add(event)
+    return history.guard.ended()

@@ -58,7 +58,6 @@ class Facts:
 
     Attributes:
         steps: `step` events: `MOST_STEPS` at most, evenly spread over those that count.
-        evals: the `eval` events that count, by rising step.
         record: run.json. adjusted: later values that override it.
         outcome: outcome.json, or what is known about a run that died; empty while it has none.
         rows: what is said about the rows that the run keeps; None if it keeps none.
@@ -70,7 +69,6 @@ class Facts:
     history: RunHistory
     timeline: Timeline
     steps: list[dict[str, Any]]
-    evals: list[dict[str, Any]]
     record: dict[str, Any]
     adjusted: dict[str, Any]
     outcome: dict[str, Any]
@@ -107,7 +105,7 @@ def gather(run: Path) -> Facts:
     evaluations = read_evaluations(run)
     found = Facts(
         run=summary, history=history, timeline=timeline.of(history), steps=_steps(run, history),
-        evals=history.evaluations, record=record, adjusted=adjust.load(run)["values"], outcome=_outcome(run, gaps),
+        record=record, adjusted=adjust.load(run)["values"], outcome=_outcome(run, gaps),
         base=read_base(Path(summary.config.model)), result_files=_result_files(run), exports=_exports(run, gaps),
         kept=checkpoints.all_checkpoints(run / folder.CHECKPOINTS), evaluations=evaluations, notes=notes.read(run),
         rows=_rows(run, gaps), gaps=gaps)

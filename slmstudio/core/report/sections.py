@@ -191,7 +191,7 @@ _SENSED = (("temperature_c", noop("GPU temperature, °C"), "eval", 1, "slowdown_
 
 
 def evals_table(facts: Facts) -> Table | None:
-    return _events_table(facts.evals, ("global_step", "eval_loss", "seconds"))
+    return _events_table(facts.history.evaluations, ("global_step", "eval_loss", "seconds"))
 
 
 def steps_table(facts: Facts) -> tuple[Table | None, str]:

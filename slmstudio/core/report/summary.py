@@ -117,7 +117,7 @@ def loss_sentences(facts: Facts) -> list[str]:
         said.append(tr("The loss on held-out rows wasn't a number at the end, so nothing is known about its change.")
                     if math.isfinite(before) else
                     tr("The loss on held-out rows wasn't a number at the start, so nothing is known about its change."))
-    elif len(facts.evals) > 1:
+    elif len(facts.history.series["eval_loss"]) > 1:
         said.append(_change(before, after))
     if used is not None and used != steps:
         said.append(tr("The result has the weights of step {step:,}, where that loss was lowest, not those of the last "
@@ -219,7 +219,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
     run = facts.run
     before, after = run.eval_loss_before, run.eval_loss_after
     found = []
-    if before is not None and after is not None and len(facts.evals) > 1:
+    if before is not None and after is not None and len(facts.history.series["eval_loss"]) > 1:
         found.append((tr("Loss on held-out rows"), f"{rounded(before)} → {rounded(after)}",
                       tr("before → after, lower is better")))
     found += _score_tile(facts.main_evaluation)

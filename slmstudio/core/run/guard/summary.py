@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.files import finite, number
-from slmstudio.core.hardware.readings import cards_of
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.units import format_duration
 
@@ -68,11 +67,11 @@ class GuardSummary:
     _last_at: float | None = None
     _began: float | None = None
 
-    def add(self, event: dict[str, Any], at: float | None = None) -> None:
-        """Take one event; others than the guard's and the sensors' are passed over.
+    def add(self, event: dict[str, Any], at: float) -> None:
+        """Take one event, but for those of the sensors; others than the guard's are passed over.
 
         Args:
-            at: where it is on the axis of the plots; None takes its time.
+            at: where it is on the axis of the plots.
         """
         kind, time = event.get("type"), number(event, "time")
         if kind == "guard_rest":
@@ -82,11 +81,9 @@ class GuardSummary:
             self._count(HOLD, number(event, "seconds"))
             self.working = number(event, "working")
         elif kind == "guard_resume" and self.resting is not None:
-            self._close(event, time if at is None else at)
+            self._close(event, at)
         elif kind in ("job_started", "job_ended"):
             self._close(None)
-        elif kind == "sensors":
-            self.note_peak(event, cards_of(event))
         elif kind == "plan":
             self._on_cpu = event.get("device") == "cpu"
         elif kind == "power_limit_advised":
@@ -95,18 +92,16 @@ class GuardSummary:
             self.changes.append(event)
         self.note_time(time, at)
 
-    def note_time(self, time: float | None, at: float | None) -> None:
-        """Note when an event came; arguments as of `add`."""
+    def note_time(self, time: float | None, at: float) -> None:
+        """Note when an event came."""
         if time is not None:
-            self._last, self._last_at = time, time if at is None else at
+            self._last, self._last_at = time, at
 
-    def _open(self, event: dict[str, Any], time: float | None, at: float | None) -> None:
+    def _open(self, event: dict[str, Any], time: float | None, at: float) -> None:
         why = str(event.get("why") or "heat")
         self.resting, self._began = event, time
         self.pauses += why != HOLD
-        start = time if at is None else at
-        if start is not None:
-            self.intervals.append(Interval(why, start, first_step=number(event, "global_step")))
+        self.intervals.append(Interval(why, at, first_step=number(event, "global_step")))
 
     def _close(self, event: dict[str, Any] | None, at: float | None = None) -> None:
         """The rest is over; without an event the worker ended in it."""
@@ -155,7 +150,7 @@ class GuardSummary:
     def ended(self) -> GuardSummary:
         """The same, if nothing more comes: a rest that is under way counts as long as there were events."""
         found = copy.deepcopy(self)
-        found.add({"type": "job_ended"})
+        found._close(None)
         return found
 
     def sentence(self) -> str:
