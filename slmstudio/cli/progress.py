@@ -52,7 +52,6 @@ class Follower:
         self._task = self._progress.add_task("", total=None, detail="", left="", visible=False)
         self._reading = ProgressLeft(time.monotonic())
         self._left = ProgressLeft(0.0)  # of a phase, by the clock of its events
-        self._total_steps = 0
         self._said = ""
         self._hold = (-math.inf, -math.inf)  # the share of work that was told last, and when
         self._passed_over = False
@@ -122,8 +121,6 @@ class Follower:
             self._say(" ".join(filter(None, (f"{phase}:", str(event["phase"]), detail))))
         elif kind == "progress":
             self._tell_progress(event)
-        elif kind == "plan":
-            self._total_steps = _count(event, "total_steps")
         elif kind == "step":
             self._tell_step(event)
         elif kind == "eval":
@@ -143,9 +140,8 @@ class Follower:
         elif kind == "guard_hold":
             self._tell_hold(event)
         elif kind == "changed":
-            self._total_steps = _count(event, "total_steps")
             self._say(tr("changed: learning rate {rate:g}, {steps}", rate=event["learning_rate"],
-                         steps=ntr("{n:,} step", "{n:,} steps", self._total_steps)), always=True)
+                         steps=ntr("{n:,} step", "{n:,} steps", self.history.total_steps)), always=True)
         elif kind == "machines":
             self._say(machines_text(event), always=True)
         elif kind == "suspended":
@@ -172,10 +168,10 @@ class Follower:
         use = self.history.energy.use
         detail = [loss, "" if speed is None else tr("{speed:.0f} tokens/s", speed=speed),
                   "" if use is None else format_energy(use.joules)]
-        self._show(tr("training"), step, self._total_steps, " · ".join(filter(None, detail)),
+        self._show(tr("training"), step, self.history.total_steps, " · ".join(filter(None, detail)),
                    number(event, "seconds_left"))
-        if step % 10 == 0 or step == self._total_steps:
-            self._say(tr("step {step}/{steps} {loss}", step=step, steps=self._total_steps, loss=loss))
+        if step % 10 == 0 or step == self.history.total_steps:
+            self._say(tr("step {step}/{steps} {loss}", step=step, steps=self.history.total_steps, loss=loss))
 
     def _pass_over(self) -> None:
         if not self._passed_over:

@@ -43,6 +43,7 @@ class RunHistory:
         phase, detail: what it does now, such as "loading model" and the model's name.
         phases: phases of this attempt so far, in their order, each once.
         done, total, unit: how far that phase is; total 0 when nobody knows.
+        phase_seconds_left: how long it will take, if the worker says so.
         step, epoch, seconds_left: of the newest step.
         total_steps: of the whole run, as planned or as changed since; 0 before the plan is known.
         stepping: whether this attempt has made a step.
@@ -75,6 +76,7 @@ class RunHistory:
         self.done, self.total = 0.0, 0.0
         self.step, self.epoch = 0, 0.0
         self.seconds_left: float | None = None
+        self.phase_seconds_left: float | None = None
         self.paused = self.stepping = False
         self.sensors_missing = ""
         self.locks: list[dict[str, Any]] = []
@@ -191,7 +193,7 @@ class RunHistory:
         self.phases = []
         self.machines = {}
         self.paused = self.stepping = False
-        self.seconds_left = None
+        self.seconds_left = self.phase_seconds_left = None
         self.change_refused = ""
 
     def _on_machine(self, event: dict[str, Any]) -> None:
@@ -207,13 +209,14 @@ class RunHistory:
 
     def _on_phase(self, event: dict[str, Any]) -> None:
         self.phase, self.detail = str(event.get("phase", "")), str(event.get("detail") or "")
-        self.done = self.total = 0.0
+        self.done, self.total, self.phase_seconds_left = 0.0, 0.0, None
         if self.phase not in self.phases:
             self.phases.append(self.phase)
 
     def _on_progress(self, event: dict[str, Any]) -> None:
         self.phase, self.unit = str(event.get("phase", self.phase)), str(event.get("unit", ""))
         self.done, self.total = number(event, "done") or 0.0, number(event, "total") or 0.0
+        self.phase_seconds_left = number(event, "seconds_left")
 
     def _on_step(self, event: dict[str, Any], line: int) -> None:
         step = finite(event.get("global_step"))
@@ -309,7 +312,7 @@ class RunHistory:
         self.locks.append(event)
 
     def _on_paused(self, event: dict[str, Any]) -> None:
-        self.paused = event["type"] == "paused"
+        self.paused, self.phase_seconds_left = event["type"] == "paused", None
 
     _on_resumed = _on_job_ended = _on_paused
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,8 +24,6 @@ from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluations
 ABOUT_FIELDS, HASHES = ("reasons", "chosen"), "hashes"
 """Fields of run.json that describe the other fields, which are neither compared nor searched; and those that a search
 for free text skips."""
-WAIT = 0.1
-"""Seconds between two looks whether a reading that waits for another is still wanted."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +56,13 @@ class RunFacts:
 
 @dataclass
 class FactsReader:
-    """Reads all runs, and reads again only those whose files have changed. One thread at a time does so."""
+    """Reads all runs, and reads again only those whose files have changed."""
 
     passed_over: dict[str, UserError] = field(default_factory=dict)
     """Runs that can't be shown, by folder name, as the last `read` found them."""
     so_far: list[RunFacts] = field(default_factory=list)
     """What the `read` that is at work, or the last one, has found, the newest about first. For any thread to copy."""
     _kept: dict[Path, tuple[object, RunFacts]] = field(default_factory=dict)
-    _at_work: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, parent: Path, progress: Callable[[int, int], None] = lambda done, total: None,
              cancelled: Callable[[], bool] = lambda: False) -> list[RunFacts]:
@@ -74,22 +70,11 @@ class FactsReader:
 
         Args:
             progress: called with (runs read, all of them).
-            cancelled: asked before each run, and while a reading that was cancelled isn't yet at its end; what was
-                read by then need not be read again.
+            cancelled: asked before each run; what was read by then need not be read again.
 
         Raises:
             UserError: the folder of the runs can't be listed.
         """
-        while not self._at_work.acquire(timeout=WAIT):
-            if cancelled():
-                return []
-        try:
-            return self._read_all(parent, progress, cancelled)
-        finally:
-            self._at_work.release()
-
-    def _read_all(self, parent: Path, progress: Callable[[int, int], None],
-                  cancelled: Callable[[], bool]) -> list[RunFacts]:
         kept: dict[Path, tuple[object, RunFacts]] = {}
         passed_over: dict[str, UserError] = {}
         self.so_far = found = []

@@ -71,35 +71,6 @@ def test_a_list_that_was_cancelled_goes_on_where_it_was(make_run):
     assert told[0] == (0, 4) and told[-1] == (4, 4)
 
 
-def test_a_list_that_is_wanted_again_at_once_waits_for_the_reading_that_ends(make_run, monkeypatch):
-    """Two at once would read every run twice, into the same memory."""
-    for name in ("a", "b", "c"):
-        make_run(name)
-    parent, reader, read, found = make_run("d").parent, FactsReader(), [], []
-    arrived, go_on, cancelled = threading.Event(), threading.Event(), threading.Event()
-
-    def slow(folder):
-        read.append(folder)
-        if len(read) == 2:
-            arrived.set()
-            assert go_on.wait(60)
-        return read_facts(folder)
-
-    monkeypatch.setattr(run_facts, "read_facts", slow)
-    first = threading.Thread(target=lambda: found.append(reader.read(parent, cancelled=cancelled.is_set)))
-    first.start()
-    assert arrived.wait(60) and len(reader._kept) == 1, "kept as it was read"
-    cancelled.set()
-    assert reader.read(parent, cancelled=lambda: True) == [], "one that waits can be cancelled too"
-    second = threading.Thread(target=lambda: found.append(reader.read(parent)))
-    second.start()
-    go_on.set()
-    first.join(60)
-    second.join(60)
-    assert sorted(len(each) for each in found) == [0, 4]
-    assert len(read) == len(set(read)) == 4
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no file that is never ready")
 def test_reading_shows_its_progress_and_can_be_ended(qtbot, tab, make_run):
     events = make_run("slow") / jobs.EVENTS
