@@ -211,13 +211,24 @@ class RunStore:
             return kept
         known = self._runs.get(folder)
         if known is None or known.stamp != stamp:
-            header = _read_header(folder)
+            header = _read_header(_file(folder))
             if header.get("stamp") == [*stamp] and (kept := _totals(header.get("totals"), stamp[-1])):
                 return kept
             known = self._run(folder)
         with known.at_work:
             self._read(known)
             return Totals.of(known.history)
+
+    def tidy(self) -> None:
+        """Forget runs that are gone, in the cache too: their events hold answers."""
+        with self._lock:
+            for folder in [each for each in self._runs if not each.is_dir()]:
+                del self._runs[folder]
+        with contextlib.suppress(OSError):
+            for path in (paths.cache_dir() / "runs").iterdir():
+                folder = _read_header(path).get("folder")
+                if not isinstance(folder, str) or not Path(folder).is_dir():
+                    path.unlink(missing_ok=True)
 
     def _run(self, folder: Path) -> _Reading:
         folder = folder.absolute()
@@ -262,7 +273,7 @@ class RunStore:
         assert run.stamp is not None
         if not self._tidied:
             self._tidied = True
-            _tidy()
+            self.tidy()
         arrays: dict[bytes, int] = {}  # curves have their x in common
         tag = secrets.token_hex(8)  # no event has it as a key
         folder = run.reader.path.parent
@@ -338,20 +349,21 @@ def _file(folder: Path) -> Path:
     return paths.cache_dir() / "runs" / hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:32]
 
 
-def _read_header(folder: Path) -> dict[str, Any]:
-    """What the cache says about a run in its first line; empty if it has none."""
-    with contextlib.suppress(*_DAMAGED), open(_file(folder), "rb", opener=files.regular) as file:
+def _read_header(path: Path) -> dict[str, Any]:
+    """The first line of a file in the cache; empty if there is none."""
+    with contextlib.suppress(*_DAMAGED), open(path, "rb", opener=files.regular) as file:
         return files.an_object(json.loads(file.readline()))
     return {}
 
 
 def _load(run: _Reading) -> None:
     """Take what the cache has of a run, if it is undamaged and of this program; `_read` then looks at its stamp."""
-    header = _read_header(run.reader.path.parent)
+    path = _file(run.reader.path.parent)
+    header = _read_header(path)
     if [header.get(name) for name in ("format", "version", "language")] != [
             FORMAT, __version__, run.language]:
         return
-    with contextlib.suppress(*_DAMAGED), open(_file(run.reader.path.parent), "rb", opener=files.regular) as file:
+    with contextlib.suppress(*_DAMAGED), open(path, "rb", opener=files.regular) as file:
         file.readline()
         state, *arrays = [file.read(size) for size in header["sizes"]]
         if _checksum([state, *arrays]) != header["check"]:
@@ -385,12 +397,3 @@ def _made(tag: str, arrays: list[bytes], value: dict[str, Any]) -> Any:
     made = object.__new__(_CLASSES[kind])
     vars(made).update(value)
     return made
-
-
-def _tidy() -> None:
-    """Remove the files of runs that are gone."""
-    with contextlib.suppress(OSError):
-        for path in (paths.cache_dir() / "runs").iterdir():
-            with contextlib.suppress(*_DAMAGED), open(path, "rb", opener=files.regular) as file:
-                if not Path(json.loads(file.readline())["folder"]).is_dir():
-                    path.unlink()
