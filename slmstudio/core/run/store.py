@@ -10,7 +10,6 @@ The worker leaves the totals in outcome.json too, so that a thousand runs are li
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 import math
@@ -46,8 +45,9 @@ MOST_RUNS = 8
 TAIL = 2**12
 EVENTS_A_LOOK = 2048
 """Events between two looks whether the reading was cancelled."""
-_CLASSES = {kind.__name__: kind for kind in (
-    RunHistory, MachineCurves, Series, GuardSummary, Interval, meter.EnergyMeter, meter._Card, meter._Counter)}
+_CHANGING = (RunHistory, MachineCurves, Series, GuardSummary, Interval, meter.EnergyMeter, meter._Card, meter._Counter)
+"""What a history is made of, beside events."""
+_CLASSES = {kind.__name__: kind for kind in _CHANGING}
 _DAMAGED = (AttributeError, LookupError, OSError, TypeError, ValueError)
 
 
@@ -197,7 +197,7 @@ class RunStore:
             self._read(run, cancelled)
             reader = jobs.EventReader(folder)
             reader.offset = run.reader.offset
-            return copy.deepcopy(run.history), reader
+            return _copied(run.history), reader
 
     def totals(self, folder: Path, outcome: Outcome | None) -> Totals:
         """What a run's events add up to in a list of runs: as its outcome or the cache says, otherwise they are read.
@@ -254,7 +254,7 @@ class RunStore:
             run.forget()
         reader = run.reader
         if run.lent:
-            run.history, run.lent = copy.deepcopy(run.history), False
+            run.history, run.lent = _copied(run.history), False
         try:
             for count, event in enumerate(reader.read()):
                 if not count % EVENTS_A_LOOK and cancelled():
@@ -277,17 +277,17 @@ class RunStore:
         arrays: dict[bytes, int] = {}  # curves have their x in common
         tag = secrets.token_hex(8)  # no event has it as a key
         folder = run.reader.path.parent
-        state = json.dumps(run.history, default=partial(_plain, tag, arrays)).encode()
-        header = {"format": FORMAT, "version": __version__, "language": run.language, "folder": str(folder),
-                  "stamp": run.stamp, "offset": run.reader.offset, "tail": run.tail, "tag": tag,
-                  "sizes": [len(state), *map(len, arrays)], "check": _checksum([state, *arrays]),
-                  "totals": _to_keep(Totals.of(run.history), run.stamp[-1])}
         path = _file(folder)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RecursionError):  # the latter if an event is nested absurdly deep
+            state = json.dumps(run.history, default=partial(_plain, tag, arrays)).encode()
+            header = {"format": FORMAT, "version": __version__, "language": run.language, "folder": str(folder),
+                      "stamp": run.stamp, "offset": run.reader.offset, "tail": run.tail, "tag": tag,
+                      "sizes": [len(state), *map(len, arrays)], "check": _checksum([state, *arrays]),
+                      "totals": _to_keep(Totals.of(run.history), run.stamp[-1])}
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(unfinished, "wb", opener=files.own) as file:
-                file.writelines([files.dump_line(header), state, *arrays])
+                file.writelines([json.dumps(files.without_non_finite(header)).encode(), b"\n", state, *arrays])
             os.replace(unfinished, path)
             run.saved = run.reader.offset
 
@@ -346,7 +346,7 @@ def _tail(path: Path, offset: int) -> str:
 
 
 def _file(folder: Path) -> Path:
-    return paths.cache_dir() / "runs" / hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:32]
+    return paths.cache_dir() / "runs" / hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:32]
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -371,6 +371,21 @@ def _load(run: _Reading) -> None:
         history = json.loads(state, object_hook=partial(_made, header["tag"], arrays))
         run.history, run.stamp, run.tail = history, tuple(header["stamp"]), header["tail"]
         run.reader.damaged, run.reader.offset, run.saved = history.damaged, header["offset"], header["offset"]
+
+
+def _copied(value: Any) -> Any:
+    """A history that can change without this one; they share the events that they hold, which nobody changes."""
+    if isinstance(value, array):
+        return value[:]
+    if isinstance(value, list):
+        return [_copied(each) if isinstance(each, Interval) else each for each in value]
+    if isinstance(value, dict):
+        return {name: _copied(each) if isinstance(each, _CHANGING) else each for name, each in value.items()}
+    if not isinstance(value, (*_CHANGING, Smoother)):
+        return value
+    made = object.__new__(type(value))
+    vars(made).update({name: _copied(each) for name, each in vars(value).items()})
+    return made
 
 
 def _checksum(parts: list[bytes]) -> int:

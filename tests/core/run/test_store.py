@@ -232,6 +232,31 @@ def test_of_a_run_at_work_only_what_is_new_is_read(run, counted):
     assert reader.totals(run, None).steps == 0
 
 
+def test_an_event_that_is_nested_absurdly_deep_hides_no_run(run):
+    with open(run / jobs.EVENTS, "ab") as file:
+        file.write(b'{"protocol": 1, "time": 1010.0, "type": "log", "message": %b}\n' % (b"[" * 700 + b"]" * 700))
+    store = later()
+    assert len(store.history(run).log) == 1 and store.history(run).guard.ended().peak_c == 72
+    append(run, [{"type": "step", "global_step": 2}])
+    assert store.history(run).step == 2 and store.continued(run, lambda: False)[0].step == 2
+
+
+def test_a_history_of_ones_own_changes_no_other(run):
+    store = later()
+    append(run, [{"type": "guard_rest"}])
+    shared, (own, reader) = store.history(run), store.continued(run, lambda: False)
+    append(run, [{"type": "guard_resume", "seconds": 3.0}, *EVENTS[4:]])
+    for event in reader.read():
+        own.add(event, reader.at)
+    assert same(own, folded(run)) and not same(shared, own) and shared.guard.intervals[0].end is None
+    assert own.series["train_loss"].smoothed() is not shared.series["train_loss"].smoothed()
+
+
+def test_a_folder_whose_name_is_no_text_is_read(run):
+    odd = run.rename(run.parent / os.fsdecode(b"run-\xff"))
+    assert same(later().history(odd), folded(odd)) and kept(odd).steps == 1
+
+
 def test_runs_that_are_gone_are_forgotten(run, tmp_path):
     kept(run)
     run.rename(tmp_path / "other")

@@ -10,8 +10,7 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slmstudio.core.files import finite, number
@@ -149,7 +148,7 @@ class GuardSummary:
 
     def ended(self) -> GuardSummary:
         """The same, if nothing more comes: a rest that is under way counts as long as there were events."""
-        found = copy.deepcopy(self)
+        found = replace(self, seconds={**self.seconds}, intervals=[*map(replace, self.intervals)])
         found._close(None)
         return found
 
