@@ -226,8 +226,8 @@ class RunStore:
                 del self._runs[folder]
         with contextlib.suppress(OSError):
             for path in (paths.cache_dir() / "runs").iterdir():
-                folder = _read_header(path).get("folder")
-                if not isinstance(folder, str) or not Path(folder).is_dir():
+                of_run = _read_header(path).get("folder")
+                if not isinstance(of_run, str) or not Path(of_run).is_dir():
                     path.unlink(missing_ok=True)
 
     def _run(self, folder: Path) -> _Reading:
