@@ -8,6 +8,14 @@ from slmstudio.core.i18n import noop, tr
 SENTENCES = {
     "by_name": noop('"{column}" is called as {role} are.'),
     "by_sentences": noop('"{column}" is one of the two columns with sentences.'),
+    "speakers": noop("“{user}” asks and “{assistant}” answers."),
+    "questions": noop("Questions with answers recur in the text."),
+    "recurring": noop("Lines begin with {labels}, over and over."),
+    "headings": noop("The text has {n:,} headings."),
+    "not_prose": noop("Most of its lines aren't sentences."),
+    "header_rows": noop("Row {row:,} looks like column names, too."),
+    "sheet_rows": noop('The sheet "{sheet}" has {n:,} rows.'),
+    "held_out": noop("{files} is held out for the evaluation."),
     "words_dropped": noop('"{column}" has words, too, and isn\'t used.'),
 }
 

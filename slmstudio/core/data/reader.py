@@ -195,8 +195,8 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
 def _candidates(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candidate]:
     """The ways in which a file may be read: by its columns, and cut in other ways."""
     is_given = bool(mapper.is_given or options != NO_OPTIONS)
-    found = [Candidate(each.name, each.said, options, 1.0 if is_given else part.certainty * each.certainty,
-                       each.evidence) for each in mapper.maps]
+    found = [Candidate(each.name, each.said, options if is_given else part.options,
+                       1.0 if is_given else part.certainty * each.certainty, each.evidence) for each in mapper.maps]
     return found if is_given else [*found, *part.others]
 
 

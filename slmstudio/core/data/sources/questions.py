@@ -8,14 +8,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from slmstudio.core.data.column_names import column
+from slmstudio.core.data.sources.dialogues import Line
 from slmstudio.core.data.sources.row import Raw
 
 QUESTION = "question"
 """One of `read_options.CUTS`: each question with its answer."""
-Way = Literal["marks", "headings", "choices"]
-LEAST, SHARE = 3, 0.75
-"""A text of questions has at least this many with an answer, and at least this share of its lines belongs to them; any
-other text just happens to have some."""
+Way = Literal["ticks", "choices", "marks", "headings", "sections"]
+"""How questions are written: above choices of which some are ticked, above choices with the letter of the right one
+below, behind marks, in headings that ask, or as any heading."""
+LEAST, SHARE, LEAST_INSIDE = 3, 0.75, 0.5
+"""A text of questions has at least this many with an answer, and at least this share of its lines belongs to them; a
+text with fewer lines that do, but as many as the last says, may be one; any other text just happens to have some."""
+CERTAIN, MAYBE = 0.9, 0.6
 SURE = 3
 """A shorter word with a number behind it may begin a sentence: "A 5 km walk"."""
 _SHORT = {"q": "question", "a": "answer", "प्र": "question", "उ": "answer"}
@@ -28,24 +32,20 @@ _CHOICE = re.compile(r"\s*\(?(?:[B-Eb-eख-ङ][.)]\s|[Aaक][.)]\s.*\s\(?[Bbख
 _FIRST = re.compile(r"\s*\(?[Aaक][.)]\s")
 _CHOSEN = re.compile(r"\s*\(?([A-Ea-eक-ङ])[.)]?\s*(?:$|\n)")
 """An answer that is the letter of a choice alone."""
+_TICK = re.compile(r"\s*(?:[-*+•]\s*)?(?:\[(?P<box>[ xX✓✔])?\]|(?P<sign>[✓✔☑✅☐✗✘❌])"
+                   r"|(?P<star>\*)(?=\(?[A-Ea-e][.)]\s))\s*(?P<text>\S.*)", re.DOTALL)
+_TICKED_AFTER = re.compile(r"\s*(?P<text>\(?[A-Ea-eक-ङ][.)]\s.*\S)\s*[✓✔☑✅]\s*$", re.DOTALL)
 _NUMBERED = re.compile(r"\s*\d{1,4}\s*[.)]\s*")
 _ASKS = re.compile(r"[?؟？]\W*$")
 _BOLD = re.compile(r"\s*(\*\*|__)(?P<text>(?:(?!\1).)+)\1\s*")
 """A line of Markdown that is all in bold."""
 
 
-class Line(NamedTuple):
-    """A line, a paragraph, or a row of a table.
+class Found(NamedTuple):
+    """How the questions of a text are written, and how sure it is that it is one of questions."""
 
-    Attributes:
-        heading: "style" of one by its style, "bold" of one that is all in bold; otherwise "".
-        pair: what a table has in its columns of questions and answers; ("", "") of the row with their names.
-    """
-
-    text: str
-    number: int
-    heading: str = ""
-    pair: tuple[str, str] | None = None
+    way: Way
+    certainty: float
 
 
 def line_of(text: str, number: int, markdown: bool) -> Line:
@@ -56,18 +56,48 @@ def line_of(text: str, number: int, markdown: bool) -> Line:
     return Line(bold["text"], number, "bold") if bold else Line(text, number)
 
 
-def way_of(lines: Iterable[Line]) -> Way | None:
+def way_of(lines: Iterable[Line]) -> Found | None:
     """How the questions of a text that begins so are written; None if it is any other text."""
     filled = [line for line in lines if line.text.strip()]
-    offers = any(_CHOICE.match(line.text) for line in filled)
-    ways: tuple[Way, ...] = ("choices",) if offers else ("marks", "headings")
-    for way in ways:
-        reader = _Reader(way)
-        found = [raw.value for line in filled for raw in reader.read(line)] + [raw.value for raw in reader.rest()]
-        answered = sum(bool(each["answer"]) for each in found)
-        if answered >= max(LEAST, SHARE * len(found)) and reader.inside >= SHARE * (reader.inside + reader.outside):
-            return way
-    return None
+    ways: tuple[Way, ...] = ("ticks",)
+    if sum((found := ticked(line.text)) is not None and found[0] for line in filled) < LEAST - 1:
+        ways = ("choices",) if any(_CHOICE.match(line.text) for line in filled) else ("marks", "headings")
+    sure = [Found(way, certainty) for way in ways if (certainty := _certainty(way, filled))]
+    return max(sure, key=lambda each: each.certainty, default=None)
+
+
+def best_way(lines: Iterable[Line]) -> Way:
+    """The same for a text of which a user says that it holds questions."""
+    filled = [line for line in lines if line.text.strip()]
+    found = way_of(filled)
+    if found is not None:
+        return found.way
+    ways: tuple[Way, ...] = ("marks", "headings", "choices", "sections")
+    return max(ways, key=lambda way: _counted(way, filled)[1])
+
+
+def _counted(way: Way, filled: Sequence[Line]) -> tuple[int, int, float]:
+    """How many questions a way finds, how many of them have an answer, and the share of lines that belong to them."""
+    reader = _Reader(way)
+    found = [raw.value for line in filled for raw in reader.read(line)] + [raw.value for raw in reader.rest()]
+    return len(found), sum(bool(each["answer"]) for each in found), reader.inside / max(
+        1, reader.inside + reader.outside)
+
+
+def _certainty(way: Way, filled: Sequence[Line]) -> float:
+    found, answered, inside = _counted(way, filled)
+    if answered >= max(LEAST, SHARE * found) and inside >= SHARE:
+        return CERTAIN
+    return MAYBE if answered >= max(LEAST - 1, SHARE * found) and inside >= LEAST_INSIDE else 0.0
+
+
+def ticked(text: str) -> tuple[bool, str] | None:
+    """Whether a choice is ticked, and its text without the tick; None of what has no tick or box."""
+    if found := _TICKED_AFTER.match(text):
+        return True, found["text"]
+    if (found := _TICK.match(text)) is None:
+        return None
+    return (found["box"] or found["sign"] or found["star"] or " ") in "xX✓✔☑✅*", found["text"].strip()
 
 
 def rows(lines: Iterable[Line | Raw], way: Way) -> Iterator[Raw]:
@@ -92,16 +122,15 @@ class _Reader:
         self._answered: list[Line] = []
         self._into: list[Line] | None = None
         self._held: Line | None = None
-        self._is_numbered = False
+        self._is_numbered = self._has_choices = False
         self.inside = self.outside = 0
 
     def read(self, line: Line) -> Iterator[Raw]:
         """The rows that end before this line, or are in it."""
-        role, text = _role(line, self._way)
-        if role == "bold" and self._is_numbered and (number := _NUMBERED.match(line.text)):
-            role, text = "question", line.text[number.end():]  # as the others, though it doesn't ask
-        if self._way == "choices" and not role and self._into is not self._asked and _NUMBERED.match(line.text):
-            role, text = "question", _NUMBERED.sub("", line.text, count=1)
+        if self._way == "ticks":
+            yield from self._read_choices(line)
+            return
+        role, text = self._role(line)
         if role in ("question", "style", "pair"):
             yield from self.rest()
             self._is_numbered = role == "question" and line.heading == "bold" and bool(_NUMBERED.match(line.text))
@@ -116,8 +145,41 @@ class _Reader:
             self._held = line
         elif role != "style":
             self._add(line._replace(text=text))
-        if role == "question" and self._way == "headings":
+        if role == "question" and self._way in ("headings", "sections"):
             self._into = self._answered
+
+    def _role(self, line: Line) -> tuple[str, str]:
+        """As the function, and what the lines before this one tell about it."""
+        role, text = _role(line, self._way)
+        if role == "bold" and self._is_numbered and (number := _NUMBERED.match(line.text)):
+            return "question", line.text[number.end():]  # as the others, though it doesn't ask
+        if self._way == "choices" and not role and self._into is not self._asked and _NUMBERED.match(line.text):
+            return "question", _NUMBERED.sub("", line.text, count=1)
+        return role, text
+
+    def _read_choices(self, line: Line) -> Iterator[Raw]:
+        """A question above choices of which some are ticked, which are its answer; a remark may be below them."""
+        choice = ticked(line.text) or (
+            (False, line.text.strip()) if _CHOICE.match(line.text) or _FIRST.match(line.text) else None)
+        if choice is not None and self._asked:
+            self._has_choices = True
+            is_ticked, text = choice
+            self._asked.append(line._replace(text=f"- {text}"))
+            self._answered += [line._replace(text=text)] * is_ticked
+            self.inside += 1
+            return
+        role, text = _marked(line.text)
+        is_new = self._has_choices and line.number > (self._asked[-1].number + 1 if self._asked else 0)
+        if role == "answer":
+            self._answered.append(line._replace(text=text))
+        elif line.heading or role == "question" or _NUMBERED.match(text) or is_new or not self._asked:
+            if self._has_choices:
+                yield from self.rest()
+            self.outside += len(self._asked)
+            self._asked = [line._replace(text=_NUMBERED.sub("", text, count=1))]
+        else:
+            (self._answered if self._has_choices else self._asked).append(line)
+            self.inside += 1
 
     def _add(self, line: Line) -> None:
         """A heading in bold belongs to what is below it, unless that is another question."""
@@ -131,12 +193,12 @@ class _Reader:
 
     def rest(self) -> Iterator[Raw]:
         """The row that no other has followed yet."""
-        if self._asked:
+        if self._asked and (self._has_choices or self._way != "ticks"):
             asked, answer = _joined(self._asked), _joined(self._answered)
             if self._way == "choices" and (letter := _CHOSEN.match(answer)):
                 answer = _choice(asked, letter[1]) + answer[letter.end(1):].lstrip(".)")
             yield Raw({"question": asked, "answer": answer}, self._asked[0].number)
-        self._asked, self._answered, self._held = [], [], None
+        self._asked, self._answered, self._held, self._has_choices = [], [], None, False
 
 
 def _choice(asked: str, letter: str) -> str:
@@ -158,8 +220,9 @@ def _role(line: Line, way: Way) -> tuple[str, str]:
     """What a line is, and its text without what marks it. A heading that doesn't ask is "style" or "bold"."""
     if line.pair is not None:
         return "pair", line.text
-    numbered = _NUMBERED.match(line.text)
-    if way == "headings" and (line.heading or numbered) and _ASKS.search(line.text):
+    if way == "sections":
+        return ("question", _NUMBERED.sub("", line.text, count=1)) if line.heading else ("", line.text)
+    if way == "headings" and (line.heading or _NUMBERED.match(line.text)) and _ASKS.search(line.text):
         _, text = _marked(line.text)
         return "question", _NUMBERED.sub("", text, count=1)
     if way == "choices" and (_CHOICE.match(line.text) or _FIRST.match(line.text)):
@@ -170,6 +233,11 @@ def _role(line: Line, way: Way) -> tuple[str, str]:
     return line.heading, line.text
 
 
+def is_marked(line: Line) -> bool:
+    """Whether a line is a heading, a choice, or has the mark of a question or an answer."""
+    return bool(line.heading or ticked(line.text) or _CHOICE.match(line.text) or _marked(line.text)[0])
+
+
 def _marked(text: str) -> tuple[str, str]:
     """What a line is by the mark that begins it, "question" or "answer", and what is behind the mark; "" and the whole
     line where there is none."""
@@ -177,6 +245,12 @@ def _marked(text: str) -> tuple[str, str]:
     if found is None:
         return "", text
     word = found["word"].casefold()
-    role = _SHORT.get(word) or column(word)
+    role = mark(word)
     is_number = found["gap"] and not found["end"] and len(word) < SURE and not found[0].rstrip().endswith((":", "："))
-    return (role, found["rest"]) if role in ("question", "answer") and not is_number else ("", text)
+    return (role, found["rest"]) if role and not is_number else ("", text)
+
+
+def mark(word: str) -> str:
+    """What a word before a colon marks: "question" or "answer"; "" of any other."""
+    role = _SHORT.get(word.casefold()) or column(word)
+    return role if role in ("question", "answer") else ""

@@ -1,14 +1,21 @@
-"""Plain text as rows: by paragraph, by line, by length, or whole."""
+"""Texts as rows: conversations, questions with answers, or plain text by paragraph, by line, by length, or whole."""
 
 from __future__ import annotations
 
+import email
+import email.policy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from statistics import median
 
+from slmstudio.core.data.candidates import Candidate, Evidence, ranked
+from slmstudio.core.data.column_names import ask_and_answer
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, Piece, numbered_lines, paragraphs
-from slmstudio.core.data.sources import questions
+from slmstudio.core.data.sources import dialogues, questions
+from slmstudio.core.data.sources.dialogues import DIALOGUE, Labels, Line
 from slmstudio.core.data.sources.json_rows import problem_of
 from slmstudio.core.data.sources.questions import QUESTION
 from slmstudio.core.data.sources.row import Raw
@@ -17,10 +24,17 @@ from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import tr
 
 LOOKED_AT = 2000
-"""Lines that tell whether a text is one of questions with answers."""
+"""Lines that tell what a text is."""
 LENGTH = 4000
 LONG_LINE = 200
 """A line with more characters than this isn't a line of a page, but a paragraph or a whole article."""
+HEADINGS = 3
+"""From so many headings on, a text may be questions or subjects with what is said about them."""
+STRUCTURED, ODD = 0.3, 0.2
+"""Share of lines with labels, marks or signs from which a text is hardly prose; and of signs in one such line."""
+WITH_HEADINGS, NOT_PROSE = 0.7, 0.5
+"""How sure a text is that has headings, and one that is hardly prose."""
+_SIGNS = re.compile(r"[\d<>{}\[\]=|\\/_#@$&^~*+%;]")
 _TAGGED = re.compile(r"\S+(?:[ \t]+\S+)*[ \t](?:[BIESLU]-\w+|O)")
 """A line of CoNLL's format: a word, and its classes behind it."""
 _FRONT_MATTER = re.compile(rb"---[ \t]*\r?\n(?:[\w-]+:[^\n]*\n(?:[ \t-][^\n]*\n)*){1,60}---[ \t]*\r?\n")
@@ -30,6 +44,30 @@ _TIMES = re.compile(r"(?:\d+:)?\d\d:\d\d[.,]\d{3} --> ")
 _NOT_SAID = re.compile(r"\d+$|WEBVTT|NOTE\b|\S+ --> ")
 _SHOWN_AS = re.compile(r"</?[a-z][^<>]*>|\{\\[^{}]*\}")
 _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
+_OF_MAIL = {"date", "message-id", "mime-version", "received"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text that is read.
+
+    Attributes:
+        rows: its rows.
+        options: how it is cut.
+        certainty, others: as of `opening.Part`.
+        columns: what the rows have, where that is known.
+    """
+
+    rows: Iterator[Raw]
+    options: ReadOptions
+    certainty: float = 1.0
+    others: list[Candidate] = field(default_factory=list)
+    columns: tuple[str, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its rows are plain text."""
+        return self.options.text_by not in (QUESTION, DIALOGUE)
 
 
 def guess_cut(first: bytes) -> str:
@@ -51,30 +89,153 @@ def is_tagged(first: str) -> bool:
     return len(lines) > 4 and sum(_TAGGED.fullmatch(line[:200]) is not None for line in lines) > 0.9 * len(lines)
 
 
-def rows_of(first: bytes, chunks: Iterator[bytes], chosen: str | None, *, markdown: bool) -> tuple[str, Iterator[Raw]]:
-    """How a text in UTF-8 is cut, and its rows.
+def candidates(lines: Sequence[Line], default: str) -> tuple[Candidate, ...]:
+    """What a text that begins with these lines, blank ones among them, may be read as; the surest first.
 
     Args:
-        first: how it begins.
-        chosen: one of `read_options.CUTS`; None leaves it to the text.
+        default: how it is cut as plain text, one of `read_options.CUTS`.
     """
-    if markdown and (about := _FRONT_MATTER.match(first)):
+    labels = dialogues.find(lines)
+    speak = [each for each in dialogues.candidates(labels) if not (
+        questions.mark(each.options.user or "") and questions.mark(each.options.assistant or ""))]
+    asked = Candidate("question_answer", options=ReadOptions(text_by=QUESTION))
+    way = questions.way_of(lines)
+    if _are_questions(labels):
+        found = [replace(asked, certainty=questions.CERTAIN, evidence=(_recurring(labels),))]
+    else:
+        found = [*([replace(asked, certainty=way.certainty, evidence=(Evidence("questions"),))] if way else ()), *speak]
+    prose = _prose(lines, labels, default)
+    if prose.certainty < 1 and all(each.name != asked.name for each in found) and any(
+            line.heading for line in lines):
+        found.append(replace(asked, certainty=NOT_PROSE - 0.1, evidence=prose.evidence))
+    elif found:
+        prose = replace(prose, certainty=min(prose.certainty, NOT_PROSE, max(each.certainty for each in found) - 0.1))
+    return ranked([*found, prose])
+
+
+def _are_questions(labels: Labels) -> bool:
+    """Whether a text holds records with a question and an answer each."""
+    return labels.are_fields and labels.share >= dialogues.LEAST_SHARE and ask_and_answer(
+        list(labels.names.values())) is not None
+
+
+def _recurring(labels: Labels) -> Evidence:
+    return Evidence("recurring", {"labels": ", ".join(f"“{name}”" for name in list(labels.names.values())[:3])})
+
+
+def _prose(lines: Sequence[Line], labels: Labels, by: str) -> Candidate:
+    """The text as plain text: sure only if nothing recurs in it."""
+    text = Candidate("text", options=ReadOptions(text_by=by))
+    filled = [line for line in lines if line.text.strip()]
+    structured = sum(questions.is_marked(line) or len(_SIGNS.findall(line.text)) > ODD * len(line.text)
+                     or labels.key(dialogues.labelled(line.text).label) != "" for line in filled)
+    if len(filled) > HEADINGS and structured >= STRUCTURED * len(filled):
+        evidence = _recurring(labels) if labels.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
+        return replace(text, certainty=NOT_PROSE, evidence=(evidence,))
+    headings = sum(line.heading != "" for line in filled)
+    if headings >= HEADINGS:
+        return replace(text, certainty=WITH_HEADINGS, evidence=(Evidence("headings", {"n": headings}),))
+    return text
+
+
+def choose(lines: Sequence[Line], default: str, options: ReadOptions) -> tuple[Candidate, list[Candidate]]:
+    """How a text is read, and how else it may be.
+
+    Args:
+        lines, default: as of `candidates`.
+        options: what a user has chosen.
+    """
+    by = DIALOGUE if options.text_by is None and (options.user or options.assistant) else options.text_by
+    if by is None:
+        best, *others = candidates(lines, default)
+        found = best.options
+        return replace(best, options=replace(options, text_by=found.text_by, user=found.user,
+                                             assistant=found.assistant)), others
+    if by != DIALOGUE or (options.user and options.assistant):
+        return Candidate("text", options=replace(options, text_by=by)), []
+    labels = dialogues.find(lines)
+    found = dialogues.candidates(labels)
+    best = found[0].options if found else replace(NO_OPTIONS, user="user", assistant="assistant")
+    one = options.user or options.assistant
+    other = next((name for name in (best.user, best.assistant) if name and name != one), "")
+    pair = replace(options, text_by=DIALOGUE, user=options.user or (other if one else best.user),
+                   assistant=options.assistant or (other if one else best.assistant))
+    return Candidate("conversation", options=pair), []
+
+
+def rows_by(begin: Sequence[Line], lines: Iterable[Line | Raw], options: ReadOptions,
+            notes: list[str]) -> Iterator[Raw]:
+    """The rows of a text that is read as conversations or as questions with answers.
+
+    Args:
+        begin: its first lines, blank ones among them; `lines` are all but blank ones.
+        options: its cut, and who speaks.
+    """
+    labels = dialogues.find(begin)
+    if options.text_by == DIALOGUE:
+        return dialogues.conversations(lines, labels, options.user or "", options.assistant or "", notes)
+    if _are_questions(labels):
+        return dialogues.records(lines, labels)
+    return questions.rows(lines, questions.best_way(begin))
+
+
+def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: list[str], *, markdown: bool) -> Reading:
+    """Read a text in UTF-8.
+
+    Args:
+        first: how it begins; `chunks` have it, too.
+        options: what a user has chosen.
+    """
+    if options.text_by is None and are_labelled(first):
+        return Reading(of_labelled(chunks), ReadOptions(text_by="line"), columns=("text", "label"))
+    if options.text_by is None and are_subtitles(first):
+        notes.append(tr("The subtitles are read as text, without their numbers and times."))
+        return Reading(of_subtitles(chunks), ReadOptions(text_by="length"))
+    if is_mail(first):
+        notes.append(tr("The e-mail is read without its headers."))
+        first = _mail_text(b"".join(chunks))
+        chunks = iter([first])
+    elif markdown and (about := _FRONT_MATTER.match(first)):
         next(chunks)
         first = b"\n" * about[0].count(b"\n") + first[about.end():]
         chunks = chain([first], chunks)
-    begin = first.decode("utf-8", "replace").split("\n")[:LOOKED_AT]
-    way = questions.way_of(questions.line_of(line, 0, markdown) for line in begin)
-    by = chosen or (QUESTION if way else guess_cut(first))
-    if by != QUESTION:
-        return by, text_rows(chunks, by)
-    lines = (raw if raw.problem else questions.line_of(raw.value["text"], raw.line, markdown)
+    begin = [line_of(line, number, markdown) for number, line in enumerate(
+        first.decode("utf-8", "replace").split("\n")[:LOOKED_AT], 1)]
+    best, others = choose(begin, guess_cut(first), options)
+    by = best.options.text_by or "paragraph"
+    if by not in (QUESTION, DIALOGUE):
+        return Reading(text_rows(chunks, by), best.options, best.certainty, others)
+    lines = (raw if raw.problem else line_of(raw.value["text"], raw.line, markdown)
              for raw in text_rows(chunks, "line"))
-    return by, questions.rows(lines, way or "marks")
+    return Reading(rows_by(begin, lines, best.options, notes), best.options, best.certainty, others)
 
 
-def are_labelled(first: str) -> bool:
+def line_of(text: str, number: int, markdown: bool) -> Line:
+    """A line of a text file."""
+    return questions.line_of(text, number, markdown)
+
+
+def is_mail(first: bytes) -> bool:
+    """Whether a text begins with the headers of an e-mail."""
+    begin = first[:8000].lstrip().removeprefix(BOM)
+    names = {name.lower() for name in email.message_from_bytes(begin)}
+    return "from" in names and bool(names & {"to", "subject"}) and bool(names & _OF_MAIL)
+
+
+def _mail_text(content: bytes) -> bytes:
+    """The subject and the text of an e-mail."""
+    mail = email.message_from_bytes(content.lstrip().removeprefix(BOM), policy=email.policy.default)
+    body = mail.get_body(("plain", "html"))
+    try:
+        text = str(body.get_content()) if body is not None else ""
+    except (LookupError, ValueError):  # an encoding that nobody knows, or that isn't the one it says
+        text = body.get_payload() if body is not None else ""
+    return f"{mail['subject'] or ''}\n\n{text}".strip().encode("utf-8", "surrogatepass")
+
+
+def are_labelled(first: bytes) -> bool:
     """Whether each line of a text that begins so is a text behind its classes, as for fastText."""
-    lines = [line for line in first[:4000].split("\n")[:-1] if line.strip()]
+    lines = [line for line in first[:4000].decode("utf-8", "replace").split("\n")[:-1] if line.strip()]
     return len(lines) > 2 and all(_LABELLED.fullmatch(line.rstrip("\r")) for line in lines)
 
 
@@ -86,9 +247,9 @@ def of_labelled(chunks: Iterator[bytes]) -> Iterator[Raw]:
             "text": found["text"], "label": ", ".join(found["labels"].replace("__label__", "").split())})
 
 
-def are_subtitles(first: str) -> bool:
+def are_subtitles(first: bytes) -> bool:
     """Whether a text that begins so is one of subtitles, in the formats SRT or WebVTT."""
-    return len(_TIMES.findall(first[:4000])) > 2
+    return len(_TIMES.findall(first[:4000].decode("utf-8", "replace"))) > 2
 
 
 def of_subtitles(chunks: Iterator[bytes]) -> Iterator[Raw]:
@@ -112,7 +273,7 @@ def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
     """The rows of a text in UTF-8; those without a word are left out.
 
     Args:
-        by: one of `read_options.CUTS`, except `QUESTION`.
+        by: one of `read_options.CUTS`, except `QUESTION` and `DIALOGUE`.
     """
     pieces = {"paragraph": paragraphs, "line": _lines, "document": _document, "length": _stretches}[by](chunks)
     for piece in pieces:

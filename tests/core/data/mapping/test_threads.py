@@ -100,14 +100,16 @@ def test_a_whatsapp_chat_of_two_is_a_conversation_a_day(tmp_path, text):
     (tmp_path / "chat.txt").write_text(text, encoding="utf-8")
     dataset = read_dataset(tmp_path / "chat.txt")
     assert (conversations(dataset), dataset.problems) == (TOLD, [])
-    assert dataset.notes == ("This WhatsApp chat is read as one conversation per day. “Asha” asks, and “Help Desk” "
-                             "answers; the model learns these answers.",)
+    assert dataset.is_sure and dataset.candidates[0].options.user == "Asha"
 
 
-def test_a_group_is_text(tmp_path):
+def test_of_a_group_two_people_are_proposed(tmp_path):
     (tmp_path / "chat.txt").write_text(ANDROID + "13/03/24, 8:04 am - Ravi: Hello\n", encoding="utf-8")
     dataset = read_dataset(tmp_path / "chat.txt")
-    assert dataset.layout == "text" and "of 3 people is read as text" in dataset.notes[0]
+    assert (conversations(dataset), dataset.is_sure) == (TOLD, False)
+    assert [each.line for each in dataset.candidates[1:]] == [
+        "text_by=dialogue,user=Asha + Ravi,assistant=Help Desk", "text_by=paragraph",
+        "text_by=dialogue,user=Help Desk,assistant=Asha"]
 
 
 def spoken(*said):
