@@ -129,7 +129,7 @@ TEXTS = {
     "a quiz": ("a.md", QUIZ, True, "text_by=question"),
     "a quiz with stars": ("a.txt", STARS, True, "text_by=question"),
     "ticks behind choices": ("a.txt", AFTER, True, "text_by=question"),
-    "an e-mail": ("a.eml", MAIL, True, "text_by=paragraph"),
+    "an e-mail": ("a.eml", MAIL, True, "text_by=document"),
     "a handbook": ("a.md", HANDBOOK, False, "text_by=paragraph"),
     "vCards": ("a.vcf", CARDS, False, "text_by=paragraph"),
     "a configuration": ("a.conf", CONFIG, False, "text_by=paragraph"),
@@ -191,7 +191,7 @@ def test_the_answer_of_a_quiz_is_what_is_ticked(read):
     assert chats(read("a.md", QUIZ))[0] == ["Which river passes city 1?\n\n- Tapi 1\n- Godavari 1\n- Kaveri 1",
                                             "Godavari 1"]
     assert chats(read("a.txt", STARS))[0] == [
-        "Which city lies in state 1?\n- a) Pune\n- b) Panaji\n- c) Kochi", "b) Panaji"]
+        "Which city lies in state 1?\na) Pune\nb) Panaji\nc) Kochi", "b) Panaji"]
     assert chats(read("a.txt", AFTER))[0][1] == "B) पणजी\n\nराज्य 1 में यही है।"
     two = chats(read("a.md", QUIZ.replace("[ ] Tapi", "[X] Tapi")))
     assert two[0][1] == "Tapi 1\nGodavari 1"
@@ -205,7 +205,7 @@ def test_fields_of_a_record_are_columns(read):
 
 def test_an_e_mail_is_read_without_its_headers(read):
     found = read("a.eml", MAIL)
-    assert [record.text for record in found.records] == ["पानी", "The tap in lane four has been dry since Monday."]
+    assert [record.text for record in found.records] == ["पानी\n\nThe tap in lane four has been dry since Monday."]
 
 
 def test_headings_by_hand_are_questions(read):

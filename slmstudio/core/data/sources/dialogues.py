@@ -112,6 +112,13 @@ class Labels:
         folded = label.casefold()
         return next((key for key in (folded, _bare(folded)) if key in self.names), "")
 
+    def of(self, text: str) -> tuple[str, Labelled]:
+        """Which of the labels a line has, "" if none, and what is behind it. A label may have a line of its own."""
+        found = labelled(text)
+        if not found.label and text.strip().casefold() in self.names:
+            found = found._replace(label=text.strip(), text="")
+        return self.key(found.label) if found.label else "", found
+
     def divides(self, line: Line) -> bool:
         return bool(line.heading) or (line.text.strip() != "" and _bare(line.text) in self.dividers)
 
@@ -135,10 +142,17 @@ def find(lines: Iterable[Line]) -> Labels:
     is_stamped = len(found) > 2 and found[0].stamped and 2 * len(stamped) > len(found)
     raw = Counter(each.label.casefold() for each in found if each.label)
     bare = Counter(_bare(label) for label, n in raw.items() if n == 1 and _bare(label) != label)
-    recurring = {label: n for label, n in (raw + bare).items() if label and (n > 1 or is_stamped)}
-    names = {label: next(each.label if each.label.casefold() == label else _NUMBER.sub("", each.label)
-                         for each in found if label in (each.label.casefold(), _bare(each.label)))
-             for label in sorted(recurring, key=lambda label: -recurring[label])}
+    alone = Counter(line.text.strip().casefold() for line in filled if _may_stand_alone(line.text.strip()))
+    if max(raw.values(), default=0) > 1:
+        alone.clear()
+    counts = raw + bare + alone
+    all_capitals = bool(raw) and all(each.label.isupper() and len(each.label) > 1 for each in found if each.label)
+    least = 1 if is_stamped or all_capitals else 2
+    recurring = {label: n for label, n in counts.items() if label and n >= least}
+    written = {label.casefold(): label for label in (each.label for each in found)}
+    written = {**{_bare(label): _NUMBER.sub("", label) for label in written.values()},
+               **{line.text.strip().casefold(): line.text.strip() for line in filled}, **written}
+    names = {label: written[label] for label in sorted(recurring, key=lambda label: -recurring[label])}
     dividers = Counter(_bare(line.text) for line, each in zip(filled, found, strict=True) if _may_divide(line, each))
     labels = Labels(names, frozenset(text for text, n in dividers.items() if n > 1))
     blocks, by_blank = _blocks(lines, labels, is_stamped and any(each.day for each in stamped))
@@ -152,20 +166,25 @@ def _may_divide(line: Line, found: Labelled) -> bool:
     return is_numbered or not text.strip("-=*_#~")
 
 
+def _may_stand_alone(text: str) -> bool:
+    """Whether a line may be a label without a colon, with what is said below it."""
+    return len(text) <= LONGEST and len(text.split()) < MOST_WORDS and text[:1].isalpha() and text[-1:].isalnum()
+
+
 def _blocks(lines: Sequence[Line], labels: Labels, by_day: bool) -> tuple[tuple[tuple[str, ...], ...], bool]:
     """The labels of each block, and whether most of those between blank lines have several."""
     blocks: list[list[str]] = [[]]
     joined: list[list[str]] = [[]]  # those that only lines between conversations divide
     day = ""
     for line in lines:
-        each = labelled(line.text)
-        divides = labels.divides(line) or (by_day and each.day not in ("", day))
+        key, each = labels.of(line.text)
+        divides = (labels.divides(line) and not key) or (by_day and each.day not in ("", day))
         day = each.day or day
         if divides:
             joined.append([])
         if divides or (not line.text.strip() and not by_day):
             blocks.append([])
-        if key := labels.key(each.label) if each.label else "":
+        if key:
             for into in (blocks, joined):
                 into[-1].append(key)
     filled = [block for block in blocks if block]
@@ -257,8 +276,8 @@ def conversations(lines: Iterable[Line | Raw], labels: Labels, user: str, assist
         if isinstance(line, Raw):
             yield line
             continue
-        each = labelled(line.text)
-        key = each.label.casefold() if each.label.casefold() in roles else labels.key(each.label) if each.label else ""
+        key, each = labels.of(line.text)
+        key = each.label.casefold() if each.label.casefold() in roles else key
         gap, last = line.number > last + 1 and bool(last), line.number
         divides = labels.divides(line) and key not in roles
         if divides or (gap and labels.by_blank) or (labels.stamped and each.day not in ("", day)):
@@ -318,8 +337,7 @@ def records(lines: Iterable[Line | Raw], labels: Labels) -> Iterator[Raw]:
         if isinstance(line, Raw):
             yield line
             continue
-        each = labelled(line.text)
-        key = labels.key(each.label) if each.label else ""
+        key, each = labels.of(line.text)
         if key and (labels.names[key] in row or not row):
             if row:
                 yield Raw(row, begin)

@@ -7,23 +7,25 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from slmstudio.core.data.column_names import column
+from slmstudio.core.data import column_names
 from slmstudio.core.data.sources.dialogues import Line
 from slmstudio.core.data.sources.row import Raw
 
 QUESTION = "question"
 """One of `read_options.CUTS`: each question with its answer."""
-Way = Literal["ticks", "choices", "marks", "headings", "sections"]
-"""How questions are written: above choices of which some are ticked, above choices with the letter of the right one
-below, behind marks, in headings that ask, or as any heading."""
-LEAST, SHARE, LEAST_INSIDE = 3, 0.75, 0.5
+Way = Literal["choices", "marks", "headings", "sections", "entries"]
+"""How questions are written: above choices of which some are ticked, or with the letter of the right one below; behind
+marks; in headings that ask; as any heading; or as a term and what is behind its colon or dash on the same line."""
+LEAST, SHARE, ALMOST_ALL, LEAST_INSIDE = 3, 0.75, 0.9, 0.5
 """A text of questions has at least this many with an answer, and at least this share of its lines belongs to them; a
 text with fewer lines that do, but as many as the last says, may be one; any other text just happens to have some."""
 CERTAIN, MAYBE = 0.9, 0.6
 SURE = 3
 """A shorter word with a number behind it may begin a sentence: "A 5 km walk"."""
 _SHORT = {"q": "question", "a": "answer", "प्र": "question", "उ": "answer"}
-_MARK = re.compile(r"\s*(?:\d{1,4}\s*[.)]\s*)?[*_]*(?P<word>[^\d\s:：.()*_–—-]{1,20})"
+_ANSWERS = frozenset({"correct_answer", "correct_option"})
+_MARK = re.compile(r"\s*(?:\d{1,4}\s*[.)]\s*)?[*_]*(?P<word>[^\d\s:：.()*_–—-]{1,20}"
+                   r"(?: [^\d\s:：.()*_–—-]{1,20}(?=\s*[:：]))?)"
                    r"(?:[.–—-]?(?P<gap>\s*)\d{1,4}\s*[*_]*\s*(?:[:：][*_]*\s*|(?P<end>[.)–—-]?)[*_]*(?:\s+|$))"
                    r"|\.?\s*[*_]*\s*(?:[:：][*_]*\s*|[.)–—-][*_]*(?:\s+|$)))(?P<rest>.*)", re.DOTALL)
 """What begins a question or an answer: "Q:", "Answer 3 -", "प्रश्न-1 "."""
@@ -37,6 +39,8 @@ _TICK = re.compile(r"\s*(?:[-*+•]\s*)?(?:\[(?P<box>[ xX✓✔])?\]|(?P<sign>[�
 _TICKED_AFTER = re.compile(r"\s*(?P<text>\(?[A-Ea-eक-ङ][.)]\s.*\S)\s*[✓✔☑✅]\s*$", re.DOTALL)
 _NUMBERED = re.compile(r"\s*\d{1,4}\s*[.)]\s*")
 _ASKS = re.compile(r"[?؟？]\W*$")
+_ENTRY = re.compile(r"\s*(?:[-*•]\s+|\d{1,4}\s*[.)]\s*)?[*_]*(?P<term>[^:：–—?!।]{1,60}?)[*_]*"
+                    r"\s*(?:[:：]|\s[–—-])[*_]*\s+(?P<text>\S.*)", re.DOTALL)
 _BOLD = re.compile(r"\s*(\*\*|__)(?P<text>(?:(?!\1).)+)\1\s*")
 """A line of Markdown that is all in bold."""
 
@@ -59,9 +63,9 @@ def line_of(text: str, number: int, markdown: bool) -> Line:
 def way_of(lines: Iterable[Line]) -> Found | None:
     """How the questions of a text that begins so are written; None if it is any other text."""
     filled = [line for line in lines if line.text.strip()]
-    ways: tuple[Way, ...] = ("ticks",)
-    if sum((found := ticked(line.text)) is not None and found[0] for line in filled) < LEAST - 1:
-        ways = ("choices",) if any(_CHOICE.match(line.text) for line in filled) else ("marks", "headings")
+    ticks = sum((found := ticked(line.text)) is not None and found[0] for line in filled)
+    has_choices = ticks >= LEAST - 1 or any(_CHOICE.match(line.text) for line in filled)
+    ways: tuple[Way, ...] = ("choices",) if has_choices else ("marks", "headings", "entries")
     sure = [Found(way, certainty) for way in ways if (certainty := _certainty(way, filled))]
     return max(sure, key=lambda each: each.certainty, default=None)
 
@@ -72,20 +76,24 @@ def best_way(lines: Iterable[Line]) -> Way:
     found = way_of(filled)
     if found is not None:
         return found.way
-    ways: tuple[Way, ...] = ("marks", "headings", "choices", "sections")
+    ways: tuple[Way, ...] = ("marks", "headings", "choices", "sections", "entries")
     return max(ways, key=lambda way: _counted(way, filled)[1])
 
 
 def _counted(way: Way, filled: Sequence[Line]) -> tuple[int, int, float]:
-    """How many questions a way finds, how many of them have an answer, and the share of lines that belong to them."""
+    """How many questions a way finds, how many different ones have an answer, and the share of lines that belong to
+    them."""
     reader = _Reader(way)
     found = [raw.value for line in filled for raw in reader.read(line)] + [raw.value for raw in reader.rest()]
-    return len(found), sum(bool(each["answer"]) for each in found), reader.inside / max(
+    answered = [each["question"] for each in found if each["answer"]]
+    return len(found), len(set(answered) if way == "entries" else answered), reader.inside / max(
         1, reader.inside + reader.outside)
 
 
 def _certainty(way: Way, filled: Sequence[Line]) -> float:
     found, answered, inside = _counted(way, filled)
+    if way == "entries":
+        return MAYBE if answered > max(LEAST, ALMOST_ALL * found) and inside >= SHARE else 0.0
     if answered >= max(LEAST, SHARE * found) and inside >= SHARE:
         return CERTAIN
     return MAYBE if answered >= max(LEAST - 1, SHARE * found) and inside >= LEAST_INSIDE else 0.0
@@ -123,11 +131,12 @@ class _Reader:
         self._into: list[Line] | None = None
         self._held: Line | None = None
         self._is_numbered = self._has_choices = False
+        self._last = 0
         self.inside = self.outside = 0
 
     def read(self, line: Line) -> Iterator[Raw]:
         """The rows that end before this line, or are in it."""
-        if self._way == "ticks":
+        if self._way == "choices":
             yield from self._read_choices(line)
             return
         role, text = self._role(line)
@@ -141,6 +150,11 @@ class _Reader:
             self.inside += 1
             if line.pair and any(line.pair):
                 yield Raw(dict(zip(("question", "answer"), line.pair, strict=True)), line.number)
+        elif role == "entry":
+            yield from self.rest()
+            self._into = self._answered
+            self._asked = [line._replace(text=text)]
+            self._add(line._replace(text=_ENTRY.match(line.text)["text"]))
         elif role == "bold":
             self._held = line
         elif role != "style":
@@ -153,33 +167,32 @@ class _Reader:
         role, text = _role(line, self._way)
         if role == "bold" and self._is_numbered and (number := _NUMBERED.match(line.text)):
             return "question", line.text[number.end():]  # as the others, though it doesn't ask
-        if self._way == "choices" and not role and self._into is not self._asked and _NUMBERED.match(line.text):
-            return "question", _NUMBERED.sub("", line.text, count=1)
         return role, text
 
     def _read_choices(self, line: Line) -> Iterator[Raw]:
-        """A question above choices of which some are ticked, which are its answer; a remark may be below them."""
-        choice = ticked(line.text) or (
-            (False, line.text.strip()) if _CHOICE.match(line.text) or _FIRST.match(line.text) else None)
-        if choice is not None and self._asked:
+        """A question above choices. Its answer are those that are ticked, or what is behind a mark below them."""
+        if self._asked and (choice := _choice_in(line.text)) is not None:
             self._has_choices = True
             is_ticked, text = choice
-            self._asked.append(line._replace(text=f"- {text}"))
-            self._answered += [line._replace(text=text)] * is_ticked
-            self.inside += 1
+            self._asked.append(line._replace(text=text))
+            self._answered += [line._replace(text=text.removeprefix("- "))] * is_ticked
+            self.inside, self._last = self.inside + 1, line.number
             return
         role, text = _marked(line.text)
-        is_new = self._has_choices and line.number > (self._asked[-1].number + 1 if self._asked else 0)
-        if role == "answer":
+        number = _NUMBERED.match(text)
+        begins = bool(line.heading or role == "question" or number)
+        ended = self._has_choices or bool(self._answered)
+        if role == "answer" and self._asked:
             self._answered.append(line._replace(text=text))
-        elif line.heading or role == "question" or _NUMBERED.match(text) or is_new or not self._asked:
-            if self._has_choices:
-                yield from self.rest()
-            self.outside += len(self._asked)
-            self._asked = [line._replace(text=_NUMBERED.sub("", text, count=1))]
-        else:
-            (self._answered if self._has_choices else self._asked).append(line)
             self.inside += 1
+        elif not self._asked or (ended and (begins or line.number > self._last + 1)) or (
+                not ended and (line.heading or role == "question")):
+            yield from self.rest()
+            self._asked = [line._replace(text=text[number.end():] if number else text)]
+        else:
+            (self._answered if ended else self._asked).append(line)
+            self.inside += 1
+        self._last = line.number
 
     def _add(self, line: Line) -> None:
         """A heading in bold belongs to what is below it, unless that is another question."""
@@ -193,12 +206,23 @@ class _Reader:
 
     def rest(self) -> Iterator[Raw]:
         """The row that no other has followed yet."""
-        if self._asked and (self._has_choices or self._way != "ticks"):
+        if self._way == "choices" and not (self._has_choices or self._answered):
+            self.outside += len(self._asked)
+        elif self._asked:
             asked, answer = _joined(self._asked), _joined(self._answered)
-            if self._way == "choices" and (letter := _CHOSEN.match(answer)):
-                answer = _choice(asked, letter[1]) + answer[letter.end(1):].lstrip(".)")
+            if self._way == "choices":
+                self.inside += 1
+                if letter := _CHOSEN.match(answer):
+                    answer = _choice(asked, letter[1]) + answer[letter.end(1):].lstrip(".)")
             yield Raw({"question": asked, "answer": answer}, self._asked[0].number)
         self._asked, self._answered, self._held, self._has_choices = [], [], None, False
+
+
+def _choice_in(text: str) -> tuple[bool, str] | None:
+    """Whether a choice is ticked, and how the question names it; None of any other line."""
+    if (found := ticked(text)) is not None:
+        return found[0], found[1] if _CHOICE.match(found[1]) or _FIRST.match(found[1]) else f"- {found[1]}"
+    return (False, text.strip()) if _CHOICE.match(text) or _FIRST.match(text) else None
 
 
 def _choice(asked: str, letter: str) -> str:
@@ -225,8 +249,9 @@ def _role(line: Line, way: Way) -> tuple[str, str]:
     if way == "headings" and (line.heading or _NUMBERED.match(line.text)) and _ASKS.search(line.text):
         _, text = _marked(line.text)
         return "question", _NUMBERED.sub("", text, count=1)
-    if way == "choices" and (_CHOICE.match(line.text) or _FIRST.match(line.text)):
-        return "", line.text
+    if way == "entries":
+        entry = _ENTRY.match(line.text)
+        return ("entry", entry["term"].strip()) if entry else (line.heading, line.text)
     role, text = _marked(line.text)
     if role == "question" if way == "headings" and line.heading else role and way != "headings":
         return role, text
@@ -252,5 +277,6 @@ def _marked(text: str) -> tuple[str, str]:
 
 def mark(word: str) -> str:
     """What a word before a colon marks: "question" or "answer"; "" of any other."""
-    role = _SHORT.get(word.casefold()) or column(word)
-    return role if role in ("question", "answer") else ""
+    known = column_names.column(word)
+    return _SHORT.get(word.casefold()) or ("question" if known in column_names.QUESTIONS else "answer" if (
+        known in column_names.REPLIES_TO or known in _ANSWERS) else "")

@@ -34,6 +34,7 @@ STRUCTURED, ODD = 0.3, 0.2
 """Share of lines with labels, marks or signs from which a text is hardly prose; and of signs in one such line."""
 WITH_HEADINGS, NOT_PROSE = 0.7, 0.5
 """How sure a text is that has headings, and one that is hardly prose."""
+_SIGN_FIRST = re.compile(r"\s*[=~{}:<|/\\;@$%&+]")
 _SIGNS = re.compile(r"[\d<>{}\[\]=|\\/_#@$&^~*+%;]")
 _TAGGED = re.compile(r"\S+(?:[ \t]+\S+)*[ \t](?:[BIESLU]-\w+|O)")
 """A line of CoNLL's format: a word, and its classes behind it."""
@@ -100,23 +101,22 @@ def candidates(lines: Sequence[Line], default: str) -> tuple[Candidate, ...]:
         questions.mark(each.options.user or "") and questions.mark(each.options.assistant or ""))]
     asked = Candidate("question_answer", options=ReadOptions(text_by=QUESTION))
     way = questions.way_of(lines)
-    if _are_questions(labels):
+    if _are_records(labels) and ask_and_answer(list(labels.names.values())) is not None:
         found = [replace(asked, certainty=questions.CERTAIN, evidence=(_recurring(labels),))]
     else:
         found = [*([replace(asked, certainty=way.certainty, evidence=(Evidence("questions"),))] if way else ()), *speak]
     prose = _prose(lines, labels, default)
-    if prose.certainty < 1 and all(each.name != asked.name for each in found) and any(
-            line.heading for line in lines):
+    if prose.certainty < 1 and all(each.name != asked.name for each in found) and (
+            labels.are_fields or any(line.heading for line in lines)):
         found.append(replace(asked, certainty=NOT_PROSE - 0.1, evidence=prose.evidence))
     elif found:
         prose = replace(prose, certainty=min(prose.certainty, NOT_PROSE, max(each.certainty for each in found) - 0.1))
     return ranked([*found, prose])
 
 
-def _are_questions(labels: Labels) -> bool:
-    """Whether a text holds records with a question and an answer each."""
-    return labels.are_fields and labels.share >= dialogues.LEAST_SHARE and ask_and_answer(
-        list(labels.names.values())) is not None
+def _are_records(labels: Labels) -> bool:
+    """Whether a text holds records with more than marks of questions and answers."""
+    return labels.are_fields and not all(map(questions.mark, labels.names))
 
 
 def _recurring(labels: Labels) -> Evidence:
@@ -128,7 +128,7 @@ def _prose(lines: Sequence[Line], labels: Labels, by: str) -> Candidate:
     text = Candidate("text", options=ReadOptions(text_by=by))
     filled = [line for line in lines if line.text.strip()]
     structured = sum(questions.is_marked(line) or len(_SIGNS.findall(line.text)) > ODD * len(line.text)
-                     or labels.key(dialogues.labelled(line.text).label) != "" for line in filled)
+                     or _SIGN_FIRST.match(line.text) is not None or labels.of(line.text)[0] != "" for line in filled)
     if len(filled) > HEADINGS and structured >= STRUCTURED * len(filled):
         evidence = _recurring(labels) if labels.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
         return replace(text, certainty=NOT_PROSE, evidence=(evidence,))
@@ -174,7 +174,7 @@ def rows_by(begin: Sequence[Line], lines: Iterable[Line | Raw], options: ReadOpt
     labels = dialogues.find(begin)
     if options.text_by == DIALOGUE:
         return dialogues.conversations(lines, labels, options.user or "", options.assistant or "", notes)
-    if _are_questions(labels):
+    if _are_records(labels):
         return dialogues.records(lines, labels)
     return questions.rows(lines, questions.best_way(begin))
 
@@ -191,9 +191,10 @@ def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: lis
     if options.text_by is None and are_subtitles(first):
         notes.append(tr("The subtitles are read as text, without their numbers and times."))
         return Reading(of_subtitles(chunks), ReadOptions(text_by="length"))
+    cut = ""
     if is_mail(first):
         notes.append(tr("The e-mail is read without its headers."))
-        first = _mail_text(b"".join(chunks))
+        first, cut = _mail_text(b"".join(chunks)), "document"
         chunks = iter([first])
     elif markdown and (about := _FRONT_MATTER.match(first)):
         next(chunks)
@@ -201,7 +202,7 @@ def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: lis
         chunks = chain([first], chunks)
     begin = [line_of(line, number, markdown) for number, line in enumerate(
         first.decode("utf-8", "replace").split("\n")[:LOOKED_AT], 1)]
-    best, others = choose(begin, guess_cut(first), options)
+    best, others = choose(begin, cut or guess_cut(first), options)
     by = best.options.text_by or "paragraph"
     if by not in (QUESTION, DIALOGUE):
         return Reading(text_rows(chunks, by), best.options, best.certainty, others)
@@ -219,7 +220,7 @@ def is_mail(first: bytes) -> bool:
     """Whether a text begins with the headers of an e-mail."""
     begin = first[:8000].lstrip().removeprefix(BOM)
     names = {name.lower() for name in email.message_from_bytes(begin)}
-    return "from" in names and bool(names & {"to", "subject"}) and bool(names & _OF_MAIL)
+    return b"\nFrom " not in begin and "from" in names and bool(names & {"to", "subject"}) and bool(names & _OF_MAIL)
 
 
 def _mail_text(content: bytes) -> bytes:
