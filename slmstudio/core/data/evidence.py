@@ -14,6 +14,7 @@ SENTENCES = {
     "headings": noop("The text has {n:,} headings."),
     "not_prose": noop("Most of its lines aren't sentences."),
     "header_rows": noop("Row {row:,} looks like column names, too."),
+    "words_only": noop("The first row has single words, as the others have."),
     "sheet_rows": noop('The sheet "{sheet}" has {n:,} rows.'),
     "held_out": noop("{files} is held out for the evaluation."),
     "words_dropped": noop('"{column}" has words, too, and isn\'t used.'),

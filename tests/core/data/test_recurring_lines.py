@@ -113,6 +113,33 @@ Leave of kind {n} is granted by the head of the office.
 """ for n in range(4))
 CARDS = "BEGIN:VCARD\nVERSION:3.0\nFN:Asha Joshi\nTEL;TYPE=CELL:+91 98220 00000\nEND:VCARD\n" * 4
 CONFIG = "[server]\nport = 80\nhost = 127.0.0.1\n# comment\npath=/var/www\n" * 3
+GLOSSARY = "Abate: become less\nAbide – follow a rule\nAbolish: put an end to\nAdmit: let in\nAdopt: take over\n"
+PLAY = """HAMLET: To be, or not to be, that is the question.
+OPHELIA: Good my lord, how does your honour?
+HAMLET: I humbly thank you; well.
+OPHELIA: My lord, I have remembrances of yours.
+POLONIUS: Give thy thoughts no tongue.
+HAMLET: No, not I.
+OPHELIA: My honoured lord.
+"""
+ALONE = "Interviewer\nHow did you start?\n\nFarmer\nWith two acres.\n\nInterviewer\nAnd now?\n\nFarmer\nTen acres.\n"
+WHATSAPP = """12/03/24, 9:42 am - Asha: When is it open?
+12/03/24, 9:43 am - Desk: At nine.
+12/03/24, 9:44 am - Ravi: Thanks!
+13/03/24, 8:00 am - Asha: And today?
+13/03/24, 8:01 am - Desk: At ten.
+"""
+AIKEN = "".join(f"""Which river passes city {n}?
+A. Tapi
+B. Godavari
+ANSWER: B
+
+""" for n in range(4))
+GIFT = "".join(f"::Q{n}:: Which river passes city {n}? {{\n=Godavari\n~Tapi\n~Kaveri\n}}\n\n" for n in range(4))
+LOG = "".join(f"2024-03-0{n} 10:00:12,345 INFO server: Request {n} took {n} ms\n" for n in range(1, 8))
+TODO = "# Today\n\n- [x] Buy paper\n- [ ] Call the plumber\n- [x] Send the letter\n- [x] Order water\n"
+RECIPES = "".join(f"Recipe: Dal {n}\nNeeds: lentils, salt\nMethod: Boil for {n} minutes.\n\n" for n in range(4))
+GRIEVANCES = "".join(f"समस्या: गली {n} में पानी नहीं\nसमाधान: पाइप {n} बदला गया।\nविभाग: जल\n\n" for n in range(4))
 PROSE = "The tanker comes at seven. Note: bring two cans.\n\nIt leaves when all have water.\n\nThen it is quiet.\n" * 3
 ASIDE = "".join(f"Bring {n} cans to the gate, and wait there.\n\n" for n in range(20)) + "Note: it is early.\n" * 2
 
@@ -133,6 +160,16 @@ TEXTS = {
     "a handbook": ("a.md", HANDBOOK, False, "text_by=paragraph"),
     "vCards": ("a.vcf", CARDS, False, "text_by=paragraph"),
     "a configuration": ("a.conf", CONFIG, False, "text_by=paragraph"),
+    "a glossary": ("a.txt", GLOSSARY, False, "text_by=question"),
+    "a play": ("a.txt", PLAY, False, "text_by=dialogue,user=HAMLET,assistant=OPHELIA"),
+    "speakers on lines of their own": ("a.txt", ALONE, False, "text_by=dialogue,user=Interviewer,assistant=Farmer"),
+    "WhatsApp, three people": ("a.txt", WHATSAPP, False, "text_by=dialogue,user=Asha,assistant=Desk"),
+    "Aiken": ("a.txt", AIKEN, True, "text_by=question"),
+    "GIFT": ("a.txt", GIFT, False, "text_by=paragraph"),
+    "a log": ("a.log", LOG, False, "text_by=paragraph"),
+    "a to-do list": ("a.md", TODO, False, "text_by=paragraph"),
+    "recipes": ("a.txt", RECIPES, False, "text_by=paragraph"),
+    "problems and remedies": ("a.txt", GRIEVANCES, True, "text_by=question"),
     "prose": ("a.txt", PROSE, True, "text_by=paragraph"),
     "prose with remarks": ("a.txt", ASIDE, True, "text_by=paragraph"),
 }
@@ -242,6 +279,18 @@ def test_which_rows_hold_the_names(tmp_path, name, kind):
         assert found.is_sure == (expected is None)
         assert found.candidates[0].options.header == expected
         assert {each.options.header for each in found.candidates} == ({"1-2", "1", "2"} if expected else {None})
+
+
+@pytest.mark.parametrize(("rows", "lines"), [
+    ("question,answer\nHello,Hi there\n{}", ["instruction=question,output=answer"]),
+    ("English,Hindi\nWater,पानी\nHouse,घर\nBook,किताब\nRoad,सड़क\n", [
+        "instruction=English,output=Hindi,header=1", "header=none"]),
+])
+def test_a_short_first_row(tmp_path, rows, lines):
+    path = tmp_path / "rows.csv"
+    path.write_text(rows.format("".join(f"{row[2]},{row[3]}\n" for row in BODY)), encoding="utf-8")
+    found = read_dataset(path)
+    assert [each.line for each in found.candidates] == lines and found.is_sure == (len(lines) == 1)
 
 
 @pytest.mark.parametrize(("header", "columns", "rows"), [

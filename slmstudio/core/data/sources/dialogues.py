@@ -130,7 +130,7 @@ class Labels:
         common = [key for key, n in counts.items() if 2 * n >= max(counts.values())]
         after = Counter(pairwise(order))
         expected = sum(max((n for (one, _), n in after.items() if one == key), default=0) for key in counts)
-        return len(common) > 2 and expected >= 0.8 * max(1, len(order) - 1)
+        return len(common) > 2 and not self.stamped and expected >= 0.8 * max(1, len(order) - 1)
 
 
 def find(lines: Iterable[Line]) -> Labels:

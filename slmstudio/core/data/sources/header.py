@@ -89,7 +89,7 @@ def named(rows: Iterator[TableRow], notes: list[str], said: Iterable[str] = (), 
     found = Named(columns, _rows(chain(below, rows), names, head))
     if len(ways) < 2:
         return found
-    evidence = (Evidence("header_rows", {"row": ways[-1][-1]}),)
+    evidence = (Evidence("header_rows", {"row": ways[-1][-1]}) if ways[-1] else Evidence("words_only"),)
     others = tuple(Candidate("table", options=ReadOptions(header=_written(way)), certainty=UNSURE - 0.1 * at,
                              evidence=evidence) for at, way in enumerate(ways) if at)
     return found._replace(header=_written(ways[0]), certainty=UNSURE, others=others)
@@ -106,12 +106,20 @@ def _headers(whole: Sequence[TableRow], said: Sequence[str]) -> list[range]:
     cells = [row.cells for row in below]
     one, other = range(first.line, first.line + 1), range(second.line, second.line + 1)
     has_names = is_header(cells) or (bool(said) and set(said) <= {cell.strip() for cell in first.cells})
-    if not _is_second(cells) or (said and has_names):
-        return [one if has_names else range(0)]
-    both = range(first.line, second.line + 1)
-    if names_both(second.cells):
-        return [other, both, one]
-    return [both, one, other]
+    is_plain = names_both(first.cells) and not any(map(is_known, filter(None, map(str.strip, second.cells))))
+    if not is_plain and not (said and has_names) and _is_second(cells):
+        both = range(first.line, second.line + 1)
+        return [other, both, one] if names_both(second.cells) else [both, one, other]
+    if has_names:
+        return [one]
+    return [one, range(0)] if not said and _may_name(cells) else [range(0)]
+
+
+def _may_name(rows: list[list[str]]) -> bool:
+    """Whether the first row may hold names though nothing tells it from the others, which hold single words, too."""
+    first = [cell.strip() for cell in rows[0]]
+    return len(first) > 1 and len(rows) > LEAST_BELOW and len(set(map(str.casefold, first))) == len(first) and not any(
+        not cell or _is_value(cell) for cell in first)
 
 
 def _is_second(rows: list[list[str]]) -> bool:
