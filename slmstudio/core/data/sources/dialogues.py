@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -22,8 +22,9 @@ from slmstudio.core.i18n import ntr, tr
 
 DIALOGUE = "dialogue"
 """One of `read_options.CUTS`."""
-LEAST_TURNS, LEAST_SHARE = 4, 0.2
-"""A conversation has at least this many turns, and at least this share of its lines begins with who speaks."""
+LEAST_TURNS, LEAST_SHARE, LEAST_INSIDE, SHARE = 4, 0.2, 0.5, 0.75
+"""A conversation has at least this many turns; at least this share of its lines begins with who speaks, and this share
+is said by them, of one that is sure the last."""
 LONGEST, MOST_WORDS = 40, 4
 """Characters of a label or of a line that divides conversations, and words of a label."""
 FEW = 0.05
@@ -95,7 +96,8 @@ class Labels:
         dividers: lines that recur without their number: "Conversation 3", "---".
         blocks: the labels of each block of lines, in order; blocks are divided by blank lines and `dividers`, of
             messages by days.
-        share: of the lines that aren't blank, those with one of these labels.
+        share: of the lines that aren't blank, those with one of these labels; inside: those and the ones that follow
+            them without a blank line.
         stamped: whether times are before them.
         by_blank: whether a blank line ends a conversation, and not every turn.
     """
@@ -104,6 +106,7 @@ class Labels:
     dividers: frozenset[str] = frozenset()
     blocks: tuple[tuple[str, ...], ...] = ()
     share: float = 0.0
+    inside: float = 0.0
     stamped: bool = False
     by_blank: bool = False
 
@@ -133,64 +136,65 @@ class Labels:
         return len(common) > 2 and not self.stamped and expected >= 0.8 * max(1, len(order) - 1)
 
 
-def find(lines: Iterable[Line]) -> Labels:
+def find(lines: Sequence[Line]) -> Labels:
     """The labels that recur among the first lines of a text, which include the blank ones."""
-    lines = list(lines)
-    filled = [line for line in lines if line.text.strip()]
-    found = [labelled(line.text) for line in filled]
-    stamped = [each for each in found if each.stamped]
-    is_stamped = len(found) > 2 and found[0].stamped and 2 * len(stamped) > len(found)
-    raw = Counter(each.label.casefold() for each in found if each.label)
-    bare = Counter(_bare(label) for label, n in raw.items() if n == 1 and _bare(label) != label)
-    alone = Counter(line.text.strip().casefold() for line in filled if _may_stand_alone(line.text.strip()))
-    if max(raw.values(), default=0) > 1:
-        alone.clear()
-    counts = raw + bare + alone
-    all_capitals = bool(raw) and all(each.label.isupper() and len(each.label) > 1 for each in found if each.label)
+    filled = [line.text.strip() for line in lines if line.text.strip()]
+    found = [labelled(text) for text in filled]
+    is_stamped = len(found) > 2 and found[0].stamped and 2 * sum(each.stamped for each in found) > len(found)
+    names = _names(filled, [each.label for each in found if each.label], is_stamped)
+    dividers = Counter(_bare(text) for text, each in zip(filled, found, strict=True) if _may_divide(text, each))
+    labels = Labels(names, frozenset(text for text, n in dividers.items() if n > 1), stamped=is_stamped)
+    by_blank, inside, blocks = _blocks(lines, labels)
+    return replace(labels, blocks=blocks, by_blank=by_blank, inside=inside / max(1, len(filled)),
+                   share=sum(map(len, blocks)) / max(1, len(filled)))
+
+
+def _names(filled: Sequence[str], labels: Sequence[str], is_stamped: bool) -> dict[str, str]:
+    """The recurring labels, as of `Labels`."""
+    # In a play, who says one thing alone is written as the others are.
+    all_capitals = bool(labels) and all(label.isupper() and len(label) > 1 for label in labels)
+    counts = Counter(map(str.casefold, labels))
+    if max(counts.values(), default=0) < 2:  # perhaps they have lines of their own
+        alone = [text for text in filled if len(text) <= LONGEST and len(text.split()) < MOST_WORDS
+                 and text[0].isalpha() and text[-1].isalnum()]
+        labels, counts = [*labels, *alone], counts + Counter(map(str.casefold, alone))
+    bare = [_NUMBER.sub("", label) for label in labels if counts[label.casefold()] == 1 and _NUMBER.search(label)]
+    counts.update(map(_bare, bare))
     least = 1 if is_stamped or all_capitals else 2
-    recurring = {label: n for label, n in counts.items() if label and n >= least}
-    written = {label.casefold(): label for label in (each.label for each in found)}
-    written = {**{_bare(label): _NUMBER.sub("", label) for label in written.values()},
-               **{line.text.strip().casefold(): line.text.strip() for line in filled}, **written}
-    names = {label: written[label] for label in sorted(recurring, key=lambda label: -recurring[label])}
-    dividers = Counter(_bare(line.text) for line, each in zip(filled, found, strict=True) if _may_divide(line, each))
-    labels = Labels(names, frozenset(text for text, n in dividers.items() if n > 1))
-    blocks, by_blank = _blocks(lines, labels, is_stamped and any(each.day for each in stamped))
-    return Labels(names, labels.dividers, blocks, sum(map(len, blocks)) / max(1, len(filled)), is_stamped, by_blank)
+    written = {_bare(label): label for label in bare} | {label.casefold(): label for label in labels}
+    return {label: written[label] for label, n in counts.most_common() if label and n >= least}
 
 
-def _may_divide(line: Line, found: Labelled) -> bool:
+def _may_divide(text: str, found: Labelled) -> bool:
     """Whether a line may be one between conversations: it is short and has a number, or is a rule."""
-    text = line.text.strip()
-    is_numbered = _NUMBER.search(text) is not None and len(text) <= LONGEST and not (found.label and found.text.strip())
+    is_numbered = _NUMBER.search(text) is not None and len(text) <= LONGEST and not (found.label and found.text)
     return is_numbered or not text.strip("-=*_#~")
 
 
-def _may_stand_alone(text: str) -> bool:
-    """Whether a line may be a label without a colon, with what is said below it."""
-    return len(text) <= LONGEST and len(text.split()) < MOST_WORDS and text[:1].isalpha() and text[-1:].isalnum()
-
-
-def _blocks(lines: Sequence[Line], labels: Labels, by_day: bool) -> tuple[tuple[tuple[str, ...], ...], bool]:
-    """The labels of each block, and whether most of those between blank lines have several."""
-    blocks: list[list[str]] = [[]]
-    joined: list[list[str]] = [[]]  # those that only lines between conversations divide
-    day = ""
+def _blocks(lines: Sequence[Line], labels: Labels) -> tuple[bool, int, tuple[tuple[str, ...], ...]]:
+    """Whether a blank line ends a conversation; how many lines have a label, or follow one without a blank line; and
+    the labels of each conversation."""
+    between_blanks: list[list[str]] = [[]]
+    divided: list[list[str]] = [[]]
+    day, inside, is_open = "", 0, False
     for line in lines:
         key, each = labels.of(line.text)
-        divides = (labels.divides(line) and not key) or (by_day and each.day not in ("", day))
+        is_blank = not line.text.strip() and not labels.stamped
+        if (labels.divides(line) and not key) or each.day not in ("", day):
+            divided.append([])
+            is_blank = True
         day = each.day or day
-        if divides:
-            joined.append([])
-        if divides or (not line.text.strip() and not by_day):
-            blocks.append([])
+        if is_blank:
+            between_blanks.append([])
+        is_open = not is_blank and (is_open or key != "")
+        inside += is_open
         if key:
-            for into in (blocks, joined):
-                into[-1].append(key)
-    filled = [block for block in blocks if block]
-    several = [block for block in filled if len(set(block)) > 1]
-    by_blank = not by_day and len(filled) > 1 and 2 * len(several) >= len(filled)
-    return tuple(map(tuple, filled if by_blank else filter(None, joined))), by_blank
+            between_blanks[-1].append(key)
+            divided[-1].append(key)
+    filled = [block for block in between_blanks if block]
+    several = sum(len(set(block)) > 1 for block in filled)
+    by_blank = not labels.stamped and len(filled) > 1 and 2 * several >= len(filled)
+    return by_blank, inside, tuple(tuple(block) for block in (filled if by_blank else divided) if block)
 
 
 def _bare(text: str) -> str:
@@ -216,7 +220,8 @@ def candidates(labels: Labels) -> list[Candidate]:
     """The conversations that the labels may be; none if they hardly are speakers."""
     turns = [key for block in labels.blocks for at, key in enumerate(block) if not at or block[at - 1] != key]
     counts = Counter(turns)
-    if len(counts) < 2 or len(turns) < LEAST_TURNS or labels.share < LEAST_SHARE or labels.are_fields:
+    if len(counts) < 2 or len(turns) < LEAST_TURNS or labels.are_fields or (
+            labels.share < LEAST_SHARE or labels.inside < LEAST_INSIDE):
         return []
     ranked = sorted(counts, key=lambda key: (-counts[key], turns.index(key)))
     known = [next((key for key in ranked if role(key) == wanted), "") for wanted in ("user", "assistant")]
@@ -232,7 +237,7 @@ def candidates(labels: Labels) -> list[Candidate]:
         return [_candidate(labels, pair[:1], pair[1:], ONE_KNOWN if all(known) else GROUP, len(counts)),
                 _candidate(labels, everyone, pair[1:], GROUP - 0.1, len(counts)),
                 _candidate(labels, pair[1:], pair[:1], GROUP - 0.2, len(counts))]
-    sure = KNOWN if all(known) or (labels.stamped and not others) else (
+    sure = KNOWN if (all(known) and labels.inside >= SHARE) or (labels.stamped and not others) else (
         ONE_KNOWN if any(map(role, pair)) else UNKNOWN)
     found = [_candidate(labels, pair[:1], pair[1:], sure, 2)]
     return found if all(known) else [*found, _candidate(labels, pair[1:], pair[:1], UNKNOWN - 0.1, 2)]
