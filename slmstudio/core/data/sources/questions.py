@@ -150,17 +150,14 @@ class _Reader:
             self.inside += 1
             if line.pair and any(line.pair):
                 yield Raw(dict(zip(("question", "answer"), line.pair, strict=True)), line.number)
-        elif role == "entry":
-            yield from self.rest()
-            self._into = self._answered
-            self._asked = [line._replace(text=text)]
-            self._add(line._replace(text=_ENTRY.match(line.text)["text"]))
         elif role == "bold":
             self._held = line
         elif role != "style":
             self._add(line._replace(text=text))
-        if role == "question" and self._way in ("headings", "sections"):
+        if role == "question" and self._way in ("headings", "sections", "entries"):
             self._into = self._answered
+        if role == "question" and self._way == "entries":
+            self._add(line._replace(text=_ENTRY.sub(r"\g<text>", line.text)))
 
     def _role(self, line: Line) -> tuple[str, str]:
         """As the function, and what the lines before this one tell about it."""
@@ -251,7 +248,7 @@ def _role(line: Line, way: Way) -> tuple[str, str]:
         return "question", _NUMBERED.sub("", text, count=1)
     if way == "entries":
         entry = _ENTRY.match(line.text)
-        return ("entry", entry["term"].strip()) if entry else (line.heading, line.text)
+        return ("question", entry["term"].strip()) if entry else (line.heading, line.text)
     role, text = _marked(line.text)
     if role == "question" if way == "headings" and line.heading else role and way != "headings":
         return role, text

@@ -6,6 +6,7 @@ import email
 import email.policy
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from statistics import median
@@ -151,16 +152,14 @@ def choose(lines: Sequence[Line], default: str, options: ReadOptions) -> tuple[C
         found = best.options
         return replace(best, options=replace(options, text_by=found.text_by, user=found.user,
                                              assistant=found.assistant)), others
-    if by != DIALOGUE or (options.user and options.assistant):
-        return Candidate("text", options=replace(options, text_by=by)), []
-    labels = dialogues.find(lines)
-    found = dialogues.candidates(labels)
-    best = found[0].options if found else replace(NO_OPTIONS, user="user", assistant="assistant")
-    one = options.user or options.assistant
-    other = next((name for name in (best.user, best.assistant) if name and name != one), "")
-    pair = replace(options, text_by=DIALOGUE, user=options.user or (other if one else best.user),
-                   assistant=options.assistant or (other if one else best.assistant))
-    return Candidate("conversation", options=pair), []
+    chosen = replace(options, text_by=by)
+    if by == DIALOGUE and not (options.user and options.assistant):
+        likely = next((each.options for each in dialogues.candidates(dialogues.find(lines))), NO_OPTIONS)
+        names = [likely.user or "User", likely.assistant or "Assistant"]
+        user = options.user or next(name for name in names if name != options.assistant)
+        assistant = options.assistant or next(name for name in reversed(names) if name != user)
+        chosen = replace(chosen, user=user, assistant=assistant)
+    return Candidate("text", options=chosen), []
 
 
 def rows_by(begin: Sequence[Line], lines: Iterable[Line | Raw], options: ReadOptions,
@@ -200,20 +199,15 @@ def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: lis
         next(chunks)
         first = b"\n" * about[0].count(b"\n") + first[about.end():]
         chunks = chain([first], chunks)
-    begin = [line_of(line, number, markdown) for number, line in enumerate(
+    begin = [questions.line_of(line, number, markdown) for number, line in enumerate(
         first.decode("utf-8", "replace").split("\n")[:LOOKED_AT], 1)]
     best, others = choose(begin, cut or guess_cut(first), options)
     by = best.options.text_by or "paragraph"
     if by not in (QUESTION, DIALOGUE):
         return Reading(text_rows(chunks, by), best.options, best.certainty, others)
-    lines = (raw if raw.problem else line_of(raw.value["text"], raw.line, markdown)
+    lines = (raw if raw.problem else questions.line_of(raw.value["text"], raw.line, markdown)
              for raw in text_rows(chunks, "line"))
     return Reading(rows_by(begin, lines, best.options, notes), best.options, best.certainty, others)
-
-
-def line_of(text: str, number: int, markdown: bool) -> Line:
-    """A line of a text file."""
-    return questions.line_of(text, number, markdown)
 
 
 def is_mail(first: bytes) -> bool:
@@ -227,10 +221,9 @@ def _mail_text(content: bytes) -> bytes:
     """The subject and the text of an e-mail."""
     mail = email.message_from_bytes(content.lstrip().removeprefix(BOM), policy=email.policy.default)
     body = mail.get_body(("plain", "html"))
-    try:
+    text = ""
+    with suppress(LookupError):  # an encoding that nobody knows
         text = str(body.get_content()) if body is not None else ""
-    except (LookupError, ValueError):  # an encoding that nobody knows, or that isn't the one it says
-        text = body.get_payload() if body is not None else ""
     return f"{mail['subject'] or ''}\n\n{text}".strip().encode("utf-8", "surrogatepass")
 
 
