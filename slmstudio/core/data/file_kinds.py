@@ -80,8 +80,10 @@ def delimiter(first: bytes, suffix: str, options: ReadOptions) -> str:
     found = tables.delimiter_of(first)
     if suffix == ".csv" or (options.header is not None and options.text_by is None):
         return found
-    if suffix in (".md", ".markdown") or options.text_by is not None:
+    if options.text_by is not None:
         return ""
+    if suffix in (".md", ".markdown"):
+        return "|" if tables.is_of_markdown(first) else ""
     begin = first[:1 << 16].rpartition(b"\n")[0] or first
     rows = [row.cells for row in islice(tables.table_rows(iter([begin]), found), 20) if row.trouble is None]
     is_table = len(rows) > 1 and len(rows[0]) > 1 and len({len(cells) for cells in rows}) == 1 and (

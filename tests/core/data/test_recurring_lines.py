@@ -151,7 +151,7 @@ TEXTS = {
                 "text_by=dialogue,user=रोगी,assistant=डॉक्टर"),
     "an interview": ("a.txt", INTERVIEW, False, "text_by=dialogue,user=Meera,assistant=Ravi Kulkarni"),
     "a group": ("a.txt", GROUP, False, "text_by=dialogue,user=Asha,assistant=Ravi"),
-    "with times": ("a.txt", MINUTES, True, "text_by=dialogue,user=Speaker 1,assistant=Speaker 2"),
+    "with times": ("a.txt", MINUTES, False, "text_by=dialogue,user=Speaker 1,assistant=Speaker 2"),
     "a knowledge base": ("a.txt", KNOWLEDGE, True, "text_by=question"),
     "a quiz": ("a.md", QUIZ, True, "text_by=question"),
     "a quiz with stars": ("a.txt", STARS, True, "text_by=question"),
@@ -160,6 +160,20 @@ TEXTS = {
     "a handbook": ("a.md", HANDBOOK, False, "text_by=paragraph"),
     "vCards": ("a.vcf", CARDS, False, "text_by=paragraph"),
     "a configuration": ("a.conf", CONFIG, False, "text_by=paragraph"),
+    "single letters": ("a.txt", "A: Is this the library?\nB: It is.\nA: Is it open?\nB: Yes.\n", False,
+                       "text_by=dialogue,user=A,assistant=B"),
+    "behind brackets": ("a.txt", "[Customer] It is blocked.\n[Agent] Since when?\n[Customer] Today.\n[Agent] Done.\n",
+                        True, "text_by=dialogue,user=Customer,assistant=Agent"),
+    "nicknames": ("a.txt", "[10:02] <asha> does the pump work?\n[10:03] <ravi> yes\n[10:04] <asha> and the valve?\n"
+                  "[10:05] <ravi> not yet\n", False, "text_by=dialogue,user=asha,assistant=ravi"),
+    "on one line": ("a.txt", "".join(f"Q{n}: Is form {n} free? A: Yes, {n} is.\n" for n in range(4)), True,
+                    "text_by=question"),
+    "on one line, numbers": ("a.txt", "".join(f"{n}. क्या फ़ॉर्म {n} मुफ़्त है? उत्तर: हाँ।\n" for n in range(4)), True,
+                             "text_by=question"),
+    "lines that ask": ("a.txt", "".join(f"Is form {n} free?\nYes, it is.\n\n" for n in range(4)), False,
+                       "text_by=question"),
+    "what people say": ("a.txt", "The old man sat by the river.\n\n“Where does it go?”\n\nNobody knew.\n\n" * 5, True,
+                        "text_by=paragraph"),
     "a glossary": ("a.txt", GLOSSARY, False, "text_by=question"),
     "a play": ("a.txt", PLAY, False, "text_by=dialogue,user=HAMLET,assistant=OPHELIA"),
     "speakers on lines of their own": ("a.txt", ALONE, False, "text_by=dialogue,user=Interviewer,assistant=Farmer"),
@@ -238,6 +252,18 @@ def test_fields_of_a_record_are_columns(read):
     found = read("a.txt", KNOWLEDGE)
     assert chats(found)[1] == ["How do I read meter 1?", "Press button 1.\nWait a moment."]
     assert found.unused == ("Category", "Title") and found.count == 5
+
+
+def test_a_table_of_markdown(read):
+    rows = "".join(f"| {n} | Is form {n} free? | Yes, {n} is. |\n" for n in range(4))
+    found = read("a.md", f"# Forms\n\n| No | Question | Answer |\n|---|:--|---|\n{rows}")
+    assert chats(found)[0] == ["Is form 0 free?", "Yes, 0 is."] and found.count == 4 and not found.problems
+
+
+def test_an_answer_on_the_line_of_its_question(read):
+    for name in ("on one line", "on one line, numbers"):
+        assert chats(read(*TEXTS[name][:2]))[1] in (
+            ["Is form 1 free?", "Yes, 1 is."], ["क्या फ़ॉर्म 1 मुफ़्त है?", "हाँ।"])
 
 
 def test_an_e_mail_is_read_without_its_headers(read):

@@ -36,8 +36,9 @@ _DAY = r"(?P<day>\d{1,4}[./-]\d{1,2}[./-]\d{1,4}),?\s+"
 _STAMP = re.compile(rf"[\u200e\u200f\ufeff]?[\[(]?(?:{_DAY})?\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?"
                     r"(?:\s*[AaPp]\.?\s?[Mm]\.?)?[\])]?(?:\s+[-–])?\s")
 """The time before a message, as WhatsApp and programs for transcripts write it."""
-_LABEL = re.compile(r"\s*(?:[-*+•>]\s+)?[*_]*(?P<label>[^\W\d_][^:：?!।;,\"“”=<>{}\\/|]*?)[*_]*\s*[:：](?!//)[*_]*"
-                    r"(?=$|[^\d/])\s*(?P<text>.*)", re.DOTALL)
+_LABEL = re.compile(r"\s*(?:[-*+•>]\s+)?[*_]*[<\[]?(?P<label>[^\W\d_][^:：?!।;,\"“”=<>\[\]{}\\/|]*?)"
+                    r"(?:[*_]*\s*[:：](?!//)[*_]*(?=$|[^\d/])|\s[–—-](?=\s)|[>\]](?=\s))\s*(?P<text>.*)", re.DOTALL)
+"""Who speaks: "Asha: …", "Asha - …", "<asha> …", "[Asha] …"."""
 _PERSON = re.compile(r"(?P<label>[^:]{1,60}): ?(?P<text>.*)", re.DOTALL)
 """Behind a time and a day, a person may be called by a number."""
 _NUMBER = re.compile(r"[\s#.(_-]*\d+[\s).]*")
@@ -98,7 +99,7 @@ class Labels:
             messages by days.
         share: of the lines that aren't blank, those with one of these labels; inside: those and the ones that follow
             them without a blank line.
-        stamped: whether times are before them.
+        stamped, dated: whether times are before them, and days, as messengers write both.
         by_blank: whether a blank line ends a conversation, and not every turn.
     """
 
@@ -108,6 +109,7 @@ class Labels:
     share: float = 0.0
     inside: float = 0.0
     stamped: bool = False
+    dated: bool = False
     by_blank: bool = False
 
     def key(self, label: str) -> str:
@@ -143,7 +145,8 @@ def find(lines: Sequence[Line]) -> Labels:
     is_stamped = len(found) > 2 and found[0].stamped and 2 * sum(each.stamped for each in found) > len(found)
     names = _names(filled, [each.label for each in found if each.label], is_stamped)
     dividers = Counter(_bare(text) for text, each in zip(filled, found, strict=True) if _may_divide(text, each))
-    labels = Labels(names, frozenset(text for text, n in dividers.items() if n > 1), stamped=is_stamped)
+    labels = Labels(names, frozenset(text for text, n in dividers.items() if n > 1), stamped=is_stamped,
+                    dated=is_stamped and any(each.day for each in found))
     by_blank, inside, blocks = _blocks(lines, labels)
     return replace(labels, blocks=blocks, by_blank=by_blank, inside=inside / max(1, len(filled)),
                    share=sum(map(len, blocks)) / max(1, len(filled)))
@@ -152,7 +155,8 @@ def find(lines: Sequence[Line]) -> Labels:
 def _names(filled: Sequence[str], labels: Sequence[str], is_stamped: bool) -> dict[str, str]:
     """The recurring labels, as of `Labels`."""
     # In a play, who says one thing alone is written as the others are.
-    all_capitals = bool(labels) and all(label.isupper() and len(label) > 1 for label in labels)
+    all_capitals = bool(labels) and all(
+        label.isupper() and len(label) > 1 and not _NUMBER.search(label) for label in labels)
     counts = Counter(map(str.casefold, labels))
     if max(counts.values(), default=0) < 2:  # perhaps they have lines of their own
         alone = [text for text in filled if len(text) <= LONGEST and len(text.split()) < MOST_WORDS
@@ -211,6 +215,8 @@ def _words() -> dict[str, str]:
 def role(label: str) -> str:
     """The role of a speaker by what they are called, "user" or "assistant"; "" if that tells nothing."""
     folded = _bare(label)
+    if len(folded) == 1:
+        return ""
     known = _words().get(folded) or _words().get(folded.split(" ")[0].removesuffix(".")) or role_of(folded) or ""
     by_column = "user" if column(folded) in ASKED else "assistant" if column(folded) in ANSWERED else ""
     return known if known in ("user", "assistant") else by_column
@@ -237,7 +243,7 @@ def candidates(labels: Labels) -> list[Candidate]:
         return [_candidate(labels, pair[:1], pair[1:], ONE_KNOWN if all(known) else GROUP, len(counts)),
                 _candidate(labels, everyone, pair[1:], GROUP - 0.1, len(counts)),
                 _candidate(labels, pair[1:], pair[:1], GROUP - 0.2, len(counts))]
-    sure = KNOWN if (all(known) and labels.inside >= SHARE) or (labels.stamped and not others) else (
+    sure = KNOWN if (all(known) and labels.inside >= SHARE) or (labels.dated and not others) else (
         ONE_KNOWN if any(map(role, pair)) else UNKNOWN)
     found = [_candidate(labels, pair[:1], pair[1:], sure, 2)]
     return found if all(known) else [*found, _candidate(labels, pair[1:], pair[:1], UNKNOWN - 0.1, 2)]

@@ -13,13 +13,16 @@ from slmstudio.core.data.sources.row import Raw
 
 QUESTION = "question"
 """One of `read_options.CUTS`: each question with its answer."""
-Way = Literal["choices", "marks", "headings", "sections", "entries"]
+Way = Literal["choices", "marks", "headings", "asks", "sections", "entries"]
 """How questions are written: above choices of which some are ticked, or with the letter of the right one below; behind
-marks; in headings that ask; as any heading; or as a term and what is behind its colon or dash on the same line."""
+marks; in headings that ask; as any line that asks; as any heading; or as a term and what is behind its colon or dash on
+the same line."""
 LEAST, SHARE, ALMOST_ALL, LEAST_INSIDE = 3, 0.75, 0.9, 0.5
 """A text of questions has at least this many with an answer, and at least this share of its lines belongs to them; a
 text with fewer lines that do, but as many as the last says, may be one; any other text just happens to have some."""
-CERTAIN, MAYBE = 0.9, 0.6
+CERTAIN, MAYBE, GUESSED = 0.9, 0.6, 0.4
+LEAST_ASKING, LONGEST_ASKING = 0.25, 200
+"""Share of lines that end in a question mark from which the others may answer them, and characters of such a line."""
 SURE = 3
 """A shorter word with a number behind it may begin a sentence: "A 5 km walk"."""
 _SHORT = {"q": "question", "a": "answer", "प्र": "question", "उ": "answer"}
@@ -37,10 +40,15 @@ _CHOSEN = re.compile(r"\s*\(?([A-Ea-eक-ङ])[.)]?\s*(?:$|\n)")
 _TICK = re.compile(r"\s*(?:[-*+•]\s*)?(?:\[(?P<box>[ xX✓✔])?\]|(?P<sign>[✓✔☑✅☐✗✘❌])"
                    r"|(?P<star>\*)(?=\(?[A-Ea-e][.)]\s))\s*(?P<text>\S.*)", re.DOTALL)
 _TICKED_AFTER = re.compile(r"\s*(?P<text>\(?[A-Ea-eक-ङ][.)]\s.*\S)\s*[✓✔☑✅]\s*$", re.DOTALL)
+_INLINE = re.compile(r"(?P<question>.+?)\s+[*_]*(?P<word>[^\s:：.*_]{1,12})\.?[*_]*\s*[:：-][*_]*\s+(?P<answer>\S.*)",
+                     re.DOTALL)
+"""A question with its answer on the same line: "Who may join? A: Everybody."."""
 _NUMBERED = re.compile(r"\s*\d{1,4}\s*[.)]\s*")
 _ASKS = re.compile(r"[?؟？]\W*$")
 _ENTRY = re.compile(r"\s*(?:[-*•]\s+|\d{1,4}\s*[.)]\s*)?[*_]*(?P<term>[^:：–—?!।]{1,60}?)[*_]*"
                     r"\s*(?:[:：]|\s[–—-])[*_]*\s+(?P<text>\S.*)", re.DOTALL)
+_ASKING = re.compile(r"\s*[^\W_].*[?؟？]\s*")
+"""A line that asks by itself, not in what somebody says."""
 _BOLD = re.compile(r"\s*(\*\*|__)(?P<text>(?:(?!\1).)+)\1\s*")
 """A line of Markdown that is all in bold."""
 
@@ -65,7 +73,7 @@ def way_of(lines: Iterable[Line]) -> Found | None:
     filled = [line for line in lines if line.text.strip()]
     ticks = sum((found := ticked(line.text)) is not None and found[0] for line in filled)
     has_choices = ticks >= LEAST - 1 or any(_CHOICE.match(line.text) for line in filled)
-    ways: tuple[Way, ...] = ("choices",) if has_choices else ("marks", "headings", "entries")
+    ways: tuple[Way, ...] = ("choices",) if has_choices else ("marks", "headings", "entries", "asks")
     sure = [Found(way, certainty) for way in ways if (certainty := _certainty(way, filled))]
     return max(sure, key=lambda each: each.certainty, default=None)
 
@@ -76,7 +84,7 @@ def best_way(lines: Iterable[Line]) -> Way:
     found = way_of(filled)
     if found is not None:
         return found.way
-    ways: tuple[Way, ...] = ("marks", "headings", "choices", "sections", "entries")
+    ways: tuple[Way, ...] = ("marks", "headings", "choices", "sections", "entries", "asks")
     return max(ways, key=lambda way: _counted(way, filled)[1])
 
 
@@ -93,10 +101,10 @@ def _counted(way: Way, filled: Sequence[Line]) -> tuple[int, int, float]:
 def _certainty(way: Way, filled: Sequence[Line]) -> float:
     found, answered, inside = _counted(way, filled)
     if way == "entries":
-        return MAYBE if answered > max(LEAST, ALMOST_ALL * found) and inside >= SHARE else 0.0
+        return MAYBE if way != "asks" and answered > max(LEAST, ALMOST_ALL * found) and inside >= SHARE else 0.0
     if answered >= max(LEAST, SHARE * found) and inside >= SHARE:
-        return CERTAIN
-    return MAYBE if answered >= max(LEAST - 1, SHARE * found) and inside >= LEAST_INSIDE else 0.0
+        return CERTAIN if way != "asks" else GUESSED if found >= LEAST_ASKING * len(filled) else 0.0
+    return MAYBE if way != "asks" and answered >= max(LEAST - 1, SHARE * found) and inside >= LEAST_INSIDE else 0.0
 
 
 def ticked(text: str) -> tuple[bool, str] | None:
@@ -140,6 +148,11 @@ class _Reader:
             yield from self._read_choices(line)
             return
         role, text = self._role(line)
+        answer = _INLINE.match(text) if self._way == "marks" and not line.heading else None
+        if answer and mark(answer["word"]) == "answer" and (role or (number := _NUMBERED.match(text))):
+            role, text = "question", answer["question"] if role else answer["question"][number.end():]
+        else:
+            answer = None
         if role in ("question", "style", "pair"):
             yield from self.rest()
             self._is_numbered = role == "question" and line.heading == "bold" and bool(_NUMBERED.match(line.text))
@@ -154,8 +167,11 @@ class _Reader:
             self._held = line
         elif role != "style":
             self._add(line._replace(text=text))
-        if role == "question" and self._way in ("headings", "sections", "entries"):
+        if role == "question" and self._way in ("headings", "sections", "entries", "asks"):
             self._into = self._answered
+        if answer:
+            self._into = self._answered
+            self._add(line._replace(text=answer["answer"]))
         if role == "question" and self._way == "entries":
             self._add(line._replace(text=_ENTRY.sub(r"\g<text>", line.text)))
 
@@ -243,6 +259,8 @@ def _role(line: Line, way: Way) -> tuple[str, str]:
         return "pair", line.text
     if way == "sections":
         return ("question", _NUMBERED.sub("", line.text, count=1)) if line.heading else ("", line.text)
+    if way == "asks" and _ASKING.fullmatch(line.text) and len(line.text) <= LONGEST_ASKING:
+        return "question", _NUMBERED.sub("", _marked(line.text)[1], count=1)
     if way == "headings" and (line.heading or _NUMBERED.match(line.text)) and _ASKS.search(line.text):
         _, text = _marked(line.text)
         return "question", _NUMBERED.sub("", text, count=1)
