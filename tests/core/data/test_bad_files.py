@@ -43,7 +43,7 @@ trailer<</Root 1 0 R/Encrypt 3 0 R/ID[<41><41>]>>
 """
 GZIPPED = gzip.compress("".join(f"{at * 7919 % 10007} " for at in range(20_000)).encode())
 BAD = {
-    "truncated gzip": ("rows.jsonl.gz", gzip.compress(GOOD * 5000)[:-20], "ends too early"),
+    "truncated gzip": ("rows.jsonl.gz", gzip.compress(GOOD * 5000)[:-20], "damaged gzip"),
     "damaged gzip": ("rows.jsonl.gz", GZIPPED[:2000] + b"\xff" * 400 + GZIPPED[2400:], "damaged gzip"),
     "gzip bomb": ("rows.jsonl.gz", gzip.compress(b"x" * (64 * MB), 9), "wasn't read"),
     "zip bomb": ("rows.zip", zipped(**{"rows.jsonl": bytes(64 * MB)}), "wasn't read"),

@@ -15,7 +15,6 @@ from typing import NamedTuple
 from slmstudio.core import paths
 from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.column_names import ANSWERED, ASKED, column
-from slmstudio.core.data.mapping.speakers import role_of
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.i18n import ntr, tr
@@ -217,9 +216,8 @@ def role(label: str) -> str:
     folded = _bare(label)
     if len(folded) == 1:
         return ""
-    known = _words().get(folded) or _words().get(folded.split(" ")[0].removesuffix(".")) or role_of(folded) or ""
-    by_column = "user" if column(folded) in ASKED else "assistant" if column(folded) in ANSWERED else ""
-    return known if known in ("user", "assistant") else by_column
+    known = _words().get(folded) or _words().get(folded.split(" ")[0].removesuffix("."))
+    return known or ("user" if column(folded) in ASKED else "assistant" if column(folded) in ANSWERED else "")
 
 
 def candidates(labels: Labels) -> list[Candidate]:

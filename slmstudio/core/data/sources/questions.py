@@ -100,11 +100,12 @@ def _counted(way: Way, filled: Sequence[Line]) -> tuple[int, int, float]:
 
 def _certainty(way: Way, filled: Sequence[Line]) -> float:
     found, answered, inside = _counted(way, filled)
-    if way == "entries":
-        return MAYBE if way != "asks" and answered > max(LEAST, ALMOST_ALL * found) and inside >= SHARE else 0.0
     if answered >= max(LEAST, SHARE * found) and inside >= SHARE:
-        return CERTAIN if way != "asks" else GUESSED if found >= LEAST_ASKING * len(filled) else 0.0
-    return MAYBE if way != "asks" and answered >= max(LEAST - 1, SHARE * found) and inside >= LEAST_INSIDE else 0.0
+        if way == "asks":
+            return GUESSED if found >= LEAST_ASKING * len(filled) else 0.0
+        return CERTAIN if way != "entries" else MAYBE if answered > max(LEAST, ALMOST_ALL * found) else 0.0
+    is_likely = answered >= max(LEAST - 1, SHARE * found) and inside >= LEAST_INSIDE
+    return MAYBE if is_likely and way not in ("asks", "entries") else 0.0
 
 
 def ticked(text: str) -> tuple[bool, str] | None:
@@ -148,11 +149,7 @@ class _Reader:
             yield from self._read_choices(line)
             return
         role, text = self._role(line)
-        answer = _INLINE.match(text) if self._way == "marks" and not line.heading else None
-        if answer and mark(answer["word"]) == "answer" and (role or (number := _NUMBERED.match(text))):
-            role, text = "question", answer["question"] if role else answer["question"][number.end():]
-        else:
-            answer = None
+        role, text, answer = self._on_one_line(role, text)
         if role in ("question", "style", "pair"):
             yield from self.rest()
             self._is_numbered = role == "question" and line.heading == "bold" and bool(_NUMBERED.match(line.text))
@@ -167,13 +164,20 @@ class _Reader:
             self._held = line
         elif role != "style":
             self._add(line._replace(text=text))
-        if role == "question" and self._way in ("headings", "sections", "entries", "asks"):
+        if role == "question" and (answer or self._way not in ("marks", "choices")):
             self._into = self._answered
         if answer:
-            self._into = self._answered
-            self._add(line._replace(text=answer["answer"]))
-        if role == "question" and self._way == "entries":
-            self._add(line._replace(text=_ENTRY.sub(r"\g<text>", line.text)))
+            self._add(line._replace(text=answer))
+
+    def _on_one_line(self, role: str, text: str) -> tuple[str, str, str]:
+        """The same, and the answer that is on the line of its question; "" if none is."""
+        if self._way == "entries" and role == "question" and (found := _ENTRY.match(text)):
+            return role, found["term"].strip(), found["text"]
+        number = _NUMBERED.match(text)
+        if self._way == "marks" and (role == "question" or number) and (found := _INLINE.match(text)) and (
+                mark(found["word"]) == "answer"):
+            return "question", _NUMBERED.sub("", found["question"], count=1), found["answer"]
+        return role, text, ""
 
     def _role(self, line: Line) -> tuple[str, str]:
         """As the function, and what the lines before this one tell about it."""
@@ -265,8 +269,7 @@ def _role(line: Line, way: Way) -> tuple[str, str]:
         _, text = _marked(line.text)
         return "question", _NUMBERED.sub("", text, count=1)
     if way == "entries":
-        entry = _ENTRY.match(line.text)
-        return ("question", entry["term"].strip()) if entry else (line.heading, line.text)
+        return "question" if _ENTRY.match(line.text) else line.heading, line.text
     role, text = _marked(line.text)
     if role == "question" if way == "headings" and line.heading else role and way != "headings":
         return role, text
