@@ -26,8 +26,11 @@ LEAST_TURNS, LEAST_SHARE, LEAST_INSIDE, SHARE = 4, 0.2, 0.5, 0.75
 is said by them, of one that is sure the last."""
 LONGEST, MOST_WORDS = 40, 4
 """Characters of a label or of a line that divides conversations, and words of a label."""
-FEW = 0.05
-"""Share of turns up to which other labels don't make a conversation one of more than two people."""
+FEW, LEAST_OF_PAIR = 0.05, 0.4
+"""Share of turns up to which other labels don't make a conversation one of more than two people, and the share that the
+two have at least."""
+MOST_NAMED = 8
+"""People that are proposed as one side of a conversation."""
 KNOWN, ONE_KNOWN, UNKNOWN, GROUP = 0.9, 0.7, 0.6, 0.5
 """How sure a conversation is whose speakers are called by two known roles (or that a messenger wrote), by one, by none,
 and one of more than two people."""
@@ -234,10 +237,12 @@ def candidates(labels: Labels) -> list[Candidate]:
         begins = Counter(next(key for key in block if key in pair) for block in labels.blocks
                          if not set(pair).isdisjoint(block))
         pair = sorted(pair, key=lambda key: (role(key) == "assistant", role(key) != "user", -begins[key]))
+    if sum(counts[key] for key in pair) < LEAST_OF_PAIR * len(turns):
+        return []
     inner = sum(key not in pair for block in labels.blocks for key in block[_first(block, pair):])
     others = [key for key in ranked if key not in pair]
     if inner > FEW * len(turns):
-        everyone = [key for key in ranked if key != pair[1]]
+        everyone = [key for key in ranked if key != pair[1]][:MOST_NAMED]
         return [_candidate(labels, pair[:1], pair[1:], ONE_KNOWN if all(known) else GROUP, len(counts)),
                 _candidate(labels, everyone, pair[1:], GROUP - 0.1, len(counts)),
                 _candidate(labels, pair[1:], pair[:1], GROUP - 0.2, len(counts))]

@@ -103,7 +103,8 @@ def _certainty(way: Way, filled: Sequence[Line]) -> float:
     if answered >= max(LEAST, SHARE * found) and inside >= SHARE:
         if way == "asks":
             return GUESSED if found >= LEAST_ASKING * len(filled) else 0.0
-        return CERTAIN if way != "entries" else MAYBE if answered > max(LEAST, ALMOST_ALL * found) else 0.0
+        is_list = answered > max(LEAST, ALMOST_ALL * found) and found >= SHARE * len(filled)
+        return CERTAIN if way != "entries" else MAYBE if is_list else 0.0
     is_likely = answered >= max(LEAST - 1, SHARE * found) and inside >= LEAST_INSIDE
     return MAYBE if is_likely and way not in ("asks", "entries") else 0.0
 
