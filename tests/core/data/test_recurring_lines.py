@@ -271,6 +271,19 @@ def test_an_e_mail_is_read_without_its_headers(read):
     assert [record.text for record in found.records] == ["पानी\n\nThe tap in lane four has been dry since Monday."]
 
 
+def test_a_conversation_in_a_word_document(tmp_path):
+    import docx
+
+    document = docx.Document()
+    document.add_heading("Calls of Monday")
+    for line in CLINIC_HINDI.replace("रोगी:", "Customer:").replace("डॉक्टर:", "Agent:").splitlines():
+        document.add_paragraph(line)
+    document.save(tmp_path / "a.docx")
+    found = read_dataset(tmp_path / "a.docx")
+    assert found.is_sure and (found.text_by, [len(chat) for chat in chats(found)]) == ("dialogue", [4, 2])
+    assert found.candidates[0].line == "messages=messages,text_by=dialogue,user=Customer,assistant=Agent"
+
+
 def test_headings_by_hand_are_questions(read):
     assert chats(read("a.md", HANDBOOK, text_by="question"))[0] == [
         "Leave of kind 0", "Leave of kind 0 is granted by the head of the office."]
