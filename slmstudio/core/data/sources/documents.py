@@ -11,10 +11,9 @@ from typing import Any, BinaryIO
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources import packed, texts
-from slmstudio.core.data.sources.dialogues import DIALOGUE, Line
-from slmstudio.core.data.sources.questions import QUESTION
+from slmstudio.core.data.sources.dialogues import Line
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.sources.texts import Reading, text_rows
+from slmstudio.core.data.sources.texts import Reading
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
@@ -38,13 +37,10 @@ def pdf(file: BinaryIO, name: str, check: Callable[[], None], options: ReadOptio
     """
     pages = pdf_rows(file, name, check, notes)
     begin = list(islice(pages, LOOKED_AT))
-    first = [line for page in begin for line in _lines_of(page)]
-    best, others = texts.choose(first, "paragraph", options)
     everything = chain(begin, pages)
-    if best.options.text_by not in (QUESTION, DIALOGUE):
-        return Reading(everything, best.options, best.certainty, others)
-    lines = (line for page in everything for line in _lines_of(page))
-    return Reading(texts.rows_by(first, lines, best.options, notes), best.options, best.certainty, others)
+    return texts.reading([line for page in begin for line in _lines_of(page)],
+                         (line for page in everything for line in _lines_of(page)), lambda by: everything, "paragraph",
+                         options, notes)
 
 
 def _lines_of(page: Raw) -> Iterator[Line]:
@@ -125,15 +121,12 @@ def word(file: BinaryIO, name: str, options: ReadOptions, notes: list[str]) -> R
               for text in (line.text.split("\n") if line.pair is None else [line.text])]
     begin = [each for line, before in zip(single, [None, *single], strict=False) for each in (
         [Line("", line.number)] * (before is not None and line.number > before.number + 1) + [line])]
-    best, others = texts.choose(begin[:texts.LOOKED_AT], "paragraph", options)
-    by = best.options.text_by or "paragraph"
-    if by in (QUESTION, DIALOGUE):
-        rows = texts.rows_by(begin, single, best.options, notes)
-    elif by == "paragraph":
-        rows = (Raw({"text": line.text}, line.number) for line in lines)
-    else:
-        rows = text_rows(iter(["\n\n".join(line.text for line in lines).encode()]), by)
-    return Reading(rows, best.options, best.certainty, others)
+    def plain(by: str) -> Iterator[Raw]:
+        if by == "paragraph":
+            return (Raw({"text": line.text}, line.number) for line in lines)
+        return texts.text_rows(iter(["\n\n".join(line.text for line in lines).encode()]), by)
+
+    return texts.reading(begin[:texts.LOOKED_AT], single, plain, "paragraph", options, notes)
 
 
 def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from slmstudio.core.data import column_names
 from slmstudio.core.data.sources.dialogues import Line
@@ -53,13 +53,6 @@ _BOLD = re.compile(r"\s*(\*\*|__)(?P<text>(?:(?!\1).)+)\1\s*")
 """A line of Markdown that is all in bold."""
 
 
-class Found(NamedTuple):
-    """How the questions of a text are written, and how sure it is that it is one of questions."""
-
-    way: Way
-    certainty: float
-
-
 def line_of(text: str, number: int, markdown: bool) -> Line:
     """A line of a text file."""
     if markdown and text.startswith("#"):
@@ -68,24 +61,22 @@ def line_of(text: str, number: int, markdown: bool) -> Line:
     return Line(bold["text"], number, "bold") if bold else Line(text, number)
 
 
-def way_of(lines: Iterable[Line]) -> Found | None:
-    """How the questions of a text that begins so are written; None if it is any other text."""
+def way_of(lines: Iterable[Line]) -> tuple[Way | None, float]:
+    """How the questions of a text that begins so are written, and how sure it is; (None, 0) if it is any other text."""
     filled = [line for line in lines if line.text.strip()]
     ticks = sum((found := ticked(line.text)) is not None and found[0] for line in filled)
     has_choices = ticks >= LEAST - 1 or any(_CHOICE.match(line.text) for line in filled)
     ways: tuple[Way, ...] = ("choices",) if has_choices else ("marks", "headings", "entries", "asks")
-    sure = [Found(way, certainty) for way in ways if (certainty := _certainty(way, filled))]
-    return max(sure, key=lambda each: each.certainty, default=None)
+    sure = [(way, certainty) for way in ways if (certainty := _certainty(way, filled))]
+    return max(sure, key=lambda each: each[1], default=(None, 0.0))
 
 
 def best_way(lines: Iterable[Line]) -> Way:
     """The same for a text of which a user says that it holds questions."""
     filled = [line for line in lines if line.text.strip()]
-    found = way_of(filled)
-    if found is not None:
-        return found.way
     ways: tuple[Way, ...] = ("marks", "headings", "choices", "sections", "entries", "asks")
-    return max(ways, key=lambda way: _counted(way, filled)[1])
+    found = way_of(filled)[0]
+    return max(ways, key=lambda way: _counted(way, filled)[1]) if found is None else found
 
 
 def _counted(way: Way, filled: Sequence[Line]) -> tuple[int, int, float]:

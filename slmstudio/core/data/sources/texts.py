@@ -5,7 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -98,20 +98,19 @@ def candidates(lines: Sequence[Line], default: str) -> tuple[Candidate, ...]:
         default: how it is cut as plain text, one of `read_options.CUTS`.
     """
     labels = dialogues.find(lines)
-    speak = [each for each in dialogues.candidates(labels) if not (
+    found = [each for each in dialogues.candidates(labels) if not (
         questions.mark(each.options.user or "") and questions.mark(each.options.assistant or ""))]
-    asked = Candidate("question_answer", options=ReadOptions(text_by=QUESTION))
-    way = questions.way_of(lines)
+    certainty = questions.way_of(lines)[1]
+    evidence: tuple[Evidence, ...] = (Evidence("questions"),)
     if _are_records(labels) and ask_and_answer(list(labels.names.values())) is not None:
-        found = [replace(asked, certainty=questions.CERTAIN, evidence=(_recurring(labels),))]
-    else:
-        found = [*([replace(asked, certainty=way.certainty, evidence=(Evidence("questions"),))] if way else ()), *speak]
+        certainty, evidence = questions.CERTAIN, (_recurring(labels),)
     prose = _prose(lines, labels, default)
-    if prose.certainty < 1 and all(each.name != asked.name for each in found) and (
-            labels.are_fields or any(line.heading for line in lines)):
-        found.append(replace(asked, certainty=NOT_PROSE - 0.1, evidence=prose.evidence))
-    elif found:
-        prose = replace(prose, certainty=min(prose.certainty, NOT_PROSE, max(each.certainty for each in found) - 0.1))
+    if best := max([certainty, *(each.certainty for each in found)]):
+        prose = replace(prose, certainty=min(prose.certainty, NOT_PROSE, best - 0.1))
+    elif prose.certainty < 1 and (labels.are_fields or any(line.heading for line in lines)):
+        certainty, evidence = NOT_PROSE - 0.1, prose.evidence
+    if certainty:
+        found.insert(0, Candidate("question_answer", {}, ReadOptions(text_by=QUESTION), certainty, evidence))
     return ranked([*found, prose])
 
 
@@ -162,20 +161,27 @@ def choose(lines: Sequence[Line], default: str, options: ReadOptions) -> tuple[C
     return Candidate("text", options=chosen), []
 
 
-def rows_by(begin: Sequence[Line], lines: Iterable[Line | Raw], options: ReadOptions,
-            notes: list[str]) -> Iterator[Raw]:
-    """The rows of a text that is read as conversations or as questions with answers.
+def reading(begin: Sequence[Line], lines: Iterable[Line | Raw], plain: Callable[[str], Iterator[Raw]], default: str,
+            options: ReadOptions, notes: list[str]) -> Reading:
+    """Read a text by what it is, or as a user has chosen.
 
     Args:
         begin: its first lines, blank ones among them; `lines` are all but blank ones.
-        options: its cut, and who speaks.
+        plain: its rows as plain text, by the cut.
+        default: as of `candidates`.
     """
-    labels = dialogues.find(begin)
-    if options.text_by == DIALOGUE:
-        return dialogues.conversations(lines, labels, options.user or "", options.assistant or "", notes)
-    if _are_records(labels):
-        return dialogues.records(lines, labels)
-    return questions.rows(lines, questions.best_way(begin))
+    best, others = choose(begin, default, options)
+    chosen = best.options
+    labels = dialogues.find(begin) if chosen.text_by in (QUESTION, DIALOGUE) else Labels()
+    if chosen.text_by == DIALOGUE:
+        rows = dialogues.conversations(lines, labels, chosen.user or "", chosen.assistant or "", notes)
+    elif chosen.text_by != QUESTION:
+        rows = plain(chosen.text_by or default)
+    elif _are_records(labels):
+        rows = dialogues.records(lines, labels)
+    else:
+        rows = questions.rows(lines, questions.best_way(begin))
+    return Reading(rows, chosen, best.certainty, others)
 
 
 def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: list[str], *, markdown: bool) -> Reading:
@@ -201,13 +207,9 @@ def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: lis
         chunks = chain([first], chunks)
     begin = [questions.line_of(line, number, markdown) for number, line in enumerate(
         first.decode("utf-8", "replace").split("\n")[:LOOKED_AT], 1)]
-    best, others = choose(begin, cut or guess_cut(first), options)
-    by = best.options.text_by or "paragraph"
-    if by not in (QUESTION, DIALOGUE):
-        return Reading(text_rows(chunks, by), best.options, best.certainty, others)
     lines = (raw if raw.problem else questions.line_of(raw.value["text"], raw.line, markdown)
              for raw in text_rows(chunks, "line"))
-    return Reading(rows_by(begin, lines, best.options, notes), best.options, best.certainty, others)
+    return reading(begin, lines, lambda by: text_rows(chunks, by), cut or guess_cut(first), options, notes)
 
 
 def is_mail(first: bytes) -> bool:
