@@ -159,16 +159,17 @@ def _joined(rows: list[list[str]]) -> list[str]:
 
 def _unique(names: list[str], notes: list[str]) -> list[str]:
     """The names, the second of two equal ones with a number."""
-    known: set[str] = set()
+    taken = {name.casefold() for name in names}
+    count: Counter[str] = Counter()
     found, renamed = [], []
     for name in names:
-        free, number = name, 1
-        while free and free.casefold() in known:
-            number += 1
-            free = f"{name} {number}"
-        known.add(free.casefold())
+        key, free = name.casefold(), name
+        count[key] += 1
+        if name and count[key] > 1:
+            while (free := f"{name} {count[key]}").casefold() in taken:
+                count[key] += 1
+            renamed.append(free)
         found.append(free)
-        renamed += [free] * (free != name)
     if renamed:
         notes.append(ntr("{n:,} column has the name of another one and was renamed: {names}.",
                          "{n:,} columns have the names of others and were renamed: {names}.", len(renamed),
@@ -201,17 +202,24 @@ def is_header(rows: list[list[str]]) -> bool:
         return False
     if first[0].casefold() in _OF_FORMS and len(filled) > 1:
         return True
-    if any(len(cell) > LONGEST_NAME for cell in filled):
-        return False
+    return max(map(len, filled)) <= LONGEST_NAME and (_are_known(filled) or (bool(rest) and _differ(first, rest)))
+
+
+def _are_known(filled: list[str]) -> bool:
+    """Whether cells are called as columns are."""
     is_short = {cell.casefold() for cell in filled} == {"q", "a"}
-    if is_short or (any(map(is_sure, filled)) and sum(map(is_known, filled)) * 2 >= min(len(filled), 4)):
-        return True
-    if names_both(filled):
-        return True
-    if rest and all(map(_IDENTIFIER.fullmatch, filled)) and not any(
+    return is_short or names_both(filled) or (
+        any(map(is_sure, filled)) and sum(map(is_known, filled)) * 2 >= min(len(filled), 4))
+
+
+def _differ(first: list[str], rest: list[list[str]]) -> bool:
+    """Whether the cells of the first row are names by what is below them: single words above no such words, words above
+    numbers, short words above longer texts."""
+    filled = [cell for cell in first if cell]
+    if all(map(_IDENTIFIER.fullmatch, filled)) and not any(
             all(_IDENTIFIER.fullmatch(cell.strip()) for cell in row if cell.strip()) for row in rest):
         return True
-    if not rest or any(_SENTENCE.search(cell) or _NUMBER.fullmatch(cell) for cell in filled):
+    if any(_SENTENCE.search(cell) or _NUMBER.fullmatch(cell) for cell in filled):
         return False
     below = [[row[at].strip() for row in rest if at < len(row) and row[at].strip()] for at in range(len(first))]
     columns = [(name, cells) for name, cells in zip(first, below, strict=True) if name and cells]
