@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Collection
+from itertools import islice
 
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import IN_MODEL_TAB, OLD_OFFICE, Source
 from slmstudio.core.data.sources import header, packed, tables
@@ -66,15 +68,24 @@ def has_lines(first: bytes) -> bool:
     return is_lines(first) and b"\n" in first.strip()
 
 
-def is_table(first: bytes, is_text: bool) -> bool:
-    """Whether a text is a table by another name: all its first rows have the same number of columns.
+def delimiter(first: bytes, suffix: str, options: ReadOptions) -> str:
+    """What separates the columns of a text that begins so; "" of one that isn't a table.
 
-    Args:
-        is_text: whether it is called a text: then its columns must be called as questions and answers are.
+    A text by its name is one only where each line has a tab behind something short, or its columns are called as
+    questions and answers are; a file of unknown name where its first row holds names.
     """
-    delimiter = tables.delimiter_of(first)
-    rows = [row.cells for row, _ in zip(tables.table_rows(iter([first[:1 << 16].rpartition(b"\n")[0] or first]),
-                                                          delimiter), range(20), strict=False)
-            if row.trouble is None]
-    return len(rows) > 1 and len(rows[0]) > 1 and len({len(cells) for cells in rows}) == 1 and (
+    is_text = suffix in (".txt", ".text")
+    if suffix in (".tsv", ".tab") or (is_text and tables.is_by_tabs(first)):
+        return "\t"
+    found = tables.delimiter_of(first)
+    if suffix == ".csv" or (options.header is not None and options.text_by is None):
+        return found
+    if options.text_by is not None:
+        return ""
+    if suffix in (".md", ".markdown"):
+        return "|" if tables.is_of_markdown(first) else ""
+    begin = first[:1 << 16].rpartition(b"\n")[0] or first
+    rows = [row.cells for row in islice(tables.table_rows(iter([begin]), found), 20) if row.trouble is None]
+    is_table = len(rows) > 1 and len(rows[0]) > 1 and len({len(cells) for cells in rows}) == 1 and (
         header.names_both(rows[0]) if is_text else header.is_header(rows))
+    return found if is_table else ""

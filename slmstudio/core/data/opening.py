@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from itertools import chain, islice
 from pathlib import Path
 
 from slmstudio.core.data import file_kinds, quick_rows
-from slmstudio.core.data.candidates import Candidate
-from slmstudio.core.data.importers import joined, json_rows, whatsapp
+from slmstudio.core.data.candidates import Candidate, Evidence
+from slmstudio.core.data.importers import joined, json_rows
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import AS_JSONL, CHOOSE, Source, suffix_of
 from slmstudio.core.data.sources import arrow, documents, header, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.sources.texts import Reading
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
@@ -27,6 +29,7 @@ SUFFIXES = (*JSON_SUFFIXES, *TEXT_SUFFIXES, *TABLE_SUFFIXES, ".xlsx", ".xlsm", "
             ".arrow", ".feather", ".pdf", ".docx")
 """Endings of the files that are looked for in folders and archives, packed by gzip or Zstandard or not."""
 MOST_FILES = 2000
+_HELD_OUT_CERTAINTY = 0.1
 _HELD_OUT = ("test", "valid", "validation", "eval", "dev", "heldout")
 _BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset_infos", "dataset_dict", "state",
            "metadata", "config")
@@ -113,7 +116,9 @@ class DataFile:
         """
         with closing(self._parts()) as found:
             for part in found:
-                yield _joined(part, self.options)
+                part = _joined(part, self.options)
+                part.others += self._held_out()
+                yield part
 
     def _parts(self) -> Generator[Part, None, None]:
         """The files with their rows as they are."""
@@ -170,105 +175,129 @@ class DataFile:
         self.sha256, self.size = whole.sha256, whole.size
 
     def _worth(self, names: list[str]) -> list[str]:
-        """Those of the files that hold the rows to learn.
+        """Those of the files that hold the rows to learn, or that a user has chosen.
 
         Raises:
             UserError: none does, or there are too many.
         """
-        fit = [name for name in names if has_rows(name) and "__MACOSX/" not in name
-               and Path(name).name.split(".")[0].lower() not in _BESIDE]
+        fit = [name for name in names if has_rows(name) and "__MACOSX/" not in name]
+        if self.options.files:
+            return self._few([name for name in fit if fnmatch(name, self.options.files)
+                              or fnmatch(Path(name).name, self.options.files)])
+        fit = [name for name in fit if Path(name).name.split(".")[0].lower() not in _BESIDE]
         rows = [name for name in fit if suffix_of(name) not in (*TEXT_SUFFIXES, ".pdf", ".docx")]
         fit = rows or fit  # beside tables, a text file describes them
-        held_out = [name for name in fit if _is_held_out(name)]
+        held_out = [name for name in fit if _split_of(name)]
         if held_out and len(held_out) < len(fit):
             self.left_out = held_out
             fit = [name for name in fit if name not in held_out]
-        if not fit:
+        return self._few(fit)
+
+    def _few(self, names: list[str]) -> list[str]:
+        """The same names, if they can be read together."""
+        if not names and self.options.files:
+            raise UserError(tr("{name} contains no file {pattern}.", name=self.path.name, pattern=self.options.files),
+                            "", tr("Choose other files."))
+        if not names:
             raise UserError(tr("{name} contains no file with rows or text.", name=self.path.name), "", tr(CHOOSE))
-        if len(fit) > MOST_FILES:
-            raise UserError(ntr("{name} has {n:,} file.", "{name} has {n:,} files.", len(fit), name=self.path.name),
+        if len(names) > MOST_FILES:
+            raise UserError(ntr("{name} has {n:,} file.", "{name} has {n:,} files.", len(names), name=self.path.name),
                             tr("At most {most:,} can be read together.", most=MOST_FILES),
                             tr("Join them into fewer files."))
-        return fit
+        return names
+
+    def _held_out(self) -> list[Candidate]:
+        """The files that are left out, by the pattern of each kind."""
+        return [Candidate("table", options=ReadOptions(files=pattern), certainty=_HELD_OUT_CERTAINTY,
+                          evidence=(Evidence("held_out", {"files": pattern}),))
+                for pattern in dict.fromkeys(map(_split_of, self.left_out))]
 
     def _file_part(self, source: Source, name: str) -> Iterator[Part]:
-        head = source.head()
-        kind = file_kinds.binary_format(source, head)
-        if kind in ("xlsx", "xlsb", "xls", "ods"):
+        kind = file_kinds.binary_format(source, source.head())
+        if not kind:
+            part = self._text_part(source, name)
+            part.assumed = source.assumed
+            yield part
+        elif kind in ("xlsx", "xlsb", "xls", "ods"):
             yield self._sheet_part(source, name, kind)
-        elif kind:
-            file = source.seekable()
-            with file:
-                by, notes = "", list[str]()
+        else:
+            notes = list[str]()
+            with source.seekable() as file:
                 if kind in ("parquet", "arrow"):
                     rows = arrow.arrow_rows(file, source.name, kind == "parquet")
-                elif kind == "pdf":
-                    by, rows = documents.pdf_of(file, source.name, source.check_cancelled, self.options.text_by, notes)
+                    yield Part(name, kind, _checked(rows, source))
+                    return
+                if kind == "pdf":
+                    found = documents.pdf(file, source.name, source.check_cancelled, self.options, notes)
                 else:
-                    by, rows = documents.word_rows(file, source.name, self.options.text_by)
-                yield Part(name, kind, _checked(rows, source), text_by=by, notes=notes)
-        else:
-            yield self._text_part(source, name)
+                    found = documents.word(file, source.name, self.options, notes)
+                by = "page" if kind == "pdf" and found.is_plain else ""
+                yield _of_reading(Part(name, kind, _checked(found.rows, source), text_by=by, notes=notes), found)
 
     def _text_part(self, source: Source, name: str) -> Part:
-        part = self._kind_of_text(source, name)
-        part.assumed = source.assumed
-        return part
-
-    def _kind_of_text(self, source: Source, name: str) -> Part:
         suffix = source.suffix
         chunks = source.chunks(may_be_legacy=suffix not in JSON_SUFFIXES)
         first = next(chunks, b"")
         everything = chain([first], chunks)
-        is_json = suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None
-        begin = first.decode("utf-8", "replace")
-        if not is_json and suffix != ".csv" and not self._said and texts.is_tagged(begin):
+        part = Part(name, "", iter(()), source.encoding)
+        if source.assumed:
+            part.notes.append(tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
+                                 encoding=source.encoding))
+        if suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None:
+            return self._json_part(part, first, everything, suffix)
+        if suffix != ".csv" and not self._said and texts.is_tagged(first.decode("utf-8", "replace")):
             raise UserError(tr("{name} marks single words of a text, for a tagger.", name=source.name),
                             tr("A model that answers in text learns from questions with answers, conversations or "
                                "plain text."), tr(CHOOSE))
-        by_tabs = suffix in (".tsv", ".tab") or (suffix in (".txt", ".text") and tables.is_by_tabs(first))
-        table = not is_json and (by_tabs or suffix in TABLE_SUFFIXES or (
-            suffix not in (".md", ".markdown") and file_kinds.is_table(first, suffix in TEXT_SUFFIXES)))
-        notes = [tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
-                    encoding=source.encoding)] if source.assumed else []
-        if is_json:
-            kind = "jsonl" if (is_lines(first) and suffix != ".json") or (
-                suffix == ".json" and file_kinds.has_lines(first)) else "json"
-            part = Part(name, kind, iter(()), source.encoding, notes=notes)
-            if kind == "jsonl" and self.options.rows is None:
-                part.blocks = quick_rows.blocks(everything)
-            else:
-                part.rows = json_rows.json_rows(everything, part, self.options.rows)
-            return part
-        if table:
-            delimiter = "\t" if by_tabs else tables.delimiter_of(first)
-            cells = tables.of_cards(tables.table_rows(everything, delimiter, tables.is_quoted(first)))
-            named = header.named(header.below_title(cells), notes, self._said)
-            return Part(name, "tsv" if delimiter == "\t" else "csv", named.rows, source.encoding, named.columns,
-                        notes=notes)
+        if delimiter := file_kinds.delimiter(first, suffix, self.options):
+            return self._table_part(part, first, everything, delimiter)
         if suffix in (".yml", ".yaml"):
             raise UserError(tr("{name} isn't a dataset: it's a YAML file.", name=source.name), "", tr(AS_JSONL))
-        if self.options.text_by is None and whatsapp.detect(begin):
-            part = Part(name, "text", iter(()), source.encoding, notes=notes)
-            part.rows = whatsapp.read(everything, self.options, part)
-            return part
-        if self.options.text_by is None and texts.are_labelled(begin):
-            return Part(name, "text", texts.of_labelled(everything), source.encoding, ("text", "label"), "line",
-                        notes=notes)
-        if self.options.text_by is None and texts.are_subtitles(begin):
-            notes.append(tr("The subtitles are read as text, without their numbers and times."))
-            return Part(name, "text", texts.of_subtitles(everything), source.encoding, text_by="length", notes=notes)
-        kind = "markdown" if suffix in (".md", ".markdown") else "text"
-        by, cut = texts.rows_of(first, everything, self.options.text_by, markdown=kind == "markdown")
-        return Part(name, kind, cut, source.encoding, text_by=by, notes=notes)
+        part.format = "markdown" if suffix in (".md", ".markdown") else "text"
+        found = texts.read(first, everything, self.options, part.notes, markdown=part.format == "markdown")
+        part.rows = found.rows
+        return _of_reading(part, found)
+
+    def _json_part(self, part: Part, first: bytes, everything: Iterator[bytes], suffix: str) -> Part:
+        part.format = "jsonl" if (is_lines(first) and suffix != ".json") or (
+            suffix == ".json" and file_kinds.has_lines(first)) else "json"
+        if part.format == "jsonl" and self.options.rows is None:
+            part.blocks = quick_rows.blocks(everything)
+        else:
+            part.rows = json_rows.json_rows(everything, part, self.options.rows)
+        return part
+
+    def _table_part(self, part: Part, first: bytes, everything: Iterator[bytes], delimiter: str) -> Part:
+        part.format = "tsv" if delimiter == "\t" else "csv"
+        cells = tables.of_cards(tables.table_rows(everything, delimiter, tables.is_quoted(first)))
+        return self._named(part, cells)
+
+    def _named(self, part: Part, rows: Iterator[tables.TableRow]) -> Part:
+        """A table with the names of its columns."""
+        found = header.named(rows, part.notes, self._said, self.options.header_rows)
+        part.rows, part.columns = found.rows, found.columns
+        part.certainty = min(part.certainty, found.certainty)
+        part.others += found.others
+        part.options = replace(part.options, header=found.header or self.options.header)
+        return part
 
     def _sheet_part(self, source: Source, name: str, kind: str) -> Part:
-        file = source.seekable()
-        with file:
+        with source.seekable() as file:
             sheet = sheets.open_sheet(file, source.name, self.options.sheet)
-        named = header.named(header.below_title(sheet.rows), sheet.notes, self._said)
-        return Part(name, kind, _checked(named.rows, source), columns=named.columns, sheets=(sheet.name, *sheet.others),
-                    notes=sheet.notes)
+        part = Part(name, kind, iter(()), sheets=(sheet.name, *sheet.others), notes=sheet.notes,
+                    certainty=sheet.certainty, others=list(sheet.candidates),
+                    options=replace(self.options, sheet=sheet.name if sheet.candidates else self.options.sheet))
+        part = self._named(part, sheet.rows)
+        part.rows = _checked(part.rows, source)
+        return part
+
+
+def _of_reading(part: Part, found: Reading) -> Part:
+    """A part of a text, with how it was cut."""
+    part.text_by = part.text_by or found.options.text_by or ""
+    part.certainty, part.others, part.columns = found.certainty, list(found.others), found.columns
+    part.options = found.options
+    return part
 
 
 def _joined(part: Part, options: ReadOptions) -> Part:
@@ -306,6 +335,10 @@ def has_rows(name: str) -> bool:
     return suffix_of(name) in SUFFIXES
 
 
-def _is_held_out(name: str) -> bool:
+def _split_of(name: str) -> str:
+    """The pattern of the files of a held-out split that a file is one of; "" of another file."""
     words = Path(name).name.lower().replace("_", "-").replace(".", "-").split("-")
-    return words[0] in _HELD_OUT or Path(name).parent.name.lower() in _HELD_OUT  # "test/data-00000-of-00001.arrow"
+    folder = Path(name).parent.name
+    if words[0] in _HELD_OUT:
+        return f"{Path(name).name[:len(words[0])]}*"
+    return f"*{folder}/*" if folder.lower() in _HELD_OUT else ""  # "test/data-00000-of-00001.arrow"

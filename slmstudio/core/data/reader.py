@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -200,7 +200,9 @@ def _candidates(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candid
     found = [Candidate(each.name if layout is None else layout["id"], each.said, options if is_given else part.options,
                        1.0 if is_given else min(part.certainty, each.certainty), (*by, *each.evidence))
              for each in mapper.maps]
-    return found if is_given else [*found, *part.others]
+    best = found[0].certainty if found else 1.0  # what the rows are read as stays the first
+    return found if is_given else [*found, *(
+        replace(each, certainty=min(each.certainty, 0.9 * best)) for each in part.others)]
 
 
 def _legacy_font(found: Dataset) -> list[str]:

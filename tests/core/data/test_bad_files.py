@@ -43,7 +43,7 @@ trailer<</Root 1 0 R/Encrypt 3 0 R/ID[<41><41>]>>
 """
 GZIPPED = gzip.compress("".join(f"{at * 7919 % 10007} " for at in range(20_000)).encode())
 BAD = {
-    "truncated gzip": ("rows.jsonl.gz", gzip.compress(GOOD * 5000)[:-20], "ends too early"),
+    "truncated gzip": ("rows.jsonl.gz", gzip.compress(GOOD * 5000)[:-20], "damaged gzip"),
     "damaged gzip": ("rows.jsonl.gz", GZIPPED[:2000] + b"\xff" * 400 + GZIPPED[2400:], "damaged gzip"),
     "gzip bomb": ("rows.jsonl.gz", gzip.compress(b"x" * (64 * MB), 9), "wasn't read"),
     "zip bomb": ("rows.zip", zipped(**{"rows.jsonl": bytes(64 * MB)}), "wasn't read"),
@@ -60,8 +60,7 @@ BAD = {
     "damaged document": ("rows.docx", zipped(**{"word__document.xml": b"<no"}), "damaged Word document"),
     "deep json": ("rows.json", b"[" * 100_000 + b"]" * 100_000, "no row that can be used"),
     "deep object": ("rows.jsonl", b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "no row that can be used"),
-    "two columns of one name": ("rows.csv", b"question,answer,answer\na,b,c\n", "Two columns are called"),
-    "many columns of one name": ("rows.csv", b"question,answer" + b",x" * 9000 + b"\na,b\n", "Two columns are called"),
+    "a header alone": ("rows.csv", b"question,answer\n", "contains no rows"),
     "nul bytes": ("rows.csv", bytes(4000), "isn't a dataset"),
     "a picture": ("rows.jsonl", b"\x89PNG\r\n\x1a\n" + bytes(50), "PNG picture"),
     "an old office file": ("rows.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "old Office document"),
@@ -77,6 +76,15 @@ def test_one_message_says_it(tmp_path, refusal, name, content, words):
     assert words in error.what
     assert len(error.problems) <= 1
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(("header", "renamed"), [
+    ("question,answer,answer", 1), ("question,answer" + ",x" * 9000, 8999)])
+def test_columns_of_one_name_are_renamed(tmp_path, header, renamed):
+    (tmp_path / "rows.csv").write_text(f"{header}\na,b,c\n")
+    found = read_dataset(tmp_path / "rows.csv")
+    assert found.mapping == {"instruction": "question", "output": "answer"}
+    assert len(found.columns) == header.count(",") + 1 and f"{renamed:,} column" in found.notes[0]
 
 
 def test_quotes_that_never_close_lose_their_rows_in_one_message(tmp_path):

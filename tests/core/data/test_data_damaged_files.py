@@ -50,7 +50,7 @@ def archive(*names: str) -> bytes:
     (archive("model/data.pkl"), "a PyTorch file"),
     (b"\x89PNG\r\n\x1a\n\0\0", "a PNG picture"),
     (b"PAR1\x15\x04", "a damaged table"),
-    (b"\x1f\x8b\x08\0", "ends too early"),
+    (b"\x1f\x8b\x08\0", "a damaged gzip file"),
     (b"%PDF-1.7\n", "a damaged PDF"),
     (b"SQLite format 3\0", "an SQLite database"),
     (b"{\\rtf1 text}", "an RTF document"),

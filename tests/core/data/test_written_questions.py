@@ -10,7 +10,8 @@ import pytest
 
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import Dataset, read_dataset
-from slmstudio.core.data.sources.questions import Line, rows, way_of
+from slmstudio.core.data.sources.dialogues import Line
+from slmstudio.core.data.sources.questions import rows, way_of
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem
 
@@ -126,8 +127,9 @@ def test_questions_with_choices_alone_are_text(read):
 
 def test_the_user_decides(read):
     assert read(ENGLISH, text_by="paragraph").layout == "text"
-    two = "Q: Is there a fee?\nA: No.\n\nQ: Who may join?\nA: Everybody.\n"  # too few to be sure
-    assert read(two).layout == "text" and told(read(two, text_by="question"))[1] == ("Who may join?", "Everybody.")
+    two = read("Q: Is there a fee?\nA: No.\n\nQ: Who may join?\nA: Everybody.\n")  # too few to be sure
+    assert told(two)[1] == ("Who may join?", "Everybody.") and not two.is_sure
+    assert two.candidates[1].line == "text_by=paragraph"
 
 
 @pytest.mark.parametrize("text", [
@@ -217,8 +219,8 @@ def test_a_table_in_a_word_document(document, tmp_path, names):
 
 
 def test_a_long_text_is_judged_by_its_lines_alone():
-    assert way_of([Line("word " * 10, number) for number in range(2000)]) is None
-    assert way_of([]) is None
+    assert way_of([Line("word " * 10, number) for number in range(2000)]) == (None, 0)
+    assert way_of([]) == (None, 0)
 
 
 def test_a_pdf_file_with_marks(tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmstudio.core.data.mapping.values import as_text, passage
-from slmstudio.core.data.sources.questions import Line, _marked, rows
+from slmstudio.core.data.sources.questions import _marked, rows
 
 AND = " + "
 """Between the names of columns that are joined: "Title + Body"."""

@@ -9,10 +9,11 @@ from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from slmstudio.core.data.column_names import ask_and_answer
-from slmstudio.core.data.sources import packed, questions
-from slmstudio.core.data.sources.questions import QUESTION, Line
+from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.sources import packed, texts
+from slmstudio.core.data.sources.dialogues import Line
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.sources.texts import text_rows
+from slmstudio.core.data.sources.texts import Reading
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
@@ -24,12 +25,11 @@ _HYPHEN = re.compile(r"(?<=[^\W\d_])(?:\u00ad|\ufffe|\u0002|-)\n(?=[a-z])")
 """A word that a line break divides."""
 
 
-def pdf_of(file: BinaryIO, name: str, check: Callable[[], None], chosen: str | None,
-           notes: list[str]) -> tuple[str, Iterator[Raw]]:
-    """How a PDF file is cut, by its pages or into questions with their answers, and its rows.
+def pdf(file: BinaryIO, name: str, check: Callable[[], None], options: ReadOptions, notes: list[str]) -> Reading:
+    """Read a PDF file by its pages, or as questions with answers or conversations.
 
     Args:
-        chosen: one of `read_options.CUTS`; None leaves it to the document.
+        options: what a user has chosen.
         notes: gets a sentence on the pages without text, once all were read.
 
     Raises:
@@ -37,10 +37,10 @@ def pdf_of(file: BinaryIO, name: str, check: Callable[[], None], chosen: str | N
     """
     pages = pdf_rows(file, name, check, notes)
     begin = list(islice(pages, LOOKED_AT))
-    way = questions.way_of(line for page in begin for line in _lines_of(page))
-    if not (way if chosen is None else chosen == QUESTION):
-        return "page", chain(begin, pages)
-    return QUESTION, questions.rows((line for page in chain(begin, pages) for line in _lines_of(page)), way or "marks")
+    everything = chain(begin, pages)
+    return texts.reading([line for page in begin for line in _lines_of(page)],
+                         (line for page in everything for line in _lines_of(page)), lambda by: everything, "paragraph",
+                         options, notes)
 
 
 def _lines_of(page: Raw) -> Iterator[Line]:
@@ -107,11 +107,11 @@ def _page_text(document: Any, number: int) -> str:
     return _HYPHEN.sub("", text)
 
 
-def word_rows(file: BinaryIO, name: str, chosen: str | None) -> tuple[str, Iterator[Raw]]:
-    """How a Word document is cut, one of `read_options.CUTS`, and its rows.
+def word(file: BinaryIO, name: str, options: ReadOptions, notes: list[str]) -> Reading:
+    """Read a Word document by its paragraphs, or as questions with answers or conversations.
 
     Args:
-        chosen: the same; None leaves it to the document.
+        options: what a user has chosen.
 
     Raises:
         UserError: it is damaged.
@@ -119,13 +119,14 @@ def word_rows(file: BinaryIO, name: str, chosen: str | None) -> tuple[str, Itera
     lines = list(_word_lines(file, name))
     single = [line._replace(text=text) for line in lines
               for text in (line.text.split("\n") if line.pair is None else [line.text])]
-    way = questions.way_of(single)
-    by = chosen or (QUESTION if way else "paragraph")
-    if by == QUESTION:
-        return by, questions.rows(single, way or "marks")
-    if by == "paragraph":
-        return by, (Raw({"text": line.text}, line.number) for line in lines)
-    return by, text_rows(iter(["\n\n".join(line.text for line in lines).encode()]), by)
+    begin = [each for line, before in zip(single, [None, *single], strict=False) for each in (
+        [Line("", line.number)] * (before is not None and line.number > before.number + 1) + [line])]
+    def plain(by: str) -> Iterator[Raw]:
+        if by == "paragraph":
+            return (Raw({"text": line.text}, line.number) for line in lines)
+        return texts.text_rows(iter(["\n\n".join(line.text for line in lines).encode()]), by)
+
+    return texts.reading(begin[:texts.LOOKED_AT], single, plain, "paragraph", options, notes)
 
 
 def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
@@ -157,11 +158,11 @@ def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
 def _of_table(table: Any) -> Iterator[Line]:
     rows = [[cell.text for cell in row.cells] for row in table.rows]
     both = ask_and_answer(rows[0]) if rows else None
-    for at, texts in enumerate(rows):
+    for at, cells in enumerate(rows):
         pair = None
-        if both and len(texts) == len(rows[0]):
-            pair = (texts[both[0]], texts[both[1]]) if at else ("", "")
-        yield Line("\t".join(texts), 0, pair=pair)
+        if both and len(cells) == len(rows[0]):
+            pair = (cells[both[0]], cells[both[1]]) if at else ("", "")
+        yield Line("\t".join(cells), 0, pair=pair)
 
 
 def _heading(paragraph: Any) -> str:

@@ -8,13 +8,10 @@ from typing import NamedTuple
 
 SNIFF_BYTES = 4096
 SAMPLE_BYTES = 1 << 18
-_WESTERN = ("cp1252", "cp1250", "cp1254", "cp1257", "cp1258", "mac_latin2", "iso8859_10", "cp775", "mac_roman", "cp850",
-            "cp858", "cp437", "iso8859_15", "latin_1", "iso8859_9", "cp1140", "hp_roman8", "iso8859_14", "iso8859_16",
-            "iso8859_3", "iso8859_4")
-"""Single-byte encodings that differ from windows-1252 in few letters, between which short texts don't decide."""
 _NAMES = {"cp1252": "windows-1252", "cp1251": "windows-1251", "cp1256": "windows-1256", "cp1253": "windows-1253",
           "shift_jis": "Shift JIS", "cp932": "Shift JIS (cp932)", "gb18030": "GB 18030", "big5": "Big5",
-          "euc_kr": "EUC-KR", "cp949": "EUC-KR (cp949)", "koi8_r": "KOI8-R"}
+          "euc_kr": "EUC-KR", "cp949": "EUC-KR (cp949)", "koi8_r": "KOI8-R",
+          "cp866": "IBM 866"}
 MANY = 20
 """Places at the beginning of JSON that aren't UTF-8, from which on that is more than damage."""
 _BROKEN = re.compile("[\ud800-\udfff]+")
@@ -62,12 +59,11 @@ def encoding_of(first: bytes, may_be_legacy: bool) -> Encoding:
 def _legacy(sample: bytes) -> Encoding:
     from charset_normalizer import from_bytes
 
-    best = from_bytes(sample, enable_fallback=False).best()
-    codec = best.encoding if best is not None else ""
-    if not codec or codec.startswith("utf_") or codec == "ascii":
-        codec = "cp1252"
-    if codec in _WESTERN or _is_few_letters(sample):
-        codec = "cp1252" if _decodes(sample, "cp1252") else "latin_1"
+    best = None if _is_few_letters(sample) else from_bytes(
+        sample, cp_isolation=list(_NAMES), enable_fallback=False).best()
+    codec = best.encoding if best is not None else "cp1252"
+    if codec == "cp1252" and not _decodes(sample, "cp1252"):
+        codec = "latin_1"
     return Encoding(_NAMES.get(codec, codec.replace("_", "-")), 0, codec, assumed=True)
 
 

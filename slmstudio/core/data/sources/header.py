@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
+from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.column_names import ask_and_answer, is_known, is_sure
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.tables import TableRow, is_counted, is_licence
 from slmstudio.core.data.strict_json import printable
@@ -17,6 +19,10 @@ from slmstudio.core.i18n import ntr, tr
 
 LOOKED_AT = 20
 """Rows that tell what the columns of a table without names are."""
+UNSURE = 0.7
+"""How sure it is which rows hold the names where a second one may."""
+LEAST_BELOW = 3
+"""Rows that show whether the second row holds names."""
 MOST_TITLES = 8
 """Rows that may be above the names of a table's columns."""
 LONGEST_NAME = 40
@@ -37,43 +43,146 @@ class Named(NamedTuple):
     Attributes:
         columns: their names, in the table's order; those without one are left out.
         rows: each an object by these names; blank cells are "".
+        header: the rows with names, as of `ReadOptions`, where that isn't plain.
+        certainty, others: as of `opening.Part`.
     """
 
     columns: tuple[str, ...]
     rows: Iterator[Raw]
+    header: str | None = None
+    certainty: float = 1.0
+    others: tuple[Candidate, ...] = ()
 
 
-def named(rows: Iterator[TableRow], notes: list[str], said: Iterable[str] = ()) -> Named:
+def named(rows: Iterator[TableRow], notes: list[str], said: Iterable[str] = (), chosen: range | None = None) -> Named:
     """The rows of a table by the names of their columns.
 
     Args:
+        notes: gets a sentence where the first row holds no names, and where columns have the same one.
         said: columns that a user has named: where the first row holds them all, it holds names.
-        notes: gets a sentence where the first row holds no names.
+        chosen: the rows with names, as of `ReadOptions.header_rows`.
 
     Raises:
-        UserError: two columns have one name.
+        UserError: the chosen rows aren't there.
     """
     begin = list(islice(rows, LOOKED_AT))
-    whole = [row.cells for row in begin if row.trouble is None]
+    whole = [row for row in begin if row.trouble is None]
     if not whole:
         return Named((), (Raw(None, row.line, row.trouble) for row in chain(begin, rows)))
-    has_header = is_header(whole) or (bool(said) and set(said) <= {cell.strip() for cell in whole[0]})
-    names = [cell.strip() for cell in whole[0]] if has_header else _names_by_look(whole)
-    if has_header:
-        _check_names(names)
-        begin.remove(next(row for row in begin if row.trouble is None))
+    ways = [chosen] if chosen is not None else _headers(whole, list(said))
+    head = [row for row in whole if row.line in ways[0]]
+    if chosen and not head:
+        raise UserError(tr("The table has no row {header}.", header=_written(chosen)),
+                        tr("Its column names are looked for in the first {n:,} rows.", n=LOOKED_AT),
+                        tr("Choose another row."))
+    if chosen is None and not head:
+        whole = whole[_titles(whole):]
+    first = head[-1].line + 1 if head else whole[0].line
+    below = [row for row in begin if row.line >= first or row.trouble is not None]
+    if head:
+        names = _unique(_joined([row.cells for row in head]), notes)
     else:
+        names = _names_by_look([row.cells for row in whole])
         notes.append(tr("The first row was read as data, as it contains no column names. The columns were read as "
                         "{names}.", names=", ".join(names[:12])))
-    header = whole[0] if has_header else None
-    return Named(tuple(name for name in names if name), _rows(chain(begin, rows), names, header))
+    columns = tuple(name for name in names if name)
+    found = Named(columns, _rows(chain(below, rows), names, head))
+    if len(ways) < 2:
+        return found
+    evidence = (Evidence("header_rows", {"row": ways[-1][-1]}) if ways[-1] else Evidence("words_only"),)
+    others = tuple(Candidate("table", options=ReadOptions(header=_written(way)), certainty=UNSURE - 0.1 * at,
+                             evidence=evidence) for at, way in enumerate(ways) if at)
+    return found._replace(header=_written(ways[0]), certainty=UNSURE, others=others)
 
 
-def _rows(rows: Iterator[TableRow], names: list[str], header: list[str] | None) -> Iterator[Raw]:
+def _written(rows: range) -> str:
+    return "none" if not rows else str(rows[0]) if len(rows) == 1 else f"{rows[0]}-{rows[-1]}"
+
+
+def _headers(whole: Sequence[TableRow], said: Sequence[str]) -> list[range]:
+    """The rows that may hold the names, the likeliest first; empty ranges where none does."""
+    below = whole[_titles(whole):]
+    first, second = below[0], below[min(1, len(below) - 1)]
+    cells = [row.cells for row in below]
+    one, other = range(first.line, first.line + 1), range(second.line, second.line + 1)
+    has_names = is_header(cells) or (bool(said) and set(said) <= {cell.strip() for cell in first.cells})
+    is_plain = names_both(first.cells) and not any(map(is_known, filter(None, map(str.strip, second.cells))))
+    if not is_plain and not (said and has_names) and _is_second(cells):
+        both = range(first.line, second.line + 1)
+        return [other, both, one] if names_both(second.cells) else [both, one, other]
+    if has_names:
+        return [one]
+    return [one, range(0)] if not said and _may_name(cells) else [range(0)]
+
+
+def _may_name(rows: list[list[str]]) -> bool:
+    """Whether the first row may hold names though nothing tells it from the others, which hold single words, too."""
+    first = [cell.strip() for cell in rows[0]]
+    return len(first) > 1 and len(rows) > LEAST_BELOW and len(set(map(str.casefold, first))) == len(first) and not any(
+        not cell or _is_value(cell) for cell in first)
+
+
+def _is_second(rows: list[list[str]]) -> bool:
+    """Whether the second row looks like names, too: short words, below the first row's, above longer texts or
+    numbers."""
+    if len(rows) < LEAST_BELOW + 2:
+        return False
+    above, second, rest = rows[0], [cell.strip() for cell in rows[1]], rows[2:]
+    filled = [cell for cell in second if cell]
+    if len(filled) < 2 or any(map(_is_value, [*filled, *(cell.strip() for cell in above if cell.strip())])):
+        return False
+    below = {at: [row[at].strip() for row in rest if at < len(row) and row[at].strip()]
+             for at, cell in enumerate(second) if cell}
+    unlike = sum(len(cells) >= LEAST_BELOW and (
+        all(map(_NUMBER.fullmatch, cells)) or all(len(cell) > 1.5 * len(second[at]) and " " in cell for cell in cells))
+        for at, cells in below.items())
+    return unlike > 1 and 2 * unlike >= len(filled)
+
+
+def _is_value(cell: str) -> bool:
+    """Whether a cell hardly is a name: long, a sentence, a number, or a code."""
+    return len(cell) > LONGEST_NAME or len(cell.split()) > 4 or any(
+        each(cell) is not None for each in (_SENTENCE.search, _NUMBER.fullmatch, _CODE.fullmatch))
+
+
+def _joined(rows: list[list[str]]) -> list[str]:
+    """The names in several rows: those above hold for the blank cells to their right."""
+    carried = []
+    for cells in rows[:-1]:
+        name = ""
+        carried.append([name := cell.strip() or name for cell in cells])
+    carried.append([cell.strip() for cell in rows[-1]])
+    width = max(map(len, carried))
+    columns = zip(*([*cells, *[""] * (width - len(cells))] for cells in carried), strict=True)
+    return [" ".join(dict.fromkeys(filter(None, cells))) for cells in columns]
+
+
+def _unique(names: list[str], notes: list[str]) -> list[str]:
+    """The names, the second of two equal ones with a number."""
+    taken = {name.casefold() for name in names}
+    count: Counter[str] = Counter()
+    found, renamed = [], []
+    for name in names:
+        key, free = name.casefold(), name
+        count[key] += 1
+        if name and count[key] > 1:
+            while (free := f"{name} {count[key]}").casefold() in taken:
+                count[key] += 1
+            renamed.append(free)
+        found.append(free)
+    if renamed:
+        notes.append(ntr("{n:,} column has the name of another one and was renamed: {names}.",
+                         "{n:,} columns have the names of others and were renamed: {names}.", len(renamed),
+                         names=", ".join(f'"{printable(name)}"' for name in renamed[:5])))
+    return found
+
+
+def _rows(rows: Iterator[TableRow], names: list[str], head: Sequence[TableRow]) -> Iterator[Raw]:
+    repeated = [row.cells for row in head]
     for row in rows:
         if row.trouble is not None:
             yield Raw(None, row.line, row.trouble)
-        elif row.cells == header:
+        elif row.cells in repeated:
             yield Raw(None, row.line, Problem(tr("the column names are repeated here."), row.line))
         elif len(row.cells) > len(names) and any(cell.strip() for cell in row.cells[len(names):]):
             yield Raw(None, row.line,
@@ -93,17 +202,24 @@ def is_header(rows: list[list[str]]) -> bool:
         return False
     if first[0].casefold() in _OF_FORMS and len(filled) > 1:
         return True
-    if any(len(cell) > LONGEST_NAME for cell in filled):
-        return False
+    return max(map(len, filled)) <= LONGEST_NAME and (_are_known(filled) or (bool(rest) and _differ(first, rest)))
+
+
+def _are_known(filled: list[str]) -> bool:
+    """Whether cells are called as columns are."""
     is_short = {cell.casefold() for cell in filled} == {"q", "a"}
-    if is_short or (any(map(is_sure, filled)) and sum(map(is_known, filled)) * 2 >= min(len(filled), 4)):
-        return True
-    if names_both(filled):
-        return True
-    if rest and all(map(_IDENTIFIER.fullmatch, filled)) and not any(
+    return is_short or names_both(filled) or (
+        any(map(is_sure, filled)) and sum(map(is_known, filled)) * 2 >= min(len(filled), 4))
+
+
+def _differ(first: list[str], rest: list[list[str]]) -> bool:
+    """Whether the cells of the first row are names by what is below them: single words above no such words, words above
+    numbers, short words above longer texts."""
+    filled = [cell for cell in first if cell]
+    if all(map(_IDENTIFIER.fullmatch, filled)) and not any(
             all(_IDENTIFIER.fullmatch(cell.strip()) for cell in row if cell.strip()) for row in rest):
         return True
-    if not rest or any(_SENTENCE.search(cell) or _NUMBER.fullmatch(cell) for cell in filled):
+    if any(_SENTENCE.search(cell) or _NUMBER.fullmatch(cell) for cell in filled):
         return False
     below = [[row[at].strip() for row in rest if at < len(row) and row[at].strip()] for at in range(len(first))]
     columns = [(name, cells) for name, cells in zip(first, below, strict=True) if name and cells]
@@ -120,15 +236,6 @@ def names_both(cells: list[str]) -> bool:
     """Whether cells name both a question and an answer."""
     names = [cell for cell in cells if len(cell) <= LONGEST_NAME and not _SENTENCE.search(cell)]
     return ask_and_answer(names) is not None
-
-
-def _check_names(names: list[str]) -> None:
-    twice = [name for name, count in Counter(name.casefold() for name in names if name).items() if count > 1]
-    if twice:
-        raise UserError(tr('Two columns are called "{column}".', column=printable(twice[0])),
-                        tr("Only one of them could be read.") if len(twice) == 1 else
-                        ntr("{n:,} name occurs more than once.", "{n:,} names occur more than once.", len(twice)),
-                        tr("Give each column a name of its own."))
 
 
 def _names_by_look(rows: list[list[str]]) -> list[str]:
@@ -151,15 +258,20 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
     return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]
 
 
-def below_title(rows: Iterator[TableRow]) -> Iterator[TableRow]:
-    """A table's rows without the title above them: rows of one cell, where the others have more; or those above the one
+def _titles(rows: Sequence[TableRow]) -> int:
+    """How many rows above a table are its title: rows of one cell, where the others have more; or those above the one
     that names question and answer, which has more names than they have."""
-    begin = list(islice(rows, LOOKED_AT))
-    filled = [sum(1 for cell in row.cells if cell.strip()) for row in begin]
-    named = next((at for at, row in enumerate(begin[:MOST_TITLES]) if names_both(row.cells)), 0)
+    filled = [sum(1 for cell in row.cells if cell.strip()) for row in rows]
+    named = next((at for at, row in enumerate(rows[:MOST_TITLES]) if names_both(row.cells)), 0)
     if named and max(filled[:named]) < filled[named]:
-        return chain(begin[named:], rows)
+        return named
     first = next((at for at, cells in enumerate(filled) if cells > 1), 0)
-    if filled.count(1) * 2 < len(begin) and len({len(row.cells) for row in begin[first:]}) == 1:
-        return chain(begin[first:], rows)
-    return chain(begin, rows)
+    return first if filled.count(1) * 2 < len(rows) and len({len(row.cells) for row in rows[first:]}) == 1 else 0
+
+
+def names_of(rows: Sequence[TableRow]) -> frozenset[str]:
+    """The names of a table that begins so, by which it is compared with others; empty of one without names."""
+    whole = [row for row in rows if row.trouble is None]
+    ways = _headers(whole, ()) if whole else [range(0)]
+    head = [row.cells for row in whole if row.line in ways[0]]
+    return frozenset(name.casefold() for name in _joined(head) if name) if head else frozenset()

@@ -74,35 +74,7 @@ def decompressed(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
     """
     first = next(raw, b"")
     everything = chain([first], raw)
-    if first.startswith(GZIP):
-        return _gunzipped(everything, name)
-    if first.startswith(ZSTD):
-        return _unzstd(everything, name)
-    return everything
-
-
-def _gunzipped(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
-    unpacker = zlib.decompressobj(wbits=31)
-    taken = made = 0
-    try:
-        for chunk in raw:
-            taken += len(chunk)
-            while chunk:
-                if unpacker.eof:  # another member follows, as where files were joined
-                    if not chunk.strip(b"\0"):
-                        break
-                    unpacker = zlib.decompressobj(wbits=31)
-                text = unpacker.decompress(chunk, CHUNK)
-                made += len(text)
-                check_growth(made, taken, name)
-                if text:
-                    yield text
-                chunk = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
-    except zlib.error as error:
-        raise UserError(tr("{name} is a damaged gzip file.", name=name),
-                        tr("Unpacking it failed: {error}.", error=error), tr(AGAIN)) from error
-    if not unpacker.eof:
-        raise UserError(tr("{name} ends too early.", name=name), tr("It is a gzip file that was cut short."), tr(AGAIN))
+    return _unpacked(everything, name, is_gzip=first.startswith(GZIP)) if is_compressed(first) else everything
 
 
 class Reader(io.RawIOBase):
@@ -123,18 +95,19 @@ class Reader(io.RawIOBase):
         return found
 
 
-def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
+def _unpacked(raw: Iterator[bytes], name: str, is_gzip: bool) -> Iterator[bytes]:
     import pyarrow
 
     reader, made = Reader(raw), 0
     try:
-        with pyarrow.CompressedInputStream(pyarrow.PythonFile(reader, mode="r"), "zstd") as unpacker:
-            while text := unpacker.read(CHUNK):
+        with pyarrow.CompressedInputStream(pyarrow.PythonFile(reader, mode="r"), "gzip" if is_gzip else "zstd") as file:
+            while text := file.read(CHUNK):
                 made += len(text)
                 check_growth(made, reader.taken, name)
                 yield text
     except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(tr("{name} is a damaged Zstandard file, or was cut short.", name=name),
+        raise UserError(tr("{name} is a damaged {format} file, or was cut short.", name=name,
+                           format="gzip" if is_gzip else "Zstandard"),
                         tr("Unpacking it failed: {error}.", error=error), tr(AGAIN)) from error
 
 

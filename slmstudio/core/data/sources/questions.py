@@ -5,21 +5,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from slmstudio.core.data.column_names import column
+from slmstudio.core.data import column_names
+from slmstudio.core.data.sources.dialogues import Line
 from slmstudio.core.data.sources.row import Raw
 
 QUESTION = "question"
 """One of `read_options.CUTS`: each question with its answer."""
-Way = Literal["marks", "headings", "choices"]
-LEAST, SHARE = 3, 0.75
-"""A text of questions has at least this many with an answer, and at least this share of its lines belongs to them; any
-other text just happens to have some."""
+Way = Literal["choices", "marks", "headings", "asks", "sections", "entries"]
+"""How questions are written: above choices of which some are ticked, or with the letter of the right one below; behind
+marks; in headings that ask; as any line that asks; as any heading; or as a term and what is behind its colon or dash on
+the same line."""
+LEAST, SHARE, ALMOST_ALL, LEAST_INSIDE = 3, 0.75, 0.9, 0.5
+"""A text of questions has at least this many with an answer, and at least this share of its lines belongs to them; a
+text with fewer lines that do, but as many as the last says, may be one; any other text just happens to have some."""
+CERTAIN, MAYBE, GUESSED = 0.9, 0.6, 0.4
+LEAST_ASKING, LONGEST_ASKING = 0.25, 200
+"""Share of lines that end in a question mark from which the others may answer them, and characters of such a line."""
 SURE = 3
 """A shorter word with a number behind it may begin a sentence: "A 5 km walk"."""
 _SHORT = {"q": "question", "a": "answer", "प्र": "question", "उ": "answer"}
-_MARK = re.compile(r"\s*(?:\d{1,4}\s*[.)]\s*)?[*_]*(?P<word>[^\d\s:：.()*_–—-]{1,20})"
+_ANSWERS = frozenset({"correct_answer", "correct_option"})
+_MARK = re.compile(r"\s*(?:\d{1,4}\s*[.)]\s*)?[*_]*(?P<word>[^\d\s:：.()*_–—-]{1,20}"
+                   r"(?: [^\d\s:：.()*_–—-]{1,20}(?=\s*[:：]))?)"
                    r"(?:[.–—-]?(?P<gap>\s*)\d{1,4}\s*[*_]*\s*(?:[:：][*_]*\s*|(?P<end>[.)–—-]?)[*_]*(?:\s+|$))"
                    r"|\.?\s*[*_]*\s*(?:[:：][*_]*\s*|[.)–—-][*_]*(?:\s+|$)))(?P<rest>.*)", re.DOTALL)
 """What begins a question or an answer: "Q:", "Answer 3 -", "प्रश्न-1 "."""
@@ -28,24 +37,20 @@ _CHOICE = re.compile(r"\s*\(?(?:[B-Eb-eख-ङ][.)]\s|[Aaक][.)]\s.*\s\(?[Bbख
 _FIRST = re.compile(r"\s*\(?[Aaक][.)]\s")
 _CHOSEN = re.compile(r"\s*\(?([A-Ea-eक-ङ])[.)]?\s*(?:$|\n)")
 """An answer that is the letter of a choice alone."""
+_TICK = re.compile(r"\s*(?:[-*+•]\s*)?(?:\[(?P<box>[ xX✓✔])?\]|(?P<sign>[✓✔☑✅☐✗✘❌])"
+                   r"|(?P<star>\*)(?=\(?[A-Ea-e][.)]\s))\s*(?P<text>\S.*)", re.DOTALL)
+_TICKED_AFTER = re.compile(r"\s*(?P<text>\(?[A-Ea-eक-ङ][.)]\s.*\S)\s*[✓✔☑✅]\s*$", re.DOTALL)
+_INLINE = re.compile(r"(?P<question>.+?)\s+[*_]*(?P<word>[^\s:：.*_]{1,12})\.?[*_]*\s*[:：-][*_]*\s+(?P<answer>\S.*)",
+                     re.DOTALL)
+"""A question with its answer on the same line: "Who may join? A: Everybody."."""
 _NUMBERED = re.compile(r"\s*\d{1,4}\s*[.)]\s*")
 _ASKS = re.compile(r"[?؟？]\W*$")
+_ENTRY = re.compile(r"\s*(?:[-*•]\s+|\d{1,4}\s*[.)]\s*)?[*_]*(?P<term>[^:：–—?!।]{1,60}?)[*_]*"
+                    r"\s*(?:[:：]|\s[–—-])[*_]*\s+(?P<text>\S.*)", re.DOTALL)
+_ASKING = re.compile(r"\s*[^\W_].*[?؟？]\s*")
+"""A line that asks by itself, not in what somebody says."""
 _BOLD = re.compile(r"\s*(\*\*|__)(?P<text>(?:(?!\1).)+)\1\s*")
 """A line of Markdown that is all in bold."""
-
-
-class Line(NamedTuple):
-    """A line, a paragraph, or a row of a table.
-
-    Attributes:
-        heading: "style" of one by its style, "bold" of one that is all in bold; otherwise "".
-        pair: what a table has in its columns of questions and answers; ("", "") of the row with their names.
-    """
-
-    text: str
-    number: int
-    heading: str = ""
-    pair: tuple[str, str] | None = None
 
 
 def line_of(text: str, number: int, markdown: bool) -> Line:
@@ -56,18 +61,52 @@ def line_of(text: str, number: int, markdown: bool) -> Line:
     return Line(bold["text"], number, "bold") if bold else Line(text, number)
 
 
-def way_of(lines: Iterable[Line]) -> Way | None:
-    """How the questions of a text that begins so are written; None if it is any other text."""
+def way_of(lines: Iterable[Line]) -> tuple[Way | None, float]:
+    """How the questions of a text that begins so are written, and how sure it is; (None, 0) if it is any other text."""
     filled = [line for line in lines if line.text.strip()]
-    offers = any(_CHOICE.match(line.text) for line in filled)
-    ways: tuple[Way, ...] = ("choices",) if offers else ("marks", "headings")
-    for way in ways:
-        reader = _Reader(way)
-        found = [raw.value for line in filled for raw in reader.read(line)] + [raw.value for raw in reader.rest()]
-        answered = sum(bool(each["answer"]) for each in found)
-        if answered >= max(LEAST, SHARE * len(found)) and reader.inside >= SHARE * (reader.inside + reader.outside):
-            return way
-    return None
+    ticks = sum((found := ticked(line.text)) is not None and found[0] for line in filled)
+    has_choices = ticks >= LEAST - 1 or any(_CHOICE.match(line.text) for line in filled)
+    ways: tuple[Way, ...] = ("choices",) if has_choices else ("marks", "headings", "entries", "asks")
+    sure = [(way, certainty) for way in ways if (certainty := _certainty(way, filled))]
+    return max(sure, key=lambda each: each[1], default=(None, 0.0))
+
+
+def best_way(lines: Iterable[Line]) -> Way:
+    """The same for a text of which a user says that it holds questions."""
+    filled = [line for line in lines if line.text.strip()]
+    ways: tuple[Way, ...] = ("marks", "headings", "choices", "sections", "entries", "asks")
+    found = way_of(filled)[0]
+    return max(ways, key=lambda way: _counted(way, filled)[1]) if found is None else found
+
+
+def _counted(way: Way, filled: Sequence[Line]) -> tuple[int, int, float]:
+    """How many questions a way finds, how many different ones have an answer, and the share of lines that belong to
+    them."""
+    reader = _Reader(way)
+    found = [raw.value for line in filled for raw in reader.read(line)] + [raw.value for raw in reader.rest()]
+    answered = [each["question"] for each in found if each["answer"]]
+    return len(found), len(set(answered) if way == "entries" else answered), reader.inside / max(
+        1, reader.inside + reader.outside)
+
+
+def _certainty(way: Way, filled: Sequence[Line]) -> float:
+    found, answered, inside = _counted(way, filled)
+    if answered >= max(LEAST, SHARE * found) and inside >= SHARE:
+        if way == "asks":
+            return GUESSED if found >= LEAST_ASKING * len(filled) else 0.0
+        is_list = answered > max(LEAST, ALMOST_ALL * found) and found >= SHARE * len(filled)
+        return CERTAIN if way != "entries" else MAYBE if is_list else 0.0
+    is_likely = answered >= max(LEAST - 1, SHARE * found) and inside >= LEAST_INSIDE
+    return MAYBE if is_likely and way not in ("asks", "entries") else 0.0
+
+
+def ticked(text: str) -> tuple[bool, str] | None:
+    """Whether a choice is ticked, and its text without the tick; None of what has no tick or box."""
+    if found := _TICKED_AFTER.match(text):
+        return True, found["text"]
+    if (found := _TICK.match(text)) is None:
+        return None
+    return (found["box"] or found["sign"] or found["star"] or " ") in "xX✓✔☑✅*", found["text"].strip()
 
 
 def rows(lines: Iterable[Line | Raw], way: Way) -> Iterator[Raw]:
@@ -92,16 +131,17 @@ class _Reader:
         self._answered: list[Line] = []
         self._into: list[Line] | None = None
         self._held: Line | None = None
-        self._is_numbered = False
+        self._is_numbered = self._has_choices = False
+        self._last = 0
         self.inside = self.outside = 0
 
     def read(self, line: Line) -> Iterator[Raw]:
         """The rows that end before this line, or are in it."""
-        role, text = _role(line, self._way)
-        if role == "bold" and self._is_numbered and (number := _NUMBERED.match(line.text)):
-            role, text = "question", line.text[number.end():]  # as the others, though it doesn't ask
-        if self._way == "choices" and not role and self._into is not self._asked and _NUMBERED.match(line.text):
-            role, text = "question", _NUMBERED.sub("", line.text, count=1)
+        if self._way == "choices":
+            yield from self._read_choices(line)
+            return
+        role, text = self._role(line)
+        role, text, answer = self._on_one_line(role, text)
         if role in ("question", "style", "pair"):
             yield from self.rest()
             self._is_numbered = role == "question" and line.heading == "bold" and bool(_NUMBERED.match(line.text))
@@ -116,8 +156,52 @@ class _Reader:
             self._held = line
         elif role != "style":
             self._add(line._replace(text=text))
-        if role == "question" and self._way == "headings":
+        if role == "question" and (answer or self._way not in ("marks", "choices")):
             self._into = self._answered
+        if answer:
+            self._add(line._replace(text=answer))
+
+    def _on_one_line(self, role: str, text: str) -> tuple[str, str, str]:
+        """The same, and the answer that is on the line of its question; "" if none is."""
+        if self._way == "entries" and role == "question" and (found := _ENTRY.match(text)):
+            return role, found["term"].strip(), found["text"]
+        number = _NUMBERED.match(text)
+        if self._way == "marks" and (role == "question" or number) and (found := _INLINE.match(text)) and (
+                mark(found["word"]) == "answer"):
+            return "question", _NUMBERED.sub("", found["question"], count=1), found["answer"]
+        return role, text, ""
+
+    def _role(self, line: Line) -> tuple[str, str]:
+        """As the function, and what the lines before this one tell about it."""
+        role, text = _role(line, self._way)
+        if role == "bold" and self._is_numbered and (number := _NUMBERED.match(line.text)):
+            return "question", line.text[number.end():]  # as the others, though it doesn't ask
+        return role, text
+
+    def _read_choices(self, line: Line) -> Iterator[Raw]:
+        """A question above choices. Its answer are those that are ticked, or what is behind a mark below them."""
+        if self._asked and (choice := _choice_in(line.text)) is not None:
+            self._has_choices = True
+            is_ticked, text = choice
+            self._asked.append(line._replace(text=text))
+            self._answered += [line._replace(text=text.removeprefix("- "))] * is_ticked
+            self.inside, self._last = self.inside + 1, line.number
+            return
+        role, text = _marked(line.text)
+        number = _NUMBERED.match(text)
+        begins = bool(line.heading or role == "question" or number)
+        ended = self._has_choices or bool(self._answered)
+        if role == "answer" and self._asked:
+            self._answered.append(line._replace(text=text))
+            self.inside += 1
+        elif not self._asked or (ended and (begins or line.number > self._last + 1)) or (
+                not ended and (line.heading or role == "question")):
+            yield from self.rest()
+            self._asked = [line._replace(text=text[number.end():] if number else text)]
+        else:
+            (self._answered if ended else self._asked).append(line)
+            self.inside += 1
+        self._last = line.number
 
     def _add(self, line: Line) -> None:
         """A heading in bold belongs to what is below it, unless that is another question."""
@@ -131,12 +215,23 @@ class _Reader:
 
     def rest(self) -> Iterator[Raw]:
         """The row that no other has followed yet."""
-        if self._asked:
+        if self._way == "choices" and not (self._has_choices or self._answered):
+            self.outside += len(self._asked)
+        elif self._asked:
             asked, answer = _joined(self._asked), _joined(self._answered)
-            if self._way == "choices" and (letter := _CHOSEN.match(answer)):
-                answer = _choice(asked, letter[1]) + answer[letter.end(1):].lstrip(".)")
+            if self._way == "choices":
+                self.inside += 1
+                if letter := _CHOSEN.match(answer):
+                    answer = _choice(asked, letter[1]) + answer[letter.end(1):].lstrip(".)")
             yield Raw({"question": asked, "answer": answer}, self._asked[0].number)
-        self._asked, self._answered, self._held = [], [], None
+        self._asked, self._answered, self._held, self._has_choices = [], [], None, False
+
+
+def _choice_in(text: str) -> tuple[bool, str] | None:
+    """Whether a choice is ticked, and how the question names it; None of any other line."""
+    if (found := ticked(text)) is not None:
+        return found[0], found[1] if _CHOICE.match(found[1]) or _FIRST.match(found[1]) else f"- {found[1]}"
+    return (False, text.strip()) if _CHOICE.match(text) or _FIRST.match(text) else None
 
 
 def _choice(asked: str, letter: str) -> str:
@@ -158,16 +253,24 @@ def _role(line: Line, way: Way) -> tuple[str, str]:
     """What a line is, and its text without what marks it. A heading that doesn't ask is "style" or "bold"."""
     if line.pair is not None:
         return "pair", line.text
-    numbered = _NUMBERED.match(line.text)
-    if way == "headings" and (line.heading or numbered) and _ASKS.search(line.text):
+    if way == "sections":
+        return ("question", _NUMBERED.sub("", line.text, count=1)) if line.heading else ("", line.text)
+    if way == "asks" and _ASKING.fullmatch(line.text) and len(line.text) <= LONGEST_ASKING:
+        return "question", _NUMBERED.sub("", _marked(line.text)[1], count=1)
+    if way == "headings" and (line.heading or _NUMBERED.match(line.text)) and _ASKS.search(line.text):
         _, text = _marked(line.text)
         return "question", _NUMBERED.sub("", text, count=1)
-    if way == "choices" and (_CHOICE.match(line.text) or _FIRST.match(line.text)):
-        return "", line.text
+    if way == "entries":
+        return "question" if _ENTRY.match(line.text) else line.heading, line.text
     role, text = _marked(line.text)
     if role == "question" if way == "headings" and line.heading else role and way != "headings":
         return role, text
     return line.heading, line.text
+
+
+def is_marked(line: Line) -> bool:
+    """Whether a line is a heading, a choice, or has the mark of a question or an answer."""
+    return bool(line.heading or ticked(line.text) or _CHOICE.match(line.text) or _marked(line.text)[0])
 
 
 def _marked(text: str) -> tuple[str, str]:
@@ -177,6 +280,13 @@ def _marked(text: str) -> tuple[str, str]:
     if found is None:
         return "", text
     word = found["word"].casefold()
-    role = _SHORT.get(word) or column(word)
+    role = mark(word)
     is_number = found["gap"] and not found["end"] and len(word) < SURE and not found[0].rstrip().endswith((":", "："))
-    return (role, found["rest"]) if role in ("question", "answer") and not is_number else ("", text)
+    return (role, found["rest"]) if role and not is_number else ("", text)
+
+
+def mark(word: str) -> str:
+    """What a word before a colon marks: "question" or "answer"; "" of any other."""
+    known = column_names.column(word)
+    return _SHORT.get(word.casefold()) or ("question" if known in column_names.QUESTIONS else "answer" if (
+        known in column_names.REPLIES_TO or known in _ANSWERS) else "")

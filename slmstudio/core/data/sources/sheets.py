@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import IO, Any, BinaryIO, NamedTuple
 
+from slmstudio.core.data.candidates import Candidate, Evidence
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources import header, packed
 from slmstudio.core.data.sources.row import cell_text
 from slmstudio.core.data.sources.tables import TableRow
@@ -17,6 +19,8 @@ from slmstudio.core.i18n import ntr, tr
 _TAG = re.compile(rb"<(c|f|v)[\s/>]")
 """The beginning of a cell, of its formula, or of its value."""
 _CHUNK = 1 << 20
+TWIN, OTHER = 0.7, 0.2
+"""How sure the first of several sheets with rows of one kind is, and a sheet with rows of another kind."""
 SHORT = 4
 """How many times as many rows as a first sheet another one has, where that sheet only counts or explains them."""
 
@@ -28,12 +32,16 @@ class Sheet(NamedTuple):
         others: names of the other sheets that hold something.
         rows: its rows; a cell's date in ISO 8601, a number as people write it.
         notes: sentences on what a reader should know.
+        certainty: how sure it is that this is the sheet to read.
+        candidates: the other sheets.
     """
 
     name: str
     others: tuple[str, ...]
     rows: Iterator[TableRow]
     notes: list[str]
+    certainty: float = 1.0
+    candidates: tuple[Candidate, ...] = ()
 
 
 def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
@@ -72,7 +80,25 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
                          'The sheet "{sheet}" was read. The file has {n:,} more: {others}.', len(others), sheet=chosen,
                          others=", ".join(others[:5])))
     _tell_formulas(file, chosen, names, notes)
-    return Sheet(chosen, others, _rows(sheets[chosen], notes), notes)
+    found = Sheet(chosen, others, _rows(sheets[chosen], notes), notes)
+    if wanted is not None or not others:
+        return found
+    twins = _alike(sheets, chosen, others)
+    candidates = tuple(Candidate(
+        "table", options=ReadOptions(sheet=each), certainty=TWIN - 0.1 if each in twins else OTHER,
+        evidence=(Evidence("sheet_rows", {"sheet": each, "n": sheets[each].height}),)) for each in others)
+    return found._replace(certainty=TWIN if twins else 1.0, candidates=candidates)
+
+
+def _alike(sheets: dict[str, Any], chosen: str, others: Sequence[str]) -> set[str]:
+    """Those of the other sheets whose rows are of the chosen one's kind: they have its column names, or question and
+    answer, too."""
+    begins = {each: [TableRow([cell_text(value) or "" for value in cells], number) for number, cells in enumerate(
+        islice(sheets[each].iter_rows(), header.LOOKED_AT), 1)] for each in (chosen, *others)}
+    names = {each: header.names_of([row for row in rows if any(row.cells)]) for each, rows in begins.items()}
+    both = header.names_both(list(names[chosen]))
+    return {each for each in others if len(names[each] & names[chosen]) > max(1, len(names[chosen]) // 2)
+            or (both and header.names_both(list(names[each])))}
 
 
 def _with_rows(sheets: dict[str, Any], names: list[str]) -> str:

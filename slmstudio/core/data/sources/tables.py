@@ -20,6 +20,8 @@ SNIFFED_ROWS = 20
 _LONGEST_SIDE = 200
 """Characters of what a card asks; a paragraph has more."""
 _SETTING = re.compile(r"#(?:separator|html|tags|columns|notetype|deck|if matches|(?:guid|notetype|deck|tags) column):")
+_RULE = re.compile(r"[|\s]*:?-{2,}:?(?:\s*\|\s*:?-{2,}:?)*[|\s]*")
+"""What Markdown writes below the names of a table's columns."""
 _DIGITS = re.compile(r"\d+")
 _COLUMN = re.compile(r"#([a-z]+) column:(\d+)")
 
@@ -84,6 +86,13 @@ def is_by_tabs(first: bytes) -> bool:
     return tabs == {1} and not is_listed and max(map(len, sides)) <= _LONGEST_SIDE
 
 
+def is_of_markdown(first: bytes) -> bool:
+    """Whether a text is hardly more than a table as Markdown writes it."""
+    lines = [line.strip() for line in first[: 1 << 16].split(b"\n") if line.strip()]
+    return len(lines) > 2 and any(_RULE.fullmatch(line.decode("utf-8", "replace")) for line in lines[:10]) and (
+        4 * sum(line.startswith(b"|") for line in lines) > 3 * len(lines))
+
+
 def is_licence(cell: str) -> bool:
     """Whether a cell says under which licence the others are, as those of Tatoeba's pairs of sentences do."""
     return cell.lstrip().startswith(("CC-BY", "CC BY", "CC0"))
@@ -139,8 +148,9 @@ def table_rows(chunks: Iterator[bytes], delimiter: str, quoted: bool = True) -> 
         else:
             if lines.at_end and _is_open(cells, lines.last):
                 yield TableRow([], begin, Problem(_unclosed(begin, lines.number - (not lines.last)), begin))
-            elif any(cell and not cell.isspace() for cell in cells):
-                yield TableRow(cells, begin)
+            elif any(cell and not cell.isspace() for cell in cells) and not (
+                    delimiter == "|" and _RULE.fullmatch("|".join(cells))):
+                yield TableRow([cell.strip() for cell in cells] if delimiter == "|" else cells, begin)
 
 
 def _too_long(several: bool) -> str:

@@ -1,14 +1,22 @@
-"""Plain text as rows: by paragraph, by line, by length, or whole."""
+"""Texts as rows: conversations, questions with answers, or plain text by paragraph, by line, by length, or whole."""
 
 from __future__ import annotations
 
+import email
+import email.policy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from statistics import median
 
+from slmstudio.core.data.candidates import Candidate, Evidence, ranked
+from slmstudio.core.data.column_names import ask_and_answer
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, Piece, numbered_lines, paragraphs
-from slmstudio.core.data.sources import questions
+from slmstudio.core.data.sources import dialogues, questions
+from slmstudio.core.data.sources.dialogues import DIALOGUE, Labels, Line
 from slmstudio.core.data.sources.json_values import problem_of
 from slmstudio.core.data.sources.questions import QUESTION
 from slmstudio.core.data.sources.row import Raw
@@ -17,10 +25,18 @@ from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import tr
 
 LOOKED_AT = 2000
-"""Lines that tell whether a text is one of questions with answers."""
+"""Lines that tell what a text is."""
 LENGTH = 4000
 LONG_LINE = 200
 """A line with more characters than this isn't a line of a page, but a paragraph or a whole article."""
+HEADINGS = 3
+"""From so many headings on, a text may be questions or subjects with what is said about them."""
+STRUCTURED, ODD = 0.3, 0.2
+"""Share of lines with labels, marks or signs from which a text is hardly prose; and of signs in one such line."""
+WITH_HEADINGS, NOT_PROSE = 0.7, 0.5
+"""How sure a text is that has headings, and one that is hardly prose."""
+_SIGN_FIRST = re.compile(r"\s*[=~{}:<|/\\;@$%&+]")
+_SIGNS = re.compile(r"[\d<>{}\[\]=|\\/_#@$&^~*+%;]")
 _TAGGED = re.compile(r"\S+(?:[ \t]+\S+)*[ \t](?:[BIESLU]-\w+|O)")
 """A line of CoNLL's format: a word, and its classes behind it."""
 _FRONT_MATTER = re.compile(rb"---[ \t]*\r?\n(?:[\w-]+:[^\n]*\n(?:[ \t-][^\n]*\n)*){1,60}---[ \t]*\r?\n")
@@ -30,6 +46,30 @@ _TIMES = re.compile(r"(?:\d+:)?\d\d:\d\d[.,]\d{3} --> ")
 _NOT_SAID = re.compile(r"\d+$|WEBVTT|NOTE\b|\S+ --> ")
 _SHOWN_AS = re.compile(r"</?[a-z][^<>]*>|\{\\[^{}]*\}")
 _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
+_OF_MAIL = {"date", "message-id", "mime-version", "received"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text that is read.
+
+    Attributes:
+        rows: its rows.
+        options: how it is cut.
+        certainty, others: as of `opening.Part`.
+        columns: what the rows have, where that is known.
+    """
+
+    rows: Iterator[Raw]
+    options: ReadOptions
+    certainty: float = 1.0
+    others: list[Candidate] = field(default_factory=list)
+    columns: tuple[str, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its rows are plain text."""
+        return self.options.text_by not in (QUESTION, DIALOGUE)
 
 
 def guess_cut(first: bytes) -> str:
@@ -51,30 +91,147 @@ def is_tagged(first: str) -> bool:
     return len(lines) > 4 and sum(_TAGGED.fullmatch(line[:200]) is not None for line in lines) > 0.9 * len(lines)
 
 
-def rows_of(first: bytes, chunks: Iterator[bytes], chosen: str | None, *, markdown: bool) -> tuple[str, Iterator[Raw]]:
-    """How a text in UTF-8 is cut, and its rows.
+def candidates(lines: Sequence[Line], default: str) -> tuple[Candidate, ...]:
+    """What a text that begins with these lines, blank ones among them, may be read as; the surest first.
 
     Args:
-        first: how it begins.
-        chosen: one of `read_options.CUTS`; None leaves it to the text.
+        default: how it is cut as plain text, one of `read_options.CUTS`.
     """
-    if markdown and (about := _FRONT_MATTER.match(first)):
+    labels = dialogues.find(lines)
+    found = [each for each in dialogues.candidates(labels) if not (
+        questions.mark(each.options.user or "") and questions.mark(each.options.assistant or ""))]
+    certainty = questions.way_of(lines)[1]
+    evidence: tuple[Evidence, ...] = (Evidence("questions"),)
+    if _are_records(labels) and ask_and_answer(list(labels.names.values())) is not None:
+        certainty, evidence = questions.CERTAIN, (_recurring(labels),)
+    prose = _prose(lines, labels, default)
+    if best := max([certainty, *(each.certainty for each in found)]):
+        prose = replace(prose, certainty=min(prose.certainty, NOT_PROSE, best - 0.1))
+    elif prose.certainty < 1 and (labels.are_fields or any(line.heading for line in lines)):
+        certainty, evidence = NOT_PROSE - 0.1, prose.evidence
+    if certainty:
+        found.insert(0, Candidate("question_answer", {}, ReadOptions(text_by=QUESTION), certainty, evidence))
+    return ranked([*found, prose])
+
+
+def _are_records(labels: Labels) -> bool:
+    """Whether a text holds records with more than marks of questions and answers."""
+    return labels.are_fields and not all(map(questions.mark, labels.names))
+
+
+def _recurring(labels: Labels) -> Evidence:
+    return Evidence("recurring", {"labels": ", ".join(f"“{name}”" for name in list(labels.names.values())[:3])})
+
+
+def _prose(lines: Sequence[Line], labels: Labels, by: str) -> Candidate:
+    """The text as plain text: sure only if nothing recurs in it."""
+    text = Candidate("text", options=ReadOptions(text_by=by))
+    filled = [line for line in lines if line.text.strip()]
+    structured = sum(questions.is_marked(line) or len(_SIGNS.findall(line.text)) > ODD * len(line.text)
+                     or _SIGN_FIRST.match(line.text) is not None or labels.of(line.text)[0] != "" for line in filled)
+    if len(filled) > HEADINGS and structured >= STRUCTURED * len(filled):
+        evidence = _recurring(labels) if labels.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
+        return replace(text, certainty=NOT_PROSE, evidence=(evidence,))
+    headings = sum(line.heading != "" for line in filled)
+    if headings >= HEADINGS:
+        return replace(text, certainty=WITH_HEADINGS, evidence=(Evidence("headings", {"n": headings}),))
+    return text
+
+
+def choose(lines: Sequence[Line], default: str, options: ReadOptions) -> tuple[Candidate, list[Candidate]]:
+    """How a text is read, and how else it may be.
+
+    Args:
+        lines, default: as of `candidates`.
+        options: what a user has chosen.
+    """
+    by = DIALOGUE if options.text_by is None and (options.user or options.assistant) else options.text_by
+    if by is None:
+        best, *others = candidates(lines, default)
+        found = best.options
+        return replace(best, options=replace(options, text_by=found.text_by, user=found.user,
+                                             assistant=found.assistant)), others
+    chosen = replace(options, text_by=by)
+    if by == DIALOGUE and not (options.user and options.assistant):
+        likely = next((each.options for each in dialogues.candidates(dialogues.find(lines))), NO_OPTIONS)
+        names = [likely.user or "User", likely.assistant or "Assistant"]
+        user = options.user or next(name for name in names if name != options.assistant)
+        assistant = options.assistant or next(name for name in reversed(names) if name != user)
+        chosen = replace(chosen, user=user, assistant=assistant)
+    return Candidate("text", options=chosen), []
+
+
+def reading(begin: Sequence[Line], lines: Iterable[Line | Raw], plain: Callable[[str], Iterator[Raw]], default: str,
+            options: ReadOptions, notes: list[str]) -> Reading:
+    """Read a text by what it is, or as a user has chosen.
+
+    Args:
+        begin: its first lines, blank ones among them; `lines` are all but blank ones.
+        plain: its rows as plain text, by the cut.
+        default: as of `candidates`.
+    """
+    best, others = choose(begin, default, options)
+    chosen = best.options
+    labels = dialogues.find(begin) if chosen.text_by in (QUESTION, DIALOGUE) else Labels()
+    if chosen.text_by == DIALOGUE:
+        rows = dialogues.conversations(lines, labels, chosen.user or "", chosen.assistant or "", notes)
+    elif chosen.text_by != QUESTION:
+        rows = plain(chosen.text_by or default)
+    elif _are_records(labels):
+        rows = dialogues.records(lines, labels)
+    else:
+        rows = questions.rows(lines, questions.best_way(begin))
+    return Reading(rows, chosen, best.certainty, others)
+
+
+def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: list[str], *, markdown: bool) -> Reading:
+    """Read a text in UTF-8.
+
+    Args:
+        first: how it begins; `chunks` have it, too.
+        options: what a user has chosen.
+    """
+    if options.text_by is None and are_labelled(first):
+        return Reading(of_labelled(chunks), ReadOptions(text_by="line"), columns=("text", "label"))
+    if options.text_by is None and are_subtitles(first):
+        notes.append(tr("The subtitles are read as text, without their numbers and times."))
+        return Reading(of_subtitles(chunks), ReadOptions(text_by="length"))
+    cut = ""
+    if is_mail(first):
+        notes.append(tr("The e-mail is read without its headers."))
+        first, cut = _mail_text(b"".join(chunks)), "document"
+        chunks = iter([first])
+    elif markdown and (about := _FRONT_MATTER.match(first)):
         next(chunks)
         first = b"\n" * about[0].count(b"\n") + first[about.end():]
         chunks = chain([first], chunks)
-    begin = first.decode("utf-8", "replace").split("\n")[:LOOKED_AT]
-    way = questions.way_of(questions.line_of(line, 0, markdown) for line in begin)
-    by = chosen or (QUESTION if way else guess_cut(first))
-    if by != QUESTION:
-        return by, text_rows(chunks, by)
+    begin = [questions.line_of(line, number, markdown) for number, line in enumerate(
+        first.decode("utf-8", "replace").split("\n")[:LOOKED_AT], 1)]
     lines = (raw if raw.problem else questions.line_of(raw.value["text"], raw.line, markdown)
              for raw in text_rows(chunks, "line"))
-    return by, questions.rows(lines, way or "marks")
+    return reading(begin, lines, lambda by: text_rows(chunks, by), cut or guess_cut(first), options, notes)
 
 
-def are_labelled(first: str) -> bool:
+def is_mail(first: bytes) -> bool:
+    """Whether a text begins with the headers of an e-mail."""
+    begin = first[:8000].lstrip().removeprefix(BOM)
+    names = {name.lower() for name in email.message_from_bytes(begin)}
+    return b"\nFrom " not in begin and "from" in names and bool(names & {"to", "subject"}) and bool(names & _OF_MAIL)
+
+
+def _mail_text(content: bytes) -> bytes:
+    """The subject and the text of an e-mail."""
+    mail = email.message_from_bytes(content.lstrip().removeprefix(BOM), policy=email.policy.default)
+    body = mail.get_body(("plain", "html"))
+    text = ""
+    with suppress(LookupError):  # an encoding that nobody knows
+        text = str(body.get_content()) if body is not None else ""
+    return f"{mail['subject'] or ''}\n\n{text}".strip().encode("utf-8", "surrogatepass")
+
+
+def are_labelled(first: bytes) -> bool:
     """Whether each line of a text that begins so is a text behind its classes, as for fastText."""
-    lines = [line for line in first[:4000].split("\n")[:-1] if line.strip()]
+    lines = [line for line in first[:4000].decode("utf-8", "replace").split("\n")[:-1] if line.strip()]
     return len(lines) > 2 and all(_LABELLED.fullmatch(line.rstrip("\r")) for line in lines)
 
 
@@ -86,9 +243,9 @@ def of_labelled(chunks: Iterator[bytes]) -> Iterator[Raw]:
             "text": found["text"], "label": ", ".join(found["labels"].replace("__label__", "").split())})
 
 
-def are_subtitles(first: str) -> bool:
+def are_subtitles(first: bytes) -> bool:
     """Whether a text that begins so is one of subtitles, in the formats SRT or WebVTT."""
-    return len(_TIMES.findall(first[:4000])) > 2
+    return len(_TIMES.findall(first[:4000].decode("utf-8", "replace"))) > 2
 
 
 def of_subtitles(chunks: Iterator[bytes]) -> Iterator[Raw]:
@@ -112,7 +269,7 @@ def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
     """The rows of a text in UTF-8; those without a word are left out.
 
     Args:
-        by: one of `read_options.CUTS`, except `QUESTION`.
+        by: one of `read_options.CUTS`, except `QUESTION` and `DIALOGUE`.
     """
     pieces = {"paragraph": paragraphs, "line": _lines, "document": _document, "length": _stretches}[by](chunks)
     for piece in pieces:
