@@ -40,10 +40,10 @@ def table(tmp_path) -> Path:
 
 def test_a_report_says_everything(run, table, tiny_model):
     report = run("data", "check", table, "--model", tiny_model, "--max-length", 20)
-    names = ("format", "encoding", "layout", "records", "mapping", "unused_that_matter")
+    names = ("format", "encoding", "layout", "records", "mapping", "unused_words")
     assert {name: report[name] for name in names} == {
         "format": "csv", "encoding": "UTF-8", "layout": "instruction", "records": 4,
-        "mapping": {"instruction": "प्रश्न", "output": "उत्तर"}, "unused_that_matter": ["split"]}
+        "mapping": {"instruction": "प्रश्न", "output": "उत्तर"}, "unused_words": ["split"]}
     assert report["objectives"] == ["sft", "text"] and report["problems"] == []
     found = {each["kind"]: each for each in report["findings"]}
     assert found["duplicate_rows"]["lines"] == [4] and found["personal_phone"]["lines"] == [5]

@@ -38,6 +38,9 @@ class Rows:
 
     Args:
         store: makes the store for records of a kind; None only counts them.
+
+    Attributes:
+        left_out: rows that can't be used; `seen`: all rows.
     """
 
     def __init__(self, store: Callable[[], Store] | None = list) -> None:
@@ -53,7 +56,7 @@ class Rows:
         self._notes: Counter[tuple[str, str]] = Counter()
         self._numbers = map(str, count(1))  # of groups of rows
         self._groups: dict[tuple[str, str], str] = {}  # by file and what its column says
-        self.left_out = 0
+        self.left_out = self.seen = 0
 
     @property
     def kind(self) -> str:
@@ -75,10 +78,11 @@ class Rows:
 
     @property
     def unused(self) -> tuple[str, ...]:
-        return tuple(sorted(self._unused[self.kind] - {GROUP}))
+        return tuple(sorted(self._unused.get(self.kind, set()) - {GROUP}))
 
     def add(self, raw: Raw, mapper: Mapper, file: str = "") -> None:
         """Take one row."""
+        self.seen += 1
         if raw.problem is not None:
             self._complain(raw.problem, file)
             return
@@ -99,6 +103,7 @@ class Rows:
     def add_quick(self, quick: Quick, layout: str, line: int, file: str = "") -> None:
         """Take rows that were read together, each on a line of its own from `line` on."""
         kind = self._open(layout)
+        self.seen += quick.rows
         self._counts[kind] += quick.rows
         self._unused[kind].update(map(printable, quick.unused))
         if self._store is None:
@@ -192,8 +197,9 @@ def gathered(problems: list[Problem], alone: int = ALONE) -> list[Problem]:
             found += each
             continue
         lines = tuple(problem.line for problem in each if problem.line is not None)
-        more = ntr("{n:,} row is like this, from line {first:,} to {last:,}.",
-                   "{n:,} rows are like this, from line {first:,} to {last:,}.", len(each), first=lines[0],
-                   last=lines[-1])
+        more = (ntr("{n:,} row is like this, from line {first:,} to {last:,}.",
+                    "{n:,} rows are like this, from line {first:,} to {last:,}.", len(each), first=lines[0],
+                    last=lines[-1]) if lines[0] < lines[-1] else
+                ntr("{n:,} row is like this.", "{n:,} rows are like this.", len(each)))
         found.append(Problem(f"{message} {more}", lines[0], each[0].column, field, file, lines))
     return found

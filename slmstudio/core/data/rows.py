@@ -18,10 +18,8 @@ from slmstudio.core.data.conversations import (
     text_of,
 )
 from slmstudio.core.data.strict_json import printable
-from slmstudio.core.i18n import noop, ntr, tr
+from slmstudio.core.i18n import ntr, tr
 
-NEEDED = noop('A row needs "instruction" and "output", or "messages", or "prompt" and "completion" (and "label"), or '
-              '"question" and "answer", or "prompt", "chosen" and "rejected", or "text".')
 EXAMPLE = '{"instruction": …, "output": …}'
 PARTNERS = {"chosen": "rejected", "rejected": "chosen", "instruction": "output", "output": "instruction",
             "question": "answer", "answer": "question", "completion": "prompt", "prompt": "completion"}
@@ -58,9 +56,9 @@ class ColumnsMissing(Exception):
                      if name in self.columns and partner not in self.columns), None)
 
     def sentence(self) -> str:
-        """Names what is there and what is needed."""
+        """Names what is there and what is missing."""
         if not self.columns:
-            return " ".join((tr("the row is empty."), tr(NEEDED)))
+            return tr("the row is empty.")
         if {"role", "sender", "speaker"} & set(self.columns) and {"text", "content", "message"} & set(self.columns):
             return tr('each row is one message of a conversation, and no column says which one; a row must contain a '
                       'whole conversation, such as {example}, or have its "conversation_id".',
@@ -83,7 +81,8 @@ class ColumnsMissing(Exception):
         else:
             there = ntr("the column is {names}.", "the columns are {names}.", len(self.columns), names=names)
         lack = [tr('"{column}" is missing.', column=self.missing)] if self.missing else []
-        return " ".join((there, *lack, tr(NEEDED)))
+        return " ".join((there, *(lack or [tr("The names don't say which one holds the question, and which one the "
+                                              "answer.")])))
 
 
 class Row(NamedTuple):

@@ -21,7 +21,8 @@ from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_in
 from slmstudio.gui.data import mapping_words as words
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.reader import Dataset, FirstRows
+    from slmstudio.core.data.preview import Preview
+    from slmstudio.core.data.reader import Dataset
 
 CELL_WIDTH = 190
 """The least width of a field with its name."""
@@ -54,7 +55,7 @@ class Columns:
                    dataset.text_by if dataset.format in words.CUT else "", dataset.options)
 
     @classmethod
-    def of_rows(cls, rows: FirstRows, examples: Mapping[str, str], choices: ReadOptions) -> Columns:
+    def of_rows(cls, rows: Preview, examples: Mapping[str, str], choices: ReadOptions) -> Columns:
         return cls(rows.columns, examples, {}, rows.sheets, "", choices)
 
 

@@ -20,7 +20,8 @@ PEEKED_ROWS = 100
 
 if TYPE_CHECKING:
     from slmstudio.core.data.read_options import ReadOptions
-    from slmstudio.core.data.reader import Dataset, FirstRows
+    from slmstudio.core.data.preview import Preview
+    from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.remembered import Remembered
     from slmstudio.gui.data.entry import DataEntry
 
@@ -75,7 +76,7 @@ class Read:
 class Unmapped:
     """A file whose columns tell nothing: a user has to say what they hold."""
 
-    rows: FirstRows
+    rows: Preview
     choices: ReadOptions
 
 
@@ -111,7 +112,7 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
     return found
 
 
-def peek(wanted: Wanted) -> FirstRows | None:
+def peek(wanted: Wanted) -> Preview | None:
     """The first rows of a large file, which are there long before all of it is; None of another file.
 
     Raises:

@@ -28,7 +28,8 @@ from slmstudio.gui.data.unread.pages import DataPages
 from slmstudio.gui.data.unread.progress import ReadingProgress
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.reader import Dataset, FirstRows
+    from slmstudio.core.data.preview import Preview
+    from slmstudio.core.data.reader import Dataset
     from slmstudio.gui.data.remembered import DataMemory
     from slmstudio.gui.data.workspace import DataWorkspace
 
@@ -275,7 +276,7 @@ class DataTab(TakesFiles, QWidget):
             return False
         return True
 
-    def _show_first_rows(self, wanted: Wanted, found: FirstRows) -> None:
+    def _show_first_rows(self, wanted: Wanted, found: Preview) -> None:
         if self.pages.show_first_rows(wanted, found):
             self._show_progress()
 

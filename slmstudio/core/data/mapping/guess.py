@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from slmstudio.core.data import column_names as names
+from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import choices, pairs, unclear, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look, needed
 from slmstudio.core.data.mapping.nested import are_pairs, are_texts, by_turns
@@ -303,7 +304,8 @@ class _Guess(Look):
                 others = set(map(names.column, set(self.columns) - found.used))
                 is_unclear |= self._are_tickets() or bool(others & names.CHANGES)
                 return None if is_unclear or found.layout != "instruction" else replace(
-                    found, by_look=True, certainty=0.5)
+                    found, by_look=True, certainty=0.5, evidence=tuple(
+                        Evidence("by_sentences", {"column": column}) for column in found.columns.values()))
             return None if (is_unclear or is_same) and found.layout == "instruction" else found
         if is_unclear or self._has_marks():
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slmstudio.core.data import column_names as names
@@ -15,8 +15,9 @@ from slmstudio.core.data.mapping.row_reader import RowReader
 from slmstudio.core.data.mapping.turns import (
     is_asked,
 )
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object
-from slmstudio.core.data.sources.row import examples
+from slmstudio.core.data.sources.row import examples, with_words
 from slmstudio.core.i18n import tr
 
 SAMPLE = 300
@@ -36,7 +37,9 @@ class Mapper:
         has_templates: whether what is asked is a conversation written as one text, as by a chat template.
     """
 
-    def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None):
+    def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None,
+                 options: ReadOptions = NO_OPTIONS):
+        self._options = options
         self._sample = [value for each in sample[:SAMPLE] for value in rows_of(each, not given)
                         if isinstance(value, dict)]
         columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
@@ -53,6 +56,15 @@ class Mapper:
         """The first value of each column, as one line of text."""
         return examples(self._sample)
 
+    def lengths_of_texts(self) -> dict[str, float]:
+        """Characters that the columns with words have on average."""
+        return {name: sum(len(str(row.get(name) or "")) for row in self._sample) / len(self._sample)
+                for name in self.with_words(self.columns)}
+
+    def with_words(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the columns that hold words."""
+        return with_words(self._sample, names)
+
     def read(self, value: Any) -> list[Row]:
         """What a row says: most often one thing.
 
@@ -60,8 +72,9 @@ class Mapper:
             RowError: everything that is wrong with it.
             ColumnsMissing: it is an object whose columns tell nothing.
         """
-        if is_refused(value):
-            raise RowError([("answer", tr("the annotator didn't accept this row."))])
+        if is_refused(value) and self._options.marks != "ignore":
+            raise RowError([("answer", tr("the annotator didn't accept this row. To learn such rows, too: {option}",
+                                          option="--map marks=ignore"))])
         rows = rows_of(value, not self.is_given)
         if len(rows) == 1:
             return self._read(rows[0])

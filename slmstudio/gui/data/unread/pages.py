@@ -13,7 +13,7 @@ from slmstudio.gui.data.reading import Wanted
 from slmstudio.gui.data.unread.empty import DataEmpty
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.reader import FirstRows
+    from slmstudio.core.data.preview import Preview
     from slmstudio.gui.data.recent import RecentList
     from slmstudio.gui.data.unread.first_rows import FirstRowsPage
     from slmstudio.gui.data.unread.unmapped import UnmappedPage
@@ -83,7 +83,7 @@ class DataPages(QStackedWidget):
     def show_empty(self) -> None:
         self.setCurrentIndex(0)
 
-    def show_first_rows(self, wanted: Wanted, found: FirstRows) -> bool:
+    def show_first_rows(self, wanted: Wanted, found: Preview) -> bool:
         """Show them while there is nothing else to see. Returns whether they are shown."""
         if not found.rows or not self.is_empty():
             return False

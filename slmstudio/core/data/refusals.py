@@ -1,0 +1,96 @@
+"""Why a file can't be read yet: nothing in it can be used, or it doesn't say how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slmstudio.core.data import evidence
+from slmstudio.core.data.candidates import Candidate
+from slmstudio.core.data.rows import as_sentence
+from slmstudio.core.data.source import CHOOSE
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, ntr, tr
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+
+EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
+AS_JSONL = noop("Write each row on a line of its own, like this: {example}")
+AS_UTF8 = noop("Save it as text in UTF-8, and open it again.")
+CORRECT = noop("Correct the rows, or choose another file.")
+COLUMNS = noop("Say which columns hold the question and the answer.")
+
+
+class HasCandidates(UserError):
+    """A user must say how a file is to be read.
+
+    Attributes:
+        path: the file.
+        candidates: the ways in which it may be read, the likeliest first; none where nothing is known.
+    """
+
+    path = Path()
+    candidates: tuple[Candidate, ...] = ()
+
+
+class NoUsableRow(HasCandidates):
+    """There are rows, and none of them can be used: a user must say what the columns hold, or fix the file."""
+
+
+class NotSure(HasCandidates):
+    """The file can be read in several ways, and it doesn't say which one is meant."""
+
+
+def not_sure(dataset: Dataset) -> NotSure:
+    """Asks how a dataset is to be read."""
+    best = dataset.candidates[0]
+    error = NotSure(tr("{name} doesn't say clearly how it is to be read.", name=dataset.path.name),
+                    tr("Likeliest: {reading}. {why}", reading=evidence.name(best), why=evidence.why(best)).strip(),
+                    tr("Choose one of the ways, or another one with --map."))
+    error.path, error.candidates = dataset.path, dataset.candidates
+    return error
+
+
+def nothing_usable(found: Dataset, rows: int) -> UserError:
+    """What to say of a file without a usable row.
+
+    Args:
+        found: with what is known of it.
+        rows: how many there are.
+    """
+    name, problems = found.path.name, found.problems
+    if found.bytes == 0:
+        return UserError(tr("{name} is empty.", name=name), tr("It has 0 bytes."), tr(CHOOSE))
+    if not rows and found.columns:
+        named = ", ".join(f"“{column}”" for column in found.columns[:12])
+        return UserError(tr("{name} contains no rows below its column names.", name=name),
+                         tr("Its only row is read as the names of the columns: {names}.", names=named),
+                         tr("If it has no column names, say so: {option}.", option="--map header=none"))
+    if not rows:
+        return UserError(tr("{name} contains no rows.", name=name),
+                         tr("It contains only spaces or an empty list."), tr(CHOOSE))
+    error = NoUsableRow(tr("{name} has no row that can be used.", name=name), _why(found, rows), _remedy(found),
+                        problems)
+    error.path, error.candidates = found.path, found.candidates
+    return error
+
+
+def _why(found: Dataset, rows: int) -> str:
+    problems = found.problems
+    if not problems:
+        return ntr("Its {n:,} row holds nothing that could be learned.",
+                   "Its {n:,} rows hold nothing that could be learned.", rows)
+    first = str(problems[0])
+    if len(problems) == 1:
+        return as_sentence(first)
+    return ntr("There is {n:,} problem: {first}", "There are {n:,} problems; the first: {first}", len(problems),
+               first=first)
+
+
+def _remedy(found: Dataset) -> str:
+    if found.candidates:
+        return tr(COLUMNS)
+    if found.format in ("text", "markdown"):
+        return tr(AS_UTF8) if any(problem.column is not None for problem in found.problems) else tr(CORRECT)
+    return tr(AS_JSONL, example=EXAMPLE) if found.format in ("jsonl", "json") else tr(CORRECT)
