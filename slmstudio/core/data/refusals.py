@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slmstudio.core.data import evidence
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.data.source import CHOOSE
@@ -28,10 +27,12 @@ class HasCandidates(UserError):
     Attributes:
         path: the file.
         candidates: the ways in which it may be read, the likeliest first; none where nothing is known.
+        option: the words of a command that say it, where "{line}" stands for `Candidate.line`; None if it has none.
     """
 
     path = Path()
     candidates: tuple[Candidate, ...] = ()
+    option: tuple[str, str] | None = ("--map", "{line}")
 
 
 class NoUsableRow(HasCandidates):
@@ -42,13 +43,11 @@ class NotSure(HasCandidates):
     """The file can be read in several ways, and it doesn't say which one is meant."""
 
 
-def not_sure(dataset: Dataset) -> NotSure:
-    """Asks how a dataset is to be read."""
-    best = dataset.candidates[0]
-    error = NotSure(tr("{name} doesn't say clearly how it is to be read.", name=dataset.path.name),
-                    tr("Likeliest: {reading}. {why}", reading=evidence.name(best), why=evidence.why(best)).strip(),
-                    tr("Choose one of the ways, or another one with --map."))
-    error.path, error.candidates = dataset.path, dataset.candidates
+def not_sure(path: Path, candidates: tuple[Candidate, ...]) -> NotSure:
+    """Asks how a file is to be read."""
+    error = NotSure(tr("{name} doesn't say clearly how it is to be read.", name=path.name), "",
+                    tr("Choose one of these ways, or another one."))
+    error.path, error.candidates = path, candidates
     return error
 
 
@@ -72,7 +71,8 @@ def nothing_usable(found: Dataset, rows: int) -> UserError:
                          tr("It contains only spaces or an empty list."), tr(CHOOSE))
     error = NoUsableRow(tr("{name} has no row that can be used.", name=name), _why(found, rows), _remedy(found),
                         problems)
-    error.path, error.candidates = found.path, found.candidates
+    if not found.is_sure:
+        error.path, error.candidates = found.path, found.candidates
     return error
 
 
@@ -89,7 +89,7 @@ def _why(found: Dataset, rows: int) -> str:
 
 
 def _remedy(found: Dataset) -> str:
-    if found.candidates:
+    if not found.is_sure:
         return tr(COLUMNS)
     if found.format in ("text", "markdown"):
         return tr(AS_UTF8) if any(problem.column is not None for problem in found.problems) else tr(CORRECT)
