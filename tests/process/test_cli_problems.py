@@ -32,7 +32,7 @@ def faulty(tmp_path_factory) -> Path:
 def test_the_terminal_says_the_first_ones_and_how_to_see_the_others(studio_home, faulty, capsys) -> None:
     assert commands.main(["data", "check", str(faulty)]) == 2
     out, err = capsys.readouterr()
-    assert out.count("visitor") == 20 and "… and 2,979 more." in out and "--problems FILE.jsonl" in out
+    assert out.count("visitor") == 20 and "… and 2,980 more." in out and "--problems FILE.jsonl" in out
     assert "3,000 problems\n" in out and "1 row, " in out and "3,000 rows can't be used" in err
     assert len(out) + len(err) < 10_000
 
@@ -61,7 +61,7 @@ def test_a_file_with_no_usable_row_is_no_longer(studio_home, faulty, tmp_path, c
                   ["data", "convert", unusable, "--out", tmp_path / "out.jsonl", "--json"]):
         assert commands.main([*map(str, words)]) == 2
         out, err = capsys.readouterr()
-        assert err.count("visitor") <= 21 and "… and 2,980 more." in err
+        assert err.count("visitor") <= 21 and "… and 2,979 more." in err
     said = json.loads(out)["error"]
     assert len(said["problems"]) == problems.MOST_IN_JSON and said["problems_in_all"] == ROWS
 
