@@ -48,7 +48,9 @@ def candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Cand
             each.name, {} if cut_says_all and not mapper.is_given else each.said,
             replace(options, text_by=part.text_by) if cut_says_all else options,
             1.0 if is_given else part.certainty * each.certainty, each.evidence))
-    return found if is_given else [*(found or _by_length(mapper, options)), *part.others]
+    if not is_given:
+        return [*(found or _by_length(mapper, options)), *part.others]
+    return found or _by_length(mapper, options)
 
 
 def _by_length(mapper: Mapper, options: ReadOptions) -> list[Candidate]:

@@ -26,7 +26,7 @@ class ReadingQueue(QObject):
         begun: a file is read, or waits, that wasn't before.
         progressed(int, int): bytes read, and in all.
         peeked(Wanted, Preview): the first rows of a large file, while it is read.
-        was_read(Wanted, Read | Unmapped), failed(Wanted, Exception): one is done.
+        was_read(Wanted, Read | Question), failed(Wanted, Exception): one is done.
         finished: nothing waits any more.
     """
 
