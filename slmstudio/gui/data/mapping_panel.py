@@ -100,9 +100,9 @@ class _Cell(QWidget):
         self.name.setBuddy(self.box)
         self.example = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
         self.example.setProperty("tone", "faint")
-        self.head = row_of(self.name, STRETCH, spacing=theme.SPACE_XS)
-        self.boxes = column_of(self.box, spacing=theme.SPACE_XS)
-        column_in(self, self.head, self.boxes, self.example, STRETCH, spacing=theme.SPACE_XS)
+        self.row = row_of((self.box, 1), spacing=theme.SPACE_XS)
+        self.boxes = column_of(self.row, spacing=theme.SPACE_XS)
+        column_in(self, self.name, self.boxes, self.example, STRETCH, spacing=theme.SPACE_XS)
 
     def _box(self) -> ComboBox:
         box = ComboBox()
@@ -128,7 +128,7 @@ class _Target(_Cell):
         self._offer(self.box, whole or parts[0], not needed, whole)
         self.add = IconButton("plus", tr("Join another column to it"), name=f"mapping_{target}_join",
                               clicked=lambda: self._join().setFocus(Qt.FocusReason.OtherFocusReason))
-        self.head.addWidget(self.add)
+        self.row.addWidget(self.add)
         self.add.setVisible(words.joinable(target) and len(shown.names) > 2)
         for each in [] if whole else parts[1:]:
             self._join(each)

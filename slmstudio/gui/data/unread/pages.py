@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from slmstudio.gui.common.widgets.areas import EmptyState
@@ -45,6 +45,11 @@ class DataPages(QStackedWidget):
         self.empty = DataEmpty()
         self.empty.column.addWidget(progress)
         self.addWidget(EmptyState.centred(self.empty))
+        self.currentChanged.connect(lambda _: self.updateGeometry())
+
+    def minimumSizeHint(self) -> QSize:
+        """That of the page that is shown: another one that needs more room doesn't make it scroll."""
+        return self.currentWidget().minimumSizeHint()
 
     @cached_property
     def recent(self) -> RecentList:

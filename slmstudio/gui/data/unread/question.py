@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QMouseEvent
+from PySide6.QtGui import QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QRadioButton, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.data import evidence, given
@@ -21,7 +21,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.conversation import ConversationView
-from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, breakable, show_text, text_label
+from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import (
     STRETCH,
     column_in,
@@ -37,7 +37,8 @@ from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
 from slmstudio.gui.data.reading import Question, Wanted
 from slmstudio.gui.data.unread.raw_rows import RawTable
 
-CHOICE_WIDTH = 300
+CHOICE_WIDTH, CHOICE_SHARE = 300, 0.32
+"""Pixels that the ways take, at most that share of the width."""
 SHOWN_CHARACTERS = 600
 """Characters of a message that are shown; three rows should be seen at a glance."""
 LEAST_PANEL, LEAST_ROWS = 120, 120
@@ -47,7 +48,7 @@ LEAST_PANEL, LEAST_ROWS = 120, 120
 class ChoiceCard(QFrame):
     """One way to read a file, which a click anywhere on it chooses."""
 
-    def __init__(self, called: str, why: str, chip: str, name: str):
+    def __init__(self, called: str, why: str, name: str):
         super().__init__()
         self.radio = QRadioButton()
         self.radio.setObjectName(name)
@@ -57,10 +58,7 @@ class ChoiceCard(QFrame):
         self.radio.toggled.connect(self._show_state)
         reason = text_label(breakable(why), "small", wrap=True)
         reason.setVisible(bool(why))
-        likely = Chip(chip, "accent") if chip else None
         column = column_of(text_label(breakable(called), "strong", wrap=True), reason, spacing=theme.SPACE_XS)
-        if likely is not None:
-            column.addWidget(likely, 0, Qt.AlignmentFlag.AlignLeft)
         row_in(self, (self.radio, 0, Qt.AlignmentFlag.AlignTop), (column, 1), margins=theme.SPACE_M)
         self._show_state(False)
 
@@ -108,8 +106,8 @@ class QuestionPage(QWidget):
         self._ways = QVBoxLayout()
         self._ways.setSpacing(theme.SPACE_S)
         area = scrolled(column_widget(self._ways, STRETCH, spacing=None))
-        theme.grow(area, "setFixedWidth", CHOICE_WIDTH)
         area.setAccessibleName(tr("Ways to read the file"))
+        self._left = area
         return area
 
     def _rows(self) -> QVBoxLayout:
@@ -118,7 +116,7 @@ class QuestionPage(QWidget):
         self.panel.changed.connect(self._panel_changed)
         self._fields = ScrolledIfNeeded(self.panel, LEAST_PANEL)
         self.mode = SegmentedControl(
-            [tr("As the model will see them"), tr("As they are in the file")], name="question_mode",
+            [tr("As the model sees them"), tr("In the file")], name="question_mode",
             tooltips=[tr("The first rows, read in the way that is chosen. What is learned is green."),
                       tr("The first rows with all their columns.")])
         self.conversation = ConversationView(SHOWN_CHARACTERS, marks_learned=True)
@@ -132,7 +130,7 @@ class QuestionPage(QWidget):
         inset = QFrame()
         inset.setProperty("inset", True)
         column_in(inset, self._views)
-        return column_of(self._fields, row_of(text_label(tr("The first rows"), "section"), STRETCH, self.mode),
+        return column_of(self._fields, row_of((ElidedLabel(tr("The first rows"), "section"), 1), self.mode),
                          (inset, 1), self.unused, self.error)
 
     def _buttons(self) -> QHBoxLayout:
@@ -143,6 +141,11 @@ class QuestionPage(QWidget):
         self.line = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="question_line")
         self.hint = text_label("", "small", name="question_hint", tone="warn")
         return row_of(self.leave, (self.line, 1), self.hint, self.use)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        width = min(self.width(), self.window().width())  # the page may be as wide as larger text made it
+        self._left.setFixedWidth(min(theme.scaled(CHOICE_WIDTH), int(width * CHOICE_SHARE)))
 
     # -- which files -----------------------------------------------------------------------------------------
 
@@ -199,11 +202,12 @@ class QuestionPage(QWidget):
             self._group.removeButton(card.radio)
             card.hide()
             card.deleteLater()
-        self.choices = [ChoiceCard(evidence.name(each), evidence.why(each), tr("likeliest") if at == 0 else "",
-                                   f"question_choice_{at}") for at, each in enumerate(candidates)]
+        self.choices = [ChoiceCard(
+            evidence.name(each), " ".join(filter(None, ("" if at else tr("Likeliest."), evidence.why(each)))),
+            f"question_choice_{at}") for at, each in enumerate(candidates)]
         self.choices.append(ChoiceCard(tr("Choose the columns yourself"),
                                        tr("Say what each column contains, join columns, or choose the row with their "
-                                          "names."), "", "question_by_hand"))
+                                          "names."), "question_by_hand"))
         for at, card in enumerate(self.choices):
             self._group.addButton(card.radio, at)
             self._ways.addWidget(card)
