@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
@@ -309,7 +309,11 @@ class MappingPanel(QWidget):
             previous = cell.box
 
     def _fitting(self) -> int:
-        return max(1, min(MOST_CELLS, self.width() // CELL_WIDTH))
+        return max(1, min(MOST_CELLS, self.width() // theme.scaled(CELL_WIDTH)))
+
+    def minimumSizeHint(self) -> QSize:
+        """With one field beside another as long as there is room, and never wider for it."""
+        return QSize(theme.scaled(CELL_WIDTH), super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
