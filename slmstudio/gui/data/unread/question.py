@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
@@ -21,6 +22,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.conversation import ConversationView
+from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import (
     STRETCH,
@@ -46,7 +48,13 @@ LEAST_PANEL, LEAST_ROWS = 120, 120
 
 
 class ChoiceCard(QFrame):
-    """One way to read a file, which a click anywhere on it chooses."""
+    """One way to read a file, which a click anywhere on it chooses.
+
+    Signals:
+        moved(int): an arrow key asks for the way before it (-1) or after it (1).
+    """
+
+    moved = Signal(int)
 
     def __init__(self, called: str, why: str, name: str):
         super().__init__()
@@ -56,6 +64,8 @@ class ChoiceCard(QFrame):
         self.radio.setAccessibleDescription(why)
         self.radio.setToolTip(tr("Show the first rows as they are when they are read so."))
         self.radio.toggled.connect(self._show_state)
+        for keys, step in (("Up", -1), ("Down", 1)):
+            add_key(self.radio, keys, partial(self.moved.emit, step), inside=True)
         reason = text_label(breakable(why), "small", wrap=True)
         reason.setVisible(bool(why))
         column = column_of(text_label(breakable(called), "strong", wrap=True), reason, spacing=theme.SPACE_XS)
@@ -211,7 +221,14 @@ class QuestionPage(QWidget):
         for at, card in enumerate(self.choices):
             self._group.addButton(card.radio, at)
             self._ways.addWidget(card)
+            card.moved.connect(partial(self._move, at))
             card.show()
+
+    def _move(self, at: int, step: int) -> None:
+        radio = self.choices[(at + step) % len(self.choices)].radio
+        radio.setChecked(True)
+        radio.setFocus(Qt.FocusReason.OtherFocusReason)
+        self._left.ensureWidgetVisible(radio.parentWidget())
 
     # -- how it is read --------------------------------------------------------------------------------------
 
