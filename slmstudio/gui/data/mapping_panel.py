@@ -286,8 +286,9 @@ class MappingPanel(QWidget):
         shown, layout = self._shown, self.layout_name
         there = {**shown.known, **({"between": ()} if "cell" in self.mapping() else {}),
                  **({"unanswered": ()} if layout == "messages" and shown.names else {})}
-        first = [cell for name, cell in self.options.items() if name in there and name in OTHER_COLUMNS]
-        rest = [cell for name, cell in self.options.items() if name in there and name not in OTHER_COLUMNS]
+        parts = OTHER_COLUMNS - {"header"}
+        first = [cell for name, cell in self.options.items() if name in there and name in parts]
+        rest = [cell for name, cell in self.options.items() if name in there and name not in parts]
         return [*first, *([self.layout_cell] if shown.names else []), *self.targets.values(), *rest]
 
     def _arrange(self) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QMouseEvent, QResizeEvent
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QRadioButton, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.data import evidence, given
@@ -22,7 +22,6 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.conversation import ConversationView
-from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import (
     STRETCH,
@@ -43,29 +42,39 @@ CHOICE_WIDTH, CHOICE_SHARE = 300, 0.32
 """Pixels that the ways take, at most that share of the width."""
 SHOWN_CHARACTERS = 600
 """Characters of a message that are shown; three rows should be seen at a glance."""
-LEAST_PANEL, LEAST_ROWS = 120, 120
+LEAST_PANEL, LEAST_ROWS = 130, 120
 """Pixels that the fields and the rows keep where there is little room."""
 
 
-class ChoiceCard(QFrame):
-    """One way to read a file, which a click anywhere on it chooses.
+class _Radio(QRadioButton):
+    """A radio button whose neighbours are in other frames.
 
     Signals:
-        moved(int): an arrow key asks for the way before it (-1) or after it (1).
+        moved(int): an arrow key asks for the one before it (-1) or after it (1).
     """
 
     moved = Signal(int)
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Left: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Right: 1}.get(
+            Qt.Key(event.key()), 0)
+        if step:
+            self.moved.emit(step)
+        else:
+            super().keyPressEvent(event)
+
+
+class ChoiceCard(QFrame):
+    """One way to read a file, which a click anywhere on it chooses."""
+
     def __init__(self, called: str, why: str, name: str):
         super().__init__()
-        self.radio = QRadioButton()
+        self.radio = _Radio()
         self.radio.setObjectName(name)
         self.radio.setAccessibleName(called)
         self.radio.setAccessibleDescription(why)
         self.radio.setToolTip(tr("Show the first rows as they are when they are read so."))
         self.radio.toggled.connect(self._show_state)
-        for keys, step in (("Up", -1), ("Down", 1)):
-            add_key(self.radio, keys, partial(self.moved.emit, step), inside=True)
         reason = text_label(breakable(why), "small", wrap=True)
         reason.setVisible(bool(why))
         column = column_of(text_label(breakable(called), "strong", wrap=True), reason, spacing=theme.SPACE_XS)
@@ -124,7 +133,7 @@ class QuestionPage(QWidget):
         """The first rows, and the fields to choose columns in."""
         self.panel = MappingPanel()
         self.panel.changed.connect(self._panel_changed)
-        self._fields = ScrolledIfNeeded(self.panel, LEAST_PANEL)
+        self._fields = ScrolledIfNeeded(self.panel, theme.scaled(LEAST_PANEL))
         self.mode = SegmentedControl(
             [tr("As the model sees them"), tr("In the file")], name="question_mode",
             tooltips=[tr("The first rows, read in the way that is chosen. What is learned is green."),
@@ -221,7 +230,7 @@ class QuestionPage(QWidget):
         for at, card in enumerate(self.choices):
             self._group.addButton(card.radio, at)
             self._ways.addWidget(card)
-            card.moved.connect(partial(self._move, at))
+            card.radio.moved.connect(partial(self._move, at))
             card.show()
 
     def _move(self, at: int, step: int) -> None:
