@@ -128,7 +128,7 @@ def test_check_asks_where_a_file_does_not_say_and_offers_the_command(run, unclea
     assert commands.main(["data", "check", str(unclear)]) == 2
     shown = capsys.readouterr()
     assert "assistant: The pipe in ward 0" in shown.out and "Stage" in shown.out
-    (command,) = (line.strip() for line in shown.err.splitlines() if "--map" in line)
+    command, _ = (line.strip() for line in shown.err.splitlines() if "--map" in line)
     assert run(*shlex.split(command)[1:])["candidates"][0]["certainty"] == 1, "it can be pasted"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
@@ -48,26 +48,20 @@ def candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Cand
             each.name, {} if cut_says_all and not mapper.is_given else each.said,
             replace(options, text_by=part.text_by) if cut_says_all else options,
             1.0 if is_given else part.certainty * each.certainty, each.evidence))
-    if not is_given:
-        return [*(found or _by_length(mapper, options)), *part.others]
-    return found or _by_length(mapper, options)
+    if is_given and found:
+        return found
+    is_clear = any(each.is_sure for each in found)
+    return [*found, *([] if is_clear else _by_length(mapper, options)), *([] if is_given else part.others)]
 
 
 def _by_length(mapper: Mapper, options: ReadOptions) -> list[Candidate]:
-    """Of columns that tell nothing: the longest texts as the answers, and those of another column as the questions."""
+    """Of columns that tell nothing: the two with the longest texts, in the file's order, as questions and answers."""
     lengths = mapper.lengths_of_texts()
-    if not lengths:
-        return []
-    longest = max(lengths, key=lambda name: lengths[name])
-    others = [name for name in lengths if name != longest]
-    return _proposed(others, longest, options) or [Candidate("text", {"text": longest}, options, UNKNOWN)]
-
-
-def _proposed(asked: Sequence[str], answer: str, options: ReadOptions) -> list[Candidate]:
-    def pair(columns: Mapping[str, str], certainty: float) -> Candidate:
-        return Candidate("question_answer", columns, options, certainty,
-                         (Evidence("longest", {"column": answer}),) if columns["output"] == answer else ())
-
-    found = [pair({"instruction": each, "output": answer}, UNKNOWN) for each in asked[:3]]
-    return [*found[:1], *([pair({"instruction": answer, "output": asked[0]}, UNKNOWN / 2)] if len(asked) == 1 else []),
-            *found[1:]]
+    longest = sorted(lengths, key=lambda name: -lengths[name])
+    if len(longest) < 2:
+        return [Candidate("text", {"text": name}, options, UNKNOWN) for name in longest]
+    asked, answered = (name for name in lengths if name in longest[:2])
+    pairs = [(asked, answered), (answered, asked), *((name, answered) for name in longest[2:4])]
+    return [Candidate("question_answer", {"instruction": one, "output": other}, options, UNKNOWN / place,
+                      (Evidence("longest_two", {"one": longest[0], "other": longest[1]}),) if place == 1 else ())
+            for place, (one, other) in enumerate(pairs, 1)]

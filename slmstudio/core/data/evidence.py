@@ -8,7 +8,7 @@ from slmstudio.core.i18n import noop, tr
 SENTENCES = {
     "by_name": noop('“{column}” is called as {role} are.'),
     "by_sentences": noop('“{column}” is one of the two columns with sentences.'),
-    "longest": noop("“{column}” has the longest texts."),
+    "longest_two": noop("“{one}” and “{other}” have the longest texts."),
     "words_dropped": noop("“{column}” has words, too, and isn't used."),
 }
 _CUTS = {

@@ -17,7 +17,7 @@ from slmstudio.core.data.sources.row import with_words
 LOOK = "Ref,Vinanti,Javaab diya,Stage\n" + "".join(
     f"{at},The tap in ward {at} has been dry for days.,The pipe in ward {at} was mended and it runs.,open\n"
     for at in range(40))
-ODD = "Fld 1,Fld-2,xx\n" + "".join(f"why {n},because of {n},text {n}\n" for n in range(9))
+ODD = "Fld 1,Fld-2,xx\n" + "".join(f"why {n},because of {n},as {n}\n" for n in range(9))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_columns_that_tell_nothing_are_proposed_by_the_length_of_their_texts(wri
     found = preview(path)
     assert (found.records, found.is_sure) == ((), False)
     assert [each.line for each in found.candidates] == [
-        "instruction=Fld 1,output=Fld-2", "instruction=xx,output=Fld-2"]
+        "instruction=Fld 1,output=Fld-2", "instruction=Fld-2,output=Fld 1", "instruction=xx,output=Fld-2"]
     with pytest.raises(NoUsableRow) as caught:
         read_dataset(path)
     assert caught.value.candidates == found.candidates and "Fld-2" in str(caught.value)
@@ -84,8 +84,9 @@ def test_a_way_to_read_has_a_name(candidate, said):
 
 
 def test_all_evidence_has_its_sentence():
-    values = {"column": "x", "role": "questions"}
-    assert all("x" in evidence.sentence(Evidence(code, values)) for code in ("by_name", "longest", "words_dropped"))
+    values = {"column": "x", "role": "questions", "one": "x", "other": "y"}
+    assert all("x" in evidence.sentence(Evidence(code, values)) for code in (
+        "by_name", "by_sentences", "longest_two", "words_dropped"))
 
 
 @pytest.mark.parametrize(("value", "is_word"), [

@@ -84,7 +84,7 @@ def test_another_way_is_a_click_away_and_shows_its_rows(qtbot, tab, odd):
     page = tab.pages.asking
     qtbot.waitUntil(lambda: shown(page)[:2] == ["why 1", "because 1"])
     qtbot.mouseClick(page.choices[1], Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: shown(page)[:1] == ["text 1"])
+    qtbot.waitUntil(lambda: shown(page)[:1] == ["because 1"])
     page.choices[1].radio.setFocus()
     qtbot.keyClick(page.choices[1].radio, Qt.Key.Key_Up)
     qtbot.waitUntil(lambda: shown(page)[:1] == ["why 1"])
