@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from slmstudio.core.data import column_names, layouts
+from slmstudio.core.data.dataset import Dataset
 from slmstudio.core.data.mapping.guess import KINDS
 from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.i18n import tr
-
-if TYPE_CHECKING:
-    from slmstudio.core.data.reader import Dataset
 
 KRUTI_DEV = frozenset({"gS", "gSa", "dk", "dh", "ds", "esa", "ls", "dks", "vkSj", "ij", "ugha", "fd;k", "Hkh", "fy,"})
 """Frequent words of Hindi as Kruti Dev writes them: है, हैं, का, की, के, में, से, को, और, पर, नहीं, किया …"""

@@ -63,5 +63,5 @@ def _by_length(mapper: Mapper, options: ReadOptions) -> list[Candidate]:
     asked, answered = (name for name in lengths if name in longest[:2])
     pairs = [(asked, answered), (answered, asked), *((name, answered) for name in longest[2:4])]
     return [Candidate("question_answer", {"instruction": one, "output": other}, options, UNKNOWN / place,
-                      (Evidence("longest_two", {"one": longest[0], "other": longest[1]}),) if place == 1 else ())
+                      (Evidence("longest_two", {"one": asked, "other": answered}),) if place == 1 else ())
             for place, (one, other) in enumerate(pairs, 1)]

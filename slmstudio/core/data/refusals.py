@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slmstudio.core.data.candidates import Candidate
+from slmstudio.core.data.dataset import Dataset
 from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.data.source import CHOOSE
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, ntr, tr
-
-if TYPE_CHECKING:
-    from slmstudio.core.data.reader import Dataset
 
 EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
 AS_JSONL = noop("Write each row on a line of its own, like this: {example}")
