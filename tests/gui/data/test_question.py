@@ -9,10 +9,16 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QPushButton, QRadioButton
 from support.data_window import ODD, first, names, open_files, pick, pick_and_read, press
 from support.window import text
+from support.workbooks import write_xlsx
 
 from slmstudio.core import settings
+from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.mapping import shapes
+from slmstudio.core.data.preview import preview
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.data.reading import Question, Wanted
+from slmstudio.gui.data.unread.question import QuestionPage
 
 LOOK = "Ref,Vinanti,Javaab diya,Stage\n" + "".join(
     f"{at},The tap in ward {at} has been dry for days.,The pipe in ward {at} was mended and it runs.,open\n"
@@ -170,3 +176,33 @@ def test_evaluation_rows_are_read_with_the_same_columns(qtbot, tab, odd):
     pick_and_read(qtbot, tab, "output", "xx")
     assert entry.dataset.given["output"] == "xx" and entry.eval_dataset is None and entry.lost_eval == test
     assert "evaluation rows for odd.csv" in str(tab.banner.error)
+
+
+def test_another_sheet_and_who_speaks_are_offered(qtbot, session, tmp_path):
+    path = write_xlsx(tmp_path / "a.xlsx", {"eins": [["question", "answer"], ["Who?", "She."]],
+                                            "zwei": [["question", "answer"], ["Where?", "Here."]]})
+    people = Candidate("conversation", options=ReadOptions(user="Asha", assistant="Ravi"), certainty=0.5)
+    found = preview(path)
+    found = found._replace(candidates=(*found.candidates, Candidate("", options=ReadOptions(sheet="zwei")), people))
+    page = QuestionPage()
+    qtbot.addWidget(page)
+    page.resize(1200, 600)
+    page.show()
+    page.add(Wanted(path), Question(found, ReadOptions()))
+    page.show_first()
+    assert shown(page) == ["Who?", "She."]
+    qtbot.mouseClick(page.choices[1], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: shown(page) == ["Where?", "Here."])
+    by_hand(qtbot, page)
+    assert page.chosen() == "instruction=question,output=answer,sheet=zwei", "the way that was chosen is filled in"
+    options = page.panel.options
+    assert {name for name, cell in options.items() if cell.isVisible()} == {"sheet", "header", "user", "assistant"}
+    pick(page, "header", "none")
+    qtbot.waitUntil(lambda: page.panel.columns_count)
+    assert page.chosen().endswith("sheet=zwei,header=none")
+    for option, name in (("user", "Ravi"), ("assistant", "Asha")):
+        pick(page, option, name)
+    assert page.chosen().endswith("header=none,user=Ravi,assistant=Asha")
+    with qtbot.waitSignal(page.left) as left:
+        press(qtbot, page, "question_leave")
+    assert left.args[0].path == path and page.path is None

@@ -10,8 +10,8 @@ from re import compile as pattern
 
 from slmstudio.core.data import column_names, given
 from slmstudio.core.data.collector import gathered
+from slmstudio.core.data.detecting import sampled
 from slmstudio.core.data.opening import DataFile
-from slmstudio.core.data.reader import sampled
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.strict_json import printable

@@ -106,6 +106,8 @@ class QuestionPage(QWidget):
         self._asked: list[tuple[Wanted, Question]] = []
         self._shown: Question | None = None
         self._known: dict[str, Preview] = {}
+        self._last: Candidate | None = None
+        self._is_touched = False
         self._task = TaskSlot()
         self.choices: list[ChoiceCard] = []
         self._group = QButtonGroup(self)
@@ -132,7 +134,7 @@ class QuestionPage(QWidget):
     def _rows(self) -> QVBoxLayout:
         """The first rows, and the fields to choose columns in."""
         self.panel = MappingPanel()
-        self.panel.changed.connect(self._panel_changed)
+        self.panel.changed.connect(self._touch)
         self._fields = ScrolledIfNeeded(self.panel, theme.scaled(LEAST_PANEL))
         self.mode = SegmentedControl(
             [tr("As the model sees them"), tr("In the file")], name="question_mode",
@@ -198,7 +200,7 @@ class QuestionPage(QWidget):
         wanted, question = self._asked[0]
         if self._shown is question:
             return
-        self._shown, self._known = question, {}
+        self._shown, self._known, self._last, self._is_touched = question, {}, None, False
         found = question.found
         self._card.title.setText(tr("How should {name} be read?", name=wanted.path.name))
         sheet = tr("sheet “{name}”", name=found.sheets[0]) if found.sheets else ""
@@ -253,16 +255,23 @@ class QuestionPage(QWidget):
         assert self._shown is not None
         by_hand = self._by_hand()
         self._fields.setVisible(by_hand)
-        if by_hand:
-            self._panel_changed()
-        else:
+        if not by_hand:
+            self._last = self._shown.candidates[at]
             self._look()
+            return
+        if self._last is not None and not self._is_touched and self._last.line in self._known:
+            self._show_panel(self._known[self._last.line], self._last)  # to be changed from there
+        self._panel_changed()
 
     def _show_panel(self, found: Preview, best: Candidate | None) -> None:
         assert self._shown is not None
         options = best.options if best is not None else self._shown.choices
-        self.panel.show_columns(Columns.of(found, best.columns if best is not None else {}, options,
-                                           self._shown.candidates))
+        columns = next((each.columns for each in (best, *found.candidates) if each is not None and each.columns), {})
+        self.panel.show_columns(Columns.of(found, columns, options, self._shown.candidates))
+
+    def _touch(self) -> None:
+        self._is_touched = True
+        self._panel_changed()
 
     def _panel_changed(self) -> None:
         missing = self.panel.missing()
