@@ -63,8 +63,8 @@ def check(
                                                                              "JSON object per line.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Read datasets, and show what they contain and what is wrong with them. Exit status 2 if a row can't be used, or
-    if a file doesn't say clearly how it is to be read."""
+    """Read datasets, and show what they contain and what is wrong with them. Exit status 2 if a row can't be used,
+    or if it isn't clear how a file should be read."""
     from slmstudio.core.data import given, preview
     from slmstudio.core.data.refusals import not_sure
 

@@ -42,7 +42,7 @@ class NotSure(HasCandidates):
 
 def not_sure(path: Path, candidates: tuple[Candidate, ...]) -> NotSure:
     """Asks how a file is to be read."""
-    error = NotSure(tr("{name} doesn't say clearly how it is to be read.", name=path.name), "",
+    error = NotSure(tr("It isn't clear how {name} should be read.", name=path.name), "",
                     tr("Choose one of these ways, or another one."))
     error.path, error.candidates = path, candidates
     return error

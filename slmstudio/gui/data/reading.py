@@ -227,7 +227,7 @@ def _with_evaluation(found: Read, wanted: Wanted, mappings: Mapping[str, str], t
             raise missing
         evaluation = mapped(wanted, mappings, task, dataset.given)
         if isinstance(evaluation, Question):
-            raise UserError(tr("{name} doesn't say clearly how it is to be read.", name=wanted.path.name))
+            raise UserError(tr("It isn't clear how {name} should be read.", name=wanted.path.name))
         if (other := other_kind(evaluation.dataset, dataset)) is not None:
             raise other
     except ReadingCancelled:

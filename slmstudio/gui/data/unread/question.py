@@ -73,7 +73,7 @@ class ChoiceCard(QFrame):
         self.radio.setObjectName(name)
         self.radio.setAccessibleName(called)
         self.radio.setAccessibleDescription(why)
-        self.radio.setToolTip(tr("Show the first rows as they are when they are read so."))
+        self.radio.setToolTip(tr("Show the first rows read this way."))
         self.radio.toggled.connect(self._show_state)
         reason = text_label(breakable(why), "small", wrap=True)
         reason.setVisible(bool(why))
@@ -138,7 +138,7 @@ class QuestionPage(QWidget):
         self._fields = ScrolledIfNeeded(self.panel, theme.scaled(LEAST_PANEL))
         self.mode = SegmentedControl(
             [tr("As the model sees them"), tr("In the file")], name="question_mode",
-            tooltips=[tr("The first rows, read in the way that is chosen. What is learned is green."),
+            tooltips=[tr("The first rows, read the chosen way. What is learned is green."),
                       tr("The first rows with all their columns.")])
         self.conversation = ConversationView(SHOWN_CHARACTERS, marks_learned=True)
         self.conversation.setObjectName("question_rows")
@@ -157,7 +157,7 @@ class QuestionPage(QWidget):
     def _buttons(self) -> QHBoxLayout:
         self.leave = SecondaryButton(tr("Not now"), tr("Don't read this file."), name="question_leave",
                                      clicked=self._leave)
-        self.use = PrimaryButton(tr("Use this"), tr("Read all rows of the file in this way."), name="question_use",
+        self.use = PrimaryButton(tr("Use this"), tr("Read all rows of the file this way."), name="question_use",
                                  clicked=self._say)
         self.line = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="question_line")
         self.hint = text_label("", "small", name="question_hint", tone="warn")
@@ -205,8 +205,8 @@ class QuestionPage(QWidget):
         self._card.title.setText(tr("How should {name} be read?", name=wanted.path.name))
         sheet = tr("sheet “{name}”", name=found.sheets[0]) if found.sheets else ""
         self.facts.setText(" · ".join(filter(None, (words.format_name(found.format), found.encoding, sheet))))
-        self._why.setText(tr("The file doesn't say it clearly. Choose once: files with the same columns are then read "
-                             "in the same way. Until you have chosen, it can't be trained on."))
+        self._why.setText(tr("The file doesn't make this clear. Choose once: files with the same columns are then read "
+                             "the same way. You can train on it when you have chosen."))
         if found.records and found.candidates:
             self._known[found.candidates[0].line] = found
         self.error.clear()
@@ -304,7 +304,7 @@ class QuestionPage(QWidget):
         if found.records:
             self._show(found)
         else:
-            self._failed(UserError(tr("No row can be read in this way."), found.trouble))
+            self._failed(UserError(tr("No row can be read this way."), found.trouble))
 
     def _show(self, found: Preview | None, hint: str = "") -> None:
         self.conversation.show_records(found.records if found is not None else ())
