@@ -66,8 +66,9 @@ def nothing_usable(found: Dataset, rows: int) -> UserError:
     if not rows:
         return UserError(tr("{name} contains no rows.", name=name),
                          tr("It contains only spaces or an empty list."), tr(CHOOSE))
-    error = NoUsableRow(tr("{name} has no row that can be used.", name=name), _why(found, rows), _remedy(found),
-                        problems)
+    what = (tr("{name} has no row that can be used.", name=name) if found.is_sure else
+            tr("It isn't clear how {name} should be read.", name=name))
+    error = NoUsableRow(what, _why(found, rows), _remedy(found), problems)
     if not found.is_sure:
         error.path, error.candidates = found.path, found.candidates
     return error
@@ -80,7 +81,7 @@ def _why(found: Dataset, rows: int) -> str:
                    "Its {n:,} rows hold nothing that could be learned.", rows)
     first = str(problems[0])
     if len(problems) == 1:
-        return as_sentence(first)
+        return as_sentence(first if found.is_sure else problems[0].message)
     return ntr("There is {n:,} problem: {first}", "There are {n:,} problems; the first: {first}", len(problems),
                first=first)
 

@@ -114,7 +114,7 @@ def test_what_is_not_a_question_with_its_answer_is_not_taken_for_one(tmp_path, n
 
 
 def test_a_message_a_row_is_said_to_be_one(tmp_path):
-    with pytest.raises(NoUsableRow, match="each row is one message of a conversation, and no column says which one"):
+    with pytest.raises(NoUsableRow, match="ach row is one message of a conversation, and no column says which one"):
         read(tmp_path, [{"role": "user", "content": Q}, {"role": "assistant", "content": A}])
 
 
