@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,8 @@ def test_a_plan_asks_for_the_rows_and_the_test_rows_and_keeps_what_was_said(run,
     assert f"--map '{LINE}'" in run(*plan, status=2)["error"]["commands"][0]
     (command,) = run(*plan, "--map", LINE, "--test", test, status=2)["error"]["commands"][:1]
     assert "--set 'eval_map=instruction=Sawaal," in command and not out.exists()
+    same = run(*plan, "--map", LINE, "--test", shutil.copy(unclear, tmp_path / "same.csv"))["config"]
+    assert same["eval_map"] == LINE, "test rows with the same columns are read in the same way"
     config = run(*shlex.split(command)[1:])["config"]
     assert (config["train_map"], config["eval_map"]) == (LINE, LINE.replace("Vinanti", "Sawaal"))
 

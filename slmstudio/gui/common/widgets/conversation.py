@@ -171,9 +171,12 @@ class ConversationView(BubbleArea):
                 column.addWidget(rule())
             if record.tools:
                 column.addWidget(self._offered(record))
-            for role, caption, text, calls in self._said(record):
+            parts = self._said(record)
+            is_last_bad = record.rejected is not None or record.desirable is False
+            for place, (role, caption, text, calls) in enumerate(parts, 1):
                 bubble = self.add(column, role, self._cut(text), caption, list(map(self._cut, calls)))
-                bubble.setProperty("learned", self._marks_learned and role == "assistant")
+                is_learned = role == "assistant" and not (is_last_bad and place == len(parts))
+                bubble.setProperty("learned", self._marks_learned and is_learned)
         column.addStretch(1)
         self.show_page(page)
 
