@@ -42,8 +42,8 @@ def test_the_fields_take_no_room_from_the_button_that_comes_next(qtbot, tab, hin
     qtbot.waitUntil(lambda: page.desk.lengths.histogram.isVisible())
     before, needed = page.use.mapTo(page, QPoint()), page.minimumSizeHint().height()
     press(qtbot, tab, "reading_change")
-    qtbot.waitUntil(lambda: page.reading.height() > 150)  # laid out
-    assert page.minimumSizeHint().height() <= needed and page.use.mapTo(page, QPoint()) == before
+    qtbot.waitUntil(lambda: page.reading.height() > 150 and page.minimumSizeHint().height() <= needed)  # laid out
+    assert page.use.mapTo(page, QPoint()) == before
     press(qtbot, tab, "reading_change")
     assert page.statistics.isVisible() and page.desk.lengths.isVisible()
     tab.setParent(None)  # closed on its own
