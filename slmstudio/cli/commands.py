@@ -15,6 +15,7 @@ import typer
 
 from slmstudio import __version__
 from slmstudio.cli import (
+    asking,
     chat,
     data,
     energy,
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> int:
             home_folder.keep_private(paths.home())
         return int(words.translate(typer.main.get_command(app))(arguments, standalone_mode=False) or 0)
     except UserError as error:
-        print_error(error, as_json)
+        asking.show(error, arguments, as_json)
         return 2
     except typer.TyperException as error:
         words.show(error, as_json)

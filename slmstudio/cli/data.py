@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from slmstudio.cli import asking
 from slmstudio.cli import problems as told
-from slmstudio.cli.output import Json, print_error, print_json, print_table, say
+from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.cli.progress import Follower
 from slmstudio.cli.targets import spare
 from slmstudio.cli.words import Group
@@ -20,16 +21,21 @@ from slmstudio.core.i18n import ntr, tr
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.record import Record
 
 app = typer.Typer(name="data", cls=Group, no_args_is_help=True, help="Read, check and fix datasets.")
 Mapped = Annotated[list[str] | None, typer.Option(
     "--map", metavar="TARGET=COLUMN,…", help="What the columns contain, for example "
                                              "instruction=Question,output=Answer. Targets: instruction, input, "
                                              "output, system, messages, tools, prompt, chosen, rejected, completion, "
-                                             "label, text, choices (one column, or several with commas between).")]
+                                             "label, text, cell (a question with its answer), choices (one column, or "
+                                             "several with commas between). Title + Body joins two columns. Also: "
+                                             "sheet=NAME, header=2 (or 1-2, none), rows=PATH (a list in a JSON file), "
+                                             "files=PATTERN, user=NAME,assistant=NAME (who speaks), text_by=paragraph, "
+                                             "join=TEXT, between=TEXT, unanswered=drop, marks=ignore.")]
 Sheet = Annotated[str | None, typer.Option(help="Sheet of the workbook to read.")]
-TextBy = Annotated[str | None, typer.Option(help="How text is split into rows: by paragraph, line, document, length "
-                                                 "or question (with its answer).")]
+TextBy = Annotated[str | None, typer.Option(help="How text is split into rows: by paragraph, line, document, length, "
+                                                 "question (with its answer) or dialogue.")]
 Model = Annotated[str | None, typer.Option(
     help='Folder or name of the model whose tokens are counted, or "starter". By default the starter model, if it is '
          'installed.')]
@@ -42,9 +48,7 @@ def said(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str 
 
 
 def _read(file: Path, map_: list[str] | None, sheet: str | None, text_by: str | None, follower: Follower) -> Dataset:
-    from slmstudio.core.data import given
-
-    return given.read(file.absolute(), said(map_, sheet, text_by), follower.on_bytes)
+    return asking.read(file, said(map_, sheet, text_by), follower)
 
 
 @app.command()
@@ -59,25 +63,34 @@ def check(
                                                                              "JSON object per line.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Read datasets, and show what they contain and what is wrong with them. Exit status 2 if a row can't be used."""
+    """Read datasets, and show what they contain and what is wrong with them. Exit status 2 if a row can't be used,
+    or if it isn't clear how a file should be read."""
+    from slmstudio.core.data import given, preview
+    from slmstudio.core.data.refusals import not_sure
+
     if problems is not None:
         spare(files, problems)
     reports = []
+    unsure: list[Path] = []
     listed: list[tuple[Path, Sequence[Problem]]] = []
     for file in files:
         try:
             with Follower() as follower:
-                dataset = _read(file, map_, sheet, text_by, follower)
+                dataset = given.read(file.absolute(), said(map_, sheet, text_by), follower.on_bytes)
                 report = _report(file, dataset, model, max_length, follower)
         except UserError as error:
-            print_error(error, as_json=False)
+            asking.show(error, ["data", "check", str(file)], as_json=False)
             found: Sequence[Problem] = error.problems or [Problem(" ".join(filter(None, (error.what, error.why))))]
             report = {"file": str(file), "records": 0, **told.in_halves(found),
+                      "candidates": asking.in_json(getattr(error, "candidates", ())),
                       "error": {**error.to_dict(), "problems": []}}
         else:
             found = dataset.problems
             if not as_json:
-                _show(report, found)
+                _show(report, found, dataset.records[:preview.MOST])
+            if not dataset.is_sure:
+                asking.show(not_sure(file, dataset.candidates), ["data", "check", str(file)], as_json=False)
+                unsure.append(file)
         reports.append(report)
         listed.append((file, found))
     if problems is not None:
@@ -90,14 +103,15 @@ def check(
             left = ntr("{file}: {n:,} row can't be used.", "{file}: {n:,} rows can't be used.", report["rows_left_out"],
                        file=report["file"])
             say(tr("error: {text}", text=left), file=sys.stderr)
-    return 2 if left_out else 0
+    return 2 if left_out or unsure else 0
 
 
 def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | None,
             follower: Follower) -> dict[str, Any]:
-    from slmstudio.core.data import layouts
+    from slmstudio.core.data import layouts, preview
     from slmstudio.core.data.health.finding import Context
     from slmstudio.core.data.health.survey import check as look_for_faults
+    from slmstudio.core.data.jsonl import as_row
     from slmstudio.core.data.statistics import script_shares
     from slmstudio.core.run import token_counts
 
@@ -119,8 +133,9 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
         "objectives": list(layouts.objectives(dataset.layout)), "mapping": dataset.mapping,
         "columns": list(dataset.columns), "records": dataset.count, "rows_left_out": dataset.rows_left_out,
         **told.in_halves(dataset.problems), "unused": list(dataset.unused),
-        "unused_that_matter": list(dataset.unused_that_matter), "notes": notes, "text_by": dataset.text_by or None,
-        "sheets": list(dataset.sheets),
+        "unused_words": list(dataset.unused_words), "candidates": asking.in_json(dataset.candidates),
+        "first_rows": [as_row(record) for record in dataset.records[:preview.MOST]], "notes": notes,
+        "text_by": dataset.text_by or None, "sheets": list(dataset.sheets),
         "findings": [{**each.to_dict(), "lines": each.to_dict()["lines"][:told.MOST_IN_JSON]} for each in found],
         "tokens": counts.to_dict() if counts else None, "scripts": script_shares(dataset.records),
         "sha256": dataset.sha256, "bytes": dataset.bytes,
@@ -140,7 +155,7 @@ def _model_folder(model: str | None, follower: Follower) -> Path | None:
     return library.starter_folder() if library.starter_ready() else None
 
 
-def _show(report: dict[str, Any], problems: Sequence[Problem]) -> None:
+def _show(report: dict[str, Any], problems: Sequence[Problem], records: Sequence[Record]) -> None:
     from slmstudio.core.data import layouts
 
     kind = " · ".join(filter(None, (report["format"], report["encoding"])))
@@ -150,9 +165,11 @@ def _show(report: dict[str, Any], problems: Sequence[Problem]) -> None:
     if report["mapping"] != {"text": "text"}:
         say(tr("Columns: {columns}", columns=", ".join(f"{target} = {column}"
                                                        for target, column in report["mapping"].items())))
-    if report["unused_that_matter"]:
-        say(tr("Not used, though they'd change what is learned: {columns}",
-               columns=", ".join(report["unused_that_matter"])))
+    _show_first_rows(records)
+    if words := report["unused_words"]:
+        say(tr("Columns with words that aren't used: {columns}", columns=", ".join(words)))
+    if rest := [column for column in report["unused"] if column not in words]:
+        say(tr("Other columns that aren't used: {columns}", columns=", ".join(rest)))
     for note in report["notes"]:
         say(tr("Note: {text}", text=note))
     for line in told.first(problems, report["file"]):
@@ -171,6 +188,22 @@ def _show(report: dict[str, Any], problems: Sequence[Problem]) -> None:
         if fixable:
             command = program.command("data", "clean", report["file"], "--fix", fixable[0], "--out", "NEW.jsonl")
             say("\n" + tr("Fix them: {command}", command=command))
+
+
+def _show_first_rows(records: Sequence[Record]) -> None:
+    """Print what a model will see of them, a line for each message."""
+    from slmstudio.core.data.record import message_text
+    from slmstudio.core.data.sources.row import one_line
+
+    roles = {"system": tr("system"), "user": tr("user"), "assistant": tr("assistant"), "tool": tr("tool")}
+    say(tr("The first rows, as the model will see them:"))
+    for number, record in enumerate(records, 1):
+        parts = [(tr("text"), record.text or "")] if record.text is not None else [
+            (roles[message["role"]], message_text(message)) for message in record.messages]
+        if record.rejected is not None:
+            parts.append((tr("rejected answer"), record.rejected))
+        for at, (role, text) in enumerate(parts):
+            say(f"  {'' if at else number!s:2}  {role}: {one_line(text)}")
 
 
 def _lines(lines: list[int]) -> str:
@@ -290,7 +323,7 @@ def mix(
     weighted = [_weighted(part) for part in parts]
     spare([file for file, _ in weighted], out)
     with Follower() as follower:
-        wanted = [mixing.Part(_read(file, None, None, None, follower), weight) for file, weight in weighted]
+        wanted = [mixing.Part(asking.read(file, None, follower, convert=True), weight) for file, weight in weighted]
         records = mixing.mix(wanted, seed)
     jsonl.write(out.absolute(), records, {"sources": [each.to_dict() for each in mixing.sources(wanted)],
                                           "steps": [{"mix": len(records)}], "seed": seed})

@@ -63,10 +63,17 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         lines = [" ".join(part for part in (self.what, self.why, self.remedy) if part)]
-        lines += [f"  {problem}" for problem in self.problems[:MOST_SAID]]
-        if len(self.problems) > MOST_SAID:
-            lines.append("  " + tr("… and {count:,} more.", count=len(self.problems) - MOST_SAID))
+        listed = self.listed
+        lines += [f"  {problem}" for problem in listed[:MOST_SAID]]
+        if len(listed) > MOST_SAID:
+            lines.append("  " + tr("… and {count:,} more.", count=len(listed) - MOST_SAID))
         return "\n".join(lines)
+
+    @property
+    def listed(self) -> list[Problem]:
+        """The problems that the sentences don't tell already."""
+        told = f"{self.what} {self.why} {self.remedy}".casefold()
+        return [problem for problem in self.problems if problem.message.casefold() not in told]
 
     def __reduce__(self) -> Any:
         return (type(self), (self.what, self.why, self.remedy, self.problems))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,10 +42,10 @@ def table(tmp_path) -> Path:
 
 def test_a_report_says_everything(run, table, tiny_model):
     report = run("data", "check", table, "--model", tiny_model, "--max-length", 20)
-    names = ("format", "encoding", "layout", "records", "mapping", "unused_that_matter")
+    names = ("format", "encoding", "layout", "records", "mapping", "unused_words")
     assert {name: report[name] for name in names} == {
         "format": "csv", "encoding": "UTF-8", "layout": "instruction", "records": 4,
-        "mapping": {"instruction": "प्रश्न", "output": "उत्तर"}, "unused_that_matter": ["split"]}
+        "mapping": {"instruction": "प्रश्न", "output": "उत्तर"}, "unused_words": ["split"]}
     assert report["objectives"] == ["sft", "text"] and report["problems"] == []
     found = {each["kind"]: each for each in report["findings"]}
     assert found["duplicate_rows"]["lines"] == [4] and found["personal_phone"]["lines"] == [5]
@@ -102,3 +104,67 @@ def test_split_keeps_questions_together_and_languages_even(run, tmp_path):
     assert (again / "eval.jsonl").read_bytes() == (out / "eval.jsonl").read_bytes()
     assert run("data", "split", path, "--out", out, "--count", 10)["eval"] == 10
     assert run("data", "split", path, "--out", out, "--by", "colour", status=2)["error"]["remedy"]
+
+
+LOOK = "Ref,Vinanti,Javaab diya,Stage\n" + "".join(
+    f"{at},The tap in ward {at} has been dry for days.,The pipe in ward {at} was mended and it runs.,open\n"
+    for at in range(40))
+LINE = "instruction=Vinanti,output=Javaab diya"
+
+
+@pytest.fixture
+def unclear(tmp_path) -> Path:
+    path = tmp_path / "look.csv"
+    path.write_text(LOOK)
+    return path
+
+
+def test_check_asks_where_a_file_does_not_say_and_offers_the_command(run, unclear, capsys):
+    report = run("data", "check", unclear, status=2)
+    best = report["candidates"][0]
+    assert (best["name"], best["line"], best["evidence"]) == ("question_answer", LINE, ["by_sentences"] * 2)
+    assert best["certainty"] < 0.75 and report["problems"] == []
+    assert report["first_rows"][0]["output"] == "The pipe in ward 0 was mended and it runs." and len(
+        report["first_rows"]) == 3
+    assert commands.main(["data", "check", str(unclear)]) == 2
+    shown = capsys.readouterr()
+    assert "assistant: The pipe in ward 0" in shown.out and "Stage" in shown.out
+    command, _ = (line.strip() for line in shown.err.splitlines() if "--map" in line)
+    assert run(*shlex.split(command)[1:])["candidates"][0]["certainty"] == 1, "it can be pasted"
+
+
+@pytest.mark.parametrize("words", [("data", "convert"), ("data", "split"), ("data", "mix"),
+                                   ("data", "clean", "--fix", "html")], ids=lambda words: words[1])
+def test_commands_that_read_rows_ask(run, unclear, tmp_path, words):
+    error = run(*words, unclear, "--out", tmp_path / "new", status=2)
+    assert LINE in error["error"]["commands"][0] and error["candidates"][0]["line"] == LINE
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_plan_asks_for_the_rows_and_the_test_rows_and_keeps_what_was_said(run, unclear, tmp_path, tiny_model):
+    out, test = tmp_path / "run.json", tmp_path / "test.csv"
+    test.write_text(LOOK.replace("Vinanti", "Sawaal"))
+    plan = ("plan", "--model", tiny_model, "--data", unclear, "--out", out)
+    assert f"--map '{LINE}'" in run(*plan, status=2)["error"]["commands"][0]
+    (command,) = run(*plan, "--map", LINE, "--test", test, status=2)["error"]["commands"][:1]
+    assert "--set 'eval_map=instruction=Sawaal," in command and not out.exists()
+    same = run(*plan, "--map", LINE, "--test", shutil.copy(unclear, tmp_path / "same.csv"))["config"]
+    assert same["eval_map"] == LINE, "test rows with the same columns are read in the same way"
+    config = run(*shlex.split(command)[1:])["config"]
+    assert (config["train_map"], config["eval_map"]) == (LINE, LINE.replace("Vinanti", "Sawaal"))
+
+
+def test_a_file_whose_columns_tell_nothing_is_refused_with_commands_for_its_own_columns(run, tmp_path, capsys):
+    path = tmp_path / "odd.csv"
+    path.write_text("Fld 1,Fld-2,xx\n" + "".join(f"why {n},because of {n},text\n" for n in range(9)))
+    assert commands.main(["data", "check", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert "instruction=Fld 1,output=Fld-2" in told and told.count('"Fld 1"') == 1
+
+
+def test_training_from_a_written_configuration_asks_too(run, unclear, tmp_path, tiny_model):
+    config = {"name": "x", "model": str(tiny_model), "train_file": str(unclear)}
+    (tmp_path / "run.json").write_text(json.dumps(config))
+    error = run("train", tmp_path / "run.json", status=2)["error"]
+    assert f"--set 'train_map={LINE}'" in error["commands"][0]
+    assert "data convert" in run("queue", "add", tmp_path / "run.json", status=2)["error"]["commands"][0]

@@ -13,7 +13,7 @@ from slmstudio.gui.data.tab import DataTab
 LEFT = Qt.MouseButton.LeftButton
 HEAD = ("प्रश्न", "उत्तर", "श्रेणी")
 HINDI = [HEAD, *((f"राशन कार्ड {n}?", f"तहसील में, काउंटर {n}।", f"वर्ग {n % 3}") for n in range(1, 31))]
-ODD = "Fld 1,Fld-2,xx\n" + "".join(f"why {n},because {n},text {n}\n" for n in range(1, 9))
+ODD = "Fld 1,Fld-2,xx\n" + "".join(f"why {n},because {n},as {n}\n" for n in range(1, 9))
 SWAPPED = "instruction=उत्तर,output=प्रश्न"
 """What `swap` says of the columns of `HINDI`."""
 

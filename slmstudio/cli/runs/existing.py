@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from slmstudio.cli import asking
 from slmstudio.cli.output import Json, print_json, print_next, print_table, say
 from slmstudio.cli.targets import Run, RunOrFile, Set, spare
 from slmstudio.core import jobs, program, quoting
@@ -53,8 +54,12 @@ def continue_(
     from slmstudio.core.run import config_file
     from slmstudio.core.run.planning import follow_up, planner
 
-    config = follow_up.follow_up(run, epochs=epochs, train_file=data, eval_file=test,
-                                 overrides=planner.parse_settings(set_ or []))
+    overrides = planner.parse_settings(set_ or [])
+    earlier, said = config_file.load(run), planner.overrides(overrides)
+    for file, field in ((data, "train_map"), (test, "eval_map")):
+        if line := asking.map_for(file, field, said, earlier.train_map):
+            overrides[field] = line
+    config = follow_up.follow_up(run, epochs=epochs, train_file=data, eval_file=test, overrides=overrides)
     spare([run / jobs.RUN, config.model, config.train_file, config.eval_file], out)
     config_file.write(config, out)
     if as_json:

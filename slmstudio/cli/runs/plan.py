@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli import energy, problems
+from slmstudio.cli import asking, energy, problems
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.output import Json, print_json, print_next, print_table, print_warning, say
 from slmstudio.cli.progress import Follower, carry_out
@@ -56,11 +56,13 @@ def plan(
     with Follower() as follower:
         model_facts = (starter.prepare(lambda event: follower.on_event("model", event)) if model == "starter"
                        else vet.read_vetted(on_disk.resolve(model)))
-        dataset = given.read(data.absolute(), said(map_, sheet, text_by), follower.on_bytes)
+        chosen = planner.overrides(overrides)
+        dataset = asking.read(data, said(map_, sheet, text_by) or chosen.get("train_map"), follower)
+        eval_map = asking.map_for(test, "eval_map", chosen, given.of(dataset))
     machine = read_machine()
-    rows = planner.measure_rows(dataset, model_facts, planner.overrides(overrides))
+    rows = planner.measure_rows(dataset, model_facts, chosen)
     config = planner.plan(planner.PlanRequest(
-        dataset, model_facts, machine, test.absolute() if test else None, overrides, rows))
+        dataset, model_facts, machine, test.absolute() if test else None, overrides, rows, eval_map))
     spare([model_facts.path, config.train_file, config.eval_file], out)
     counts = row_counts.count(dataset.records, rows, config)
     found, lost = (outlook.look(model_facts, config, machine, counts.learned, counts.tokens),

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from slmstudio.cli import asking
 from slmstudio.cli.output import Json, outcome_word, print_error, print_json, print_next, print_table, say
 from slmstudio.cli.progress import Follower
 from slmstudio.cli.runs.train import show_invitation
@@ -31,6 +32,7 @@ def add(run: RunOrFile, as_json: Json = False) -> int:
 
     config = config_file.load(run)
     if not run.is_dir():
+        config = asking.with_maps(config, convert=True)
         config.check()
         run = folder.create(config).folder
     entry = queue.add(run)

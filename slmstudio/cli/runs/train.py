@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli import energy
+from slmstudio.cli import asking, energy
 from slmstudio.cli.output import Json, outcome_word, print_error, print_json, print_table, say
 from slmstudio.cli.progress import Follower, carry_out
 from slmstudio.cli.targets import RunOrFile, Set
@@ -96,7 +96,7 @@ def train(
         if adjust.apply(config, job.folder).nodes > 1:
             show_invitation(invitation.renew(job.folder))  # an id is good for one start
     else:
-        config = replace(config, **changed)
+        config = asking.with_maps(replace(config, **changed))
         config.check()
         job = folder.create(config, out.absolute() if out else None)
     job.start()
@@ -140,6 +140,7 @@ def launch(
         job = _unfinished(run)
         adjust.consent(job.folder, changed)
     else:
+        config = asking.with_maps(config)
         config.check()
         job = folder.create(config, out.absolute() if out else None)
     invited = invitation.make(job.folder, address, port)

@@ -39,6 +39,9 @@ class Rows:
 
     Args:
         store: makes the store for records of a kind; None only counts them.
+
+    Attributes:
+        left_out: rows that can't be used; `seen`: all rows.
     """
 
     def __init__(self, store: Callable[[], Store] | None = list) -> None:
@@ -55,7 +58,7 @@ class Rows:
         self._notes: Counter[tuple[str, str]] = Counter()
         self._numbers = map(str, count(1))  # of groups of rows
         self._groups: dict[tuple[str, str], str] = {}  # by file and what its column says
-        self.left_out = 0
+        self.left_out = self.seen = 0
 
     @property
     def kind(self) -> str:
@@ -78,10 +81,11 @@ class Rows:
     @property
     def unused(self) -> tuple[str, ...]:
         alike = {name for name, parts in self._parts.items() if len(parts) == 1}
-        return tuple(sorted(self._unused[self.kind] - alike - {GROUP}))
+        return tuple(sorted(self._unused.get(self.kind, set()) - alike - {GROUP}))
 
     def add(self, raw: Raw, mapper: Mapper, file: str = "") -> None:
         """Take one row."""
+        self.seen += 1
         if raw.problem is not None:
             self._complain(raw.problem, file)
             return
@@ -105,6 +109,7 @@ class Rows:
     def add_quick(self, quick: Quick, layout: str, line: int, file: str = "") -> None:
         """Take rows that were read together, each on a line of its own from `line` on."""
         kind = self._open(layout)
+        self.seen += quick.rows
         self._counts[kind] += quick.rows
         self._unused[kind].update(map(printable, quick.unused))
         for name, parts in quick.parts.items():
@@ -200,8 +205,9 @@ def gathered(problems: list[Problem], alone: int = ALONE) -> list[Problem]:
             found += each
             continue
         lines = tuple(problem.line for problem in each if problem.line is not None)
-        more = ntr("{n:,} row is like this, from line {first:,} to {last:,}.",
-                   "{n:,} rows are like this, from line {first:,} to {last:,}.", len(each), first=lines[0],
-                   last=lines[-1])
+        more = (ntr("{n:,} row is like this, from line {first:,} to {last:,}.",
+                    "{n:,} rows are like this, from line {first:,} to {last:,}.", len(each), first=lines[0],
+                    last=lines[-1]) if lines[0] < lines[-1] else
+                ntr("{n:,} row is like this.", "{n:,} rows are like this.", len(each)))
         found.append(Problem(f"{message} {more}", lines[0], each[0].column, field, file, lines))
     return found

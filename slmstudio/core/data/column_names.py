@@ -156,16 +156,3 @@ def _has_word(name: str, words: frozenset[str]) -> bool:
     return not words.isdisjoint(_plain(name).split("_"))
 
 
-def other_forms(names: Iterable[str], used: Iterable[str]) -> set[str]:
-    """Those of the names that hold the same as the used ones in another form or language: "tamil_instruction" and
-    "tamil_output" beside "instruction" and "output", "hi_messages" beside "en_messages"."""
-    names, used = list(names), list(used)
-    wanted = set().union(*map(words_in, used))
-    whole = {_plain(each).split("_")[-1] for each in used} & {"messages", "conversations"}
-    forms: dict[frozenset[str], list[str]] = {}
-    for name in names:
-        if words := words_in(name) & wanted:
-            forms.setdefault(frozenset(_plain(name).split("_")) - words, []).append(name)
-    found = {name for form, alike in forms.items() if form and len(alike) > 1 for name in alike}
-    return found | {name for name in names if (parts := _plain(name).split("_"))[-1] in whole
-                    and {"num", "n"}.isdisjoint(parts)}

@@ -1,8 +1,8 @@
-"""Sentences for the evidence that a file is to be read in a way."""
+"""What a way to read a file is called, and sentences for the evidence that it is the right one."""
 
 from __future__ import annotations
 
-from slmstudio.core.data.candidates import Evidence
+from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.i18n import noop, tr
 
 SENTENCES = {
@@ -26,8 +26,57 @@ SENTENCES = {
     "answers": noop('"{person}" answers {messages:,} messages.'),
     "list_of_rows": noop('"{path}" is a list of {rows:,} rows.'),
 }
+_CUTS = {
+    "paragraph": noop("Paragraphs of text"), "line": noop("Lines of text"),
+    "document": noop("The whole file as one text"),
+    "length": noop("Text in pieces of about 4,000 characters"), "question": noop("Questions with their answers"),
+    "dialogue": noop("Conversations"),
+}
+_CHOSEN = (("sheet", noop("Sheet “{sheet}”")), ("rows", noop("List “{rows}”")), ("files", noop("Files “{files}”")),
+           ("header", noop("Column names in row {header}")))
+"""Options that make a way of their own, where nothing is known of the columns."""
+_NAMES = {
+    "question_answer": (noop("Question in “{instruction}”, answer in “{output}”"), ("instruction", "output")),
+    "classes": (noop("Text in “{instruction}”, its class in “{output}”"), ("instruction", "output")),
+    "choices": (noop("Question in “{instruction}” with choices, answer in “{output}”"), ("instruction", "output")),
+    "preference": (noop("Better answer in “{chosen}”, worse answer in “{rejected}”"), ("chosen", "rejected")),
+    "labelled": (noop("Answer in “{completion}”, marked good or bad in “{label}”"), ("completion", "label")),
+    "conversation": (noop("Conversations in “{messages}”"), ("messages",)),
+    "text": (noop("Plain text in “{text}”"), ("text",)),
+}
+"""What each kind of candidate is called, and the targets whose columns that names."""
+_PLAIN = {
+    "question_answer": noop("Questions with their answers"), "classes": noop("Texts with their classes"),
+    "choices": noop("Questions with choices"), "preference": noop("Better and worse answers"),
+    "labelled": noop("Answers marked good or bad"), "conversation": noop("Conversations"), "text": noop("Plain text"),
+}
+"""The same where such a column isn't known."""
 
 
 def sentence(evidence: Evidence) -> str:
     """Why, for people."""
     return tr(SENTENCES[evidence.code], **evidence.values)
+
+
+def name(candidate: Candidate) -> str:
+    """What a way to read a file is called: "Question in “प्रश्न”, answer in “उत्तर”", "Sheet “2024”"."""
+    options, columns = candidate.options, candidate.columns
+    if options.user and options.assistant:
+        return tr("Conversation between “{user}” and “{assistant}”", user=options.user, assistant=options.assistant)
+    if not columns:
+        for option, called in _CHOSEN:
+            if value := getattr(options, option):
+                return tr(called, **{option: value})
+        if options.text_by:
+            return tr(_CUTS[options.text_by])
+    called, targets = _NAMES.get(candidate.name, ("", ("",)))
+    if columns.keys() >= set(targets):
+        return tr(called, **{target: columns[target] for target in targets})
+    if candidate.name in _PLAIN:
+        return tr(_PLAIN[candidate.name])
+    return tr("The layout “{name}”", name=candidate.name)
+
+
+def why(candidate: Candidate) -> str:
+    """The evidence for and against it, in sentences; "" without any."""
+    return " ".join(map(sentence, candidate.evidence))

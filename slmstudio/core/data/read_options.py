@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -62,6 +62,7 @@ class ReadOptions:
 
 NO_OPTIONS = ReadOptions()
 NAMES = tuple(each.name for each in fields(ReadOptions))
+_OF_COLUMNS = ("user", "assistant", "join", "between", "unanswered", "marks")
 _ONE_OF = {"text_by": CUTS, "unanswered": ("drop",), "marks": ("ignore",)}
 
 
@@ -95,6 +96,11 @@ def _check(options: Mapping[str, str]) -> None:
         raise UserError(tr('"{option}" can\'t be "{value}".', option="header", value=options["header"]), "",
                         tr("Write the number of the row with the column names, such as {example}.",
                            example="header=2, header=2-3, header=none"))
+
+
+def of_columns(options: ReadOptions) -> ReadOptions:
+    """Those of them that say how columns are read, which holds for other files with the same columns."""
+    return replace(NO_OPTIONS, **{name: getattr(options, name) for name in _OF_COLUMNS})
 
 
 def written(columns: Mapping[str, str], options: ReadOptions) -> str | None:

@@ -77,10 +77,14 @@ class ColumnsMissing(Exception):
                       "questions with answers, conversations or plain text.", column=printable(marks[0]))
         names = ", ".join(f'"{printable(name)}"' for name in self.columns[:SHOWN_COLUMNS])
         more = len(self.columns) - SHOWN_COLUMNS
-        there = ntr("the columns are {names} and {n:,} more.", "the columns are {names} and {n:,} more.", more,
-                    names=names) if more > 0 else ntr(
-                        "the column is {names}.", "the columns are {names}.", len(self.columns), names=names)
-        return " ".join((there, tr('"{column}" is missing.', column=self.missing))) if self.missing else there
+        if more > 0:
+            there = ntr("the columns are {names} and {n:,} more.", "the columns are {names} and {n:,} more.", more,
+                        names=names)
+        else:
+            there = ntr("the column is {names}.", "the columns are {names}.", len(self.columns), names=names)
+        lack = [tr('"{column}" is missing.', column=self.missing)] if self.missing else []
+        return " ".join((there, *(lack or [tr("The names don't say which one holds the question, and which one the "
+                                              "answer.")])))
 
 
 class Row(NamedTuple):

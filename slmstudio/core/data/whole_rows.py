@@ -8,10 +8,11 @@ from itertools import compress
 from typing import Any
 
 from slmstudio.core.data import layouts
+from slmstudio.core.data.detecting import sampled
 from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile
-from slmstudio.core.data.reader import Dataset, Record, sampled
+from slmstudio.core.data.reader import Dataset, Record
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 
 

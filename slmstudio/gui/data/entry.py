@@ -24,7 +24,6 @@ class DataEntry:
         report: what was found in its rows.
         edits: what was changed by hand, and isn't written.
         by_shape: its columns were read as a user chose for another file with the same ones.
-        accepted: the reading that is used though columns that matter aren't.
     """
 
     dataset: Dataset
@@ -37,7 +36,6 @@ class DataEntry:
     report: Report | None = None
     edits: Edits | None = None
     by_shape: bool = False
-    accepted: tuple[str | None, tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
         self.eval_fraction = self.usual_share
@@ -62,8 +60,8 @@ class DataEntry:
         return self.edits.changes if self.edits is not None else ()
 
     @property
-    def reading(self) -> tuple[str | None, tuple[str, ...]]:
-        """What was said about the file, and what isn't used of it though it matters."""
+    def said(self) -> str | None:
+        """What was said about how the file is read."""
         from slmstudio.core.data import given
 
-        return given.of(self.dataset), self.dataset.unused_that_matter
+        return given.of(self.dataset)

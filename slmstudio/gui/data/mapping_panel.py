@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
@@ -15,18 +15,28 @@ from slmstudio.core.data.mapping.look import TARGETS, needed
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_in
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, grid_in, row_of
 from slmstudio.gui.data import mapping_words as words
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.reader import Dataset, FirstRows
+    from slmstudio.core.data.candidates import Candidate
+    from slmstudio.core.data.preview import Preview
+    from slmstudio.core.data.reader import Dataset
 
 CELL_WIDTH = 190
 """The least width of a field with its name."""
 MOST_CELLS = 4
 """Beside each other."""
+
+
+TABLES = ("csv", "tsv", "xlsx", "xlsb", "xls", "ods")
+"""Formats whose column names are in rows."""
+OTHER_COLUMNS = frozenset({"sheet", "rows", "files", "header", "text_by"})
+"""Options with which a file has other columns, or none."""
+JOINED = " + "
 
 
 @dataclass(frozen=True)
@@ -36,47 +46,126 @@ class Columns:
     Attributes:
         examples: a value of each.
         mapping: the column of each target; empty if nobody knows.
-        sheets: of a workbook, the one that is read and then the others.
-        text_by: how a text is cut; "" of what isn't a text, and where it can't be chosen.
+        known: of each option that may be chosen, the values that the file has.
+        text_by: how a text is cut; "" of what isn't a text.
     """
 
     names: tuple[str, ...]
     examples: Mapping[str, str]
     mapping: Mapping[str, str] = field(default_factory=dict)
-    sheets: tuple[str, ...] = ()
+    known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     text_by: str = ""
     choices: ReadOptions = NO_OPTIONS
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Columns:
-        is_text = dataset.text_by != "" and set(dataset.columns) <= {"text", "question", "answer"}
-        return cls(() if is_text else dataset.columns, dataset.examples, dataset.mapping, dataset.sheets,
-                   dataset.text_by if dataset.format in words.CUT else "", dataset.options)
-
-    @classmethod
-    def of_rows(cls, rows: FirstRows, examples: Mapping[str, str], choices: ReadOptions) -> Columns:
-        return cls(rows.columns, examples, {}, rows.sheets, "", choices)
+    def of(cls, found: Dataset | Preview, mapping: Mapping[str, str], choices: ReadOptions,
+           candidates: Sequence[Candidate] = ()) -> Columns:
+        """
+        Args:
+            candidates: ways to read the file, which name its lists and who speaks in it.
+        """
+        is_text = found.text_by != "" and set(found.columns) <= {"text", "question", "answer"}
+        known: dict[str, tuple[str, ...]] = {"sheet": found.sheets} if len(found.sheets) > 1 else {}
+        if found.format in words.CUT and found.text_by:
+            known["text_by"] = ()
+        if found.format in TABLES:
+            known["header"] = ()
+        for option in ("rows", "files", "user", "assistant"):
+            values = [getattr(each.options, option) for each in candidates]
+            if there := tuple(dict.fromkeys(filter(None, (*values, getattr(choices, option))))):
+                known[option] = there
+        if {"user", "assistant"} & known.keys():  # who asks may answer
+            known["user"] = known["assistant"] = tuple(dict.fromkeys(
+                (*known.get("user", ()), *known.get("assistant", ()))))
+        if "_task_hash" in found.columns or choices.marks:
+            known["marks"] = ()
+        return cls(() if is_text else found.columns, found.examples, {} if is_text else mapping, known,
+                   found.text_by, choices)
 
 
 class _Cell(QWidget):
-    """A field with its name above it, and an example of what it chose below."""
+    """A field with its name above it, and an example of what it chose below.
 
-    def __init__(self, name: str, tooltip: str, parent: QWidget | None = None):
+    Signals:
+        changed: the user chose something else.
+    """
+
+    changed = Signal()
+
+    def __init__(self, name: str, tooltip: str, object_name: str, parent: QWidget | None = None):
         super().__init__(parent)
+        self._title, self._tip, self._name = name, tooltip, object_name
         self.name = text_label(name, "small")
-        self.box = ComboBox()
-        self.box.setAccessibleName(name)
-        self.box.setToolTip(tooltip)
-        self.box.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.box.setMinimumContentsLength(6)
+        self.box = self._box()
         self.name.setBuddy(self.box)
         self.example = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
         self.example.setProperty("tone", "faint")
-        column_in(self, self.name, self.box, self.example, STRETCH, spacing=theme.SPACE_XS)
+        self.row = row_of((self.box, 1), spacing=theme.SPACE_XS)
+        self.boxes = column_of(self.row, spacing=theme.SPACE_XS)
+        column_in(self, self.name, self.boxes, self.example, STRETCH, spacing=theme.SPACE_XS)
+
+    def _box(self) -> ComboBox:
+        box = ComboBox()
+        box.setObjectName(self._name)
+        box.setAccessibleName(self._title)
+        box.setToolTip(self._tip)
+        box.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        box.setMinimumContentsLength(6)
+        box.activated.connect(lambda: self.changed.emit())
+        return box
+
+
+class _Target(_Cell):
+    """The column of a target, or the columns that are joined for it."""
+
+    def __init__(self, target: str, shown: Columns, column: str, needed: bool, parent: QWidget):
+        super().__init__(words.targets()[target], tr("The column that contains this. Each one shows a value from the "
+                                                     "file."), f"mapping_{target}", parent)
+        self._shown = shown
+        self._more: list[ComboBox] = []
+        parts = column.split(JOINED) if column and column not in shown.names else [column]
+        whole = column if not set(parts) <= {*shown.names, ""} else ""  # choices in columns of their own
+        self._offer(self.box, whole or parts[0], not needed, whole)
+        self.add = IconButton("plus", tr("Join another column to it"), name=f"mapping_{target}_join",
+                              clicked=lambda: self._join().setFocus(Qt.FocusReason.OtherFocusReason))
+        self.row.addWidget(self.add)
+        self.add.setVisible(words.joinable(target) and len(shown.names) > 2)
+        for each in [] if whole else parts[1:]:
+            self._join(each)
+        self.changed.connect(self._show_example)
+        self._show_example()
+
+    def column(self) -> str:
+        """What is chosen, as `read_options.parse` reads it; "" without any."""
+        return JOINED.join(str(each.currentData()) for each in (self.box, *self._more) if each.currentData())
+
+    def _join(self, column: str = "") -> ComboBox:
+        box = self._box()
+        box.setObjectName(f"{self._name}_{len(self._more) + 2}")
+        self._offer(box, column, True, "")
+        self._more.append(box)
+        self.boxes.addWidget(box)
+        return box
+
+    def _offer(self, box: ComboBox, column: str, may_be_none: bool, whole: str) -> None:
+        if may_be_none:
+            box.addItem(ptr("no column", "None"), "")
+        for each in (*([whole] if whole else ()), *self._shown.names):
+            box.addItem(words.listed(each.split(",")) if each == whole else each, each)
+            box.setItemData(box.count() - 1, plain_tip(self._shown.examples.get(each, "")),
+                            Qt.ItemDataRole.ToolTipRole)
+        box.setPlaceholderText(tr("Choose a column"))
+        box.setCurrentIndex(box.findData(column))
+
+    def _show_example(self) -> None:
+        columns = [each.currentData() for each in (self.box, *self._more) if each.currentData()]
+        example = " · ".join(self._shown.examples.get(each, tr("(empty)")) for each in columns)
+        self.example.setText(example)
+        self.box.setAccessibleDescription(example)
 
 
 class MappingPanel(QWidget):
-    """Fields for the layout, the sheet, how a text is cut, and the column of each target.
+    """Fields for the layout, the column of each target, and what else may be said about a file.
 
     Signals:
         changed: the user chose something else.
@@ -89,18 +178,15 @@ class MappingPanel(QWidget):
         self._shown = Columns((), {})
         self._choices = NO_OPTIONS
         self._columns_said = True
-        self.targets: dict[str, _Cell] = {}
-        self.layout_cell = _Cell(tr("Type of rows"),
-                                 tr("Decides which columns are needed, and what can be trained."), self)
-        self.layout_cell.box.setObjectName("mapping_layout")
-        self.sheet_cell = _Cell(tr("Sheet"), tr("The sheet of the workbook to read."), self)
-        self.sheet_cell.box.setObjectName("mapping_sheet")
-        self.cut_cell = _Cell(tr("How the text is split"), tr("How much of the text becomes one row."), self)
-        self.cut_cell.box.setObjectName("mapping_cut")
-        self.cut_cell.example.hide()
-        self.layout_cell.box.activated.connect(lambda: self._layout_chosen())
-        self.sheet_cell.box.activated.connect(lambda: self._choose(sheet=self.sheet_cell.box.currentData()))
-        self.cut_cell.box.activated.connect(lambda: self._choose(text_by=self.cut_cell.box.currentData()))
+        self.targets: dict[str, _Target] = {}
+        self.layout_cell = _Cell(tr("Type of rows"), tr("Decides which columns are needed, and what can be trained."),
+                                 "mapping_layout", self)
+        self.layout_cell.changed.connect(self._layout_chosen)
+        self.options = {name: _Cell(called, tip, f"mapping_{name}", self)
+                        for name, (called, tip) in words.options().items()}
+        for name, cell in self.options.items():
+            cell.example.hide()
+            cell.changed.connect(lambda name=name: self._choose(name))
         self._grid = grid_in(self, theme.SPACE_L, theme.SPACE_S)
         self._beside = 0
 
@@ -108,8 +194,10 @@ class MappingPanel(QWidget):
         """Show what is known about a file's columns."""
         self._shown, self._choices, self._columns_said = shown, shown.choices, True
         _fill(self.layout_cell.box, words.layouts(), words.layout_of(shown.mapping))
-        _fill(self.sheet_cell.box, {name: name for name in shown.sheets}, shown.sheets[0] if shown.sheets else "")
-        _fill(self.cut_cell.box, words.cuts(), shown.text_by)
+        for name, cell in self.options.items():
+            chosen = getattr(shown.choices, name) or {"text_by": shown.text_by}.get(name) or ""
+            known = shown.known.get(name, ())
+            _fill(cell.box, words.choices(name, known), chosen or (known[0] if name == "sheet" and known else ""))
         self._make_targets(shown.mapping)
 
     def take_over(self, other: MappingPanel) -> None:
@@ -124,13 +212,12 @@ class MappingPanel(QWidget):
 
     def mapping(self) -> dict[str, str]:
         """The column of each target that has one."""
-        found = {target: cell.box.currentData() for target, cell in self.targets.items()}
-        return {target: str(column) for target, column in found.items() if column}
+        return {target: column for target, cell in self.targets.items() if (column := cell.column())}
 
     @property
     def has_fields(self) -> bool:
         """Whether there is anything to choose."""
-        return bool(self._shown.names or self._shown.text_by) or len(self._shown.sheets) > 1
+        return bool(self._shown.names or self._shown.known)
 
     @property
     def columns_count(self) -> bool:
@@ -151,13 +238,14 @@ class MappingPanel(QWidget):
 
     def focus_first(self) -> None:
         """Let the keys act on the first column, or on how the text is cut."""
-        cells = [*self.targets.values(), self.cut_cell]
+        cells = [*self.targets.values(), self.options["text_by"]]
         cells[0].box.setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def _choose(self, **choice: str) -> None:
-        """Another sheet, which has columns of its own; or another way to cut a text, which has none."""
-        self._choices = replace(self._choices, **choice)
-        self._columns_said = False
+    def _choose(self, option: str) -> None:
+        """Another sheet, which has columns of its own; another way to cut a text, which has none; or who speaks."""
+        value = self.options[option].box.currentData()
+        self._choices = replace(self._choices, **{option: value or None})
+        self._columns_said = self._columns_said and option not in OTHER_COLUMNS
         self.changed.emit()
 
     def _layout_chosen(self) -> None:
@@ -179,49 +267,35 @@ class MappingPanel(QWidget):
         layout, nested = self.layout_name, any(text[:1] in "[{" for text in self._shown.examples.values())
         must = needed(layout, mapping)
         order = sorted(TARGETS[layout], key=lambda target: target not in (*must, "prompt"))
-        names = words.targets()
-        self.targets = {target: self._target(target, names[target], mapping.get(target, ""), target in must)
+        self.targets = {target: _Target(target, self._shown, mapping.get(target, ""), target in must, self)
                         for target in order if self._shown.names and (
                             mapping.get(target) or target not in words.RARE or (nested and target in words.NESTED))}
+        for cell in self.targets.values():
+            cell.changed.connect(self._column_chosen)
         self._arrange()
         if focused in self.targets:
             self.targets[focused].box.setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def _target(self, target: str, name: str, column: str, needed: bool) -> _Cell:
-        cell = _Cell(name, tr("The column that contains this. Each one shows a value from the file."), self)
-        cell.box.setObjectName(f"mapping_{target}")
-        if not needed:
-            cell.box.addItem(ptr("no column", "None"), "")
-        several = () if not column or column in self._shown.names else (column,)  # choices in columns of their own
-        for each in (*several, *self._shown.names):
-            cell.box.addItem(words.listed(each.split(",")) if each in several else each, each)
-            cell.box.setItemData(cell.box.count() - 1, plain_tip(self._shown.examples.get(each, "")),
-                                 Qt.ItemDataRole.ToolTipRole)
-        cell.box.setPlaceholderText(tr("Choose a column"))
-        cell.box.setCurrentIndex(cell.box.findData(column))
-        cell.box.activated.connect(lambda: self._column_chosen(cell))
-        self._show_example(cell)
-        return cell
-
-    def _column_chosen(self, cell: _Cell) -> None:
+    def _column_chosen(self) -> None:
         self._columns_said = True
-        self._show_example(cell)
+        self._arrange()
         self.changed.emit()
 
-    def _show_example(self, cell: _Cell) -> None:
-        column = cell.box.currentData()
-        example = self._shown.examples.get(column, tr("(empty)")) if column else ""
-        cell.example.setText(example)
-        cell.box.setAccessibleDescription(example)
+    def _offered(self) -> list[_Cell]:
+        """The fields that this file has."""
+        shown, layout = self._shown, self.layout_name
+        there = {**shown.known, **({"between": ()} if "cell" in self.mapping() else {}),
+                 **({"unanswered": ()} if layout == "messages" and shown.names else {})}
+        parts = OTHER_COLUMNS - {"header"}
+        first = [cell for name, cell in self.options.items() if name in there and name in parts]
+        rest = [cell for name, cell in self.options.items() if name in there and name not in parts]
+        return [*first, *([self.layout_cell] if shown.names else []), *self.targets.values(), *rest]
 
     def _arrange(self) -> None:
         """The fields in as many columns as fit."""
-        has_columns = bool(self._shown.names)
-        there = {self.sheet_cell: len(self._shown.sheets) > 1, self.layout_cell: has_columns,
-                 self.cut_cell: bool(self._shown.text_by)}
-        for cell, is_there in there.items():
-            cell.setVisible(is_there)
-        cells = [*(cell for cell, is_there in there.items() if is_there), *self.targets.values()]
+        cells = self._offered()
+        for cell in (self.layout_cell, *self.options.values()):
+            cell.setVisible(cell in cells)
         while self._grid.count():
             self._grid.takeAt(0)
         self._beside = self._fitting()
@@ -236,7 +310,11 @@ class MappingPanel(QWidget):
             previous = cell.box
 
     def _fitting(self) -> int:
-        return max(1, min(MOST_CELLS, self.width() // CELL_WIDTH))
+        return max(1, min(MOST_CELLS, self.width() // theme.scaled(CELL_WIDTH)))
+
+    def minimumSizeHint(self) -> QSize:
+        """With one field beside another as long as there is room, and never wider for it."""
+        return QSize(theme.scaled(CELL_WIDTH), super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

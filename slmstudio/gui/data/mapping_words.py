@@ -36,11 +36,47 @@ def targets() -> dict[str, str]:
             "tools": tr("Tools"), "text": tr("Text")}
 
 
+def joinable(target: str) -> bool:
+    """Whether the texts of several columns may be joined for it."""
+    return target in ("instruction", "prompt", "input", "output", "completion", "chosen", "rejected", "system", "text")
+
+
+def options() -> dict[str, tuple[str, str]]:
+    """What may be said about a file beside its columns, as the fields of `ReadOptions`: its name, and what it does."""
+    return {"sheet": (tr("Sheet"), tr("The sheet of the workbook to read.")),
+            "rows": (tr("List"), tr("The list in the file whose entries are the rows.")),
+            "files": (tr("Files"), tr("Which files of the folder or the archive are read.")),
+            "header": (tr("Column names"), tr("The row of the table with the names of the columns.")),
+            "text_by": (tr("How the text is split"), tr("How much of the text becomes one row.")),
+            "user": (tr("Who asks"), tr("Whose messages are the questions.")),
+            "assistant": (tr("Who answers"), tr("Whose messages are the answers, which the model learns.")),
+            "between": (tr("Where the answer begins"),
+                        tr("What stands between a question and its answer in one cell.")),
+            "unanswered": (tr("A last message without an answer"),
+                           tr("What becomes of a conversation that ends with a question.")),
+            "marks": (tr("Rows marked as bad"), tr("Whether rows that somebody marked as not good are learned, too."))}
+
+
+def choices(option: str, known: Sequence[str]) -> dict[str, str]:
+    """The values of such an option, and what they are called; "" leaves it to the program.
+
+    Args:
+        known: values that the file has, such as its sheets.
+    """
+    found = {} if option == "sheet" else {"": tr("Found by the program")}
+    fixed = {"header": {"none": tr("No row"), "1": tr("Row 1"), "2": tr("Row 2"), "3": tr("Row 3"),
+                        "1-2": tr("Rows 1 and 2 together"), "2-3": tr("Rows 2 and 3 together")},
+             "between": {each: each for each in ("A:", "Answer:", "उत्तर:", "|")},
+             "unanswered": {"": tr("Leave the row out"), "drop": tr("Leave the message out")},
+             "marks": {"": tr("Leave them out"), "ignore": tr("Learn them, too")}}
+    return cuts() if option == "text_by" else {**found, **fixed.get(option, {}), **{each: each for each in known}}
+
+
 def cuts() -> dict[str, str]:
     """How a text may be cut into rows, as `read_options.CUTS`."""
     return {"paragraph": tr("One row per paragraph"), "line": tr("One row per line"),
             "document": tr("The whole file as one row"), "length": tr("Rows of about 4,000 characters"),
-            "question": tr("One row per question with its answer")}
+            "question": tr("One row per question with its answer"), "dialogue": tr("One row per conversation")}
 
 
 def format_name(name: str) -> str:

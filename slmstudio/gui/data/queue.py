@@ -12,7 +12,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.data.reading import Wanted, peek, read
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.reader import FirstRows
+    from slmstudio.core.data.preview import Preview
 
 
 class ReadingQueue(QObject):
@@ -25,8 +25,8 @@ class ReadingQueue(QObject):
     Signals:
         begun: a file is read, or waits, that wasn't before.
         progressed(int, int): bytes read, and in all.
-        peeked(Wanted, FirstRows): the first rows of a large file, while it is read.
-        was_read(Wanted, Read | Unmapped), failed(Wanted, Exception): one is done.
+        peeked(Wanted, Preview): the first rows of a large file, while it is read.
+        was_read(Wanted, Read | Question), failed(Wanted, Exception): one is done.
         finished: nothing waits any more.
     """
 
@@ -80,7 +80,7 @@ class ReadingQueue(QObject):
                               self.progressed.emit)
         self.begun.emit()
 
-    def _peeked(self, wanted: Wanted, found: FirstRows | None) -> None:
+    def _peeked(self, wanted: Wanted, found: Preview | None) -> None:
         if found is not None and self.reading is wanted:
             self.peeked.emit(wanted, found)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slmstudio.core.data.read_options import NO_OPTIONS
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.tasks import Task
@@ -19,8 +20,10 @@ LARGE_BYTES = 20 << 20
 PEEKED_ROWS = 100
 
 if TYPE_CHECKING:
+    from slmstudio.core.data.candidates import Candidate
+    from slmstudio.core.data.preview import Preview
     from slmstudio.core.data.read_options import ReadOptions
-    from slmstudio.core.data.reader import Dataset, FirstRows
+    from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.remembered import Remembered
     from slmstudio.gui.data.entry import DataEntry
 
@@ -40,7 +43,7 @@ class Wanted:
         line: of the row to show.
         said: what its columns hold, as `given.parse` reads it; "" reads it by guess, None as it was read before, or as
             others with its columns.
-        by_hand: a user just chose this, and is told if it doesn't work.
+        by_hand: a user just chose this, and is told if it doesn't work; `answered`: when asked how it is to be read.
     """
 
     path: Path
@@ -53,6 +56,7 @@ class Wanted:
     line: int = 0
     said: str | None = None
     by_hand: bool = False
+    answered: bool = False
     eval_said: str | None = None
 
 
@@ -72,14 +76,23 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Unmapped:
-    """A file whose columns tell nothing: a user has to say what they hold."""
+class Question:
+    """A file that doesn't say how it is to be read: a user has to.
 
-    rows: FirstRows
+    Attributes:
+        found: its first rows, and the ways to read it.
+        choices: what was said about it beside its columns.
+    """
+
+    found: Preview
     choices: ReadOptions
 
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        return self.found.candidates
 
-def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unmapped:
+
+def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Question:
     """Read a file, and that with its evaluation rows.
 
     Args:
@@ -97,7 +110,7 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
     found = mapped(wanted, mappings, task, wanted.eval_for.dataset.given if wanted.eval_for is not None else NOTHING)
     # What shows the rows is loaded by the time they are there, or the window would stop for a third of a second.
     importlib.import_module("slmstudio.gui.data.workspace")
-    if isinstance(found, Unmapped):
+    if isinstance(found, Question):
         return found
     evaluation, said = wanted.eval_path, wanted.eval_said
     if evaluation is None and wanted.kept is not None:
@@ -111,14 +124,14 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Unma
     return found
 
 
-def peek(wanted: Wanted) -> FirstRows | None:
+def peek(wanted: Wanted) -> Preview | None:
     """The first rows of a large file, which are there long before all of it is; None of another file.
 
     Raises:
         UserError: they can't be read; reading the file reports that too.
     """
     from slmstudio.core.data import given
-    from slmstudio.core.data.reader import first_rows
+    from slmstudio.core.data.preview import preview
 
     try:
         if wanted.eval_for is not None or wanted.path.stat().st_size < LARGE_BYTES:
@@ -126,12 +139,12 @@ def peek(wanted: Wanted) -> FirstRows | None:
     except OSError:
         return None
     said = wanted.said if wanted.said is not None or wanted.kept is None else wanted.kept.said
-    return first_rows(wanted.path, given.parse(said)[1], PEEKED_ROWS)
+    return preview(wanted.path, options=given.parse(said)[1], most=PEEKED_ROWS)
 
 
 def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapping[str, str] = NOTHING
-           ) -> Read | Unmapped:
-    """Read one file as was said about it, or of others with the same columns; otherwise by guess.
+           ) -> Read | Question:
+    """Read one file as was said about it, or of others with the same columns; otherwise as it says itself, or ask.
 
     Args:
         beside: what was said about the columns of the rows that it evaluates.
@@ -140,71 +153,58 @@ def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapp
         UserError: it can't be used; where `by_hand`, also because it can't be read as was said.
     """
     from slmstudio.core.data import given
-    from slmstudio.core.data.reader import NoUsableRow, ReadingCancelled
+    from slmstudio.core.data.reader import ReadingCancelled
 
     said = wanted.said
     if said is None and wanted.kept is not None:
         said = wanted.kept.said or None
-    shape = None
+    columns, choices = given.parse(said)
+    first, known = None if columns else _first_rows(wanted.path, choices, task), None
+    if first is not None and said != "":
+        known = _of_others(first.columns, choices, mappings, beside)
+    must_ask = first is not None and not first.is_sure and bool(first.candidates or first.columns)
+    if first is not None and must_ask and not (known or wanted.again or wanted.answered):
+        return Question(first, choices)
     try:
-        shape = _of_others(wanted.path, said, mappings, beside, task)
-        found = given.read(wanted.path, shape or said, task.progress, task.cancelled)
-        return Read(found, by_shape=bool(shape))
+        return Read(given.read(wanted.path, known or said, task.progress, task.cancelled), by_shape=bool(known))
     except ReadingCancelled:
         raise
-    except NoUsableRow:
-        if not (shape or said) or (wanted.by_hand and not given.parse(said)[0]):
-            asked = None if wanted.restore or wanted.again else _unmapped(wanted, said, task)
-            if asked is not None:
-                return asked
-            raise
-        if wanted.by_hand:
-            raise
     except UserError:
-        if wanted.by_hand or not (shape or said):
+        if wanted.by_hand or not (known or said):
             raise
     # What was said before doesn't fit the file any more, or not this one.
     guessed = mapped(replace(wanted, said="", kept=None), {}, task)
-    if isinstance(guessed, Unmapped) or shape:
+    if isinstance(guessed, Question) or known:
         return guessed
     return replace(guessed,
                    notes=[UserError(tr("The columns you chose for {name} no longer fit the file, so its layout was "
                                        "guessed.", name=wanted.path.name))])
 
 
-def _of_others(path: Path, said: str | None, mappings: Mapping[str, str], beside: Mapping[str, str],
-               task: Task) -> str | None:
-    """What was said about others with the columns of this file; None if nothing was, or more is said about
-    itself."""
-    from slmstudio.core.data import given
-    from slmstudio.core.data.mapping import shapes
-    from slmstudio.core.data.reader import ReadingCancelled, first_rows
+def _first_rows(path: Path, choices: ReadOptions, task: Task) -> Preview | None:
+    """None if they can't be read, which reading the file reports."""
+    from slmstudio.core.data.preview import preview
+    from slmstudio.core.data.reader import ReadingCancelled
 
-    own, choices = given.parse(said)
-    if own or said == "" or not (mappings or beside):
-        return None
     try:
-        columns = first_rows(path, choices, 1, task.cancelled).columns
+        return preview(path, options=choices, cancelled=task.cancelled)
     except ReadingCancelled:
         raise
-    except UserError:  # reading it says so
+    except UserError:
         return None
-    known, _ = given.parse(shapes.said_of(mappings, columns))
-    if not known and beside and set(beside.values()) <= set(columns):
-        known = dict(beside)
-    return given.written(known, choices) if known else None
 
 
-def _unmapped(wanted: Wanted, said: str | None, task: Task) -> Unmapped | None:
-    """The first rows if their columns don't say what they are; None if the rows themselves are at fault."""
+def _of_others(columns: Sequence[str], choices: ReadOptions, mappings: Mapping[str, str],
+               beside: Mapping[str, str]) -> str | None:
+    """What was said about others with the columns of a file; None if nothing was."""
     from slmstudio.core.data import given
-    from slmstudio.core.data.mapping.guess import guess
-    from slmstudio.core.data.reader import first_rows
+    from slmstudio.core.data.mapping import shapes
 
-    _, choices = given.parse(said)
-    found = first_rows(wanted.path, choices, cancelled=task.cancelled)
-    tells = not found.columns or found.text_by or guess(found.columns, found.rows) is not None
-    return None if tells else Unmapped(found, choices)
+    known, options = given.parse(shapes.said_of(mappings, columns))
+    if known:
+        return given.written(known, replace(choices, **{name: said for name, said in vars(options).items() if said}))
+    fits = bool(beside) and shapes.fits(given.written(beside, NO_OPTIONS), columns)
+    return given.written(beside, choices) if fits else None
 
 
 def _changed(dataset: Dataset, kept: Remembered) -> list[UserError]:
@@ -226,8 +226,8 @@ def _with_evaluation(found: Read, wanted: Wanted, mappings: Mapping[str, str], t
         if (missing := trouble(wanted.path)) is not None:
             raise missing
         evaluation = mapped(wanted, mappings, task, dataset.given)
-        if isinstance(evaluation, Unmapped):
-            raise UserError(tr("The columns of {name} don't say what they contain.", name=wanted.path.name))
+        if isinstance(evaluation, Question):
+            raise UserError(tr("It isn't clear how {name} should be read.", name=wanted.path.name))
         if (other := other_kind(evaluation.dataset, dataset)) is not None:
             raise other
     except ReadingCancelled:

@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 
 from slmstudio.core.data import given, layouts
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -57,8 +57,7 @@ class ReadingCard(Card):
     def _make_body(self) -> None:
         self.body.setSpacing(theme.SPACE_S)
         self.summary = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="reading_summary")
-        self.matter = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="reading_matter")
-        self.matter.setProperty("tone", "warn")
+        self.words = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="reading_words")
         self.panel = MappingPanel()
         self.panel.changed.connect(self._changed)
         self.hint = text_label("", "small", wrap=True, name="reading_hint", tone="warn")
@@ -67,7 +66,7 @@ class ReadingCard(Card):
         inner = column_widget(self.panel, self.unused, self.notes, margins=(0, 0, theme.SPACE_S, 0))
         self._opened = ScrolledIfNeeded(inner, LEAST_HEIGHT)
         self.error = ErrorBanner(name="reading_error")
-        for part in (self.summary, self._opened, self.hint, self.matter, self.error):
+        for part in (self.summary, self._opened, self.hint, self.words, self.error):
             self.body.addWidget(part)
 
     def show_dataset(self, dataset: Dataset, by_shape: bool = False) -> None:
@@ -77,18 +76,17 @@ class ReadingCard(Card):
             by_shape: its columns were read as a user chose for another file with the same ones.
         """
         before, self._dataset = self._dataset, dataset
-        known = Columns.of(before) if before is not None and before.path == dataset.path else None
+        known = _columns(before) if before is not None and before.path == dataset.path else None
         self.error.clear()
         if known is None:
             self.change.setChecked(False)
         self.facts.setText(" · ".join(_facts(dataset)))
-        if known != Columns.of(dataset) or not self.panel.missing():  # else the user is still choosing
+        if known != _columns(dataset) or not self.panel.missing():  # else the user is still choosing
             self._show_columns()
-        matter = dataset.unused_that_matter
-        self.matter.setText(ntr("Not used, though the model could learn from it: {names}",
-                                "Not used, though the model could learn from them: {names}", len(matter),
-                                names=", ".join(matter)) if matter else "")
-        rest = [name for name in dataset.unused if name not in matter]
+        with_words = dataset.unused_words
+        self.words.setText(tr("Columns with words that aren't used: {columns}", columns=", ".join(with_words))
+                           if with_words else "")
+        rest = [name for name in dataset.unused if name not in with_words]
         self.unused.setText(tr("Not used: {names}", names=", ".join(rest)) if rest else "")
         said = given.of(dataset)
         chosen = [tr("Read as you chose for files with these columns.") if by_shape else
@@ -111,11 +109,6 @@ class ReadingCard(Card):
         self.error.show_error(error)
         self.reset.show()
 
-    def open_fields(self) -> None:
-        """Let the user choose columns."""
-        self.change.setChecked(True)
-        self.panel.focus_first()
-
     def show_again(self) -> None:
         """Nothing was read after all: show the current choices."""
         if self._dataset is not None:
@@ -135,7 +128,7 @@ class ReadingCard(Card):
 
     def _show_columns(self) -> None:
         assert self._dataset is not None
-        self.panel.show_columns(Columns.of(self._dataset))
+        self.panel.show_columns(_columns(self._dataset))
         self.hint.clear()
 
     def _show_missing(self) -> None:
@@ -154,7 +147,7 @@ class ReadingCard(Card):
         self.change.setText(tr("Close") if is_open else tr("Change"))
         self.summary.setVisible(not is_open)
         self._opened.setVisible(is_open)
-        for label in (self.hint, self.unused, self.notes, self.matter):
+        for label in (self.hint, self.unused, self.notes, self.words):
             label.setVisible(bool(label.text()))
 
 
@@ -165,6 +158,11 @@ def _facts(dataset: Dataset) -> list[str]:
         encoding = tr("{encoding}, assumed", encoding=encoding)
     sheet = tr("sheet “{name}”", name=dataset.sheets[0]) if dataset.sheets else ""
     return [part for part in (words.format_name(dataset.format), encoding, sheet) if part]
+
+
+def _columns(dataset: Dataset) -> Columns:
+    return Columns.of(dataset, dataset.mapping if not dataset.given else {**dataset.mapping, **dataset.given},
+                      dataset.options, dataset.candidates)
 
 
 def _mapping(dataset: Dataset) -> str:

@@ -77,11 +77,10 @@ class DataMemory(QObject):
 
     def keep_reading(self, dataset: Dataset) -> None:
         """Remember what a user just said about a file's columns, for other files with the same ones."""
-        from slmstudio.core.data import given
-        from slmstudio.core.data.read_options import NO_OPTIONS
+        from slmstudio.core.data.read_options import NO_OPTIONS, of_columns, written
 
         if dataset.given or dataset.options == NO_OPTIONS:  # else nothing was said about the columns
-            self.keep_said(dataset.columns, given.written(dataset.given, NO_OPTIONS) or "")
+            self.keep_said(dataset.columns, written(dataset.given, of_columns(dataset.options)) or "")
 
     def keep_said(self, columns: Sequence[str], said: str) -> None:
         """Remember what was said about these columns; nothing forgets it."""

@@ -23,12 +23,13 @@ from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.file_dialogs import choose_files
 from slmstudio.gui.data.queue import ReadingQueue
-from slmstudio.gui.data.reading import Read, Unmapped, Wanted, all_together, other_kind
+from slmstudio.gui.data.reading import Question, Read, Wanted, all_together, other_kind
 from slmstudio.gui.data.unread.pages import DataPages
 from slmstudio.gui.data.unread.progress import ReadingProgress
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.reader import Dataset, FirstRows
+    from slmstudio.core.data.preview import Preview
+    from slmstudio.core.data.reader import Dataset
     from slmstudio.gui.data.remembered import DataMemory
     from slmstudio.gui.data.workspace import DataWorkspace
 
@@ -119,7 +120,7 @@ class DataTab(TakesFiles, QWidget):
     def _said_of(self, path: Path) -> str | None:
         """What was said about a file that is open."""
         entry = self._workspace.find(path) if self._workspace is not None else None
-        return entry.reading[0] if entry is not None else None
+        return entry.said if entry is not None else None
 
     def _reread(self, entry: DataEntry, said: str) -> None:
         """Read a file as a user just said, instead of what was said just before."""
@@ -146,7 +147,7 @@ class DataTab(TakesFiles, QWidget):
 
         for entry in self._workspace.entries if self._workspace is not None else ():
             if entry.dataset.path.resolve() == path.resolve():
-                self._add(Wanted(entry.dataset.path, again=True, said=entry.reading[0] or ""))
+                self._add(Wanted(entry.dataset.path, again=True, said=entry.said or ""))
             elif entry.eval_dataset is not None and entry.eval_dataset.path.resolve() == path.resolve():
                 self._add(Wanted(entry.eval_dataset.path, eval_for=entry, said=given.of(entry.eval_dataset)))
         self.memory.look()
@@ -167,7 +168,7 @@ class DataTab(TakesFiles, QWidget):
         for entry in page.entries if page is not None else ():
             entry.report = None
             self.workspace().add(entry, show=entry is page.entry)
-            self._add(Wanted(entry.dataset.path, again=True, relabel=True, said=entry.reading[0] or ""))
+            self._add(Wanted(entry.dataset.path, again=True, relabel=True, said=entry.said or ""))
         if page is not None and page.entries:
             self.workspace().reading.take_over(page.reading)
             self.pages.setCurrentWidget(self.workspace())
@@ -201,8 +202,8 @@ class DataTab(TakesFiles, QWidget):
             self.progress.start()
         self.queue.add(wanted)
 
-    def _was_read(self, wanted: Wanted, found: Read | Unmapped) -> None:
-        if isinstance(found, Unmapped):
+    def _was_read(self, wanted: Wanted, found: Read | Question) -> None:
+        if isinstance(found, Question):
             self.pages.asking.add(wanted, found)
             return
         if self.pages.is_asking():
@@ -275,7 +276,7 @@ class DataTab(TakesFiles, QWidget):
             return False
         return True
 
-    def _show_first_rows(self, wanted: Wanted, found: FirstRows) -> None:
+    def _show_first_rows(self, wanted: Wanted, found: Preview) -> None:
         if self.pages.show_first_rows(wanted, found):
             self._show_progress()
 

@@ -19,7 +19,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import plain_tip
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, row_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, row_of
 from slmstudio.gui.common.widgets.two_line import VALUE
 from slmstudio.gui.data.desk import DataDesk
 from slmstudio.gui.data.editing.drop_question import may_drop
@@ -30,7 +30,6 @@ from slmstudio.gui.data.list_card import ListCard
 from slmstudio.gui.data.reading_card import ReadingCard
 from slmstudio.gui.data.rows_card import RowsCard
 from slmstudio.gui.data.split_card import SplitCard
-from slmstudio.gui.data.unused_strip import UnusedStrip
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -69,9 +68,8 @@ class DataWorkspace(QWidget):
     def __init__(self, session: Session):
         super().__init__()
         self._session = session
-        self.strip = UnusedStrip(self)
-        self.strip.accepted.connect(self._use_all_the_same)
-        row_in(self, self._list_card(), (self._centre(), 1), self._right_column(), spacing=theme.CARD_GAP)
+        column_in(self, (row_of(self._list_card(), (self._centre(), 1), self._right_column(), spacing=theme.CARD_GAP),
+                         1))
         theme.THEME.changed.connect(self._fit)
         session.model_changed.connect(self.update_model)
         session.starter_ready.connect(self.update_model)
@@ -96,7 +94,6 @@ class DataWorkspace(QWidget):
         """How the file was read, and below it the rows, or what is done to them."""
         self.reading = ReadingCard()
         self.reading.reread.connect(self._read_as)
-        self.strip.choose_wanted.connect(self.reading.open_fields)
         self._rows_card()
         self.desk = DataDesk(self._session, self.rows, self)
         for figures in (self.statistics, self.desk.lengths):  # their room is the fields', so that nothing else moves
@@ -266,7 +263,6 @@ class DataWorkspace(QWidget):
         entry = self.entry
         if entry is None:
             return
-        self.strip.hide()
         self.reading.show_dataset(entry.dataset, entry.by_shape)
         self.desk.show_entry(entry)
         self.statistics.show_dataset(entry.dataset)
@@ -304,16 +300,8 @@ class DataWorkspace(QWidget):
         if entry.changes:
             self.desk.hand.ask_to_write()
             return
-        if entry.dataset.unused_that_matter and entry.accepted != entry.reading:
-            self.strip.ask(entry.dataset.unused_that_matter)
-            return
         self.choose(entry)
         self._session.go_to.emit("model")
-
-    def _use_all_the_same(self) -> None:
-        if self.entry is not None:
-            self.entry.accepted = self.entry.reading
-            self._use()
 
 
 def _starter() -> Path | None:

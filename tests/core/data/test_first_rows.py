@@ -10,8 +10,9 @@ import pytest
 from support.workbooks import write_xlsx
 
 from slmstudio.core.data.mapping import shapes
+from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.reader import NoUsableRow, first_rows, read_dataset
+from slmstudio.core.data.reader import NoUsableRow, read_dataset
 from slmstudio.core.data.source import Source
 from slmstudio.core.errors import UserError
 
@@ -21,7 +22,7 @@ ODD = "Fld 1,Fld-2,xx\n" + "".join(f"why {n},because {n},{n}\n" for n in range(4
 def test_the_first_rows_of_a_table(tmp_path: Path):
     file = tmp_path / "odd.csv"
     file.write_text(ODD, encoding="utf-8")
-    found = first_rows(file)
+    found = preview(file)
     assert found.columns == ("Fld 1", "Fld-2", "xx") and len(found.rows) == 20
     assert found.rows[0] == {"Fld 1": "why 0", "Fld-2": "because 0", "xx": "0"}
     assert (found.format, found.encoding, found.assumed) == ("csv", "UTF-8", False)
@@ -31,22 +32,22 @@ def test_json_lines_have_the_columns_of_all_rows_that_are_looked_at(tmp_path: Pa
     file = tmp_path / "odd.jsonl"
     file.write_text("".join(json.dumps({"p": n} if n < 30 else {"p": n, "q": [n]}) + "\n" for n in range(60))
                     + "{broken\n", encoding="utf-8")
-    assert first_rows(file).columns == ("p", "q")
+    assert preview(file).columns == ("p", "q")
 
 
 def test_the_sheet_that_was_chosen_and_the_first_file_of_a_folder(tmp_path: Path):
     write_xlsx(tmp_path / "a.xlsx", {"eins": [["question", "answer"], ["x", "y"]],
                                      "zwei": [["prompt", "reply"], ["u", "v"]]})
-    assert first_rows(tmp_path / "a.xlsx").columns == ("question", "answer")
-    found = first_rows(tmp_path / "a.xlsx", ReadOptions(sheet="zwei"))
+    assert preview(tmp_path / "a.xlsx").columns == ("question", "answer")
+    found = preview(tmp_path / "a.xlsx", options=ReadOptions(sheet="zwei"))
     assert found.columns == ("prompt", "reply") and found.rows == [{"prompt": "u", "reply": "v"}]
     assert found.sheets == ("zwei", "eins")
-    assert first_rows(tmp_path).columns == ("question", "answer")
+    assert preview(tmp_path).columns == ("question", "answer")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path):
     with pytest.raises(UserError, match="doesn't exist"):
-        first_rows(tmp_path / "nowhere.csv")
+        preview(tmp_path / "nowhere.csv")
 
 
 def test_rows_that_tell_nothing_are_told_from_other_faults(tmp_path: Path):
@@ -108,5 +109,5 @@ def test_first_rows_do_not_wait_for_the_rest_of_a_file(tmp_path: Path, monkeypat
             yield chunk
 
     monkeypatch.setattr(Source, "_raw_chunks", counted)
-    assert len(first_rows(file).rows) == 20
+    assert len(preview(file).rows) == 20
     assert read[0] < file.stat().st_size

@@ -126,7 +126,8 @@ def test_a_register_of_complaints(tmp_path, name):
             for at in range(8)]
     found = read_dataset(write(tmp_path, header, rows))
     assert (found.count, found.mapping) == (8, {"instruction": header[3], "output": header[4]})
-    assert any(f'"{header[3]}" is read as the question' in note for note in found.notes) == ("no one" in name)
+    assert found.is_sure == ("no one" not in name)
+    assert [each.code for each in found.candidates[0].evidence] == [] if found.is_sure else ["by_sentences"] * 2
 
 
 ASKED_ABOUT = {

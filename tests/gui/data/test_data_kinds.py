@@ -90,7 +90,7 @@ def test_choices_in_columns_of_their_own_are_shown_and_stay_when_another_column_
     file.write_text("question,A,B,C,answer,hint\n" + "Capital of Goa?,Pune,Panaji,Ponda,B,c\n" * 3, encoding="utf-8")
     open_file(qtbot, tab, file)
     card = tab.workspace().reading
-    card.open_fields()
+    card.change.setChecked(True)
     box = card.panel.targets["choices"].box
     assert (box.currentText(), box.currentData()) == ("A, B and C", "A,B,C")
     answer = card.panel.targets["output"].box

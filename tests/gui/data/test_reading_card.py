@@ -8,8 +8,7 @@ import zipfile
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QComboBox, QFileDialog, QPushButton, QStackedWidget
 from support.data_window import LEFT, SWAPPED, first, names, open_files, pick, pick_and_read, press, swap
-from support.shown_texts import cut
-from support.window import settle, text
+from support.window import text
 
 from slmstudio.core.run.token_counts import TokenCounts
 from slmstudio.gui.app.scrolled_pages import ScrolledPages
@@ -24,7 +23,8 @@ def test_how_a_spreadsheet_was_read_is_shown(qtbot, tab, hindi, unexplained):
     press(qtbot, tab, "reading_change")
     assert card.panel.isVisible() and card.panel.mapping() == {"instruction": "प्रश्न", "output": "उत्तर"}
     assert card.panel.targets["output"].example.text() == "तहसील में, काउंटर 1।"
-    assert text(tab, "reading_unused") == "Not used: श्रेणी" and "2" not in text(tab, "reading_facts")
+    assert text(tab, "reading_words").endswith(": श्रेणी")
+    assert not card.unused.isVisible() and "2" not in text(tab, "reading_facts")
     assert unexplained(tab) == []
     assert all(box.accessibleName() and box.toolTip() for box in card.findChildren(QComboBox))
 
@@ -42,8 +42,8 @@ def test_the_fields_take_no_room_from_the_button_that_comes_next(qtbot, tab, hin
     qtbot.waitUntil(lambda: page.desk.lengths.histogram.isVisible())
     before, needed = page.use.mapTo(page, QPoint()), page.minimumSizeHint().height()
     press(qtbot, tab, "reading_change")
-    qtbot.waitUntil(lambda: page.reading.height() > 150)  # laid out
-    assert page.minimumSizeHint().height() <= needed and page.use.mapTo(page, QPoint()) == before
+    qtbot.waitUntil(lambda: page.reading.height() > 150 and page.minimumSizeHint().height() <= needed)  # laid out
+    assert page.use.mapTo(page, QPoint()) == before
     press(qtbot, tab, "reading_change")
     assert page.statistics.isVisible() and page.desk.lengths.isVisible()
     tab.setParent(None)  # closed on its own
@@ -54,7 +54,7 @@ def test_other_columns_are_read_at_once_and_reset_goes_back(qtbot, tab, hindi):
     swap(qtbot, tab)
     assert first(tab) == ["तहसील में, काउंटर 1।", "राशन कार्ड 1?"]
     assert text(tab, "rows_place") == "row 1 of 30" and "Read as you chose." in text(tab, "reading_summary")
-    assert tab.workspace().entry.reading == (SWAPPED, ())
+    assert tab.workspace().entry.said == SWAPPED
     with qtbot.waitSignal(tab.idle):
         press(qtbot, tab, "reading_reset")
     assert first(tab)[0] == "राशन कार्ड 1?" and not tab.workspace().reading.reset.isVisible()
@@ -113,7 +113,7 @@ def test_reading_in_another_way_is_cancelled(qtbot, tab, write_rows):
     with qtbot.waitSignal(tab.idle):
         qtbot.mouseClick(tab.progress.strips[0].cancel, LEFT)
     assert panel.mapping() == {"instruction": "question", "output": "answer"} and first(tab) == ["Q0", "A0"]
-    assert tab.workspace().entry.reading[0] is None and tab.banner.error is None
+    assert tab.workspace().entry.said is None and tab.banner.error is None
 
 
 def test_the_sheet_and_how_a_text_is_cut(qtbot, tab, hindi, tmp_path):
@@ -122,41 +122,23 @@ def test_the_sheet_and_how_a_text_is_cut(qtbot, tab, hindi, tmp_path):
     open_files(qtbot, tab, hindi, story)
     panel = tab.workspace().reading.panel
     press(qtbot, tab, "reading_change")
-    assert not panel.targets and not panel.layout_cell.isVisible() and not panel.sheet_cell.isVisible()
-    pick_and_read(qtbot, tab, "cut", "line")
+    assert not panel.targets and not panel.layout_cell.isVisible() and not panel.options["sheet"].isVisible()
+    pick_and_read(qtbot, tab, "text_by", "line")
     assert [record.text for record in tab.workspace().entry.dataset.records] == ["Once upon", "a time.", "The end."]
     tab.workspace().list.setCurrentRow(0)
     pick_and_read(qtbot, tab, "sheet", "पुराना")
     assert first(tab) == ["Who?", "She."] and panel.mapping() == {"instruction": "question", "output": "answer"}
-    assert tab.workspace().entry.reading[0] == "sheet=पुराना"
+    assert tab.workspace().entry.said == "sheet=पुराना"
 
 
-def test_columns_that_matter_are_warned_of_before_the_data_is_used(qtbot, tab, session, tmp_path):
+def test_columns_that_are_not_used_are_named_and_the_data_can_be_used(qtbot, tab, session, tmp_path):
     file = tmp_path / "weighted.csv"
     rows = "Who?,She.,2,train\nWho?,He.,2,test\n" * 2
     file.write_text(f"question,answer,loss_weight,split\n{rows}", encoding="utf-8")
     open_files(qtbot, tab, file)
-    assert text(tab, "reading_matter") == "Not used, though the model could learn from them: loss_weight, split"
-    page = tab.workspace()
-    settle()
-    before = [(each.pos(), each.size()) for each in (page.reading, page.list, page.rows)]
+    assert text(tab, "reading_words").endswith(": split") and "loss_weight" in text(tab, "reading_summary")
     press(qtbot, tab, "data_use")
-    settle()
-    assert session.dataset is None and page.strip.isVisible()
-    assert [(each.pos(), each.size()) for each in (page.reading, page.list, page.rows)] == before, "nothing moves"
-    assert page.strip.height() >= page.strip.heightForWidth(page.width()) and not any(cut(page.strip))
-    assert text(tab, "unused_text").startswith("loss_weight and split aren't used. By their names, ")
-    press(qtbot, tab, "unused_choose")
-    assert tab.workspace().reading.panel.isVisible() and not tab.workspace().strip.isVisible()
-    press(qtbot, tab, "data_use")
-    press(qtbot, tab, "unused_accept")
-    assert session.dataset is tab.workspace().entry.dataset and not tab.workspace().strip.isVisible()
-    session.set_dataset(None)
-    press(qtbot, tab, "data_use")
-    assert session.dataset is not None, "it is asked once"
-    pick_and_read(qtbot, tab, "system", "split")
-    press(qtbot, tab, "data_use")
-    assert text(tab, "unused_text").startswith("loss_weight isn't used. By its name, ")
+    assert session.dataset is tab.workspace().entry.dataset
 
 
 def test_a_folder_is_dropped_and_its_rows_name_their_files(qtbot, tab, tmp_path, drop):

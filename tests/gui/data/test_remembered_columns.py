@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtWidgets import QFileDialog
-from support.data_window import HEAD, HINDI, ODD, SWAPPED, first, open_files, pick, press, swap
+from support.data_window import HEAD, HINDI, ODD, SWAPPED, first, open_files, press, swap
 from support.window import text
 from support.workbooks import write_xlsx
 
@@ -39,10 +39,9 @@ def test_a_choice_is_remembered_for_the_file_and_for_others_with_its_columns(qtb
 def test_what_does_not_fit_a_changed_file_any_more_is_said(qtbot, new_tab, session, odd):
     tab = new_tab()
     open_files(qtbot, tab, odd)
-    pick(tab.pages.asking, "instruction", "Fld 1")
-    pick(tab.pages.asking, "output", "Fld-2")
+    qtbot.waitUntil(tab.pages.asking.use.isEnabled)
     with qtbot.waitSignal(tab.idle):
-        press(qtbot, tab.pages.asking, "unmapped_read")
+        press(qtbot, tab.pages.asking, "question_use")
     odd.write_text("question,answer\nWho?,She.\n", encoding="utf-8")
     session.settings.save()
     tab = new_tab(Session(settings.load()[0]))
@@ -63,10 +62,9 @@ def test_what_was_said_of_evaluation_rows_holds_in_the_next_sitting(qtbot, new_t
     with qtbot.waitSignal(tab.idle):
         dialog.fileSelected.emit(str(test))
         dialog.accept()
-    pick(tab.pages.asking, "instruction", "Fld 1")
-    pick(tab.pages.asking, "output", "Fld-2")
+    qtbot.waitUntil(tab.pages.asking.use.isEnabled)
     with qtbot.waitSignal(tab.idle):
-        press(qtbot, tab.pages.asking, "unmapped_read")
+        press(qtbot, tab.pages.asking, "question_use")
     assert tab.workspace().entry.eval_dataset.path == test
     session.settings.mappings = {}  # another file with these columns said otherwise since
     session.settings.save()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmstudio.core.data.mapping.values import as_text, passage
+from slmstudio.core.data.sources.dialogues import Line
 from slmstudio.core.data.sources.questions import _marked, rows
 
 AND = " + "

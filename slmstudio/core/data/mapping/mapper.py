@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from slmstudio.core.data.mapping.row_reader import RowReader
 from slmstudio.core.data.mapping.turns import is_asked
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object
-from slmstudio.core.data.sources.row import examples
+from slmstudio.core.data.sources.row import examples, with_words
 
 SAMPLE = 300
 """Rows by which the columns are guessed."""
@@ -75,6 +75,10 @@ class Mapper:
     def examples(self) -> dict[str, str]:
         """The first value of each column, as one line of text."""
         return examples(self._sample)
+
+    def with_words(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the columns that hold words."""
+        return with_words(self._sample, names)
 
     def read(self, value: Any) -> list[Row]:
         """What a row says: most often one thing.

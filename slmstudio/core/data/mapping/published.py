@@ -159,4 +159,5 @@ def refusal(value: Any) -> str:
     """Why a row isn't learned; "" of most."""
     found = layout_of(value)
     refused = found is not None and "refused" in found.entry and find(found.entry["refused"], value)
-    return tr("the annotator didn't accept this row.") if refused else ""
+    return tr("the annotator didn't accept this row. To learn such rows, too: {option}",
+              option="--map marks=ignore") if refused else ""

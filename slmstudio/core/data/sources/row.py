@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
@@ -102,3 +103,43 @@ def one_line(value: Any) -> str:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return " ".join(text[:2 * SHOWN_CHARACTERS].split())[:SHOWN_CHARACTERS]
+
+
+def with_words(rows: Iterable[Any], names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the columns that hold words somewhere, and not only numbers, dates, ids and addresses.
+
+    Args:
+        names: "messages.thinking" is the column "thinking" of the objects in "messages".
+
+    >>> with_words([{"id": "q-17", "at": "2024-05-01", "turns": [{"mood": "हाँ"}]}], ["id", "at", "turns.mood"])
+    ('turns.mood',)
+    """
+    rows = list(rows)
+    return tuple(name for name in names if any(map(_has_words, (
+        value for row in rows for value in _values(row, name)))))
+
+
+def _values(row: Any, name: str) -> Iterator[Any]:
+    """What a column holds, wherever below the first part of its name the last one is."""
+    if isinstance(row, Mapping) and name in row:
+        yield row[name]
+    elif isinstance(row, Mapping) and (first := name.partition("."))[2] and first[0] in row:
+        yield from _values(row[first[0]], first[2])
+    elif isinstance(row, (list, Mapping)):
+        for each in row.values() if isinstance(row, Mapping) else row:
+            if isinstance(each, (list, Mapping)):
+                yield from _values(each, name)
+
+
+def _has_words(value: Any) -> bool:
+    if isinstance(value, str):
+        return any(map(_is_word, value[:2 * SHOWN_CHARACTERS].split()))
+    if isinstance(value, Mapping):
+        return any(map(_has_words, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_has_words, value))
+
+
+def _is_word(text: str) -> bool:
+    """Whether it is letters, with marks and what stands around words: "(हाँ,", "don't", and not "q-17" or "a@b.in"."""
+    kinds = [unicodedata.category(letter)[0] for letter in text.strip("\"'“”‘’()[]{}<>.,;:!?।…*_")]
+    return "L" in kinds and "N" not in kinds and not set(text) & set("@/\\_")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import disk_space, files, jobs
+from slmstudio.core.data.read_options import NO_OPTIONS, of_columns
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.whole_rows import columns_of
@@ -87,8 +88,9 @@ def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled =
 def _described(config: RunConfig, rows: SourceRows, folder: Path | None, cancelled: Cancelled = None,
                dump: Dump = lines.dump) -> Manifest:
     """What is to be said about the rows; they are written on the way, where there is a folder for them."""
-    # Where a user said what the columns hold, they tell nobody else.
-    has_columns = rows.evaluation and not rows.evaluated.given
+    # Where a user said what the columns hold, or how to read them, they tell nobody else.
+    evaluated = rows.evaluated
+    has_columns = rows.evaluation and not evaluated.given and of_columns(evaluated.options) == NO_OPTIONS
     columns = columns_of(rows.evaluated, rows.held_out, cancelled) if has_columns else None
     train = _written(rows.train, None, folder and kept_rows.file_of(folder, TRAIN), cancelled, dump)
     held_out = _written(rows.evaluation, columns, folder and kept_rows.file_of(folder, EVALUATION), cancelled, dump)

@@ -92,19 +92,18 @@ class ErrorBanner(QFrame):
         self.error = error
         defect = not isinstance(error, UserError)
         if isinstance(error, UserError):
-            what, why, problems = error.what, " ".join(p for p in (error.why, error.remedy) if p), error.problems
+            what, why, problems = error.what, " ".join(p for p in (error.why, error.remedy) if p), error.listed
             self._details = str(error)
         else:
             what = tr("Something went wrong inside SLM Studio.")
             why = tr("Nothing was lost; you can keep working. The log has the details: {error}",
                      error=f"{type(error).__name__}: {error}")
-            problems = ()
+            problems = []
             self._details = _with_traceback(error)
         self._what.setText(breakable(what))
         self._why.setText(breakable(why))
         self._why.setVisible(bool(why))
         self._copy.setVisible(defect)
-        problems = [problem for problem in problems if problem.message not in why]  # one alone may already be there
         self._model.set_problems(tuple(problems))
         self._toggle.setText(ntr("{n:,} problem", "{n:,} problems", len(problems)))
         self._toggle.setVisible(len(problems) > 1)

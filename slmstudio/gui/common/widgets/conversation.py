@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLay
 from slmstudio.core.data.record import call_line
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.areas import plain_page
+from slmstudio.gui.common.widgets.areas import plain_page, rule
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
 
@@ -145,21 +145,38 @@ class _Part(NamedTuple):
 
 
 class ConversationView(BubbleArea):
-    """The messages of one row, top to bottom; or its text."""
+    """The messages of rows, top to bottom; or their texts.
 
-    def __init__(self) -> None:
+    Args:
+        shown: characters of a message that are shown.
+        marks_learned: whether what is learned is on green ground.
+    """
+
+    def __init__(self, shown: int = SHOWN_CHARACTERS, marks_learned: bool = False) -> None:
         super().__init__(2 * theme.CARD_PADDING)
+        self._shown, self._marks_learned = shown, marks_learned
         self.setAccessibleName(tr("Conversation"))
 
     def show_record(self, record: Record | None) -> None:
         """Show this row, or nothing."""
+        self.show_records(() if record is None else (record,))
+
+    def show_records(self, records: Sequence[Record]) -> None:
+        """Show these rows, a line between them."""
         page = plain_page()
         column = column_in(page, spacing=theme.SPACE_M, margins=theme.CARD_PADDING)
         self.bubbles = []
-        if record is not None and record.tools:
-            column.addWidget(self._offered(record))
-        for role, caption, text, calls in self._said(record) if record is not None else ():
-            self.add(column, role, self._cut(text), caption, list(map(self._cut, calls)))
+        for number, record in enumerate(records):
+            if number:
+                column.addWidget(rule())
+            if record.tools:
+                column.addWidget(self._offered(record))
+            parts = self._said(record)
+            is_last_bad = record.rejected is not None or record.desirable is False
+            for place, (role, caption, text, calls) in enumerate(parts, 1):
+                bubble = self.add(column, role, self._cut(text), caption, list(map(self._cut, calls)))
+                is_learned = role == "assistant" and not (is_last_bad and place == len(parts))
+                bubble.setProperty("learned", self._marks_learned and is_learned)
         column.addStretch(1)
         self.show_page(page)
 
@@ -191,7 +208,7 @@ class ConversationView(BubbleArea):
                      tuple(map(call_line, message.get("tool_calls") or ())))
 
     def _cut(self, text: str) -> str:
-        if len(text) <= SHOWN_CHARACTERS:
+        if len(text) <= self._shown:
             return text
-        more = ntr("{n:,} more character", "{n:,} more characters", len(text) - SHOWN_CHARACTERS)
-        return f"{text[:SHOWN_CHARACTERS]}\n… {more}"
+        more = ntr("{n:,} more character", "{n:,} more characters", len(text) - self._shown)
+        return f"{text[:self._shown]}\n… {more}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.data.reader import FirstRows
+from slmstudio.core.data.preview import Preview
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
@@ -26,7 +26,7 @@ class FirstRowsPage(QWidget):
         self._card.body.addWidget(self.table, 1)
         column_in(self, self._card, spacing=None)
 
-    def show_rows(self, path: Path, found: FirstRows) -> None:
+    def show_rows(self, path: Path, found: Preview) -> None:
         """Show the first rows of this file."""
         self._card.title.setText(path.name)
         self.table.show_rows(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from slmstudio.gui.common.widgets.areas import EmptyState
@@ -13,19 +13,20 @@ from slmstudio.gui.data.reading import Wanted
 from slmstudio.gui.data.unread.empty import DataEmpty
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.reader import FirstRows
+    from slmstudio.core.data.preview import Preview
     from slmstudio.gui.data.recent import RecentList
     from slmstudio.gui.data.unread.first_rows import FirstRowsPage
-    from slmstudio.gui.data.unread.unmapped import UnmappedPage
+    from slmstudio.gui.data.unread.question import QuestionPage
 
 
 class DataPages(QStackedWidget):
-    """What can be read, the first rows of a large file, what the columns of a file hold, and the page of the datasets.
+    """What can be read, the first rows of a large file, the question how a file is to be
+    read, and the page of the datasets.
 
     Pages are made when they are first shown, so that the window starts without them.
 
     Signals:
-        said(Wanted): a user said what the columns of a file hold.
+        said(Wanted): a user said how a file is to be read.
         left(Wanted): a user doesn't want to say it.
         chosen(Path), removed(Path): of the recent files.
     """
@@ -44,6 +45,11 @@ class DataPages(QStackedWidget):
         self.empty = DataEmpty()
         self.empty.column.addWidget(progress)
         self.addWidget(EmptyState.centred(self.empty))
+        self.currentChanged.connect(lambda _: self.updateGeometry())
+
+    def minimumSizeHint(self) -> QSize:
+        """That of the page that is shown: another one that needs more room doesn't make it scroll."""
+        return self.currentWidget().minimumSizeHint()
 
     @cached_property
     def recent(self) -> RecentList:
@@ -66,11 +72,11 @@ class DataPages(QStackedWidget):
         return made
 
     @cached_property
-    def asking(self) -> UnmappedPage:
-        """The page that asks what the columns of a file hold."""
-        from slmstudio.gui.data.unread.unmapped import UnmappedPage
+    def asking(self) -> QuestionPage:
+        """The page that asks how a file is to be read."""
+        from slmstudio.gui.data.unread.question import QuestionPage
 
-        made = UnmappedPage()
+        made = QuestionPage()
         made.said.connect(self.said)
         made.left.connect(self.left)
         self.addWidget(made)
@@ -83,7 +89,7 @@ class DataPages(QStackedWidget):
     def show_empty(self) -> None:
         self.setCurrentIndex(0)
 
-    def show_first_rows(self, wanted: Wanted, found: FirstRows) -> bool:
+    def show_first_rows(self, wanted: Wanted, found: Preview) -> bool:
         """Show them while there is nothing else to see. Returns whether they are shown."""
         if not found.rows or not self.is_empty():
             return False
@@ -92,11 +98,11 @@ class DataPages(QStackedWidget):
         return True
 
     def is_asking(self) -> bool:
-        """Whether there is a file whose columns tell nothing."""
+        """Whether there is a file that doesn't say how it is to be read."""
         return "asking" in vars(self) and self.asking.path is not None
 
     def ask(self, before: QWidget | None) -> None:
-        """Ask about the first file whose columns tell nothing; without one, show what was shown before.
+        """Ask about the first file that must be asked about; without one, show what was shown before.
 
         Args:
             before: the page with datasets; None if there is none.

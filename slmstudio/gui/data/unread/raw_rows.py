@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from slmstudio.core.data.reader import FirstRows
+from slmstudio.core.data.preview import Preview
 from slmstudio.core.data.sources.row import one_line
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -23,9 +23,9 @@ class RawRows(QAbstractTableModel):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.found = FirstRows((), [])
+        self.found = Preview((), [])
 
-    def show_rows(self, found: FirstRows) -> None:
+    def show_rows(self, found: Preview) -> None:
         self.beginResetModel()
         self.found = found
         self.endResetModel()
@@ -69,7 +69,7 @@ class RawTable(QTableView):
         self.horizontalHeader().setHighlightSections(False)
         self.horizontalHeader().setDefaultSectionSize(COLUMN_WIDTH)
 
-    def show_rows(self, found: FirstRows) -> None:
+    def show_rows(self, found: Preview) -> None:
         """Show the first rows of another file."""
         self.rows.show_rows(found)
         few = len(found.columns) <= MOST_STRETCHED

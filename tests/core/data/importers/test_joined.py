@@ -36,7 +36,7 @@ def test_the_best_way_through_each_tree_is_a_conversation(tmp_path):
     assert conversations(dataset) == [[ASK, GOOD, user(MORE), says("Thiruvananthapuram.")]]
     assert [str(each) for each in dataset.problems] == [
         "line 4: there is no assistant message, so there is nothing to learn."]
-    assert "lang" in dataset.unused_that_matter and "best-ranked path" in dataset.notes[0]
+    assert "lang" in dataset.unused_words and "best-ranked path" in dataset.notes[0]
     assert (dataset.layout, dataset.mapping, dataset.records[0].line) == ("messages", {"messages": "messages"}, 1)
 
 

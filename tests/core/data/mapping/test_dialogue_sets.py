@@ -32,7 +32,7 @@ def comparison(choice, **info):
 def test_of_two_summaries_the_chosen_one_is_better(tmp_path):
     dataset = read(tmp_path, [comparison(0, title="Goa", post=Q), comparison(1, title="Goa", post=Q),
                               comparison(0, article=Q)])
-    assert (dataset.layout, dataset.problems, dataset.unused_that_matter) == ("preference", [], ())
+    assert (dataset.layout, dataset.problems, dataset.unused_words) == ("preference", [], ("split", "worker"))
     assert [(record.messages[0]["content"], record.messages[1]["content"], record.rejected)
             for record in dataset.records] == [(f"Goa\n\n{Q}", A, B), (f"Goa\n\n{Q}", B, A), (Q, A, B)]
 
@@ -140,7 +140,8 @@ def test_turns_of_moss(tmp_path, form):
     dataset = read_dataset(path)
     system = {"role": "system", "content": "Be brief."}
     assert conversations(dataset) == [[system, user(Q), says(A), user(Q), says(A)], [system, user(Q), says(A)]]
-    assert (dataset.layout, dataset.problems, dataset.unused_that_matter) == ("messages", [], ("chat.Inner Thoughts",))
+    assert (dataset.layout, dataset.problems) == ("messages", [])
+    assert dataset.unused_words == ("category", "chat.Inner Thoughts")
 
 
 def test_a_turn_of_moss_that_calls_a_tool_is_refused(tmp_path):
@@ -199,7 +200,7 @@ def test_people_with_numbers_take_turns_in_each_conversation(tmp_path):
     assert dataset.notes == (
         'Each row is one message. Those with the same "conv_id" are read as one conversation.',
         "In each conversation, the first person asks and the other one answers.")
-    assert dataset.unused_that_matter == ("context",)
+    assert dataset.unused_words == ("context", "prompt")
 
 
 def test_the_same_as_a_table_of_parquet(tmp_path):
@@ -235,7 +236,7 @@ def test_a_claim_is_asked_and_its_verdict_is_the_answer(tmp_path):
              "evidence": [[[92206, 104971, "Goa" if at % 3 < 2 else None, 7]]]} for at, said in enumerate(VERDICTS * 2)]
     dataset = read(tmp_path, rows)
     assert conversations(dataset) == [[user(f"{A} {at}"), says(said)] for at, said in enumerate(VERDICTS * 2)]
-    assert (dataset.layout, dataset.unused_that_matter) == ("instruction", ("evidence",))
+    assert (dataset.layout, dataset.unused_words) == ("instruction", ("evidence", "verifiable"))
 
 
 def test_evidence_in_words_goes_below_the_claim(tmp_path):
@@ -244,4 +245,4 @@ def test_evidence_in_words_goes_below_the_claim(tmp_path):
              "revision_type": "real"} for at, said in enumerate(VERDICTS * 2)]
     dataset = read(tmp_path, rows)
     assert conversations(dataset)[0] == [user(f"{A} 0\n\n{B}"), says("SUPPORTS")]
-    assert dataset.unused_that_matter == ()
+    assert dataset.unused_words == ("page", "revision_type")

@@ -7,6 +7,7 @@ import json
 import pytest
 from support.chat_rows import read, says, user
 
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
 from slmstudio.core.evaluation.testset.reader import read_test_set
 
@@ -156,7 +157,8 @@ def test_what_an_annotator_refused_is_not_learned(tmp_path):
     rows = [{"text": Q, "label": A, "_task_hash": at, "answer": said} for at, said in enumerate(("accept", "reject"))]
     dataset = read(tmp_path, rows)
     assert ([list(each.messages) for each in dataset.records], dataset.rows_left_out) == ([[ASK, GOOD]], 1)
-    assert str(dataset.problems[0]) == "line 2: the annotator didn't accept this row."
+    assert "the annotator didn't accept this row" in str(dataset.problems[0]) and dataset.problems[0].field == "answer"
+    assert len(read_dataset(dataset.path, options=ReadOptions(marks="ignore")).records) == 2
 
 
 def test_of_equal_answers_neither_is_learned(tmp_path):

@@ -50,7 +50,7 @@ def test_uses_of_tools_and_their_results_in_parts(tmp_path, result):
     }
     dataset = read(tmp_path, [row])
     record = dataset.records[0]
-    assert dataset.unused_that_matter == ("messages.thinking",)
+    assert dataset.unused_words == ("messages.thinking",)
     assert list(record.tools) == [{"type": "function", "function": {
         "name": "get_weather", "description": "Weather.", "parameters": SCHEMA}}]
     assert list(record.messages) == [
@@ -153,7 +153,7 @@ def test_numbers_count_as_the_columns_do(tmp_path):
 def test_numbers_in_a_table_that_may_count_from_1_are_not_guessed(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("question,A,B,C,D,answer\n" + f"{Q},Pune,Panaji,Goa,Ponda,2\n" * 2)
-    assert "A" in read_dataset(path).unused_that_matter
+    assert "A" in read_dataset(path).unused_words
 
 
 @pytest.mark.parametrize("said", ["choices=P,Q,R,S", "choices=P,Q,R"])

@@ -58,7 +58,7 @@ PAIRS = {
 @pytest.mark.parametrize("name", PAIRS)
 def test_the_better_answer_is_chosen_over_the_worse(tmp_path, name):
     dataset = read(tmp_path, PAIRS[name])
-    assert (dataset.layout, dataset.problems, dataset.unused_that_matter) == ("preference", [], ())
+    assert (dataset.layout, dataset.problems) == ("preference", [])
     assert [(list(each.messages), each.rejected) for each in dataset.records] == [([user(Q), says(A)], B)] * len(
         PAIRS[name])
 
@@ -103,7 +103,7 @@ def test_of_a_tree_the_best_replies_are_one_conversation(tmp_path):
                               tree(node(Q, "prompter", None, [open_end])), tree(node(Q, "prompter"))])
     assert [list(each.messages) for each in dataset.records] == [
         [user(Q), says(A), user("And of Kerala?"), says("Kochi!")], [user(Q), says(A)]]
-    assert (dataset.layout, dataset.rows_left_out, dataset.unused_that_matter) == ("messages", 1, ())
+    assert (dataset.layout, dataset.rows_left_out) == ("messages", 1)
     assert any("best-ranked" in note and "2 rows" in note for note in dataset.notes)
 
 
@@ -113,7 +113,7 @@ def test_ratings_are_named_for_what_they_are(tmp_path):
              "verbosity": 2} for text, mark in ((A, 4), (B, 0))]
     dataset = read(tmp_path, rows)
     assert (dataset.layout, dataset.count) == ("instruction", 2)
-    assert {"helpfulness", "correctness"} <= set(dataset.unused_that_matter)
+    assert {"helpfulness", "correctness"} <= set(dataset.unused)
     assert any('The ratings in "correctness", "helpfulness" ' in note for note in dataset.notes)
 
 

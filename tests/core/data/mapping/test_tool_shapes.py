@@ -80,7 +80,7 @@ TOOL_ROWS = {
 @pytest.mark.parametrize("row", TOOL_ROWS.values(), ids=TOOL_ROWS)
 def test_tools_and_calls_of_them(tmp_path, row):
     found = read(tmp_path, row)
-    assert (found.layout, found.unused_that_matter) == ("messages", ())
+    assert (found.layout, found.unused_words) == ("messages", ())
     record = found.records[0]
     assert list(record.tools) == [WEATHER]
     messages = [message for message in record.messages if message["role"] != "system"]

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,22 @@ def test_what_is_kept_is_read_again_when_the_file_is_gone(run):
     assert again.manifest.is_of(config)
     assert list(kept_rows.evaluation_rows(place)) == [ROWS[row.line - 1] for row in kept.evaluation]
     assert not list(place.glob(".*"))
+
+
+def test_a_run_reads_its_rows_as_was_said_and_so_does_who_evaluates_it(run):
+    """Options hold for the worker, and rows that need them are kept as they were read."""
+    marked = [{"question": f"Who {at}?", "answer": "reject" if at % 2 else "accept", "output": f"She {at}.",
+               "_task_hash": at} for at in range(20)]
+    place, config = run(marked, train_map="instruction=question,output=output,marks=ignore")
+    assert len(source_rows.read(replace(config, train_map="instruction=question,output=output")).files[
+        "train_file"].records) == 10
+    kept = keep(place, config)
+    assert len(kept.train) + len(kept.evaluation) == 20
+    held_out = write_rows(place / "held-out.jsonl", list(kept_rows.evaluation_rows(place)))
+    assert [row.messages for row in read_dataset(held_out).records] == [row.messages for row in kept.evaluation]
+    place, config = run(marked, train_map="marks=ignore")
+    write_rows(held_out, list(kept_rows.evaluation_rows(keep(place, config) and place)))
+    assert len(read_dataset(held_out).records) == 5
 
 
 def test_the_same_rows_are_the_same_bytes(run):
