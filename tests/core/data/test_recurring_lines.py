@@ -284,6 +284,12 @@ def test_a_conversation_in_a_word_document(tmp_path):
     assert found.candidates[0].line == "messages=messages,text_by=dialogue,user=Customer,assistant=Agent"
 
 
+@pytest.mark.parametrize("line", ["a" + " " * 20_000 + "b", "*" * 20_000 + "a", "-" * 20_000])
+def test_long_runs_of_one_sign_take_no_time(read, line):
+    """A pattern that begins again at each of them takes minutes."""
+    assert read("a.txt", f"{line}\n" * 3).layout == "text"
+
+
 def test_headings_by_hand_are_questions(read):
     assert chats(read("a.md", HANDBOOK, text_by="question"))[0] == [
         "Leave of kind 0", "Leave of kind 0 is granted by the head of the office."]

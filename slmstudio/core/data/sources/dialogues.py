@@ -38,7 +38,7 @@ _DAY = r"(?P<day>\d{1,4}[./-]\d{1,2}[./-]\d{1,4}),?\s+"
 _STAMP = re.compile(rf"[\u200e\u200f\ufeff]?[\[(]?(?:{_DAY})?\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?"
                     r"(?:\s*[AaPp]\.?\s?[Mm]\.?)?[\])]?(?:\s+[-–])?\s")
 """The time before a message, as WhatsApp and programs for transcripts write it."""
-_LABEL = re.compile(r"\s*(?:[-*+•>]\s+)?[*_]*[<\[]?(?P<label>[^\W\d_][^:：?!।;,\"“”=<>\[\]{}\\/|]*?)"
+_LABEL = re.compile(r"\s*(?:[-*+•>]\s+)?[*_]*[<\[]?(?P<label>[^\W\d_][^:：?!।;,\"“”=<>\[\]{}\\/|]{0,79}?)"
                     r"(?:[*_]*\s*[:：](?!//)[*_]*(?=$|[^\d/])|\s[–—-](?=\s)|[>\]](?=\s))\s*(?P<text>.*)", re.DOTALL)
 """Who speaks: "Asha: …", "Asha - …", "<asha> …", "[Asha] …"."""
 _PERSON = re.compile(r"(?P<label>[^:]{1,60}): ?(?P<text>.*)", re.DOTALL)
@@ -80,13 +80,14 @@ class Labelled(NamedTuple):
 
 def labelled(text: str) -> Labelled:
     """A line's label, "" if it has none, and what is behind it."""
-    stamp = _STAMP.match(text)
-    rest = text[stamp.end():] if stamp else text
-    day = stamp["day"] if stamp else ""
-    found = (_PERSON if day else _LABEL).match(rest)
-    if found is None or (not day and len(found["label"].split()) > MOST_WORDS) or len(found["label"]) > 2 * LONGEST:
-        return Labelled("", rest, day or "", stamp is not None)
-    return Labelled(found["label"].strip("\u200e\u200f ~"), found["text"], day or "", stamp is not None)
+    begin = text[:4 * LONGEST]  # a long run of blanks would take hours
+    stamp = _STAMP.match(begin)
+    at = stamp.end() if stamp else 0
+    day = stamp["day"] or "" if stamp else ""
+    found = (_PERSON if day else _LABEL).match(begin[at:])
+    if found is None or (not day and len(found["label"].split()) > MOST_WORDS):
+        return Labelled("", text[at:], day, stamp is not None)
+    return Labelled(found["label"].strip("\u200e\u200f ~"), text[at + found.start("text"):], day, stamp is not None)
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _names(filled: Sequence[str], labels: Sequence[str], is_stamped: bool) -> di
 
 def _may_divide(text: str, found: Labelled) -> bool:
     """Whether a line may be one between conversations: it is short and has a number, or is a rule."""
-    is_numbered = _NUMBER.search(text) is not None and len(text) <= LONGEST and not (found.label and found.text)
+    is_numbered = len(text) <= LONGEST and _NUMBER.search(text) is not None and not (found.label and found.text)
     return is_numbered or not text.strip("-=*_#~")
 
 
@@ -205,7 +206,7 @@ def _blocks(lines: Sequence[Line], labels: Labels) -> tuple[bool, int, tuple[tup
 
 def _bare(text: str) -> str:
     """A label or a short line without its number."""
-    return _NUMBER.sub("", text).strip().strip("*_ ").casefold()
+    return _NUMBER.sub("", text[:2 * LONGEST]).strip().strip("*_ ").casefold()
 
 
 @lru_cache(maxsize=1)

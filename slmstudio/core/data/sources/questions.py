@@ -23,6 +23,8 @@ text with fewer lines that do, but as many as the last says, may be one; any oth
 CERTAIN, MAYBE, GUESSED = 0.9, 0.6, 0.4
 LEAST_ASKING, LONGEST_ASKING = 0.25, 200
 """Share of lines that end in a question mark from which the others may answer them, and characters of such a line."""
+LONGEST_MARK = 200
+"""Characters in which a mark is looked for: a long run of blanks would take hours."""
 SURE = 3
 """A shorter word with a number behind it may begin a sentence: "A 5 km walk"."""
 _SHORT = {"q": "question", "a": "answer", "प्र": "question", "उ": "answer"}
@@ -40,13 +42,13 @@ _CHOSEN = re.compile(r"\s*\(?([A-Ea-eक-ङ])[.)]?\s*(?:$|\n)")
 _TICK = re.compile(r"\s*(?:[-*+•]\s*)?(?:\[(?P<box>[ xX✓✔])?\]|(?P<sign>[✓✔☑✅☐✗✘❌])"
                    r"|(?P<star>\*)(?=\(?[A-Ea-e][.)]\s))\s*(?P<text>\S.*)", re.DOTALL)
 _TICKED_AFTER = re.compile(r"\s*(?P<text>\(?[A-Ea-eक-ङ][.)]\s.*\S)\s*[✓✔☑✅]\s*$", re.DOTALL)
-_INLINE = re.compile(r"(?P<question>.+?)\s+[*_]*(?P<word>[^\s:：.*_]{1,12})\.?[*_]*\s*[:：-][*_]*\s+(?P<answer>\S.*)",
-                     re.DOTALL)
+_INLINE = re.compile(r"(?P<question>.+?)\s[*_]{0,3}(?P<word>[^\s:：.*_]{1,12})\.?[*_]{0,3}\s?[:：-]"
+                     r"[*_]{0,3}\s+(?P<answer>\S.*)", re.DOTALL)
 """A question with its answer on the same line: "Who may join? A: Everybody."."""
 _NUMBERED = re.compile(r"\s*\d{1,4}\s*[.)]\s*")
 _ASKS = re.compile(r"[?؟？]\W*$")
-_ENTRY = re.compile(r"\s*(?:[-*•]\s+|\d{1,4}\s*[.)]\s*)?[*_]*(?P<term>[^:：–—?!।]{1,60}?)[*_]*"
-                    r"\s*(?:[:：]|\s[–—-])[*_]*\s+(?P<text>\S.*)", re.DOTALL)
+_ENTRY = re.compile(r"\s*(?:[-*•]\s+|\d{1,4}\s*[.)]\s*)?[*_]{0,3}(?P<term>[^:：–—?!।]{1,60}?)[*_]{0,3}"
+                    r"\s*(?:[:：]|\s[–—-])[*_]{0,3}\s+(?P<text>\S.*)", re.DOTALL)
 _ASKING = re.compile(r"\s*[^\W_].*[?؟？]\s*")
 """A line that asks by itself, not in what somebody says."""
 _BOLD = re.compile(r"\s*(\*\*|__)(?P<text>(?:(?!\1).)+)\1\s*")
@@ -255,7 +257,7 @@ def _role(line: Line, way: Way) -> tuple[str, str]:
         return "pair", line.text
     if way == "sections":
         return ("question", _NUMBERED.sub("", line.text, count=1)) if line.heading else ("", line.text)
-    if way == "asks" and _ASKING.fullmatch(line.text) and len(line.text) <= LONGEST_ASKING:
+    if way == "asks" and len(line.text) <= LONGEST_ASKING and _ASKING.fullmatch(line.text):
         return "question", _NUMBERED.sub("", _marked(line.text)[1], count=1)
     if way == "headings" and (line.heading or _NUMBERED.match(line.text)) and _ASKS.search(line.text):
         _, text = _marked(line.text)
@@ -276,13 +278,13 @@ def is_marked(line: Line) -> bool:
 def _marked(text: str) -> tuple[str, str]:
     """What a line is by the mark that begins it, "question" or "answer", and what is behind the mark; "" and the whole
     line where there is none."""
-    found = _MARK.match(text)
+    found = _MARK.match(text[:LONGEST_MARK])
     if found is None:
         return "", text
     word = found["word"].casefold()
     role = mark(word)
     is_number = found["gap"] and not found["end"] and len(word) < SURE and not found[0].rstrip().endswith((":", "："))
-    return (role, found["rest"]) if role and not is_number else ("", text)
+    return (role, text[found.start("rest"):]) if role and not is_number else ("", text)
 
 
 def mark(word: str) -> str:
