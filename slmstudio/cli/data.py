@@ -96,8 +96,8 @@ def check(
 def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | None,
             follower: Follower) -> dict[str, Any]:
     from slmstudio.core.data import layouts
-    from slmstudio.core.data.health.checking import check as look_for_faults
     from slmstudio.core.data.health.finding import Context
+    from slmstudio.core.data.health.survey import check as look_for_faults
     from slmstudio.core.data.statistics import script_shares
     from slmstudio.core.run import token_counts
 

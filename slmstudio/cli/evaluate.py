@@ -196,7 +196,7 @@ def prepared(proposal: Proposal, run: Path) -> str:
         proposals.TRAIN: ["continue", run, *options, "--out", "next.json"],
         proposals.AGAIN: ["train", run / jobs.RUN, *fields], proposals.RESUME: ["train", run],
         proposals.EVALUATE: ["evaluate", run, *options],
-        proposals.OTHER_TEST: ["evaluate", run, *(options or ["--test", "FILE"])],
+        proposals.OTHER_TEST: ["evaluate", run, "--test", "FILE"],
         proposals.EXPORT: ["export", run], proposals.CHAT: ["chat", run]}
     return program.command(*words[proposal.action]) if proposal.action in words else ""
 

@@ -211,37 +211,16 @@ def profile(here: Here) -> dict[str, Any]:
 
 def _profiled(model: Path, place: Path) -> dict[str, Any]:
     """Two optimizer updates after the first, in this process."""
-    import torch
+    from profiled_steps import profiled
     from support import memory_cases
-    from transformers import TrainerCallback
 
-    from slmstudio.core.run import folder
     from slmstudio.core.run.config import RunConfig
-    from slmstudio.worker.runtime.context import JobContext
-    from slmstudio.worker.training import loading
-
-    class Profile(TrainerCallback):  # type: ignore[misc]
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == 1:
-                profiler.start()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == 3:
-                torch.cuda.synchronize()
-                profiler.stop()
-                control.should_training_stop = True
 
     config = replace(RunConfig(name="profile", model=str(model), train_file="t"), device="cuda", eval_fraction=0.0,
                      max_length=1024, max_steps=4, save_steps=10**6, sample_max_tokens=0, micro_batch_size=2,
                      gradient_accumulation_steps=2, precision="bf16", method="lora")
     rows = memory_cases.write_rows(place / "profiled.jsonl", 4 * config.effective_batch_size, 1024)
-    config = replace(config, train_file=str(rows))
-    job = folder.create(config, place / "profiled")
-    trainer = loading.load(JobContext(job.folder, job.request()), config).trainer
-    profiler = torch.profiler.profile()
-    trainer.add_callback(Profile())
-    trainer.train()
-    events = profiler.key_averages()
+    events = profiled(replace(config, train_file=str(rows)), place / "profiled").key_averages()
     waits = sum(event.count for event in events if event.key in ("cudaStreamSynchronize", "cudaDeviceSynchronize"))
     total = sum(event.self_device_time_total for event in events)
     head = sum(event.device_time_total for event in events if event.key.startswith("_HeadLoss"))

@@ -70,30 +70,13 @@ def stock(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def parts(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Two optimizer updates of a real run, after its first, under PyTorch's profiler."""
-    from transformers import TrainerCallback
+    """Shares of the time of two optimizer updates, and the rate of large matrix products."""
+    from profiled_steps import profiled
 
-    from slmstudio.worker.runtime.context import JobContext
-    from slmstudio.worker.training import train
-
-    class Profile(TrainerCallback):  # type: ignore[misc]
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == 1:
-                profiler.start()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == 3:
-                profiler.stop()
-                control.should_training_stop = True
-
-    profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
     torch.set_num_threads(config.threads or torch.get_num_threads())
     with tempfile.TemporaryDirectory() as parent:
         config.max_steps = 4
-        job = folder.create(config, Path(parent))
-        trainer = train.load(JobContext(job.folder, job.request()), config).trainer
-        trainer.add_callback(Profile())
-        trainer.train()
+        profiler = profiled(config, Path(parent), [torch.profiler.ProfilerActivity.CPU])
     times: dict[str, float] = {}
     for event in profiler.events():
         part = _part_of(event)

@@ -19,7 +19,8 @@ from slmstudio.core.evaluation.advice.proposals import Proposal
     (proposals.AGAIN, {"epochs": 1.5}, "train RUN/run.json --set max_steps=None --set epochs=1.5"),
     (proposals.RESUME, {}, "train RUN"), (proposals.EVALUATE, {"max_new_tokens": 256},
                                           "evaluate RUN --max-new-tokens 256"),
-    (proposals.OTHER_TEST, {"limit": 730}, "evaluate RUN --limit 730"),
+    (proposals.EVALUATE, {"limit": 730}, "evaluate RUN --limit 730"),
+    (proposals.EVALUATE, {"limit": 730, "test": "/a.jsonl"}, "evaluate RUN --limit 730 --test /a.jsonl"),
     (proposals.OTHER_TEST, {}, "evaluate RUN --test FILE"), (proposals.EXPORT, {}, "export RUN"),
     (proposals.CHAT, {}, "chat RUN"), (proposals.ROWS, {}, "")])
 def test_a_proposal_has_a_command_that_the_program_understands(tmp_path, studio_home, tiny_model, action, changes,

@@ -8,9 +8,11 @@ from typing import Any
 
 import psutil
 import pytest
-from support.damaged_gguf import DAMAGES, sound
+from support.damaged_gguf import DAMAGES, LEFT_TO_LLAMA, sound
 
+from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.interactive import InteractiveWorker
+from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 
 FAST = ("zero layers", "epsilon isn't a number", "whole numbers for weights", "weights that aren't numbers",
         "a tensor is missing", "unknown pre-tokenizer", "no heads", "fewer kinds than tokens")
@@ -63,8 +65,12 @@ def test_the_cause_is_said(ask: Any, worker: InteractiveWorker, place: Path, nam
     assert answer["type"] == ("error" if words else "loaded"), answer
     if words:
         said = answer["error"]
-        assert words in f"{said['what']} {said['why']} {said['problems']}", said
-        assert "model.gguf" in said["what"] and said["remedy"] and "details" not in answer
-        assert "failed to load model" not in said["why"]
+        assert path.name in said["what"] and said["remedy"] and "details" not in answer
+        if name in LEFT_TO_LLAMA:  # in its own words
+            assert words in said["why"] and "failed to load model" not in said["why"], said
+        else:
+            with pytest.raises(UserError) as caught:
+                read_sound_gguf(path)
+            assert (said["what"], said["why"]) == (caught.value.what, caught.value.why)
     assert worker.is_alive()
     assert psutil.Process(worker.pid).memory_info().rss < MEGABYTES * 2**20

@@ -43,4 +43,4 @@ def test_kills_and_pauses_change_no_thought_and_no_score(tiny_model, tmp_path, s
             f"Answers that were cut off while the model was still thinking count as empty (endless: {ROWS} of "
             f"{ROWS}). Allow more than 40 tokens per answer."]
         assert files.read_json(job.folder / "items.json") == {
-            "sha256": files.sha256_of(tmp_path / "test.jsonl"), "thinks": False}
+            "sha256": files.sha256_of(tmp_path / "test.jsonl"), "rows": ROWS, "thinks": False}

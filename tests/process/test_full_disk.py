@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from support.small_disk import mounted
 
 from slmstudio.core import disk_space, jobs
+from slmstudio.core.errors import from_os_error
 
 WORKER = """
 import sys, types
@@ -51,7 +53,7 @@ def test_the_outcome_is_written(disk: Path, kind: str) -> None:
     assert ended.returncode == 1, ended.stderr
     outcome = job.outcome()
     assert outcome is not None and outcome.state == "failed"
-    error = outcome.user_error()
-    assert error.why == "The disk is full." and "Free some space" in error.remedy
+    full, error = from_os_error(OSError(errno.ENOSPC, ""), ""), outcome.user_error()
+    assert error.why == full.why and error.remedy
     assert [event["state"] for event in job.events() if event["type"] == "job_ended"] == ["failed"]
     assert not (job.folder / disk_space.RESERVE).exists()

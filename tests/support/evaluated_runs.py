@@ -79,7 +79,7 @@ def write(run: Path, name: str = "evaluate-1", count: int = 24, models: Sequence
 def answer(folder: Path, models: Sequence[str], rows: list[dict[str, Any]], digest: str, *,
            finished: bool = True) -> None:
     """Put the answers of these models into an evaluation's folder, and their scores."""
-    files.write_atomically(folder / items_file.ABOUT, items_file.dump(digest, thinks=False))
+    files.write_atomically(folder / items_file.ABOUT, items_file.dump(digest, len(rows), thinks=False))
     files.write_atomically(folder / "items.jsonl", b"".join(map(files.dump_line, rows)))
     for number, model in enumerate(models):
         given = base_answer if model == "base" else tuned_answer

@@ -47,6 +47,7 @@ def plan(
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.vetting import vet
     from slmstudio.core.run import config_file
+    from slmstudio.core.run.fields.choices import LEAVE_OUT
     from slmstudio.core.run.memory import outlook
     from slmstudio.core.run.planning import plan_rows, planner, row_counts
 
@@ -78,8 +79,11 @@ def plan(
     else:
         _show_plan(config, counts, found, out)
         if lost is not None:
-            print_warning(together(lost.what, lost.ways, *(
-                [tr("To keep them: {option}", option=f"--set max_length={lost.longer}")] if lost.longer else [])))
+            print_warning(together(
+                lost.what, lost.ways,
+                *([tr("To keep them: {option}", option=f"--set max_length={lost.longer}")] if lost.longer else []),
+                *([tr("To leave them out: {option}", option=f"--set overlong_rows={LEAVE_OUT}")]
+                  if lost.can_leave_out else [])))
     return 0
 
 

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from slmstudio.core.data import layouts
+from slmstudio.core.data.column_names import PARTS, column
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.quick_rows import Quick
 from slmstudio.core.data.record import GROUP, Record
@@ -47,6 +48,7 @@ class Rows:
         self._lines: dict[str, list[tuple[str, int]]] = {}
         self._layouts: dict[str, set[str]] = {}
         self._unused: dict[str, set[str]] = {}
+        self._parts: dict[str, set[Any]] = {}  # what the columns hold that say which part a row belongs to
         self._problems: list[Problem] = []
         self._other_columns: dict[tuple[str, ...], list[tuple[str, int]]] = {}  # where the rows with these are
         self._sentences: dict[str, str] = {}
@@ -75,7 +77,8 @@ class Rows:
 
     @property
     def unused(self) -> tuple[str, ...]:
-        return tuple(sorted(self._unused[self.kind] - {GROUP}))
+        alike = {name for name, parts in self._parts.items() if len(parts) == 1}
+        return tuple(sorted(self._unused[self.kind] - alike - {GROUP}))
 
     def add(self, raw: Raw, mapper: Mapper, file: str = "") -> None:
         """Take one row."""
@@ -95,12 +98,17 @@ class Rows:
             group = self._group(raw.value, rows, file)
             for row in rows:
                 self._take(row, raw.line, file, group)
+                for name in row.unused:
+                    if column(name) in PARTS and isinstance(raw.value, dict):
+                        self._parts.setdefault(name, set()).add(str(raw.value.get(name)))
 
     def add_quick(self, quick: Quick, layout: str, line: int, file: str = "") -> None:
         """Take rows that were read together, each on a line of its own from `line` on."""
         kind = self._open(layout)
         self._counts[kind] += quick.rows
         self._unused[kind].update(map(printable, quick.unused))
+        for name, parts in quick.parts.items():
+            self._parts.setdefault(name, set()).update(map(str, parts))
         if self._store is None:
             return
         # In pieces: each is a single call, during which no other thread of the process can run.

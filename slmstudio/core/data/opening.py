@@ -101,7 +101,7 @@ class DataFile:
         self.sha256 = ""
         self.size = 0
         self.left_out: list[str] = []
-        self._said = tuple(said)
+        self._said = tuple(part for name in said for part in name.split(" + "))
         self.options, self._progress, self._cancelled, self._whole = options, progress, cancelled, whole
 
     def parts(self) -> Generator[Part, None, None]:

@@ -38,11 +38,13 @@ class Quick(NamedTuple):
         rows: how many; each is a line.
         texts: by target, the texts of all rows, as pyarrow's array; None in it stands for nothing.
         unused: names of the other columns that hold something.
+        parts: what those of `unused` hold that are `column_names.PARTS`.
     """
 
     rows: int
     texts: dict[str, Any]
     unused: frozenset[str]
+    parts: dict[str, set[Any]]
 
 
 class Block(NamedTuple):
@@ -167,25 +169,10 @@ def shape_of(columns: ColumnMap | None, sample: Sequence[Any]) -> Shape | None:
 def read(block: Block, shape: Shape) -> Quick | None:
     """The rows of a block; None if one of them needs a closer look: it is damaged, blank, or unlike the others."""
     import pyarrow
-    from pyarrow import compute, json
 
-    columns = shape.columns
-    if not block.lines or (
-            block.size > ROW_LIMIT and max(map(len, b"".join(block.pieces).split(b"\n"))) > ROW_LIMIT):
+    columns, table = shape.columns, _table(block, shape)
+    if table is None:
         return None
-    try:
-        whole = json.ReadOptions(use_threads=False, block_size=2 * max(BLOCK, ROW_LIMIT))
-        known = json.ParseOptions(pyarrow.schema(list(shape.types.items())), unexpected_field_behavior="error")
-        table = json.read_json(pyarrow.PythonFile(packed.Reader(iter(block.pieces)), mode="r"), whole, known)
-        table.validate(full=True)  # UTF-8 too
-    except (pyarrow.ArrowException, OSError):
-        return None
-    # Rows hold no objects, so a bracket that begins a line begins a row: each line has one, and no second one.
-    if table.num_rows != block.lines:
-        return None
-    if any(column.type == pyarrow.float64() and compute.all(compute.is_finite(column)).as_py() is False
-           for column in table.columns):
-        return None  # pyarrow reads NaN and Infinity
     names = table.column_names
     texts = {}
     for target, column in columns.columns.items():
@@ -202,7 +189,32 @@ def read(block: Block, shape: Shape) -> Quick | None:
     unused = frozenset(name for name in names if name not in columns.columns.values() and _says_something(table[name]))
     if not column_names.PICTURES.isdisjoint(map(column_names.column, unused)):
         return None
-    return Quick(table.num_rows, texts, unused)
+    return Quick(table.num_rows, texts, unused, {
+        name: set(table[name].unique().to_pylist()) - {None, ""} for name in unused
+        if column_names.column(name) in column_names.PARTS})
+
+
+def _table(block: Block, shape: Shape) -> Any:
+    """The columns of a block as pyarrow's table, or None if not every line is a whole row."""
+    import pyarrow
+    from pyarrow import compute, json
+
+    if not block.lines or (
+            block.size > ROW_LIMIT and max(map(len, b"".join(block.pieces).split(b"\n"))) > ROW_LIMIT):
+        return None
+    try:
+        whole = json.ReadOptions(use_threads=False, block_size=2 * max(BLOCK, ROW_LIMIT))
+        known = json.ParseOptions(pyarrow.schema(list(shape.types.items())), unexpected_field_behavior="error")
+        table = json.read_json(pyarrow.PythonFile(packed.Reader(iter(block.pieces)), mode="r"), whole, known)
+        table.validate(full=True)  # UTF-8 too
+    except (pyarrow.ArrowException, OSError):
+        return None
+    # Rows hold no objects, so a bracket that begins a line begins a row: each line has one, and no second one.
+    if table.num_rows != block.lines or any(
+            column.type == pyarrow.float64() and compute.all(compute.is_finite(column)).as_py() is False
+            for column in table.columns):  # pyarrow reads NaN and Infinity
+        return None
+    return table
 
 
 def _are_plain(values: Any, target: str) -> bool:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, cast
 from slmstudio.core.data import candidates, column_names, layouts, quick_rows
 from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.collector import Rows, Store
+from slmstudio.core.data.column_names import KINDS
 from slmstudio.core.data.importers import json_rows
-from slmstudio.core.data.mapping.guess import KINDS
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
 from slmstudio.core.data.opening import DataFile, Part
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
@@ -163,7 +163,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
         columns: list[str] = []
         ways: list[Candidate] = []
         for part in file.parts():
-            mapper = _read_part(part, rows, given)
+            mapper = _read_part(part, rows, given, file.options)
             if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
                 found.mapping = mapper.main.said
             notes += _by_look(mapper)
@@ -198,7 +198,7 @@ def _candidates(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candid
     layout = mapper.published
     by = () if layout is None else (Evidence("published", {"layout": layout["name"]}),)
     found = [Candidate(each.name if layout is None else layout["id"], each.said, options if is_given else part.options,
-                       1.0 if is_given else part.certainty * each.certainty, (*by, *each.evidence))
+                       1.0 if is_given else min(part.certainty, each.certainty), (*by, *each.evidence))
              for each in mapper.maps]
     return found if is_given else [*found, *part.others]
 
@@ -217,7 +217,7 @@ def _legacy_font(found: Dataset) -> list[str]:
 
 def _by_look(mapper: Mapper) -> list[str]:
     """What to know of a table in which question and answer were told by their sentences alone."""
-    if mapper.main is None or not mapper.main.by_look:
+    if mapper.main is None or all(each.code != "by_sentences" for each in mapper.main.evidence):
         return []
     said = mapper.main.columns
     return [tr('"{question}" is read as the question and "{answer}" as the answer, because these are the two columns '
@@ -245,21 +245,21 @@ def _numbered_classes(found: Dataset) -> list[str]:
                'numbers. If you know what each number stands for, write that instead.', column=answer)]
 
 
-def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None) -> Mapper:
+def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options: ReadOptions) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
     if part.blocks is None:
         sample, everything = sampled(part)
-        mapper = Mapper(sample, given)
+        mapper = Mapper(sample, given, options)
         for raw in everything:
             rows.add(raw, mapper, part.name)
         return mapper
     first = next(part.blocks, None)
     if first is None:
-        return Mapper([], given)
+        return Mapper([], given, options)
     sample = [raw.value for raw in _within(json_rows.block_rows(first.kept, first.line), SAMPLE_BYTES)]
-    mapper = Mapper(sample, given)
+    mapper = Mapper(sample, given, options)
     # A small file is read before pyarrow is loaded.
-    is_quick = first.size >= quick_rows.BLOCK and not mapper.has_templates
+    is_quick = first.size >= quick_rows.BLOCK and mapper.is_plain
     shape = quick_rows.shape_of(mapper.main, sample) if is_quick else None
     for block, quick in quick_rows.read_all(chain([first], part.blocks), shape):
         if quick is not None and mapper.main is not None:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
-from slmstudio.core.data import answers
-from slmstudio.core.data.column_names import LANGUAGE, MARKS
+from slmstudio.core.data import column_names
 from slmstudio.core.data.conversations import (
     Findings,
+    Message,
     Messages,
     check_turns,
-    keys_beside,
     kind_of,
     list_of_messages,
+    not_messages,
     text_of,
+    transcript,
 )
 from slmstudio.core.data.strict_json import printable
-from slmstudio.core.i18n import noop, ntr, tr
+from slmstudio.core.i18n import ntr, tr
 
-NEEDED = noop('A row needs "instruction" and "output", or "messages", or "prompt" and "completion" (and "label"), or '
-              '"question" and "answer", or "prompt", "chosen" and "rejected", or "text".')
 EXAMPLE = '{"instruction": …, "output": …}'
 PARTNERS = {"chosen": "rejected", "rejected": "chosen", "instruction": "output", "output": "instruction",
             "question": "answer", "answer": "question", "completion": "prompt", "prompt": "completion"}
+PROMPTS = ("prompt", "question", "instruction")
 SHOWN_COLUMNS = 12
 
 
@@ -32,7 +32,7 @@ class RowError(Exception):
     """A row can't be used.
 
     Attributes:
-        findings: (key concerned, sentence) for everything that is wrong.
+        findings: (column concerned, sentence) for everything that is wrong.
     """
 
     def __init__(self, findings: Findings):
@@ -58,32 +58,29 @@ class ColumnsMissing(Exception):
                      if name in self.columns and partner not in self.columns), None)
 
     def sentence(self) -> str:
-        """Names what is there and what is needed."""
+        """What is there, and why that isn't enough."""
         if not self.columns:
-            return " ".join((tr("the row is empty."), tr(NEEDED)))
+            return tr("the row is empty.")
         if {"role", "sender", "speaker"} & set(self.columns) and {"text", "content", "message"} & set(self.columns):
             return tr('each row is one message of a conversation, and no column says which one; a row must contain a '
                       'whole conversation, such as {example}, or have its "conversation_id".',
                       example='{"messages": [{"role": …, "content": …}, …]}')
-        languages = list(filter(LANGUAGE.fullmatch, self.columns))
+        languages = list(filter(column_names.LANGUAGE.fullmatch, self.columns))
         if len(languages) > 1:
             return ntr("the columns contain the same in {n:,} language; choose what is asked and what is answered, "
                        "for example {option}.",
                        "the columns contain the same in {n:,} languages; choose what is asked and what is answered, "
                        "for example {option}.", len(languages),
                        option=f"--map instruction={languages[0]},output={languages[1]}")
-        if marks := [column for column in self.columns if column in MARKS]:
+        if marks := [column for column in self.columns if column in column_names.MARKS]:
             return tr('"{column}" marks single words of a text, for a tagger. A model that answers in text learns from '
                       "questions with answers, conversations or plain text.", column=printable(marks[0]))
         names = ", ".join(f'"{printable(name)}"' for name in self.columns[:SHOWN_COLUMNS])
         more = len(self.columns) - SHOWN_COLUMNS
-        if more > 0:
-            there = ntr("the columns are {names} and {n:,} more.", "the columns are {names} and {n:,} more.", more,
-                        names=names)
-        else:
-            there = ntr("the column is {names}.", "the columns are {names}.", len(self.columns), names=names)
-        lack = [tr('"{column}" is missing.', column=self.missing)] if self.missing else []
-        return " ".join((there, *lack, tr(NEEDED)))
+        there = ntr("the columns are {names} and {n:,} more.", "the columns are {names} and {n:,} more.", more,
+                    names=names) if more > 0 else ntr(
+                        "the column is {names}.", "the columns are {names}.", len(self.columns), names=names)
+        return " ".join((there, tr('"{column}" is missing.', column=self.missing))) if self.missing else there
 
 
 class Row(NamedTuple):
@@ -115,10 +112,11 @@ def as_sentence(reason: str) -> str:
     return reason[:1].upper() + reason[1:]
 
 
-def read_row(value: Any) -> Row:
-    """What one parsed row says.
+def read_row(value: Any, names: Mapping[str, str] | None = None) -> Row:
+    """What a row says that has the columns of one layout, those of `_READERS`; others beside them don't count.
 
-    Of several sets of columns, the first in `_READERS` counts; columns that are null don't, where others are filled.
+    Args:
+        names: what the file calls the columns, where that is something else; what is wrong is said with these.
 
     Raises:
         RowError: everything that is wrong with it.
@@ -126,83 +124,173 @@ def read_row(value: Any) -> Row:
     """
     if not isinstance(value, dict):
         raise RowError([("", not_an_object(value))])
-    here = _complete(tuple(value))
-    for columns in here:
-        if value[columns[0]] is not None or value[columns[-1]] is not None:
-            break
-    else:
-        # Null messages are a column that a table has for other rows.
-        columns = next((columns for columns in here if columns != ("messages",)), ())
-    if not columns:
+    columns = next((columns for columns in _READERS if columns <= value.keys()), None)
+    if columns is None:
         raise ColumnsMissing(tuple(value))
-    if columns == ("text",) and (other := next((name for name in PARTNERS if value.get(name) is not None), "")):
-        raise RowError([("text", tr('the row has "text" as well as "{column}"; plain text has no such column.',
-                                    column=other))])
-    if columns == ("prompt", "completion") and value.get("question") is not None and value.get("answer") is not None:
-        raise RowError([("", tr('the row has "prompt" and "completion" as well as "question" and "answer"; keep one '
-                                'pair.'))])
-    findings: Findings = []
-    row, used = _READERS[columns](value, findings)
-    if findings:
-        raise RowError(findings)
-    return row._replace(unused=unused) if (unused := keys_beside(value, used)) else row
+    reader = _Reader(value, names or {})
+    row = _READERS[columns](reader)
+    if reader.findings:
+        raise RowError(reader.findings)
+    return row
 
 
-@lru_cache(maxsize=64)  # the rows of a file have the same columns, or few different ones
-def _complete(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """The sets of columns that are wholly among `names`."""
-    return tuple(columns for columns in _READERS if set(columns) <= set(names))
+class _Asked(NamedTuple):
+    """The system message, or nothing; and the messages after it, none where the answers hold the prompt too."""
+
+    system: list[Message]
+    turns: list[Message]
 
 
-_Read = tuple[Row, tuple[str, ...]]
-"""The row and the columns it was read from."""
+class _Reader:
+    """Reads one row.
+
+    Attributes:
+        findings: what is wrong with it.
+    """
+
+    def __init__(self, row: Mapping[str, Any], names: Mapping[str, str]):
+        self._row = row
+        self._names = names
+        self.findings: Findings = []
+
+    def _column(self, key: str) -> str:
+        return self._names.get(key, key)
+
+    def _shown(self, key: str) -> str:
+        return printable(self._column(key))
+
+    def _complain(self, key: str, sentence: str) -> None:
+        self.findings.append((self._column(key), sentence))
+
+    def _text(self, key: str, may_be_blank: bool = False) -> str:
+        column = self._column(key)
+        return text_of({column: self._row[key]} if key in self._row else {}, column, self.findings,
+                       may_be_blank=may_be_blank)
+
+    def text(self) -> Row:
+        return Row("text", (), text=self._text("text"))
+
+    def messages(self) -> Row:
+        column = self._column("messages")
+        found = list_of_messages(self._row["messages"], column, self.findings, is_row=True)
+        if not self.findings:
+            check_turns(found, column, self.findings, is_row=True)
+        return Row("messages", tuple(found))
+
+    def pair(self, question: str, answer: str) -> Row:
+        prompt = self._asked((question,))
+        content = self._text(answer)
+        turns = (*prompt.system, *prompt.turns) if prompt is not None else ()
+        return Row("instruction", (*turns, {"role": "assistant", "content": content}))
+
+    def completion(self) -> Row:
+        prompt = self._asked(("prompt",))
+        messages = tuple(self._answered("completion", prompt))
+        if "label" in self._row:
+            return Row("labelled", messages, desirable=self._is_good())
+        is_plain = isinstance(self._row["prompt"], str) and isinstance(self._row["completion"], str)
+        return Row("instruction" if is_plain else "messages", messages)
+
+    def preference(self) -> Row:
+        """The conversation with the better answer, and the worse answer."""
+        prompt = self._asked(PROMPTS)
+        chosen, rejected = (self._answered(column, prompt) for column in ("chosen", "rejected"))
+        if not chosen or not rejected:
+            return Row("preference", ())
+        names = {"chosen": self._shown("chosen"), "rejected": self._shown("rejected")}
+        if chosen[:-1] != rejected[:-1]:
+            self._complain("rejected", tr('"{chosen}" and "{rejected}" differ before their last answer; what comes '
+                                          "before it must be the same.", **names))
+        elif chosen[-1] == rejected[-1]:
+            self._complain("rejected", tr('"{chosen}" and "{rejected}" are the same, so neither is better.', **names))
+        return Row("preference", tuple(chosen), rejected=rejected[-1]["content"])
+
+    def _asked(self, keys: tuple[str, ...]) -> _Asked | None:
+        """The prompt: the first of some columns that isn't null, "input" with "instruction", "system"; None if
+        something is wrong with it.
+
+        A "prompt" may be a list of messages; the others are text. With several columns, there may be none.
+        """
+        before = len(self.findings)
+        key = keys[0] if len(keys) == 1 else next((key for key in keys if self._row.get(key) is not None), "")
+        turns: list[Message] = []
+        if key == "prompt" and isinstance(self._row.get(key), list):
+            turns = list_of_messages(self._row[key], self._column(key), self.findings)
+        elif key:
+            question = self._text(key)
+            context = self._optional("input") if key == "instruction" else ""
+            turns = [{"role": "user", "content": f"{question}\n\n{context}" if context.strip() else question}]
+        own = turns[:1] if turns and turns[0]["role"] == "system" else []
+        text = self._optional("system")  # blank means none: tables that have the column have it in every row
+        system = [{"role": "system", "content": text}] if text.strip() else []
+        if system and own and system != own:
+            self._complain("system", tr('"{column}" differs from the system message of "{prompt}"; keep one of them.',
+                                        column=self._shown("system"), prompt=self._shown("prompt")))
+        return None if len(self.findings) > before else _Asked(own or system, turns[len(own):])
+
+    def _optional(self, key: str) -> str:
+        return self._text(key, may_be_blank=True) if self._row.get(key) is not None else ""
+
+    def _answered(self, key: str, prompt: _Asked | None) -> list[Message]:
+        """The conversation that ends with the answer in a column, which is text, messages, or both prompt and answer.
+
+        Without a prompt, since something is wrong with that, the answer is checked alone.
+        """
+        before = len(self.findings)
+        value, column = self._row[key], self._column(key)
+        is_alone = prompt is not None and not prompt.turns
+        written = transcript(value) if is_alone and isinstance(value, str) else []
+        if written:
+            for message in written:
+                text_of(message, "content", self.findings, tr('a message of "{column}"', column=self._shown(key)))
+        elif isinstance(value, list):
+            written = list_of_messages(value, column, self.findings)
+        elif isinstance(value, str):
+            written = [{"role": "assistant", "content": self._text(key)}]
+            if is_alone and len(self.findings) == before:
+                self._complain(key, tr('the question is missing: there is no "{prompt}", and "{column}" isn\'t a '
+                                       "whole conversation.", prompt=self._shown("prompt"), column=self._shown(key)))
+        else:
+            self._complain(key, not_messages(column, value))
+        if len(self.findings) > before or prompt is None:
+            return []
+        conversation = self._joined(prompt, written, key)
+        if len(self.findings) == before:
+            check_turns(conversation, column, self.findings)
+        return conversation
+
+    def _joined(self, prompt: _Asked, written: list[Message], key: str) -> list[Message]:
+        """Prompt and answer as one conversation. Where the answer begins with the prompt, it is kept once."""
+        if written[0]["role"] == "assistant":
+            return [*prompt.system, *prompt.turns, *written]
+        own = written[:1] if written[0]["role"] == "system" else []
+        turns = written[len(own):]
+        if own and prompt.system and own != prompt.system:
+            self._complain("system", tr('the system message of "{column}" differs from the prompt\'s.',
+                                        column=self._shown(key)))
+        opening, asked = ([(message["role"], message["content"].strip()) for message in each]
+                          for each in (turns[:len(prompt.turns)], prompt.turns))
+        if opening != asked:
+            self._complain(key, tr('"{column}" is a whole conversation, but doesn\'t begin with the prompt.',
+                                   column=self._shown(key)))
+        return [*(own or prompt.system), *turns]
+
+    def _is_good(self) -> bool:
+        """What "label" says about the answer."""
+        label = self._row["label"]
+        if isinstance(label, (bool, int, float)) and label in (0, 1):
+            return bool(label)
+        found = f"{label:g}" if isinstance(label, (int, float)) else kind_of(label)
+        self._complain("label", tr('"{column}" is {value}; it must be true for a good answer and false for a bad one.',
+                                   column=self._shown("label"), value=found))
+        return False
 
 
-def _preference(value: Mapping[str, Any], findings: Findings) -> _Read:
-    prompt = answers.asked(value, findings)
-    messages, rejected = answers.preference(value, prompt, findings)
-    return Row("preference", tuple(messages), rejected=rejected), ("chosen", "rejected", *_columns(prompt))
-
-
-def _messages(value: Mapping[str, Any], findings: Findings) -> _Read:
-    messages = list_of_messages(value["messages"], "messages", findings)
-    if not findings:
-        check_turns(messages, "messages", findings)
-    return Row("messages", tuple(messages)), ("messages",)
-
-
-def _completion(value: Mapping[str, Any], findings: Findings) -> _Read:
-    prompt = answers.asked(value, findings, ("prompt",))
-    messages = tuple(answers.answered(value, "completion", prompt, findings))
-    columns = ("completion", *_columns(prompt))
-    if "label" in value:
-        return Row("labelled", messages, desirable=answers.is_good(value, findings)), ("label", *columns)
-    plain = isinstance(value["prompt"], str) and isinstance(value["completion"], str)
-    return Row("instruction" if plain else "messages", messages), columns
-
-
-def _pair(question: str, answer: str, value: Mapping[str, Any], findings: Findings) -> _Read:
-    prompt = answers.asked(value, findings, (question,))
-    content = text_of(value, answer, findings)
-    if prompt is None:
-        return Row("instruction", ()), ()
-    messages = (*prompt.system, *prompt.turns, {"role": "assistant", "content": content})
-    return Row("instruction", messages), (answer, *prompt.columns)
-
-
-def _columns(prompt: answers.Asked | None) -> tuple[str, ...]:
-    return prompt.columns if prompt is not None else ()
-
-
-def _text(value: Mapping[str, Any], findings: Findings) -> _Read:
-    return Row("text", (), text=text_of(value, "text", findings)), ("text",)
-
-
-_READERS: dict[tuple[str, ...], Callable[[Mapping[str, Any], Findings], _Read]] = {
-    ("chosen", "rejected"): _preference,
-    ("messages",): _messages,
-    ("instruction", "output"): partial(_pair, "instruction", "output"),
-    ("prompt", "completion"): _completion,
-    ("question", "answer"): partial(_pair, "question", "answer"),
-    ("text",): _text,
+_READERS: dict[frozenset[str], Callable[[_Reader], Row]] = {
+    frozenset({"chosen", "rejected"}): _Reader.preference,
+    frozenset({"messages"}): _Reader.messages,
+    frozenset({"instruction", "output"}): partial(_Reader.pair, question="instruction", answer="output"),
+    frozenset({"prompt", "completion"}): _Reader.completion,
+    frozenset({"question", "answer"}): partial(_Reader.pair, question="question", answer="answer"),
+    frozenset({"text"}): _Reader.text,
 }

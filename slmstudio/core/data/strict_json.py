@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 
 SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf]")
 TEXT_OR_CONSTANT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(-?Infinity|NaN)', re.DOTALL)
@@ -103,53 +103,41 @@ def _bad_constant(text: str) -> NotJson:
                    text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
+_REASONS = (
+    ("Unterminated string", "", noop("the text that begins here has no closing quotation mark.")),
+    ("Invalid control", "\t", noop("a tab is inside a text; write it as {escape}.")),
+    ("Invalid control", "\n", noop("a line break is inside a text; write it as {escape}.")),
+    ("Invalid control", "\r", noop("a carriage return is inside a text; write it as {escape}.")),
+    ("Invalid control", "\0", noop("a NUL byte is inside a text; remove it.")),
+    ("Invalid control", "", noop("a control character ({code}) is inside a text; remove it.")),
+    ("Invalid \\escape", "", noop("a backslash in a text must be written twice (\\\\).")),
+    ("Invalid \\u", "", noop("\\u must be followed by four hexadecimal digits.")),
+    ("Unexpected UTF-8 BOM", "", noop("there is a byte order mark here, which doesn't belong in a row.")),
+    ("Extra data", "{[", noop("a second row begins on the same line; each row needs a line of its own.")),
+    ("Extra data", "", noop("there is more text after the end of the row.")),
+    ("", "'‘’", noop('single quotes are used; JSON needs double quotes (").')),
+    ("", "“”„", noop('curly quotes are used; JSON needs straight double quotes (").')),
+    ("Expecting ':'", "", noop("a colon is missing after the key.")),
+    ("Expecting ','", "", noop('a comma or a closing bracket is missing, or a quotation mark inside the text isn\'t '
+                               'written as \\".')),
+    ("Illegal trailing comma", "", noop("there is an extra comma before the closing bracket.")),
+    ("Expecting property name", "", noop("a key in double quotes is missing here.")),
+)
+"""What is wrong, by the beginning of the parser's message and the signs that are there."""
+
+
 def _reason(error: json.JSONDecodeError) -> str:
-    rest = error.doc[error.pos:error.pos + 12]
-    kind = error.msg
-    if kind.startswith("Unterminated string"):
-        return tr("the text that begins here has no closing quotation mark.")
-    if kind.startswith("Invalid control character"):
-        return _control_character(rest[:1])
-    if kind.startswith("Invalid \\escape"):
-        return tr("a backslash in a text must be written twice (\\\\).")
-    if kind.startswith("Invalid \\u"):
-        return tr("\\u must be followed by four hexadecimal digits.")
-    if kind.startswith("Unexpected UTF-8 BOM"):
-        return tr("there is a byte order mark here, which doesn't belong in a row.")
-    if kind.startswith("Extra data"):
-        return (tr("a second row begins on the same line; each row needs a line of its own.") if rest[:1] in "{["
-                else tr("there is more text after the end of the row."))
-    if not rest.strip():
-        return tr("the row ends too early: a value, a closing quotation mark or a closing bracket is missing.")
-    if rest[0] in "'‘’":
-        return tr('single quotes are used; JSON needs double quotes (").')
-    if rest[0] in "“”„":
-        return tr('curly quotes are used; JSON needs straight double quotes (").')
-    if kind.startswith("Expecting ':'"):
-        return tr("a colon is missing after the key.")
-    if kind.startswith("Expecting ','"):
-        return tr('a comma or a closing bracket is missing, or a quotation mark inside the text isn\'t written as \\".')
-    if (rest[0] in "}]" and _last_before(error) == ",") or kind.startswith("Illegal trailing comma"):
-        return tr("there is an extra comma before the closing bracket.")
-    if kind.startswith("Expecting property name"):
-        return tr("a key in double quotes is missing here.")
+    rest, kind = error.doc[error.pos:error.pos + 12], error.msg
+    if kind.startswith("Expecting"):
+        if not rest.strip():
+            return tr("the row ends too early: a value, a closing quotation mark or a closing bracket is missing.")
+        if rest[0] in "}]" and error.doc[max(0, error.pos - 200):error.pos].rstrip()[-1:] == ",":
+            kind = "Illegal trailing comma"
+    sign = rest[:1] or " "
+    for begins, signs, sentence in _REASONS:
+        if kind.startswith(begins) and (sign in signs or not signs):
+            return tr(sentence, escape=repr(sign)[1:-1], code=f"U+{ord(sign):04X}")
     return _no_value(rest)
-
-
-def _last_before(error: json.JSONDecodeError) -> str:
-    return error.doc[max(0, error.pos - 200):error.pos].rstrip()[-1:]
-
-
-def _control_character(found: str) -> str:
-    if found == "\t":
-        return tr("a tab is inside a text; write it as {escape}.", escape=r"\t")
-    if found == "\n":
-        return tr("a line break is inside a text; write it as {escape}.", escape=r"\n")
-    if found == "\r":
-        return tr("a carriage return is inside a text; write it as {escape}.", escape=r"\r")
-    if found == "\0":
-        return tr("a NUL byte is inside a text; remove it.")
-    return tr("a control character ({code}) is inside a text; remove it.", code=f"U+{ord(found or ' '):04X}")
 
 
 def _no_value(rest: str) -> str:

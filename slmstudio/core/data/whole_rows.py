@@ -45,7 +45,7 @@ def columns_of(dataset: Dataset, wanted: Collection[Any],
     rows = []
     for part in file.parts():
         sample, everything = sampled(part)
-        mapper = Mapper(sample, dataset.given)
+        mapper = Mapper(sample, dataset.given, dataset.options)
         for raw in everything:
             if raw.problem is None and (part.name, raw.line) in left:
                 said = _said(mapper, raw.value, kind)

@@ -73,7 +73,7 @@ def propose(run: RunSummary | Path | str, exports: bool = False,
     test, no_test = _test(place, config, cancelled) if not imported else (
         None, tr("The adapter was trained elsewhere, so the rows it learned from aren't known."))
     said = config.eval_map if config.eval_file and test == Path(config.eval_file).absolute() else None
-    rows, tokens = _measure(test, said, models, cancelled)
+    rows, tokens, said = _measure(test, said, models, cancelled)
     return {
         "kind": "evaluate", "test": str(test) if test else None, "no_test": no_test, "test_columns": said,
         "limit": ENOUGH_ROWS if rows > ENOUGH_ROWS else None, "seed": 0, "benchmark": None, "models": models,
@@ -137,10 +137,11 @@ def _test(run: Path, config: RunConfig, cancelled: Callable[[], bool] | None) ->
 
 
 def _measure(test: Path | None, said: str | None, models: list[dict[str, Any]],
-             cancelled: Callable[[], bool] | None) -> tuple[int, int]:
-    """How many rows there are, and how many tokens an answer needs: one and a half times the longest of some."""
+             cancelled: Callable[[], bool] | None) -> tuple[int, int, str | None]:
+    """How many rows there are; how many tokens an answer needs: one and a half times the longest of some; and what the
+    columns hold: training has read them so, too."""
     if test is None:
-        return 0, USUAL
+        return 0, USUAL, said
     try:
         found = read_test_set(test, cancelled=cancelled, said=said)
         from slmstudio.core.model.tokens import load_tokenizer
@@ -149,8 +150,9 @@ def _measure(test: Path | None, said: str | None, models: list[dict[str, Any]],
     except UserError:
         if cancelled is not None and cancelled():
             raise
-        return 0, USUAL
+        return 0, USUAL, said
     step = max(1, len(found.items) // SAMPLED)
     texts = [text for item in found.items[::step] for text in item.references[:1] if item.kind != "choice"]
     longest = max((len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts), default=SHORTEST)
-    return len(found.items), max(SHORTEST, min(LONGEST, -(-longest * 3 // 64) * 32))
+    return (len(found.items), max(SHORTEST, min(LONGEST, -(-longest * 3 // 64) * 32)),
+            said if found.is_sure else found.candidates[0].line)

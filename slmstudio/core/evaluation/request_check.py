@@ -13,7 +13,7 @@ from slmstudio.core.evaluation import benchmark_store
 from slmstudio.core.evaluation.context_check import SHOWN, Reader, check_context, check_system
 from slmstudio.core.evaluation.testset.item import TestSet
 from slmstudio.core.evaluation.testset.mmlu_folder import MmluFolder, examples, find_mmlu
-from slmstudio.core.evaluation.testset.reader import ReadingCancelled, read_test_set
+from slmstudio.core.evaluation.testset.reader import ReadingCancelled, doubt, read_test_set
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
@@ -150,7 +150,9 @@ def _check_test(request: Mapping[str, Any], problems: list[Problem],
                                     tr("there is no test file, and no benchmark."), field="test"))
         return None
     try:
-        return read_test_set(str(path), progress, cancelled, request.get("test_columns"))
+        found = read_test_set(str(path), progress, cancelled, request.get("test_columns"))
+        problems += filter(None, [doubt(found)])
+        return found
     except ReadingCancelled:
         raise
     except UserError as error:

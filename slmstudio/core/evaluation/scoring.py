@@ -12,7 +12,7 @@ from typing import Any
 
 from slmstudio.core import files, formats
 from slmstudio.core.errors import os_errors_as
-from slmstudio.core.evaluation import corrections
+from slmstudio.core.evaluation import corrections, items_file
 from slmstudio.core.evaluation.answer_rows import Row, Rows, read_rows
 from slmstudio.core.evaluation.scores import model_pairs, sentences
 from slmstudio.core.evaluation.scores.intervals import interval
@@ -74,7 +74,7 @@ def row_scores(job_folder: Path | str) -> list[Row]:
 
 def _scores(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
     models = [_model(rows, table, i) for i in range(len(rows.names))]
-    found = {"protocol": PROTOCOL, "created": time.time(), "test": _test(rows, table), "models": models,
+    found = {"protocol": PROTOCOL, "created": time.time(), "test": _test(folder, rows, table), "models": models,
              "comparisons": sentences.with_losses(model_pairs.comparisons(rows.names, table)),
              "group_comparisons": model_pairs.group_comparisons(rows.names, table), "judge": _judge(folder)}
     return {**found, "remarks": sentences.remarks(found)}
@@ -92,9 +92,10 @@ def _judge(folder: Path) -> dict[str, Any] | None:
     return {**said, "agreement": agreement(pairs, voted) if voted else None}
 
 
-def _test(rows: Rows, table: ScoreTable) -> dict[str, Any]:
+def _test(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
     path = rows.request.get("test") or (rows.request.get("benchmark") or {}).get("data")
-    return {"path": path, "sha256": rows.sha256, "rows": len(rows), "kinds": dict(table.kinds),
+    return {"path": path, "sha256": rows.sha256, "rows": len(rows), "rows_in_file": items_file.rows(folder),
+            "kinds": dict(table.kinds),
             "trained_on": table.trained_on, "references_alike": table.references_alike(), "damaged": rows.damaged,
             "groups": {name: len(table.groups(name)) for name in GROUPED_BY}}
 

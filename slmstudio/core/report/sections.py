@@ -21,8 +21,8 @@ READ_AGAIN = 200 * 1024**2
 """Bytes up to which a dataset is read once more, to name the rows that were left out."""
 MOST_PROBLEMS, MOST_STEPS = 20, 200
 SMOOTHED_FROM = 50
-DATA_WARNINGS = frozenset({"rows_left_out", "rows_cut", "rows_without_answer", "test_rows_learned", "data_changed",
-                           "kept_rows_mended"})
+DATA_WARNINGS = frozenset({"rows_left_out", "rows_cut", "rows_overlong", "rows_without_answer", "test_rows_learned",
+                           "data_changed", "kept_rows_mended"})
 
 
 def data_table(facts: Facts) -> Table:

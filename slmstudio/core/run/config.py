@@ -19,6 +19,7 @@ from slmstudio.core.run.fields.choices import (
     METHODS,
     OBJECTIVES,
     OPTIMIZERS,
+    OVERLONG,
     PRECISIONS,
     PREFERENCES,
     TEMPLATES,
@@ -149,7 +150,12 @@ class RunConfig:
         noop("The result is the weights with the lowest eval loss, not the last ones."),
         reason=noop("The weights that did best on rows not used for training are kept."))
     max_length: int = described(1024, Whole(8, 1_048_576), BATCH, noop("Sequence length, tokens"),
-        noop("The longest row in tokens; longer rows are cut at the end."), simple=True, aliases=("max_seq_length",))
+        noop("The longest row in tokens; longer rows are cut at the end, or left out."), simple=True,
+        aliases=("max_seq_length",))
+    overlong_rows: str = described("cut", OVERLONG, BATCH, noop("Longer rows"),
+        noop('What happens to rows that are longer than the sequence length: they are cut at the end ("cut"), or left '
+             'out ("leave_out"). Plain text is split instead.'),
+        reason=noop("The beginning of a long row teaches something too."))
     micro_batch_size: int = described(4, Whole(1, 4096), BATCH, noop("Micro-batch, rows"),
         noop("How many rows are computed at once; fewer need less memory."), simple=True,
         aliases=("per_device_train_batch_size",))

@@ -22,8 +22,8 @@ from typing import IO, Any
 
 from slmstudio.core import files, i18n
 from slmstudio.core.data import given
-from slmstudio.core.data.health.checking import check
 from slmstudio.core.data.health.finding import Context, Finding
+from slmstudio.core.data.health.survey import check
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled

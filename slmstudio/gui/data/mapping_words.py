@@ -12,7 +12,7 @@ CUT = ("text", "markdown", "docx")
 """Those whose rows may be cut in another way."""
 NESTED = ("history", "tools", "choices", "ranked")
 """Targets that are lists, so that tables hardly have them."""
-RARE = (*NESTED, "winner", "score_chosen", "score_rejected")
+RARE = (*NESTED, "winner", "score_chosen", "score_rejected", "cell")
 """Targets for which no column is asked where the file has none."""
 _PARTNERS = ({"instruction", "prompt"}, {"output", "completion", "chosen"})
 """Targets of different layouts that hold the same."""
@@ -31,7 +31,7 @@ def targets() -> dict[str, str]:
             "output": tr("Answer"), "completion": tr("Answer"), "chosen": tr("Better answer"),
             "rejected": tr("Worse answer"), "label": tr("Good or bad"), "winner": tr("Which one is better"),
             "score_chosen": tr("Score of the first answer"), "score_rejected": tr("Score of the second answer"),
-            "ranked": tr("Ranked answers"), "choices": tr("Choices"),
+            "ranked": tr("Ranked answers"), "choices": tr("Choices"), "cell": tr("Question and answer in one cell"),
             "messages": tr("Conversation"), "system": tr("System message"), "history": tr("Earlier turns"),
             "tools": tr("Tools"), "text": tr("Text")}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame
+from PySide6.QtWidgets import QFrame, QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
@@ -16,7 +16,8 @@ from slmstudio.gui.data.mapping_words import listed
 
 
 class UnusedStrip(QFrame):
-    """
+    """Lies over the top of a page, which doesn't move, until it is answered.
+
     Signals:
         accepted: the data should be used anyway.
         choose_wanted: the user wants to say what the columns hold.
@@ -25,8 +26,8 @@ class UnusedStrip(QFrame):
     accepted = Signal()
     choose_wanted = Signal()
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, page: QWidget):
+        super().__init__(page)
         self.setProperty("banner", "warn")
         self.setObjectName("unused_strip")
         self.text = text_label("", "strong", wrap=True, name="unused_text")
@@ -51,5 +52,12 @@ class UnusedStrip(QFrame):
             "{names} aren't used. By their names, they may hold something to learn from, such as a label, a context or "
             "another form of the question.", len(names), names=listed(names))))
         self.setAccessibleName(self.text.text())
+        self.fit()
         self.show()
+        self.raise_()
         self.choose.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def fit(self) -> None:
+        """Take the width of the page, and the height that the text needs there."""
+        width = self.parentWidget().width()
+        self.setGeometry(0, 0, width, self.heightForWidth(width))

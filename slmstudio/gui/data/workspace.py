@@ -19,7 +19,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import plain_tip
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, row_in, row_of
 from slmstudio.gui.common.widgets.two_line import VALUE
 from slmstudio.gui.data.desk import DataDesk
 from slmstudio.gui.data.editing.drop_question import may_drop
@@ -69,11 +69,9 @@ class DataWorkspace(QWidget):
     def __init__(self, session: Session):
         super().__init__()
         self._session = session
-        self.strip = UnusedStrip()
+        self.strip = UnusedStrip(self)
         self.strip.accepted.connect(self._use_all_the_same)
-        column_in(self, self.strip,
-                  (row_of(self._list_card(), (self._centre(), 1), self._right_column(), spacing=theme.CARD_GAP), 1),
-                  spacing=theme.CARD_GAP)
+        row_in(self, self._list_card(), (self._centre(), 1), self._right_column(), spacing=theme.CARD_GAP)
         theme.THEME.changed.connect(self._fit)
         session.model_changed.connect(self.update_model)
         session.starter_ready.connect(self.update_model)
@@ -151,6 +149,7 @@ class DataWorkspace(QWidget):
         self._right.setFixedWidth(theme.scaled(right))
         self.rows.facts.setHidden(least == 0)
         self.desk.lengths.set_flat(self.height() < theme.scaled(LOW))
+        self.strip.fit()
 
     @property
     def entry(self) -> DataEntry | None:

@@ -97,6 +97,10 @@ class EvaluationChoice(TakesFiles, QWidget):
                           tr("The name of any lm_eval task or group that counts right answers."))
         self.task.editingFinished.connect(self._change_source)
         self.task.textChanged.connect(self._change_name)
+        example = tr("Columns, for example {example}", example="question=Ask,answer=Right")
+        self.columns = named(QLineEdit(placeholderText=example), "evaluation_columns", tr("Columns"),
+                             tr("What the columns of the file contain. Leave it empty where their names say it."))
+        self.columns.editingFinished.connect(self.read_wanted)
         self.found = text_label("", "small", wrap=True, name="evaluation_found")
         self.found.hide()
 
@@ -126,7 +130,7 @@ class EvaluationChoice(TakesFiles, QWidget):
         grid = grid_of(theme.SPACE_M, theme.SPACE_S, stretch=1)
         top = Qt.AlignmentFlag.AlignTop
         for row, (name, widget) in enumerate(((tr("Test set"), self.source), ("", self._file), ("", self.task),
-                                              ("", self.found), (tr("Models"), self.models),
+                                              ("", self.columns), ("", self.found), (tr("Models"), self.models),
                                               (tr("Rows"), rows_line), ("", self.judge), ("", self.more),
                                               ("", self.fields))):
             if name:  # an empty label would keep the height of a line that is hidden
@@ -185,6 +189,7 @@ class EvaluationChoice(TakesFiles, QWidget):
             self.limit.setValue(self._limits[benchmark])
         path = self.data if benchmark else self.test
         self._file.setVisible(self.source.current() != HELD_OUT)
+        self.columns.setVisible(self.source.current() == FILE and path is not None)
         self.task.setVisible(benchmark and not self.benchmark.currentData())
         show_text(self.name, str(path) if path else self._fetched if benchmark else tr("No file yet. Drop one here."))
         self.download.setVisible(benchmark and not path and not self._fetched)
@@ -210,6 +215,7 @@ class EvaluationChoice(TakesFiles, QWidget):
             self._folders[self.benchmark_name()] = path
         else:
             self.test = path
+            self.columns.clear()
             with QSignalBlocker(self.source):
                 self.source.set_current(FILE)
         self._change_source()
@@ -263,7 +269,7 @@ class EvaluationChoice(TakesFiles, QWidget):
                    "models": [model for model in models if model["name"] in self.names()]}
         if source == FILE:
             request["test"] = str(self.test)
-            request["test_columns"] = None
+            request["test_columns"] = self.columns.text().strip(' "') or None
         elif source == BENCHMARK:
             shots = self.shots.value()
             request |= {"test": None, "limit": None, "system": proposed["system"], "benchmark": {

@@ -97,15 +97,19 @@ class EvaluationPanel(QFrame):
         self.choice.download_wanted.connect(lambda: self.download.ask(self.choice.benchmark_name()))
         self.download.fetched.connect(self._look_again)
 
-    def show_run(self, folder: Path, max_new_tokens: int | None = None, limit: int | None = None) -> None:
+    def show_run(self, folder: Path, max_new_tokens: int | None = None, limit: int | None = None,
+                 test: str | None = None) -> None:
         """Offer the evaluation of this run.
 
         Args:
             max_new_tokens, limit: of an answer, and how many rows; None takes what is usual.
+            test: the file that has them; None takes the rows held out.
         """
         self.give_up()
         self._longest, self._limit = max_new_tokens, limit
         self._folder, self._offer, self._look, self._told = folder, None, None, ()
+        if test is not None:
+            self.choice.set_path(Path(test))
         self.banner.clear()
         self._show_state()
         run_task(self, lambda task: _offer(folder, task), lambda offer: self._show_offer(folder, offer), self._failed)

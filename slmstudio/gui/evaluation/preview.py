@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import jobs, units
+from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import an_object, objects
 from slmstudio.core.i18n import ntr, tr
@@ -45,10 +46,10 @@ def look_at_rows(request: Mapping[str, Any], task: Task) -> Look:
         UserError: it isn't a test set.
         ReadingCancelled: the task was cancelled.
     """
-    from slmstudio.core.evaluation.testset.reader import read_test_set
+    from slmstudio.core.evaluation.testset.reader import doubt, read_test_set
 
     found = read_test_set(str(request["test"]), task.progress, task.cancelled, request.get("test_columns"))
-    warnings = [*found.notes]
+    warnings = [*(as_sentence(each.message) for each in filter(None, [doubt(found)])), *found.notes]
     if found.problems:
         named = "; ".join(map(str, found.problems[:NAMED_PROBLEMS]))
         more = len(found.problems) - NAMED_PROBLEMS

@@ -73,11 +73,12 @@ class EvaluationSection(QWidget):
         """Whether the panel would show something new."""
         return self.panel.isHidden() and not self._at_work_here()
 
-    def open_panel(self, max_new_tokens: int | None = None, limit: int | None = None) -> None:
+    def open_panel(self, max_new_tokens: int | None = None, limit: int | None = None,
+                   test: str | None = None) -> None:
         """Offer another evaluation; arguments as of `EvaluationPanel.show_run`."""
         if self._run is None or self._at_work_here():
             return
-        self.panel.show_run(self._run.folder, max_new_tokens, limit)
+        self.panel.show_run(self._run.folder, max_new_tokens, limit, test)
         self.panel.show()
         self._show_state()
 

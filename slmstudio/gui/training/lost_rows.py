@@ -1,4 +1,4 @@
-"""What the planned run would lose of its rows, above Start, with the sequence length that keeps them."""
+"""What the planned run would lose of its rows, above Start, with the ways out: a longer sequence, or fewer rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame
 
 from slmstudio.core.i18n import tr
+from slmstudio.core.run.fields.choices import CUT, LEAVE_OUT
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 class LostRowsBanner(QFrame):
     """Signals:
         longer_wanted(int): train with this sequence length.
+        overlong_wanted(str): do this with longer rows, in the words of the field `overlong_rows`.
     """
 
     longer_wanted = Signal(int)
+    overlong_wanted = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,8 +38,15 @@ class LostRowsBanner(QFrame):
         self.keep = SecondaryButton(tr("Longer rows"), tr("Set the sequence length so that these rows keep their "
                                                           "answers. The plan then says what that needs."), "small",
                                     name="keep_rows", clicked=self._keep)
-        column_in(self, self.text, self.ways, (self.keep, 0, Qt.AlignmentFlag.AlignLeft), spacing=theme.SPACE_XS,
-                  margins=theme.SPACE_S)
+        self.leave_out = SecondaryButton(tr("Leave them out"),
+                                         tr("Train without the rows that would be cut. The plan's steps become fewer."),
+                                         "small", name="leave_out_rows",
+                                         clicked=lambda: self.overlong_wanted.emit(LEAVE_OUT))
+        self.cut = SecondaryButton(tr("Cut them"), tr("Train on the beginning of these rows, as far as it fits."),
+                                   "small", name="cut_rows", clicked=lambda: self.overlong_wanted.emit(CUT))
+        left = Qt.AlignmentFlag.AlignLeft
+        column_in(self, self.text, self.ways, (self.keep, 0, left), (self.leave_out, 0, left), (self.cut, 0, left),
+                  spacing=theme.SPACE_XS, margins=theme.SPACE_S)
         self.show_lost(None)
 
     def show_lost(self, lost: LostRows | None) -> None:
@@ -51,6 +61,8 @@ class LostRowsBanner(QFrame):
         self.setAccessibleDescription(lost.ways)
         longer = lost.longer
         show_text(self.keep, "" if longer is None else tr("Use {tokens:,} tokens", tokens=longer))
+        self.leave_out.setVisible(bool(lost.can_leave_out))
+        self.cut.setVisible(lost.leaves_out)
         if is_new and self.isVisible():
             announce(self, f"{lost.what} {lost.ways}")
 

@@ -4,17 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QStackedWidget, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.layouts import column_in, row_widget
+from slmstudio.gui.common.widgets.layouts import column_in, row_in, row_widget
 
 SIDE_WIDTHS = (270, 420)
 """Least and greatest width of the column at the right."""
+BESIDE = 1064
+"""Width from which there is room for it there."""
+NO_MOST = 16_777_215
+"""Qt's own greatest width."""
+
+
+class _Columns(QWidget):
+    """Three columns; or, where text is large or the window small, two, with the cards of the third side by side below.
+
+    The page's height grows then, and its width never does: reading it takes no scrolling sideways.
+    """
+
+    def __init__(self, left: QWidget, middle: QWidget, right: Sequence[QWidget]):
+        super().__init__()
+        self._main = row_widget(left, (middle, 1), spacing=theme.CARD_GAP)
+        self._side = _column(right, (2, 1))
+        row_in(self, (self._main, 4), (self._side, 1), spacing=theme.CARD_GAP)
+        theme.THEME.changed.connect(self._choose)
+        self._choose()
+
+    def minimumSizeHint(self) -> QSize:
+        least = max(each.minimumSizeHint().width() for each in (self._main, self._side))
+        return QSize(least, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._choose()
+
+    def _choose(self) -> None:
+        beside = self.width() >= theme.scaled(BESIDE)
+        self._side.setMinimumWidth(SIDE_WIDTHS[0] if beside else 0)
+        self._side.setMaximumWidth(SIDE_WIDTHS[1] if beside else NO_MOST)
+        for place, row in ((self, beside), (self._side, not beside)):
+            layout = place.layout()
+            assert isinstance(layout, QBoxLayout)
+            layout.setDirection(QBoxLayout.Direction.LeftToRight if row else QBoxLayout.Direction.TopToBottom)
 
 
 class TrainingPages(QStackedWidget):
@@ -29,11 +67,7 @@ class TrainingPages(QStackedWidget):
         super().__init__()
         self._session = session
         self.addWidget(self._make_empty())
-        side = _column(right, (2, 1))
-        side.setMinimumWidth(SIDE_WIDTHS[0])
-        side.setMaximumWidth(SIDE_WIDTHS[1])
-        page = row_widget(_column(left, (1, 0)), (middle, 3), (side, 1), spacing=theme.CARD_GAP)
-        self.addWidget(page)
+        self.addWidget(_Columns(_column(left, (1, 0)), middle, right))
 
     def _make_empty(self) -> QWidget:
         self._to_data = PrimaryButton(tr("Choose data…"), tr("Go to the Data tab."), name="to_data",

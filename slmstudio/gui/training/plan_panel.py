@@ -66,6 +66,7 @@ class PlanPanel(Card):
         self.start = self.buttons.start
         self.lost = LostRowsBanner()
         self.lost.longer_wanted.connect(partial(planning.decide, "max_length"))
+        self.lost.overlong_wanted.connect(partial(planning.decide, "overlong_rows"))
         fill(self.body, (self._make_form(), 1), self.lost, self.fit, self.buttons)
         self._show_rows()
         planning.active_changed.connect(self._set_editable)

@@ -16,7 +16,7 @@ from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.run_texts import adjusted_text, outcome_chip, phase_text
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.buttons import ButtonRow, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import fill, pages_of, row_widget
@@ -88,7 +88,9 @@ class RunPanel(Card):
                                              "small", name="change", clicked=self._toggle_change)
         self.guard_button = SecondaryButton(tr("Heat…"), tr("Change when the run pauses: temperature, battery, hours."),
                                             "small", name="change_guard", clicked=self.guard_wanted)
-        self._progress = row_widget((self.bar, 1), self.count, self.clock, self.change_button, self.guard_button)
+        self._progress = ButtonRow()
+        fill(self._progress.box, (row_widget((self.bar, 1), self.count), 1),
+             row_widget((self.clock, 1), self.change_button, self.guard_button))
         self._progress.hide()
         return self._progress
 

@@ -63,7 +63,8 @@ def _made(job: JobContext) -> tuple[list[dict[str, Any]], bytes]:
     if request.get("train_file"):
         items = _marked(job, test, items, Path(request["train_file"]))
     items = _as_written(items, request["models"])
-    about = items_file.dump(test.sha256, hold_thoughts(text for item in items for text in item.references))
+    about = items_file.dump(test.sha256, len(test.items),
+                            hold_thoughts(text for item in items for text in item.references))
     return [with_system(item.to_dict(), request.get("system")) for item in items], about
 
 

@@ -16,7 +16,7 @@ from slmstudio.core.run import adjust, checkpoints
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import CHECKPOINTS
 from slmstudio.core.run.launch import checks, invitation
-from slmstudio.worker.launch import blame, first_machine, ranks_of
+from slmstudio.worker.launch import failure_cause, first_machine, ranks_of
 from slmstudio.worker.runtime import agent_side
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
@@ -52,7 +52,7 @@ def run(job: JobContext) -> jobs.Outcome:
     except SignalException as error:
         ranks_of.end_by(error)
         raise
-    ended = blame.read(job.folder, codes or dict.fromkeys(range(config.processes), 0))
+    ended = failure_cause.read(job.folder, codes or dict.fromkeys(range(config.processes), 0))
     if not codes:
         outcome = ended[0].outcome
         return outcome or jobs.Outcome("crashed", details=ended[0].log)
@@ -61,7 +61,7 @@ def run(job: JobContext) -> jobs.Outcome:
     return _failed(job, config, ended, processes.oom_kills() > kills, machines)
 
 
-def _done_before(job: JobContext, ended: list[blame.Ended]) -> jobs.Outcome | None:
+def _done_before(job: JobContext, ended: list[failure_cause.Ended]) -> jobs.Outcome | None:
     """What the first process has done and said, where others fail only after that: as they leave."""
     said = jobs.Job(agent_side.report_folder(job.folder, 0)).outcome()
     if said is None or not (said.was_successful() or said.state == "paused"):
@@ -73,14 +73,14 @@ def _done_before(job: JobContext, ended: list[blame.Ended]) -> jobs.Outcome | No
     return said
 
 
-def _failed(job: JobContext, config: RunConfig, ended: list[blame.Ended], memory_kill: bool,
+def _failed(job: JobContext, config: RunConfig, ended: list[failure_cause.Ended], memory_kill: bool,
             machines: first_machine.FirstMachine | None) -> jobs.Outcome:
-    cause = blame.first_cause(ended)
-    if machines is not None and cause.blame >= blame.LOST_OTHERS and (told := machines.who_left()):
+    cause = failure_cause.first_cause(ended)
+    if machines is not None and cause.kind >= failure_cause.LOST_OTHERS and (told := machines.who_left()):
         return told
     if memory_kill and cause.code == -9:
         job.emit(jobs.MEMORY_KILL)  # the next start uses less
-    return blame.outcome_of(cause, job.folder, config.world_size, socket.gethostname() if machines else "",
+    return failure_cause.outcome_of(cause, job.folder, config.world_size, socket.gethostname() if machines else "",
                             memory_kill)
 
 

@@ -31,7 +31,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.launch import checks
 from slmstudio.core.run.provenance import versions
 from slmstudio.core.run.rows import kept_rows
-from slmstudio.worker.launch import blame, ranks_of, way
+from slmstudio.worker.launch import failure_cause, ranks_of, way
 from slmstudio.worker.launch import meeting_words as words
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
@@ -63,11 +63,11 @@ def run(job: JobContext) -> jobs.Outcome:
             raise Cancelled from error
     if not codes:
         return jobs.Outcome("finished", result={"host": offer["host"], "run": offer["name"]})
-    cause = blame.first_cause(blame.read(place.folder, codes))
-    if cause.blame >= blame.LOST_OTHERS:
+    cause = failure_cause.first_cause(failure_cause.read(place.folder, codes))
+    if cause.kind >= failure_cause.LOST_OTHERS:
         raise UserError(tr("The run on {host} has ended, or the connection to it broke.", host=offer["host"]), "",
                         tr("Look on that machine for the reason; it keeps the run."))
-    outcome = blame.outcome_of(cause, place.folder, config.world_size, socket.gethostname())
+    outcome = failure_cause.outcome_of(cause, place.folder, config.world_size, socket.gethostname())
     place.say_left(outcome.user_error(), cause.log)
     return outcome
 

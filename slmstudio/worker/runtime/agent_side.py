@@ -10,15 +10,17 @@ import ctypes
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
-from slmstudio.core import jobs
+from slmstudio.core import files, jobs
 from slmstudio.worker.runtime import child
 from slmstudio.worker.runtime.ranks import AGENT
 
 ADDRESS = "SLMSTUDIO_ADDRESS"
 """Environment variable with this machine's address, as the others of the run reach it."""
 LOGS = "logs"
+_ENDED = "ended"
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 
 
@@ -35,6 +37,19 @@ def log_of(folder: Path, rank: int) -> Path:
 def report_folder(folder: Path, rank: int) -> Path:
     """Where a process says how it ended."""
     return folder / LOGS / f"rank-{rank}"
+
+
+def say_ended(place: Path) -> None:
+    """Leave in a report folder when its process ended, by the machine's own clock, which nobody sets."""
+    files.write_atomically(place / _ENDED, repr(time.monotonic()))
+
+
+def ended_at(place: Path) -> float | None:
+    """What `say_ended` left, in seconds as `time.monotonic` counts them; None if it left nothing."""
+    try:
+        return float((place / _ENDED).read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def begin(folder: Path, rank: int) -> None:

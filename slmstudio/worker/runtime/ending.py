@@ -74,6 +74,8 @@ def _write(job: JobContext, outcome: jobs.Outcome) -> None:
     while True:
         try:
             place.mkdir(parents=True, exist_ok=True)
+            if agent_side.by_agent():
+                agent_side.say_ended(place)
             return jobs.write_outcome(place, outcome)
         except OSError as error:
             if error.errno != errno.ENOSPC:

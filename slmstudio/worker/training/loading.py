@@ -86,7 +86,7 @@ def _rows(job: JobContext, config: RunConfig, about: ModelFacts, tokenizer: Any,
             else None
     except NothingLearned:
         job.warn("nothing_evaluated",
-                 tr("None of the evaluation rows has an answer within {count:,} tokens, so there is no eval loss. "
+                 tr("No evaluation row is left at a sequence length of {count:,} tokens, so there is no eval loss. "
                     "Raise the sequence length, or choose other rows.", count=config.max_length))
         eval_data = None
     if config.nodes > 1:  # a file that it is mapped from isn't on the other machines

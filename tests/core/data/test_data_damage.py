@@ -110,7 +110,7 @@ def test_lone_surrogate_and_half_a_unit_in_utf16(tmp_path, order, unit):
     ('{"instruction": "a", "output": "b", "x": {"y": 1, "y": 1}}', "y", '"y" occurs twice'),
     ('{"messages": "hello"}', "messages", '"messages" is text; it must be a list'),
     ('{"messages": []}', "messages", "an empty list"),
-    ('{"messages": null}', None, '"messages"'),
+    ('{"messages": null}', "messages", '"messages" is null'),
     ('{"messages": [5]}', "messages", "message 1 is a number"),
 ])
 def test_rows_that_are_no_rows(tmp_path, bad, field, words):

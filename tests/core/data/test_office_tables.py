@@ -129,20 +129,21 @@ def test_a_register_of_complaints(tmp_path, name):
     assert any(f'"{header[3]}" is read as the question' in note for note in found.notes) == ("no one" in name)
 
 
-REFUSED = {
+ASKED_ABOUT = {
     "a third column of sentences": ["Ref", "Hindi", "Marathi", "Bhojpuri"],
     "their class": ["Ref", "Vinanti", "Javaab", "sentiment"],
     "what became of a ticket": ["Issue key", "Summary", "Description", "Resolution"],
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_sentences_are_not_guessed_beside(tmp_path, name):
+@pytest.mark.parametrize("name", ASKED_ABOUT)
+def test_sentences_are_asked_about_beside(tmp_path, name):
     last = ["This is the third sentence number {} of it"] if "third" in name else ["Fixed", "Done"]
-    with pytest.raises(NoUsableRow):
-        read_dataset(write(tmp_path, REFUSED[name], [[f"K-{at}", f"Here is the first sentence number {at}",
-                                                      f"And this is the second sentence number {at}",
-                                                      last[at % len(last)].format(at)] for at in range(8)]))
+    header = ASKED_ABOUT[name]
+    found = read_dataset(write(tmp_path, header, [[
+        f"K-{at}", f"Here is the first sentence number {at}", f"And this is the second sentence number {at}",
+        last[at % len(last)].format(at)] for at in range(8)]))
+    assert not found.is_sure and found.candidates[0].line == f"instruction={header[1]},output={header[2]}"
 
 
 @pytest.mark.parametrize("above", ["", "Queries of April\n\n", "Branch:,Pune\nPeriod:,April\n"])
@@ -160,7 +161,9 @@ def test_a_name_above_texts_with_commas_is_no_title(tmp_path):
 
 def test_the_first_row_above_numbers_holds_names(tmp_path):
     words = [["1", "Abandon", "परित्याग"], ["2", "Budget", "आयव्ययक"], ["3", "Circular", "परिपत्र"]]
-    assert read_dataset(write(tmp_path, ["क्र.सं.", "अंग्रेज़ी शब्द", "पर्याय"], words)).count == 3
+    found = read_dataset(write(tmp_path, ["क्र.सं.", "अंग्रेज़ी शब्द", "पर्याय"], words))
+    assert (found.count, found.is_sure) == (3, False)
+    assert found.mapping == {"instruction": "अंग्रेज़ी शब्द", "output": "पर्याय"}
 
 
 def test_what_is_said_of_a_product_with_its_stars(tmp_path):

@@ -251,6 +251,20 @@ def test_what_is_said_of_the_columns_counts(run, tmp_path):
     assert 'There is no column "none"' in problems({**asked, "test_columns": "question=none,answer=y"})[0]
 
 
+def test_a_test_file_that_is_not_sure_is_asked_about(run, tmp_path):
+    places = ("Goa", "Pune", "Surat", "Delhi", "Mysuru", "Indore")
+    rows = [{"c1": f"Which office in {place} gives out a certificate of birth?", "c2": place,
+             "c3": f"The municipal office of {place} gives it out within seven days."} for place in places]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    asked = {**request.propose(run()), "test": str(tmp_path / "t.jsonl")}
+    line = "instruction=c1,output=c3"
+    assert problems(asked) == ["test: it isn't clear what the columns of t.jsonl contain. Write "
+                               f'"{line}" or other columns under Columns, or after --map in the terminal.']
+    assert request.check({**asked, "test_columns": line}).test.items[0].references == (rows[0]["c3"],)
+    own = request.propose(run(eval_file=asked["test"]))  # what a run was evaluated on isn't asked about again
+    assert own["test_columns"] == line and len(request.check(own).test.items) == len(rows)
+
+
 def test_nothing_to_do(run):
     asked = request.propose(run())
     assert problems({**asked, "models": []}) == ["models: there is no model to evaluate."]

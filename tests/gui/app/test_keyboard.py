@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 from shiboken6 import isValid
 from support import evaluated_runs
+from support.window import settle
 
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.settings.dialog import SettingsDialog
@@ -74,6 +75,25 @@ def test_a_click_shows_no_focus_and_a_key_does(qtbot, window):
     choose.setFocus(Qt.FocusReason.OtherFocusReason)
     sample.setFocus(Qt.FocusReason.TabFocusReason)
     assert sample.property(SHOWN) and sample.grab().toImage() != clicked
+
+
+@pytest.mark.parametrize("gone", ["hidden", "disabled"])
+def test_where_a_clicked_control_has_gone_its_neighbour_shows_no_focus(qtbot, window, gone):
+    page = QWidget()
+    clicked, neighbour = QPushButton("Pause"), QPushButton("Checkpoint now")
+    column = QVBoxLayout(page)
+    for widget in (clicked, neighbour):
+        column.addWidget(widget)
+    window.setCentralWidget(page)
+    clicked.clicked.connect(lambda: clicked.hide() if gone == "hidden" else clicked.setEnabled(False))
+    settle()
+    QTest.mouseClick(window.windowHandle(), Qt.MouseButton.LeftButton,
+                     pos=clicked.mapTo(window, clicked.rect().center()))
+    assert neighbour.hasFocus() and not neighbour.property(SHOWN)
+    clicked.setVisible(True)
+    clicked.setEnabled(True)
+    press_enter(qtbot, clicked)
+    assert neighbour.hasFocus() and neighbour.property(SHOWN), "the keys are in use"
 
 
 def test_enter_is_left_to_what_is_no_button(qtbot, window):

@@ -8,7 +8,8 @@ import zipfile
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QComboBox, QFileDialog, QPushButton, QStackedWidget
 from support.data_window import LEFT, SWAPPED, first, names, open_files, pick, pick_and_read, press, swap
-from support.window import text
+from support.shown_texts import cut
+from support.window import settle, text
 
 from slmstudio.core.run.token_counts import TokenCounts
 from slmstudio.gui.app.scrolled_pages import ScrolledPages
@@ -132,11 +133,18 @@ def test_the_sheet_and_how_a_text_is_cut(qtbot, tab, hindi, tmp_path):
 
 def test_columns_that_matter_are_warned_of_before_the_data_is_used(qtbot, tab, session, tmp_path):
     file = tmp_path / "weighted.csv"
-    file.write_text("question,answer,loss_weight,split\n" + "Who?,She.,2,train\n" * 4, encoding="utf-8")
+    rows = "Who?,She.,2,train\nWho?,He.,2,test\n" * 2
+    file.write_text(f"question,answer,loss_weight,split\n{rows}", encoding="utf-8")
     open_files(qtbot, tab, file)
     assert text(tab, "reading_matter") == "Not used, though the model could learn from them: loss_weight, split"
+    page = tab.workspace()
+    settle()
+    before = [(each.pos(), each.size()) for each in (page.reading, page.list, page.rows)]
     press(qtbot, tab, "data_use")
-    assert session.dataset is None
+    settle()
+    assert session.dataset is None and page.strip.isVisible()
+    assert [(each.pos(), each.size()) for each in (page.reading, page.list, page.rows)] == before, "nothing moves"
+    assert page.strip.height() >= page.strip.heightForWidth(page.width()) and not any(cut(page.strip))
     assert text(tab, "unused_text").startswith("loss_weight and split aren't used. By their names, ")
     press(qtbot, tab, "unused_choose")
     assert tab.workspace().reading.panel.isVisible() and not tab.workspace().strip.isVisible()

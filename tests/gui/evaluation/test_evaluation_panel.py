@@ -166,6 +166,20 @@ def test_a_dropped_file_is_looked_into(qtbot, tab, panel, write_rows, drop):
     assert panel.choice.apply(panel._offer.request)["test"].endswith("sums.jsonl")
 
 
+def test_the_columns_of_a_file_that_does_not_tell_are_asked_for(qtbot, tab, panel, write_rows):
+    rows = [{"c1": f"Which office in {place} gives out a certificate of birth?", "c2": place,
+             "c3": f"The municipal office of {place} gives it out within seven days."}
+            for place in ("Goa", "Pune", "Surat", "Delhi", "Mysuru", "Indore")]
+    choice = panel.choice
+    choice.set_path(write_rows("offices.jsonl", rows))
+    qtbot.waitUntil(lambda: "instruction=c1,output=c3" in panel.warnings.text.text(), timeout=60_000)
+    assert choice.columns.isVisible()
+    choice.columns.setText("instruction=c1,output=c3")
+    choice.columns.editingFinished.emit()
+    qtbot.waitUntil(lambda: "under Columns" not in panel.warnings.text.text(), timeout=60_000)
+    assert choice.apply(panel._offer.request)["test_columns"] == "instruction=c1,output=c3"
+
+
 def test_a_file_that_is_no_test_set_is_refused_in_the_panel(qtbot, tab, panel, tmp_path):
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")

@@ -298,8 +298,11 @@ def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp
     assert [each.folder for [each] in follow(proposals.RESUME)] == [run]
     follow(proposals.EXPORT)
     assert not tab.details.export.isHidden()
-    follow(proposals.OTHER_TEST, {"limit": 730})
-    qtbot.waitUntil(lambda: tab.details.evaluation.panel.choice.limit.value() == 730, timeout=15_000)
+    panel = tab.details.evaluation.panel
+    follow(proposals.EVALUATE, {"limit": 730, "test": str(run / "tests.jsonl")})
+    qtbot.waitUntil(lambda: panel.choice.limit.value() == 730, timeout=15_000)
+    qtbot.waitUntil(lambda: panel.choice.limit_label.text() == "of 60", timeout=15_000)
+    assert panel.choice.apply({"models": []})["test"] == str(run / "tests.jsonl")
 
 
 def test_better_figures_on_rows_that_were_learned_are_not_green(qtbot, tab, make_run):

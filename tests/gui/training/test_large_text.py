@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 from PySide6.QtWidgets import QScrollArea
 from support.shown_texts import cut
+from support.window import settle
 
 from slmstudio.core import i18n
+from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import Outcome
+from slmstudio.core.model import facts
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.training.run_feed import RunFeed
@@ -43,6 +46,37 @@ def test_how_a_run_ended_is_not_cut_where_text_is_large(qtbot, qapp, session, ou
         panel.end(outcome, history(), resumable=not outcome.was_successful())
         qtbot.waitUntil(lambda: panel.plots is not None and not any(cut(panel)))
     finally:
+        theme.apply(qapp, "light", 100)
+
+
+@pytest.mark.parametrize("language", ["en", "hi"])
+def test_large_text_needs_no_scrolling_sideways(qtbot, qapp, session, tiny_model, rows_file, language, request):
+    """A plan, a run whose times are long, and how it ended."""
+    i18n.use(language)
+    try:
+        window = request.getfixturevalue("main_window")
+        page = window.page("training")
+        session.set_model(facts.read_model(tiny_model))
+        session.set_dataset(reader.read_dataset(rows_file))
+        window.go_to("training")
+        theme.apply(qapp, "light", 150)
+        widths = [page.minimumSizeHint().width()]
+        page.run.begin("helpdesk " * 9, history())
+        qtbot.waitUntil(lambda: page.run.plots is not None)
+        page.run.clock.setText("epoch 12.5 · 11 h 57 min elapsed · about 10 h 35 min of work left")
+        settle()
+        widths.append(page.minimumSizeHint().width())
+        assert page.watch.mapTo(page, page.watch.rect().topLeft()).y() > page.run.geometry().bottom()
+        page.run.end(ENDS[0], history(), resumable=False)
+        settle()
+        widths.append(page.minimumSizeHint().width())
+        assert max(widths) <= 1280 - 20, "beside a scroll bar"
+        i18n.use("en")  # a font goes with the language
+        theme.apply(qapp, "light", 100)
+        settle()
+        assert page.watch.mapTo(page, page.watch.rect().topLeft()).y() < page.run.geometry().bottom()
+    finally:
+        i18n.use("en")
         theme.apply(qapp, "light", 100)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt, QTime
@@ -92,12 +93,20 @@ def test_the_simple_part_is_short_and_offers_an_objective_only_where_there_is_a_
 
 def test_rows_that_would_be_lost_are_said_above_start_with_the_length_that_keeps_them(panel):
     counts = RowCounts(59, 11, 30, 28, 10, True)
-    panel.show_config(config(), counts, LostRows(counts, 1024, 1408, 30, 2 * 10**9, None, 8192, 1375))
+    panel.show_config(config(), counts, LostRows(counts, False, 1024, 1408, 30, 2 * 10**9, None, 8192, 1375))
     assert panel.lost.isVisible() and "28 of 87 rows" in panel.lost.text.text()
     panel.lost.keep.click()
     assert panel.planning.overrides == {"max_length": 1408}
-    panel.show_config(config(), counts, LostRows(counts, 8192, None, 0, 0, None, 8192, 9000))
-    assert panel.lost.isVisible() and not panel.lost.keep.isVisible()
+    assert not panel.lost.cut.isVisible()
+    panel.lost.leave_out.click()
+    assert panel.planning.overrides == {"max_length": 1408, "overlong_rows": "leave_out"}
+    panel.show_config(config(), counts, LostRows(counts, True, 1024, 1408, 30, 2 * 10**9, None, 8192, 1375))
+    assert panel.lost.keep.isVisible() and not panel.lost.leave_out.isVisible()
+    panel.lost.cut.click()
+    assert panel.planning.overrides["overlong_rows"] == "cut"
+    counts = replace(counts, left_out=30)
+    panel.show_config(config(), counts, LostRows(counts, False, 8192, None, 0, 0, None, 8192, 9000))
+    assert panel.lost.isVisible() and not panel.lost.keep.isVisible() and not panel.lost.leave_out.isVisible()
     panel.show_config(config(), counts)
     assert not panel.lost.isVisible()
 

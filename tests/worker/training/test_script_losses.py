@@ -82,7 +82,7 @@ def texts_file(tmp_path):
     {"method": "full", "learning_rate": 1e-3, "group_by_length": False, "packing": True,
      "objective": "text"},
     {"completion_only_loss": False, "max_length": 24, "use_dora": True, "use_rslora": True},
-    {"method": "qlora"},
+    {"method": "qlora", "max_length": 60, "overlong_rows": "leave_out"},
 ]))
 def test_the_script_has_the_losses_of_the_run(configure, tmp_path, changes):
     run, wanted = losses_of_run(configure(**changes), tmp_path / "runs")

@@ -82,7 +82,7 @@ def test_evaluation_rows_that_are_all_too_long_do_not_end_the_run(make_job, tmp_
     result = train.run(job)
     assert (result["state"], result["steps"], result["eval_loss_after"]) == ("finished", 4, None)
     assert [event["message"] for event in events(job, "warning")][-1].startswith(
-        "None of the evaluation rows has an answer within 128 tokens")
+        "No evaluation row is left at a sequence length of 128 tokens")
 
 
 def test_events_tell_the_whole_run(make_job):

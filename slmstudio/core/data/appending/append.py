@@ -13,9 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core.data import given
-from slmstudio.core.data.appending.file_end import Changed, beside, bytes_at, put_in_place, write
 from slmstudio.core.data.appending.new_row import NewRow, as_columns
-from slmstudio.core.data.appending.target import Target, dumped, ends, look, new_file
+from slmstudio.core.data.appending.target import (
+    Changed,
+    Target,
+    beside,
+    bytes_at,
+    dumped,
+    ends,
+    look,
+    new_file,
+    put_in_place,
+    write,
+)
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slmstudio.core.data.conversations import Message, Messages
@@ -78,19 +78,26 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None, mapper: Mapper | Non
             a user chose can't hold it.
     """
     like = like or {}
-    mapped = list(_mapped(row, like, mapper.main)) if mapper is not None and mapper.main is not None else []
-    ways = [] if is_chosen else list(_ways(row, like))
-    own = [each for each in ways if each.keys() - {"system"} <= like.keys()]
-    read = mapper.read if mapper is not None else _read
-    for columns, reads in (*((each, _read) for each in own), *((each, read) for each in mapped),
-                           *((each, _read) for each in ways)):
+    columns = mapper.main if mapper is not None else None
+    mapped = _mapped(row, like, columns) if columns is not None else {}
+    system = next((message["content"] for message in row.messages if message["role"] == "system"), None)
+    ways: list[tuple[dict[str, Any], Callable[[dict[str, Any]], list[Row]]]] = []
+    if mapper is not None and mapped:
+        ways.append((mapped, mapper.read))
+        if not is_chosen and {"completion", "chosen"} & like.keys():  # which may be texts or messages
+            ways.append((_mapped(row, {name: [] for name in like}, columns), mapper.read))
+    if not is_chosen:
+        if mapped and system is not None:
+            ways.append(({"system": system, **_mapped(replace(row, messages=row.messages[1:]), like, columns)}, _read))
+        ways.append((_plain(row), _read))
+    for written, reads in ways:
         try:
-            found = reads(columns)
+            found = reads(written)
         except (RowError, ColumnsMissing):
             continue
         if [(each.messages, each.rejected) for each in found] == [(tuple(row.messages), row.rejected)]:
-            there = {name: columns[name] for name in like if name in columns}
-            return {**there, **columns, **{name: text for name, text in row.tags.items() if text.strip()}}
+            there = {name: written[name] for name in like if name in written}
+            return {**there, **written, **{name: text for name, text in row.tags.items() if text.strip()}}
     if is_chosen:
         raise UserError(tr("The row doesn't fit into the columns that were chosen for this file."),
                         tr("They can't hold a conversation like this."), tr("Choose another file, or a new one."))
@@ -108,21 +115,31 @@ def _read(columns: dict[str, Any]) -> list[Row]:
     return [read_row(columns)]
 
 
-def _mapped(row: NewRow, like: Mapping[str, Any], columns: ColumnMap) -> Iterator[dict[str, Any]]:
-    """The row in the columns that hold the file's questions and answers, or its conversations."""
-    at, layout = columns.columns, columns.layout
-    if layout == "messages" and row.rejected is None:
-        yield {at["messages"]: _turns_like(row.messages, like.get(at["messages"]))}
-    system = "".join(message["content"] for message in row.messages[:1] if message["role"] == "system")
-    turns = [message["content"] for message in row.messages if message["role"] != "system"]
-    asked, answered = ("prompt", "chosen") if layout == "preference" else ("instruction", "output")
-    if len(turns) != 2 or not {asked, answered} <= at.keys() or (system and "system" not in at):
-        return
-    said = {"input": "", "system": system, asked: turns[0], answered: turns[1], "rejected": row.rejected}
-    yield {column: said[target] for target, column in at.items() if said.get(target) is not None}
+def _mapped(row: NewRow, like: Mapping[str, Any], columns: ColumnMap | None) -> dict[str, Any]:
+    """The row in the columns that hold the file's questions and answers, or its conversations, as far as they can; it
+    may read back differently. What is empty in the other row is so in this one."""
+    at = columns.columns if columns is not None else {}
+    asked, answered = ("prompt", "chosen") if "chosen" in at else ("instruction", "output" if "output" in at
+                                                                   else "messages")
+    has_system = "system" in at and row.messages[0]["role"] == "system"
+    turns = row.messages[has_system:]
+    before = () if asked in at else turns[:-1]
+    said: dict[str, Messages] = {"input": (), "system": row.messages[:has_system], asked: turns[:-1],
+                                 answered: (*before, turns[-1])}
+    if row.rejected is not None:
+        said["rejected"] = (*before, _reply(row.rejected))
+    return {name: "" for name, value in like.items() if value == ""} | {
+        column: _cell(said[target], like.get(column)) for target, column in at.items() if target in said}
 
 
-def _turns_like(messages: Messages, like: Any) -> list[dict[str, Any]]:
+def _cell(messages: Sequence[Message], like: Any) -> Any:
+    """Messages as another row has them: as a list, or as one text."""
+    if isinstance(like, list):
+        return _turns_like(messages, like)
+    return "".join(message["content"] for message in messages) if len(messages) < 2 else _transcript(messages)
+
+
+def _turns_like(messages: Sequence[Message], like: Any) -> list[dict[str, Any]]:
     """Messages with the keys and the roles' names of another conversation."""
     first = next((each for each in like if isinstance(each, dict)), {}) if isinstance(like, list) else {}
     role, content = (next((key for key in keys if key in first), keys[0]) for keys in (ROLE_KEYS, CONTENT_KEYS))
@@ -141,40 +158,7 @@ def _reply(text: str) -> Message:
     return {"role": "assistant", "content": text}
 
 
-def _ways(row: NewRow, like: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The row in several columns, those that are most like `like` first. Not all of them read back as the same row."""
-    if row.rejected is None and like.get("messages") is not None:
-        yield _plain(row)
-    system = "".join(message["content"] for message in row.messages[:1] if message["role"] == "system")
-    turns = [message for message in row.messages if message["role"] != "system"]
-    about = {"system": system} if system or "system" in like else {}
-    if len(turns) == 2:  # one question and its answer may be texts
-        asked = next((name for name in ("prompt", "question", "instruction") if isinstance(like.get(name), str)), "")
-        if asked:
-            more = {"input": ""} if asked == "instruction" and "input" in like else {}
-            question = {asked: turns[0]["content"], **more}
-            yield {**about, **question, **_answers(row, like)}
-    if row.rejected is None:
-        if "completion" in like:
-            yield {"prompt": list(row.messages[:-1]), "completion": [row.messages[-1]]}
-    elif not any(like.get(name) is not None for name in ("prompt", "question", "instruction")) and like:
-        both = {"chosen": row.messages, "rejected": (*row.messages[:-1], _reply(row.rejected))}
-        if isinstance(like.get("chosen"), str):
-            yield {name: _transcript(messages) for name, messages in both.items()}
-        yield {name: list(messages) for name, messages in both.items()}
-    yield _plain(row)
-
-
-def _answers(row: NewRow, like: Mapping[str, Any]) -> dict[str, Any]:
-    """The answers, as texts or as messages, whichever the other row has."""
-    texts = {"chosen": row.messages[-1]["content"], "rejected": row.rejected or ""}
-    if row.rejected is None:
-        name = next((name for name in ("output", "answer", "completion") if name in like), "completion")
-        texts = {name: row.messages[-1]["content"]}
-    return {name: [_reply(text)] if isinstance(like.get(name), list) else text for name, text in texts.items()}
-
-
-def _transcript(messages: Messages) -> str:
+def _transcript(messages: Sequence[Message]) -> str:
     """A conversation as one text, as `conversations.transcript` reads it. It can't hold a system message."""
     names = {"user": "Human", "assistant": "Assistant", "system": "System"}
     return "".join(f"\n\n{names[message['role']]}: {message['content']}" for message in messages)

@@ -1,11 +1,16 @@
-"""The file that a row is added to: what is known about it, and what its end is replaced by."""
+"""The file that a row is added to, and its end, which is replaced completely or not at all.
+
+A new file is written beside it and renamed over it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +18,13 @@ from typing import Any
 
 from slmstudio.core import files, program
 from slmstudio.core.data import given, layouts
-from slmstudio.core.data.appending.file_end import Changed, bytes_at
 from slmstudio.core.data.appending.new_row import NewRow
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import JSON_SUFFIXES, TEXT_SUFFIXES
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.row_texts import cut, is_lines
 from slmstudio.core.data.rows import ColumnsMissing, RowError, as_sentence
-from slmstudio.core.data.source import Source
+from slmstudio.core.data.source import CHUNK_BYTES, Source
 from slmstudio.core.data.strict_json import NotJson, parse
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
@@ -29,6 +33,51 @@ TAIL_BYTES = 65536
 BLANK = " \t\r\n"
 EMPTY = re.compile(rb"\s*(\[\s*\])?\s*")
 CODECS = {"UTF-8": "utf-8", "UTF-8 with BOM": "utf-8", "UTF-16 LE": "utf-16-le", "UTF-16 BE": "utf-16-be"}
+
+
+class Changed(Exception):
+    """Another program wrote to the file meanwhile."""
+
+
+def beside(path: Path) -> Path:
+    """Where the new file is written."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def bytes_at(path: Path, start: int, count: int) -> bytes:
+    """At most `count` bytes from `start` on."""
+    with open(path, "rb", opener=files.regular) as file:
+        file.seek(max(0, start))
+        return file.read(count)
+
+
+def write(path: Path | None, partial: Path, keep: int, after: bytes) -> str:
+    """Write the first `keep` bytes of a file and then `after`. Returns the checksum of the whole old file."""
+    digest = hashlib.sha256()
+    with contextlib.ExitStack() as stack:
+        new = stack.enter_context(open(partial, "wb"))
+        old = stack.enter_context(open(path, "rb", opener=files.regular)) if path else None
+        while old is not None and (chunk := old.read(CHUNK_BYTES)):
+            digest.update(chunk)
+            new.write(chunk[:max(0, keep)])
+            keep -= len(chunk)
+        new.write(after)
+        new.flush()
+        os.fsync(new.fileno())
+    if path:
+        shutil.copymode(path, partial)
+    return digest.hexdigest()
+
+
+def put_in_place(path: Path, partial: Path, state: os.stat_result | None) -> None:
+    """Rename the new file into its place, unless another program has changed the old one."""
+    now = path.stat() if path.exists() else None
+    if (now is None) is not (state is None):
+        raise Changed
+    if now and state and (now.st_ino, now.st_size, now.st_mtime_ns) != (state.st_ino, state.st_size, state.st_mtime_ns):
+        raise Changed
+    os.replace(partial, path)
+    files.fsync_folder(path.parent)
 
 
 @dataclass

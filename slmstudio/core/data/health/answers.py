@@ -1,32 +1,25 @@
-"""Answers that say little: stock phrases at their beginning or end, and single short words."""
+"""Answers that say little: refusals, stock phrases at their beginning or end, and single short words."""
 
 from __future__ import annotations
 
 import re
 
+from slmstudio.core.data.health.tables import WORDS, either
 from slmstudio.core.data.health.texts import is_blank
 
-_INTERJECTION = re.compile(
-    r"\s*(?:(?:sure(?: thing)?|certainly|of course|absolutely|great question|good question|that(?:'|’)s a (?:great"
-    r"|good) question|ज़?रूर"
-    r"|बिल्कुल|बिलकुल|অবশ্যই|நிச்சயமாக|ఖచ్చితంగా|¡?claro|bien sûr)!"
-    r"|(?:sure(?: thing)?|certainly|of course|absolutely|ज़?रूर|बिल्कुल|बिलकुल)[,.।]?(?=\s+(?:here(?:'|’)?s?\b|i(?:'"
-    r"|’)d be|i would be|i can|i(?:'|’)ll"
-    r"|let me|यहाँ|यहां|ये रहा|मैं)))\s*", re.IGNORECASE)
-_CLOSING = re.compile(
-    r"\W{0,3}(?:(?:i )?hope (?:this|that|it|these)\b.{0,40}\bhelp|(?:please )?let me know if (?:you|there|this)"
-    r"|(?:please )?(?:do not|don(?:'|’)t) hesitate to"
-    r"|(?:please )?feel free to (?:ask|reach|contact|let me)|if you have any (?:other |more |further "
-    r"|additional )?(?:question|quer)"
-    r"|is there anything else|happy (?:coding|learning|cooking|writing)"
-    r"|(?:मुझे )?(?:उम्मीद|आशा) है (?:कि )?.{0,40}(?:मदद|सहाय|उपयोगी)|(?:अगर|यदि) आपके? (?:कोई|और|पास).{0,40}(?:सवाल"
-    r"|प्रश्न).{0,60}(?:पूछ|बता)"
-    r"|আশা করি.{0,40}(?:সাহায্য|সহায়)|espero que (?:esto|isso).{0,20}(?:ayud|ajud)|j(?:'|’)espère que cela)",
-    re.IGNORECASE)
+_INTERJECTION = re.compile(rf"\s*(?:{either('interjections')}!|{either('interjections_before')}[,.।]?"
+                           rf"(?=\s+{either('answers_begin')}))\s*", re.IGNORECASE)
+_CLOSING = re.compile(rf"\W{{0,3}}{either('closings')}", re.IGNORECASE)
 _SENTENCE = re.compile(r"\s*([^\n]{1,300}?[.!?।۔。！？:]|[^\n]{1,300})(?=\s)")
 ASCII_ENDS = ("\n", ". ", "! ", "? ")
 ENDS = (*ASCII_ENDS, "। ", "।\n", "۔ ", "。", "！", "？")
 _DIGIT = re.compile(r"\d")
+_SPEAKS_OF_ITSELF = re.compile(rf"(?<![\w]){either('speaks_of_itself')}", re.IGNORECASE)
+_REFUSES = re.compile(rf"\W{{0,3}}{either('refuses')}", re.IGNORECASE)
+"""At the beginning of an answer alone: people in stories say these things too."""
+_AI_WORDS = WORDS["words_of_itself"]
+"""One of these is in every text that `_SPEAKS_OF_ITSELF` finds; looking for them is much quicker."""
+_ASCII_AI_WORDS = tuple(filter(str.isascii, _AI_WORDS))
 LAST = 400
 """Characters at the end among which the last sentence begins."""
 LEAST_CHARACTERS = 20
@@ -99,3 +92,11 @@ def is_short(answer: str, question: str) -> bool:
     if _DIGIT.search(word) or _UNSPACED.search(word):
         return False
     return len(answer.strip()) < 12 and not (word and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", question))
+
+
+def refusal(answer: str) -> str | None:
+    """What an assistant says about itself, or how it refuses, in English, fifteen languages of India and elsewhere."""
+    found = _REFUSES.match(answer)
+    if found is None and any(map(answer.casefold().__contains__, _ASCII_AI_WORDS if answer.isascii() else _AI_WORDS)):
+        found = _SPEAKS_OF_ITSELF.search(answer)
+    return None if found is None else found[0].strip()[:80]

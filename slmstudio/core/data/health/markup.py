@@ -9,25 +9,21 @@ from functools import lru_cache
 from html.entities import html5
 from itertools import chain
 
+from slmstudio.core.data.health.tables import either
 from slmstudio.core.data.health.texts import in_prose, prose_parts
 
-WELL_KNOWN = (r"<[|｜][^<>|｜\s]{1,40}[|｜]>|</?s>|\[/?INST\]|<</?SYS>>|</?(?:bos|eos|pad|unk)>"
-              r"|<(?:start|end)_of_turn>")
+WELL_KNOWN = either("special_tokens")
 """Tokens of the GPT, ChatML, Llama, Mistral, Gemma, Phi, Qwen and DeepSeek families."""
-_NAMES = (r"(?:p|br|div|span|b|i|u|a|ul|ol|li|table|tr|td|th|tbody|thead|h[1-6]|img|strong|em|font|center|hr|blockquote"
-          r"|sup|sub|small|script|iframe|dl|dt|dd|pre|del|ins|html|head|meta|nav)")
+_NAMES = either("html_tags")
 _VALUE = r"""\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+)"""
 _TAG = re.compile(rf"<(?:/{_NAMES}\s*>|(?!(?:b|i|u|a)\b){_NAMES}(?:\s+[\w:-]+(?:{_VALUE})?)*\s*/?>"
                   rf"|(?:b|i|u|a)(?:\s+[\w:-]+{_VALUE})+\s*>|(b|i|u)>(?=[\s\S]{{0,500}}?</\1\s*>))", re.IGNORECASE)
 """Tags that no prompt uses as its own marks, as it does <title> or <source>. b, i, u and a are names in code and in
 mathematics too: they need an attribute or an end."""
-_ENTITY_NAME = re.compile(r"(?:nbsp|amp|lt|gt|quot|apos|[lr][sd]quo|[mn]dash|hellip|copy|reg|trade|deg|times|middot"
-                          r"|bull"
-                          r"|[lr]aquo|euro|pound|cent|yen|sect|para|zwnj|zwj|shy|e[nm]sp|thinsp|[lr]arr|frac\d\d|plusmn"
-                          r"|[a-zA-Z](?:acute|grave|circ|uml|tilde|cedil));")
+_ENTITY_NAME = re.compile(either("html_entities") + ";")
 _ENTITY = re.compile(r"&(?:#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|"
                      + "|".join(filter(_ENTITY_NAME.fullmatch, sorted(html5))) + ")")
-ABOUT_MARKUP = re.compile(r"\b(?:html5?|xhtml|xml|jsx|css|svg|markdown)\b|<!doctype|एचटीएमएल", re.IGNORECASE)
+ABOUT_MARKUP = re.compile(either("about_markup"), re.IGNORECASE)
 """In a row that speaks of these, tags are meant."""
 _SCRIPT = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _BLOCK_END = re.compile(r"</(?:p|div|li|tr|h[1-6]|ul|ol|table|blockquote|dt|dd|pre)\b|<(?:br|hr)\b", re.IGNORECASE)
@@ -35,22 +31,17 @@ _BLOCK_END = re.compile(r"</(?:p|div|li|tr|h[1-6]|ul|ol|table|blockquote|dt|dd|p
 _PLACEHOLDERS = {
     "{": re.compile(r"\{(?<![\w\\^_$}/=:@#%.\"'{]\{)(?:\{\s*[A-Za-z_][\w.\- ]{0,60}\}\}(?!\})"
                     r"|(?!\w\})[A-Za-z_][A-Za-z0-9_]*(?: [A-Za-z0-9_]+){0,3}\}(?![{\"'}]))"),
-    "<": re.compile(r"<(?:[A-Z][A-Z0-9]*(?:[_ -][A-Z0-9]+)+>|(?i:(?:your|insert"
-                    r"|enter)[ _-](?=[^<>=\n]{2,40}>)[\w' -]+>))"),
-    "[": re.compile(r"\[(?<![\w\])]\[)(?:(?:insert|enter|your|my|recipient(?:'s|’s)?|sender(?:'s|’s)?|company|customer"
-                    r"|client|employee|candidate|manager|hiring manager|date of|name of|job|phone|email|e-mail|first"
-                    r"|last"
-                    r"|full)[ _-]\w[^\]\[\n]{0,40}|name|date|address|city|country|signature|company|position|amount"
-                    r"|(?:आपका|आपकी|आपके|अपना|अपनी|अपने) [^\]\[\n]{1,40}|नाम|तारीख|दिनांक|पता)\](?![(\[:=])",
-                    re.IGNORECASE),
+    "<": re.compile(r"<(?:[A-Z][A-Z0-9]*(?:[_ -][A-Z0-9]+)+>|(?i:(?:your|insert|enter)"
+                    r"[ _-](?=[^<>=\n]{2,40}>)[\w' -]+>))"),
+    "[": re.compile(rf"\[(?<![\w\])]\[)(?:{either('placeholder_begins')}[ _-]\w[^\]\[\n]{{0,40}}"
+                    rf"|{either('placeholder_words')})\](?![(\[:=])", re.IGNORECASE),
     "%s": re.compile(r"%(?<![\w%]%)s(?!\w)"),
     "TODO": re.compile(r"\bTODO\b(?=\s*[:(]|\s*$|\s+(?!list|app|item|task|manager|comment)[a-z])", re.MULTILINE),
     "FIXME": re.compile(r"\bFIXME\b"),
     "orem ipsum": re.compile(r"\b[Ll]orem ipsum\b"),
 }
 """By what is in every text that has one."""
-_CODE_LINE = re.compile(r"""\bf["']|\.format\(|printf|print\(|["']\s*%|\breturn\b.*[;{]|=>|\bfunction\b.*\(|\bdef """
-                        r"|;\s*$|\\[a-zA-Z]+\{|\$[^$\n]+\$")
+_CODE_LINE = re.compile(either("code_lines"))
 """A line of a program or of LaTeX that nobody marked as code: its braces aren't placeholders."""
 LINE = 200
 """Characters before and after that are looked at in a long line."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from slmstudio.core.data.health.kinds import KINDS
-from slmstudio.core.data.health.phones import phones
-from slmstudio.core.data.health.roles import in_numbers, role_before
+from slmstudio.core.data.health.numbers import in_numbers, phones, role_before
+from slmstudio.core.data.health.tables import WORDS, either
 from slmstudio.core.digits import plain_digits
 
 PREFIX = "personal_"
@@ -22,16 +22,7 @@ _SEVEN_DIGITS = re.compile(r"[0-9](?:[ \u00a0\u2010-\u2013().-]{0,3}[0-9]){6}")
 _INSIDE_PAN = re.compile(r"[0-9]{4}[A-Za-z](?<=[A-Za-z]{5}[0-9]{4}[A-Za-z])")
 """These begin with a digit and nothing else, so that a text is searched quickly."""
 _EMAIL = re.compile(r"(?<![\w.+%-])(?!git@)[\w+%][\w.+%-]{0,63}@(?:[\w-]{1,63}\.){1,8}(?!\d)[^\W_]{2,24}(?![\w@])")
-_UPI = re.compile(r"(?<![\w.+%/-])[\w][\w.-]{1,60}@(?:[a-z]*bank|ok[a-z]+|pt(?:yes|axis|hdfc|sbi)|wa(?:axis|hdfcbank"
-                  r"|icici"
-                  r"|sbi)|[a-z]*(?:axis|icici|hdfc|sbi|kotak)[a-z]*|ybl|ibl|axl|apl|yapl|rapl|upi|paytm|pnb"
-                  r"|barodampay|cnrb"
-                  r"|cboi|uboi|boi|uco|idbi|iob|indus|rbl|fam|fifederal|federal|freecharge|ikwik|mbk|airtel|jio"
-                  r"|postbank"
-                  r"|payzapp|pockets|eazypay|slc|slice|timecosmos|superyes|yespay|yescred|dbs|hsbc|sc|citi|kvb|kbl|dlb"
-                  r"|obc|allbank|aubank|equitas|abfspay|apb|jupiteraxis|niyoicici|goaxb|oneyes|pingpay|trans|utbi|vjb"
-                  r"|psb|csb|kmb|ezeepay|finobank|jsb|myicici|lime|omni|digikhata|axisb|axisgo|idfcnetc|ubi)"
-                  r"(?![\w@-])(?!\.\w)", re.IGNORECASE)
+_UPI = re.compile(rf"(?<![\w.+%/-])[\w][\w.-]{{1,60}}@{either('upi_handles')}(?![\w@-])(?!\.\w)", re.IGNORECASE)
 """Handles of banks and apps, https://www.npci.org.in/what-we-do/upi/3rd-party-apps, and what looks like one."""
 _GSTIN = re.compile(r"(?<![A-Za-z0-9])[0-9]{2}[A-Z]{5}[0-9]{4}[A-Z][1-9A-Z]Z[0-9A-Z](?![A-Za-z0-9])", re.IGNORECASE)
 NEWER_STATES = ("38", "97", "99")
@@ -39,25 +30,14 @@ NEWER_STATES = ("38", "97", "99")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _PAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{5}[0-9]{4}[A-Za-z](?![A-Za-z0-9])")
 _EPIC = re.compile(r"(?<![A-Za-z0-9/-])[A-Z]{3}[0-9]{7}(?![A-Za-z0-9])")
-_SERIES = """
-    ORD INV TRK AWB REF SKU TXN PNR BIL EMP POL ISO LOT SRN TKT PRD REQ INC CHG CUS CRN UTR TIN ITM SAP PON GRN SHP
-    PKG DOC APP ACC CAS JOB EAN UPC
-"""
-_NO_EPIC = frozenset(_SERIES.split())
+_NO_EPIC = frozenset(WORDS["series"])
 """How numbers of orders, invoices and the like begin."""
 _AADHAAR = re.compile(rf"(?<![\w.,/=#+$₹-])(?<!\d{_SEPARATORS})(?:[2-9][0-9]{{11}}|[2-9][0-9]{{3}}({_SEPARATORS})"
                       rf"[0-9]{{4}}\1[0-9]{{4}})(?!\w|[.,/-]\d|{_SEPARATORS}\d{{4}}(?!\d))")
 _CARD = re.compile(rf"(?<![\w.,/=#+$₹-])(?<!\d{_SEPARATORS})(?:[2-68][0-9]{{12,18}}"
                    rf"|[2-68][0-9]{{3}}({_SEPARATORS})[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}(?:\1[0-9]{{3}})?"
                    rf"|3[0-9]{{3}}({_SEPARATORS})[0-9]{{6}}\2[0-9]{{4,5}})(?!\w|[.,/-]\d|{_SEPARATORS}\d)")
-_ISSUERS = (
-    (re.compile("4"), (13, 16, 19)), (re.compile("5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),
-    (re.compile("3[47]"), (15,)), (re.compile("6011|64[4-9]|65"), (16, 19)), (re.compile("60|81|82|508|353|356"), (16,
-                                                                                                                   )),
-    (re.compile("30[0-5]|3[689]"), (14,)), (re.compile("35(?:2[89]|[3-8])"), (16, 19)), (re.compile("62"), (16, 17, 18,
-                                                                                                            19)),
-    (re.compile("50|5[6-8]|6[0-9]"), (16, 19)),
-)
+_ISSUERS = [(re.compile(begin), lengths) for begin, lengths in WORDS["card_issuers"]]
 """Visa, Mastercard, American Express, Discover, RuPay, Diners Club, JCB, UnionPay, Maestro: how their numbers begin
 and how long they are, https://en.wikipedia.org/wiki/Payment_card_number."""
 
@@ -132,12 +112,8 @@ def masked(text: str, kind: str) -> str:
     return text
 
 
-def _emails(text: str) -> Iterator[tuple[int, int]]:
-    return (found.span() for found in _EMAIL.finditer(text)) if "@" in text else iter(())
-
-
-def _upi_ids(text: str) -> Iterator[tuple[int, int]]:
-    return (found.span() for found in _UPI.finditer(text)) if "@" in text else iter(())
+def _addresses(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    return (found.span() for found in pattern.finditer(text)) if "@" in text else iter(())
 
 
 def _gstins(text: str) -> Iterator[tuple[int, int]]:
@@ -193,7 +169,7 @@ def _aadhaars(text: str) -> Iterator[tuple[int, int]]:
 
 
 FINDERS: tuple[tuple[str, _Finder], ...] = (
-    ("email", _emails), ("upi", _upi_ids), ("gstin", _gstins), ("pan", _pans), ("epic", _epics), ("card", _cards),
-    ("aadhaar", _aadhaars), ("phone", phones),
+    ("email", partial(_addresses, _EMAIL)), ("upi", partial(_addresses, _UPI)), ("gstin", _gstins), ("pan", _pans),
+    ("epic", _epics), ("card", _cards), ("aadhaar", _aadhaars), ("phone", phones),
 )
 """By the end of the kind's id. What one finds is hidden from the later ones."""

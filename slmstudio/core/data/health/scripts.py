@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from itertools import groupby
 
+from slmstudio.core.data.health.tables import WORDS
 from slmstudio.core.data.statistics import BLOCKS, script_of
 
 ALPHABETS = ("Latin", "Greek", "Cyrillic")
@@ -17,32 +18,16 @@ FIRST_OF_INDIC = {script: 0x0900 + 0x80 * number for number, script in enumerate
 SHARED = re.compile("[\u0951-\u0954\u0964\u0965]")
 """Signs in Devanagari's block that all scripts of India use: accents and dandas."""
 WITH_DANDA = frozenset({"Devanagari", "Bengali", "Gurmukhi", "Odia"})
-_TO_LATIN = {
-    "Cyrillic": dict(zip("аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅԌԚԜ", "aeopcyxijshdqwABEKMHOPCTYXIJSGQW", strict=True)),
-    "Greek": dict(zip("οΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "oABEZHIKMNOPTYX", strict=True)),
-}
+_TO_LATIN = {script: dict(zip(*pairs, strict=True)) for script, pairs in WORDS["lookalikes"].items()}
 """Letters that look the same in every typeface. µ, Δ, β and their like are used beside Latin letters in science."""
 _LOOKALIKES = {("Latin", "Latin"): {}, **{(script, "Latin"): pairs for script, pairs in _TO_LATIN.items()},
                **{("Latin", script): {latin: letter for letter, latin in pairs.items()}
                   for script, pairs in _TO_LATIN.items()}}
 """(script of the stray letters, script of the word) → letters."""
 
-_STRONG_WORDS = """
-    hai hain hoon nahi nahin kya kyun kyon kaise kaisa kaisi kahan kahaan mera meri tumhara tumhari tumhare aap aapka
-    aapki aapke aapko mujhe tujhe hamein humein hamara hamari hamare humara humari unka unki unke unko uska uski uske
-    usko iska iski iske isko inka karo karna karne karte karta karti kiya raha rahi rahe hota hoti hote hua hui aur
-    lekin phir abhi yeh woh kuch bahut bohot bahot accha achha achhi acche achhe bhi toh kaam ghar paani samay zindagi
-    dost chahiye chahte chahta jaldi kyunki isliye matlab bilkul theek thik batao bataiye dijiye kijiye karein karenge
-    jaata jata jaati jaate jaise waise yahan wahan kisi sabhi apna apni apne liye baad pehle andar bahar upar neeche
-    sakta sakte sakti milega hoga hogi honge gaya gayi gaye tha thi kab kaun konsa kitna kitne kitni
-"""
-STRONG = frozenset(_STRONG_WORDS.split())
+STRONG = frozenset(WORDS["hindi_words"])
 """Hindi words in Latin letters that aren't words of English."""
-_WEAK_WORDS = """
-    ka ki ke ko se par mein me main hum ham tum ho hu hun kar ek do na ya jo wo ne to is us ye sab tab jab ab hi bhi
-    din log mere koi saath sath the wala wale wali ji
-"""
-WEAK = frozenset(_WEAK_WORDS.split())
+WEAK = frozenset(WORDS["hindi_weak_words"])
 """Hindi words in Latin letters that are words of other languages too."""
 LEAST_SHARE = 0.3
 """Share of words that must be Hindi. About half the words of a Hindi sentence are in these lists."""

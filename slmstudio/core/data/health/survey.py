@@ -1,18 +1,27 @@
-"""Goes through all rows once and finds what is wrong: which rows, by kind."""
+"""Checks a dataset: goes through all rows once and finds what is wrong with them, before a model learns from them."""
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slmstudio.core.data.health.answers import ending, folded, interjection, is_closing, is_long, is_short, opening
-from slmstudio.core.data.health.finding import Context
+from slmstudio.core.data.health.answers import (
+    ending,
+    folded,
+    interjection,
+    is_closing,
+    is_long,
+    is_short,
+    opening,
+    refusal,
+)
+from slmstudio.core.data.health.finding import Context, Finding
+from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.data.health.near import near_duplicates
 from slmstudio.core.data.health.pulse import Pulse
-from slmstudio.core.data.health.refusals import refusal
 from slmstudio.core.data.health.repeats import conflicts, duplicates, question_and_answer, whole
 from slmstudio.core.data.health.text_checks import Look, text_checks
 from slmstudio.core.data.health.texts import answers, is_blank, said, written
@@ -42,6 +51,44 @@ class Found:
             self.detail.setdefault("example", example)
 
 
+def check(records: Sequence[Record], context: Context | None = None,
+          progress: Callable[[int, int], None] | None = None,
+          cancelled: Callable[[], bool] | None = None) -> list[Finding]:
+    """Everything that is found in the rows, in the order of `KINDS`. It needs less than 1 KB of memory per row.
+
+    Args:
+        records: the rows.
+        context: what is known beside them.
+        progress: called with (steps done, steps in all) about every 2,000 rows; a row has two steps, of which one is
+            to look for near-duplicates.
+        cancelled: asked every few milliseconds; True ends the check.
+
+    Raises:
+        ReadingCancelled: `cancelled` said so.
+        ValueError: `context.lengths` doesn't have one length for each row.
+    """
+    context = context or Context()
+    if context.lengths is not None and len(context.lengths) != len(records):
+        raise ValueError(f"There are {len(context.lengths)} lengths for {len(records)} rows.")
+    pulse = Pulse(2 * len(records), progress, cancelled)
+    found = survey(records, context, frozenset(KINDS), pulse)
+    pulse.finish()
+    return [_finding(kind, found[kind], records) for kind in KINDS if kind in found]
+
+
+def _finding(kind: str, found: Found, records: Sequence[Record]) -> Finding:
+    rows, detail = found.rows, dict(found.detail)
+    several = any(records[row].file for row in rows)
+    if not several:
+        rows = sorted(rows, key=lambda row: records[row].line)
+    else:
+        detail["files"] = [records[row].file for row in rows]
+    for name in ("partners", "groups"):
+        if name in detail:
+            detail[name] = [[records[row].line for row in group] for group in detail[name]]
+    return Finding(kind, len(rows), tuple(records[row].line for row in rows), detail)
+
+
 def survey(records: Sequence[Record], context: Context, kinds: frozenset[str], pulse: Pulse) -> dict[str, Found]:
     """What is found of these kinds, by kind.
 
@@ -59,15 +106,10 @@ def survey(records: Sequence[Record], context: Context, kinds: frozenset[str], p
             found["duplicate_rows"] = _partners(repeated)
         if "near_duplicates" in kinds:
             found["near_duplicates"] = _partners(near_duplicates(records, set(repeated), pulse))
-    if "conflicting_answers" in kinds:
-        groups = conflicts(row_wise.asking, row_wise.questions, row_wise.answered)
-        found["conflicting_answers"] = Found(sorted(row for group in groups for row in group), {"groups": groups})
-    if "short_answer" in kinds:
-        found["short_answer"] = row_wise.short_answers()
-    if "boilerplate" in kinds:
-        found["boilerplate"] = row_wise.stock_phrases()
-    if "too_long" in kinds:
-        found["too_long"] = _too_long(context)
+    late: dict[str, Callable[[], Found]] = {
+        "conflicting_answers": row_wise.conflicting_answers, "short_answer": row_wise.short_answers,
+        "boilerplate": row_wise.stock_phrases, "too_long": lambda: _too_long(context)}
+    found |= {kind: look() for kind, look in late.items() if kind in kinds}
     if "overlap" in kinds and found.get("overlap"):
         found["overlap"].detail["others"] = row_wise.overlap_counts()
     return {kind: each for kind, each in found.items() if each.rows}
@@ -78,7 +120,7 @@ class _RowWise:
 
     def __init__(self, records: Sequence[Record], context: Context, kinds: frozenset[str]):
         self.found: dict[str, Found] = {}
-        self.asking, self.questions, self.answered = array("q"), array("q"), array("q")
+        self._asking, self._questions, self._answered = array("q"), array("q"), array("q")
         self._records = records
         self._context = context
         self._kinds = kinds
@@ -107,9 +149,9 @@ class _RowWise:
         if "duplicate_rows" in kinds:
             self._hashes.append(hash(whole(record)))
         if "conflicting_answers" in kinds and (pair := question_and_answer(record)) is not None:
-            self.asking.append(index)
-            self.questions.append(pair[0])
-            self.answered.append(pair[1])
+            self._asking.append(index)
+            self._questions.append(pair[0])
+            self._answered.append(pair[1])
         if "refusals" in kinds and (said_so := next(filter(None, map(refusal, given)), None)):
             self._add("refusals", index, said_so)
         if given and "short_answer" in kinds:
@@ -127,6 +169,10 @@ class _RowWise:
         """How many rows of each other dataset are asked in this one."""
         return {name: sum(row.prompt in self._overlapping for row in rows)
                 for name, rows in self._context.others.items()}
+
+    def conflicting_answers(self) -> Found:
+        groups = conflicts(self._asking, self._questions, self._answered)
+        return Found(sorted(row for group in groups for row in group), {"groups": groups})
 
     def short_answers(self) -> Found:
         """Rows with short answers that aren't labels."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -28,9 +28,14 @@ def said(record: Record) -> list[str]:
 def written(record: Record) -> list[str]:
     """Everything that is learned from or read: what is said, what tools return, and the texts they are called with."""
     texts = list(record.contents)
+
+    def keep(text: str) -> str:
+        texts.append(text)
+        return text
+
     for message in record.messages:
         if "tool_calls" in message:
-            texts.extend(_strings(message["tool_calls"]))
+            _changed(message["tool_calls"], keep)
     return texts
 
 
@@ -85,27 +90,10 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
 
 
-def _strings(value: Any) -> Iterator[str]:
-    """The texts that calls of tools are called with: values, never keys or names of functions."""
-    for call in value if isinstance(value, (list, tuple)) else ():
-        yield from _leaves(call.get("function", {}).get("arguments"))
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _leaves(each)
-    elif isinstance(value, (list, tuple)):
-        for each in value:
-            yield from _leaves(each)
-
-
 def _changed(calls: Any, change: Callable[[str], str]) -> Any:
-    return [{**call, "function": {**call["function"], "arguments": _changed_leaves(call["function"].get("arguments"),
-                                                                                   change)}}
-            if "function" in call else call for call in calls]
+    """Calls of tools with `change` made to the texts that they are called with: values, never keys or names."""
+    return [{**call, "function": {**call["function"], "arguments": _changed_leaves(
+        call["function"].get("arguments"), change)}} if "function" in call else call for call in calls]
 
 
 def _changed_leaves(value: Any, change: Callable[[str], str]) -> Any:

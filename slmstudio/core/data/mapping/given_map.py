@@ -3,35 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping.look import TARGETS, ColumnMap, needed
+from slmstudio.core.data.mapping.made import MadeColumn, made_of
+from slmstudio.core.data.read_options import JOIN, NO_OPTIONS, ReadOptions
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 _ALIASES = {"question": "instruction", "answer": "output", "response": "output", "context": "input", "good": "chosen",
             "bad": "rejected", "better": "chosen", "worse": "rejected", "conversations": "messages"}
+_MARKS = (("preference", {"chosen", "rejected", "ranked"}), ("labelled", {"label"}), ("messages", {"messages"}),
+          ("text", {"text"}))
+"""The layout of columns with one of these targets; that of others is "instruction"."""
+_RENAMED = {("instruction", "preference"): "prompt", ("instruction", "labelled"): "prompt",
+            ("output", "labelled"): "completion", ("messages", "labelled"): "completion",
+            ("messages", "preference"): "prompt", ("prompt", "instruction"): "instruction",
+            ("completion", "instruction"): "output"}
+"""What a target is called in a layout."""
 
 
-def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
+def given_map(given: Mapping[str, str], columns: Sequence[str], rows: Sequence[Mapping[str, Any]] = (),
+              options: ReadOptions = NO_OPTIONS) -> ColumnMap:
     """What a user says about the columns.
 
     Args:
-        given: the column of each target; "choices" may name several, with commas between.
+        given: the column of each target, or several joined by " + ", or a JMESPath expression for a part of one;
+            "choices" may name several, with commas between.
+        rows: some rows with the columns.
 
     Raises:
-        UserError: a target or a column that doesn't exist, or a target that is missing.
+        UserError: a target or a column that doesn't exist, or has nothing to learn in it; or a target that is missing.
     """
     wanted = {_ALIASES.get(target.strip().casefold(), target.strip().casefold()): column
               for target, column in given.items()}
-    layout = next((layout for layout, marks in (
-        ("preference", {"chosen", "rejected", "ranked"}), ("labelled", {"label"}), ("messages", {"messages"}),
-        ("text", {"text"})) if marks & wanted.keys()), "instruction")
-    renamed = {("instruction", "preference"): "prompt", ("instruction", "labelled"): "prompt",
-               ("output", "labelled"): "completion", ("messages", "labelled"): "completion",
-               ("messages", "preference"): "prompt", ("prompt", "instruction"): "instruction",
-               ("completion", "instruction"): "output"}
-    wanted = {renamed.get((target, layout), target): column for target, column in wanted.items()}
+    layout = next((layout for layout, marks in _MARKS if marks & wanted.keys()), "instruction")
+    wanted = {_RENAMED.get((target, layout), target): column for target, column in wanted.items()}
+    _check_targets(wanted, layout)
+    series = _series(wanted, columns)
+    join = JOIN if options.join is None else options.join
+    made = {name: found for name in wanted.values() if name not in columns
+            and (found := made_of(name, columns, rows, join)) is not None}
+    check_columns((name for name in (*wanted.values(), *series) if name not in made), columns)
+    missing = [target for target in needed(layout, wanted) if target not in wanted]
+    if missing:
+        raise UserError(tr('No column was chosen for "{target}".', target=missing[0]),
+                        tr("Without it there is nothing to learn."),
+                        tr("Choose one, for example --map {target}=COLUMN.", target=missing[0]))
+    _check_contents((wanted[target] for target in needed(layout, wanted)), made)
+    return ColumnMap(layout, wanted, series, made)
+
+
+def _check_targets(wanted: Mapping[str, str], layout: str) -> None:
     known = sorted({target for targets in TARGETS.values() for target in targets})
     for target in wanted:
         if target not in TARGETS[layout]:
@@ -39,14 +64,13 @@ def given_map(given: Mapping[str, str], columns: Sequence[str]) -> ColumnMap:
                         if target in known else tr("It can be {targets}.", targets=", ".join(known)))
             raise UserError(tr('A column can\'t be used as "{target}" here.', target=printable(target)), possible,
                             tr("Choose one of them, for example --map instruction=Question."))
-    series = _series(wanted, columns)
-    check_columns((*wanted.values(), *series), columns)
-    missing = [target for target in needed(layout, wanted) if target not in wanted]
-    if missing:
-        raise UserError(tr('No column was chosen for "{target}".', target=missing[0]),
-                        tr("Without it there is nothing to learn."),
-                        tr("Choose one, for example --map {target}=COLUMN.", target=missing[0]))
-    return ColumnMap(layout, wanted, series)
+
+
+def _check_contents(columns: Iterable[str], made: Mapping[str, MadeColumn]) -> None:
+    for column in columns:
+        if column not in made and names.column(column) in names.PICTURES:
+            raise UserError(tr('"{column}" holds pictures, sounds or videos.', column=printable(column)),
+                            tr("Models learn only from text here."), tr("Choose another column."))
 
 
 def _series(wanted: dict[str, str], columns: Sequence[str]) -> tuple[str, ...]:

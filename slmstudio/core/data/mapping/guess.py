@@ -1,346 +1,489 @@
-"""Which column of a row holds what, by the names of the columns and by what is in them."""
+"""Which column of a row holds what: every way to read the columns, by their names and by what is in them.
+
+Each function finds ways of one kind and says how sure each is. The surest one counts, whichever function found it. A
+way that explains more columns is surer than one that explains a part of them: choices beside a question, a class
+beside a text.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import combinations
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping import choices, pairs, unclear, values
+from slmstudio.core.data.candidates import Evidence
+from slmstudio.core.data.mapping import choices, pairs, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look, needed
 from slmstudio.core.data.mapping.nested import are_pairs, are_texts, by_turns
+from slmstudio.core.data.mapping.profile import ColumnProfile
+from slmstudio.core.data.mapping.speakers import content_of, role_of
 from slmstudio.core.data.mapping.turns import is_conversation
 
-_SURE = (("preference", ("chosen", "rejected")), ("messages", ("messages",)),
-         ("instruction", ("instruction", "output")), ("instruction", ("prompt", "completion")),
-         ("instruction", ("question", "answer")), ("text", ("text",)))
-_EXAMPLES = ("instances", "examples", "demonstrations", "few_shot", "fewshot")
-"""Columns with questions and answers that aren't conversations."""
-KINDS = ("label", "labels", "class", "category", "sentiment", "intent", "emotion", "topic", "label_text", "stars",
-         "polarity", "rating")
-"""Columns with the class of a text."""
-_SURE_KINDS = frozenset(KINDS) - {"category", "topic", "rating"}
-_REMARKS = ("comment", "comments", "review", "reviews", "review_text")
-"""Columns that may be said about a row, or be the text that is sorted."""
-_OF_KIND = frozenset({"confidence", "score", "source", "id", "count", "length", "date", "gold", "text"})
-"""Words in the name of a column that says something about the class."""
-_IDS = frozenset({"id", "idx", "index", "uuid", "guid"})
-_CLAIMS = ("claim", "statement")
-_OF_TEXT = ("question", "query", *_CLAIMS, "hypothesis")
-"""Columns with what is judged by a text; the class answers it."""
+TURNS, COMPARED, CHOICES, CLEAR, SIMILAR, LIKELY = 0.95, 0.94, 0.93, 0.92, 0.85, 0.77
+"""How sure what needs no question is: conversations, texts that are compared, questions with choices; columns with
+clear names; with names of which one is only similar or may mean something else; with one name, and no other column that
+it could be."""
+DROPPED, LOOK, UNLIKELY, POSSIBLE = 0.6, 0.5, 0.4, 0.3
+"""What is asked about: a text beside which words are dropped; columns without telling names; what another way explains
+better; what only may be."""
+_PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
+          ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
+"""Two texts that are compared, as in SNLI, MRPC and QQP: neither answers the other."""
+_EXACT = (("preference", ("chosen", "rejected")), ("messages", ("messages",)),
+          ("instruction", ("instruction", "output")), ("instruction", ("prompt", "completion")),
+          ("instruction", ("question", "answer")), ("text", ("text",)))
 _SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
 _TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
 """The classes of all words of a text, such as "O B-city"."""
-_NUMBER = re.compile(r"\s*[-+]?[\d.,:/% -]+\s*")
-"""A number, a time, or a date."""
+_LANGUAGE = re.compile("[a-z]{2}")
+"""What two columns with the same in two languages may be called."""
+_SHORT = 300
+"""Characters of a text that is sorted, on average; an article has more."""
+_LEAST_WORDS = 1.5
+"""Of a text that may be asked or answered, on average, where nothing else tells."""
+_FEW = 4
+"""Rows that are too few to tell numbers from texts."""
+_MOST_TEXTS = 4
+"""Columns of which pairs are offered where nothing tells them apart."""
 
 
 def guess(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool = True) -> ColumnMap | None:
-    """What the columns hold; None if that isn't clear.
+    """The surest of `guesses`; None if there is none."""
+    return next(iter(guesses(columns, rows, by_look)), None)
+
+
+def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool = True,
+            use_marks: bool = True, asks: bool = True) -> tuple[ColumnMap, ...]:
+    """What the columns may hold, the surest first.
 
     Args:
         columns: their names, in order.
         rows: some rows with them; the more, the surer.
         by_look: whether columns without a telling name are taken for what they look like.
+        use_marks: whether a column may say which answers are good.
+        asks: whether a user will be asked about what is unsure; otherwise, what is only possible is left out.
     """
-    return _Guess(columns, rows, by_look).guess()
+    look = Look(columns, rows, by_look, use_marks)
+    found = [*pairs.preferences(look), *_conversations(look)]
+    if not _is_message(look):
+        if (pair := next((pair for pair in _PAIRS if set(pair) <= look.by_name.keys()), None)) and (
+                kind := look.first(names.RELATIONS)):
+            found += _compared(look, look.by_name[pair[0]], look.by_name[pair[1]], kind)
+        elif not _are_rivals(look):
+            found += [each for ways in (_with_choices, _questions_answers, _classes, _texts, _by_look, _exact)
+                      for each in ways(look)]
+    found = [each for each in found if asks or each.certainty > POSSIBLE]
+    best: dict[tuple[Any, ...], ColumnMap] = {}
+    for each in found:
+        key = (each.layout, *sorted(each.columns.items()), each.series)
+        if key not in best or best[key].certainty < each.certainty:
+            best[key] = each
+    return tuple(sorted(best.values(), key=lambda each: -each.certainty))
 
 
-class _Guess(Look):
-    """What some rows look like."""
+def _is_message(look: Look) -> bool:
+    """Whether each row is one message of a conversation that goes over several rows, as in OASST1."""
+    column = look.first(names.SPEAKERS)
+    found = look.values(column) if column else []
+    return bool(found) and any(word in look.by_name for word in names.MESSAGE) and all(map(role_of, found))
 
-    def __init__(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool):
-        super().__init__(columns, rows)
-        self._may_look = by_look
 
-    def guess(self) -> ColumnMap | None:
-        if (found := pairs.look_at(self) or self._conversation()) is not None:
-            return found
-        if (compared := unclear.compared(self.by_name)) is not None:
-            return self._classified(*compared)
-        if unclear.is_message(self.by_name, self.values) or unclear.are_rivals(self.columns, self.values):
-            return None
-        if (chosen := choices.look_at(self)) is not None:
-            return chosen
-        for look in (self._asked, self._plain, self._by_look, self._by_names):
-            if (found := look()) is not None:
-                return found
-        return None
+def _are_rivals(look: Look) -> bool:
+    """Whether there are two answers with a number each, or with numbers that say which of them won."""
+    twos = look.twos()
+    return any(set(base.split("_")) & names.ANSWER_WORDS for base in twos) and any(
+        all(look.of(column).is_number for column in each) for each in twos.values())
 
-    def _classified(self, one: str, other: str, kind: str) -> ColumnMap | None:
-        """Two texts and how they compare in words, which is asked for; numbers for it say nothing to a model."""
-        if not self._is_class(kind) or all(map(_NUMBER.fullmatch, self.values(kind))):
-            return None
-        return self.map("instruction", instruction=one, input=other, output=kind)
 
-    # -- one answer ------------------------------------------------------------------------------------------
+# -- conversations, comparisons, choices ---------------------------------------------------------------------------
 
-    def _conversation(self) -> ColumnMap | None:
-        named = [self.by_name[word] for word in names.CONVERSATION if word in self.by_name]
-        twins = unclear.twins(self.columns)
-        found = next((column for column in (*named, *self.columns) if column not in twins and self._is_conversation(
-            column, column in named) and names.column(column) not in _EXAMPLES), "")
-        paired = [] if found else [column for column in self.columns
-                                   if (said := self.values(column)) and all(map(are_pairs, said))]
-        if len(paired) == 1:  # as IndicAlign's; several are the same in several languages
-            found = paired[0]
-        if not found:
-            return None
-        answer = self.first((word for word in names.ANSWERED if word != "chosen"), (found,))
-        if answer and self.is_prompt(found):
-            calls = self.values(answer)
-            if all(isinstance(value, (str, dict, list)) for value in calls):
-                return self._answered(found, answer)
-        if found not in named and answer:
-            return None  # a "prompt" of messages beside its completion
-        label = self.label((found,))
-        if label:
-            return self.map("labelled", completion=found, label=label)
-        return self.map("messages", messages=found)
 
-    def _is_conversation(self, column: str, is_named: bool) -> bool:
-        values = self.values(column)
-        if names.column(column) == "turns" and "question_id" in self.by_name:  # as MT-Bench's, which are all questions
-            return False
-        if names.column(column) in names.ANSWERED and self.first(names.ASKED, (column,)) and all(
-                isinstance(value, str) and value[:1] not in ("[", "{", "\n") for value in values):
-            return False  # a play, or how people talk
-        if is_named and values and all(isinstance(value, list) and value and all(isinstance(each, str) or (
-                isinstance(each, list) and len(each) == 2) for each in value) for value in values):
-            return True
-        if names.column(column) in names.DIALOGUE and values and all(
-                by_turns(value) and isinstance(value[0], dict) for value in values):
-            return True
-        return bool(values) and sum(map(is_conversation, values)) * 2 > len(values)
+def _conversations(look: Look) -> Iterator[ColumnMap]:
+    named = [look.by_name[word] for word in names.CONVERSATION if word in look.by_name]
+    but = set().union(*look.twos().values(), (look.by_name.get(word, "") for word in names.EXAMPLES))
+    found = next((column for column in (*named, *look.columns)
+                  if column not in but and _is_conversation(look, column, column in named)), "")
+    paired = [column for column in look.columns if look.values(column) and all(map(are_pairs, look.values(column)))]
+    if not found and len(paired) == 1:  # as IndicAlign's; several are the same in several languages
+        found = paired[0]
+    if not found:
+        return
+    answer = look.first((word for word in names.ANSWERED if word != "chosen"), (found,))
+    if answer and look.is_prompt(found) and all(isinstance(each, (str, dict, list)) for each in look.values(answer)):
+        yield from _answered(look, found, answer, TURNS)
+    elif found in named or not answer:  # else a "prompt" of messages beside its completion
+        yield from _marked(look, look.map("messages", TURNS, [_by_name(found)], messages=found),
+                           look.label((found,)), {"completion": found})
 
-    def _asked(self) -> ColumnMap | None:
-        if self._are_tickets():
-            return None
-        answer = self._query() or self.first(names.ANSWERED) or self._thought_out()
-        # Beside another answer than its translation, a source is where the row is from.
-        sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
-        asked = [word for word in names.ASKED if word not in sources]
-        question, may_name = self.first(asked, (answer, *self._names())), self.first(asked, (answer,))
-        if not answer:
-            if not question and may_name and not unclear.are_words(self.values(may_name)):
-                question = may_name
-            return self._answer_unknown(question) if question else None
-        answer = self._worked(answer)
-        return self._answered(question, answer) if question else self._asked_otherwise(answer, may_name)
 
-    def _asked_otherwise(self, answer: str, may_name: str) -> ColumnMap | None:
-        """An answer, and the best of the columns that may hold its question.
+def _is_conversation(look: Look, column: str, is_named: bool) -> bool:
+    found, known = look.values(column), names.column(column)
+    if not found or (known == "turns" and "question_id" in look.by_name):  # as MT-Bench's, which are all questions
+        return False
+    if known in names.ANSWERED and look.first(names.ASKED, (column,)) and all(
+            isinstance(value, str) and value[:1] not in ("[", "{", "\n") for value in found):
+        return False  # a play, or how people talk
+    if is_named and all(isinstance(value, list) and value and all(isinstance(each, str) or (
+            isinstance(each, list) and len(each) == 2) for each in value) for value in found):
+        return True
+    if known in names.DIALOGUE and all(by_turns(value) and isinstance(value[0], dict) for value in found):
+        return True
+    return sum(map(is_conversation, found)) * 2 > len(found)
 
-        Args:
-            may_name: a column that is called as questions are, but may name a task, or who asked; or "".
-        """
-        is_reply = not names.REPLIES.isdisjoint({names.column(answer)} | names.words_in(answer))
-        without = (answer, may_name)
-        is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
-            isinstance(values.as_text(value), str) for value in self.values(answer))
-        is_name = not may_name or (unclear.are_words(said := self.values(may_name)) and (
-            unclear.are_classes(said) or names.column(may_name) not in names.SOURCES))  # words are translated
-        if is_name and is_reply and (head := self.first(names.HEADS, (*without, *self._names()))):
-            return self._answered(head, answer, self.first(names.DETAILS, (head, answer)))
-        question = ""
-        if is_name and (is_sure or names.column(answer) == "code"):  # what is below a question doesn't replace it
-            question = self.first((word for word in names.DETAILS if not may_name or word not in names.BELOW), without)
-        question = question or may_name
-        if not question and is_sure:
-            others = self._told(self._texts((answer,)), 1)
-            before = self.first(names.HISTORY, (answer,))
-            question = others[0] if len(others) == 1 else before if before and self._is_list(before) else ""
-        if not question and is_reply and (head := self.first(names.HEADS, without)) and (
-                unclear.are_words(self.values(head)) and not unclear.are_classes(self.values(head))):
-            question = head
-        return self._answered(question, answer) if question else None
 
-    def _are_tickets(self) -> bool:
-        """Whether rows say what became of a ticket, as Jira's "Fixed", and not what was answered."""
-        state = self.by_name.get("resolution", "")
-        return bool(state) and unclear.is_state(self.values(state))
+def _compared(look: Look, one: str, other: str, kind: str) -> Iterator[ColumnMap]:
+    """Two texts and how they compare in words, which is asked for; numbers for it say nothing to a model."""
+    if _is_class(look, kind) and not look.of(kind).is_number_or_date:
+        yield look.map("instruction", COMPARED, [_by_name(kind)], instruction=one, input=other, output=kind)
 
-    def _names(self) -> list[str]:
-        """Columns that may hold a question by what they are called, or name something: a task, who asked."""
-        return [column for column in self.columns if names.column(column) in (*names.NAMES, *names.HEADS)
-                and unclear.are_names(self.values(column))]
 
-    def _query(self) -> str:
-        """The column "query" beside a question where it holds SQL, as in Spider."""
-        query = self.by_name.get("query", "")
-        return query if query and "question" in self.by_name and self.is_text(query) and all(
-            map(_SQL.match, self.values(query))) else ""
+def _with_choices(look: Look) -> Iterator[ColumnMap]:
+    if (found := choices.look_at(look)) is not None:
+        yield replace(found, certainty=CHOICES, evidence=(_by_name(found.columns["output"]),))
 
-    def _thought_out(self) -> str:
-        """A text beside the thoughts that led to it, as in DeepSeek's messages."""
-        is_asked = bool(self.first(("input", *names.ASKED)))
-        return self.first(("content", "text")) if is_asked and any(map(names.holds_thoughts, self.columns)) else ""
 
-    def _worked(self, answer: str) -> str:
-        """The column with the way to the answer, where there is one beside it that holds the result alone, as the sets
-        LIMO and OpenMathInstruct have both."""
-        worked = self.first(names.WORKED, (answer,))
-        if not worked or names.column(answer) in names.WORKED or not self.is_text(worked):
-            return answer
-        lengths = [sum(map(len, map(str, self.values(column)))) / (len(self.values(column)) or 1)
-                   for column in (answer, worked)]
-        return worked if lengths[1] > 2 * lengths[0] else answer
+# -- questions with answers ----------------------------------------------------------------------------------------
 
-    def _answer_unknown(self, question: str) -> ColumnMap | None:
-        """A question beside the only other text of the table, which then is its answer."""
-        others = self._told(self._texts((question,)), 1)
-        if len(others) != 1 or others[0] in self._names() or names.column(others[0]) in (
-                *names.BELOW, *names.TEXT, "source") or (unclear.hold_more(self.columns, others, self.values)):
-            return None
-        if self._is_title(others[0], question):
-            return None
-        return self._answered(question, others[0])
 
-    def _is_title(self, text: str, question: str) -> bool:
-        """Whether a text in front of a question is its title, as the roles of a collection of prompts are."""
-        return names.column(question) in names.ASKED and (
-            self.columns.index(text) < self.columns.index(question)) and unclear.are_heads(
-                self.values(text), self.values(question))
+def _questions_answers(look: Look) -> Iterator[ColumnMap]:
+    if _are_tickets(look):
+        return
+    answer = _query(look) or look.first(names.ANSWERED) or _thought_out(look)
+    if not answer:
+        yield from _answers_unnamed(look)
+        return
+    answer = _worked(look, answer)
+    for question, below, certainty in _asked(look, answer):
+        yield from _answered(look, question, answer, min(certainty, _clarity(answer)), below)
 
-    def _answered(self, question: str, answer: str, below: str = "") -> ColumnMap:
-        label = "" if names.column(answer) in KINDS else self.label((question, answer))  # the number of a class, then
-        below = below or self._same_form(question) or self.first(names.BELOW, (question, answer))
-        if below and not all(isinstance(values.passage(value), str) for value in self.values(below)):
-            below = ""
-        frame = self.first(names.FRAMES, (question, answer))
-        if frame and not below and names.column(question) in names.BELOW:
-            question, below = frame, question
-        if label:
-            return self.map("labelled", prompt=question, completion=answer, label=label, input=below)
-        history = self.first(names.HISTORY, (question, answer))
-        return self.map("instruction", instruction=question, input=below, output=answer,
-                        history=history if history and self._is_list(history) else "")
 
-    def _same_form(self, question: str) -> str:
-        """The column with what a question is about that is called as the question's is but for one word, such as
-        "hindi_input" beside "hindi_instruction"; "" if there is none."""
-        name = names.column(question)
-        words = [word for word in names.words_in(question) if word != name and word in name]
-        return self.first(name.replace(word, below) for word in words for below in ("input", "context", "passage"))
+def _clarity(column: str) -> float:
+    """How clearly a name says that its column holds a question or an answer."""
+    known = names.column(column)
+    return CLEAR if known in (*names.ASKED, *names.ANSWERED) and known not in names.WEAK_ANSWERS else SIMILAR
 
-    def _is_list(self, column: str) -> bool:
-        return all(isinstance(value, list) for value in self.values(column))
 
-    # -- by look ---------------------------------------------------------------------------------------------
+def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
+    """The columns that may hold the question of an answer, with what is below it and how sure that is."""
+    # Beside another answer than its translation, a source is where the row is from.
+    sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
+    words = [word for word in names.ASKED if word not in sources]
+    if question := look.first(words, (answer, *look.names)):
+        yield question, "", _clarity(question)
+        return
+    may_name = look.first(words, (answer,))
+    if may_name:
+        yield may_name, "", SIMILAR - 0.05
+    profile = look.of(may_name)
+    if not may_name or (profile.is_word and (profile.is_class or profile.known not in names.SOURCES)):
+        yield from _asked_otherwise(look, answer, may_name)  # else words are translated
 
-    def _plain(self) -> ColumnMap | None:
-        """One column of text; or a text and its class, which is the answer."""
-        parts = self.by_name.get("segments", "")
-        if parts and all(map(values.are_segments, self.values(parts))):
-            return ColumnMap("text", {"text": parts})
-        found = self.first(names.TEXT)
-        if not found and (said := self.first((*_CLAIMS, *_REMARKS))) and self.is_text(said):  # as FEVER's
-            return self._sorted(said)
-        if not found or not self.is_text(found):
-            return None
-        return self._sorted(found) or (None if self._has_marks() else ColumnMap("text", {"text": found}))
 
-    def _has_marks(self) -> bool:
-        """Whether words of a text are marked, for a tagger: as plain text, the rows would teach something else."""
-        return any(isinstance(value, list) for word in names.MARKS if word in self.by_name
-                   for value in self.values(self.by_name[word])) or any(
-                       all(isinstance(value := row.get(column), str) and _TAGS.fullmatch(value) for row in self.rows)
-                       for column in self.columns)
+def _asked_otherwise(look: Look, answer: str, may_name: str) -> Iterator[tuple[str, str, float]]:
+    """The same where no column is called as questions are, or only one that names a task, or who asked."""
+    is_reply = not names.REPLIES.isdisjoint({names.column(answer)} | names.words_in(answer))
+    is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
+        isinstance(values.as_text(value), str) for value in look.values(answer))
+    without = (answer, may_name)
+    head, title = look.first(names.HEADS, (*without, *look.names)), look.of(look.first(names.HEADS, without))
+    below = [word for word in names.DETAILS if not may_name or word not in names.BELOW]  # doesn't replace a question
+    for is_fit, question, certainty in (
+            (is_reply, head, SIMILAR),
+            (is_sure or names.column(answer) == "code", look.first(below, without), SIMILAR - 0.01),
+            (is_sure and not may_name, _only_text(look, answer) or _remark(look, answer), LIKELY),
+            (is_reply and title.is_word and not title.is_class, title.name, LIKELY - 0.01)):
+        if is_fit and question:
+            yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
 
-    def _sorted(self, text: str) -> ColumnMap | None:
-        """A text with its class, in words or numbers; None if there is none."""
-        kind = self.first(KINDS, (text,)) or self._kind_by_last_word(text)
-        is_sure = bool(_SURE_KINDS & set(names.column(kind).split("_"))) or names.column(text) in _REMARKS
-        if not kind or not (
-                (self._is_class(kind) and (is_sure or (
-                    len(self.columns) == 2 and unclear.are_sorted(self.values(text), self.values(kind)))))
-                or (is_sure and unclear.are_classes(self.values(kind)) and unclear.are_numbers(self.values(kind)))):
-            return None
-        asked = self.first(_OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
-        if asked and self.is_text(asked) and not unclear.are_same(self.values(asked)):
-            return self.map("instruction", instruction=asked, input=text, output=kind)
-        if names.column(text) in _CLAIMS:
-            return self._answered(text, kind)
-        head = self.first(names.HEADS, (text, kind))  # as DBpedia's
-        if head and self.is_text(head) and not unclear.are_names(self.values(head)):
-            return self.map("instruction", instruction=head, input=text, output=kind)
-        return self.map("instruction", instruction=text, output=kind)
 
-    def _kind_by_last_word(self, text: str) -> str:
-        """The column of classes under a longer name, such as "airline_sentiment". Beside others than an id and how sure
-        it is, it may be said about the text, as its quality is, and what to learn is the text alone."""
-        for column in self.columns:
-            name = names.column(column)
-            words = name.removesuffix("_index").split("_")
-            if column != text and words[-1] in _SURE_KINDS - {"stars"} and not _OF_KIND & set(words) and (
-                    unclear.are_classes(self.values(column))):
-                others = {each for each in map(names.column, self.columns) if each.split("_")[-1] not in _IDS
-                          and each not in names.HEADS} | {name}
-                return column if f"{name}_confidence" in others or others == {name, names.column(text)} else ""
-        return ""
+def _remark(look: Look, answer: str) -> str:
+    """What was said before an answer; or what else has words, as a comment that is replied to."""
+    before = look.first(names.HISTORY, (answer,))
+    return before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
 
-    def _is_class(self, column: str) -> bool:
-        values = self.values(column)
-        return bool(values) and all(
-            (isinstance(value, str) and len(value) <= 60) or (are_texts(value) and len(value) == 1)  # as doccano's
-            for value in values)
 
-    def _by_look(self) -> ColumnMap | None:
-        every = self._texts()
-        texts = self._told(every, 2)
-        is_unclear = unclear.hold_more(self.columns, texts, self.values, of_register=len(every) > 2)
-        if len(texts) == 1 and (found := self._sorted(texts[0])) is not None:
-            return found
-        if len(texts) == 2 and all(text.rstrip().endswith(("?", "？", "؟")) for text in texts):
-            return None  # what a form asks: below it are answers
-        if len(texts) == 2:
-            found = self._answered(*unclear.in_order(texts[0], texts[1], self.values))
-            is_same = any(unclear.are_same(self.values(text)) for text in texts) or self._is_title(*texts)
-            if len(every) > 2:  # told by their sentences, unless another column changes what is learned
-                others = set(map(names.column, set(self.columns) - found.used))
-                is_unclear |= self._are_tickets() or bool(others & names.CHANGES)
-                return None if is_unclear or found.layout != "instruction" else replace(
-                    found, by_look=True, certainty=0.5)
-            return None if (is_unclear or is_same) and found.layout == "instruction" else found
-        if is_unclear or self._has_marks():
-            return None
-        if len(texts) != 1 or unclear.are_words(self.values(texts[0])) or names.column(texts[0]) in (
-                *names.ASKED, *names.ANSWERED, *names.CHOSEN, *names.REJECTED, *names.CONVERSATION):
-            return None
-        return ColumnMap("text", {"text": texts[0]})
+def _only_text(look: Look, beside: str) -> str:
+    """The only other text of a table, or the only one with sentences; "" if there are more."""
+    others = _told(look, look.texts((beside,)), 1)
+    return others[0] if len(others) == 1 else ""
 
-    def _by_names(self) -> ColumnMap | None:
-        """By names that can mean nothing else, whatever is in the columns: then what is wrong there can be said."""
-        for layout, wanted in _SURE:
-            if set(wanted) <= set(self.columns) and not (layout == "text" and self._has_marks()):
-                return self.map(layout, **dict(zip(needed(layout) if len(wanted) == len(needed(layout)) else (
-                    "prompt", *needed(layout)), wanted, strict=True)))
-        return None
 
-    def _told(self, texts: list[str], wanted: int) -> list[str]:
-        """Columns of text; if there are more than wanted, those with sentences, provided that their number is right."""
-        said = (column for column in texts if not names.is_about(column)
-                and unclear.are_sentences(self.values(column), len(self.rows)))
-        found = list(islice(said, wanted + 1)) if len(texts) > wanted else []
-        return found if len(found) == wanted else texts
+def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
+    """A question beside the only other text of the table, which then is its answer."""
+    words = [word for word in names.ASKED if word not in names.SOURCES]
+    question = look.first(words, look.names)
+    if not question:
+        may_name = look.first(words)
+        question = "" if look.of(may_name).is_word else may_name
+    answer = _only_text(look, question) if question else ""
+    if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
+            not _hold_more(look, [answer]) and not _is_title(look, answer, question)):
+        yield from _answered(look, question, answer, LIKELY)
 
-    def _texts(self, without: tuple[str, ...] = ()) -> list[str]:
-        """Columns of text that are none of those that are beside question and answer: numbers, names, dates. Beside
-        single words, what may be a name is one of them."""
-        found: list[str] = []
-        if not self._may_look:
-            return found
-        for column in self.columns:
-            values = self.values(column)
-            if column in without or names.column(column) in (*names.BESIDE, *choices.LISTED) or not values or (
-                    not self.is_text(column)):
-                continue
-            if not all(map(_NUMBER.fullmatch, values)):
-                found.append(column)
-        may_name = self._names()
-        sure = [column for column in found if column not in may_name]
-        return found if all(unclear.are_words(self.values(column)) for column in sure) else sure
 
+def _answered(look: Look, question: str, answer: str, certainty: float, below: str = "") -> Iterator[ColumnMap]:
+    evidence = [_by_name(each) for each in (question, answer) if names.is_known(each)]
+    label = "" if names.column(answer) in names.KINDS else look.label((question, answer))  # the number of a class, then
+    below = below or _same_form(look, question) or look.first(names.BELOW, (question, answer))
+    if below and not all(isinstance(values.passage(value), str) for value in look.values(below)):
+        below = ""
+    frame = look.first(names.FRAMES, (question, answer))
+    if frame and not below and names.column(question) in names.BELOW:
+        question, below = frame, question
+    history = look.first(names.HISTORY, (question, answer))
+    found = look.map("instruction", certainty, evidence, instruction=question, input=below, output=answer,
+                     history=history if history and look.is_list(history) else "")
+    yield from _marked(look, found, label, {"prompt": question, "completion": answer, "input": below})
+
+
+def _marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str]) -> Iterator[ColumnMap]:
+    """A way to read the rows, or, where a column says which answers are good, that one and the same without it."""
+    if label:
+        yield look.map("labelled", found.certainty, [*found.evidence, Evidence("mark_decides", {"column": label})],
+                       label=label, **columns)
+    yield replace(found, certainty=UNLIKELY) if label else found
+
+
+def _are_tickets(look: Look) -> bool:
+    """Whether rows say what became of a ticket, as Jira's "Fixed", and not what was answered."""
+    state = look.by_name.get("resolution", "")
+    return bool(state) and look.of(state).is_state
+
+
+def _query(look: Look) -> str:
+    """The column "query" beside a question where it holds SQL, as in Spider."""
+    query = look.by_name.get("query", "")
+    return query if query and "question" in look.by_name and look.is_text(query) and all(
+        map(_SQL.match, look.values(query))) else ""
+
+
+def _thought_out(look: Look) -> str:
+    """A text beside the thoughts that led to it, as in DeepSeek's messages."""
+    is_asked = bool(look.first(("input", *names.ASKED)))
+    return look.first(("content", "text")) if is_asked and any(map(names.holds_thoughts, look.columns)) else ""
+
+
+def _worked(look: Look, answer: str) -> str:
+    """The column with the way to the answer, where there is one beside it that holds the result alone, as the sets LIMO
+    and OpenMathInstruct have both."""
+    worked = look.first(names.WORKED, (answer,))
+    if not worked or names.column(answer) in names.WORKED or not look.is_text(worked):
+        return answer
+    return worked if look.of(worked).mean_length > 2 * look.of(answer).mean_length else answer
+
+
+def _same_form(look: Look, question: str) -> str:
+    """The column with what a question is about that is called as the question's is but for one word, such as
+    "hindi_input" beside "hindi_instruction"; "" if there is none."""
+    name = names.column(question)
+    words = [word for word in names.words_in(question) if word != name and word in name]
+    return look.first(name.replace(word, below) for word in words for below in ("input", "context", "passage"))
+
+
+def _is_title(look: Look, text: str, question: str) -> bool:
+    """Whether a text in front of a question is its title, much shorter and never the same, as the roles of a collection
+    of prompts are."""
+    title, below = look.of(text), look.of(question)
+    return below.known in names.ASKED and look.columns.index(text) < look.columns.index(question) and (
+        title.distinct == len(title.values)
+        and 3 * sum(map(len, title.values)) < sum(map(len, below.values)))
+
+
+# -- texts and their classes -----------------------------------------------------------------------------------------
+
+
+def _classes(look: Look) -> Iterator[ColumnMap]:
+    """Texts with their class, in words or numbers, which is the answer."""
+    text = look.first(names.TEXT) or look.first((*names.CLAIMS, *names.REMARKS))
+    if text and look.is_text(text):
+        yield from _sorted(look, text, CLEAR)
+
+
+def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
+    kind, is_sure = _kind_of(look, text)
+    if not kind:
+        return
+    most = CLEAR if is_sure else SIMILAR if names.column(text) in names.TEXT else DROPPED
+    certainty = min(certainty, most) - 0.2 * bool(look.first(names.ANSWERED, (kind,)))
+    asked = look.first(names.OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
+    head = look.first(names.HEADS, (text, kind))  # as DBpedia's
+    question = asked if asked and look.is_text(asked) and not look.of(asked).is_same else ""
+    if names.column(text) in names.CLAIMS and not question:
+        yield from _answered(look, text, kind, certainty)
+        return
+    question = question or (head if head and look.is_text(head) and not look.of(head).may_name else "")
+    yield look.map("instruction", certainty, [_by_name(kind)], instruction=question or text,
+                   input=text if question else "", output=kind)
+
+
+def _kind_of(look: Look, text: str) -> tuple[str, bool]:
+    """The column with the class of a text, "" if there is none; and whether its name can mean nothing else."""
+    kind = look.first(names.KINDS, (text,)) or _kind_by_last_word(look, text)
+    profile = look.of(kind)
+    is_sure = not names.SURE_KINDS.isdisjoint(names.column(kind).split("_")) or names.column(text) in names.REMARKS
+    if _is_class(look, kind):
+        is_fit = is_sure or (len(look.columns) == 2 and 1 < profile.distinct < len(profile.values)
+                             and look.of(text).mean_length <= _SHORT)
+    else:
+        is_fit = is_sure and profile.is_class and profile.is_number
+    return (kind, is_sure) if kind and is_fit else ("", False)
+
+
+def _kind_by_last_word(look: Look, text: str) -> str:
+    """The column of classes under a longer name, such as "airline_sentiment". Beside others than an id and how sure it
+    is, it may be said about the text, as its quality is, and what to learn is the text alone."""
+    for column in look.columns:
+        name = names.column(column)
+        words = name.removesuffix("_index").split("_")
+        if column != text and words[-1] in names.SURE_KINDS - {"stars"} and not names.OF_KIND & set(words) and (
+                look.of(column).is_class):
+            others = {each for each in map(names.column, look.columns) if each.split("_")[-1] not in names.IDS
+                      and each not in names.HEADS} | {name}
+            return column if f"{name}_confidence" in others or others == {name, names.column(text)} else ""
+    return ""
+
+
+def _is_class(look: Look, column: str) -> bool:
+    found = look.values(column)
+    return bool(found) and all(
+        (isinstance(value, str) and len(value) <= 60) or (are_texts(value) and len(value) == 1)  # as doccano's
+        for value in found)
+
+
+def _texts(look: Look) -> Iterator[ColumnMap]:
+    """Plain text; beside other words, it is one of several ways."""
+    parts = look.by_name.get("segments", "")
+    if parts and all(map(values.are_segments, look.values(parts))):
+        yield ColumnMap("text", {"text": parts}, certainty=CLEAR)
+    text = look.first(names.TEXT)
+    if text and look.is_text(text) and not _are_digits(look, text) and not _has_marks(look):
+        yield from _plain(look, text, is_named=True)
+
+
+def _are_digits(look: Look, text: str) -> bool:
+    """Whether a column of texts has numbers alone; the only column of few rows may have them."""
+    profile = look.of(text)
+    return (profile.is_number or profile.is_number_or_date) and (len(look.columns) > 1 or len(profile.values) > _FEW)
+
+
+def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Iterator[ColumnMap]:
+    """A text, learned whole, and what else it may be where other columns have words too."""
+    dropped = look.unused_words((text,))
+    speaker = look.first(names.SPEAKERS)
+    is_alone = not dropped and is_likely and not (speaker and look.of(speaker).is_class)
+    likely, other_ways = (DROPPED, LOOK) if is_named else (UNLIKELY, DROPPED)
+    if is_alone:
+        likely = SIMILAR - 0.05 if is_named else LIKELY
+    yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(
+        _by_name(text) if is_named else Evidence("only_words", {"column": text}),
+        *(Evidence("words_dropped", {"column": each}) for each in dropped)))
+    for at, other in enumerate(dropped[:2]):
+        is_first = is_named or names.column(other) in names.HEADS or (
+            look.columns.index(other) < look.columns.index(text))
+        pair = (other, text) if is_first else (text, other)
+        yield from _answered(look, *pair, other_ways - at / 10)
+        yield ColumnMap("text", {"text": f"{other} + {text}"}, certainty=UNLIKELY - at / 10)
+
+
+def _has_marks(look: Look) -> bool:
+    """Whether words of a text are marked, for a tagger: as plain text, the rows would teach something else."""
+    return any(isinstance(value, list) for word in names.MARKS if word in look.by_name
+               for value in look.values(look.by_name[word])) or any(
+                   all(isinstance(value := row.get(column), str) and _TAGS.fullmatch(value) for row in look.rows)
+                   for column in look.columns)
+
+
+# -- without telling names -------------------------------------------------------------------------------------------
+
+
+def _by_look(look: Look) -> Iterator[ColumnMap]:
+    """The only text, with its class or alone; or pairs of texts, which are asked about."""
+    every = look.texts()
+    found = _told(look, every, 2)
+    is_fit = not _hold_more(look, found, of_register=len(every) > 2) and not _has_marks(look)
+    if len(found) == 1 and names.column(found[0]) not in names.TEXT:
+        yield from (classes := list(_sorted(look, found[0], LIKELY)))
+        if is_fit and not look.of(found[0]).is_word and names.column(found[0]) not in names.NAMED:
+            yield from _plain(look, found[0], is_named=False, is_likely=not classes)
+    if is_fit:
+        yield from _pairs(look, found, len(every))
+
+
+def _pairs(look: Look, found: list[str], texts: int) -> Iterator[ColumnMap]:
+    """Texts in pairs.
+
+    Args:
+        texts: how many there are, with those that have no sentences.
+    """
+    if len(found) > 2:
+        wordy = [each for each in map(look.of, found) if each.kind in ("words", "sentences")
+                 and each.mean_words >= _LEAST_WORDS]
+        found = [each.name for each in wordy if each.has_words or len(wordy) == 2]
+    is_form = all(text.rstrip().endswith(("?", "？", "؟")) for text in found)  # below what it asks are answers
+    if is_form or any(look.of(text).is_same for text in found):
+        return
+    for pair in combinations(map(look.of, found[:_MOST_TEXTS]), 2):
+        question, answer = _in_order(*pair)
+        is_named = texts == 2 and _are_named(question, answer)
+        is_likely = len(found) == 2 and not _is_title(look, *found)
+        code = "by_name" if is_named else "by_look" if texts == 2 else "by_sentences"
+        evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer))
+        for each in _answered(look, question, answer, LIKELY if is_named else LOOK if is_likely else POSSIBLE):
+            yield replace(each, evidence=evidence)
+
+
+def _are_named(question: str, answer: str) -> bool:
+    """Whether the name of one of two texts tells what both are: a question, a meaning, a class, or two languages."""
+    return names.column(question) in names.ASKED or names.column(answer) in names.MEANINGS or (
+        names.column(answer) in names.SURE_KINDS) or all(map(_LANGUAGE.fullmatch, (question, answer)))
+
+
+def _exact(look: Look) -> Iterator[ColumnMap]:
+    """By names that can mean nothing else, whatever is in the columns: then what is wrong there can be said."""
+    for layout, wanted in _EXACT:
+        if set(wanted) <= set(look.columns) and not (layout == "text" and (
+                look.is_text("text") or _are_digits(look, "text"))):
+            targets = needed(layout) if len(wanted) == len(needed(layout)) else ("prompt", *needed(layout))
+            yield look.map(layout, LIKELY - 0.02, (), **dict(zip(targets, wanted, strict=True)))
+
+
+def _in_order(one: ColumnProfile, other: ColumnProfile) -> tuple[str, str]:
+    """Two columns of texts, the one first that is asked: a class is the answer, as in the table of SMS spam whose first
+    column says which it is."""
+    is_class = one.is_class and other.distinct > 2 * one.distinct
+    return (other.name, one.name) if is_class else (one.name, other.name)
+
+
+def _told(look: Look, texts: list[str], wanted: int) -> list[str]:
+    """Columns of text; if there are more than wanted, those with sentences, provided that their number is right."""
+    if len(texts) <= wanted:
+        return texts
+    found = [column for column in texts if not names.is_about(column) and look.of(column).is_sentence]
+    return found if len(found) == wanted else texts
+
+
+def _hold_more(look: Look, texts: Sequence[str], *, of_register: bool = False) -> bool:
+    """Whether a column beside some texts of unknown names holds objects, or numbers of classes: it may be what is to be
+    learned.
+
+    Args:
+        of_register: whether there are names, states and the like too: then most numbers are of wards or counters.
+    """
+    others = [each for each in map(look.of, look.columns)
+              if each.values and each.name not in texts and each.known not in names.OF_FILE]
+    return any(_has_objects(each) if each.known in names.BESIDE else _has_objects(each, anything=True) or (
+        each.is_number and each.is_class and (
+            (len(texts) > 1 and not of_register) or set(map(str, each.values)) == {"0", "1"})) for each in others)
+
+
+def _has_objects(profile: ColumnProfile, anything: bool = False) -> bool:
+    """Whether there are lists of objects with texts, as comments on a ticket that may answer it; or any objects."""
+    return any(isinstance(part, dict) and (anything or (isinstance(value, list) and bool(content_of(part))))
+               for value in profile.values for part in (value if isinstance(value, list) else [value]))
+
+
+def _by_name(column: str) -> Evidence:
+    return Evidence("by_name" if names.is_known(column) else "similar_name", {"column": column})

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
-from slmstudio.core.data.mapping import labels, tools, unclear
+from slmstudio.core.data.mapping import ratings, tools
+from slmstudio.core.data.mapping.made import MadeColumn
+from slmstudio.core.data.mapping.profile import ColumnProfile
 from slmstudio.core.data.mapping.turns import messages_of
 
 TARGETS = {
     "messages": ("messages", "system", "tools"),
-    "instruction": ("instruction", "input", "output", "system", "history", "tools", "choices"),
+    "instruction": ("instruction", "input", "output", "system", "history", "tools", "choices",
+                    "cell"),
     "preference": ("prompt", "chosen", "rejected", "input", "system", "tools", "winner", "score_chosen",
                    "score_rejected", "ranked"),
     "labelled": ("prompt", "completion", "label", "input", "system", "tools"),
     "text": ("text",),
 }
 """What the columns of each layout may be mapped to."""
+_MARKED = re.compile(r"(?P<base>.+?)_?(?P<mark>[ab012])$")
 _NAMES = {"messages": "conversation", "instruction": "question_answer", "preference": "preference",
           "labelled": "labelled", "text": "text"}
 _NEEDED = {"messages": ("messages",), "instruction": ("instruction", "output"), "preference": ("chosen", "rejected"),
@@ -30,9 +36,11 @@ def needed(layout: str, targets: Container[str] = ()) -> tuple[str, ...]:
     """Targets of a layout without which a row says nothing.
 
     Args:
-        targets: those that have a column: one with ranked answers holds the better and the worse one.
+        targets: those that have a column: one with ranked answers holds the better and the worse one, and a cell may
+            hold question and answer.
     """
-    return ("ranked",) if layout == "preference" and "ranked" in targets else _NEEDED[layout]
+    single = next((target for target in ("ranked", "cell") if target in targets), "")
+    return (single,) if single in TARGETS[layout] else _NEEDED[layout]
 
 
 @dataclass(frozen=True)
@@ -44,14 +52,14 @@ class ColumnMap:
         columns: the column of each target; of a pair with a winner, or with a score for each, "chosen" and "rejected"
             are the two answers, and the others say which is which.
         series: columns with a choice each, where no single one holds them all.
-        by_look: whether question and answer, of several columns that no one knows, were told by their sentences.
+        made: those of the columns that the file doesn't have, by their names.
         certainty: how sure that is, 0 to 1, and evidence: why.
     """
 
     layout: str
     columns: dict[str, str] = field(default_factory=dict)
     series: tuple[str, ...] = ()
-    by_look: bool = False
+    made: Mapping[str, MadeColumn] = field(default_factory=dict)
     certainty: float = 1.0
     evidence: tuple[Evidence, ...] = ()
 
@@ -73,7 +81,8 @@ class ColumnMap:
     @property
     def used(self) -> frozenset[str]:
         """Every column that something is made of."""
-        return frozenset((*self.columns.values(), *self.series))
+        sources = (name for each in self.made.values() for name in each.columns)
+        return frozenset((*self.columns.values(), *self.series, *sources))
 
     @property
     def said(self) -> dict[str, str]:
@@ -84,14 +93,22 @@ class ColumnMap:
 class Look:
     """The columns of some rows.
 
+    Args:
+        may_look: whether columns without a telling name are taken for what they look like.
+        use_marks: whether a column may say which answers are good.
+
     Attributes:
+        columns: those that hold something but lists of numbers; all of them if none does.
         by_name: the column of each name in English, by `column_names.column`; the first of several.
     """
 
-    def __init__(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]):
+    def __init__(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], may_look: bool = True,
+                 use_marks: bool = True):
         self.rows = rows
-        self.columns = [name for name in columns if any(
-            _filled(each := row.get(name)) and not _are_numbers(each) for row in rows)] or list(columns)
+        self.may_look = may_look
+        self._use_marks = use_marks
+        self._profiles: dict[str, ColumnProfile] = {}
+        self.columns = [name for name in columns if not all(map(_are_numbers, self.values(name)))] or list(columns)
         self.by_name: dict[str, str] = {}
         for name in self.columns:
             self.by_name.setdefault(names.column(name), name)
@@ -103,13 +120,21 @@ class Look:
         """By a word within a longer name, of columns that aren't classes first: "Complaint type" says about what kind
         what is below "Complaint details" is."""
         named = [(name, words) for name in self.columns if (words := names.words_in(name))]
-        for name, words in sorted(named, key=lambda each: len(named) > 1 and unclear.are_classes(self.values(each[0]))):
+        for name, words in sorted(named, key=lambda each: len(named) > 1 and self.of(each[0]).is_class):
             for word in sorted(words):
                 self.by_name.setdefault(word, name)
 
+    def of(self, column: str) -> ColumnProfile:
+        """What a column holds."""
+        found = self._profiles.get(column)
+        if found is None:
+            found = self._profiles[column] = ColumnProfile(
+                column, [row[column] for row in self.rows if _filled(row.get(column))], len(self.rows))
+        return found
+
     def values(self, column: str) -> list[Any]:
         """What the rows have in a column, except nothing."""
-        return [row[column] for row in self.rows if _filled(row.get(column))]
+        return self.of(column).values
 
     def first(self, words: Iterable[str], without: Iterable[str] = ()) -> str:
         """The column that is called by one of the words, the first of them first; "" if none is."""
@@ -117,14 +142,36 @@ class Look:
                      and self.by_name[word] not in without), "")
 
     def is_text(self, column: str) -> bool:
-        return all(isinstance(value, str) for value in self.values(column))
+        return self.of(column).is_text
+
+    def is_list(self, column: str) -> bool:
+        return all(isinstance(value, list) for value in self.values(column))
 
     def label(self, without: tuple[str, ...]) -> str:
         """The column that says whether an answer is good; "" if none does."""
+        if not self._use_marks:
+            return ""
         found = [self.by_name[word] for word in names.LABEL if word in self.by_name]
         found += [column for column in self.columns if names.judges(column)]
-        return next((column for column in found if column not in without and labels.are_labels(
+        return next((column for column in found if column not in without and ratings.are_labels(
             self.values(column), bad=names.column(column) not in names.SURE_LABEL)), "")
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Columns that may hold a question by what they are called, or name something: a task, who asked."""
+        return [column for column in self.columns if names.column(column) in (*names.NAMES, *names.HEADS)
+                and self.of(column).may_name]
+
+    def texts(self, without: Container[str] = ()) -> list[str]:
+        """Columns of text that are none of those that are beside question and answer: numbers, names, dates. Beside
+        single words, what may be a name is one of them."""
+        if not self.may_look:
+            return []
+        found = [column for column in self.columns if column not in without and self.values(column)
+                 and names.column(column) not in names.NO_TEXTS and self.is_text(column)
+                 and not self.of(column).is_number_or_date]
+        sure = [column for column in found if column not in self.names]
+        return found if all(self.of(column).is_word for column in sure) else sure
 
     def is_prompt(self, column: str) -> bool:
         """Whether a conversation ends with what is asked; UltraFeedback's "messages" hold the chosen answer too."""
@@ -132,10 +179,27 @@ class Look:
         return all(isinstance(each, list) and each and isinstance(each[-1], dict)
                    and each[-1].get("role") != "assistant" for each in ends)
 
-    def map(self, layout: str, **columns: str) -> ColumnMap:
+    def marked(self) -> dict[str, dict[str, str]]:
+        """The columns whose names end with a mark, such as "answer_a", by the name without it, and by the mark."""
+        series: dict[str, dict[str, str]] = {}
+        for column in self.columns:
+            if found := _MARKED.fullmatch(names.column(column)):
+                series.setdefault(found["base"], {})[found["mark"]] = column
+        return series
+
+    def twos(self) -> dict[str, set[str]]:
+        """The two columns of each name that has two marks: neither is the one to learn."""
+        return {base: set(each.values()) for base, each in self.marked().items() if len(each) == 2}
+
+    def unused_words(self, used: Iterable[str]) -> list[str]:
+        """The other columns with words."""
+        return [column for column in self.columns
+                if self.may_look and column not in used and self.of(column).has_words]
+
+    def map(self, layout: str, certainty: float = 1.0, evidence: Iterable[Evidence] = (), **columns: str) -> ColumnMap:
         """A map of these columns, and of those for system message and tools, where there are any."""
         used = {target: column for target, column in columns.items() if column}
-        return ColumnMap(layout, used | self._beside(used))
+        return ColumnMap(layout, used | self._beside(used), certainty=certainty, evidence=tuple(evidence))
 
     def _beside(self, used: Mapping[str, str]) -> dict[str, str]:
         found = {"system": self.first(("system",)), "tools": self.first(names.TOOLS)}

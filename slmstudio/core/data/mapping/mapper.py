@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping import choices, labels, published
+from slmstudio.core.data.candidates import Evidence
+from slmstudio.core.data.mapping import choices, published, ratings
 from slmstudio.core.data.mapping.given_map import given_map
-from slmstudio.core.data.mapping.guess import guess
+from slmstudio.core.data.mapping.guess import guess, guesses
 from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.published import rows_of
 from slmstudio.core.data.mapping.row_reader import RowReader
-from slmstudio.core.data.mapping.turns import (
-    is_asked,
-)
+from slmstudio.core.data.mapping.turns import is_asked
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object
 from slmstudio.core.data.sources.row import examples
 
@@ -27,6 +28,15 @@ MOST_SHAPES = 256
 class Mapper:
     """Reads rows of one file.
 
+    Args:
+        sample: values of the first rows.
+        given: the column of each target, where a user has said it.
+        options: what else a user has said.
+        asks: whether a user will be asked about what is unsure; otherwise, what is only possible is left out.
+
+    Raises:
+        UserError: what is given doesn't fit the rows.
+
     Attributes:
         main: what the columns of most rows hold; None if they tell nothing.
         columns: those that the sample has, and those of several languages that were read as rows.
@@ -36,19 +46,31 @@ class Mapper:
         has_templates: whether what is asked is a conversation written as one text, as by a chat template.
     """
 
-    def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None):
+    def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None,
+                 options: ReadOptions = NO_OPTIONS, asks: bool = True):
         self._sample = [value for each in sample[:SAMPLE] for value in rows_of(each, not given)
                         if isinstance(value, dict)]
         columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
         self.columns = tuple(dict.fromkeys((*columns, *(name for each in sample[:SAMPLE] if isinstance(each, dict)
                                                         for name in each if names.LANGUAGE.fullmatch(name)))))
-        self.main = given_map(given, columns) if given else guess(columns, self._sample) if columns else None
-        self.maps = () if self.main is None else (self.main,)
+        self.maps = (given_map(given, columns, self._sample, options),) if given else guesses(
+            columns, self._sample, use_marks=options.marks != "ignore", asks=asks) if columns else ()
+        if options.marks != "ignore" and any(map(published.refusal, sample[:SAMPLE])):
+            mark = Evidence("mark_decides", {"column": "answer"})
+            self.maps = tuple(replace(each, evidence=(*each.evidence, mark)) for each in self.maps)
+        self.main = next(iter(self.maps), None)
         self.published = published.most_common(sample[:20])
         self.is_given = bool(given)
         self.has_templates = self.main is not None and _has_templates(self.main, self._sample)
         self._first = _first_choice(self.main, self._sample) if self.main is not None else None
+        self._options = options
+        self._made = self.main.made if self.main is not None else {}
         self._readers: dict[tuple[str, ...], RowReader | None] = {}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the texts of columns is learned, so that whole blocks of rows can be read at once."""
+        return not self.has_templates and not self._made
 
     def examples(self) -> dict[str, str]:
         """The first value of each column, as one line of text."""
@@ -64,7 +86,7 @@ class Mapper:
         rows = rows_of(value, not self.is_given)
         if rows[0] is value:
             return self._read(value)  # as most are
-        if refused := published.refusal(value):
+        if self._options.marks != "ignore" and (refused := published.refusal(value)):
             raise RowError([("answer", refused)])
         note = published.note_of(value) if len(rows) > 1 else None
         return [row._replace(note=note or row.note) for each in rows for row in self._read(each)]
@@ -73,6 +95,8 @@ class Mapper:
         """What one row of those says."""
         if not isinstance(value, dict):
             raise RowError([("", not_an_object(value))])
+        if self._made:
+            value = value | {name: made.of(value) for name, made in self._made.items()}
         keys = tuple(value)
         try:
             reader = self._readers[keys]
@@ -91,7 +115,7 @@ class Mapper:
         found = self.main
         if not self.is_given and (found is None or not found.used <= set(keys)):
             found = self._closest(keys, [row for row in self._sample if tuple(row) == keys] or [value])
-        reader = RowReader(found, keys, self._first, self.has_templates) if found is not None else None
+        reader = RowReader(found, keys, self._first, self.has_templates, self._options) if found is not None else None
         if len(self._readers) < MOST_SHAPES:
             self._readers[keys] = reader
         return reader
@@ -105,10 +129,10 @@ class Mapper:
         return main if own is None or (own.layout == main.layout and len(own.used) <= here) else own
 
 
-def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> int | None:
-    """What number the rows give to the first of their choices, as `choices.first_place` finds it; or of two answers."""
+def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """How the rows count their choices, as `choices.first_place` finds it, or two answers."""
     if "winner" in columns.columns:
-        return labels.counted_from(row.get(columns.columns["winner"]) for row in rows)
+        return ratings.counted_from(row.get(columns.columns["winner"]) for row in rows)
     if not columns.choices:
         return None
     return choices.first_place(

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping import labels, ranked, unclear
+from slmstudio.core.data.candidates import Evidence
+from slmstudio.core.data.mapping import ratings
 from slmstudio.core.data.mapping.look import ColumnMap, Look
 from slmstudio.core.data.mapping.speakers import role_of
 from slmstudio.core.data.mapping.turns import is_conversation
 
+NAMED, TOLD_APART, RANKED = 0.98, 0.97, 0.96
+"""How sure pairs are whose columns are called so; answers with a winner, or a score each; a list with ranks."""
 _ASKED = ("prompt", *names.ASKED, "input")
-_NO_ANSWERS = ("model", "model_name", "choice", "option", "alternative", "ending", "sol")
 _ORDERS = (("a", "b"), ("0", "1"), ("1", "2"))
 
 
-def look_at(look: Look) -> ColumnMap | None:
-    """What the columns hold, where it is pairs of answers."""
-    return _named(look) or _told_apart(look) or _ranked(look)
+def preferences(look: Look) -> Iterator[ColumnMap]:
+    """The ways in which the columns hold pairs of answers."""
+    for found, certainty in ((_named(look), NAMED), (_told_apart(look), TOLD_APART), (_ranked(look), RANKED)):
+        if found is not None:
+            marks = [column for target, column in found.columns.items() if target in ("winner", "score_chosen")]
+            yield replace(found, certainty=certainty, evidence=(
+                *(Evidence("by_name", {"column": column}) for column in found.needed),
+                *(Evidence("mark_decides", {"column": column}) for column in marks)))
 
 
 def _named(look: Look) -> ColumnMap | None:
@@ -39,8 +47,8 @@ def _judged(look: Look) -> tuple[str, str]:
     sides: dict[bool, list[str]] = {True: [], False: []}
     for column in look.columns:
         words = names.column(column).split("_")
-        said = {labels.is_good(word) for word in words if len(word) > names.SHORT} - {None}
-        if said and names.words_in(column) & unclear.ANSWERS:
+        said = {ratings.is_good(word) for word in words if len(word) > names.SHORT} - {None}
+        if said and names.words_in(column) & names.ANSWER_WORDS:
             sides[False not in said].append(column)
     return (sides[True][0], sides[False][0]) if len(sides[True]) == len(sides[False]) == 1 else ("", "")
 
@@ -52,14 +60,15 @@ def _is_answer(look: Look, column: str) -> bool:
 def _compared(look: Look, chosen: str, rejected: str, **more: str) -> ColumnMap:
     taken = (chosen, rejected, *more.values())
     if _are_whole(look, chosen):
-        return look.map("preference", prompt=_beginning(look, chosen, taken), chosen=chosen, rejected=rejected, **more)
+        return look.map("preference", 1.0, (), prompt=_beginning(look, chosen, taken), chosen=chosen,
+                        rejected=rejected, **more)
     prompt = look.first((*names.CONVERSATION, *_ASKED, *names.BELOW), taken)
     if prompt and prompt == look.first(names.CONVERSATION) and not look.is_prompt(prompt):
         prompt = look.first(_ASKED, (*taken, prompt))
     if not prompt and (post := look.first(names.HISTORY, taken)) and look.is_text(post):
         prompt = post  # what the set SHP calls a post
     below = look.first(names.BELOW, (*taken, prompt)) if prompt else ""
-    return look.map("preference", prompt=prompt, chosen=chosen, rejected=rejected, input=below, **more)
+    return look.map("preference", 1.0, (), prompt=prompt, chosen=chosen, rejected=rejected, input=below, **more)
 
 
 def _are_whole(look: Look, chosen: str) -> bool:
@@ -89,10 +98,10 @@ def _beginning(look: Look, chosen: str, taken: tuple[str, ...]) -> str:
 def _told_apart(look: Look) -> ColumnMap | None:
     """Two answers, and a column that says which is better, as in the files of Chatbot Arena; or one with the score of
     each, as in those of WebGPT and SHP."""
-    series = unclear.marked(look.columns)
+    series = look.marked()
     for base, marks in series.items():
         one, other = next((order for order in _ORDERS if set(order) <= set(marks)), ("", ""))
-        if not one or base in _NO_ANSWERS or not all(
+        if not one or base in names.NO_ANSWERS or not all(
                 _is_answer(look, marks[mark]) for mark in (one, other)):
             continue
         pair = marks[one], marks[other]
@@ -101,27 +110,27 @@ def _told_apart(look: Look) -> ColumnMap | None:
         if strength and _are_scores(look, strength):
             return _compared(look, *pair, winner=strength)
         winner = look.first(names.WINNER, pair)
-        if scores and not set(base.split("_")).isdisjoint(unclear.ANSWERS) and _are_scores(
+        if scores and not set(base.split("_")).isdisjoint(names.ANSWER_WORDS) and _are_scores(
                 look, scores[one], scores[other]):
             agree = winner and _agree(look, winner, scores[one], scores[other])
             return _compared(look, *pair, score_chosen=scores[one], score_rejected=scores[other],
                              winner=winner if agree else "")
         is_list = pair[0].endswith("]")  # places in it may count from 1
         said = look.values(winner) if winner else []
-        if said and any(all(labels.winner_of(value, each) is not None for value in said)
+        if said and any(all(ratings.winner_of(value, each) is not None for value in said)
                         for each in ((one, other), *((("1", "2"),) if is_list else ()))):
             return _compared(look, *pair, winner=winner)
     return None
 
 
 def _are_scores(look: Look, *columns: str) -> bool:
-    return all(ranked.number(value) is not None for column in columns for value in look.values(column))
+    return all(ratings.number(value) is not None for column in columns for value in look.values(column))
 
 
 def _agree(look: Look, winner: str, one: str, other: str) -> bool:
     """Whether a column says by 1 that the first answer has the higher score, and by 0 the other, as SHP's "labels"."""
     for row in look.rows:
-        first, second = ranked.number(row.get(one)), ranked.number(row.get(other))
+        first, second = ratings.number(row.get(one)), ratings.number(row.get(other))
         if first is not None and second is not None and first != second and (
                 str(row.get(winner)) != str(int(first > second))):
             return False
@@ -132,9 +141,9 @@ def _ranked(look: Look) -> ColumnMap | None:
     """One column with several answers and the rank of each, as Nectar's, or the score, as UltraFeedback's."""
     for column in look.columns:
         values = look.values(column)
-        if 2 * sum(map(ranked.are_ranked, values)) > len(values) and (
+        if 2 * sum(map(ratings.are_ranked, values)) > len(values) and (
                 prompt := look.first((*_ASKED, *names.HEADS), (column,)) or look.first(names.CONVERSATION, (column,))):
-            return look.map("preference", prompt=prompt, ranked=column,
+            return look.map("preference", 1.0, (), prompt=prompt, ranked=column,
                             input=look.first(names.DETAILS if names.column(prompt) in names.HEADS else names.BELOW,
                                              (column, prompt)))
     return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings
-from slmstudio.core.data.mapping import choices, labels, notes, ranked, tools, values
+from slmstudio.core.data.mapping import choices, made, notes, ratings, tools, values
 from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.nested import are_texts, by_people, by_turns, is_tree
 from slmstudio.core.data.mapping.templated import without_end
@@ -21,6 +21,7 @@ from slmstudio.core.data.mapping.turns import (
     text_of,
     without_greeting,
 )
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import Row, RowError, read_row
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.i18n import tr
@@ -30,22 +31,25 @@ class RowReader:
     """Reads rows with one set of columns.
 
     Args:
-        first: as `choices.first_place` finds it.
+        first: as `choices.first_place` finds it; of two answers with a winner, as `labels.counted_from`.
         has_templates: as of `Mapper`.
     """
 
-    def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: int | None, has_templates: bool):
+    def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: Any, has_templates: bool,
+                 options: ReadOptions = NO_OPTIONS):
         self._map = columns
         self._has_templates = has_templates
         self._first = first
+        self._options = options
         self._columns = columns.columns
         self._needed = columns.needed
+        self._names = {target: column for target, column in self._columns.items() if target != column}
         self._beside = tuple(name for name in keys if name not in columns.used)
         self._canonical: Callable[[dict[str, Any], Findings, set[str]], Iterable[dict[str, Any]]] = {
             "messages": self._messages, "instruction": self._instruction, "preference": self._preference,
             "labelled": self._labelled, "text": self._text}[columns.layout]
         self._is_plain = columns.layout == "instruction" and not columns.series and not has_templates and (
-            set(self._columns) <= {"instruction", "input", "output"})
+            {"instruction", "output"} <= set(self._columns) <= {"instruction", "input", "output"})
 
     def fits(self, value: Mapping[str, Any]) -> bool:
         """Whether a row has something in one of the columns that are needed."""
@@ -70,21 +74,8 @@ class RowReader:
         found = []
         for each in canonical:
             offered, note = each.pop("tools", ()), each.pop("note", None)
-            try:
-                read = read_row(each)
-            except RowError as error:
-                raise RowError([self._renamed(*finding) for finding in error.findings]) from error
-            found.append(read._replace(unused=unused, tools=tuple(offered), note=note))
+            found.append(read_row(each, self._names)._replace(unused=unused, tools=tuple(offered), note=note))
         return found
-
-    def _renamed(self, key: str, sentence: str) -> tuple[str, str]:
-        """What is wrong, by the names that the file's columns have."""
-        for target, column in self._columns.items():
-            for marks in ('"{}"', "“{}”"):  # a translation may have quotation marks of its own
-                if column != target and (named := marks.format(target)) in sentence:
-                    return (column if key == target else key,
-                            sentence.replace(named, marks.format(printable(column))))
-        return key, sentence
 
     def _pair(self, value: Mapping[str, Any]) -> Row | None:
         """A plain question with its answer, which most rows of most files are; None if it needs a closer look."""
@@ -140,31 +131,53 @@ class RowReader:
         found = self._turns(whole, "messages", findings, unused, about)
         note = notes.OF_TREE if is_tree(whole) else notes.TEMPLATED if is_templated(whole) else (
             notes.OF_PEOPLE if by_people(whole) else None)
-        if len(by_turns(whole)) % 2 and len(found) > 1:  # the last one asks
+        if self._asks_last(whole, found):
             found, note = found[:-1], notes.UNANSWERED
         if (asked := without_greeting(found)) is not found:
             found, note = asked, notes.GREETED
         yield {"messages": values.with_system(found, about.pop("system", None)), "note": note, **about}
 
+    def _asks_last(self, whole: Any, found: Any) -> bool:
+        """Whether a conversation ends with a message that is to be left out, as nobody answers it."""
+        if not isinstance(found, list) or len(found) < 2:
+            return False
+        last = found[-1].get("role") if isinstance(found[-1], dict) else None
+        return len(by_turns(whole)) % 2 == 1 or (self._options.unanswered == "drop" and last == "user")
+
     def _instruction(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
+        found = self._several(value) or [self._question(value, findings, unused, about)]
+        return [{**each, **about} for each in found]
+
+    def _several(self, value: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The questions and answers of a row that holds several, or both in one cell; none of any other row."""
+        asked, answer = self._of(value, "instruction"), self._of(value, "output")
+        if "cell" in self._columns:
+            column = self._columns["cell"]
+            found = list(made.questions_in(value.get(column), self._options.between))
+            if not found:
+                raise RowError([(column, tr('"{column}" holds no question with an answer behind it.',
+                                            column=printable(column)))])
+            return [{"instruction": question, "output": answer} for question, answer in found]
+        if values.are_instances(answer):
+            question = self._asked(value, "instruction")
+            return [{"instruction": question, "input": each.get("input"), "output": each.get("output")}
+                    for each in answer]
+        if are_texts(asked) and are_texts(answer) and len(asked) == len(answer) > 1:  # each has its answer
+            return [{"messages": [{"role": role, "content": text} for pair in zip(asked, answer, strict=True)
+                                  for role, text in zip(("user", "assistant"), pair, strict=True)]}]
+        return []
+
+    def _question(self, value: Mapping[str, Any], findings: Findings, unused: set[str],
+                  about: dict[str, Any]) -> dict[str, Any]:
         question, answer = self._asked(value, "instruction"), self._of(value, "output")
         below = values.passage(self._of(value, "input"))
         if self._map.choices:
-            said = choices.written(choices.offered(value, self._map.choices), answer, self._first)
-            if said is None:
+            written = choices.written(choices.offered(value, self._map.choices), answer, self._first)
+            if written is None:
                 raise RowError([(self._columns["output"], tr("the answer isn't one of the choices."))])
-            question, answer = values.below(values.below(values.as_text(question), below), said[0]), said[1]
-            below = None
-        if values.are_instances(answer):
-            for each in answer:
-                yield {"instruction": question, "input": each.get("input"), "output": each.get("output"), **about}
-            return
-        asked = self._of(value, "instruction")
-        if are_texts(asked) and are_texts(answer) and len(asked) == len(answer) > 1:  # each has its answer
-            yield {"messages": [{"role": role, "content": text} for pair in zip(asked, answer, strict=True)
-                                for role, text in zip(("user", "assistant"), pair, strict=True)], **about}
-            return
+            question, below = values.below(values.below(values.as_text(question), below), written[0]), None
+            answer = written[1]
         if answer == [] or (isinstance(answer, dict) and answer.get("text") == []):  # as SQuAD's, of one without
             raise RowError([(self._columns["output"],
                              tr("the question has no answer, so there is nothing to learn."))])
@@ -174,13 +187,11 @@ class RowReader:
             turns = [*self._turns(history or [], "history", findings, unused, about),
                      *(self._turns(question, "instruction", findings, unused, about) if is_asked(question)
                        else [{"role": "user", "content": values.as_text(question)}])]
-            turns = values.below_last(turns, below)
             answer = answer if isinstance(answer, list) else [{"role": "assistant", "content": answer}]
-            yield {"prompt": turns, "completion": answer, **about}
-        elif isinstance(answer, list):
-            yield {"prompt": values.below(values.as_text(question), below), "completion": answer, **about}
-        else:
-            yield {"instruction": values.as_text(question), "input": values.as_text(below), "output": answer, **about}
+            return {"prompt": values.below_last(turns, below), "completion": answer}
+        if isinstance(answer, list):
+            return {"prompt": values.below(values.as_text(question), below), "completion": answer}
+        return {"instruction": values.as_text(question), "input": values.as_text(below), "output": answer}
 
     def _answer(self, value: Any, target: str, findings: Findings, unused: set[str], about: dict[str, Any]) -> Any:
         """An answer as text, or as messages where it is more than text."""
@@ -193,7 +204,7 @@ class RowReader:
         is_plain = isinstance(value, str) and self._map.layout == "instruction" and value[:1] not in ("[", "{", "\n")
         if not is_plain and is_conversation(value):
             return self._turns(value, target, findings, unused, about)
-        said = values.as_text(ranked.best(value))
+        said = values.as_text(ratings.best(value))
         return without_end(said) if self._has_templates and isinstance(said, str) else said
 
     def _preference(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
@@ -203,7 +214,7 @@ class RowReader:
             about["tools"] = [*about["tools"], *tools.schemas(prompt["tools"], "tools", findings)]
         row: dict[str, Any] = dict(about)
         if "ranked" in self._columns:
-            row["chosen"], row["rejected"] = ranked.best_and_worst(self._of(value, "ranked"), self._columns["ranked"])
+            row["chosen"], row["rejected"] = ratings.best_and_worst(self._of(value, "ranked"), self._columns["ranked"])
         else:
             row |= self._sides(value, findings, unused, about)
             chosen = row["chosen"]
@@ -230,14 +241,14 @@ class RowReader:
                     raise RowError([(winner, tr('"{column}" is always 1, which may be the first answer or the second. '
                                                 "Give each answer a column of its own.", column=printable(winner)))])
                 one, other = str(self._first), str(self._first + 1)
-            if ranked.is_second_better(value, self._columns, (one, other)):
+            if ratings.is_second_better(value, self._columns, (one, other)):
                 pair.reverse()
         return dict(zip(("chosen", "rejected"), pair, strict=True))
 
     def _labelled(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
         about = self._about(value, findings)
         said = self._of(value, "label")
-        label = labels.is_good(said)
+        label = ratings.is_good(said)
         completion = self._answer(self._of(value, "completion"), "completion", findings, unused, about)
         prompt = self._asked(value, "prompt")
         if "prompt" not in self._columns and isinstance(completion, list):

@@ -56,6 +56,8 @@ class Evidence:
         marked, base_marked: answers with marks of a chat template; `mark`: one of them.
         alike, base_alike: how often each model gave its most frequent answer; references_alike: the same of the
             references.
+        test_rows: of the test file, asked or not; 0 if nobody knows.
+        test: that file, where it isn't the run's own.
         learned: test rows that were in the training data.
         forgotten: benchmark in which the tuned model is worse, or "".
         benchmark: what the first benchmark showed, in a sentence, or "".
@@ -88,6 +90,8 @@ class Evidence:
     alike: int = 0
     base_alike: int = 0
     references_alike: int = 0
+    test_rows: int = 0
+    test: str = ""
     learned: int = 0
     forgotten: str = ""
     benchmark: str = ""
@@ -133,6 +137,7 @@ def gather(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | N
         marked=_count(tuned.get("marked")), base_marked=_count(base.get("marked")), mark=str(tuned.get("mark") or ""),
         alike=_count(tuned.get("alike")), base_alike=_count(base.get("alike")),
         references_alike=_count(test.get("references_alike")),
+        test_rows=_test_rows(test, request), test=_other_test(config, request),
         learned=_count(test.get("trained_on")), forgotten=_forgotten(scores),
         benchmark=next((str(each.get("sentence") or "") for each in objects(scores.get("benchmarks"))), ""),
         weakest=_weakest(scores), export=_weaker_export(scores, request, compared),
@@ -151,6 +156,20 @@ def _stopped(history: RunHistory) -> tuple[int, int] | None:
     ended: dict[str, Any] = next((each for each in reversed(history.told) if each.get("type") == "job_ended"), {})
     return (history.step, history.total_steps) if ended.get("state") == "stopped" and (
         history.step < history.total_steps) else None
+
+
+def _test_rows(test: Mapping[str, Any], request: Mapping[str, Any]) -> int:
+    """An older evaluation knows them only where all were asked."""
+    asked = _count(test.get("rows"))
+    return _count(test.get("rows_in_file")) or (0 if _count(request.get("limit")) == asked else asked)
+
+
+def _other_test(config: RunConfig, request: Mapping[str, Any]) -> str:
+    """The test file, unless it has the rows that a run's evaluation takes without being told."""
+    test, run = request.get("test"), request.get("train_run")
+    if not test or (run and Path(test).is_relative_to(run)):
+        return ""
+    return "" if config.eval_file and Path(test) == Path(config.eval_file).absolute() else str(test)
 
 
 def _cut_rows(history: RunHistory) -> tuple[int, int]:

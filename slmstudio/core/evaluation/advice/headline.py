@@ -99,6 +99,10 @@ def _undecided(found: Evidence, compared: Compared) -> str:
     if is_as_before(found):
         return (tr("About as good as before: {tuned:,} of {rows:,} answers are right, and {base:,} were.", tuned=tuned,
                    rows=compared.rows, base=base) if counts_answers(compared) else tr("About as good as before."))
+    if better := weighing.texts(found, better=True):
+        return ntr("{n:,} row can't show yet whether its answers are better ({score}), but this got better: {better}.",
+                   "{n:,} rows can't show yet whether its answers are better ({score}), but this got better: {better}.",
+                   compared.rows, score=weighing.label(compared.metric), better=better)
     return ntr("{n:,} row can't show whether it's better.", "{n:,} rows can't show whether it's better.",
                compared.rows)
 

@@ -152,14 +152,21 @@ def _by_verdict(found: Evidence, compared: Compared) -> Iterator[Proposal]:
     if as_before:
         yield answers
     elif verdict not in (BETTER, WORSE) and compared.rows_needed and compared.rows_needed <= MOST_TEST_ROWS:
-        count = rounded_up(compared.rows_needed)
-        yield Proposal(OTHER_TEST, tr("Test on about {rows:,} rows", rows=count),
-                       tr("It takes that many rows to show a difference of this size; {rows:,} aren't enough.",
-                          rows=compared.rows), {"limit": count})
+        yield _more_test_rows(found, compared, compared.rows_needed)
     if verdict == BETTER and shape in (curve.SETTLED, curve.UNKNOWN):
         yield _chat(found)
     if verdict != WORSE:
         yield from _grow(found)
+
+
+def _more_test_rows(found: Evidence, compared: Compared, needed: int) -> Proposal:
+    """More rows of the same test file, where it has that many."""
+    count = rounded_up(needed)
+    why = tr("It takes that many rows to show a difference of this size; {rows:,} aren't enough.", rows=compared.rows)
+    if needed > found.test_rows:
+        return Proposal(OTHER_TEST, tr("Test with another file of about {rows:,} rows", rows=count), why)
+    return Proposal(EVALUATE, tr("Test on about {rows:,} rows", rows=count), why, {
+        "limit": min(count, found.test_rows), **({"test": found.test} if found.test else {})})
 
 
 def _chat(found: Evidence) -> Proposal:

@@ -59,26 +59,31 @@ def texts(found: Evidence, better: bool) -> str:
 def signs(found: Evidence) -> list[Sign]:
     """What clearly differs, the score to judge by first.
 
-    Where that one counts right answers, a likelier or a shorter answer doesn't make up for a wrong one.
+    Where that one counts right answers, a likelier or a shorter answer doesn't make up for a wrong one. But where its
+    rows are too few for it, the loss shows what it can't show yet.
     """
     compared = found.compared
     if compared is None:
         return []
-    counts = counts_answers(compared)
+    counts, decided = counts_answers(compared), compared.verdict in (BETTER, WORSE)
     there = {each.metric for each in (compared, *found.others)}
     others = [each for each in found.others if SAME.get(each.metric) not in there
-              and not (counts and each.metric == "loss")]
+              and not (counts and decided and each.metric == "loss")]
     scores = [each for each in (compared, *others) if each.verdict in (BETTER, WORSE)]
     return [Sign(each.verdict == BETTER, _score(each)) for each in scores] + (
         [] if counts else list(_of_answers(found, compared.rows)))
+
+
+def label(metric: str) -> str:
+    """A score's name in a table; of one that a newer program knows, its key."""
+    return tr(METRICS[metric].label) if metric in METRICS else metric
 
 
 def _score(compared: Compared) -> str:
     metric, values = compared.metric, (compared.base, compared.tuned)
     if metric == "loss":  # the same, in the unit that has a meaning
         metric, values = "perplexity", (math.exp(min(values[0], 700)), math.exp(min(values[1], 700)))
-    name = tr(METRICS[metric].label) if metric in METRICS else metric
-    return tr("{score} {before} → {after}", score=name, before=score_text(metric, values[0]),
+    return tr("{score} {before} → {after}", score=label(metric), before=score_text(metric, values[0]),
               after=score_text(metric, values[1]))
 
 

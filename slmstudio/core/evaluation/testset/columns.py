@@ -3,82 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.choices import RIGHT, SERIES
-from slmstudio.core.data.mapping.choices import columns_of as choices_in
+from slmstudio.core.data.mapping.choices import ANSWERS, LISTED, RIGHT, is_blank, key_of, right_ones, series_of
 from slmstudio.core.data.mapping.given_map import check_columns
-from slmstudio.core.evaluation.testset.choices import is_blank
 
-LISTS = ("choices", "options", "endings", "mc1_targets")
-EXACT = ("exact", "expected")
-REFERENCES = (*EXACT, "references", "reference", "answers", "ideal", "targets", "target", "reference_answer",
-              "correct_answers", "expected_answer", "gold", "correct_answer")
-"""Columns that hold one good answer or a list of them, before those that training knows."""
-PATTERNS = ("pattern", "regex", "regexp")
-CATEGORIES = ("category", "subject", "subject_name", "topic", "tag", "tags")
-LANGUAGES = ("language", "lang", "locale")
-KIND = ("kind", "type", "match")
-TARGETS = {"references": "references", "choices": "lists", "exact": "exact", "pattern": "patterns",
-           "category": "categories", "language": "languages", "kind": "kinds"}
-"""What a user may say about a column beside the targets of training, and the attribute of `Columns`."""
+_EXACT = ("exact", "expected")
+_WORDS = {
+    "choices": (*LISTED, "mc1_targets"), "right": RIGHT, "exact": _EXACT, "pattern": ("pattern", "regex", "regexp"),
+    "references": (*_EXACT, "references", "reference", "answers", "ideal", "targets", "target", "reference_answer",
+                   "correct_answers", "expected_answer", "gold", "correct_answer"),
+    "category": ("category", "subject", "subject_name", "topic", "tag", "tags"),
+    "language": ("language", "lang", "locale"), "kind": ("kind", "type", "match"), "answer": names.ANSWERED,
+}
+"""The names of columns by what they hold: all choices, the right one, what an answer must equal, good answers before
+those that training knows."""
+TAGS = ("category", "language", "kind")
+TARGETS = ("references", "choices", "exact", "pattern", *TAGS)
+"""What a user may say about a column beside the targets of training."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a row by what they hold, each by its name in the file; of several with one meaning the first that is
-    filled counts.
+    """Columns of a row by their names in the file.
 
     Attributes:
-        lists: those that hold all choices; `series`: by the name that is known, those that hold one each.
-        right: those that may say which choice is right.
-        exact: those of `references` that an answer must equal.
-        answers: those that training takes for the answer.
+        named: those of each of `_WORDS`; of several with one meaning the first that is filled counts.
+        series: columns that hold a choice each, in turn.
     """
 
-    lists: tuple[str, ...] = ()
-    series: tuple[dict[str, str], ...] = ()
-    right: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
-    exact: tuple[str, ...] = ()
-    patterns: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    answers: tuple[str, ...] = ()
+    named: Mapping[str, tuple[str, ...]]
+    series: tuple[tuple[str, ...], ...] = ()
+
+    def __getitem__(self, target: str) -> tuple[str, ...]:
+        return self.named.get(target, ())
 
     @cached_property
     def tags(self) -> frozenset[str]:
         """Those that are beside question and answer."""
-        return frozenset((*self.categories, *self.languages, *self.kinds))
+        return frozenset(column for target in TAGS for column in self[target])
 
     @cached_property
     def judging(self) -> frozenset[str]:
         """Those that say what a good answer is, where no column of training does."""
-        return frozenset((*self.references, *self.patterns))
+        return frozenset((*self["references"], *self["pattern"]))
 
     @cached_property
     def choosing(self) -> frozenset[str]:
         """Those of choices, and of the right one."""
-        return frozenset((*self.lists, *(name for columns in self.series for name in columns.values()), *self.right))
+        return frozenset((*self["choices"], *(name for columns in self.series for name in columns), *self["right"]))
 
 
-def columns_of(keys: Sequence[str]) -> Columns:
-    """What columns hold by their names, in any language that `column_names` knows."""
+    def said(self, row: Mapping[str, object]) -> dict[str, str]:
+        """The columns by which an answer to a row is judged, as a user would say them."""
+        series = next((",".join(each) for each in self.series if filled(row, each)), "")
+        found = {"choices": filled(row, self["choices"]) or series}
+        if found["choices"]:
+            found["answer"] = filled(row, self["right"])
+        else:
+            name = filled(row, (*self["references"], *self["answer"]))
+            found |= {"exact" if name in self["exact"] else "references": name, "pattern": filled(row, self["pattern"])}
+        return {target: column for target, column in found.items() if column}
+
+
+def columns_of(keys: Sequence[str], rows: Sequence[Mapping[str, Any]] = ()) -> Columns:
+    """What columns hold by their names, in any language that `column_names` knows.
+
+    Args:
+        rows: some with these columns, which tell whether "answers" are choices.
+    """
     known: dict[str, str] = {}
     for name in keys:
         known.setdefault(names.column(name), name)
     known |= {name: name for name in keys if names.column(name) == name}
-
-    def found(words: Iterable[str]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(known[word] for word in words if word in known))
-
-    series = tuple(columns for each in SERIES if (columns := choices_in(each, known)))
-    return Columns(found(LISTS), series, found(RIGHT), found(REFERENCES), found(EXACT), found(PATTERNS),
-                   found(CATEGORIES), found(LANGUAGES), found(KIND), found(names.ANSWERED))
+    named = {target: tuple(dict.fromkeys(known[word] for word in words if word in known))
+             for target, words in _WORDS.items()}
+    # Beside a column that is called "answer", one called "answer_count" says nothing of it.
+    right = named["right"] or tuple(right_ones(keys, known))
+    if rows and (answers := known.get(ANSWERS)) and key_of((answers,), right, rows):
+        named["choices"] += (answers,)
+    return Columns({**named, "right": right}, tuple(series_of(known, with_gaps=True)))
 
 
 def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Columns, dict[str, str]]:
@@ -91,25 +98,26 @@ def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Column
         UserError: there is no such column.
     """
     rest = {target.strip().casefold(): column for target, column in given.items()}
-    told: dict[str, Any] = {TARGETS[target]: (rest.pop(target),) for target in list(rest) if target in TARGETS}
-    if "lists" in told and told["lists"][0] not in keys and "," in told["lists"][0]:
-        several = [name.strip() for name in told.pop("lists")[0].split(",")]
-        told["series"] = (dict(zip(map(names.column, several), several, strict=True)),)
+    told: dict[str, tuple[str, ...]] = {target: (rest.pop(target),) for target in list(rest) if target in TARGETS}
+    series: tuple[tuple[str, ...], ...] = ()
+    if "choices" in told:
+        said, = told["choices"]
+        if said not in keys and "," in said:
+            del told["choices"]
+            series = (tuple(name.strip() for name in said.split(",")),)
+        told["right"] = tuple(rest.pop(target) for target in ("answer", "output") if target in rest)
+    elif not told.keys() & {"exact", "references"}:
+        told["answer"] = tuple(rest[target] for target in ("answer", "output") if target in rest)
     if "exact" in told:
         told["references"] = told["exact"]
-    if "lists" in told or "series" in told:
-        told["right"] = tuple(rest.pop(target) for target in ("answer", "output") if target in rest)
-    elif "references" not in told:
-        told["answers"] = tuple(rest[target] for target in ("answer", "output") if target in rest)
-    found = Columns(**told)
+    found = Columns(told, series)
     check_columns((*found.choosing, *found.judging, *found.tags), keys)
     by_name = columns_of(keys)
-    if not rest and told.keys() <= {"categories", "languages", "kinds"}:
-        return replace(by_name, **told), rest
-    tags = {name: getattr(by_name, name) for name in ("categories", "languages", "kinds")}
-    return Columns(**{**tags, **told}), rest
+    if not rest and told.keys() <= {*TAGS, "answer"} and not series:
+        return Columns({**by_name.named, **{tag: told[tag] for tag in TAGS if tag in told}}, by_name.series), rest
+    return Columns({**{tag: by_name[tag] for tag in TAGS}, **told}, series), rest
 
 
-def filled(row: Mapping[str, Any], columns: Iterable[str]) -> str:
+def filled(row: Mapping[str, object], columns: Iterable[str]) -> str:
     """The first of the columns in which a row has something; "" if none has."""
     return next((name for name in columns if row.get(name) != [] and not is_blank(row.get(name))), "")

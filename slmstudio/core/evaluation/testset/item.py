@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.conversations import Message, Messages
 from slmstudio.core.errors import Problem
 
@@ -89,6 +90,7 @@ class TestSet:
         kinds: how many items there are of each kind.
         notes: sentences on how the file was understood, where that isn't plain ("answers count from 1").
         unused: names of the columns that usable rows have beside the ones read, sorted.
+        candidates: as of a `Dataset`.
     """
 
     path: Path
@@ -98,8 +100,14 @@ class TestSet:
     kinds: Counter[str]
     notes: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
 
     __test__ = False
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it needn't be asked how the file is read."""
+        return not self.candidates or self.candidates[0].is_sure
 
     @property
     def name(self) -> str:

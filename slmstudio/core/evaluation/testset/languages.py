@@ -6,58 +6,43 @@ items say whether their language was guessed.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
+from functools import lru_cache
+from typing import Any
 
 from slmstudio.core.data.statistics import OTHER, script_of
+from slmstudio.core.paths import resources
 
 SAMPLE = 200
 """Characters that are looked at of each text."""
 LATIN = "und-Latn"
 """BCP 47 for "Latin letters, language not known"."""
 
-_OF_SCRIPT = {
-    "Greek": "el", "Cyrillic": "ru", "Armenian": "hy", "Hebrew": "he", "Arabic": "ar", "Devanagari": "hi",
-    "Bengali": "bn", "Gurmukhi": "pa", "Gujarati": "gu", "Odia": "or", "Tamil": "ta", "Telugu": "te", "Kannada": "kn",
-    "Malayalam": "ml", "Sinhala": "si", "Thai": "th", "Lao": "lo", "Tibetan": "bo", "Myanmar": "my", "Georgian": "ka",
-    "Korean": "ko", "Ethiopic": "am", "Khmer": "km", "Ol Chiki": "sat", "Japanese": "ja", "Han": "zh",
-    "Meetei Mayek": "mni",
-}
-"""The language with most writers in a script."""
-_ASSAMESE = frozenset("ৰৱ")
-_URDU = frozenset("ٹڈڑںےۓ")
-_PERSIAN = frozenset("پچژگ")
-_ENGLISH = frozenset({
-    "the", "of", "and", "is", "are", "were", "what", "which", "how", "who", "when", "where", "why", "does", "did",
-    "with", "for", "from", "this", "that", "not", "you",
-})
 _WORD = re.compile(r"[a-z']+")
 _TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
-_NAMES = {
-    "assamese": "as", "bengali": "bn", "bangla": "bn", "bodo": "brx", "dogri": "doi", "english": "en", "eng": "en",
-    "gujarati": "gu", "guj": "gu", "hindi": "hi", "hin": "hi", "kannada": "kn", "kan": "kn", "kashmiri": "ks",
-    "konkani": "kok", "maithili": "mai", "malayalam": "ml", "mal": "ml", "manipuri": "mni", "meitei": "mni",
-    "marathi": "mr", "mar": "mr", "nepali": "ne", "odia": "or", "oriya": "or", "punjabi": "pa", "panjabi": "pa",
-    "sanskrit": "sa", "santali": "sat", "sindhi": "sd", "tamil": "ta", "tam": "ta", "telugu": "te", "tel": "te",
-    "urdu": "ur", "urd": "ur", "ben": "bn", "asm": "as", "ori": "or", "ory": "or", "pan": "pa", "nep": "ne",
-    "हिन्दी": "hi", "हिंदी": "hi", "मराठी": "mr", "தமிழ்": "ta", "తెలుగు": "te", "ಕನ್ನಡ": "kn", "മലയാളം": "ml",
-    "বাংলা": "bn", "ગુજરાતી": "gu", "ਪੰਜਾਬੀ": "pa", "ଓଡ଼ିଆ": "or", "اردو": "ur",
-    "arabic": "ar", "chinese": "zh", "french": "fr", "german": "de", "japanese": "ja", "korean": "ko",
-    "portuguese": "pt", "russian": "ru", "spanish": "es",
-}
-"""Names that tables use, and ISO 639-3 codes of languages that have a shorter one."""
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, Any]:
+    """Names that tables use, and ISO 639-3 codes of languages that have a shorter one; of each script the language with
+    most writers, and letters that others with the same script have; and short words of English."""
+    found: dict[str, Any] = json.loads((resources() / "importing" / "languages.json").read_text(encoding="utf-8"))
+    return found
 
 
 def from_column(value: str) -> str | None:
     """BCP 47 of what a column says: "Hindi", "hin", "hi_IN" → "hi", "hi", "hi-IN". Other words stay as they are."""
     text = value.strip()
-    known = _NAMES.get(text.casefold())
+    names = _table()["names"]
+    known: str | None = names.get(text.casefold())
     if known or not text:
         return known
     if not _TAG.fullmatch(text):
         return text
     language, *rest = re.split("[-_]", text)
-    language = _NAMES.get(language.casefold(), language.casefold())
+    language = names.get(language.casefold(), language.casefold())
     return "-".join([language, *(_subtag(part) for part in rest)])
 
 
@@ -87,15 +72,11 @@ def guess(*texts: str) -> str | None:
     found = max(scripts, key=scripts.__getitem__)
     if found == "Latin":
         return _latin(sample)
-    if found == "Bengali" and _ASSAMESE & letters.keys():
-        return "as"
-    if found == "Arabic" and _URDU & letters.keys():
-        return "ur"
-    if found == "Arabic" and _PERSIAN & letters.keys():
-        return "fa"
-    return _OF_SCRIPT[found]
+    others: dict[str, str] = _table()["letters"].get(found, {})
+    return next((language for language, own in others.items() if not letters.keys().isdisjoint(own)),
+                str(_table()["of_script"][found]))
 
 
 def _latin(sample: str) -> str:
-    words = _WORD.findall(sample.casefold())
-    return "en" if sum(word in _ENGLISH for word in words) * 10 >= len(words) > 0 else LATIN
+    words, english = _WORD.findall(sample.casefold()), _table()["english_words"]
+    return "en" if sum(word in english for word in words) * 10 >= len(words) > 0 else LATIN

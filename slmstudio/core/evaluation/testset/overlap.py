@@ -8,11 +8,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
 
+from slmstudio.core.data.health.similarity import Search, Sketches, characters, jaccard, shingles
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.evaluation.testset.item import TestItem
-from slmstudio.core.evaluation.testset.shingles import Shingled, alike, similarity
 from slmstudio.core.i18n import ntr, tr
 
 NEAR = 0.8
@@ -177,17 +179,38 @@ def _near(items: Sequence[TestItem], records: Sequence[Record], step: Callable[[
     if not queries or not learned:
         return
     step()
-    texts, known = [text for *_, text in queries], [text for *_, text in learned]
+    known = [text for *_, text in learned]
     words = _Words(known)
-    found = alike(Shingled(texts, [_digits(text) for text in texts], step),
-                  Shingled(known, [_digits(text) for text in known], step), NEAR,
-                  lambda query, index: words.shared(texts[query], known[index]) >= NEAR_WORDS
-                  and _same_paragraphs(queries[query][1], learned[index][1]))
-    for number, (query, index, share) in enumerate(found):
+    for query, index, share in alike([text for *_, text in queries], known, step):
+        item, whole, text = queries[query]
+        if words.shared(text, known[index]) >= NEAR_WORDS and _same_paragraphs(whole, learned[index][1]):
+            yield Hit(item.id, item.line, learned[index][0], min(share, 0.999))
+
+
+def alike(queries: Sequence[str], known: Sequence[str], step: Callable[[], None] = lambda: None,
+          ) -> Iterator[tuple[int, int, float]]:
+    """The places of each query and each known text that are nearly the same and have the same numbers, and their
+    Jaccard similarity; of a query those that are most alike first."""
+    texts = [*known, *queries]
+
+    def tokens() -> Iterator[Any]:
+        for number, text in enumerate(texts):
+            if number % CHECK_EVERY == 0:
+                step()
+            yield characters(text)
+
+    sketches = Sketches.of(tokens(), len(texts))
+    for bands, text in zip(sketches.bands, texts, strict=True):  # those with other numbers share no band
+        bands ^= crc32(" ".join(_NUMBERS.findall(text)).encode()) << 16
+    search = Search(sketches, lambda row: characters(texts[row]), step)
+    for number, row in enumerate(search.rows()):
         if number % CHECK_EVERY == 0:
             step()
-        item = queries[query][0]
-        yield Hit(item.id, item.line, learned[index][0], min(share, 0.999))
+        if row < len(known):
+            search.keep(row)
+            continue
+        for index, share in search.like(row, NEAR):
+            yield row - len(known), index, share
 
 
 class _Words:
@@ -213,16 +236,18 @@ class _Words:
         return math.log((len(self._known) + 1) / max(1, self._counts[word]))
 
 
-def _digits(text: str) -> str:
-    return " ".join(_NUMBERS.findall(text))
-
-
 def _same_paragraphs(left: str, right: str) -> bool:
     """Whether each paragraph is like its counterpart, where the texts have the same number of them."""
     ours, theirs = ([plain(part) for part in text.split("\n\n") if part.strip()] for text in (left, right))
     if len(ours) != len(theirs) or len(ours) == 1:
         return True
-    return all(similarity(one, other) >= NEAR_PARAGRAPH for one, other in zip(ours, theirs, strict=True))
+    return all(similarity(one, other) >= NEAR_PARAGRAPH
+               for one, other in zip(ours, theirs, strict=True))
+
+
+def similarity(left: str, right: str) -> float:
+    """The Jaccard index of the texts' shingles."""
+    return jaccard(shingles(characters(left)), shingles(characters(right)))
 
 
 def _in_text(items: Sequence[TestItem], records: Sequence[Record], step: Callable[[], None]) -> Iterator[Hit]:

@@ -9,14 +9,17 @@ from pathlib import Path
 from re import compile as pattern
 
 from slmstudio.core.data import column_names, given
+from slmstudio.core.data.candidates import Candidate, ranked
 from slmstudio.core.data.collector import gathered
+from slmstudio.core.data.evidence import sentence
+from slmstudio.core.data.mapping.choices import Counting
 from slmstudio.core.data.opening import DataFile
+from slmstudio.core.data.read_options import NO_OPTIONS
 from slmstudio.core.data.reader import sampled
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.evaluation.testset.choices import Counting
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.languages import LATIN
 from slmstudio.core.evaluation.testset.rows import Draft, TestMapper
@@ -76,7 +79,21 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     if not items:
         raise _nothing_usable(file, gathered(problems, 1))
     return TestSet(file.path, items, problems, file.sha256, Counter(item.kind for item in items),
-                   tuple(dict.fromkeys(rows.notes)), tuple(sorted(rows.unused)))
+                   tuple(dict.fromkeys(rows.notes)), tuple(sorted(rows.unused)), ranked(rows.candidates))
+
+
+def doubt(found: TestSet) -> Problem | None:
+    """What must be asked before a test set is used, with the two likeliest answers; None if it is sure or was said."""
+    if found.is_sure:
+        return None
+    why = " ".join(map(sentence, found.candidates[0].evidence))
+    lines = [f'"{each.line}"' for each in found.candidates[:2] if each.line]
+    choose = (tr("Write {first} or {second} under Columns, or after --map in the terminal.", first=lines[0],
+                 second=lines[1]) if len(lines) > 1 else
+              tr("Write {first} or other columns under Columns, or after --map in the terminal.", first=lines[0])
+              if lines else tr(CHOOSE))
+    unclear = tr("it isn't clear what the columns of {file} contain.", file=found.path.name)
+    return Problem(" ".join(filter(None, (unclear, why, choose))), field="test")
 
 
 class _Rows:
@@ -86,6 +103,7 @@ class _Rows:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.unused: set[str] = set()
+        self.candidates: list[Candidate] = []
         self._drafts: list[tuple[Draft, int]] = []
         self._sentences: dict[str, str] = {}
 
@@ -146,6 +164,9 @@ def _collect(file: DataFile, wanted: dict[str, str]) -> _Rows | None:
                     rows.add(mapper, raw.value, raw.line)
             rows.notes += [*part.notes, *mapper.told()]
             rows.unused |= mapper.unused
+            rows.candidates += mapper.candidates(file.options, part.certainty)
+            if not wanted and file.options == NO_OPTIONS:
+                rows.candidates += part.others
     except MemoryError:
         return None
     return rows

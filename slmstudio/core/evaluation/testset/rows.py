@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from slmstudio.core.data import column_names as names
+from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.conversations import Findings, kind_of, text_of
+from slmstudio.core.data.mapping import cells, choices
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.record import message_text
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation.scores import patterns
-from slmstudio.core.evaluation.testset import cells, choices, languages
+from slmstudio.core.evaluation.testset import languages
 from slmstudio.core.evaluation.testset.columns import Columns, columns_of, filled, given_columns
 from slmstudio.core.evaluation.testset.item import KINDS
 from slmstudio.core.i18n import noop, tr
@@ -70,15 +73,19 @@ class TestMapper:
         self._shapes: dict[tuple[str, ...], Columns] = {}
         self._given: Columns | None = None
         rest: dict[str, str] = {}
-        rows = [_unnested(value) for value in sample[:SAMPLE] if isinstance(value, dict)]
+        rows = self._sample = [_unnested(value) for value in sample[:SAMPLE] if isinstance(value, dict)]
+        keys = list(dict.fromkeys(name for row in rows for name in row))
         if given:
-            self._given, rest = given_columns(given, list(dict.fromkeys(name for row in rows for name in row)))
+            self._given, rest = given_columns(given, keys)
         judged = [(row, self._judged(row, self._columns(row))) for row in rows]
         learned = [row for row, without in judged if without is None]
         asked = [_asked(row, without) for row, without in judged if without is not None]
-        is_told = self._given is not None and bool(self._given.choosing or self._given.judging)
-        self._learned = Mapper(learned, rest if learned and not is_told else None)
-        self._asked = Mapper(asked, {**rest, "output": STAND_IN} if rest and asked else None)
+        is_judged = self._given is not None and bool(self._given.choosing or self._given.judging)
+        self._learned = Mapper(learned, rest if learned and not is_judged else None, asks=False)
+        here = {name for row in asked for name in row}  # the other rows may have more columns
+        told = {target: column for target, column in rest.items() if column in here or column not in keys}
+        self._asked = Mapper(asked, {**told, "output": STAND_IN} if told and asked else None, asks=False)
+        self._judged_by = next((self._columns(row).said(row) for row, without in judged if without is not None), {})
 
     def read(self, value: Any) -> list[Draft]:
         """What a row says: most often one thing.
@@ -107,11 +114,26 @@ class TestMapper:
                        for target, column in mapper.main.columns.items()
                        if target in _TAKEN and not names.is_known(column)})
 
+    def candidates(self, options: ReadOptions, certainty: float) -> list[Candidate]:
+        """The ways in which the rows may be read, as `Candidate` has them.
+
+        Args:
+            certainty: how sure it is that these are the rows.
+        """
+        given = self._given is not None or options != NO_OPTIONS
+        found = []
+        for mapper, judged_by in ((self._asked, self._judged_by), (self._learned, {})):
+            for each in mapper.maps:
+                columns = {target: column for target, column in each.said.items() if column != STAND_IN} | judged_by
+                found.append(Candidate("choices" if "choices" in columns else each.name, columns, options,
+                                       1.0 if given else certainty * each.certainty, each.evidence))
+        return found
+
     def _columns(self, row: Mapping[str, Any]) -> Columns:
         keys = tuple(row)
         found = self._given or self._shapes.get(keys)
         if found is None:
-            found = columns_of(keys)
+            found = columns_of(keys, [row for row in self._sample if tuple(row) == keys])
             if len(self._shapes) < MOST_SHAPES:
                 self._shapes[keys] = found
         return found
@@ -119,10 +141,10 @@ class TestMapper:
     @staticmethod
     def _judged(row: Mapping[str, Any], here: Columns) -> frozenset[str] | None:
         """The columns that training has no part in, where the answer is in one of them; otherwise None."""
-        if filled(row, here.lists) or any(filled(row, each.values()) for each in here.series):
+        if filled(row, here["choices"]) or any(filled(row, each) for each in here.series):
             return here.choosing | here.judging
-        answer = filled(row, here.answers)
-        if filled(row, here.references) or (not answer and filled(row, here.patterns)):
+        answer = filled(row, here["answer"])
+        if filled(row, here["references"]) or (not answer and filled(row, here["pattern"])):
             return here.judging
         return here.judging | {answer} if answer and _is_several(row[answer]) else None
 
@@ -175,33 +197,46 @@ def _draft(row: Mapping[str, Any], here: Columns, read: Row, is_judged: bool, ma
     findings: Findings = []
     messages, answer = read.messages[:-1], read.messages[-1]
     choice = _choice(row, here, findings) if is_judged else None
-    name = filled(row, (*here.references, *here.answers)) if is_judged and choice is None and not findings else ""
-    references = (message_text(answer),) if not is_judged else _references(
-        row[name], name, name in here.exact, findings) if name else ()
-    pattern = _pattern(row, filled(row, here.patterns), findings)
+    name = filled(row, (*here["references"], *here["answer"])) if is_judged and not choice and not findings else ""
+    references = _references(row[name], name, name in here["exact"], findings) if name else (
+        () if is_judged else (message_text(answer),))
+    pattern = _pattern(row, filled(row, here["pattern"]), findings)
     if any(len(text) > LONGEST_ANSWER for text in (choice.choices if choice else references)):
         findings.append(("answer", tr("an answer has more than {most:,} characters; such answers aren't compared.",
                                       most=LONGEST_ANSWER)))
-    said = next((word for each in here.kinds if isinstance(row.get(each), str)
-                 and (word := row[each].strip().casefold()) in KINDS), "")
+    said = _kind_said(row, here)
     kind = "choice" if choice else "pattern" if pattern else said or (
-        "exact" if name and name in here.exact else "number" if references and all(
-            GSM8K_END.search(text[-80:]) for text in references) else "free")
+        "exact" if name and name in here["exact"] else _kind_of(references))
     if not findings and not choice and not pattern and (not references or kind in ("choice", "pattern")):
         findings.append(("answer", tr('the row is called a "{kind}" row, but has no {kind}.', kind=kind)
                          if references else tr("the reference is missing, so no answer can be judged.")))
     if findings:
         raise RowError(findings)
-    language = filled(row, here.languages)
-    is_told = bool(language) and isinstance(row[language], str)
-    found = languages.from_column(row[language]) if is_told else languages.guess(
-        messages[-1]["content"], *references[:1])
+    language, is_guessed = _language(row, here, (messages[-1]["content"], *references[:1]))
     return Draft({
         "kind": kind, "messages": messages, "references": references, "choices": choice.choices if choice else None,
-        "pattern": pattern, "category": _category(row, here), "language": found,
-        "language_guessed": not is_told and found is not None, "below": _below(row, messages, mapper),
-        "tools": read.tools, "reply": answer if answer.get("tool_calls") and not is_judged else None,
+        "pattern": pattern, "category": _category(row, here), "language": language, "language_guessed": is_guessed,
+        "below": _below(row, messages, mapper), "tools": read.tools,
+        "reply": answer if answer.get("tool_calls") and not is_judged else None,
     }, choice, bool(said))
+
+
+def _kind_said(row: Mapping[str, Any], here: Columns) -> str:
+    return next((word for each in here["kind"] if isinstance(row.get(each), str)
+                 and (word := row[each].strip().casefold()) in KINDS), "")
+
+
+def _kind_of(references: tuple[str, ...]) -> str:
+    return "number" if references and all(GSM8K_END.search(text[-80:]) for text in references) else "free"
+
+
+def _language(row: Mapping[str, Any], here: Columns, texts: tuple[str, ...]) -> tuple[str | None, bool]:
+    """The language of a row, and whether it was guessed."""
+    name = filled(row, here["language"])
+    if name and isinstance(row[name], str):
+        return languages.from_column(row[name]), False
+    found = languages.guess(*texts)
+    return found, found is not None
 
 
 def _below(row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], mapper: Mapper) -> int:
@@ -214,13 +249,13 @@ def _below(row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], mapper
 
 
 def _choice(row: Mapping[str, Any], here: Columns, findings: Findings) -> choices.Choice | None:
-    name = filled(row, here.lists)
-    series = next((each for each in here.series if filled(row, each.values())), {})
+    name = filled(row, here["choices"])
+    series = next((each for each in here.series if filled(row, each)), ())
     if not name and not series:
         return None
     options = choices.of_list(row[name], name, findings) if name else choices.of_columns(row, series, findings)
-    said = {each: row[each] for each in here.right
-            if each not in series.values() and not choices.is_blank(row.get(each))}
+    said = {each: row[each] for each in here["right"]
+            if each not in series and not choices.is_blank(row.get(each))}
     return choices.read_choice(options, said, findings) if not findings else None
 
 
@@ -254,7 +289,7 @@ def _pattern(row: Mapping[str, Any], name: str, findings: Findings) -> str | Non
 
 
 def _category(row: Mapping[str, Any], here: Columns) -> str | None:
-    name = filled(row, here.categories)
+    name = filled(row, here["category"])
     value = row[name] if name else None
     if isinstance(value, list):
         value = next((each for each in value if isinstance(each, str)), None)

@@ -18,6 +18,8 @@ OBJECTIVES = Choice({"sft": noop("Answers (SFT)"), "text": noop("Plain text"), "
                      "orpo": noop("Preferences (ORPO)"), "kto": noop("Good and bad (KTO)")})
 METHODS = Choice({"lora": "LoRA", "qlora": noop("QLoRA (4-bit)"), "full": noop("Full fine-tuning"),
                    "scratch": noop("From scratch")})
+CUT, LEAVE_OUT = "cut", "leave_out"
+OVERLONG = Choice({CUT: noop("cut at the end"), LEAVE_OUT: noop("left out")})
 PRECISIONS = Choice({"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"})
 OPTIMIZERS = Choice({name: name for name in (
     "adamw_torch", "adamw_torch_fused", "adamw_8bit", *CUDA_OPTIMIZERS, "adafactor", "sgd")})

@@ -10,6 +10,7 @@ from typing import Any
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.fields.choices import LEAVE_OUT
 from slmstudio.core.run.memory.formula import estimate
 
 SHORTEST = 128
@@ -104,7 +105,7 @@ def _changes(facts: ModelFacts, config: RunConfig, device: str, lengths: Sequenc
         if config.method == "lora" and not facts.quantization else [],
         "lora": [({"method": "lora"}, tr("learns less new knowledge than all weights do; enough for most tasks"))]
         if config.method == "full" else [],
-        "length": [({"max_length": n}, _cut(lengths, n)) for n in shorts],
+        "length": [({"max_length": n}, _cut(lengths, n, config)) for n in shorts],
         "optimizer": [({"optimizer": "paged_adamw_8bit" if device == "cuda" else "adamw_8bit"},
                        tr("the same result within noise"))]
         if config.optimizer in ("adamw_torch", "adamw_torch_fused") else [],
@@ -115,8 +116,11 @@ def _changes(facts: ModelFacts, config: RunConfig, device: str, lengths: Sequenc
     return {name: steps for name, steps in found.items() if steps}
 
 
-def _cut(lengths: Sequence[int], limit: int) -> str:
+def _cut(lengths: Sequence[int], limit: int, config: RunConfig) -> str:
+    leaves_out = config.overlong_rows == LEAVE_OUT
     if not lengths:
-        return tr("longer rows are cut at the end")
+        return tr("longer rows are left out") if leaves_out else tr("longer rows are cut at the end")
     cut = sum(length > limit for length in lengths)
+    if cut and leaves_out:
+        return tr("leaves out {cut:,} of {rows:,} rows", cut=cut, rows=len(lengths))
     return tr("cuts no row") if not cut else tr("cuts {cut:,} of {rows:,} rows at the end", cut=cut, rows=len(lengths))

@@ -43,7 +43,8 @@ KINDS: dict[str, type | tuple[type, ...]] = {
 FIGURES = ("seconds_per_step", "seconds_per_evaluation", "tokens_per_second", "watts")
 """What an entry holds: by kind, and as figures that may be missing."""
 ROWS = ("train_file", "train_map", "eval_file", "eval_map", "eval_fraction", "split_seed", "seed", "group_by_length",
-        "gradient_accumulation_steps", "completion_only_loss", "split_by", "chat_template", "max_steps")
+        "gradient_accumulation_steps", "completion_only_loss", "split_by", "chat_template", "max_steps",
+        "overlong_rows")
 """Fields that decide which rows go together, and so how long the longest micro-batch is."""
 
 

@@ -16,6 +16,7 @@ from slmstudio.core.model.chat_template import TAKE_TOOLS, ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.run.config import SET, RunConfig
+from slmstudio.core.run.fields.choices import LEAVE_OUT
 from slmstudio.core.run.planning.row_counts import MeasuredRows, covering
 
 ENOUGH = 10
@@ -171,9 +172,9 @@ def encoded(row: Record, tokenizer: Any, template: ChatTemplate) -> list[list[in
 
 
 def out_of_reach(measured: MeasuredRows, model: ModelFacts, config: RunConfig) -> Problem | None:
-    """What to say when every row is cut before its answer begins, so that nothing could be learned."""
+    """What to say when every row is left out, or cut before its answer begins, so that nothing could be learned."""
     rows = measured.found.values()
-    if any(row.learned(config.max_length) for row in rows):
+    if any(row.learned(config) for row in rows):
         return None
     most, longest = model.context_length or 10**9, measured.lengths[-1]
     if min(row.start for row in rows) >= most:
@@ -183,6 +184,7 @@ def out_of_reach(measured: MeasuredRows, model: ModelFacts, config: RunConfig) -
     remedy = (tr("Set max_length to {most:,}, at which every row fits.", most=min(most, covering(longest)))
               if longest <= most else
               tr("Set max_length to {most:,}, the most that this model can read, or shorten the questions.", most=most))
-    why = tr("No answer starts within {count:,} tokens, so there would be nothing to learn.",
-             count=config.max_length)
+    why = (tr("Every row is longer than {count:,} tokens, so all of them would be left out.", count=config.max_length)
+           if config.overlong_rows == LEAVE_OUT else
+           tr("No answer starts within {count:,} tokens, so there would be nothing to learn.", count=config.max_length))
     return Problem(together(why, remedy), field="max_length")

@@ -188,7 +188,7 @@ def _lengths_and_batch(draft: Draft) -> None:
     measured = draft.measured
     longest = measured.lengths[-1]
     proposed = _length(draft, longest)
-    cut = sum(each.is_cut(proposed) for each in measured.found.values())
+    cut = sum(each.is_overlong(proposed) for each in measured.found.values())
     length = draft.set("max_length", proposed,
                        ntr("The longest row has {longest:,} tokens, and {n:,} row doesn't fit whole.",
                            "The longest row has {longest:,} tokens, and {n:,} rows don't fit whole.", cut,

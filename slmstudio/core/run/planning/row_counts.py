@@ -20,6 +20,7 @@ from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import ntr, together, tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.fields.choices import LEAVE_OUT
 from slmstudio.core.run.memory import measured as measurements
 from slmstudio.core.run.memory import outlook
 from slmstudio.core.run.rows.row_tokens import RowEncoder, RowTokens
@@ -61,6 +62,10 @@ class MeasuredRows:
         """Whether nothing is lost of long rows, since they are split."""
         return all(row.is_text for row in self.sample)
 
+    def has_all_above(self, max_length: int) -> bool:
+        """Whether all longer rows were measured: of those with the most text, some are shorter."""
+        return any(row.length <= max_length for place, row in self.found.items() if place % self.every)
+
 
 def measure(records: Sequence[Record], encoder: RowEncoder) -> MeasuredRows:
     """Rows as tokens. Raises UserError, as `tokens.encode` does."""
@@ -82,8 +87,8 @@ class RowCounts:
     Attributes:
         learned: rows to train on, the pieces of long texts each; what the worker's event `plan` has as `train_rows`.
         evaluated: rows split off the dataset that are evaluated.
-        cut: training rows longer than the sequence length, whose end is lost; `left_out`: of them those with nothing
-            left to learn, which aren't trained on.
+        cut: training rows longer than the sequence length, whose end is lost, or all of them; `left_out`: those that
+            aren't trained on, since the run leaves them out, or nothing to learn is within the length.
         steps: of the whole run; `tokens`: of an epoch.
         exact: whether every row was measured.
     """
@@ -119,16 +124,17 @@ def count_split(measured: MeasuredRows, held_out: Sequence[bool], config: RunCon
     cut = left_out = 0
     for place, row in measured.found.items():
         is_held = bool(held_out) and held_out[place]
-        made[is_held] += row.learned(length)
+        made[is_held] += row.learned(config)
         seen[is_held] += 1
-        cut += not is_held and row.is_cut(length)
-        left_out += not is_held and not row.learned(length)
+        cut += not is_held and row.is_overlong(length)
+        left_out += not is_held and not row.learned(config)
     if measured.every > 1:
-        usual = sum(row.learned(length) for row in measured.sample) / len(measured.sample) if measured.is_text else 1.0
+        usual = 1.0 if not measured.is_text and measured.has_all_above(length) else (
+            sum(row.learned(config) for row in measured.sample) / len(measured.sample))
         for is_held, rows in ((True, sum(held_out)), (False, measured.rows - sum(held_out))):
             made[is_held] += round((rows - seen[is_held]) * usual)
-    each = sum(row.length if row.is_text else min(row.length, length) for row in measured.sample if row.learned(length))
-    tokens = each * made[False] // max(1, sum(row.learned(length) for row in measured.sample))
+    each = sum(row.length if row.is_text else min(row.length, length) for row in measured.sample if row.learned(config))
+    tokens = each * made[False] // max(1, sum(row.learned(config) for row in measured.sample))
     return RowCounts(made[False], made[True], cut, left_out, total_steps(config, made[False]), measured.every == 1,
                      tokens)
 
@@ -139,6 +145,7 @@ class LostRows:
 
     Attributes:
         counts: what is lost.
+        leaves_out: whether the run leaves out rows that it would cut otherwise.
         max_length: of the run; `longer`: at which less is lost, None if the model reads no more; `whole`: of the rows
             that are cut those that fit then.
         needs: bytes that the run takes at most with `longer`; `free`: bytes that are free, None if nobody says.
@@ -146,6 +153,7 @@ class LostRows:
     """
 
     counts: RowCounts
+    leaves_out: bool
     max_length: int
     longer: int | None
     whole: int
@@ -158,18 +166,28 @@ class LostRows:
     def what(self) -> str:
         """What is lost, in a sentence or two."""
         counts, parts = self.counts, []
-        rows, ends = counts.learned + counts.left_out, counts.cut - counts.left_out
-        if counts.left_out:
+        rows, overlong = counts.learned + counts.left_out, counts.cut if self.leaves_out else 0
+        if no_answer := counts.left_out - overlong:
             parts.append(ntr(
                 "{n:,} of {rows:,} rows has no answer within {length:,} tokens and won't be trained on.",
                 "{n:,} of {rows:,} rows have no answer within {length:,} tokens and won't be trained on.",
-                counts.left_out, rows=rows, length=self.max_length))
-        if ends:
+                no_answer, rows=rows, length=self.max_length))
+        if overlong:
+            parts.append(ntr(
+                "{n:,} of {rows:,} rows is longer than {length:,} tokens and won't be trained on.",
+                "{n:,} of {rows:,} rows are longer than {length:,} tokens and won't be trained on.", overlong,
+                rows=rows, length=self.max_length))
+        if ends := self.can_leave_out:
             parts.append(ntr(
                 "{n:,} of {rows:,} rows is longer than {length:,} tokens and will be cut at its end.",
                 "{n:,} of {rows:,} rows are longer than {length:,} tokens and will be cut at their end.", ends,
                 rows=rows, length=self.max_length))
         return together(*parts)
+
+    @property
+    def can_leave_out(self) -> int:
+        """Rows that are trained on without their end, which the run could leave out."""
+        return 0 if self.leaves_out else self.counts.cut - self.counts.left_out
 
     @property
     def ways(self) -> str:
@@ -187,7 +205,8 @@ class LostRows:
             parts += [more, tr("That needs about {needs} of memory.", needs=needs) if free is None else
                       tr("That needs about {needs} of memory, and {free} is free.", needs=needs,
                          free=units.format_bytes(free))]
-        return together(*parts, tr("Or start anyway; what doesn't fit is left out."))
+        return together(*parts, tr("Or leave these rows out, or start anyway; what doesn't fit is cut off.")
+                        if self.can_leave_out else tr("Or start anyway; what doesn't fit is left out."))
 
 
 def lost(records: Sequence[Record], measured: MeasuredRows, counts: RowCounts, facts: ModelFacts, config: RunConfig,
@@ -200,8 +219,8 @@ def lost(records: Sequence[Record], measured: MeasuredRows, counts: RowCounts, f
     keeps = longer > config.max_length
     needs = outlook.best_estimate(facts, replace(config, max_length=longer), machine).estimate.high if keeps else 0
     whole = counts.cut - count(records, measured, replace(config, max_length=longer)).cut
-    return LostRows(counts, config.max_length, longer if keeps else None, whole, needs,
-                    measurements.free_on(config, machine)[1], context, longest)
+    return LostRows(counts, config.overlong_rows == LEAVE_OUT, config.max_length, longer if keeps else None, whole,
+                    needs, measurements.free_on(config, machine)[1], context, longest)
 
 
 def covering(longest: int) -> int:

@@ -10,7 +10,8 @@ from slmstudio.core.data.conversations import Messages
 from slmstudio.core.data.record import Record
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.run.fields.choices import PREFERENCES
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.fields.choices import LEAVE_OUT, PREFERENCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +32,18 @@ class RowTokens:
         """Of a row's tokens, by which of them are learned; nothing foretells the first one."""
         return cls(len(learned), next((i for i, each in enumerate(learned) if each and i), len(learned)), is_text)
 
-    def learned(self, max_length: int) -> int:
-        """Rows that training makes of this one: 0 if nothing to learn is within the length, several of a long text. A
-        last token alone has none before it to be learned from."""
+    def learned(self, config: RunConfig) -> int:
+        """Rows that training makes of this one: 0 if it is left out, or if nothing to learn is within the sequence
+        length; several of a long text. A last token alone has none before it to be learned from."""
         if self.is_text:
-            whole, rest = divmod(self.length, max_length)
+            whole, rest = divmod(self.length, config.max_length)
             return whole + (rest > 1)
-        return int(min(self.length, max_length) > self.start)
+        if config.overlong_rows == LEAVE_OUT and self.is_overlong(config.max_length):
+            return 0
+        return int(min(self.length, config.max_length) > self.start)
 
-    def is_cut(self, max_length: int) -> bool:
-        """Whether its end is lost."""
+    def is_overlong(self, max_length: int) -> bool:
+        """Whether its end is lost, or all of it."""
         return not self.is_text and self.length > max_length
 
 

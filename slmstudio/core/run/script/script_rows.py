@@ -12,8 +12,10 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.answer_spans import answer_spans
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.fields.choices import LEAVE_OUT
 from slmstudio.core.run.rows import source_rows
 from slmstudio.core.run.rows.kept_rows import Kept
+from slmstudio.core.run.rows.row_tokens import RowEncoder
 
 IGNORED = -100
 """Label of a position that isn't learned."""
@@ -45,13 +47,22 @@ def script_rows(config: RunConfig, kept: Kept | None = None) -> ScriptRows:
         UserError: a file or the model's tokenizer or template can't be used.
     """
     rows = kept or source_rows.read(config)
-    train, held_out = rows.train, rows.evaluation
+    train, held_out = (_trained_on(side, config) for side in (rows.train, rows.evaluation))
     if config.is_preference:
         return ScriptRows("answers", [_answers(row, config.objective) for row in train],
                           [_answers(row, config.objective) for row in held_out])
     if all(row.text is not None for row in (*train, *held_out)):
         return ScriptRows("text", [{"text": row.text} for row in train], [{"text": row.text} for row in held_out])
     return _Encoding(config).choose(train, held_out)
+
+
+def _trained_on(rows: Sequence[Record], config: RunConfig) -> Sequence[Record]:
+    """Rows without those that the run leaves out; the script itself cuts the others."""
+    if config.overlong_rows != LEAVE_OUT:
+        return rows
+    encoder = RowEncoder(tokens.load_tokenizer(config.model), named_templates.optional_template(
+        config.model, config.chat_template), config.objective, config.completion_only_loss)
+    return [row for row in rows if encoder.count(row).learned(config)]
 
 
 def _conversation(row: Record) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def _show_focus(old: QWidget | None, now: QWidget) -> None:
     elif old is None or not isValid(old) or old.window() is not now.window():  # a menu or a dialog came, or has gone
         shown = before if shown is None else shown
     else:
-        shown = old.isVisible() or before  # where it has just gone, the focus fell here by itself
+        # Where it has just gone or been disabled, the focus fell here by itself.
+        shown = (old.isVisible() and old.isEnabled()) or before
     if shown != now.property(SHOWN):
         now.setProperty(SHOWN, bool(shown))
         theme.restyle(now)

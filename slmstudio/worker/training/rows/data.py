@@ -20,6 +20,7 @@ from slmstudio.core.i18n import ntr, together, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.fields.choices import LEAVE_OUT
 from slmstudio.core.run.rows import keeping, kept_rows, row_cache, source_rows
 from slmstudio.core.run.rows.disk_rows import Spool
 from slmstudio.core.run.rows.kept_rows import Kept
@@ -124,11 +125,12 @@ class Losses:
     """What is lost of rows as they become tokens.
 
     Attributes:
-        empty: how many have nothing to learn within the length, and were left out.
+        overlong: how many are longer than the sequence length, and were cut or left out.
+        empty: how many have nothing to learn within it, or were left out.
     """
 
     rows: int
-    cut: int = 0
+    overlong: int = 0
     empty: int = 0
 
 
@@ -152,8 +154,8 @@ def encode_rows(rows: Sequence[Record], tokenizer: Any, template: ChatTemplate, 
         for row in told(rows, job, phase):
             ids, learned = encoder.encode(row)
             about = RowTokens.of(learned, row.text is not None)
-            count, length = about.learned(config.max_length), config.max_length
-            losses.cut += about.is_cut(length)
+            count, length = about.learned(config), config.max_length
+            losses.overlong += about.is_overlong(length)
             losses.empty += not count
             for begin in range(0, count * length, length):
                 part = slice(begin, begin + length)
@@ -200,17 +202,25 @@ def tell_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bo
     Raises:
         NothingLearned: none is left.
     """
-    if losses.cut:
+    leaves_out = config.overlong_rows == LEAVE_OUT
+    if losses.overlong and leaves_out:
+        job.warn("rows_overlong", ntr(
+            "{n} of {rows} rows is longer than {length} tokens and was left out.",
+            "{n} of {rows} rows are longer than {length} tokens and were left out.",
+            losses.overlong, rows=losses.rows, length=config.max_length), overlong=losses.overlong, rows=losses.rows)
+    elif losses.overlong:
         job.warn("rows_cut", ntr(
             "{n} of {rows} rows is longer than {length} tokens and was cut at the end.",
             "{n} of {rows} rows are longer than {length} tokens and were cut at the end.",
-            losses.cut, rows=losses.rows, length=config.max_length), cut=losses.cut, rows=losses.rows)
-    if losses.empty:
+            losses.overlong, rows=losses.rows, length=config.max_length), cut=losses.overlong, rows=losses.rows)
+    if empty := losses.empty - losses.overlong * leaves_out:
         job.warn("rows_without_answer", ntr(
             "{n} of {rows} rows has no answer within {length} tokens and was left out.",
             "{n} of {rows} rows have no answer within {length} tokens and were left out.",
-            losses.empty, rows=losses.rows, length=config.max_length))
+            empty, rows=losses.rows, length=config.max_length))
     if not any_left:
         raise NothingLearned(tr("No row is left to train on."),
+                             tr("No row is short enough: {count:,} tokens are allowed.", count=config.max_length)
+                             if leaves_out else
                              tr("No answer starts within {count:,} tokens.", count=config.max_length),
                              tr("Raise the sequence length."))

@@ -42,8 +42,8 @@ def encode_preferences(rows: Sequence[reader.Record], tokenizer: Any, template: 
         for row in told(rows, job, phase):
             found = encoder.answers(row)
             about = count_answers(found)
-            losses.cut += about.is_cut(config.max_length)
-            if not about.learned(config.max_length):
+            losses.overlong += about.is_overlong(config.max_length)
+            if not about.learned(config):
                 losses.empty += 1
                 continue
             answers = [found[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in found]

@@ -85,7 +85,8 @@ def _key(sha256: str, template: ChatTemplate, config: RunConfig) -> str:
         "tokenizer": [files.sha256_of(path) if path.is_file() else None
                       for path in (Path(config.model) / name for name in TOKENIZER_FILES)],
         "libraries": [installed.get(name) for name in ("tokenizers", "transformers")],
-        "objective": config.objective, "length": config.max_length, "completion_only": config.completion_only_loss,
+        "objective": config.objective, "length": config.max_length,
+        "overlong": config.overlong_rows, "completion_only": config.completion_only_loss,
         "batches": [config.seed, config.micro_batch_size] if config.objective == "kto" else None,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

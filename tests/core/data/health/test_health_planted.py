@@ -12,12 +12,11 @@ from dataclasses import replace
 import pytest
 from stdnum import luhn, verhoeff
 
-from slmstudio.core.data.health.checking import check
 from slmstudio.core.data.health.finding import Context
 from slmstudio.core.data.health.fixing import fix
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.data.health.pulse import Pulse
-from slmstudio.core.data.health.survey import survey
+from slmstudio.core.data.health.survey import check, survey
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 

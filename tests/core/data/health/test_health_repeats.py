@@ -6,11 +6,11 @@ import itertools
 import random
 from dataclasses import replace
 
-from slmstudio.core.data.health.checking import check
 from slmstudio.core.data.health.finding import Finding
 from slmstudio.core.data.health.fixing import fix
-from slmstudio.core.data.health.near import near_duplicates, shingles
+from slmstudio.core.data.health.near import near_duplicates
 from slmstudio.core.data.health.pulse import Pulse
+from slmstudio.core.data.health.survey import check
 from slmstudio.core.data.record import Record
 
 from .rows import WORDS, chat, clean_rows, sentence
@@ -85,7 +85,6 @@ def test_case_blanks_and_composition_do_not_matter():
     rows = [chat("What is the Café on the hill called today?", "It is called the River House.", 1),
             chat("what is the  cafe\u0301 on\nthe hill called today?", "It is called the river house.", 2)]
     assert findings(rows)["near_duplicates"].detail["partners"] == [[2, 1]]
-    assert shingles(rows[0]) == shingles(rows[1])
 
 
 def test_texts_without_spaces_are_compared_by_characters():

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from support.tiers import examples
 
 from slmstudio.core.data.health import hidden, markup, scripts
-from slmstudio.core.data.health.checking import check
+from slmstudio.core.data.health.answers import refusal
 from slmstudio.core.data.health.finding import Context
 from slmstudio.core.data.health.fixing import fix
 from slmstudio.core.data.health.kinds import KINDS
-from slmstudio.core.data.health.refusals import refusal
+from slmstudio.core.data.health.survey import check
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
 

@@ -185,17 +185,21 @@ def test_columns_that_change_what_is_learned_are_named(tmp_path, row, named):
 
 
 @pytest.mark.parametrize(("rows", "said"), [
-    ([{"act": f"Guide {at}", "prompt": f"Act as a guide to the {at} beaches of Goa, and answer."} for at in range(6)],
-     '"act", "prompt"'),
     ([{"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": "gs://x"}}, {"text": Q}]},
                     {"role": "model", "parts": [{"text": A}]}]}] * 2, '"fileData"; models learn only from text here'),
     ([{"messages": [{"role": "user", "content": [{"text": Q}, {"image": {"format": "png"}}]},
                     {"role": "assistant", "content": [{"text": A}]}]}] * 2, 'of the type "image"'),
     ([{"question_id": 81, "category": "math", "turns": [Q, "Say it in verse."], "reference": [A, B]}] * 2, '"turns"')],
-    ids=["prompts without answers", "Gemini with a file", "Bedrock with a picture", "MT-Bench"])
+    ids=["Gemini with a file", "Bedrock with a picture", "MT-Bench"])
 def test_what_cannot_be_learned_is_refused_in_a_sentence(tmp_path, rows, said):
     with pytest.raises(NoUsableRow, match=said):
         read(tmp_path, rows)
+
+
+def test_prompts_without_answers_are_asked_about(tmp_path):
+    found = read(tmp_path, [{"act": f"Guide {at}", "prompt": f"Act as a guide to the {at} beaches of Goa, and answer."}
+                            for at in range(6)])
+    assert [each.line for each in found.candidates] == ["instruction=act,output=prompt"] and not found.is_sure
 
 
 @pytest.mark.parametrize(("header", "good", "bad"), [

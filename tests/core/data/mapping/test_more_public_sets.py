@@ -8,6 +8,7 @@ import pytest
 from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
+from slmstudio.core.evaluation.testset.reader import read_test_set
 
 Q, A, B = "What is the capital of Goa?", "It is Panaji, a city on the Mandovi.", "No idea."
 ASK, GOOD = {"role": "user", "content": Q}, {"role": "assistant", "content": A}
@@ -108,6 +109,15 @@ def test_a_row_is_read(tmp_path, name):
     assert (dataset.layout, list(dataset.records[0].messages), dataset.problems) == (layout, messages, [])
 
 
+@pytest.mark.parametrize("name", ["MedQA", "HellaSwag", "AQuA-RAT", "ReClor", "AGIEval"])
+def test_tests_read_the_choices_that_training_reads(tmp_path, name):
+    row, _, messages = READ[name]
+    read(tmp_path, [row, row])
+    item = read_test_set(tmp_path / "rows.jsonl").items[0]
+    assert item.kind == "choice" and messages[1]["content"].endswith(item.references[0])
+    assert messages[0]["content"].startswith(item.question)
+
+
 def test_the_tools_of_hermes_are_taken_out_of_the_system_message(tmp_path):
     assert list(read(tmp_path, [HERMES]).records[0].tools) == [TOOL]
 
@@ -153,8 +163,7 @@ def test_of_equal_answers_neither_is_learned(tmp_path):
     rows = [{**PAIRS["HelpSteer2"], "preference_strength": strength} for strength in (-2, 0, 1)]
     dataset = read(tmp_path, rows)
     assert [record.rejected for record in dataset.records] == [A, B]
-    assert [str(each) for each in dataset.problems] == [
-        'line 2: "preference_strength" is 0: neither answer is better, so there is nothing to compare.']
+    assert [(each.line, each.field) for each in dataset.problems] == [(2, "preference_strength")]
 
 
 def test_unsafe_answers_are_not_learned_as_good(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from slmstudio.core.data import given
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.testset.reader import read_test_set
 
 Q, A = "What is the capital of Goa?", "It is Panaji."
 
@@ -138,6 +139,8 @@ def test_choices_in_columns_of_their_own(tmp_path, name):
     lines = [f"{mark}. {text}" for mark, text in zip(marks, texts, strict=True)]
     right = texts.index("Panaji")
     assert list(dataset.records[0].messages) == [user("\n".join([f"{Q}\n", *lines])), says(lines[right])]
+    item = read_test_set(path).items[0]  # tests read it as training does
+    assert (item.question, item.choices, item.answer) == (Q, tuple(texts), right)
 
 
 def test_numbers_count_as_the_columns_do(tmp_path):

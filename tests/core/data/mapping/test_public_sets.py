@@ -98,7 +98,6 @@ REFUSED = {
     "UltraFeedback": [{"source": "evol", "instruction": Q, "completions": [{"response": A, "overall_score": 8}]}],
     "two answers, and no word on which is better": [{"conv_a": [ASK, GOOD], "conv_b": [ASK, BAD], "conv_a_rating": 3}],
     "CoNLL": [{"id": "0", "tokens": ["EU", "rejects"], "pos_tags": [22, 42], "ner_tags": [3, 0]}],
-    "IN22": [{"id": 1, "eng_Latn": Q, "hin_Deva": A, "tam_Taml": B}],
     "posts of one forum": [{"id": str(at), "selftext": f"{Q} {at}", "forum": "india"} for at in range(6)],
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
     "an empty export of ChatGPT's": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
@@ -111,6 +110,11 @@ REFUSED = {
 def test_what_is_not_a_question_with_its_answer_is_not_taken_for_one(tmp_path, name):
     with pytest.raises(NoUsableRow):
         read(tmp_path, REFUSED[name] * 2)
+
+
+def test_columns_of_several_languages_are_asked_about(tmp_path):
+    found = read(tmp_path, [{"id": at, "eng_Latn": Q, "hin_Deva": A, "tam_Taml": B} for at in range(2)])
+    assert not found.is_sure and found.mapping == {"instruction": "eng_Latn", "output": "hin_Deva"}
 
 
 def test_a_message_a_row_is_said_to_be_one(tmp_path):
@@ -137,23 +141,30 @@ def test_the_address_of_a_question_is_nothing_to_learn(tmp_path):
 
 
 def test_a_choice_that_does_not_exist_is_said(tmp_path):
-    rows = [{"question": Q, "choices": ["Panaji", "Pune"], "answer": at} for at in (0, 1, 2)]
+    rows = [{"question": Q, "choices": ["Panaji", "Pune"], "answer": at} for at in (*[0] * 11, 1, 2)]
     dataset = read(tmp_path, rows)
-    assert [str(each.message) for each in dataset.problems] == ["the answer isn't one of the choices."]
-    assert len(dataset.records) == 2
+    assert [(each.line, "outside the choices" in each.message) for each in dataset.problems] == [(13, True)]
+    assert len(dataset.records) == 12
+    with pytest.raises(NoUsableRow, match=r"some from 1 \(line 3 has 2"):
+        read(tmp_path, rows[-3:])
 
 
 LISTED, IN_COLUMNS = {"choices": ["1", "0"]}, {"choice1": "1", "choice2": "0"}
 
 
 @pytest.mark.parametrize(("row", "answers", "said"), [
-    (LISTED, (1, 2, 1), "A. 1"), (LISTED, (0, 1, 0), "A. 1"), (LISTED, ("0", "1", "0"), "B. 0"),
+    (LISTED, (1, 2, 1), "A. 1"), (LISTED, (0, 1, 0), "A. 1"),
     (LISTED, ("(b)", "a"), "B. 0"), (IN_COLUMNS, (1, 2, 1), "1. 1"), (IN_COLUMNS, (0, 1, 0), "1. 1"),
     (IN_COLUMNS, (1, 0, 1), "2. 0"), (IN_COLUMNS, ("choice2", "choice1"), "2. 0")])
 def test_numbers_count_choices_from_the_first_one_on(tmp_path, row, answers, said):
     """Numbers are places where all answers are: PIQA's from 0, MedMCQA's from 1; even if choices are numbers too."""
     dataset = read(tmp_path, [{"question": Q, **row, "label": each} for each in answers])
     assert dataset.records[0].messages[1]["content"] == said
+
+
+def test_numbers_in_quotes_that_may_be_the_text_of_one_choice_or_the_place_of_another_are_refused(tmp_path):
+    with pytest.raises(NoUsableRow, match="write the letter instead"):
+        read(tmp_path, [{"question": Q, **LISTED, "label": each} for each in ("0", "1", "0")])
 
 
 def test_numbers_of_choices_that_may_count_from_0_or_1_are_not_guessed(tmp_path):

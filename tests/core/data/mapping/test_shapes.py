@@ -277,13 +277,28 @@ def test_pictures_are_refused_in_one_sentence(tmp_path):
         ({"instruction": Q, "output": A, "loss_weight": 0.5}, ("loss_weight",)),
         ({"messages": [ASK, {**GOOD, "weight": 0}]}, ("messages.weight",)),
         ({"messages": [{**ASK, "weight": 0}, {**GOOD, "weight": 1}]}, ()),  # as they are learned anyway
-        ({"messages": [ASK, GOOD], "split": "test", "id": 3}, ("split",)),
+        ({"messages": [ASK, GOOD], "split": "test", "id": 3}, ()),  # all rows are of the same part
         ({"question": Q, "answer": A, "label": "easy"}, ("label",)),
         ({"question": Q, "answer": A, "language": "hi", "source": "x"}, ("language",)),
     ],
 )
 def test_what_changes_the_learning_and_is_not_used_is_named(tmp_path, row, named):
     assert read(tmp_path, row).unused_that_matter == named
+
+
+@pytest.mark.parametrize("chat", [False, True], ids=["read quickly", "row by row"])
+def test_the_part_that_a_row_belongs_to_matters_where_there_are_several(tmp_path, chat):
+    def unused(*parts):
+        rows = [{**({"messages": [ASK, GOOD]} if chat else {"instruction": Q, "output": A}), "split": part}
+                for part in parts]
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        found = read_dataset(path)
+        assert found.unused == found.unused_that_matter
+        return found.unused
+
+    assert unused("train", "train", "train") == unused("train", None, "", "train") == ()
+    assert unused("train", "test", "train") == ("split",)
 
 
 def test_a_person_knows_better(tmp_path):

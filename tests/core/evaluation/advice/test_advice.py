@@ -170,6 +170,14 @@ CASES = {
     "repeats itself as its base does": (replace(RUN, repeated=20, base_repeated=22), CLOSER, "", "chat"),
     "not shown by its score, worse in another": (replace(RUN, compared=OPEN, others=(WORSE_ROUGE, LIKELIER)),
                                                  "48 rows can't show", "But this got worse: ROUGE-L", "other_test"),
+    "not shown by its score, likelier": (
+        replace(RUN, compared=replace(OPEN, rows=10), others=(replace(LIKELIER, base=2.63, tuned=1.49),)),
+        "10 rows can't show yet whether its answers are better (chrF++), but this got better: Perplexity 13.9 → 4.4.",
+        "", "other_test"),
+    "not shown by right answers, likelier": (
+        replace(RUN, compared=replace(OPEN, metric="exact"), others=(LIKELIER,)),
+        "48 rows can't show yet whether its answers are better (Exact match), but this got better: Perplexity", "",
+        "other_test"),
     "right more often, and less likely": (replace(RUN, compared=RIGHT, others=(LESS_LIKELY,), cut=60,
                                                   base_cut=35), "It's right more often", "", "evaluate"),
     "right less often, and likelier": (replace(RUN, compared=WRONG, others=(LIKELIER,)), "It's right less often", "",
@@ -270,9 +278,33 @@ def test_a_proposal_holds_what_it_sets():
         "learning_rate": 3e-4}
     assert propose(replace(RUN, losses=UNMOVED, learning_rate=1e-7, usual_rate=3e-4))[0].changes == {
         "learning_rate": 3e-4}
-    assert propose(replace(RUN, compared=OPEN))[0].changes == {"limit": 730}
+    assert propose(replace(RUN, compared=OPEN, test_rows=2000))[0].changes == {"limit": 730}
+    assert propose(replace(RUN, compared=replace(OPEN, rows_needed=726), test_rows=728))[0].changes == {"limit": 728}
+    assert propose(replace(RUN, compared=OPEN, test_rows=2000, test="/a.jsonl"))[0].changes == {
+        "limit": 730, "test": "/a.jsonl"}
     assert propose(replace(RUN, compared=OPEN, cut_rows=(320, 800), max_length=512))[0].changes == {"max_length": 1024}
     assert propose(replace(RUN, cut=40, base_cut=41))[0].changes == {"max_new_tokens": 256}
+
+
+@pytest.mark.parametrize("there", [0, 48, 729])
+def test_more_rows_than_the_test_file_has_are_those_of_another_file(there):
+    proposal = propose(replace(RUN, compared=OPEN, test_rows=there))[0]
+    assert (proposal.action, proposal.changes) == ("other_test", {})
+    assert proposal.text == "Test with another file of about 730 rows"
+
+
+def test_the_rows_of_the_test_file_are_known(tmp_path):
+    config, run = RunConfig(name="a", model="m", train_file="t"), tmp_path / "run"
+
+    def gathered(scored, **request):
+        found = evidence.gather(config, RunHistory(), {"test": scored}, {"train_run": str(run), **request})
+        return found.test_rows, found.test
+
+    other, own = str(tmp_path / "other.jsonl"), str(run / "jobs" / "held-out-0.jsonl")
+    assert gathered({"rows": 48, "rows_in_file": 900}, test=other, limit=48) == (900, other)
+    assert gathered({"rows": 10, "rows_in_file": 10}, test=own, limit=None) == (10, "")
+    assert gathered({"rows": 48}, test=own, limit=48) == (0, ""), "an older evaluation of some rows"
+    assert gathered({"rows": 48}, test=own, limit=200) == gathered({"rows": 48}, test=own) == (48, "")
 
 
 def test_no_proposal_says_what_nobody_has_seen():
@@ -327,6 +359,7 @@ def test_it_is_read_from_the_files_of_a_run(tmp_path, studio_home, tiny_model):
     assert found.compared is not None
     assert (found.compared.metric, found.compared.verdict, found.compared.rows) == ("chrf", "better", 24)
     assert found.losses == ((0, 2.0), (20, 1.5), (40, 1.2))
+    assert found.test_rows == 24
     assert found.exact is not None and found.exact[1] == 24
     assert said.headline == "Its answers are clearly closer to yours than before training."
     assert said.proposals[0].action == "train"

@@ -46,6 +46,13 @@ def test_a_file_with_both_has_mistakes_in_it_which_are_named(tmp_path):
     assert [problem.line for problem in letter.problems] == [1, 2, 3]
 
 
+def test_a_few_that_count_in_another_way_are_the_mistakes(tmp_path):
+    for many, few, first in ((0, 4, 0), (4, 0, 1)):
+        found = read(tmp_path, *numbered(*[many] * 21, few, few))
+        assert {item.answer for item in found.items} == {many - first} and len(found.items) == 21
+        assert [each.line for each in found.problems] == [22, 23]
+
+
 def test_what_nothing_decides_is_read_from_zero_and_told(tmp_path):
     found = read(tmp_path, *numbered(1, 2, 3))
     assert [item.answer for item in found.items] == [1, 2, 3]

@@ -46,13 +46,16 @@ def as_labelled(place: int, row: dict) -> dict:
 
 @pytest.mark.parametrize(("name", "shape", "chosen"), first_fast([
     ("xquad_hi_instructions", as_extracts, {"max_length": 512, "packing": False}),
+    ("gsm8k_train", as_it_is, {"max_length": 300, "overlong_rows": "leave_out"}),
     ("gsm8k_train", as_text, {"max_length": 128, "eval_fraction": 0.3}),
     ("xquad_hi_instructions", as_extracts, {"max_length": 512, "eval_file": True, "micro_batch_size": 3}),
     ("gsm8k_train", as_it_is, {"max_length": 256}),
     ("gsm8k_train", as_it_is, {"max_length": 256, "completion_only_loss": False, "eval_fraction": 0.0}),
+    ("gsm8k_train", as_it_is, {"max_length": 300, "overlong_rows": "cut"}),
     ("xquad_hi_instructions", as_pair, {"max_length": 192}),
+    ("xquad_hi_instructions", as_pair, {"max_length": 192, "overlong_rows": "leave_out"}),
     ("xquad_hi_instructions", as_labelled, {"max_length": 192, "micro_batch_size": 2}),
-], fast=3))
+], fast=4))
 def test_the_plans_rows_and_steps_are_those_of_the_run(name, shape, chosen, data_dir, tmp_path, tiny_model,
                                                        studio_home):
     lines = (data_dir / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
@@ -74,8 +77,10 @@ def test_the_plans_rows_and_steps_are_those_of_the_run(name, shape, chosen, data
     result = train.run(job)
     events = list(jobs.Job(job.folder).events())
     plan = next(event for event in events if event["type"] == "plan")
-    cut = sum(event["cut"] for event in events if event.get("code") == "rows_cut")
+    told = {"cut": "rows_cut", "leave_out": "rows_overlong"}[config.overlong_rows]
+    cut = sum(event.get("cut") or event["overlong"] for event in events if event.get("code") == told)
     assert (counts.learned, counts.steps, counts.exact) == (plan["train_rows"], plan["total_steps"], True)
     assert counts.steps == result["steps"]
     assert test or counts.evaluated == plan["eval_rows"]
     assert (counts.cut > 0) == (cut > 0) and counts.learned > 0
+    assert config.overlong_rows == "cut" or (counts.left_out == counts.cut > 0)

@@ -47,7 +47,7 @@ class Ended:
     escalated: bool = False
 
     @property
-    def blame(self) -> int:
+    def kind(self) -> int:
         """`KILLED` … `ENDED`: the less, the likelier it is the cause."""
         if self.code < 0 and -self.code != signal.SIGTERM:
             return ENDED if self.escalated and -self.code == signal.SIGKILL else KILLED
@@ -63,8 +63,8 @@ class Ended:
 def read(folder: Path, codes: Mapping[int, int]) -> list[Ended]:
     """What the processes of this machine left, by rank: `codes` are their exit statuses."""
     places = {rank: agent_side.report_folder(folder, rank) for rank in sorted(codes)}
-    written = [(place / jobs.OUTCOME).stat().st_mtime for place in places.values() if (place / jobs.OUTCOME).exists()]
-    escalated = bool(written) and time.time() - min(written) > ESCALATED_SECONDS
+    said = [when for place in places.values() if (when := agent_side.ended_at(place)) is not None]
+    escalated = bool(said) and time.monotonic() - min(said) > ESCALATED_SECONDS
     return [Ended(rank, codes[rank], jobs.Job(place).outcome(), last_lines(folder, rank), escalated)
             for rank, place in places.items()]
 
@@ -79,7 +79,7 @@ def last_lines(folder: Path, rank: int) -> str:
 
 
 def first_cause(ended: list[Ended]) -> Ended:
-    return min(ended, key=lambda each: (each.blame, each.rank))
+    return min(ended, key=lambda each: (each.kind, each.rank))
 
 
 def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memory_kill: bool = False) -> jobs.Outcome:
@@ -92,11 +92,11 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memo
     which = (tr("Process {number} of {count}, on {host},", number=cause.rank + 1, count=world_size, host=host) if host
              else tr("Process {number} of {count}", number=cause.rank + 1, count=world_size))
     remedy = together(tr("The run can be resumed."), advice.go_on("train", folder))
-    if cause.outcome is not None and cause.blame < LOST_OTHERS:
+    if cause.outcome is not None and cause.kind < LOST_OTHERS:
         return cause.outcome
-    if cause.blame == LOST_OTHERS and cause.outcome is not None and cause.outcome.error is not None:
+    if cause.kind == LOST_OTHERS and cause.outcome is not None and cause.outcome.error is not None:
         error = cause.outcome.user_error()  # it has checked which of the others are there
-    elif cause.blame >= LOST_OTHERS and cause.outcome is not None:
+    elif cause.kind >= LOST_OTHERS and cause.outcome is not None:
         error = UserError(tr("{process} lost its connection to another one.", process=which),
                           tr("Another process or machine is gone, or the network between them broke."), remedy)
     elif cause.code < 0:

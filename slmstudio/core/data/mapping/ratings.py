@@ -1,12 +1,12 @@
-"""Answers with a score or a rank: the better and the worse one, and the best way through a tree of replies."""
+"""What says how good answers are: labels, scores, ranks, and the winner of two."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping import labels
 from slmstudio.core.data.mapping.speakers import content_of
 from slmstudio.core.data.mapping.turns import text_of
 from slmstudio.core.data.rows import RowError
@@ -15,6 +15,58 @@ from slmstudio.core.i18n import tr
 
 _TEXTS = ("answer", "response", "text", "content", "output", "completion")
 _SCORES = ("overall_score", "score", "pm_score", "rating")
+MOST_NUMBERS = 0.1
+"""Share of numbers but 0 and 1 from which on a column holds classes or marks."""
+MISTAKES = 0.5
+"""Share of other values from which on a column says something else: before that, rows with these are at fault."""
+
+
+def is_good(value: Any) -> bool | None:
+    """What a label says; None if it says neither."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        return True if value == 1 else False if value in (0, -1) else None
+    if not isinstance(value, str):
+        return None
+    word = value.strip().casefold().rstrip("!.").replace(" ", "_")
+    return True if word in names.GOOD else False if word in names.BAD else None
+
+
+def are_labels(values: Iterable[Any], bad: bool = False) -> bool:
+    """Whether most values of a column say that an answer is good or bad; null says nothing.
+
+    Args:
+        bad: whether there must be bad ones.
+    """
+    values = [value for value in values if value is not None and value != ""]
+    said = [is_good(value) for value in values]
+    others = sum(each is None and isinstance(value, (int, float)) for each, value in zip(said, values, strict=True))
+    if others > max(2, MOST_NUMBERS * len(said)):
+        return False  # classes or marks
+    return bool(said) and (not bad or False in said) and said.count(None) <= MISTAKES * len(said)
+
+
+def counted_from(values: Iterable[Any]) -> int | None:
+    """What number the winners of a file give to the first of two answers, 0 or 1; None if all are 1, which may be
+    either."""
+    said = {_word(value) for value in values}
+    return 1 if "2" in said else None if said == {"1"} else 0
+
+
+def _word(value: Any) -> str:
+    return (f"{value:g}" if isinstance(value, (int, float)) else str(value)).strip().casefold()
+
+
+def winner_of(value: Any, marks: tuple[str, str]) -> int | None:
+    """Which of two answers a value names, 0 or 1; -1 for a tie, None if it names none."""
+    if isinstance(value, bool):
+        return None
+    word = _word(value)
+    if word in ("equal", "draw", "same", "none") or word.startswith(("tie", "both", "neither")):
+        return -1
+    found = re.search(r"(?:^|[\s_-])([ab012])$", word)
+    return marks.index(found[1]) if found and found[1] in marks else None
 
 
 def number(value: Any) -> float | None:
@@ -42,30 +94,20 @@ def is_second_better(row: Mapping[str, Any], columns: Mapping[str, str], marks: 
     Raises:
         RowError: it calls neither better.
     """
-    if "score_chosen" in columns and "score_rejected" in columns:
+    column = columns.get("score_chosen", columns.get("winner", ""))
+    lead: float | None
+    if "score_chosen" in columns:
         one, other = (number(row.get(columns[target])) for target in ("score_chosen", "score_rejected"))
-        if one is None or other is None:
-            raise RowError([(columns["score_chosen"], tr("an answer has no score, so the two can't be compared."))])
-        if one == other:
-            raise RowError([(columns["score_chosen"],
-                             tr("both answers have the same score, so there is nothing to compare."))])
-        return other > one
-    column = columns["winner"]
-    if names.column(column) in names.STRENGTHS:
-        strength = number(row.get(column))
-        if not strength:
-            said = printable(column)
-            raise RowError([(column, tr('"{column}" is empty, so there is nothing to compare.', column=said)
-                             if strength is None else
-                             tr('"{column}" is 0: neither answer is better, so there is nothing to compare.',
-                                column=said))])
-        return strength > 0
-    winner = labels.winner_of(row.get(column), marks)
-    if winner is None or winner < 0:
-        raise RowError([(column,
-                         tr('"{column}" doesn\'t name a better answer, so there is nothing to compare.',
-                            column=printable(column)))])
-    return winner == 1
+        lead = None if one is None or other is None else other - one
+    elif names.column(column) in names.STRENGTHS:
+        lead = number(row.get(column))
+    else:
+        winner = winner_of(row.get(column), marks)
+        lead = None if winner is None or winner < 0 else winner - 0.5
+    if not lead:
+        raise RowError([(column, tr('"{column}" doesn\'t name a better answer, so there is nothing to compare.',
+                                    column=printable(column)))])
+    return lead > 0
 
 
 def _listed(value: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,149 @@
+"""What one column holds, computed from some rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from slmstudio.core.data import column_names as names
+
+_NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
+_NUMBERS = re.compile(r"\s*[-+]?[\d.,:/% -]+\s*")
+"""A number, a time, or a date."""
+_CODE = re.compile(r"\s*[!-~]*[0-9_/\\@][!-~]*\s*")
+"""A link, an e-mail address, a path, or a word with digits in it."""
+_END = re.compile(r"\s\S+[.?!।॥۔؟]\s*$")
+_ASKS = ("?", "？", "؟")
+_WITHOUT_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Letters of Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese."""
+_MOST_CLASSES = 50
+_LONGEST_CLASS = 60
+_LONGEST_STATE = 20
+_LEAST_WORDS, _LEAST_LETTERS = 4, 20
+"""Of a sentence, on average: names and places have fewer words, and languages that join words have longer ones."""
+_FEW = 3
+"""Values that are too few to tell whether they come again."""
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """A column of some rows.
+
+    Attributes:
+        name: what the file calls it.
+        values: what it holds, except nothing.
+        rows: how many there are, with something in it or not.
+    """
+
+    name: str
+    values: list[Any]
+    rows: int
+
+    @cached_property
+    def known(self) -> str:
+        """Its name as `column_names.column` has it."""
+        return names.column(self.name)
+
+    @cached_property
+    def kind(self) -> str:
+        """"empty", "pictures", "lists", "objects", "numbers", "dates", "ids", "classes", "words" or "sentences"."""
+        if not self.values:
+            return "empty"
+        if self.known in names.PICTURES:
+            return "pictures"
+        if not self.is_text:
+            return ("numbers" if self.is_number else "lists" if all(isinstance(each, list) for each in self.values)
+                    else "objects")
+        if self.is_number:
+            return "numbers"
+        if all(map(_NUMBERS.fullmatch, self.values)):
+            return "dates"
+        if self.is_class or self.is_same:
+            return "classes"
+        if 2 * sum(_CODE.fullmatch(each) is not None for each in self.values) > len(self.values):
+            return "ids"
+        return "sentences" if self.is_sentence else "words"
+
+    @property
+    def has_words(self) -> bool:
+        """Whether a model could learn from it: words or sentences, and not about its row, as a name or a date."""
+        return self.kind in ("words", "sentences") and not names.is_about(self.name) and (
+            self.known not in names.BESIDE or self.known in names.BESIDE_WITH_WORDS)
+
+    @cached_property
+    def is_text(self) -> bool:
+        return all(isinstance(value, str) for value in self.values)
+
+    @cached_property
+    def is_number(self) -> bool:
+        """Whether all values are numbers, or true and false."""
+        return bool(self.values) and all(
+            isinstance(value, (int, float)) or (isinstance(value, str) and _NUMBER.fullmatch(value) is not None)
+            for value in self.values)
+
+    @cached_property
+    def is_number_or_date(self) -> bool:
+        return bool(self.values) and self.is_text and all(map(_NUMBERS.fullmatch, self.values))
+
+    @cached_property
+    def is_class(self) -> bool:
+        """Whether values are few short ones that come again and again."""
+        return len(self.values) > _FEW and 1 < self.distinct <= min(_MOST_CLASSES, len(self.values) // 2) and all(
+            len(str(value)) <= _LONGEST_CLASS for value in self.values)
+
+    @cached_property
+    def distinct(self) -> int:
+        """How many different values there are."""
+        return len(set(map(str, self.values)))
+
+    @cached_property
+    def is_same(self) -> bool:
+        """Whether all rows have the same: that is neither asked nor answered."""
+        return len(self.values) > _FEW and self.distinct == 1
+
+    @cached_property
+    def is_word(self) -> bool:
+        """Whether values are single words. Scripts without spaces don't tell."""
+        return len(self.values) > _FEW and all(
+            isinstance(value, str) and len(value.split()) < 2 and not _WITHOUT_SPACES.search(value)
+            for value in self.values)
+
+    @property
+    def may_name(self) -> bool:
+        """Whether values may name something: they are the same few again and again, or single words."""
+        return self.is_class or self.is_same or self.is_word
+
+    @property
+    def is_state(self) -> bool:
+        """Whether values are few short words, as "Fixed" and "Won't do" are: the state of a ticket."""
+        return self.is_class and max(len(str(each)) for each in self.values) <= _LONGEST_STATE
+
+    @cached_property
+    def is_sentence(self) -> bool:
+        """Whether most rows have a sentence, each its own: neither names, places, dates and codes, nor remarks on some
+        of them."""
+        if not self.is_text or 2 * len(self.values) <= self.rows or self.may_name or self.is_number_or_date:
+            return False
+        return self.mean_words >= _LEAST_WORDS or self.mean_length >= _LEAST_LETTERS or (
+            2 * sum(_END.search(each) is not None for each in self.values) > len(self.values))
+
+    @cached_property
+    def mean_words(self) -> float:
+        return _mean([len(str(each).split()) for each in self.values])
+
+    @cached_property
+    def mean_length(self) -> float:
+        """In characters."""
+        return _mean([len(str(each)) for each in self.values])
+
+    @cached_property
+    def asks(self) -> float:
+        """Share of values that end with a question mark."""
+        return _mean([str(each).rstrip().endswith(_ASKS) for each in self.values])
+
+
+def _mean(figures: Sequence[float]) -> float:
+    return sum(figures) / len(figures) if figures else 0.0

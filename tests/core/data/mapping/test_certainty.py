@@ -1,0 +1,93 @@
+"""How sure it is what the columns of a table hold, and what else they may be."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from slmstudio.core.data.reader import Dataset, NoUsableRow, read_dataset
+
+TITLE, BODY = "The tank of ward {}", "Water is stored here for {} houses, and it is cleaned every month."
+ASK, REPLY, NUMBER, PLACE = "When is ward office {} open?", "It is open from {} in the morning.", "{}", ("Pune", "Goa")
+SURE = {
+    "plain names": ({"Question": ASK, "Answer": REPLY}, "instruction=Question,output=Answer"),
+    "Tamil names": ({"கேள்வி": ASK, "பதில்": REPLY, "எண்": NUMBER}, "instruction=கேள்வி,output=பதில்"),
+    "longer names": ({"No": NUMBER, "Query of the customer": ASK, "Our reply": REPLY},
+                     "instruction=Query of the customer,output=Our reply"),
+    "one name, and one other text": ({"question": ASK, "vidai": REPLY}, "instruction=question,output=vidai"),
+    "a word and its meaning": ({"shabd": TITLE, "meaning": BODY}, "instruction=shabd,output=meaning"),
+    "a class": ({"text": BODY, "label": PLACE}, "instruction=text,output=label"),
+    "a class of a text under another name": ({"id": NUMBER, "lekh": BODY, "sentiment": PLACE},
+                                             "instruction=lekh,output=sentiment"),
+    "a remark that is answered": ({"comment": ASK, "reply": REPLY}, "instruction=comment,output=reply"),
+    "text, and where it is from": ({"text": BODY, "url": "https://a.in/{}", "author": "Asha Joshi {}"}, "text=text"),
+    "the only words": ({"lekh": BODY, "pages": NUMBER}, "text=lekh"),
+}
+ASKED = {
+    "a title beside a text": ({"title": TITLE, "text": BODY, "id": NUMBER}, [
+        "text=text", "instruction=title,output=text", "text=title + text"]),
+    "a remark beside a text": ({"content": BODY, "remarks": REPLY}, [
+        "text=content", "instruction=remarks,output=content", "text=remarks + content"]),
+    "two unknown names": ({"prashna lekh": ASK, "vidai": REPLY}, ["instruction=prashna lekh,output=vidai"]),
+    "three texts": ({"a1": ASK, "kb": REPLY, "zz": BODY, "n": NUMBER}, [
+        "instruction=a1,output=kb", "instruction=a1,output=zz", "instruction=kb,output=zz"]),
+    "lines, and who says them": ({"text": BODY, "speaker": PLACE}, ["text=text", "instruction=text,output=speaker"]),
+    "a name and what it is": ({"product_name": TITLE, "description": BODY, "brand": PLACE, "price": NUMBER}, [
+        "instruction=product_name,output=description"]),
+    "a text and its topic": ({"lekh": BODY, "category": PLACE}, ["instruction=lekh,output=category", "text=lekh"]),
+    "a class by its look": ({"v1": PLACE, "v2": BODY}, ["instruction=v2,output=v1"]),
+}
+REFUSED = {
+    "numbers called text": {"text": NUMBER, "year": "20{}"},
+    "numbers called description": {"description": NUMBER},
+    "coordinates": {"village": PLACE, "latitude": "18.{}", "longitude": "73.{}"},
+    "counts": {"ward": NUMBER, "month": "2025-04-1{}", "complaints": NUMBER},
+}
+
+
+def read(folder: Path, columns: dict[str, str | tuple[str, ...]], ending: str = "csv") -> Dataset:
+    rows = [{name: said[at % 2] if isinstance(said, tuple) else said.format(at) for name, said in columns.items()}
+            for at in range(8)]
+    path = folder / f"rows.{ending}"
+    if ending == "csv":
+        with path.open("w", encoding="utf-8", newline="") as out:
+            writer = csv.DictWriter(out, list(columns))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        path.write_text("".join(json.dumps(
+            {name: int(text) if text.isdecimal() else text for name, text in row.items()}) + "\n" for row in rows))
+    return read_dataset(path)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("name", SURE)
+def test_what_is_clear_is_read_without_a_question(tmp_path, name, ending):
+    columns, line = SURE[name]
+    found = read(tmp_path, columns, ending)
+    assert (found.is_sure, found.candidates[0].line, found.count) == (True, line, 8)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_unclear_is_asked_about_with_the_likeliest_first(tmp_path, name, ending):
+    columns, lines = ASKED[name]
+    found = read(tmp_path, columns, ending)
+    assert not found.is_sure and [each.line for each in found.candidates[:len(lines)]] == lines
+    assert found.candidates[0].evidence
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_where_nothing_can_be_learned_nothing_is_asked(tmp_path, name, ending):
+    with pytest.raises(NoUsableRow):
+        read(tmp_path, REFUSED[name], ending)
+
+
+def test_words_that_are_dropped_are_named(tmp_path):
+    found = read(tmp_path, {"title": TITLE, "text": BODY})
+    assert ("words_dropped", {"column": "title"}) in found.candidates[0].evidence
+    assert found.unused == ("title",)
