@@ -60,7 +60,7 @@ def made_of(name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
 
 
 def _path(text: str) -> Any:
-    import jmespath  # type: ignore[import-untyped]
+    import jmespath
 
     try:
         return jmespath.compile(text)
