@@ -31,14 +31,14 @@ class Follower:
         command: that the first Ctrl-C sends.
 
     Attributes:
-        energy: what the job drew so far, in all its lives.
+        history: what has happened to the job so far, in all its lives.
     """
 
     def __init__(self, told: Container[str] = (), stopping: str = "", command: str = "stop") -> None:
         from rich.console import Console  # here, since most commands follow nothing
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        from slmstudio.core.run.energy.meter import EnergyMeter
+        from slmstudio.core.run.history import RunHistory
 
         self._told, self._command = told, command
         self._stopping = stopping or tr("Stopping once this step is finished and saved.")
@@ -48,11 +48,10 @@ class Follower:
             TextColumn("{task.description}", markup=False), BarColumn(),
             TextColumn("{task.fields[detail]}", markup=False), TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"), console=console, disable=self._plain)
-        self.energy = EnergyMeter()
+        self.history = RunHistory()
         self._task = self._progress.add_task("", total=None, detail="", left="", visible=False)
         self._reading = ProgressLeft(time.monotonic())
         self._left = ProgressLeft(0.0)  # of a phase, by the clock of its events
-        self._total_steps = 0
         self._said = ""
         self._hold = (-math.inf, -math.inf)  # the share of work that was told last, and when
         self._passed_over = False
@@ -101,7 +100,7 @@ class Follower:
 
     def on_event(self, phase: str, event: dict[str, Any]) -> None:
         """Show one event of a job. One that makes no sense is skipped, which is reported once."""
-        self.energy.add(event)
+        self.history.add(event)
         if self._awaited is not None:
             # Looked at now: on Windows, the process that was started starts the worker, which then enters itself.
             if event.get("type") != "job_started" or event.get("pid") != (
@@ -122,8 +121,6 @@ class Follower:
             self._say(" ".join(filter(None, (f"{phase}:", str(event["phase"]), detail))))
         elif kind == "progress":
             self._tell_progress(event)
-        elif kind == "plan":
-            self._total_steps = _count(event, "total_steps")
         elif kind == "step":
             self._tell_step(event)
         elif kind == "eval":
@@ -143,9 +140,8 @@ class Follower:
         elif kind == "guard_hold":
             self._tell_hold(event)
         elif kind == "changed":
-            self._total_steps = _count(event, "total_steps")
             self._say(tr("changed: learning rate {rate:g}, {steps}", rate=event["learning_rate"],
-                         steps=ntr("{n:,} step", "{n:,} steps", self._total_steps)), always=True)
+                         steps=ntr("{n:,} step", "{n:,} steps", self.history.total_steps)), always=True)
         elif kind == "machines":
             self._say(machines_text(event), always=True)
         elif kind == "suspended":
@@ -169,13 +165,13 @@ class Follower:
     def _tell_step(self, event: dict[str, Any]) -> None:
         step, loss = _count(event, "global_step"), _loss(event, "train_loss", 3)
         speed = number(event, "tokens_per_second")
-        use = self.energy.use
+        use = self.history.energy.use
         detail = [loss, "" if speed is None else tr("{speed:.0f} tokens/s", speed=speed),
                   "" if use is None else format_energy(use.joules)]
-        self._show(tr("training"), step, self._total_steps, " · ".join(filter(None, detail)),
+        self._show(tr("training"), step, self.history.total_steps, " · ".join(filter(None, detail)),
                    number(event, "seconds_left"))
-        if step % 10 == 0 or step == self._total_steps:
-            self._say(tr("step {step}/{steps} {loss}", step=step, steps=self._total_steps, loss=loss))
+        if step % 10 == 0 or step == self.history.total_steps:
+            self._say(tr("step {step}/{steps} {loss}", step=step, steps=self.history.total_steps, loss=loss))
 
     def _pass_over(self) -> None:
         if not self._passed_over:

@@ -180,8 +180,10 @@ def number(event: dict[str, Any], name: str) -> float | None:
 
 def finite(value: Any) -> float | None:
     """A JSON value as a finite number; None if it is none."""
-    if type(value) is float:  # the usual case first: a long run's events have tens of millions
-        return value if math.isfinite(value) else None
+    if type(value) is float:  # the usual cases first: a long run's events have tens of millions
+        return value if -math.inf < value < math.inf else None
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
     if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -238,6 +240,7 @@ class LineReader:
 
     Attributes:
         offset: bytes that are taken; once all that `read` gives is used, those that were read.
+        at: where the line that `read` gave last begins.
     """
 
     def __init__(self, path: Path, offset: int = 0):
@@ -245,20 +248,24 @@ class LineReader:
         Args:
             offset: bytes from which on it reads.
         """
-        self.path, self.offset = path, offset
+        self.path, self.offset, self.at = path, offset, offset
         self.damaged = 0
 
     def read(self) -> Iterator[dict[str, Any]]:
         while lines := self._next_lines():
+            size = sum(map(len, lines)) + len(lines)
             if (observe := _observer.get()) is not None:
-                observe(self.path, sum(map(len, lines)) + len(lines))
-            for line in filter(bytes.strip, lines):
-                value = None
-                with contextlib.suppress(ValueError, RecursionError):  # the latter if it is nested absurdly deep
+                observe(self.path, size)
+            following = self.offset - size
+            for line in lines:
+                self.at, following = following, following + len(line) + 1
+                try:
                     value = parsed(line)
+                except (ValueError, RecursionError):  # the latter if it is nested absurdly deep
+                    value = None
                 if isinstance(value, dict):
                     yield value
-                else:
+                elif line.strip():
                     self.damaged += 1
 
     def _next_lines(self) -> list[bytes]:
@@ -273,7 +280,7 @@ class LineReader:
             return []
         end = data.rfind(b"\n") + 1
         self.offset += end
-        return data[:end].splitlines()
+        return data[:end].split(b"\n")[:-1]
 
 
 def parsed(line: bytes) -> Any:

@@ -126,7 +126,7 @@ def make_runs(parent: Path, count: int) -> int:
     One is made, and the others are its files under other names: a thousand take seconds.
     """
     from slmstudio.core import files, jobs
-    from slmstudio.core.run import totals
+    from slmstudio.core.run import store
 
     plan: dict[str, Any] = {"model": "/models/tiny", "train_file": "/data/rows.jsonl", "kind": "train", "protocol": 1,
                             "format": 1, "hashes": {"train_file": "0" * 64}, "versions": {"torch": "2.13.0"}}
@@ -145,7 +145,7 @@ def make_runs(parent: Path, count: int) -> int:
     parent.mkdir(parents=True, exist_ok=True)
     (parent / jobs.EVENTS).write_bytes(lines)
     jobs.write_outcome(parent, jobs.Outcome("finished", result={"eval_loss_after": 1.5},
-                                            totals=totals.to_keep(parent)))
+                                            totals=store.to_keep(parent)))
     ended = (parent / jobs.OUTCOME).read_bytes()
     for name in (jobs.EVENTS, jobs.OUTCOME):
         (parent / name).unlink()

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from support import starter
 from support import tiny_model as small_model
+from support.guard_events import of_events
 from support.wait import until
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.guard.summary import of_events
 
 START = "import sys; from pathlib import Path; from slmstudio.core.jobs import Job; Job(Path(sys.argv[1])).start()"
 

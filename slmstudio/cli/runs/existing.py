@@ -83,13 +83,14 @@ def guard(
     as_json: Json = False,
 ) -> int:
     """Show or change what protects the machine from a run's heat, even while the run trains."""
-    from slmstudio.core.run.guard import settings, summary
+    from slmstudio.core.run.guard import settings
+    from slmstudio.core.run.store import RUNS
 
     job = jobs.Job(run)
     asked = {"heat_guard": mode, "heat_limit_c": "" if limit == "auto" else limit, "heat_rest_seconds": rest,
              "pause_on_battery": battery, "train_hours": "" if hours == "always" else hours}
     config = settings.ask(job, {name: value for name, value in asked.items() if value is not None})
-    found = summary.of_events(job.events())
+    found = RUNS.history(run).guard.ended()
     values = {name: getattr(config, name) for name in settings.GUARD_FIELDS}
     if as_json:
         print_json({"run_dir": str(job.folder), **values, "guard": found.to_dict()})

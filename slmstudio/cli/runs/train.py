@@ -83,7 +83,6 @@ def train(
     from dataclasses import replace
 
     from slmstudio.core.run import adjust, config_file, folder
-    from slmstudio.core.run.guard import summary as guard
     from slmstudio.core.run.launch import invitation
     from slmstudio.core.run.planning import planner
 
@@ -104,11 +103,11 @@ def train(
     say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
     with Follower() as follower:
         outcome = follower.follow(job, "train")
-    rests = guard.of_events(job.events())
+    rests = follower.history.guard.ended()
     if not as_json and (sentence := rests.sentence()):
         say(sentence)
     return _report_outcome(outcome, as_json, {
-        "run_dir": str(job.folder), **energy.drawn(follower.energy.use, as_json),
+        "run_dir": str(job.folder), **energy.drawn(follower.history.energy.use, as_json),
         **({"guard": rests.to_dict()} if as_json else {})})
 
 

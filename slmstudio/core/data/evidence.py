@@ -12,10 +12,10 @@ SENTENCES = {
     "by_look": noop('"{column}" is one of the two columns with words.'),
     "only_words": noop('"{column}" is the only column with words that may be learned.'),
     "words_dropped": noop('"{column}" has words, too, and isn\'t used.'),
+    "mark_decides": noop('"{column}" decides which rows are learned, or which answers count as good ones.'),
     "published": noop("Its layout is known: {layout}."),
     "answers": noop('"{person}" answers {messages:,} messages.'),
     "list_of_rows": noop('"{path}" is a list of {rows:,} rows.'),
-    "mark_decides": noop('"{column}" decides which rows are learned, or which answers count as good ones.'),
 }
 
 

@@ -40,7 +40,7 @@ class Outcome:
         error: `UserError.to_dict()` for a failed or crashed job.
         details: the traceback of a defect, for "copy details".
         result: what the job produced, by its kind.
-        totals: of a training run, what its events add up to (`run.totals`), so that a list of runs needn't read them.
+        totals: of a training run, what its events add up to (`run.store`), so that a list of runs needn't read them.
     """
 
     state: str

@@ -9,18 +9,18 @@ from typing import Any
 from slmstudio.core import files, formats, i18n, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.export import proof
-from slmstudio.core.files import finite
 from slmstudio.core.i18n import ntr, number_text, tr
-from slmstudio.core.report import expected
+from slmstudio.core.report import expected, timeline
 from slmstudio.core.report.evaluations import Evaluation, main_evaluation, read_evaluations
-from slmstudio.core.report.heat import Heat
 from slmstudio.core.report.timeline import Timeline
 from slmstudio.core.run import adjust, checkpoints, folder, notes
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.notes import Notes
 from slmstudio.core.run.rows import kept_rows
 from slmstudio.core.run.rows.manifest import Manifest
-from slmstudio.core.run.totals import TotalsReader
+from slmstudio.core.run.store import RUNS
+
+MOST_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -52,56 +52,12 @@ class BaseModel:
     facts: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass
-class EventFacts:
-    """What a run's events add up to.
-
-    Attributes:
-        steps, evals: the `step` and `eval` events that count, by rising step; what a resumed attempt repeated is in
-            them once.
-        machines: `machine` events, each machine once. warnings: `warning` events.
-        damaged: lines of events.jsonl that couldn't be read.
-    """
-
-    history: RunHistory = field(default_factory=RunHistory)
-    timeline: Timeline = field(default_factory=Timeline)
-    heat: Heat = field(default_factory=Heat)
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    evals: list[dict[str, Any]] = field(default_factory=list)
-    machines: list[dict[str, Any]] = field(default_factory=list)
-    warnings: list[dict[str, Any]] = field(default_factory=list)
-    damaged: int = 0
-
-    def add(self, event: dict[str, Any]) -> None:
-        kind, best = event.get("type"), self.history.best_eval_loss
-        self.history.add(event)
-        loss = finite(event.get("eval_loss"))
-        is_best = kind == "eval" and loss is not None and (best is None or loss < best)
-        self.timeline.add(event, self.history.seconds, is_best)
-        if kind == "sensors":
-            self.heat.add(event)
-        elif kind in ("step", "eval"):
-            self._add_step(self.steps if kind == "step" else self.evals, event)
-        elif kind == "machine" and _same(event) not in map(_same, self.machines):
-            self.machines.append(event)
-        elif kind == "warning":
-            self.warnings.append(event)
-
-    def _add_step(self, known: list[dict[str, Any]], event: dict[str, Any]) -> None:
-        step = finite(event.get("global_step"))
-        if step is None:
-            return
-        for each in (self.steps, self.evals) if known is self.steps else (self.evals,):
-            while each and each[-1]["global_step"] >= step:
-                each.pop()
-        known.append(event)
-
-
 @dataclass(kw_only=True)
-class Facts(EventFacts):
+class Facts:
     """What a run's files contain.
 
     Attributes:
+        steps: `step` events: `MOST_STEPS` at most, evenly spread over those that count.
         record: run.json. adjusted: later values that override it.
         outcome: outcome.json, or what is known about a run that died; empty while it has none.
         rows: what is said about the rows that the run keeps; None if it keeps none.
@@ -110,6 +66,9 @@ class Facts(EventFacts):
     """
 
     run: folder.RunSummary
+    history: RunHistory
+    timeline: Timeline
+    steps: list[dict[str, Any]]
     record: dict[str, Any]
     adjusted: dict[str, Any]
     outcome: dict[str, Any]
@@ -140,26 +99,35 @@ def gather(run: Path) -> Facts:
         raise UserError(tr("run.json of {run} is damaged.", run=run.name),
                         tr("It's cut off, or isn't a JSON object."),
                         tr("Without it, nothing is known about the run. Restore it from a backup."))
-    events, reader, totals = EventFacts(), jobs.EventReader(run), TotalsReader()
-    for event in reader.read():  # once: a long run has gigabytes
-        events.add(event)
-    events.damaged = reader.damaged
-    totals.continue_from(run, reader, events.history)
-    summary = folder.summarise(run, totals)
+    summary, history = folder.summarise(run), RUNS.history(run)
     gaps: list[str] = []
     record = _fitting(files.read_json(run / jobs.RUN) or {}, expected.RECORD, jobs.RUN, gaps)
     evaluations = read_evaluations(run)
     found = Facts(
-        run=summary, record=record, adjusted=adjust.load(run)["values"], outcome=_outcome(run, gaps),
+        run=summary, history=history, timeline=timeline.of(history), steps=_steps(run, history),
+        record=record, adjusted=adjust.load(run)["values"], outcome=_outcome(run, gaps),
         base=read_base(Path(summary.config.model)), result_files=_result_files(run), exports=_exports(run, gaps),
         kept=checkpoints.all_checkpoints(run / folder.CHECKPOINTS), evaluations=evaluations, notes=notes.read(run),
-        rows=_rows(run, gaps), gaps=gaps, **vars(events))
+        rows=_rows(run, gaps), gaps=gaps)
     gaps += [each.gap for each in evaluations if each.gap]
-    if found.history.last_time is None and summary.state != "new":
+    if history.last_time is None and summary.state != "new":
         gaps.insert(0, tr("Nothing in {file} can be read, so the steps, curves, temperatures and events aren't "
-                          "known.", file=jobs.EVENTS) if reader.path.exists() else
+                          "known.", file=jobs.EVENTS) if (run / jobs.EVENTS).exists() else
                     tr("{file} is missing, so the steps, curves, temperatures and events aren't known.",
                        file=jobs.EVENTS))
+    return found
+
+
+def _steps(run: Path, history: RunHistory) -> list[dict[str, Any]]:
+    lines, last = history.lines.y, len(history.lines) - 1
+    most = min(len(lines), MOST_STEPS)
+    picked = sorted({round(index * last / max(1, most - 1)) for index in range(most)})
+    found = []
+    if picked:
+        with open(run / jobs.EVENTS, "rb", opener=files.regular) as file:
+            for index in picked:
+                file.seek(int(lines[index]))
+                found.append(files.an_object(files.parsed(file.readline())))
     return found
 
 
@@ -179,11 +147,6 @@ def _fitting(value: dict[str, Any], shape: dict[str, Any], name: str, gaps: list
     if lost:
         gaps.append(expected.sentence(name, lost))
     return fitted
-
-
-def _same(event: dict[str, Any]) -> dict[str, Any]:
-    """What distinguishes machines; free memory differs each time."""
-    return {name: event.get(name) for name in ("cpu", "cores", "ram_total", "gpus", "system")}
 
 
 def _outcome(run: Path, gaps: list[str]) -> dict[str, Any]:

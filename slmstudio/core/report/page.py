@@ -111,12 +111,12 @@ def context(facts: Facts) -> dict[str, Any]:
         "data": sections.data_table(facts), "left_out_said": said, "left_out": left_out, "base": facts.base,
         "base_path": facts.run.config.model, "exports": [_export(export) for export in facts.exports],
         "lines": [(None if line.time is None else moment(line.time), format_duration(line.work), line.text, line.tone)
-                  for line in lines], "lines_note": lines_note, "damaged": facts.damaged,
+                  for line in lines], "lines_note": lines_note, "damaged": facts.history.damaged,
         "suspended": facts.history.suspended_seconds and format_duration(facts.history.suspended_seconds),
         "plots": [{**plot, "picture": Markup(plot["picture"])} for plot in sections.plots(facts)],
         "step_figures": sections.step_figures(facts), "heat": _heat(facts),
         "configuration": sections.configuration(facts), "machines": sections.machines(facts),
-        "machine_known": bool(facts.machines), "identity": sections.identity(facts),
+        "machine_known": bool(facts.history.computers), "identity": sections.identity(facts),
         "outcome": sections.outcome_table(facts), "plan": sections.plan_table(facts),
         "evals": sections.evals_table(facts), "steps": steps, "steps_note": steps_note,
         "kept": sections.checkpoints_table(facts), "files": sections.files_table(facts),
@@ -222,12 +222,13 @@ def _export(export: Export) -> dict[str, Any]:
 
 
 def _heat(facts: Facts) -> dict[str, Any]:
-    heat, use = facts.heat, facts.history.energy.use
+    machine, use = facts.history.machine, facts.history.energy.use
+    gpus = sections.gpu_names(machine)
     slowed = [ntr("{cause} ({n:,} reading)", "{cause} ({n:,} readings)", count, cause=tr(_CAUSES.get(cause, cause)))
-              for cause, count in heat.slowed_by.most_common()]
-    return {"gpus": ", ".join(heat.gpus), "missing": facts.history.sensors_missing, "energy": _energy(use),
-            "no_power": bool(heat.gpus) and (use is None or use.of(CARDS) is None), "slowed": "; ".join(slowed),
-            "rested": facts.history.guard.sentence(), "table": heat.table() if heat.ranges else None}
+              for cause, count in sorted(machine.slowed_by.items(), key=lambda each: -each[1])]
+    return {"gpus": ", ".join(gpus), "missing": facts.history.sensors_missing, "energy": _energy(use),
+            "no_power": bool(gpus) and (use is None or use.of(CARDS) is None), "slowed": "; ".join(slowed),
+            "rested": facts.history.guard.sentence(), "table": sections.readings_table(machine)}
 
 
 def _energy(use: EnergyUse | None) -> dict[str, Any] | None:

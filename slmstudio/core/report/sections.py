@@ -1,4 +1,5 @@
-"""The tables of the page: data, configuration, versions, curves, what came out, and every recorded figure."""
+"""The tables of the page: data, configuration, versions, curves, what came out, and every recorded figure; readings of
+the machine as far as a sensor gave them."""
 
 from __future__ import annotations
 
@@ -14,12 +15,13 @@ from slmstudio.core.report import curves
 from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.text import Table, exact, flat, moment
 from slmstudio.core.run.config import FIELDS, in_groups, label
+from slmstudio.core.run.curves import CPU_LIMIT, CPU_TEMPERATURE, MachineCurves, Series, of_card
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest
-from slmstudio.core.units import format_bytes
+from slmstudio.core.units import format_bytes, format_reading
 
 READ_AGAIN = 200 * 1024**2
 """Bytes up to which a dataset is read once more, to name the rows that were left out."""
-MOST_PROBLEMS, MOST_STEPS = 20, 200
+MOST_PROBLEMS = 20
 SMOOTHED_FROM = 50
 DATA_WARNINGS = frozenset({"rows_left_out", "rows_cut", "rows_overlong", "rows_without_answer", "test_rows_learned",
                            "data_changed", "kept_rows_mended"})
@@ -39,9 +41,10 @@ def data_table(facts: Facts) -> Table:
 
 def left_out(facts: Facts) -> tuple[list[str], Table | None]:
     """What the worker said about the rows, and the lines that couldn't be used, where they are known."""
-    said = list(dict.fromkeys(str(event.get("message") or event.get("code")) for event in facts.warnings
+    warnings = facts.history.warnings
+    said = list(dict.fromkeys(str(event.get("message") or event.get("code")) for event in warnings
                               if event.get("code") in DATA_WARNINGS))
-    if not any(event.get("code") == "rows_left_out" for event in facts.warnings):
+    if not any(event.get("code") == "rows_left_out" for event in warnings):
         return said, None
     found, count = _left_out_of_kept(facts.rows) if facts.rows else _left_out_of_files(facts)
     if not found:
@@ -123,7 +126,7 @@ def identity(facts: Facts) -> Table:
 def machines(facts: Facts) -> Table | None:
     """Versions of the programs, and the machines that the run was on."""
     rows: list[tuple[Any, ...]] = [(name, value) for name, value in (facts.record.get("versions") or {}).items()]
-    for machine in facts.machines:
+    for machine in facts.history.computers:
         rows += [(tr("System"), machine.get("system")), (tr("Processor"), machine.get("cpu")),
                  (tr("Cores"), exact(machine.get("cores"))), (tr("Main memory"), _size(machine.get("ram_total")))]
         rows += [("GPU", ", ".join(filter(None, (str(card.get("name")), _size(card.get("memory_total"))))))
@@ -188,24 +191,21 @@ _SENSED = (("temperature_c", noop("GPU temperature, °C"), "eval", 1, "slowdown_
 
 
 def evals_table(facts: Facts) -> Table | None:
-    return _events_table(facts.evals, ("global_step", "eval_loss", "seconds"))
+    return _events_table(facts.history.evaluations, ("global_step", "eval_loss", "seconds"))
 
 
 def steps_table(facts: Facts) -> tuple[Table | None, str]:
     """The steps with all their figures; of a long run some, evenly spread, and a sentence that says so."""
-    steps, note = facts.steps, ""
-    if len(steps) > MOST_STEPS:
-        last = len(steps) - 1
-        picked = sorted({round(index * last / (MOST_STEPS - 1)) for index in range(MOST_STEPS)})
-        note = tr("{picked:,} of {steps:,} steps, evenly spread; events.jsonl has them all.", picked=len(picked),
-                  steps=len(steps))
-        steps = [steps[index] for index in picked]
+    steps, count, note = facts.steps, len(facts.history.lines), ""
+    if len(steps) < count:
+        note = tr("{picked:,} of {steps:,} steps, evenly spread; events.jsonl has them all.", picked=len(steps),
+                  steps=count)
     return _events_table(steps, ("global_step", "epoch", "train_loss", "learning_rate", "grad_norm",
                                  "tokens_per_second", "tokens", "step_seconds")), note
 
 
 def _events_table(events: list[dict[str, Any]], first: tuple[str, ...]) -> Table | None:
-    dull = {"protocol", "time", "type", "seconds_left", "non_finite"}
+    dull = {"protocol", "time", "type", "seconds_left", "non_finite", "best"}
     names = dict.fromkeys(name for event in events for name, value in event.items()
                           if name not in dull and (value is None or isinstance(value, int | float)))
     order = [*(name for name in first if name in names), *(name for name in names if name not in first)]
@@ -269,3 +269,48 @@ def files_table(facts: Facts) -> Table | None:
 def checkpoints_table(facts: Facts) -> Table | None:
     rows = [(each.path.name, exact(each.global_step), exact(each.eval_loss)) for each in facts.kept]
     return Table((tr("Checkpoint kept"), tr("Step"), tr("Eval loss")), "mrr", rows) if rows else None
+
+
+def gpu_names(machine: MachineCurves) -> list[str]:
+    """The cards that were read."""
+    return [name or tr("an NVIDIA GPU") for name in machine.names]
+
+
+def readings_table(machine: MachineCurves) -> Table | None:
+    """One line a reading: lowest, mean, highest, and its limit; None if there are no readings."""
+    rows = []
+    numbered = sorted((number, place) for place, (number, _) in enumerate(machine.cards))
+    lines: list[tuple[int | None, int, _Reading]] = [
+        (number, place, line) for number, place in numbered for line in _CARD_READINGS]
+    for number, place, (name, title, unit, limit) in (*lines, *((None, 0, line) for line in _OTHER_READINGS)):
+        values = (machine.series.get(of_card(name, place)) or Series()).y
+        if not values:
+            continue
+        title = tr(title)
+        if len(numbered) > 1 and number is not None:
+            title = tr("{reading}, card {index}", reading=title, index=number)
+        cells = [_reading(value, unit) for value in (min(values), math.fsum(values) / len(values), max(values))]
+        bound = machine.limits.get(of_card(limit, place))
+        rows.append((title, *cells, None if bound is None else _reading(bound, unit), exact(len(values))))
+    return Table((tr("Reading"), tr("Lowest"), tr("Mean"), tr("Highest"), tr("Limit"), tr("Readings")), "lrrrrr",
+                 rows) if rows else None
+
+
+_Reading = tuple[str, str, str, str]
+"""Field of a reading, what it is called, its unit, and the field of its limit."""
+_CARD_READINGS: tuple[_Reading, ...] = (
+    ("temperature_c", noop("GPU temperature"), "°C", "slowdown_c"),
+    ("power_w", noop("GPU power"), "W", "power_limit_w"),
+    ("memory_used", noop("GPU memory, all programs"), "B", "memory_total"),
+    ("utilisation", noop("GPU use"), "%", ""), ("clock_mhz", noop("GPU clock"), "MHz", ""),
+    ("fan_percent", noop("GPU fan"), "%", ""),
+)
+_OTHER_READINGS: tuple[_Reading, ...] = (
+    (CPU_TEMPERATURE, noop("Processor temperature"), "°C", CPU_LIMIT),
+    ("process_memory", noop("Main memory of the worker"), "B", ""),
+    ("cpu_percent", noop("Processor use of the worker (100% is one core)"), "%", ""),
+)
+
+
+def _reading(value: float, unit: str) -> str:
+    return format_bytes(value) if unit == "B" else format_reading(value, unit)

@@ -19,6 +19,7 @@ from slmstudio.core.report.evaluations import (
 )
 from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.score_tables import benchmark_tone, interval, written
+from slmstudio.core.report.sections import gpu_names
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.report.timeline import device_name
 from slmstudio.core.run.energy.money import format_money
@@ -80,7 +81,7 @@ def sentences(facts: Facts) -> list[str]:
 def _work(facts: Facts) -> str:
     """How many steps it made, how long they took, and on what."""
     run, device = facts.run, facts.history.plan.get("device")
-    card = next(iter(facts.heat.gpus), "") if str(device).startswith("cuda") else ""
+    card = next(iter(gpu_names(facts.history.machine)), "") if str(device).startswith("cuda") else ""
     place, duration = card or device_name(device), units.format_duration(run.seconds)
     if run.total_steps and device:
         return tr("It completed {done:,} of {total:,} steps in {duration} of work on {device}.", done=run.steps,
@@ -116,7 +117,7 @@ def loss_sentences(facts: Facts) -> list[str]:
         said.append(tr("The loss on held-out rows wasn't a number at the end, so nothing is known about its change.")
                     if math.isfinite(before) else
                     tr("The loss on held-out rows wasn't a number at the start, so nothing is known about its change."))
-    elif len(facts.evals) > 1:
+    elif len(facts.history.series["eval_loss"]) > 1:
         said.append(_change(before, after))
     if used is not None and used != steps:
         said.append(tr("The result has the weights of step {step:,}, where that loss was lowest, not those of the last "
@@ -218,7 +219,7 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
     run = facts.run
     before, after = run.eval_loss_before, run.eval_loss_after
     found = []
-    if before is not None and after is not None and len(facts.evals) > 1:
+    if before is not None and after is not None and len(facts.history.series["eval_loss"]) > 1:
         found.append((tr("Loss on held-out rows"), f"{rounded(before)} → {rounded(after)}",
                       tr("before → after, lower is better")))
     found += _score_tile(facts.main_evaluation)

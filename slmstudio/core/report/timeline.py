@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core import jobs, units
@@ -11,7 +11,7 @@ from slmstudio.core.files import an_object, finite
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.run.config import label
-from slmstudio.core.run.history import TOLD
+from slmstudio.core.run.history import TOLD, RunHistory
 
 MOST_LINES = 150
 _EVERYDAY = frozenset({"eval", "checkpoint_saved", "guard_rest", "guard_resume"})
@@ -45,43 +45,42 @@ class Line:
     everyday: bool = False
 
 
+@dataclass
 class Timeline:
-    """Takes a run's events in their order.
-
+    """
     Attributes:
         lines: what happened.
         crashes: attempts that ended without a word.
         pauses: how often it was paused.
     """
 
-    def __init__(self) -> None:
-        self.lines: list[Line] = []
-        self.crashes = self.pauses = 0
-        self._at_work = self._anew = False
+    lines: list[Line] = field(default_factory=list)
+    crashes: int = 0
+    pauses: int = 0
 
-    def add(self, event: dict[str, Any], work: float, is_best: bool) -> None:
-        """
-        Args:
-            is_best: whether an `eval` event is the best so far.
-        """
-        kind, time = str(event.get("type")), finite(event.get("time"))
-        if kind == "job_started" and self._at_work and not self._anew:
-            self.crashes += 1
-            self.lines.append(Line(None, work, tr("The previous worker ended unexpectedly: it crashed, was killed, or "
-                                                  "the machine went down"), "bad"))
-        text = describe(event, is_best)
-        if text:
-            self.lines.append(Line(time, work, text, tone(event), kind in _EVERYDAY))
-        self._remember(kind)
 
-    def _remember(self, kind: str) -> None:
-        self.pauses += kind == "paused"
+def of(history: RunHistory) -> Timeline:
+    """What happened in a run."""
+    found = Timeline()
+    at_work = restarts = measured = False
+    for event, work in zip(history.told, history.told_at, strict=True):
+        kind = str(event.get("type"))
+        if kind == "job_started" and at_work and not restarts:
+            found.crashes += 1
+            found.lines.append(Line(None, work, tr("The previous worker ended unexpectedly: it crashed, was killed, or "
+                                                   "the machine went down"), "bad"))
+        loss = finite(event.get("eval_loss"))
+        if text := describe(event, event.get("best") is True or (loss is not None and not measured)):
+            found.lines.append(Line(finite(event.get("time")), work, text, tone(event), kind in _EVERYDAY))
+        measured = measured or loss is not None
+        found.pauses += kind == "paused"
         if kind == "job_started":
-            self._at_work, self._anew = True, False
+            at_work, restarts = True, False
         elif kind == "job_ended":
-            self._at_work = False
+            at_work = False
         elif kind in ("adjusted", jobs.MEMORY_KILL):
-            self._anew = True  # the next start is the program's own
+            restarts = True  # the next start is the program's own
+    return found
 
 
 def fitting(lines: list[Line], most: int = MOST_LINES) -> tuple[list[Line], str]:
@@ -103,7 +102,7 @@ def fitting(lines: list[Line], most: int = MOST_LINES) -> tuple[list[Line], str]
 def describe(event: dict[str, Any], is_best: bool = False) -> str:
     """An event as a line; "" for what needs none."""
     kind = str(event.get("type"))
-    if kind not in TOLD and kind not in ("eval", jobs.MEMORY_KILL):
+    if kind not in TOLD and kind != "eval":
         return ""
     if kind == "eval":
         loss = event.get("eval_loss")

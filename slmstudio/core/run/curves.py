@@ -7,14 +7,16 @@ import math
 from array import array
 from typing import Any
 
-from slmstudio.core.files import number
-from slmstudio.core.hardware.readings import cards_of
+from slmstudio.core.files import finite
 
-CARD_FIELDS = ("temperature_c", "memory_temperature_c", "power_w", "memory_used")
-"""The fields of a card's reading that become curves."""
-LIMIT_FIELDS = ("slowdown_c", "power_limit_w", "memory_total")
-OWN_FIELDS = ("process_memory", "cpu_percent")
-CPU_FIELDS = {"cpu_temperature_c": "temperature_c"}
+CPU_TEMPERATURE, CPU_LIMIT = "cpu_temperature_c", "cpu_limit_c"
+CARD_FIELDS = {name: name for name in ("temperature_c", "memory_temperature_c", "power_w", "memory_used",
+                                       "utilisation", "clock_mhz", "fan_percent")}
+"""The fields of a card's reading that become curves, and what these are called."""
+OWN_FIELDS = {name: name for name in ("process_memory", "cpu_percent")}
+CPU_FIELDS = {"temperature_c": CPU_TEMPERATURE}
+CARD_LIMITS = {name: name for name in ("slowdown_c", "power_limit_w", "memory_total")}
+CPU_LIMITS = {"limit_c": CPU_LIMIT}
 SMOOTHING = 0.9
 """How much of its average so far a smoothed curve keeps at each point, unless the user wants it otherwise."""
 
@@ -27,8 +29,6 @@ class Series:
         y: values in the unit of the field; NaN where the worker measured a number that is none.
     """
 
-    __slots__ = ("_smoother", "x", "y")
-
     def __init__(self) -> None:
         self.x, self.y = array("d"), array("d")
         self._smoother: Smoother | None = None
@@ -38,9 +38,9 @@ class Series:
 
     def add(self, x: float, y: float) -> None:
         """Append a point. Points at or after `x` are of an earlier attempt, and go."""
-        if self.x and x <= self.x[-1]:
+        if (points := self.x) and x <= points[-1]:
             self.cut(x)
-        self.x.append(x)
+        points.append(x)
         self.y.append(y)
 
     def cut(self, x: float) -> None:
@@ -66,43 +66,59 @@ class MachineCurves:
     Attributes:
         series: by field: those of the first card as they are called, of a further one as `of_card` calls them;
             `cpu_temperature_c`, `process_memory` and `cpu_percent`.
-        limits: `LIMIT_FIELDS` in the same way, as far as the driver tells them.
+        limits: `CARD_LIMITS` in the same way, as far as the driver tells them, and `cpu_limit_c`.
         cards: the driver's number and the name of each, in the events' order, which is that of torch's `cuda:N`.
+        names: of all cards; a run may have been resumed on another machine.
+        slowed_by: readings in which something held a card's clock down, by what.
         last: the newest event; empty before the first.
         newest: the newest event that tells every card's state and a temperature; empty in runs of earlier versions.
     """
 
     def __init__(self) -> None:
-        names = (*CARD_FIELDS, *CPU_FIELDS, *OWN_FIELDS)
+        names = (*CARD_FIELDS, *CPU_FIELDS.values(), *OWN_FIELDS)
         self.series: dict[str, Series] = {name: Series() for name in names}
         self.limits: dict[str, float] = {}
         self.cards: list[tuple[int, str]] = []
+        self.names: list[str] = []
+        self.slowed_by: dict[str, int] = {}
         self.last: dict[str, Any] = {}
         self.newest: dict[str, Any] = {}
 
-    def add(self, event: dict[str, Any], at: float) -> None:
-        """Take a `sensors` event that came after this many seconds of work. Fields of the wrong type are skipped."""
+    def add(self, event: dict[str, Any], cards: list[dict[str, Any]], at: float) -> None:
+        """Take a `sensors` event that came after this many seconds of work. Fields of the wrong type are skipped.
+
+        Args:
+            cards: its cards, as `cards_of` gives them.
+        """
         self.last = event
-        for place, reading in enumerate(cards_of(event)):
+        for place, reading in enumerate(cards):
+            if (name := str(reading.get("name") or "")) not in self.names:
+                self.names.append(name)
             if place == len(self.cards):
                 index = reading.get("index")
-                self.cards.append((index if isinstance(index, int) else place, str(reading.get("name") or "")))
-            self._note(reading, {of_card(name, place): name for name in CARD_FIELDS}, at)
-            for name in LIMIT_FIELDS:
-                if (value := number(reading, name)) is not None:
-                    self.limits[of_card(name, place)] = value
-        cpu = event.get("cpu")
-        if isinstance(cpu, dict):
-            self._note(cpu, CPU_FIELDS, at)
-        self._note(event, {name: name for name in OWN_FIELDS}, at)
+                self.cards.append((index if isinstance(index, int) else place, name))
+            self._note(reading, CARD_FIELDS, CARD_LIMITS, at, place)
+            for cause in reading.get("slowed_by") or ():
+                self.slowed_by[str(cause)] = self.slowed_by.get(str(cause), 0) + 1
+        self._note(event, OWN_FIELDS, {}, at)
+        if isinstance(cpu := event.get("cpu"), dict):
+            self._note(cpu, CPU_FIELDS, CPU_LIMITS, at)
         if isinstance(event.get("gpus"), list) and any(
-                self.series[name] and self.series[name].x[-1] == at for name in ("temperature_c", *CPU_FIELDS)):
+                self.series[name] and self.series[name].x[-1] == at for name in ("temperature_c", CPU_TEMPERATURE)):
             self.newest = event
 
-    def _note(self, reading: dict[str, Any], names: dict[str, str], at: float) -> None:
-        for series, name in names.items():
-            if (value := number(reading, name)) is not None:
-                self.series.setdefault(series, Series()).add(at, value)
+    def _note(self, reading: dict[str, Any], fields: dict[str, str], limits: dict[str, str], at: float,
+              place: int = 0) -> None:
+        """Add a point to the curve of each field that the reading has, and note its limits."""
+        for field, name in fields.items():
+            if (value := reading.get(field)) is not None and (value := finite(value)) is not None:
+                name = of_card(name, place) if place else name
+                if (curve := self.series.get(name)) is None:
+                    curve = self.series[name] = Series()
+                curve.add(at, value)
+        for field, name in limits.items():
+            if (value := reading.get(field)) is not None and (value := finite(value)) is not None:
+                self.limits[of_card(name, place) if place else name] = value
 
 
 def of_card(name: str, place: int) -> str:

@@ -19,7 +19,7 @@ from slmstudio.core.files import number
 from slmstudio.core.i18n import together, tr
 from slmstudio.core.run import checkpoints, names, provenance
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.totals import Totals, TotalsReader, reading
+from slmstudio.core.run.store import RUNS, Totals
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", paths.EXPORTS
 RESULT_DIGEST = "manifest_sha256"
@@ -131,11 +131,8 @@ def exported(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
-def summarise(folder: Path, totals: TotalsReader | None = None) -> RunSummary:
+def summarise(folder: Path) -> RunSummary:
     """Read one run folder.
-
-    Args:
-        totals: knows what events add up to that were read before.
 
     Raises:
         UserError: its run.json can't be used, or a newer program wrote a file of it.
@@ -145,10 +142,9 @@ def summarise(folder: Path, totals: TotalsReader | None = None) -> RunSummary:
     state = job.request()
     config = RunConfig.from_dict(state, folder / jobs.RUN)
     outcome = job.outcome()
-    totals = totals or TotalsReader()
-    found = totals.of(folder, outcome)
+    found = RUNS.totals(folder, outcome)
     if outcome is None and (outcome := job.outcome()) is not None:  # it ended meanwhile
-        found = totals.of(folder, outcome)
+        found = RUNS.totals(folder, outcome)
     if outcome is not None:
         status = outcome.state
     elif not found.begun and not job.is_alive():
@@ -230,14 +226,13 @@ def all_runs(parent: Path | None = None,
         passed_over: called with each run that can't be shown, and why.
     """
     folders = run_folders(parent, passed_over)
-    with reading() as totals:
-        for folder in sorted(folders, key=_made, reverse=True):
-            try:
-                yield summarise(folder, totals)
-            except UserError as error:
-                passed_over(folder, error)
-            except OSError as error:
-                passed_over(folder, unreadable(error))
+    for folder in sorted(folders, key=_made, reverse=True):
+        try:
+            yield summarise(folder)
+        except UserError as error:
+            passed_over(folder, error)
+        except OSError as error:
+            passed_over(folder, unreadable(error))
 
 
 def requests(parent: Path | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -6,10 +6,13 @@ The Training tab, old runs in Results and the terminal read the same history, so
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterator
 from typing import Any
 
-from slmstudio.core.files import an_object, number
+from slmstudio.core.files import an_object, finite, number
+from slmstudio.core.hardware.readings import cards_of
+from slmstudio.core.jobs import MEMORY_KILL
 from slmstudio.core.run.curves import MachineCurves, Series
 from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.guard.summary import GuardSummary
@@ -18,7 +21,8 @@ STEP_FIELDS = ("train_loss", "learning_rate", "grad_norm", "tokens_per_second")
 TOLD = frozenset(
     {"job_started", "plan", "resumed_from", "checkpoint_saved", "paused", "resumed", "warning", "job_ended", "changed",
      "adjusted", "overfitting", "suspended", "sleep_prevented", "early_stop", "best_used",
-     "fit_measured", "guard_rest", "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"}
+     "fit_measured", "guard_rest", "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised",
+     MEMORY_KILL}
 )
 """Types of events that a user wants to read as a line, beside the evaluations."""
 
@@ -29,13 +33,17 @@ class RunHistory:
     Attributes:
         series: by field: `train_loss`, `learning_rate`, `grad_norm`, `tokens_per_second` and `eval_loss` over steps;
             those of `machine` over seconds of work: `temperature_c`, `power_w` (watts), `memory_used` (bytes) …
-        machine: what the sensors told, of each card; its `limits` are these.
+        machine: what the sensors told, of each card; its `series` and `limits` are these.
+        computers: the `machine` events, each machine once.
+        lines: where in events.jsonl the lines of the steps of `series` are, in bytes, if it was read from there.
         told: the events that are worth a line, each evaluation with `best` added.
+        told_at: after how many seconds of work each of `told` came.
         log: `log` and `warning` events.
         plan: the newest `plan` event, or empty.
         phase, detail: what it does now, such as "loading model" and the model's name.
         phases: phases of this attempt so far, in their order, each once.
         done, total, unit: how far that phase is; total 0 when nobody knows.
+        phase_seconds_left: how long it will take, if the worker says so.
         step, epoch, seconds_left: of the newest step.
         total_steps: of the whole run, as planned or as changed since; 0 before the plan is known.
         stepping: whether this attempt has made a step.
@@ -51,14 +59,16 @@ class RunHistory:
         used_step: the step whose weights are the result, once the worker has chosen the best ones.
         guard: what the heat guard did; its intervals are over seconds of work, as the sensors' series are.
         energy: what it drew, all attempts together.
+        damaged: lines of events.jsonl that couldn't be read.
     """
 
     def __init__(self) -> None:
         self.machine = MachineCurves()
-        self.series = self.machine.series
-        self.series |= {name: Series() for name in (*STEP_FIELDS, "eval_loss")}
-        self.limits = self.machine.limits
+        self.machine.series |= {name: Series() for name in (*STEP_FIELDS, "eval_loss")}
+        self.lines = Series()
+        self.computers: list[dict[str, Any]] = []
         self.told: list[dict[str, Any]] = []
+        self.told_at = array("d")
         self.log: list[dict[str, Any]] = []
         self.plan: dict[str, Any] = {}
         self.phase, self.detail, self.unit = "", "", ""
@@ -66,6 +76,7 @@ class RunHistory:
         self.done, self.total = 0.0, 0.0
         self.step, self.epoch = 0, 0.0
         self.seconds_left: float | None = None
+        self.phase_seconds_left: float | None = None
         self.paused = self.stepping = False
         self.sensors_missing = ""
         self.locks: list[dict[str, Any]] = []
@@ -81,10 +92,28 @@ class RunHistory:
         self.guard = GuardSummary()
         self.last_time: float | None = None
         self.energy = EnergyMeter()
-        self.total_steps = 0
+        self.total_steps = self.damaged = 0
         self._seconds_before = 0.0
         self._suspended_now = 0.0
         self._attempt_began: float | None = None
+
+    @property
+    def series(self) -> dict[str, Series]:
+        return self.machine.series
+
+    @property
+    def limits(self) -> dict[str, float]:
+        return self.machine.limits
+
+    @property
+    def warnings(self) -> list[dict[str, Any]]:
+        return [event for event in self.log if event.get("type") == "warning"]
+
+    @property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The `eval` events that count, by rising step; what a resumed attempt did again is in them once."""
+        newest = {finite(event.get("global_step")): event for event in self.told if event.get("type") == "eval"}
+        return [newest[step] for step in self.series["eval_loss"].x]
 
     @property
     def seconds(self) -> float:
@@ -127,32 +156,49 @@ class RunHistory:
             for name, value in event["values"].items():
                 yield name, value, event
 
-    def add(self, event: dict[str, Any]) -> None:
+    def add(self, event: dict[str, Any], line: int = 0) -> None:
         """Take one event; `_on_TYPE` takes those of a type. Unknown types, and fields of an unexpected kind, are passed
-        over."""
+        over.
+
+        Args:
+            line: where its line begins in events.jsonl, in bytes.
+        """
         kind = event.get("type")
         if not isinstance(kind, str):
             return
-        time = number(event, "time")
+        time = finite(event.get("time"))
         if time is not None:
             if kind == "job_started" or self._attempt_began is None:
                 self._seconds_before, self._attempt_began, self._suspended_now = self.seconds, time, 0.0
             self.last_time = time
-        self.energy.add(event)
-        self.guard.add(event, self.seconds)
-        handler = getattr(self, f"_on_{kind}", None)
-        if handler is not None:
-            handler(event)
-        if kind in TOLD:
-            self.told.append(event)
+        if kind == "step":  # with the sensors, nearly all events of a long run
+            self.guard.note_time(time, self.seconds)
+            self._on_step(event, line)
+        elif kind == "sensors":
+            self._on_sensors(event, time)
+        else:
+            self.energy.add(event)
+            self.guard.add(event, self.seconds)
+            if (handler := getattr(self, f"_on_{kind}", None)) is not None:
+                handler(event)
+            if kind in TOLD:
+                self._tell(event)
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        self.told.append(event)
+        self.told_at.append(self.seconds)
 
     def _on_job_started(self, event: dict[str, Any]) -> None:
         self.phase, self.detail, self.done, self.total = "starting", "", 0.0, 0.0
         self.phases = []
         self.machines = {}
         self.paused = self.stepping = False
-        self.seconds_left = None
+        self.seconds_left = self.phase_seconds_left = None
         self.change_refused = ""
+
+    def _on_machine(self, event: dict[str, Any]) -> None:
+        if _lasting(event) not in map(_lasting, self.computers):
+            self.computers.append(event)
 
     def _on_machines(self, event: dict[str, Any]) -> None:
         self.machines = event
@@ -163,27 +209,30 @@ class RunHistory:
 
     def _on_phase(self, event: dict[str, Any]) -> None:
         self.phase, self.detail = str(event.get("phase", "")), str(event.get("detail") or "")
-        self.done = self.total = 0.0
+        self.done, self.total, self.phase_seconds_left = 0.0, 0.0, None
         if self.phase not in self.phases:
             self.phases.append(self.phase)
 
     def _on_progress(self, event: dict[str, Any]) -> None:
         self.phase, self.unit = str(event.get("phase", self.phase)), str(event.get("unit", ""))
         self.done, self.total = number(event, "done") or 0.0, number(event, "total") or 0.0
+        self.phase_seconds_left = number(event, "seconds_left")
 
-    def _on_step(self, event: dict[str, Any]) -> None:
-        step = number(event, "global_step")
+    def _on_step(self, event: dict[str, Any], line: int) -> None:
+        step = finite(event.get("global_step"))
         if step is None:
             return
-        if step <= self.step and self.series["train_loss"]:
+        series = self.machine.series
+        if step <= self.step and series["train_loss"].x:
             self._take_back(step)
         self.step, self.stepping, self.paused = int(step), True, False
-        self.epoch = number(event, "epoch") or self.epoch
-        self.seconds_left = number(event, "seconds_left")
+        self.epoch = finite(event.get("epoch")) or self.epoch
+        self.seconds_left = finite(event.get("seconds_left"))
+        self.lines.add(step, line)
         for name in STEP_FIELDS:
             if name in event:
-                value = number(event, name)
-                self.series[name].add(step, math.nan if value is None else value)
+                value = finite(event[name])
+                series[name].add(step, math.nan if value is None else value)
 
     def _take_back(self, step: float) -> None:
         """A resumed attempt learns again from `step` on: what the earlier one did from there doesn't count."""
@@ -205,7 +254,7 @@ class RunHistory:
             self._find_best()
         elif loss is not None and (best is None or loss < best):
             self.best_eval_loss = losses.y[-1]
-        self.told.append({**event, "best": loss is not None and best is not None and loss < best})
+        self._tell({**event, "best": loss is not None and best is not None and loss < best})
         if loss is not None and best is not None and loss < best:
             self.overfit_step = None  # it got better after all
 
@@ -246,11 +295,15 @@ class RunHistory:
         step = number(event, "global_step")
         self.used_step = None if step is None else int(step)
 
-    def _on_sensors(self, event: dict[str, Any]) -> None:
-        gpu = event.get("gpu")
-        if isinstance(gpu, dict) and not gpu.get("lost"):
+    def _on_sensors(self, event: dict[str, Any], time: float | None) -> None:
+        gpu, cards, seconds = event.get("gpu"), cards_of(event), self.seconds
+        if self.sensors_missing and isinstance(gpu, dict) and not gpu.get("lost"):
             self.sensors_missing = ""  # it answers again
-        self.machine.add(event, self.seconds)
+        if time is not None:
+            self.energy.read(time, event, cards)
+        self.guard.note_peak(event, cards)
+        self.guard.note_time(time, seconds)
+        self.machine.add(event, cards, seconds)
 
     def _on_sensors_unavailable(self, event: dict[str, Any]) -> None:
         self.sensors_missing = str(event.get("reason") or "unavailable")
@@ -259,7 +312,7 @@ class RunHistory:
         self.locks.append(event)
 
     def _on_paused(self, event: dict[str, Any]) -> None:
-        self.paused = event["type"] == "paused"
+        self.paused, self.phase_seconds_left = event["type"] == "paused", None
 
     _on_resumed = _on_job_ended = _on_paused
 
@@ -269,3 +322,8 @@ class RunHistory:
             self.change_refused = str(event.get("message") or "")
 
     _on_warning = _on_log
+
+
+def _lasting(machine: dict[str, Any]) -> dict[str, Any]:
+    """What distinguishes machines; free memory differs each time."""
+    return {name: machine.get(name) for name in ("cpu", "cores", "ram_total", "gpus", "system")}

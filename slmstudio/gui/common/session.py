@@ -130,6 +130,7 @@ class Session(QObject):
         self.plan_counts: RowCounts | None = None
         self.run: Job | None = None
         self.job: JobStatus | None = None
+        self._statuses: dict[object, JobStatus] = {}
         self.server = ""
         self.done: set[str] = set()
 
@@ -205,10 +206,18 @@ class Session(QObject):
         self.run_started.emit(job)
         self.run_changed.emit()
 
-    def set_job(self, status: JobStatus | None) -> None:
-        """Show the running job in the status bar, whichever tab is open; None when there is none."""
-        if status != self.job:
-            self.job = status
+    def set_job(self, status: JobStatus | None, owner: object = None) -> None:
+        """Show a running job in the status bar, whichever tab is open: a run, else the job that began first.
+
+        Args:
+            status: None when it runs no more.
+            owner: who follows the job; others don't change its status.
+        """
+        self._statuses.pop(owner, None) if status is None else self._statuses.update({owner: status})
+        known = self._statuses.values()
+        shown = next((each for each in known if each.config is not None), next(iter(known), None))
+        if shown != self.job:
+            self.job = shown
             self.job_changed.emit()
 
     def set_server(self, server: str) -> None:

@@ -50,7 +50,7 @@ class BenchmarkDownload(QWidget):
         self._show_state()
 
     def is_running(self) -> bool:
-        return self.followed.job is not None
+        return self.followed.is_running()
 
     def ask(self, name: str) -> None:
         """Say what would be fetched, from where, and that it takes the network; begin if the user wants it."""

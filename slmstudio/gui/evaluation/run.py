@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame
 
@@ -42,11 +40,10 @@ class EvaluationRun(QFrame):
         self.setProperty("inset", True)
         self._session, self.name = session, ""
         self.followed = FollowedJob(self, session)
-        self.followed.moved.connect(self._show_events)
+        self.followed.moved.connect(self._show_progress)
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._over)
         self.followed.failed.connect(self._failed)
-        self._left: float | None = None
         self._paused = False
         self.banner = ErrorBanner(name="evaluation_banner")
         self.strip = ProgressStrip(name="evaluation_progress",
@@ -61,13 +58,13 @@ class EvaluationRun(QFrame):
         self._show_state()
 
     def is_running(self) -> bool:
-        return self.followed.job is not None
+        return self.followed.is_running()
 
     def follow(self, name: str, job: Job, *, start_worker: bool = False) -> None:
         """Follow a job of the run `name`."""
         if self.is_running():
             return
-        self.name, self._left = name, None
+        self.name = name
         self.banner.clear()
         self.strip.start(tr("Starting the worker"))
         self.followed.follow(job, start_worker=start_worker)
@@ -91,10 +88,8 @@ class EvaluationRun(QFrame):
         self.pause.setEnabled(False)  # until the worker has done so
         self.followed.send("resume" if self.followed.history.paused else "pause")
 
-    def _show_events(self, events: list[dict[str, Any]]) -> None:
+    def _show_progress(self) -> None:
         history = self.followed.history
-        for event in events:
-            self._notice(event)
         if history.paused != self._paused:
             self._paused = history.paused
             self.pause.setEnabled(True)
@@ -104,19 +99,11 @@ class EvaluationRun(QFrame):
         self.warnings.setText("\n".join(dict.fromkeys(said[-WARNINGS:])))
         self._show_state()
         self.followed.show_status(JobStatus(tr("Evaluating {name}", name=self.name), int(history.done),
-                                            int(history.total), self._left))
-
-    def _notice(self, event: dict[str, Any]) -> None:
-        """The worker says how long it will take; what it said before a pause or another start no longer counts."""
-        kind, left = event.get("type"), event.get("seconds_left")
-        if kind == "progress":
-            self._left = float(left) if isinstance(left, int | float) else None
-        elif kind in ("job_started", "paused", "resumed", "phase"):
-            self._left = None
+                                            int(history.total), history.phase_seconds_left))
 
     def _progress_text(self) -> str:
         """As in "37 of 200 answers · 4 min left"; the time left is known once a few are there."""
-        history, left = self.followed.history, self._left
+        history, left = self.followed.history, self.followed.history.phase_seconds_left
         if history.total <= 0:
             return ""
         done, total = int(history.done), int(history.total)

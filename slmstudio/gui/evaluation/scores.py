@@ -170,9 +170,10 @@ class ScoresView(QWidget):
         for order, button in self.buttons.items():
             button.setEnabled(not why_not)
             button.setToolTip(why_not or self._tips[order])
-        run_task(self, lambda task: read_advice(evaluation),
-                 lambda advice: self.verdict.show_advice(advice) if self.current() is evaluation else None,
-                 self.failed.emit)
+        if run := evaluation.request.get("train_run"):
+            run_task(self, lambda task: read_advice(Path(run), evaluation),
+                     lambda advice: self.verdict.show_advice(advice) if self.current() is evaluation else None,
+                     self.failed.emit)
         self._show_table()
         told = scores.get("remarks")
         remarks = [str(each) for each in told] if isinstance(told, list) else []

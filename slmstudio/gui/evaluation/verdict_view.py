@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QWidget
 
+from slmstudio.core import jobs
 from slmstudio.core.i18n import tr
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.store import RUNS
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
@@ -85,13 +88,15 @@ class VerdictView(QWidget):
         self.wanted.emit(proposal)
 
 
-def read_advice(evaluation: Evaluation) -> Advice | None:
-    """What an evaluation of a run comes to; None if it isn't a run's. Not for the UI thread.
+def read_advice(run: Path, evaluation: Evaluation | None) -> Advice | None:
+    """What a run and an evaluation of it, if there is one, come to; None if it isn't a run. Not for the UI thread.
 
     Raises:
         UserError: the run's files are a newer program's.
     """
     from slmstudio.core.evaluation import advice
 
-    run = evaluation.request.get("train_run")
-    return advice.of_run(Path(run), evaluation.scores, evaluation.request) if run else None
+    if not (run / jobs.RUN).is_file():
+        return None
+    scores, request = (evaluation.scores, evaluation.request) if evaluation is not None else (None, None)
+    return advice.advise(RunConfig.from_dict(jobs.Job(run).request()), RUNS.history(run), scores, request)

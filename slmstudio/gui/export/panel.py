@@ -93,7 +93,7 @@ class ExportPanel(QFrame):
         fill(column, self._choice, self.strip, self.made)
 
     def is_running(self) -> bool:
-        return self.followed.job is not None
+        return self.followed.is_running()
 
     def exports(self, run: RunSummary) -> bool:
         """Whether the running export is of this run."""

@@ -150,7 +150,7 @@ class ModelWork(QObject):
 
     def _clear(self) -> Path:
         folder, self.target = self.target, None
-        self.followed.hide_status()
+        self.followed.show_status(None)
         self.changed.emit()
         assert folder is not None
         return folder

@@ -12,6 +12,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
+from slmstudio.core.run.store import RUNS
 from slmstudio.gui.common.dialogs import confirm
 
 
@@ -32,6 +33,7 @@ def to_trash(run: RunSummary) -> None:
     try:
         refuse_at_work(run)
         send2trash(str(run.folder))
+        RUNS.tidy()
     except TrashPermissionError as error:
         raise UserError(tr("{run} couldn't be moved to the trash.", run=run.config.name),
                         tr("This disk has no trash: {error}.", error=error),

@@ -111,16 +111,15 @@ class EvaluationSection(QWidget):
         self.changed.emit()
 
     def _at_work_here(self) -> bool:
-        job = self.running.followed.job
-        return job is not None and self._run is not None and _run_of(job) == self._run.folder.absolute()
+        return self.running.is_running() and self._run is not None and (
+            _run_of(self.running.followed.job) == self._run.folder.absolute())
 
     def _show_state(self) -> None:
         """An evaluation of another run continues unseen; the status bar tells about it."""
-        job = self.running.followed.job
-        here = self._at_work_here()
-        self.running.setVisible(here or (job is None and self.running.banner.error is not None))
+        here, running = self._at_work_here(), self.running.is_running()
+        self.running.setVisible(here or (not running and self.running.banner.error is not None))
         self.scores.setVisible(self.panel.isHidden())
-        elsewhere = job is not None and not here
+        elsewhere = running and not here
         self.panel.set_busy(tr("An evaluation of {run} is running. This one can start when it is done.",
                                run=self.running.name) if elsewhere else "")
         self.panel_changed.emit()

@@ -25,6 +25,7 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
+from slmstudio.gui.evaluation.verdict_view import read_advice
 from slmstudio.gui.export.exports_table import Export, ExportsTable
 from slmstudio.gui.export.panel import ExportPanel
 from slmstudio.gui.export.parity_table import ParityTable
@@ -309,10 +310,7 @@ def _base_for_strength(run: Path) -> Path:
 
 def _verdict(facts: RunFacts) -> str:
     """What came of a run in plain words, by the evaluation that it's judged by; "" before it has a result."""
-    from slmstudio.core.evaluation import advice
-
     if result_folder(facts.folder) is None or facts.summary.at_work:
         return ""
-    judged = facts.scored or next((each for each in facts.evaluations if each.scores), None)
-    said = advice.of_run(facts.folder, judged.scores, judged.request) if judged else advice.of_run(facts.folder, None)
+    said = read_advice(facts.folder, facts.scored or next((each for each in facts.evaluations if each.scores), None))
     return f"{said.headline} {said.caveat}".rstrip() if said else ""

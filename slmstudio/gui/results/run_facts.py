@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,15 +18,12 @@ from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run import notes
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.notes import Notes
-from slmstudio.core.run.totals import TotalsReader
 from slmstudio.gui.common.search import folded
 from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluations
 
 ABOUT_FIELDS, HASHES = ("reasons", "chosen"), "hashes"
 """Fields of run.json that describe the other fields, which are neither compared nor searched; and those that a search
 for free text skips."""
-WAIT = 0.1
-"""Seconds between two looks whether a reading that waits for another is still wanted."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +56,13 @@ class RunFacts:
 
 @dataclass
 class FactsReader:
-    """Reads all runs, and reads again only those whose files have changed. One thread at a time does so."""
+    """Reads all runs, and reads again only those whose files have changed."""
 
     passed_over: dict[str, UserError] = field(default_factory=dict)
     """Runs that can't be shown, by folder name, as the last `read` found them."""
     so_far: list[RunFacts] = field(default_factory=list)
     """What the `read` that is at work, or the last one, has found, the newest about first. For any thread to copy."""
     _kept: dict[Path, tuple[object, RunFacts]] = field(default_factory=dict)
-    _totals: TotalsReader = field(default_factory=TotalsReader)
-    _at_work: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, parent: Path, progress: Callable[[int, int], None] = lambda done, total: None,
              cancelled: Callable[[], bool] = lambda: False) -> list[RunFacts]:
@@ -76,23 +70,11 @@ class FactsReader:
 
         Args:
             progress: called with (runs read, all of them).
-            cancelled: asked before each run, and while a reading that was cancelled isn't yet at its end; what was
-                read by then need not be read again.
+            cancelled: asked before each run; what was read by then need not be read again.
 
         Raises:
             UserError: the folder of the runs can't be listed.
         """
-        while not self._at_work.acquire(timeout=WAIT):
-            if cancelled():
-                return []
-        try:
-            return self._read_all(parent, progress, cancelled)
-        finally:
-            self._totals.save()
-            self._at_work.release()
-
-    def _read_all(self, parent: Path, progress: Callable[[int, int], None],
-                  cancelled: Callable[[], bool]) -> list[RunFacts]:
         kept: dict[Path, tuple[object, RunFacts]] = {}
         passed_over: dict[str, UserError] = {}
         self.so_far = found = []
@@ -126,20 +108,17 @@ class FactsReader:
         state, before = _state(folder), self._kept.get(folder)
         if before is not None and before[0] == state and not _may_change(before[1]):
             return before
-        return state, read_facts(folder, self._totals)
+        return state, read_facts(folder)
 
 
-def read_facts(folder: Path, totals: TotalsReader | None = None) -> RunFacts:
+def read_facts(folder: Path) -> RunFacts:
     """Everything of one run.
-
-    Args:
-        totals: as of `summarise`.
 
     Raises:
         UserError: its run.json can't be used, or a newer program wrote a file of it.
         OSError: a file of it can't be read.
     """
-    summary = run_folder.summarise(folder, totals)
+    summary = run_folder.summarise(folder)
     request = jobs.Job(folder).request()
     noted, evaluations = notes.read(folder), read_evaluations(folder)
     values = dict(_flat({key: value for key, value in request.items() if key not in ABOUT_FIELDS}, ""))

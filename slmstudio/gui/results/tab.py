@@ -22,7 +22,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.guard.settings import as_changed
 from slmstudio.core.run.history import RunHistory
-from slmstudio.core.run.totals import events_stamp
+from slmstudio.core.run.store import RUNS
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
@@ -59,7 +59,7 @@ class _Loaded:
     run: RunFacts
     exports: list[Export]
     config: RunConfig
-    histories: dict[Path, tuple[list[int], RunHistory]]
+    histories: list[RunHistory]
     exporting: Job | None
 
 
@@ -75,7 +75,6 @@ class ResultsTab(QWidget):
         self._stopped, self._read_so_far = False, 0
         self._loading = TaskSlot()
         self._facts = FactsReader()
-        self._histories: dict[Path, tuple[list[int], RunHistory]] = {}
         self._told: dict[str, str] = {}
         self.banner = ErrorBanner(name="results_banner")
         self.table = RunsTable()
@@ -226,7 +225,7 @@ class ResultsTab(QWidget):
             return
         if not self.details.shows(facts[0].folder):
             self.details.show_run(facts[0])
-        self._loading.run(self, lambda task: _load(facts, self._histories, task),
+        self._loading.run(self, lambda task: _load(facts, task),
                           lambda loaded: self._show(facts, loaded), self.banner.show_error)
 
     def _show(self, runs: list[RunFacts], loaded: _Loaded) -> None:
@@ -234,12 +233,10 @@ class ResultsTab(QWidget):
         if loaded.exporting is not None and not self.details.export.is_running():
             self.details.open_export()
             self.details.export.follow(loaded.run.summary, loaded.exporting)
-        self._histories = loaded.histories
-        histories = [history for _, history in loaded.histories.values()]
         if len(runs) == 1:
-            self.curves.show_run(histories[0], loaded.config)
+            self.curves.show_run(loaded.histories[0], loaded.config)
         else:
-            self.curves.show_runs(runs, histories)
+            self.curves.show_runs(runs, loaded.histories)
 
     def _show_rows(self, evaluation: Evaluation, order: str) -> None:
         """Open the answers of an evaluation."""
@@ -275,25 +272,11 @@ class ResultsTab(QWidget):
                  self.banner.show_error)
 
 
-def _load(runs: list[RunFacts], known: dict[Path, tuple[list[int], RunHistory]], task: Task) -> _Loaded:
-    """
-    Args:
-        known: histories that were read before, each with the `events_stamp` that it is of.
-    """
+def _load(runs: list[RunFacts], task: Task) -> _Loaded:
     # What the plots calculate with takes a while to load. What paints them is loaded on the UI thread: it reads all of
     # Qt's types, and two threads at that at once end the program.
     importlib.import_module("numpy")
-    histories = {}
-    for run in runs:
-        histories[run.folder] = events_stamp(run.folder), RunHistory()
-        if run.folder in known and known[run.folder][0] == histories[run.folder][0]:
-            histories[run.folder] = known[run.folder]
-            continue
-        for event in Job(run.folder).events():
-            histories[run.folder][1].add(event)
-            if task.cancelled():
-                break
-        histories[run.folder][1].series["train_loss"].smoothed()
+    histories = [RUNS.history(run.folder, task.cancelled) for run in runs]
     first, config = runs[0], runs[0].summary.config
     with contextlib.suppress(UserError):  # without it the curves are as good
         config = as_changed(config, adjust.load(first.folder)["values"])

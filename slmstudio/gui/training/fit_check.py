@@ -41,7 +41,7 @@ class FitCheck(QObject):
         self._session, self._planning, self._line = session, planning, plan.fit
         self.config: RunConfig | None = None
         self.followed = FollowedJob(self, session)
-        self.followed.moved.connect(self._show_events)
+        self.followed.moved.connect(self._show_progress)
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._clear)
         self.followed.failed.connect(self.failed)
@@ -111,12 +111,10 @@ class FitCheck(QObject):
         self._line.begin()
         self._tell(phase_text("starting"), 0, 0)
 
-    def _show_events(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            if event.get("type") == "guard_rest":
-                self._tell(phase_text("resting"), 0, 0)
-            elif event.get("type") in ("phase", "progress"):
-                self._tell(phase_text(str(event.get("phase") or "")), event.get("done") or 0, event.get("total") or 0)
+    def _show_progress(self) -> None:
+        history = self.followed.history
+        phase = "resting" if history.guard.stands_still else history.phase
+        self._tell(phase_text(phase), int(history.done), int(history.total))
 
     def _tell(self, text: str, done: int, total: int) -> None:
         if self.config is not None:

@@ -72,7 +72,7 @@ class TrainingTab(QWidget):
         self.plan.cards.set_machine(session.machine)
         for signal, slot in (
                 (self.plan.cards.machines_wanted, self.machines.open), (self.machines.start_wanted, self._start_on),
-                (self.machines.stop_wanted, partial(self.followed.ask, "stop")),
+                (self.machines.stop_wanted, partial(self.followed.send, "stop")),
                 (coming.not_shared, self._not_shared)):
             signal.connect(slot)
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
@@ -99,10 +99,10 @@ class TrainingTab(QWidget):
         for signal, name in ((controls.pause, "pause"), (controls.resume, "resume"), (controls.free, "free"),
                              (controls.checkpoint, "checkpoint"), (controls.stop, "stop"),
                              (self.watch.sample_wanted, "sample")):
-            signal.connect(partial(run.ask, name))
+            signal.connect(partial(run.send, name))
         controls.end_now.connect(run.end_now)
         self.run.change_wanted.connect(lambda: self.run.open_change(run.now()))
-        self.run.change.apply_wanted.connect(run.change)
+        self.run.change.apply_wanted.connect(lambda values: run.send("change", **values))
         self.run.guard_wanted.connect(lambda: self.run.guard.toggle_editor(run.now()))
         self.run.guard.wanted.connect(self._ask_guard)
         run.begun.connect(self._begun)
@@ -111,7 +111,7 @@ class TrainingTab(QWidget):
         run.moved.connect(self._show_news)
         run.renamed.connect(lambda: self.run.title.setText(status.title(run.config)))
         run.ended.connect(self._ended)
-        run.not_started.connect(self._not_started)
+        run.lost.connect(self._not_started)
         run.failed.connect(self._not_done)
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -224,6 +224,7 @@ class TrainingTab(QWidget):
         self.run.end_row.set_busy(False)
         self.feed.clear()
         self.run.begin(status.title(self.followed.config), self.followed.history, self.followed.config)
+        self._show_news()
         self._show_choice()
 
     def _show_news(self) -> None:
@@ -236,7 +237,7 @@ class TrainingTab(QWidget):
         if run.is_running() and not self.planning.active and self.plan.config != (now := run.now()):
             self.plan.show_config(now)
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, job: Job, outcome: Outcome) -> None:
         run = self.followed
         self.machines.ended(outcome)
         self._show_primary(result=True)
@@ -249,12 +250,12 @@ class TrainingTab(QWidget):
         self._show_choice()
         if not run.was_over:
             tell_end(self._session, TRAINING, run.config.name, outcome)
-        if not run.was_over or run.job.folder != self._ended_before:
-            self.next.after_end(run.job, run.config.name, outcome)
+        if not run.was_over or job.folder != self._ended_before:
+            self.next.after_end(job, run.config.name, outcome)
 
-    def _not_started(self, outcome: Outcome) -> None:
-        run = self.followed
-        self.run.end(outcome, run.history, resumable=run.job.folder.exists())
+    def _not_started(self, job: Job, error: Exception) -> None:
+        outcome = Outcome("failed", error.to_dict() if isinstance(error, UserError) else None)
+        self.run.end(outcome, self.followed.history, resumable=job.folder.exists())
         self.run.banner.clear()
         self._show_choice()
 
@@ -304,7 +305,7 @@ class TrainingTab(QWidget):
             if answer == "cancel":
                 return False
             if answer in ("pause", "stop"):
-                self.followed.ask("free" if answer == "pause" else "stop")
+                self.followed.send("free" if answer == "pause" else "stop")
         self.fit_check.cancel()
         self.followed.detach()
         return True

@@ -14,7 +14,7 @@ from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import together, tr
 from slmstudio.core.jobs import advice
-from slmstudio.core.run import totals
+from slmstudio.core.run import store
 from slmstudio.worker.runtime import agent_side, ranks
 from slmstudio.worker.runtime.context import JobContext
 
@@ -68,7 +68,7 @@ def _write(job: JobContext, outcome: jobs.Outcome) -> None:
         job.emit("job_ended", state=outcome.state)
         if job.request["kind"] == "train":
             try:
-                outcome = replace(outcome, totals=totals.to_keep(job.folder))
+                outcome = replace(outcome, totals=store.to_keep(job.folder))
             except Exception:  # the outcome is written whatever happens; who lists the runs then reads the events
                 traceback.print_exc()
     while True:

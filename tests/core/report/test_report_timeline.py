@@ -63,7 +63,7 @@ def test_what_a_resumed_attempt_did_again_counts_once(run):
     run.learn(18, 22)
     facts = gather(run.folder)
     assert [event["global_step"] for event in facts.steps] == list(range(1, 23))
-    assert [event["global_step"] for event in facts.evals] == [20]
+    assert [event["global_step"] for event in facts.history.evaluations] == [20]
     assert facts.steps[-1]["time"] > facts.steps[0]["time"]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.guard_events import of_events
 
 from slmstudio.core.run import folder
-from slmstudio.core.run.guard.summary import GuardSummary, Interval, of_events
+from slmstudio.core.run.guard.summary import GuardSummary, Interval
 from slmstudio.core.run.history import RunHistory
 from tests.support.report_run import ReportRun
 
@@ -63,22 +64,22 @@ def test_where_the_processor_trains_a_card_that_is_busy_with_something_else_has_
 def test_a_rest_that_a_crash_ended_lasted_as_long_as_there_were_events():
     found = of_events([rest(100), sensors(130, 60), event("job_started", 5000), rest(5010), resume(5015, 5.0)])
     assert found.seconds == {"heat": 35.0} and found.pauses == 2
-    assert found.intervals == [Interval("heat", 100, 130), Interval("heat", 5010, 5015)]
+    assert found.intervals == [Interval("heat", 0, 30), Interval("heat", 40, 45)]
 
 
 def test_a_rest_with_another_cause_ends_the_one_before():
     found = of_events([rest(100), rest(160, "battery"), resume(200, 40.0, "battery")])
-    assert found.intervals == [Interval("heat", 100, 100), Interval("battery", 160, 200)]
+    assert found.intervals == [Interval("heat", 0, 0), Interval("battery", 60, 100)]
 
 
 def test_what_is_under_way():
     found = GuardSummary()
-    found.add(rest(1, "hold"))
-    found.add(event("guard_hold", 60, seconds=20.0, working=0.71))
+    found.add(rest(1, "hold"), 1.0)
+    found.add(event("guard_hold", 60, seconds=20.0, working=0.71), 60.0)
     assert found.resting["why"] == "hold" and found.working == 0.71
-    found.add(resume(90, 1.0, "hold"))
+    found.add(resume(90, 1.0, "hold"), 90.0)
     assert found.resting is None and found.working is None
-    found.add(event("power_limit_advised", 91, command="x"))
+    found.add(event("power_limit_advised", 91, command="x"), 91.0)
     assert found.power_limit["command"] == "x"
 
 

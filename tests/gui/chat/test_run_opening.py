@@ -73,7 +73,7 @@ def test_the_file_that_is_made_is_seen_in_the_status_bar_and_another_run_waits(q
     assert chat_tab.banner.error.what == "A GGUF file of helpdesk is still being created."
     chat_tab.opening.cancel.click()
     qtbot.waitUntil(chat_tab.opening.isHidden)
-    assert session.job is None and chat_tab.opening.followed.job is None
+    assert session.job is None and not chat_tab.opening.followed.is_running()
     play("start export")
     session.run_chat_requested.emit(other)
     assert Path(opened(qtbot, chat_tab, 2)[0]).parent == other / "exports"

@@ -5,7 +5,11 @@ from __future__ import annotations
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.common.followed_job import FollowedJob
+from slmstudio.gui.common.session import JobStatus
+from slmstudio.gui.training.run.followed import FollowedRun
 
 
 def test_a_job_that_was_let_go_is_not_heard_any_more(qapp, studio_home, tmp_path):
@@ -28,3 +32,17 @@ def test_a_job_that_was_let_go_is_not_heard_any_more(qapp, studio_home, tmp_path
     finally:
         for thread in (first, followed.thread):
             thread.leave_and_wait()
+
+
+def test_a_status_belongs_to_the_job_that_set_it(qtbot, qapp, session, play, tmp_path):
+    training, evaluating = FollowedRun(session, qapp), FollowedJob(qapp, session)
+    of_the_evaluation = JobStatus("Evaluating helpdesk", 3, 10)
+    evaluating.show_status(of_the_evaluation)
+    play("start plan:40 steps:3 finish")
+    with qtbot.waitSignal(training.ended):
+        training.follow(folder.create(RunConfig(name="helpdesk", model="m", train_file="t.jsonl"), tmp_path),
+                        start_worker=True)
+        assert session.job.config is not None, "a run comes first"
+    assert session.job == of_the_evaluation
+    evaluating.show_status(None)
+    assert session.job is None

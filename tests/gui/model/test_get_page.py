@@ -127,7 +127,7 @@ def test_a_window_that_closes_pauses_the_download(qtbot, tab: ModelTab, play):
     look_at(tab, QWEN)
     play("start wait:pause cancelled")
     qtbot.mouseClick(button(tab, "model_get"), LEFT)
-    qtbot.waitUntil(lambda: tab.work.followed.job is not None)
+    qtbot.waitUntil(lambda: tab.work.followed.is_running())
     with qtbot.waitSignal(tab.work.changed, timeout=20_000):
         assert tab.confirm_close()
     assert tab.work.target is None

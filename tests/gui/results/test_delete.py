@@ -7,9 +7,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 from support import evaluated_runs
 
+from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import folder
+from slmstudio.core.run.store import RunStore
 from slmstudio.gui.results import delete_run
 
 
@@ -46,3 +48,11 @@ def test_the_question_takes_a_name_as_it_is(qtbot, run):
     box = window.findChild(QMessageBox)
     assert "<b>busy</b>" in box.text() and box.textFormat() == Qt.TextFormat.PlainText
     box.reject()
+
+
+def test_nothing_of_a_deleted_run_stays_in_the_cache(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "trash-home"))
+    RunStore(worth_saving=0).history(run.folder)
+    assert list((paths.cache_dir() / "runs").iterdir())
+    delete_run.to_trash(run)
+    assert not run.folder.exists() and not list((paths.cache_dir() / "runs").iterdir())

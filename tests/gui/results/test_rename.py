@@ -103,6 +103,6 @@ def test_a_run_at_work_is_renamed_and_its_worker_goes_on(qtbot, tab, session, pl
     qtbot.waitUntil(lambda: names(tab) == ["renamed"])
     assert session.job.name == "Training renamed" and training.run.title.text().startswith("renamed on")
     assert job.is_alive()
-    training.followed.ask("stop")
+    training.followed.send("stop")
     qtbot.waitUntil(lambda: not training.followed.is_running())
     assert job.outcome().state == "stopped" and job.request()["name"] == "renamed"

@@ -11,11 +11,12 @@ import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QTextDocument
 from PySide6.QtWidgets import QLabel, QMenu, QPushButton
+from support import evaluated_runs
 from support.results_window import show
 from support.window import press
 
 from slmstudio.core import files, jobs
-from slmstudio.core.jobs.job import Job
+from slmstudio.core.jobs.job import EventReader
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
@@ -23,6 +24,7 @@ from slmstudio.core.run.curves import Smoother
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
 from slmstudio.gui.common import tasks
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.results import run_facts
 from slmstudio.gui.results import tab as results_tab
 from slmstudio.gui.results.run_curves import MOST_COMPARED
@@ -69,35 +71,6 @@ def test_a_list_that_was_cancelled_goes_on_where_it_was(make_run):
     assert told[0] == (0, 4) and told[-1] == (4, 4)
 
 
-def test_a_list_that_is_wanted_again_at_once_waits_for_the_reading_that_ends(make_run, monkeypatch):
-    """Two at once would read every run twice, into the same memory."""
-    for name in ("a", "b", "c"):
-        make_run(name)
-    parent, reader, read, found = make_run("d").parent, FactsReader(), [], []
-    arrived, go_on, cancelled = threading.Event(), threading.Event(), threading.Event()
-
-    def slow(folder, totals):
-        read.append(folder)
-        if len(read) == 2:
-            arrived.set()
-            assert go_on.wait(60)
-        return read_facts(folder, totals)
-
-    monkeypatch.setattr(run_facts, "read_facts", slow)
-    first = threading.Thread(target=lambda: found.append(reader.read(parent, cancelled=cancelled.is_set)))
-    first.start()
-    assert arrived.wait(60) and len(reader._kept) == 1, "kept as it was read"
-    cancelled.set()
-    assert reader.read(parent, cancelled=lambda: True) == [], "one that waits can be cancelled too"
-    second = threading.Thread(target=lambda: found.append(reader.read(parent)))
-    second.start()
-    go_on.set()
-    first.join(60)
-    second.join(60)
-    assert sorted(len(each) for each in found) == [0, 4]
-    assert len(read) == len(set(read)) == 4
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no file that is never ready")
 def test_reading_shows_its_progress_and_can_be_ended(qtbot, tab, make_run):
     events = make_run("slow") / jobs.EVENTS
@@ -126,9 +99,9 @@ def test_the_newest_runs_are_shown_while_the_others_are_read(qtbot, tab, make_ru
     monkeypatch.setattr(tasks, "REPORTS_A_SECOND", math.inf)
     go_on = threading.Event()
 
-    def slow(folder, totals):
+    def slow(folder):
         assert folder in runs[4:] or go_on.wait(60)
-        return read_facts(folder, totals)
+        return read_facts(folder)
 
     monkeypatch.setattr(run_facts, "read_facts", slow)
     tab.show()
@@ -141,17 +114,30 @@ def test_the_newest_runs_are_shown_while_the_others_are_read(qtbot, tab, make_ru
     assert [run.folder for run in tab.table.selected()] == [runs[4]] and not tab.bar.note.isVisible()
 
 
-def test_the_curves_of_an_ended_run_are_read_once(qtbot, tab, make_run, monkeypatch):
-    run, read, honest = make_run("one"), [], Job.events
-    monkeypatch.setattr(Job, "events", lambda job: (read.append(job.folder), honest(job))[1])
+def test_the_list_the_curves_and_the_verdicts_of_a_run_read_its_events_once(qtbot, tab, make_run, monkeypatch):
+    run, read, honest = make_run("one"), [], EventReader.read
+    evaluated_runs.write(run, train_run=str(run))
+
+    def counting(self):
+        for event in honest(self):
+            read.extend([event] * (self.path == run / jobs.EVENTS))
+            yield event
+
+    def settled() -> bool:
+        scores = tab.details.evaluation.scores
+        return (not tab._reading.is_busy() and not tab._loading.is_busy() and not is_busy(scores)
+                and not is_busy(tab.details))
+
+    monkeypatch.setattr(EventReader, "read", counting)
     show(qtbot, tab, 1)
-    tab._read()
-    qtbot.waitUntil(lambda: not tab._reading.is_busy() and not tab._loading.is_busy())
-    assert read == [run]
+    said = tab.details.verdict, tab.details.evaluation.scores.verdict.headline
+    qtbot.waitUntil(lambda: settled() and all(label.text() for label in said))
+    events = len((run / jobs.EVENTS).read_bytes().splitlines())
+    assert len(read) == events
     files.append_line(run / jobs.EVENTS, {"protocol": 1, "time": 9.0, "type": "step", "global_step": 99})
     tab._read()
-    qtbot.waitUntil(lambda: not tab._reading.is_busy() and not tab._loading.is_busy())
-    assert read == [run, run]
+    qtbot.waitUntil(settled)
+    assert len(read) == events + 1 and tab.table.runs.facts[0].summary.steps == 99
 
 
 def test_losses_are_smoothed_off_the_ui_thread(qtbot, tab, make_run, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support import heated_machine
+from support.guard_events import of_events
 from support.heated_machine import At, events, gpu, hot_after, rests_of, story
 from support.tiers import first_fast
 
@@ -15,7 +16,6 @@ from slmstudio.core.hardware.heat import guard
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n.pseudo import disguise
 from slmstudio.core.run import adjust
-from slmstudio.core.run.guard.summary import of_events
 from slmstudio.worker.training import clock, heat, heat_cost, train
 
 machine, make_job = heated_machine.machine, heated_machine.make_job

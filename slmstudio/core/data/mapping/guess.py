@@ -16,7 +16,7 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import choices, pairs, values
-from slmstudio.core.data.mapping.look import ColumnMap, Look, needed
+from slmstudio.core.data.mapping.look import ColumnMap, Look
 from slmstudio.core.data.mapping.nested import are_pairs, are_texts, by_turns
 from slmstudio.core.data.mapping.profile import ColumnProfile
 from slmstudio.core.data.mapping.speakers import content_of, role_of
@@ -32,9 +32,6 @@ better; what only may be."""
 _PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
           ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
 """Two texts that are compared, as in SNLI, MRPC and QQP: neither answers the other."""
-_EXACT = (("preference", ("chosen", "rejected")), ("messages", ("messages",)),
-          ("instruction", ("instruction", "output")), ("instruction", ("prompt", "completion")),
-          ("instruction", ("question", "answer")), ("text", ("text",)))
 _SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
 _TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
 """The classes of all words of a text, such as "O B-city"."""
@@ -73,7 +70,7 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
                 kind := look.first(names.RELATIONS)):
             found += _compared(look, look.by_name[pair[0]], look.by_name[pair[1]], kind)
         elif not _are_rivals(look):
-            found += [each for ways in (_with_choices, _questions_answers, _classes, _texts, _by_look, _exact)
+            found += [each for ways in (_with_choices, _questions_answers, _classes, _texts, _by_look)
                       for each in ways(look)]
     found = [each for each in found if asks or each.certainty > POSSIBLE]
     best: dict[tuple[Any, ...], ColumnMap] = {}
@@ -110,6 +107,8 @@ def _conversations(look: Look) -> Iterator[ColumnMap]:
     if not found and len(paired) == 1:  # as IndicAlign's; several are the same in several languages
         found = paired[0]
     if not found:
+        if "messages" in look.columns:  # which can mean nothing else: then what is wrong there can be said
+            yield look.map("messages", LIKELY, messages="messages")
         return
     answer = look.first((word for word in names.ANSWERED if word != "chosen"), (found,))
     if answer and look.is_prompt(found) and all(isinstance(each, (str, dict, list)) for each in look.values(answer)):
@@ -441,20 +440,11 @@ def _are_named(question: str, answer: str) -> bool:
         names.column(answer) in names.SURE_KINDS) or all(map(_LANGUAGE.fullmatch, (question, answer)))
 
 
-def _exact(look: Look) -> Iterator[ColumnMap]:
-    """By names that can mean nothing else, whatever is in the columns: then what is wrong there can be said."""
-    for layout, wanted in _EXACT:
-        if set(wanted) <= set(look.columns) and not (layout == "text" and (
-                look.is_text("text") or _are_digits(look, "text"))):
-            targets = needed(layout) if len(wanted) == len(needed(layout)) else ("prompt", *needed(layout))
-            yield look.map(layout, LIKELY - 0.02, (), **dict(zip(targets, wanted, strict=True)))
-
-
 def _in_order(one: ColumnProfile, other: ColumnProfile) -> tuple[str, str]:
-    """Two columns of texts, the one first that is asked: a class is the answer, as in the table of SMS spam whose first
-    column says which it is."""
+    """Two columns of texts, the one first that is asked: questions end with their mark, and a class is the answer, as
+    in the table of SMS spam whose first column says which it is."""
     is_class = one.is_class and other.distinct > 2 * one.distinct
-    return (other.name, one.name) if is_class else (one.name, other.name)
+    return (other.name, one.name) if is_class or other.asks > 0.5 >= one.asks else (one.name, other.name)
 
 
 def _told(look: Look, texts: list[str], wanted: int) -> list[str]:

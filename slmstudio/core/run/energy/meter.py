@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from slmstudio.core.files import an_object, number
+from slmstudio.core.files import an_object, finite, number
 from slmstudio.core.hardware.readings import cards_of
 from slmstudio.core.run.energy import assumptions
 from slmstudio.core.run.energy.use import CARDS, LOAD, MEMORY, PROCESSOR, SIZE, SUPPLY, EnergyUse, Part
@@ -118,7 +118,7 @@ class EnergyMeter:
         elif kind == "machine":
             self._cores, self._ram = int(number(event, "cores") or 0), number(event, "ram_total") or 0.0
         elif kind == "sensors" and (time := number(event, "time")) is not None:
-            self._read(time, event)
+            self.read(time, event, cards_of(event))
 
     def stop(self) -> None:
         """Nothing was read from here to the next reading."""
@@ -126,13 +126,16 @@ class EnergyMeter:
         for card in self._cards.values():
             card.stop()
 
-    def _read(self, time: float, event: dict[str, Any]) -> None:
-        for place, reading in enumerate(cards_of(event)):
-            card = self._cards.setdefault(str(reading.get("uuid") or reading.get("index", place)), _Card())
-            card.add(time, number(reading, "power_w"), number(reading, "energy_j"))
+    def read(self, time: float, event: dict[str, Any], cards: list[dict[str, Any]]) -> None:
+        """Take a `sensors` event and its cards, as `cards_of` gives them."""
+        for place, reading in enumerate(cards):
+            key = str(reading.get("uuid") or reading.get("index", place))
+            if (card := self._cards.get(key)) is None:
+                card = self._cards[key] = _Card()
+            card.add(time, finite(reading.get("power_w")), finite(reading.get("energy_j")))
         before, self._time = self._time, time
         cpu = an_object(event.get("cpu"))
-        counted = self._rapl.add(time, number(cpu, "energy_j"), number(cpu, "energy_wraps_j"))
+        counted = self._rapl.add(time, finite(cpu.get("energy_j")), finite(cpu.get("energy_wraps_j")))
         self._laptop = self._laptop or isinstance(event.get("battery"), dict)
         span = 0.0 if before is None else time - before
         if not 0 < span <= LONGEST_GAP:

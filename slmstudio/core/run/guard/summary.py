@@ -10,12 +10,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slmstudio.core.files import number
-from slmstudio.core.hardware.readings import cards_of
+from slmstudio.core.files import finite, number
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.units import format_duration
 
@@ -68,11 +66,11 @@ class GuardSummary:
     _last_at: float | None = None
     _began: float | None = None
 
-    def add(self, event: dict[str, Any], at: float | None = None) -> None:
-        """Take one event; others than the guard's and the sensors' are passed over.
+    def add(self, event: dict[str, Any], at: float) -> None:
+        """Take one event, but for those of the sensors; others than the guard's are passed over.
 
         Args:
-            at: where it is on the axis of the plots; None takes its time.
+            at: where it is on the axis of the plots.
         """
         kind, time = event.get("type"), number(event, "time")
         if kind == "guard_rest":
@@ -82,27 +80,27 @@ class GuardSummary:
             self._count(HOLD, number(event, "seconds"))
             self.working = number(event, "working")
         elif kind == "guard_resume" and self.resting is not None:
-            self._close(event, time if at is None else at)
+            self._close(event, at)
         elif kind in ("job_started", "job_ended"):
             self._close(None)
-        elif kind == "sensors":
-            self._note_peak(event)
         elif kind == "plan":
             self._on_cpu = event.get("device") == "cpu"
         elif kind == "power_limit_advised":
             self.power_limit = event
         elif kind == "guard_changed" and isinstance(event.get("values"), dict):
             self.changes.append(event)
-        if time is not None:
-            self._last, self._last_at = time, time if at is None else at
+        self.note_time(time, at)
 
-    def _open(self, event: dict[str, Any], time: float | None, at: float | None) -> None:
+    def note_time(self, time: float | None, at: float) -> None:
+        """Note when an event came."""
+        if time is not None:
+            self._last, self._last_at = time, at
+
+    def _open(self, event: dict[str, Any], time: float | None, at: float) -> None:
         why = str(event.get("why") or "heat")
         self.resting, self._began = event, time
         self.pauses += why != HOLD
-        start = time if at is None else at
-        if start is not None:
-            self.intervals.append(Interval(why, start, first_step=number(event, "global_step")))
+        self.intervals.append(Interval(why, at, first_step=number(event, "global_step")))
 
     def _close(self, event: dict[str, Any] | None, at: float | None = None) -> None:
         """The rest is over; without an event the worker ended in it."""
@@ -121,12 +119,13 @@ class GuardSummary:
     def _count(self, why: str, seconds: float | None) -> None:
         self.seconds[why] = self.seconds.get(why, 0.0) + max(0.0, seconds or 0.0)
 
-    def _note_peak(self, event: dict[str, Any]) -> None:
-        for card in cards_of(event):
-            self._peak_card = _higher(self._peak_card, number(card, "temperature_c"))
+    def note_peak(self, event: dict[str, Any], cards: list[dict[str, Any]]) -> None:
+        """Look at the temperatures of a `sensors` event and of its cards, as `cards_of` gives them."""
+        for card in cards:
+            self._peak_card = _higher(self._peak_card, finite(card.get("temperature_c")))
         cpu = event.get("cpu")
         if isinstance(cpu, dict):
-            self._peak_cpu = _higher(self._peak_cpu, number(cpu, "temperature_c"))
+            self._peak_cpu = _higher(self._peak_cpu, finite(cpu.get("temperature_c")))
 
     @property
     def peak_c(self) -> float | None:
@@ -146,6 +145,12 @@ class GuardSummary:
     @property
     def rested(self) -> float:
         return sum(self.seconds.values())
+
+    def ended(self) -> GuardSummary:
+        """The same, if nothing more comes: a rest that is under way counts as long as there were events."""
+        found = replace(self, seconds={**self.seconds}, intervals=[*map(replace, self.intervals)])
+        found._close(None)
+        return found
 
     def sentence(self) -> str:
         return sentence(self.seconds, self.pauses, self.peak_c)
@@ -177,14 +182,6 @@ def _rests(seconds: dict[str, float], pauses: int) -> str:
                     **values) if pauses else tr("Rested {time} between steps ({causes}).", **values))
     return (ntr("Rested {time} in {n} pause.", "Rested {time} in {n} pauses.", pauses, **values) if pauses else
             tr("Rested {time} between steps.", **values))
-
-
-def of_events(events: Iterable[dict[str, Any]]) -> GuardSummary:
-    found = GuardSummary()
-    for event in events:
-        found.add(event)
-    found.add({"type": "job_ended"})
-    return found
 
 
 def _higher(known: float | None, value: float | None) -> float | None:

@@ -32,6 +32,7 @@ ASKED = {
     "a remark beside a text": ({"content": BODY, "remarks": REPLY}, [
         "text=content", "instruction=remarks,output=content", "text=remarks + content"]),
     "two unknown names": ({"prashna lekh": ASK, "vidai": REPLY}, ["instruction=prashna lekh,output=vidai"]),
+    "an answer before its question": ({"vidai": REPLY, "kb": ASK}, ["instruction=kb,output=vidai"]),
     "three texts": ({"a1": ASK, "kb": REPLY, "zz": BODY, "n": NUMBER}, [
         "instruction=a1,output=kb", "instruction=a1,output=zz", "instruction=kb,output=zz"]),
     "lines, and who says them": ({"text": BODY, "speaker": PLACE}, ["text=text", "instruction=text,output=speaker"]),
