@@ -68,9 +68,9 @@ class ChatTemplate:
             UserError: it can't.
         """
         if where.in_child():
-            from slmstudio.core.model.foreign import away
+            from slmstudio.core.model.foreign import template_client
 
-            away.check(self.source)
+            template_client.check(self.source)
             return
         from slmstudio.core.model.foreign import sandbox
 
@@ -93,9 +93,9 @@ class ChatTemplate:
             UserError: the template refuses the conversation, is broken, runs too long or makes too much text.
         """
         if where.in_child():
-            from slmstudio.core.model.foreign import away
+            from slmstudio.core.model.foreign import template_client
 
-            return away.render(self, messages, add_generation_prompt, tools)
+            return template_client.render(self, messages, add_generation_prompt, tools)
         from slmstudio.core.model.foreign import sandbox
 
         # As transformers does: copies, without keys that hold nothing.

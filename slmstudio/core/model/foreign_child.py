@@ -1,10 +1,11 @@
-"""The process that renders templates and encodes texts for the window and the terminal: a child of `foreign.away`.
+"""The process that renders templates and encodes texts for the window and the terminal: a child of
+`foreign.template_client`.
 
 Reads one JSON object per line, and answers with one: {"answer": ...}, {"error": a UserError}, {"memory": true} where
 there wasn't enough of it, or {"defect": a traceback}. Errors are in the request's language, which may change while the
 window is open. Each request has a limit on the processor's time, and on memory; both grow with the tokenizer.json and
 the text, since honest ones need more where they are larger. What reaches a limit ends
-the process: `away` says so.
+the process: `template_client` says so.
 """
 
 from __future__ import annotations

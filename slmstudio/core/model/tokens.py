@@ -59,9 +59,9 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
         UserError: tokenizer.json is missing or damaged.
     """
     if where.in_child():
-        from slmstudio.core.model.foreign import away
+        from slmstudio.core.model.foreign import template_client
 
-        return cast("Tokenizer", away.Tokenizer(folder))
+        return cast("Tokenizer", template_client.Tokenizer(folder))
     tokenizer = read_tokenizer(folder)
     tokenizer.add_tokens(tokens_beside(Path(folder), tokenizer))
     return tokenizer
@@ -141,9 +141,9 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
             changes the answers so much that they can't be found in the text.
     """
     if where.in_child():
-        from slmstudio.core.model.foreign import away
+        from slmstudio.core.model.foreign import template_client
 
-        if isinstance(tokenizer, away.Tokenizer):
+        if isinstance(tokenizer, template_client.Tokenizer):
             return Encoded(*tokenizer.row(messages, template, completion_only, max_length, tools))
     template.check_tools(messages, tools)
     text = template.render(marked(messages, tokenizer), tools=marked(tools, tokenizer))

@@ -1,5 +1,5 @@
-"""Whether this process lets a child run what came with a model (`away`). It imports nothing itself; the window and the
-terminal do."""
+"""Whether this process lets a child run what came with a model (`template_client`). It imports nothing itself; the
+window and the terminal do."""
 
 _in_child = False
 

@@ -14,7 +14,7 @@ from support.model_files import CHATML
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.foreign import away, where
+from slmstudio.core.model.foreign import template_client, where
 from slmstudio.core.model.vetting import samples
 
 CHAT = [{"role": "user", "content": "नमस्ते <b>"}, {"role": "assistant", "content": "Hello, 😀."}]
@@ -25,17 +25,17 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(where, "_in_child", True)
     yield
-    if away._child is not None:
-        away._child.process.kill()
-        away._child.process.communicate()
-        away._child = None
+    if template_client._child is not None:
+        template_client._child.process.kill()
+        template_client._child.process.communicate()
+        template_client._child = None
 
 
 def test_the_same_tokens_and_texts(child: None, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = starter.model()
     template = ChatTemplate.from_folder(folder)
     tokenizer = tokens.load_tokenizer(folder)
-    assert isinstance(tokenizer, away.Tokenizer)
+    assert isinstance(tokenizer, template_client.Tokenizer)
     there = (tokens.encode(CHAT, tokenizer, template), tokens.encode(CHAT, tokenizer, template, False, 5),
              template.render(CHAT[:1], True), tokenizer.encode("a ß"), tokenizer.decode([1, 2, 300]),
              tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("no token"), tokens.added_tokens(tokenizer),
@@ -67,11 +67,11 @@ def test_it_speaks_the_language_that_is_chosen_while_it_runs(child: None) -> Non
     for _ in range(2):
         with pytest.raises(UserError, match="refuses this conversation: no"):
             ChatTemplate("{{ raise_exception('no') }}").render(CHAT)
-        first = away._child
+        first = template_client._child
         with spoken.brackets(), pytest.raises(UserError) as caught:
             ChatTemplate("{{ raise_exception('no') }}").render(CHAT)
         assert spoken.is_translated(caught.value.what) and spoken.is_translated(caught.value.remedy)
-        assert away._child is first is not None
+        assert template_client._child is first is not None
 
 
 @linux
@@ -97,21 +97,22 @@ def test_a_regular_expression_without_end(child: None, tmp_path: Path) -> None:
 
 def test_a_child_that_is_gone_is_replaced(child: None) -> None:
     tokenizer = tokens.load_tokenizer(starter.model())
-    assert away._child is not None
-    first = away._child.process
+    assert template_client._child is not None
+    first = template_client._child.process
     first.kill()
     first.wait()
     assert tokenizer.encode("a").ids
-    assert away._child.process.pid != first.pid
+    assert template_client._child.process.pid != first.pid
 
 
 @linux
 def test_hard_limits_of_the_system_stay_as_they_are() -> None:
     """A shared machine may have set some, which nobody but root can raise."""
-    code = ("import ctypes, resource, sys\nfrom pathlib import Path\nfrom slmstudio.core.model.foreign import away\n"
+    code = ("import ctypes, resource, sys\nfrom pathlib import Path\n"
+            "from slmstudio.core.model.foreign import template_client\n"
             "from slmstudio.core.model.vetting import tokenizer\n"
             "ctypes.CDLL(None).prctl(24, 24)\n"  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE: where root runs this
-            "resource.setrlimit(resource.RLIMIT_CPU, (600, 600))\naway.check('{{ messages }}')\n"
+            "resource.setrlimit(resource.RLIMIT_CPU, (600, 600))\ntemplate_client.check('{{ messages }}')\n"
             "print(tokenizer.measure(Path(sys.argv[1]), None, {'eos_token': []}).get('error'))")
     ended = subprocess.run([sys.executable, "-c", code, str(starter.model())], check=False, capture_output=True,
                            encoding="utf-8")
