@@ -1,16 +1,12 @@
-"""The process that renders templates and encodes texts for the window and the terminal: a child of
-`foreign.template_client`.
+"""The process that runs what came with a model: a child of `foreign.template_client`.
 
-Reads one JSON object per line, and answers with one: {"answer": ...}, {"error": a UserError}, {"memory": true} where
-there wasn't enough of it, or {"defect": a traceback}. Errors are in the request's language, which may change while the
-window is open. Each request has a limit on the processor's time, and on memory; both grow with the tokenizer.json and
-the text, since honest ones need more where they are larger. What reaches a limit ends
-the process: `template_client` says so.
+Reads two lines of JSON for each request, its limits and itself, and answers with one: {"answer": ...}, {"error": a
+UserError}, {"memory": true} where there wasn't enough of it, or {"defect": a traceback}. Errors are in the request's
+language, which may change while the window is open. What reaches a limit ends the process: `template_client` says so.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import time
@@ -25,21 +21,17 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.foreign.child_process import limit
-
-MEMORY, PER_BYTE_OF_TOKENIZER, PER_BYTE_OF_REQUEST = 512 * 2**20, 20, 250
-"""Bytes of addresses."""
-SECONDS, BYTES_PER_SECOND = 5, 2**17
-"""Processor time allowed, and how many bytes of a request add one more second."""
-TOKENIZER_BYTES_PER_SECOND = 8 * 2**20
+from slmstudio.core.model.foreign import sandbox, template_client
+from slmstudio.core.model.vetting import tokenizer_trial
 
 
 def main() -> None:
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
+    template_client.answer_here(_do)
+    for limits in sys.stdin.buffer:
+        _limit(**json.loads(limits))
+        request = json.loads(sys.stdin.buffer.readline())
         if request["language"] != i18n.language():
             i18n.use(request["language"])
-        _limit(request, len(line))
         answer = _answer(request)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
@@ -47,25 +39,31 @@ def main() -> None:
             return
 
 
-def _limit(request: dict[str, Any], size: int) -> None:
-    """Limit what answering this request may use."""
-    global _largest
-    held = 0
-    with contextlib.suppress(OSError):
-        held = (Path(request["folder"]) / "tokenizer.json").stat().st_size if "folder" in request else 0
-    _largest = max(_largest, held)
-    limit(int(time.process_time()) + SECONDS + size // BYTES_PER_SECOND + held // TOKENIZER_BYTES_PER_SECOND,
-          MEMORY + _KEPT * PER_BYTE_OF_TOKENIZER * _largest + PER_BYTE_OF_REQUEST * size)
+def _limit(seconds: int, memory: int) -> None:
+    """Bound this process's time on the processor from now on and, on Linux, its addresses; let it write no files.
+
+    A lower limit of the system's own stays. Windows has none.
+    """
+    try:
+        import resource
+    except ImportError:
+        return
+    wanted = {resource.RLIMIT_CPU: int(time.process_time()) + seconds, resource.RLIMIT_CORE: 0,
+              resource.RLIMIT_FSIZE: 0}
+    if sys.platform == "linux":
+        wanted[resource.RLIMIT_AS] = memory
+    for what, most in wanted.items():
+        hard = resource.getrlimit(what)[1]
+        resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
-_KEPT = 2
-"""Tokenizers that are kept: the window compares at most two models."""
-_largest = 0
+def _do(request: dict[str, Any]) -> Any:
+    return _DO[request["do"]](request)
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        return {"answer": _DO[request["do"]](request)}
+        return {"answer": _do(request)}
     except UserError as error:
         return {"memory": True} if isinstance(error.__cause__, MemoryError) else {"error": error.to_dict()}
     except MemoryError:
@@ -77,13 +75,29 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"memory": True} if memory_limit.is_near() else {"defect": traceback.format_exc()}
 
 
-def _template(request: dict[str, Any]) -> ChatTemplate:
-    return ChatTemplate(request["source"], request["tokens"], request["thinks"])
+def _render(request: dict[str, Any]) -> str:
+    template = request["template"]
+    thoughts = {} if template["thinks"] else {"enable_thinking": False}
+    return sandbox.render(template["source"], template["special_tokens"], request["messages"], request["tools"],
+                          add_generation_prompt=request["prompt"], **thoughts)
+
+
+def _rows(request: dict[str, Any]) -> list[Any]:
+    """Each row's text and answers, or what is wrong with it: the others aren't to be asked for again."""
+    template, found = ChatTemplate(**request["template"]), list[Any]()
+    for messages, tools in request["rows"]:
+        try:
+            found.append(tokens.render_row(messages, tools, template, request["controls"], request["added"]))
+        except UserError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise
+            found.append({"error": error.to_dict()})
+    return found
 
 
 def _row(request: dict[str, Any]) -> list[Any]:
-    found = tokens.encode(request["messages"], _tokenizer(request), _template(request), request["only"],
-                          request["most"], request["tools"])
+    found = tokens.encode(request["messages"], _tokenizer(request), ChatTemplate(**request["template"]),
+                          request["only"], request["most"], request["tools"])
     return [found.ids, found.learned, *_places(found.offsets), found.text]
 
 
@@ -94,9 +108,9 @@ def _tokenizer(request: dict[str, Any]) -> Any:
     return _read(folder, changed)
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=template_client.TOKENIZERS)
 def _read(folder: Path, changed: tuple[int, ...]) -> Any:
-    return tokens.load_tokenizer(folder)
+    return tokens.local_tokenizer(folder)
 
 
 def _added(request: dict[str, Any]) -> dict[int, Any]:
@@ -112,17 +126,24 @@ def _encode(request: dict[str, Any]) -> list[Any]:
     return [found.ids, *_places(found.offsets)]
 
 
+def _trial(request: dict[str, Any]) -> dict[str, Any]:
+    return tokenizer_trial.try_out(request["trial"], Path(request["folder"]), _tokenizer(request), request["rows"],
+                                   request["ids"])
+
+
 def _places(offsets: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
     return [begin for begin, _ in offsets], [end for _, end in offsets]
 
 
 _DO: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "render": lambda request: _template(request).render(request["messages"], request["prompt"], request["tools"]),
+    "check": lambda request: sandbox.check(request["source"]),
+    "render": _render,
+    "rows": _rows,
     "row": _row,
-    "check": lambda request: ChatTemplate(request["source"]).check(),
     "tokenizer": _added,
     "encode": _encode,
     "decode": lambda request: _tokenizer(request).decode(request["ids"]),
+    "trial": _trial,
     "id": lambda request: _tokenizer(request).token_to_id(request["text"]),
 }
 

@@ -1,10 +1,9 @@
-"""Templates and tokenizers in a child: the same answers, and what asks for too much ends the child alone."""
+"""Templates and tokenizers in the limited process: the same answers, and what asks for too much ends it alone."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,45 +11,54 @@ from support import crafted_models, spoken, starter
 from support.model_files import CHATML
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import named_templates, tokens
+from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.foreign import template_client, where
+from slmstudio.core.model.foreign import template_client
 from slmstudio.core.model.vetting import samples
 
 CHAT = [{"role": "user", "content": "नमस्ते <b>"}, {"role": "assistant", "content": "Hello, 😀."}]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
 
 
-@pytest.fixture
-def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(where, "_in_child", True)
-    yield
-    if template_client._child is not None:
-        template_client._child.process.kill()
-        template_client._child.process.communicate()
-        template_client._child = None
-
-
-def test_the_same_tokens_and_texts(child: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_tokens_and_texts() -> None:
     folder = starter.model()
     template = ChatTemplate.from_folder(folder)
-    tokenizer = tokens.load_tokenizer(folder)
-    assert isinstance(tokenizer, template_client.Tokenizer)
-    there = (tokens.encode(CHAT, tokenizer, template), tokens.encode(CHAT, tokenizer, template, False, 5),
-             template.render(CHAT[:1], True), tokenizer.encode("a ß"), tokenizer.decode([1, 2, 300]),
-             tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("no token"), tokens.added_tokens(tokenizer),
-             tokens.end_of_turn(template, tokenizer), named_templates.fitting(folder), template.takes_tools())
-    monkeypatch.setattr(where, "_in_child", False)
-    tokenizer = tokens.load_tokenizer(folder)
-    encoding = tokenizer.encode("a ß")
-    assert there == (
-        tokens.encode(CHAT, tokenizer, template), tokens.encode(CHAT, tokenizer, template, False, 5),
-        template.render(CHAT[:1], True), (encoding.ids, encoding.offsets), tokenizer.decode([1, 2, 300]),
-        tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("no token"), tokens.added_tokens(tokenizer),
-        tokens.end_of_turn(template, tokenizer), named_templates.fitting(folder), template.takes_tools())
+    there, here = tokens.load_tokenizer(folder), tokens.local_tokenizer(folder)
+    assert isinstance(there, template_client.Tokenizer)
+    assert tokens.encode(CHAT, there, template) == tokens.encode(CHAT, here, template)
+    assert tokens.encode(CHAT, there, template, False, 5) == tokens.encode(CHAT, here, template, False, 5)
+    encoding = here.encode("a ß")
+    assert there.encode("a ß") == (encoding.ids, encoding.offsets)
+    assert there.decode([1, 2, 300]) == here.decode([1, 2, 300])
+    assert [there.token_to_id(text) for text in ("<|im_end|>", "no token")] == [here.token_to_id("<|im_end|>"), None]
+    assert tokens.added_tokens(there) == tokens.added_tokens(here)
+    assert tokens.end_of_turn(template, there) == tokens.end_of_turn(template, here)
 
 
-def test_what_is_wrong_comes_back_in_words(child: None, tmp_path: Path) -> None:
+def test_rows_rendered_ahead_are_those_of_one_by_one() -> None:
+    tokenizer, template = tokens.local_tokenizer(starter.model()), ChatTemplate.from_folder(starter.model())
+    chats = [[*CHAT[:1], {"role": "assistant", "content": f"<|im_end|> {number}"}] for number in range(150)]
+    given: list[int] = []
+    found = tokens.encode_rows((given.append(number) or number for number in range(150)),
+                               lambda number: [(chats[number], ())] * (number % 3), tokenizer, template)
+    number, encoded = next(found)
+    assert (number, encoded, len(given)) == (0, [], 2 * tokens.ROWS_RENDERED), "one request is ahead"
+    for number, encoded in found:
+        assert encoded == [tokens.encode(chats[number], tokenizer, template)] * (number % 3)
+    assert number == 149
+
+
+def test_a_row_that_is_refused_is_so_when_it_is_its_turn() -> None:
+    tokenizer = tokens.local_tokenizer(starter.model())
+    template = ChatTemplate("{{ messages[0].content + 'no' if messages[0].content != 5 else raise_exception('no') }}")
+    found = tokens.encode_rows(["a", 5, "b"], lambda text: [([{"role": "user", "content": text}], ())], tokenizer,
+                               template, False)
+    assert next(found)[1][0].text == "ano"
+    with pytest.raises(UserError, match="refuses this conversation"):
+        next(found)
+
+
+def test_what_is_wrong_comes_back_in_words(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="broken at line 1"):
         ChatTemplate("{% for %}").check()
     with pytest.raises(UserError, match="refuses this conversation: no"):
@@ -63,7 +71,7 @@ def test_what_is_wrong_comes_back_in_words(child: None, tmp_path: Path) -> None:
     assert ChatTemplate("{{ messages[0].content }}").render([{"role": "user", "content": "\ud83d"}]) == "\ud83d"
 
 
-def test_it_speaks_the_language_that_is_chosen_while_it_runs(child: None) -> None:
+def test_it_speaks_the_language_that_is_chosen_while_it_runs() -> None:
     for _ in range(2):
         with pytest.raises(UserError, match="refuses this conversation: no"):
             ChatTemplate("{{ raise_exception('no') }}").render(CHAT)
@@ -75,7 +83,7 @@ def test_it_speaks_the_language_that_is_chosen_while_it_runs(child: None) -> Non
 
 
 @linux
-def test_six_replacements_inside_each_other(child: None, tmp_path: Path) -> None:
+def test_six_replacements_inside_each_other(tmp_path: Path) -> None:
     """A hundred characters become 12 GB."""
     crafted_models.tokenizer(tmp_path / "model", normalizer={"type": "Sequence", "normalizers": [
         {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 22}] * 6})
@@ -87,7 +95,7 @@ def test_six_replacements_inside_each_other(child: None, tmp_path: Path) -> None
 
 @linux
 @pytest.mark.full
-def test_a_regular_expression_without_end(child: None, tmp_path: Path) -> None:
+def test_a_regular_expression_without_end(tmp_path: Path) -> None:
     crafted_models.split(tmp_path / "model", r"a*a*(?:\d\d|ß)")
     tokenizer = tokens.load_tokenizer(tmp_path / "model")
     with pytest.raises(UserError, match="asked for more time than any model needs"):
@@ -95,7 +103,7 @@ def test_a_regular_expression_without_end(child: None, tmp_path: Path) -> None:
             tokenizer.encode(text, add_special_tokens=False)
 
 
-def test_a_child_that_is_gone_is_replaced(child: None) -> None:
+def test_a_child_that_is_gone_is_replaced() -> None:
     tokenizer = tokens.load_tokenizer(starter.model())
     assert template_client._child is not None
     first = template_client._child.process
@@ -119,16 +127,14 @@ def test_hard_limits_of_the_system_stay_as_they_are() -> None:
     assert ended.stdout.strip() == "None", ended.stderr
 
 
-@pytest.mark.parametrize("begun", ["window", "terminal"])
-def test_window_and_terminal_turn_it_on(begun: str) -> None:
-    """As they begin; the check itself stops them before they do anything."""
-    code = ("import sys\nfrom slmstudio.core.model.foreign import where\n"
-            "where.use_child = lambda: sys.exit(77)\nfrom slmstudio.__main__ import main\n"
-            f"sys.argv[1:] = {['models', 'list'] if begun == 'terminal' else []}\nmain()")
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 77
-
-
-def test_workers_use_both_directly() -> None:
-    code = "import slmstudio.worker.__main__\nfrom slmstudio.core.model.foreign import where\nprint(where.in_child())"
-    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
-    assert ended.stdout.strip() == "False"
+def test_memory_where_the_system_does_not_limit_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows: this side looks at the process while it waits."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    template_client.close()
+    template_client.check("{{ 1 }}")
+    monkeypatch.setattr(template_client, "MEMORY", 1)
+    monkeypatch.setattr(template_client, "PER_BYTE_OF_REQUEST", 0)
+    with pytest.raises(UserError, match="asked for more memory than any model needs"):
+        ChatTemplate("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}").render(CHAT)
+    monkeypatch.undo()
+    assert ChatTemplate("{{ 1 }}").render(CHAT) == "1"
