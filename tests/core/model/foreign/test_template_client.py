@@ -138,3 +138,11 @@ def test_memory_where_the_system_does_not_limit_it(monkeypatch: pytest.MonkeyPat
         ChatTemplate("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}").render(CHAT)
     monkeypatch.undo()
     assert ChatTemplate("{{ 1 }}").render(CHAT) == "1"
+
+
+@linux
+def test_it_has_no_network() -> None:
+    code = ("import errno, socket\nfrom slmstudio.core import foreign_child\nforeign_child._close_network()\n"
+            "try:\n    socket.socket()\nexcept OSError as error:\n    print(errno.errorcode[error.errno])")
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
+    assert ended.stdout.strip() == "EACCES"

@@ -16,8 +16,8 @@ from support.tiers import first_fast
 from slmstudio.core import disk_space, files, jobs, paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.foreign import template_client
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.foreign import template_client
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, row_cache, source_rows

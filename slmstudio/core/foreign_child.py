@@ -1,12 +1,14 @@
-"""The process that runs what came with a model: a child of `foreign.template_client`.
+"""The process that runs what came with a model: a child of `model.foreign.template_client`.
 
 Reads two lines of JSON for each request, its limits and itself, and answers with one: {"answer": ...}, {"error": a
 UserError}, {"memory": true} where there wasn't enough of it, or {"defect": a traceback}. Errors are in the request's
 language, which may change while the window is open. What reaches a limit ends the process: `template_client` says so.
+On Linux it has no network either, whoever started it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -19,6 +21,7 @@ from typing import Any
 from slmstudio.core import i18n, memory_limit
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.core.lock import seccomp, syscalls
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import sandbox, template_client
@@ -26,6 +29,7 @@ from slmstudio.core.model.vetting import tokenizer_trial
 
 
 def main() -> None:
+    _close_network()
     template_client.answer_here(_do)
     for limits in sys.stdin.buffer:
         _limit(**json.loads(limits))
@@ -37,6 +41,14 @@ def main() -> None:
         sys.stdout.flush()
         if "memory" in answer:
             return
+
+
+def _close_network() -> None:
+    """As in a worker, whose lock the process has already. Most systems can't."""
+    processor = syscalls.here()
+    if processor is not None:
+        with contextlib.suppress(OSError):
+            seccomp.install(processor, network=True, named=False)
 
 
 def _limit(seconds: int, memory: int) -> None:
