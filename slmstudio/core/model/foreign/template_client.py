@@ -28,7 +28,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.json_files import printable
 
-MODULE = "slmstudio.core.foreign_child"
+MODULE = "slmstudio.core.lock.foreign_child"
 SECONDS, BYTES_PER_SECOND, TOKENIZER_BYTES_PER_SECOND = 5, 2**17, 8 * 2**20
 """Processor time that a request may take, and how many bytes of it and of a tokenizer.json add one more second: honest
 ones need more where they are larger."""

@@ -142,7 +142,7 @@ def test_memory_where_the_system_does_not_limit_it(monkeypatch: pytest.MonkeyPat
 
 @linux
 def test_it_has_no_network() -> None:
-    code = ("import errno, socket\nfrom slmstudio.core import foreign_child\nforeign_child._close_network()\n"
+    code = ("import errno, socket\nfrom slmstudio.core.lock import foreign_child\nforeign_child._close_network()\n"
             "try:\n    socket.socket()\nexcept OSError as error:\n    print(errno.errorcode[error.errno])")
     ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
     assert ended.stdout.strip() == "EACCES"
