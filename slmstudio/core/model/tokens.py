@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -21,8 +21,8 @@ from slmstudio.core.model.json_files import printable, read_json_object
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-ROWS_RENDERED = 64
-"""Rows that the child renders in one request."""
+ROWS_RENDERED, CHARACTERS_RENDERED = 256, 2**20
+"""Rows that the child renders in one request, fewer where they are long: its limits grow with the request."""
 Row = TypeVar("Row")
 
 
@@ -180,13 +180,26 @@ def encode_rows(rows: Iterable[Row], conversations: Callable[[Row], Sequence[tem
 
     with ThreadPoolExecutor(1) as ahead:
         before: Iterator[tuple[Row, list[Encoded]]] = iter(())
-        waiting = iter(rows)
-        while part := list(islice(waiting, ROWS_RENDERED)):
-            asked = [conversations(row) for row in part]
+        for part, asked in _parts(rows, conversations):
             coming = ahead.submit(template_client.render_rows, template, list(chain.from_iterable(asked)), *known)
             yield from before
             before = finished(part, asked, coming)
         yield from before
+
+
+def _parts(rows: Iterable[Row], conversations: Callable[[Row], Sequence[template_client.Conversation]]
+           ) -> Iterator[tuple[list[Row], list[Sequence[template_client.Conversation]]]]:
+    """Rows and their conversations, as many as one request has."""
+    part, asked, length = list[Row](), list[Sequence[template_client.Conversation]](), 0
+    for row in rows:
+        part.append(row)
+        asked.append(conversations(row))
+        length += sum(len(text) for messages, tools in asked[-1] for text in plain.texts([*messages, *tools]))
+        if len(part) == ROWS_RENDERED or length > CHARACTERS_RENDERED:
+            yield part, asked
+            part, asked, length = [], [], 0
+    if part:
+        yield part, asked
 
 
 def render_row(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], template: ChatTemplate,

@@ -35,17 +35,27 @@ def test_the_same_tokens_and_texts() -> None:
     assert tokens.end_of_turn(template, there) == tokens.end_of_turn(template, here)
 
 
-def test_rows_rendered_ahead_are_those_of_one_by_one() -> None:
+def test_rows_rendered_ahead_are_those_of_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "ROWS_RENDERED", 64)
     tokenizer, template = tokens.local_tokenizer(starter.model()), ChatTemplate.from_folder(starter.model())
     chats = [[*CHAT[:1], {"role": "assistant", "content": f"<|im_end|> {number}"}] for number in range(150)]
     given: list[int] = []
     found = tokens.encode_rows((given.append(number) or number for number in range(150)),
                                lambda number: [(chats[number], ())] * (number % 3), tokenizer, template)
     number, encoded = next(found)
-    assert (number, encoded, len(given)) == (0, [], 2 * tokens.ROWS_RENDERED), "one request is ahead"
+    assert (number, encoded, len(given)) == (0, [], 2 * 64), "one request is ahead"
     for number, encoded in found:
         assert encoded == [tokens.encode(chats[number], tokenizer, template)] * (number % 3)
     assert number == 149
+
+
+def test_long_rows_are_rendered_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "CHARACTERS_RENDERED", 10)
+    given: list[str] = []
+    template, tokenizer = ChatTemplate("{{ messages[0].content }}"), tokens.local_tokenizer(starter.model())
+    found = tokens.encode_rows((given.append(text) or text for text in ["abcd"] * 9),
+                               lambda text: [([{"role": "user", "content": text}], ())], tokenizer, template, False)
+    assert next(found)[1][0].text == "abcd" and len(given) == 2 * 3
 
 
 def test_a_row_that_is_refused_is_so_when_it_is_its_turn() -> None:
