@@ -146,7 +146,6 @@ class DataWorkspace(QWidget):
         self._right.setFixedWidth(theme.scaled(right))
         self.rows.facts.setHidden(least == 0)
         self.desk.lengths.set_flat(self.height() < theme.scaled(LOW))
-        self.strip.fit()
 
     @property
     def entry(self) -> DataEntry | None:
