@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,10 @@ STRUCTURED, ODD = 0.3, 0.2
 """Share of lines with labels, marks or signs from which a text is hardly prose; and of signs in one such line."""
 WITH_HEADINGS, NOT_PROSE = 0.7, 0.5
 """How sure a text is that has headings, and one that is hardly prose."""
+FEW_WORDS, MOST = 8, 0.6
+"""Words with which most lines of a text begin that is a table or a list of settings, and their share of lines."""
+_FULL_STOP = re.compile(r"[.?!।॥۔…。？！][\"'”’)\]]*\s*$")
+_TOKEN = re.compile(r"[^\W\d]|#")
 _SIGN_FIRST = re.compile(r"\s*[=~{}:<|/\\;@$%&+]")
 _SIGNS = re.compile(r"[\d<>{}\[\]=|\\/_#@$&^~*+%;]")
 _TAGGED = re.compile(r"\S+(?:[ \t]+\S+)*[ \t](?:[BIESLU]-\w+|O)")
@@ -124,18 +129,26 @@ def _recurring(labels: Labels) -> Evidence:
 
 
 def _prose(lines: Sequence[Line], labels: Labels, by: str) -> Candidate:
-    """The text as plain text: sure only if nothing recurs in it."""
+    """The text as plain text: sure only if it is prose, in which hardly anything recurs."""
     text = Candidate("text", options=ReadOptions(text_by=by))
-    filled = [line for line in lines if line.text.strip()]
+    filled = list({line.text.strip(): line for line in lines if line.text.strip()}.values())
     structured = sum(questions.is_marked(line) or len(_SIGNS.findall(line.text)) > ODD * len(line.text)
                      or _SIGN_FIRST.match(line.text) is not None or labels.of(line.text)[0] != "" for line in filled)
-    if len(filled) > HEADINGS and structured >= STRUCTURED * len(filled):
+    if len(filled) > HEADINGS and (structured >= STRUCTURED * len(filled) or _recurs([line.text for line in filled])):
         evidence = _recurring(labels) if labels.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
         return replace(text, certainty=NOT_PROSE, evidence=(evidence,))
     headings = sum(line.heading != "" for line in filled)
     if headings >= HEADINGS:
         return replace(text, certainty=WITH_HEADINGS, evidence=(Evidence("headings", {"n": headings}),))
     return text
+
+
+def _recurs(filled: Sequence[str]) -> bool:
+    """Whether lines that hardly end as sentences do mostly begin with one of a few words."""
+    first = Counter(text.split(maxsplit=1)[0] for text in filled)
+    few = sum(count for word, count in first.most_common(FEW_WORDS) if count > HEADINGS and _TOKEN.search(word))
+    ended = sum(_FULL_STOP.search(text) is not None for text in filled)
+    return few >= MOST * len(filled) and 2 * ended < len(filled)
 
 
 def choose(lines: Sequence[Line], default: str, options: ReadOptions) -> tuple[Candidate, list[Candidate]]:
