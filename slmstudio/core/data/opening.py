@@ -246,10 +246,6 @@ class DataFile:
                                  encoding=source.encoding))
         if suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None:
             return self._json_part(part, first, everything, suffix)
-        if suffix != ".csv" and not self._said and texts.is_tagged(first.decode("utf-8", "replace")):
-            raise UserError(tr("{name} marks single words of a text, for a tagger.", name=source.name),
-                            tr("A model that answers in text learns from questions with answers, conversations or "
-                               "plain text."), tr(CHOOSE))
         if delimiter := file_kinds.delimiter(first, suffix, self.options):
             return self._table_part(part, first, everything, delimiter)
         if suffix in (".yml", ".yaml"):
@@ -285,7 +281,7 @@ class DataFile:
     def _of_one_column(self, part: Part) -> Part:
         """A table of one column, in which questions and answers or the turns of a conversation may alternate."""
         (column,), rows = part.columns, part.rows
-        begin = [raw for raw in islice(rows, texts.LOOKED_AT)]
+        begin = list(islice(rows, texts.LOOKED_AT))
         lines = (raw if raw.problem else Line(str(raw.value[column]), raw.line) for raw in chain(begin, rows))
         found = texts.reading([Line(str(raw.value[column]), raw.line) for raw in begin if not raw.problem], lines,
                               lambda _: chain(begin, rows), "line", self.options, part.notes)
@@ -308,7 +304,7 @@ class DataFile:
 def _of_reading(part: Part, found: Reading) -> Part:
     """A part of a text, with how it was cut."""
     part.text_by = part.text_by or found.options.text_by or ""
-    part.certainty, part.others, part.columns = found.certainty, list(found.others), found.columns
+    part.certainty, part.others, part.columns = found.certainty, list(found.others), ()
     part.options = found.options
     return part
 

@@ -145,7 +145,8 @@ ASIDE = "".join(f"Bring {n} cans to the gate, and wait there.\n\n" for n in rang
 
 PAIRS = "Will it rain?|Hardly!\nI like to cook.|So do I.\nGood morning!|Good morning.\nTell me a joke.|Not now.\n"
 MESSAGES = "".join(f'#: page.py:{n}\nmsgid "Day {n}"\nmsgstr "दिन {n}"\n\n' for n in range(5))
-WRAPPED = "The old mill stands where the river\nbends to the north, and the road\ncrosses it on a bridge of stone.\n\n" * 3
+WRAPPED = ("The old mill stands where the river\nbends to the north, and a road\ncrosses it on a bridge of stone.\n\n"
+           "Nobody has worked there\nsince the flood, though in spring\nthe wheel still turns.\n")
 
 TEXTS = {
     "patient and doctor": ("a.txt", CLINIC, True, "text_by=dialogue,user=Patient,assistant=Doctor"),
@@ -160,7 +161,7 @@ TEXTS = {
     "a quiz": ("a.md", QUIZ, True, "text_by=question"),
     "a quiz with stars": ("a.txt", STARS, True, "text_by=question"),
     "ticks behind choices": ("a.txt", AFTER, True, "text_by=question"),
-    "an e-mail": ("a.eml", MAIL, True, "text_by=document"),
+    "an e-mail": ("a.eml", MAIL, False, "text_by=paragraph"),
     "a handbook": ("a.md", HANDBOOK, False, "text_by=paragraph"),
     "vCards": ("a.vcf", CARDS, False, "text_by=paragraph"),
     "a configuration": ("a.conf", CONFIG, False, "text_by=paragraph"),
@@ -272,11 +273,6 @@ def test_an_answer_on_the_line_of_its_question(read):
     for name in ("on one line", "on one line, numbers"):
         assert chats(read(*TEXTS[name][:2]))[1] in (
             ["Is form 1 free?", "Yes, 1 is."], ["क्या फ़ॉर्म 1 मुफ़्त है?", "हाँ।"])
-
-
-def test_an_e_mail_is_read_without_its_headers(read):
-    found = read("a.eml", MAIL)
-    assert [record.text for record in found.records] == ["पानी\n\nThe tap in lane four has been dry since Monday."]
 
 
 def test_a_conversation_in_a_word_document(tmp_path):
