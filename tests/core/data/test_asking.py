@@ -7,8 +7,7 @@ import json
 import pytest
 from support.workbooks import write_xlsx
 
-from slmstudio.core.data import evidence
-from slmstudio.core.data.candidates import Candidate, Evidence
+from slmstudio.core.data.candidates import SENTENCES, Candidate, Evidence, sentence, title
 from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions, parse
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
@@ -54,13 +53,9 @@ def test_a_preview_is_the_first_rows_of_what_is_read(write, name, text, line):
 def test_columns_that_tell_nothing_are_proposed_by_the_length_of_their_texts(write):
     path = write("odd.csv", ODD)
     found = preview(path)
-    assert (found.records, found.is_sure) == ((), False)
+    assert not found.is_sure and found.records[0].messages[0]["content"] == "why 0"
     assert [each.line for each in found.candidates] == [
-        "instruction=Fld 1,output=Fld-2", "instruction=Fld-2,output=Fld 1", "instruction=xx,output=Fld-2"]
-    with pytest.raises(NoUsableRow) as caught:
-        read_dataset(path)
-    assert caught.value.candidates == found.candidates and "Fld-2" in str(caught.value)
-    assert str(caught.value).count("Fld-2") == 1, "nothing is said twice"
+        "instruction=Fld 1,output=Fld-2", "instruction=Fld 1,output=xx", "instruction=Fld-2,output=xx"]
 
 
 def test_another_sheet_is_previewed(tmp_path):
@@ -80,13 +75,13 @@ def test_another_sheet_is_previewed(tmp_path):
     (Candidate("", options=ReadOptions(rows="data.items")), "List “data.items”"),
     (Candidate("conversation"), "Conversations"), (Candidate("chatgpt"), "The layout “chatgpt”")])
 def test_a_way_to_read_has_a_name(candidate, said):
-    assert evidence.name(candidate) == said
+    assert title(candidate) == said
 
 
 def test_all_evidence_has_its_sentence():
-    values = {"column": "x", "role": "questions", "one": "x", "other": "y"}
-    assert all("x" in evidence.sentence(Evidence(code, values)) for code in (
-        "by_name", "by_sentences", "longest_two", "words_dropped"))
+    assert all(sentence(Evidence(code, {"column": "x", "user": "x", "assistant": "y", "labels": "x", "n": 3, "row": 2,
+                                        "sheet": "x", "files": "x", "layout": "x", "person": "x", "messages": 3,
+                                        "path": "x", "rows": 3})) for code in SENTENCES)
 
 
 @pytest.mark.parametrize(("value", "is_word"), [

@@ -10,7 +10,7 @@ import pytest
 from support.workbooks import write_xlsx
 
 from slmstudio.core.data import read_options
-from slmstudio.core.data.evidence import sentence
+from slmstudio.core.data.candidates import sentence
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import Dataset, read_dataset
 
@@ -285,7 +285,7 @@ def test_a_conversation_in_a_word_document(tmp_path):
     document.save(tmp_path / "a.docx")
     found = read_dataset(tmp_path / "a.docx")
     assert found.is_sure and (found.text_by, [len(chat) for chat in chats(found)]) == ("dialogue", [4, 2])
-    assert found.candidates[0].line == "messages=messages,text_by=dialogue,user=Customer,assistant=Agent"
+    assert found.candidates[0].line == "text_by=dialogue,user=Customer,assistant=Agent"
 
 
 @pytest.mark.parametrize("line", ["a" + " " * 20_000 + "b", "*" * 20_000 + "a", "-" * 20_000])

@@ -10,8 +10,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QRadioButton, QStackedWidget, QVBoxLayout, QWidget
 
-from slmstudio.core.data import evidence, given
-from slmstudio.core.data.candidates import Candidate
+from slmstudio.core.data import given
+from slmstudio.core.data.candidates import Candidate, title, why
 from slmstudio.core.data.preview import Preview, preview
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -224,7 +224,7 @@ class QuestionPage(QWidget):
             card.hide()
             card.deleteLater()
         self.choices = [ChoiceCard(
-            evidence.name(each), " ".join(filter(None, ("" if at else tr("Likeliest."), evidence.why(each)))),
+            title(each), " ".join(filter(None, ("" if at else tr("Likeliest."), why(each)))),
             f"question_choice_{at}") for at, each in enumerate(candidates)]
         self.choices.append(ChoiceCard(tr("Choose the columns yourself"),
                                        tr("Say what each column contains, join columns, or choose the row with their "
