@@ -9,7 +9,7 @@ from dataclasses import replace
 from slmstudio.core.data.health.answers import without_phrases
 from slmstudio.core.data.health.finding import Change, Context, Fixed
 from slmstudio.core.data.health.kinds import KINDS
-from slmstudio.core.data.health.pulse import Pulse
+from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.health.repeats import duplicates, whole
 from slmstudio.core.data.health.survey import Found, survey
 from slmstudio.core.data.health.text_checks import TextCheck, text_checks
@@ -47,7 +47,7 @@ def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None
         raise ValueError(f"Unknown kinds of findings: {', '.join(sorted(unknown))}.")
     if context.lengths is not None and len(context.lengths) != len(records):
         raise ValueError(f"There are {len(context.lengths)} lengths for {len(records)} rows.")
-    work = _Work(records, context, Pulse(len(records), cancelled=cancelled))
+    work = _Work(records, context, CancellableProgress(len(records), cancelled=cancelled))
     work.mend(wanted)
     while work.remove_all(wanted) and BOILERPLATE in wanted:
         # With fewer rows, a sentence counts as frequent sooner.
@@ -58,19 +58,19 @@ def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None
 class _Work:
     """The rows as they are so far, and what was done to them."""
 
-    def __init__(self, records: Sequence[Record], context: Context, pulse: Pulse):
+    def __init__(self, records: Sequence[Record], context: Context, progress: CancellableProgress):
         self.rows = list(records)
         self.kept = list(range(len(records)))
         self.changes: list[Change] = []
         self._context = context
-        self._pulse = pulse
+        self._progress = progress
 
     def mend(self, wanted: frozenset[str]) -> None:
         """Change texts until none of the wanted kinds is found in them."""
         checks = {check.kind: check for check in text_checks(self._context.special_tokens, wanted) if check.mend}
         kinds = frozenset(checks) | (wanted & {BOILERPLATE})
         for _ in range(ROUNDS if kinds else 0):
-            found = survey(self.rows, self._context, kinds, self._pulse)
+            found = survey(self.rows, self._context, kinds, self._progress)
             gone: dict[int, str] = {}
             before = len(self.changes)
             for kind, check in checks.items():
@@ -92,7 +92,7 @@ class _Work:
         if context.lengths is not None:
             lengths = context.lengths
             context = replace(context, lengths=[lengths[index] for index in self.kept])
-        found = survey(self.rows, context, frozenset({kind}), self._pulse).get(kind, Found())
+        found = survey(self.rows, context, frozenset({kind}), self._progress).get(kind, Found())
         gone = set(found.rows)
         if kind == "near_duplicates" and gone:
             # They were skipped as duplicates, and would be near-duplicates once the first of them is gone.
