@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from slmstudio.core.data.health.tables import WORDS, either
+from slmstudio.core.data.health.kinds import WORDS, either
 from slmstudio.core.data.health.texts import is_blank
 
 _INTERJECTION = re.compile(rf"\s*(?:{either('interjections')}!|{either('interjections_before')}[,.।]?"

@@ -9,7 +9,7 @@ from functools import lru_cache
 from html.entities import html5
 from itertools import chain
 
-from slmstudio.core.data.health.tables import either
+from slmstudio.core.data.health.kinds import either
 from slmstudio.core.data.health.texts import in_prose, prose_parts
 
 WELL_KNOWN = either("special_tokens")

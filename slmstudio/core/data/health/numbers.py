@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from slmstudio.core.data.health.tables import WORDS, either
+from slmstudio.core.data.health.kinds import WORDS, either
 
 REACH = 48
 """Characters before a number in which a word says what it is."""

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.kinds import KINDS, WORDS, either
 from slmstudio.core.data.health.numbers import in_numbers, phones, role_before
-from slmstudio.core.data.health.tables import WORDS, either
 from slmstudio.core.digits import plain_digits
 
 PREFIX = "personal_"
