@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,8 +59,24 @@ KINDS: dict[str, Kind] = {each["id"]: Kind(each["id"], each["label"], tuple(each
 """By id, in the order in which they are shown."""
 WORDS: dict[str, Any] = _read("words.json")
 """Words by which faults are found, most of them parts of regular expressions."""
+PATTERNS: dict[str, Any] = _read("patterns.json")
+"""The expressions that these are parts of; a long one is a list of its pieces."""
+_NAMED = re.compile(r"<<(\w+)>>")
 
 
 def either(name: str) -> str:
     """An expression for one of the words of a list."""
     return f"(?:{'|'.join(WORDS[name])})"
+
+
+def pattern(written: str | list[str]) -> re.Pattern[str]:
+    """An expression of `PATTERNS`, by its name or as it is written there."""
+    return re.compile(_filled_in(PATTERNS.get(written, written) if isinstance(written, str) else written))
+
+
+def _filled_in(written: str | list[str]) -> str:
+    def named(found: re.Match[str]) -> str:
+        name = found[1]
+        return either(name) if name in WORDS else _filled_in(PATTERNS[name])
+
+    return _NAMED.sub(named, "".join(written))

@@ -24,7 +24,7 @@ from slmstudio.core.data.health.near import near_duplicates
 from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.health.repeats import conflicts, duplicates, question_and_answer, whole
 from slmstudio.core.data.health.text_checks import Look, text_checks
-from slmstudio.core.data.health.texts import answers, is_blank, said, written
+from slmstudio.core.data.health.texts import answers, everything, is_blank, spoken
 from slmstudio.core.data.record import Record
 
 LABEL_ROWS = 3
@@ -136,7 +136,7 @@ class _RowWise:
 
     def look_at(self, index: int, record: Record) -> int:
         """Look at one row; how many characters it has."""
-        texts = written(record)
+        texts = everything(record)
         look = Look(texts)
         if self._checks:
             self._check_texts(index, record, texts, look)
@@ -211,17 +211,15 @@ class _RowWise:
         return found
 
     def _check_texts(self, index: int, record: Record, texts: list[str], look: Look) -> None:
-        spoken = None
+        without_tools = None
         for check in self._checks:
             if check.may(look):
-                if check.tools:
-                    where = texts
+                if check.part == "spoken":
+                    where = without_tools = spoken(record) if without_tools is None else without_tools
                 else:
-                    where = spoken = said(record) if spoken is None else spoken
-                for text in where:
-                    if (piece := check.find(text)) is not None:
-                        self._add(check.kind, index, piece)
-                        break
+                    where = texts
+                if (piece := next((found for found in map(check.find, where) if found is not None), None)) is not None:
+                    self._add(check.kind, index, piece)
 
     def _add(self, kind: str, index: int, example: str | None = None) -> None:
         self.found.setdefault(kind, Found()).add(index, example)
