@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from torch.distributed import DistError, TCPStore
+from torch.distributed import DistError, Store, TCPStore
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -48,8 +48,10 @@ class Meeting:
         id: of this start of the run.
         address: this machine's own, on the way to the others.
         peers: addresses of all machines, which their processes may connect to.
+        store: which the first machine serves as long as this exists.
     """
 
+    store: Store
     host: str
     port: int
     id: str

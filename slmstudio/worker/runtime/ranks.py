@@ -242,7 +242,7 @@ def is_of_another(error: Exception) -> bool:
         return False
     from torch import distributed
 
-    signs = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
+    signs = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
     return isinstance(error, distributed.DistError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs))
 

@@ -6,6 +6,7 @@ import ctypes
 from types import SimpleNamespace
 
 import pytest
+from torch.distributed import HashStore
 
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.launch import ranks_of
@@ -70,5 +71,5 @@ def test_the_processes_of_a_run_are_started_in_it(windows, tmp_path, monkeypatch
     calls, before = windows(), []
     monkeypatch.setattr(ranks_of, "elastic_launch", lambda *given: lambda *words: before.extend(calls))
     config = RunConfig(name="x", model="m", train_file="t", device="cpu", processes=2)
-    ranks_of.train(tmp_path, config, ranks_of.Meeting("127.0.0.1", 1, "id", "127.0.0.1"))
+    ranks_of.train(tmp_path, config, ranks_of.Meeting(HashStore(), "127.0.0.1", 1, "id", "127.0.0.1"))
     assert before[-1][0] == "AssignProcessToJobObject"
