@@ -13,6 +13,7 @@ import pytest
 from slmstudio.core import files, jobs
 from slmstudio.core.jobs import new
 from slmstudio.core.run import launch
+from tests.support.two_rank_runs import events, furthest, make
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.full]
 
@@ -77,3 +78,28 @@ def test_a_machine_without_the_model_or_with_a_number_that_is_not_of_the_run_is_
     assert joined(file, machine=3).wait().state == "failed"
     first.send("stop")
     assert first.wait().state == "cancelled"
+
+
+def test_two_machines_learn_as_one_and_go_on_after_one_was_lost(tiny_model, tmp_path, studio_home):
+    """The real training: the other machine has its copy of the run in a folder of its own, and no rows."""
+    alone, run = make(tiny_model, tmp_path), make(tiny_model, tmp_path, nodes=2, save_steps=1)
+    single, first = jobs.Job(alone), jobs.Job(run)
+    single.start()
+    assert single.wait().state == "finished"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    launch.write(run, "127.0.0.1", port)
+    file = Path(shutil.copy(run / launch.FILE, tmp_path))
+    first.start()
+    second = joined(file)
+    next(event for event in first.follow() if event["type"] in ("checkpoint_saved", "job_ended"))
+    os.kill(files.read_json(second.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
+    lost = first.wait()
+    assert lost.state == "crashed" and lost.user_error().remedy, lost
+    print(lost.user_error())
+    first.start()
+    second = joined(file)
+    assert (first.wait().state, second.wait().state) == ("finished", "finished"), first.outcome()
+    assert events(run, "resumed_from") and (run / "adapter" / "adapter_model.safetensors").is_file()
+    assert not any(second.folder.rglob("*.safetensors"))
+    assert furthest(run, alone) <= 1e-6
