@@ -95,7 +95,7 @@ def run_job(folder: Path) -> int:
     if not by_agent:
         job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
     outcome = _outcome_of(job, log)
-    if outcome is None and leads:
+    if outcome is None and leads and not by_agent:
         from slmstudio.worker.training import out_of_memory
 
         lock.release()
