@@ -51,14 +51,15 @@ def write(folder: Path, host: str | None = None, port: int | None = None) -> Lau
         port: without it, that of the last start.
 
     Raises:
-        UserError: this machine has no such address, or the file is damaged or can't be written.
+        UserError: this machine has no such address, or a newer program wrote the file, or it can't be written.
     """
     before = formats.read("launch", folder / FILE) or {}
     if host is None and str(before.get("host")) in (*own_addresses(), "127.0.0.1"):
         host = str(before["host"])
     config = adjust.apply(RunConfig.from_dict(jobs.Job(folder).request()), folder)
-    made = Launch(own_address(host), port if port is not None else int(before.get("port") or PORT),
-                  str(before.get("id") or secrets.token_hex(_ID_BYTES)), config)
+    if port is None:
+        port = before["port"] if isinstance(before.get("port"), int) else PORT
+    made = Launch(own_address(host), port, str(before.get("id") or secrets.token_hex(_ID_BYTES)), config)
     files.write_atomically(folder / FILE, files.dump_pretty({
         **formats.stamp("launch"), "host": made.host, "port": made.port, "id": made.id, "run": config.to_dict()}),
         private=True)
