@@ -150,8 +150,8 @@ class Follower:
             if event["joined"] == 1:
                 from slmstudio.core.run import launch  # which most commands don't need
 
-                file = Path(event["file"])
-                self._say(f"{launch.how_to_join(file)}\n{launch.commands(event['wanted'])}", always=True)
+                file, wanted = Path(event["file"]), int(event["wanted"])
+                self._say(f"{launch.how_to_join(file, wanted)}\n{launch.commands(wanted)}", always=True)
         elif kind == "suspended":
             self._say(tr("the machine was asleep for {seconds:.0f} s", seconds=event["seconds"]), always=True)
 

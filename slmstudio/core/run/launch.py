@@ -12,7 +12,7 @@ from pathlib import Path
 from slmstudio.core import files, formats, jobs, program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import ntr, together, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 
@@ -91,11 +91,15 @@ def commands(machines: int) -> str:
                      for number in range(2, machines + 1))
 
 
-def how_to_join(file: Path) -> str:
+def how_to_join(file: Path, machines: int) -> str:
     """What to do before the `commands`, and what it takes; `file` is the run's launch.json."""
-    return tr("Copy {file} to each of the other machines. They need the same version of SLM Studio and the same base "
-              "model. Do this only on a network that you trust: what the machines send each other, including the rows, "
-              "isn't encrypted. Then type there, in the folder of the copy:", file=file)
+    return together(
+        ntr("Copy {file} to the other machine.", "Copy {file} to each of the {n} other machines.", machines - 1,
+            file=file),
+        tr("The same version of SLM Studio and the same base model must be there. Do this only on a network that you "
+           "trust: what the machines send each other, including the rows, isn't encrypted."),
+        ntr("Then type this there, in the folder of the copy:",
+            "Then type one of these lines on each, in the folder of the copy:", machines - 1))
 
 
 def own_addresses() -> list[str]:

@@ -93,6 +93,15 @@ def test_what_is_typed_on_each_of_the_others(machines, ends):
     assert [line.partition(" join")[2] for line in lines] == [end.removeprefix("join") for end in ends]
 
 
+def test_how_to_join_in_words(tmp_path):
+    file = tmp_path / launch.FILE
+    assert launch.how_to_join(file, 2) == (
+        f"Copy {file} to the other machine. The same version of SLM Studio and the same base model must be there. Do "
+        "this only on a network that you trust: what the machines send each other, including the rows, isn't "
+        "encrypted. Then type this there, in the folder of the copy:")
+    assert "one of these lines" in launch.how_to_join(file, 3)
+
+
 def test_only_an_address_of_this_machine_will_do():
     with pytest.raises(UserError, match=r"192\.0\.2\.1 isn't an address of this machine\."):
         launch.own_address("192.0.2.1")

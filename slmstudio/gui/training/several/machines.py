@@ -118,8 +118,9 @@ class MachinesDialog(QDialog):
             self._starting = False
             self._pages.setCurrentIndex(1)
             self.go.setVisible(False)
-            self.how.setText(how_to_join(Path(event["file"])))
-            self.command.set_text(commands(int(event["wanted"])))
+            wanted = int(event["wanted"])
+            self.how.setText(how_to_join(Path(event["file"]), wanted))
+            self.command.set_text(commands(wanted))
             if self.parentWidget() is None or self.parentWidget().isVisible():
                 super().open()
         elif before and not self._waits:
