@@ -147,7 +147,7 @@ class Follower:
             self._say(tr("changed: learning rate {rate:g}, {steps}", rate=event["learning_rate"],
                          steps=ntr("{n:,} step", "{n:,} steps", self._total_steps)), always=True)
         elif kind == "machines":
-            if event["joined"] == 1:
+            if event["joined"] == 1 and "file" in event:  # earlier versions named none
                 from slmstudio.core.run import launch  # which most commands don't need
 
                 file, wanted = Path(event["file"]), int(event["wanted"])
