@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,11 @@ class Follower:
             self._say(tr("changed: learning rate {rate:g}, {steps}", rate=event["learning_rate"],
                          steps=ntr("{n:,} step", "{n:,} steps", self.history.total_steps)), always=True)
         elif kind == "machines":
-            self._say(machines_text(event), always=True)
+            if event["joined"] == 1 and "file" in event:  # earlier versions named none
+                from slmstudio.core.run import launch  # which most commands don't need
+
+                file, wanted = Path(event["file"]), int(event["wanted"])
+                self._say(f"{launch.how_to_join(file, wanted)}\n{launch.commands(wanted)}", always=True)
         elif kind == "suspended":
             self._say(tr("the machine was asleep for {seconds:.0f} s", seconds=event["seconds"]), always=True)
 
@@ -225,20 +229,3 @@ def _loss(event: dict[str, Any], name: str, digits: int) -> str:
 def _short(text: str, most: int = 70) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1] + "…"
-
-
-def machines_text(event: Mapping[str, Any]) -> str:
-    """The machines that a run waits for, of a `machines` event.
-
-    >>> machines_text({"joined": 2, "wanted": 3, "machines": [{"host": "desk", "state": "joined", "message": ""}]})
-    '2 of 3 machines are there: this one and desk.'
-    """
-    there = [str(each["host"]) for each in event["machines"] if each["state"] == "joined"]
-    names = (tr("this one") if not there else tr("this one and {host}", host=there[0]) if len(there) == 1 else
-             tr("this one, {hosts}", hosts=", ".join(there)))
-    said = [ntr("{n} of {wanted} machines has joined: {names}.", "{n} of {wanted} machines have joined: {names}.",
-                event["joined"], wanted=event["wanted"], names=names)]
-    said += [" ".join((tr("{host} can't take part.", host=each["host"]), each["message"])) for each in event["machines"]
-             if each["state"] == "refused"]
-    said += [tr("{host} has left.", host=each["host"]) for each in event["machines"] if each["state"] == "left"]
-    return " ".join(said)

@@ -44,7 +44,7 @@ KINDS = {
     "run": Kind(of_folder=True),  # run.json
     "job": Kind(key="protocol", of_folder=True),  # request.json, events, commands and outcome.json; what workers speak
     "adjustments": Kind(of_folder=True),
-    "invitation": Kind(of_folder=True),  # launch.json of a run that several machines train
+    "launch": Kind(of_folder=True),  # launch.json of a run that several machines train
     "rows": Kind(of_folder=True),  # manifest.json of the rows that a run keeps
     "checkpoint": Kind(of_folder=True),  # manifest.json of a checkpoint, of an adapter or of a model
     "parity": Kind(),

@@ -37,10 +37,10 @@ KINDS = {
     "fit_check": "slmstudio.worker.training.fit_check",
     "fetch_starter": "slmstudio.worker.export.fetch_starter",
     "fetch_benchmark": "slmstudio.worker.benchmark.fetch_job",
-    "join": "slmstudio.worker.launch.join",
+    "join": "slmstudio.worker.launch.agent",
 }
 """Kind of job: the module whose `run(job)` does it and returns the outcome's `result`."""
-AGENT = "slmstudio.worker.launch.agent"
+AGENT = KINDS["join"]
 """Does a job that several processes share: it starts them, and returns the whole outcome."""
 
 
@@ -68,19 +68,20 @@ def run_job(folder: Path) -> int:
     """Do the job of `folder`; its outcome is written whatever happens. Returns the exit status.
 
     Of the processes that torchrun starts for one job, rank 0 alone speaks for it: it writes the events and reads the
-    commands. The agent that started them takes the lock, is named in process.json and writes the outcome; where
-    torchrun was started by hand, rank 0 does that too.
+    commands. The agent that started them takes the lock, is named in process.json and writes the outcome from what each
+    of them says of its own end; where torchrun was started by hand, rank 0 does that too.
     """
     import filelock
 
     from slmstudio.worker.runtime import agent_side, ending, log_limit, ranks
     from slmstudio.worker.runtime.context import JobContext
 
-    if agent_side.by_agent():
-        return _run_rank(folder, ranks.rank())
-    log = None
-    leads, lock = ranks.is_first(), filelock.FileLock(folder / "worker.lock")
-    if leads:
+    log, leads, by_agent = None, ranks.is_first(), agent_side.by_agent()
+    lock = filelock.FileLock(folder / "worker.lock")
+    if by_agent:
+        agent_side.begin(folder, ranks.rank())
+        log = log_limit.opened(agent_side.log_of(folder, ranks.rank()))
+    elif leads:
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:
@@ -91,45 +92,26 @@ def run_job(folder: Path) -> int:
         log = log_limit.opened(folder / jobs.LOG)
     processes.give_way()
     job = JobContext(folder, jobs.Job(folder).request())
-    job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
+    if not by_agent:
+        job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
     outcome = _outcome_of(job, log)
-    if outcome is None and leads:
+    if outcome is None and leads and not by_agent:
         from slmstudio.worker.training import out_of_memory
 
         lock.release()
         out_of_memory.start_anew(job)
         return 0
+    if leads or by_agent:
+        ending.write_outcome(job, outcome or jobs.Outcome(ending.LOST))
     if outcome is None:
         return 0 if ranks.has_ended() else 1  # torchrun then ends the other ranks
     if leads:
-        ending.write_outcome(job, outcome)
         ranks.tell_end()
     elif outcome.error:
         ranks.tell_failure(outcome.error)
     # torchrun takes another status for a failure, and ends the other ranks before they have let go of what they hold.
-    together = ranks.world_size() > 1 and outcome.state != "failed"
+    together = ranks.world_size() > 1 and outcome.state not in ("failed", ending.LOST)
     return 0 if outcome.was_successful() or together else 1
-
-
-def _run_rank(folder: Path, rank: int) -> int:
-    """One of the processes that an agent started for the job of `folder`. Returns the exit status."""
-    from slmstudio.worker.runtime import agent_side, ending, log_limit, ranks
-    from slmstudio.worker.runtime.context import JobContext
-
-    agent_side.begin(folder, rank)
-    log = log_limit.opened(agent_side.log_of(folder, rank))
-    processes.give_way()
-    job = JobContext(folder, jobs.Job(folder).request())
-    if job.request["kind"] != "train":  # of other kinds, some may do more
-        print("only a training run is shared by several processes", file=sys.stderr)
-        return 2
-    outcome = _outcome_of(job, log)
-    ending.write_outcome(job, outcome or jobs.Outcome(ending.LOST))
-    if outcome is None:
-        return 0 if ranks.has_ended() else 1
-    if ranks.is_first():
-        ranks.tell_end()
-    return 0 if outcome.state != "failed" else 1
 
 
 def _is_shared(job: Any) -> bool:
@@ -154,7 +136,7 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
             disk_space.keep_reserve(job.folder)
         if kind == "join" or _is_shared(job):
             # It only starts processes, each of which locks itself and keeps the log short.
-            outcome: jobs.Outcome = importlib.import_module(KINDS[kind] if kind == "join" else AGENT).run(job)
+            outcome: jobs.Outcome = importlib.import_module(AGENT).run(job)
             return outcome
         _lock(job)
         log_limit.watch(log)
@@ -179,7 +161,8 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
         if ranks.is_of_another(error):
             if not ranks.is_first():
                 return None
-            return jobs.Outcome("failed", ranks.failure_of_another(error).to_dict(), traceback.format_exc())
+            return jobs.Outcome(ending.LOST if agent_side.by_agent() else "failed",
+                                ranks.failure_of_another(error).to_dict(), traceback.format_exc())
         if _gpu_is_gone(error):
             return jobs.Outcome("failed", ending.gpu_gone(job).to_dict(), traceback.format_exc())
         if memory_limit.is_near():

@@ -16,7 +16,6 @@ from support.wait import until
 from slmstudio.core import files, jobs
 from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.launch import invitation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FAKE = ROOT / "tests" / "support" / "fake_worker.py"
@@ -125,16 +124,6 @@ def test_the_terminal_works_through_the_queue(make_run, plays):
     assert [entry["state"] for entry in result(slmstudio("queue", "list", "--json"))["queue"]] == ["failed", "crashed"]
     assert result(slmstudio("queue", "remove", runs[0], "--json"))["removed"] == str(runs[0])
     assert [entry.folder for entry in queue.entries()] == [runs[1]]
-
-
-def test_the_terminal_shows_how_other_machines_join_a_run_whose_turn_has_come(make_run, plays):
-    plays({"one": "start steps:2 finish"})
-    run = make_run("one", nodes=2)
-    before = invitation.make(run, "127.0.0.1", 4711)
-    queue.add(run)
-    process = slmstudio("queue", "run")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 0 and invitation.read(run).id in err and before.id not in err, err
 
 
 def test_ctrl_c_stops_the_run_at_work_and_keeps_the_others(make_run, plays):

@@ -4,7 +4,7 @@
 What each process does stands in the variable LAUNCH_PROBE, a JSON object by rank ("*" is every other): "work" works
 until the first process is told to stop, "fail" raises, "refuse" raises what a person can mend, "leave" ends without a
 word, "lost" fails as one whose neighbour is gone, "neighbour" does so once process 1 is really gone; "check" makes the
-preflight first; "check other torch", "check other model", "check other data" make it with another report; "late" never
+preflight first; "check other torch" and "check other model" make it with another report; "late" never
 comes to it. Each leaves its pid in the folder LAUNCH_PROBE_BESIDE, before it is locked; the first machine's run calls
 it "beside", so that its processes may look there.
 """
@@ -66,7 +66,7 @@ def _check(job: JobContext, what: str) -> None:
     preflight.SECONDS = float(os.environ.get("LAUNCH_PROBE_SECONDS", preflight.SECONDS))
     honest = preflight.report
     other = {"check other torch": {"versions": {**provenance.versions(), "torch": "1.0"}},
-             "check other model": {"model": "another"}, "check other data": {"rows": {"train": "other"}}}.get(what, {})
+             "check other model": {"model": "another"}}.get(what, {})
     preflight.report = lambda *of: honest(*of) | other
     preflight.check(job, RunConfig.from_dict(job.request))
 

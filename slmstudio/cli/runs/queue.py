@@ -15,7 +15,6 @@ import typer
 from slmstudio.cli import asking
 from slmstudio.cli.output import Json, outcome_word, print_error, print_json, print_next, print_table, say
 from slmstudio.cli.progress import Follower
-from slmstudio.cli.runs.train import show_invitation
 from slmstudio.cli.targets import Run, RunOrFile
 from slmstudio.cli.words import Group
 from slmstudio.core import jobs, program
@@ -91,8 +90,7 @@ def remove(run: Run, as_json: Json = False) -> int:
 @app.command("run")
 def run_all(as_json: Json = False) -> int:
     """Work through the queue, one run after another. Ctrl-C stops the current run; the others keep waiting."""
-    from slmstudio.core.run import adjust, config_file, queue
-    from slmstudio.core.run.launch import invitation
+    from slmstudio.core.run import queue
 
     ended: list[dict[str, Any]] = []
     with _interruptions() as pressed:
@@ -101,8 +99,6 @@ def run_all(as_json: Json = False) -> int:
             if job is None:
                 break
             say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
-            if adjust.apply(config_file.load(job.folder), job.folder).nodes > 1:
-                show_invitation(invitation.read(job.folder))
             with Follower() as follower:
                 outcome = follower.follow(job, "train")
             ended.append(_told(job, outcome))

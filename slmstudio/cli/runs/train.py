@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,9 +16,6 @@ from slmstudio.cli.targets import RunOrFile, Set
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-
-if TYPE_CHECKING:
-    from slmstudio.core.run.launch.invitation import Invitation
 
 app = typer.Typer()
 Processes = Annotated[int | None, typer.Option(
@@ -38,9 +35,9 @@ def _need_machine(config: Any) -> None:
     """Raises UserError: several processes are asked for, and this machine can't run them."""
     if config.world_size > 1:
         from slmstudio.core.hardware.machine import read_machine
-        from slmstudio.core.run.launch import checks
+        from slmstudio.core.run import launch
 
-        checks.need(config, read_machine())
+        launch.need(config, read_machine())
 
 
 def _unfinished(run: Path) -> jobs.Job:
@@ -62,14 +59,6 @@ def _unfinished(run: Path) -> jobs.Job:
     return job
 
 
-def show_invitation(invited: Invitation) -> None:
-    """Say how other machines join, and what that takes."""
-    say(tr("On each of the other machines, with the same version of SLM Studio and the same model, type:\n"
-           "  {command}\n"
-           "Do so only on a network that you trust: what they send each other while training isn't encrypted.",
-           command=invited.command()), file=sys.stderr, flush=True)
-
-
 @app.command()
 def train(
     run: RunOrFile,
@@ -83,7 +72,6 @@ def train(
     from dataclasses import replace
 
     from slmstudio.core.run import adjust, config_file, folder
-    from slmstudio.core.run.launch import invitation
     from slmstudio.core.run.planning import planner
 
     config, changed = config_file.load(run), planner.overrides(
@@ -93,8 +81,6 @@ def train(
         job = _unfinished(run)
         if changed:
             adjust.consent(job.folder, changed)
-        if adjust.apply(config, job.folder).nodes > 1:
-            show_invitation(invitation.renew(job.folder))  # an id is good for one start
     else:
         config = asking.with_maps(replace(config, **changed))
         config.check()
@@ -124,18 +110,18 @@ def launch(
     set_: Set = None,
     as_json: Json = False,
 ) -> int:
-    """Train on several machines: print the command for the others, wait for them, and follow the run from here."""
+    """Train on several machines: print what to copy and type there, wait for them, and follow the run from here."""
     from dataclasses import replace
 
     from slmstudio.core.run import adjust, config_file, folder
-    from slmstudio.core.run.launch import invitation
+    from slmstudio.core.run import launch as launching
     from slmstudio.core.run.planning import planner
 
     changed = planner.overrides({**planner.parse_settings(set_ or []), **_chosen(processes, parallelism),
                                  "nodes": nodes})
     config = replace(config_file.load(run), **changed)
     _need_machine(config)
-    invitation.own_address(address)
+    launching.own_address(address)
     if run.is_dir():
         job = _unfinished(run)
         adjust.consent(job.folder, changed)
@@ -143,32 +129,30 @@ def launch(
         config = asking.with_maps(config)
         config.check()
         job = folder.create(config, out.absolute() if out else None)
-    invited = invitation.make(job.folder, address, port)
+    launching.write(job.folder, address, port)
     job.start()
     say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
-    show_invitation(invited)
     with Follower() as follower:
         outcome = follower.follow(job, "train")
     return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)}, {
-        "address": invited.address, "id": invited.id, "command": invited.command()})
+        "file": str(job.folder / launching.FILE), "command": launching.commands(nodes)})
 
 
 @app.command()
 def join(
-    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Address at which the first machine waits.")],
-    id_: Annotated[str, typer.Option("--id", help="The id that the first machine shows.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy of the run's launch.json from the first "
+                                                              "machine.")],
+    machine: Annotated[int, typer.Option(min=2, help="The number of this machine, where more than two train.")] = 2,
     model: Annotated[Path | None, typer.Option(help="Folder of the same base model on this machine; by default, it "
                                                     "is searched for.")] = None,
     as_json: Json = False,
 ) -> int:
     """Take part in a run that another machine has launched. Ctrl-C leaves it."""
     from slmstudio.core.jobs import new
+    from slmstudio.core.run import launch as launching
 
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UserError(tr("{address} isn't an address with a port.", address=address), "",
-                        tr("Write it as the first machine shows it: HOST:PORT."))
-    job = new.join(host.strip("[]"), int(port), id_, model)
+    launching.read(file)
+    job = new.join(file, machine, model)
     outcome = carry_out(job, "join", tr("This machine is leaving the run."), "cancel")
     return _report_outcome(outcome, as_json, {"folder": str(job.folder)})
 

@@ -104,14 +104,15 @@ def download(name: str, revision: str | None = None, endpoint: str | None = None
     return make(_short_jobs(), "download", name=name, revision=revision, endpoint=endpoint)
 
 
-def join(host: str, port: int, one_time: str, model: Path | None = None) -> Job:
+def join(file: Path, machine: int = 2, model: Path | None = None) -> Job:
     """This machine's part in a run that another one has launched. Raises OSError.
 
     Args:
-        one_time: the id that the other machine shows.
+        file: the copy of the run's launch.json.
+        machine: number of this machine, from 2.
         model: folder of the same base model here; None looks for it.
     """
-    return make(_short_jobs(), "join", host=host, port=port, id=one_time,
+    return make(_short_jobs(), "join", file=str(file.absolute()), machine=machine,
                 model=str(model.absolute()) if model else None)
 
 

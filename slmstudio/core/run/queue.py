@@ -16,9 +16,8 @@ from typing import Any
 from slmstudio.core import files, formats, jobs, paths, program
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
-from slmstudio.core.run import adjust, folder
+from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.launch import invitation
 
 FILE, LOCK = "queue.json", "queue.lock"
 DONE = ("finished", "stopped", "cancelled")
@@ -127,8 +126,6 @@ def start_next() -> jobs.Job | None:
                 continue
             job = jobs.Job(entry.folder)
             try:
-                if adjust.apply(RunConfig.from_dict(job.request()), job.folder).nodes > 1:
-                    invitation.renew(job.folder)  # what was shown while it waited may be of another start or address
                 job.start()
             except UserError as error:
                 item["error"] = error.to_dict()

@@ -15,9 +15,8 @@ from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
-from slmstudio.core.run import folder
+from slmstudio.core.run import folder, launch
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.launch import checks, invitation
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, is_busy, run_task
 from slmstudio.gui.training.plan_panel import PlanPanel
@@ -133,10 +132,10 @@ class NextRun(QObject):
         """Make a run of the plan for several machines, this one among them."""
         def make(config: RunConfig) -> Job:
             several = replace(config, nodes=machines)
-            invitation.own_address(address)
-            checks.need(several, self._session.machine or read_machine())
+            launch.own_address(address)
+            launch.need(several, self._session.machine or read_machine())
             job = folder.create(several)
-            invitation.make(job.folder, address, port)
+            launch.write(job.folder, address, port)
             return job
 
         def refused(error: Exception) -> None:

@@ -34,7 +34,7 @@ from slmstudio.gui.training.run.followed import FollowedRun
 from slmstudio.gui.training.run_feed import RunFeed
 from slmstudio.gui.training.run_panel import RunPanel
 from slmstudio.gui.training.run_queue import QueueCard
-from slmstudio.gui.training.several.following import SeveralMachines
+from slmstudio.gui.training.several.machines import MachinesDialog
 from slmstudio.gui.training.watch_panel import WatchPanel
 
 
@@ -53,7 +53,7 @@ class TrainingTab(QWidget):
         self.next = NextRun(session, self.plan, self.planning, self)
         self.fit_check = FitCheck(session, self.plan, self.planning, self)
         self.queue_card = QueueCard(self.next.queue)
-        self.machines = SeveralMachines(self)
+        self.machines = MachinesDialog(self)
         self._pages = TrainingPages(session, [self.plan, self.queue_card], self.run, [self.watch, self.feed])
         column_in(self, self.banner, (self._pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         self._connect()
@@ -72,7 +72,6 @@ class TrainingTab(QWidget):
         self.plan.cards.set_machine(session.machine)
         for signal, slot in (
                 (self.plan.cards.machines_wanted, self.machines.open), (self.machines.start_wanted, self._start_on),
-                (self.machines.stop_wanted, partial(self.followed.send, "stop")),
                 (coming.not_shared, self._not_shared)):
             signal.connect(slot)
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
@@ -107,7 +106,6 @@ class TrainingTab(QWidget):
         self.run.guard.wanted.connect(self._ask_guard)
         run.begun.connect(self._begun)
         run.replayed.connect(lambda: self.run.show_history(run.history, run.config))
-        run.replayed.connect(lambda: self.machines.replayed(run.history))
         run.moved.connect(self._show_news)
         run.renamed.connect(lambda: self.run.title.setText(status.title(run.config)))
         run.ended.connect(self._ended)
@@ -200,7 +198,7 @@ class TrainingTab(QWidget):
             self.next.start_on(machines, address, port)
 
     def _not_shared(self, error: Exception) -> None:
-        if not self.machines.failed(error):
+        if not self.machines.show_error(error):
             self._not_done(error)
 
     def _turn_has_come(self, job: Job) -> None:
@@ -219,7 +217,6 @@ class TrainingTab(QWidget):
             self.followed.follow(job)
 
     def _begun(self) -> None:
-        self.machines.follow(self.followed.job, self.followed.config)
         self._planning_next = False
         self.run.end_row.set_busy(False)
         self.feed.clear()
@@ -232,7 +229,7 @@ class TrainingTab(QWidget):
         self.run.update_from(run.history)
         self.run.set_note(status.gpu_note(run.history, self._session))
         self.feed.update_from(run.history)
-        self.machines.update_from(run.history)
+        self.machines.update_from(run.history, run.is_running())
         self.watch.update_from(run.history, run.config, run.is_running())
         if run.is_running() and not self.planning.active and self.plan.config != (now := run.now()):
             self.plan.show_config(now)

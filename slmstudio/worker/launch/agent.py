@@ -1,24 +1,35 @@
-"""The process of a run that several processes share: it starts them, waits, and says how the run ended."""
+"""The process of a run that several processes share: it starts those of this machine, waits, and says how the run
+ended. On another machine than the run's first one, it is the process of the "join" job."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import shutil
-import socket
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
 
-from slmstudio.core import jobs
+from slmstudio.core import files, jobs, program
+from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
-from slmstudio.core.run import adjust, checkpoints
+from slmstudio.core.model.library import local_models
+from slmstudio.core.run import adjust, checkpoints, launch
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import CHECKPOINTS
-from slmstudio.core.run.launch import checks, invitation
-from slmstudio.worker.launch import failure_cause, first_machine, ranks_of
+from slmstudio.worker.launch import failure_cause, machines, ranks_of
 from slmstudio.worker.runtime import agent_side
 from slmstudio.worker.runtime.context import Cancelled, JobContext
+
+RUN = "run"
+LOOK_SECONDS = 1.0
 
 
 def run(job: JobContext) -> jobs.Outcome:
@@ -31,18 +42,18 @@ def run(job: JobContext) -> jobs.Outcome:
         UserError: it can't be started.
         Cancelled: the user asked for it while machines were waited for, and nothing was learned before.
     """
+    if job.request["kind"] == "join":
+        return _join(job)
     config = adjust.apply(RunConfig.from_dict(job.request), job.folder)
-    checks.need(config, read_machine())
+    launch.need(config, read_machine())
     forget(job.folder)
     kills = processes.oom_kills()
     if config.nodes == 1:
         store = ranks_of.open_store(ranks_of.LOOPBACK)
-        machines = None
-        meeting = ranks_of.Meeting(ranks_of.LOOPBACK, store.port, secrets.token_hex(8), ranks_of.LOOPBACK)
+        meeting = ranks_of.Meeting(store, ranks_of.LOOPBACK, store.port, secrets.token_hex(8), ranks_of.LOOPBACK)
     else:
-        machines = first_machine.FirstMachine(job, config, invitation.take(job.folder))
         try:
-            meeting = machines.gather()
+            meeting = machines.meet(job, launch.write(job.folder), 0)
         except Cancelled:
             if not (kept := checkpoints.all_checkpoints(job.folder / CHECKPOINTS)):
                 raise
@@ -58,7 +69,10 @@ def run(job: JobContext) -> jobs.Outcome:
         return outcome or jobs.Outcome("crashed", details=ended[0].log)
     if done := _done_before(job, ended):
         return done
-    return _failed(job, config, ended, processes.oom_kills() > kills, machines)
+    cause, memory_kill = failure_cause.first_cause(ended), processes.oom_kills() > kills
+    if memory_kill and cause.code == -9:
+        job.emit(jobs.MEMORY_KILL)  # the next start uses less
+    return failure_cause.outcome_of(cause, job.folder, config.world_size, memory_kill)
 
 
 def _done_before(job: JobContext, ended: list[failure_cause.Ended]) -> jobs.Outcome | None:
@@ -73,20 +87,85 @@ def _done_before(job: JobContext, ended: list[failure_cause.Ended]) -> jobs.Outc
     return said
 
 
-def _failed(job: JobContext, config: RunConfig, ended: list[failure_cause.Ended], memory_kill: bool,
-            machines: first_machine.FirstMachine | None) -> jobs.Outcome:
-    cause = failure_cause.first_cause(ended)
-    if machines is not None and cause.kind >= failure_cause.LOST_OTHERS and (told := machines.who_left()):
-        return told
-    if memory_kill and cause.code == -9:
-        job.emit(jobs.MEMORY_KILL)  # the next start uses less
-    return failure_cause.outcome_of(cause, job.folder, config.world_size, socket.gethostname() if machines else "",
-                            memory_kill)
-
-
 def forget(folder: Path) -> None:
     """Remove what the processes of an earlier start said about their end; their logs stay, and grow."""
     logs = folder / agent_side.LOGS
     for each in logs.glob("rank-*") if logs.is_dir() else ():
         if each.is_dir():
             shutil.rmtree(each)
+
+
+# -- on another machine than the first --------------------------------------------------------------------------------
+
+
+def _join(job: JobContext) -> jobs.Outcome:
+    """Take part in the run of a launch.json.
+
+    Raises:
+        UserError: this machine can't take part, or the others are gone.
+        Cancelled: the user asked for it.
+    """
+    launched, number = launch.read(Path(job.request["file"])), int(job.request["machine"])
+    if not 2 <= number <= launched.config.nodes:
+        raise UserError(tr("The run has no machine {number}.", number=number), "",
+                        tr("Give each machine another number, from 2 to {count}, with --machine.",
+                           count=launched.config.nodes))
+    folder = job.folder / RUN
+    config = replace(launched.config, model=str(_model(job.request["model"], launched.config)), eval_file=None,
+                     train_file=str(folder / jobs.RUN), start_from=None)  # the first process reads the rows for all
+    launch.need(config, read_machine())
+    folder.mkdir(exist_ok=True)
+    files.write_atomically(folder / jobs.RUN, files.dump_pretty(config.to_dict()), private=True)
+    meeting = machines.meet(job, launched, number - 1)
+    job.phase("training", tr("with {host}", host=launched.host))
+    with _ends_when_asked(job):
+        try:
+            codes = ranks_of.train(folder, config, meeting)
+        except SignalException as error:
+            if not job.cancelled():
+                ranks_of.end_by(error)
+            raise Cancelled from error
+    if not codes:
+        return jobs.Outcome("finished", result={"host": launched.host, "run": config.name})
+    cause = failure_cause.first_cause(failure_cause.read(folder, codes))
+    if cause.kind >= failure_cause.LOST_OTHERS:
+        raise UserError(tr("The run on {host} has ended, or the connection to it broke.", host=launched.host), "",
+                        tr("Look on that machine for the reason; it keeps the run."))
+    return failure_cause.outcome_of(cause, folder, config.world_size)
+
+
+def _model(chosen: str | None, config: RunConfig) -> Path:
+    """The folder of the run's base model on this machine; whether its weights are the same is compared later.
+
+    Raises:
+        UserError: there is none.
+    """
+    name = Path(config.model).name
+    same_name = [path for path in local_models() if path.name == name]
+    for path in [Path(chosen)] if chosen else [Path(config.model), *same_name]:
+        if path.is_dir():
+            return path.absolute()
+    raise UserError(tr("This machine doesn't have the model {model}.", model=name), "",
+                    tr("Copy its folder from the first machine and name it with --model, or fetch it: {command}",
+                       command=program.command("models", "get", name)))
+
+
+@contextlib.contextmanager
+def _ends_when_asked(job: JobContext) -> Iterator[None]:
+    """Ends this process's work as SIGTERM does as soon as the user asks for it: torchrun's agent offers no other
+    way."""
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(LOOK_SECONDS):
+            if job.cancelled():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import time
 from collections.abc import Mapping
@@ -18,9 +17,6 @@ from slmstudio.worker.runtime import agent_side, ending
 LAST_LINES = 20
 ESCALATED_SECONDS = 4.5
 """From the first process's own word to the end of all: more than that, and the agent has killed some."""
-_LOST_OTHERS = re.compile(r"gloo|nccl|c10d|Dist(Backend|Network|Store)?Error|Connection (closed|reset|refused)|"
-                          r"Broken pipe", re.IGNORECASE)
-"""In the words of PyTorch's transports: another process is gone, or doesn't answer."""
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
 
 
@@ -54,9 +50,7 @@ class Ended:
         if self.outcome is None:
             return SILENT if self.code > 0 else ENDED
         if self.outcome.state == ending.LOST:
-            return ENDED
-        if self.outcome.details and _LOST_OTHERS.search(self.outcome.details):
-            return LOST_OTHERS
+            return LOST_OTHERS if self.outcome.error else ENDED
         return FAILED if self.outcome.state == "failed" else STOPPED
 
 
@@ -82,15 +76,13 @@ def first_cause(ended: list[Ended]) -> Ended:
     return min(ended, key=lambda each: (each.kind, each.rank))
 
 
-def outcome_of(cause: Ended, folder: Path, world_size: int, host: str = "", memory_kill: bool = False) -> jobs.Outcome:
+def outcome_of(cause: Ended, folder: Path, world_size: int, memory_kill: bool = False) -> jobs.Outcome:
     """What a user is told.
 
     Args:
-        host: the machine's name, where several take part.
         memory_kill: whether the kernel has killed processes meanwhile because memory ran out.
     """
-    which = (tr("Process {number} of {count}, on {host},", number=cause.rank + 1, count=world_size, host=host) if host
-             else tr("Process {number} of {count}", number=cause.rank + 1, count=world_size))
+    which = tr("Process {number} of {count}", number=cause.rank + 1, count=world_size)
     remedy = together(tr("The run can be resumed."), advice.go_on("train", folder))
     if cause.outcome is not None and cause.kind < LOST_OTHERS:
         return cause.outcome

@@ -7,7 +7,6 @@ which nobody else can reach where the run has one machine.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from torch.distributed import DistError, TCPStore
+from torch.distributed import DistError, Store, TCPStore
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -48,8 +47,10 @@ class Meeting:
         id: of this start of the run.
         address: this machine's own, on the way to the others.
         peers: addresses of all machines, which their processes may connect to.
+        store: which the first machine serves as long as this exists.
     """
 
+    store: Store
     host: str
     port: int
     id: str
@@ -98,7 +99,6 @@ def train(folder: Path, config: RunConfig, meeting: Meeting) -> dict[int, int]:
         min_nodes=config.nodes, max_nodes=config.nodes, nproc_per_node=config.processes, run_id=meeting.id,
         rdzv_backend="static", rdzv_endpoint=f"{meeting.host}:{meeting.port}", rdzv_configs=asked, max_restarts=0,
         shutdown_timeout=LEAVING_SECONDS)
-    end_together()
     with _environment(config, meeting):
         try:
             elastic_launch(launch, command[0])(*command[1:])
@@ -134,45 +134,3 @@ def _environment(config: RunConfig, meeting: Meeting) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-_EXTENDED_LIMITS, _KILL_ON_JOB_CLOSE = 9, 0x2000
-"""JobObjectExtendedLimitInformation and JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE (winnt.h)."""
-
-
-class _BasicLimits(ctypes.Structure):
-    """JOBOBJECT_BASIC_LIMIT_INFORMATION."""
-
-    _fields_ = (("process_time", ctypes.c_int64), ("job_time", ctypes.c_int64), ("flags", ctypes.c_uint32),
-                ("least_working_set", ctypes.c_size_t), ("most_working_set", ctypes.c_size_t),
-                ("most_processes", ctypes.c_uint32), ("affinity", ctypes.c_size_t), ("priority", ctypes.c_uint32),
-                ("scheduling", ctypes.c_uint32))
-
-
-class _Limits(ctypes.Structure):
-    """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
-
-    _fields_ = (("basic", _BasicLimits), ("io", ctypes.c_uint64 * 6), ("memory", ctypes.c_size_t * 4))
-
-
-def end_together() -> bool:
-    """Put this process into a job object of its own: Windows ends whatever is in it when this process ends, since that
-    closes the only handle. Processes that it starts from now on are in it too.
-
-    Returns:
-        Whether that was done; elsewhere than on Windows it isn't. Where Windows refuses, its processes still look
-        whether it is there, and end themselves.
-    """
-    library = getattr(ctypes, "WinDLL", None)
-    if library is None:
-        return False
-    kernel = library("kernel32", use_last_error=True)
-    kernel.CreateJobObjectW.restype = kernel.GetCurrentProcess.restype = ctypes.c_void_p
-    kernel.CreateJobObjectW.argtypes = (ctypes.c_void_p, ctypes.c_wchar_p)
-    kernel.SetInformationJobObject.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32)
-    kernel.AssignProcessToJobObject.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
-    job = kernel.CreateJobObjectW(None, None)  # without a name, and with a handle that no child inherits
-    limits = _Limits(basic=_BasicLimits(flags=_KILL_ON_JOB_CLOSE))
-    return bool(job and kernel.SetInformationJobObject(job, _EXTENDED_LIMITS, ctypes.byref(limits),
-                                                       ctypes.sizeof(limits))
-                and kernel.AssignProcessToJobObject(job, kernel.GetCurrentProcess()))

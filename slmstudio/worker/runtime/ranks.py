@@ -66,13 +66,10 @@ def is_first() -> bool:
 
 
 def start(gpu: bool) -> None:
-    """Meet the other ranks. Does nothing in a process that runs alone.
+    """Connect to the other ranks, which are all there (`preflight.check`). Does nothing in a process that runs alone.
 
     Args:
         gpu: whether they compute on cards; this one takes the card of its local number.
-
-    Raises:
-        UserError: not all came within the time; it names those that didn't.
     """
     if world_size() == 1:
         return
@@ -81,22 +78,9 @@ def start(gpu: bool) -> None:
 
     if gpu:
         torch.cuda.set_device(local_rank())
-    limit = timedelta(seconds=MEET_SECONDS)
-    try:
-        notes()
-        threading.Thread(target=_answer, args=(_connect(False),), name="roll call", daemon=True).start()
-        _store.set(f"here/{rank()}", b"1")
-        _store.wait([f"here/{each}" for each in range(world_size())], limit)
-    except RuntimeError as error:
-        missing = _without("here") if _store is not None else [0]
-        raise UserError(ntr("There is no word from process {numbers}.", "There is no word from processes "
-                                                                        "{numbers}.", len(missing),
-                            numbers=_numbers(missing)),
-                        together(tr("The others waited {duration}.", duration=format_duration(MEET_SECONDS)),
-                                 _counted()),
-                        tr("Look at its log, and at the network between the machines.")) from error
+    threading.Thread(target=_answer, args=(_connect(False),), name="roll call", daemon=True).start()
     distributed.init_process_group(
-        "cpu:gloo,cuda:nccl" if gpu else "gloo", store=distributed.PrefixStore("group", _store), rank=rank(),
+        "cpu:gloo,cuda:nccl" if gpu else "gloo", store=distributed.PrefixStore("group", notes()), rank=rank(),
         world_size=world_size(), timeout=timedelta(seconds=SECONDS))
 
 
@@ -242,7 +226,7 @@ def is_of_another(error: Exception) -> bool:
         return False
     from torch import distributed
 
-    signs = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL")
+    signs = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
     return isinstance(error, distributed.DistError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs))
 

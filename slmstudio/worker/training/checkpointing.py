@@ -91,7 +91,7 @@ class Checkpointing:
                 torch.save(self._whole.optimizer, folder / "optimizer.pt")
                 torch.save(self.lr_scheduler.state_dict(), folder / "scheduler.pt")
             self._save_scaler(str(folder))
-            if ranks.world_size() == 1:  # several have no state of their own: see `seed_of`
+            if self.args.world_size == 1:  # several have no state of their own: see `seed_of`
                 self._save_rng_state(str(folder))
             self.state.save_to_json(os.path.join(folder, "trainer_state.json"))
 

@@ -54,7 +54,8 @@ class Control(TrainerCallback):  # type: ignore[misc]
         self.last_loss: float | None = None
         self._awake = rests.awake
         self._spill = SpillWatch() if can_spill() else None
-        self._board = TensorBoardLog(job.folder / BOARD) if config.tensorboard and ranks.is_first() else None
+        draws = config.tensorboard and trainer.is_world_process_zero()
+        self._board = TensorBoardLog(job.folder / BOARD) if draws else None
         self._evaluated_step = -1
         self._clock = Clock(config, trainer, sensors, self.saver, first, rests)
         self._changes: list[dict[str, Any]] = []
@@ -162,7 +163,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
 
     def _after_step(self, state: Any, control: Any) -> None:
         step = state.global_step
-        if ranks.is_first():
+        if self.trainer.is_world_process_zero():
             self._decide(step)
         else:
             self._follow()

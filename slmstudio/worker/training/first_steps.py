@@ -23,7 +23,6 @@ from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.guard.summary import HOLD
 from slmstudio.core.run.memory import measured, outlook
 from slmstudio.core.units import format_bytes, format_duration, format_span
-from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.heap import Heap
 from slmstudio.worker.runtime.peak import PeakMemory
@@ -134,7 +133,7 @@ class FirstSteps:
                                "The longest rows take {size} (estimated: {estimate}), and a step takes {time}.",
                                size=format_bytes(found.peak_bytes), estimate=format_span(plain.low, plain.high),
                                time=format_duration(self._seconds / self._timed)))
-        if ranks.world_size() == 1:  # what several do together says nothing about one
+        if self._trainer.args.world_size == 1:  # what several do together says nothing about one
             keep(found, self._job)
 
 

@@ -174,7 +174,6 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "per_device_eval_batch_size": config.micro_batch_size,
         "gradient_accumulation_steps": math.ceil(config.gradient_accumulation_steps / ranks.world_size()),
         "ddp_find_unused_parameters": False,
-        "ddp_timeout": int(ranks.SECONDS),
         **({"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": True}}
            if methods.is_sharded(config) else {}),
         "learning_rate": config.learning_rate,

@@ -28,12 +28,12 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Contr
     job.phase("saving")
     name = folder.ADAPTER if config.has_adapter else folder.MODEL
     final = job.folder / name
-    used = ranks.broadcast(best_checkpoint(job, config, trainer, control) if ranks.is_first() else None)
+    used = ranks.alone(lambda: best_checkpoint(job, config, trainer, control))
     step = used.global_step if used else trainer.state.global_step
     with trainer.collected():
         written = control.saver.with_space(
             lambda: _write(job, config, trainer, final, used, control), tr("Could not save the result."))
-    if not ranks.is_first():
+    if not trainer.is_world_process_zero():
         return {}
     if not written:
         return {"state": "stopped", "steps": trainer.state.global_step, "total_steps": trainer.total_steps,

@@ -44,7 +44,7 @@ class Saver:
         if not saved:
             return False
         self.saved_step, self.saved_at = step, time.monotonic()
-        if not ranks.is_first():
+        if not self.trainer.is_world_process_zero():
             return True
         path = self.trainer.checkpoint_parent / checkpoints.folder_name(step)
         self.job.emit("checkpoint_saved", global_step=step, path=str(path), reason=reason)
@@ -80,9 +80,8 @@ class Saver:
             return True
 
     def _keep_reserve(self) -> None:
-        if ranks.is_first():
-            with contextlib.suppress(OSError):  # without it, what is told on a full disk may be lost
-                disk_space.keep_reserve(self.job.folder)
+        with contextlib.suppress(OSError):  # without it, what is told on a full disk may be lost
+            disk_space.keep_reserve(self.job.folder)
 
     def _bytes_needed(self) -> int:
         learning = sum(p.numel() * p.element_size() for p in self.trainer.model.parameters() if p.requires_grad)

@@ -123,14 +123,14 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
     first = FirstSteps(job, config, trainer, loaded.facts, machine)
     control = Control(job, config, trainer, per_epoch, loaded.samples, sensors, first, rests)
     trainer.add_callback(control)
-    idle = ranks.world_size() - config.gradient_accumulation_steps
-    if idle > 0 and not may_split(config, ranks.world_size()):
+    idle = trainer.args.world_size - config.gradient_accumulation_steps
+    if idle > 0 and not may_split(config, trainer.args.world_size):
         job.warn("ranks_idle", ntr(
             "{objective} compares within a micro-batch, so none is divided: {n} of {cards} cards has nothing to do. "
             "Accumulate more gradients with a smaller micro-batch; the effective batch stays the same.",
             "{objective} compares within a micro-batch, so none is divided: {n} of {cards} cards have nothing to do. "
             "Accumulate more gradients with a smaller micro-batch; the effective batch stays the same.",
-            idle, objective=config.objective.upper(), cards=ranks.world_size()))
+            idle, objective=config.objective.upper(), cards=trainer.args.world_size))
     tell_plan(job, trainer, per_epoch, loaded.train_rows, loaded.eval_rows)
     return trainer, control
 

@@ -35,12 +35,12 @@ class StudioTrainer(Exact, SFTTrainer):  # type: ignore[misc]
         loss, count = self._summed_loss(model, inputs)
         if num_items_in_batch is None:
             return loss / count * self._factor
-        return loss / num_items_in_batch * (self._factor * ranks.world_size())  # the ranks' gradients are averaged
+        return loss / num_items_in_batch * (self._factor * self.args.world_size)  # the ranks' gradients are averaged
 
     def _summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
         """Sum of the cross entropy over the learned positions, and their number."""
         with self.accelerator.autocast():
-            if ranks.world_size() == 1:
+            if self.args.world_size == 1:
                 return summed_loss(self._causal_lm, inputs)
             return within(model, lambda: summed_loss(self._causal_lm, inputs))  # type: ignore[no-any-return]
 

@@ -90,9 +90,10 @@ class Exact(Checkpointing):
         self._window: list[tuple[dict[str, Any], torch.Tensor]] = []
         self._sent, self._factor = 0, 1.0
         self._figures = Figures()
+        count = self.args.world_size
         self._batches = RankBatches(
-            self._get_train_sampler(), config.micro_batch_size, config.gradient_accumulation_steps, ranks.rank(),
-            ranks.world_size(), may_split(config, ranks.world_size()))
+            self._get_train_sampler(), config.micro_batch_size, config.gradient_accumulation_steps,
+            self.args.process_index, count, may_split(config, count))
         if self._by_itself:
             self.accelerator.gather = self.accelerator.gather_for_metrics = lambda value, **options: value
 
@@ -115,7 +116,7 @@ class Exact(Checkpointing):
                           config.group_by_length)
 
     def get_train_dataloader(self) -> Any:
-        if ranks.world_size() == 1:
+        if self.args.world_size == 1:
             return super().get_train_dataloader()  # type: ignore[misc]
         return DataLoaderShard(self.train_dataset, device=self.accelerator.device, batch_sampler=self._batches,
                                collate_fn=self.data_collator, pin_memory=self.args.dataloader_pin_memory)
@@ -128,11 +129,11 @@ class Exact(Checkpointing):
     def _by_itself(self) -> bool:
         """Whether each micro-batch's loss and figures are of itself alone, whatever the other ranks have: TRL's
         preference trainers would put some of them together, and KTO's loss would be another one."""
-        return ranks.world_size() > 1 and self.run_config.is_preference
+        return self.args.world_size > 1 and self.run_config.is_preference
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Any:
         """Learned tokens of the step, of all ranks; what only keeps a rank in step doesn't count."""
-        if ranks.world_size() > 1 and "labels" in batch_samples[0]:
+        if self.args.world_size > 1 and "labels" in batch_samples[0]:
             batch_samples = [batch if share.part else {**batch, "labels": torch.full_like(batch["labels"], IGNORED)}
                              for batch, share in zip(batch_samples, self._shares(), strict=True)]
         return super()._get_num_items_in_batch(batch_samples, device)  # type: ignore[misc]
@@ -188,11 +189,11 @@ class Exact(Checkpointing):
         A sum over tokens is divided by those of the whole step already, and so are TRL's; a mean over rows is divided
         by the number of this rank's micro-batches instead of by that of the step.
         """
-        if ranks.world_size() == 1:
+        if self.args.world_size == 1:
             return 1.0
         if tokens is not None:
             return float(share.part > 0)
-        return share.part * ranks.world_size() * self.current_gradient_accumulation_steps / share.micro_batches
+        return share.part * self.args.world_size * self.current_gradient_accumulation_steps / share.micro_batches
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
@@ -290,14 +291,14 @@ class Exact(Checkpointing):
 
     def eval_batches(self) -> Iterator[tuple[Share, dict[str, Any]]]:
         """This rank's batches of an evaluation, as many on each rank."""
-        for share in deal(range(len(self.eval_dataset)), self.run_config.micro_batch_size, ranks.world_size(),
-                          splits=False)[ranks.rank()]:
+        for share in deal(range(len(self.eval_dataset)), self.run_config.micro_batch_size, self.args.world_size,
+                          splits=False)[self.args.process_index]:
             yield share, self._prepare_inputs(self.data_collator(self.eval_dataset.__getitems__(list(share.rows))))
             self.callback_handler.on_prediction_step(self.args, self.state, self.control)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """As the stock trainer does, with the batches dealt out to the ranks."""
-        if ranks.world_size() == 1:
+        if self.args.world_size == 1:
             return dict(super().evaluate(*args, **kwargs))  # type: ignore[misc]
         was_training, found = self.model.training, []
         self.model.eval()

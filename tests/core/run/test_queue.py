@@ -12,7 +12,6 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.launch import invitation
 
 
 @pytest.fixture
@@ -126,29 +125,6 @@ def test_a_damaged_list_is_named_and_not_written_over(make_run, content):
         with pytest.raises(UserError, match="damaged"):
             act()
     assert queue.queue_file().read_text(encoding="utf-8") == content
-
-
-@pytest.mark.parametrize(("host", "same"), [("127.0.0.1", True), ("192.0.2.1", False)])
-def test_a_run_of_several_machines_invites_again_when_its_turn_comes(make_run, monkeypatch, host, same):
-    """What was shown while it waited may be used up, and this machine may have got another address since."""
-    run, started = make_run(nodes=2), []
-    monkeypatch.setattr(invitation, "own_addresses", lambda: ["198.51.100.7"])
-    with monkeypatch.context() as earlier:
-        earlier.setattr(invitation, "own_addresses", lambda: [host])
-        before = invitation.make(run, host, 4711)
-    queue.add(run)
-    monkeypatch.setattr(jobs.Job, "start", lambda job: started.append(invitation.read(job.folder)))
-    assert queue.start_next().folder == run
-    assert started[0].id != before.id and started[0].port == 4711
-    assert started[0].host == (host if same else "198.51.100.7")
-    assert invitation.take(run) == started[0], "the start takes what is shown"
-
-
-def test_one_that_was_never_invited_to_is_passed_over_with_the_reason(make_run):
-    queue.add(make_run(nodes=2))
-    assert queue.start_next() is None
-    [entry] = queue.entries()
-    assert entry.state == "failed" and "nothing says where they meet" in entry.error["what"]
 
 
 def test_writers_at_the_same_time_lose_nothing(make_run):

@@ -12,10 +12,10 @@ from support.training_window import ENDLESS, wait_for_plan
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.jobs.outcome import Outcome
+from slmstudio.core.run import launch
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.core.run.launch import invitation
-from slmstudio.core.run.launch.invitation import Invitation
 from slmstudio.gui.training.several.cards import CardsSection
 from slmstudio.gui.training.several.machines import MachinesDialog
 from slmstudio.gui.training.tab import TrainingTab
@@ -25,7 +25,6 @@ CARD = Gpu(0, "NVIDIA GeForce RTX 4090", 24 * 1024**3, 23 * 1024**3, (8, 9))
 ONE = Machine("Linux", "a processor", 4, 8, 32 * 1024**3, 16 * 1024**3, (CARD,), False, False)
 TWO = dataclasses.replace(ONE, gpus=(CARD, dataclasses.replace(CARD, index=1)))
 PLAN = RunConfig(name="x", model="m", train_file="t")
-INVITED = Invitation("192.168.1.20", 29500, "9f3a7c2be1d04a55")
 
 
 @pytest.fixture
@@ -84,30 +83,31 @@ def dialog(qtbot):
     return made
 
 
-def test_the_dialog_asks_waits_and_is_done(qtbot, dialog):
+def waiting(joined: int, wanted: int = 3) -> RunHistory:
+    """Of a run that waits for other machines."""
+    history = RunHistory()
+    history.add({"type": "machines", "joined": joined, "wanted": wanted, "file": "/runs/r/launch.json"})
+    return history
+
+
+def test_the_dialog_asks_then_shows_what_to_type_and_closes_when_all_are_there(qtbot, dialog):
     dialog.count.setValue(3)
     with qtbot.waitSignal(dialog.start_wanted) as asked:
         dialog.go.click()
     assert asked.args == [3, "192.168.1.20", 29500] and not dialog.go.isEnabled()
-    dialog.show_waiting(INVITED, 3)
-    assert dialog.state.text() == "Waiting for machines: 1 of 3 have joined." and dialog.stop.isVisible()
+    dialog.update_from(waiting(1), True)
     dialog.command.copy.click()
-    assert QGuiApplication.clipboard().text().endswith("join 192.168.1.20:29500 --id 9f3a7c2be1d04a55")
-    dialog.show_machines({"joined": 2, "wanted": 3, "machines": [
-        {"host": "desk", "state": "joined", "message": ""},
-        {"host": "attic", "state": "refused", "message": "it has another model."},
-        {"host": "cellar", "state": "left", "message": ""}]})
-    assert dialog.list.text() == ("✓ This machine\n✓ desk has joined.\n✗ attic can't take part. it has another model."
-                                  "\n– cellar has left.")
-    dialog.show_machines({"joined": 3, "wanted": 3, "machines": []})
-    assert dialog.state.text() == "All 3 machines have joined. Training begins." and not dialog.stop.isVisible()
+    assert QGuiApplication.clipboard().text() == launch.commands(3) and not dialog.go.isVisible()
+    all_there = waiting(1)
+    all_there.add({"type": "machines", "joined": 3, "wanted": 3})
+    dialog.update_from(all_there, True)
+    assert not dialog.isVisible()
 
 
 def test_what_went_wrong_is_shown_and_one_can_ask_again(dialog):
-    dialog.show_waiting(INVITED, 2)
-    dialog.show_error(UserError("This machine can't wait there."))
+    dialog.update_from(waiting(1), True)
+    dialog.ended(Outcome("failed", UserError("This machine can't wait there.").to_dict()))
     assert dialog.banner.isVisible() and dialog.go.isVisible() and dialog.go.isEnabled()
-    assert not dialog.stop.isVisible()
 
 
 def test_cards_that_are_known_late_are_ticked_as_the_plan_says(section):
@@ -119,10 +119,10 @@ def test_cards_that_are_known_late_are_ticked_as_the_plan_says(section):
 
 
 def open_dialog(tab: TrainingTab) -> MachinesDialog:
-    tab.machines.open()
-    dialog = tab.machines.dialog
+    dialog = tab.machines
+    dialog.open()
     dialog.address.clear()
-    dialog.address.addItem(invitation.own_addresses()[0])
+    dialog.address.addItem(launch.own_addresses()[0])
     dialog.ask()
     return dialog
 
@@ -161,24 +161,16 @@ def test_other_failures_are_not_told_in_the_dialog(planned):
     assert dialog.banner.error is None and planned.banner.error.what == "The queue is damaged."
 
 
-def test_a_run_that_begins_to_wait_is_shown_once_with_the_id_of_this_start(qtbot, tab, run, play):
-    job = run(nodes=3)
-    first = invitation.make(job.folder, "127.0.0.1")
-    invitation.take(job.folder)
-    tab.machines.follow(job, RunConfig.from_dict(job.request()))
-    again = invitation.take(job.folder)  # as the worker does
-    history = RunHistory()
-    tab.machines.update_from(history)
-    assert tab.machines.dialog is None
-    history.add({"type": "machines", "address": again.address, "joined": 2, "wanted": 3, "machines": []})
-    tab.machines.update_from(history)
-    dialog = tab.machines.dialog
-    assert dialog.isVisible() and again.id in dialog.command.field.toPlainText() and first.id != again.id
-    dialog.close()
-    history.add({"type": "machines", "address": again.address, "joined": 1, "wanted": 3, "machines": []})
-    tab.machines.update_from(history)
+def test_a_run_that_begins_to_wait_is_shown_once(tab):
+    dialog = tab.machines
+    dialog.update_from(RunHistory(), True)
     assert not dialog.isVisible()
-    history.add({"type": "machines", "address": again.address, "joined": 2, "wanted": 3, "machines": []})
-    tab.machines.update_from(history)
-    tab.machines.open()
-    assert dialog.state.text() == "Waiting for machines: 2 of 3 have joined.", "as it was when it was closed"
+    dialog.update_from(waiting(1), True)
+    assert dialog.isVisible() and dialog.command.field.toPlainText() == launch.commands(3)
+    dialog.close()
+    dialog.update_from(waiting(2), True)
+    assert not dialog.isVisible()
+    dialog.open()
+    assert dialog.command.isVisible(), "as it was when it was closed"
+    dialog.update_from(waiting(2), False)
+    assert not dialog.isVisible()

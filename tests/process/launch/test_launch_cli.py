@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,8 +13,7 @@ import pytest
 
 from slmstudio.cli import commands
 from slmstudio.core import files, jobs
-from slmstudio.core.errors import UserError
-from slmstudio.core.run.launch import invitation
+from slmstudio.core.run import launch
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -49,26 +49,26 @@ def test_more_processes_than_the_machine_has_are_refused_before_anything_is_made
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_address_without_a_port_is_refused(studio_home):
-    status, said, _ = ended(slmstudio("join", "desk", "--id", "1", "--json"))
-    assert (status, said["error"]["what"]) == (2, "desk isn't an address with a port.")
+def test_a_file_that_is_not_of_a_launched_run_is_refused(plan):
+    assert ended(slmstudio("join", plan, "--json"))[0] == 2
 
 
 @pytest.fixture
 def resumed(shared_run, studio_home, tmp_path):
-    """A run of two machines that was invited to before."""
+    """A run of two machines that was launched before."""
     for name in ("model", "rows.jsonl"):
         (tmp_path / name).mkdir()
     job = shared_run({}, processes=1, nodes=2)
     state = files.read_json(job.folder / jobs.RUN)
     state.pop("beside")
     files.write_atomically(job.folder / jobs.RUN, files.dump_pretty(state))
-    return job, invitation.make(job.folder, "127.0.0.1", 4711)
+    launch.write(job.folder, "127.0.0.1", 4711)
+    return job
 
 
 @pytest.mark.parametrize("state", ["finished", "at work"])
 def test_a_run_that_is_finished_or_at_work_is_not_launched_and_stays_as_it_is(resumed, capsys, state):
-    job, before = resumed
+    job = resumed
     if state == "finished":
         jobs.write_outcome(job.folder, jobs.Outcome("finished", result={"steps": 9}))
     else:
@@ -79,22 +79,8 @@ def test_a_run_that_is_finished_or_at_work_is_not_launched_and_stays_as_it_is(re
         said = "is already finished." if state == "finished" else "is already running."
         assert f"{job.folder.name} {said}" in capsys.readouterr().err
         assert {path.name: path.read_bytes() for path in job.folder.iterdir()} == kept
-        assert invitation.read(job.folder) == before
     finally:
         (job.folder / jobs.PROCESS).unlink(missing_ok=True)
-
-
-def test_a_run_of_several_machines_that_is_resumed_by_train_invites_them_again(resumed, capsys, monkeypatch):
-    job, before = resumed
-
-    def start(job: jobs.Job) -> None:
-        raise UserError("Not today.")
-
-    monkeypatch.setattr(jobs.Job, "start", start)
-    assert commands.main(["train", str(job.folder)]) == 2
-    now = invitation.read(job.folder)
-    assert (now.host, now.port) == (before.host, before.port) and now.id != before.id
-    assert now.command() in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.full
@@ -102,19 +88,17 @@ def test_launch_and_join_from_two_terminals(plan, tmp_path):
     runs = tmp_path / "runs"
     first = slmstudio("launch", plan, "--nodes", 2, "--address", "127.0.0.1", "--port", free_port(), "--out", runs,
                       "--json")
-    shown = next(line for line in first.stderr if " join " in line)
+    next(line for line in first.stderr if " join " in line)
     job = jobs.Job(next(runs.iterdir()))
     try:
-        invited = invitation.read(job.folder)
-        assert shown.strip() == invited.command()
-        second = slmstudio("join", invited.address, "--id", invited.id, "--json")
+        second = slmstudio("join", shutil.copy(job.folder / launch.FILE, tmp_path), "--json")
         assert next(event for event in job.follow() if event.get("phase") == "working" or event["type"] == "job_ended"
                     )["type"] == "phase"
         job.send("stop")
         for copy in (tmp_path / "home").rglob("join-*/run"):
             (copy / "done").touch()
         status, said, _ = ended(first)
-        assert (status, said["outcome"], said["command"]) == (0, "stopped", invited.command())
+        assert (status, said["outcome"], said["command"]) == (0, "stopped", launch.commands(2))
         assert ended(second)[1]["outcome"] == "finished"
     finally:
         job.kill()

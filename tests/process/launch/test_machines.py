@@ -2,107 +2,89 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
 from slmstudio.core import files, jobs
 from slmstudio.core.jobs import new
-from slmstudio.core.run.launch import invitation
-from tests.support import wait
+from slmstudio.core.run import launch
+from tests.support.two_rank_runs import events, furthest, make
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.full]
 
 
 @pytest.fixture
-def base(tmp_path):
-    """What every machine has: a model's folder, here without a model in it, and on the first one rows."""
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.safetensors").write_bytes(os.urandom(4096))
-    rows = [{"instruction": f"What is {n} + 1?", "output": str(n + 1)} for n in range(40)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return tmp_path
+def launched(shared_run, tmp_path, studio_home):
+    """A run of two machines whose first one waits for the other, and the other's copy of its launch.json."""
 
-
-@pytest.fixture
-def launched(shared_run, base, studio_home):
-    """A run of two machines whose first one waits for the other: (its job, the invitation)."""
-
-    def make(todo: dict[str, str]) -> tuple[jobs.Job, invitation.Invitation]:
+    def make(todo: dict[str, str]) -> tuple[jobs.Job, Path]:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "model.safetensors").write_bytes(os.urandom(4096))
         job = shared_run(todo, processes=1, nodes=2)
-        invited = invitation.make(job.folder, "127.0.0.1", 0)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        invited = invitation.make(job.folder, "127.0.0.1", port)
+        launch.write(job.folder, "127.0.0.1", port)
         job.start()
         next(event for event in job.follow() if event["type"] in ("machines", "job_ended"))
         assert job.outcome() is None, job.outcome()
-        return job, invited
+        (tmp_path / "elsewhere").mkdir()
+        return job, Path(shutil.copy(job.folder / launch.FILE, tmp_path / "elsewhere"))
 
     return make
 
 
-def joined(invited: invitation.Invitation, **other: object) -> jobs.Job:
-    job = new.join(invited.host, invited.port, str(other.get("id", invited.id)), other.get("model"))
+def joined(file: Path, machine: int = 2, model: Path | None = None) -> jobs.Job:
+    job = new.join(file, machine, model)
     job.start()
     return job
 
 
-def machines(job: jobs.Job) -> list[tuple[int, list[str]]]:
-    return [(event["joined"], [each["state"] for each in event["machines"]]) for event in job.events()
-            if event["type"] == "machines"]
+def wait_for_work(job: jobs.Job) -> None:
+    event = next(event for event in job.follow() if event["type"] == "job_ended" or event.get("phase") == "working")
+    assert event["type"] == "phase", job.outcome()
 
 
-def test_two_machines_train_and_end_together(launched):
-    first, invited = launched({"*": "check"})
-    second = joined(invited)
-    next(event for event in first.follow() if event["type"] in ("phase", "job_ended") and
-         event.get("phase", "working") == "working")
-    copy = second.folder / "run"
-    kept = [(each.name, each.read_bytes()) for each in sorted((copy / "data").iterdir())]
-    assert kept == [(each.name, each.read_bytes()) for each in sorted((first.folder / "data").iterdir())]
-    assert not (copy / jobs.EVENTS).exists()
-    first.send("stop")
-    (copy / "done").touch()  # the other process of this test's job looks there
-    assert (first.wait().state, second.wait().state) == ("stopped", "finished")
-    assert machines(first) == [(1, []), (2, ["joined"])]
+def test_a_machine_that_leaves_in_the_middle_ends_the_run(launched):
+    first, file = launched({"0": "neighbour", "1": "work"})
+    second = joined(file)
+    wait_for_work(first)
+    second.send("cancel")
+    assert (second.wait().state, first.wait().state) == ("cancelled", "crashed")
+    assert [event["joined"] for event in first.events() if event["type"] == "machines"] == [1, 2]
 
 
-@pytest.mark.parametrize("asked", [True, False], ids=["asked to", "killed"])
-def test_a_machine_that_leaves_in_the_middle_is_named(launched, asked):
-    first, invited = launched({"0": "neighbour", "1": "work"})
-    second = joined(invited)
-    next(event for event in first.follow() if event["type"] in ("phase", "job_ended") and
-         event.get("phase", "working") == "working")
-    if asked:
-        second.send("cancel")
-        assert second.wait().state == "cancelled"
-    else:
-        os.kill(files.read_json(second.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
-    outcome = first.wait()
-    assert outcome.state == "crashed"
-    host = socket.gethostname()
-    assert outcome.user_error().what == (f"The machine {host} left: somebody stopped the run on it." if asked
-                                         else f"The machine {host} is gone.")
-
-
-def test_a_machine_with_another_model_or_id_is_refused_and_the_first_one_waits(launched, base):
-    first, invited = launched({})
-    (base / "other").mkdir()
-    (base / "other" / "model.safetensors").write_bytes(os.urandom(4096))
-    second = joined(invited, model=base / "other")
-    host = socket.gethostname()
-    assert second.wait().user_error().what == (
-        f"{host} doesn't have the model model.")
-    wait.until(lambda: machines(first)[-1] == (1, ["refused"]), "the refusal")
-    third = joined(invited, id="0123")
-    assert third.wait().user_error().what == (
-        f"The machine at {invited.address} offers no run with this id.")
+def test_a_machine_without_the_model_or_with_a_number_that_is_not_of_the_run_is_refused(launched, tmp_path):
+    first, file = launched({})
+    assert joined(file, model=tmp_path / "none").wait().state == "failed"
+    assert joined(file, machine=3).wait().state == "failed"
     first.send("stop")
     assert first.wait().state == "cancelled"
-    fourth = joined(invited)
-    assert fourth.wait().user_error().what == (
-        f"Nothing is waiting at {invited.address}: the first machine hasn't started the run, or has ended it.")
+
+
+def test_two_machines_learn_as_one_and_go_on_after_one_was_lost(tiny_model, tmp_path, studio_home):
+    """The real training: the other machine has its copy of the run in a folder of its own, and no rows."""
+    alone, run = make(tiny_model, tmp_path), make(tiny_model, tmp_path, nodes=2, save_steps=1)
+    single, first = jobs.Job(alone), jobs.Job(run)
+    single.start()
+    assert single.wait().state == "finished"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    launch.write(run, "127.0.0.1", port)
+    file = Path(shutil.copy(run / launch.FILE, tmp_path))
+    first.start()
+    second = joined(file)
+    next(event for event in first.follow() if event["type"] in ("checkpoint_saved", "job_ended"))
+    os.kill(files.read_json(second.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
+    lost = first.wait()
+    assert lost.state == "crashed" and lost.user_error().remedy, lost
+    first.start()
+    second = joined(file)
+    assert (first.wait().state, second.wait().state) == ("finished", "finished"), first.outcome()
+    assert events(run, "resumed_from") and (run / "adapter" / "adapter_model.safetensors").is_file()
+    assert not any(second.folder.rglob("*.safetensors"))
+    assert furthest(run, alone) <= 1e-6

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core import files, jobs
+from slmstudio.core import jobs
 from slmstudio.core.jobs import new
-from slmstudio.core.run.launch.invitation import FILE, Invitation
+from slmstudio.core.run import launch
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.full]
 PROBE = Path(__file__).parents[2] / "support" / "launch_probe.py"
@@ -62,13 +62,12 @@ def start(monkeypatch, spaces):
 
 
 @pytest.fixture
-def first(shared_run, tmp_path, studio_home):
+def first(shared_run, tmp_path, studio_home, monkeypatch):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(os.urandom(4096))
-    rows = [{"instruction": f"What is {n} + 1?", "output": str(n + 1)} for n in range(40)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     job = shared_run({"*": "check"}, processes=1, nodes=2)
-    files.write_atomically(job.folder / FILE, files.dump_pretty(Invitation(FIRST, 29500, "ab" * 8).to_dict()))
+    monkeypatch.setattr(launch, "own_addresses", lambda: [FIRST])
+    launch.write(job.folder, FIRST)
     return job
 
 
@@ -80,7 +79,7 @@ def wait_for_phase(job: jobs.Job, phase: str) -> None:
 def test_machines_in_name_spaces_of_their_own_check_the_way_and_train(first, start):
     start(first, 0)
     wait_for_phase(first, "waiting for machines")
-    second = new.join(FIRST, 29500, "ab" * 8)
+    second = new.join(first.folder / launch.FILE)
     start(second, 1)
     wait_for_phase(first, "working")
     locks = [event for event in first.events() if event["type"] == "lock"]
@@ -90,13 +89,12 @@ def test_machines_in_name_spaces_of_their_own_check_the_way_and_train(first, sta
     assert (first.wait().state, second.wait().state) == ("stopped", "finished")
 
 
-def test_a_way_that_drops_everything_is_named_by_who_knocks(first, start, spaces):
+def test_a_way_that_drops_everything_is_named_by_who_joins(first, start, spaces):
     start(first, 0)
     wait_for_phase(first, "waiting for machines")
     ip("-n", spaces[0], "route", "add", "blackhole", f"{SECOND}/32")  # what the first machine answers is lost
-    second = new.join(FIRST, 29500, "ab" * 8)
+    second = new.join(first.folder / launch.FILE)
     start(second, 1)
-    assert second.wait().user_error().what == (
-        f"{FIRST}:29500 didn't answer within 20 seconds: the machine is off, or a firewall is blocking the connection.")
+    assert FIRST in second.wait().user_error().what
     first.send("stop")
     assert first.wait().state == "cancelled"

@@ -11,9 +11,9 @@ import pytest
 
 from slmstudio.core import files, jobs
 from slmstudio.core.jobs import processes
+from slmstudio.core.run import launch
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.launch import invitation
-from slmstudio.worker.launch import agent, first_machine, ranks_of
+from slmstudio.worker.launch import agent, machines, ranks_of
 from slmstudio.worker.runtime import agent_side
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
@@ -53,14 +53,14 @@ def test_what_the_first_process_has_done_counts_though_another_crashes_as_it_lea
 @pytest.mark.parametrize("step", [None, 30])
 def test_a_cancelled_wait_of_a_run_with_checkpoints_leaves_it_to_be_resumed(make_job, monkeypatch, step):
     job = make_job(nodes=2)
-    invitation.make(job.folder, "127.0.0.1", 0)
+    launch.write(job.folder, "127.0.0.1", 4711)
     if step is not None:
         (job.folder / "checkpoints" / f"step-{step:06}").mkdir(parents=True)
 
-    def gather(machine):
+    def meet(job, launched, number):
         raise Cancelled
 
-    monkeypatch.setattr(first_machine.FirstMachine, "gather", gather)
+    monkeypatch.setattr(machines, "meet", meet)
     if step is None:
         with pytest.raises(Cancelled):
             agent.run(job)

@@ -20,7 +20,7 @@ CARD = {"name": "RTX 4090", "uuid": "GPU-1", "free": 20 * 1024**3, "total": 24 *
 def reports(first_card: object = None, **other: object) -> list[preflight.Report]:
     """Of two processes on two machines; `other` is what the second one says differently."""
     first = {"host": "desk", "pid": 10, "group": "0", "versions": VERSIONS, "model": "aa", "path": "/m",
-             "rows": {"train": "bb"}, "card": first_card, "address": ["127.0.0.1", 1]}
+             "card": first_card, "address": ["127.0.0.1", 1]}
     return [first, {**copy.deepcopy(first), "host": "attic", "pid": 11, "group": "1", **other}]
 
 
@@ -36,7 +36,6 @@ def test_processes_that_are_alike_may_begin():
      "Process 2 of 2, on attic, has no trl, and process 1, on desk, has trl 1.16."),
     ({"model": "cc", "path": "/other"},
      "Process 2 of 2, on attic, has a different model: the weights in /other aren't those of process 1, on desk."),
-    ({"rows": {"train": "dd"}}, "Process 2 of 2, on attic, doesn't have the same data as process 1, on desk."),
     ({"card": CARD}, "Process 2 of 2, on attic, has a card, and process 1, on desk, trains on its processor."),
     ({"first_card": CARD, "card": None},
      "Process 2 of 2, on attic, has no card that can be used, and process 1, on desk, trains on a card."),
@@ -45,7 +44,7 @@ def test_processes_that_are_alike_may_begin():
      "The card of process 2, on attic (RTX 4090), is in use by another program: ollama takes 20 GB of its memory."),
     ({"first_card": {**CARD, "uuid": "GPU-2"}, "card": {**CARD, "free": 1024**3, "holders": [[99, "", 20 * 1024**3]]}},
      "The card of process 2, on attic (RTX 4090), is in use by another program, which takes 20 GB of its memory."),
-], ids=["version", "missing package", "model", "data", "card too many", "card missing", "card", "unnamed program"])
+], ids=["version", "missing package", "model", "card too many", "card missing", "card", "unnamed program"])
 def test_what_differs_is_named(other, sentence):
     with pytest.raises(UserError) as error:
         preflight.compare(reports(**other))

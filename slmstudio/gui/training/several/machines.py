@@ -1,14 +1,16 @@
-"""*Train on several machines…*: asks how many, shows what to type on the others, and who has come."""
+"""*Train on several machines…*: asks how many, and shows what to copy to the others and to type there."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QDialog, QFormLayout, QHBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.run.launch.invitation import PORT, Invitation, own_addresses
+from slmstudio.core.jobs.outcome import Outcome
+from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.launch import PORT, commands, how_to_join, own_addresses
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -22,26 +24,25 @@ WIDTH, MOST = 560, 16
 
 
 class MachinesDialog(QDialog):
-    """Before the start it asks; then it waits with the user, who may close it: the run keeps waiting.
+    """Before the start it asks; while the run waits for the others, it shows how they join. Whoever closes it ends
+    nothing: the run is stopped as any other.
 
     Signals:
         start_wanted(int, str, int): wait for this many machines in all, at this address and port.
-        stop_wanted: don't wait any longer.
     """
 
     start_wanted = Signal(int, str, int)
-    stop_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
+        self._starting = self._waits = False
         self.setWindowTitle(tr("Train on several machines"))
         self.setObjectName("machines_dialog")
         self.setMinimumWidth(WIDTH)
         self.banner = ErrorBanner()
-        self._pages = pages_of(self._make_question(), self._make_waiting())
+        self._pages = pages_of(self._make_question(), self._make_command())
         column_in(self, self.banner, (self._pages, 1), self._make_buttons(), spacing=theme.SPACE_M,
                   margins=theme.SPACE_L)
-        self.ask()
 
     def _make_question(self) -> QWidget:
         page = plain_page()
@@ -59,83 +60,82 @@ class MachinesDialog(QDialog):
                             (tr("Port"), self.port)):
             field.setAccessibleName(text)
             form.addRow(text, field)
-        note = text_label(tr("Do this only on a network that you trust. The rows are sent encrypted, but what the "
-                             "machines exchange while training isn't. Anyone who can reach their ports can disturb or "
-                             "take over the training."), "small", wrap=True, tone="faint")
+        note = text_label(tr("Do this only on a network that you trust. What the machines send each other, including "
+                             "the rows, isn't encrypted. Anyone who can reach their ports can disturb or take over the "
+                             "training."), "small", wrap=True, tone="faint")
         column_in(page,
                   text_label(tr("The other machines need the same version of SLM Studio and a copy of the base model. "
                                 "The rows are sent to them. The run's folder stays on this machine."), wrap=True), form,
                   note, STRETCH, spacing=theme.SPACE_M)
         return page
 
-    def _make_waiting(self) -> QWidget:
+    def _make_command(self) -> QWidget:
         page = plain_page()
-        self.state = text_label("", "section", wrap=True, name="machines_state")
+        self.how = text_label("", wrap=True, name="machines_how")
         self.command = CopyText(tr("Command for the other machines"), 4, wrap=True)
         self.command.field.setObjectName("machines_command")
-        self.list = text_label("", wrap=True, name="machines_list")
-        column_in(page, self.state,
-                  text_label(tr("Type this in a terminal on each of the other machines. The id only works for this "
-                                "start."), wrap=True), self.command, self.list, STRETCH, spacing=theme.SPACE_M)
+        column_in(page, self.how, self.command, STRETCH, spacing=theme.SPACE_M)
         return page
 
     def _make_buttons(self) -> QHBoxLayout:
         self.go = PrimaryButton(tr("Wait for the machines"),
                                 tr("Create the run's folder, and start as soon as all machines have joined."),
                                 name="machines_start", clicked=self._start)
-        self.stop = SecondaryButton(tr("Stop waiting"), tr("End the run before it begins."), name="machines_stop",
-                                    clicked=self.stop_wanted)
         self.leave = SecondaryButton(tr("Close"), tr("Close this window. A run that is waiting keeps waiting."),
                                      name="machines_close", clicked=self.close)
         row = row_of(STRETCH, spacing=None)
-        for each in (self.stop, self.leave, self.go):
+        for each in (self.leave, self.go):
             each.setAutoDefault(False)
             row.addWidget(each)
         return row
 
+    def open(self) -> None:
+        """Ask for another run, or show how to join the one that waits."""
+        if not self._waits:
+            self.ask()
+        super().open()
+
     def ask(self) -> None:
-        """Ask for another run."""
         self.banner.clear()
         if self.address.count() == 0:
             self.address.addItems(own_addresses())
         self._pages.setCurrentIndex(0)
+        self._starting = False
         self.go.setVisible(True)
         self.go.setEnabled(self.address.count() > 0)
-        self.stop.setVisible(False)
 
     def _start(self) -> None:
         self.banner.clear()
         self.go.setEnabled(False)
+        self._starting = True
         self.start_wanted.emit(self.count.value(), self.address.currentText(), self.port.value())
 
-    def show_waiting(self, invitation: Invitation, wanted: int) -> None:
-        """The run waits for the others."""
-        self._pages.setCurrentIndex(1)
-        self.go.setVisible(False)
-        self.stop.setVisible(True)
-        self.command.set_text(invitation.command())
-        self.show_machines({"joined": 1, "wanted": wanted, "machines": []})
+    def update_from(self, history: RunHistory, running: bool) -> None:
+        """The run has more to tell. When it begins to wait, what to do is shown once."""
+        event, before = history.machines, self._waits
+        self._waits = running and "file" in event
+        if self._waits and not before:
+            self._starting = False
+            self._pages.setCurrentIndex(1)
+            self.go.setVisible(False)
+            wanted = int(event["wanted"])
+            self.how.setText(how_to_join(Path(event["file"]), wanted))
+            self.command.set_text(commands(wanted))
+            if self.parentWidget() is None or self.parentWidget().isVisible():
+                super().open()
+        elif before and not self._waits:
+            self.close()
 
-    def show_machines(self, event: dict[str, Any]) -> None:
-        """Take a `machines` event of the run."""
-        joined, wanted = event.get("joined"), event.get("wanted")
-        there = joined == wanted
-        self.state.setText(
-            tr("All {count} machines have joined. Training begins.", count=wanted) if there else
-            tr("Waiting for machines: {joined} of {wanted} have joined.", joined=joined, wanted=wanted))
-        self.stop.setVisible(not there)
-        lines = [tr("✓ This machine")]
-        for each in event.get("machines") or []:
-            host, state = str(each.get("host")), each.get("state")
-            if state == "joined":
-                lines.append(tr("✓ {machine} has joined.", machine=host))
-            elif state == "left":
-                lines.append(tr("– {machine} has left.", machine=host))
-            else:
-                lines.append(tr("✗ {machine} can't take part. {why}", machine=host, why=each.get("message") or ""))
-        self.list.setText("\n".join(lines))
+    def ended(self, outcome: Outcome) -> None:
+        """The run has ended; where the dialog still waits for it, it says why."""
+        if (self._starting or self._waits) and not outcome.was_successful() and outcome.state != "cancelled":
+            self._waits = False
+            self.show_error(outcome.user_error())
 
-    def show_error(self, error: Exception) -> None:
-        """It couldn't be started, or has ended while it waited."""
+    def show_error(self, error: Exception) -> bool:
+        """The run couldn't be started, or has ended while it waited. Returns whether this dialog is open to show it."""
+        if not self.isVisible():
+            return False
         self.ask()
         self.banner.show_error(error)
+        return True

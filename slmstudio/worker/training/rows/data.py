@@ -27,7 +27,6 @@ from slmstudio.core.run.rows.kept_rows import Kept
 from slmstudio.core.run.rows.manifest import SourceFile
 from slmstudio.core.run.rows.row_tokens import RowEncoder, RowTokens
 from slmstudio.core.run.rows.source_rows import SourceRows
-from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training.rows.batches import IGNORED
 
@@ -73,8 +72,8 @@ def _from_files(config: RunConfig, job: JobContext, progress: keeping.Progress,
     memory."""
     known = job.request.get("hashes") or {}
     paths = {name: Path(path) for name in ("train_file", "eval_file") if (path := getattr(config, name))}
-    keeps = ranks.is_first() and (not _has_learned(job) or all(
-        path.is_file() and known.get(name) == files.sha256_of(path) for name, path in paths.items()))
+    keeps = not _has_learned(job) or all(
+        path.is_file() and known.get(name) == files.sha256_of(path) for name, path in paths.items())
     key = row_cache.key(config) if keeps else None
     if key is not None and (kept := row_cache.take(job.folder, key, config)):
         job.log(f"The {len(kept.train):,} rows to learn were read by an earlier run.")

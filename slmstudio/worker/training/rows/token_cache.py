@@ -28,7 +28,6 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.provenance import versions
 from slmstudio.core.run.rows.row_cache import make_room
-from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training.rows.data import Losses, encode_rows, tell_losses
 from slmstudio.worker.training.rows.preference_data import encode_preferences
@@ -66,7 +65,7 @@ def encode(rows: Sequence[Record], sha256: str | None, tokenizer: Any, template:
         work = encode_preferences if config.is_preference else encode_rows
         return work(rows, tokenizer, template, config, job, phase, losses)
 
-    if found is None and place is not None and ranks.is_first() and disk_space.free(place) > ROOM:
+    if found is None and place is not None and disk_space.free(place) > ROOM:
         found = _keep(place, batches, len(rows), job)
     if found is None:
         losses = Losses(len(rows))

@@ -21,7 +21,6 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.fingerprint import fingerprint
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.provenance import versions
-from slmstudio.core.run.rows import kept_rows
 from slmstudio.core.units import format_bytes, format_duration
 from slmstudio.worker.runtime import agent_side, ranks
 from slmstudio.worker.runtime.context import JobContext
@@ -51,20 +50,18 @@ def check(job: JobContext, config: RunConfig) -> None:
     store = _store()
     address = os.environ.get(agent_side.ADDRESS)
     if address is None or config.nodes == 1:
-        compare(exchange(store, "report", report(job, config)))
+        compare(exchange(store, "report", report(config)))
         return
     with socket.create_server((address, 0)) as listener:
-        mine = {**report(job, config), "address": listener.getsockname()}
+        mine = {**report(config), "address": listener.getsockname()}
         reports = exchange(store, "report", mine)
         compare(reports)
         compare_ways(exchange(store, "way", knock(reports, ranks.rank())), reports)
 
 
-def report(job: JobContext, config: RunConfig) -> Report:
-    manifest = kept_rows.read_manifest(job.folder)
-    rows = {name: side.sha256 for name, side in manifest.sides.items()} if manifest else {}
+def report(config: RunConfig) -> Report:
     return {"host": socket.gethostname(), "pid": os.getpid(), "group": os.environ.get("GROUP_RANK", "0"),
-            "versions": versions(), "model": fingerprint(Path(config.model)), "path": config.model, "rows": rows,
+            "versions": versions(), "model": fingerprint(Path(config.model)), "path": config.model,
             "card": _card() if methods.on_gpu(config) else None}
 
 
@@ -155,9 +152,6 @@ def compare(reports: Sequence[Report]) -> None:
             raise UserError(tr("Process {number} of {count}, on {host}, has a different model: the weights in {path} "
                                "aren't those of process 1, on {first}.", **who, path=other["path"]), "",
                             tr("Copy the model's folder from the first machine."))
-        if other["rows"] and other["rows"] != first["rows"]:  # one that has kept none is sent them
-            raise UserError(tr("Process {number} of {count}, on {host}, doesn't have the same data as process 1, on "
-                               "{first}.", **who), "", tr("Join the run again: that sends the rows again."))
         if (other["card"] is None) != (first["card"] is None):
             raise UserError(tr("Process {number} of {count}, on {host}, has no card that can be used, and process 1, "
                                "on {first}, trains on a card.", **who) if first["card"] else

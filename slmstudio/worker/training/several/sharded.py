@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 from accelerate import DistributedType, FullyShardedDataParallelPlugin
+from torch.distributed import get_rank
 from torch.distributed.tensor import DTensor, distribute_tensor
-
-from slmstudio.worker.runtime import ranks
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def collect(model: torch.nn.Module, optimizer: Any) -> Whole:
     weights = {name: _whole(value) for name, value in model.state_dict().items() if not adapter or name in learning}
     state = optimizer.state_dict()
     moments = {at: {name: _whole(value) for name, value in each.items()} for at, each in state["state"].items()}
-    if not ranks.is_first():
+    if get_rank() != 0:
         return Whole({}, {})
     return Whole(weights, {**state, "state": moments})
 
@@ -46,7 +45,7 @@ def _whole(value: Any) -> Any:
         value = value.full_tensor()
     if not isinstance(value, torch.Tensor):
         return value
-    return value.detach().cpu() if ranks.is_first() else None
+    return value.detach().cpu() if get_rank() == 0 else None
 
 
 def also_on_processors(trainer: Any) -> None:
