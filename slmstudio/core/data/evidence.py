@@ -10,6 +10,7 @@ SENTENCES = {
     "similar_name": noop('"{column}" has a name that resembles one that says what it contains.'),
     "by_sentences": noop('"{column}" is one of the two columns with sentences.'),
     "by_look": noop('"{column}" is one of the two columns with words.'),
+    "names_unclear": noop("The names of the columns don't say which has the questions and which the answers."),
     "only_words": noop('"{column}" is the only column with words that may be learned.'),
     "speakers": noop("“{user}” asks and “{assistant}” answers."),
     "questions": noop("Questions with answers recur in the text."),
@@ -34,7 +35,9 @@ _CUTS = {
 }
 _CHOSEN = (("sheet", noop("Sheet “{sheet}”")), ("rows", noop("List “{rows}”")), ("files", noop("Files “{files}”")),
            ("header", noop("Column names in row {header}")))
-"""Options that make a way of their own, where nothing is known of the columns."""
+"""Options that make a way of their own."""
+_PARTS = ("", "table", "list")
+"""What a candidate is that says which rows are meant, and nothing of their columns."""
 _NAMES = {
     "question_answer": (noop("Question in “{instruction}”, answer in “{output}”"), ("instruction", "output")),
     "classes": (noop("Text in “{instruction}”, its class in “{output}”"), ("instruction", "output")),
@@ -60,15 +63,18 @@ def sentence(evidence: Evidence) -> str:
 
 def name(candidate: Candidate) -> str:
     """What a way to read a file is called: "Question in “प्रश्न”, answer in “उत्तर”", "Sheet “2024”"."""
+    chosen = [tr(called, **{option: value}) for option, called in _CHOSEN
+              if (value := getattr(candidate.options, option))]
+    return " · ".join(filter(None, ("" if chosen and candidate.name in _PARTS else _reading(candidate), *chosen)))
+
+
+def _reading(candidate: Candidate) -> str:
+    """What its rows are read as."""
     options, columns = candidate.options, candidate.columns
     if options.user and options.assistant:
         return tr("Conversation between “{user}” and “{assistant}”", user=options.user, assistant=options.assistant)
-    if not columns:
-        for option, called in _CHOSEN:
-            if value := getattr(options, option):
-                return tr(called, **{option: value})
-        if options.text_by:
-            return tr(_CUTS[options.text_by])
+    if options.text_by and not columns:
+        return tr(_CUTS[options.text_by])
     called, targets = _NAMES.get(candidate.name, ("", ("",)))
     if columns.keys() >= set(targets):
         return tr(called, **{target: columns[target] for target in targets})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from support.workbooks import write_xlsx
@@ -11,7 +13,7 @@ from slmstudio.core.data import evidence
 from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions, parse
-from slmstudio.core.data.reader import NoUsableRow, read_dataset
+from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.sources.row import with_words
 
 LOOK = "Ref,Vinanti,Javaab diya,Stage\n" + "".join(
@@ -51,16 +53,16 @@ def test_a_preview_is_the_first_rows_of_what_is_read(write, name, text, line):
     assert preview(path, columns, options).records == found.records
 
 
-def test_columns_that_tell_nothing_are_proposed_by_the_length_of_their_texts(write):
+def test_columns_that_tell_nothing_are_proposed_in_their_order_and_the_other_way_round(write):
     path = write("odd.csv", ODD)
     found = preview(path)
-    assert (found.records, found.is_sure) == ((), False)
-    assert [each.line for each in found.candidates] == [
-        "instruction=Fld 1,output=Fld-2", "instruction=Fld-2,output=Fld 1", "instruction=xx,output=Fld-2"]
-    with pytest.raises(NoUsableRow) as caught:
-        read_dataset(path)
-    assert caught.value.candidates == found.candidates and "Fld-2" in str(caught.value)
-    assert str(caught.value).count("Fld-2") == 1, "nothing is said twice"
+    assert not found.is_sure and len(found.records) == 3
+    assert [each.line for each in found.candidates[:4]] == [
+        "instruction=Fld 1,output=Fld-2", "instruction=Fld 1,output=xx", "instruction=Fld-2,output=xx",
+        "instruction=Fld-2,output=Fld 1"]
+    assert [each.code for each in found.candidates[0].evidence] == ["names_unclear"]
+    dataset = read_dataset(path)
+    assert dataset.candidates == found.candidates and not dataset.is_sure
 
 
 def test_another_sheet_is_previewed(tmp_path):
@@ -78,15 +80,18 @@ def test_another_sheet_is_previewed(tmp_path):
     (Candidate("text", {"text": "body"}), "Plain text in “body”"),
     (Candidate("", options=ReadOptions(sheet="2024")), "Sheet “2024”"),
     (Candidate("", options=ReadOptions(rows="data.items")), "List “data.items”"),
+    (Candidate("text", {"text": "body"}, ReadOptions(sheet="2024")), "Plain text in “body” · Sheet “2024”"),
     (Candidate("conversation"), "Conversations"), (Candidate("chatgpt"), "The layout “chatgpt”")])
 def test_a_way_to_read_has_a_name(candidate, said):
     assert evidence.name(candidate) == said
 
 
 def test_all_evidence_has_its_sentence():
-    values = {"column": "x", "role": "questions", "one": "x", "other": "y"}
-    assert all("x" in evidence.sentence(Evidence(code, values)) for code in (
-        "by_name", "by_sentences", "longest_two", "words_dropped"))
+    """The codes that the sources name are those that have one."""
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in Path(evidence.__file__).parent.rglob("*.py"))
+    named = {*re.findall(r'Evidence\(\s*"(\w+)"', sources), "by_name", "similar_name", "by_look", "by_sentences"}
+    assert named == evidence.SENTENCES.keys()
+    assert evidence.sentence(Evidence("by_name", {"column": "x"})) == '"x" has a name that says what it contains.'
 
 
 @pytest.mark.parametrize(("value", "is_word"), [

@@ -281,7 +281,7 @@ def test_a_conversation_in_a_word_document(tmp_path):
     document.save(tmp_path / "a.docx")
     found = read_dataset(tmp_path / "a.docx")
     assert found.is_sure and (found.text_by, [len(chat) for chat in chats(found)]) == ("dialogue", [4, 2])
-    assert found.candidates[0].line == "messages=messages,text_by=dialogue,user=Customer,assistant=Agent"
+    assert found.candidates[0].line == "text_by=dialogue,user=Customer,assistant=Agent"
 
 
 @pytest.mark.parametrize("line", ["a" + " " * 20_000 + "b", "*" * 20_000 + "a", "-" * 20_000])
@@ -329,7 +329,7 @@ def test_which_rows_hold_the_names(tmp_path, name, kind):
 @pytest.mark.parametrize(("rows", "lines"), [
     ("question,answer\nHello,Hi there\n{}", ["instruction=question,output=answer"]),
     ("English,Hindi\nWater,पानी\nHouse,घर\nBook,किताब\nRoad,सड़क\n", [
-        "instruction=English,output=Hindi,header=1", "header=none"]),
+        "instruction=English,output=Hindi,header=1", "header=none", "instruction=Hindi,output=English,header=1"]),
 ])
 def test_a_short_first_row(tmp_path, rows, lines):
     path = tmp_path / "rows.csv"

@@ -224,7 +224,9 @@ class QuestionPage(QWidget):
             card.hide()
             card.deleteLater()
         self.choices = [ChoiceCard(
-            evidence.name(each), " ".join(filter(None, ("" if at else tr("Likeliest."), evidence.why(each)))),
+            evidence.name(each), " ".join(filter(None, (
+                tr("Likeliest.") if not at and each.certainty > max((other.certainty for other in candidates[1:]),
+                                                                    default=0) else "", evidence.why(each)))),
             f"question_choice_{at}") for at, each in enumerate(candidates)]
         self.choices.append(ChoiceCard(tr("Choose the columns yourself"),
                                        tr("Say what each column contains, join columns, or choose the row with their "
