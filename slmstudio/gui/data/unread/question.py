@@ -223,11 +223,11 @@ class QuestionPage(QWidget):
             self._group.removeButton(card.radio)
             card.hide()
             card.deleteLater()
-        self.choices = [ChoiceCard(
-            evidence.name(each), " ".join(filter(None, (
-                tr("Likeliest.") if not at and each.certainty > max((other.certainty for other in candidates[1:]),
-                                                                    default=0) else "", evidence.why(each)))),
-            f"question_choice_{at}") for at, each in enumerate(candidates)]
+        why = [evidence.why(each) for each in candidates]
+        if len(candidates) < 2 or candidates[0].certainty > candidates[1].certainty:
+            why[:1] = [f"{tr('Likeliest.')} {each}".strip() for each in why[:1]]
+        self.choices = [ChoiceCard(evidence.name(each), "" if at and why[at] == why[at - 1] else why[at],
+                                   f"question_choice_{at}") for at, each in enumerate(candidates)]
         self.choices.append(ChoiceCard(tr("Choose the columns yourself"),
                                        tr("Say what each column contains, join columns, or choose the row with their "
                                           "names."), "question_by_hand"))
