@@ -66,7 +66,7 @@ class Columns:
         Args:
             candidates: ways to read the file, which name its lists and who speaks in it.
         """
-        is_text = found.text_by != "" and set(found.columns) <= {"text", "question", "answer"}
+        is_text = found.text_by != "" and set(found.columns) <= {"text", "question", "answer", "messages"}
         known: dict[str, tuple[str, ...]] = {"sheet": found.sheets} if len(found.sheets) > 1 else {}
         if found.format in words.CUT and found.text_by:
             known["text_by"] = ()

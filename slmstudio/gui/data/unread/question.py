@@ -14,7 +14,7 @@ from slmstudio.core.data import evidence, given
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.preview import Preview, preview
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded, scrolled
@@ -205,8 +205,10 @@ class QuestionPage(QWidget):
         self._card.title.setText(tr("How should {name} be read?", name=wanted.path.name))
         sheet = tr("sheet “{name}”", name=found.sheets[0]) if found.sheets else ""
         self.facts.setText(" · ".join(filter(None, (words.format_name(found.format), found.encoding, sheet))))
-        self._why.setText(tr("The file doesn't make this clear. Choose once: files with the same columns are then read "
-                             "the same way. You can train on it when you have chosen."))
+        self._why.setText(together(
+            tr("The file doesn't make this clear."),
+            "" if found.text_by else tr("Choose once: files with the same columns are then read the same way."),
+            tr("You can train on it when you have chosen.")))
         if found.records and found.candidates:
             self._known[found.candidates[0].line] = found
         self.error.clear()
