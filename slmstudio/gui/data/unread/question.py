@@ -230,9 +230,11 @@ class QuestionPage(QWidget):
             why[:1] = [f"{tr('Likeliest.')} {each}".strip() for each in why[:1]]
         self.choices = [ChoiceCard(evidence.name(each), "" if at and why[at] == why[at - 1] else why[at],
                                    f"question_choice_{at}") for at, each in enumerate(candidates)]
-        self.choices.append(ChoiceCard(tr("Choose the columns yourself"),
-                                       tr("Say what each column contains, join columns, or choose the row with their "
-                                          "names."), "question_by_hand"))
+        by_hand = (tr("Choose how to split the text"), tr("Say what becomes a row, and who asks and who answers.")) if (
+            self._shown is not None and self._shown.found.text_by) else (
+            tr("Choose the columns yourself"),
+            tr("Say what each column contains, join columns, or choose the row with their names."))
+        self.choices.append(ChoiceCard(*by_hand, "question_by_hand"))
         for at, card in enumerate(self.choices):
             self._group.addButton(card.radio, at)
             self._ways.addWidget(card)
