@@ -42,6 +42,7 @@ COMMANDS = "slmstudio/cli"
 IN_PAGES = {"tr": None, "ntr": (1, 2), "ptr": ((1, "c"), 2)}
 """What marks messages in the report's page."""
 MODELS = "resources/catalogue.json"
+KINDS, SCRIPTS = "resources/health/kinds.json", "resources/importing/scripts.json"
 SET_UP = ("bootstrap.py", "setup_*.py")
 """In this folder: what speaks before anything is installed."""
 
@@ -65,15 +66,22 @@ def messages() -> Catalog:
         for _line, message, _comments, context in extract.extract(
                 "jinja2.ext:babel_extract", BytesIO(file.read_bytes()), keywords=IN_PAGES):
             found.add(message, None, [(file.relative_to(ROOT).as_posix(), 0)], context=context)
-    for text in _licences():
-        found.add(text, None, [(MODELS, 0)])
+    for file in (MODELS, KINDS, SCRIPTS):
+        for text in _in_table(file):
+            found.add(text, None, [(file, 0)])
     return found
 
 
-def _licences() -> Iterator[str]:
-    """What the licences of the catalogue's models allow and ask for."""
-    licences = json.loads((ROOT / MODELS).read_text(encoding="utf-8"))["licences"].values()
-    yield from (licence[key] for licence in licences for key in ("allows", "duties") if licence[key])
+def _in_table(file: str) -> Iterator[str | tuple[str, str]]:
+    """What the licences of the catalogue's models allow and ask for; what is found in datasets; names of scripts."""
+    table = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    if file == MODELS:
+        yield from (each[key] for each in table["licences"].values() for key in ("allows", "duties") if each[key])
+    elif file == SCRIPTS:
+        yield from table
+    else:
+        for kind in table:
+            yield from (kind["label"], (kind["rows"][0], kind["rows"][1]), *filter(None, [kind.get("fix")]))
 
 
 def _marked(tree: ast.Module) -> Iterator[tuple[str | tuple[str, str], str | None]]:

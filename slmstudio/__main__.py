@@ -20,9 +20,7 @@ def is_path(word: str) -> bool:
 def main() -> int:
     """The window is started without importing the terminal's libraries, and the other way round."""
     from slmstudio.core import i18n, settings
-    from slmstudio.core.model.foreign import where
 
-    where.use_child()
     i18n.use(os.environ.get(i18n.VARIABLE) or settings.preferred_language())
     arguments = sys.argv[1:]
     files = [word for word in arguments if word != QUIT]

@@ -34,7 +34,7 @@ def read(file: Path, said: str | None, follower: Follower, convert: bool = False
         UserError: as `given.read`; or it doesn't say clearly enough.
     """
     from slmstudio.core.data import given
-    from slmstudio.core.data.refusals import HasCandidates, not_sure
+    from slmstudio.core.data.dataset import HasCandidates, not_sure
 
     try:
         dataset = given.read(file.absolute(), said, follower.on_bytes)
@@ -59,9 +59,9 @@ def map_for(file: Path | None, field: str, chosen: dict[str, Any], like: str | N
     Raises:
         UserError: nothing is said, and the file doesn't say it itself.
     """
+    from slmstudio.core.data.dataset import not_sure
     from slmstudio.core.data.mapping import shapes
     from slmstudio.core.data.preview import preview
-    from slmstudio.core.data.refusals import not_sure
 
     if file is None or chosen.get(field):
         return chosen.get(field)
@@ -120,9 +120,9 @@ def _command(words: Sequence[str], path: Path, option: Sequence[str] | None, can
 
 
 def _told(candidate: Candidate) -> str:
-    from slmstudio.core.data import evidence
+    from slmstudio.core.data.candidates import title, why
 
-    return " ".join(filter(None, (tr("{reading}:", reading=evidence.name(candidate)), evidence.why(candidate))))
+    return " ".join(filter(None, (tr("{reading}:", reading=title(candidate)), why(candidate))))
 
 
 def in_json(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ def check(
     """Read datasets, and show what they contain and what is wrong with them. Exit status 2 if a row can't be used,
     or if it isn't clear how a file should be read."""
     from slmstudio.core.data import given, preview
-    from slmstudio.core.data.refusals import not_sure
+    from slmstudio.core.data.dataset import not_sure
 
     if problems is not None:
         spare(files, problems)

@@ -41,11 +41,11 @@ with tempfile.TemporaryDirectory() as cache:
 NEAR = """
 import json, sys, time
 from slmstudio.core.data.health import near
-from slmstudio.core.data.health.pulse import Pulse
+from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.reader import read_dataset
 records = read_dataset(sys.argv[1]).records
 begin = time.perf_counter()
-found = near.near_duplicates(records, set(), Pulse(len(records), None, None))
+found = near.near_duplicates(records, set(), CancellableProgress(len(records), None, None))
 print(json.dumps({"seconds": time.perf_counter() - begin, "rows": len(records), "found": len(found)}))
 """
 

@@ -82,7 +82,7 @@ def write_rows(target: Path, count: int) -> None:
 def write_tokens(target: Path, config: Any) -> None:
     """Tokens and labels of the rows for the stock side, by the function that the worker uses."""
     model = Path(config.model)
-    tokenizer, template, rows = tokens.load_tokenizer(model), ChatTemplate.from_folder(model), []
+    tokenizer, template, rows = tokens.local_tokenizer(model), ChatTemplate.from_folder(model), []
     for record in reader.read_dataset(Path(config.train_file)).records:
         encoded = tokens.encode(list(record.messages), tokenizer, template, completion_only=True)
         ids, learned = encoded.ids[: config.max_length], encoded.learned[: config.max_length]

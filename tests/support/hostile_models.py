@@ -280,6 +280,7 @@ BOMBS = tuple(VET)[:3]
 def main(base: Path, how: str, names: list[str]) -> None:
     from slmstudio.core.errors import UserError
     from slmstudio.core.model.facts import read_model
+    from slmstudio.core.model.foreign import template_client
     from slmstudio.core.model.vetting.vet import vet
 
     opened: list[str] = []
@@ -300,6 +301,7 @@ def main(base: Path, how: str, names: list[str]) -> None:
         except UserError as error:
             said = str(error)
         recording = False
+        template_client.close()  # so that it is counted
         outside = [path for path in opened if path.startswith(str(folder.parent)) and not path.startswith(str(folder))]
         opened.clear()
         print(json.dumps({"name": name, "said": said, "outside": outside, "ran": (folder.parent / CANARY).exists(),

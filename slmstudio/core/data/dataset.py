@@ -1,14 +1,29 @@
-"""What a file, an archive or a folder with rows holds."""
+"""What a file, an archive or a folder with rows holds; what to know of it, or why it can't be read yet."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+from slmstudio.core.data import column_names, layouts
 from slmstudio.core.data.candidates import Candidate
+from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.record import Record
-from slmstudio.core.errors import Problem
+from slmstudio.core.data.rows import as_sentence
+from slmstudio.core.data.source import CHOOSE
+from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.i18n import noop, ntr, tr
+
+EXAMPLE = '{"instruction": "What is the capital of Kerala?", "output": "Thiruvananthapuram."}'
+AS_JSONL = noop("Write each row on a line of its own, like this: {example}")
+AS_UTF8 = noop("Save it as text in UTF-8, and open it again.")
+CORRECT = noop("Correct the rows, or choose another file.")
+COLUMNS = noop("Say which columns hold the question and the answer.")
+KRUTI_DEV = frozenset({"gS", "gSa", "dk", "dh", "ds", "esa", "ls", "dks", "vkSj", "ij", "ugha", "fd;k", "Hkh", "fy,"})
+"""Frequent words of Hindi as Kruti Dev writes them: है, हैं, का, की, के, में, से, को, और, पर, नहीं, किया …"""
 
 
 @dataclass
@@ -71,3 +86,121 @@ class Dataset:
     def name(self) -> str:
         """The file's name without its ending."""
         return self.path.stem
+
+
+# -- why it can't be read yet --------------------------------------------------------------------------------
+
+
+class HasCandidates(UserError):
+    """A user must say how a file is to be read.
+
+    Attributes:
+        path: the file.
+        candidates: the ways in which it may be read, the likeliest first; none where nothing is known.
+        option: the words of a command that say it, where "{line}" stands for `Candidate.line`; None if it has none.
+    """
+
+    path = Path()
+    candidates: tuple[Candidate, ...] = ()
+    option: tuple[str, str] | None = ("--map", "{line}")
+
+
+class NoUsableRow(HasCandidates):
+    """There are rows, and none of them can be used: a user must say what the columns hold, or fix the file."""
+
+
+class NotSure(HasCandidates):
+    """The file can be read in several ways, and it doesn't say which one is meant."""
+
+
+def not_sure(path: Path, candidates: tuple[Candidate, ...]) -> NotSure:
+    """Asks how a file is to be read."""
+    error = NotSure(tr("It isn't clear how {name} should be read.", name=path.name), "",
+                    tr("Choose one of these ways, or another one."))
+    error.path, error.candidates = path, candidates
+    return error
+
+
+def nothing_usable(found: Dataset, rows: int) -> UserError:
+    """What to say of a file without a usable row.
+
+    Args:
+        found: with what is known of it.
+        rows: how many there are.
+    """
+    name, problems = found.path.name, found.problems
+    if found.bytes == 0:
+        return UserError(tr("{name} is empty.", name=name), tr("It has 0 bytes."), tr(CHOOSE))
+    if not rows and found.columns:
+        named = ", ".join(f"“{column}”" for column in found.columns[:12])
+        return UserError(tr("{name} contains no rows below its column names.", name=name),
+                         tr("Its only row is read as the names of the columns: {names}.", names=named),
+                         tr("If it has no column names, say so: {option}.", option="--map header=none"))
+    if not rows:
+        return UserError(tr("{name} contains no rows.", name=name),
+                         tr("It contains only spaces or an empty list."), tr(CHOOSE))
+    what = (tr("{name} has no row that can be used.", name=name) if found.is_sure else
+            tr("It isn't clear how {name} should be read.", name=name))
+    error = NoUsableRow(what, _why(found, rows), _remedy(found), problems)
+    if not found.is_sure:
+        error.path, error.candidates = found.path, found.candidates
+    return error
+
+
+def _why(found: Dataset, rows: int) -> str:
+    problems = found.problems
+    if not problems:
+        return ntr("Its {n:,} row holds nothing that could be learned.",
+                   "Its {n:,} rows hold nothing that could be learned.", rows)
+    first = str(problems[0])
+    if len(problems) == 1:
+        return as_sentence(first if found.is_sure else problems[0].message)
+    return ntr("There is {n:,} problem: {first}", "There are {n:,} problems; the first: {first}", len(problems),
+               first=first)
+
+
+def _remedy(found: Dataset) -> str:
+    if not found.is_sure:
+        return tr(COLUMNS)
+    if found.format in ("text", "markdown"):
+        return tr(AS_UTF8) if any(problem.column is not None for problem in found.problems) else tr(CORRECT)
+    return tr(AS_JSONL, example=EXAMPLE) if found.format in ("jsonl", "json") else tr(CORRECT)
+
+
+# -- what nothing in it says --------------------------------------------------------------------------------
+
+
+def notes_on(found: Dataset) -> tuple[str, ...]:
+    """Sentences, each on something that isn't plain."""
+    return tuple(filter(None, (note(found) for note in (_ratings, _numbered_classes, _legacy_font))))
+
+
+def _ratings(found: Dataset) -> str:
+    names = [f'"{name}"' for name in found.unused if column_names.rates(name)]
+    if not names or layouts.kind(found.layout) != "chat":
+        return ""
+    return tr("The ratings in {columns} aren't used: all answers are learned equally. Remove the rows with low "
+              "ratings.", columns=", ".join(names))
+
+
+def _numbered_classes(found: Dataset) -> str:
+    """Of texts with classes whose answers are bare numbers."""
+    answer = found.mapping.get("output", "")
+    said = [record.messages[-1]["content"] for record in islice(found.records, SAMPLE) if len(record.messages) == 2]
+    is_kind = not set(column_names.KINDS).isdisjoint(column_names.column(answer).split("_"))
+    if not is_kind or not said or not all(map(str.isdecimal, map(str, said))):
+        return ""
+    return tr('The number in "{column}" is learned as the answer to each text. Names tell a model more than '
+              'numbers. If you know what each number stands for, write that instead.', column=answer)
+
+
+def _legacy_font(found: Dataset) -> str:
+    """Of Hindi that was typed for a font from before Unicode."""
+    words = [word for record in islice(found.records, SAMPLE)
+             for text in (record.text or "", *(str(message["content"]) for message in record.messages))
+             for word in text.split()]
+    of_hindi = Counter(word for word in words if word in KRUTI_DEV)
+    if len(of_hindi) < 4 or 20 * of_hindi.total() < len(words):
+        return ""
+    return tr("This looks like Hindi typed for the font Kruti Dev: its letters are Latin ones that only this font "
+              "shows as Devanagari, and a model would learn those. Convert it to Unicode first.")

@@ -17,6 +17,7 @@ from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import AS_JSONL, CHOOSE, Source, suffix_of
 from slmstudio.core.data.sources import arrow, documents, header, packed, sheets, tables, texts
+from slmstudio.core.data.sources.dialogues import Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import Reading
 from slmstudio.core.errors import UserError
@@ -247,10 +248,6 @@ class DataFile:
                                  encoding=source.encoding))
         if suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None:
             return self._json_part(part, first, everything, suffix)
-        if suffix != ".csv" and not self._said and texts.is_tagged(first.decode("utf-8", "replace")):
-            raise UserError(tr("{name} marks single words of a text, for a tagger.", name=source.name),
-                            tr("A model that answers in text learns from questions with answers, conversations or "
-                               "plain text."), tr(CHOOSE))
         if delimiter := file_kinds.delimiter(first, suffix, self.options):
             return self._table_part(part, first, everything, delimiter)
         if suffix in (".yml", ".yaml"):
@@ -281,7 +278,19 @@ class DataFile:
         part.certainty = min(part.certainty, found.certainty)
         part.others += found.others
         part.options = replace(part.options, header=found.header or self.options.header)
-        return part
+        return self._of_one_column(part) if len(found.columns) == 1 else part
+
+    def _of_one_column(self, part: Part) -> Part:
+        """A table of one column, in which questions and answers or the turns of a conversation may alternate."""
+        (column,), rows = part.columns, part.rows
+        begin = list(islice(rows, texts.LOOKED_AT))
+        lines = (raw if raw.problem else Line(str(raw.value[column]), raw.line) for raw in chain(begin, rows))
+        found = texts.reading([Line(str(raw.value[column]), raw.line) for raw in begin if not raw.problem], lines,
+                              lambda _: chain(begin, rows), "line", self.options, part.notes)
+        if found.is_plain:
+            part.rows = chain(begin, rows)
+            return part
+        return _of_reading(replace(part, rows=found.rows), found)
 
     def _sheet_part(self, source: Source, name: str, kind: str) -> Part:
         with source.seekable() as file:
@@ -297,7 +306,7 @@ class DataFile:
 def _of_reading(part: Part, found: Reading) -> Part:
     """A part of a text, with how it was cut."""
     part.text_by = part.text_by or found.options.text_by or ""
-    part.certainty, part.others, part.columns = found.certainty, list(found.others), found.columns
+    part.certainty, part.others, part.columns = found.certainty, list(found.others), ()
     part.options, part.evidence = found.options, found.evidence
     return part
 

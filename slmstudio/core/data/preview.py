@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, cast
 from slmstudio.core.data import candidates
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.collector import Rows
-from slmstudio.core.data.detecting import candidates_of, first_of
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
+from slmstudio.core.data.reader import candidates_of, first_of
 from slmstudio.core.data.record import Record
 
 MOST = 3

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import chain
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain, compress, islice
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from slmstudio.core.data import candidates, quick_rows
-from slmstudio.core.data.candidates import Candidate
+from slmstudio.core.data import candidates, layouts, quick_rows
+from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.collector import Rows, Store
-from slmstudio.core.data.dataset import Dataset
-from slmstudio.core.data.dataset_notes import notes_on
-from slmstudio.core.data.detecting import candidates_of, first_of, sampled
+from slmstudio.core.data.dataset import Dataset, NoUsableRow, notes_on, nothing_usable
 from slmstudio.core.data.importers import json_rows
-from slmstudio.core.data.mapping.mapper import Mapper
+from slmstudio.core.data.jsonl import as_row
+from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
 from slmstudio.core.data.opening import DataFile, Part
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.refusals import NoUsableRow, nothing_usable
+from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.source import ReadingCancelled
+from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
 __all__ = ["Dataset", "NoUsableRow", "ReadOptions", "ReadingCancelled", "Record", "read_dataset"]
+
+SAMPLE_BYTES = 8 << 20
+"""About how much of a file is kept, at most, to guess its columns."""
+_CUT_ALONE = ("question", "dialogue")
+"""Cuts of a text that make columns, so that the cut says it all."""
 
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
@@ -126,3 +133,90 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options:
         for raw in json_rows.block_rows(block.text, block.line):
             rows.add(raw, mapper, part.name)
     return mapper
+
+
+def sampled(part: Part) -> tuple[list[Any], Iterator[Raw]]:
+    """The values of a part's first rows, by which its columns are guessed, and all its rows."""
+    everything = part.all_rows()
+    sample = list(first_of(everything))
+    return [raw.value for raw in sample], chain(sample, everything)
+
+
+def first_of(rows: Iterator[Raw]) -> Iterator[Raw]:
+    """The first rows, until they are enough for a guess, or long."""
+    size = 0
+    for raw in islice(rows, SAMPLE):
+        yield raw
+        size += len(str(raw.value)) if raw.problem is None else 0
+        if size > SAMPLE_BYTES:
+            return
+
+
+def candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candidate]:
+    """The ways in which a part may be read: by its columns, and cut in other ways; as a user said, that alone."""
+    is_cut = options != NO_OPTIONS
+    chosen = options if is_cut else part.options
+    layout = mapper.published
+    by = () if layout is None else (Evidence("published", {"layout": layout["name"]}),)
+    found = []
+    for each in mapper.maps:
+        cut_says_all = chosen.text_by and not mapper.is_given and (
+            each.said == {"text": "text"} or chosen.text_by in _CUT_ALONE)
+        found.append(Candidate(
+            each.name if layout is None else layout["id"], {} if cut_says_all else each.said, chosen,
+            1.0 if mapper.is_given else each.certainty if is_cut else min(part.certainty, each.certainty),
+            part.evidence if cut_says_all else (*by, *each.evidence)))
+    if is_cut or mapper.is_given:
+        return found
+    best = found[0].certainty if found else 1.0  # what the rows are read as stays the first
+    return [*found, *(replace(each, certainty=min(each.certainty, 0.9 * best)) for each in part.others)]
+
+
+# -- the rows of a file that records were read from ------------------------------------------------------------
+
+
+def columns_of(dataset: Dataset, wanted: Collection[Any],
+               cancelled: Callable[[], bool] | None = None) -> list[Any] | None:
+    """The columns of each wanted record's row, in the file's order; of a row that became several records, the record
+    alone, in columns of its own.
+
+    The n-th usable row on a line is the n-th record of it.
+
+    Args:
+        wanted: of each of the dataset's records, whether it is.
+
+    Returns:
+        The rows; None if the file holds plain text, or is another one by now.
+
+    Raises:
+        UserError: the file can't be read.
+        ReadingCancelled: `cancelled` said so.
+    """
+    if layouts.kind(dataset.layout) == "text":
+        return None
+    kind = layouts.kind(dataset.layout)
+    places = {(record.file, record.line) for record in compress(dataset.records, wanted)}
+    of_place: dict[tuple[str, int], list[Record | None]] = defaultdict(list)
+    for record, is_wanted in zip(dataset.records, wanted, strict=True):
+        if (record.file, record.line) in places:
+            of_place[record.file, record.line].append(record if is_wanted else None)
+    left = {place: iter(each) for place, each in of_place.items()}
+    file = DataFile(dataset.path, dataset.options, None, cancelled, dataset.given.values())
+    rows = []
+    for part in file.parts():
+        sample, everything = sampled(part)
+        mapper = Mapper(sample, dataset.given, dataset.options)
+        for raw in everything:
+            if raw.problem is None and (part.name, raw.line) in left:
+                said = _said(mapper, raw.value, kind)
+                rows += [raw.value if len(said) == 1 else as_row(found) for _ in said
+                         if (found := next(left[part.name, raw.line], None)) is not None]
+    return rows if len(rows) == sum(map(bool, wanted)) and file.sha256 == dataset.sha256 else None
+
+
+def _said(mapper: Mapper, value: Any, kind: str) -> list[Row]:
+    """The usable rows of that kind that a row of the file has."""
+    try:
+        return [row for row in mapper.read(value) if layouts.kind(row.layout) == kind]
+    except (RowError, ColumnsMissing):
+        return []

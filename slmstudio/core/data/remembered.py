@@ -6,7 +6,7 @@ that were open once, the newest first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,23 +73,21 @@ def read_all(states: Iterable[Any]) -> list[Remembered]:
 
 
 def _read(path: Path, state: dict[str, Any]) -> Remembered:
-    usual = Remembered(path)
-    fraction: Any = state.get("eval_fraction")
-    seed: Any = state.get("split_seed")
-    eval_path, sha256, said, eval_said = (state.get(name) for name in ("eval_path", "sha256", "said", "eval_said"))
-    return Remembered(
-        path,
-        Path(eval_path) if isinstance(eval_path, str) and Path(eval_path).is_absolute() else None,
-        float(fraction) if _is(fraction, (int, float)) and 0 <= fraction <= 0.5 else usual.eval_fraction,
-        seed if _is(seed, int) and 0 <= seed < 2**31 else usual.split_seed,
-        sha256 if isinstance(sha256, str) else "",
-        state.get("open") is True, state.get("shown") is True, state.get("used") is True,
-        said if isinstance(said, str) else "", eval_said if isinstance(eval_said, str) else "",
-        by if (by := state.get("split_by")) in split.BY else usual.split_by)
+    values = {name: state[name] for name, fits in _FITS.items() if name in state and fits(state[name])}
+    if "eval_path" in values:
+        values["eval_path"] = Path(values["eval_path"])
+    return Remembered(path, **values)
 
 
-def _is(value: object, kind: type | tuple[type, ...]) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "eval_path": lambda value: isinstance(value, str) and Path(value).is_absolute(),
+    "eval_fraction": lambda value: type(value) in (int, float) and 0 <= value <= 0.5,
+    "split_seed": lambda value: type(value) is int and 0 <= value < 2**31,
+    "split_by": lambda value: value in split.BY,
+    **dict.fromkeys(("sha256", "said", "eval_said"), lambda value: isinstance(value, str)),
+    **dict.fromkeys(("open", "shown", "used"), lambda value: isinstance(value, bool)),
+}
+"""Whether a value may be that of a field."""
 
 
 def with_open(known: Sequence[Remembered], now: Sequence[Remembered]) -> list[Remembered]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -10,26 +11,14 @@ from functools import lru_cache
 
 from slmstudio.core.data.record import Record
 from slmstudio.core.i18n import noop
+from slmstudio.core.paths import resources
 
 SAMPLE_CHARACTERS = 5_000_000
 OTHER = noop("Other")
 
-BLOCKS = (
-    (0x0041, 0x024F, noop("Latin")), (0x0250, 0x02AF, noop("Latin")), (0x0370, 0x03FF, noop("Greek")),
-    (0x0400, 0x052F, noop("Cyrillic")), (0x0531, 0x058F, noop("Armenian")), (0x0590, 0x05FF, noop("Hebrew")),
-    (0x0600, 0x06FF, noop("Arabic")), (0x0750, 0x077F, noop("Arabic")), (0x08A0, 0x08FF, noop("Arabic")),
-    (0x0900, 0x097F, noop("Devanagari")), (0x0980, 0x09FF, noop("Bengali")), (0x0A00, 0x0A7F, noop("Gurmukhi")),
-    (0x0A80, 0x0AFF, noop("Gujarati")), (0x0B00, 0x0B7F, noop("Odia")), (0x0B80, 0x0BFF, noop("Tamil")),
-    (0x0C00, 0x0C7F, noop("Telugu")), (0x0C80, 0x0CFF, noop("Kannada")), (0x0D00, 0x0D7F, noop("Malayalam")),
-    (0x0D80, 0x0DFF, noop("Sinhala")), (0x0E00, 0x0E7F, noop("Thai")), (0x0E80, 0x0EFF, noop("Lao")),
-    (0x0F00, 0x0FFF, noop("Tibetan")), (0x1000, 0x109F, noop("Myanmar")), (0x10A0, 0x10FF, noop("Georgian")),
-    (0x1100, 0x11FF, noop("Korean")), (0x1200, 0x137F, noop("Ethiopic")), (0x1780, 0x17FF, noop("Khmer")),
-    (0x1C50, 0x1C7F, noop("Ol Chiki")), (0x1CD0, 0x1CFF, noop("Devanagari")), (0x1E00, 0x1EFF, noop("Latin")),
-    (0x3040, 0x30FF, noop("Japanese")), (0x3400, 0x4DBF, noop("Han")), (0x4E00, 0x9FFF, noop("Han")),
-    (0xA8E0, 0xA8FF, noop("Devanagari")), (0xAAE0, 0xAAFF, noop("Meetei Mayek")),
-    (0xABC0, 0xABFF, noop("Meetei Mayek")), (0xAC00, 0xD7AF, noop("Korean")), (0xFB50, 0xFDFF, noop("Arabic")),
-    (0xFE70, 0xFEFF, noop("Arabic")), (0x20000, 0x3FFFF, noop("Han")),
-)
+_SCRIPTS: dict[str, list[str]] = json.loads((resources() / "importing" / "scripts.json").read_text(encoding="utf-8"))
+BLOCKS = sorted((int(first, 16), int(last, 16), script) for script, blocks in _SCRIPTS.items()
+                for first, last in (block.split("-") for block in blocks))
 """(first, last, script) by the blocks of the Unicode Standard, https://www.unicode.org/Public/UNIDATA/Blocks.txt.
 The scripts of the languages in the Eighth Schedule of India's constitution are all there. Files and comparisons have
 the script's English name; people see it translated."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.data import given, layouts, split
+from slmstudio.core.data.reader import columns_of
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.config import RunConfig

@@ -11,8 +11,8 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.model.foreign import where
-from slmstudio.core.model.json_files import printable, read_json_object
+from slmstudio.core.model.foreign import template_client
+from slmstudio.core.model.json_files import read_json_object
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The special tokens that transformers hands to a template."""
@@ -67,21 +67,12 @@ class ChatTemplate:
         Raises:
             UserError: it can't.
         """
-        if where.in_child():
-            from slmstudio.core.model.foreign import away
-
-            away.check(self.source)
-            return
-        from slmstudio.core.model.foreign import sandbox
-
-        try:
-            sandbox.compiled(self.source)
-        except Exception as error:  # jinja's own errors, and what Python's compiler says about absurd nesting
-            raise _broken(error) from error
+        template_client.check(self.source)
 
     def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False,
                tools: Sequence[Mapping[str, Any]] = ()) -> str:
-        """The text of a conversation, equal to transformers' `apply_chat_template(tokenize=False)`.
+        """The text of a conversation, equal to transformers' `apply_chat_template(tokenize=False)`. It is rendered in
+        the process of `template_client`.
 
         Args:
             messages: {"role": ..., "content": ...}, in order; those of a `Record`, calls of tools included.
@@ -92,24 +83,7 @@ class ChatTemplate:
         Raises:
             UserError: the template refuses the conversation, is broken, runs too long or makes too much text.
         """
-        if where.in_child():
-            from slmstudio.core.model.foreign import away
-
-            return away.render(self, messages, add_generation_prompt, tools)
-        from slmstudio.core.model.foreign import sandbox
-
-        # As transformers does: copies, without keys that hold nothing.
-        chat = [{key: value for key, value in message.items() if value is not None} for message in messages]
-        size = _size(chat) + _size(tools)
-        variables = {**self.special_tokens, "messages": chat, "tools": list(tools) or None, "documents": None,
-                     "add_generation_prompt": add_generation_prompt,
-                     **({} if self.thinks else {"enable_thinking": False})}
-        try:
-            return sandbox.render(self.source, variables, size)
-        except sandbox.Refusal as error:
-            raise self._refusal(messages, tools, printable(str(error), 300)) from error
-        except Exception as error:  # a template is foreign code: it may fail in any way
-            raise _broken(error) from error
+        return template_client.render(self, messages, add_generation_prompt, tools)
 
     def omits_question(self) -> bool:
         """Whether the template renders a question, and its words are nowhere in what the model would read."""
@@ -132,39 +106,9 @@ class ChatTemplate:
             raise UserError(tr("This model's chat template doesn't support tools."),
                             tr("The model was trained without them, but the row has some."), tr(TAKE_TOOLS))
 
-    def _refusal(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]],
-                 said: str) -> UserError:
-        """Say what the template doesn't take; the system message, where it takes the rest."""
-        rest = [message for message in messages if message.get("role") != "system"]
-        if rest and len(rest) < len(messages):
-            try:
-                self.render(rest, tools=tools)
-            except UserError:
-                pass
-            else:
-                return UserError(tr("The chat template refuses system messages: {said}", said=said),
-                                 tr("The model was trained without them."),
-                                 tr("Remove the system messages, or put their text into the first user message."))
-        if any(map(_of_tools, messages)):
-            return UserError(tr("The chat template refuses this conversation: {said}", said=said),
-                             tr("The model was trained with different tool calls, or with a different order of roles."),
-                             tr("Change or remove such rows, or choose another model."))
-        return UserError(tr("The chat template refuses this conversation: {said}", said=said),
-                         tr("The model was trained with a different order of roles."),
-                         tr("Let user and assistant take turns, the user first, or choose another model."))
-
 
 def _of_tools(message: Mapping[str, Any]) -> bool:
     return bool(message.get("tool_calls")) or message.get("role") == "tool"
-
-
-def _size(value: Any) -> int:
-    """Characters of all texts in messages or schemas."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(len(str(key)) + _size(item) for key, item in value.items())
-    return sum(map(_size, value)) if isinstance(value, (list, tuple)) else 8
 
 
 @lru_cache(maxsize=32)
@@ -184,28 +128,6 @@ def _takes_tools(source: str, tokens: tuple[tuple[str, str], ...]) -> bool:
     except UserError:
         return False
     return name in offered and all(word in whole for word in _PROBE)
-
-
-def _broken(error: Exception) -> UserError:
-    """Say in a sentence why a template was stopped or doesn't work."""
-    import jinja2
-
-    from slmstudio.core.model.foreign.bounds import LimitReached
-
-    said = printable(str(error).rstrip("."), 300)
-    if isinstance(error, MemoryError):
-        return UserError(tr("The chat template was stopped."), tr("It asked for more memory than any template needs."),
-                         tr(_CHOOSE))
-    if isinstance(error, LimitReached):
-        return UserError(tr("The chat template was stopped."), printable(str(error), 300), tr(_CHOOSE))
-    if isinstance(error, jinja2.exceptions.SecurityError):
-        return UserError(tr("The chat template was stopped."),
-                         tr("It does something that no chat template needs: {said}.", said=said), tr(_CHOOSE))
-    if isinstance(error, jinja2.TemplateSyntaxError):
-        return UserError(tr("The chat template is broken at line {line}.", line=error.lineno), f"{said}.",
-                         tr(_CHOOSE))
-    kind = type(error).__name__
-    return UserError(tr("The chat template doesn't work."), f"{kind}: {said}." if said else f"{kind}.", tr(_CHOOSE))
 
 
 def find_template(folder: Path) -> str | None:

@@ -14,7 +14,7 @@ from slmstudio.core.model.families import LABELS, class_names, family_label, why
 from slmstudio.core.model.json_files import printable, put_own, read_json_object
 from slmstudio.core.model.licence import read_licence
 from slmstudio.core.model.safetensors_header import Tensor
-from slmstudio.core.model.structure import entries, leads, limits, settings, tokenizer_file, wrong_choice
+from slmstudio.core.model.structure import entries, external_references, limits, settings, tokenizer_file, wrong_choice
 from slmstudio.core.model.weights import Weights, read_weights
 
 CONTEXT_IF_UNKNOWN = 2048
@@ -138,7 +138,7 @@ def examine(folder: Path) -> Examined:
         if problems["files"]:
             return found
         wrong_choice.need_base_model(folder, model_name(folder), names)
-        leads.check(folder, names, problems["code"], found.warnings)
+        external_references.check(folder, names, problems["code"], found.warnings)
         found.config = _read_config(folder, problems["config"])
         found.weights = read_weights(folder, problems["weights"])
         tokenizer_file.check(folder, problems["tokenizer"])

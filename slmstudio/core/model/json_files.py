@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ MAX_JSON = 4 * 2**20
 250 MB as Python's objects."""
 MAX_VALUES = 300_000
 """No configuration file holds more values; Gemma 3's tokenizer_config.json, with 6,414 added tokens, has 45,000."""
+MAX_PATTERN = 2_000
+"""Characters of a regular expression."""
 _SIGNATURES = (
     (b"version https://git-lfs", noop("{file} is a Git LFS pointer, not the file itself. Run `git lfs pull` in that "
                                       "folder.")),
@@ -109,3 +112,10 @@ def printable(text: str, limit: int = 80) -> str:
     """`text` from a file, short and safe to print: no control characters, no half characters."""
     clean = "".join(c if c.isprintable() else "?" for c in text[:limit])
     return clean + ("…" if len(text) > limit else "")
+
+
+def is_quick(pattern: str) -> bool:
+    """Whether a regular expression for names of layers is certain to end within a second: it has at most three parts of
+    any length, none of a group."""
+    return len(pattern) <= MAX_PATTERN and not re.search(r"\)[*+{]", pattern) and len(
+        re.findall(r"(?<!\\)[*+]|\{", pattern)) <= 3

@@ -19,8 +19,7 @@ from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.facts import model_name, read_model
-from slmstudio.core.model.foreign.patterns import is_quick
-from slmstudio.core.model.json_files import printable, read_json_object
+from slmstudio.core.model.json_files import is_quick, printable, read_json_object
 from slmstudio.core.model.safetensors_header import Tensor, read_header
 from slmstudio.core.model.structure import entries
 

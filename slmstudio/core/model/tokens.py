@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.answer_spans import answer_spans, turn_end_of
 from slmstudio.core.model.chat_template import ChatTemplate, special_tokens
-from slmstudio.core.model.foreign import plain, where
+from slmstudio.core.model.foreign import plain, template_client
 from slmstudio.core.model.json_files import printable, read_json_object
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+ROWS_RENDERED, CHARACTERS_RENDERED = 256, 2**20
+"""Rows that the child renders in one request, fewer where they are long: its limits grow with the request."""
+Row = TypeVar("Row")
 
 
 class Encoder(Protocol):
@@ -47,8 +53,18 @@ class Encoded:
     text: str
 
 
-def load_tokenizer(folder: Path | str) -> Tokenizer:
-    """The tokenizer of a model folder: tokenizer.json as it is, plus special tokens that only the configuration names.
+def load_tokenizer(folder: Path | str) -> template_client.Tokenizer:
+    """The tokenizer of a model folder, which runs in the process of `template_client`.
+
+    Raises:
+        UserError: tokenizer.json is missing or damaged.
+    """
+    return template_client.Tokenizer(folder)
+
+
+def local_tokenizer(folder: Path | str) -> Tokenizer:
+    """The same in this process, for workers: tokenizer.json as it is, plus special tokens that only the configuration
+    names.
 
     Equal to transformers' `PreTrainedTokenizerFast.from_pretrained(folder)`. transformers' AutoTokenizer may differ:
     for some classes (LlamaTokenizer, GPT2Tokenizer, Qwen2Tokenizer, GemmaTokenizer) version 5 keeps only vocabulary and
@@ -58,10 +74,6 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     Raises:
         UserError: tokenizer.json is missing or damaged.
     """
-    if where.in_child():
-        from slmstudio.core.model.foreign import away
-
-        return cast("Tokenizer", away.Tokenizer(folder))
     tokenizer = read_tokenizer(folder)
     tokenizer.add_tokens(tokens_beside(Path(folder), tokenizer))
     return tokenizer
@@ -130,7 +142,7 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
 
     Args:
         messages: {"role": ..., "content": ...}, in order.
-        tokenizer: `load_tokenizer`'s, or the backend of transformers' one.
+        tokenizer: `load_tokenizer`'s, `local_tokenizer`'s, or the backend of transformers' one.
         completion_only: learn each assistant message, the tools that it calls included, with the token that ends it,
             and nothing else; otherwise all.
         max_length: cut after this many tokens.
@@ -140,24 +152,93 @@ def encode(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, template: 
         UserError: the template refuses the conversation or is broken, or takes no tools where there are some; or it
             changes the answers so much that they can't be found in the text.
     """
-    if where.in_child():
-        from slmstudio.core.model.foreign import away
+    if isinstance(tokenizer, template_client.Tokenizer):
+        return Encoded(*tokenizer.row(messages, template, completion_only, max_length, tools))
+    found, = template_client.render_rows(template, [(messages, tools)], *_known_to(tokenizer, completion_only))
+    return _encoded(found, tokenizer, completion_only, max_length)
 
-        if isinstance(tokenizer, away.Tokenizer):
-            return Encoded(*tokenizer.row(messages, template, completion_only, max_length, tools))
+
+def encode_rows(rows: Iterable[Row], conversations: Callable[[Row], Sequence[template_client.Conversation]],
+                tokenizer: Encoder, template: ChatTemplate,
+                completion_only: bool = True) -> Iterator[tuple[Row, list[Encoded]]]:
+    """`encode` of the conversations that `conversations` makes of each row, in order. The child renders the next rows
+    while this process turns those before into tokens.
+
+    Args:
+        tokenizer: as of `encode`, but not `load_tokenizer`'s.
+
+    Raises:
+        UserError: as of `encode`.
+    """
+    known = _known_to(tokenizer, completion_only)
+
+    def finished(part: list[Row], asked: list[Sequence[template_client.Conversation]],
+                 coming: Future[list[Any]]) -> Iterator[tuple[Row, list[Encoded]]]:
+        rendered = iter(coming.result())
+        for row, each in zip(part, asked, strict=True):
+            yield row, [_encoded(next(rendered), tokenizer, completion_only) for _ in each]
+
+    with ThreadPoolExecutor(1) as ahead:
+        before: Iterator[tuple[Row, list[Encoded]]] = iter(())
+        for part, asked in _parts(rows, conversations):
+            coming = ahead.submit(template_client.render_rows, template, list(chain.from_iterable(asked)), *known)
+            yield from before
+            before = finished(part, asked, coming)
+        yield from before
+
+
+def _parts(rows: Iterable[Row], conversations: Callable[[Row], Sequence[template_client.Conversation]]
+           ) -> Iterator[tuple[list[Row], list[Sequence[template_client.Conversation]]]]:
+    """Rows and their conversations, as many as one request has."""
+    part, asked, length = list[Row](), list[Sequence[template_client.Conversation]](), 0
+    for row in rows:
+        part.append(row)
+        asked.append(conversations(row))
+        length += sum(len(text) for messages, tools in asked[-1] for text in plain.texts([*messages, *tools]))
+        if len(part) == ROWS_RENDERED or length > CHARACTERS_RENDERED:
+            yield part, asked
+            part, asked, length = [], [], 0
+    if part:
+        yield part, asked
+
+
+def render_row(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], template: ChatTemplate,
+               controls: Sequence[str], added: Sequence[str] | None) -> tuple[str, list[tuple[int, int]]]:
+    """A conversation as text, with the marks of `plain`, and where its answers are in the text without them.
+
+    Args:
+        controls, added: the texts of a tokenizer's tokens (`special_texts`, `added_tokens`); without the latter, no
+            answers are looked for.
+
+    Raises:
+        UserError: as of `encode`.
+    """
     template.check_tools(messages, tools)
-    text = template.render(marked(messages, tokenizer), tools=marked(tools, tokenizer))
+    text = template.render(plain.marked(messages, controls, but="assistant"), tools=plain.marked(
+        tools, controls, but="assistant"))
+    if added is None:
+        return text, []
+    return text, answer_spans(messages, template, text.replace(plain.MARK, ""), tuple(added), tools)
+
+
+def _known_to(tokenizer: Encoder, completion_only: bool) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    return special_texts(tokenizer), added_tokens(tokenizer) if completion_only else None
+
+
+def _encoded(rendered: tuple[str, list[tuple[int, int]]] | UserError, tokenizer: Encoder, completion_only: bool,
+             max_length: int | None = None) -> Encoded:
+    if isinstance(rendered, UserError):
+        raise rendered
     # A tokenizer.json may switch on truncation or padding by itself; a row must never be cut without a word.
     if getattr(tokenizer, "truncation", None) is not None:
         tokenizer.no_truncation()  # type: ignore[attr-defined]
     if getattr(tokenizer, "padding", None) is not None:
         tokenizer.no_padding()  # type: ignore[attr-defined]
-    ids, offsets, text = ids_of(text, tokenizer)
+    ids, offsets, text = ids_of(rendered[0], tokenizer)
     ids, offsets = ids[:max_length], offsets[:max_length]
     if not completion_only:
         return Encoded(ids, [True] * len(ids), offsets, text)
-    learned = [False] * len(ids)
-    spans = iter(answer_spans(messages, template, text, added_tokens(tokenizer), tools))
+    learned, spans = [False] * len(ids), iter(rendered[1])
     begin, end = next(spans, (len(text), len(text)))
     for index, (start, _) in enumerate(offsets):
         while start >= end and end < len(text):
@@ -257,7 +338,7 @@ def answer_shown(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder, temp
     return str(tokenizer.decode(tokenizer.encode(text[begin:end], add_special_tokens=False).ids)).strip()
 
 
-def end_of_turn(template: ChatTemplate, tokenizer: Tokenizer) -> str | None:
+def end_of_turn(template: ChatTemplate, tokenizer: Any) -> str | None:
     """The special token that ends an answer, and is learned with it; None if what follows an answer is ordinary text
     or nothing, so that training teaches no end."""
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}

@@ -30,7 +30,6 @@ from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
-from slmstudio.core.model.foreign import where
 from slmstudio.core.run import token_counts
 from slmstudio.core.run.token_counts import TokenCounts
 
@@ -205,7 +204,6 @@ def _pieces(at: list[str], value: Any) -> Iterator[dict[str, Any]]:
 def main() -> None:
     processes.give_way()
     i18n.use()  # the parent's language
-    where.use_child()  # the row that a tokenizer can't bear costs the count of tokens, and not the report
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a stray print must not spoil the messages
 

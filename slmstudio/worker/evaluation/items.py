@@ -25,7 +25,7 @@ from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.named_templates import template_of
-from slmstudio.core.model.tokens import Encoder, answer_shown, load_tokenizer
+from slmstudio.core.model.tokens import Encoder, answer_shown, local_tokenizer
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 NAMED = 5
@@ -112,7 +112,7 @@ def _as_written(items: list[TestItem], models: list[dict[str, Any]]) -> list[Tes
     first = next((model for model in models if model.get("model")), None)
     if first is None or not any(item.reply for item in items):
         return items
-    tokenizer = load_tokenizer(first["model"])
+    tokenizer = local_tokenizer(first["model"])
     template = template_of(first["model"], first.get("chat_template") or "", first.get("adapter"))
     if not template.takes_tools():
         return items

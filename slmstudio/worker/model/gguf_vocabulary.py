@@ -11,7 +11,7 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.named_templates import template_of
-from slmstudio.core.model.tokens import load_tokenizer
+from slmstudio.core.model.tokens import local_tokenizer
 from slmstudio.worker.model.llama_vocab import NORMALIZER_KEY, PREPEND_KEY
 
 _MARK = "zxqanswerqxz"
@@ -44,7 +44,7 @@ class Vocabulary:
             template = template_of(folder, result=adapter)
         except UserError:
             template = None
-        state = json.loads(load_tokenizer(folder).to_str())
+        state = json.loads(local_tokenizer(folder).to_str())
         return cls(state, template, (folder / "tokenizer.model").is_file())
 
     @property

@@ -60,15 +60,13 @@ class Span:
 
 
 class Renderer:
-    """A model folder's tokenizer and chat template, as transformers has them."""
+    """A model folder's tokenizer, as transformers has it, and the run's chat template."""
 
     def __init__(self, base: Path, vocabulary: Vocabulary):
         from transformers import PreTrainedTokenizerFast
 
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(base, local_files_only=True)
-        if vocabulary.template is not None:  # a run may have chosen another one than the base's
-            self.tokenizer.chat_template = vocabulary.template.source
-        self._has_template, self._lead = vocabulary.template is not None, vocabulary.lead()
+        self._template, self._lead = vocabulary.template, vocabulary.lead()
         end = vocabulary.end_of_turn()
         self.end_of_turn = vocabulary.special[end] if end else None
 
@@ -77,10 +75,10 @@ class Renderer:
 
     def text(self, messages: Messages, prompt: bool) -> str | None:
         """None if the template doesn't take the conversation."""
-        if not self._has_template:
+        if self._template is None:
             return "\n".join(message["content"] for message in messages)
-        with contextlib.suppress(Exception):  # templates refuse what they don't know, by an error of their own
-            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt))
+        with contextlib.suppress(UserError):
+            return self._template.render(messages, prompt)
         return None
 
     def prompt(self, messages: Messages) -> Prompt | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.workbooks import write_xlsx
 
-from slmstudio.core.data import evidence
-from slmstudio.core.data.candidates import Candidate, Evidence
+from slmstudio.core.data import candidates
+from slmstudio.core.data.candidates import SENTENCES, Candidate, Evidence, sentence, title
 from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions, parse
 from slmstudio.core.data.reader import read_dataset
@@ -83,15 +83,15 @@ def test_another_sheet_is_previewed(tmp_path):
     (Candidate("text", {"text": "body"}, ReadOptions(sheet="2024")), "Plain text in “body” · Sheet “2024”"),
     (Candidate("conversation"), "Conversations"), (Candidate("chatgpt"), "The layout “chatgpt”")])
 def test_a_way_to_read_has_a_name(candidate, said):
-    assert evidence.name(candidate) == said
+    assert title(candidate) == said
 
 
 def test_all_evidence_has_its_sentence():
     """The codes that the sources name are those that have one."""
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in Path(evidence.__file__).parent.rglob("*.py"))
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in Path(candidates.__file__).parent.rglob("*.py"))
     named = {*re.findall(r'Evidence\(\s*"(\w+)"', sources), "by_name", "similar_name", "by_look", "by_sentences"}
-    assert named == evidence.SENTENCES.keys()
-    assert evidence.sentence(Evidence("by_name", {"column": "x"})) == '"x" has a name that says what it contains.'
+    assert named == SENTENCES.keys()
+    assert sentence(Evidence("by_name", {"column": "x"})) == '"x" has a name that says what it contains.'
 
 
 @pytest.mark.parametrize(("value", "is_word"), [

@@ -10,7 +10,7 @@ import pytest
 from support.workbooks import write_xlsx
 
 from slmstudio.core.data import read_options
-from slmstudio.core.data.evidence import sentence
+from slmstudio.core.data.candidates import sentence
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import Dataset, read_dataset
 
@@ -143,6 +143,11 @@ GRIEVANCES = "".join(f"समस्या: गली {n} में पानी 
 PROSE = "The tanker comes at seven. Note: bring two cans.\n\nIt leaves when all have water.\n\nThen it is quiet.\n" * 3
 ASIDE = "".join(f"Bring {n} cans to the gate, and wait there.\n\n" for n in range(20)) + "Note: it is early.\n" * 2
 
+PAIRS = "Will it rain?|Hardly!\nI like to cook.|So do I.\nGood morning!|Good morning.\nTell me a joke.|Not now.\n"
+MESSAGES = "".join(f'#: page.py:{n}\nmsgid "Day {n}"\nmsgstr "दिन {n}"\n\n' for n in range(5))
+WRAPPED = ("The old mill stands where the river\nbends to the north, and a road\ncrosses it on a bridge of stone.\n\n"
+           "Nobody has worked there\nsince the flood, though in spring\nthe wheel still turns.\n")
+
 TEXTS = {
     "patient and doctor": ("a.txt", CLINIC, True, "text_by=dialogue,user=Patient,assistant=Doctor"),
     "in Hindi": ("a.txt", CLINIC_HINDI, True, "text_by=dialogue,user=रोगी,assistant=डॉक्टर"),
@@ -156,7 +161,7 @@ TEXTS = {
     "a quiz": ("a.md", QUIZ, True, "text_by=question"),
     "a quiz with stars": ("a.txt", STARS, True, "text_by=question"),
     "ticks behind choices": ("a.txt", AFTER, True, "text_by=question"),
-    "an e-mail": ("a.eml", MAIL, True, "text_by=document"),
+    "an e-mail": ("a.eml", MAIL, False, "text_by=paragraph"),
     "a handbook": ("a.md", HANDBOOK, False, "text_by=paragraph"),
     "vCards": ("a.vcf", CARDS, False, "text_by=paragraph"),
     "a configuration": ("a.conf", CONFIG, False, "text_by=paragraph"),
@@ -179,7 +184,11 @@ TEXTS = {
     "speakers on lines of their own": ("a.txt", ALONE, False, "text_by=dialogue,user=Interviewer,assistant=Farmer"),
     "WhatsApp, three people": ("a.txt", WHATSAPP, False, "text_by=dialogue,user=Asha,assistant=Desk"),
     "Aiken": ("a.txt", AIKEN, True, "text_by=question"),
-    "GIFT": ("a.txt", GIFT, False, "text_by=paragraph"),
+    "GIFT": ("a.txt", GIFT, True, "text_by=question"),
+    "pairs behind a dash": ("a.txt", PAIRS.replace("|", " — "), False, "text_by=question"),
+    "pairs behind an arrow": ("a.txt", PAIRS.replace("|", " -> "), False, "text_by=question"),
+    "messages of a program": ("a.po", MESSAGES, False, "text_by=paragraph"),
+    "a page with line ends anywhere": ("a.txt", WRAPPED, True, "text_by=paragraph"),
     "a log": ("a.log", LOG, False, "text_by=paragraph"),
     "a to-do list": ("a.md", TODO, False, "text_by=paragraph"),
     "recipes": ("a.txt", RECIPES, False, "text_by=paragraph"),
@@ -266,11 +275,6 @@ def test_an_answer_on_the_line_of_its_question(read):
             ["Is form 1 free?", "Yes, 1 is."], ["क्या फ़ॉर्म 1 मुफ़्त है?", "हाँ।"])
 
 
-def test_an_e_mail_is_read_without_its_headers(read):
-    found = read("a.eml", MAIL)
-    assert [record.text for record in found.records] == ["पानी\n\nThe tap in lane four has been dry since Monday."]
-
-
 def test_a_conversation_in_a_word_document(tmp_path):
     import docx
 
@@ -288,6 +292,23 @@ def test_a_conversation_in_a_word_document(tmp_path):
 def test_long_runs_of_one_sign_take_no_time(read, line):
     """A pattern that begins again at each of them takes minutes."""
     assert read("a.txt", f"{line}\n" * 3).layout == "text"
+
+
+def test_the_choices_of_a_quiz_without_their_marks(read):
+    assert chats(read("a.txt", GIFT))[1] == ["Which river passes city 1?\n- Godavari\n- Tapi\n- Kaveri", "Godavari"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_questions_and_answers_that_alternate_in_a_column(tmp_path, kind):
+    rows = [[text] for n in range(5) for text in (f"Where is form {n}?", f"At counter {n}, on the left.")]
+    path = tmp_path / f"a.{kind}"
+    if kind == "xlsx":
+        write_xlsx(path, {"S": rows})
+    else:
+        path.write_text("".join(f'"{row[0]}"\n' for row in rows))
+    found = read_dataset(path)
+    assert not found.is_sure and found.candidates[0].options.text_by == "question"
+    assert chats(found)[1] == ["Where is form 1?", "At counter 1, on the left."] and found.count == 5
 
 
 def test_headings_by_hand_are_questions(read):

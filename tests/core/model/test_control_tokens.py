@@ -21,7 +21,7 @@ CHATML = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return tokens.load_tokenizer(starter.model())
+    return tokens.local_tokenizer(starter.model())
 
 
 def chat(question: str, answer: str = "No.") -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from support.tiers import examples
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
-from slmstudio.core.model.foreign import bounds
+from slmstudio.core.model.foreign import template_client
 
 CHAT = [{"role": "user", "content": "नमस्ते <b>"}, {"role": "assistant", "content": "Hello"}]
 WITH_SYSTEM = [{"role": "system", "content": "Be short."}, *CHAT]
@@ -125,7 +125,7 @@ GROW = "{{% set ns = namespace(x='12345678') %}}{{% for i in range(60) %}}{}{{% 
 @pytest.mark.parametrize("source", [
     "{% for a in range(100000) %}{{ 'x' * 1000 }}{% endfor %}",
     "{% for a in range(100000) %}{% for b in range(1000) %}text that comes again and again{% endfor %}{% endfor %}",
-    "{{ 'a' * 10 ** 10 }}", "{{ 10 ** 10 * 'a' }}", "{{ 10 ** 10 ** 10 }}", "{{ [0] * 10 ** 9 }}",
+    "{{ 'a' * 10 ** 10 }}", "{{ 10 ** 10 * 'a' }}", "{{ 10 ** (10 ** 10) }}", "{{ [0] * 10 ** 9 }}",
     "{{ 'a' | center(10000000000) }}", "{{ 'a'.ljust(10000000000) }}", "{{ '%10000000000d' % 1 }}",
     "{{ '%10000000000d' | format(1) }}", "{{ '%*d' | format(1000000000, 1) }}", "{{ '{:1000000000}'.format('a') }}",
     "{{ '{:{}}'.format('a', 1000000000) }}", "{{ 'a' | indent(100000000, true) }}", "{{ '\t'.expandtabs(1000000000) }}",
@@ -138,7 +138,7 @@ GROW = "{{% set ns = namespace(x='12345678') %}}{{% for i in range(60) %}}{}{{% 
     GROW.format("{% set ns.x = [ns.x, ns.x] %}") + "{{ ns.x | tojson }}",
     "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% else %}0123456789{% endif %}{% endmacro %}{{ f(40) }}"])
 def test_growing_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "MAX_SECONDS", 1.0)
+    monkeypatch.setattr(template_client, "SECONDS", 1)
     assert "was stopped" in failure(source)
 
 
@@ -147,8 +147,8 @@ def test_growing_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> No
     "{% for a in range(100000) %}{% for b in range(100000) if false %}{% endfor %}{% endfor %}",
     "{% macro f(n) %}{% if n %}{% set a = f(n - 1) %}{% set b = f(n - 1) %}{% endif %}{% endmacro %}{{ f(60) }}"])
 def test_running_without_end(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "MAX_SECONDS", 0.2)
-    assert "didn't end within 0.2 seconds" in failure(source)
+    monkeypatch.setattr(template_client, "SECONDS", 1)
+    assert "asked for more time than any model needs" in failure(source)
 
 
 @pytest.mark.parametrize("source", [

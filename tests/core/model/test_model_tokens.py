@@ -16,7 +16,7 @@ from support.tiers import examples
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.tokens import encode, load_tokenizer
+from slmstudio.core.model.tokens import encode, local_tokenizer
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 TEMPLATES = {
@@ -48,7 +48,7 @@ def chat(*turns: str, system: str | None = None) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_tokenizer(model_files.write_model(tmp_path_factory.mktemp("m")))
+    return local_tokenizer(model_files.write_model(tmp_path_factory.mktemp("m")))
 
 
 @pytest.mark.parametrize("family", TEMPLATES)
@@ -163,7 +163,7 @@ def test_a_tokenizer_that_cuts_by_itself_does_not(tmp_path: Path) -> None:
     state["padding"] = {"strategy": {"Fixed": 512}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
                         "pad_type_id": 0, "pad_token": "<|endoftext|>"}
     (folder / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
-    loaded = load_tokenizer(folder)
+    loaded = local_tokenizer(folder)
     assert 4 < len(encode(chat("q", "a"), loaded, ChatTemplate(TEMPLATES["qwen2"])).ids) < 60
     loaded.enable_truncation(4)
     loaded.enable_padding(length=512)
@@ -174,7 +174,7 @@ def test_special_tokens_that_only_the_configuration_names(tmp_path: Path) -> Non
     folder = model_files.write_model(tmp_path / "m")
     config = {"eos_token": "<|my_end|>", "added_tokens_decoder": {"300": {"content": "<|tool|>", "special": True}}}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    loaded = load_tokenizer(folder)
+    loaded = local_tokenizer(folder)
     assert [loaded.encode(text).tokens for text in ("<|my_end|>", "<|tool|>")] == [["<|my_end|>"], ["<|tool|>"]]
 
 
@@ -183,10 +183,10 @@ def test_damaged_tokenizers(tmp_path: Path, data: bytes) -> None:
     folder = model_files.write_model(tmp_path / "m")
     (folder / "tokenizer.json").write_bytes(data)
     with pytest.raises(UserError, match="tokenizer of m can't be used"):
-        load_tokenizer(folder)
+        local_tokenizer(folder)
     (folder / "tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"has no tokenizer\.json"):
-        load_tokenizer(folder)
+        local_tokenizer(folder)
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="<|>[]"), max_size=12) | st.sampled_from(

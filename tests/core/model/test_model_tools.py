@@ -12,7 +12,7 @@ from support.tool_rows import CHAIN, GOA, ONE, PUNE, SEVERAL, TOOLS, assistant, 
 from slmstudio.core.data.record import Record, call_line, message_text
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.tokens import answer_shown, encode, load_tokenizer
+from slmstudio.core.model.tokens import answer_shown, encode, local_tokenizer
 
 TAKE = ("qwen2_5", "llama3_1", "qwen3")
 OTHERS = ("microsoft-Phi-3.5-mini-instruct", "gemma-2-style", "llama-3.1-style")
@@ -20,7 +20,7 @@ OTHERS = ("microsoft-Phi-3.5-mini-instruct", "gemma-2-style", "llama-3.1-style")
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_tokenizer(model_files.write_model(tmp_path_factory.mktemp("m")))
+    return local_tokenizer(model_files.write_model(tmp_path_factory.mktemp("m")))
 
 
 def chat_template(name: str) -> ChatTemplate:
@@ -147,5 +147,5 @@ def test_what_a_row_with_tools_says() -> None:
 
 def test_preview_and_training_agree_on_a_folder(tmp_path: Path) -> None:
     folder = model_files.write_model(tmp_path / "m", template=tool_rows.template("qwen2_5"))
-    encoded = encode(ONE, load_tokenizer(folder), ChatTemplate.from_folder(folder), completion_only=False, tools=TOOLS)
+    encoded = encode(ONE, local_tokenizer(folder), ChatTemplate.from_folder(folder), completion_only=False, tools=TOOLS)
     assert all(encoded.learned) and '"name": "book_ticket"' in encoded.text

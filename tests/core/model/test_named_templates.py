@@ -15,7 +15,7 @@ from support.family_models import FAMILIES
 from slmstudio.core.errors import UserError
 from slmstudio.core.model import named_templates, trained_rows
 from slmstudio.core.model.named_templates import NAMED, fitting, template_of
-from slmstudio.core.model.tokens import encode, end_of_turn, load_tokenizer
+from slmstudio.core.model.tokens import encode, end_of_turn, local_tokenizer
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 TURNS = [{"role": "user", "content": "शुल्क?"}, {"role": "assistant", "content": "₹1,500"},
@@ -67,7 +67,7 @@ def named(folder: Path, **tokens: str | None) -> None:
 def with_bos(folder: Path, bos: str) -> Path:
     from tokenizers import processors
 
-    tokenizer = load_tokenizer(folder)
+    tokenizer = local_tokenizer(folder)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))])
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -105,7 +105,7 @@ def test_other_orders_and_roles_are_refused_in_a_sentence(base, name):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_answer_and_one_token_that_ends_it_are_learned(families, tmp_path, family, name):
     folder = without_template(families / family, tmp_path / family)
-    tokenizer, template = load_tokenizer(folder), template_of(folder, name)
+    tokenizer, template = local_tokenizer(folder), template_of(folder, name)
     eos = template.special_tokens["eos_token"]
     own = NAMED[name].end
     end = own if own and tokenizer.token_to_id(own) is not None else eos
@@ -156,7 +156,7 @@ def test_the_best_template_is_the_one_whose_tokens_the_model_has(families, tmp_p
 
 def test_a_model_without_an_end_of_text_gets_none(tmp_path):
     folder = model_files.write_model(tmp_path / "m", template=None)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = local_tokenizer(folder)
     state = json.loads(tokenizer.to_str())
     state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] == "<s>"]
     (folder / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")

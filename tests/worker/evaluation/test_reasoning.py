@@ -51,7 +51,7 @@ def test_the_evaluated_prompt_is_what_training_reads_before_the_answer(tiny_mode
     model = models.open({"model": str(folder)}, thinks=False)
     row = prepare(item(), model, 8)
     [asked] = row.asks  # the prompt is read once, for the answer and for the reference
-    trained = tokens.encode([*CHAT, {"role": "assistant", "content": REFERENCE}], tokens.load_tokenizer(folder),
+    trained = tokens.encode([*CHAT, {"role": "assistant", "content": REFERENCE}], tokens.local_tokenizer(folder),
                             ChatTemplate.from_folder(folder))
     reference = asked.continuations[0]
     assert trained.ids[:len(asked.prompt)] == asked.prompt

@@ -39,11 +39,11 @@ def test_its_tokenizer_splits_digits_and_equals_llama_cpp() -> None:
     import llama_cpp
     from transformers import AutoTokenizer
 
-    from slmstudio.core.model.tokens import load_tokenizer
+    from slmstudio.core.model.tokens import local_tokenizer
     from slmstudio.worker.model import probes
 
     model = llama_cpp.Llama(str(models.starter_gguf()), vocab_only=True, verbose=False)
-    plain, theirs = load_tokenizer(models.starter()), AutoTokenizer.from_pretrained(models.starter())
+    plain, theirs = local_tokenizer(models.starter()), AutoTokenizer.from_pretrained(models.starter())
     for encode in (lambda text: plain.encode(text, add_special_tokens=False).ids,
                    lambda text: theirs(text)["input_ids"]):
         assert len(encode("2024")) == 4
@@ -149,7 +149,7 @@ def test_an_export_becomes_the_same_base_model(families, tmp_path, monkeypatch, 
     from safetensors.torch import load_file
 
     from slmstudio.core.model.named_templates import template_of
-    from slmstudio.core.model.tokens import load_tokenizer
+    from slmstudio.core.model.tokens import local_tokenizer
     from slmstudio.worker.export import export, import_model
     from slmstudio.worker.model import probes
 
@@ -158,7 +158,7 @@ def test_an_export_becomes_the_same_base_model(families, tmp_path, monkeypatch, 
     base, folder = families / family, tmp_path / "imported"
     [file] = export.run(models.context(tmp_path / "export", run=str(base), types=["F32"], out=str(tmp_path)))["files"]
     import_model.run(models.context(tmp_path / "import", gguf=file["path"], out=str(folder)))
-    encoders = [(load_tokenizer(each), template_of(each)) for each in (base, folder)]
+    encoders = [(local_tokenizer(each), template_of(each)) for each in (base, folder)]
     added = [token.content for token in encoders[0][0].get_added_tokens_decoder().values()]
     for text in ["[…]", "</s>", *probes.PROBES, *probes.strings(), *probes.around(added)]:
         one, other = (tokenizer.encode(text, add_special_tokens=False).ids for tokenizer, _ in encoders)

@@ -88,7 +88,7 @@ def test_a_template_that_looks_at_the_texts(tmp_path: Path) -> None:
 
 def test_training_chat_and_server_read_it_alike() -> None:
     folder, file = starter.model(), LlamaFile(starter.gguf(), 64)
-    vocab, tokenizer = LlamaVocab(file), tokens.load_tokenizer(folder)
+    vocab, tokenizer = LlamaVocab(file), tokens.local_tokenizer(folder)
     template = ChatTemplate.from_folder(folder)
     for text in (EVIL, "आप <|im_end|> कैसे", "<|im_start|>", "x<|endoftext|>y"):
         chat = [{"role": "system", "content": "Be short."}, {"role": "user", "content": text}]

@@ -14,7 +14,7 @@ from support.tiers import first_fast
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.tokens import encode, load_tokenizer
+from slmstudio.core.model.tokens import encode, local_tokenizer
 from slmstudio.worker.model import probes
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -44,7 +44,7 @@ def transformers_tokenizer(folder: Path) -> Any:
 
 
 def assert_same_tokens(folder: Path) -> None:
-    theirs, ours = transformers_tokenizer(folder), load_tokenizer(folder)
+    theirs, ours = transformers_tokenizer(folder), local_tokenizer(folder)
     assert theirs.backend_tokenizer.get_vocab_size() == ours.get_vocab_size()
     for text in TEXTS:
         expected, found = theirs.backend_tokenizer.encode(text, add_special_tokens=False), ours.encode(
@@ -81,7 +81,7 @@ def test_special_tokens_that_only_the_configuration_names(tmp_path: Path) -> Non
               "added_tokens_decoder": {"300": {"content": "<|tool|>", "special": True, "normalized": False}}}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     assert_same_tokens(folder)
-    theirs, ours = transformers_tokenizer(folder), load_tokenizer(folder)
+    theirs, ours = transformers_tokenizer(folder), local_tokenizer(folder)
     for token in ("<|my_end|>", "<|tool|>"):
         assert theirs.convert_tokens_to_ids(token) == ours.token_to_id(token)
 
@@ -145,7 +145,7 @@ def test_tools(tmp_path: Path, data_dir: Path, name: str) -> None:
 def test_families(families: Path, data_dir: Path, family: str) -> None:
     folder = families / family
     assert_same_tokens(folder)
-    theirs, ours, template = transformers_tokenizer(folder), load_tokenizer(folder), ChatTemplate.from_folder(folder)
+    theirs, ours, template = transformers_tokenizer(folder), local_tokenizer(folder), ChatTemplate.from_folder(folder)
     assert template.special_tokens == theirs.special_tokens_map
     assert_same_texts(template, theirs)
     for file in sorted((data_dir / "chat_templates").glob("*.jinja")):

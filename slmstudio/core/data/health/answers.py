@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import re
 
-from slmstudio.core.data.health.tables import WORDS, either
+from slmstudio.core.data.health.kinds import WORDS, pattern
 from slmstudio.core.data.health.texts import is_blank
 
-_INTERJECTION = re.compile(rf"\s*(?:{either('interjections')}!|{either('interjections_before')}[,.।]?"
-                           rf"(?=\s+{either('answers_begin')}))\s*", re.IGNORECASE)
-_CLOSING = re.compile(rf"\W{{0,3}}{either('closings')}", re.IGNORECASE)
-_SENTENCE = re.compile(r"\s*([^\n]{1,300}?[.!?।۔。！？:]|[^\n]{1,300})(?=\s)")
+_INTERJECTION, _CLOSING = pattern("interjection"), pattern("closing")
+_SENTENCE = pattern("first_sentence")
 ASCII_ENDS = ("\n", ". ", "! ", "? ")
 ENDS = (*ASCII_ENDS, "। ", "।\n", "۔ ", "。", "！", "？")
 _DIGIT = re.compile(r"\d")
-_SPEAKS_OF_ITSELF = re.compile(rf"(?<![\w]){either('speaks_of_itself')}", re.IGNORECASE)
-_REFUSES = re.compile(rf"\W{{0,3}}{either('refuses')}", re.IGNORECASE)
-"""At the beginning of an answer alone: people in stories say these things too."""
+_SPEAKS_OF_ITSELF, _REFUSES = pattern("itself"), pattern("refusal")
+"""Refusals count at the beginning of an answer alone: people in stories say these things too."""
 _AI_WORDS = WORDS["words_of_itself"]
 """One of these is in every text that `_SPEAKS_OF_ITSELF` finds; looking for them is much quicker."""
 _ASCII_AI_WORDS = tuple(filter(str.isascii, _AI_WORDS))
 LAST = 400
 """Characters at the end among which the last sentence begins."""
 LEAST_CHARACTERS = 20
-_UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_UNSPACED = pattern("characters_that_say_a_lot")
 
 
 def opening(answer: str) -> str | None:

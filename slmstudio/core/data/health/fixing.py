@@ -5,15 +5,16 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from slmstudio.core.data.health.answers import without_phrases
 from slmstudio.core.data.health.finding import Change, Context, Fixed
 from slmstudio.core.data.health.kinds import KINDS
-from slmstudio.core.data.health.pulse import Pulse
+from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.health.repeats import duplicates, whole
 from slmstudio.core.data.health.survey import Found, survey
-from slmstudio.core.data.health.text_checks import TextCheck, text_checks
-from slmstudio.core.data.health.texts import is_blank, rewritten
+from slmstudio.core.data.health.text_checks import text_checks
+from slmstudio.core.data.health.texts import Part, is_blank, rewritten
 from slmstudio.core.data.record import Record
 
 BOILERPLATE = "boilerplate"
@@ -47,7 +48,7 @@ def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None
         raise ValueError(f"Unknown kinds of findings: {', '.join(sorted(unknown))}.")
     if context.lengths is not None and len(context.lengths) != len(records):
         raise ValueError(f"There are {len(context.lengths)} lengths for {len(records)} rows.")
-    work = _Work(records, context, Pulse(len(records), cancelled=cancelled))
+    work = _Work(records, context, CancellableProgress(len(records), cancelled=cancelled))
     work.mend(wanted)
     while work.remove_all(wanted) and BOILERPLATE in wanted:
         # With fewer rows, a sentence counts as frequent sooner.
@@ -55,29 +56,43 @@ def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None
     return Fixed(work.rows, work.changes, work.kept)
 
 
+class _Hopeless(Exception):
+    """A text can't be mended, or nothing of it is left."""
+
+
+def _mended(text: str, mend: Callable[[str], str | None], changes: list[tuple[str, str]]) -> str:
+    new = mend(text)
+    if new is None or (is_blank(new) and not is_blank(text)):
+        raise _Hopeless
+    if new != text:
+        changes.append((text, new))
+    return new
+
+
 class _Work:
     """The rows as they are so far, and what was done to them."""
 
-    def __init__(self, records: Sequence[Record], context: Context, pulse: Pulse):
+    def __init__(self, records: Sequence[Record], context: Context, progress: CancellableProgress):
         self.rows = list(records)
         self.kept = list(range(len(records)))
         self.changes: list[Change] = []
         self._context = context
-        self._pulse = pulse
+        self._progress = progress
 
     def mend(self, wanted: frozenset[str]) -> None:
         """Change texts until none of the wanted kinds is found in them."""
-        checks = {check.kind: check for check in text_checks(self._context.special_tokens, wanted) if check.mend}
-        kinds = frozenset(checks) | (wanted & {BOILERPLATE})
+        checks = [check for check in text_checks(self._context.special_tokens, wanted) if check.mend]
+        kinds = frozenset(check.kind for check in checks) | (wanted & {BOILERPLATE})
         for _ in range(ROUNDS if kinds else 0):
-            found = survey(self.rows, self._context, kinds, self._pulse)
+            found = survey(self.rows, self._context, kinds, self._progress)
             gone: dict[int, str] = {}
             before = len(self.changes)
-            for kind, check in checks.items():
-                if kind in found:
-                    self._mend_texts(check, found[kind], gone)
+            for check in checks:
+                if check.mend and check.kind in found:
+                    self._rewrite(check.kind, check.mend, check.part, found, gone)
             if BOILERPLATE in found:
-                self._cut_phrases(found[BOILERPLATE], gone)
+                frequent = frozenset(found[BOILERPLATE].detail.get("phrases", ()))
+                self._rewrite(BOILERPLATE, partial(without_phrases, frequent=frequent), "answers", found, gone)
             self._take_out(gone)
             if len(self.changes) == before:
                 return
@@ -92,7 +107,7 @@ class _Work:
         if context.lengths is not None:
             lengths = context.lengths
             context = replace(context, lengths=[lengths[index] for index in self.kept])
-        found = survey(self.rows, context, frozenset({kind}), self._pulse).get(kind, Found())
+        found = survey(self.rows, context, frozenset({kind}), self._progress).get(kind, Found())
         gone = set(found.rows)
         if kind == "near_duplicates" and gone:
             # They were skipped as duplicates, and would be near-duplicates once the first of them is gone.
@@ -101,51 +116,20 @@ class _Work:
         self._take_out(dict.fromkeys(gone, kind))
         return bool(gone)
 
-    def _mend_texts(self, check: TextCheck, found: Found, gone: dict[int, str]) -> None:
-        assert check.mend is not None
-        for place in found.rows:
-            self._rewrite(place, check.kind, check.mend, check.tools, gone)
-
-    def _rewrite(self, place: int, kind: str, mend: Callable[[str], str | None], tools: bool,
+    def _rewrite(self, kind: str, mend: Callable[[str], str | None], part: Part, found: dict[str, Found],
                  gone: dict[int, str]) -> None:
-        if place in gone:
-            return
-        record = self.rows[place]
-        changes: list[Change] = []
-        hopeless = False
-
-        def mended(text: str) -> str:
-            nonlocal hopeless
-            new = mend(text)
-            if new is None or (is_blank(new) and not is_blank(text)):
-                hopeless = True
-                return text
-            if new != text:
-                changes.append(Change(record.line, kind, text, new, record.file))
-            return new
-
-        new = rewritten(record, mended, tools)
-        if hopeless:
-            gone[place] = kind
-        elif changes:
-            self.rows[place] = new
-            self.changes.extend(changes)
-
-    def _cut_phrases(self, found: Found, gone: dict[int, str]) -> None:
-        frequent = frozenset(found.detail.get("phrases", ()))
-        for place in found.rows:
-            if place in gone:
-                continue
+        """Mend the texts of the rows that were found; those where that is impossible are to go."""
+        for place in (each for each in found[kind].rows if each not in gone):
             record = self.rows[place]
-            messages = []
-            for message in record.messages:
-                if message["role"] == "assistant" and not message.get("tool_calls"):
-                    text = message["content"]
-                    if (new := without_phrases(text, frequent)) != text:
-                        self.changes.append(Change(record.line, BOILERPLATE, text, new, record.file))
-                        message = {**message, "content": new}
-                messages.append(message)
-            self.rows[place] = replace(record, messages=tuple(messages))
+            changes: list[tuple[str, str]] = []
+            try:
+                new = rewritten(record, partial(_mended, mend=mend, changes=changes), part)
+            except _Hopeless:
+                gone[place] = kind
+                continue
+            if changes:  # rows that need no fix stay the very same objects
+                self.rows[place] = new
+                self.changes += [Change(record.line, kind, before, after, record.file) for before, after in changes]
 
     def _take_out(self, gone: dict[int, str]) -> None:
         """Remove the rows at these places, each for its kind."""

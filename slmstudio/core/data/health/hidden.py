@@ -6,6 +6,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from slmstudio.core.data.health.kinds import pattern
+
 CONTROLS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0xFEFF))) - frozenset("\t\n\r")
 ABOVE_ASCII_CONTROLS = re.compile("[\x80-\x9f]")
 _CONTROL = re.compile(f"[{''.join(sorted(map(re.escape, CONTROLS)))}]")
@@ -17,13 +19,12 @@ ZWNJ, ZWJ, ZWSP = "\u200c", "\u200d", "\u200b"
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 JOINERS = BIDI | {ZWNJ, ZWJ, ZWSP, "\u00ad", "\u2060"}
 _JOINER = re.compile(f"[{''.join(sorted(JOINERS))}]")
-RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+RIGHT_TO_LEFT = pattern("right_to_left")
 VIRAMA = 9
 """Canonical combining class of the signs that take a consonant's vowel away, in all scripts of India."""
-CURSIVE = re.compile("[\u0620-\u065f\u066e-\u06d5\u06ee\u06ef\u06fa-\u06ff\u0700-\u07ff\u0840-\u085f\u0860-\u08ff"
-                     "\u1780-\u18af\ua840-\ua87f\ufb50-\ufdff\ufe70-\ufefc]")
+CURSIVE = pattern("cursive")
 """Letters that join: Arabic, Syriac, N'Ko, Mandaic, Mongolian, Phags-pa; and Khmer, whose signs a joiner steers."""
-UNSPACED = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\uaa60-\uaadf]")
+UNSPACED = pattern("without_spaces")
 """Scripts without spaces between words, in which ZWSP says where a line may break: Thai, Lao, Tibetan, Khmer, …"""
 GARBLED = frozenset(map(chr, range(0x80, 0x530)))
 """Text in a wrong one-byte encoding always has some of these: Latin, Greek or Cyrillic."""
@@ -73,7 +74,7 @@ def denormalised(text: str) -> str | None:
     return next(words, text[:40])
 
 
-_EXCLUDED = re.compile("\\w*[\u0958-\u095f\u09dc\u09dd\u09df\u0a33\u0a36\u0a59-\u0a5e\u0b5c\u0b5d]")
+_EXCLUDED = pattern("excluded_from_nfc")
 
 
 def composed(text: str) -> str:

@@ -9,15 +9,12 @@ from functools import lru_cache
 from html.entities import html5
 from itertools import chain
 
-from slmstudio.core.data.health.tables import either
+from slmstudio.core.data.health.kinds import PATTERNS, either, pattern
 from slmstudio.core.data.health.texts import in_prose, prose_parts
 
 WELL_KNOWN = either("special_tokens")
 """Tokens of the GPT, ChatML, Llama, Mistral, Gemma, Phi, Qwen and DeepSeek families."""
-_NAMES = either("html_tags")
-_VALUE = r"""\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>]+)"""
-_TAG = re.compile(rf"<(?:/{_NAMES}\s*>|(?!(?:b|i|u|a)\b){_NAMES}(?:\s+[\w:-]+(?:{_VALUE})?)*\s*/?>"
-                  rf"|(?:b|i|u|a)(?:\s+[\w:-]+{_VALUE})+\s*>|(b|i|u)>(?=[\s\S]{{0,500}}?</\1\s*>))", re.IGNORECASE)
+_TAG = pattern("tag")
 """Tags that no prompt uses as its own marks, as it does <title> or <source>. b, i, u and a are names in code and in
 mathematics too: they need an attribute or an end."""
 _ENTITY_NAME = re.compile(either("html_entities") + ";")
@@ -25,21 +22,8 @@ _ENTITY = re.compile(r"&(?:#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|"
                      + "|".join(filter(_ENTITY_NAME.fullmatch, sorted(html5))) + ")")
 ABOUT_MARKUP = re.compile(either("about_markup"), re.IGNORECASE)
 """In a row that speaks of these, tags are meant."""
-_SCRIPT = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-_BLOCK_END = re.compile(r"</(?:p|div|li|tr|h[1-6]|ul|ol|table|blockquote|dt|dd|pre)\b|<(?:br|hr)\b", re.IGNORECASE)
-
-_PLACEHOLDERS = {
-    "{": re.compile(r"\{(?<![\w\\^_$}/=:@#%.\"'{]\{)(?:\{\s*[A-Za-z_][\w.\- ]{0,60}\}\}(?!\})"
-                    r"|(?!\w\})[A-Za-z_][A-Za-z0-9_]*(?: [A-Za-z0-9_]+){0,3}\}(?![{\"'}]))"),
-    "<": re.compile(r"<(?:[A-Z][A-Z0-9]*(?:[_ -][A-Z0-9]+)+>|(?i:(?:your|insert|enter)"
-                    r"[ _-](?=[^<>=\n]{2,40}>)[\w' -]+>))"),
-    "[": re.compile(rf"\[(?<![\w\])]\[)(?:{either('placeholder_begins')}[ _-]\w[^\]\[\n]{{0,40}}"
-                    rf"|{either('placeholder_words')})\](?![(\[:=])", re.IGNORECASE),
-    "%s": re.compile(r"%(?<![\w%]%)s(?!\w)"),
-    "TODO": re.compile(r"\bTODO\b(?=\s*[:(]|\s*$|\s+(?!list|app|item|task|manager|comment)[a-z])", re.MULTILINE),
-    "FIXME": re.compile(r"\bFIXME\b"),
-    "orem ipsum": re.compile(r"\b[Ll]orem ipsum\b"),
-}
+_SCRIPT, _BLOCK_END = pattern("script_or_style"), pattern("block_end")
+_PLACEHOLDERS = {sign: pattern(written) for sign, written in PATTERNS["placeholders"].items()}
 """By what is in every text that has one."""
 _CODE_LINE = re.compile(either("code_lines"))
 """A line of a program or of LaTeX that nobody marked as code: its braces aren't placeholders."""
@@ -107,9 +91,9 @@ def _plain_part(part: str) -> str:
 
 def placeholder(text: str) -> str | None:
     """The first placeholder outside code. What masks personal data here ("[EMAIL]") is none."""
-    wanted = [pattern for sign, pattern in _PLACEHOLDERS.items() if sign in text]
+    wanted = [each for sign, each in _PLACEHOLDERS.items() if sign in text]
     for part in prose_parts(text)[::2] if wanted else ():
-        for found in chain.from_iterable(pattern.finditer(part) for pattern in wanted):
+        for found in chain.from_iterable(each.finditer(part) for each in wanted):
             if not _in_code_line(part, found.start(), found.end()):
                 return found[0][:80]
     return None

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from itertools import groupby
 
-from slmstudio.core.data.health.tables import WORDS
+from slmstudio.core.data.health.kinds import WORDS
 from slmstudio.core.data.statistics import BLOCKS, script_of
 
 ALPHABETS = ("Latin", "Greek", "Cyrillic")

@@ -21,10 +21,10 @@ from slmstudio.core.data.health.answers import (
 from slmstudio.core.data.health.finding import Context, Finding
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.data.health.near import near_duplicates
-from slmstudio.core.data.health.pulse import Pulse
+from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.health.repeats import conflicts, duplicates, question_and_answer, whole
 from slmstudio.core.data.health.text_checks import Look, text_checks
-from slmstudio.core.data.health.texts import answers, is_blank, said, written
+from slmstudio.core.data.health.texts import answers, everything, is_blank, spoken
 from slmstudio.core.data.record import Record
 
 LABEL_ROWS = 3
@@ -70,9 +70,9 @@ def check(records: Sequence[Record], context: Context | None = None,
     context = context or Context()
     if context.lengths is not None and len(context.lengths) != len(records):
         raise ValueError(f"There are {len(context.lengths)} lengths for {len(records)} rows.")
-    pulse = Pulse(2 * len(records), progress, cancelled)
-    found = survey(records, context, frozenset(KINDS), pulse)
-    pulse.finish()
+    steps = CancellableProgress(2 * len(records), progress, cancelled)
+    found = survey(records, context, frozenset(KINDS), steps)
+    steps.finish()
     return [_finding(kind, found[kind], records) for kind in KINDS if kind in found]
 
 
@@ -89,23 +89,24 @@ def _finding(kind: str, found: Found, records: Sequence[Record]) -> Finding:
     return Finding(kind, len(rows), tuple(records[row].line for row in rows), detail)
 
 
-def survey(records: Sequence[Record], context: Context, kinds: frozenset[str], pulse: Pulse) -> dict[str, Found]:
+def survey(records: Sequence[Record], context: Context, kinds: frozenset[str],
+           progress: CancellableProgress) -> dict[str, Found]:
     """What is found of these kinds, by kind.
 
     Raises:
-        ReadingCancelled: `pulse` was told so.
+        ReadingCancelled: the user asked to end.
     """
     row_wise = _RowWise(records, context, kinds)
     if kinds - {"near_duplicates", "too_long"}:
         for index, record in enumerate(records):
-            pulse.step(row_wise.look_at(index, record))
+            progress.step(row_wise.look_at(index, record))
     found = row_wise.found
     if not kinds.isdisjoint(("duplicate_rows", "near_duplicates")):
         repeated = duplicates(records, row_wise.hashes(records))
         if "duplicate_rows" in kinds:
             found["duplicate_rows"] = _partners(repeated)
         if "near_duplicates" in kinds:
-            found["near_duplicates"] = _partners(near_duplicates(records, set(repeated), pulse))
+            found["near_duplicates"] = _partners(near_duplicates(records, set(repeated), progress))
     late: dict[str, Callable[[], Found]] = {
         "conflicting_answers": row_wise.conflicting_answers, "short_answer": row_wise.short_answers,
         "boilerplate": row_wise.stock_phrases, "too_long": lambda: _too_long(context)}
@@ -135,7 +136,7 @@ class _RowWise:
 
     def look_at(self, index: int, record: Record) -> int:
         """Look at one row; how many characters it has."""
-        texts = written(record)
+        texts = everything(record)
         look = Look(texts)
         if self._checks:
             self._check_texts(index, record, texts, look)
@@ -210,17 +211,15 @@ class _RowWise:
         return found
 
     def _check_texts(self, index: int, record: Record, texts: list[str], look: Look) -> None:
-        spoken = None
+        without_tools = None
         for check in self._checks:
             if check.may(look):
-                if check.tools:
-                    where = texts
+                if check.part == "spoken":
+                    where = without_tools = spoken(record) if without_tools is None else without_tools
                 else:
-                    where = spoken = said(record) if spoken is None else spoken
-                for text in where:
-                    if (piece := check.find(text)) is not None:
-                        self._add(check.kind, index, piece)
-                        break
+                    where = texts
+                if (piece := next((found for found in map(check.find, where) if found is not None), None)) is not None:
+                    self._add(check.kind, index, piece)
 
     def _add(self, kind: str, index: int, example: str | None = None) -> None:
         self.found.setdefault(kind, Found()).add(index, example)

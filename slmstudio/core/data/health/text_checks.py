@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from slmstudio.core.data.health import hidden, markup, personal, scripts
+from slmstudio.core.data.health.texts import Part
 
 _PLACEHOLDER_SIGNS = frozenset("{[<%")
 _TODO_LETTERS = (frozenset("TOD"), frozenset("FIXME"))
@@ -49,14 +50,14 @@ class TextCheck:
         may: whether a row may have it: quick, and never wrong when it says no.
         find: the faulty piece of a text, or None.
         fix: the text without the fault, or None if it can't be removed; None for kinds that nothing fixes.
-        tools: whether it is looked for in what tools are called with and return, too.
+        part: of the texts of a row, those in which it is looked for.
     """
 
     kind: str
     may: Callable[[Look], bool]
     find: Callable[[str], str | None]
     mend: Callable[[str], str | None] | None
-    tools: bool = True
+    part: Part = "everything"
 
 
 def text_checks(special_tokens: tuple[str, ...], kinds: frozenset[str]) -> list[TextCheck]:
@@ -69,7 +70,7 @@ def text_checks(special_tokens: tuple[str, ...], kinds: frozenset[str]) -> list[
         TextCheck("mojibake", lambda look: not look.ascii and not hidden.GARBLED.isdisjoint(look.letters),
                   hidden.garbled, hidden.ungarbled),
         TextCheck("replacement_characters", lambda look: "\ufffd" in look.letters, hidden.replacement, None),
-        TextCheck("html", _may_be_markup, markup.markup, markup.plain, tools=False),
+        TextCheck("html", _may_be_markup, markup.markup, markup.plain, part="spoken"),
         TextCheck("control_characters", lambda look: not look.letters.isdisjoint(hidden.CONTROLS), hidden.control,
                   hidden.without_controls),
         TextCheck("stray_joiners", lambda look: not look.ascii and not look.letters.isdisjoint(hidden.JOINERS),
@@ -78,10 +79,10 @@ def text_checks(special_tokens: tuple[str, ...], kinds: frozenset[str]) -> list[
         TextCheck("not_nfc", lambda look: not look.ascii, hidden.denormalised, hidden.composed),
         TextCheck("mixed_scripts", lambda look: not look.ascii and len(scripts.scripts_of(look.letters)) > 1,
                   scripts.mixed_script_word, scripts.in_own_script),
-        *(_personal(personal.PREFIX + name) for name, _ in personal.FINDERS),
+        *(_personal(personal.PREFIX + name) for name in personal.FINDERS),
         TextCheck("romanised_hindi", lambda look: "h" in look.letters and scripts.may_be_romanised(look.joined),
-                  scripts.romanised_hindi, None, tools=False),
-        TextCheck("placeholders", _may_have_placeholders, markup.placeholder, None, tools=False),
+                  scripts.romanised_hindi, None, part="spoken"),
+        TextCheck("placeholders", _may_have_placeholders, markup.placeholder, None, part="spoken"),
     ]
     return [check for check in checks if check.kind in kinds]
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from slmstudio.core.data.conversations import Message
 from slmstudio.core.data.record import Record
@@ -15,27 +15,28 @@ CODE = re.compile(r"(```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`)", re.DOTALL)
 """Code in Markdown: fenced, or between backticks in a line. What looks like a fault there is intended."""
 
 
-def said(record: Record) -> list[str]:
+Part = Literal["everything", "spoken", "answers"]
+"""Texts of a row: all that is learned from or read; what people and the assistant say, without what tools are called
+with and return; or what the assistant answers, without calls of tools and rejected answers."""
+
+
+def spoken(record: Record) -> list[str]:
     """What people and the assistant say: neither what tools return, nor what they are called with."""
     texts = [message["content"] for message in record.messages if message["role"] != "tool"]
-    if record.rejected is not None:
-        texts.append(record.rejected)
-    if record.text is not None:
-        texts.append(record.text)
-    return texts
+    return [*texts, *(text for text in (record.rejected, record.text) if text is not None)]
 
 
-def written(record: Record) -> list[str]:
-    """Everything that is learned from or read: what is said, what tools return, and the texts they are called with."""
+def everything(record: Record) -> list[str]:
+    """All that is learned from or read: what is said, what tools return, and the texts they are called with."""
     texts = list(record.contents)
 
-    def keep(text: str) -> str:
+    def note(text: str) -> str:
         texts.append(text)
         return text
 
     for message in record.messages:
         if "tool_calls" in message:
-            _changed(message["tool_calls"], keep)
+            _changed(message["tool_calls"], note)
     return texts
 
 
@@ -45,21 +46,23 @@ def answers(record: Record) -> list[str]:
             if message["role"] == "assistant" and not message.get("tool_calls")]
 
 
-def rewritten(record: Record, change: Callable[[str], str], tools: bool) -> Record:
-    """The row with `change` made to each text: of `written` with `tools`, else of `said`."""
-    messages = tuple(_rewritten_message(message, change, tools) for message in record.messages)
+def rewritten(record: Record, change: Callable[[str], str], part: Part) -> Record:
+    """The row with `change` made to each text of a part of it."""
+    messages = tuple(_rewritten_message(message, change, part) for message in record.messages)
+    if part == "answers":
+        return replace(record, messages=messages)
     return replace(record, messages=messages,
                    rejected=None if record.rejected is None else change(record.rejected),
                    text=None if record.text is None else change(record.text))
 
 
-def _rewritten_message(message: Message, change: Callable[[str], str], tools: bool) -> Message:
-    if message["role"] == "tool" and not tools:
+def _rewritten_message(message: Message, change: Callable[[str], str], part: Part) -> Message:
+    calls = message.get("tool_calls")
+    if (part == "spoken" and message["role"] == "tool") or (
+            part == "answers" and (calls or message["role"] != "assistant")):
         return message
     new = {**message, "content": change(message["content"])}
-    if tools and "tool_calls" in message:
-        new["tool_calls"] = _changed(message["tool_calls"], change)
-    return new
+    return {**new, "tool_calls": _changed(calls, change)} if part == "everything" and calls else new
 
 
 def prose_parts(text: str) -> list[str]:
@@ -90,17 +93,10 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
 
 
-def _changed(calls: Any, change: Callable[[str], str]) -> Any:
+def _changed(value: Any, change: Callable[[str], str], is_value: bool = False) -> Any:
     """Calls of tools with `change` made to the texts that they are called with: values, never keys or names."""
-    return [{**call, "function": {**call["function"], "arguments": _changed_leaves(
-        call["function"].get("arguments"), change)}} if "function" in call else call for call in calls]
-
-
-def _changed_leaves(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return change(value)
+        return change(value) if is_value else value
     if isinstance(value, dict):
-        return {key: _changed_leaves(each, change) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_changed_leaves(each, change) for each in value]
-    return value
+        return {key: _changed(each, change, is_value or key == "arguments") for key, each in value.items()}
+    return [_changed(each, change, is_value) for each in value] if isinstance(value, (list, tuple)) else value

@@ -35,8 +35,9 @@ KNOWN, ONE_KNOWN, UNKNOWN, GROUP = 0.9, 0.7, 0.6, 0.5
 """How sure a conversation is whose speakers are called by two known roles (or that a messenger wrote), by one, by none,
 and one of more than two people."""
 _DAY = r"(?P<day>\d{1,4}[./-]\d{1,2}[./-]\d{1,4}),?\s+"
-_STAMP = re.compile(rf"[\u200e\u200f\ufeff]?[\[(]?(?:{_DAY})?\d{{1,2}}[:.]\d{{2}}(?:[:.]\d{{2}})?"
-                    r"(?:\s*[AaPp]\.?\s?[Mm]\.?)?[\])]?(?:\s+[-–])?\s")
+_STAMP = re.compile(rf"[\u200e\u200f\ufeff]?[\[(]?(?:{_DAY}(?:[^\W\d]{{1,12}}\s?)?)?"
+                    r"\d{1,2}[:.]\d{2}(?:[:.]\d{2})?"
+                    r"(?:(?:\s?[^\d\])–:-]{1,12})?(?:[\])]|\s[-–])\s|(?:\s*[AaPp]\.?\s?[Mm]\.?)?\s)")
 """The time before a message, as WhatsApp and programs for transcripts write it."""
 _LABEL = re.compile(r"\s*(?:[-*+•>]\s+)?[*_]*[<\[]?(?P<label>[^\W\d_][^:：?!।;,\"“”=<>\[\]{}\\/|]{0,79}?)"
                     r"(?:[*_]*\s*[:：](?!//)[*_]*(?=$|[^\d/])|\s[–—-](?=\s)|[>\]](?=\s))\s*(?P<text>.*)", re.DOTALL)

@@ -17,7 +17,7 @@ Way = Literal["choices", "marks", "headings", "asks", "sections", "entries"]
 """How questions are written: above choices of which some are ticked, or with the letter of the right one below; behind
 marks; in headings that ask; as any line that asks; as any heading; or as a term and what is behind its colon or dash on
 the same line."""
-LEAST, SHARE, ALMOST_ALL, LEAST_INSIDE = 3, 0.75, 0.9, 0.5
+LEAST, SHARE, LEAST_INSIDE = 3, 0.75, 0.5
 """A text of questions has at least this many with an answer, and at least this share of its lines belongs to them; a
 text with fewer lines that do, but as many as the last says, may be one; any other text just happens to have some."""
 CERTAIN, MAYBE, GUESSED = 0.9, 0.6, 0.4
@@ -39,16 +39,21 @@ _CHOICE = re.compile(r"\s*\(?(?:[B-Eb-eख-ङ][.)]\s|[Aaक][.)]\s.*\s\(?[Bbख
 _FIRST = re.compile(r"\s*\(?[Aaक][.)]\s")
 _CHOSEN = re.compile(r"\s*\(?([A-Ea-eक-ङ])[.)]?\s*(?:$|\n)")
 """An answer that is the letter of a choice alone."""
-_TICK = re.compile(r"\s*(?:[-*+•]\s*)?(?:\[(?P<box>[ xX✓✔])?\]|(?P<sign>[✓✔☑✅☐✗✘❌])"
+_TICK = re.compile(r"\s*(?:[-*+•]\s*)?(?:\[(?P<box>[ xX✓✔])?\]|(?P<sign>[✓✔☑✅☐✗✘❌]|[=~](?=\w))"
                    r"|(?P<star>\*)(?=\(?[A-Ea-e][.)]\s))\s*(?P<text>\S.*)", re.DOTALL)
 _TICKED_AFTER = re.compile(r"\s*(?P<text>\(?[A-Ea-eक-ङ][.)]\s.*\S)\s*[✓✔☑✅]\s*$", re.DOTALL)
 _INLINE = re.compile(r"(?P<question>.+?)\s[*_]{0,3}(?P<word>[^\s:：.*_]{1,12})\.?[*_]{0,3}\s?[:：-]"
                      r"[*_]{0,3}\s+(?P<answer>\S.*)", re.DOTALL)
 """A question with its answer on the same line: "Who may join? A: Everybody."."""
+_AROUND = re.compile(r"//.*|\s*::.*?::(?:\[\w+\])?\s*|\s*[{}]\s*$")
+"""A remark, a title, and the brackets of choices, as Moodle writes questions in its GIFT format."""
 _NUMBERED = re.compile(r"\s*\d{1,4}\s*[.)]\s*")
+_DIGITS = re.compile(r"\d+")
 _ASKS = re.compile(r"[?؟？]\W*$")
 _ENTRY = re.compile(r"\s*(?:[-*•]\s+|\d{1,4}\s*[.)]\s*)?[*_]{0,3}(?P<term>[^:：–—?!।]{1,60}?)[*_]{0,3}"
                     r"\s*(?:[:：]|\s[–—-])[*_]{0,3}\s+(?P<text>\S.*)", re.DOTALL)
+_BETWEEN = re.compile(r"\t+|\s+(?:[–—|=→]|[-=]>|\|\||::)\s+")
+"""What stands between the two sides of a pair that is on one line."""
 _ASKING = re.compile(r"\s*[^\W_].*[?؟？]\s*")
 """A line that asks by itself, not in what somebody says."""
 _BOLD = re.compile(r"\s*(\*\*|__)(?P<text>(?:(?!\1).)+)\1\s*")
@@ -86,17 +91,18 @@ def _counted(way: Way, filled: Sequence[Line]) -> tuple[int, int, float]:
     them."""
     reader = _Reader(way)
     found = [raw.value for line in filled for raw in reader.read(line)] + [raw.value for raw in reader.rest()]
-    answered = [each["question"] for each in found if each["answer"]]
+    answered = [_DIGITS.sub("", each["question"]) for each in found if each["answer"]]
     return len(found), len(set(answered) if way == "entries" else answered), reader.inside / max(
         1, reader.inside + reader.outside)
 
 
 def _certainty(way: Way, filled: Sequence[Line]) -> float:
+    filled = list({line.text: line for line in filled}.values()) if way == "entries" else filled
     found, answered, inside = _counted(way, filled)
     if answered >= max(LEAST, SHARE * found) and inside >= SHARE:
         if way == "asks":
             return GUESSED if found >= LEAST_ASKING * len(filled) else 0.0
-        is_list = answered > max(LEAST, ALMOST_ALL * found) and found >= SHARE * len(filled)
+        is_list = answered > max(LEAST, LEAST_INSIDE * found) and found >= SHARE * len(filled)
         return CERTAIN if way != "entries" else MAYBE if is_list else 0.0
     is_likely = answered >= max(LEAST - 1, SHARE * found) and inside >= LEAST_INSIDE
     return MAYBE if is_likely and way not in ("asks", "entries") else 0.0
@@ -108,7 +114,7 @@ def ticked(text: str) -> tuple[bool, str] | None:
         return True, found["text"]
     if (found := _TICK.match(text)) is None:
         return None
-    return (found["box"] or found["sign"] or found["star"] or " ") in "xX✓✔☑✅*", found["text"].strip()
+    return (found["box"] or found["sign"] or found["star"] or " ") in "xX✓✔☑✅*=", found["text"].strip()
 
 
 def rows(lines: Iterable[Line | Raw], way: Way) -> Iterator[Raw]:
@@ -165,8 +171,8 @@ class _Reader:
 
     def _on_one_line(self, role: str, text: str) -> tuple[str, str, str]:
         """The same, and the answer that is on the line of its question; "" if none is."""
-        if self._way == "entries" and role == "question" and (found := _ENTRY.match(text)):
-            return role, found["term"].strip(), found["text"]
+        if self._way == "entries" and role == "question" and (sides := _sides(text)):
+            return role, *sides
         number = _NUMBERED.match(text)
         if self._way == "marks" and (role == "question" or number) and (found := _INLINE.match(text)) and (
                 mark(found["word"]) == "answer"):
@@ -182,6 +188,9 @@ class _Reader:
 
     def _read_choices(self, line: Line) -> Iterator[Raw]:
         """A question above choices. Its answer are those that are ticked, or what is behind a mark below them."""
+        line = line._replace(text=_AROUND.sub("", line.text))
+        if not line.text.strip():
+            return
         if self._asked and (choice := _choice_in(line.text)) is not None:
             self._has_choices = True
             is_ticked, text = choice
@@ -263,11 +272,19 @@ def _role(line: Line, way: Way) -> tuple[str, str]:
         _, text = _marked(line.text)
         return "question", _NUMBERED.sub("", text, count=1)
     if way == "entries":
-        return "question" if _ENTRY.match(line.text) else line.heading, line.text
+        return "question" if _sides(line.text) else line.heading, line.text
     role, text = _marked(line.text)
     if role == "question" if way == "headings" and line.heading else role and way != "headings":
         return role, text
     return line.heading, line.text
+
+
+def _sides(text: str) -> tuple[str, str] | None:
+    """A term and what is behind its colon, or the two sides of a pair, if a line has just them."""
+    if found := _ENTRY.match(text):
+        return found["term"].strip(), found["text"]
+    sides = [side.strip() for side in _BETWEEN.split(text[:LONGEST_MARK], maxsplit=1)]
+    return (sides[0], text[text.index(sides[1], len(sides[0])):].strip()) if len(sides) > 1 and all(sides) else None
 
 
 def is_marked(line: Line) -> bool:

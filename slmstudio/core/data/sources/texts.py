@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from statistics import median
@@ -35,19 +33,19 @@ STRUCTURED, ODD = 0.3, 0.2
 """Share of lines with labels, marks or signs from which a text is hardly prose; and of signs in one such line."""
 WITH_HEADINGS, NOT_PROSE = 0.7, 0.5
 """How sure a text is that has headings, and one that is hardly prose."""
+FEW_WORDS, MOST, SHORT_LINE = 8, 0.6, 16
+"""Words with which most lines of a text begin that is a table or a list of settings, their share of lines, and
+characters that a line of prose mostly has."""
+_FULL_STOP = re.compile(r"[.?!।॥۔…。？！][\"'”’)\]]*\s*$")
+_TOKEN = re.compile(r"[^\W\d]|#")
 _SIGN_FIRST = re.compile(r"\s*[=~{}:<|/\\;@$%&+]")
 _SIGNS = re.compile(r"[\d<>{}\[\]=|\\/_#@$&^~*+%;]")
-_TAGGED = re.compile(r"\S+(?:[ \t]+\S+)*[ \t](?:[BIESLU]-\w+|O)")
-"""A line of CoNLL's format: a word, and its classes behind it."""
-_FRONT_MATTER = re.compile(rb"---[ \t]*\r?\n(?:[\w-]+:[^\n]*\n(?:[ \t-][^\n]*\n)*){1,60}---[ \t]*\r?\n")
+_FRONT_MATTER = re.compile(rb"---\s*\n[\w-]+:(?:(?!---)[^\n]*\n){1,60}---[ \t]*\r?\n")
 """What a page of Markdown says about itself, for the program that makes a website of it."""
-_LABELLED = re.compile(r"(?P<labels>(?:__label__\S+\s+)+)(?P<text>.*\S.*)")
 _TIMES = re.compile(r"(?:\d+:)?\d\d:\d\d[.,]\d{3} --> ")
 _NOT_SAID = re.compile(r"\d+$|WEBVTT|NOTE\b|\S+ --> ")
 _SHOWN_AS = re.compile(r"</?[a-z][^<>]*>|\{\\[^{}]*\}")
 _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
-_OF_MAIL = {"date", "message-id", "mime-version", "received"}
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -57,7 +55,6 @@ class Reading:
         rows: its rows.
         options: how it is cut.
         certainty, evidence, others: as of `opening.Part`.
-        columns: what the rows have, where that is known.
     """
 
     rows: Iterator[Raw]
@@ -65,7 +62,6 @@ class Reading:
     certainty: float = 1.0
     evidence: tuple[Evidence, ...] = ()
     others: list[Candidate] = field(default_factory=list)
-    columns: tuple[str, ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -76,20 +72,12 @@ class Reading:
 def guess_cut(first: bytes) -> str:
     """How a text that begins so is cut: at blank lines where there are any; otherwise at line ends, where lines are
     long or end as sentences do. Lines of a page that end anywhere belong together."""
-    lines = first.decode("utf-8", "replace").split("\n")
-    filled = [line for line in lines if line.strip()]
-    inner = lines[:-1] if lines and not lines[-1].strip() else lines
-    if len(filled) < 3 or any(not line.strip() for line in inner[next(
-            at for at, line in enumerate(lines) if line.strip()):len(inner)]):
+    text = first.decode("utf-8", "replace").strip()
+    lines = text.split("\n")
+    if len(lines) < 3 or not all(map(str.strip, lines)):
         return "paragraph"
-    ended = sum(_SENTENCE_END.search(line) is not None for line in filled)
-    return "line" if median(map(len, filled)) > LONG_LINE or ended >= 0.8 * len(filled) else "paragraph"
-
-
-def is_tagged(first: str) -> bool:
-    """Whether a text that begins so has a word with its class on each line, as in CoNLL's sets for taggers."""
-    lines = [line.strip() for line in first.split("\n")[:200] if line.strip() and not line.startswith("#")]
-    return len(lines) > 4 and sum(_TAGGED.fullmatch(line[:200]) is not None for line in lines) > 0.9 * len(lines)
+    ended = sum(_SENTENCE_END.search(line) is not None for line in lines)
+    return "line" if median(map(len, lines)) > LONG_LINE or ended >= 0.8 * len(lines) else "paragraph"
 
 
 def candidates(lines: Sequence[Line], default: str) -> tuple[Candidate, ...]:
@@ -125,18 +113,27 @@ def _recurring(labels: Labels) -> Evidence:
 
 
 def _prose(lines: Sequence[Line], labels: Labels, by: str) -> Candidate:
-    """The text as plain text: sure only if nothing recurs in it."""
+    """The text as plain text: sure only if it is prose, in which hardly anything recurs."""
     text = Candidate("text", options=ReadOptions(text_by=by))
     filled = [line for line in lines if line.text.strip()]
     structured = sum(questions.is_marked(line) or len(_SIGNS.findall(line.text)) > ODD * len(line.text)
                      or _SIGN_FIRST.match(line.text) is not None or labels.of(line.text)[0] != "" for line in filled)
-    if len(filled) > HEADINGS and structured >= STRUCTURED * len(filled):
+    if len(filled) > HEADINGS and (
+            structured >= STRUCTURED * len(filled) or _is_listed([line.text for line in filled])):
         evidence = _recurring(labels) if labels.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
         return replace(text, certainty=NOT_PROSE, evidence=(evidence,))
     headings = sum(line.heading != "" for line in filled)
     if headings >= HEADINGS:
         return replace(text, certainty=WITH_HEADINGS, evidence=(Evidence("headings", {"n": headings}),))
     return text
+
+
+def _is_listed(filled: Sequence[str]) -> bool:
+    """Whether lines that hardly end as sentences do are short, or mostly begin with one of a few words."""
+    first = Counter(text.split(maxsplit=1)[0] for text in filled)
+    few = sum(count for word, count in first.most_common(FEW_WORDS) if count >= HEADINGS and _TOKEN.search(word))
+    ended = sum(_FULL_STOP.search(text) is not None for text in filled)
+    return 2 * ended < len(filled) and (few >= MOST * len(filled) or median(map(len, filled)) < SHORT_LINE)
 
 
 def choose(lines: Sequence[Line], default: str, options: ReadOptions) -> tuple[Candidate, list[Candidate]]:
@@ -192,17 +189,10 @@ def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: lis
         first: how it begins; `chunks` have it, too.
         options: what a user has chosen.
     """
-    if options.text_by is None and are_labelled(first):
-        return Reading(of_labelled(chunks), ReadOptions(text_by="line"), columns=("text", "label"))
-    if options.text_by is None and are_subtitles(first):
+    if options.text_by is None and len(_TIMES.findall(first[:4000].decode("utf-8", "replace"))) > 2:
         notes.append(tr("The subtitles are read as text, without their numbers and times."))
         return Reading(of_subtitles(chunks), ReadOptions(text_by="length"))
-    cut = ""
-    if is_mail(first):
-        notes.append(tr("The e-mail is read without its headers."))
-        first, cut = _mail_text(b"".join(chunks)), "document"
-        chunks = iter([first])
-    elif markdown and (about := _FRONT_MATTER.match(first)):
+    if markdown and (about := _FRONT_MATTER.match(first)):
         next(chunks)
         first = b"\n" * about[0].count(b"\n") + first[about.end():]
         chunks = chain([first], chunks)
@@ -210,43 +200,7 @@ def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: lis
         first.decode("utf-8", "replace").split("\n")[:LOOKED_AT], 1)]
     lines = (raw if raw.problem else questions.line_of(raw.value["text"], raw.line, markdown)
              for raw in text_rows(chunks, "line"))
-    return reading(begin, lines, lambda by: text_rows(chunks, by), cut or guess_cut(first), options, notes)
-
-
-def is_mail(first: bytes) -> bool:
-    """Whether a text begins with the headers of an e-mail."""
-    begin = first[:8000].lstrip().removeprefix(BOM)
-    names = {name.lower() for name in email.message_from_bytes(begin)}
-    return b"\nFrom " not in begin and "from" in names and bool(names & {"to", "subject"}) and bool(names & _OF_MAIL)
-
-
-def _mail_text(content: bytes) -> bytes:
-    """The subject and the text of an e-mail."""
-    mail = email.message_from_bytes(content.lstrip().removeprefix(BOM), policy=email.policy.default)
-    body = mail.get_body(("plain", "html"))
-    text = ""
-    with suppress(LookupError):  # an encoding that nobody knows
-        text = str(body.get_content()) if body is not None else ""
-    return f"{mail['subject'] or ''}\n\n{text}".strip().encode("utf-8", "surrogatepass")
-
-
-def are_labelled(first: bytes) -> bool:
-    """Whether each line of a text that begins so is a text behind its classes, as for fastText."""
-    lines = [line for line in first[:4000].decode("utf-8", "replace").split("\n")[:-1] if line.strip()]
-    return len(lines) > 2 and all(_LABELLED.fullmatch(line.rstrip("\r")) for line in lines)
-
-
-def of_labelled(chunks: Iterator[bytes]) -> Iterator[Raw]:
-    """Such texts with their classes; a line without one stays as it is."""
-    for raw in text_rows(chunks, "line"):
-        found = _LABELLED.fullmatch(raw.value["text"]) if raw.problem is None else None
-        yield raw if found is None else raw._replace(value={
-            "text": found["text"], "label": ", ".join(found["labels"].replace("__label__", "").split())})
-
-
-def are_subtitles(first: bytes) -> bool:
-    """Whether a text that begins so is one of subtitles, in the formats SRT or WebVTT."""
-    return len(_TIMES.findall(first[:4000].decode("utf-8", "replace"))) > 2
+    return reading(begin, lines, lambda by: text_rows(chunks, by), guess_cut(first), options, notes)
 
 
 def of_subtitles(chunks: Iterator[bytes]) -> Iterator[Raw]:

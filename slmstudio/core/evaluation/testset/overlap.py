@@ -8,19 +8,17 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 from zlib import crc32
 
-from slmstudio.core.data.health.similarity import Search, Sketches, characters, jaccard, shingles
+from slmstudio.core.data.health.near import Search, Sketches, Tokens, characters, similarity
+from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.i18n import ntr, tr
 
-NEAR = 0.8
-"""Jaccard similarity of the questions' shingles from which two are nearly the same."""
 NEAR_PARAGRAPH = 0.6
-"""The same of each paragraph: other questions to the same long passage aren't copies."""
+"""Jaccard index of each paragraph's shingles: other questions to the same long passage aren't copies."""
 NEAR_WORDS = 0.6
 """Share of the words, weighted by rarity: questions made by one template aren't copies of each other."""
 SHORTEST_NEAR = 20
@@ -29,7 +27,6 @@ WHOLE_FILE = 0.95
 """Share of the items from which the test set is called the training data itself."""
 WORDS = 13
 """A question that shares this many consecutive words with plain text counts as seen (Brown et al. 2020, appendix C)."""
-CHECK_EVERY = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +103,18 @@ def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file
         same_file: whether both files have one SHA-256.
 
     Raises:
-        ReadingCancelled: `cancelled` said so.
+        ReadingCancelled: `cancelled` returned True.
     """
-
-    def step() -> None:
-        if cancelled is not None and cancelled():
-            raise ReadingCancelled(tr("Comparing with the training data was cancelled."))
-
+    ask = CancellableProgress(0, cancelled=cancelled).ask
     known: dict[str, int] = {}
-    for number, record in enumerate(records):
+    for record in records:
+        ask()
         for key in _keys(record):
             known.setdefault(key, record.line)
-        if number % CHECK_EVERY == 0:
-            step()
     hits = {item.id: Hit(item.id, item.line, known[key], 1.0)
             for item in items for key in map(plain, reversed(_questions(item))) if key in known}
     left = [item for item in items if item.id not in hits]
-    for hit in (*_near(left, records, step), *_in_text(left, records, step)):
+    for hit in (*_near(left, records, ask), *_in_text(left, records, ask)):
         hits.setdefault(hit.item, hit)
     return Overlap(tuple(hits[item.id] for item in items if item.id in hits), len(items), same_file)
 
@@ -144,13 +136,9 @@ _PUNCTUATION = _Punctuation()
 _NUMBERS = re.compile(r"\d+")
 
 
-def _question(item: TestItem) -> str:
-    return "\n\n".join(message["content"] for message in item.messages if message["role"] == "user")
-
-
 def _questions(item: TestItem) -> list[str]:
-    """The same, and without the passage below it: training may have left that out."""
-    whole = _question(item)
+    """What the user asks, and that without the passage below it: training may have left that out."""
+    whole = "\n\n".join(message["content"] for message in item.messages if message["role"] == "user")
     return [whole, whole[:-item.below]] if item.below else [whole]
 
 
@@ -171,96 +159,83 @@ def _keys(record: Record) -> Iterator[str]:
             yield plain(first)
 
 
-def _near(items: Sequence[TestItem], records: Sequence[Record], step: Callable[[], None]) -> Iterator[Hit]:
+def _near(items: Sequence[TestItem], records: Sequence[Record], ask: Callable[[], None]) -> Iterator[Hit]:
     queries = [(item, whole, text) for item in items for whole in _questions(item)
                if len(text := plain(whole)) >= SHORTEST_NEAR]
-    asked = [(record, text) for record in records for text in dict.fromkeys(_asked(record))]
-    learned = [(record.line, whole, text) for record, whole in asked if len(text := plain(whole)) >= SHORTEST_NEAR]
+    learned = [(record.line, whole, text) for record in records for whole in dict.fromkeys(_asked(record))
+               if len(text := plain(whole)) >= SHORTEST_NEAR]
     if not queries or not learned:
         return
-    step()
     known = [text for *_, text in learned]
-    words = _Words(known)
-    for query, index, share in alike([text for *_, text in queries], known, step):
-        item, whole, text = queries[query]
-        if words.shared(text, known[index]) >= NEAR_WORDS and _same_paragraphs(whole, learned[index][1]):
-            yield Hit(item.id, item.line, learned[index][0], min(share, 0.999))
+    share_words = _words_shared_among(known)
+    for query, index, share in alike([text for *_, text in queries], known, ask):
+        (item, whole, text), (line, other, _) = queries[query], learned[index]
+        if share_words(text, known[index]) >= NEAR_WORDS and _same_paragraphs(whole, other):
+            yield Hit(item.id, item.line, line, min(share, 0.999))
 
 
-def alike(queries: Sequence[str], known: Sequence[str], step: Callable[[], None] = lambda: None,
+def alike(queries: Sequence[str], known: Sequence[str], ask: Callable[[], None] = lambda: None,
           ) -> Iterator[tuple[int, int, float]]:
     """The places of each query and each known text that are nearly the same and have the same numbers, and their
-    Jaccard similarity; of a query those that are most alike first."""
+    Jaccard index; of a query those that are most alike first."""
     texts = [*known, *queries]
 
-    def tokens() -> Iterator[Any]:
-        for number, text in enumerate(texts):
-            if number % CHECK_EVERY == 0:
-                step()
+    def tokens() -> Iterator[Tokens]:
+        for text in texts:
+            ask()
             yield characters(text)
 
     sketches = Sketches.of(tokens(), len(texts))
     for bands, text in zip(sketches.bands, texts, strict=True):  # those with other numbers share no band
         bands ^= crc32(" ".join(_NUMBERS.findall(text)).encode()) << 16
-    search = Search(sketches, lambda row: characters(texts[row]), step)
-    for number, row in enumerate(search.rows()):
-        if number % CHECK_EVERY == 0:
-            step()
+    search = Search(sketches, lambda row: characters(texts[row]), ask)
+    for row in search.rows():
+        ask()
         if row < len(known):
             search.keep(row)
             continue
-        for index, share in search.like(row, NEAR):
+        for index, share in search.like(row):
             yield row - len(known), index, share
 
 
-class _Words:
-    """How much two texts share of the words that few texts have (weight: logarithm of the inverse document frequency).
+def _words_shared_among(texts: Sequence[str]) -> Callable[[str, str], float]:
+    """How much two texts share of the words that few of `texts` have, 0 to 1: the weighted Jaccard index, where a word
+    weighs the logarithm of its inverse document frequency.
 
     "Translate into Hindi: good morning" and "... good evening" differ in the only word that matters among rows that all
     begin so.
     """
+    @lru_cache(maxsize=1)
+    def counts() -> Counter[str]:
+        return Counter(word for text in texts for word in set(text.split()))
 
-    def __init__(self, known: Sequence[str]):
-        self._known = known
-        self._counts: Counter[str] = Counter()
+    def weight(words: set[str]) -> float:
+        return sum(math.log((len(texts) + 1) / max(1, counts()[word])) for word in words)
 
-    def shared(self, left: str, right: str) -> float:
-        """Weighted Jaccard similarity of the words, 0 to 1."""
-        if not self._counts:
-            self._counts.update(word for text in self._known for word in set(text.split()))
+    def shared(left: str, right: str) -> float:
         ours, theirs = set(left.split()), set(right.split())
-        together = sum(map(self._weight, ours | theirs))
-        return sum(map(self._weight, ours & theirs)) / together if together else 1.0
+        together = weight(ours | theirs)
+        return weight(ours & theirs) / together if together else 1.0
 
-    def _weight(self, word: str) -> float:
-        return math.log((len(self._known) + 1) / max(1, self._counts[word]))
+    return shared
 
 
 def _same_paragraphs(left: str, right: str) -> bool:
     """Whether each paragraph is like its counterpart, where the texts have the same number of them."""
-    ours, theirs = ([plain(part) for part in text.split("\n\n") if part.strip()] for text in (left, right))
-    if len(ours) != len(theirs) or len(ours) == 1:
-        return True
-    return all(similarity(one, other) >= NEAR_PARAGRAPH
-               for one, other in zip(ours, theirs, strict=True))
+    ours, theirs = ([characters(plain(part)) for part in text.split("\n\n") if part.strip()] for text in (left, right))
+    return len(ours) != len(theirs) or len(ours) == 1 or all(
+        similarity(one, other) >= NEAR_PARAGRAPH for one, other in zip(ours, theirs, strict=True))
 
 
-def similarity(left: str, right: str) -> float:
-    """The Jaccard index of the texts' shingles."""
-    return jaccard(shingles(characters(left)), shingles(characters(right)))
-
-
-def _in_text(items: Sequence[TestItem], records: Sequence[Record], step: Callable[[], None]) -> Iterator[Hit]:
+def _in_text(items: Sequence[TestItem], records: Sequence[Record], ask: Callable[[], None]) -> Iterator[Hit]:
     """Items of which `WORDS` words in a row are in plain text that was learned."""
-    if not any(record.text is not None for record in records):
-        return
+    texts = [record for record in records if record.text is not None]
     wanted: dict[str, list[TestItem]] = {}
-    for item in items:
-        for run in _runs(_question(item)):
+    for item in items if texts else ():
+        for run in _runs(_questions(item)[0]):
             wanted.setdefault(run, []).append(item)
-    for number, record in enumerate(records):
-        if number % CHECK_EVERY == 0:
-            step()
+    for record in texts:
+        ask()
         for run in _runs(record.text or ""):
             for item in wanted.pop(run, ()):
                 yield Hit(item.id, item.line, record.line, 0.999)

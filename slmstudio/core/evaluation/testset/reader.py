@@ -9,13 +9,12 @@ from pathlib import Path
 from re import compile as pattern
 
 from slmstudio.core.data import column_names, given
-from slmstudio.core.data.candidates import Candidate, ranked
+from slmstudio.core.data.candidates import Candidate, ranked, sentence
 from slmstudio.core.data.collector import gathered
-from slmstudio.core.data.detecting import sampled
-from slmstudio.core.data.evidence import sentence
 from slmstudio.core.data.mapping.choices import Counting
 from slmstudio.core.data.opening import DataFile
 from slmstudio.core.data.read_options import NO_OPTIONS
+from slmstudio.core.data.reader import sampled
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.strict_json import printable

@@ -1,1 +1,1 @@
-"""What runs the chat template and the tokenizer that came with a model: within limits, and in a process of its own."""
+"""What runs the chat template and the tokenizer that came with a model: a process of its own, with limits."""

@@ -1,24 +1,13 @@
-"""A jinja2 sandbox for chat templates, with transformers' settings and with limits.
+"""Renders chat templates with jinja2 and transformers' settings, in the process that `template_client` starts.
 
-The sandbox keeps a template away from Python's insides; the limits keep it from taking the program along. Bounded are:
-
-- time: every pass of a loop, every call of a macro and every piece of output looks at the clock;
-- output: at most `MAX_CHARACTERS` more than four times what the messages hold;
-- values on the way: operators, filters, tests, methods, slices and literals look at the sizes first (`bounds`,
-  `filters`), and what all of them make is counted; whole numbers have at most 4,096 bits, and there are no bytes;
-- `range`, by jinja2 itself (100,000), and the depth of recursion, by Python.
-
-Nothing is worked out while a template is compiled: jinja2's optimizer would do it without any limit.
-
-This module imports jinja2, so `chat_template` imports it only when a template is used.
+The sandbox keeps a template away from Python's insides. Its time and memory are limited by the system
+(`foreign_child`), so nothing is measured here but the text, which leaves the process.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -28,54 +17,117 @@ import jinja2.exceptions
 import jinja2.ext
 import jinja2.nodes as nodes
 import jinja2.parser
-import jinja2.runtime
 import jinja2.sandbox
 import jinja2.utils
-import jinja2.visitor
 
-from slmstudio.core.i18n import tr
-from slmstudio.core.model.foreign import bounds, filters
-from slmstudio.core.model.foreign.bounds import BUDGET, Budget, LimitReached
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import noop, tr
+from slmstudio.core.model.json_files import printable
 
 MAX_SOURCE = 250_000
 """A template has at most this many characters; those of models have up to 30,000."""
-MAX_LITERAL = 8
-"""Items of a list that is written out in a template, beyond which it is counted each time it is made."""
+MAX_CHARACTERS = 8 * 2**20
+"""A rendering has at most this many characters in addition to four times those of the messages."""
+_CHOOSE = noop("Choose a model with a different chat template.")
 
 
 class Refusal(jinja2.TemplateError):
     """The template called `raise_exception`: it doesn't take this conversation."""
 
 
-def render(source: str, variables: dict[str, Any], input_characters: int) -> str:
-    """Render a template within the limits.
+class LimitReached(jinja2.TemplateError):
+    """The template, or what it makes, is too long."""
+
+
+def check(source: str) -> None:
+    """Check that jinja can read a template. Raises UserError where it can't."""
+    try:
+        _compiled(source)
+    except Exception as error:  # jinja's own errors, and what Python's compiler says about absurd nesting
+        raise _broken(error) from error
+
+
+def render(source: str, special_tokens: Mapping[str, str], messages: Sequence[Mapping[str, Any]],
+           tools: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+    """As `ChatTemplate.render`.
+
+    Args:
+        variables: what the template is given in addition, as `add_generation_prompt`.
 
     Raises:
-        Refusal: the template refuses the conversation.
-        LimitReached: it takes too long or grows too large.
-        Exception: whatever else a broken template leads to; the caller turns it into a sentence.
+        UserError: the template refuses the conversation (`__cause__` is `Refusal`), is broken or makes too much text.
     """
-    template = compiled(source)
-    token = BUDGET.set(Budget(bounds.MAX_CHARACTERS + 4 * input_characters, time.monotonic() + bounds.MAX_SECONDS))
+    # As transformers does: copies, without keys that hold nothing.
+    chat = [{key: value for key, value in message.items() if value is not None} for message in messages]
+    most, pieces, length = MAX_CHARACTERS + 4 * (_size(chat) + _size(tools)), [], 0
     try:
-        pieces, length = [], 0
-        for piece in template.generate(**variables):
+        for piece in _compiled(source).generate({**special_tokens, **variables, "messages": chat,
+                                                 "tools": list(tools) or None, "documents": None}):
             pieces.append(piece)
             length += len(piece)
-            bounds.check_length(length)
+            if length > most:
+                raise LimitReached(tr("It makes more than {count:,} characters of text.", count=most))
         return "".join(pieces)
-    finally:
-        BUDGET.reset(token)
+    except Refusal as error:
+        rest = [message for message in messages if message.get("role") != "system"]
+        is_system = 0 < len(rest) < len(messages) and _renders(source, special_tokens, rest, tools, variables)
+        raise _refused(messages, is_system, printable(str(error), 300)) from error
+    except Exception as error:  # a template is foreign code: it may fail in any way
+        raise _broken(error) from error
+
+
+def _renders(source: str, special_tokens: Mapping[str, str], messages: Sequence[Mapping[str, Any]],
+             tools: Sequence[Mapping[str, Any]], variables: dict[str, Any]) -> bool:
+    try:
+        render(source, special_tokens, messages, tools, **variables)
+    except UserError:
+        return False
+    return True
+
+
+def _size(value: Any) -> int:
+    """Characters of all texts in messages or schemas."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(len(str(key)) + _size(item) for key, item in value.items())
+    return sum(map(_size, value)) if isinstance(value, (list, tuple)) else 8
+
+
+def _refused(messages: Sequence[Mapping[str, Any]], is_system: bool, said: str) -> UserError:
+    """Say what the template doesn't take; the system message, where it takes the rest."""
+    if is_system:
+        return UserError(tr("The chat template refuses system messages: {said}", said=said),
+                         tr("The model was trained without them."),
+                         tr("Remove the system messages, or put their text into the first user message."))
+    if any(message.get("tool_calls") or message.get("role") == "tool" for message in messages):
+        return UserError(tr("The chat template refuses this conversation: {said}", said=said),
+                         tr("The model was trained with different tool calls, or with a different order of roles."),
+                         tr("Change or remove such rows, or choose another model."))
+    return UserError(tr("The chat template refuses this conversation: {said}", said=said),
+                     tr("The model was trained with a different order of roles."),
+                     tr("Let user and assistant take turns, the user first, or choose another model."))
+
+
+def _broken(error: Exception) -> UserError:
+    """Say in a sentence why a template was stopped or doesn't work."""
+    said = printable(str(error).rstrip("."), 300)
+    if isinstance(error, MemoryError):
+        return UserError(tr("The chat template was stopped."), tr("It asked for more memory than any template needs."),
+                         tr(_CHOOSE))
+    if isinstance(error, LimitReached):
+        return UserError(tr("The chat template was stopped."), printable(str(error), 300), tr(_CHOOSE))
+    if isinstance(error, jinja2.exceptions.SecurityError):
+        return UserError(tr("The chat template was stopped."),
+                         tr("It does something that no chat template needs: {said}.", said=said), tr(_CHOOSE))
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return UserError(tr("The chat template is broken at line {line}.", line=error.lineno), f"{said}.", tr(_CHOOSE))
+    kind = type(error).__name__
+    return UserError(tr("The chat template doesn't work."), f"{kind}: {said}." if said else f"{kind}.", tr(_CHOOSE))
 
 
 @lru_cache(maxsize=32)
-def compiled(source: str) -> jinja2.Template:
-    """Parse and compile a template.
-
-    Raises:
-        LimitReached: it is too long.
-        Exception: jinja2's TemplateSyntaxError, or what Python's compiler says about absurd nesting.
-    """
+def _compiled(source: str) -> jinja2.Template:
     if len(source) > MAX_SOURCE:
         raise LimitReached(tr("It is longer than {count:,} characters.", count=MAX_SOURCE))
     return _environment().from_string(source)
@@ -83,54 +135,24 @@ def compiled(source: str) -> jinja2.Template:
 
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
-    """transformers' environment (utils/chat_template_utils.py, `_compile_jinja_template`) plus the limits."""
-    environment = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_Limits, jinja2.ext.loopcontrols],
-                               finalize=_written, optimized=False)
+    """transformers' environment (utils/chat_template_utils.py, `_compile_jinja_template`)."""
+    environment = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
     environment.filters["tojson"] = _tojson
-    for name in filters.GONE:
-        del environment.filters[name]
-    for name, function in environment.filters.items():
-        environment.filters[name] = filters.bounded_filter(name, function)
-    tests: dict[str, Any] = environment.tests
-    for name in tests:
-        tests[name] = filters.bounded_test(tests[name])
-    del environment.globals["lipsum"]
-    environment.globals.update({"raise_exception": _raise_exception, "dict": _Dict(), "namespace": _Namespace,
-                                "strftime_now": _strftime_now})
+    environment.globals.update({"raise_exception": _raise_exception, "namespace": _Namespace,
+                                "strftime_now": lambda format: datetime.now().strftime(format)})
     return environment
 
 
 class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    intercepted_binops = frozenset(["+", "-", "*", "**", "%"])
-
-    def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
-        bounds.check_operation(operator, left, right)
-        return bounds.kept(super().call_binop(context, operator, left, right))
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """A number's methods make bytes; a template needs none of them."""
-        return not isinstance(obj, (int, float, bytes)) and super().is_safe_attribute(obj, attr, value)
-
     def unsafe_undefined(self, obj: Any, attribute: str) -> jinja2.Undefined:
         """Reaching for Python's insides ends the rendering at once, even if nothing is done with it."""
         if attribute.startswith("_"):
             raise jinja2.exceptions.SecurityError(tr("it tries to access {name!r}", name=attribute))
         return super().unsafe_undefined(obj, attribute)
 
-    def call(__self, __context: jinja2.runtime.Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        method = getattr(__obj, "__wrapped__", __obj)  # the sandbox wraps `format`
-        owner = getattr(method, "__self__", None)
-        BUDGET.get().make(36 * (len(args) + len(kwargs)))  # `cycler(*range(99999))`
-        if isinstance(owner, str):
-            args = bounds.method_arguments(method.__name__, owner, args, kwargs)
-        return bounds.kept(super().call(__context, __obj, *args, **kwargs))
 
-    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        return _Meter().visit(super()._parse(source, name, filename))  # type: ignore[no-any-return]
-
-
-class _Limits(jinja2.ext.Extension):
-    """The `{% generation %}` tag, and the functions that `_Meter` puts into a template."""
+class _Generation(jinja2.ext.Extension):
+    """The `{% generation %}` tag, which changes nothing here."""
 
     tags = {"generation"}  # noqa: RUF012
 
@@ -142,112 +164,15 @@ class _Limits(jinja2.ext.Extension):
     def _same(self, caller: Callable[[], str]) -> str:
         return caller()
 
-    def tick(self) -> bool:
-        return BUDGET.get().tick()
-
-    def wrote(self, length: int) -> None:
-        BUDGET.get().write(length)
-
-    def kept(self, value: Any) -> Any:
-        return bounds.kept(value)
-
-    def compared(self, value: Any) -> Any:
-        return bounds.checked(value) if isinstance(value, (list, tuple, dict)) else value
-
-    def concatenate(self, *values: Any) -> str:
-        """`a ~ b`, as jinja2 does it, with the length looked at first."""
-        bounds.checked(values)
-        texts = [str(value) for value in values]
-        bounds.check_length(sum(map(len, texts)))
-        return str(bounds.kept("".join(texts)))
-
-
-class _Meter(jinja2.visitor.NodeTransformer):
-    """Puts a look at the budget into every loop, macro, text, comparison, slice and long list, and bounds `~`. What is
-    rendered stays the same."""
-
-    def _call(self, name: str, *arguments: nodes.Expr) -> nodes.Call:
-        return nodes.Call(nodes.ExtensionAttribute(_Limits.identifier, name), list(arguments), [], None, None)
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:
-        self.generic_visit(node)
-        node.body.insert(0, nodes.ExprStmt(self._call("tick")).set_lineno(node.lineno))
-        if node.test is not None:
-            node.test = nodes.And(self._call("tick"), node.test).set_lineno(node.lineno)
-        return node
-
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:
-        self.generic_visit(node)
-        node.body.insert(0, nodes.ExprStmt(self._call("tick")).set_lineno(node.lineno))
-        return node
-
-    def visit_Output(self, node: nodes.Output) -> list[nodes.Node]:
-        self.generic_visit(node)
-        length = sum(len(part.data) for part in node.nodes if isinstance(part, nodes.TemplateData))
-        count = nodes.ExprStmt(self._call("wrote", nodes.Const(length))).set_lineno(node.lineno)
-        return [count, node] if length else [node]
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
-        self.generic_visit(node)
-        return self._call("concatenate", *node.nodes).set_lineno(node.lineno)
-
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
-        """Lists that hold each other many times take forever to compare. A text or a number in the template doesn't."""
-        self.generic_visit(node)
-        places: list[Any] = [node, *node.ops]
-        for place in places:
-            if not isinstance(place.expr, nodes.Const):
-                place.expr = self._call("compared", place.expr).set_lineno(node.lineno)
-        return node
-
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
-        self.generic_visit(node)
-        return self._call("kept", node).set_lineno(node.lineno) if isinstance(node.arg, nodes.Slice) else node
-
-    def _visit_literal(self, node: nodes.List | nodes.Tuple | nodes.Dict) -> nodes.Node:
-        self.generic_visit(node)
-        if len(node.items) <= MAX_LITERAL or getattr(node, "ctx", "load") != "load":
-            return node
-        return self._call("kept", node).set_lineno(node.lineno)
-
-    visit_List = visit_Tuple = visit_Dict = _visit_literal
-
-
-@jinja2.pass_context  # so that jinja2 writes out no filter's value while it compiles
-def _written(_context: jinja2.runtime.Context, value: Any) -> Any:
-    """Count what is written out. A list may hold one long text a thousand times."""
-    size = bounds.text_size(value)
-    bounds.check_length(size)
-    BUDGET.get().write(size)
-    return value
-
 
 def _tojson(x: Any, ensure_ascii: bool = False, indent: int | None = None, separators: tuple[str, str] | None = None,
             sort_keys: bool = False) -> str:
     """JSON without HTML escapes, as transformers' filter of this name."""
-    filters.check_json(x, indent, separators)
     return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _raise_exception(message: str) -> None:
-    raise Refusal(str(bounds.checked(message)))
-
-
-def _strftime_now(format: str) -> str:
-    """The time as transformers writes it. Some C libraries pad a field to any width, as in %999999999d."""
-    if len(format) > 200 or re.search(r"%[^a-zA-Z%]*\d", format):
-        raise LimitReached(tr("It makes too long a date."))
-    return datetime.now().strftime(format)
-
-
-class _Dict:
-    """`dict` for templates: it can be called, and nothing else."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        return dict(*args, **kwargs)
-
-    def fromkeys(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        return dict.fromkeys(*args, **kwargs)
+    raise Refusal(message)
 
 
 class _Namespace(jinja2.utils.Namespace):

@@ -48,7 +48,7 @@ SLACK = 4
 
 def check(config: Mapping[str, Any], problems: list[Problem]) -> None:
     """Look at each value of a model's config.json, at any depth; what is wrong goes to `problems`."""
-    for parents, key, value in islice(walk(config), MAX_VALUES):  # `leads` refuses what has more
+    for parents, key, value in islice(walk(config), MAX_VALUES):  # `external_references` refuses what has more
         if not isinstance(value, (dict, list)) and (sentence := _wrong(parents, key, value)):
             problems.append(_problem(sentence))
         if len(problems) > 20:

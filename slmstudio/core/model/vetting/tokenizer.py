@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, memory_limit
+from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, number_text, together, tr
 from slmstudio.core.model.facts import Examined
-from slmstudio.core.model.foreign.child_process import started_as
+from slmstudio.core.model.foreign import template_client
 from slmstudio.core.model.json_files import printable, read_json_object
 from slmstudio.core.model.vetting import samples
 
-PATIENCE = 60 if os.name == "nt" else 600
-"""Seconds after which the process is ended. Elsewhere than on Windows its own limit on processor time comes first,
-which a busy machine doesn't bring nearer."""
+SECONDS = 3
+"""Processor time allowed for each trial, in addition to what a large tokenizer.json takes."""
 MOST_VALUES = 2_500_000
 """Values of tokenizer.json; Gemma 3's, with 262,144 tokens and 514,906 merges, has 1.4 million."""
 OWN = noop("Put the model's own tokenizer.json in its place, or choose another model.")
 REMEDIES = {"tokenizer": OWN, "template": noop("Choose a model with a different chat template.")}
 """What to do where a part of the folder doesn't work."""
-_STOPPED = {
-    "": noop("The tokenizer was stopped right at the start."),
+_TRIALS = {
     "tokenizer": noop("The tokenizer was stopped while tokenizer.json was read."),
     "texts": noop("The tokenizer was stopped while it turned ordinary text into tokens."),
     "template": noop("The chat template was stopped while it was rendered."),
 }
-"""What is said when the child was ended at its limits, by what it said last."""
+"""What is tried, in this order, and what is said when it was stopped at its limits."""
 
 Report = dict[str, Any]
 """What the process has found: `tokens`, `highest` (the largest id), `special`, `beyond`, `beyond_added`, `absent`,
-`merges`, `texts`, `plain`, `lines` and `template`; or `error`, and `stage`: what it did then, a key of `_STOPPED`."""
+`merges`, `texts`, `plain`, `lines` and `template`; or `error`, and `trial`: what it did then, a key of `_TRIALS`."""
 MOST_PADDING = 4_096
 """Embeddings are rounded up to a multiple of at most so many rows, so fewer have no token: of the models known here,
 DeepSeek's have most, 2,385."""
@@ -47,30 +41,25 @@ Mistral's has from 3% (any) to 9% (the last ones)."""
 
 
 def measure(folder: Path, rows: int | None, ids: Mapping[str, list[int]]) -> Report:
-    """Let a child process read the tokenizer and render the template.
+    """Have the tokenizer read and the template rendered in the process that may do that.
 
     Args:
         rows: of the embedding table; None if they aren't known.
         ids: of special tokens, as of `ids_of`.
 
     Raises:
-        RuntimeError: the child failed for a reason of its own, which is a defect.
+        RuntimeError: the process failed for a reason of its own, which is a defect.
     """
     if _values(folder / "tokenizer.json") > MOST_VALUES:
         return {"error": tr("tokenizer.json has more than {most:,} values. No model has that many.", most=MOST_VALUES)}
-    request = json.dumps({"folder": str(folder.absolute()), "rows": rows, "ids": ids})
-    try:
-        ended = subprocess.run(**started_as(f"{__package__}.tokenizer_child"), input=request, capture_output=True,
-                               encoding="utf-8", errors="replace", timeout=PATIENCE, check=False)
-    except subprocess.TimeoutExpired as error:
-        return _stopped(_lines(error.stdout), True)
-    lines = _lines(ended.stdout)
-    if lines and "report" in lines[-1]:
-        return dict(lines[-1]["report"])
-    if ended.returncode == 1 and "MemoryError" not in ended.stderr and memory_limit.limit() is None:
-        raise RuntimeError(f"The look at the tokenizer of {folder} failed: {ended.stderr[-2000:]}")
-    ran_out = ended.returncode < 0 and -ended.returncode in (24, 9)  # SIGXCPU, SIGKILL
-    return _stopped(lines, ran_out)
+    report: Report = {}
+    for trial, stopped in _TRIALS.items():
+        try:
+            report |= template_client.ask(stopped, folder.name, SECONDS, do="trial", trial=trial,
+                                          folder=str(folder.absolute()), rows=rows, ids=ids)
+        except UserError as error:
+            return {"error": f"{error.what} {error.why}".strip(), "trial": trial}
+    return report
 
 
 def _values(path: Path) -> int:
@@ -80,22 +69,6 @@ def _values(path: Path) -> int:
         while block := file.read(2**20):
             count += block.count(b",")
     return count
-
-
-def _lines(output: str | bytes | None) -> list[dict[str, Any]]:
-    text = output.decode("utf-8", "replace") if isinstance(output, bytes) else output or ""
-    found = []
-    for line in text.splitlines():
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return found
-
-
-def _stopped(lines: list[dict[str, Any]], too_late: bool) -> Report:
-    why = (tr("It asked for more time than any model needs.") if too_late else
-           memory_limit.said() or tr("It asked for more memory than any model needs."))
-    stage = lines[-1]["stage"] if lines else ""
-    return {"error": f"{tr(_STOPPED[stage])} {why}", "stage": stage}
 
 
 def rows_of(examined: Examined) -> int | None:
@@ -112,7 +85,7 @@ def ids_of(folder: Path, config: dict[str, Any] | None) -> dict[str, list[int]]:
         generation = read_json_object(folder / "generation_config.json") \
             if (folder / "generation_config.json").is_file() else {}
     except UserError:
-        generation = {}  # `structure.leads` has reported it
+        generation = {}  # `structure.external_references` has reported it
     found: dict[str, list[int]] = {}
     for name in ("bos_token", "eos_token", "pad_token"):
         for settings in (config or {}, generation):

@@ -105,7 +105,7 @@ def _belong_together(folder: Path, examined: Examined, problems: dict[str, list[
     rows, ids = tokenizer.rows_of(examined), tokenizer.ids_of(folder, examined.config)
     report = tokenizer.measure(folder, rows, ids)
     if "error" in report:
-        area = "template" if report.get("stage") == "template" else "tokenizer"
+        area = "template" if report.get("trial") == "template" else "tokenizer"
         problems[area].append(Problem(f"{report['error']} {tr(tokenizer.REMEDIES[area])}"))
         return {}
     tokenizer.judge_merges(report, problems["tokenizer"])

@@ -13,7 +13,7 @@ from typing import Any
 
 from slmstudio.core.hardware.heat.hours import EXAMPLE, Hours
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.model.foreign.patterns import is_quick
+from slmstudio.core.model.json_files import is_quick
 
 EMPTY = ("", "none", "null")
 ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

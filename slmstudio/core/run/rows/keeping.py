@@ -13,9 +13,9 @@ from typing import Any
 
 from slmstudio.core import disk_space, files, jobs
 from slmstudio.core.data.read_options import NO_OPTIONS, of_columns
+from slmstudio.core.data.reader import columns_of
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
-from slmstudio.core.data.whole_rows import columns_of
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import together, tr
 from slmstudio.core.run.config import RunConfig

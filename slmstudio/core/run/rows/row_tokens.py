@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from slmstudio.core.data.conversations import Messages
 from slmstudio.core.data.record import Record
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.tokens import Encoded
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.fields.choices import LEAVE_OUT, PREFERENCES
 
@@ -52,7 +53,7 @@ class RowEncoder:
     """Makes tokens of rows as an objective learns them.
 
     Attributes:
-        tokenizer: `load_tokenizer`'s, or the backend of transformers' one.
+        tokenizer: `load_tokenizer`'s; for workers `local_tokenizer`'s, or the backend of transformers' one.
         completion_only: learn answers alone (`RunConfig.completion_only_loss`).
     """
 
@@ -74,36 +75,67 @@ class RowEncoder:
 
     def encode(self, row: Record) -> tuple[list[int], list[bool]]:
         """All tokens of a row, and which are learned. Raises UserError, as `tokens.encode` does."""
+        return self._joined(row, self._encoded(row))
+
+    def encode_all(self, rows: Iterable[Record]) -> Iterator[tuple[Record, list[int], list[bool]]]:
+        """`encode` of each row, rendered ahead; for workers."""
+        for row, found in tokens.encode_rows(rows, self._conversations, self.tokenizer, self.template, self._only):
+            yield row, *self._joined(row, found)
+
+    def answers(self, row: Record) -> dict[str, Any]:
+        """A pair of answers as `prompt_ids`, `chosen_ids`, `rejected_ids`; an answer marked good or bad as
+        `prompt_ids`, `completion_ids`, `label`. Raises UserError, as `tokens.encode` does."""
+        return _answers(row, self._encoded(row))
+
+    def answers_all(self, rows: Iterable[Record]) -> Iterator[tuple[Record, dict[str, Any]]]:
+        """`answers` of each row, rendered ahead; for workers."""
+        for row, found in tokens.encode_rows(rows, self._conversations, self.tokenizer, self.template, self._only):
+            yield row, _answers(row, found)
+
+    @property
+    def _only(self) -> bool:
+        """Whether answers alone are learned; of preferences, they always are."""
+        return self.objective in PREFERENCES or (self.objective != "text" and self.completion_only)
+
+    def _conversations(self, row: Record) -> list[tuple[Messages, tuple[dict[str, Any], ...]]]:
+        """What the template is to render of a row: nothing of plain text, two conversations of a pair of answers."""
+        if row.text is not None:
+            return []
+        found = [(row.messages, row.tools)]
+        if self.objective in PREFERENCES and row.rejected is not None:
+            found.append(((*row.messages[:-1], {"role": "assistant", "content": row.rejected}), row.tools))
+        return found
+
+    def _encoded(self, row: Record) -> list[Encoded]:
+        return [tokens.encode(messages, self.tokenizer, self.template, self._only, tools=tools)
+                for messages, tools in self._conversations(row)]
+
+    def _joined(self, row: Record, found: list[Encoded]) -> tuple[list[int], list[bool]]:
         if row.text is None:
-            whole = self.objective == "text" or not self.completion_only
-            encoded = tokens.encode(list(row.messages), self.tokenizer, self.template, completion_only=not whole,
-                                    tools=row.tools)
-            return encoded.ids, encoded.learned
+            return found[0].ids, found[0].learned
         ids = list(self.tokenizer.encode(row.text, add_special_tokens=True).ids)
         if self._end is not None and ids[-1:] != [self._end]:
             ids.append(self._end)
         return ids, [True] * len(ids)
 
-    def answers(self, row: Record) -> dict[str, Any]:
-        """A pair of answers as `prompt_ids`, `chosen_ids`, `rejected_ids`; an answer marked good or bad as
-        `prompt_ids`, `completion_ids`, `label`. Raises UserError, as `tokens.encode` does."""
-        prompt, answer = self._split(row.messages, row.tools)
-        if row.rejected is None:
-            return {"prompt_ids": prompt, "completion_ids": answer, "label": bool(row.desirable)}
-        other_prompt, rejected = self._split(
-            (*row.messages[:-1], {"role": "assistant", "content": row.rejected}), row.tools)
-        # Tokens may merge across the boundary; what both begin with is the prompt.
-        shared = next((i for i, (a, b) in enumerate(zip(prompt, other_prompt, strict=False)) if a != b),
-                      min(len(prompt), len(other_prompt)))
-        return {"prompt_ids": prompt[:shared], "chosen_ids": prompt[shared:] + answer,
-                "rejected_ids": other_prompt[shared:] + rejected}
 
-    def _split(self, messages: Messages, tools: tuple[dict[str, Any], ...]) -> tuple[list[int], list[int]]:
-        """What is before the last answer, and the answer with the token that ends it."""
-        encoded = tokens.encode(messages, self.tokenizer, self.template, completion_only=True, tools=tools)
-        end = max(i for i, learned in enumerate(encoded.learned) if learned) + 1
-        start = next((i + 1 for i in range(end - 1, -1, -1) if not encoded.learned[i]), 0)
-        return encoded.ids[:start], encoded.ids[start:end]
+def _answers(row: Record, found: list[Encoded]) -> dict[str, Any]:
+    prompt, answer = _split(found[0])
+    if row.rejected is None:
+        return {"prompt_ids": prompt, "completion_ids": answer, "label": bool(row.desirable)}
+    other_prompt, rejected = _split(found[1])
+    # Tokens may merge across the boundary; what both begin with is the prompt.
+    shared = next((i for i, (a, b) in enumerate(zip(prompt, other_prompt, strict=False)) if a != b),
+                  min(len(prompt), len(other_prompt)))
+    return {"prompt_ids": prompt[:shared], "chosen_ids": prompt[shared:] + answer,
+            "rejected_ids": other_prompt[shared:] + rejected}
+
+
+def _split(encoded: Encoded) -> tuple[list[int], list[int]]:
+    """What is before the last answer, and the answer with the token that ends it."""
+    end = max(i for i, learned in enumerate(encoded.learned) if learned) + 1
+    start = next((i + 1 for i in range(end - 1, -1, -1) if not encoded.learned[i]), 0)
+    return encoded.ids[:start], encoded.ids[start:end]
 
 
 def count_answers(found: dict[str, Any]) -> RowTokens:

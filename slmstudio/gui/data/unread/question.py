@@ -10,8 +10,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QRadioButton, QStackedWidget, QVBoxLayout, QWidget
 
-from slmstudio.core.data import evidence, given
-from slmstudio.core.data.candidates import Candidate
+from slmstudio.core.data import given
+from slmstudio.core.data.candidates import Candidate, title, why
 from slmstudio.core.data.preview import Preview, preview
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import together, tr
@@ -225,10 +225,10 @@ class QuestionPage(QWidget):
             self._group.removeButton(card.radio)
             card.hide()
             card.deleteLater()
-        why = [evidence.why(each) for each in candidates]
+        reasons = [why(each) for each in candidates]
         if len(candidates) < 2 or candidates[0].certainty > candidates[1].certainty:
-            why[:1] = [f"{tr('Likeliest.')} {each}".strip() for each in why[:1]]
-        self.choices = [ChoiceCard(evidence.name(each), "" if at and why[at] == why[at - 1] else why[at],
+            reasons[:1] = [f"{tr('Likeliest.')} {each}".strip() for each in reasons[:1]]
+        self.choices = [ChoiceCard(title(each), "" if at and reasons[at] == reasons[at - 1] else reasons[at],
                                    f"question_choice_{at}") for at, each in enumerate(candidates)]
         by_hand = (tr("Choose how to split the text"), tr("Say what becomes a row, and who asks and who answers.")) if (
             self._shown is not None and self._shown.found.text_by) else (

@@ -151,8 +151,7 @@ def encode_rows(rows: Sequence[Record], tokenizer: Any, template: ChatTemplate, 
     encoder = RowEncoder(tokenizer.backend_tokenizer, template, config.objective, config.completion_only_loss)
 
     def encoded() -> Iterator[dict[str, Any]]:
-        for row in told(rows, job, phase):
-            ids, learned = encoder.encode(row)
+        for row, ids, learned in encoder.encode_all(told(rows, job, phase)):
             about = RowTokens.of(learned, row.text is not None)
             count, length = about.learned(config), config.max_length
             losses.overlong += about.is_overlong(length)

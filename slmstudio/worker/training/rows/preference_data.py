@@ -39,8 +39,7 @@ def encode_preferences(rows: Sequence[reader.Record], tokenizer: Any, template: 
     encoder = RowEncoder(tokenizer.backend_tokenizer, template, config.objective)
 
     def encoded() -> Iterator[dict[str, Any]]:
-        for row in told(rows, job, phase):
-            found = encoder.answers(row)
+        for row, found in encoder.answers_all(told(rows, job, phase)):
             about = count_answers(found)
             losses.overlong += about.is_overlong(config.max_length)
             if not about.learned(config):

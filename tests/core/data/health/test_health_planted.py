@@ -15,7 +15,7 @@ from stdnum import luhn, verhoeff
 from slmstudio.core.data.health.finding import Context
 from slmstudio.core.data.health.fixing import fix
 from slmstudio.core.data.health.kinds import KINDS
-from slmstudio.core.data.health.pulse import Pulse
+from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.health.survey import check, survey
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
@@ -96,7 +96,7 @@ def by_kind(rows: list[Record]) -> dict[str, tuple[int, ...]]:
 
 
 def has(rows: list[Record], kind: str) -> bool:
-    return bool(survey(rows, CONTEXT, frozenset({kind}), Pulse(len(rows))))
+    return bool(survey(rows, CONTEXT, frozenset({kind}), CancellableProgress(len(rows))))
 
 
 def test_sound_rows_have_no_finding():

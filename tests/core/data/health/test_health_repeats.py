@@ -9,7 +9,7 @@ from dataclasses import replace
 from slmstudio.core.data.health.finding import Finding
 from slmstudio.core.data.health.fixing import fix
 from slmstudio.core.data.health.near import near_duplicates
-from slmstudio.core.data.health.pulse import Pulse
+from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.health.survey import check
 from slmstudio.core.data.record import Record
 
@@ -57,7 +57,7 @@ def test_near_duplicates_against_all_pairs():
             wanted.add(row)
         else:
             kept.append(row)
-    found = near_duplicates(rows, set(), Pulse(1))
+    found = near_duplicates(rows, set(), CancellableProgress(1))
     right = {row for row, partner in found.items() if (partner, row) in near}
     recall, precision = len(right & wanted) / len(wanted), len(right) / len(found)
     assert len(wanted) > 60
@@ -76,7 +76,7 @@ def test_pairs_at_the_threshold_are_found():
         else:
             wanted += 1
         rows += [chat(" ".join(words[:52]), " ".join(words[52:])), chat(" ".join(other[:52]), " ".join(other[52:]))]
-    found = near_duplicates(rows, set(), Pulse(1))
+    found = near_duplicates(rows, set(), CancellableProgress(1))
     assert all(row % 2 and partner == row - 1 and (row // 2) % 3 for row, partner in found.items())
     assert len(found) >= 0.95 * wanted, f"{len(found)} of {wanted}"
 

@@ -279,8 +279,7 @@ def test_comments_on_a_ticket_may_answer_it(tmp_path):
                         for at in range(6)])
 
 
-def test_lines_for_fasttext_are_texts_with_their_classes(tmp_path):
+def test_lines_for_fasttext_are_asked_about(tmp_path):
     (tmp_path / "rows.txt").write_text("".join(
         f"__label__{('pos', 'neg')[at % 2]} film {at} was nice\n" for at in range(6)))
-    dataset = read_dataset(tmp_path / "rows.txt")
-    assert list(dataset.records[1].messages) == [user("film 1 was nice"), says("neg")]
+    assert not read_dataset(tmp_path / "rows.txt").is_sure

@@ -197,8 +197,6 @@ def test_numbered_lines_are_text(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "text", "said"), [
-    ("eng.conll", "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\n" * 5, "marks single words of a text, for a tagger"),
-    ("hi.txt", "रामनगर B-LOC\nमें O\n\n" * 5, "marks single words of a text, for a tagger"),
     ("nlu.yml", 'version: "3.1"\nnlu:\n- intent: greet\n  examples: |\n    - hey\n', "it's a YAML file")])
 def test_what_is_no_text_to_learn_is_refused_in_a_sentence(tmp_path, name, text, said):
     (tmp_path / name).write_text(text, encoding="utf-8")

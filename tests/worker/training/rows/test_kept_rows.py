@@ -16,8 +16,8 @@ from support.tiers import first_fast
 from slmstudio.core import disk_space, files, jobs, paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.foreign import template_client
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, row_cache, source_rows
@@ -77,14 +77,14 @@ def change(file: Path, harm: str) -> None:
 
 @pytest.fixture
 def counted(monkeypatch) -> list[int]:
-    """An entry for each row that is encoded."""
-    found, honest = [], tokens.encode
+    """An entry for each conversation that is rendered to be encoded."""
+    found, honest = [], template_client.render_rows
 
-    def encode(*arguments, **options):
-        found.append(1)
-        return honest(*arguments, **options)
+    def render_rows(template, conversations, *known):
+        found.extend([1] * len(conversations))
+        return honest(template, conversations, *known)
 
-    monkeypatch.setattr(tokens, "encode", encode)
+    monkeypatch.setattr(template_client, "render_rows", render_rows)
     return found
 
 

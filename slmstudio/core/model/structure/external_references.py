@@ -63,7 +63,7 @@ def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings
             if file not in (MODEL, TOKENIZER):  # these two are reported where they are used
                 problems.append(Problem(" ".join(filter(None, (error.what, error.why, put_own(file))))))
             continue
-        found = list(_leads(file, settings, problems))
+        found = list(_passed_over(file, settings, problems))
         if found:
             passed_over[file] = found
     if passed_over:
@@ -72,7 +72,7 @@ def check(folder: Path, names: frozenset[str], problems: list[Problem], warnings
                            "({settings}).", settings=listed))
 
 
-def _leads(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iterator[str]:
+def _passed_over(file: str, settings: dict[str, Any], problems: list[Problem]) -> Iterator[str]:
     """The keys of one file that lead elsewhere and are passed over; those that are followed go to `problems`."""
     for count, (parents, key, value) in enumerate(walk(settings)):
         if count == MAX_VALUES:

@@ -1,97 +1,88 @@
-"""Reads a tokenizer and renders a chat template, in a process of its own: neither may take the program along.
+"""What vetting tries of a tokenizer and a chat template, in the process that may run them (`foreign_child`).
 
-Both come with a model, from anybody. A tokenizer of a few hundred bytes can ask for any amount of time (a regular
-expression that tries every way to cut a text) or memory (a normalizer that makes ten characters of one, ten times
-over). The process ends at its limits where the system has such limits (on Linux and, except for memory, on macOS), and
-is ended from outside where it has none.
-
-    python -P -m slmstudio.core.model.vetting.tokenizer_child < REQUEST
-
-Reads one JSON object, {"folder", "rows", "ids"}; writes lines of JSON: what it begins with, and at the end what it has
-found (`tokenizer.Report`), in the language of the process that started it.
+A tokenizer of a few hundred bytes can ask for any amount of time (a regular expression that tries every way to cut a
+text) or memory (a normalizer that makes ten characters of one, ten times over). So each trial is a request of its own,
+and where the process is stopped it is known at which.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import i18n
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
 from slmstudio.core.model.foreign import sandbox
-from slmstudio.core.model.foreign.child_process import limit
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.vetting import samples
 
-MEMORY = 512 * 2**20
-"""Bytes of addresses that the process may use, beside what a large tokenizer.json takes."""
-MEMORY_PER_BYTE = 20
-SECONDS = 3
-"""Processor time allowed, in addition to what a large tokenizer.json takes."""
-BYTES_PER_SECOND = 8 * 2**20
 SHOWN = 5
 
 
-def main() -> None:
-    i18n.use()
-    request = json.loads(sys.stdin.read())
-    folder = Path(request["folder"])
-    size = (folder / "tokenizer.json").stat().st_size
-    limit(SECONDS + size // BYTES_PER_SECOND, MEMORY + MEMORY_PER_BYTE * size)
-    _say(stage="tokenizer")
+def try_out(trial: str, folder: Path, tokenizer: Any, rows: int | None, ids: dict[str, list[int]]) -> dict[str, Any]:
+    """One of the trials "tokenizer", "texts" and "template": a part of `tokenizer.Report`.
+
+    Args:
+        rows, ids: as of `tokenizer.measure`.
+
+    Raises:
+        UserError: the tokenizer fails.
+    """
+    with _failures_in_words():
+        if trial == "tokenizer":
+            return _numbers(folder, tokenizer, rows, ids)
+        if trial == "texts":
+            return _texts(folder, tokenizer)
+        marks = set(tokenizer.get_added_tokens_decoder()) | set(ids["eos_token"])
+        return {"template": _template(folder, tokenizer, special_tokens(folder), marks)}
+
+
+@contextlib.contextmanager
+def _failures_in_words() -> Iterator[None]:
     try:
-        report = _look(folder, request["rows"], request["ids"])
-    except UserError as error:
-        report = {"error": f"{error.what} {error.why}".strip()}
+        yield
     except BaseException as error:  # the library is written in Rust: it raises `Exception` itself, or panics
         if type(error) is not Exception and type(error).__name__ != "PanicException":
             raise
         said = printable(str(error).rstrip("."), 200)
-        report = {"error": tr("tokenizer.json fails on ordinary text: {reason}.", reason=said)}
-    _say(report=report)
+        raise UserError(tr("tokenizer.json fails on ordinary text: {reason}.", reason=said)) from error
 
 
-def _say(**what: Any) -> None:
-    print(json.dumps(what), flush=True)
-
-
-def _look(folder: Path, rows: int | None, ids: dict[str, list[int]]) -> dict[str, Any]:
-    tokenizer = tokens.read_tokenizer(folder)
-    own = tokenizer.get_vocab(with_added_tokens=True)
-    merges = _merges(folder)
-    tokenizer.add_tokens(tokens.tokens_beside(folder, tokenizer))
-    added = tokenizer.get_added_tokens_decoder()
-    named = special_tokens(folder)
-    unknown = tokenizer.token_to_id(named.get("unk_token", "<unk>"))
-    base = tokenizer.get_vocab(with_added_tokens=False).values()
-    report = {
-        "tokens": tokenizer.get_vocab_size(), "highest": max(max(own.values(), default=-1), max(added, default=-1)),
+def _numbers(folder: Path, tokenizer: Any, rows: int | None, ids: dict[str, list[int]]) -> dict[str, Any]:
+    """The ids of its tokens, held against the model's."""
+    state = json.loads((folder / "tokenizer.json").read_bytes())
+    base, added = tokenizer.get_vocab(with_added_tokens=False), tokenizer.get_added_tokens_decoder()
+    own = base.keys() | {token["content"] for token in state.get("added_tokens") or ()}
+    return {
+        "tokens": tokenizer.get_vocab_size(), "highest": max(max(base.values(), default=-1), max(added, default=-1)),
         "special": {name: {"content": content, "id": tokenizer.token_to_id(content), "own": content in own}
-                    for name, content in named.items() if content},
-        "beyond": [] if rows is None else [number for number in base if number >= rows and number not in added][:SHOWN],
+                    for name, content in special_tokens(folder).items() if content},
+        "beyond": [] if rows is None else [number for number in base.values()
+                                           if number >= rows and number not in added][:SHOWN],
         "beyond_added": [] if rows is None else [token.content for number, token in sorted(added.items())
                                                  if number >= rows][:SHOWN],
         "absent": {name: [number for number in numbers if number >= 0 and tokenizer.id_to_token(number) is None]
                    for name, numbers in ids.items()},
-        "merges": merges,
+        "merges": _merges(state),
     }
-    _say(stage="texts")
-    report["texts"] = {name: _kept(tokenizer, text, unknown) for name, text in samples.SCRIPTS.items()}
-    report["plain"] = _kept(tokenizer, samples.PLAIN, unknown, _bare)
-    report["lines"] = _kept(tokenizer, samples.LINES, None)
+
+
+def _texts(folder: Path, tokenizer: Any) -> dict[str, Any]:
+    """Which texts come back as they went in; and long ones, which mustn't take forever."""
+    unknown = tokenizer.token_to_id(special_tokens(folder).get("unk_token", "<unk>"))
+    found = {"texts": {name: _kept(tokenizer, text, unknown) for name, text in samples.SCRIPTS.items()},
+             "plain": _kept(tokenizer, samples.PLAIN, unknown, _bare), "lines": _kept(tokenizer, samples.LINES, None)}
     for text in samples.LONG:
         tokenizer.encode(text, add_special_tokens=False)
-    _say(stage="template")
-    report["template"] = _template(folder, tokenizer, named, set(added) | set(ids["eos_token"]))
-    return report
+    return found
 
 
-def _merges(folder: Path) -> dict[str, int] | None:
+def _merges(state: dict[str, Any]) -> dict[str, int] | None:
     """Whether the merges of a BPE lead to its tokens: each longer one was made of two shorter ones when the tokenizer
     was trained.
 
@@ -99,7 +90,6 @@ def _merges(folder: Path) -> dict[str, int] | None:
         {"merges", "longer": tokens of several characters, "unmade": those that two tokens would make, and no merge
         does}; None of other kinds of tokenizers.
     """
-    state = json.loads((folder / "tokenizer.json").read_bytes())
     model = state["model"]
     if "merges" not in model:
         return None
@@ -139,6 +129,7 @@ def _template(folder: Path, tokenizer: Any, named: dict[str, str], marks: set[in
         try:
             encoded = tokens.encode(samples.CHAT, tokenizer, template)
         except UserError:
+            template.render(samples.CHAT[2:])  # whose error says whether it refuses the conversation
             encoded = tokens.encode(samples.CHAT[2:], tokenizer, template)
     except UserError as error:
         return {"error": f"{error.what} {error.why}".strip(), "refused": isinstance(error.__cause__, sandbox.Refusal)}
@@ -148,7 +139,3 @@ def _template(folder: Path, tokenizer: Any, named: dict[str, str], marks: set[in
             number = encoded.ids[place]
             ends.append([number, tokenizer.id_to_token(number)] if number in marks else None)
     return {"ends": ends, "highest": max(encoded.ids, default=-1)}
-
-
-if __name__ == "__main__":
-    main()
