@@ -88,8 +88,9 @@ SENTENCES = {
     "similar_name": noop('"{column}" has a name that resembles one that says what it contains.'),
     "by_sentences": noop('"{column}" is one of the two columns with sentences.'),
     "by_look": noop('"{column}" is one of the two columns with words.'),
+    "names_unclear": noop("The names of the columns don't say which has the questions and which the answers."),
     "only_words": noop('"{column}" is the only column with words that may be learned.'),
-    "speakers": noop("“{user}” asks and “{assistant}” answers."),
+    "speakers": noop("Questions come from “{user}”, answers from “{assistant}”."),
     "questions": noop("Questions with answers recur in the text."),
     "recurring": noop("Lines begin with {labels}, over and over."),
     "headings": noop("The text has {n:,} headings."),
@@ -112,7 +113,9 @@ _CUTS = {
 }
 _CHOSEN = (("sheet", noop("Sheet “{sheet}”")), ("rows", noop("List “{rows}”")), ("files", noop("Files “{files}”")),
            ("header", noop("Column names in row {header}")))
-"""Options that make a way of their own, where nothing is known of the columns."""
+"""Options that make a way of their own."""
+_PARTS = ("", "table", "list")
+"""What a candidate is that says which rows are meant, and nothing of their columns."""
 _NAMES = {
     "question_answer": (noop("Question in “{instruction}”, answer in “{output}”"), ("instruction", "output")),
     "classes": (noop("Text in “{instruction}”, its class in “{output}”"), ("instruction", "output")),
@@ -133,20 +136,38 @@ _PLAIN = {
 
 def sentence(evidence: Evidence) -> str:
     """Why, for people."""
-    return tr(SENTENCES[evidence.code], **evidence.values)
+    return tr(SENTENCES[evidence.code], **{name: _listed(value) for name, value in evidence.values.items()})
+
+
+def _listed(value: Any) -> Any:
+    """Joined names as people list them: those of "Asha + Ravi" in “Asha”, “Ravi”."""
+    return value.replace(" + ", "”, “") if isinstance(value, str) else value
 
 
 def title(candidate: Candidate) -> str:
     """What a way to read a file is called: "Question in “प्रश्न”, answer in “उत्तर”", "Sheet “2024”"."""
+    chosen = [_chosen(option, called, value) for option, called in _CHOSEN
+              if (value := getattr(candidate.options, option))]
+    return " · ".join(filter(None, ("" if chosen and candidate.name in _PARTS else _reading(candidate), *chosen)))
+
+
+def _chosen(option: str, called: str, value: str) -> str:
+    if option == "header" and value == "none":
+        return tr("No column names")
+    first, _, last = value.partition("-")
+    if option == "header" and last:
+        return tr("Column names in rows {first} to {last}", first=first, last=last)
+    return tr(called, **{option: value.removeprefix("[").removesuffix("][]")})  # of "[one, two][]", the names
+
+
+def _reading(candidate: Candidate) -> str:
+    """What its rows are read as."""
     options, columns = candidate.options, candidate.columns
     if options.user and options.assistant:
-        return tr("Conversation between “{user}” and “{assistant}”", user=options.user, assistant=options.assistant)
-    if not columns:
-        for option, called in _CHOSEN:
-            if value := getattr(options, option):
-                return tr(called, **{option: value})
-        if options.text_by:
-            return tr(_CUTS[options.text_by])
+        return tr("Conversation between “{user}” and “{assistant}”", user=_listed(options.user),
+                  assistant=_listed(options.assistant))
+    if options.text_by and not columns:
+        return tr(_CUTS[options.text_by])
     called, targets = _NAMES.get(candidate.name, ("", ("",)))
     if columns.keys() >= set(targets):
         return tr(called, **{target: columns[target] for target in targets})

@@ -54,6 +54,7 @@ class Part:
         notes: sentences on how the file was understood, where that isn't plain; may grow while the rows are read.
         blocks: of JSONL, its lines in blocks, instead of the rows; `all_rows` has these of every part.
         certainty: how sure it is that the file is to be cut into these rows, 0 to 1.
+        evidence: of a text, why it is cut so.
         others: other ways to cut it: its other sheets, lists and cuts, without columns.
         options: what was chosen for the user, where others may be meant.
     """
@@ -69,6 +70,7 @@ class Part:
     blocks: Iterator[quick_rows.Block] | None = None
     assumed: bool = False
     certainty: float = 1.0
+    evidence: tuple[Evidence, ...] = ()
     others: list[Candidate] = field(default_factory=list)
     options: ReadOptions = NO_OPTIONS
 
@@ -305,7 +307,7 @@ def _of_reading(part: Part, found: Reading) -> Part:
     """A part of a text, with how it was cut."""
     part.text_by = part.text_by or found.options.text_by or ""
     part.certainty, part.others, part.columns = found.certainty, list(found.others), ()
-    part.options = found.options
+    part.options, part.evidence = found.options, found.evidence
     return part
 
 

@@ -33,7 +33,7 @@ class ReadOptions:
         rows: where the rows of a JSON file are, as a JMESPath expression ("train", "data[].items[]").
         files: which files of a folder or an archive are read, as a pattern ("test*.csv").
         user, assistant: who asks and who answers, by the names in the file; several are separated by " + ".
-        join: text between joined columns; `JOIN` if None.
+        join: text between joined columns; `JOIN` if None. A new line is written as \\n.
         between: text before which a cell that holds both ends its question; None finds it ("A:", "Answer:" …).
         unanswered: "drop" leaves out a last message that nobody answers.
         marks: "ignore" learns rows whatever a mark such as "accepted" says about them.
@@ -81,6 +81,8 @@ def parse(text: str | None) -> tuple[dict[str, str], ReadOptions]:
         found[target.strip()] = column
     options = {name: found.pop(name) for name in NAMES if name in found}
     _check(options)
+    if "join" in options:
+        options["join"] = options["join"].replace(r"\n", "\n")
     return found, ReadOptions(**options)
 
 
@@ -106,4 +108,6 @@ def of_columns(options: ReadOptions) -> ReadOptions:
 def written(columns: Mapping[str, str], options: ReadOptions) -> str | None:
     """As text; None if nothing was chosen."""
     chosen = {**columns, **{name: getattr(options, name) for name in NAMES}}
+    if options.join:
+        chosen["join"] = options.join.replace("\n", r"\n")
     return ",".join(f"{target}={value}" for target, value in chosen.items() if value) or None

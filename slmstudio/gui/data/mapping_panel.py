@@ -36,6 +36,8 @@ TABLES = ("csv", "tsv", "xlsx", "xlsb", "xls", "ods")
 """Formats whose column names are in rows."""
 OTHER_COLUMNS = frozenset({"sheet", "rows", "files", "header", "text_by"})
 """Options with which a file has other columns, or none."""
+WITH_COLUMNS = ("join", "between")
+"""Options that only some choices of columns need."""
 JOINED = " + "
 
 
@@ -64,13 +66,13 @@ class Columns:
         Args:
             candidates: ways to read the file, which name its lists and who speaks in it.
         """
-        is_text = found.text_by != "" and set(found.columns) <= {"text", "question", "answer"}
+        is_text = found.text_by != "" and set(found.columns) <= {"text", "question", "answer", "messages"}
         known: dict[str, tuple[str, ...]] = {"sheet": found.sheets} if len(found.sheets) > 1 else {}
         if found.format in words.CUT and found.text_by:
             known["text_by"] = ()
         if found.format in TABLES:
             known["header"] = ()
-        for option in ("rows", "files", "user", "assistant"):
+        for option in ("rows", "files", "user", "assistant", "header"):
             values = [getattr(each.options, option) for each in candidates]
             if there := tuple(dict.fromkeys(filter(None, (*values, getattr(choices, option))))):
                 known[option] = there
@@ -79,6 +81,7 @@ class Columns:
                 (*known.get("user", ()), *known.get("assistant", ()))))
         if "_task_hash" in found.columns or choices.marks:
             known["marks"] = ()
+        known |= {option: (value,) for option in WITH_COLUMNS if (value := getattr(choices, option))}
         return cls(() if is_text else found.columns, found.examples, {} if is_text else mapping, known,
                    found.text_by, choices)
 
@@ -138,6 +141,11 @@ class _Target(_Cell):
     def column(self) -> str:
         """What is chosen, as `read_options.parse` reads it; "" without any."""
         return JOINED.join(str(each.currentData()) for each in (self.box, *self._more) if each.currentData())
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether several columns are joined."""
+        return any(each.currentData() for each in self._more)
 
     def _join(self, column: str = "") -> ComboBox:
         box = self._box()
@@ -284,7 +292,9 @@ class MappingPanel(QWidget):
     def _offered(self) -> list[_Cell]:
         """The fields that this file has."""
         shown, layout = self._shown, self.layout_name
-        there = {**shown.known, **({"between": ()} if "cell" in self.mapping() else {}),
+        there = {**{option: values for option, values in shown.known.items() if option not in WITH_COLUMNS},
+                 **({"between": ()} if "cell" in self.mapping() else {}),
+                 **({"join": ()} if any(cell.is_joined for cell in self.targets.values()) else {}),
                  **({"unanswered": ()} if layout == "messages" and shown.names else {})}
         parts = OTHER_COLUMNS - {"header"}
         first = [cell for name, cell in self.options.items() if name in there and name in parts]

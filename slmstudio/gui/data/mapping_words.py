@@ -50,6 +50,7 @@ def options() -> dict[str, tuple[str, str]]:
             "text_by": (tr("How the text is split"), tr("How much of the text becomes one row.")),
             "user": (tr("Who asks"), tr("Whose messages are the questions.")),
             "assistant": (tr("Who answers"), tr("Whose messages are the answers, which the model learns.")),
+            "join": (tr("Between joined texts"), tr("What stands between the texts of columns that are joined.")),
             "between": (tr("Where the answer begins"),
                         tr("What stands between a question and its answer in one cell.")),
             "unanswered": (tr("A last message without an answer"),
@@ -66,10 +67,13 @@ def choices(option: str, known: Sequence[str]) -> dict[str, str]:
     found = {} if option == "sheet" else {"": tr("Found by the program")}
     fixed = {"header": {"none": tr("No row"), "1": tr("Row 1"), "2": tr("Row 2"), "3": tr("Row 3"),
                         "1-2": tr("Rows 1 and 2 together"), "2-3": tr("Rows 2 and 3 together")},
+             "join": {"": tr("An empty line"), "\n": tr("A new line"), " ": tr("A space"), ", ": tr("A comma"),
+                      " – ": tr("A dash")},
              "between": {each: each for each in ("A:", "Answer:", "उत्तर:", "|")},
              "unanswered": {"": tr("Leave the row out"), "drop": tr("Leave the message out")},
              "marks": {"": tr("Leave them out"), "ignore": tr("Learn them, too")}}
-    return cuts() if option == "text_by" else {**found, **fixed.get(option, {}), **{each: each for each in known}}
+    named = cuts() if option == "text_by" else {**found, **fixed.get(option, {})}
+    return {**named, **{each: each for each in known if each not in named}}
 
 
 def cuts() -> dict[str, str]:

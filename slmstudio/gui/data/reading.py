@@ -163,7 +163,9 @@ def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapp
     if first is not None and said != "":
         known = _of_others(first.columns, choices, mappings, beside)
     must_ask = first is not None and not first.is_sure and bool(first.candidates or first.columns)
-    if first is not None and must_ask and not (known or wanted.again or wanted.answered):
+    # A sheet or a list that was chosen may have columns that tell nothing.
+    is_answered = wanted.answered and first is not None and (not first.candidates or first.candidates[0].line == said)
+    if first is not None and must_ask and not (known or wanted.again or is_answered):
         return Question(first, choices)
     try:
         return Read(given.read(wanted.path, known or said, task.progress, task.cancelled), by_shape=bool(known))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from support.workbooks import write_xlsx
 
+from slmstudio.core.data import candidates
 from slmstudio.core.data.candidates import SENTENCES, Candidate, Evidence, sentence, title
 from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions, parse
@@ -50,12 +53,16 @@ def test_a_preview_is_the_first_rows_of_what_is_read(write, name, text, line):
     assert preview(path, columns, options).records == found.records
 
 
-def test_columns_that_tell_nothing_are_proposed_by_the_length_of_their_texts(write):
+def test_columns_that_tell_nothing_are_proposed_in_their_order_and_the_other_way_round(write):
     path = write("odd.csv", ODD)
     found = preview(path)
-    assert not found.is_sure and found.records[0].messages[0]["content"] == "why 0"
-    assert [each.line for each in found.candidates] == [
-        "instruction=Fld 1,output=Fld-2", "instruction=Fld 1,output=xx", "instruction=Fld-2,output=xx"]
+    assert not found.is_sure and len(found.records) == 3
+    assert [each.line for each in found.candidates[:4]] == [
+        "instruction=Fld 1,output=Fld-2", "instruction=Fld 1,output=xx", "instruction=Fld-2,output=xx",
+        "instruction=Fld-2,output=Fld 1"]
+    assert [each.code for each in found.candidates[0].evidence] == ["names_unclear"]
+    dataset = read_dataset(path)
+    assert dataset.candidates == found.candidates and not dataset.is_sure
 
 
 def test_another_sheet_is_previewed(tmp_path):
@@ -73,15 +80,18 @@ def test_another_sheet_is_previewed(tmp_path):
     (Candidate("text", {"text": "body"}), "Plain text in “body”"),
     (Candidate("", options=ReadOptions(sheet="2024")), "Sheet “2024”"),
     (Candidate("", options=ReadOptions(rows="data.items")), "List “data.items”"),
+    (Candidate("text", {"text": "body"}, ReadOptions(sheet="2024")), "Plain text in “body” · Sheet “2024”"),
     (Candidate("conversation"), "Conversations"), (Candidate("chatgpt"), "The layout “chatgpt”")])
 def test_a_way_to_read_has_a_name(candidate, said):
     assert title(candidate) == said
 
 
 def test_all_evidence_has_its_sentence():
-    assert all(sentence(Evidence(code, {"column": "x", "user": "x", "assistant": "y", "labels": "x", "n": 3, "row": 2,
-                                        "sheet": "x", "files": "x", "layout": "x", "person": "x", "messages": 3,
-                                        "path": "x", "rows": 3})) for code in SENTENCES)
+    """The codes that the sources name are those that have one."""
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in Path(candidates.__file__).parent.rglob("*.py"))
+    named = {*re.findall(r'Evidence\(\s*"(\w+)"', sources), "by_name", "similar_name", "by_look", "by_sentences"}
+    assert named == SENTENCES.keys()
+    assert sentence(Evidence("by_name", {"column": "x"})) == '"x" has a name that says what it contains.'
 
 
 @pytest.mark.parametrize(("value", "is_word"), [

@@ -350,7 +350,7 @@ def test_which_rows_hold_the_names(tmp_path, name, kind):
 @pytest.mark.parametrize(("rows", "lines"), [
     ("question,answer\nHello,Hi there\n{}", ["instruction=question,output=answer"]),
     ("English,Hindi\nWater,पानी\nHouse,घर\nBook,किताब\nRoad,सड़क\n", [
-        "instruction=English,output=Hindi,header=1", "header=none"]),
+        "instruction=English,output=Hindi,header=1", "header=none", "instruction=Hindi,output=English,header=1"]),
 ])
 def test_a_short_first_row(tmp_path, rows, lines):
     path = tmp_path / "rows.csv"

@@ -36,7 +36,7 @@ def tab(new_tab) -> DataTab:
 
 @pytest.fixture
 def hindi(tmp_path: Path) -> Path:
-    old = [("question", "answer"), ("Who?", "She.")]
+    old = [("Who?", "She."), ("Where?", "Here.")]  # without names, so that the sheet before it is clearly meant
     return write_xlsx(tmp_path / "नागरिक.xlsx", {"प्रश्न-पत्र": HINDI, "पुराना": old})
 
 

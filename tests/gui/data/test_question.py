@@ -90,10 +90,10 @@ def test_another_way_is_a_click_away_and_shows_its_rows(qtbot, tab, odd):
     page = tab.pages.asking
     qtbot.waitUntil(lambda: shown(page)[:2] == ["why 1", "because 1"])
     qtbot.mouseClick(page.choices[1], Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: shown(page)[:1] == ["because 1"])
+    qtbot.waitUntil(lambda: shown(page)[:2] == ["why 1", "as 1"])
     page.choices[1].radio.setFocus()
     qtbot.keyClick(page.choices[1].radio, Qt.Key.Key_Up)
-    qtbot.waitUntil(lambda: shown(page)[:1] == ["why 1"])
+    qtbot.waitUntil(lambda: shown(page)[:2] == ["why 1", "because 1"])
     assert tab.focusWidget() is page.choices[0].radio
     page.mode.set_current(1)
     assert page.table.isVisible() and page.table.rows.rowCount() == 8
@@ -206,3 +206,44 @@ def test_another_sheet_and_who_speaks_are_offered(qtbot, session, tmp_path):
     with qtbot.waitSignal(page.left) as left:
         press(qtbot, page, "question_leave")
     assert left.args[0].path == path and page.path is None
+
+
+def test_a_sheet_that_was_chosen_asks_for_its_columns(qtbot, tab, tmp_path):
+    texts = [[f"{name} {n} of the ward office" for name in ("Tap", "Pipe", "Drain")] for n in range(9)]
+    open_files(qtbot, tab, write_xlsx(tmp_path / "a.xlsx", {
+        "2023": [["question", "answer"], ["Who?", "She."]], "2024": [["question", "answer"], ["Where?", "Here."]],
+        "Notes": [["Fld 1", "Fld 2", "Fld 3"], *texts]}))
+    page = tab.pages.asking
+    lines = [each.line for each in page._shown.candidates]
+    qtbot.mouseClick(page.choices[lines.index("sheet=Notes")], Qt.MouseButton.LeftButton)
+    use(qtbot, tab)
+    assert page.isVisible() and page.chosen() == "instruction=Fld 1,output=Fld 2,sheet=Notes"
+    use(qtbot, tab)
+    assert first(tab) == texts[0][:2] and tab.workspace().entry.dataset.is_sure
+
+
+def test_who_speaks_in_a_text_is_chosen_by_hand(qtbot, tab, tmp_path):
+    path = tmp_path / "klinik.txt"
+    path.write_text("\n\n".join(f"Rogi: Mujhe {n} din se bukhar hai.\nVaidya: Aaram kijiye, {n} din tak.\n"
+                                f"Rogi: Aur goli, {n} din tak?" for n in range(9)))
+    open_files(qtbot, tab, path)
+    page = tab.pages.asking
+    by_hand(qtbot, page)
+    qtbot.waitUntil(page.use.isEnabled)
+    assert not page.panel.targets and page.panel.options["user"].box.currentData() == "Rogi"
+    pick(page, "user", "Vaidya")
+    pick(page, "assistant", "Rogi")
+    qtbot.waitUntil(lambda: shown(page)[:1] == ["Aaram kijiye, 0 din tak."])
+
+
+def test_the_text_between_joined_columns_is_chosen(qtbot, tab, odd):
+    open_files(qtbot, tab, odd)
+    page = tab.pages.asking
+    choose_columns(qtbot, page)
+    assert not page.panel.options["join"].isVisible()
+    qtbot.mouseClick(page.panel.targets["output"].add, Qt.MouseButton.LeftButton)
+    pick(page, "output_2", "xx")
+    pick(page, "join", "\n")
+    assert page.chosen().endswith(r",join=\n")
+    use(qtbot, tab)
+    assert first(tab)[1] == "because 1\nas 1"

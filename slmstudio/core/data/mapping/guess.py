@@ -26,9 +26,9 @@ TURNS, COMPARED, CHOICES, CLEAR, SIMILAR, LIKELY = 0.95, 0.94, 0.93, 0.92, 0.85,
 """How sure what needs no question is: conversations, texts that are compared, questions with choices; columns with
 clear names; with names of which one is only similar or may mean something else; with one name, and no other column that
 it could be."""
-DROPPED, LOOK, UNLIKELY, POSSIBLE = 0.6, 0.5, 0.4, 0.3
+DROPPED, LOOK, UNLIKELY, POSSIBLE, SWAPPED = 0.6, 0.5, 0.4, 0.3, 0.2
 """What is asked about: a text beside which words are dropped; columns without telling names; what another way explains
-better; what only may be."""
+better; what only may be; two such columns the other way round."""
 _PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
           ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
 """Two texts that are compared, as in SNLI, MRPC and QQP: neither answers the other."""
@@ -429,9 +429,12 @@ def _pairs(look: Look, found: list[str], texts: int) -> Iterator[ColumnMap]:
         is_named = texts == 2 and _are_named(question, answer)
         is_likely = len(found) == 2 and not _is_title(look, *found)
         code = "by_name" if is_named else "by_look" if texts == 2 else "by_sentences"
-        evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer))
+        evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer)) if len(found) == 2 else (
+            Evidence("names_unclear"),)
         for each in _answered(look, question, answer, LIKELY if is_named else LOOK if is_likely else POSSIBLE):
             yield replace(each, evidence=evidence)
+        if not any(map(names.is_known, (question, answer))):
+            yield from _answered(look, answer, question, SWAPPED)
 
 
 def _are_named(question: str, answer: str) -> bool:

@@ -54,12 +54,13 @@ class Reading:
     Attributes:
         rows: its rows.
         options: how it is cut.
-        certainty, others: as of `opening.Part`.
+        certainty, evidence, others: as of `opening.Part`.
     """
 
     rows: Iterator[Raw]
     options: ReadOptions
     certainty: float = 1.0
+    evidence: tuple[Evidence, ...] = ()
     others: list[Candidate] = field(default_factory=list)
 
     @property
@@ -178,7 +179,7 @@ def reading(begin: Sequence[Line], lines: Iterable[Line | Raw], plain: Callable[
         rows = dialogues.records(lines, labels)
     else:
         rows = questions.rows(lines, questions.best_way(begin))
-    return Reading(rows, chosen, best.certainty, others)
+    return Reading(rows, chosen, best.certainty, best.evidence, others)
 
 
 def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: list[str], *, markdown: bool) -> Reading:

@@ -14,7 +14,7 @@ from slmstudio.core.data import given
 from slmstudio.core.data.candidates import Candidate, title, why
 from slmstudio.core.data.preview import Preview, preview
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import together, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded, scrolled
@@ -205,8 +205,10 @@ class QuestionPage(QWidget):
         self._card.title.setText(tr("How should {name} be read?", name=wanted.path.name))
         sheet = tr("sheet “{name}”", name=found.sheets[0]) if found.sheets else ""
         self.facts.setText(" · ".join(filter(None, (words.format_name(found.format), found.encoding, sheet))))
-        self._why.setText(tr("The file doesn't make this clear. Choose once: files with the same columns are then read "
-                             "the same way. You can train on it when you have chosen."))
+        self._why.setText(together(
+            tr("The file doesn't make this clear."),
+            "" if found.text_by else tr("Choose once: files with the same columns are then read the same way."),
+            tr("You can train on it when you have chosen.")))
         if found.records and found.candidates:
             self._known[found.candidates[0].line] = found
         self.error.clear()
@@ -223,12 +225,16 @@ class QuestionPage(QWidget):
             self._group.removeButton(card.radio)
             card.hide()
             card.deleteLater()
-        self.choices = [ChoiceCard(
-            title(each), " ".join(filter(None, ("" if at else tr("Likeliest."), why(each)))),
-            f"question_choice_{at}") for at, each in enumerate(candidates)]
-        self.choices.append(ChoiceCard(tr("Choose the columns yourself"),
-                                       tr("Say what each column contains, join columns, or choose the row with their "
-                                          "names."), "question_by_hand"))
+        reasons = [why(each) for each in candidates]
+        if len(candidates) < 2 or candidates[0].certainty > candidates[1].certainty:
+            reasons[:1] = [f"{tr('Likeliest.')} {each}".strip() for each in reasons[:1]]
+        self.choices = [ChoiceCard(title(each), "" if at and reasons[at] == reasons[at - 1] else reasons[at],
+                                   f"question_choice_{at}") for at, each in enumerate(candidates)]
+        by_hand = (tr("Choose how to split the text"), tr("Say what becomes a row, and who asks and who answers.")) if (
+            self._shown is not None and self._shown.found.text_by) else (
+            tr("Choose the columns yourself"),
+            tr("Say what each column contains, join columns, or choose the row with their names."))
+        self.choices.append(ChoiceCard(*by_hand, "question_by_hand"))
         for at, card in enumerate(self.choices):
             self._group.addButton(card.radio, at)
             self._ways.addWidget(card)
