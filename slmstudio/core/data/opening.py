@@ -266,7 +266,7 @@ class DataFile:
 
     def _table_part(self, part: Part, first: bytes, everything: Iterator[bytes], delimiter: str) -> Part:
         part.format = "tsv" if delimiter == "\t" else "csv"
-        cells = tables.of_cards(tables.table_rows(everything, delimiter, tables.is_quoted(first)))
+        cells = tables.of_cards(tables.table_rows(everything, delimiter))
         return self._named(part, cells)
 
     def _named(self, part: Part, rows: Iterator[tables.TableRow]) -> Part:

@@ -22,7 +22,7 @@ class _Columns(NamedTuple):
     """
     Attributes:
         link: the conversation; "" if no column names it.
-        text: what is said; "" where each row repeats what was said before it, as PersonaChat's table does.
+        text: what is said.
         who: who says it.
         is_role: whether that is a role; otherwise people, of whom the first one asks.
         certainty: how sure that is.
@@ -51,8 +51,6 @@ def _columns(values: list[dict[str, Any]]) -> _Columns:
         return _Columns(link, text, role, True)
     if not _first("place", values[0].__contains__):
         return _Columns("")
-    if all("personality" in each and isinstance(each.get("history"), list) for each in values):
-        return _Columns(link)
     certainty, who = max((_people(values, name, link), name) for name in _NAMES["speaker"])
     return _Columns(link if certainty and text else "", text, who, False, certainty)
 
@@ -84,9 +82,6 @@ def read(rows: Iterator[Raw], values: list[dict[str, Any]], options: ReadOptions
     found = _columns(values)
     part.notes.append(tr('Each row is one message. Those with the same "{column}" are read as one conversation.',
                          column=found.link))
-    if not found.text:
-        yield from _last_of_each(rows, found.link)
-        return
     if not found.is_role and options.user is options.assistant is None:
         part.notes.append(tr("In each conversation, the first person asks and the other one answers."))
     threads: dict[str, list[Raw]] = {}
@@ -119,7 +114,7 @@ def _thread(rows: list[Raw], columns: _Columns, options: ReadOptions) -> Iterato
 
 def conversation(rows: list[Raw], role: str, text: str, left_out: Iterable[str]) -> Raw:
     """Some messages as one row, with the other columns of the first."""
-    # EmpatheticDialogues writes commas as words, so that its tables need no quotation marks.
+    # EmpatheticDialogues writes commas as words.
     messages = people.turns((str(each.value[role]), each.value[text].replace("_comma_", ",")) for each in rows)
     beside = {name: value for name, value in rows[0].value.items() if name not in (role, text, *left_out)}
     return Raw({"messages": people.up_to_answer(messages), **beside}, rows[0].line)
@@ -144,18 +139,6 @@ def number(value: Any) -> float:
 def _place(value: Any) -> tuple[float, str]:
     """Where a message comes, by its number or by a date that begins with the year."""
     return number(value), value if isinstance(value, str) and re.match(r"\d{4}-", value) else ""
-
-
-def _last_of_each(rows: Iterator[Raw], link: str) -> Iterator[Raw]:
-    """The last row of each conversation, which repeats what was said before: PersonaChat has a row for each answer."""
-    last: dict[str, Raw] = {}
-    for raw in rows:
-        if isinstance(raw.value, dict):
-            key = str(raw.value.get(link))
-            last[key] = max(last.get(key, raw), raw, key=lambda each: len(each.value.get("history") or ()))
-        else:
-            yield raw
-    yield from last.values()
 
 
 def is_message(value: Any, who: str, text: str) -> bool:

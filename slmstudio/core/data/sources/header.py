@@ -12,7 +12,7 @@ from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.column_names import ask_and_answer, is_known, is_sure
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.sources.tables import TableRow, is_counted, is_licence
+from slmstudio.core.data.sources.tables import TableRow, is_counted
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
@@ -253,8 +253,6 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
         if few and max(map(len, first)) <= LONGEST_NAME:
             return ["label", "text"]
         return ["id", "text"] if is_counted(first) else ["question", "answer"]
-    if columns == 3 and all(map(is_licence, last)):
-        return ["question", "answer", "licence"]
     return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]
 
 
