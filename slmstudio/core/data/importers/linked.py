@@ -1,4 +1,4 @@
-"""Messages with the conversation that each belongs to, joined in their order."""
+"""Messages with the conversation that each belongs to, or the message that each replies to, joined in their order."""
 
 from __future__ import annotations
 
@@ -143,3 +143,33 @@ def _place(value: Any) -> tuple[float, str]:
 
 def is_message(value: Any, who: str, text: str) -> bool:
     return isinstance(value, dict) and value.get(who) is not None and isinstance(value.get(text), str)
+
+
+def is_tree(values: list[dict[str, Any]]) -> float:
+    """How sure it is that the rows are messages with the one that each replies to, as OASST's."""
+    role, text = role_and_text(values)
+    return float(bool(role and text) and all("message_id" in each and "parent_id" in each for each in values))
+
+
+def read_trees(rows: Iterator[Raw], values: list[dict[str, Any]], _options: ReadOptions,
+               part: Readable) -> Iterator[Raw]:
+    """The best-ranked path through each tree; rows that aren't messages stay as they are."""
+    part.notes.append(tr("Each row is one message. The best-ranked path through each tree of replies is read as one "
+                         "conversation."))
+    role, text = role_and_text(values)
+    replies: dict[str, list[Raw]] = {}
+    known: set[str] = set()
+    for raw in rows:
+        value = raw.value
+        if not is_message(value, role, text):
+            yield raw
+        elif not value.get("deleted"):
+            known.add(str(value.get("message_id")))
+            replies.setdefault(str(value.get("parent_id") or ""), []).append(raw)
+    roots = [each for parent, found in replies.items() if parent not in known for each in found]
+    for root in sorted(roots, key=lambda raw: raw.line):
+        path, here = [root], root
+        while found := replies.pop(str(here.value.get("message_id")), []):
+            here = min(found, key=lambda raw: number(raw.value.get("rank")))
+            path.append(here)
+        yield conversation(path, role, text, ("message_id", "parent_id", "message_tree_id"))

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Readable
-from slmstudio.core.data.mapping.speakers import role_of
+from slmstudio.core.data.mapping.speakers import content_of, role_key, role_of
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem
@@ -146,3 +146,29 @@ def not_two(name: str, speakers: list[str], line: int) -> Raw:
         "{chat} has {n:,} person in it. In a conversation, one person asks and another answers. Export a chat of "
         "two people.", "{chat} has {n:,} people in it. In a conversation, one person asks and another answers. "
         "Export a chat of two people.", len(speakers), chat=name), line))
+
+
+def has_names(values: list[dict[str, Any]]) -> float:
+    """How sure it is that rows hold messages of people, who speak only as a user says."""
+    return 0.1 if any(map(_columns, values)) else 0.0
+
+
+def _columns(value: Any) -> dict[str, list[dict[str, Any]]]:
+    """The columns of a row with messages whose speakers aren't all called by their roles."""
+    return {name: each for name, each in value.items() if isinstance(each, list) and each and all(
+        isinstance(message, dict) and role_key(message) for message in each) and not all(
+        role_of(message[role_key(message)]) for message in each)} if isinstance(value, dict) else {}
+
+
+def read_named(rows: Iterator[Raw], _values: list[dict[str, Any]], options: ReadOptions,
+               _part: Readable) -> Iterator[Raw]:
+    for raw in rows:
+        found = {name: _of_named(messages, options) for name, messages in _columns(raw.value).items()}
+        yield raw._replace(value={**raw.value, **found}) if found else raw
+
+
+def _of_named(messages: list[dict[str, Any]], options: ReadOptions) -> list[dict[str, Any]]:
+    """The messages of the named speakers, in their roles, up to the last answer."""
+    said = [(str(each[role_key(each)]), each) for each in messages]
+    roles = named_roles(list(dict.fromkeys(who for who, _ in said)), options)
+    return up_to_answer(turns((roles[who], str(content_of(each))) for who, each in said if who in roles))
