@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from slmstudio.core.data.candidates import Candidate, Evidence, Readable
 from slmstudio.core.data.mapping.speakers import content_of, role_key, role_of
 from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.sources.dialogues import turns, up_to_answer
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
@@ -42,23 +43,6 @@ def day_of(when: Any) -> str:
     except (TypeError, ValueError):
         return str(when)[:10]
     return str(int(seconds // (86_400_000 if seconds > 1e11 else 86_400))) if seconds < 1e15 else ""
-
-
-def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Roles and texts as messages, those of one role in a row as one."""
-    found: list[dict[str, Any]] = []
-    for role, text in said:
-        if found and found[-1]["role"] == role:
-            found[-1]["content"] += f"\n{text}"
-        else:
-            found.append({"role": role, "content": text})
-    return found
-
-
-def up_to_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages without what was asked last and never answered; a question alone stays."""
-    end = len(messages) - (len(messages) > 1 and role_of(messages[-1]["role"]) == "user")
-    return messages[:end]
 
 
 def conversations(said: Iterable[Message], options: ReadOptions, part: Readable, name: str) -> Iterator[Raw]:
