@@ -97,7 +97,8 @@ class Source:
         first = next(data, b"")
         while len(first) < SNIFF_BYTES and (more := next(data, b"")):
             first += more
-        self._refuse_binary(first)
+        if (found := _no_text(first)) is not None:
+            raise UserError(tr(found[0], name=self.name), "", tr(found[1]))
         encoding = encoding_of(first, may_be_legacy)
         self.encoding, self.assumed = encoding.name, encoding.assumed
         yield from _with_newlines(_as_utf8(first[encoding.skip:], data, encoding))
@@ -201,12 +202,6 @@ class Source:
             return UserError(tr("{path} can't be read.", path=self.path), tr("Permission was denied."),
                              tr("Change the permissions of the file, or copy it to a folder of your own."))
         return from_os_error(error, tr("Could not read {file}.", file=self.path))
-
-    def _refuse_binary(self, first: bytes) -> None:
-        found = _no_text(first)
-        if found is not None:
-            what, remedy = found
-            raise UserError(tr(what, name=self.name), "", tr(remedy))
 
 
 def suffix_of(name: str) -> str:

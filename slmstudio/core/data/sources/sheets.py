@@ -24,12 +24,10 @@ SHORT = 4
 class Sheet(NamedTuple):
     """
     Attributes:
-        name: of the sheet that is read.
-        others: names of the other sheets that hold something.
+        name, others: of the sheet that is read, and of the others that hold something.
         rows: its rows; a cell's date in ISO 8601, a number as people write it.
         notes: sentences on what a reader should know.
-        certainty: how sure it is that this is the sheet to read.
-        candidates: the other sheets.
+        certainty, candidates: how sure it is that this is the sheet to read, and the others.
     """
 
     name: str
@@ -125,7 +123,8 @@ def _rows(sheet: Any, notes: list[str]) -> Iterator[TableRow]:
     tops = set(merged.values())
     left = sheet.start[1] if sheet.start else 0
     begin = sheet.start[0] if sheet.start else 0
-    for number, cells in enumerate(sheet.iter_rows(), begin if _skips_blank_rows(sheet) else 0):
+    skips_blank = sheet.height < sheet.total_height  # calamine leaves out the rows above the first cell
+    for number, cells in enumerate(sheet.iter_rows(), begin if skips_blank else 0):
         texts = [cell_text(value) or "" for value in cells]
         if merged:
             offset = left if len(texts) < sheet.total_width else 0
@@ -137,8 +136,3 @@ def _rows(sheet: Any, notes: list[str]) -> Iterator[TableRow]:
                     texts[place] = above.get(merged[at], "")
         if any(texts):
             yield TableRow(texts, number + 1)
-
-
-def _skips_blank_rows(sheet: Any) -> bool:
-    """Whether calamine leaves out the blank rows above the first cell."""
-    return bool(sheet.height < sheet.total_height)

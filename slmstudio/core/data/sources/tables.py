@@ -27,13 +27,7 @@ _DIGITS = re.compile(r"\d+")
 
 
 class TableRow(NamedTuple):
-    """One row.
-
-    Attributes:
-        cells: its texts; none where there is trouble.
-        line: 1-based line where it begins.
-        trouble: what is wrong with it.
-    """
+    """A row's texts, the 1-based line where it begins, and what is wrong with it; then it has no texts."""
 
     cells: list[str]
     line: int
@@ -146,13 +140,7 @@ def _is_open(cells: list[str], last_line: str) -> bool:
 
 
 class _Lines:
-    """Hands csv one line after another, and remembers where it is.
-
-    Attributes:
-        number: of the newest line.
-        last: its text.
-        at_end: whether it is the last one.
-    """
+    """Hands csv one line after another, and remembers the number of the newest one, and its text."""
 
     def __init__(self, lines: Iterator[tuple[bytes, int, int]]):
         self._lines = lines
@@ -166,7 +154,7 @@ class _Lines:
         return self._next is None
 
     def begin_row(self) -> int:
-        """A new row begins with the next line, whose number is returned."""
+        """The number of the line with which a new row begins."""
         self._size = 0
         return self.number + 1
 
