@@ -70,17 +70,10 @@ class Part:
     others: list[Candidate] = field(default_factory=list)
     options: ReadOptions = NO_OPTIONS
 
-    def first_rows(self) -> Generator[Raw, None, None]:
-        """The rows, of a part in blocks those of the first block."""
-        yield from self.rows
-        first = next(self.blocks, None) if self.blocks is not None else None
-        if first is not None:
-            yield from json_rows.block_rows(first.text, first.line)
-
-    def all_rows(self) -> Iterator[Raw]:
+    def all_rows(self) -> Generator[Raw, None, None]:
         """The rows one by one, whatever they come from."""
-        return chain(self.rows, (raw for block in self.blocks or ()
-                                 for raw in json_rows.block_rows(block.text, block.line)))
+        found = chain([self.rows], (json_rows.block_rows(block.text, block.line) for block in self.blocks or ()))
+        return (raw for rows in found for raw in rows)
 
 
 class DataFile:
@@ -133,11 +126,7 @@ class DataFile:
         self.sha256, self.size = source.sha256, source.size
 
     def files(self) -> list[Path]:
-        """The files with rows of a folder; of anything else, itself.
-
-        Raises:
-            UserError: as `parts`.
-        """
+        """The files with rows of a folder; of anything else, itself. Raises as `parts`."""
         if not _is_folder(self.path):
             return [self.path]
         names = self._files()

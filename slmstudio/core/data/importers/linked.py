@@ -11,7 +11,7 @@ from slmstudio.core.data.importers import people
 from slmstudio.core.data.mapping.speakers import WORDS, role_of
 from slmstudio.core.data.mapping.turns import NotText, text_of
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.sources.dialogues import turns, up_to_answer
+from slmstudio.core.data.sources.dialogues import turns
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.i18n import tr
 
@@ -118,7 +118,7 @@ def conversation(rows: list[Raw], role: str, text: str, left_out: Iterable[str])
     # EmpatheticDialogues writes commas as words.
     messages = turns((str(each.value[role]), each.value[text].replace("_comma_", ",")) for each in rows)
     beside = {name: value for name, value in rows[0].value.items() if name not in (role, text, *left_out)}
-    return Raw({"messages": up_to_answer(messages), **beside}, rows[0].line)
+    return Raw({"messages": people.up_to_answer(messages), **beside}, rows[0].line)
 
 
 def _text(value: Any) -> Any:

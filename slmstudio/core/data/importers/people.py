@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from slmstudio.core.data.candidates import Candidate, Evidence, Readable
 from slmstudio.core.data.mapping.speakers import content_of, role_key, role_of
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.sources.dialogues import turns, up_to_answer
+from slmstudio.core.data.sources.dialogues import turns
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
@@ -43,6 +43,11 @@ def day_of(when: Any) -> str:
     except (TypeError, ValueError):
         return str(when)[:10]
     return str(int(seconds // (86_400_000 if seconds > 1e11 else 86_400))) if seconds < 1e15 else ""
+
+
+def up_to_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages without what was asked last and never answered; a question alone stays."""
+    return messages[:len(messages) - (len(messages) > 1 and role_of(messages[-1]["role"]) == "user")]
 
 
 def conversations(said: Iterable[Message], options: ReadOptions, part: Readable, name: str) -> Iterator[Raw]:
@@ -114,12 +119,8 @@ def _options(speakers: list[str], answering: str) -> ReadOptions:
 def _note(part: Readable, name: str, roles: dict[str, str], speakers: list[str]) -> None:
     asking, answering = (", ".join(f"“{who}”" for who in speakers if roles.get(who) == role)
                          for role in ("user", "assistant"))
-    if len(roles) == 2:
-        part.notes.append(tr("{chat} is read as one conversation per day. {asking} asks, and {answering} answers; the "
-                             "model learns these answers.", chat=name, asking=asking, answering=answering))
-    else:
-        part.notes.append(tr("{chat} is read as one conversation per day. The model learns what {answering} answers to "
-                             "{asking}.", chat=name, asking=asking, answering=answering))
+    part.notes.append(tr("{chat} is read as one conversation per day. The model learns what {answering} answers to "
+                         "{asking}.", chat=name, asking=asking, answering=answering))
     if left := ", ".join(f"“{who}”" for who in speakers if who not in roles):
         part.notes.append(tr("What others say in {chat} is left out: {people}.", chat=name, people=left))
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from slmstudio.core import paths
 from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.column_names import ANSWERED, ASKED, column
-from slmstudio.core.data.mapping.speakers import role_of
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.i18n import ntr, tr
@@ -276,11 +275,6 @@ def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     return found
 
 
-def up_to_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages without what was asked last and never answered; a question alone stays."""
-    return messages[:len(messages) - (len(messages) > 1 and role_of(messages[-1]["role"]) == "user")]
-
-
 class _Message(NamedTuple):
     role: str
     text: str
@@ -308,8 +302,9 @@ def conversations(lines: Iterable[Line | Raw], labels: Labels, user: str, assist
     for _, block in groupby(messages, key=lambda each: each.block):
         found = list(block)
         inner = list(dropwhile(lambda each: each.role == "assistant", found))
-        answered = up_to_answer(turns((each.role, each.text) for each in inner))
-        answered = answered if len(answered) > 1 else []
+        answered = turns((each.role, each.text) for each in inner)
+        if answered and answered[-1]["role"] == "user":
+            del answered[-1]
         unanswered += len(turns((each.role, each.text) for each in found)) - len(answered)
         if answered:
             yield Raw({"messages": answered}, inner[0].line)

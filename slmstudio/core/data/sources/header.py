@@ -39,13 +39,8 @@ _CODE = re.compile(r"(?=\S*\d)\S+")
 
 
 class Named(NamedTuple):
-    """
-    Attributes:
-        columns: their names, in the table's order; those without one are left out.
-        rows: each an object by these names; blank cells are "".
-        header: the rows with names, as of `ReadOptions`, where that isn't plain.
-        certainty, others: as of `opening.Part`.
-    """
+    """The rows of a table, each an object by the names of the columns; those without a name are left out, blank cells
+    are "". The rest as of `opening.Part`; the header only where it isn't plain."""
 
     columns: tuple[str, ...]
     rows: Iterator[Raw]
