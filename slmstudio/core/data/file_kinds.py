@@ -17,17 +17,13 @@ PDF = b"%PDF-"
 PDF_MAY_BEGIN = b"\xef\xbb\xbf\0 \t\r\n\f"
 
 
+_IN_ZIP = {"xl/workbook.xml": "xlsx", "xl/workbook.bin": "xlsb", "word/document.xml": "docx", "content.xml": "ods"}
+
+
 def zip_format(names: Collection[str]) -> str:
     """What a ZIP archive is, by what is in it: "" for one that just holds files."""
-    if "xl/workbook.xml" in names:
-        return "xlsx"
-    if "xl/workbook.bin" in names:
-        return "xlsb"
-    if "word/document.xml" in names:
-        return "docx"
-    if "content.xml" in names and "mimetype" in names:
-        return "ods"
-    return "pkl" if any(name.endswith("data.pkl") for name in names) else ""
+    found = next((kind for name, kind in _IN_ZIP.items() if name in names), "")
+    return found or ("pkl" if any(name.endswith("data.pkl") for name in names) else "")
 
 
 def binary_format(source: Source, head: bytes) -> str:

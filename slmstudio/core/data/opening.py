@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from itertools import chain, islice
 from pathlib import Path
+from typing import BinaryIO
 
 from slmstudio.core.data import file_kinds, quick_rows
 from slmstudio.core.data.candidates import Candidate, Evidence
@@ -43,19 +44,16 @@ class Part:
 
     Attributes:
         name: of the file within a folder or an archive; "" of a file that is opened alone.
-        format: "jsonl", "json", "csv", "tsv", "xlsx", "xls", "ods", "parquet", "arrow", "text", "markdown", "pdf" or
-            "docx".
-        encoding: of a text, as in `Encoding.name`; otherwise "".
-        assumed: whether the encoding was guessed.
-        rows: them, once.
+        format: "jsonl", "csv", "xlsx", "parquet", "text", "docx" …
+        rows: them, once; of JSONL, `blocks` of its lines instead.
+        encoding, assumed: of a text, as of `Encoding`.
         columns: names of a table's columns, in its order.
         text_by: how a text was cut; otherwise "".
         sheets: of a workbook, the sheet that is read and then the others.
-        notes: sentences on how the file was understood, where that isn't plain; may grow while the rows are read.
-        blocks: of JSONL, its lines in blocks, instead of the rows; `all_rows` has these of every part.
+        notes: sentences on how the file was understood; may grow while the rows are read.
         certainty: how sure it is that the file is to be cut into these rows, 0 to 1.
         evidence: of a text, why it is cut so.
-        others: other ways to cut it: its other sheets, lists and cuts, without columns.
+        others: other ways to cut it, without columns.
         options: what was chosen for the user, where others may be meant.
     """
 
@@ -74,17 +72,10 @@ class Part:
     others: list[Candidate] = field(default_factory=list)
     options: ReadOptions = NO_OPTIONS
 
-    def first_rows(self) -> Generator[Raw, None, None]:
-        """The rows, of a part in blocks those of the first block."""
-        yield from self.rows
-        first = next(self.blocks, None) if self.blocks is not None else None
-        if first is not None:
-            yield from json_rows.block_rows(first.text, first.line)
-
-    def all_rows(self) -> Iterator[Raw]:
+    def all_rows(self) -> Generator[Raw, None, None]:
         """The rows one by one, whatever they come from."""
-        return chain(self.rows, (raw for block in self.blocks or ()
-                                 for raw in json_rows.block_rows(block.text, block.line)))
+        found = chain([self.rows], (json_rows.block_rows(block.text, block.line) for block in self.blocks or ()))
+        return (raw for rows in found for raw in rows)
 
 
 class DataFile:
@@ -95,9 +86,8 @@ class DataFile:
         whole: whether all rows will be read; a checksum is made only then.
 
     Attributes:
-        path: it.
-        sha256: of the file's bytes; of a folder, over the names and checksums of its files. Known after the last row.
-        size: bytes in all.
+        sha256: of the file's bytes; of a folder, over its files. Known after the last row, as `size` in bytes is.
+        left_out: files that are held out for an evaluation.
     """
 
     def __init__(self, path: Path, options: ReadOptions = NO_OPTIONS,
@@ -125,7 +115,7 @@ class DataFile:
 
     def _parts(self) -> Generator[Part, None, None]:
         """The files with their rows as they are."""
-        if self._is_folder():
+        if _is_folder(self.path):
             yield from self._folder_parts()
             return
         source = Source(self.path, self._progress, self._cancelled, whole=self._whole)
@@ -137,19 +127,9 @@ class DataFile:
         yield from self._file_part(source, "")
         self.sha256, self.size = source.sha256, source.size
 
-    def _is_folder(self) -> bool:
-        try:
-            return self.path.is_dir()
-        except (OSError, ValueError):
-            return False
-
     def files(self) -> list[Path]:
-        """The files with rows of a folder; of anything else, itself.
-
-        Raises:
-            UserError: as `parts`.
-        """
-        if not self._is_folder():
+        """The files with rows of a folder; of anything else, itself. Raises as `parts`."""
+        if not _is_folder(self.path):
             return [self.path]
         names = self._files()
         return [names[name] for name in self._worth(list(names))]
@@ -198,11 +178,11 @@ class DataFile:
 
     def _few(self, names: list[str]) -> list[str]:
         """The same names, if they can be read together."""
-        if not names and self.options.files:
-            raise UserError(tr("{name} contains no file {pattern}.", name=self.path.name, pattern=self.options.files),
-                            "", tr("Choose other files."))
         if not names:
-            raise UserError(tr("{name} contains no file with rows or text.", name=self.path.name), "", tr(CHOOSE))
+            raise UserError(
+                tr("{name} contains no file {pattern}.", name=self.path.name, pattern=self.options.files)
+                if self.options.files else tr("{name} contains no file with rows or text.", name=self.path.name),
+                "", tr("Choose other files.") if self.options.files else tr(CHOOSE))
         if len(names) > MOST_FILES:
             raise UserError(ntr("{name} has {n:,} file.", "{name} has {n:,} files.", len(names), name=self.path.name),
                             tr("At most {most:,} can be read together.", most=MOST_FILES),
@@ -224,18 +204,16 @@ class DataFile:
         elif kind in ("xlsx", "xlsb", "xls", "ods"):
             yield self._sheet_part(source, name, kind)
         else:
-            notes = list[str]()
             with source.seekable() as file:
-                if kind in ("parquet", "arrow"):
-                    rows = arrow.arrow_rows(file, source.name, kind == "parquet")
-                    yield Part(name, kind, _checked(rows, source))
-                    return
-                if kind == "pdf":
-                    found = documents.pdf(file, source.name, source.check_cancelled, self.options, notes)
-                else:
-                    found = documents.word(file, source.name, self.options, notes)
-                by = "page" if kind == "pdf" and found.is_plain else ""
-                yield _of_reading(Part(name, kind, _checked(found.rows, source), text_by=by, notes=notes), found)
+                yield self._file_with_pages(source, name, kind, file) if kind in ("pdf", "docx") else Part(
+                    name, kind, _checked(arrow.arrow_rows(file, source.name, kind == "parquet"), source))
+
+    def _file_with_pages(self, source: Source, name: str, kind: str, file: BinaryIO) -> Part:
+        notes = list[str]()
+        found = documents.word(file, source.name, self.options, notes) if kind == "docx" else documents.pdf(
+            file, source.name, source.check_cancelled, self.options, notes)
+        by = "page" if kind == "pdf" and found.is_plain else ""
+        return _of_reading(Part(name, kind, _checked(found.rows, source), text_by=by, notes=notes), found)
 
     def _text_part(self, source: Source, name: str) -> Part:
         suffix = source.suffix
@@ -268,7 +246,7 @@ class DataFile:
 
     def _table_part(self, part: Part, first: bytes, everything: Iterator[bytes], delimiter: str) -> Part:
         part.format = "tsv" if delimiter == "\t" else "csv"
-        cells = tables.of_cards(tables.table_rows(everything, delimiter, tables.is_quoted(first)))
+        cells = tables.of_cards(tables.table_rows(everything, delimiter))
         return self._named(part, cells)
 
     def _named(self, part: Part, rows: Iterator[tables.TableRow]) -> Part:
@@ -313,13 +291,10 @@ def _of_reading(part: Part, found: Reading) -> Part:
 
 def _joined(part: Part, options: ReadOptions) -> Part:
     """A part with rows that are conversations where each was one message, or a chat."""
-    block = next(part.blocks, None) if part.blocks is not None else None
     if part.blocks is not None:
-        if block is None:
-            part.blocks = iter(())
-            return part
-        first = list(islice(json_rows.block_rows(block.kept, block.line), joined.LOOKED_AT))
-        part.blocks = chain([block], part.blocks)
+        block = next(part.blocks, None)
+        first = list(islice(json_rows.block_rows(block.kept, block.line), joined.LOOKED_AT)) if block else []
+        part.blocks = chain([block] if block else [], part.blocks)
     else:
         first = list(islice(part.rows, joined.LOOKED_AT))
         part.rows = chain(first, part.rows)
@@ -330,6 +305,13 @@ def _joined(part: Part, options: ReadOptions) -> Part:
         part.certainty *= certainty
         part.rows, part.blocks, part.columns = importer.read(rows, values, options, part), None, ()
     return part
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _checked(rows: Iterator[Raw], source: Source) -> Iterator[Raw]:

@@ -32,12 +32,9 @@ SIGNATURES = (
     (b"Rar!\x1a\x07", noop("{name} isn't a dataset: it's a RAR archive."), packed.UNPACK),
     (b"\x89PNG\r\n\x1a\n", noop("{name} isn't a dataset: it's a PNG picture."), CHOOSE),
     (b"\xff\xd8\xff", noop("{name} isn't a dataset: it's a JPEG picture."), CHOOSE),
-    (b"GIF8", noop("{name} isn't a dataset: it's a GIF picture."), CHOOSE),
-    (b"\x89HDF\r\n\x1a\n", noop("{name} isn't a dataset: it's an HDF5 file."), AS_JSONL),
     (b"SQLite format 3\x00", noop("{name} isn't a dataset: it's an SQLite database."), AS_JSONL),
     (OLD_OFFICE, noop("{name} isn't a dataset: it's an old Office document (.doc or .ppt), or one with a password."),
      noop("Open it in the program that made it, and save it as .docx or .xlsx without a password.")),
-    (b"\x7fELF", noop("{name} isn't a dataset: it's a Linux program."), CHOOSE),
     (b"{\\rtf", noop("{name} isn't a dataset: it's an RTF document."),
      noop("Save it as .docx or as plain text, and open that file.")),
     (b"version https://git-lfs", noop("{name} isn't a dataset: it's a Git LFS pointer, not the data itself."),
@@ -100,7 +97,8 @@ class Source:
         first = next(data, b"")
         while len(first) < SNIFF_BYTES and (more := next(data, b"")):
             first += more
-        self._refuse_binary(first)
+        if (found := _no_text(first)) is not None:
+            raise UserError(tr(found[0], name=self.name), "", tr(found[1]))
         encoding = encoding_of(first, may_be_legacy)
         self.encoding, self.assumed = encoding.name, encoding.assumed
         yield from _with_newlines(_as_utf8(first[encoding.skip:], data, encoding))
@@ -204,12 +202,6 @@ class Source:
             return UserError(tr("{path} can't be read.", path=self.path), tr("Permission was denied."),
                              tr("Change the permissions of the file, or copy it to a folder of your own."))
         return from_os_error(error, tr("Could not read {file}.", file=self.path))
-
-    def _refuse_binary(self, first: bytes) -> None:
-        found = _no_text(first)
-        if found is not None:
-            what, remedy = found
-            raise UserError(tr(what, name=self.name), "", tr(remedy))
 
 
 def suffix_of(name: str) -> str:

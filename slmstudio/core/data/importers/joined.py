@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from slmstudio.core.data.candidates import Readable
-from slmstudio.core.data.importers import chats, linked, named, trees
+from slmstudio.core.data.importers import chats, linked, people
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
 
@@ -14,24 +14,20 @@ LOOKED_AT = 40
 _LIKELY = 0.5
 
 
-class Importer(Protocol):
-    """A module of this room."""
+class Importer(NamedTuple):
+    """
+    Attributes:
+        detect: how sure it is that such first rows are messages, or chats, that it makes conversations of, 0 to 1.
+        read: the conversations of all rows, by the values of the first ones and by who speaks, if a user has said so;
+            the part gets sentences on how they were joined, and what else they may be.
+    """
 
-    def detect(self, values: list[dict[str, Any]]) -> float:
-        """How sure it is that such rows are messages, or chats, that it makes conversations of, 0 to 1."""
-
-    def read(self, rows: Iterator[Raw], values: list[dict[str, Any]], options: ReadOptions,
-             part: Readable) -> Iterator[Raw]:
-        """The conversations of all rows.
-
-        Args:
-            values: of the first rows.
-            options: who speaks, if a user has said so.
-            part: gets sentences on how the rows were joined, and what else they may be.
-        """
+    detect: Callable[[list[dict[str, Any]]], float]
+    read: Callable[[Iterator[Raw], list[dict[str, Any]], ReadOptions, Readable], Iterator[Raw]]
 
 
-_IMPORTERS: tuple[Importer, ...] = (chats, trees, linked, named)
+_IMPORTERS = (Importer(chats.detect, chats.read), Importer(linked.is_tree, linked.read_trees),
+              Importer(linked.detect, linked.read), Importer(people.has_names, people.read_named))
 
 
 def importer_of(values: list[Any], options: ReadOptions) -> tuple[Importer | None, float]:

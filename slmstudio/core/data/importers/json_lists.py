@@ -37,9 +37,7 @@ _RIVAL, _OTHER = 0.5, 0.2
 class RowList(NamedTuple):
     """
     Attributes:
-        path: the expression that finds it in the file.
-        rows: as they are read.
-        size: how many there are.
+        path, size: the expression that finds it in the file, and how many rows it has.
         weight: 2 where its columns are plainly named, 1 where a name is known, 0 otherwise.
         columns: the names that most of its rows have.
         parts: of several lists as one, the path of each.

@@ -1,4 +1,4 @@
-"""Messages with the conversation that each belongs to, joined in their order."""
+"""Messages with the conversation that each belongs to, or the message that each replies to, joined in their order."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from slmstudio.core.data.importers import people
 from slmstudio.core.data.mapping.speakers import WORDS, role_of
 from slmstudio.core.data.mapping.turns import NotText, text_of
 from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.sources.dialogues import turns
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.i18n import tr
 
@@ -22,7 +23,7 @@ class _Columns(NamedTuple):
     """
     Attributes:
         link: the conversation; "" if no column names it.
-        text: what is said; "" where each row repeats what was said before it, as PersonaChat's table does.
+        text: what is said.
         who: who says it.
         is_role: whether that is a role; otherwise people, of whom the first one asks.
         certainty: how sure that is.
@@ -51,8 +52,6 @@ def _columns(values: list[dict[str, Any]]) -> _Columns:
         return _Columns(link, text, role, True)
     if not _first("place", values[0].__contains__):
         return _Columns("")
-    if all("personality" in each and isinstance(each.get("history"), list) for each in values):
-        return _Columns(link)
     certainty, who = max((_people(values, name, link), name) for name in _NAMES["speaker"])
     return _Columns(link if certainty and text else "", text, who, False, certainty)
 
@@ -84,9 +83,6 @@ def read(rows: Iterator[Raw], values: list[dict[str, Any]], options: ReadOptions
     found = _columns(values)
     part.notes.append(tr('Each row is one message. Those with the same "{column}" are read as one conversation.',
                          column=found.link))
-    if not found.text:
-        yield from _last_of_each(rows, found.link)
-        return
     if not found.is_role and options.user is options.assistant is None:
         part.notes.append(tr("In each conversation, the first person asks and the other one answers."))
     threads: dict[str, list[Raw]] = {}
@@ -119,8 +115,8 @@ def _thread(rows: list[Raw], columns: _Columns, options: ReadOptions) -> Iterato
 
 def conversation(rows: list[Raw], role: str, text: str, left_out: Iterable[str]) -> Raw:
     """Some messages as one row, with the other columns of the first."""
-    # EmpatheticDialogues writes commas as words, so that its tables need no quotation marks.
-    messages = people.turns((str(each.value[role]), each.value[text].replace("_comma_", ",")) for each in rows)
+    # EmpatheticDialogues writes commas as words.
+    messages = turns((str(each.value[role]), each.value[text].replace("_comma_", ",")) for each in rows)
     beside = {name: value for name, value in rows[0].value.items() if name not in (role, text, *left_out)}
     return Raw({"messages": people.up_to_answer(messages), **beside}, rows[0].line)
 
@@ -146,17 +142,35 @@ def _place(value: Any) -> tuple[float, str]:
     return number(value), value if isinstance(value, str) and re.match(r"\d{4}-", value) else ""
 
 
-def _last_of_each(rows: Iterator[Raw], link: str) -> Iterator[Raw]:
-    """The last row of each conversation, which repeats what was said before: PersonaChat has a row for each answer."""
-    last: dict[str, Raw] = {}
-    for raw in rows:
-        if isinstance(raw.value, dict):
-            key = str(raw.value.get(link))
-            last[key] = max(last.get(key, raw), raw, key=lambda each: len(each.value.get("history") or ()))
-        else:
-            yield raw
-    yield from last.values()
-
-
 def is_message(value: Any, who: str, text: str) -> bool:
     return isinstance(value, dict) and value.get(who) is not None and isinstance(value.get(text), str)
+
+
+def is_tree(values: list[dict[str, Any]]) -> float:
+    """How sure it is that the rows are messages with the one that each replies to, as OASST's."""
+    role, text = role_and_text(values)
+    return float(bool(role and text) and all("message_id" in each and "parent_id" in each for each in values))
+
+
+def read_trees(rows: Iterator[Raw], values: list[dict[str, Any]], _options: ReadOptions,
+               part: Readable) -> Iterator[Raw]:
+    """The best-ranked path through each tree; rows that aren't messages stay as they are."""
+    part.notes.append(tr("Each row is one message. The best-ranked path through each tree of replies is read as one "
+                         "conversation."))
+    role, text = role_and_text(values)
+    replies: dict[str, list[Raw]] = {}
+    known: set[str] = set()
+    for raw in rows:
+        value = raw.value
+        if not is_message(value, role, text):
+            yield raw
+        elif not value.get("deleted"):
+            known.add(str(value.get("message_id")))
+            replies.setdefault(str(value.get("parent_id") or ""), []).append(raw)
+    roots = [each for parent, found in replies.items() if parent not in known for each in found]
+    for root in sorted(roots, key=lambda raw: raw.line):
+        path, here = [root], root
+        while found := replies.pop(str(here.value.get("message_id")), []):
+            here = min(found, key=lambda raw: number(raw.value.get("rank")))
+            path.append(here)
+        yield conversation(path, role, text, ("message_id", "parent_id", "message_tree_id"))

@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Readable
-from slmstudio.core.data.mapping.speakers import role_of
+from slmstudio.core.data.mapping.speakers import content_of, role_key, role_of
 from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.sources.dialogues import turns
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
@@ -44,21 +45,9 @@ def day_of(when: Any) -> str:
     return str(int(seconds // (86_400_000 if seconds > 1e11 else 86_400))) if seconds < 1e15 else ""
 
 
-def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Roles and texts as messages, those of one role in a row as one."""
-    found: list[dict[str, Any]] = []
-    for role, text in said:
-        if found and found[-1]["role"] == role:
-            found[-1]["content"] += f"\n{text}"
-        else:
-            found.append({"role": role, "content": text})
-    return found
-
-
 def up_to_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages without what was asked last and never answered; a question alone stays."""
-    end = len(messages) - (len(messages) > 1 and role_of(messages[-1]["role"]) == "user")
-    return messages[:end]
+    return messages[:len(messages) - (len(messages) > 1 and role_of(messages[-1]["role"]) == "user")]
 
 
 def conversations(said: Iterable[Message], options: ReadOptions, part: Readable, name: str) -> Iterator[Raw]:
@@ -130,12 +119,8 @@ def _options(speakers: list[str], answering: str) -> ReadOptions:
 def _note(part: Readable, name: str, roles: dict[str, str], speakers: list[str]) -> None:
     asking, answering = (", ".join(f"“{who}”" for who in speakers if roles.get(who) == role)
                          for role in ("user", "assistant"))
-    if len(roles) == 2:
-        part.notes.append(tr("{chat} is read as one conversation per day. {asking} asks, and {answering} answers; the "
-                             "model learns these answers.", chat=name, asking=asking, answering=answering))
-    else:
-        part.notes.append(tr("{chat} is read as one conversation per day. The model learns what {answering} answers to "
-                             "{asking}.", chat=name, asking=asking, answering=answering))
+    part.notes.append(tr("{chat} is read as one conversation per day. The model learns what {answering} answers to "
+                         "{asking}.", chat=name, asking=asking, answering=answering))
     if left := ", ".join(f"“{who}”" for who in speakers if who not in roles):
         part.notes.append(tr("What others say in {chat} is left out: {people}.", chat=name, people=left))
 
@@ -146,3 +131,29 @@ def not_two(name: str, speakers: list[str], line: int) -> Raw:
         "{chat} has {n:,} person in it. In a conversation, one person asks and another answers. Export a chat of "
         "two people.", "{chat} has {n:,} people in it. In a conversation, one person asks and another answers. "
         "Export a chat of two people.", len(speakers), chat=name), line))
+
+
+def has_names(values: list[dict[str, Any]]) -> float:
+    """How sure it is that rows hold messages of people, who speak only as a user says."""
+    return 0.1 if any(map(_columns, values)) else 0.0
+
+
+def _columns(value: Any) -> dict[str, list[dict[str, Any]]]:
+    """The columns of a row with messages whose speakers aren't all called by their roles."""
+    return {name: each for name, each in value.items() if isinstance(each, list) and each and all(
+        isinstance(message, dict) and role_key(message) for message in each) and not all(
+        role_of(message[role_key(message)]) for message in each)} if isinstance(value, dict) else {}
+
+
+def read_named(rows: Iterator[Raw], _values: list[dict[str, Any]], options: ReadOptions,
+               _part: Readable) -> Iterator[Raw]:
+    for raw in rows:
+        found = {name: _of_named(messages, options) for name, messages in _columns(raw.value).items()}
+        yield raw._replace(value={**raw.value, **found}) if found else raw
+
+
+def _of_named(messages: list[dict[str, Any]], options: ReadOptions) -> list[dict[str, Any]]:
+    """The messages of the named speakers, in their roles, up to the last answer."""
+    said = [(str(each[role_key(each)]), each) for each in messages]
+    roles = named_roles(list(dict.fromkeys(who for who, _ in said)), options)
+    return up_to_answer(turns((roles[who], str(content_of(each))) for who, each in said if who in roles))

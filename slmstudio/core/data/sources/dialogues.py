@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import pairwise
-from typing import NamedTuple
+from itertools import dropwhile, groupby, pairwise
+from typing import Any, NamedTuple
 
 from slmstudio.core import paths
 from slmstudio.core.data.candidates import Candidate, Evidence
@@ -96,13 +96,11 @@ class Labels:
     """What recurs at the beginning of a text's lines.
 
     Attributes:
-        names: the recurring labels as the text writes them, by how they are compared, most frequent first. One with a
+        names: the recurring labels as the text writes them, by how they are compared, most frequent first; one with a
             number that doesn't recur itself, as in "Question 3:", counts without it.
         dividers: lines that recur without their number: "Conversation 3", "---".
-        blocks: the labels of each block of lines, in order; blocks are divided by blank lines and `dividers`, of
-            messages by days.
-        share: of the lines that aren't blank, those with one of these labels; inside: those and the ones that follow
-            them without a blank line.
+        blocks: the labels between blank lines and `dividers`, of messages those of each day.
+        share, inside: of the lines that aren't blank, those with a label; and with the ones that follow these.
         stamped, dated: whether times are before them, and days, as messengers write both.
         by_blank: whether a blank line ends a conversation, and not every turn.
     """
@@ -266,10 +264,22 @@ def _candidate(labels: Labels, user: Sequence[str], assistant: Sequence[str], ce
                      (evidence,))
 
 
-class _Turn(NamedTuple):
+def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Roles and texts as messages, those of one role in a row as one."""
+    found: list[dict[str, Any]] = []
+    for role, text in said:
+        if found and found[-1]["role"] == role:
+            found[-1]["content"] = "\n".join(filter(None, (found[-1]["content"], text)))
+        else:
+            found.append({"role": role, "content": text})
+    return found
+
+
+class _Message(NamedTuple):
     role: str
     text: str
     line: int
+    block: int
 
 
 def conversations(lines: Iterable[Line | Raw], labels: Labels, user: str, assistant: str,
@@ -285,9 +295,26 @@ def conversations(lines: Iterable[Line | Raw], labels: Labels, user: str, assist
              for name in [said, *said.split(" + ")]}
     notes.append(tr("“{user}” asks and “{assistant}” answers; the model learns these answers.", user=user,
                     assistant=assistant))
-    turns: list[_Turn] = []
     others: Counter[str] = Counter()
-    is_open, last, day, unanswered = False, 0, "", 0
+    messages: list[_Message] = []
+    yield from _messages(lines, labels, roles, messages, others)
+    unanswered = 0
+    for _, block in groupby(messages, key=lambda each: each.block):
+        found = list(block)
+        inner = list(dropwhile(lambda each: each.role == "assistant", found))
+        answered = turns((each.role, each.text) for each in inner)
+        if answered and answered[-1]["role"] == "user":
+            del answered[-1]
+        unanswered += len(turns((each.role, each.text) for each in found)) - len(answered)
+        if answered:
+            yield Raw({"messages": answered}, inner[0].line)
+    notes += _left_out(others, unanswered)
+
+
+def _messages(lines: Iterable[Line | Raw], labels: Labels, roles: dict[str, str], messages: list[_Message],
+              others: Counter[str]) -> Iterator[Raw]:
+    """Finds the messages of those who have a role, and counts those of others; the rows with a problem."""
+    is_open, last, day, block = False, 0, "", 0
     for line in lines:
         if isinstance(line, Raw):
             yield line
@@ -297,40 +324,18 @@ def conversations(lines: Iterable[Line | Raw], labels: Labels, user: str, assist
         gap, last = line.number > last + 1 and bool(last), line.number
         divides = labels.divides(line) and key not in roles
         if divides or (gap and labels.by_blank) or (labels.stamped and each.day not in ("", day)):
-            found, dropped = _ended(turns)
-            unanswered += dropped
-            yield from found
-            turns, is_open = [], False
+            block, is_open = block + 1, False
         day = each.day or day
         if key:
             is_open = key in roles
-            if is_open and not _NO_TEXT.fullmatch(each.text.strip()):
-                _add(turns, _Turn(roles[key], each.text.strip(), line.number), "\n")
             others[labels.names.get(key, key)] += not is_open
+            if is_open and not _NO_TEXT.fullmatch(each.text.strip()):
+                messages.append(_Message(roles[key], each.text.strip(), line.number, block))
         elif each.stamped and labels.stamped:
             is_open = False
-        elif is_open and turns and not divides:
-            _add(turns, _Turn(turns[-1].role, line.text.strip(), line.number), "\n\n" if gap else "\n")
-    found, dropped = _ended(turns)
-    yield from found
-    notes += _left_out(others, unanswered + dropped)
-
-
-def _add(turns: list[_Turn], turn: _Turn, between: str) -> None:
-    """Take a message, which continues the one before it if the same side speaks."""
-    if turns and turns[-1].role == turn.role:
-        text = between.join(filter(None, (turns[-1].text, turn.text)))
-        turns[-1] = turns[-1]._replace(text=text)
-    else:
-        turns.append(turn)
-
-
-def _ended(turns: list[_Turn]) -> tuple[list[Raw], int]:
-    """A conversation from its first question to its last answer, and how many messages are outside that."""
-    inner = turns[turns[:1] != [] and turns[0].role == "assistant":]
-    inner = inner[:-1] if inner and inner[-1].role == "user" else inner
-    messages = [{"role": turn.role, "content": turn.text} for turn in inner]
-    return [Raw({"messages": messages}, inner[0].line)] if inner else [], len(turns) - len(inner)
+        elif is_open and messages and messages[-1].block == block and not divides:
+            parts = (messages[-1].text, line.text.strip())
+            messages[-1] = messages[-1]._replace(text=("\n\n" if gap else "\n").join(filter(None, parts)))
 
 
 def _left_out(others: Counter[str], unanswered: int) -> list[str]:

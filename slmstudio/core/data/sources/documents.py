@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any, BinaryIO
@@ -135,10 +134,7 @@ def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
     from docx.table import Table
 
     try:
-        with zipfile.ZipFile(file) as opened:
-            for info in opened.infolist():
-                packed.check_growth(info.file_size, info.compress_size, name)
-        file.seek(0)
+        packed.check_archive(file, name)
         document = docx.Document(file)
         number = 0
         for block in document.iter_inner_content():

@@ -12,6 +12,7 @@ _NAMES = {"cp1252": "windows-1252", "cp1251": "windows-1251", "cp1256": "windows
           "shift_jis": "Shift JIS", "cp932": "Shift JIS (cp932)", "gb18030": "GB 18030", "big5": "Big5",
           "euc_kr": "EUC-KR", "cp949": "EUC-KR (cp949)", "koi8_r": "KOI8-R",
           "cp866": "IBM 866"}
+_NOT_IN_CP1252 = set(b"\x81\x8d\x8f\x90\x9d")
 MANY = 20
 """Places at the beginning of JSON that aren't UTF-8, from which on that is more than damage."""
 _BROKEN = re.compile("[\ud800-\udfff]+")
@@ -59,25 +60,13 @@ def encoding_of(first: bytes, may_be_legacy: bool) -> Encoding:
 def _legacy(sample: bytes) -> Encoding:
     from charset_normalizer import from_bytes
 
-    best = None if _is_few_letters(sample) else from_bytes(
-        sample, cp_isolation=list(_NAMES), enable_fallback=False).best()
+    # Nearly all ASCII with a few accents are the languages of Western Europe.
+    has_few = sum(byte > 127 for byte in sample) * 20 < len(sample)
+    best = None if has_few else from_bytes(sample, cp_isolation=list(_NAMES), enable_fallback=False).best()
     codec = best.encoding if best is not None else "cp1252"
-    if codec == "cp1252" and not _decodes(sample, "cp1252"):
+    if codec == "cp1252" and set(sample) & _NOT_IN_CP1252:
         codec = "latin_1"
     return Encoding(_NAMES.get(codec, codec.replace("_", "-")), 0, codec, assumed=True)
-
-
-def _is_few_letters(sample: bytes) -> bool:
-    """Whether nearly all of it is ASCII: then it has a few accents, as in the languages of Western Europe."""
-    return sum(byte > 127 for byte in sample) * 20 < len(sample)
-
-
-def _decodes(sample: bytes, codec: str) -> bool:
-    try:
-        sample.decode(codec)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def utf16_order(head: bytes) -> str:
@@ -95,8 +84,6 @@ def utf16_order(head: bytes) -> str:
             text = codecs.getincrementaldecoder(f"utf-16-{order}")("surrogatepass").decode(head)
         except UnicodeDecodeError:
             return ""
-        if not text[:1].isprintable() and not text[:1].isspace():
-            return ""
-        if text.count("\0") > len(text) / 100:
-            return ""
+        fits = (text[:1].isprintable() or text[:1].isspace()) and text.count("\0") <= len(text) / 100
+        order = order if fits else ""
     return order

@@ -12,7 +12,7 @@ from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.column_names import ask_and_answer, is_known, is_sure
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.sources.tables import TableRow, is_counted, is_licence
+from slmstudio.core.data.sources.tables import TableRow, is_counted
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
@@ -39,13 +39,8 @@ _CODE = re.compile(r"(?=\S*\d)\S+")
 
 
 class Named(NamedTuple):
-    """
-    Attributes:
-        columns: their names, in the table's order; those without one are left out.
-        rows: each an object by these names; blank cells are "".
-        header: the rows with names, as of `ReadOptions`, where that isn't plain.
-        certainty, others: as of `opening.Part`.
-    """
+    """The rows of a table, each an object by the names of the columns; those without a name are left out, blank cells
+    are "". The rest as of `opening.Part`; the header only where it isn't plain."""
 
     columns: tuple[str, ...]
     rows: Iterator[Raw]
@@ -253,8 +248,6 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
         if few and max(map(len, first)) <= LONGEST_NAME:
             return ["label", "text"]
         return ["id", "text"] if is_counted(first) else ["question", "answer"]
-    if columns == 3 and all(map(is_licence, last)):
-        return ["question", "answer", "licence"]
     return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]
 
 

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from slmstudio.core import units
 from slmstudio.core.errors import UserError
@@ -64,6 +64,15 @@ def check_growth(unpacked: int, packed: int, name: str) -> None:
                         tr("It expands to more than {times:,} times its size ({size}), which suggests a damaged or "
                            "malicious file.", times=MOST_TIMES, size=units.format_bytes(packed)),
                         tr("Unpack it yourself if you trust it, and open what is in it."))
+
+
+def check_archive(file: BinaryIO, name: str) -> None:
+    """The same for what is in a file that is a ZIP archive, as office documents are."""
+    if file.read(4) == ZIP:
+        with zipfile.ZipFile(file) as opened:
+            for info in opened.infolist():
+                check_growth(info.file_size, info.compress_size, name)
+    file.seek(0)
 
 
 def decompressed(raw: Iterator[bytes], name: str) -> Iterator[bytes]:

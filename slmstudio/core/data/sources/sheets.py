@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import IO, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.read_options import ReadOptions
@@ -16,9 +15,6 @@ from slmstudio.core.data.sources.tables import TableRow
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
-_TAG = re.compile(rb"<(c|f|v)[\s/>]")
-"""The beginning of a cell, of its formula, or of its value."""
-_CHUNK = 1 << 20
 TWIN, OTHER = 0.7, 0.2
 """How sure the first of several sheets with rows of one kind is, and a sheet with rows of another kind."""
 SHORT = 4
@@ -28,12 +24,10 @@ SHORT = 4
 class Sheet(NamedTuple):
     """
     Attributes:
-        name: of the sheet that is read.
-        others: names of the other sheets that hold something.
+        name, others: of the sheet that is read, and of the others that hold something.
         rows: its rows; a cell's date in ISO 8601, a number as people write it.
         notes: sentences on what a reader should know.
-        certainty: how sure it is that this is the sheet to read.
-        candidates: the other sheets.
+        certainty, candidates: how sure it is that this is the sheet to read, and the others.
     """
 
     name: str
@@ -52,15 +46,15 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
     """
     import python_calamine as calamine
 
-    _check_growth(file, name)
     try:
+        packed.check_archive(file, name)
         book = calamine.CalamineWorkbook.from_filelike(file)
         names = [each.name for each in book.sheets_metadata if each.typ == calamine.SheetTypeEnum.WorkSheet]
         sheets = {each: book.get_sheet_by_name(each) for each in names}
     except calamine.PasswordError as error:
         raise UserError(tr("{name} has a password.", name=name), "",
                         tr("Save a copy without a password, and open that.")) from error
-    except (calamine.CalamineError, OSError, ValueError) as error:
+    except (calamine.CalamineError, zipfile.BadZipFile, OSError, ValueError) as error:
         raise UserError(tr("{name} is a damaged workbook.", name=name),
                         tr("Opening it failed: {error}.", error=error),
                         tr("Open it in your spreadsheet program, and save it again.")) from error
@@ -79,7 +73,6 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
         notes.append(ntr('The sheet "{sheet}" was read. The file has {n:,} more: {others}.',
                          'The sheet "{sheet}" was read. The file has {n:,} more: {others}.', len(others), sheet=chosen,
                          others=", ".join(others[:5])))
-    _tell_formulas(file, chosen, names, notes)
     found = Sheet(chosen, others, _rows(sheets[chosen], notes), notes)
     if wanted is not None or not others:
         return found
@@ -130,7 +123,8 @@ def _rows(sheet: Any, notes: list[str]) -> Iterator[TableRow]:
     tops = set(merged.values())
     left = sheet.start[1] if sheet.start else 0
     begin = sheet.start[0] if sheet.start else 0
-    for number, cells in enumerate(sheet.iter_rows(), begin if _skips_blank_rows(sheet) else 0):
+    skips_blank = sheet.height < sheet.total_height  # calamine leaves out the rows above the first cell
+    for number, cells in enumerate(sheet.iter_rows(), begin if skips_blank else 0):
         texts = [cell_text(value) or "" for value in cells]
         if merged:
             offset = left if len(texts) < sheet.total_width else 0
@@ -142,60 +136,3 @@ def _rows(sheet: Any, notes: list[str]) -> Iterator[TableRow]:
                     texts[place] = above.get(merged[at], "")
         if any(texts):
             yield TableRow(texts, number + 1)
-
-
-def _skips_blank_rows(sheet: Any) -> bool:
-    """Whether calamine leaves out the blank rows above the first cell."""
-    return bool(sheet.height < sheet.total_height)
-
-
-def _check_growth(file: BinaryIO, name: str) -> None:
-    if file.read(4) == packed.ZIP:
-        file.seek(0)
-        try:
-            with zipfile.ZipFile(file) as opened:
-                for info in opened.infolist():
-                    packed.check_growth(info.file_size, info.compress_size, name)
-        except zipfile.BadZipFile as error:
-            raise UserError(tr("{name} is a damaged workbook.", name=name),
-                            tr("Opening it failed: {error}.", error=error),
-                            tr("Copy or download it again.")) from error
-    file.seek(0)
-
-
-def _tell_formulas(file: BinaryIO, chosen: str, names: list[str], notes: list[str]) -> None:
-    """Say how many cells hold formulas, and whether one was never calculated, so that it has no value to read."""
-    file.seek(0)
-    if file.read(4) != packed.ZIP:
-        return
-    file.seek(0)
-    with zipfile.ZipFile(file) as opened:
-        sheet = f"xl/worksheets/sheet{names.index(chosen) + 1}.xml"
-        if sheet not in opened.namelist():
-            return
-        with opened.open(sheet) as xml:
-            formulas, empty = _count_formulas(xml)
-    if empty:
-        notes.append(ntr("{n:,} of {formulas:,} formulas has no value, as it was never calculated. Open the file in "
-                         "your spreadsheet program and save it.",
-                         "{n:,} of {formulas:,} formulas have no value, as they were never calculated. Open the file "
-                         "in your spreadsheet program and save it.", empty, formulas=formulas))
-    elif formulas:
-        notes.append(ntr("{n:,} cell contains a formula; its last calculated value was read.",
-                         "{n:,} cells contain formulas; their last calculated values were read.", formulas))
-
-
-def _count_formulas(xml: IO[bytes]) -> tuple[int, int]:
-    """How many cells of a sheet's XML hold a formula, and how many of those no value. Reads it once, in pieces."""
-    formulas = empty = 0
-    has_formula = has_value = False
-    rest = b""
-    while chunk := xml.read(_CHUNK):
-        text, cut, tail = (rest + chunk).rpartition(b"<")  # a tag that the piece cuts is read with the next one
-        rest = cut + tail
-        for tag in _TAG.findall(text):
-            if tag == b"c":
-                formulas, empty = formulas + has_formula, empty + (has_formula and not has_value)
-                has_formula = has_value = False
-            has_formula, has_value = has_formula or tag == b"f", has_value or tag == b"v"
-    return formulas + has_formula, empty + (has_formula and not has_value)

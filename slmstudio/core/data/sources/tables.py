@@ -20,20 +20,14 @@ SNIFFED_ROWS = 20
 _LONGEST_SIDE = 200
 """Characters of what a card asks; a paragraph has more."""
 _SETTING = re.compile(r"#(?:separator|html|tags|columns|notetype|deck|if matches|(?:guid|notetype|deck|tags) column):")
+"""What Anki says of its cards above them."""
 _RULE = re.compile(r"[|\s]*:?-{2,}:?(?:\s*\|\s*:?-{2,}:?)*[|\s]*")
 """What Markdown writes below the names of a table's columns."""
 _DIGITS = re.compile(r"\d+")
-_COLUMN = re.compile(r"#([a-z]+) column:(\d+)")
 
 
 class TableRow(NamedTuple):
-    """One row.
-
-    Attributes:
-        cells: its texts; none where there is trouble.
-        line: 1-based line where it begins.
-        trouble: what is wrong with it.
-    """
+    """A row's texts, the 1-based line where it begins, and what is wrong with it; then it has no texts."""
 
     cells: list[str]
     line: int
@@ -61,29 +55,16 @@ def delimiter_of(first: bytes) -> str:
     return found
 
 
-def is_quoted(first: bytes) -> bool:
-    """Whether cells may be in quotation marks. EmpatheticDialogues' tables write commas as words instead, and their
-    quotation marks are part of the text."""
-    return b"_comma_" not in first or b'""' in first or b'","' in first
-
-
 def is_by_tabs(first: bytes) -> bool:
-    """Whether a text is a table by another name, as Anki and Quizlet export their cards, or lines with their numbers:
-    each of its first lines has one tab behind something short. Anki's may have more, and begin with what they say about
-    themselves."""
+    """Whether a text is a table by another name, as Anki and Quizlet export their cards: each of its first lines has
+    as many tabs, behind something short. Sides that differ in a number alone are chapters, or times."""
     lines = first[: 1 << 16].decode("utf-8", "replace").removeprefix("\ufeff").split("\n")[:-1]
-    filled = [line.strip("\r") for line in lines if line.strip()]
-    rows = [line for line in filled if not _SETTING.match(line)]
-    tabs, sides = {line.count("\t") for line in rows}, [line.split("\t")[0].strip() for line in rows]
-    if len(lines) < 3 or len(tabs) != 1 or tabs == {0} or not all(sides):
+    rows = [line for line in lines if line.strip() and not _SETTING.match(line)]
+    sides = [line.split("\t")[0].strip() for line in rows]
+    if len(lines) < 3 or not all(sides) or len({line.count("\t") for line in rows}) != 1 or "\t" not in rows[0]:
         return False
-    if all(is_licence(line.rpartition("\t")[2]) for line in rows):
-        return True
-    if len(rows) < len(filled) or is_counted(sides):
-        return len(rows) < len(filled) or tabs == {1}
-    # Sides that differ in a number alone are chapters, or times.
     is_listed = len({_DIGITS.sub("", side) for side in sides}) == 1 and _DIGITS.search(sides[0]) is not None
-    return tabs == {1} and not is_listed and max(map(len, sides)) <= _LONGEST_SIDE
+    return len(rows) < len(lines) or is_counted(sides) or (max(map(len, sides)) <= _LONGEST_SIDE and not is_listed)
 
 
 def is_of_markdown(first: bytes) -> bool:
@@ -93,11 +74,6 @@ def is_of_markdown(first: bytes) -> bool:
         4 * sum(line.startswith(b"|") for line in lines) > 3 * len(lines))
 
 
-def is_licence(cell: str) -> bool:
-    """Whether a cell says under which licence the others are, as those of Tatoeba's pairs of sentences do."""
-    return cell.lstrip().startswith(("CC-BY", "CC BY", "CC0"))
-
-
 def is_counted(cells: list[str]) -> bool:
     """Whether cells are the numbers of their rows: each is one more than the one before."""
     return all(cell.isdecimal() and len(cell) < 19 for cell in cells) and all(
@@ -105,34 +81,23 @@ def is_counted(cells: list[str]) -> bool:
 
 
 def of_cards(rows: Iterator[TableRow]) -> Iterator[TableRow]:
-    """The rows of Anki's cards below names for their columns: the export begins with lines as "#tags column:3". Those
-    of any other table stay as they are."""
+    """The rows without what Anki says above them; its cards have two sides, and may have tags behind them."""
     first = next(rows, None)
-    about: dict[int, str] = {}
-    if first is None or not first.cells or not _SETTING.match(first.cells[0]):
-        return chain([] if first is None else [first], rows)
-    begin = first.line
+    has_settings = first is not None and bool(_SETTING.match(first.cells[0] if first.cells else ""))
     while first is not None and first.cells and _SETTING.match(first.cells[0]):
-        if found := _COLUMN.fullmatch(first.cells[0].strip()):
-            about[int(found[2]) - 1] = found[1]
         first = next(rows, None)
     if first is None:
         return iter(())
-    sides = iter(("question", "answer"))
-    names = [about.get(at) or next(sides, f"column {at + 1}") for at in range(len(first.cells))]
-    return chain([TableRow(names, begin), first], rows)
+    names = ["question", "answer", "tags", *(f"column {at}" for at in range(4, 99))][:len(first.cells)]
+    return chain([TableRow(names, first.line - 1)] * has_settings, [first], rows)
 
 
-def table_rows(chunks: Iterator[bytes], delimiter: str, quoted: bool = True) -> Iterator[TableRow]:
-    """All rows that aren't blank. A cell may have line breaks where it is in quotation marks.
-
-    Args:
-        quoted: as `is_quoted` finds it.
-    """
+def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:
+    """All rows that aren't blank. A cell may have line breaks where it is in quotation marks."""
     # The limit is the process's; rows have one of their own here, far above csv's.
     csv.field_size_limit(max(csv.field_size_limit(), ROW_LIMIT))
     lines = _Lines(numbered_lines(chunks))
-    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+    reader = csv.reader(lines, delimiter=delimiter)
     while True:
         begin = lines.begin_row()
         try:
@@ -175,13 +140,7 @@ def _is_open(cells: list[str], last_line: str) -> bool:
 
 
 class _Lines:
-    """Hands csv one line after another, and remembers where it is.
-
-    Attributes:
-        number: of the newest line.
-        last: its text.
-        at_end: whether it is the last one.
-    """
+    """Hands csv one line after another, and remembers the number of the newest one, and its text."""
 
     def __init__(self, lines: Iterator[tuple[bytes, int, int]]):
         self._lines = lines
@@ -195,7 +154,7 @@ class _Lines:
         return self._next is None
 
     def begin_row(self) -> int:
-        """A new row begins with the next line, whose number is returned."""
+        """The number of the line with which a new row begins."""
         self._size = 0
         return self.number + 1
 

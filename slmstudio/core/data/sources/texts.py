@@ -49,13 +49,7 @@ _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
 
 @dataclass(frozen=True)
 class Reading:
-    """A text that is read.
-
-    Attributes:
-        rows: its rows.
-        options: how it is cut.
-        certainty, evidence, others: as of `opening.Part`.
-    """
+    """A text that is read: its rows, how it is cut, and certainty, evidence and others as of `opening.Part`."""
 
     rows: Iterator[Raw]
     options: ReadOptions

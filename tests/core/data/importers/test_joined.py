@@ -158,7 +158,7 @@ def test_the_chats_of_an_export_are_found_in_it(tmp_path):
     everything = {"about": "All.", "contacts": contacts, "chats": {"about": "", "list": [chat]}}
     dataset = read(tmp_path, everything, "all.json")
     assert (conversations(dataset), dataset.is_sure) == ([[ASK, GOOD]], True)
-    assert "“Desk” is read as one conversation per day. “Asha” asks, and “Desk” answers" in dataset.notes[-1]
+    assert "“Desk” is read as one conversation per day. The model learns what “Desk” answers to “Asha”" in dataset.notes[-1]
     other = read_dataset(dataset.path, options=ReadOptions(user="Ravi"))  # as in another of the chats
     assert (conversations(other), other.notes[-2]) == ([[ASK, GOOD]], "Nobody in “Desk” is called Ravi.")
 
@@ -181,4 +181,4 @@ def test_facebooks_texts_are_mended(tmp_path):
         ("आशा", written("नमस्ते, कैसे हैं?")), ("Desk", "Café, 5 € – अच्छा"), ("आशा", written("Où?")), ("Desk", "Là")])]
     dataset = read(tmp_path, {"participants": [], "title": written("आशा"), "messages": messages}, "message_1.json")
     assert conversations(dataset) == [[user("नमस्ते, कैसे हैं?"), says("Café, 5 € – अच्छा"), user("Où?"), says("Là")]]
-    assert "“आशा” is read as one conversation per day. “आशा” asks" in dataset.notes[0]
+    assert "“आशा” is read as one conversation per day" in dataset.notes[0]

@@ -169,27 +169,16 @@ def test_of_candidates_the_last_one_is_the_answer(tmp_path):
     assert conversations(read(tmp_path, rows)) == conversations(dataset)
 
 
-def test_of_a_row_for_each_answer_the_last_has_the_conversation(tmp_path):
-    """As in the table of PersonaChat."""
-    rows = [{"personality": ["I live in Goa."], "candidates": ["Never.", text], "history": history, "conv_id": number,
-             "utterance_idx": at} for number in range(2)
-            for at, (history, text) in enumerate([([Q], A), ([Q, A, B], "Yes.")])]
-    dataset = read(tmp_path, rows)
-    system = {"role": "system", "content": "I live in Goa."}
-    assert conversations(dataset) == [[system, user(Q), says(A), user(B), says("Yes.")]] * 2
-    assert dataset.notes[0].startswith("Each row is one message.")
-
-
 # -- EmpatheticDialogues ---------------------------------------------------------------------------------------------
 
 
 HEADER = "conv_id,utterance_idx,context,prompt,speaker_idx,utterance,selfeval,tags\n"
-SAID = (f"hit:0_conv:1,1,sentimental,I remember_comma_ well.,1,\"Goa\" he said_comma_ where is it?,5|5|5_2|2|5,\n"
+SAID = (f"hit:0_conv:1,1,sentimental,I remember_comma_ well.,1,Goa he said_comma_ where is it?,5|5|5_2|2|5,\n"
         f"hit:0_conv:1,2,sentimental,I remember_comma_ well.,0,{A.replace(',', '_comma_')},5|5|5_2|2|5,\n"
         "hit:0_conv:1,3,sentimental,I remember_comma_ well.,1,Thanks,5|5|5_2|2|5,\n"
         "hit:1_conv:3,2,afraid,It was dark.,3,Why?,4|5|4_3|5|5,\n"
         "hit:1_conv:3,1,afraid,It was dark.,2,I was afraid.,,\n")
-TOLD = [[user('"Goa" he said, where is it?'), says(A)], [user("I was afraid."), says("Why?")]]
+TOLD = [[user("Goa he said, where is it?"), says(A)], [user("I was afraid."), says("Why?")]]
 
 
 def test_people_with_numbers_take_turns_in_each_conversation(tmp_path):
