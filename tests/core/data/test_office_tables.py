@@ -127,7 +127,7 @@ def test_a_register_of_complaints(tmp_path, name):
     found = read_dataset(write(tmp_path, header, rows))
     assert (found.count, found.mapping) == (8, {"instruction": header[3], "output": header[4]})
     assert found.is_sure == ("no one" not in name)
-    assert {each.code for each in found.candidates[0].evidence} == {"by_name" if found.is_sure else "by_sentences"}
+    assert {each.code for each in found.candidates[0].evidence} <= {"by_name" if found.is_sure else "by_sentences"}
 
 
 ASKED_ABOUT = {
