@@ -16,7 +16,6 @@ from slmstudio.core.data.conversations import (
     list_of_messages,
     not_messages,
     text_of,
-    transcript,
 )
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.i18n import ntr, tr
@@ -243,11 +242,8 @@ class _Reader:
         before = len(self.findings)
         value, column = self._row[key], self._column(key)
         is_alone = prompt is not None and not prompt.turns
-        written = transcript(value) if is_alone and isinstance(value, str) else []
-        if written:
-            for message in written:
-                text_of(message, "content", self.findings, tr('a message of "{column}"', column=self._shown(key)))
-        elif isinstance(value, list):
+        written: list[Message] = []
+        if isinstance(value, list):
             written = list_of_messages(value, column, self.findings)
         elif isinstance(value, str):
             written = [{"role": "assistant", "content": self._text(key)}]

@@ -17,9 +17,8 @@ from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import choices, pairs, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look
-from slmstudio.core.data.mapping.nested import are_pairs, are_texts, by_turns
 from slmstudio.core.data.mapping.profile import ColumnProfile
-from slmstudio.core.data.mapping.speakers import content_of, role_of
+from slmstudio.core.data.mapping.speakers import are_pairs, are_texts, by_turns, content_of, role_of
 from slmstudio.core.data.mapping.turns import is_conversation
 
 TURNS, COMPARED, CHOICES, CLEAR, SIMILAR, LIKELY = 0.95, 0.94, 0.93, 0.92, 0.85, 0.77
@@ -322,9 +321,6 @@ def _is_class(look: Look, column: str) -> bool:
 
 def _texts(look: Look) -> Iterator[ColumnMap]:
     """Plain text; beside other words, it is one of several ways."""
-    parts = look.by_name.get("segments", "")
-    if parts and all(map(values.are_segments, look.values(parts))):
-        yield ColumnMap("text", {"text": parts}, certainty=CLEAR)
     text = look.first(names.TEXT)
     profile = look.of(text)
     is_told = not (profile.is_number or profile.is_number_or_date or (

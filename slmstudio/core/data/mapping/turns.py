@@ -7,24 +7,21 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slmstudio.core.data.conversations import Findings, transcript
+from slmstudio.core.data.conversations import Findings
 from slmstudio.core.data.mapping import templated
 from slmstudio.core.data.mapping import tools as tool_forms
-from slmstudio.core.data.mapping.nested import (
+from slmstudio.core.data.mapping.speakers import (
+    CONTENT_KEYS,
+    WORDS,
     are_pairs,
     best_path,
     by_people,
     by_speakers,
     by_turns,
-    is_tree,
-    of_columns,
-    of_turns,
-)
-from slmstudio.core.data.mapping.speakers import (
-    CONTENT_KEYS,
-    WORDS,
     content_key,
     content_of,
+    is_tree,
+    of_columns,
     role_key,
     role_of,
     with_role,
@@ -66,7 +63,7 @@ def is_conversation(value: Any) -> bool:
     if isinstance(value, str):
         return len(_spoken(value)) > 1
     if isinstance(value, dict):
-        return is_tree(value) or isinstance(value.get("messages"), list) or bool(of_columns(value) or of_turns(value))
+        return is_tree(value) or isinstance(value.get("messages"), list) or bool(of_columns(value))
     if not isinstance(value, list) or not value:
         return False
     first = value[0]
@@ -107,7 +104,7 @@ def messages_of(value: Any, column: str, findings: Findings,
         value = best_path(value)
     elif isinstance(value, Mapping):
         value = value["messages"] if isinstance(value.get("messages"), list) else (
-            of_columns(value) or of_turns(value) or value)
+            of_columns(value) or value)
     if isinstance(value, str):
         value = _spoken(value) or _asked(value) or value
     if not isinstance(value, list):
@@ -195,8 +192,6 @@ def _asked(text: str) -> list[dict[str, Any]]:
     begun = text.rstrip()
     if not begun[-12:].casefold().endswith("\nassistant:"):
         return []
-    if text.startswith("\n\nHuman:") and begun.endswith("\n\nAssistant:"):
-        return transcript(text)[:-1]
     before, *parts = _SPEAKER.split(begun)  # as in BELLE's, with a line for each turn
     return [] if before.strip() else _messages(parts)[:-1]
 
