@@ -39,6 +39,8 @@ _SHORT = 300
 """Characters of a text that is sorted, on average; an article has more."""
 _FEW = 4
 """Rows that are too few to tell numbers from texts."""
+_QUESTIONS = 0.3, 0.7
+"""Share of questions among texts below and above which these aren't questions and their answers in turn."""
 _MOST_TEXTS = 4
 """Columns of which pairs are offered where nothing tells them apart."""
 
@@ -339,7 +341,7 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     if codes and len(look.columns) == 2:  # what it is, as a number
         likely, is_alone = UNLIKELY, False
         yield from _answered(look, text, codes[0], DROPPED)
-    if is_alone:
+    if is_alone and not _QUESTIONS[0] < look.of(text).asks < _QUESTIONS[1]:
         likely = SIMILAR - 0.05 if is_named else LIKELY
     yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(
         _by_name(text) if is_named else Evidence("only_words", {"column": text}),
@@ -375,8 +377,9 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
     if len(found) == 1 and names.column(found[0]) not in names.TEXT:
         yield from (classes := list(_sorted(look, found[0], LIKELY)))
         if not classes and is_fit and len(every) > 1:
-            classes = [each for at, kind in enumerate(look.classes(found[0])[:3]) for each in _answered(
-                look, found[0], kind, LOOK - at / 100)]
+            classes = [replace(each, evidence=(Evidence("by_look", {"column": found[0]}), _by_name(kind)))
+                       for at, kind in enumerate(look.classes(found[0])[:3])
+                       for each in _answered(look, found[0], kind, LOOK - at / 100)]
             yield from classes
         if is_fit and not look.of(found[0]).is_word and names.column(found[0]) not in names.NAMED:
             yield from _plain(look, found[0], is_named=False, is_likely=not classes)

@@ -230,13 +230,18 @@ class RowReader:
             chosen = row["chosen"]
             if prompt is None and isinstance(chosen, list) and isinstance(row["rejected"], str):  # as ms-swift's
                 row["prompt"], row["chosen"] = chosen[:-1], chosen[-1:]
-        if is_asked(prompt):
-            row["prompt"] = values.below_last(self._turns(prompt, "prompt", findings, unused, about),
-                                              self._of(value, "input"))
+        if prompt is not None and prompt != "":
+            row["prompt"] = self._prompt(prompt, value, findings, unused, about)
             row["tools"] = about["tools"]
-        elif prompt is not None and prompt != "":
-            row["prompt"] = values.below(values.as_text(prompt), self._of(value, "input"))
         yield row
+
+    def _prompt(self, prompt: Any, value: Mapping[str, Any], findings: Findings, unused: set[str],
+                about: dict[str, Any]) -> Any:
+        """What is asked, as text or messages, with what it is about below it."""
+        below = self._of(value, "input")
+        if is_asked(prompt):
+            return values.below_last(self._turns(prompt, "prompt", findings, unused, about), below)
+        return values.below(values.as_text(prompt), below)
 
     def _sides(self, value: Mapping[str, Any], findings: Findings, unused: set[str],
                about: dict[str, Any]) -> dict[str, Any]:
@@ -266,10 +271,8 @@ class RowReader:
             first = prompt[0] if prompt and isinstance(prompt[0], dict) else {}
             if first.get("role") == "system" and about.get("system") is None:
                 about.pop("system", None)
-        elif is_asked(prompt):
-            prompt = values.below_last(self._turns(prompt, "prompt", findings, unused, about), self._of(value, "input"))
         else:
-            prompt = values.below(values.as_text(prompt), self._of(value, "input"))
+            prompt = self._prompt(prompt, value, findings, unused, about)
         yield {"prompt": prompt, "completion": completion, "label": said if label is None else label, **about}
 
     def _text(self, value: dict[str, Any], _findings: Findings, _unused: set[str]) -> Iterable[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 from slmstudio.core.data.conversations import Findings
 from slmstudio.core.data.mapping import templated
 from slmstudio.core.data.mapping import tools as tool_forms
+from slmstudio.core.data.mapping.cells import parsed
 from slmstudio.core.data.mapping.speakers import (
     CONTENT_KEYS,
     WORDS,
@@ -162,7 +163,7 @@ def _add(message: Any, column: str, found: list[Any], offered: list[dict[str, An
 def _parsed(value: Any) -> Any:
     """The list that a text holds as JSON, as cells of tables do; otherwise the value itself."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        value = tool_forms.parsed(value)
+        value = parsed(value)
     if isinstance(value, list) and value and isinstance(value[0], dict) and not role_key(value[0]) and (
             role_key(with_role(value[0]))):
         return [with_role(each) if isinstance(each, dict) else each for each in value]
