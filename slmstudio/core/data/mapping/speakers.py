@@ -84,18 +84,6 @@ def by_turns(value: Any) -> list[dict[str, Any]]:
             for at, each in enumerate(value)]
 
 
-def by_speakers(value: list[Any]) -> list[dict[str, Any]]:
-    """The messages of a list of texts that begin with who speaks, as MedDialog's "patient: …" and "doctor: …";
-    otherwise none."""
-    if not value or not isinstance(value[0], str) or not are_texts(value):
-        return []
-    said = [each.partition(":") for each in value]
-    roles = [role_of(who) for who, _, _ in said]
-    if None in roles or not {"user", "assistant"} <= set(roles):
-        return []
-    return [{"role": role, "content": text.strip()} for role, (_, _, text) in zip(roles, said, strict=True)]
-
-
 def by_people(value: Any) -> list[dict[str, Any]]:
     """The messages of two people with names of their own, of whom the first one asks and the other one answers, up to
     the last answer; otherwise none. Under "role", another name is a mistake."""

@@ -15,9 +15,9 @@ from slmstudio.core.data.mapping.speakers import (
     CONTENT_KEYS,
     WORDS,
     are_pairs,
+    are_texts,
     best_path,
     by_people,
-    by_speakers,
     by_turns,
     content_key,
     content_of,
@@ -69,7 +69,7 @@ def is_conversation(value: Any) -> bool:
         return False
     first = value[0]
     if not isinstance(first, dict):
-        return bool(by_speakers(value))
+        return are_texts(value) and len(_spoken("\n".join(value))) > 1  # as MedDialog's
     return (role_key(first) != "" and content_of(first) is not None) or _has_calls(first) or _as_pair(first) is not None
 
 
@@ -110,7 +110,7 @@ def messages_of(value: Any, column: str, findings: Findings,
         value = _spoken(value) or _asked(value) or value
     if not isinstance(value, list):
         return value, []
-    value = by_speakers(value) or by_people(value) or value
+    value = (are_texts(value) and _spoken("\n".join(value))) or by_people(value) or value
     found: list[Any] = []
     offered: list[dict[str, Any]] = []
     for each in by_turns(value) or _flat(value):

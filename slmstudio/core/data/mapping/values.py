@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.speakers import are_texts, by_speakers
-from slmstudio.core.data.mapping.turns import without_greeting
+from slmstudio.core.data.mapping.speakers import are_texts
+from slmstudio.core.data.mapping.turns import is_conversation, without_greeting
 from slmstudio.core.data.sources.row import number_text
 
 
@@ -62,7 +62,7 @@ def asked_of(texts: list[Any], column: str) -> Any:
     Args:
         column: what the column is called, by `column_names.column`.
     """
-    if not are_texts(texts) or by_speakers(texts):
+    if not are_texts(texts) or is_conversation(texts):
         return texts
     if column == "questions":  # each of them in other words
         return texts[0]
