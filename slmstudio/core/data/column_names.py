@@ -147,11 +147,6 @@ def judges(name: str) -> bool:
     return _has_word(name, _table()["judges"])
 
 
-def holds_thoughts(name: str) -> bool:
-    """Whether a column has what a model thought before it answered, such as "deepseek_reasoning"."""
-    return _has_word(name, _table()["thoughts"]) and not _has_word(name, _about())
-
-
 def _has_word(name: str, words: frozenset[str]) -> bool:
     return not words.isdisjoint(_plain(name).split("_"))
 

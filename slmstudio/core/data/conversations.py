@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -17,8 +16,6 @@ Findings: TypeAlias = list[tuple[str, str]]
 ROLES = ("system", "user", "assistant", "tool")
 KEYS = ("role", "content", "tool_calls", "name", "tool_call_id")
 """What a message may have: calls are the assistant's, the name and the id are of a tool that answers one."""
-_SPEAKERS = {"Human": "user", "Assistant": "assistant"}
-_TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 
 
 def kind_of(value: Any) -> str:
@@ -106,18 +103,6 @@ def check_turns(messages: Sequence[Message], column: str, findings: Findings, is
 def _answers_call(before: Sequence[str]) -> bool:
     """Whether the last of some roles but the tools' is the assistant's."""
     return next((role for role in reversed(before) if role != "tool"), "") == "assistant"
-
-
-def transcript(text: str) -> list[Message]:
-    """The messages of a conversation written as one text, as in "\\n\\nHuman: Hi\\n\\nAssistant: Hello".
-
-    Anthropic's HH-RLHF is written like this, https://huggingface.co/datasets/Anthropic/hh-rlhf. Empty for other text.
-    """
-    before, *parts = _TURN.split(text.lstrip("\n"))
-    if before or not parts:
-        return []
-    return [{"role": _SPEAKERS[speaker], "content": content.strip()}
-            for speaker, content in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def text_of(holder: Mapping[str, Any], key: str, findings: Findings, name: str = "",

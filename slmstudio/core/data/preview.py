@@ -16,6 +16,7 @@ from slmstudio.core.data.opening import DataFile
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.reader import candidates_of, first_of
 from slmstudio.core.data.record import Record
+from slmstudio.core.data.sources.row import examples, with_words
 
 MOST = 3
 """Rows that are shown as the model will see them."""
@@ -79,5 +80,5 @@ def preview(path: Path, columns: Mapping[str, str] | None = None, options: ReadO
                 names, rows[:most], part.format, part.encoding, part.assumed, part.text_by, part.sheets,
                 tuple(cast(list[Record], islice(kept.records, MOST))), problems[0].message if problems else "",
                 candidates.ranked(candidates_of(part, mapper, options)),
-                mapper.with_words(kept.unused) if kept.count else (), mapper.examples())
+                with_words(mapper.sample, kept.unused) if kept.count else (), examples(mapper.sample))
     return Preview((), [])

@@ -21,7 +21,7 @@ from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.source import ReadingCancelled
-from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.sources.row import Raw, examples, with_words
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
@@ -87,10 +87,10 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
             formats.append(part.format)
             columns += part.columns or mapper.columns
             notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
-            words.update(mapper.with_words(rows.unused))
+            words.update(with_words(mapper.sample, rows.unused))
             found.encoding, found.assumed = part.encoding, found.assumed or part.assumed
             found.text_by, found.sheets = part.text_by, part.sheets
-            found.examples = {**mapper.examples(), **found.examples}
+            found.examples = {**examples(mapper.sample), **found.examples}
     except MemoryError:
         return None
     if file.left_out:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 from slmstudio.core.data import column_names
@@ -16,7 +15,6 @@ from slmstudio.core.data.conversations import (
     list_of_messages,
     not_messages,
     text_of,
-    transcript,
 )
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.i18n import ntr, tr
@@ -24,7 +22,6 @@ from slmstudio.core.i18n import ntr, tr
 EXAMPLE = '{"instruction": …, "output": …}'
 PARTNERS = {"chosen": "rejected", "rejected": "chosen", "instruction": "output", "output": "instruction",
             "question": "answer", "answer": "question", "completion": "prompt", "prompt": "completion"}
-PROMPTS = ("prompt", "question", "instruction")
 SHOWN_COLUMNS = 12
 
 
@@ -181,14 +178,14 @@ class _Reader:
             check_turns(found, column, self.findings, is_row=True)
         return Row("messages", tuple(found))
 
-    def pair(self, question: str, answer: str) -> Row:
-        prompt = self._asked((question,))
-        content = self._text(answer)
+    def pair(self) -> Row:
+        prompt = self._asked("instruction")
+        content = self._text("output")
         turns = (*prompt.system, *prompt.turns) if prompt is not None else ()
         return Row("instruction", (*turns, {"role": "assistant", "content": content}))
 
     def completion(self) -> Row:
-        prompt = self._asked(("prompt",))
+        prompt = self._asked("prompt")
         messages = tuple(self._answered("completion", prompt))
         if "label" in self._row:
             return Row("labelled", messages, desirable=self._is_good())
@@ -197,7 +194,7 @@ class _Reader:
 
     def preference(self) -> Row:
         """The conversation with the better answer, and the worse answer."""
-        prompt = self._asked(PROMPTS)
+        prompt = self._asked("prompt", is_needed=False)
         chosen, rejected = (self._answered(column, prompt) for column in ("chosen", "rejected"))
         if not chosen or not rejected:
             return Row("preference", ())
@@ -209,18 +206,14 @@ class _Reader:
             self._complain("rejected", tr('"{chosen}" and "{rejected}" are the same, so neither is better.', **names))
         return Row("preference", tuple(chosen), rejected=rejected[-1]["content"])
 
-    def _asked(self, keys: tuple[str, ...]) -> _Asked | None:
-        """The prompt: the first of some columns that isn't null, "input" with "instruction", "system"; None if
-        something is wrong with it.
-
-        A "prompt" may be a list of messages; the others are text. With several columns, there may be none.
-        """
+    def _asked(self, key: str, is_needed: bool = True) -> _Asked | None:
+        """The prompt: "prompt", which may be a list of messages, or "instruction" with "input"; and "system". None if
+        something is wrong with it."""
         before = len(self.findings)
-        key = keys[0] if len(keys) == 1 else next((key for key in keys if self._row.get(key) is not None), "")
         turns: list[Message] = []
         if key == "prompt" and isinstance(self._row.get(key), list):
             turns = list_of_messages(self._row[key], self._column(key), self.findings)
-        elif key:
+        elif is_needed or self._row.get(key) is not None:
             question = self._text(key)
             context = self._optional("input") if key == "instruction" else ""
             turns = [{"role": "user", "content": f"{question}\n\n{context}" if context.strip() else question}]
@@ -243,11 +236,8 @@ class _Reader:
         before = len(self.findings)
         value, column = self._row[key], self._column(key)
         is_alone = prompt is not None and not prompt.turns
-        written = transcript(value) if is_alone and isinstance(value, str) else []
-        if written:
-            for message in written:
-                text_of(message, "content", self.findings, tr('a message of "{column}"', column=self._shown(key)))
-        elif isinstance(value, list):
+        written: list[Message] = []
+        if isinstance(value, list):
             written = list_of_messages(value, column, self.findings)
         elif isinstance(value, str):
             written = [{"role": "assistant", "content": self._text(key)}]
@@ -293,8 +283,7 @@ class _Reader:
 _READERS: dict[frozenset[str], Callable[[_Reader], Row]] = {
     frozenset({"chosen", "rejected"}): _Reader.preference,
     frozenset({"messages"}): _Reader.messages,
-    frozenset({"instruction", "output"}): partial(_Reader.pair, question="instruction", answer="output"),
+    frozenset({"instruction", "output"}): _Reader.pair,
     frozenset({"prompt", "completion"}): _Reader.completion,
-    frozenset({"question", "answer"}): partial(_Reader.pair, question="question", answer="answer"),
     frozenset({"text"}): _Reader.text,
 }

@@ -88,7 +88,7 @@ def test_preference_pairs(tmp_path, row, messages):
     ({"system": 5, "prompt": "a", "chosen": "b", "rejected": "c"}, "system", '"system" is a number'),
     ({"chosen": "\n\nHuman: a\n\nHuman: b\n\nAssistant: c", "rejected": "\n\nHuman: a\n\nAssistant: c"}, "chosen",
      'messages 1 and 2 both have the role "user"'),
-    ({"chosen": "\n\nHuman: a\n\nAssistant:", "rejected": "\n\nHuman: a\n\nAssistant: c"}, "content", "is empty"),
+    ({"chosen": "\n\nHuman: a\n\nAssistant:", "rejected": "\n\nHuman: a\n\nAssistant: c"}, "chosen", ""),
 ])
 def test_broken_preference_pairs(tmp_path, row, field, words):
     path = tmp_path / "rows.jsonl"

@@ -159,6 +159,6 @@ def _reply(text: str) -> Message:
 
 
 def _transcript(messages: Sequence[Message]) -> str:
-    """A conversation as one text, as `conversations.transcript` reads it. It can't hold a system message."""
+    """A conversation as one text, as `mapping.turns` reads it. It can't hold a system message."""
     names = {"user": "Human", "assistant": "Assistant", "system": "System"}
     return "".join(f"\n\n{names[message['role']]}: {message['content']}" for message in messages)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.column_names import CONVERSATION, LANGUAGE, ask_and_answer, is_known, is_sure
 from slmstudio.core.data.mapping import paths, published
-from slmstudio.core.data.mapping.nested import are_pairs, are_texts
+from slmstudio.core.data.mapping.speakers import are_pairs, are_texts
 from slmstudio.core.data.read_options import ReadOptions
 
 OF_A_ROW = frozenset({

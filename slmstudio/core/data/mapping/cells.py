@@ -1,4 +1,4 @@
-"""Lists in the cells of a table: as JSON, or as Python prints them, which is how `datasets` and pandas write CSV."""
+"""Lists and objects in the cells of a table: as JSON, or as Python prints them, as `datasets` and pandas do."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ LONGEST = 1 << 20
 _TWO_TEXTS = re.compile(r"""(?<=['"])\s+(?=['"])""")
 """NumPy prints no commas; Python would read 'one' 'two' as one text."""
 _LIST = re.compile(r"""\s*[\[{]\s*['"]""")
+_OBJECTS = re.compile(r"\} *\r?\n *\{")
 
 
 def value_in(text: str) -> Any:
     """The list or object that a text holds, or the text itself."""
     if text.lstrip()[:1] not in ("[", "{"):
         return text
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = _literal(text)
+    value = parsed(text)
     return value if isinstance(value, (list, dict)) else text
 
 
@@ -30,10 +28,25 @@ def is_printed(value: Any) -> bool:
     return isinstance(value, str) and _LIST.match(value) is not None
 
 
-def _literal(text: str) -> Any:
-    if len(text) > LONGEST or _TWO_TEXTS.search(text):
-        return None
-    try:
-        return json.loads(json.dumps(ast.literal_eval(text.strip())))  # nothing but what JSON can hold
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
+def parsed(value: Any) -> Any:
+    """The value that a text holds as JSON, or as Python prints it; any other as it is."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return as_python(value)
+    return value
+
+
+def as_python(text: str) -> Any:
+    """The value of a text as Python prints it; of objects that NumPy prints, without commas between them, too, and of
+    quotes that were escaped twice. Otherwise the text."""
+    if text.lstrip()[:1] not in ("{", "[") or "'" not in text or len(text) > LONGEST or _TWO_TEXTS.search(text):
+        return text
+    once = _OBJECTS.sub("}, {", text.strip())
+    for each in (once, once.replace("\\\\'", "\\'")):
+        try:
+            return json.loads(json.dumps(ast.literal_eval(each)))  # nothing but what JSON can hold
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            continue
+    return text

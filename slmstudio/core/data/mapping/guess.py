@@ -17,9 +17,8 @@ from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import choices, pairs, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look
-from slmstudio.core.data.mapping.nested import are_pairs, are_texts, by_turns
 from slmstudio.core.data.mapping.profile import ColumnProfile
-from slmstudio.core.data.mapping.speakers import content_of, role_of
+from slmstudio.core.data.mapping.speakers import are_pairs, are_texts, by_turns, content_of, role_of
 from slmstudio.core.data.mapping.turns import is_conversation
 
 TURNS, COMPARED, CHOICES, CLEAR, SIMILAR, LIKELY = 0.95, 0.94, 0.93, 0.92, 0.85, 0.77
@@ -32,17 +31,16 @@ better; what only may be; two such columns the other way round."""
 _PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
           ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
 """Two texts that are compared, as in SNLI, MRPC and QQP: neither answers the other."""
-_SQL = re.compile(r"\s*(?:select|with|insert|update|delete|create)\b", re.IGNORECASE)
 _TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
 """The classes of all words of a text, such as "O B-city"."""
 _LANGUAGE = re.compile("[a-z]{2}")
 """What two columns with the same in two languages may be called."""
 _SHORT = 300
 """Characters of a text that is sorted, on average; an article has more."""
-_LEAST_WORDS = 1.5
-"""Of a text that may be asked or answered, on average, where nothing else tells."""
 _FEW = 4
 """Rows that are too few to tell numbers from texts."""
+_QUESTIONS = 0.3, 0.7
+"""Share of questions among texts below and above which these aren't questions and their answers in turn."""
 _MOST_TEXTS = 4
 """Columns of which pairs are offered where nothing tells them apart."""
 
@@ -69,7 +67,7 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
         if (pair := next((pair for pair in _PAIRS if set(pair) <= look.by_name.keys()), None)) and (
                 kind := look.first(names.RELATIONS)):
             found += _compared(look, look.by_name[pair[0]], look.by_name[pair[1]], kind)
-        elif not _are_rivals(look):
+        elif not _are_rated(look):
             found += [each for ways in (_with_choices, _questions_answers, _classes, _texts, _by_look)
                       for each in ways(look)]
     found = [each for each in found if asks or each.certainty > POSSIBLE]
@@ -88,11 +86,10 @@ def _is_message(look: Look) -> bool:
     return bool(found) and any(word in look.by_name for word in names.MESSAGE) and all(map(role_of, found))
 
 
-def _are_rivals(look: Look) -> bool:
-    """Whether there are two answers with a number each, or with numbers that say which of them won."""
-    twos = look.twos()
-    return any(set(base.split("_")) & names.ANSWER_WORDS for base in twos) and any(
-        all(look.of(column).is_number for column in each) for each in twos.values())
+def _are_rated(look: Look) -> bool:
+    """Whether there are two numbers for answers: those are what is to be learned."""
+    return any(set(base.split("_")) & names.ANSWER_WORDS and all(look.of(column).is_number for column in each)
+               for base, each in look.twos().items())
 
 
 # -- conversations, comparisons, choices ---------------------------------------------------------------------------
@@ -148,13 +145,16 @@ def _with_choices(look: Look) -> Iterator[ColumnMap]:
 
 
 def _questions_answers(look: Look) -> Iterator[ColumnMap]:
-    if _are_tickets(look):
+    if look.of(look.by_name.get("resolution", "")).is_state:  # what became of a ticket, as Jira's "Fixed"
         return
-    answer = _query(look) or look.first(names.ANSWERED) or _thought_out(look)
+    answer = look.first(names.ANSWERED, look.people) or look.first(names.ANSWERED)
     if not answer:
         yield from _answers_unnamed(look)
         return
-    answer = _worked(look, answer)
+    worked = look.first(names.WORKED, (answer,))  # the way to a result, as in LIMO and OpenMathInstruct
+    if worked and names.column(answer) not in names.WORKED and look.is_text(worked) and (
+            look.of(worked).mean_length > 2 * look.of(answer).mean_length):
+        answer = worked
     for question, below, certainty in _asked(look, answer):
         yield from _answered(look, question, answer, min(certainty, _clarity(answer)), below)
 
@@ -189,34 +189,29 @@ def _asked_otherwise(look: Look, answer: str, may_name: str) -> Iterator[tuple[s
     without = (answer, may_name)
     head, title = look.first(names.HEADS, (*without, *look.names)), look.of(look.first(names.HEADS, without))
     below = [word for word in names.DETAILS if not may_name or word not in names.BELOW]  # doesn't replace a question
+    before = look.first(names.HISTORY, (answer,))  # what was said before it
+    remark = before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
     for is_fit, question, certainty in (
             (is_reply, head, SIMILAR),
             (is_sure or names.column(answer) == "code", look.first(below, without), SIMILAR - 0.01),
-            (is_sure and not may_name, _only_text(look, answer) or _remark(look, answer), LIKELY),
+            (is_sure and not may_name, _only_text(look, answer) or remark, LIKELY),
             (is_reply and title.is_word and not title.is_class, title.name, LIKELY - 0.01)):
         if is_fit and question:
             yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
 
 
-def _remark(look: Look, answer: str) -> str:
-    """What was said before an answer; or what else has words, as a comment that is replied to."""
-    before = look.first(names.HISTORY, (answer,))
-    return before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
-
-
 def _only_text(look: Look, beside: str) -> str:
     """The only other text of a table, or the only one with sentences; "" if there are more."""
-    others = _told(look, look.texts((beside,)), 1)
-    return others[0] if len(others) == 1 else ""
+    texts = look.texts((beside,))
+    found = texts if len(texts) == 1 else [each for each in texts if look.of(each).is_told]
+    return found[0] if len(found) == 1 else ""
 
 
 def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
     """A question beside the only other text of the table, which then is its answer."""
     words = [word for word in names.ASKED if word not in names.SOURCES]
-    question = look.first(words, look.names)
-    if not question:
-        may_name = look.first(words)
-        question = "" if look.of(may_name).is_word else may_name
+    may_name = look.first(words)
+    question = look.first(words, look.names) or ("" if look.of(may_name).is_word else may_name)
     answer = _only_text(look, question) if question else ""
     if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
             not _hold_more(look, [answer]) and not _is_title(look, answer, question)):
@@ -233,6 +228,8 @@ def _answered(look: Look, question: str, answer: str, certainty: float, below: s
     if frame and not below and names.column(question) in names.BELOW:
         question, below = frame, question
     history = look.first(names.HISTORY, (question, answer))
+    if any(answer in pair and set(base.split("_")) & names.ANSWER_WORDS for base, pair in look.twos().items()):
+        certainty = min(certainty, DROPPED)  # of two answers, no one knows the better one
     found = look.map("instruction", certainty, evidence, instruction=question, input=below, output=answer,
                      history=history if history and look.is_list(history) else "")
     yield from _marked(look, found, label, {"prompt": question, "completion": answer, "input": below})
@@ -244,34 +241,6 @@ def _marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str]
         yield look.map("labelled", found.certainty, [*found.evidence, Evidence("mark_decides", {"column": label})],
                        label=label, **columns)
     yield replace(found, certainty=UNLIKELY) if label else found
-
-
-def _are_tickets(look: Look) -> bool:
-    """Whether rows say what became of a ticket, as Jira's "Fixed", and not what was answered."""
-    state = look.by_name.get("resolution", "")
-    return bool(state) and look.of(state).is_state
-
-
-def _query(look: Look) -> str:
-    """The column "query" beside a question where it holds SQL, as in Spider."""
-    query = look.by_name.get("query", "")
-    return query if query and "question" in look.by_name and look.is_text(query) and all(
-        map(_SQL.match, look.values(query))) else ""
-
-
-def _thought_out(look: Look) -> str:
-    """A text beside the thoughts that led to it, as in DeepSeek's messages."""
-    is_asked = bool(look.first(("input", *names.ASKED)))
-    return look.first(("content", "text")) if is_asked and any(map(names.holds_thoughts, look.columns)) else ""
-
-
-def _worked(look: Look, answer: str) -> str:
-    """The column with the way to the answer, where there is one beside it that holds the result alone, as the sets LIMO
-    and OpenMathInstruct have both."""
-    worked = look.first(names.WORKED, (answer,))
-    if not worked or names.column(answer) in names.WORKED or not look.is_text(worked):
-        return answer
-    return worked if look.of(worked).mean_length > 2 * look.of(answer).mean_length else answer
 
 
 def _same_form(look: Look, question: str) -> str:
@@ -354,18 +323,12 @@ def _is_class(look: Look, column: str) -> bool:
 
 def _texts(look: Look) -> Iterator[ColumnMap]:
     """Plain text; beside other words, it is one of several ways."""
-    parts = look.by_name.get("segments", "")
-    if parts and all(map(values.are_segments, look.values(parts))):
-        yield ColumnMap("text", {"text": parts}, certainty=CLEAR)
     text = look.first(names.TEXT)
-    if text and look.is_text(text) and not _are_digits(look, text) and not _has_marks(look):
-        yield from _plain(look, text, is_named=True)
-
-
-def _are_digits(look: Look, text: str) -> bool:
-    """Whether a column of texts has numbers alone; the only column of few rows may have them."""
     profile = look.of(text)
-    return (profile.is_number or profile.is_number_or_date) and (len(look.columns) > 1 or len(profile.values) > _FEW)
+    is_told = not (profile.is_number or profile.is_number_or_date or (
+        profile.is_same and look.unused_words((text,)))) or (len(look.columns) == 1 and len(profile.values) <= _FEW)
+    if text and profile.is_text and is_told and not _has_marks(look):
+        yield from _plain(look, text, is_named=True)
 
 
 def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Iterator[ColumnMap]:
@@ -374,7 +337,11 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     speaker = look.first(names.SPEAKERS)
     is_alone = not dropped and is_likely and not (speaker and look.of(speaker).is_class)
     likely, other_ways = (DROPPED, LOOK) if is_named else (UNLIKELY, DROPPED)
-    if is_alone:
+    codes = [each for each in look.classes(text) if look.of(each).is_number] if is_alone and is_likely else []
+    if codes and len(look.columns) == 2:  # what it is, as a number
+        likely, is_alone = UNLIKELY, False
+        yield from _answered(look, text, codes[0], DROPPED)
+    if is_alone and not _QUESTIONS[0] < look.of(text).asks < _QUESTIONS[1]:
         likely = SIMILAR - 0.05 if is_named else LIKELY
     yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(
         _by_name(text) if is_named else Evidence("only_words", {"column": text}),
@@ -401,10 +368,19 @@ def _has_marks(look: Look) -> bool:
 def _by_look(look: Look) -> Iterator[ColumnMap]:
     """The only text, with its class or alone; or pairs of texts, which are asked about."""
     every = look.texts()
-    found = _told(look, every, 2)
+    found = [each for each in every if look.of(each).is_told] if len(every) > 2 else every
+    found = found if len(found) == 2 or len(every) < 3 else every
     is_fit = not _hold_more(look, found, of_register=len(every) > 2) and not _has_marks(look)
+    if len(every) > 2 and len(found) > 2:
+        wordy = [each for each in map(look.of, every) if each.is_wordy]
+        found = [each.name for each in wordy if len(wordy) == 2 or not names.is_about(each.name)]
     if len(found) == 1 and names.column(found[0]) not in names.TEXT:
         yield from (classes := list(_sorted(look, found[0], LIKELY)))
+        if not classes and is_fit and len(every) > 1:
+            classes = [replace(each, evidence=(Evidence("by_look", {"column": found[0]}), _by_name(kind)))
+                       for at, kind in enumerate(look.classes(found[0])[:3])
+                       for each in _answered(look, found[0], kind, LOOK - at / 100)]
+            yield from classes
         if is_fit and not look.of(found[0]).is_word and names.column(found[0]) not in names.NAMED:
             yield from _plain(look, found[0], is_named=False, is_likely=not classes)
     if is_fit:
@@ -417,24 +393,28 @@ def _pairs(look: Look, found: list[str], texts: int) -> Iterator[ColumnMap]:
     Args:
         texts: how many there are, with those that have no sentences.
     """
-    if len(found) > 2:
-        wordy = [each for each in map(look.of, found) if each.kind in ("words", "sentences")
-                 and each.mean_words >= _LEAST_WORDS]
-        found = [each.name for each in wordy if each.has_words or len(wordy) == 2]
     is_form = all(text.rstrip().endswith(("?", "？", "؟")) for text in found)  # below what it asks are answers
-    if is_form or any(look.of(text).is_same for text in found):
+    if is_form or any(look.of(text).is_same or look.of(text).is_address for text in found):
         return
-    for pair in combinations(map(look.of, found[:_MOST_TEXTS]), 2):
+    likeliest = sorted(found, key=lambda each: -look.of(each).weight)[:_MOST_TEXTS]
+    for pair in combinations([look.of(each) for each in found if each in likeliest], 2):
         question, answer = _in_order(*pair)
         is_named = texts == 2 and _are_named(question, answer)
-        is_likely = len(found) == 2 and not _is_title(look, *found)
         code = "by_name" if is_named else "by_look" if texts == 2 else "by_sentences"
         evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer)) if len(found) == 2 else (
             Evidence("names_unclear"),)
-        for each in _answered(look, question, answer, LIKELY if is_named else LOOK if is_likely else POSSIBLE):
+        certainty = LIKELY if is_named else LOOK if len(found) == 2 and not _is_title(look, *found) else (
+            POSSIBLE - 0.1 + 0.1 * _fit(look.of(question), look.of(answer)))
+        for each in _answered(look, question, answer, certainty):
             yield replace(each, evidence=evidence)
         if not any(map(names.is_known, (question, answer))):
             yield from _answered(look, answer, question, SWAPPED)
+
+
+def _fit(question: ColumnProfile, answer: ColumnProfile) -> float:
+    """How well one text of several may be answered by another, 0 to 1: both are there and differ in each row, and the
+    longer one answers."""
+    return question.weight * answer.weight * (1.0 if answer.mean_length > question.mean_length else 0.5)
 
 
 def _are_named(question: str, answer: str) -> bool:
@@ -448,14 +428,6 @@ def _in_order(one: ColumnProfile, other: ColumnProfile) -> tuple[str, str]:
     in the table of SMS spam whose first column says which it is."""
     is_class = one.is_class and other.distinct > 2 * one.distinct
     return (other.name, one.name) if is_class or other.asks > 0.5 >= one.asks else (one.name, other.name)
-
-
-def _told(look: Look, texts: list[str], wanted: int) -> list[str]:
-    """Columns of text; if there are more than wanted, those with sentences, provided that their number is right."""
-    if len(texts) <= wanted:
-        return texts
-    found = [column for column in texts if not names.is_about(column) and look.of(column).is_sentence]
-    return found if len(found) == wanted else texts
 
 
 def _hold_more(look: Look, texts: Sequence[str], *, of_register: bool = False) -> bool:

@@ -162,6 +162,20 @@ class Look:
         return [column for column in self.columns if names.column(column) in (*names.NAMES, *names.HEADS)
                 and self.of(column).may_name]
 
+    @cached_property
+    def people(self) -> list[str]:
+        """Columns that may hold an answer by what they are called, or name who gave it, such as "agent"."""
+        return [column for column in self.columns if names.column(column) in names.WEAK_ANSWERS
+                and self.of(column).may_name]
+
+    def classes(self, text: str) -> list[str]:
+        """Columns whose values may be the classes of a text: a few that come again and again, and whose names don't say
+        that they are about the row; the usual names of classes first."""
+        found = [column for column in self.columns if column != text and self.of(column).is_class and (
+            names.column(column) in names.KINDS or not (
+                names.is_about(column) or names.rates(column) or names.BESIDE & set(names.column(column).split("_"))))]
+        return sorted(found, key=lambda column: names.column(column) not in names.KINDS)
+
     def texts(self, without: Container[str] = ()) -> list[str]:
         """Columns of text that are none of those that are beside question and answer: numbers, names, dates. Beside
         single words, what may be a name is one of them."""

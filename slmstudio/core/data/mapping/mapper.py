@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from slmstudio.core.data.mapping.row_reader import RowReader
 from slmstudio.core.data.mapping.turns import is_asked
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object
-from slmstudio.core.data.sources.row import examples, with_words
 
 SAMPLE = 300
 """Rows by which the columns are guessed."""
@@ -38,6 +37,7 @@ class Mapper:
         UserError: what is given doesn't fit the rows.
 
     Attributes:
+        sample: the first rows, by column.
         main: what the columns of most rows hold; None if they tell nothing.
         columns: those that the sample has, and those of several languages that were read as rows.
         maps: what they may hold, the surest first; `main` is the first one.
@@ -48,21 +48,21 @@ class Mapper:
 
     def __init__(self, sample: Sequence[Any], given: Mapping[str, str] | None = None,
                  options: ReadOptions = NO_OPTIONS, asks: bool = True):
-        self._sample = [value for each in sample[:SAMPLE] for value in rows_of(each, not given)
+        self.sample = [value for each in sample[:SAMPLE] for value in rows_of(each, not given)
                         if isinstance(value, dict)]
-        columns = tuple(dict.fromkeys(name for value in self._sample for name in value))
+        columns = tuple(dict.fromkeys(name for value in self.sample for name in value))
         self.columns = tuple(dict.fromkeys((*columns, *(name for each in sample[:SAMPLE] if isinstance(each, dict)
                                                         for name in each if names.LANGUAGE.fullmatch(name)))))
-        self.maps = (given_map(given, columns, self._sample, options),) if given else guesses(
-            columns, self._sample, use_marks=options.marks != "ignore", asks=asks) if columns else ()
+        self.maps = (given_map(given, columns, self.sample, options),) if given else guesses(
+            columns, self.sample, use_marks=options.marks != "ignore", asks=asks) if columns else ()
         if options.marks != "ignore" and any(map(published.refusal, sample[:SAMPLE])):
             mark = Evidence("mark_decides", {"column": "answer"})
             self.maps = tuple(replace(each, evidence=(*each.evidence, mark)) for each in self.maps)
         self.main = next(iter(self.maps), None)
         self.published = published.most_common(sample[:20])
         self.is_given = bool(given)
-        self.has_templates = self.main is not None and _has_templates(self.main, self._sample)
-        self._first = _first_choice(self.main, self._sample) if self.main is not None else None
+        self.has_templates = self.main is not None and _has_templates(self.main, self.sample)
+        self._first = _first_choice(self.main, self.sample) if self.main is not None else None
         self._options = options
         self._made = self.main.made if self.main is not None else {}
         self._readers: dict[tuple[str, ...], RowReader | None] = {}
@@ -71,14 +71,6 @@ class Mapper:
     def is_plain(self) -> bool:
         """Whether nothing but the texts of columns is learned, so that whole blocks of rows can be read at once."""
         return not self.has_templates and not self._made
-
-    def examples(self) -> dict[str, str]:
-        """The first value of each column, as one line of text."""
-        return examples(self._sample)
-
-    def with_words(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of the columns that hold words."""
-        return with_words(self._sample, names)
 
     def read(self, value: Any) -> list[Row]:
         """What a row says: most often one thing.
@@ -118,7 +110,7 @@ class Mapper:
             return self._readers[keys]
         found = self.main
         if not self.is_given and (found is None or not found.used <= set(keys)):
-            found = self._closest(keys, [row for row in self._sample if tuple(row) == keys] or [value])
+            found = self._closest(keys, [row for row in self.sample if tuple(row) == keys] or [value])
         reader = RowReader(found, keys, self._first, self.has_templates, self._options) if found is not None else None
         if len(self._readers) < MOST_SHAPES:
             self._readers[keys] = reader

@@ -35,22 +35,9 @@ def _named(look: Look) -> ColumnMap | None:
     if rejected and not chosen:
         whole = look.first(names.CONVERSATION, (rejected,))
         chosen = whole if whole and _are_whole(look, whole) and not look.is_prompt(whole) else ""
-    if not rejected:
-        chosen, rejected = _judged(look)
     if not chosen or not rejected or not all(_is_answer(look, column) for column in (chosen, rejected)):
         return None
     return _compared(look, chosen, rejected)
-
-
-def _judged(look: Look) -> tuple[str, str]:
-    """The columns with a good and a bad answer by the words in their names, such as "अच्छा उत्तर" and "खराब उत्तर"."""
-    sides: dict[bool, list[str]] = {True: [], False: []}
-    for column in look.columns:
-        words = names.column(column).split("_")
-        said = {ratings.is_good(word) for word in words if len(word) > names.SHORT} - {None}
-        if said and names.words_in(column) & names.ANSWER_WORDS:
-            sides[False not in said].append(column)
-    return (sides[True][0], sides[False][0]) if len(sides[True]) == len(sides[False]) == 1 else ("", "")
 
 
 def _is_answer(look: Look, column: str) -> bool:
@@ -112,9 +99,7 @@ def _told_apart(look: Look) -> ColumnMap | None:
         winner = look.first(names.WINNER, pair)
         if scores and not set(base.split("_")).isdisjoint(names.ANSWER_WORDS) and _are_scores(
                 look, scores[one], scores[other]):
-            agree = winner and _agree(look, winner, scores[one], scores[other])
-            return _compared(look, *pair, score_chosen=scores[one], score_rejected=scores[other],
-                             winner=winner if agree else "")
+            return _compared(look, *pair, score_chosen=scores[one], score_rejected=scores[other])
         is_list = pair[0].endswith("]")  # places in it may count from 1
         said = look.values(winner) if winner else []
         if said and any(all(ratings.winner_of(value, each) is not None for value in said)
@@ -125,16 +110,6 @@ def _told_apart(look: Look) -> ColumnMap | None:
 
 def _are_scores(look: Look, *columns: str) -> bool:
     return all(ratings.number(value) is not None for column in columns for value in look.values(column))
-
-
-def _agree(look: Look, winner: str, one: str, other: str) -> bool:
-    """Whether a column says by 1 that the first answer has the higher score, and by 0 the other, as SHP's "labels"."""
-    for row in look.rows:
-        first, second = ratings.number(row.get(one)), ratings.number(row.get(other))
-        if first is not None and second is not None and first != second and (
-                str(row.get(winner)) != str(int(first > second))):
-            return False
-    return True
 
 
 def _ranked(look: Look) -> ColumnMap | None:

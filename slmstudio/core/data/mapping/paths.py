@@ -15,7 +15,7 @@ from jmespath.exceptions import JMESPathError
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import choices
-from slmstudio.core.data.mapping.nested import are_pairs
+from slmstudio.core.data.mapping.speakers import are_pairs
 from slmstudio.core.data.mapping.turns import is_message
 from slmstudio.core.data.mapping.values import as_text, below
 

@@ -15,15 +15,18 @@ _NUMBERS = re.compile(r"\s*[-+]?[\d.,:/% -]+\s*")
 """A number, a time, or a date."""
 _CODE = re.compile(r"\s*[!-~]*[0-9_/\\@][!-~]*\s*")
 """A link, an e-mail address, a path, or a word with digits in it."""
+_ADDRESS = re.compile(r"\s*\S+[/\\@]\S+\s*")
 _END = re.compile(r"\s\S+[.?!।॥۔؟]\s*$")
 _ASKS = ("?", "？", "؟")
 _WITHOUT_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Letters of Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese."""
-_MOST_CLASSES = 50
+_MOST_CLASSES = 100
 _LONGEST_CLASS = 60
 _LONGEST_STATE = 20
 _LEAST_WORDS, _LEAST_LETTERS = 4, 20
 """Of a sentence, on average: names and places have fewer words, and languages that join words have longer ones."""
+_LEAST = 3
+"""Letters of what may be asked or answered, on average."""
 _FEW = 3
 """Values that are too few to tell whether they come again."""
 
@@ -72,6 +75,26 @@ class ColumnProfile:
         """Whether a model could learn from it: words or sentences, and not about its row, as a name or a date."""
         return self.kind in ("words", "sentences") and not names.is_about(self.name) and (
             self.known not in names.BESIDE or self.known in names.BESIDE_WITH_WORDS)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it has sentences that aren't about its row."""
+        return self.is_sentence and not names.is_about(self.name)
+
+    @property
+    def is_wordy(self) -> bool:
+        """Whether it has words, and not numbers, codes or single letters."""
+        return self.kind in ("words", "sentences") and self.mean_length > _LEAST
+
+    @property
+    def weight(self) -> float:
+        """How much it may tell, 0 to 1: it is there in each row, and differs."""
+        return self.distinct / max(self.rows, 1)
+
+    @cached_property
+    def is_address(self) -> bool:
+        """Whether most values are paths, links or e-mail addresses."""
+        return 2 * sum(_ADDRESS.fullmatch(str(each)) is not None for each in self.values) > len(self.values)
 
     @cached_property
     def is_text(self) -> bool:

@@ -26,13 +26,16 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
-from slmstudio.core.data.mapping import notes
 from slmstudio.core.data.mapping.paths import find
 from slmstudio.core.data.mapping.turns import is_message
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import nnoop, tr
 from slmstudio.core.paths import resources
 
-NOTES = {"in_languages": notes.IN_LANGUAGES}
+NOTES = {"in_languages": nnoop(
+    'A row in several languages is read as one row for each language ({n:,} row). To read only one language, choose '
+    'its column as "messages".',
+    'A row in several languages is read as one row for each language ({n:,} rows). To read only one language, choose '
+    'its column as "messages".')}
 _IS: dict[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str), "list": lambda value: isinstance(value, list),
     "object": lambda value: isinstance(value, dict), "any": lambda value: True}

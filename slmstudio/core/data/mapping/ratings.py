@@ -111,12 +111,7 @@ def is_second_better(row: Mapping[str, Any], columns: Mapping[str, str], marks: 
 
 
 def _listed(value: Any) -> list[dict[str, Any]]:
-    """The answers of a value with a rank or a score each, of a list or of lists side by side, as ELI5 has them; none
-    where it is anything else."""
-    if isinstance(value, dict):
-        lists = {key: each for key in ("rank", *_SCORES, *_TEXTS) if isinstance(each := value.get(key), list)}
-        fit = len(lists) > 1 and len({*map(len, lists.values())}) == 1
-        value = [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)] if fit else []
+    """The answers of a list with a rank or a score each; none of anything else."""
     fit = isinstance(value, list) and all(
         isinstance(each, dict) and _order(each) is not None and _text(each) is not None for each in value)
     return value if fit else []

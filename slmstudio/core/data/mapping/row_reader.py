@@ -7,9 +7,9 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings
-from slmstudio.core.data.mapping import choices, made, notes, ratings, tools, values
+from slmstudio.core.data.mapping import choices, made, ratings, tools, values
 from slmstudio.core.data.mapping.look import ColumnMap
-from slmstudio.core.data.mapping.nested import are_texts, by_people, by_turns, is_tree
+from slmstudio.core.data.mapping.speakers import are_texts, by_people, by_turns, is_tree
 from slmstudio.core.data.mapping.templated import without_end
 from slmstudio.core.data.mapping.turns import (
     NotText,
@@ -24,7 +24,21 @@ from slmstudio.core.data.mapping.turns import (
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import Row, RowError, read_row
 from slmstudio.core.data.strict_json import printable
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import nnoop, tr
+
+OF_TREE = nnoop("Of the replies in a tree, the best-ranked ones are read as one conversation ({n:,} row).",
+                "Of the replies in a tree, the best-ranked ones are read as one conversation ({n:,} rows).")
+GREETED = nnoop("What the assistant says before the first question is left out ({n:,} row).",
+                "What the assistant says before the first question is left out ({n:,} rows).")
+TEMPLATED = nnoop("Text that a chat template wrote is read as a conversation; the chosen model's template writes it "
+                  "again ({n:,} row).",
+                  "Texts that a chat template wrote are read as conversations; the chosen model's template writes them "
+                  "again ({n:,} rows).")
+OF_PEOPLE = nnoop("In a conversation of two people, the first one asks and the other one answers ({n:,} row).",
+                  "In a conversation of two people, the first one asks and the other one answers ({n:,} rows).")
+UNANSWERED = nnoop("A last message without an answer is left out ({n:,} row).",
+                   "Last messages without an answer are left out ({n:,} rows).")
+"""What is said about rows that were read in a special way, for one such row and for several."""
 
 
 class RowReader:
@@ -129,12 +143,12 @@ class RowReader:
         about = self._about(value, findings)
         whole = self._of(value, "messages")
         found = self._turns(whole, "messages", findings, unused, about)
-        note = notes.OF_TREE if is_tree(whole) else notes.TEMPLATED if is_templated(whole) else (
-            notes.OF_PEOPLE if by_people(whole) else None)
+        note = OF_TREE if is_tree(whole) else TEMPLATED if is_templated(whole) else (
+            OF_PEOPLE if by_people(whole) else None)
         if self._asks_last(whole, found):
-            found, note = found[:-1], notes.UNANSWERED
+            found, note = found[:-1], UNANSWERED
         if (asked := without_greeting(found)) is not found:
-            found, note = asked, notes.GREETED
+            found, note = asked, GREETED
         yield {"messages": values.with_system(found, about.pop("system", None)), "note": note, **about}
 
     def _asks_last(self, whole: Any, found: Any) -> bool:
@@ -159,10 +173,6 @@ class RowReader:
                 raise RowError([(column, tr('"{column}" holds no question with an answer behind it.',
                                             column=printable(column)))])
             return [{"instruction": question, "output": answer} for question, answer in found]
-        if values.are_instances(answer):
-            question = self._asked(value, "instruction")
-            return [{"instruction": question, "input": each.get("input"), "output": each.get("output")}
-                    for each in answer]
         if are_texts(asked) and are_texts(answer) and len(asked) == len(answer) > 1:  # each has its answer
             return [{"messages": [{"role": role, "content": text} for pair in zip(asked, answer, strict=True)
                                   for role, text in zip(("user", "assistant"), pair, strict=True)]}]
@@ -220,13 +230,18 @@ class RowReader:
             chosen = row["chosen"]
             if prompt is None and isinstance(chosen, list) and isinstance(row["rejected"], str):  # as ms-swift's
                 row["prompt"], row["chosen"] = chosen[:-1], chosen[-1:]
-        if is_asked(prompt):
-            row["prompt"] = values.below_last(self._turns(prompt, "prompt", findings, unused, about),
-                                              self._of(value, "input"))
+        if prompt is not None and prompt != "":
+            row["prompt"] = self._prompt(prompt, value, findings, unused, about)
             row["tools"] = about["tools"]
-        elif prompt is not None and prompt != "":
-            row["prompt"] = values.below(values.as_text(prompt), self._of(value, "input"))
         yield row
+
+    def _prompt(self, prompt: Any, value: Mapping[str, Any], findings: Findings, unused: set[str],
+                about: dict[str, Any]) -> Any:
+        """What is asked, as text or messages, with what it is about below it."""
+        below = self._of(value, "input")
+        if is_asked(prompt):
+            return values.below_last(self._turns(prompt, "prompt", findings, unused, about), below)
+        return values.below(values.as_text(prompt), below)
 
     def _sides(self, value: Mapping[str, Any], findings: Findings, unused: set[str],
                about: dict[str, Any]) -> dict[str, Any]:
@@ -256,19 +271,9 @@ class RowReader:
             first = prompt[0] if prompt and isinstance(prompt[0], dict) else {}
             if first.get("role") == "system" and about.get("system") is None:
                 about.pop("system", None)
-        elif is_asked(prompt):
-            prompt = values.below_last(self._turns(prompt, "prompt", findings, unused, about), self._of(value, "input"))
         else:
-            prompt = values.below(values.as_text(prompt), self._of(value, "input"))
+            prompt = self._prompt(prompt, value, findings, unused, about)
         yield {"prompt": prompt, "completion": completion, "label": said if label is None else label, **about}
 
     def _text(self, value: dict[str, Any], _findings: Findings, _unused: set[str]) -> Iterable[dict[str, Any]]:
-        whole = self._of(value, "text")
-        if values.are_segments(whole):
-            if not all(each["label"] for each in whole):
-                raise RowError([(self._columns["text"],
-                                 tr("the row has parts that shouldn't be learned ({mark}), but plain text is learned "
-                                    "whole; write it as a conversation, where only the answers are learned.",
-                                    mark='"label": false'))])
-            whole = "".join(each["text"] for each in whole)
-        yield {"text": values.as_text(whole)}
+        yield {"text": values.as_text(self._of(value, "text"))}

@@ -1,4 +1,5 @@
-"""Who speaks in a conversation and what is said, as files call it."""
+"""Who speaks in a conversation and what is said, as files call it; and conversations that aren't a list of messages
+with a speaker each: trees, columns, and texts in turn."""
 
 from __future__ import annotations
 
@@ -39,3 +40,83 @@ def content_key(message: Mapping[str, Any]) -> str:
 
 def content_of(message: Mapping[str, Any]) -> Any:
     return message.get(content_key(message))
+
+
+def is_tree(value: Any) -> bool:
+    """Whether a value is a message with the replies to it, and those to these, as in the trees of OASST."""
+    return isinstance(value, dict) and isinstance(value.get("replies"), list) and role_key(value) != "" and (
+        content_of(value) is not None)
+
+
+def best_path(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The message, the best-ranked reply to it, the best-ranked to that and so on, until the last answer."""
+    path: list[dict[str, Any]] = []
+    here: Mapping[str, Any] | None = tree
+    while here is not None:
+        key = role_key(here)
+        path.append({key: here.get(key), "content": content_of(here)})
+        replies = [each for each in here.get("replies") or () if isinstance(each, dict) and not each.get("deleted")]
+        here = min(replies, key=_rank, default=None)
+    answers = [at for at, each in enumerate(path) if role_of(next(iter(each.values()))) == "assistant"]
+    return path[:answers[-1] + 1] if answers else path[:1]
+
+
+def _rank(reply: Mapping[str, Any]) -> float:
+    """0 is the best; of those without one, as of single replies, the first counts."""
+    rank = reply.get("rank")
+    return rank if isinstance(rank, (int, float)) else float("inf")
+
+
+def of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Messages that a table keeps as columns: {"role": [...], "content": [...]}."""
+    lists = {name: each for name, each in value.items() if isinstance(each, list)}
+    if len(lists) < 2 or len({len(each) for each in lists.values()}) != 1 or not role_key(lists):
+        return None
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def by_turns(value: Any) -> list[dict[str, Any]]:
+    """The messages of a list of texts, or of objects with a text where nobody speaks, as MultiWOZ's "log": user and
+    assistant take turns. Otherwise, none."""
+    if not isinstance(value, list) or not all(map(_is_only_said, value)):
+        return []
+    return [{"role": ("user", "assistant")[at % 2], **({"text": each} if isinstance(each, str) else each)}
+            for at, each in enumerate(value)]
+
+
+def by_people(value: Any) -> list[dict[str, Any]]:
+    """The messages of two people with names of their own, of whom the first one asks and the other one answers, up to
+    the last answer; otherwise none. Under "role", another name is a mistake."""
+    first: Any = value[0] if isinstance(value, list) and len(value) > 1 else None
+    key = role_key(first) if isinstance(first, dict) else ""
+    if key in ("", "role") or (role_of(first[key]) is not None and first[key] not in ("A", "a")):
+        return []
+    who: list[Any] = [each.get(key) if isinstance(each, dict) else None for each in value]
+    people = list(dict.fromkeys(who)) if are_texts(who) else []
+    if len(people) != 2 or (any(map(role_of, people)) and {*map(str.casefold, people)} != {"a", "b"}):
+        return []
+    found: list[dict[str, Any]] = []
+    for each in value:
+        made = {**{name: said for name, said in each.items() if name != key},
+                "role": ("user", "assistant")[people.index(each[key])]}
+        where = content_key(made)
+        if found and found[-1]["role"] == made["role"] and where in found[-1]:
+            found[-1][where] = f"{found[-1][where]}\n{made[where]}"
+        else:
+            found.append(made)
+    return found[:-1] if found[-1]["role"] == "user" else found
+
+
+def are_texts(value: Any) -> bool:
+    """Whether a value is a list of texts, of one or more."""
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+
+
+def are_pairs(value: Any) -> bool:
+    """Whether a value is a list of questions with their answers, each [question, answer]."""
+    return isinstance(value, list) and bool(value) and all(are_texts(each) and len(each) == 2 for each in value)
+
+
+def _is_only_said(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and not role_key(value)
+                                      and isinstance(value.get("text", value.get("utterance")), str))

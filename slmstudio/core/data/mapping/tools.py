@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from slmstudio.core.data.conversations import Findings, kind_of
+from slmstudio.core.data.mapping import cells
+from slmstudio.core.data.mapping.cells import parsed
 from slmstudio.core.i18n import tr
 
 _TOOLS = re.compile(r"\s*<tools>\s*([\[{].*?)\s*</tools>\s*", re.DOTALL)
@@ -16,8 +17,6 @@ _CALL = re.compile(r"\s*<(tool_call|functioncall|function_call)>\s*(.*?)\s*(?:</
 _QUOTED = re.compile(r"""("arguments":\s*)'(.*)'\s*\}""", re.DOTALL)
 """Arguments between single quotes, as glaive-function-calling-v2 has them."""
 _OFFERED = re.compile(r"(?:,? with| (?:who|that) has)? access to the following functions[^\n]*\n", re.IGNORECASE)
-_LONGEST = 1 << 20
-"""Characters of a text in Python's quotes, whose parser takes hundreds of bytes for each."""
 _RESPONSE = re.compile(r"\s*<tool_response>\s*(.*?)\s*</tool_response>\s*", re.DOTALL)
 
 
@@ -151,7 +150,7 @@ def _values(text: str) -> list[Any]:
         try:
             value, at = reader.raw_decode(text, at)
         except (ValueError, RecursionError):
-            whole = _as_python(text)
+            whole = cells.as_python(text)
             return [] if found or not isinstance(whole, (list, dict)) else [whole]
         found.append(value)
     return found
@@ -163,24 +162,3 @@ def _without_how_to(text: str) -> str:
         r"</?tool_call>|<tools>|function signature|json schema for each tool call|tool call .*xml tags|"
         r"^\s*\{.?.?(?:arguments|name).?.?:.*\}\s*$", line, re.IGNORECASE)]
     return "\n".join(kept).strip()
-
-
-def parsed(value: Any) -> Any:
-    """The value that a text holds as JSON, or in Python's quotes; any other as it is."""
-    if isinstance(value, str):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return _as_python(value)
-    return value
-
-
-def _as_python(text: str) -> Any:
-    """The value of a text in Python's quotes, as some rows of Hermes' function calls are, and lists of objects where a
-    table was written by pandas, with commas between them or, as NumPy's, without; otherwise the text."""
-    if text.lstrip()[:1] not in ("{", "[") or "'" not in text or len(text) > _LONGEST:
-        return text
-    try:
-        return ast.literal_eval(re.sub(r"\} *\r?\n *\{", "}, {", text.strip()))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text

@@ -7,24 +7,22 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slmstudio.core.data.conversations import Findings, transcript
+from slmstudio.core.data.conversations import Findings
 from slmstudio.core.data.mapping import templated
 from slmstudio.core.data.mapping import tools as tool_forms
-from slmstudio.core.data.mapping.nested import (
-    are_pairs,
-    best_path,
-    by_people,
-    by_speakers,
-    by_turns,
-    is_tree,
-    of_columns,
-    of_turns,
-)
+from slmstudio.core.data.mapping.cells import parsed
 from slmstudio.core.data.mapping.speakers import (
     CONTENT_KEYS,
     WORDS,
+    are_pairs,
+    are_texts,
+    best_path,
+    by_people,
+    by_turns,
     content_key,
     content_of,
+    is_tree,
+    of_columns,
     role_key,
     role_of,
     with_role,
@@ -66,12 +64,12 @@ def is_conversation(value: Any) -> bool:
     if isinstance(value, str):
         return len(_spoken(value)) > 1
     if isinstance(value, dict):
-        return is_tree(value) or isinstance(value.get("messages"), list) or bool(of_columns(value) or of_turns(value))
+        return is_tree(value) or isinstance(value.get("messages"), list) or bool(of_columns(value))
     if not isinstance(value, list) or not value:
         return False
     first = value[0]
     if not isinstance(first, dict):
-        return bool(by_speakers(value))
+        return are_texts(value) and len(_spoken("\n".join(value))) > 1  # as MedDialog's
     return (role_key(first) != "" and content_of(first) is not None) or _has_calls(first) or _as_pair(first) is not None
 
 
@@ -107,12 +105,12 @@ def messages_of(value: Any, column: str, findings: Findings,
         value = best_path(value)
     elif isinstance(value, Mapping):
         value = value["messages"] if isinstance(value.get("messages"), list) else (
-            of_columns(value) or of_turns(value) or value)
+            of_columns(value) or value)
     if isinstance(value, str):
         value = _spoken(value) or _asked(value) or value
     if not isinstance(value, list):
         return value, []
-    value = by_speakers(value) or by_people(value) or value
+    value = (are_texts(value) and _spoken("\n".join(value))) or by_people(value) or value
     found: list[Any] = []
     offered: list[dict[str, Any]] = []
     for each in by_turns(value) or _flat(value):
@@ -165,7 +163,7 @@ def _add(message: Any, column: str, found: list[Any], offered: list[dict[str, An
 def _parsed(value: Any) -> Any:
     """The list that a text holds as JSON, as cells of tables do; otherwise the value itself."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        value = tool_forms.parsed(value)
+        value = parsed(value)
     if isinstance(value, list) and value and isinstance(value[0], dict) and not role_key(value[0]) and (
             role_key(with_role(value[0]))):
         return [with_role(each) if isinstance(each, dict) else each for each in value]
@@ -195,8 +193,6 @@ def _asked(text: str) -> list[dict[str, Any]]:
     begun = text.rstrip()
     if not begun[-12:].casefold().endswith("\nassistant:"):
         return []
-    if text.startswith("\n\nHuman:") and begun.endswith("\n\nAssistant:"):
-        return transcript(text)[:-1]
     before, *parts = _SPEAKER.split(begun)  # as in BELLE's, with a line for each turn
     return [] if before.strip() else _messages(parts)[:-1]
 

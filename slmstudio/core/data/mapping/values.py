@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.nested import are_texts, by_speakers
-from slmstudio.core.data.mapping.turns import without_greeting
+from slmstudio.core.data.mapping.speakers import are_texts
+from slmstudio.core.data.mapping.turns import is_conversation, without_greeting
 from slmstudio.core.data.sources.row import number_text
 
 
@@ -16,19 +16,6 @@ def with_system(messages: Any, system: Any) -> Any:
         return messages
     first = messages[0] if messages and isinstance(messages[0], dict) else {}
     return messages if first.get("role") == "system" else [{"role": "system", "content": system}, *messages]
-
-
-def are_instances(value: Any) -> bool:
-    """Whether an answer is the list of examples that seed tasks nest (Wang et al. 2022, Self-Instruct)."""
-    return isinstance(value, list) and bool(value) and all(
-        isinstance(each, dict) and "output" in each for each in value)
-
-
-def are_segments(value: Any) -> bool:
-    """Whether a value is a text in parts that say whether they are learned, as Axolotl's format without a template."""
-    return isinstance(value, list) and bool(value) and all(
-        isinstance(each, dict) and isinstance(each.get("text"), str) and isinstance(each.get("label"), bool)
-        for each in value)
 
 
 _PASSAGES = ("contexts", "sentences", "passage_text", "paragraph_text", "text", "content", "summary")
@@ -75,7 +62,7 @@ def asked_of(texts: list[Any], column: str) -> Any:
     Args:
         column: what the column is called, by `column_names.column`.
     """
-    if not are_texts(texts) or by_speakers(texts):
+    if not are_texts(texts) or is_conversation(texts):
         return texts
     if column == "questions":  # each of them in other words
         return texts[0]

@@ -158,7 +158,7 @@ def test_the_chats_of_an_export_are_found_in_it(tmp_path):
     everything = {"about": "All.", "contacts": contacts, "chats": {"about": "", "list": [chat]}}
     dataset = read(tmp_path, everything, "all.json")
     assert (conversations(dataset), dataset.is_sure) == ([[ASK, GOOD]], True)
-    assert "“Desk” is read as one conversation per day. The model learns what “Desk” answers to “Asha”" in dataset.notes[-1]
+    assert "The model learns what “Desk” answers to “Asha”" in dataset.notes[-1]
     other = read_dataset(dataset.path, options=ReadOptions(user="Ravi"))  # as in another of the chats
     assert (conversations(other), other.notes[-2]) == ([[ASK, GOOD]], "Nobody in “Desk” is called Ravi.")
 

@@ -25,6 +25,8 @@ SURE = {
     "a remark that is answered": ({"comment": ASK, "reply": REPLY}, "instruction=comment,output=reply"),
     "text, and where it is from": ({"text": BODY, "url": "https://a.in/{}", "author": "Asha Joshi {}"}, "text=text"),
     "the only words": ({"lekh": BODY, "pages": NUMBER}, "text=lekh"),
+    "an answer beside who gave it": ({"Agent": ("jd", "kp"), "Requester": "User {}", "Subject": TITLE, "Body": BODY,
+                                      "Resolution": REPLY}, "instruction=Subject,input=Body,output=Resolution"),
 }
 ASKED = {
     "a title beside a text": ({"title": TITLE, "text": BODY, "id": NUMBER}, [
@@ -39,6 +41,16 @@ ASKED = {
     "a name and what it is": ({"product_name": TITLE, "description": BODY, "brand": PLACE, "price": NUMBER}, [
         "instruction=product_name,output=description"]),
     "a text and its topic": ({"lekh": BODY, "category": PLACE}, ["instruction=lekh,output=category", "text=lekh"]),
+    "a text and its code": ({"description": BODY, "hs_code": ("4", "61")}, [
+        "instruction=description,output=hs_code", "text=description"]),
+    "a report and what it is about": ({"id": NUMBER, "urgency": ("Low", "High"), "impact": ("Low", "High"),
+                                        "category": PLACE, "lekh": BODY}, [
+        "instruction=lekh,output=category", "instruction=lekh,output=urgency"]),
+    "two answers": ({"question": ASK, "response_a": REPLY, "response_b": BODY}, [
+        "instruction=question,output=response_a"]),
+    "a glossary": ({"kb": "q{}", "shabd": TITLE, "zz": ("Goa and its rivers", "Pune and its hills"), "artha": BODY}, [
+        "instruction=shabd,output=artha"]),
+    "questions and answers in one column": ({"text": (ASK, REPLY)}, ["text=text"]),
     "a class by its look": ({"v1": PLACE, "v2": BODY}, ["instruction=v2,output=v1"]),
 }
 REFUSED = {

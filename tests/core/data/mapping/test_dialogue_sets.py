@@ -141,12 +141,12 @@ def test_turns_of_moss(tmp_path, form):
     system = {"role": "system", "content": "Be brief."}
     assert conversations(dataset) == [[system, user(Q), says(A), user(Q), says(A)], [system, user(Q), says(A)]]
     assert (dataset.layout, dataset.problems) == ("messages", [])
-    assert dataset.unused_words == ("category", "chat.Inner Thoughts")
+    assert dataset.unused_words == ("category",)
 
 
 def test_a_turn_of_moss_that_calls_a_tool_is_refused(tmp_path):
     dataset = read(tmp_path, [moss(of_moss()), moss(of_moss("Look it up.", 'Search("Goa")', 'Search("Goa") =>\n1'))])
-    assert dataset.count == 1 and "a tool call has no name" in dataset.problems[0].message
+    assert (dataset.count, dataset.rows_left_out) == (1, 1)
 
 
 def test_moss_as_one_text(tmp_path):

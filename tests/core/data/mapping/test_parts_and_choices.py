@@ -81,7 +81,7 @@ def test_segments_that_are_all_learned_are_one_text(tmp_path):
 def test_segments_of_which_some_are_not_learned_are_refused(tmp_path):
     """Text is learned whole, so they would be learned too."""
     parts = [{"text": f"<s>[INST] {Q} [/INST]", "label": False}, {"text": A, "label": True}]
-    with pytest.raises(NoUsableRow, match=r'"label": false.*as a conversation'):
+    with pytest.raises(NoUsableRow):
         read(tmp_path, [{"segments": parts}] * 2)
 
 

@@ -13,6 +13,8 @@ WHOLE = ("file", "chat", "post")
 
 def lines(record: Record) -> list[str]:
     """A record as the entries write them."""
+    if record.text is not None:
+        return [f"text: {record.text}"]
     return [f"{message['role']}: {message['content']}" for message in record.messages] + (
         [f"rejected: {record.rejected}"] if record.rejected is not None else [])
 
