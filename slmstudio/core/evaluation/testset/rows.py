@@ -43,12 +43,12 @@ class Draft(NamedTuple):
     Attributes:
         item: attributes of the `TestItem`; without its number, and of a "choice" row without the right choice.
         choice: how a "choice" row names the right choice.
-        told: whether a column says the kind.
+        has_kind: whether a column says the kind.
     """
 
     item: dict[str, Any]
     choice: choices.Choice | None
-    told: bool
+    has_kind: bool
 
 
 class TestMapper:
@@ -84,8 +84,8 @@ class TestMapper:
         is_judged = self._given is not None and bool(self._given.choosing or self._given.judging)
         self._learned = Mapper(learned, rest if learned and not is_judged else None, asks=False)
         here = {name for row in asked for name in row}  # the other rows may have more columns
-        told = {target: column for target, column in rest.items() if column in here or column not in keys}
-        self._asked = Mapper(asked, {**told, "output": STAND_IN} if told and asked else None, asks=False)
+        chosen = {target: column for target, column in rest.items() if column in here or column not in keys}
+        self._asked = Mapper(asked, {**chosen, "output": STAND_IN} if chosen and asked else None, asks=False)
         self._judged_by = next((self._columns(row).judged_by(row) for row, without in judged if without), {})
 
     def read(self, value: Any) -> list[Draft]:
@@ -103,12 +103,10 @@ class TestMapper:
         mapper = self._learned if without is None else self._asked
         read = _read(mapper, row if without is None else _asked(row, without), without is not None)
         drafts = [_draft(row, here, each, without is not None, mapper) for each in read]
-        for each in read:
-            if each.unused:
-                self.unused |= each.unused - here.tags - here.judging
+        self.unused.update(*(each.unused - here.tags - here.judging for each in read))
         return drafts
 
-    def told(self) -> list[str]:
+    def notes(self) -> list[str]:
         """What was made of columns whose names aren't known."""
         return sorted({tr(_TAKEN[target], column=printable(column))
                        for mapper in (self._learned, self._asked) if mapper.main is not None and self._given is None
@@ -185,39 +183,25 @@ def _draft(row: Mapping[str, Any], here: Columns, read: Row, is_judged: bool, ma
     if any(len(text) > LONGEST_ANSWER for text in (choice.choices if choice else references)):
         findings.append(("answer", tr("an answer has more than {most:,} characters; such answers aren't compared.",
                                       most=LONGEST_ANSWER)))
-    said = _kind_said(row, here)
-    kind = "choice" if choice else "pattern" if pattern else said or (
-        "exact" if name and name in here["exact"] else _kind_of(references))
+    own_kind = next((word for each in here["kind"] if isinstance(row.get(each), str)
+                     and (word := row[each].strip().casefold()) in KINDS), "")
+    ends_in_number = references and all(GSM8K_END.search(text[-80:]) for text in references)
+    kind = "choice" if choice else "pattern" if pattern else own_kind or (
+        "exact" if name and name in here["exact"] else "number" if ends_in_number else "free")
     if not findings and not choice and not pattern and (not references or kind in ("choice", "pattern")):
         findings.append(("answer", tr('the row is called a "{kind}" row, but has no {kind}.', kind=kind)
                          if references else tr("the reference is missing, so no answer can be judged.")))
     if findings:
         raise RowError(findings)
-    language, is_guessed = _language(row, here, (messages[-1]["content"], *references[:1]))
+    column = filled(row, here["language"])
+    language = languages.from_column(row[column]) if column and isinstance(row[column], str) else None
+    guessed = None if language else languages.guess(messages[-1]["content"], *references[:1])
     return Draft({
         "kind": kind, "messages": messages, "references": references, "choices": choice.choices if choice else None,
-        "pattern": pattern, "category": _category(row, here), "language": language, "language_guessed": is_guessed,
-        "below": _below(row, messages, mapper), "tools": read.tools,
+        "pattern": pattern, "category": _category(row, here), "language": language or guessed,
+        "language_guessed": guessed is not None, "below": _below(row, messages, mapper), "tools": read.tools,
         "reply": answer if answer.get("tool_calls") and not is_judged else None,
-    }, choice, bool(said))
-
-
-def _kind_said(row: Mapping[str, Any], here: Columns) -> str:
-    return next((word for each in here["kind"] if isinstance(row.get(each), str)
-                 and (word := row[each].strip().casefold()) in KINDS), "")
-
-
-def _kind_of(references: tuple[str, ...]) -> str:
-    return "number" if references and all(GSM8K_END.search(text[-80:]) for text in references) else "free"
-
-
-def _language(row: Mapping[str, Any], here: Columns, texts: tuple[str, ...]) -> tuple[str | None, bool]:
-    """The language of a row, and whether it was guessed."""
-    name = filled(row, here["language"])
-    if name and isinstance(row[name], str):
-        return languages.from_column(row[name]), False
-    found = languages.guess(*texts)
-    return found, found is not None
+    }, choice, bool(own_kind))
 
 
 def _below(row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], mapper: Mapper) -> int:
