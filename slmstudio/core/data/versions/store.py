@@ -161,10 +161,11 @@ def read_lineage(path: Path) -> Lineage | None:
         raise from_os_error(error, tr("Could not read {file}.", file=file.name)) from error
     except (ValueError, RecursionError) as error:
         raise _damaged(path) from error
-    listed, steps = (state.get("sources", [state]), state.get("steps")) if isinstance(state, dict) else (None, None)
-    if not listed or not all(isinstance(each, list) and all(isinstance(one, dict) for one in each)
-                             for each in (listed, steps)) or not all(isinstance(each.get("source"), str)
-                                                                     for each in listed):
+    if not isinstance(state, dict):
+        raise _damaged(path)
+    listed, steps = state.get("sources", [state]), state.get("steps")
+    are_lists = all(isinstance(each, list) and all(isinstance(one, dict) for one in each) for each in (listed, steps))
+    if not listed or not are_lists or not all(isinstance(each.get("source"), str) for each in listed):
         raise _damaged(path)
     return Lineage(tuple(map(_source, listed)), tuple(steps))
 
