@@ -14,7 +14,7 @@ import ast
 import json
 import string
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,15 @@ COMMANDS = "slmstudio/cli"
 """Below it, docstrings of commands and `help=` of options are messages: slmstudio/cli/words.py translates them."""
 IN_PAGES = {"tr": None, "ntr": (1, 2), "ptr": ((1, "c"), 2)}
 """What marks messages in the report's page."""
-MODELS = "resources/catalogue.json"
-KINDS, SCRIPTS = "resources/health/kinds.json", "resources/importing/scripts.json"
+TABLES: dict[str, Callable[[Any], Iterable[Any]]] = {
+    "resources/catalogue.json": lambda table: (
+        each[key] for each in table["licences"].values() for key in ("allows", "duties") if each[key]),
+    "resources/health/kinds.json": lambda table: (
+        text for kind in table for text in (kind["label"], tuple(kind["rows"]), kind.get("fix")) if text),
+    "resources/importing/json_mistakes.json": lambda table: (sentence for *_, sentence in table),
+    "resources/importing/scripts.json": lambda table: table,
+}
+"""Tables with messages, and which these are."""
 SET_UP = ("bootstrap.py", "setup_*.py")
 """In this folder: what speaks before anything is installed."""
 
@@ -66,22 +73,10 @@ def messages() -> Catalog:
         for _line, message, _comments, context in extract.extract(
                 "jinja2.ext:babel_extract", BytesIO(file.read_bytes()), keywords=IN_PAGES):
             found.add(message, None, [(file.relative_to(ROOT).as_posix(), 0)], context=context)
-    for file in (MODELS, KINDS, SCRIPTS):
-        for text in _in_table(file):
+    for file, texts in TABLES.items():
+        for text in texts(json.loads((ROOT / file).read_text(encoding="utf-8"))):
             found.add(text, None, [(file, 0)])
     return found
-
-
-def _in_table(file: str) -> Iterator[str | tuple[str, str]]:
-    """What the licences of the catalogue's models allow and ask for; what is found in datasets; names of scripts."""
-    table = json.loads((ROOT / file).read_text(encoding="utf-8"))
-    if file == MODELS:
-        yield from (each[key] for each in table["licences"].values() for key in ("allows", "duties") if each[key])
-    elif file == SCRIPTS:
-        yield from table
-    else:
-        for kind in table:
-            yield from (kind["label"], (kind["rows"][0], kind["rows"][1]), *filter(None, [kind.get("fix")]))
 
 
 def _marked(tree: ast.Module) -> Iterator[tuple[str | tuple[str, str], str | None]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any, NoReturn
 
-from slmstudio.core.i18n import noop, tr
+from slmstudio.core.i18n import tr
+from slmstudio.core.paths import resources
 
 SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf]")
 TEXT_OR_CONSTANT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(-?Infinity|NaN)', re.DOTALL)
@@ -103,27 +105,11 @@ def _bad_constant(text: str) -> NotJson:
                    text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
-_REASONS = (
-    ("Unterminated string", "", noop("the text that begins here has no closing quotation mark.")),
-    ("Invalid control", "\t", noop("a tab is inside a text; write it as {escape}.")),
-    ("Invalid control", "\n", noop("a line break is inside a text; write it as {escape}.")),
-    ("Invalid control", "\r", noop("a carriage return is inside a text; write it as {escape}.")),
-    ("Invalid control", "\0", noop("a NUL byte is inside a text; remove it.")),
-    ("Invalid control", "", noop("a control character ({code}) is inside a text; remove it.")),
-    ("Invalid \\escape", "", noop("a backslash in a text must be written twice (\\\\).")),
-    ("Invalid \\u", "", noop("\\u must be followed by four hexadecimal digits.")),
-    ("Unexpected UTF-8 BOM", "", noop("there is a byte order mark here, which doesn't belong in a row.")),
-    ("Extra data", "{[", noop("a second row begins on the same line; each row needs a line of its own.")),
-    ("Extra data", "", noop("there is more text after the end of the row.")),
-    ("", "'‘’", noop('single quotes are used; JSON needs double quotes (").')),
-    ("", "“”„", noop('curly quotes are used; JSON needs straight double quotes (").')),
-    ("Expecting ':'", "", noop("a colon is missing after the key.")),
-    ("Expecting ','", "", noop('a comma or a closing bracket is missing, or a quotation mark inside the text isn\'t '
-                               'written as \\".')),
-    ("Illegal trailing comma", "", noop("there is an extra comma before the closing bracket.")),
-    ("Expecting property name", "", noop("a key in double quotes is missing here.")),
-)
-"""What is wrong, by the beginning of the parser's message and the signs that are there."""
+@lru_cache(maxsize=1)
+def _mistakes() -> list[tuple[str, str, str]]:
+    """The beginning of the parser's message, the signs that are there ("": any), and what is wrong."""
+    table = json.loads((resources() / "importing" / "json_mistakes.json").read_text(encoding="utf-8"))
+    return [(begins, signs, sentence) for begins, signs, sentence in table]
 
 
 def _reason(error: json.JSONDecodeError) -> str:
@@ -134,7 +120,7 @@ def _reason(error: json.JSONDecodeError) -> str:
         if rest[0] in "}]" and error.doc[max(0, error.pos - 200):error.pos].rstrip()[-1:] == ",":
             kind = "Illegal trailing comma"
     sign = rest[:1] or " "
-    for begins, signs, sentence in _REASONS:
+    for begins, signs, sentence in _mistakes():
         if kind.startswith(begins) and (sign in signs or not signs):
             return tr(sentence, escape=repr(sign)[1:-1], code=f"U+{ord(sign):04X}")
     return _no_value(rest)

@@ -72,9 +72,8 @@ def write(path: Path | None, partial: Path, keep: int, after: bytes) -> str:
 def put_in_place(path: Path, partial: Path, state: os.stat_result | None) -> None:
     """Rename the new file into its place, unless another program has changed the old one."""
     now = path.stat() if path.exists() else None
-    if (now is None) is not (state is None):
-        raise Changed
-    if now and state and (now.st_ino, now.st_size, now.st_mtime_ns) != (state.st_ino, state.st_size, state.st_mtime_ns):
+    was, is_now = (each and (each.st_ino, each.st_size, each.st_mtime_ns) for each in (state, now))
+    if was != is_now:
         raise Changed
     os.replace(partial, path)
     files.fsync_folder(path.parent)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from array import array
+from collections import Counter
+from collections.abc import Sequence
 
+from slmstudio.core.data.health.finding import Found
 from slmstudio.core.data.health.kinds import WORDS, pattern
-from slmstudio.core.data.health.texts import is_blank
+from slmstudio.core.data.health.texts import answers, is_blank
+from slmstudio.core.data.record import Record
 
 _INTERJECTION, _CLOSING = pattern("interjection"), pattern("closing")
 _SENTENCE = pattern("first_sentence")
@@ -21,6 +26,12 @@ LAST = 400
 """Characters at the end among which the last sentence begins."""
 LEAST_CHARACTERS = 20
 _UNSPACED = pattern("characters_that_say_a_lot")
+LABEL_ROWS = 3
+"""A short answer in this many rows is a label ("yes", "ham")."""
+SHORT_SHARE, SHORT_ROWS = 0.1, 10
+"""If more rows than both have short answers, short answers are what the dataset is about."""
+PHRASE_SHARE, PHRASE_ROWS = 0.002, 10
+"""A sentence begins or ends this many different answers before it counts as a stock phrase."""
 
 
 def opening(answer: str) -> str | None:
@@ -97,3 +108,66 @@ def refusal(answer: str) -> str | None:
     if found is None and any(map(answer.casefold().__contains__, _ASCII_AI_WORDS if answer.isascii() else _AI_WORDS)):
         found = _SPEAKS_OF_ITSELF.search(answer)
     return None if found is None else found[0].strip()[:80]
+
+
+class ShortAnswers:
+    """Rows with short answers that aren't labels."""
+
+    def __init__(self) -> None:
+        self._rows, self._short = array("q"), array("q")
+
+    def look(self, index: int, record: Record, given: list[str]) -> None:
+        answer = given[-1] if given else ""
+        if 0 < len(answer) < 40 and record.messages[-1]["content"] == answer and not is_blank(answer):
+            question = "\n".join(message["content"] for message in record.messages[:-1])
+            if is_short(answer, question):
+                self._rows.append(index)
+                self._short.append(hash(folded(answer)))
+
+    def found(self, records: Sequence[Record]) -> Found:
+        found, counts = Found(), Counter(self._short)
+        if len(self._rows) <= max(SHORT_ROWS, SHORT_SHARE * len(records)):
+            for row, answer in zip(self._rows, self._short, strict=True):
+                if counts[answer] < LABEL_ROWS:
+                    found.add(row, answers(records[row])[-1])
+        return found
+
+
+class StockPhrases:
+    """Rows with answers that begin or end with a stock phrase; "phrases" are the frequent ones."""
+
+    def __init__(self) -> None:
+        self._known = Found()
+        self._rows, self._openings, self._endings = array("q"), array("q"), array("q")
+        self._seen: set[int] = set()
+        self._phrases: Counter[int] = Counter()
+
+    def look(self, index: int, record: Record, given: list[str]) -> None:
+        for answer in given:
+            first, last = opening(answer), ending(answer)
+            phrase = interjection(answer) or (last if last is not None and is_closing(last) else None)
+            if phrase is not None and self._known.rows[-1:] != [index]:
+                self._known.add(index, phrase.strip()[:80])
+            hashes = [hash(folded(sentence)) if sentence is not None and is_long(sentence) else 0
+                      for sentence in (first, last)]
+            if hashes != [0, 0]:
+                self._rows.append(index)
+                self._openings.append(hashes[0])
+                self._endings.append(hashes[1])
+                if (whole := hash(answer)) not in self._seen:
+                    self._seen.add(whole)
+                    self._phrases.update({each for each in hashes if each})
+
+    def found(self, records: Sequence[Record]) -> Found:
+        least = max(PHRASE_ROWS, PHRASE_SHARE * len(records))
+        frequent = {phrase for phrase, count in self._phrases.items() if count >= least}
+        rows = {row for row, first, last in zip(self._rows, self._openings, self._endings, strict=True)
+                if first in frequent or last in frequent}
+        phrases = Counter(folded(phrase) for row in sorted(rows) for answer in answers(records[row])
+                          for phrase in {opening(answer), ending(answer)}
+                          if phrase is not None and is_long(phrase) and hash(folded(phrase)) in frequent)
+        found = Found(sorted(rows.union(self._known.rows)), self._known.detail)
+        if phrases:
+            found.detail["phrases"] = dict(phrases)
+            found.detail.setdefault("example", max(phrases, key=phrases.__getitem__)[:80])
+        return found

@@ -100,6 +100,20 @@ class Change:
 
 
 @dataclass(slots=True)
+class Found:
+    """Rows with one kind of fault: their indices, ascending, and what else is known."""
+
+    rows: list[int] = field(default_factory=list)
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, row: int, example: str | None = None) -> None:
+        """One more row; the first example is kept."""
+        self.rows.append(row)
+        if example is not None:
+            self.detail.setdefault("example", example)
+
+
+@dataclass(slots=True)
 class Fixed:
     """What a fix made.
 

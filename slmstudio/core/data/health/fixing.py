@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from slmstudio.core.data.health.answers import without_phrases
-from slmstudio.core.data.health.finding import Change, Context, Fixed
+from slmstudio.core.data.health.finding import Change, Context, Fixed, Found
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.data.health.progress import CancellableProgress
-from slmstudio.core.data.health.repeats import duplicates, whole
-from slmstudio.core.data.health.survey import Found, survey
+from slmstudio.core.data.health.repeats import duplicates
+from slmstudio.core.data.health.survey import survey
 from slmstudio.core.data.health.text_checks import text_checks
 from slmstudio.core.data.health.texts import Part, is_blank, rewritten
 from slmstudio.core.data.record import Record
@@ -111,8 +110,7 @@ class _Work:
         gone = set(found.rows)
         if kind == "near_duplicates" and gone:
             # They were skipped as duplicates, and would be near-duplicates once the first of them is gone.
-            repeated = duplicates(self.rows, array("q", map(hash, map(whole, self.rows))))
-            gone |= {row for row, first in repeated.items() if first in gone}
+            gone |= {row for row, first in duplicates(self.rows).items() if first in gone}
         self._take_out(dict.fromkeys(gone, kind))
         return bool(gone)
 

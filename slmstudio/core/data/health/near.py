@@ -222,16 +222,18 @@ def _chunks(texts: Iterable[Tokens]) -> Iterator[list[Tokens]]:
 
 def _mixed(hashes: Hashes, values: Any) -> Hashes:
     hashes = (hashes ^ values) * _PRIME
-    return hashes ^ (hashes >> np.uint64(29))
+    hashes ^= hashes >> np.uint64(29)
+    return hashes
 
 
 def _hashes(texts: Sequence[Tokens]) -> tuple[Hashes, Hashes]:
     """(hashes of all texts' shingles one after the other, where each text begins and the last ends). A text of fewer
     than five tokens has one shingle."""
-    short = [max(0, SHINGLE - len(text)) for text in texts]
-    flat = np.concatenate([np.asarray(part, dtype=np.uint64) for text, lack in zip(texts, short, strict=True)
-                           for part in ((text, [0] * lack) if lack else (text,))])
-    ends = np.cumsum([len(text) + lack for text, lack in zip(texts, short, strict=True)])
+    lengths = [max(SHINGLE, len(text)) for text in texts]
+    ends = np.cumsum(lengths)
+    flat = np.zeros(ends[-1], dtype=np.uint64)
+    for text, end, length in zip(texts, ends.tolist(), lengths, strict=True):
+        flat[end - length:end - length + len(text)] = text
     hashes = np.zeros(len(flat) - SHINGLE + 1, dtype=np.uint64)
     for offset in range(SHINGLE):
         hashes = _mixed(hashes, flat[offset:offset + len(hashes)])

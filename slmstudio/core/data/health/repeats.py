@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from array import array
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slmstudio.core.data.health.answers import folded
+from slmstudio.core.data.health.finding import Found
 from slmstudio.core.data.health.texts import canonical
 from slmstudio.core.data.record import Record
 
@@ -27,7 +28,7 @@ def _message(message: dict[str, object]) -> Hashable:
     return (message["role"], message["content"], canonical(calls) if calls else "")
 
 
-def duplicates(records: Sequence[Record], hashes: array[int]) -> dict[int, int]:
+def duplicates(records: Sequence[Record], hashes: Iterable[int] | None = None) -> dict[int, int]:
     """Index of each row that an earlier row repeats as a whole → index of the first such row.
 
     Args:
@@ -35,13 +36,34 @@ def duplicates(records: Sequence[Record], hashes: array[int]) -> dict[int, int]:
         hashes: hash of `whole` of each. Rows with the same hash are compared, so that chance finds nothing.
     """
     earlier: dict[int, int] = {}
-    for group in _same(np.asarray(hashes)):
+    known = map(hash, map(whole, records)) if hashes is None else hashes
+    for group in _same(np.fromiter(known, np.int64, len(records))):
         first: dict[Hashable, int] = {}
         for index in map(int, group):
             partner = first.setdefault(whole(records[index]), index)
             if partner != index:
                 earlier[index] = partner
     return earlier
+
+
+class Duplicates:
+    """Rows that repeat an earlier one as a whole; `earlier` has the first such row of each."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+        self.earlier: dict[int, int] = {}
+
+    def look(self, index: int, record: Record, given: list[str]) -> None:
+        self._hashes.append(hash(whole(record)))
+
+    def found(self, records: Sequence[Record]) -> Found:
+        self.earlier = duplicates(records, self._hashes)
+        return partners(self.earlier)
+
+
+def partners(earlier: dict[int, int]) -> Found:
+    """Rows, each with the earlier row that it is like."""
+    return Found(sorted(earlier), {"partners": sorted(map(list, earlier.items()))})
 
 
 def question_and_answer(record: Record) -> tuple[int, int] | None:
@@ -73,16 +95,23 @@ def _plain(text: str) -> str:
     return text.rstrip(" .।۔!") or text
 
 
-def conflicts(rows: array[int], questions: array[int], answers: array[int]) -> list[list[int]]:
-    """Groups of rows that ask the same and answer differently, by their first row.
+class Conflicts:
+    """Rows that ask the same and answer differently; "groups" has those that belong together, by their first row."""
 
-    Args:
-        rows: indices of the rows that ask and answer.
-        questions, answers: their hashes; see `question_and_answer`.
-    """
-    index, answered = np.asarray(rows), np.asarray(answers)
-    groups = (group for group in _same(np.asarray(questions)) if len(set(answered[group].tolist())) > 1)
-    return sorted(index[group].tolist() for group in groups)
+    def __init__(self) -> None:
+        self._rows, self._questions, self._answers = array("q"), array("q"), array("q")
+
+    def look(self, index: int, record: Record, given: list[str]) -> None:
+        if (pair := question_and_answer(record)) is not None:
+            self._rows.append(index)
+            self._questions.append(pair[0])
+            self._answers.append(pair[1])
+
+    def found(self, records: Sequence[Record]) -> Found:
+        rows, answered = np.asarray(self._rows), np.asarray(self._answers)
+        groups = sorted(rows[group].tolist() for group in _same(np.asarray(self._questions))
+                        if len(set(answered[group].tolist())) > 1)
+        return Found(sorted(row for group in groups for row in group), {"groups": groups})
 
 
 def _same(hashes: NDArray[np.int64]) -> Groups:

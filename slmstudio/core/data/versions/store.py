@@ -164,21 +164,19 @@ def read_lineage(path: Path) -> Lineage | None:
     if not isinstance(state, dict):
         raise _damaged(path)
     listed, steps = state.get("sources", [state]), state.get("steps")
-    if not isinstance(listed, list) or not listed or not isinstance(steps, list) or not all(
-            isinstance(each, dict) for each in (*listed, *steps)):
+    are_lists = all(isinstance(each, list) and all(isinstance(one, dict) for one in each) for each in (listed, steps))
+    if not listed or not are_lists or not all(isinstance(each.get("source"), str) for each in listed):
         raise _damaged(path)
-    return Lineage(tuple(_source(each, path) for each in listed), tuple(steps))
+    return Lineage(tuple(map(_source, listed)), tuple(steps))
 
 
-def _source(state: dict[str, Any], path: Path) -> Source:
-    name, where, sha256 = state.get("source"), state.get("path"), state.get("sha256")
-    weight, rows, said = state.get("weight"), state.get("rows"), state.get("given")
-    if not isinstance(name, str):
-        raise _damaged(path)
-    return Source(name, Path(where) if isinstance(where, str) and where else None,
-                  sha256 if isinstance(sha256, str) else "",
-                  float(weight) if isinstance(weight, (int, float)) else None, rows if isinstance(rows, int) else None,
-                  said if isinstance(said, str) else None)
+def _source(state: dict[str, Any]) -> Source:
+    def of(key: str, *kinds: type) -> Any:
+        return value if isinstance(value := state.get(key), kinds) else None
+
+    where, weight = of("path", str), of("weight", int, float)
+    return Source(state["source"], Path(where) if where else None, of("sha256", str) or "",
+                  None if weight is None else float(weight), of("rows", int), of("given", str))
 
 
 def _damaged(path: Path) -> UserError:

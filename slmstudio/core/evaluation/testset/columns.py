@@ -56,17 +56,37 @@ class Columns:
         """Those of choices, and of the right one."""
         return frozenset((*self["choices"], *(name for columns in self.series for name in columns), *self["right"]))
 
+    def choices(self, row: Mapping[str, object]) -> tuple[str, ...]:
+        """The columns with the choices of a row: one for all, or one for each, or none."""
+        name = filled(row, self["choices"])
+        return (name,) if name else next((each for each in self.series if filled(row, each)), ())
 
-    def said(self, row: Mapping[str, object]) -> dict[str, str]:
-        """The columns by which an answer to a row is judged, as a user would say them."""
-        series = next((",".join(each) for each in self.series if filled(row, each)), "")
-        found = {"choices": filled(row, self["choices"]) or series}
-        if found["choices"]:
-            found["answer"] = filled(row, self["right"])
+    def judged_without(self, row: Mapping[str, Any]) -> frozenset[str] | None:
+        """The columns that training has no part in, where the answer of a row is in one of them; otherwise None."""
+        if self.choices(row):
+            return self.choosing | self.judging
+        answer = filled(row, self["answer"])
+        if filled(row, self["references"]) or (not answer and filled(row, self["pattern"])):
+            return self.judging
+        return self.judging | {answer} if answer and _is_several(row[answer]) else None
+
+    def judged_by(self, row: Mapping[str, object]) -> dict[str, str]:
+        """The columns by which an answer to a row is judged, as a user would write them."""
+        if choices := self.choices(row):
+            found = {"choices": ",".join(choices), "answer": filled(row, self["right"])}
         else:
             name = filled(row, (*self["references"], *self["answer"]))
-            found |= {"exact" if name in self["exact"] else "references": name, "pattern": filled(row, self["pattern"])}
+            found = {"exact" if name in self["exact"] else "references": name, "pattern": filled(row, self["pattern"])}
         return {target: column for target, column in found.items() if column}
+
+
+def _is_several(value: Any) -> bool:
+    """Whether an answer is a list of texts, or SQuAD's {"text": […]}, and no conversation."""
+    if isinstance(value, dict):
+        return isinstance(value.get("text"), list)
+    return isinstance(value, list) and all(
+        isinstance(each, (str, int, float)) or (isinstance(each, dict) and each.keys() <= {"text", "answer_start"})
+        for each in value)
 
 
 def columns_of(keys: Sequence[str], rows: Sequence[Mapping[str, Any]] = ()) -> Columns:
@@ -98,24 +118,24 @@ def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Column
         UserError: there is no such column.
     """
     rest = {target.strip().casefold(): column for target, column in given.items()}
-    told: dict[str, tuple[str, ...]] = {target: (rest.pop(target),) for target in list(rest) if target in TARGETS}
+    chosen: dict[str, tuple[str, ...]] = {target: (rest.pop(target),) for target in list(rest) if target in TARGETS}
     series: tuple[tuple[str, ...], ...] = ()
-    if "choices" in told:
-        said, = told["choices"]
-        if said not in keys and "," in said:
-            del told["choices"]
-            series = (tuple(name.strip() for name in said.split(",")),)
-        told["right"] = tuple(rest.pop(target) for target in ("answer", "output") if target in rest)
-    elif not told.keys() & {"exact", "references"}:
-        told["answer"] = tuple(rest[target] for target in ("answer", "output") if target in rest)
-    if "exact" in told:
-        told["references"] = told["exact"]
-    found = Columns(told, series)
+    if "choices" in chosen:
+        name, = chosen["choices"]
+        if name not in keys and "," in name:
+            del chosen["choices"]
+            series = (tuple(each.strip() for each in name.split(",")),)
+        chosen["right"] = tuple(rest.pop(target) for target in ("answer", "output") if target in rest)
+    elif not chosen.keys() & {"exact", "references"}:
+        chosen["answer"] = tuple(rest[target] for target in ("answer", "output") if target in rest)
+    if "exact" in chosen:
+        chosen["references"] = chosen["exact"]
+    found = Columns(chosen, series)
     check_columns((*found.choosing, *found.judging, *found.tags), keys)
     by_name = columns_of(keys)
-    if not rest and told.keys() <= {*TAGS, "answer"} and not series:
-        return Columns({**by_name.named, **{tag: told[tag] for tag in TAGS if tag in told}}, by_name.series), rest
-    return Columns({**{tag: by_name[tag] for tag in TAGS}, **told}, series), rest
+    if not rest and chosen.keys() <= {*TAGS, "answer"} and not series:
+        return Columns({**by_name.named, **{tag: chosen[tag] for tag in TAGS if tag in chosen}}, by_name.series), rest
+    return Columns({**{tag: by_name[tag] for tag in TAGS}, **chosen}, series), rest
 
 
 def filled(row: Mapping[str, object], columns: Iterable[str]) -> str:

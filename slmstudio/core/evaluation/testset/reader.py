@@ -17,6 +17,7 @@ from slmstudio.core.data.read_options import NO_OPTIONS
 from slmstudio.core.data.reader import sampled
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.source import ReadingCancelled
+from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
@@ -106,23 +107,31 @@ class _Rows:
         self._drafts: list[tuple[Draft, int]] = []
         self._sentences: dict[str, str] = {}
 
-    def add(self, mapper: TestMapper, value: object, line: int) -> None:
+    def add(self, mapper: TestMapper, raw: Raw) -> None:
+        if raw.problem is not None:
+            self.problems.append(raw.problem)
+            return
         try:
-            self._drafts += [(draft, line) for draft in mapper.read(value)]
+            self._drafts += [(draft, raw.line) for draft in mapper.read(raw.value)]
         except RowError as error:
             for key, sentence in error.findings:
-                self._complain(sentence, line, key)
+                self._complain(sentence, raw.line, key)
 
     def items(self) -> list[TestItem]:
         counting = Counting((draft.choice, line) for draft, line in self._drafts if draft.choice)
-        numbers, english = self._are_numbers(), self._is_english()
+        free = [draft.item["references"] for draft, _ in self._drafts
+                if draft.item["kind"] == "free" and not draft.has_kind]
+        numbers = bool(free) and sum(all(map(_is_number, each)) for each in free) >= NUMBERS_SHARE * len(free)
+        latin = Counter(draft.item["language"] for draft, _ in self._drafts if draft.item["language_guessed"])
+        # Most rows in Latin letters have English's little words: then those without are English too.
+        english = latin["en"] > 2 * latin[LATIN]
         items: list[TestItem] = []
-        for (item, choice, told), line in self._drafts:
+        for (item, choice, has_kind), line in self._drafts:
             answer = counting.answer(choice) if choice else None
             if isinstance(answer, str):
                 self._complain(answer, line, "answer")
                 continue
-            if numbers and item["kind"] == "free" and not told:
+            if numbers and item["kind"] == "free" and not has_kind:
                 item["kind"] = "number"
             if english and item["language_guessed"] and item["language"] == LATIN:
                 item["language"] = "en"
@@ -131,15 +140,6 @@ class _Rows:
             items.append(TestItem(len(items), line, answer=answer, **item))
         self.notes += [*counting.notes(), *_unused_note(self.unused)]
         return items
-
-    def _are_numbers(self) -> bool:
-        free = [item["references"] for (item, _, told), _ in self._drafts if item["kind"] == "free" and not told]
-        return bool(free) and sum(all(map(_is_number, each)) for each in free) >= NUMBERS_SHARE * len(free)
-
-    def _is_english(self) -> bool:
-        """Whether most rows in Latin letters have English's little words: then those without are English too."""
-        latin = Counter(item["language"] for (item, *_), _ in self._drafts if item["language_guessed"])
-        return latin["en"] > 2 * latin[LATIN]
 
     def _complain(self, sentence: str, line: int, key: str) -> None:
         # 100,000 rows with one mistake share one sentence.
@@ -157,11 +157,8 @@ def _collect(file: DataFile, wanted: dict[str, str]) -> _Rows | None:
                                 tr("A test set needs questions with their answers."), tr(CHOOSE))
             mapper = TestMapper(sample, wanted)
             for raw in everything:
-                if raw.problem is not None:
-                    rows.problems.append(raw.problem)
-                else:
-                    rows.add(mapper, raw.value, raw.line)
-            rows.notes += [*part.notes, *mapper.told()]
+                rows.add(mapper, raw)
+            rows.notes += [*part.notes, *mapper.notes()]
             rows.unused |= mapper.unused
             rows.candidates += mapper.candidates(file.options, part.certainty)
             if not wanted and file.options == NO_OPTIONS:
@@ -192,13 +189,11 @@ def _unused_note(unused: set[str]) -> list[str]:
 
 def _nothing_usable(file: DataFile, problems: list[Problem]) -> UserError:
     name = file.path.name
-    if file.size == 0:
-        return UserError(tr("The test set {file} is empty.", file=name), tr("It has 0 bytes."), tr(CHOOSE))
-    if not problems:
-        return UserError(tr("The test set {file} is empty.", file=name), tr("It has no rows."), tr(CHOOSE))
-    what = tr("{file} has no row that can be used for a test.", file=name)
-    remedy, first = tr(REMEDY, example=IN_JSON), str(problems[0])
-    if len(problems) > 1:
-        return UserError(what, ntr("There is {n:,} problem: {first}", "There are {n:,} problems; the first: {first}",
-                                   len(problems), first=first), remedy, problems)
-    return UserError(what, first[0].upper() + first[1:], remedy, problems)
+    if file.size == 0 or not problems:
+        return UserError(tr("The test set {file} is empty.", file=name),
+                         tr("It has no rows.") if file.size else tr("It has 0 bytes."), tr(CHOOSE))
+    first = str(problems[0])
+    why = first[0].upper() + first[1:] if len(problems) == 1 else ntr(
+        "There is {n:,} problem: {first}", "There are {n:,} problems; the first: {first}", len(problems), first=first)
+    return UserError(tr("{file} has no row that can be used for a test.", file=name), why,
+                     tr(REMEDY, example=IN_JSON), problems)

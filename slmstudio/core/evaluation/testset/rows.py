@@ -11,6 +11,7 @@ from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.conversations import Findings, kind_of, text_of
 from slmstudio.core.data.mapping import cells, choices
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
+from slmstudio.core.data.mapping.published import rows_of
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.record import message_text
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
@@ -42,12 +43,12 @@ class Draft(NamedTuple):
     Attributes:
         item: attributes of the `TestItem`; without its number, and of a "choice" row without the right choice.
         choice: how a "choice" row names the right choice.
-        told: whether a column says the kind.
+        has_kind: whether a column says the kind.
     """
 
     item: dict[str, Any]
     choice: choices.Choice | None
-    told: bool
+    has_kind: bool
 
 
 class TestMapper:
@@ -73,19 +74,19 @@ class TestMapper:
         self._shapes: dict[tuple[str, ...], Columns] = {}
         self._given: Columns | None = None
         rest: dict[str, str] = {}
-        rows = self._sample = [_unnested(value) for value in sample[:SAMPLE] if isinstance(value, dict)]
+        rows = self._sample = [_as_published(value) for value in sample[:SAMPLE] if isinstance(value, dict)]
         keys = list(dict.fromkeys(name for row in rows for name in row))
         if given:
             self._given, rest = given_columns(given, keys)
-        judged = [(row, self._judged(row, self._columns(row))) for row in rows]
+        judged = [(row, self._columns(row).judged_without(row)) for row in rows]
         learned = [row for row, without in judged if without is None]
         asked = [_asked(row, without) for row, without in judged if without is not None]
         is_judged = self._given is not None and bool(self._given.choosing or self._given.judging)
         self._learned = Mapper(learned, rest if learned and not is_judged else None, asks=False)
         here = {name for row in asked for name in row}  # the other rows may have more columns
-        told = {target: column for target, column in rest.items() if column in here or column not in keys}
-        self._asked = Mapper(asked, {**told, "output": STAND_IN} if told and asked else None, asks=False)
-        self._judged_by = next((self._columns(row).said(row) for row, without in judged if without is not None), {})
+        chosen = {target: column for target, column in rest.items() if column in here or column not in keys}
+        self._asked = Mapper(asked, {**chosen, "output": STAND_IN} if chosen and asked else None, asks=False)
+        self._judged_by = next((self._columns(row).judged_by(row) for row, without in judged if without), {})
 
     def read(self, value: Any) -> list[Draft]:
         """What a row says: most often one thing.
@@ -96,18 +97,16 @@ class TestMapper:
         if not isinstance(value, dict):
             raise RowError([("", tr("the row is {kind}; it must be an object: {example}.", kind=kind_of(value),
                                     example='{"question": …, "answer": …}'))])
-        row = _unnested(value)
+        row = _as_published(value)
         here = self._columns(row)
-        without = self._judged(row, here)
+        without = here.judged_without(row)
         mapper = self._learned if without is None else self._asked
         read = _read(mapper, row if without is None else _asked(row, without), without is not None)
         drafts = [_draft(row, here, each, without is not None, mapper) for each in read]
-        for each in read:
-            if each.unused:
-                self.unused |= each.unused - here.tags - here.judging
+        self.unused.update(*(each.unused - here.tags - here.judging for each in read))
         return drafts
 
-    def told(self) -> list[str]:
+    def notes(self) -> list[str]:
         """What was made of columns whose names aren't known."""
         return sorted({tr(_TAKEN[target], column=printable(column))
                        for mapper in (self._learned, self._asked) if mapper.main is not None and self._given is None
@@ -138,36 +137,16 @@ class TestMapper:
                 self._shapes[keys] = found
         return found
 
-    @staticmethod
-    def _judged(row: Mapping[str, Any], here: Columns) -> frozenset[str] | None:
-        """The columns that training has no part in, where the answer is in one of them; otherwise None."""
-        if filled(row, here["choices"]) or any(filled(row, each) for each in here.series):
-            return here.choosing | here.judging
-        answer = filled(row, here["answer"])
-        if filled(row, here["references"]) or (not answer and filled(row, here["pattern"])):
-            return here.judging
-        return here.judging | {answer} if answer and _is_several(row[answer]) else None
 
-
-def _unnested(value: dict[str, Any]) -> dict[str, Any]:
-    """ARC's own files have {"question": {"stem": …, "choices": […]}}."""
-    inner = value.get("question")
-    return {**value, "question": inner.get("stem"), "choices": inner.get("choices")} if isinstance(
-        inner, dict) and "stem" in inner else value
+def _as_published(value: dict[str, Any]) -> dict[str, Any]:
+    """A row whose choices are in a column, as its published layout finds them: ARC's are within "question"."""
+    row: dict[str, Any] = rows_of(value, may_split=False)[0]
+    return row if "choices" in row else value
 
 
 def _asked(row: Mapping[str, Any], without: frozenset[str]) -> dict[str, Any]:
     """What training reads of a row whose answer isn't its own."""
     return {STAND_IN: "-", **{name: each for name, each in row.items() if name not in without}}
-
-
-def _is_several(value: Any) -> bool:
-    """Whether an answer is a list of texts, or SQuAD's {"text": […]}, and no conversation."""
-    if isinstance(value, dict):
-        return isinstance(value.get("text"), list)
-    return isinstance(value, list) and all(
-        isinstance(each, (str, int, float)) or (isinstance(each, dict) and each.keys() <= {"text", "answer_start"})
-        for each in value)
 
 
 def _read(mapper: Mapper, row: dict[str, Any], is_judged: bool) -> list[Row]:
@@ -204,39 +183,25 @@ def _draft(row: Mapping[str, Any], here: Columns, read: Row, is_judged: bool, ma
     if any(len(text) > LONGEST_ANSWER for text in (choice.choices if choice else references)):
         findings.append(("answer", tr("an answer has more than {most:,} characters; such answers aren't compared.",
                                       most=LONGEST_ANSWER)))
-    said = _kind_said(row, here)
-    kind = "choice" if choice else "pattern" if pattern else said or (
-        "exact" if name and name in here["exact"] else _kind_of(references))
+    own_kind = next((word for each in here["kind"] if isinstance(row.get(each), str)
+                     and (word := row[each].strip().casefold()) in KINDS), "")
+    ends_in_number = references and all(GSM8K_END.search(text[-80:]) for text in references)
+    kind = "choice" if choice else "pattern" if pattern else own_kind or (
+        "exact" if name and name in here["exact"] else "number" if ends_in_number else "free")
     if not findings and not choice and not pattern and (not references or kind in ("choice", "pattern")):
         findings.append(("answer", tr('the row is called a "{kind}" row, but has no {kind}.', kind=kind)
                          if references else tr("the reference is missing, so no answer can be judged.")))
     if findings:
         raise RowError(findings)
-    language, is_guessed = _language(row, here, (messages[-1]["content"], *references[:1]))
+    column = filled(row, here["language"])
+    language = languages.from_column(row[column]) if column and isinstance(row[column], str) else None
+    guessed = None if language else languages.guess(messages[-1]["content"], *references[:1])
     return Draft({
         "kind": kind, "messages": messages, "references": references, "choices": choice.choices if choice else None,
-        "pattern": pattern, "category": _category(row, here), "language": language, "language_guessed": is_guessed,
-        "below": _below(row, messages, mapper), "tools": read.tools,
+        "pattern": pattern, "category": _category(row, here), "language": language or guessed,
+        "language_guessed": guessed is not None, "below": _below(row, messages, mapper), "tools": read.tools,
         "reply": answer if answer.get("tool_calls") and not is_judged else None,
-    }, choice, bool(said))
-
-
-def _kind_said(row: Mapping[str, Any], here: Columns) -> str:
-    return next((word for each in here["kind"] if isinstance(row.get(each), str)
-                 and (word := row[each].strip().casefold()) in KINDS), "")
-
-
-def _kind_of(references: tuple[str, ...]) -> str:
-    return "number" if references and all(GSM8K_END.search(text[-80:]) for text in references) else "free"
-
-
-def _language(row: Mapping[str, Any], here: Columns, texts: tuple[str, ...]) -> tuple[str | None, bool]:
-    """The language of a row, and whether it was guessed."""
-    name = filled(row, here["language"])
-    if name and isinstance(row[name], str):
-        return languages.from_column(row[name]), False
-    found = languages.guess(*texts)
-    return found, found is not None
+    }, choice, bool(own_kind))
 
 
 def _below(row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], mapper: Mapper) -> int:
@@ -249,14 +214,15 @@ def _below(row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], mapper
 
 
 def _choice(row: Mapping[str, Any], here: Columns, findings: Findings) -> choices.Choice | None:
-    name = filled(row, here["choices"])
-    series = next((each for each in here.series if filled(row, each)), ())
-    if not name and not series:
+    columns = here.choices(row)
+    if not columns:
         return None
-    options = choices.of_list(row[name], name, findings) if name else choices.of_columns(row, series, findings)
-    said = {each: row[each] for each in here["right"]
-            if each not in series and not choices.is_blank(row.get(each))}
-    return choices.read_choice(options, said, findings) if not findings else None
+    in_one = columns[0] in here["choices"]
+    options = (choices.of_list(row[columns[0]], columns[0], findings) if in_one else
+               choices.of_columns(row, columns, findings))
+    right = {each: row[each] for each in here["right"]
+             if (in_one or each not in columns) and not choices.is_blank(row.get(each))}
+    return choices.read_choice(options, right, findings) if not findings else None
 
 
 def _references(value: Any, name: str, is_exact: bool, findings: Findings) -> tuple[str, ...]:
