@@ -144,8 +144,11 @@ PAIR = "The office{0} opens.\tदफ़्तर {0} खुलता है।"
 def test_a_table_that_is_called_a_text(tmp_path, line):
     head = "No|Question|Answer\n" if "|" in line else ""
     dataset = read(tmp_path, head + "".join(line.format(" " + "abcdefgh"[n], n) + "\n" for n in range(8)), "hin.txt")
-    assert [message["content"] for message in dataset.records[1].messages] == PAIR.format(" b").split("\t")
     assert dataset.count == 8 and dataset.is_sure == bool(head)
+    if head:
+        assert [message["content"] for message in dataset.records[1].messages] == PAIR.format(" b").split("\t")
+    else:
+        assert "instruction=column 1,output=column 2" in [each.line for each in dataset.candidates]
 
 
 def test_hindi_for_a_font_from_before_unicode_is_named(tmp_path):
