@@ -50,7 +50,6 @@ ASKED = {
         "instruction=question,output=response_a"]),
     "a glossary": ({"kb": "q{}", "shabd": TITLE, "zz": ("Goa and its rivers", "Pune and its hills"), "artha": BODY}, [
         "instruction=shabd,output=artha"]),
-    "questions and answers in one column": ({"text": (ASK, REPLY)}, ["text=text"]),
     "a class by its look": ({"v1": PLACE, "v2": BODY}, ["instruction=v2,output=v1"]),
 }
 REFUSED = {
@@ -82,6 +81,13 @@ def test_what_is_clear_is_read_without_a_question(tmp_path, name, ending):
     columns, line = SURE[name]
     found = read(tmp_path, columns, ending)
     assert (found.is_sure, found.candidates[0].line, found.count) == (True, line, 8)
+
+
+@pytest.mark.parametrize(("ending", "line"), [("csv", "text_by=question"), ("jsonl", "text=text")])
+def test_questions_and_answers_in_one_column_are_asked_about(tmp_path, ending, line):
+    """A table of one column may be read as the text that it is."""
+    found = read(tmp_path, {"text": (ASK, REPLY)}, ending)
+    assert not found.is_sure and found.candidates[0].line == line and found.candidates[0].evidence
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
