@@ -108,7 +108,7 @@ def parity(
 
 
 def print_checks(title: str, parity: dict[str, Any]) -> None:
-    from slmstudio.core.export.check_names import HEADINGS, LABELS, required, result
+    from slmstudio.core.export.proof import HEADINGS, LABELS, required, result
 
     rows = [(tr(LABELS[check["name"]]) if check["name"] in LABELS else check["name"], check["figure"], required(check),
              tr("FAILED") if check.get("passed") is False else result(check)) for check in parity["checks"]]

@@ -49,7 +49,7 @@ def measure(model: Any, test: Path, count: int, tokens: int, rounds: int) -> dic
 
     from slmstudio.core.evaluation.testset.reader import read_test_set
     from slmstudio.worker.answering.rows import batches, line_of, prepare, run_rows
-    from slmstudio.worker.evaluation.items import sample
+    from slmstudio.worker.evaluation.evaluate import sample
 
     items = [item.to_dict() for item in sample(read_test_set(test).items, count, seed=0)]
     scored = [prepare(item, model, tokens) for item in items]

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.kernels import fast_layers, fast_lora, packed
+from slmstudio.worker.kernels import fast_layers, joined_linear, packed
 from slmstudio.worker.kernels import head_loss as head_module
 from slmstudio.worker.kernels.head_loss import head_loss
 from slmstudio.worker.training import methods
@@ -95,7 +95,7 @@ def build(facts: ModelFacts, config: RunConfig, device: str) -> Any:
                 mock.patch.object(methods, "_class_of", lambda folder: (type(model), about)):  # there is no folder
             model = get_peft_model(model, methods.lora_config(config))
         methods.adapters_in_fp32(model)
-        fast_lora.apply(model)
+        joined_linear.apply(model)
         if device == "cpu":
             fast_layers.apply(model)
     if config.gradient_checkpointing:

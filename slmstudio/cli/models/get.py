@@ -27,8 +27,8 @@ def get(
     Only safetensors, configuration, tokenizer and template are downloaded, and each file is verified.
     """
     from slmstudio.core.jobs import new
-    from slmstudio.core.model.hub import endpoint as endpoints
     from slmstudio.core.model.hub import on_disk
+    from slmstudio.core.model.hub import place as endpoints
 
     if name is None:
         return _list_unfinished(as_json)
@@ -46,8 +46,8 @@ def get(
 
 def _list_unfinished(as_json: bool) -> int:
     """What was begun, and what fetches the rest of it."""
-    from slmstudio.core.model.hub import endpoint as endpoints
     from slmstudio.core.model.hub import place
+    from slmstudio.core.model.hub import place as endpoints
 
     found, usual = place.unfinished(), endpoints.current()
     again = [program.command("models", "get", each.repo + (f"@{each.revision}" if each.revision else ""),
@@ -105,7 +105,7 @@ def token(
 
     It is kept in the system's keyring, or, without one, in a file that only you can read.
     """
-    from slmstudio.core.model.hub import endpoint as endpoints
+    from slmstudio.core.model.hub import place as endpoints
     from slmstudio.core.model.hub import token as tokens
 
     hub = endpoints.current(endpoint)

@@ -23,13 +23,13 @@ def vet(
     Exit status 2 if the model is refused.
     """
     from slmstudio.core.model.hub import on_disk
-    from slmstudio.core.model.vetting import accepted
+    from slmstudio.core.model.vetting import result
     from slmstudio.core.model.vetting import vet as vetting
 
     path = on_disk.resolve(folder)
     found = vetting.vet(path)
     if accept_tokenizer and found.is_acceptable:
-        accepted.accept(path)
+        result.accept(path)
         found = vetting.vet(path)
     if as_json:
         print_json(found.to_dict())
@@ -41,5 +41,5 @@ def vet(
     for problem in found.problems:
         say(tr("error: {text}", text=problem), file=sys.stderr)
     if found.is_acceptable:
-        say(accepted.how_to_accept(path), file=sys.stderr)
+        say(result.how_to_accept(path), file=sys.stderr)
     return 0 if found.passed else 2

@@ -113,14 +113,14 @@ def fit_check(run: Annotated[Path, typer.Argument(help="A run configuration, as 
     from slmstudio.core.errors import os_errors_as
     from slmstudio.core.jobs import new
     from slmstudio.core.run import config_file
-    from slmstudio.core.run.memory import fit_result
+    from slmstudio.core.run.memory import fit_badge
 
     config = config_file.load(run)
     config.check()
     with os_errors_as(tr("Could not start the fit check.")):
         job = new.fit_check(config.to_dict())
     outcome = carry_out(job, tr("fit check"), tr("Cancelling the fit check."))
-    result = fit_result.of_job(job, outcome)
+    result = fit_badge.of_job(job, outcome)
     if as_json:
         print_json(result)
         return 0

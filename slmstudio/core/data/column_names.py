@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from slmstudio.core import paths
-from slmstudio.core.digits import plain_digits
+from slmstudio.core.units import plain_digits
 
 LANGUAGE = re.compile(r"(?:.*_)?[a-z]{3}_[A-Z][a-z]{3}")
 """What columns of a language are called in the sets of AI4Bharat and in FLORES: "hin_Deva", "sentence_hin_Deva"."""

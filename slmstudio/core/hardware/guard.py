@@ -2,9 +2,123 @@
 
 from __future__ import annotations
 
+import os
+import statistics
+from pathlib import Path
 from typing import Literal
 
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.hardware.nvml import GpuReading
+from slmstudio.core.i18n import noop, together, tr
+
+# -- Notices when Windows moves GPU memory into main memory: nothing fails, and each step takes many times as long.
+
+FULL_SHARE = 0.97
+"""The share of the GPU's own memory from which the driver spills."""
+JUMP = 2.5
+"""Times the usual duration of a step. Rows of other lengths change it by less, over this many steps."""
+STEPS = 5
+USUAL_STEPS = 20
+
+
+def can_spill() -> bool:
+    """Whether this system's driver moves GPU memory instead of refusing it: Windows and WSL2."""
+    if os.name == "nt":
+        return True
+    try:
+        return "microsoft" in Path("/proc/sys/kernel/osrelease").read_text().lower()
+    except OSError:
+        return False
+
+
+class SpillWatch:
+    """Takes the duration of each step and the memory readings; speaks once."""
+
+    def __init__(self) -> None:
+        self._seconds_per_token: list[float] = []
+        self._told = False
+
+    def update(self, seconds: float, tokens: int, memory_used: int | None, memory_total: int | None) -> str | None:
+        """
+        Args:
+            seconds: duration of a step.
+            tokens: it learned from; longer rows take longer by themselves.
+            memory_used, memory_total: of the GPU, in bytes; None when they aren't measured.
+
+        Returns:
+            A sentence when memory spills, once; otherwise None.
+        """
+        if tokens <= 0:
+            return None
+        self._seconds_per_token.append(seconds / tokens)
+        recent, before = self._seconds_per_token[-STEPS:], self._seconds_per_token[:-STEPS][:USUAL_STEPS]
+        if self._told or len(before) < STEPS or memory_used is None or not memory_total:
+            return None
+        factor = statistics.median(recent) / statistics.median(before)
+        if memory_used < FULL_SHARE * memory_total or factor < JUMP:
+            return None
+        self._told = True
+        return tr("The GPU's memory is full and steps take {factor:.1f} times as long as before: the driver is moving "
+                  "data to main memory. Halve the micro-batch size, or close other programs that use the GPU.",
+                  factor=factor)
+
+
+# -- Notices when something holds a card back for long: heat, a weak power supply, or its own protection.
+
+SECONDS = 10.0
+"""How long it must last before it is reported, and how long it must be gone before it may be reported again."""
+SENTENCES = {
+    "heat": ("gpu_slowed_by_heat",
+             noop("The GPU is too hot and has slowed itself down. Training continues, but more slowly. Cool it: clear "
+                  "the vents, clean the fans, speed them up, or lower the power limit.")),
+    "power supply": ("gpu_slowed_by_power",
+                     noop("The GPU has been slowed down because the power supply can't give it what it needs. Check "
+                          "its power cables and whether the supply is strong enough; use the charger that a laptop "
+                          "came with.")),
+    "hardware protection": ("gpu_slowed_by_protection",
+                            noop("The GPU has slowed itself down to protect itself. Heat and a weak power supply are "
+                                 "the usual causes: check fans, vents, power cables and the charger.")),
+}
+_OF_HEAT = ("gpu_slowed_by_heat", "gpu_slowed_by_protection")
+"""Warnings that say how hot the card is."""
+"""For each thing that slows a card down: a warning's code and its sentence. A power limit isn't a fault: every card
+reaches it."""
+
+
+class SlowdownWatch:
+    """Takes the readings of one card and says when it is held back: once, until it has been running freely for some
+    seconds."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}  # when this cause appeared, or when it disappeared after being reported
+        self._told: set[str] = set()
+
+    def update(self, reading: GpuReading, now: float) -> list[tuple[str, str]]:
+        """The warnings that are due now, each with its code and its sentence.
+
+        Args:
+            now: in seconds, from any monotonic clock.
+        """
+        if reading.slowed_by is None:  # it doesn't say, or is lost
+            return []
+        causes = set(reading.slowed_by)
+        if causes & {"heat", "power supply"}:
+            causes.discard("hardware protection")  # set along with them
+        warnings = []
+        for cause, (code, sentence) in SENTENCES.items():
+            if (cause in causes) == (cause in self._told):
+                self._since.pop(cause, None)
+                continue
+            if now - self._since.setdefault(cause, now) < SECONDS:
+                continue
+            self._told ^= {cause}
+            del self._since[cause]
+            if cause in causes:
+                said = tr(sentence)
+                if code in _OF_HEAT and reading.temperature_c is not None:
+                    said += " " + tr("It's at {degrees} °C.", degrees=reading.temperature_c)
+                warnings.append((code, said))
+        return warnings
+
 
 ASSUMED_SLOWDOWN_C = 88
 """For cards that don't report their slowdown temperature: the lowest "maximum GPU temperature" in NVIDIA's data sheets

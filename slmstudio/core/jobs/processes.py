@@ -13,7 +13,7 @@ from typing import Any
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import gpu_order
-from slmstudio.core.hardware.spill import can_spill
+from slmstudio.core.hardware.guard import can_spill
 from slmstudio.core.i18n import noop, tr
 
 KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"

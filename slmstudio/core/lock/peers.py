@@ -15,8 +15,8 @@ import socket
 from collections.abc import Collection
 from contextlib import suppress
 
-from slmstudio.core.lock.family import status_number
-from slmstudio.core.lock.syscalls import Processor
+from slmstudio.core.lock.attempts import status_number
+from slmstudio.core.lock.program import Processor
 
 VARIABLE = "SLMSTUDIO_PEERS"
 """Environment variable of such a process: the addresses of the others, as numbers, with commas between them."""

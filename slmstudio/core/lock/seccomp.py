@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slmstudio.core.lock import program
-from slmstudio.core.lock.syscalls import Processor
+from slmstudio.core.lock.program import Processor
 
 PR_SET_NO_NEW_PRIVS, SET_MODE_FILTER = 38, 1
 TSYNC, SPEC_ALLOW, TSYNC_ESRCH = 1, 4, 16

@@ -25,10 +25,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.lock import attempts, family
+from slmstudio.core.lock import attempts
 from slmstudio.core.lock import peers as peer
-from slmstudio.core.lock.program import PROCESS_ARGUMENT
-from slmstudio.core.lock.syscalls import Processor
+from slmstudio.core.lock.program import PROCESS_ARGUMENT, Processor
 
 AWAKE, ASLEEP, TRIAL, YES, NO = b"+", b"-", b"t", b"1", b"0"
 RECEIVE, SEND, IS_VALID = 0xC0502100, 0xC0182101, 0x40082102
@@ -213,7 +212,7 @@ class _Watch:
 
     def _is_own(self, name: str, arguments: list[int], pid: int) -> bool:
         try:
-            return family.is_own(name, arguments, pid, self._worker)
+            return attempts.is_own(name, arguments, pid, self._worker)
         except (OSError, StopIteration):  # gone meanwhile
             return False
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.lock import attempts, landlock, peers, places, seccomp, syscalls
+from slmstudio.core.lock import attempts, landlock, peers, places, program, seccomp
 from slmstudio.core.lock.warden import Warden
 
 NOWHERE = "192.0.2.1"
@@ -88,7 +88,7 @@ def install(kind: str, request: Mapping[str, Any], folder: Path | None = None) -
 
 
 def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> LockState:
-    processor = syscalls.here()
+    processor = program.here()
     if processor is None:
         return LockState(reason=tr("This system has no such lock. The network lock works only on Linux."))
     online = kind in places.ONLINE
@@ -140,7 +140,7 @@ def _threads() -> int:
     return 1
 
 
-def _close_files(processor: syscalls.Processor, kind: str, request: Mapping[str, Any], folder: Path | None,
+def _close_files(processor: program.Processor, kind: str, request: Mapping[str, Any], folder: Path | None,
                  temporary: Path | None, network: bool, scoped: bool) -> tuple[int, str]:
     """Landlock's version, and why it doesn't hold where it doesn't."""
     try:
@@ -175,7 +175,7 @@ def _take_over() -> int | None:
     return None
 
 
-def _filter(processor: syscalls.Processor, network: bool, temporary: Path | None, others: Collection[str]) -> bool:
+def _filter(processor: program.Processor, network: bool, temporary: Path | None, others: Collection[str]) -> bool:
     """Install the filter of system calls, with a warden where the kernel can.
 
     Args:

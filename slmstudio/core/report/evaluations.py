@@ -13,7 +13,7 @@ from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scoring import SCORES, read_scores
 from slmstudio.core.files import finite
 from slmstudio.core.i18n import tr
-from slmstudio.core.report import expected
+from slmstudio.core.report import text
 from slmstudio.core.report.text import exact
 
 
@@ -105,13 +105,13 @@ def read_evaluations(run: Path) -> list[Evaluation]:
         if request is None or request.get("kind") != "evaluate":
             continue
         lost: list[str] = []
-        scores = expected.fit(read_scores(folder) or {}, expected.SCORES, lost)
+        scores = text.fit(read_scores(folder) or {}, text.SCORES, lost)
         if not lost and (folder / SCORES).exists() and not scores:
             lost.append(tr("everything"))
         ended = jobs.Job(folder).outcome()
         found.append(Evaluation(folder, request, scores, ended.state if ended else "running",
                                 _created(scores, folder),
-                                expected.sentence(tr("{file} of {folder}", file=SCORES, folder=folder.name), lost)
+                                text.sentence(tr("{file} of {folder}", file=SCORES, folder=folder.name), lost)
                                 if lost else ""))
     return sorted(found, key=lambda each: each.created, reverse=True)
 

@@ -10,7 +10,7 @@ from slmstudio.core import files, formats, i18n, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.export import proof
 from slmstudio.core.i18n import ntr, number_text, tr
-from slmstudio.core.report import expected, timeline
+from slmstudio.core.report import text, timeline
 from slmstudio.core.report.evaluations import Evaluation, main_evaluation, read_evaluations
 from slmstudio.core.report.timeline import Timeline
 from slmstudio.core.run import adjust, checkpoints, folder, notes
@@ -101,7 +101,7 @@ def gather(run: Path) -> Facts:
                         tr("Without it, nothing is known about the run. Restore it from a backup."))
     summary, history = folder.summarise(run), RUNS.history(run)
     gaps: list[str] = []
-    record = _fitting(files.read_json(run / jobs.RUN) or {}, expected.RECORD, jobs.RUN, gaps)
+    record = _fitting(files.read_json(run / jobs.RUN) or {}, text.RECORD, jobs.RUN, gaps)
     evaluations = read_evaluations(run)
     found = Facts(
         run=summary, history=history, timeline=timeline.of(history), steps=_steps(run, history),
@@ -143,9 +143,9 @@ def _rows(run: Path, gaps: list[str]) -> Manifest | None:
 
 def _fitting(value: dict[str, Any], shape: dict[str, Any], name: str, gaps: list[str]) -> dict[str, Any]:
     lost: list[str] = []
-    fitted: dict[str, Any] = expected.fit(value, shape, lost)
+    fitted: dict[str, Any] = text.fit(value, shape, lost)
     if lost:
-        gaps.append(expected.sentence(name, lost))
+        gaps.append(text.sentence(name, lost))
     return fitted
 
 
@@ -191,6 +191,6 @@ def _exports(run: Path, gaps: list[str]) -> list[Export]:
     place = run / folder.EXPORTS
     found = sorted(place.iterdir()) if place.is_dir() else []
     return [Export(path, files.size_of(path),
-                   _fitting(proof.read(path), expected.PARITY, tr("The proof of {file}", file=path.name), gaps))
+                   _fitting(proof.read(path), text.PARITY, tr("The proof of {file}", file=path.name), gaps))
             for path in found
             if not path.name.startswith(".") and path.suffix != ".json"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slmstudio.core import units
 from slmstudio.core.evaluation import advice
-from slmstudio.core.export.check_names import LABELS
+from slmstudio.core.export.proof import LABELS
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.report.evaluations import (
     Evaluation,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slmstudio import __version__
 from slmstudio.core import files
-from slmstudio.core.model.fingerprint import fingerprint
+from slmstudio.core.model.weights import fingerprint
 from slmstudio.core.run.config import RunConfig
 
 WEIGHTS = "weights"

@@ -10,7 +10,7 @@ from slmstudio.core import files, program
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.files import an_object, number
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.core.model.fingerprint import fingerprint
+from slmstudio.core.model.weights import fingerprint
 from slmstudio.core.run import checkpoints, folder, provenance
 from slmstudio.core.run.config import RunConfig
 

@@ -28,7 +28,7 @@ from typing import Any
 from slmstudio import __version__
 from slmstudio.core import files, i18n, jobs, paths
 from slmstudio.core.jobs.outcome import Outcome
-from slmstudio.core.lock import told
+from slmstudio.core.lock import proof
 from slmstudio.core.run.curves import MachineCurves, Series, Smoother
 from slmstudio.core.run.energy import meter
 from slmstudio.core.run.energy.use import HOW, NAMES, EnergyUse, Part
@@ -89,7 +89,7 @@ class Totals:
     @property
     def locked(self) -> str:
         """Whether its process was kept from the network and from other files, in a sentence."""
-        return told.sentence(self.locks)
+        return proof.sentence(self.locks)
 
     @property
     def heat(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from slmstudio.core import files, formats, jobs, paths
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.fingerprint import fingerprint
+from slmstudio.core.model.weights import fingerprint
 
 MOST_ANSWERS = 4
 BEST, ALL_GOOD, ALL_BAD, TAKEN_BACK = "best", "all good", "all bad", "taken back"

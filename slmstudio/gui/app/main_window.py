@@ -9,16 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent
-from PySide6.QtWidgets import QApplication, QMainWindow, QStackedWidget, QWidget
+from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.settings import TEXT_SIZES
-from slmstudio.gui.app.doctor.notice import DoctorNotice
+from slmstudio.gui.app.doctor.dialog import DoctorNotice
 from slmstudio.gui.app.header import Header
-from slmstudio.gui.app.scrolled_pages import ScrolledPages
 from slmstudio.gui.app.status_bar import StatusBar
 from slmstudio.gui.common import motion, theme
 from slmstudio.gui.common.session import TABS, Session
@@ -32,6 +31,44 @@ if TYPE_CHECKING:
     from slmstudio.gui.data.tab import DataTab
     from slmstudio.gui.model.tab import ModelTab
     from slmstudio.gui.training.tab import TrainingTab
+
+# -- The window's pages, scrolled where the screen is too small for the open one.
+
+
+class ScrolledPages(QScrollArea):
+    def __init__(self, pages: QStackedWidget):
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setWidget(_Room(pages))
+
+
+class _Room(QWidget):
+    """What is scrolled: the pages, which fill it. It asks for no more room than the open one needs at least.
+
+    It has no layout, because with one it would be as high as wrapped text would like to be.
+    """
+
+    def __init__(self, pages: QStackedWidget):
+        super().__init__()
+        self.setProperty("plain", True)
+        self._pages = pages
+        pages.setParent(self)
+        pages.currentChanged.connect(self.updateGeometry)
+
+    def minimumSizeHint(self) -> QSize:
+        page = self._pages.currentWidget()
+        return page.minimumSizeHint() if page is not None else QSize()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._pages.resize(event.size())
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().event(event)
+
 
 _log = logging.getLogger(__name__)
 TEXT_STEP = 10
@@ -259,12 +296,12 @@ class MainWindow(QMainWindow):
             self.header.set_done(index, tab in self.session.done)
 
     def _show_machine(self) -> None:
-        from slmstudio.core.hardware import describe
+        from slmstudio.core.hardware import guidance
 
         machine = self.session.machine
         assert machine is not None
-        tooltip = tr("{machine}\n{reason}", machine=describe.cpu_chip(machine), reason=machine.gpu_reason)
-        self.header.device.set(describe.gpu_chip(machine), tooltip=tooltip.strip())
+        tooltip = tr("{machine}\n{reason}", machine=guidance.cpu_chip(machine), reason=machine.gpu_reason)
+        self.header.device.set(guidance.gpu_chip(machine), tooltip=tooltip.strip())
         self.header.device.show()
 
     def _restore(self) -> None:

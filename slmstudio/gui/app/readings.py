@@ -6,7 +6,7 @@ What isn't reported is named as such: a missing reading is never 0.
 from __future__ import annotations
 
 from slmstudio.core import units
-from slmstudio.core.hardware import describe
+from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import ptr, tr
@@ -31,7 +31,7 @@ def gauges(reading: MachineReading) -> str:
                    ("memory_used", "memory_total"))
     watts = _sum([card.power_w for card in cards if not card.lost])
     parts = [tr("{count} GPUs", count=len(cards)),
-             describe.memory_of(int(used), int(total)) if used is not None and total is not None else "",
+             guidance.memory_of(int(used), int(total)) if used is not None and total is not None else "",
              tr("{watts:,.0f} W", watts=watts) if watts is not None else "",
              *(tr("GPU {number}: {trouble}", number=card.index, trouble=trouble(card)) for card in cards
                if trouble(card))]
@@ -69,7 +69,7 @@ def _of_the_processor(reading: MachineReading) -> str:
 
 def _memory(of: GpuReading | MachineReading, unknown: str = "") -> str:
     known = of.memory_used is not None and of.memory_total is not None
-    return describe.memory_of(of.memory_used, of.memory_total) if known else unknown
+    return guidance.memory_of(of.memory_used, of.memory_total) if known else unknown
 
 
 def _sum(values: list[float | None]) -> float | None:

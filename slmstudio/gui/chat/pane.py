@@ -14,8 +14,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubble import figures_text
 from slmstudio.gui.chat.bubbles import ChatBubbles
-from slmstudio.gui.chat.chat_thread import ChatThread
-from slmstudio.gui.chat.waiting import ChatWaiting
+from slmstudio.gui.chat.chat_thread import ChatThread, ChatWaiting
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner

@@ -13,7 +13,7 @@ from slmstudio.core import llama
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.adapter_strength import AdapterStrength
-from slmstudio.gui.chat.blind_comparison import Comparison, room_text
+from slmstudio.gui.chat.blind_comparison import Comparison, VoteBar, room_text
 from slmstudio.gui.chat.lanes import ChatLane, ChatLanes, CompareButtons
 from slmstudio.gui.chat.open_chat import OpenChat
 from slmstudio.gui.chat.pane import ChatPane
@@ -22,7 +22,6 @@ from slmstudio.gui.chat.run_opening import RunOpening
 from slmstudio.gui.chat.saved_chats import ChatList
 from slmstudio.gui.chat.settings import ChatSettings
 from slmstudio.gui.chat.talk import Talk
-from slmstudio.gui.chat.vote_bar import VoteBar
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelPicker, chat_models
 from slmstudio.gui.common.run_texts import editing_text, starting_text

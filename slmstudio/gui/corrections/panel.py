@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPlainTextEdit
 
+from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
@@ -16,15 +17,101 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.fields import ComboBox
+from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import fill, grid_of, row_of
-from slmstudio.gui.corrections.target_file import RowTarget, known_files
 from slmstudio.gui.corrections.texts import Answered, added_text, learned_text, not_added, shortened
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.corrections import Learned
     from slmstudio.core.data.appending.append import Added
     from slmstudio.core.data.appending.new_row import NewRow
+
+# -- Chooses the file that a row is added to.
+
+_CHOOSE, _NEW = "choose", "new"
+_SHOWN = 12
+
+
+class RowTarget(ComboBox):
+    """A list of dataset files: the one that was used last, those of the datasets folder, another, or a new one.
+
+    Signals:
+        chosen(Path): the user chose this file.
+
+    Args:
+        standard: the name of the file that is made where none was ever chosen.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self, name: str, tooltip: str, standard: str):
+        super().__init__()
+        self.setAccessibleName(name)
+        self.setToolTip(tooltip)
+        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(24)
+        self._standard = standard
+        self._current: Path | None = None
+        self.activated.connect(self._activate)
+
+    def path(self) -> Path:
+        """The file that is chosen."""
+        return self._current or paths.datasets_dir() / self._standard
+
+    def offer(self, last: str, known: list[Path]) -> None:
+        """Show what can be chosen.
+
+        Args:
+            last: the file that was used last, or "".
+        """
+        self._current = Path(last) if last else paths.datasets_dir() / self._standard
+        others = [path for path in known if path != self._current][:_SHOWN]
+        self.clear()
+        for path in (self._current, *others):
+            self.addItem(path.name if path.exists() else tr("{name} (new)", name=path.name), str(path))
+            self.setItemData(self.count() - 1, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
+        self.insertSeparator(self.count())
+        self.addItem(tr("Choose a file…"), _CHOOSE)
+        self.addItem(tr("New file…"), _NEW)
+        self.setCurrentIndex(0)
+
+    def set_path(self, path: Path) -> None:
+        """Choose a file, and say so."""
+        known = [Path(self.itemData(index)) for index in range(self.count())
+                 if self.itemData(index) not in (None, _CHOOSE, _NEW)]
+        self.offer(str(path), [each for each in known if each.exists()])
+        self.chosen.emit(path)
+
+    def _activate(self, index: int) -> None:
+        data = self.itemData(index)
+        if data in (_CHOOSE, _NEW):
+            self.setCurrentIndex(self.findData(str(self._current)))
+            self._ask(new=data == _NEW)
+        else:
+            self._current = Path(data)
+            self.chosen.emit(self._current)
+
+    def _ask(self, new: bool) -> None:
+        title = tr("New dataset") if new else tr("Choose a dataset")
+        dialog = QFileDialog(self, title, str(self.path().parent), tr("Datasets") + " (*.jsonl *.json *.ndjson)")
+        dialog.setFileMode(QFileDialog.FileMode.AnyFile if new else QFileDialog.FileMode.ExistingFile)
+        if new:
+            dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+            dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)  # rows are added to what is there
+            dialog.setDefaultSuffix("jsonl")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(lambda name: self.set_path(Path(name)))
+        dialog.open()
+
+
+def known_files() -> list[Path]:
+    """Datasets of the user's own folder, the one that was changed last first."""
+    folder = paths.datasets_dir()
+    found = [path for ending in ("jsonl", "json", "ndjson") for path in folder.glob(f"*.{ending}")
+             if not path.name.startswith(".")] if folder.is_dir() else []
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
 
 EDITOR_HEIGHT = 92
 
@@ -290,4 +377,3 @@ class CorrectPanel(Card):
             self.failed.emit(error)
         else:
             self.banner.show_error(error)
-

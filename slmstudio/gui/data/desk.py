@@ -134,7 +134,7 @@ class DataDesk(QObject):
     def show_steps(self, learned: int | None) -> None:
         """Say how many steps an epoch has with this many rows to learn, once there is a plan; of the planned rows those
         count that have something to learn within the sequence length."""
-        from slmstudio.core.run.schedule import steps_per_epoch
+        from slmstudio.core.run.curves import steps_per_epoch
 
         self._learned = learned
         plan, counts = self._session.plan, self._session.plan_counts

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtGui import QKeySequence, QResizeEvent
+from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.data import layouts
@@ -16,23 +16,81 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.buttons import PrimaryButton
+from slmstudio.gui.common.widgets.areas import DropArea
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import plain_tip
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, row_of
-from slmstudio.gui.common.widgets.two_line import VALUE
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
+from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
 from slmstudio.gui.data.desk import DataDesk
 from slmstudio.gui.data.editing.drop_question import may_drop
 from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.findings import FindingsCard
 from slmstudio.gui.data.health.statistics_strip import StatisticsStrip
-from slmstudio.gui.data.list_card import ListCard
 from slmstudio.gui.data.reading_card import ReadingCard
+from slmstudio.gui.data.recent import RecentButton
 from slmstudio.gui.data.rows_card import RowsCard
 from slmstudio.gui.data.split_card import SplitCard
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
+
+# -- The list of datasets, and the ways to put one on it.
+
+
+class ListCard(Card):
+    """Datasets by their names. What stands for each is the workspace's.
+
+    Signals:
+        add_wanted: the user wants to choose more files.
+        folder_wanted: the user wants to choose a folder.
+        mix_wanted: the user wants to combine several datasets into one.
+        remove_wanted: the user wants to take the current one off the list.
+        dropped(list[Path]): files were dropped on the drop area.
+    """
+
+    add_wanted = Signal()
+    folder_wanted = Signal()
+    mix_wanted = Signal()
+    remove_wanted = Signal()
+    dropped = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__(tr("Datasets"))
+        self.recent = RecentButton()
+        fill(self.header, SecondaryButton(tr("+ Add"), tr("Choose more files with rows (Ctrl+O)."), "small",
+                                          name="data_add", clicked=self.add_wanted), self.recent)
+        self.list = TwoLineList(tr("Datasets"))
+        self.list.setObjectName("data_list")
+        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.list.customContextMenuRequested.connect(self._open_menu)
+        add_key(self.list, QKeySequence.StandardKey.Delete, self.remove_wanted.emit, inside=True)
+        self.mix = SecondaryButton(tr("Mix datasets…"),
+                                   tr("Combine several datasets into one, with a weight for each."), "small",
+                                   name="data_mix", clicked=self.mix_wanted)
+        fill(self.body, (self.list, 1), self.mix, self._drop_area())
+
+    def _drop_area(self) -> DropArea:
+        drop = DropArea(tr("Drop files or a folder here"))
+        drop.setObjectName("data_drop")
+        drop.column.setContentsMargins(*[theme.SPACE_S] * 4)
+        drop.dropped.connect(self.dropped)
+        folder = SecondaryButton(tr("Choose a folder…"), tr("Read all files with rows in a folder as one dataset."),
+                                 "small", name="data_add_folder", clicked=self.folder_wanted)
+        drop.column.addWidget(folder)
+        return drop
+
+    def _open_menu(self, place: QPoint) -> None:
+        if self.list.currentItem() is None:
+            return
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        if self.list.count() > 1:
+            menu.addAction(tr("Mix datasets…"), self.mix_wanted.emit)
+        menu.addAction(tr("Remove from the list"), QKeySequence(QKeySequence.StandardKey.Delete),
+                       self.remove_wanted.emit)
+        menu.popup(self.list.viewport().mapToGlobal(place))
 
 
 SIDES = ((0, 163, 242), (870, 178, 268), (1100, 210, 300))

@@ -7,7 +7,7 @@ from typing import Any
 from PySide6.QtCore import QAbstractTableModel, Qt
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 
-from slmstudio.core.export.check_names import HEADINGS, LABELS, NO_LIMIT, required, result
+from slmstudio.core.export.proof import HEADINGS, LABELS, NO_LIMIT, required, result
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells

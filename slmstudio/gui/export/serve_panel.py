@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QUrl, Signal
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFrame, QWidget
 
 from slmstudio.core.export import recipes
@@ -11,14 +15,182 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import TaskSlot
+from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.copy_text import CopyText
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
+from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.exports_table import Export
 from slmstudio.gui.export.model_server import SERVING, ModelServer
-from slmstudio.gui.export.recipe_page import LmStudioPage, OllamaPage, RecipePage
 from slmstudio.gui.export.server_page import ServerPage
+
+# -- One recipe: text to copy, what to do with it, and a button that does it.
+
+
+class RecipePage(QWidget):
+    """Empty until a recipe is shown.
+
+    Args:
+        lead: what the text is for.
+        name: of the text, for a screen reader.
+        wrap: break long lines, as of commands.
+    """
+
+    def __init__(self, lead: str, name: str, *, wrap: bool = True):
+        super().__init__()
+        self._task = TaskSlot()
+        self._gguf: Path | None = None
+        self.recipe: Recipe | None = None
+        self.banner = ErrorBanner()
+        self.lead = text_label(lead, "small", wrap=True)
+        self.text = CopyText(name, wrap=wrap)
+        self.then = text_label("", "small", wrap=True)
+        self.command = CopyText(tr("Command"), wrap=True)
+        self.notes = text_label("", "small", wrap=True)
+        self.strip = ProgressStrip(cancelled=self._cancel)
+        self.strip.hide()
+        self.done = text_label("", "small", wrap=True, tone="ok")
+        self.done.hide()
+        self.column = column_in(self, self.banner, self.lead, self.text, self.then, self.command, self.notes,
+                                self.strip, self.done)
+        self.command.hide()
+        self.then.hide()
+
+    def show_recipe(self, gguf: Path, recipe: Recipe) -> None:
+        """Show a recipe for a file; one that can't be followed says why."""
+        self._gguf, self.recipe = gguf, recipe
+        if recipe.problem is not None:
+            self.banner.show_error(recipe.problem)
+        else:
+            self.banner.clear()
+        for widget in (self.lead, self.text):
+            widget.setVisible(recipe.problem is None)
+        self.text.set_text(recipe.text)
+        self.notes.setText("\n".join(recipe.notes))
+        self.notes.setVisible(bool(recipe.notes))
+        self.done.hide()
+        self._update()
+
+    def _update(self) -> None:
+        """Buttons and texts that depend on the recipe and on whether something is running."""
+
+    def is_at_work(self) -> bool:
+        return self._task.is_busy()
+
+    def work(self, saying: str, func: Any) -> None:
+        """Do something off the UI thread; its answer is a sentence."""
+        if self._task.is_busy():
+            return
+        self.banner.clear()
+        self.done.hide()
+        self.strip.show()
+        self.strip.start(saying)
+        self._task.run(self, func, self._worked, self._failed, self.strip.set_progress)
+        self._update()
+
+    def _worked(self, sentence: str) -> None:
+        self._rest()
+        self.done.setText(sentence)
+        self.done.show()
+
+    def _failed(self, error: Exception) -> None:
+        self._rest()
+        self.banner.show_error(error)
+
+    def _cancel(self) -> None:
+        self._task.cancel()
+        self._rest()
+
+    def _rest(self) -> None:
+        self.strip.hide()
+        self._update()
+
+
+class OllamaPage(RecipePage):
+    """The Modelfile, and "Create in Ollama" where Ollama is installed."""
+
+    def __init__(self) -> None:
+        super().__init__("", tr("Modelfile"), wrap=False)
+        self.lead.setText(tr("A Modelfile that contains the chat template and the stop tokens."))
+        self.create = SecondaryButton(tr("Create in Ollama"), "", "small", name="ollama_create", clicked=self._create)
+        self.save = SecondaryButton(tr("Save"), tr("Save the Modelfile next to the exported file."), "small",
+                                    name="ollama_save", clicked=self._save)
+        fill(self.text.row, self.save, self.create)
+
+    def _update(self) -> None:
+        from slmstudio.core.export import ollama
+
+        installed = ollama.program() is not None
+        fine = self.recipe is not None and self.recipe.problem is None
+        self.save.setEnabled(fine and not self.is_at_work())
+        self.create.setEnabled(installed and fine and not self.is_at_work())
+        self.create.setToolTip(tr("Add the model to Ollama's own storage.") if installed else
+                               tr("Ollama isn't installed on this machine."))
+        self.then.setText(tr("Ollama isn't installed here. After you install it and save the Modelfile, run:"))
+        self.then.setVisible(fine and not installed)
+        self.command.setVisible(fine and not installed)
+        self.command.set_text(self.recipe.command if self.recipe is not None else "")
+
+    def _save(self) -> None:
+        from slmstudio.core.export import ollama
+
+        gguf, recipe = self._gguf, self.recipe
+        if gguf is None or recipe is None:
+            return
+        self.work(tr("Saving"), lambda task: tr("Saved as {path}", path=ollama.save(gguf, recipe.text)))
+
+    def _create(self) -> None:
+        from slmstudio.core.export import ollama
+
+        gguf, recipe = self._gguf, self.recipe
+        if gguf is None or recipe is None:
+            return
+        name = ollama.model_name(gguf)
+
+        def create(task: Task) -> str:
+            return tr("Done. Chat with it: {command}", command=ollama.create(gguf, name, recipe.text, task.cancelled))
+
+        self.work(tr("Ollama is copying {name}", name=name), create)
+
+
+class LmStudioPage(RecipePage):
+    """Where the file goes, and a button that puts it there."""
+
+    def __init__(self) -> None:
+        super().__init__("", tr("Location in LM Studio's folder"))
+        self.lead.setText(tr("LM Studio finds models in its own folder. The file goes here:"))
+        self.put = SecondaryButton(tr("Add to LM Studio"),
+                                   tr("Link the file into LM Studio's folder, or copy it if it's on another disk."),
+                                   "small", name="lm_studio_put", clicked=self._put)
+        self.open = SecondaryButton(tr("Open folder"), tr("Show the folder in the file manager."), "small",
+                                    name="lm_studio_open", clicked=self._open)
+        fill(self.text.row, self.open, self.put)
+
+    def _update(self) -> None:
+        self.put.setEnabled(self.recipe is not None and not self.is_at_work())
+        self.open.setEnabled(self._folder() is not None)
+
+    def _folder(self) -> Path | None:
+        folder = Path(self.recipe.text).parent if self.recipe is not None else None
+        return folder if folder is not None and folder.is_dir() else None
+
+    def _open(self) -> None:
+        if (folder := self._folder()) is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+
+    def _put(self) -> None:
+        from slmstudio.core.export import recipes
+
+        gguf = self._gguf
+        if gguf is None:
+            return
+        def put(task: Task) -> str:
+            copied = recipes.put(gguf, task.progress, task.cancelled)[1]
+            return tr("LM Studio has a copy now.") if copied else tr("LM Studio has it now, without extra disk space.")
+
+        self.work(tr("Copying"), put)
 
 
 class ServePanel(QFrame):

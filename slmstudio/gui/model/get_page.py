@@ -23,7 +23,7 @@ from slmstudio.gui.common.widgets.progress import ProgressStrip
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from slmstudio.gui.model.entry import ModelEntry
+    from slmstudio.gui.model.known import ModelEntry
 
 
 @dataclass(frozen=True)
@@ -196,9 +196,9 @@ class GetPage(QWidget):
 
 def _state(entry: ModelEntry) -> Fetching:
     """Runs in a thread, because a keyring may ask or wait."""
-    from slmstudio.core.model.hub import endpoint, place, token
+    from slmstudio.core.model.hub import place, token
 
-    hub = endpoint.current()
+    hub = place.current()
     found = token.find(hub)
     partial: Path = place.partial_of(entry.folder)
     wanted = place.files_of(place.read_record(partial)).values()
@@ -207,6 +207,6 @@ def _state(entry: ModelEntry) -> Fetching:
 
 
 def _keep(value: str) -> str:
-    from slmstudio.core.model.hub import endpoint, token
+    from slmstudio.core.model.hub import place, token
 
-    return token.save(endpoint.current(), value)
+    return token.save(place.current(), value)

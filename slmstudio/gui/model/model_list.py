@@ -20,7 +20,7 @@ from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
-from slmstudio.gui.model.entry import ModelEntry
+from slmstudio.gui.model.known import ModelEntry
 
 if TYPE_CHECKING:
     from slmstudio.core.run.memory.fit_badge import Badge

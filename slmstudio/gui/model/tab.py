@@ -20,7 +20,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
 from slmstudio.gui.model import known
 from slmstudio.gui.model.card import ModelCard
-from slmstudio.gui.model.entry import ModelEntry
+from slmstudio.gui.model.known import ModelEntry
 from slmstudio.gui.model.model_list import ModelListCard
 from slmstudio.gui.model.work import MEASURE, ModelWork
 

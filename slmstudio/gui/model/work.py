@@ -158,6 +158,6 @@ class ModelWork(QObject):
 
 def _fit(job: Job, outcome: Outcome) -> dict[str, Any]:
     """What a fit check found, also where memory ran out. Raises UserError where it found nothing."""
-    from slmstudio.core.run.memory import fit_result
+    from slmstudio.core.run.memory import fit_badge
 
-    return fit_result.of_job(job, outcome)
+    return fit_badge.of_job(job, outcome)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl
+from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QShowEvent
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.errors import Problem, UserError
@@ -20,7 +20,7 @@ from slmstudio.core.run import adjust
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import RunSummary
-from slmstudio.core.run.guard.settings import as_changed
+from slmstudio.core.run.guard.summary import as_changed
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.store import RUNS
 from slmstudio.gui.common import theme
@@ -34,11 +34,11 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in, column_widget, fill, pages_of, row_of
 from slmstudio.gui.common.widgets.panes import Panes
+from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.export.exports_table import Export, read_exports
 from slmstudio.gui.export.panel import running_export
-from slmstudio.gui.results import delete_run, rename_run
-from slmstudio.gui.results.reading import ReadingPage
+from slmstudio.gui.results import rename_run, run_actions
 from slmstudio.gui.results.run_curves import MOST_COMPARED, RunCurves
 from slmstudio.gui.results.run_details import RunDetails
 from slmstudio.gui.results.run_facts import FactsReader, RunFacts
@@ -47,6 +47,61 @@ from slmstudio.gui.results.runs_table import RunsTable
 
 if TYPE_CHECKING:
     from slmstudio.gui.evaluation.jobs import Evaluation
+
+# -- What the Results tab shows while it reads the runs for the first time.
+
+STRIP_WIDTH = 620
+
+
+class ReadingPage(QStackedWidget):
+    """A bar with Cancel; after that, a button that reads on.
+
+    Signals:
+        cancelled: the user pressed Cancel.
+        go_on: read the rest.
+    """
+
+    cancelled = Signal()
+    go_on = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strip = ProgressStrip(name="runs_progress",
+                                   tip=tr("Stop reading. What has been read is kept until you close the program."),
+                                   cancelled=self.cancelled)
+        self.strip.setFixedWidth(STRIP_WIDTH)
+        button = PrimaryButton(tr("Read the runs"), tr("Read the runs, or the rest of them."), name="runs_read",
+                               clicked=self.go_on)
+        self._stopped = EmptyState(tr("Not all runs were read"), "", [button])
+        self._stopped.setAcceptDrops(False)
+        for page in (self.strip, self._stopped):
+            self.addWidget(EmptyState.centred(page))
+
+    def start(self) -> None:
+        """The runs are being read from now on; nothing is seen of it when that takes no time."""
+        self.setCurrentIndex(0)
+        self.strip.start_soon(tr("Reading the runs"))
+
+    def set_progress(self, done: int, total: int) -> None:
+        """This many of the runs were read."""
+        self.strip.set_progress(done, total)
+
+    def end(self) -> None:
+        self.strip.end()
+
+    def show_cancelled(self, read: int) -> None:
+        """Say that it was cancelled, and offer to continue."""
+        self.show_stopped(tr("Reading was cancelled. The first {count:,} are kept, and reading can continue from "
+                             "there.",
+                             count=read)
+            if read else tr("Reading was cancelled. Nothing was changed."))
+
+    def show_stopped(self, why: str) -> None:
+        """Say why there are no runs here."""
+        self.strip.end()
+        self._stopped.text.setText(why)
+        self.setCurrentIndex(1)
+
 
 LOOK_AGAIN_MS = 500
 FEW = 20
@@ -119,7 +174,7 @@ class ResultsTab(QWidget):
         details.chat.connect(lambda path: self._session.open_chat([path]))
         for wanted in (details, self.table):
             wanted.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
-            wanted.delete.connect(lambda run: delete_run.ask(self, run, self.delete))
+            wanted.delete.connect(lambda run: run_actions.ask(self, run, self.delete))
             wanted.rename.connect(self._ask_for_name)
         details.exported.connect(self._timer.start)
         details.changed.connect(self._timer.start)
@@ -268,7 +323,7 @@ class ResultsTab(QWidget):
     def delete(self, run: RunSummary) -> None:
         """Move a run to the trash; one that something is using is refused."""
         self.banner.clear()
-        run_task(self, lambda task: delete_run.to_trash(run), lambda _: self._session.run_changed.emit(),
+        run_task(self, lambda task: run_actions.to_trash(run), lambda _: self._session.run_changed.emit(),
                  self.banner.show_error)
 
 

@@ -17,17 +17,52 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder, launch
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.folder import slug
+from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, is_busy, run_task
 from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.plan_task import Earlier
 from slmstudio.gui.training.planning import Planning
 from slmstudio.gui.training.run_queue import RunQueue
-from slmstudio.gui.training.script_saver import ScriptSaver
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.model.facts import ModelFacts
+
+# -- Saves a run as a Python script.
+
+
+class ScriptSaver(QObject):
+    """Asks where, and writes there.
+
+    Signals:
+        saving, saved(Path): it began, and it is done.
+        failed(Exception): it couldn't be written.
+    """
+
+    saving = Signal()
+    saved = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget):
+        super().__init__(parent)
+        self._parent = parent
+
+    def ask(self, run: Path | RunConfig, name: str) -> None:
+        """Let the user choose a file for `run` (a run's folder, or a plan) and write it."""
+        choose_file(self._parent.window(), tr("Save the code"), f"train-{slug(name)}.py", tr("Python scripts (*.py)"),
+                    lambda out: self.save(run, out))
+
+    def save(self, run: Path | RunConfig, out: Path) -> None:
+        """Write the script, and the rows that it learns beside it."""
+        def write(task: Task) -> Path:
+            from slmstudio.core.run.script.script import write_script
+
+            return write_script(run, out).path
+
+        self.saving.emit()
+        run_task(self, write, self.saved.emit, self.failed.emit)
 
 
 NOT_CHANGED = ("name", "model", "train_file", "eval_file", "train_map", "eval_map", "start_from")

@@ -123,11 +123,11 @@ class FitCheck(QObject):
             self.followed.show_status(JobStatus(name, done, total, text=text))
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
-        from slmstudio.core.run.memory import fit_result
+        from slmstudio.core.run.memory import fit_badge
 
         self._clear()
         wanted = outcome.state == "cancelled"  # then it removes the rows
-        run_task(self, lambda task: fit_result.of_job(job, outcome), self._found,
+        run_task(self, lambda task: fit_badge.of_job(job, outcome), self._found,
                  lambda error: None if wanted else self.failed.emit(error))
 
     def _found(self, result: dict[str, Any]) -> None:

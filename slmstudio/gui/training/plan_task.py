@@ -130,10 +130,10 @@ def _propose(wish: Wish, machine: Machine, measured: MeasuredRows | None) -> tup
 def _continue(wish: Wish, after: Earlier, measured: MeasuredRows | None) -> tuple[RunConfig, MeasuredRows]:
     """The earlier run's rows keep their split; others are split as the Data tab says."""
     from slmstudio.core.jobs.job import Job
+    from slmstudio.core.run.curves import divided
     from slmstudio.core.run.planning.follow_up import follow_up
     from slmstudio.core.run.planning.plan_rows import what_is_held_back
     from slmstudio.core.run.planning.planner import measure_for
-    from slmstudio.core.run.schedule import divided
 
     earlier = RunConfig.from_dict(Job(after.folder).request())
     train_map, eval_map = wish.maps

@@ -8,14 +8,15 @@ from typing import Any
 
 from PySide6.QtCore import Slot
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QMessageBox, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
-from slmstudio.core.run.guard import settings as guard_settings
+from slmstudio.core.run.guard import summary as guard_settings
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import question
 from slmstudio.gui.common.followed_job import TRAINING, tell_end
 from slmstudio.gui.common.run_texts import promise, starting_text
 from slmstudio.gui.common.session import Session
@@ -23,7 +24,6 @@ from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import set_primary
 from slmstudio.gui.common.widgets.layouts import column_in
-from slmstudio.gui.training import close_question
 from slmstudio.gui.training.after_run import NextRun
 from slmstudio.gui.training.fit_check import FitCheck
 from slmstudio.gui.training.pages import TrainingPages
@@ -36,6 +36,37 @@ from slmstudio.gui.training.run_panel import RunPanel
 from slmstudio.gui.training.run_queue import QueueCard
 from slmstudio.gui.training.several.machines import MachinesDialog
 from slmstudio.gui.training.watch_panel import WatchPanel
+
+# -- What becomes of a run when the window closes.
+
+
+def ask(parent: QWidget, name: str, waiting: bool = False) -> str:
+    """Ask, and wait for the answer.
+
+    Args:
+        name: of the current run.
+        waiting: others wait in the queue.
+
+    Returns:
+        "keep" (it continues without the window), "pause" (save, and free the memory), "stop" or "cancel" (don't close).
+    """
+    sentences = [tr("It can continue without the window. Open SLM Studio again to see how far it has got."),
+                 tr("If you pause it, it saves a checkpoint and frees its memory. Resume continues from there."),
+                 tr("If you stop it, the run ends there, and what it has learned so far is kept.")]
+    if waiting:
+        sentences.append(tr("The runs in the queue wait until you open the window again."))
+    box = question(parent, tr("A run is in progress"), tr("“{name}” is still training.", name=name),
+                   " ".join(sentences))
+    role = QMessageBox.ButtonRole
+    keep = box.addButton(tr("Close and keep training"), role.AcceptRole)
+    answers = {keep: "keep", box.addButton(tr("Pause and close"), role.AcceptRole): "pause",
+               box.addButton(tr("Stop and close"), role.DestructiveRole): "stop",
+               box.addButton(tr("Don't close"), role.RejectRole): "cancel"}
+    for button, answer in answers.items():
+        button.setObjectName(f"close_{answer}")
+    box.setDefaultButton(keep)
+    box.exec()
+    return next((answer for button, answer in answers.items() if button is box.clickedButton()), "cancel")
 
 
 class TrainingTab(QWidget):
@@ -298,7 +329,7 @@ class TrainingTab(QWidget):
     def confirm_close(self) -> bool:
         """Ask what becomes of the run when the window closes. False: don't close."""
         if self.followed.is_running():
-            answer = close_question.ask(self, self.followed.config.name, self.next.queue.waits())
+            answer = ask(self, self.followed.config.name, self.next.queue.waits())
             if answer == "cancel":
                 return False
             if answer in ("pause", "stop"):

@@ -20,7 +20,7 @@ from slmstudio.core.run.folder import need_own_result
 from slmstudio.core.run.memory import four_bit_bytes
 from slmstudio.worker.answering.rows import Model, cache_budget
 from slmstudio.worker.answering.torch_model import TorchModel
-from slmstudio.worker.model import whole_model
+from slmstudio.worker.model import base_weights
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training.methods import DTYPES, placed, ready_4bit_layers
 
@@ -128,7 +128,7 @@ def load(folder: Path, dtype: torch.dtype, device: str = "cpu", packed: bool = F
         torch.OutOfMemoryError: it doesn't fit.
     """
     try:
-        model = whole_model.load(folder, dtype=dtype, **placed(folder, dtype, device == "cuda", packed))
+        model = base_weights.load(folder, dtype=dtype, **placed(folder, dtype, device == "cuda", packed))
         ready_4bit_layers(model, dtype)
         return model.eval()
     except torch.OutOfMemoryError:

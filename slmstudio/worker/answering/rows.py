@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import reasoning
+from slmstudio.core.evaluation import answer_rows
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.repetition import ends_in_loop
@@ -153,7 +153,7 @@ def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
         return Row(item, skipped=" ".join(filter(None, (error.what, error.why))))
     room = model.context_length - len(prompt)
     row = Row(item, asks.made(0 if shown else min(most, room)), references, choices,
-              opened=not shown and reasoning.opens(text))
+              opened=not shown and answer_rows.opens(text))
     if room < 1 or row.length > model.context_length:
         return Row(item,
                    skipped=tr("It takes {length:,} tokens; the model reads {context_length:,} at most.",
@@ -261,7 +261,7 @@ def line_of(row: Row, replies: Sequence[Reply], model: Model, seconds: float) ->
     if choices:
         said["answer"] = row.item["choices"][max(range(len(choices)), key=choices.__getitem__)].strip()
     else:
-        text, said[reasoning.KEY] = written(row, answer, model)
+        text, said[answer_rows.KEY] = written(row, answer, model)
         said["answer"] = text.strip()
     return {**empty, **said, "tokens": len(answer.ids) + answer.ended,
             "finish": "stop" if answer.ended or choices else "repeat" if answer.repeated else "length",
@@ -273,7 +273,7 @@ def line_of(row: Row, replies: Sequence[Reply], model: Model, seconds: float) ->
 def written(row: Row, reply: Reply, model: Model) -> tuple[str, str | None]:
     """The answer, and what the model thought before it; None if it didn't think."""
     # A model whose prompt opens thoughts, and which ends without ending them, was taught to answer without any.
-    thought, answer = reasoning.parted(model.decode(reply.ids), row.opened, reply.ended)
+    thought, answer = answer_rows.parted(model.decode(reply.ids), row.opened, reply.ended)
     return answer, thought
 
 

@@ -16,7 +16,7 @@ from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.chat.adapter import ChatAdapter
 from slmstudio.worker.chat.model import ChatModel
 from slmstudio.worker.chat.service import ChatService, Loaded
-from slmstudio.worker.model import llama_log
+from slmstudio.worker.model import llama_vocab
 
 DEFAULT_CONTEXT = 4096
 """Tokens, where neither the user nor the model sets less: the cache of an 8B model then takes half a gigabyte."""
@@ -39,7 +39,7 @@ def load_gguf(message: dict[str, Any]) -> Loaded:
 
 def _load_model(path: Path, context_length: int, layers: int | None) -> tuple[ChatModel, GpuLayers]:
     """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all."""
-    llama_log.install()
+    llama_vocab.install()
     import llama_cpp
 
     supported = llama_cpp.llama_supports_gpu_offload()

@@ -19,8 +19,8 @@ from typing import Any
 from slmstudio.core import files, formats, paths, units
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.hub import endpoint as endpoints
 from slmstudio.core.model.hub import names, place
+from slmstudio.core.model.hub import place as endpoints
 from slmstudio.core.model.vetting import vet
 from slmstudio.core.model.weights import INDEX
 from slmstudio.core.time_left import ProgressLeft

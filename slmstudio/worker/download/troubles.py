@@ -5,7 +5,7 @@ from __future__ import annotations
 from slmstudio.core import program
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import together, tr
-from slmstudio.core.model.hub import endpoint as endpoints
+from slmstudio.core.model.hub import place as endpoints
 from slmstudio.core.model.hub import token as tokens
 from slmstudio.core.units import format_duration
 from slmstudio.worker.download.patience import asked_wait

@@ -17,13 +17,12 @@ from typing import Any
 from slmstudio.core import files, jobs
 from slmstudio.core.data.record import message_text
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import reasoning
+from slmstudio.core.evaluation import answer_rows
 from slmstudio.core.evaluation.scores.judging import THINKING, TIE, voted_pairs
 from slmstudio.core.evaluation.scoring import JUDGE, JUDGE_VOTES
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.votes import store as votes
-from slmstudio.worker.answering.control import Hand
-from slmstudio.worker.answering.kept import Kept
+from slmstudio.worker.answering.control import Hand, Kept
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import Ask, Model, Reply, Row, batches, run_rows, written
 from slmstudio.worker.runtime.context import JobContext
@@ -102,8 +101,8 @@ def _cases(job: JobContext, items: list[dict[str, Any]]) -> Iterable[Case]:
             a, b = (answers[each].get(item["id"]) for each in (number, 0))
             if a is not None and b is not None and not a["skipped"] and not b["skipped"]:
                 yield from _both_orders(item["id"], names[number], names[0], item["messages"],
-                                        [reasoning.answer_of(text) for text in item["references"]],
-                                        *(reasoning.as_scored(each)["answer"] for each in (a, b)))
+                                        [answer_rows.answer_of(text) for text in item["references"]],
+                                        *(answer_rows.as_scored(each)["answer"] for each in (a, b)))
 
 
 def _voted() -> Iterable[Case]:
@@ -113,7 +112,7 @@ def _voted() -> Iterable[Case]:
         return  # without readable votes there is no agreement to report
     for pair in pairs:
         yield from _both_orders(pair.id, "a", "b", pair.messages, (),
-                                *map(reasoning.answer_of, (pair.a, pair.b)))
+                                *map(answer_rows.answer_of, (pair.a, pair.b)))
 
 
 def _both_orders(key: Any, name_a: str, name_b: str, messages: Sequence[Mapping[str, str]],
@@ -136,7 +135,7 @@ def _judge(job: JobContext, model: Model, cases: list[Case], kept: Kept, hand: H
             done.append({**case.line, "winner": None, "said": "", "skipped": TOO_LONG})
             too_long += 1
         else:
-            rows.append(Row({"id": number}, (ask,), opened=reasoning.opens(text)))
+            rows.append(Row({"id": number}, (ask,), opened=answer_rows.opens(text)))
     if too_long:
         job.warn("judge_context", ntr("{n:,} comparison is longer than the {tokens:,} tokens that the judge reads.",
                                       "{n:,} comparisons are longer than the {tokens:,} tokens that the judge reads.",

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from slmstudio.core import disk_space, files, leftovers, llama, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import (
@@ -32,11 +34,86 @@ from slmstudio.core.jobs.new import IMPORTANCE
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.units import format_bytes
-from slmstudio.worker.export import importance
+from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.export_source import Source, in_full_precision
 from slmstudio.worker.runtime import child
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.cooling import cooled
+
+# -- The importance matrix: how much each input of each weight matrix is used on the user's own rows.
+
+FEW_BITS = 4.6
+"""Below this many bits per weight, it is measured: the loss is large enough to be worth a run over the rows."""
+BLOCK = 256
+MOST_OPERATIONS = 3e12
+LEAST_TOKENS, MOST_TOKENS = 512, 8192
+
+
+def wanted(types: list[QuantType]) -> bool:
+    """Whether any of these types gains enough by it."""
+    return any(is_weighted(kind) for kind in types)
+
+
+def is_weighted(kind: QuantType) -> bool:
+    return kind.quantized and kind.bits_per_weight < FEW_BITS
+
+
+def measure(job: JobContext, source: Any, target: Path) -> int:
+    """Run the fine-tuned model of an `export.Source` over its learned rows; write `target`.
+
+    The file is safetensors: under each base tensor's name the mean squares of its inputs, float32 (in,).
+
+    Returns:
+        How many tokens were run; 0 if there are no rows, or the model can't be run, and then no file.
+    """
+    import torch
+    from safetensors.numpy import save_file
+
+    from slmstudio.worker.model.streamed_model import NotStreamable, StreamedModel
+
+    try:
+        model = StreamedModel(source.base, source.adapter)
+    except NotStreamable as error:
+        job.log(f"no importance matrix: {error}")
+        return 0
+    limit = int(MOST_OPERATIONS / (2 * max(1, model.layer_parameters)))
+    blocks = _blocks(job, source, min(max(limit, LEAST_TOKENS), MOST_TOKENS))
+    if not blocks:
+        return 0
+    sums: dict[str, Array] = {}
+
+    def count(name: str, module: Any, given: tuple[Any, ...]) -> None:
+        job.check_cancelled()
+        squares = given[0].reshape(-1, given[0].shape[-1]).float().square().mean(0).numpy()
+        sums[name] = squares.astype(np.float32)
+        job.progress(len(sums), model.linear_layers, "layers", "weighing")
+
+    hooks = [module.register_forward_pre_hook(lambda module, given, name=name: count(name, module, given))
+             for name, module in model.linear_modules() if isinstance(module, torch.nn.Linear)]
+    try:
+        model.logits(blocks, [(0, 0)])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    save_file(sums, target)
+    return sum(map(len, blocks))
+
+
+def _blocks(job: JobContext, source: Any, most: int) -> list[list[int]]:
+    """The learned rows behind one another, cut into blocks of one length: no position is filled up."""
+    from slmstudio.worker.model.gguf_vocabulary import Vocabulary
+    from slmstudio.worker.parity.reference_rows import Renderer, own_rows
+
+    renderer = Renderer(source.base, Vocabulary.of(source.base, source.adapter))
+    ids: list[int] = []
+    for messages in reversed(own_rows(job, source)):  # those that were held out come first, and prove the file later
+        if (text := renderer.text(messages, prompt=False)) is not None:
+            ids += renderer.ids(text)
+        if len(ids) >= most:
+            break
+    length = min(BLOCK, len(ids))
+    return [ids[start:start + length] for start in range(0, len(ids) - length + 1, length)] if length else []
+
 
 SPARE_BYTES = 64 * 2**20
 
@@ -132,7 +209,7 @@ def _make_types(job: JobContext, source: Source, out: Path, types: list[QuantTyp
             for kind in types]
     weights = _weigh(job, source, types)
     job.phase("converting", f"{source.base.name} → {', '.join(kind.name for kind in types)}")
-    targets = [{"path": str(entry.partial), "ftype": kind.ftype, "weighted": importance.is_weighted(kind)}
+    targets = [{"path": str(entry.partial), "ftype": kind.ftype, "weighted": is_weighted(kind)}
                for entry, kind in zip(made, types, strict=True)]
     request = {"base": str(source.base), "adapter": str(source.adapter) if source.adapter else None,
                "name": source.name, "importance": weights, "targets": targets}
@@ -142,11 +219,11 @@ def _make_types(job: JobContext, source: Source, out: Path, types: list[QuantTyp
 
 def _weigh(job: JobContext, source: Source, types: list[QuantType]) -> str | None:
     """The file of the importance matrix, where a type gains by it and there are rows to measure it on."""
-    if not importance.wanted(types) or not job.request.get("importance", IMPORTANCE):
+    if not wanted(types) or not job.request.get("importance", IMPORTANCE):
         return None
     job.phase("weighing", tr("which weights the training rows use"))
     target = job.folder / "importance.safetensors"
-    return str(target) if importance.measure(job, source, target) else None
+    return str(target) if measure(job, source, target) else None
 
 
 def _prove(job: JobContext, source: Source, made: list[_Made]) -> None:
@@ -180,7 +257,7 @@ def _make_other(job: JobContext, source: Source, out: Path, other: OtherFormat) 
 
 def _merge(job: JobContext, source: Source, partial: Path) -> None:
     from slmstudio.worker.export import merged_folder
-    from slmstudio.worker.model.merged_weights import MergedWeights
+    from slmstudio.worker.model.export_source import MergedWeights
 
     job.phase("merging", tr("{model} and its adapter", model=source.base.name) if source.adapter else source.base.name)
 

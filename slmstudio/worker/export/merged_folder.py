@@ -15,7 +15,7 @@ import torch
 from slmstudio.core import files
 from slmstudio.core.model.hub import place
 from slmstudio.core.model.weights import INDEX, SINGLE
-from slmstudio.worker.model.merged_weights import MergedWeights
+from slmstudio.worker.model.export_source import MergedWeights
 
 SHARD_BYTES = 4 * 2**30
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}

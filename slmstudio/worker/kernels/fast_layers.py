@@ -20,8 +20,40 @@ import torch
 from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from slmstudio.worker.kernels import norms, rotary
+from slmstudio.worker.kernels import norms
 from slmstudio.worker.kernels.joined_linear import JoinedLinear, Saved
+
+# -- Rotary positions (arXiv 2104.09864, eq. 34), in place.
+
+
+def _swap(x: torch.Tensor) -> torch.Tensor:
+    """Second half of the last dimension before the first."""
+    half = x.shape[-1] // 2
+    return torch.cat((x[..., half:], x[..., :half]), dim=-1)
+
+
+def rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
+    """Turn heads [tokens, heads, head size] by their positions, in place.
+
+    Args:
+        cos, sin: [tokens, 1, rotated size]; the first half of `sin` is negative (`signed`).
+    """
+    part = heads[..., : cos.shape[-1]]
+    swapped = _swap(part)
+    part.mul_(cos).addcmul_(swapped, sin)
+
+
+def rotate_back(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
+    part = heads[..., : cos.shape[-1]]
+    swapped = _swap(part * sin)
+    part.mul_(cos).add_(swapped)
+
+
+def signed(sin: torch.Tensor) -> torch.Tensor:
+    """sin [rows, tokens, size] with its first half negative: x cos + swap(x) sin is then the rotation."""
+    half = sin.shape[-1] // 2
+    return torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
+
 
 LAYERS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer", "Phi3DecoderLayer",
           "Gemma3DecoderLayer")
@@ -68,9 +100,9 @@ class _Projections(torch.autograd.Function):
         if head_norms:
             parts[2] = parts[2].contiguous()  # else it keeps the whole product
             for part in parts[:2]:
-                rotary.rotate(part.view(len(rows), -1, size), cos, sin)
+                rotate(part.view(len(rows), -1, size), cos, sin)
         else:
-            rotary.rotate(out[:, : (queries + keys) * size].view(len(rows), -1, size), cos, sin)
+            rotate(out[:, : (queries + keys) * size].view(len(rows), -1, size), cos, sin)
         ctx.save_for_backward(rows, inverse, cos, sin, norm_weight, *head_norms, *raw, *saved)
         ctx.linear, ctx.heads, ctx.shape, ctx.head_norms = linear, heads, x.shape, len(head_norms)
         return tuple(part.view(*x.shape[:-1], -1, size) for part in parts)
@@ -81,7 +113,7 @@ class _Projections(torch.autograd.Function):
         count, size = ctx.head_norms, ctx.heads[2]
         head_norms, raw, saved = rest[:count], rest[count : 3 * count], rest[3 * count :]
         grad = torch.cat([part.reshape(len(rows), -1) for part in grads], dim=1)
-        rotary.rotate_back(grad[:, : sum(ctx.heads[:2]) * size].view(len(rows), -1, size), cos, sin)
+        rotate_back(grad[:, : sum(ctx.heads[:2]) * size].view(len(rows), -1, size), cos, sin)
         for part, factors, each, head_inverse in zip(
                 grad.split([heads * size for heads in ctx.heads[:2]] + [ctx.heads[1] * size], dim=1),
                 head_norms, raw[::2], raw[1::2], strict=False):
@@ -256,7 +288,7 @@ class _Layer:
         cos, sin = position_embeddings
         factors, eps = norms.factors(self.layer.input_layernorm)
         head_norms = tuple(norms.factors(norm)[0] for norm in self.head_norms)
-        heads = _Projections.apply(hidden_states, cos, rotary.signed(sin), factors, eps, self.projections, self.heads,
+        heads = _Projections.apply(hidden_states, cos, signed(sin), factors, eps, self.projections, self.heads,
                                    head_norms, *self.projections.adapter())
         mixed, _ = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation](
             attention, *(part.transpose(1, 2) for part in heads), attention_mask,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slmstudio.worker.model import llama_log
+from slmstudio.worker.model import llama_vocab
 
 MMAP = 1
 """llama.h, enum llama_load_mode: pages of the file, which the system can drop and read again."""
@@ -32,8 +32,8 @@ class LlamaGguf:
     """
 
     def __init__(self, path: Path, **options: Any):
-        llama_log.install()
-        llama_log.RECENT.clear()
+        llama_vocab.install()
+        llama_vocab.RECENT.clear()
         import llama_cpp
 
         self._api = llama_cpp

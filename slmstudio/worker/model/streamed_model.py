@@ -18,8 +18,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.peft_adapter import need_loadable
 from slmstudio.core.model.safetensors_header import read_header
-from slmstudio.worker.model.base_weights import Array, BaseWeights
-from slmstudio.worker.model.disk_names import DiskNames
+from slmstudio.worker.model.base_weights import Array, BaseWeights, DiskNames
 
 CHUNK_VALUES = 4 * 2**20
 """Weights that are read at a time: 16 MB of float32, and 24 MB on the way to it."""

@@ -13,7 +13,7 @@ from slmstudio.core import files, jobs, paths
 from slmstudio.core.data import given
 from slmstudio.core.data.reader import Record
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import schedule
+from slmstudio.core.run import curves
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
@@ -159,7 +159,7 @@ def _held_out_first(records: list[Record], folder: Path, path: Path) -> list[Rec
     config = RunConfig.from_dict(state)
     if config.eval_file or Path(config.train_file) != path:
         return records
-    learned, held_out = schedule.divided(records, config)
+    learned, held_out = curves.divided(records, config)
     return [*held_out, *learned]
 
 

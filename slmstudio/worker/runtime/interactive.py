@@ -31,7 +31,7 @@ from slmstudio.worker.runtime import compiled, log_limit  # noqa: E402
 KINDS = {"chat": "slmstudio.worker.chat.chat", "talk": "slmstudio.worker.talk.talk",
          "serve": "slmstudio.worker.serve.serve"}
 """Kind of worker: the module whose `create(emit)` makes its `Service`."""
-BEFORE_LOCK = {"serve": "slmstudio.worker.serve.listening"}
+BEFORE_LOCK = {"serve": "slmstudio.worker.serve.serve"}
 """Kind of worker: the module whose `prepare(message, emit)` does what a locked process can't; False asks for another
 command."""
 

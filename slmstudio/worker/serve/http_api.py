@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import ipaddress
 import json
+import secrets
+import socket
 import time
 import traceback
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,13 +21,136 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slmstudio.core.errors import UserError
 from slmstudio.worker.chat.generation import End, Generation, Piece
 from slmstudio.worker.serve.engine import Engine, TooManyRequests
-from slmstudio.worker.serve.form import ChatForm, Form
-from slmstudio.worker.serve.guard import Guard
 from slmstudio.worker.serve.request import ChatRequest, Common, CompletionRequest, Refused, parse
+
+# -- Who may come in: only requests that name this machine, and only with the key.
+
+OPEN_PATHS = ("/health",)
+
+
+class Guard:
+    """Wraps an ASGI application.
+
+    A web page can let a name of its own point to 127.0.0.1 and then talk to what listens there (DNS rebinding), so a
+    request that names another host is refused. No CORS header is ever sent, so no page can read an answer.
+
+    Args:
+        beyond_loopback: other machines may come too, by this machine's address or name.
+        refused: hears what is said to those who are turned away.
+    """
+
+    def __init__(self, app: ASGIApp, key: str, beyond_loopback: bool, refused: Any):
+        self._app, self._beyond, self._refused = app, beyond_loopback, refused
+        self._digest = _digest(key.encode())
+        self._names = {"localhost"}
+        if beyond_loopback:
+            self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers = dict(scope["headers"])
+        error = self._problem(scope["path"], headers)
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            # Where the request ends can be read in two ways; what follows must not be taken for another one.
+            error = Refused(400, "Content-Length and Transfer-Encoding exclude each other.", "invalid_request")
+        if error is None:
+            return await self._app(scope, receive, send)
+        self._refused(error)
+        extra = {400: {"Connection": "close"}, 401: {"WWW-Authenticate": "Bearer"}}.get(error.status)
+        await JSONResponse(error.to_dict(), error.status, extra)(scope, receive, send)
+
+    def _problem(self, path: str, headers: dict[bytes, bytes]) -> Refused | None:
+        host = headers.get(b"host", b"").decode("latin-1")
+        if not self._is_us(host):
+            return Refused(403, "This server doesn't answer to that host name. Use 127.0.0.1.", "host_not_allowed")
+        if path in OPEN_PATHS:
+            return None
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() != b"bearer" or not given.strip():
+            return Refused(401, "No API key was given. Send it as: Authorization: Bearer KEY.", "missing_api_key",
+                           kind="authentication_error")
+        if not secrets.compare_digest(_digest(given.strip()), self._digest):
+            return Refused(401, "The API key is wrong. The Results tab and the command `serve` show the right one.",
+                           "invalid_api_key", kind="authentication_error")
+        return None
+
+    def _is_us(self, host: str) -> bool:
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        name = name.strip("[]").rstrip(".").lower()
+        if name in self._names:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return self._beyond or address.is_loopback
+
+
+def _digest(key: bytes) -> bytes:
+    """A digest of fixed length, so that comparing takes the same time whatever was sent."""
+    return hashlib.sha256(key).digest()
+
+
+# -- Answers in the shape of OpenAI's objects.
+
+
+class Form:
+    """How /v1/completions words its answers."""
+
+    param = "prompt"
+    prefix, whole_object, part_object = "cmpl", "text_completion", "text_completion"
+
+    def __init__(self, model: str):
+        self._head = {"id": f"{self.prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+
+    def whole(self, text: str, reason: str, usage: dict[str, Any]) -> dict[str, Any]:
+        choice = {"index": 0, **self._content(text), "logprobs": None, "finish_reason": reason}
+        return {**self._head, "object": self.whole_object, "choices": [choice], "usage": usage}
+
+    def first(self) -> dict[str, Any] | None:
+        return None
+
+    def part(self, text: str) -> dict[str, Any]:
+        return self._chunk([{"index": 0, **self._delta(text), "logprobs": None, "finish_reason": None}])
+
+    def last(self, reason: str) -> dict[str, Any]:
+        return self._chunk([{"index": 0, **self._delta(None), "logprobs": None, "finish_reason": reason}])
+
+    def usage(self, usage: dict[str, Any]) -> dict[str, Any]:
+        return {**self._chunk([]), "usage": usage}
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {**self._head, "object": self.part_object, "choices": choices}
+
+    def _content(self, text: str) -> dict[str, Any]:
+        return {"text": text}
+
+    def _delta(self, text: str | None) -> dict[str, Any]:
+        return {"text": text or ""}
+
+
+class ChatForm(Form):
+    """How /v1/chat/completions words them."""
+
+    param = "messages"
+    prefix, whole_object, part_object = "chatcmpl", "chat.completion", "chat.completion.chunk"
+
+    def first(self) -> dict[str, Any]:
+        return self._chunk([{"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None,
+                             "finish_reason": None}])
+
+    def _content(self, text: str) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": text, "refusal": None}}
+
+    def _delta(self, text: str | None) -> dict[str, Any]:
+        return {"delta": {} if text is None else {"content": text}}
+
 
 BYTES_PER_TOKEN = 64
 """No prompt needs more bytes for a token of it than this, markup included."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from slmstudio.core.hardware.spill import SpillWatch, can_spill
+from slmstudio.core.hardware.guard import SpillWatch, can_spill
 from slmstudio.core.i18n import together, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig

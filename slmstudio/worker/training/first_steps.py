@@ -24,8 +24,7 @@ from slmstudio.core.run.guard.summary import HOLD
 from slmstudio.core.run.memory import measured, outlook
 from slmstudio.core.units import format_bytes, format_duration, format_span
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.runtime.heap import Heap
-from slmstudio.worker.runtime.peak import PeakMemory
+from slmstudio.worker.runtime.peak import Heap, PeakMemory
 from slmstudio.worker.training import methods
 from slmstudio.worker.training.rows import micro_batches
 

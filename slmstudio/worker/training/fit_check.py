@@ -23,8 +23,8 @@ from slmstudio.core.hardware.gpu_order import torchs_first
 from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.model.vetting import vet
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.guard.settings import settings_of
-from slmstudio.core.run.memory import fit_result, measured, outlook
+from slmstudio.core.run.guard.summary import settings_of
+from slmstudio.core.run.memory import fit_badge, measured, outlook
 from slmstudio.core.run.rows import kept_rows
 from slmstudio.worker.runtime import threads
 from slmstudio.worker.runtime.context import JobContext
@@ -78,7 +78,7 @@ class _Trial:
         self.tokens = config.micro_batch_size * config.max_length  # until the rows are known
         best = outlook.best_estimate(self.facts, config, machine, known=())
         self.expected = outlook.Outlook(best, *measured.free_on(config, machine), None).to_dict()
-        job.emit(fit_result.EXPECTED, **self.expected)
+        job.emit(fit_badge.EXPECTED, **self.expected)
 
     def run(self) -> dict[str, Any]:
         try:
@@ -91,7 +91,7 @@ class _Trial:
         peak = self.peak.bytes()
         keep(measured.measure(self.facts, self.config, self.machine, "fit_check", self.tokens, peak, **figures),
              self.job)
-        return fit_result.of_figures(self.expected, peak, longest_tokens=self.tokens, **figures)
+        return fit_badge.of_figures(self.expected, peak, longest_tokens=self.tokens, **figures)
 
     def _measure(self) -> dict[str, Any]:
         config, job = self.config, self.job

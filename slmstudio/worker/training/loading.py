@@ -21,12 +21,12 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.tokens import end_of_turn
 from slmstudio.core.model.vetting.vet import read_vetted
-from slmstudio.core.run import folder, schedule
+from slmstudio.core.run import curves, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import plan_rows
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
-from slmstudio.worker.kernels import fast_layers, fast_lora, liger, packed
-from slmstudio.worker.model import generation_end
+from slmstudio.worker.kernels import fast_layers, joined_linear, liger, packed
+from slmstudio.worker.model import export_source
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods, options, preference
@@ -34,7 +34,7 @@ from slmstudio.worker.training.rows import data, token_cache
 from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.rows.data import NothingLearned, read_rows
 from slmstudio.worker.training.samples import FROM_ROWS, Samples
-from slmstudio.worker.training.several import sending
+from slmstudio.worker.training.several import dealing
 from slmstudio.worker.training.trainer import StudioTrainer
 from slmstudio.worker.training.trainer_mixin import ENDLESS
 
@@ -67,7 +67,7 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
     stop_at_the_end(trainer, tokenizer, template)
     trainer.prepare(config, job.folder / folder.CHECKPOINTS, data.lengths(train_data),
-                    schedule.total_steps(config, len(train_data)))
+                    curves.total_steps(config, len(train_data)))
     samples = Samples(config, tokenizer, template, asked)
     return Loaded(about, trainer, samples, len(train_data), len(eval_data) if eval_data is not None else 0)
 
@@ -90,7 +90,7 @@ def _rows(job: JobContext, config: RunConfig, about: ModelFacts, tokenizer: Any,
                     "Raise the sequence length, or choose other rows.", count=config.max_length))
         eval_data = None
     if config.nodes > 1:  # a file that it is mapped from isn't on the other machines
-        train_data, eval_data = sending.in_memory(train_data), eval_data and sending.in_memory(eval_data)
+        train_data, eval_data = dealing.in_memory(train_data), eval_data and dealing.in_memory(eval_data)
     return train_data, eval_data, rows.evaluation[:FROM_ROWS]
 
 
@@ -115,7 +115,7 @@ def stop_at_the_end(trainer: Any, tokenizer: Any, template: ChatTemplate) -> Non
     end = end_of_turn(template, tokenizer.backend_tokenizer)
     settings = trainer.model.generation_config
     if end is not None and settings is not None:
-        settings.eos_token_id = generation_end.with_end(settings.eos_token_id, tokenizer.convert_tokens_to_ids(end))
+        settings.eos_token_id = export_source.with_end(settings.eos_token_id, tokenizer.convert_tokens_to_ids(end))
 
 
 def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data: Any, eval_data: Any) -> Any:
@@ -153,7 +153,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     if config.has_adapter:
         methods.adapters_in_fp32(trainer.model)
     if config.has_adapter and not methods.is_sharded(config):  # they keep weights joined, which the ranks must share
-        fast_lora.apply(trainer.model)
+        joined_linear.apply(trainer.model)
         fast_layers.apply(trainer.model)
     if config.use_liger_kernel:
         liger.put_into(trainer.model)

@@ -16,7 +16,7 @@ from slmstudio.core.model import peft_adapter, scratch
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention
-from slmstudio.worker.model import whole_model
+from slmstudio.worker.model import base_weights
 from slmstudio.worker.runtime import ranks
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -84,7 +84,7 @@ def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
     Not by AutoTokenizer: for some classes transformers 5 puts a normalizer and a pre-tokenizer of its own in the
     place of those in tokenizer.json, and other token ids are the result.
     """
-    with whole_model.in_words(model_folder):
+    with base_weights.in_words(model_folder):
         tokenizer = PreTrainedTokenizerFast.from_pretrained(model_folder, local_files_only=True)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -93,7 +93,7 @@ def load_tokenizer(model_folder: Path) -> PreTrainedTokenizerFast:
 
 def _class_of(model_folder: Path) -> tuple[Any, Any]:
     """The model's class in transformers, and its configuration."""
-    with whole_model.in_words(model_folder):
+    with base_weights.in_words(model_folder):
         config = AutoConfig.from_pretrained(model_folder, trust_remote_code=False, local_files_only=True)
     return AutoModelForCausalLM._model_mapping[type(config)], config
 
@@ -167,8 +167,8 @@ def load_base(config: RunConfig, attention: str, instead: Path | None = None) ->
     """
     held, source = DTYPES[config.precision] if config.has_adapter else torch.float32, Path(instead or config.model)
     options = placed(source, held, on_gpu(config) and not is_sharded(config), config.method == "qlora")
-    model: PreTrainedModel = whole_model.load(source, dtype=held, attn_implementation=attention, **options)
-    whole_model.need_numbers(model, source.name)
+    model: PreTrainedModel = base_weights.load(source, dtype=held, attn_implementation=attention, **options)
+    base_weights.need_numbers(model, source.name)
     ready_4bit_layers(model, held)
     return model
 

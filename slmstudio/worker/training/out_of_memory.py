@@ -14,8 +14,8 @@ from accelerate.utils.memory import should_reduce_batch_size
 
 from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.guard import FULL_SHARE, can_spill
 from slmstudio.core.hardware.nvml import open_all
-from slmstudio.core.hardware.spill import FULL_SHARE, can_spill
 from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.jobs import advice, processes
 from slmstudio.core.lock import worker_lock

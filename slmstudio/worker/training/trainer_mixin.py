@@ -23,8 +23,8 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, together, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
-from slmstudio.worker.training.checkpointing import Checkpointing
 from slmstudio.worker.training.rows.batches import IGNORED, BatchOrder
+from slmstudio.worker.training.saving import Checkpointing
 from slmstudio.worker.training.several import sharded
 from slmstudio.worker.training.several.dealing import RankBatches, Share, deal
 from slmstudio.worker.training.several.figures import Figures

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from slmstudio.core import files
-from slmstudio.core.evaluation.reasoning import answer_of, as_scored, hold_thoughts, is_cut, opens, parted
+from slmstudio.core.evaluation.answer_rows import answer_of, as_scored, hold_thoughts, is_cut, opens, parted
 from slmstudio.core.evaluation.scoring import row_scores, score
 
 

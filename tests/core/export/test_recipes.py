@@ -16,8 +16,8 @@ from support.jinja_templates import MISTRAL, QUOTES, SMOLLM, ZEPHYR, talks, temp
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.export import lm_studio, ollama, ollama_template, recipes
-from slmstudio.core.export.gguf_tokens import read_tokens
+from slmstudio.core.export import ollama, ollama_template, recipes
+from slmstudio.core.export.ollama import read_tokens
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
@@ -213,18 +213,18 @@ class TestLmStudio:
 
     def test_a_link_takes_no_room_and_is_made_once(self, tmp_path, place) -> None:
         source = gguf(tmp_path / "desk-Q8_0.gguf", ZEPHYR)
-        assert lm_studio.put(source) == (place, False)
-        assert place.samefile(source) and lm_studio.put(source) == (place, False)
+        assert recipes.put(source) == (place, False)
+        assert place.samefile(source) and recipes.put(source) == (place, False)
         assert list(place.parent.iterdir()) == [place]
 
     def test_an_older_file_is_replaced(self, tmp_path, place) -> None:
         place.parent.mkdir(parents=True)
         place.write_text("old")
-        assert lm_studio.put(gguf(tmp_path / "desk-Q8_0.gguf", ZEPHYR))[0].read_bytes()[:4] == b"GGUF"
+        assert recipes.put(gguf(tmp_path / "desk-Q8_0.gguf", ZEPHYR))[0].read_bytes()[:4] == b"GGUF"
 
     def test_the_pointer_file_is_followed(self, tmp_path, place) -> None:
         (tmp_path / "me" / ".lmstudio-home-pointer").write_text(str(tmp_path / "elsewhere"))
-        assert lm_studio.target(Path("desk-Q8_0.gguf")).is_relative_to(tmp_path / "elsewhere" / "models")
+        assert recipes.target(Path("desk-Q8_0.gguf")).is_relative_to(tmp_path / "elsewhere" / "models")
 
     @pytest.fixture
     def no_links(self, monkeypatch):
@@ -235,24 +235,24 @@ class TestLmStudio:
 
     def test_another_disk_gets_a_copy(self, tmp_path, place, no_links) -> None:
         source, told = gguf(tmp_path / "desk-Q8_0.gguf", ZEPHYR), []
-        assert lm_studio.put(source, lambda done, total: told.append((done, total))) == (place, True)
+        assert recipes.put(source, lambda done, total: told.append((done, total))) == (place, True)
         assert place.read_bytes() == source.read_bytes() and told[-1] == (source.stat().st_size,) * 2
 
     def test_a_cancelled_copy_leaves_nothing(self, tmp_path, place, no_links) -> None:
         with pytest.raises(UserError, match="cancelled"):
-            lm_studio.put(gguf(tmp_path / "desk-Q8_0.gguf", ZEPHYR), cancelled=lambda: True)
+            recipes.put(gguf(tmp_path / "desk-Q8_0.gguf", ZEPHYR), cancelled=lambda: True)
         assert list(place.parent.iterdir()) == []
 
     def test_a_full_disk_is_said_before(self, tmp_path, place, no_links, monkeypatch) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 10, 10))
         with pytest.raises(UserError, match="isn't enough space"):
-            lm_studio.put(gguf(tmp_path / "desk-Q8_0.gguf", ZEPHYR))
+            recipes.put(gguf(tmp_path / "desk-Q8_0.gguf", ZEPHYR))
         assert list(place.parent.iterdir()) == []
 
     def test_a_folder_that_is_none_is_said(self, tmp_path, place) -> None:
         (tmp_path / "me" / ".lmstudio").write_text("a file")
         with pytest.raises(UserError, match="LM Studio's folder"):
-            lm_studio.put(gguf(tmp_path / "desk-Q8_0.gguf", ZEPHYR))
+            recipes.put(gguf(tmp_path / "desk-Q8_0.gguf", ZEPHYR))
 
 
 def test_a_run_without_a_finished_file_is_refused(tmp_path) -> None:

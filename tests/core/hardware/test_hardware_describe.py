@@ -1,6 +1,6 @@
 import pytest
 
-from slmstudio.core.hardware import describe
+from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.machine import Gpu, Machine, read_machine
 
 GB, MB = 1024**3, 1024**2
@@ -15,7 +15,7 @@ GB, MB = 1024**3, 1024**2
     ("NVIDIA H100 80GB HBM3", "H100"), ("NVIDIA GB10", "GB10"),
 ])
 def test_short_names(name, short):
-    assert describe.short_gpu_name(name) == short
+    assert guidance.short_gpu_name(name) == short
 
 
 def with_cards(*cards):
@@ -34,19 +34,19 @@ RTX_3060 = ("NVIDIA GeForce RTX 3060", 12288 * MB)
     ([("NVIDIA H100 80GB HBM3", 81559 * MB)], "H100 · 80 GB"),
 ])
 def test_the_headers_chip(cards, chip):
-    assert describe.gpu_chip(with_cards(*cards)) == chip
+    assert guidance.gpu_chip(with_cards(*cards)) == chip
 
 
 def test_the_chip_of_the_card_that_the_driver_shows(fake_nvml):
-    assert describe.gpu_chip(read_machine()) == "RTX 3060 · 12 GB"
+    assert guidance.gpu_chip(read_machine()) == "RTX 3060 · 12 GB"
 
 
 def test_processor_and_memory():
-    assert describe.cpu_chip(with_cards()) == "Intel Core i5-10400 · 6 cores · 16 GB"
+    assert guidance.cpu_chip(with_cards()) == "Intel Core i5-10400 · 6 cores · 16 GB"
 
 
 def test_memory():
-    assert describe.memory_of(int(8.2 * GB), 12 * GB) == "8.2 of 12 GB"
-    assert describe.memory_of(512 * MB, 12 * GB) == "512 MB of 12 GB"
-    assert describe.memory_left(int(11.2 * GB), 12 * GB) == "11.2 GB of 12 free"
-    assert describe.memory_left(512 * MB, 12 * GB) == "512 MB of 12 GB free"
+    assert guidance.memory_of(int(8.2 * GB), 12 * GB) == "8.2 of 12 GB"
+    assert guidance.memory_of(512 * MB, 12 * GB) == "512 MB of 12 GB"
+    assert guidance.memory_left(int(11.2 * GB), 12 * GB) == "11.2 GB of 12 free"
+    assert guidance.memory_left(512 * MB, 12 * GB) == "512 MB of 12 GB free"

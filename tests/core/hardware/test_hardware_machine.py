@@ -78,7 +78,7 @@ def test_a_processors_name_without_its_ballast(name, tidy):
 
 
 def test_importing_loads_nothing_heavy():
-    code = ("import sys; from slmstudio.core.hardware import describe, guard, machine, nvml;"
+    code = ("import sys; from slmstudio.core.hardware import guard, guidance, machine, nvml;"
             "print([m for m in ('psutil', 'pynvml', 'ctypes', 'torch', 'PySide6') if m in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

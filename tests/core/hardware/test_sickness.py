@@ -2,8 +2,8 @@
 
 import pytest
 
+from slmstudio.core.hardware.guard import SECONDS, SlowdownWatch
 from slmstudio.core.hardware.nvml import GpuReading
-from slmstudio.core.hardware.sickness import SECONDS, SlowdownWatch
 
 
 def play(*causes: tuple[str, ...] | None, every: float = 1.0) -> list[tuple[int, str]]:

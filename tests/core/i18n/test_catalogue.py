@@ -16,7 +16,7 @@ import untranslated
 from babel.messages import Catalog, mofile
 
 from slmstudio.cli import commands
-from slmstudio.core.i18n import catalogue, po_file
+from slmstudio.core.i18n import catalogue
 
 FILES = sorted(translations.FOLDER.glob("*.po"))
 
@@ -104,7 +104,7 @@ def _texts(compiled: bytes) -> dict[object, str]:
 
 
 def test_a_po_file_as_other_programs_write_it() -> None:
-    read = GNUTranslations(io.BytesIO(po_file.compiled(
+    read = GNUTranslations(io.BytesIO(catalogue.compiled(
         '# Ours\nmsgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n'
         '"Plural-Forms: nplurals=2; plural=n>1;"\n'
         '#: a.py:1\n#, python-brace-format\nmsgid "A \\"word\\"\\n"\n"in two lines"\nmsgstr "\\u092a\\\\"\n" और"\n'

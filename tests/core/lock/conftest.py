@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from slmstudio.core.lock import syscalls
+from slmstudio.core.lock import program
 
 
 @pytest.fixture
-def linux() -> syscalls.Processor:
-    processor = syscalls.here()
+def linux() -> program.Processor:
+    processor = program.here()
     if processor is None:
         pytest.skip("only Linux has such a lock")
     return processor

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core.lock import landlock, told, worker_lock
+from slmstudio.core.lock import landlock, proof, worker_lock
 
 BEGIN = """
 import errno, json, os, socket, sys, tempfile, threading
@@ -63,7 +63,7 @@ def test_threads_that_ran_before_are_told_of(state):
 def test_why_files_are_open_is_said(state, change, reason):
     found, _ = state(f"{change}\nstate = worker_lock.install('train', {{}})")
     assert (found.enforced, found.landlock, found.files_open) == (True, 0, reason)
-    assert told.sentence([found.to_dict()]) == (
+    assert proof.sentence([found.to_dict()]) == (
         f"The system blocked its access to the network. Files were open to it: {reason}.")
 
 

@@ -12,9 +12,9 @@ import threading
 import pytest
 
 from slmstudio.core.jobs import processes
-from slmstudio.core.lock import landlock, syscalls, told
+from slmstudio.core.lock import landlock, program, proof
 
-pytestmark = pytest.mark.skipif(syscalls.here() is None, reason="only Linux has such a lock")
+pytestmark = pytest.mark.skipif(program.here() is None, reason="only Linux has such a lock")
 TRIES = """
 import json, os, socket, subprocess, sys
 from slmstudio.core.lock import worker_lock
@@ -81,13 +81,13 @@ def test_peers_alone_are_reached(tmp_path):
         "another address of this machine": "PermissionError", "nobody": "PermissionError", "IPv6": "PermissionError",
         "datagram": "PermissionError", "raw": "PermissionError", "own": "127.0.0.1", "Unix datagrams": None,
         "interfaces": True,
-        "its warden": "PermissionError" if landlock.version(syscalls.here()) >= 6 else None,
+        "its warden": "PermissionError" if landlock.version(program.here()) >= 6 else None,
         "child": "PermissionError: [Errno 13] Permission denied"}
     state = said["state"]
     assert (state["enforced"], state["peers"], state["reason"]) == (True, ["127.0.0.1"], "")
     assert (state["tried"], state["gave"]) == ("connect(192.0.2.1)", "EACCES")
     assert "network lock: refused connect" in done.stderr
-    assert told.sentence([state]) == (
+    assert proof.sentence([state]) == (
         "The system blocked its access to the network except to the machines that trained with it (127.0.0.1), and to "
         "all files but its own.")
 

@@ -8,8 +8,7 @@ import socket
 import pytest
 
 from slmstudio.core.lock import program
-from slmstudio.core.lock.program import ALLOW, ERRNO, KILL_PROCESS, USER_NOTIF
-from slmstudio.core.lock.syscalls import AARCH64, X86_64, Processor
+from slmstudio.core.lock.program import AARCH64, ALLOW, ERRNO, KILL_PROCESS, USER_NOTIF, X86_64, Processor
 
 NO_SOCKETS = ["connect", "io_uring_setup", "io_uring_enter", "io_uring_register"]
 STREAM, DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM

@@ -96,8 +96,8 @@ print(worker_lock.warden().keep_awake())
 
 
 OWN_LISTENER = """
-from slmstudio.core.lock import program, seccomp, syscalls
-processor = syscalls.here()
+from slmstudio.core.lock import program, seccomp
+processor = program.here()
 notify = program.Instruction(program.RETURN, program.USER_NOTIF)
 steps = [program.Instruction(program.LOAD, 0), *program._on(processor.numbers["socket"], [notify]),
          program.Instruction(program.RETURN, program.ALLOW)]

@@ -18,7 +18,7 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.model import facts as model_facts
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import estimate, fit_result, measured, outlook
+from slmstudio.core.run.memory import estimate, fit_badge, measured, outlook
 from slmstudio.core.run.memory.measured import Correction, Measurement
 
 GB = 2**30
@@ -200,7 +200,7 @@ def killed(studio_home: Path, tiny_model: Path, rows_file: Path) -> Job:
     jobs.write_process_file(job.folder, 2**22 - 3)
     file = job.folder / jobs.PROCESS
     file.write_text(json.dumps({**json.loads(file.read_bytes()), "create_time": 1.0}))
-    events = [{"type": fit_result.EXPECTED, "low": 1, "likely": 2, "high": 3, "free": 5 * GB, "device": "cpu"},
+    events = [{"type": fit_badge.EXPECTED, "low": 1, "likely": 2, "high": 3, "free": 5 * GB, "device": "cpu"},
               {"type": "sensors", "process_memory": 4 * GB}, {"type": "sensors", "process_memory": 3 * GB}]
     (job.folder / jobs.EVENTS).write_text("".join(json.dumps({"protocol": 1, **each}) + "\n" for each in events))
     return job
@@ -211,7 +211,7 @@ def test_a_worker_that_the_system_killed_for_its_memory_ran_out_of_it(killed):
     file.write_text(json.dumps({**json.loads(file.read_bytes()), "oom_kills": -1}))  # one more since it began
     outcome = killed.outcome()
     assert outcome is not None and outcome.state == "crashed"
-    assert fit_result.of_job(killed, outcome) == {
+    assert fit_badge.of_job(killed, outcome) == {
         "estimate": {"low": 1, "likely": 2, "high": 3}, "measured_peak": 4 * GB, "seconds_per_step": None,
         "seconds_per_evaluation": None, "tokens_per_second": None, "longest_tokens": None, "fits": False,
         "free": 5 * GB, "device": "cpu", "ran_out": True}
@@ -225,7 +225,7 @@ def test_other_ends_are_told_as_they_are(killed):
     for ended, what in ((outcome, "ended unexpectedly"), (Outcome("cancelled"), "was cancelled"),
                         (Outcome("failed", UserError("No row.").to_dict()), "No row")):
         with pytest.raises(UserError, match=what):
-            fit_result.of_job(killed, ended)
+            fit_badge.of_job(killed, ended)
     assert measured.load() == []
 
 

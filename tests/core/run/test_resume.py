@@ -12,7 +12,7 @@ from support import model_files
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.fingerprint import fingerprint
+from slmstudio.core.model.weights import fingerprint
 from slmstudio.core.run import checkpoints, folder, provenance, resume
 from slmstudio.core.run.config import RunConfig
 

@@ -11,7 +11,7 @@ from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
-from slmstudio.core.run import schedule
+from slmstudio.core.run import curves
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import planner
 
@@ -21,7 +21,7 @@ from slmstudio.core.run.planning import planner
 def test_steps_are_counted_as_the_trainer_counts_them(rows, micro, accumulated, epochs, most, steps):
     config = RunConfig(name="n", model="m", train_file="t", micro_batch_size=micro, max_steps=most,
                        gradient_accumulation_steps=accumulated, epochs=epochs)
-    assert schedule.total_steps(config, rows) == steps
+    assert curves.total_steps(config, rows) == steps
 
 
 def test_the_plan_tells_the_rows_and_steps_that_are_made_of_the_file(tmp_path, tiny_model):
@@ -31,16 +31,16 @@ def test_the_plan_tells_the_rows_and_steps_that_are_made_of_the_file(tmp_path, t
                             for i in range(2225)))
     dataset, model = reader.read_dataset(file), facts.read_model(tiny_model)
     config = planner.plan(planner.PlanRequest(dataset, model, read_machine(), None, {"eval_fraction": 0.03}))
-    learned, held_back = schedule.divided(dataset.records, config)
+    learned, held_back = curves.divided(dataset.records, config)
     assert not {row.prompt for row in learned} & {row.prompt for row in held_back} and len(held_back) > 40
     assert f" over {len(learned):,} rows." in config.reasons["epochs"]
-    assert f" in {schedule.total_steps(config, len(learned)):,} steps" in config.reasons["eval_steps"]
+    assert f" in {curves.total_steps(config, len(learned)):,} steps" in config.reasons["eval_steps"]
 
 
 def test_a_test_file_leaves_all_rows_to_learn(tmp_path, rows_file):
     records = reader.read_dataset(rows_file).records
     config = RunConfig(name="n", model="m", train_file=str(rows_file), eval_file=str(rows_file))
-    assert schedule.divided(records, config) == (records, [])
+    assert curves.divided(records, config) == (records, [])
 
 
 def of_two_languages(tmp_path):
@@ -55,7 +55,7 @@ def test_the_same_share_of_each_language_is_held_out(tmp_path, tiny_model):
     dataset, model = of_two_languages(tmp_path), facts.read_model(tiny_model)
     request = planner.PlanRequest(dataset, model, read_machine(), None, {"eval_fraction": 0.2, "split_by": "language"})
     config = planner.plan(request)
-    learned, held_back = schedule.divided(dataset.records, config)
+    learned, held_back = curves.divided(dataset.records, config)
     hindi = [row for row in held_back if row.prompt[0].startswith("प्रश्न")]
     assert (config.split_by, len(learned), len(held_back), len(hindi)) == ("language", 40, 10, 2)
     with pytest.raises(UserError) as caught:
@@ -69,4 +69,4 @@ def test_a_run_from_before_that_choice_keeps_its_split(tmp_path, seed):
     records = of_two_languages(tmp_path).records
     config = RunConfig.from_dict({"name": "n", "model": "m", "train_file": "t", "eval_fraction": 0.3,
                                   "split_seed": seed})
-    assert schedule.divided(records, config) == split.split_evenly(records, 0.3, seed)
+    assert curves.divided(records, config) == split.split_evenly(records, 0.3, seed)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from PySide6.QtWidgets import QLabel
 
-from slmstudio.core.hardware import describe
+from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.heat.guard import Settings
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import Battery, CpuReading, MachineReading
@@ -61,7 +61,7 @@ def test_without_a_card(qtbot, fake_nvml, session: Session, window: MainWindow):
     reading = session.reading
     assert window.header.temperature.isHidden() == (reading.cpu.temperature_c is None)
     assert window.findChild(QLabel, "status_gauges").text().endswith(
-        describe.memory_of(reading.memory_used, reading.memory_total))
+        guidance.memory_of(reading.memory_used, reading.memory_total))
 
 
 def test_what_a_run_draws_stands_beside_what_the_sensors_say(window: MainWindow, session: Session):

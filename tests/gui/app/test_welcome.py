@@ -18,12 +18,12 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
-from slmstudio.gui.app import welcome_facts
+from slmstudio.gui.app import welcome
 from slmstudio.gui.app.help.dialog import HelpDialog
 from slmstudio.gui.app.home_folder_missing import PlaceMissing
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.settings.dialog import SettingsDialog
-from slmstudio.gui.app.welcome_facts import Found
+from slmstudio.gui.app.welcome import Found
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS, JobStatus, Session
 
@@ -135,7 +135,7 @@ def test_a_machine_that_cannot_be_read_is_looked_at_again(qtbot: QtBot, window: 
 
 def test_the_facts_in_words():
     def lines(found: Found) -> dict[str, tuple[str, str]]:
-        return {fact.name: (fact.kind, f"{fact.text} {fact.note}") for fact in welcome_facts.facts(found)}
+        return {fact.name: (fact.kind, f"{fact.text} {fact.note}") for fact in welcome.facts(found)}
 
     good = lines(Found(GPU, 412 * GIB, ()))
     assert {kind for kind, _ in good.values()} == {"ok"}

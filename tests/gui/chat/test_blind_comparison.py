@@ -9,7 +9,7 @@ from support.compared_chats import ask, press, ready, start, vote
 from slmstudio.core import paths
 from slmstudio.core.votes import store as votes
 from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
-from slmstudio.gui.chat.markdown_view import TextBlock
+from slmstudio.gui.chat.bubble import TextBlock
 
 models, tab = compared_chats.models, compared_chats.tab
 

@@ -12,8 +12,7 @@ from support.window import press
 
 from slmstudio.core import repetition
 from slmstudio.core.chat.conversation import Conversation
-from slmstudio.gui.chat.bubble import CURSOR
-from slmstudio.gui.chat.markdown_view import CodeBlock, TextBlock
+from slmstudio.gui.chat.bubble import CURSOR, CodeBlock, TextBlock
 
 first, models, tab = chat_window.first, chat_window.models, chat_window.tab
 

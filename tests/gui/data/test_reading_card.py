@@ -11,7 +11,7 @@ from support.data_window import LEFT, SWAPPED, first, names, open_files, pick, p
 from support.window import text
 
 from slmstudio.core.run.token_counts import TokenCounts
-from slmstudio.gui.app.scrolled_pages import ScrolledPages
+from slmstudio.gui.app.main_window import ScrolledPages
 
 
 def test_how_a_spreadsheet_was_read_is_shown(qtbot, tab, hindi, unexplained):

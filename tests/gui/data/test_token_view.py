@@ -17,7 +17,7 @@ from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.tokens import Encoded
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.data.tab import DataTab
-from slmstudio.gui.data.token_view import Piece, TokenView, pieces
+from slmstudio.gui.data.token_preview import Piece, TokenView, pieces
 
 SAMPLE = [Piece("<|im_start|>", True, False), Piece("user\nWhere? 🏛\ufffc", False, False),
           Piece("<|im_end|>", True, False), Piece("<|im_end|>", True, True), Piece("पुणे", False, True),

@@ -19,7 +19,7 @@ from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.model import facts, library
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.two_line import CHIP
-from slmstudio.gui.model.entry import ModelEntry
+from slmstudio.gui.model.known import ModelEntry
 from slmstudio.gui.model.tab import ModelTab
 
 LEFT = Qt.MouseButton.LeftButton

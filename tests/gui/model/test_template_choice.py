@@ -12,7 +12,7 @@ from slmstudio.core.model.facts import read_model
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.model.card import ModelCard
-from slmstudio.gui.model.entry import ModelEntry
+from slmstudio.gui.model.known import ModelEntry
 from slmstudio.gui.model.template_choice import TemplateChoice
 from slmstudio.gui.model.work import ModelWork
 

@@ -12,7 +12,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import folder
 from slmstudio.core.run.store import RunStore
-from slmstudio.gui.results import delete_run
+from slmstudio.gui.results import run_actions
 
 
 @pytest.fixture
@@ -32,19 +32,19 @@ def test_an_evaluation_or_an_export_at_work_keeps_the_run(run, play, kinds, what
         for job in jobs:
             job.start()
         with pytest.raises(UserError) as refused:
-            delete_run.to_trash(run)
+            run_actions.to_trash(run)
         assert what in refused.value.what and remedy in refused.value.remedy
     finally:
         for job in jobs:
             job.kill()
     assert run.folder.is_dir()
-    delete_run.refuse_at_work(run)  # they are gone, and with them the reason
+    run_actions.refuse_at_work(run)  # they are gone, and with them the reason
 
 
 def test_the_question_takes_a_name_as_it_is(qtbot, run):
     window = QWidget()
     qtbot.addWidget(window)
-    delete_run.ask(window, run, lambda run: None)
+    run_actions.ask(window, run, lambda run: None)
     box = window.findChild(QMessageBox)
     assert "<b>busy</b>" in box.text() and box.textFormat() == Qt.TextFormat.PlainText
     box.reject()
@@ -54,5 +54,5 @@ def test_nothing_of_a_deleted_run_stays_in_the_cache(run, monkeypatch, tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "trash-home"))
     RunStore(worth_saving=0).history(run.folder)
     assert list((paths.cache_dir() / "runs").iterdir())
-    delete_run.to_trash(run)
+    run_actions.to_trash(run)
     assert not run.folder.exists() and not list((paths.cache_dir() / "runs").iterdir())

@@ -10,7 +10,7 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
 from slmstudio.gui.results import columns, run_facts
-from slmstudio.gui.results.run_overview import RunOverview
+from slmstudio.gui.results.run_details import RunOverview
 
 
 @pytest.fixture

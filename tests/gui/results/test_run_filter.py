@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slmstudio.gui.common.save import csv_cell, csv_text
-from slmstudio.gui.evaluation.answers.diff import LONGEST, changed, marked, nearest, pieces
+from slmstudio.gui.evaluation.answers.detail import LONGEST, changed, marked, nearest, pieces
 from slmstudio.gui.results.run_filter import folded, matches, parse, unknown_fields
 
 RUN = {"name": "हेल्पडेस्क पुणे", "lora_rank": 16, "learning_rate": 2e-4, "method": "qlora", "packing": True,

@@ -144,13 +144,13 @@ def test_what_cannot_be_served_is_said_and_the_worker_lives(gguf, tmp_path, monk
 
 
 def test_without_a_port_the_next_free_one_is_taken() -> None:
-    from slmstudio.worker.serve import listening
+    from slmstudio.worker.serve import serve
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        with listening.listen("127.0.0.1", taken.getsockname()[1], search=True) as listener:
+        with serve.listen("127.0.0.1", taken.getsockname()[1], search=True) as listener:
             assert listener.getsockname()[1] > taken.getsockname()[1]
         with pytest.raises(PortInUse):
-            listening.listen("127.0.0.1", taken.getsockname()[1], search=False)
+            serve.listen("127.0.0.1", taken.getsockname()[1], search=False)
 
 
 def test_a_file_without_a_template_serves_completions(gguf, tmp_path) -> None:

@@ -100,7 +100,7 @@ def test_a_task_whose_questions_cannot_be_read_apart_keeps_its_scores(tiny_model
     def stumble(*_: Any) -> None:
         raise KeyError("question")
 
-    monkeypatch.setattr("slmstudio.worker.benchmark.question_rows._rows", stumble)
+    monkeypatch.setattr("slmstudio.worker.benchmark.lm_eval_run._rows", stumble)
     result = ran(tmp_path / "job", tiny_model, None, "mmlu", mmlu_folder.write(tmp_path / "mmlu", 2))
     assert result["models"][0]["accuracy"]["rows"] == 8 and not benchmark_rows.shows(tmp_path / "job")
     [told] = [event for event in gguf_models.events(tmp_path / "job") if event.get("code") == "benchmark_rows"]

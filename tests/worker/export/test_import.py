@@ -172,7 +172,7 @@ def test_an_export_becomes_the_same_base_model(families, tmp_path, monkeypatch, 
 
 
 def test_an_unknown_pre_tokenizer_is_refused() -> None:
-    from slmstudio.worker.export.gguf_tokenizer import read_tokenizer
+    from slmstudio.worker.export.import_model import read_tokenizer
 
     with pytest.raises(UserError, match="an unsupported kind") as caught:
         read_tokenizer(models.starter_gguf(), {"tokenizer.ggml.pre": "martian"})
@@ -205,7 +205,7 @@ def vocabulary_file(model: Path, pre_tokenizer: str, path: Path) -> Path:
 def test_other_pre_tokenizers_equal_llama_cpp(families, data_dir, tmp_path, family, pre_tokenizer) -> None:
     import llama_cpp
 
-    from slmstudio.worker.export.gguf_tokenizer import read_tokenizer
+    from slmstudio.worker.export.import_model import read_tokenizer
     from slmstudio.worker.model import probes
 
     file = vocabulary_file(families / family, pre_tokenizer, tmp_path / "vocabulary.gguf")

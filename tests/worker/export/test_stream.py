@@ -261,13 +261,13 @@ def test_importance_is_the_mean_square_of_each_input(tmp_path) -> None:
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    from slmstudio.worker.export import importance
+    from slmstudio.worker.export import export
     from slmstudio.worker.model.export_source import Source
 
     run = models.run_folder(models.tiny(), tmp_path / "runs")
     job = models.context(tmp_path / "job")
     source = Source.of(run)
-    tokens = importance.measure(job, source, tmp_path / "importance.safetensors")
+    tokens = export.measure(job, source, tmp_path / "importance.safetensors")
     found = load_file(tmp_path / "importance.safetensors")
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(models.tiny(), dtype=torch.float32),
                                       run / "adapter")
@@ -276,7 +276,7 @@ def test_importance_is_the_mean_square_of_each_input(tmp_path) -> None:
         if isinstance(module, torch.nn.Linear) and name.endswith("base_layer"):
             key = name.removeprefix("base_model.model.").removesuffix(".base_layer") + ".weight"
             module.register_forward_pre_hook(lambda _, given, key=key: inputs.__setitem__(key, given[0]))
-    [block] = importance._blocks(job, source, importance.MOST_TOKENS)
+    [block] = export._blocks(job, source, export.MOST_TOKENS)
     with torch.inference_mode():
         model(torch.tensor([block]))
     assert tokens == len(block) > 50 and found.keys() == inputs.keys()

@@ -7,9 +7,9 @@ import torch
 from support.small_models import FAMILIES, OTHERS, build, examples, gradient_tolerance, gradients
 from support.tiers import first_fast
 
-from slmstudio.worker.kernels import fast_layers, fast_lora, packed
+from slmstudio.worker.kernels import fast_layers, joined_linear, packed
 from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
-from slmstudio.worker.training.summed_loss import per_row_losses, summed_loss
+from slmstudio.worker.training.trainer import per_row_losses, summed_loss
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def test_losses_and_gradients(family, dtype, collator):
 def test_layers_of_another_kind_keep_their_own_way(family):
     expected = learn(build(family), PaddedCollator(0))
     model = build(family, packed.NAME)
-    fast_lora.apply(model)
+    joined_linear.apply(model)
     assert fast_layers.apply(model) == 0
     assert_equal(learn(model, PackedCollator()), expected)
 
@@ -130,7 +130,7 @@ def test_a_merged_adapter_still_gives_its_answers():
 def test_weights_stay_the_weights():
     """Joined weights are the same values under the same names, and fast_lora may come first."""
     model, untouched = build("qwen2", packed.NAME), build("qwen2")
-    fast_lora.apply(model)
+    joined_linear.apply(model)
     fast_layers.apply(model)
     for (name, found), (_, expected) in zip(model.named_parameters(), untouched.named_parameters(), strict=True):
         assert torch.equal(found, expected), name

@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from slmstudio.worker.kernels import fast_lora
+from slmstudio.worker.kernels import joined_linear
 
 
 def pair(dtype, **lora):
@@ -25,7 +25,7 @@ def pair(dtype, **lora):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
 def test_value_and_gradients_equal_pefts(dtype, tolerance):
     stock, fused = pair(dtype)
-    assert fast_lora.apply(fused) == 2
+    assert joined_linear.apply(fused) == 2
     x = torch.randn(3, 5, 24, dtype=dtype)
     results = []
     for model in (stock, fused):
@@ -41,12 +41,12 @@ def test_value_and_gradients_equal_pefts(dtype, tolerance):
 @pytest.mark.parametrize("lora", [{"lora_dropout": 0.1}, {"use_dora": True}])
 def test_what_it_does_not_cover_stays_pefts(lora):
     _, model = pair(torch.float32, **lora)
-    assert fast_lora.apply(model) == 0
+    assert joined_linear.apply(model) == 0
 
 
 def test_a_disabled_adapter_is_disabled():
     _, model = pair(torch.float32)
-    fast_lora.apply(model)
+    joined_linear.apply(model)
     x = torch.randn(2, 24)
     with model.disable_adapter():
         without = model(x)

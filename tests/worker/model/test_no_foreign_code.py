@@ -10,7 +10,7 @@ from support import crafted_models
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from slmstudio.core.model.vetting.vet import read_vetted
-from slmstudio.worker.model import whole_model
+from slmstudio.worker.model import base_weights
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def named(tiny_model: Path, tmp_path: Path) -> Path:
 
 def test_vetting_lets_it_pass_and_nothing_of_it_is_run(named: Path, tmp_path: Path) -> None:
     assert read_vetted(named).family == "Llama"
-    assert type(whole_model.load(named)).__module__.startswith("transformers.")
+    assert type(base_weights.load(named)).__module__.startswith("transformers.")
     config = AutoConfig.from_pretrained(named, trust_remote_code=False, local_files_only=True)
     assert type(config).__name__ == "LlamaConfig"
     assert len(PreTrainedTokenizerFast.from_pretrained(named, local_files_only=True)) > 3

@@ -12,7 +12,7 @@ from support.crafted_models import honest
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.structure import settings
-from slmstudio.worker.model import whole_model
+from slmstudio.worker.model import base_weights
 from slmstudio.worker.training import methods
 
 
@@ -29,7 +29,7 @@ def test_the_activations_and_positions_are_those_of_transformers() -> None:
 def test_settings_that_it_does_not_take(tmp_path: Path, config: dict[str, object]) -> None:
     folder = honest(tmp_path / "model", config)
     with pytest.raises(UserError) as caught:
-        whole_model.load(folder)
+        base_weights.load(folder)
     assert caught.value.what == "model can't be loaded." and caught.value.remedy
     assert caught.value.why.startswith("transformers says: ")
 
@@ -66,4 +66,4 @@ def test_weights_that_are_not_numbers(tmp_path: Path, number: bytes) -> None:
     data[8 + size + begin:10 + size + begin] = number
     file.write_bytes(data)
     with pytest.raises(UserError, match=r"NaN or infinity was found in model\.norm\.weight"):
-        whole_model.need_numbers(whole_model.load(tmp_path / "model"), "model")
+        base_weights.need_numbers(base_weights.load(tmp_path / "model"), "model")

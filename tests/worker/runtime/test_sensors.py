@@ -6,7 +6,7 @@ import pytest
 from support import wait
 
 from slmstudio.core import jobs
-from slmstudio.core.hardware import nvml, sickness
+from slmstudio.core.hardware import guard, nvml
 from slmstudio.core.hardware.reader import MachineReader
 from slmstudio.worker.runtime import ending, sensors
 from slmstudio.worker.runtime.context import JobContext
@@ -65,7 +65,7 @@ def test_a_card_at_the_threshold_is_warned_of_once(watch):
 
 
 def test_a_card_that_slows_down(watch, monkeypatch):
-    monkeypatch.setattr(sickness, "SECONDS", 0.02)
+    monkeypatch.setattr(guard, "SECONDS", 0.02)
     events = watch([{"clock_reasons": 0x48, "temperature": 60}] * 60)
     assert codes(events) == ["gpu_slowed_by_heat"]
     assert of_type(events, "sensors")[0]["gpu"]["slowed_by"] == ["heat", "hardware protection"]

@@ -16,8 +16,8 @@ import pytest
 import uvicorn
 from starlette.responses import PlainTextResponse, StreamingResponse
 
-from slmstudio.worker.serve import connections
-from slmstudio.worker.serve.guard import Guard
+from slmstudio.worker.serve import serve
+from slmstudio.worker.serve.http_api import Guard
 
 pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")]
 KEY = "slm-a key for tests"
@@ -28,17 +28,17 @@ LARGE = 2**26
 class Served:
     """A server on a free port."""
 
-    def __init__(self, limits: connections.Limits):
+    def __init__(self, limits: serve.Limits):
         self.ended = threading.Event()
         self.busy = threading.Semaphore(0)
         self.body_asked = False
         listener = socket.create_server(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
-        protocol = functools.partial(connections.Connection, limits=limits)
+        protocol = functools.partial(serve.Connection, limits=limits)
         self.server = uvicorn.Server(uvicorn.Config(
             Guard(self.answer, KEY, False, lambda error: None), log_config=None, access_log=False, lifespan="off",
             ws="none", http=protocol, timeout_graceful_shutdown=1,
-            h11_max_incomplete_event_size=connections.HEADER_BYTES))
+            h11_max_incomplete_event_size=serve.HEADER_BYTES))
         self.thread = threading.Thread(target=self.server.run, args=([listener],), daemon=True)
         self.thread.start()
 
@@ -69,7 +69,7 @@ class Served:
 
 @contextlib.contextmanager
 def served(**limits) -> Iterator[Served]:
-    made = Served(connections.Limits(**limits))
+    made = Served(serve.Limits(**limits))
     try:
         yield made
     finally:
@@ -178,7 +178,7 @@ def test_a_request_whose_end_can_be_read_in_two_ways_is_refused(request_) -> Non
 
 def test_the_cap_lies_below_the_limit_of_open_files() -> None:
     code = ("import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2); "
-            "from slmstudio.worker.serve import connections; print(connections.most())")
+            "from slmstudio.worker.serve import serve; print(serve.most())")
     said = [int(subprocess.run([sys.executable, "-c", code, files], capture_output=True, check=True).stdout)
             for files in ("64", "512", "1024")]
     assert said == [4, 128, 256]

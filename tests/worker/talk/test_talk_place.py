@@ -36,7 +36,7 @@ def test_beside_a_training_a_base_in_4_bits_stays_on_the_processor(run: Path, mo
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(talk, "read_gpus", lambda: ((card,), None))
     monkeypatch.setattr(talk.run_folder, "running", lambda: run)
-    monkeypatch.setattr(model_loader.whole_model, "load", load)
+    monkeypatch.setattr(model_loader.base_weights, "load", load)
     with pytest.raises(UserError, match="loaded far enough"):
         talk.load({"path": str(run)})
     assert asked == [{"": "cpu"}]

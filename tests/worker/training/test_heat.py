@@ -16,7 +16,7 @@ from slmstudio.core.hardware.heat import guard
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n.pseudo import disguise
 from slmstudio.core.run import adjust
-from slmstudio.worker.training import clock, heat, heat_cost, train
+from slmstudio.worker.training import clock, heat, train
 
 machine, make_job = heated_machine.machine, heated_machine.make_job
 
@@ -227,7 +227,6 @@ def test_a_lower_power_limit_is_suggested_after_three_pauses(make_job, machine, 
 
 @pytest.mark.full
 def test_a_card_that_slows_itself_down_for_a_minute_gets_the_same_advice(make_job, machine, fake_nvml, monkeypatch):
-    monkeypatch.setattr(heat_cost, "time", heat.time)
     job = make_job(heat_guard="off", max_steps=8)
     machine(lambda step, look: gpu(94, power_limit_w=170.0, slowed_by=("heat",)), step_seconds=10.0)
     train.run(job)

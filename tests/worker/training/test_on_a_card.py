@@ -136,7 +136,7 @@ def test_weights_go_straight_to_the_card(make_job, monkeypatch, method):
 
     monkeypatch.setattr(methods, "on_gpu", lambda config: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
-    monkeypatch.setattr(methods.whole_model, "load", load)
+    monkeypatch.setattr(methods.base_weights, "load", load)
     job = make_job(method=method)
     with pytest.raises(InterruptedError):
         methods.load_base(RunConfig.from_dict(job.request), "sdpa")

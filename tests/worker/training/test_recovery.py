@@ -21,7 +21,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext, StartAnew
-from slmstudio.worker.training import methods, out_of_memory, result, train
+from slmstudio.worker.training import methods, out_of_memory, train
 from slmstudio.worker.training.trainer import StudioTrainer
 
 
@@ -126,7 +126,7 @@ def test_no_lever_is_pulled_where_the_model_cannot_be_loaded(make_job, monkeypat
 
     job = make_job()
     with monkeypatch.context() as patched:
-        patched.setattr(methods.whole_model, "load", too_large)
+        patched.setattr(methods.base_weights, "load", too_large)
         result = train.run(job)
     assert (result["state"], result["error"]["what"]) == ("failed", "Memory ran out while the model was loaded.")
     job.emit(jobs.MEMORY_KILL)  # as if the system had ended it at that point
@@ -140,7 +140,7 @@ def test_events_without_their_figures_are_passed_over(make_job):
                   {"type": "step", "global_step": 2, "train_loss": 2.5}, {"type": "step", "global_step": "3"},
                   {"type": "step"}, {"type": "eval", "global_step": 2}, {"type": "eval", "eval_loss": 1.0}, {}):
         files.append_line(job.folder / jobs.EVENTS, {"protocol": jobs.PROTOCOL, **event})
-    assert result.losses(job) == {"train_loss_first": None, "train_loss_last": 2.5, "eval_loss_before": 3.0,
+    assert train.losses(job) == {"train_loss_first": None, "train_loss_last": 2.5, "eval_loss_before": 3.0,
                                   "eval_loss_after": None}
     assert train._evaluations(job) == [(0, 3.0, 0.0)]
 

@@ -22,11 +22,11 @@ from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.script.script_rows import _answers, _Encoding
+from slmstudio.core.run.script.script import _answers, _Encoding
 from slmstudio.worker.answering import model_loader
 from slmstudio.worker.answering.rows import line_of, prepare, run_rows
 from slmstudio.worker.answering.torch_model import TorchModel
-from slmstudio.worker.evaluation.items import _as_written
+from slmstudio.worker.evaluation.evaluate import _as_written
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods, train
 from slmstudio.worker.training.rows import token_cache

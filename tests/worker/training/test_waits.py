@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from slmstudio.worker.kernels import packed
 from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
-from slmstudio.worker.training.summed_loss import summed_loss, token_count
+from slmstudio.worker.training.trainer import summed_loss, token_count
 
 aten = torch.ops.aten
 WAITING = {aten.nonzero.default, aten._local_scalar_dense.default, aten.masked_select.default, aten.is_nonzero.default,

@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from slmstudio.core.data.health.kinds import KINDS, WORDS, pattern
-from slmstudio.core.digits import plain_digits
+from slmstudio.core.units import plain_digits
 
 PREFIX = "personal_"
 REACH = 48

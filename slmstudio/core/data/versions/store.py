@@ -167,7 +167,7 @@ def read_lineage(path: Path) -> Lineage | None:
     are_lists = all(isinstance(each, list) and all(isinstance(one, dict) for one in each) for each in (listed, steps))
     if not listed or not are_lists or not all(isinstance(each.get("source"), str) for each in listed):
         raise _damaged(path)
-    return Lineage(tuple(map(_source, listed)), tuple(steps))
+    return Lineage(tuple(map(_source, listed)), tuple(steps or ()))
 
 
 def _source(state: dict[str, Any]) -> Source:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from slmstudio.core.digits import plain_digits
+from slmstudio.core.units import plain_digits
 
 MOST_DIGITS = 400
 """Longer rows of digits are noise that a model repeats, not numbers."""

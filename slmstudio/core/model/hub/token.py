@@ -15,7 +15,7 @@ from pathlib import Path
 from slmstudio.core import files, formats, keyrings, paths
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.model.hub import endpoint as endpoints
+from slmstudio.core.model.hub import place as endpoints
 
 SERVICE = "SLM Studio model hub"
 KEYRING, FILE, VARIABLE, HUB_FILE = "keyring", "file", "variable", "hub file"

@@ -12,7 +12,7 @@ from slmstudio.core.hardware.linux_sensors import read_battery
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.hardware.visible_cards import visible
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy import assumptions
+from slmstudio.core.run.energy import use
 from slmstudio.core.run.energy.use import KWH
 
 SAME, MACHINE, ESTIMATE = "same", "machine", "estimate"
@@ -67,15 +67,15 @@ def forecast(config: RunConfig, machine: Machine, on_gpu: bool, seconds: float |
         return None
     rest = _rest(machine, 1 / machine.physical_cores)  # one core feeds the card
     watts, low, high = (_at_the_socket(limit * share) + rest for share in (
-        assumptions.GPU_SHARE, assumptions.GPU_LOW, assumptions.GPU_HIGH))
+        use.GPU_SHARE, use.GPU_LOW, use.GPU_HIGH))
     return Forecast(watts, low, high, ESTIMATE, seconds)
 
 
 def _rest(machine: Machine, load: float) -> float:
     """Watts of processor and memory at the socket."""
-    return _at_the_socket(assumptions.processor_watts(machine.physical_cores, load, read_battery() is not None)
-                          + assumptions.memory_watts(machine.ram_total))
+    return _at_the_socket(use.processor_watts(machine.physical_cores, load, read_battery() is not None)
+                          + use.memory_watts(machine.ram_total))
 
 
 def _at_the_socket(watts: float) -> float:
-    return watts + assumptions.supply_loss(watts)
+    return watts + use.supply_loss(watts)

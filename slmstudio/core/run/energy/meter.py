@@ -13,7 +13,7 @@ from typing import Any
 
 from slmstudio.core.files import an_object, finite, number
 from slmstudio.core.hardware.readings import cards_of
-from slmstudio.core.run.energy import assumptions
+from slmstudio.core.run.energy import use
 from slmstudio.core.run.energy.use import CARDS, LOAD, MEMORY, PROCESSOR, SIZE, SUPPLY, EnergyUse, Part
 
 LONGEST_GAP = 10.0
@@ -145,8 +145,8 @@ class EnergyMeter:
         if counted is not None:
             self._count("rapl", counted)
         elif self._cores and load is not None:
-            self._count(LOAD, span * assumptions.processor_watts(self._cores, load, self._laptop))
-        self._memory += span * assumptions.memory_watts(number(event, "memory_total") or self._ram)
+            self._count(LOAD, span * use.processor_watts(self._cores, load, self._laptop))
+        self._memory += span * use.memory_watts(number(event, "memory_total") or self._ram)
 
     def _load(self, event: dict[str, Any], cpu: dict[str, Any]) -> float | None:
         """The load of all cores since the previous reading, 0 to 1; the worker's own load if nothing more is known."""
@@ -173,5 +173,5 @@ class EnergyMeter:
             parts.append(Part(MEMORY, self._memory, SIZE))
         drawn = sum(part.joules for part in parts)
         bridged = sum(card.bridged for card in known if card.by_counter)
-        return EnergyUse((*parts, Part(SUPPLY, assumptions.supply_loss(drawn), SIZE)), self.seconds,
-                         bridged + assumptions.supply_loss(bridged))
+        return EnergyUse((*parts, Part(SUPPLY, use.supply_loss(drawn), SIZE)), self.seconds,
+                         bridged + use.supply_loss(bridged))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slmstudio.core.hardware.heat.hours import EXAMPLE, Hours
+from slmstudio.core.hardware.heat.limits import EXAMPLE, Hours
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.json_files import is_quick
 

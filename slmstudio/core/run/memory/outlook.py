@@ -13,11 +13,11 @@ from slmstudio.core.hardware.speed import rough_seconds
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.curves import steps_per_epoch, total_steps
 from slmstudio.core.run.energy.forecast import MACHINE, SAME, Forecast, forecast
 from slmstudio.core.run.memory import MemoryEstimate, judgement, measured
 from slmstudio.core.run.memory.judgement import Judgement, judge
 from slmstudio.core.run.memory.measured import FACTOR_LIMITS, Correction, Measurement
-from slmstudio.core.run.schedule import steps_per_epoch, total_steps
 
 AS_THEY_ARE = ("overhead", "low", "high", "trainable_parameters", "phase")
 """What of an estimate isn't a part that a correction applies to: libraries and context take what they take."""

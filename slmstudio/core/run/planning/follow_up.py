@@ -16,7 +16,7 @@ from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import noop, together, tr
-from slmstudio.core.run import adjust, checkpoints, folder, names, schedule
+from slmstudio.core.run import adjust, checkpoints, curves, folder, names
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.core.run.config_file import IMPORTED
 from slmstudio.core.run.fields.kinds import not_allowed
@@ -193,14 +193,14 @@ def _for_other_rows(config: RunConfig, chosen: set[str], records: Sequence[Recor
     if not config.eval_file and "eval_fraction" not in chosen and 0 < config.eval_fraction <= split.USUAL_SHARE:
         found["eval_fraction"] = split.usual_share(len(rows))
     measured = _measured(rows, config) if measured is None else measured
-    _, held_back = schedule.divided(rows, replace(config, **found))
+    _, held_back = curves.divided(rows, replace(config, **found))
     if "eval_fraction" in found:
         found["reasons"]["eval_fraction"] = plan_rows.what_is_held_back(held_back, len(rows))
     counts = row_counts.count(rows, measured, replace(config, **found))
     evaluated, total = counts.evaluated, counts.steps
     if config.eval_file:
         evaluated = plan_rows.in_test_file(config.eval_file, config.eval_map) if eval_rows is None else eval_rows
-    every = math.ceil(total / schedule.most_evaluations(config, counts.learned, evaluated))
+    every = math.ceil(total / curves.most_evaluations(config, counts.learned, evaluated))
     if "eval_steps" not in chosen and every > config.eval_steps:
         found["eval_steps"], found["reasons"]["eval_steps"] = every, plan_rows.how_often(total, every, bounded=True)
     return replace(config, **found)

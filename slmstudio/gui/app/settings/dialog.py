@@ -6,25 +6,155 @@ from collections.abc import Callable
 from typing import cast
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QApplication, QDialog, QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QApplication, QCheckBox, QDialog, QHBoxLayout, QLineEdit, QWidget
 
+from slmstudio.core import i18n
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.hub import endpoint
-from slmstudio.core.settings import THEMES
+from slmstudio.core.model.hub import place
+from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES, THEMES
 from slmstudio.gui.app.home_folder_row import PlaceRow
-from slmstudio.gui.app.settings.comfort import ComfortRows
 from slmstudio.gui.app.settings.energy_row import EnergyRow
-from slmstudio.gui.app.settings.language_row import LanguageChoice
-from slmstudio.gui.common import theme
+from slmstudio.gui.common import motion, theme
+from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.dialogs import MARGIN
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded, plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.fields import named
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.fields import ComboBox, SpinBox, named, number_field
+from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
+
+# -- The language of the program, as a row of the settings.
+
+
+class LanguageChoice(ComboBox):
+    """Languages by the names that their speakers use, after the system's.
+
+    Signals:
+        language_chosen(str): the user wants this one: a code, or "" for the system's. The settings have it already.
+
+    Attributes:
+        note: says below the box why the language can't be changed now.
+    """
+
+    language_chosen = Signal(str)
+
+    def __init__(self, session: Session, why_not_now: Callable[[], str]):
+        """
+        Args:
+            why_not_now: why the language can't be changed now; "" if it can.
+        """
+        super().__init__()
+        self._session, self._why_not_now = session, why_not_now
+        self.note = text_label("", "small", wrap=True, name="settings_language_note", tone="warn")
+        self.note.hide()
+        named(self, "settings_language", tr("Language"),
+              tr("Language of the window, the terminal and the reports. It changes at once, and running jobs "
+                 "continue."))
+        names = i18n.available()
+        system = i18n.system_language()
+        self.addItem(tr("Same as the system ({language})", language=names.get(system, system)), "")
+        for code, name in names.items():
+            self.addItem(name, code)
+        self._show()
+        session.settings_changed.connect(self._show)  # another folder has settings of its own
+        self.activated.connect(self._choose)
+
+    def _show(self) -> None:
+        with QSignalBlocker(self):
+            self.setCurrentIndex(max(0, self.findData(self._session.settings.language)))
+
+    def _choose(self) -> None:
+        code, why = self.currentData(), ""
+        if code != self._session.settings.language:
+            why = self._why_not_now()
+        show_text(self.note, why)
+        if why:
+            self._show()
+            announce(self, why)
+        elif code != self._session.settings.language:
+            self._session.settings.language = code
+            self.language_chosen.emit(code)
+
+
+# -- How the window shows things, and what it tells: text size, motion, notifications, and how Chat opens a run.
+
+
+class ComfortRows(QWidget):
+    """Rows of the settings; they apply at once.
+
+    Signals:
+        changed: the settings hold other values.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self._session = session
+        self._make_text_size()
+        self.still = named(QCheckBox(tr("Turn off animations")), "settings_still",
+                           tip=tr("Nothing moves by itself. The system's setting applies until you change this."))
+        self.notices = named(QCheckBox(tr("Notify me when training, an export or an evaluation ends")),
+                             "settings_notifications",
+                             tip=tr("Only while this window is behind others. The taskbar shows progress too, where "
+                                    "the desktop can."))
+        self.chat = SegmentedControl([tr("At once"), tr("As a GGUF file")],
+                                     tooltips=[tr("Loads the adapter on its base model. It needs no export, but more "
+                                                  "memory."),
+                                               tr("Makes a GGUF file first where there is none. It answers faster "
+                                                  "without a graphics card.")], name="settings_chat")
+        self.chat.setAccessibleName(tr("How Chat opens a finished run"))
+        column_in(self, _line(tr("Text size"), number_field(self.size)), self.still, self.notices,
+                  _line(tr("Open finished runs in Chat"), self.chat))
+        self._show()
+        session.settings_changed.connect(self._show)  # another folder has settings of its own
+        self.still.toggled.connect(self._set_still)
+        self.notices.toggled.connect(self._set_notices)
+        self.chat.changed.connect(self._set_chat)
+
+    def _make_text_size(self) -> None:
+        self.size = named(SpinBox(), "settings_text_size", tr("Text size"),
+                          tr("Percent of the usual size. Ctrl+Plus and Ctrl+Minus change it anywhere."))
+        self.size.setRange(*TEXT_SIZES)
+        self.size.setSingleStep(10)
+        self.size.setSuffix(tr("%"))
+        self.size.setKeyboardTracking(False)
+        self.size.valueChanged.connect(self._set_size)
+
+    def _show(self) -> None:
+        known = self._session.settings
+        with (QSignalBlocker(self.size), QSignalBlocker(self.still), QSignalBlocker(self.notices),
+              QSignalBlocker(self.chat)):
+            self.size.setValue(known.text_size)
+            self.still.setChecked(theme.THEME.still if known.reduce_motion is None else known.reduce_motion)
+            self.notices.setChecked(known.notifications)
+            self.chat.set_current(CHAT_WITH.index(known.chat_with))
+
+    def _set_size(self, percent: int) -> None:
+        self._session.settings.text_size = percent
+        theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme, percent)
+        self.changed.emit()
+
+    def _set_still(self, on: bool) -> None:
+        self._session.settings.reduce_motion = on
+        motion.set_still(cast("QApplication", QApplication.instance()), on)
+        self.changed.emit()
+
+    def _set_notices(self, on: bool) -> None:
+        self._session.settings.notifications = on
+        self.changed.emit()
+
+    def _set_chat(self, index: int) -> None:
+        self._session.settings.chat_with = CHAT_WITH[index]
+        self.changed.emit()
+
+
+def _line(name: str, field: QWidget) -> QHBoxLayout:
+    return row_of(text_label(name), STRETCH, field, spacing=None)
+
 
 LEAST_HEIGHT = 240
 """Pixels that the rows keep at least."""
@@ -158,7 +288,7 @@ class HubAddress(QLineEdit):
     def _save(self) -> None:
         text = self.text().strip()
         try:
-            address = endpoint.checked(text) if text else ""
+            address = place.checked(text) if text else ""
             if address != self._session.settings.hub_endpoint:
                 self._session.settings.hub_endpoint = address
                 self._session.settings.save()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +22,120 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_in, row_of
-from slmstudio.gui.evaluation.answers import diff
 from slmstudio.gui.evaluation.answers.panes import QuestionView, ReferencePane, TextPane, stands_for
 from slmstudio.gui.evaluation.answers.rows_model import all_scores, row_score
 from slmstudio.gui.evaluation.texts import figure, metric_label, model_label
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
+
+# -- Which words of two texts differ, in any script.
+
+LONGEST = 800
+"""Pieces of a text that are compared; what comes after is shown without marks, for comparing takes their square."""
+LEAST_COMMON = 0.5
+"""Share of the pieces that two texts must have in common: between texts that are less alike, nearly all would be
+marked."""
+_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+_PIECES = re.compile(r"\s+|[^\s]+")
+
+
+def pieces(text: str) -> list[str]:
+    """A text in words, white space and marks; put together they are the text.
+
+    Punctuation stands apart, so that "Form 7." and "Form 7" differ in the point alone; scripts that write no spaces
+    are cut into letters with their marks.
+
+    >>> pieces("फ़ॉर्म 7 भरें।"), pieces("go, now")
+    (['फ़ॉर्म', ' ', '7', ' ', 'भरें', '।'], ['go', ',', ' ', 'now'])
+    """
+    found: list[str] = []
+    for run in _PIECES.findall(text):
+        found += [run] if run.isspace() else _words(run)
+    return found
+
+
+def _words(run: str) -> list[str]:
+    found: list[str] = []
+    before = ""
+    for letter in run:
+        kind = _kind(letter)
+        if found and (kind == "mark" or (kind == "word" and before == "word")):
+            found[-1] += letter
+        else:
+            found.append(letter)
+        before = before if kind == "mark" and before else kind
+    return found
+
+
+def _kind(letter: str) -> str:
+    """ "word", "mark" (belongs to the letter before it), "alone" (a letter of an unspaced script) or "sign"."""
+    category = unicodedata.category(letter)
+    if category[0] == "M" or letter in "\u200c\u200d":
+        return "mark"
+    if category[0] in "LN":
+        return "alone" if unicodedata.name(letter, "").startswith(_UNSPACED) else "word"
+    return "sign"
+
+
+def _compared(piece: str) -> str:
+    return unicodedata.normalize("NFC", piece)
+
+
+def changed(text: str, other: str) -> list[tuple[str, bool]]:
+    """The pieces of `text`, each with whether it isn't in `other` at its place. White space never differs, and of texts
+    that have little in common nothing is marked."""
+    mine, its = pieces(text), pieces(other)
+    first, second = mine[:LONGEST], its[:LONGEST]
+    matcher = SequenceMatcher(None, [_compared(p) for p in first if not p.isspace()],
+                              [_compared(p) for p in second if not p.isspace()], autojunk=False)
+    if matcher.ratio() < LEAST_COMMON:
+        return [(piece, False) for piece in mine]
+    equal: set[int] = set()
+    for block in matcher.get_matching_blocks():
+        equal.update(range(block.a, block.a + block.size))
+    out, number = [], 0
+    for piece in first:
+        if piece.isspace():
+            out.append((piece, False))
+            continue
+        out.append((piece, number not in equal))
+        number += 1
+    return out + [(piece, False) for piece in mine[LONGEST:]]
+
+
+def nearest(text: str, references: Sequence[str]) -> int:
+    """Index of the reference that has the most words in common with a text."""
+    def common(reference: str) -> float:
+        ours, its = (set(map(_compared, pieces(each[:4000]))) for each in (text, reference))
+        return 2 * len(ours & its) / max(1, len(ours) + len(its))
+
+    return max(range(len(references)), key=lambda index: common(references[index]))
+
+
+def marked(text: str, other: str, style: str) -> str:
+    """`text` as rich text, with the words in `style` that `other` hasn't.
+
+    Args:
+        style: CSS of a marked word.
+    """
+    out: list[str] = []
+    open_ = False
+    parts = changed(text, other)
+    for number, (piece, differs) in enumerate(parts):
+        follows = number + 1 < len(parts) and parts[number + 1][1]
+        inside = differs or (open_ and piece.isspace() and follows and "\n" not in piece)
+        if inside != open_:
+            out.append(f'<span style="{style}">' if inside else "</span>")
+            open_ = inside
+        out.append(escaped(piece))
+    return "".join(out) + ("</span>" if open_ else "")
+
+
+def escaped(text: str) -> str:
+    """Plain text as rich text that keeps its lines and spaces."""
+    return html.escape(text).replace("\n", "<br>").replace("  ", "&nbsp; ")
+
 
 LONGEST_SHOWN = 200_000
 """Characters of a text that are laid out."""
@@ -215,8 +327,8 @@ class RowDetail(QWidget):
         """Without marks the texts can still be read."""
         row = self._row
         if row is not None:
-            first, second = (diff.escaped(row.answers.get(name, "")) for name in self._models)
-            self._show(_Marked(first, second, diff.escaped("\n\n".join(row.references))))
+            first, second = (escaped(row.answers.get(name, "")) for name in self._models)
+            self._show(_Marked(first, second, escaped("\n\n".join(row.references))))
 
     def _show(self, texts: _Marked) -> None:
         row = self._row
@@ -226,8 +338,8 @@ class RowDetail(QWidget):
                                   (self.second, self._models[1], texts.second)):
             none = row.skipped.get(model) or (tr("An empty answer.") if model in row.answers else
                                               tr("No answer."))
-            pane.text.setHtml(text or f"<i>{diff.escaped(none)}</i>")
-        none = diff.escaped(tr("No reference."))
+            pane.text.setHtml(text or f"<i>{escaped(none)}</i>")
+        none = escaped(tr("No reference."))
         self.reference.text.setHtml(texts.reference or f"<i>{none}</i>")
 
     def _tag(self) -> None:
@@ -247,19 +359,19 @@ def _style(kind: str) -> str:
 def _question(row: Row) -> str:
     """The messages before the answer; a single question stands alone."""
     if len(row.messages) == 1:
-        return diff.escaped(row.messages[0].get("content", "")[:LONGEST_SHOWN])
-    return "<br>".join(f"<b>{diff.escaped(m.get('role', ''))}</b> {diff.escaped(message_text(m))}"
+        return escaped(row.messages[0].get("content", "")[:LONGEST_SHOWN])
+    return "<br>".join(f"<b>{escaped(m.get('role', ''))}</b> {escaped(message_text(m))}"
                        for m in row.messages)[:LONGEST_SHOWN]
 
 
 def _marked(row: Row, first: str, second: str, style: str, missing: str) -> _Marked:
     answers = [row.answers.get(name, "")[:LONGEST_SHOWN] for name in (first, second)]
     if not row.references:
-        return _Marked(diff.marked(answers[0], answers[1], style),
-                       diff.marked(answers[1], answers[0], style), "")
+        return _Marked(marked(answers[0], answers[1], style),
+                       marked(answers[1], answers[0], style), "")
     shown = []
     for answer in answers:
-        reference = row.references[diff.nearest(answer, row.references)]
-        shown.append(diff.marked(answer, reference, style))
-    references = [diff.marked(each[:LONGEST_SHOWN], answers[1], missing) for each in row.references]
+        reference = row.references[nearest(answer, row.references)]
+        shown.append(marked(answer, reference, style))
+    references = [marked(each[:LONGEST_SHOWN], answers[1], missing) for each in row.references]
     return _Marked(shown[0], shown[1], "<hr>".join(references))

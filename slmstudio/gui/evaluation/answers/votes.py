@@ -22,7 +22,7 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, row_of
-from slmstudio.gui.evaluation.answers import diff
+from slmstudio.gui.evaluation.answers import detail
 from slmstudio.gui.evaluation.answers.panes import QuestionView, TextPane
 from slmstudio.gui.evaluation.answers.rows_model import question
 from slmstudio.gui.votes.dialog import show_votes
@@ -145,11 +145,11 @@ class VoteDialog(QDialog):
             self._read_result()
             return
         ballot = self._left[0]
-        self.question.setHtml(diff.escaped(question(ballot.row)))
+        self.question.setHtml(detail.escaped(question(ballot.row)))
         for pane, model in zip(self.sides, ballot.shown, strict=True):
             answer = ballot.row.answers[model]
             none = tr("An empty answer.")
-            shown = diff.escaped(answer) if answer.strip() else f"<i>{none}</i>"
+            shown = detail.escaped(answer) if answer.strip() else f"<i>{none}</i>"
             pane.text.setHtml(shown)
 
     def vote(self, what: str) -> None:

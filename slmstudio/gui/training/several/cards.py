@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QWidget
 
-from slmstudio.core.hardware.describe import short_gpu_name
+from slmstudio.core.hardware.guidance import short_gpu_name
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slmstudio.core.run import schedule
+from slmstudio.core.run import curves
 from slmstudio.core.run.config import RunConfig
 
 MOST_EPOCHS = 3
@@ -22,7 +22,7 @@ def of_run(trainer: Any, config: RunConfig) -> Rows:
     """The rows of each micro-batch that the run will meet, as positions in its dataset; only whole ones, if there are
     any."""
     sampler, size, found = trainer._get_train_sampler(), config.micro_batch_size, []
-    per_epoch = schedule.steps_per_epoch(config, len(trainer.train_dataset))
+    per_epoch = curves.steps_per_epoch(config, len(trainer.train_dataset))
     for epoch in range(min(MOST_EPOCHS, math.ceil(trainer.total_steps / per_epoch))):
         if hasattr(sampler, "set_epoch"):
             sampler.set_epoch(epoch)

@@ -18,7 +18,7 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.gpu_order import open_as_torch_counts
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.core.model.fingerprint import fingerprint
+from slmstudio.core.model.weights import fingerprint
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.provenance import versions
 from slmstudio.core.units import format_bytes, format_duration

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slmstudio.core.digits import plain_digits
-from slmstudio.core.evaluation.scores.normalise import normalised, same_text, same_words, words
+from slmstudio.core.evaluation.scores.counting import normalised, same_text, same_words, words
+from slmstudio.core.units import plain_digits
 
 
 @pytest.mark.parametrize(("one", "other"), [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core.hardware.doctor import cards, gather, packages, storage, system
+from slmstudio.core.hardware.doctor import gather, packages, system
 from slmstudio.core.hardware.doctor.facts import Card, Torch
 from slmstudio.core.hardware.doctor.gather import examine
 
@@ -48,7 +48,7 @@ def tree(tmp_path: Path) -> Callable[..., Path]:
 
 def device(slot: str, vendor: str, number: str, kind: str = "0x030000", **more: str) -> dict[str, str]:
     files = {"vendor": f"0x{vendor}\n", "device": f"0x{number}\n", "class": f"{kind}\n", **more}
-    return {f"{cards.PCI}/0000:{slot}/{name}": text for name, text in files.items()}
+    return {f"{gather.PCI}/0000:{slot}/{name}": text for name, text in files.items()}
 
 
 @pytest.mark.parametrize(("slot", "vendor", "number", "more", "found"), [
@@ -64,26 +64,26 @@ def device(slot: str, vendor: str, number: str, kind: str = "0x030000", **more: 
 ])
 def test_a_card_on_the_bus(tree, slot, vendor, number, more, found):
     files = device(slot, vendor, number, **more) | device("00:1f.0", "8086", "7a04", "0x060100")
-    assert cards.on_bus(tree(files | {cards.NAMES[1]: IDS})) == (found,)
+    assert gather.on_bus(tree(files | {gather.NAMES[1]: IDS})) == (found,)
 
 
 def test_the_kernels_driver_of_a_card(tree, tmp_path: Path):
     root = tree(device("01:00.0", "10de", "2504"))
     (root / "drivers/nouveau").mkdir(parents=True)
-    (root / cards.PCI / "0000:01:00.0/driver").symlink_to(root / "drivers/nouveau")
-    assert cards.on_bus(root) == (Card(0x10DE, 0x2504, "", "nouveau"),)
-    assert cards.on_bus(tmp_path / "nothing") == ()
+    (root / gather.PCI / "0000:01:00.0/driver").symlink_to(root / "drivers/nouveau")
+    assert gather.on_bus(root) == (Card(0x10DE, 0x2504, "", "nouveau"),)
+    assert gather.on_bus(tmp_path / "nothing") == ()
 
 
 @pytest.mark.parametrize(("text", "version"), [
     (OPEN_MODULE, "560.35.03"), (CLOSED_MODULE, "535.183.01"), ("nothing\n", None), (None, None)])
 def test_the_version_that_the_kernel_has_loaded(tree, text, version):
-    assert cards.kernel_driver(tree({cards.KERNEL_DRIVER: text} if text else {})) == version
+    assert gather.kernel_driver(tree({gather.KERNEL_DRIVER: text} if text else {})) == version
 
 
 def test_the_drivers_library_is_asked(fake_nvml):
     fake_nvml.set(driver_version="535.183.01")
-    assert cards.nvidia_driver()[0] == "535.183.01"
+    assert gather.nvidia_driver()[0] == "535.183.01"
 
 
 @pytest.mark.parametrize(("state", "why", "remedy"), [
@@ -106,7 +106,7 @@ def test_a_driver_in_trouble(tree, fake_nvml, state, why, remedy):
 
 
 def test_planted_files_become_findings(tree, fake_nvml):
-    root = tree({cards.KERNEL_DRIVER: OPEN_MODULE} | device("03:00.0", "8086", "e20b") | {cards.NAMES[0]: IDS})
+    root = tree({gather.KERNEL_DRIVER: OPEN_MODULE} | device("03:00.0", "8086", "e20b") | {gather.NAMES[0]: IDS})
     fake_nvml.set(driver_version="535.183.01")
     found = {line.code: line for line in examine(gather.at_once(root, {"CUDA_VISIBLE_DEVICES": ""}))}
     assert found["two_drivers"].why.startswith("The kernel has loaded 560.35.03, and the libraries are from 535.183.01")
@@ -122,9 +122,9 @@ def test_a_machine_with_many_faults_in_its_files(tree, tmp_path: Path):
     os.utime(home / "runs", (ahead, ahead))
     number = home.stat().st_dev
     everything = {
-        cards.NAMES[0]: IDS, "proc/cpuinfo": "flags : fpu sse2\n", "proc/self/cgroup": "0::/\n",
+        gather.NAMES[0]: IDS, "proc/cpuinfo": "flags : fpu sse2\n", "proc/self/cgroup": "0::/\n",
         "sys/fs/cgroup/memory.max": str(1024**3), "proc/mounts": f"nas:/x {home} nfs4 rw 0 0\n",
-        "sys/firmware/acpi/platform_profile": "low-power\n", cards.KERNEL_DRIVER: CLOSED_MODULE,
+        "sys/firmware/acpi/platform_profile": "low-power\n", gather.KERNEL_DRIVER: CLOSED_MODULE,
         f"sys/dev/block/{os.major(number)}:{os.minor(number)}/queue/rotational": "1\n",
         "usr/share/fonts/NotoSansDevanagari-Regular.ttf": ""}
     root = tree(everything | device("03:00.0", "8086", "e20b"))
@@ -218,8 +218,8 @@ def test_the_environment_of_the_tests_has_what_was_pinned():
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path):
-    assert storage.fault(tmp_path) is None
-    fault = storage.fault(tmp_path / "gone")
+    assert gather.fault(tmp_path) is None
+    fault = gather.fault(tmp_path / "gone")
     assert fault is not None and str(tmp_path) not in str(fault)
 
 
@@ -228,20 +228,20 @@ def test_who_can_look_into_a_folder(tmp_path: Path):
     folder.mkdir(parents=True)
     above = [part for part in (tmp_path, *tmp_path.parents) if not part.stat().st_mode & 0o001]
     folder.chmod(0o755)
-    assert storage.open_to_others(folder) is (not above)
+    assert gather.open_to_others(folder) is (not above)
     folder.chmod(0o750)
-    assert not storage.open_to_others(folder)
+    assert not gather.open_to_others(folder)
     folder.chmod(0o755)
     folder.parent.chmod(0o700)
-    assert not storage.open_to_others(folder)
+    assert not gather.open_to_others(folder)
 
 
 def test_what_kind_of_disk_it_is(tree, tmp_path: Path):
     device = tmp_path.stat().st_dev
     name = f"sys/dev/block/{os.major(device)}:{os.minor(device)}"
-    assert storage.rotational(tmp_path, tmp_path / "nothing") is None
-    assert storage.rotational(tmp_path, tree({f"{name}/queue/rotational": "1\n"})) is True
-    assert storage.rotational(tmp_path, tree({f"{name}/queue/rotational": "0\n"})) is False
+    assert gather.rotational(tmp_path, tmp_path / "nothing") is None
+    assert gather.rotational(tmp_path, tree({f"{name}/queue/rotational": "1\n"})) is True
+    assert gather.rotational(tmp_path, tree({f"{name}/queue/rotational": "0\n"})) is False
 
 
 def test_a_partition_asks_its_disk(tree, tmp_path: Path):
@@ -250,11 +250,11 @@ def test_a_partition_asks_its_disk(tree, tmp_path: Path):
     place = root / "sys/dev/block"
     place.mkdir(parents=True)
     (place / f"{os.major(device)}:{os.minor(device)}").symlink_to(root / "sys/devices/sda/sda1")
-    assert storage.rotational(tmp_path, root) is True
+    assert gather.rotational(tmp_path, root) is True
 
 
 def test_the_disk_of_a_home_that_is_not_made_yet(tmp_path: Path):
-    found = storage.look(tmp_path / "new" / "home", Path("/"), False, measure=False)
+    found = gather.look(tmp_path / "new" / "home", Path("/"), False, measure=False)
     assert found["home_fault"] is None and found["free"] > 0 and "write_speed" not in found and "jobs_size" not in found
     assert list(tmp_path.iterdir()) == []
 
@@ -263,9 +263,9 @@ def test_caches_are_counted_and_the_newest_file_is_found(tmp_path: Path):
     (tmp_path / "cache/jobs/one").mkdir(parents=True)
     (tmp_path / "cache/jobs/one/worker.log").write_bytes(b"x" * 1000)
     (tmp_path / "cache/two").write_bytes(b"x" * 10)
-    assert storage.count("A", tmp_path / "cache").size == 1010
-    assert storage.look(tmp_path, Path("/"), False, measure=False)["jobs_size"] == 1000
+    assert gather.count("A", tmp_path / "cache").size == 1010
+    assert gather.look(tmp_path, Path("/"), False, measure=False)["jobs_size"] == 1000
     (tmp_path / "runs").mkdir()
     ahead = time.time() + 100_000
     os.utime(tmp_path / "runs", (ahead, ahead))
-    assert storage.newest(tmp_path) == pytest.approx(ahead)
+    assert gather.newest(tmp_path) == pytest.approx(ahead)

@@ -12,7 +12,7 @@ from support.simulated_card import SimulatedCard
 from support.tiers import examples
 
 from slmstudio.core.hardware.heat.guard import COOLED_C, GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest, Settings
-from slmstudio.core.hardware.heat.hours import Hours
+from slmstudio.core.hardware.heat.limits import Hours
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import Battery, CpuReading, MachineReading
 

@@ -12,7 +12,7 @@ from keyring.backend import KeyringBackend
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.hub import endpoint, token
+from slmstudio.core.model.hub import place, token
 from slmstudio.core.settings import Settings
 
 SECRET, OTHER = "hf_ATokenThatNobodyElseMaySee", "hf_AnotherOneOfSomebody"
@@ -99,7 +99,7 @@ def test_it_belongs_to_one_hub():
 
 
 def test_what_the_person_has_already_is_used_for_the_hub_it_is_of(tmp_path, monkeypatch):
-    usual = endpoint.usual()
+    usual = place.usual()
     (tmp_path / "token").write_text(OTHER + "\n")
     assert token.find(usual) == token.Token(OTHER, token.HUB_FILE) and token.find(HUB) is None
     monkeypatch.setenv("HF_TOKEN", SECRET)
@@ -126,21 +126,21 @@ def test_a_file_that_is_damaged_holds_none():
 
 
 def test_the_hub_that_is_set_is_used(monkeypatch):
-    assert endpoint.current() == endpoint.usual() != HUB
+    assert place.current() == place.usual() != HUB
     monkeypatch.setenv("HF_ENDPOINT", MIRROR + "/")
-    assert endpoint.current() == MIRROR
+    assert place.current() == MIRROR
     Settings(hub_endpoint=HUB).save()
-    assert endpoint.current() == HUB and endpoint.current("http://127.0.0.1:9") == "http://127.0.0.1:9"
+    assert place.current() == HUB and place.current("http://127.0.0.1:9") == "http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize("text", ["hub.example", "ftp://hub.example", "https://", "https://hub.example:99999",
                                   "https://hub.example/?x=1", "file:///etc"])
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(UserError, match="can't be used as the address of a hub"):
-        endpoint.current(text)
+        place.current(text)
 
 
 def test_a_password_in_an_address_is_not_repeated():
     with pytest.raises(UserError) as caught:
-        endpoint.current("https://me:geheim@hub.example")
+        place.current("https://me:geheim@hub.example")
     assert "geheim" not in str(caught.value)

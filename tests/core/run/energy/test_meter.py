@@ -10,9 +10,16 @@ from collections.abc import Callable, Iterator
 import pytest
 from scipy.integrate import quad
 
-from slmstudio.core.run.energy.assumptions import SUPPLY_EFFICIENCY, memory_watts, processor_watts
 from slmstudio.core.run.energy.meter import EnergyMeter
-from slmstudio.core.run.energy.use import CARDS, MEMORY, PROCESSOR, SUPPLY
+from slmstudio.core.run.energy.use import (
+    CARDS,
+    MEMORY,
+    PROCESSOR,
+    SUPPLY,
+    SUPPLY_EFFICIENCY,
+    memory_watts,
+    processor_watts,
+)
 
 GB = 1024**3
 Curve = Callable[[float], float]

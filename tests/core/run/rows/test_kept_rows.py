@@ -22,7 +22,7 @@ from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import checkpoints, folder, schedule
+from slmstudio.core.run import checkpoints, curves, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning.follow_up import follow_up
 from slmstudio.core.run.rows import keeping, kept_rows, source_rows
@@ -56,7 +56,7 @@ def run(tmp_path):
 
 def test_what_is_kept_is_read_again_when_the_file_is_gone(run):
     place, config = run()
-    wanted = schedule.divided(read_dataset(config.train_file).records, config)
+    wanted = curves.divided(read_dataset(config.train_file).records, config)
     kept = keep(place, config)
     Path(config.train_file).unlink()
     again = kept_rows.read(place)
