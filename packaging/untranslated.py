@@ -30,7 +30,7 @@ NAMES = re.compile(r"SLM Studio|GGUF|GitHub|llama(\.cpp|-server)?|Ollama|vLLM|Py
                    r"|chrF\+*|https?://\S+|--[\w-]+|\bLoRA\b|<[^<>]*>|&\w+;|\w+\.\w{2,5}\b|\$\S+|\bms\b|\bpx\b|&")
 """What is the same in every language: products, formats, addresses, options, tags, names of files, units."""
 ALLOWED: dict[str, str] = {
-    "slmstudio/worker/chat/service.py: The chat worker doesn't know": "only a mistake in the code causes it",
+    "slmstudio/worker/gguf_chat/service.py: The chat worker doesn't know": "only a mistake in the code causes it",
     "slmstudio/worker/serve/serve.py: The server doesn't know the command": "only a mistake in the code causes it",
 }
 """Beginnings of paths, or `path: the words`, that may stay English, each with its reason."""

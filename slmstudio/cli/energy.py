@@ -91,7 +91,7 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
 
 def drawn(use: EnergyUse | None, as_json: bool) -> dict[str, Any]:
     """What a run drew, for its outcome: in figures, or in words. None if it isn't known."""
-    from slmstudio.core.run.energy import told
+    from slmstudio.core.run.energy import energy_texts
     from slmstudio.core.run.energy.tariff import tariff
 
     if use is None:
@@ -99,7 +99,8 @@ def drawn(use: EnergyUse | None, as_json: bool) -> dict[str, Any]:
     here = tariff()
     if as_json:
         return {"energy": {**use.to_dict(), **_worth(use.joules, here)}}
-    return {"energy": told.energy(use), "cost": told.cost(use.joules, here), "CO2": told.co2(use.joules, here)}
+    return {"energy": energy_texts.energy(use), "cost": energy_texts.cost(use.joules, here),
+            "CO2": energy_texts.co2(use.joules, here)}
 
 
 def expected(forecast: Forecast | None) -> dict[str, Any] | None:
@@ -123,7 +124,7 @@ def _tariff(tariff: Tariff) -> dict[str, Any]:
 
 
 def _show(use: EnergyUse | None, tariff: Tariff) -> None:
-    from slmstudio.core.run.energy import told
+    from slmstudio.core.run.energy import energy_texts
     from slmstudio.core.units import format_duration, format_energy
 
     if use is None:
@@ -131,10 +132,10 @@ def _show(use: EnergyUse | None, tariff: Tariff) -> None:
         return
     print_table(tr("Energy"), [(part.label, format_energy(part.joules), part.basis) for part in use.parts],
                 (tr("Part"), tr("Energy"), tr("How it's known")))
-    say("\n" + tr("Total: {energy}, measured over {time}.", energy=told.energy(use),
+    say("\n" + tr("Total: {energy}, measured over {time}.", energy=energy_texts.energy(use),
                   time=format_duration(use.seconds)))
-    say(tr("Cost: {cost}", cost=told.cost(use.joules, tariff)))
-    say(f"CO2: {told.co2(use.joules, tariff)}")
+    say(tr("Cost: {cost}", cost=energy_texts.cost(use.joules, tariff)))
+    say(f"CO2: {energy_texts.co2(use.joules, tariff)}")
 
 
 def _show_tariff(tariff: Tariff) -> None:

@@ -240,7 +240,7 @@ def test_what_libraries_print_never_reaches_the_channel() -> None:
 
 
 def test_characters_of_several_tokens_come_whole() -> None:
-    from slmstudio.worker.chat.generation import Text
+    from slmstudio.worker.gguf_chat.generation import Text
 
     sent = " नमस्ते 👍🏽!"
     for strip, expected in ((False, sent), (True, sent[1:])):
@@ -253,7 +253,7 @@ def test_characters_of_several_tokens_come_whole() -> None:
 
 
 def test_stop_strings_that_nearly_come() -> None:
-    from slmstudio.worker.chat.generation import StopStrings
+    from slmstudio.worker.gguf_chat.generation import StopStrings
 
     stops = StopStrings(["###", "aab"])
     assert stops.add("x#") == ("x", False) and stops.add("#y") == ("##y", False)

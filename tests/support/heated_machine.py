@@ -81,7 +81,7 @@ def machine(monkeypatch):
 
     monkeypatch.setattr(heat, "time", SimpleNamespace(monotonic=lambda: passed, sleep=sleep))
     monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
-    monkeypatch.setattr(train, "Rests", lambda *given, on_cpu: heat.Rests(*given, on_cpu=False))
+    monkeypatch.setattr(train, "Rests", lambda *given, on_cpu: heat.HeatPauses(*given, on_cpu=False))
     return set_
 
 
@@ -102,7 +102,7 @@ def story(job, *kinds: str) -> list[tuple[str, int]]:
     return [(event["type"], event["global_step"]) for event in events(job, *kinds)]
 
 
-def rests_of(job, at: At, **changes) -> heat.Rests:
+def rests_of(job, at: At, **changes) -> heat.HeatPauses:
     """The guard of a run that has begun, without a training."""
     config = replace(RunConfig.from_dict(job.request), **changes)
-    return heat.Rests(job, config, Machine(job, at, lambda: None), on_cpu=False)
+    return heat.HeatPauses(job, config, Machine(job, at, lambda: None), on_cpu=False)

@@ -90,7 +90,7 @@ def plan(
 
 
 def _show_plan(config: RunConfig, counts: RowCounts, outlook: Outlook, out: Path) -> None:
-    from slmstudio.core.run.energy import told as energy_told
+    from slmstudio.core.run.energy import energy_texts as energy_told
     from slmstudio.core.run.energy.tariff import tariff
 
     print_table(tr("Plan: {name}", name=config.name), [

@@ -20,7 +20,7 @@ from slmstudio.core.evaluation.scores import model_pairs, sentences, verdicts
 from slmstudio.core.evaluation.scores.comparison import compare
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.model_pairs import Pair
-from slmstudio.core.evaluation.side import Progress, Side
+from slmstudio.core.evaluation.side import ComparedRun, Progress
 from slmstudio.core.i18n import tr
 
 # -- Two or more runs set against each other question by question of a benchmark, whose answers each has kept.
@@ -29,7 +29,7 @@ Right = dict[tuple[Any, ...], float]
 """How right the answer to each question is, 0 to 1."""
 
 
-def compare_questions(title: str, sides: Sequence[Side],
+def compare_questions(title: str, sides: Sequence[ComparedRun],
                       progress: Progress | None = None) -> tuple[list[dict[str, Any]], list[str]]:
     """Set the tuned model of each side against that of the first, on the questions that both were asked.
 
@@ -137,7 +137,7 @@ def said(comparison: Mapping[str, Any]) -> str:
     return tr("{model} against {other}: {verdict}", model=of, other=with_, verdict=verdict)
 
 
-def compare_runs(tests: Sequence[Side], benchmarks: Mapping[str, Sequence[Side]],
+def compare_runs(tests: Sequence[ComparedRun], benchmarks: Mapping[str, Sequence[ComparedRun]],
                  progress: Progress | None = None) -> Paired:
     """Set runs against the first of them on a test set, and on benchmarks.
 
@@ -153,7 +153,7 @@ def compare_runs(tests: Sequence[Side], benchmarks: Mapping[str, Sequence[Side]]
     return found
 
 
-def compare_rows(sides: Sequence[Side], progress: Progress | None = None) -> Paired:
+def compare_rows(sides: Sequence[ComparedRun], progress: Progress | None = None) -> Paired:
     """Set the tuned model of each side against that of the first, on the rows that both were asked.
 
     Args:
@@ -171,10 +171,10 @@ def compare_rows(sides: Sequence[Side], progress: Progress | None = None) -> Pai
         "models": [{"name": name, "same_tokens": table.same_tokens(place)} for place, name in enumerate(rows.names)]}))
 
 
-def pair(sides: Sequence[Side], progress: Progress | None = None) -> tuple[Rows | None, list[str]]:
+def pair(sides: Sequence[ComparedRun], progress: Progress | None = None) -> tuple[Rows | None, list[str]]:
     """Bring the answers of all sides to the rows of the first one together, and say for which this can't be done."""
     remarks: list[str] = []
-    read: list[tuple[Side, Rows]] = []
+    read: list[tuple[ComparedRun, Rows]] = []
     for side in sides:
         try:
             read.append((side, read_rows(side.folder)))
@@ -256,7 +256,7 @@ def _asked_otherwise(first: str, its: Rows, name: str, rows: Rows) -> str:
               other_tokens=its.request.get("max_new_tokens"))
 
 
-def _thought_otherwise(first: Side, its: Rows, side: Side, rows: Rows) -> str:
+def _thought_otherwise(first: ComparedRun, its: Rows, side: ComparedRun, rows: Rows) -> str:
     """Why the answers of two sides don't compare where one was asked to answer at once, or ""."""
     if items_file.thinks(first.folder) == items_file.thinks(side.folder):
         return ""

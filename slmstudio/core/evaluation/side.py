@@ -11,7 +11,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """
     Attributes:
         name: of the run; each has another one.

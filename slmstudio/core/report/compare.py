@@ -11,7 +11,7 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
 from slmstudio.core.evaluation.paired import Paired, compare_runs, unique
-from slmstudio.core.evaluation.side import Progress, Side
+from slmstudio.core.evaluation.side import ComparedRun, Progress
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.report.evaluations import Evaluation, benchmark_results, metric_name
 from slmstudio.core.report.gather import Facts, gather
@@ -86,8 +86,8 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
     runs = [_run(*each) for each in zip(facts, chosen, benchmarks, strict=True)]
     names = unique([run["name"] for run in runs])
     runs = [{**run, "label": name} for run, name in zip(runs, names, strict=True)]
-    found = compare_runs([Side(name, main.folder) for name, main in zip(names, chosen, strict=True) if main], {
-        title: [Side(name, results[title]["folder"]) for name, results in zip(names, benchmarks, strict=True)
+    found = compare_runs([ComparedRun(name, main.folder) for name, main in zip(names, chosen, strict=True) if main], {
+        title: [ComparedRun(name, results[title]["folder"]) for name, results in zip(names, benchmarks, strict=True)
                 if title in results]
         for title in dict.fromkeys(title for results in benchmarks for title in results)
         if not {"shots", "data"} & {*_unlike(runs, title)}}, progress)

@@ -21,7 +21,7 @@ from slmstudio.core.report import score_tables, sections, summary, timeline
 from slmstudio.core.report.evaluations import Evaluation
 from slmstudio.core.report.gather import Export, Facts, gather
 from slmstudio.core.report.text import Cut, Table, exact, flat, moment, shortened, visible
-from slmstudio.core.run.energy import told
+from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.energy.use import CARDS, EnergyUse
 from slmstudio.core.run.history import RunHistory
@@ -333,8 +333,9 @@ def _energy(use: EnergyUse | None) -> dict[str, Any] | None:
     here = tariff()
     rows: list[tuple[Any, ...]] = [(part.label, format_energy(part.joules), part.basis)
                                    for part in use.parts]
-    return {"total": told.energy(use), "joules": f"{use.joules:,.0f} J", "seconds": format_duration(use.seconds),
-            "cost": told.cost(use.joules, here), "co2": told.co2(use.joules, here),
+    return {"total": energy_texts.energy(use), "joules": f"{use.joules:,.0f} J",
+            "seconds": format_duration(use.seconds),
+            "cost": energy_texts.cost(use.joules, here), "co2": energy_texts.co2(use.joules, here),
             "table": Table((tr("Part"), tr("Energy"), tr("How it is known")), "lrw", rows)}
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from slmstudio.gui.data.entry import DataEntry
 
 
-class DataDesk(QObject):
+class RowTools(QObject):
     """Looks after one entry at a time.
 
     Signals:

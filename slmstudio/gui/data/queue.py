@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Signal
 
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
-from slmstudio.gui.data.reading import Wanted, peek, read
+from slmstudio.gui.data.reading import ReadRequest, peek, read
 
 if TYPE_CHECKING:
     from slmstudio.core.data.preview import Preview
@@ -39,12 +39,12 @@ class ReadingQueue(QObject):
 
     def __init__(self, session: Session, parent: QObject | None = None):
         super().__init__(parent)
-        self.reading: Wanted | None = None
-        self.waiting: list[Wanted] = []
+        self.reading: ReadRequest | None = None
+        self.waiting: list[ReadRequest] = []
         self._session = session
         self._task: Task | None = None
 
-    def add(self, wanted: Wanted) -> None:
+    def add(self, wanted: ReadRequest) -> None:
         """Read this one when those before it are read."""
         self.waiting.append(wanted)
         if self.reading is None:
@@ -80,16 +80,16 @@ class ReadingQueue(QObject):
                               self.progressed.emit)
         self.begun.emit()
 
-    def _peeked(self, wanted: Wanted, found: Preview | None) -> None:
+    def _peeked(self, wanted: ReadRequest, found: Preview | None) -> None:
         if found is not None and self.reading is wanted:
             self.peeked.emit(wanted, found)
 
-    def _done(self, wanted: Wanted, found: object) -> None:
+    def _done(self, wanted: ReadRequest, found: object) -> None:
         self.reading = self._task = None
         self.was_read.emit(wanted, found)
         self._go_on()
 
-    def _failed(self, wanted: Wanted, error: Exception) -> None:
+    def _failed(self, wanted: ReadRequest, error: Exception) -> None:
         self.reading = self._task = None
         self.failed.emit(wanted, error)
         self._go_on()

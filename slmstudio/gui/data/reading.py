@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReadRequest:
     """A file to read.
 
     Attributes:
@@ -92,7 +92,7 @@ class Question:
         return self.found.candidates
 
 
-def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Question:
+def read(wanted: ReadRequest, mappings: Mapping[str, str], task: Task) -> Read | Question:
     """Read a file, and that with its evaluation rows.
 
     Args:
@@ -116,7 +116,7 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Ques
     if evaluation is None and wanted.kept is not None:
         evaluation, said = wanted.kept.eval_path, wanted.kept.eval_said or None
     if evaluation is not None:
-        found = _with_evaluation(found, Wanted(evaluation, said=said), mappings, task)
+        found = _with_evaluation(found, ReadRequest(evaluation, said=said), mappings, task)
     if wanted.kept is not None and wanted.restore:
         found = replace(found, notes=[*_changed(found.dataset, wanted.kept), *found.notes])
     # Rows hold no cycles. A garbage collection that walks a million of them stops the window for a tenth of a second.
@@ -124,7 +124,7 @@ def read(wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read | Ques
     return found
 
 
-def peek(wanted: Wanted) -> Preview | None:
+def peek(wanted: ReadRequest) -> Preview | None:
     """The first rows of a large file, which are there long before all of it is; None of another file.
 
     Raises:
@@ -142,7 +142,7 @@ def peek(wanted: Wanted) -> Preview | None:
     return preview(wanted.path, options=given.parse(said)[1], most=PEEKED_ROWS)
 
 
-def mapped(wanted: Wanted, mappings: Mapping[str, str], task: Task, beside: Mapping[str, str] = NOTHING
+def mapped(wanted: ReadRequest, mappings: Mapping[str, str], task: Task, beside: Mapping[str, str] = NOTHING
            ) -> Read | Question:
     """Read one file as was said about it, or of others with the same columns; otherwise as it says itself, or ask.
 
@@ -218,7 +218,7 @@ def _changed(dataset: Dataset, kept: Remembered) -> list[UserError]:
                           name=dataset.path.name))]
 
 
-def _with_evaluation(found: Read, wanted: Wanted, mappings: Mapping[str, str], task: Task) -> Read:
+def _with_evaluation(found: Read, wanted: ReadRequest, mappings: Mapping[str, str], task: Task) -> Read:
     """With its evaluation rows, as far as they are there and fit."""
     from slmstudio.core.data.reader import ReadingCancelled
     from slmstudio.core.data.remembered import trouble

@@ -23,7 +23,7 @@ from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.file_dialogs import choose_files
 from slmstudio.gui.data.queue import ReadingQueue
-from slmstudio.gui.data.reading import Question, Read, Wanted, all_together, other_kind
+from slmstudio.gui.data.reading import Question, Read, ReadRequest, all_together, other_kind
 from slmstudio.gui.data.unread.pages import DataPages
 from slmstudio.gui.data.unread.progress import ReadingProgress
 
@@ -107,14 +107,14 @@ class DataTab(TakesFiles, QWidget):
 
     def open_sample(self) -> None:
         """Open the dataset that comes with the program, with its own test rows."""
-        self._add(Wanted(paths.starter_train_file(), paths.starter_test_file()))
+        self._add(ReadRequest(paths.starter_train_file(), paths.starter_test_file()))
 
     def open_files(self, files: list[Path], line: int = 0) -> None:
         """Read these files, after those that are being read now, and show the row of this line of the last."""
         recent = {each.path: each for each in self.memory.recent()}
         for file in files:
             path = file.absolute()
-            self._add(Wanted(path, kept=recent.get(path), line=line if file == files[-1] else 0,
+            self._add(ReadRequest(path, kept=recent.get(path), line=line if file == files[-1] else 0,
                              said=self._said_of(path)))
 
     def _said_of(self, path: Path) -> str | None:
@@ -132,14 +132,14 @@ class DataTab(TakesFiles, QWidget):
         self.queue.drop_by_hand(path)
         # Evaluation rows that were read like those that are learned follow these.
         own = given.of(evaluation) if evaluation is not None and evaluation.given != entry.dataset.given else None
-        self._add(Wanted(path, evaluation.path if evaluation is not None else None, said=said, by_hand=True,
+        self._add(ReadRequest(path, evaluation.path if evaluation is not None else None, said=said, by_hand=True,
                          eval_said=own))
 
     def restore(self) -> None:
         """Open what was open when the window was closed."""
         for kept in self.memory.known():
             if kept.open:
-                self._add(Wanted(kept.path, kept=kept, restore=True))
+                self._add(ReadRequest(kept.path, kept=kept, restore=True))
 
     def _read_again(self, path: Path) -> None:
         """Rows were added to a file, or taken out of it; who looks at it sees that."""
@@ -147,9 +147,9 @@ class DataTab(TakesFiles, QWidget):
 
         for entry in self._workspace.entries if self._workspace is not None else ():
             if entry.dataset.path.resolve() == path.resolve():
-                self._add(Wanted(entry.dataset.path, again=True, said=entry.said or ""))
+                self._add(ReadRequest(entry.dataset.path, again=True, said=entry.said or ""))
             elif entry.eval_dataset is not None and entry.eval_dataset.path.resolve() == path.resolve():
-                self._add(Wanted(entry.eval_dataset.path, eval_for=entry, said=given.of(entry.eval_dataset)))
+                self._add(ReadRequest(entry.eval_dataset.path, eval_for=entry, said=given.of(entry.eval_dataset)))
         self.memory.look()
 
     def why_not_now(self) -> str:
@@ -168,7 +168,7 @@ class DataTab(TakesFiles, QWidget):
         for entry in page.entries if page is not None else ():
             entry.report = None
             self.workspace().add(entry, show=entry is page.entry)
-            self._add(Wanted(entry.dataset.path, again=True, relabel=True, said=entry.said or ""))
+            self._add(ReadRequest(entry.dataset.path, again=True, relabel=True, said=entry.said or ""))
         if page is not None and page.entries:
             self.workspace().reading.take_over(page.reading)
             self.pages.setCurrentWidget(self.workspace())
@@ -195,14 +195,14 @@ class DataTab(TakesFiles, QWidget):
             run_task(self, lambda task: importlib.import_module("slmstudio.gui.data.workspace"),
                      lambda module: self.workspace(), self.banner.show_error)
 
-    def _add(self, wanted: Wanted) -> None:
+    def _add(self, wanted: ReadRequest) -> None:
         if self.queue.reading is None:
             self.banner.clear()
             self._errors, self._notes = [], []
             self.progress.start()
         self.queue.add(wanted)
 
-    def _was_read(self, wanted: Wanted, found: Read | Question) -> None:
+    def _was_read(self, wanted: ReadRequest, found: Read | Question) -> None:
         if isinstance(found, Question):
             self.pages.asking.add(wanted, found)
             return
@@ -216,7 +216,7 @@ class DataTab(TakesFiles, QWidget):
         else:
             self._put(wanted, found)
 
-    def _put(self, wanted: Wanted, found: Read) -> None:
+    def _put(self, wanted: ReadRequest, found: Read) -> None:
         """Put a dataset on the list, as it was there before."""
         page, kept, entry = self.workspace(), wanted.kept, DataEntry(
             found.dataset, found.eval_dataset, by_shape=found.by_shape)
@@ -245,7 +245,7 @@ class DataTab(TakesFiles, QWidget):
             self._keep_eval(entry)
             self._errors.append(error)
 
-    def _was_not_read(self, wanted: Wanted, error: Exception) -> None:
+    def _was_not_read(self, wanted: ReadRequest, error: Exception) -> None:
         from slmstudio.core.data.remembered import Missing
 
         if wanted.eval_for is not None:
@@ -265,7 +265,7 @@ class DataTab(TakesFiles, QWidget):
             self._errors.append(error)
         self._keep()
 
-    def _tell_by_hand(self, wanted: Wanted, error: Exception) -> bool:
+    def _tell_by_hand(self, wanted: ReadRequest, error: Exception) -> bool:
         """Say that columns can't be read as a user chose, where they chose. False if that is no longer shown."""
         page = self._workspace
         if self.pages.is_asking() and self.pages.asking.path == wanted.path:
@@ -276,7 +276,7 @@ class DataTab(TakesFiles, QWidget):
             return False
         return True
 
-    def _show_first_rows(self, wanted: Wanted, found: Preview) -> None:
+    def _show_first_rows(self, wanted: ReadRequest, found: Preview) -> None:
         if self.pages.show_first_rows(wanted, found):
             self._show_progress()
 
@@ -284,7 +284,7 @@ class DataTab(TakesFiles, QWidget):
         page = self._workspace
         self.pages.ask(page if page is not None and page.entries else None)
 
-    def _leave_asked(self, wanted: Wanted) -> None:
+    def _leave_asked(self, wanted: ReadRequest) -> None:
         if wanted.eval_for is not None:
             self._keep_eval(wanted.eval_for)
         if self._workspace is not None:
@@ -351,7 +351,7 @@ class DataTab(TakesFiles, QWidget):
 
     def _choose_eval_file(self, entry: DataEntry) -> None:
         dialog = choose_files(self, tr("Choose the file with evaluation rows"), MODE.ExistingFile)
-        dialog.fileSelected.connect(lambda name: self._add(Wanted(Path(name), eval_for=entry)))
+        dialog.fileSelected.connect(lambda name: self._add(ReadRequest(Path(name), eval_for=entry)))
         dialog.rejected.connect(lambda: self._keep_eval(entry))
 
     def _keep_eval(self, entry: DataEntry) -> None:

@@ -23,7 +23,7 @@ from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
-from slmstudio.gui.data.desk import DataDesk
+from slmstudio.gui.data.desk import RowTools
 from slmstudio.gui.data.editing.drop_question import may_drop
 from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.findings import FindingsCard
@@ -153,7 +153,7 @@ class DataWorkspace(QWidget):
         self.reading = ReadingCard()
         self.reading.reread.connect(self._read_as)
         self._rows_card()
-        self.desk = DataDesk(self._session, self.rows, self)
+        self.desk = RowTools(self._session, self.rows, self)
         for figures in (self.statistics, self.desk.lengths):  # their room is the fields', so that nothing else moves
             self.reading.opened.connect(figures.setHidden)
         self.desk.replaced.connect(self.replace_dataset)

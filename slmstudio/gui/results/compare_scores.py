@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
 from slmstudio.core.evaluation.paired import Paired, compare_runs, said, unique
-from slmstudio.core.evaluation.side import Side
+from slmstudio.core.evaluation.side import ComparedRun
 from slmstudio.core.files import an_object
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.tasks import Task, TaskSlot
@@ -47,8 +47,8 @@ class ComparedScores(QWidget):
         super().__init__()
         self._runs: list[RunFacts] = []
         self._shown: Shown = {}
-        self._tests: list[Side] = []
-        self._benchmarks: dict[str, list[Side]] = {}
+        self._tests: list[ComparedRun] = []
+        self._benchmarks: dict[str, list[ComparedRun]] = {}
         self._key: object = None
         self._task = TaskSlot()
         self._given_up = False
@@ -76,7 +76,7 @@ class ComparedScores(QWidget):
         self._runs, self._shown = runs, shown(runs)
         self.table.show_rows(*score_rows(runs, self._shown))
         names = run_names(runs)
-        sides = {title: [Side(name, each.folder) for name, each in zip(names, evaluations, strict=True) if each]
+        sides = {title: [ComparedRun(name, each.folder) for name, each in zip(names, evaluations, strict=True) if each]
                  for title, evaluations in self._shown.items() if not _unpaired(title, evaluations)}
         self._tests = sides.pop(TESTS, [])
         self._benchmarks = {benchmark_label(name): each for name, each in sides.items()}
@@ -147,7 +147,7 @@ class ComparedScores(QWidget):
                      self).show()
 
 
-def _compared(tests: list[Side], benchmarks: dict[str, list[Side]], task: Task) -> Paired:
+def _compared(tests: list[ComparedRun], benchmarks: dict[str, list[ComparedRun]], task: Task) -> Paired:
     def tell(done: int, total: int) -> None:
         if task.cancelled():
             raise UserError(tr("The comparison was cancelled."))

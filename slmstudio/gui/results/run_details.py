@@ -13,7 +13,7 @@ from slmstudio.core import llama, units
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
 from slmstudio.core.i18n import tr
-from slmstudio.core.run.energy import told
+from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import Tariff, tariff
 from slmstudio.core.run.folder import RunSummary, result_folder
 from slmstudio.gui.common import theme
@@ -97,8 +97,8 @@ class RunOverview(QWidget):
         batch = tr("{micro} × {accumulated} accumulated = {rows} rows per step", micro=config.micro_batch_size,
                    accumulated=config.gradient_accumulation_steps, rows=config.effective_batch_size)
         energy = [] if run.energy is None else [
-            (tr("Energy"), told.energy(run.energy)), (tr("Cost"), told.cost(run.energy.joules, tariff)),
-            (tr("CO₂"), told.co2(run.energy.joules, tariff))]
+            (tr("Energy"), energy_texts.energy(run.energy)), (tr("Cost"), energy_texts.cost(run.energy.joules, tariff)),
+            (tr("CO₂"), energy_texts.co2(run.energy.joules, tariff))]
         self.facts.set_rows([
             (tr("Data"), config.train_file), (tr("Base model"), config.model),
             (tr("Method"), method_text(config)), (tr("Length"), length), (tr("Batch"), batch),

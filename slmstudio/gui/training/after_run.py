@@ -88,7 +88,7 @@ class _ReadAgain:
     eval_dataset: Dataset | None = None
 
 
-class NextRun(QObject):
+class RunLauncher(QObject):
     """Makes runs of plans.
 
     Attributes:

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
-from slmstudio.core.run.energy import told
+from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.memory import judgement
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
@@ -60,8 +60,8 @@ class FitLine(QWidget):
         self.setVisible(outlook is not None)
         expected = outlook.energy if outlook is not None else None
         known = expected is not None and tariff is not None
-        self.energy.setText(told.expected_in_short(expected, tariff) if known else "")
-        self.energy.setToolTip(plain_tip(told.expected(expected, tariff)) if known else "")
+        self.energy.setText(energy_texts.expected_in_short(expected, tariff) if known else "")
+        self.energy.setToolTip(plain_tip(energy_texts.expected(expected, tariff)) if known else "")
         self.energy.setVisible(known)
         self._show()
 

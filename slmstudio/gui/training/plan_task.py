@@ -31,7 +31,7 @@ class Earlier:
 
 
 @dataclass(frozen=True)
-class Wish:
+class PlanInputs:
     """What a plan is made from.
 
     Attributes:
@@ -75,7 +75,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PlanResult:
     """
     Attributes:
         measured: the rows as tokens; `of`: what decided them.
@@ -91,7 +91,7 @@ class Answer:
     outlook: Outlook
 
 
-def plan(wish: Wish, known: Answer | None) -> Answer:
+def plan(wish: PlanInputs, known: PlanResult | None) -> PlanResult:
     """Plan in a thread of the pool.
 
     Args:
@@ -108,11 +108,11 @@ def plan(wish: Wish, known: Answer | None) -> Answer:
                         _propose(wish, machine, measured))
     counts = row_counts.count(rows, measured, config)
     lost = row_counts.lost(rows, measured, counts, wish.model, config, machine)
-    return Answer(config, measured, of, counts, lost, tuple(objectives(wish.dataset.layout)),
+    return PlanResult(config, measured, of, counts, lost, tuple(objectives(wish.dataset.layout)),
                   look(wish.model, config, machine, counts.learned, counts.tokens))
 
 
-def _propose(wish: Wish, machine: Machine, measured: MeasuredRows | None) -> tuple[RunConfig, MeasuredRows]:
+def _propose(wish: PlanInputs, machine: Machine, measured: MeasuredRows | None) -> tuple[RunConfig, MeasuredRows]:
     from slmstudio.core.run.planning import planner
     from slmstudio.core.run.planning.plan_rows import template_warnings
 
@@ -127,7 +127,7 @@ def _propose(wish: Wish, machine: Machine, measured: MeasuredRows | None) -> tup
     return _of_the_data_tab(config, split.keys() - wish.own.keys()), measured
 
 
-def _continue(wish: Wish, after: Earlier, measured: MeasuredRows | None) -> tuple[RunConfig, MeasuredRows]:
+def _continue(wish: PlanInputs, after: Earlier, measured: MeasuredRows | None) -> tuple[RunConfig, MeasuredRows]:
     """The earlier run's rows keep their split; others are split as the Data tab says."""
     from slmstudio.core.jobs.job import Job
     from slmstudio.core.run.curves import divided

@@ -15,7 +15,7 @@ from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.gui.common.plan_fields import VARIANT_FLAGS
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot
-from slmstudio.gui.training.plan_task import Answer, Earlier, Wish, plan
+from slmstudio.gui.training.plan_task import Earlier, PlanInputs, PlanResult, plan
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
@@ -67,8 +67,8 @@ class Planning(QObject):
         self.active = True
         self._session = session
         self._decided_for = session.dataset.path if session.dataset is not None else None
-        self._newest: Answer | None = None
-        self._made_for: Wish | None = None
+        self._newest: PlanResult | None = None
+        self._made_for: PlanInputs | None = None
         self._task = TaskSlot()
         self._refused: list[Problem] | None = None
         session.dataset_changed.connect(self._drop_decisions)
@@ -168,13 +168,13 @@ class Planning(QObject):
         known = self._newest
         self._task.run(self, lambda task: plan(wish, known), self._show, self._fail)
 
-    def _show(self, answer: Answer) -> None:
+    def _show(self, answer: PlanResult) -> None:
         self._refused, self._newest = None, answer
         self.config, self.counts, self.outlook = answer.config, answer.counts, answer.outlook
         self.lost, self.objectives = answer.lost, answer.objectives
         self.planned.emit()
 
-    def _wish(self, dataset: Dataset, model: ModelFacts) -> Wish:
+    def _wish(self, dataset: Dataset, model: ModelFacts) -> PlanInputs:
         """What a plan would be made from now."""
         from slmstudio.core.data import given
 
@@ -184,7 +184,7 @@ class Planning(QObject):
         split = {} if eval_dataset is not None else {
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
         files = tuple((each.path, each.sha256, given.of(each)) for each in (dataset, eval_dataset) if each is not None)
-        return Wish(dataset, model, session.machine, eval_dataset.path if eval_dataset else None, split,
+        return PlanInputs(dataset, model, session.machine, eval_dataset.path if eval_dataset else None, split,
                      dict(self.overrides), {"chat_template": template} if template else {}, self.after, files,
                      len(eval_dataset.records) if eval_dataset else None)
 

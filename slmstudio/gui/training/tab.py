@@ -24,7 +24,7 @@ from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import set_primary
 from slmstudio.gui.common.widgets.layouts import column_in
-from slmstudio.gui.training.after_run import NextRun
+from slmstudio.gui.training.after_run import RunLauncher
 from slmstudio.gui.training.fit_check import FitCheck
 from slmstudio.gui.training.pages import TrainingPages
 from slmstudio.gui.training.plan_panel import PlanPanel
@@ -35,7 +35,7 @@ from slmstudio.gui.training.run_feed import RunFeed
 from slmstudio.gui.training.run_panel import RunPanel
 from slmstudio.gui.training.run_queue import QueueCard
 from slmstudio.gui.training.several.machines import MachinesDialog
-from slmstudio.gui.training.watch_panel import WatchPanel
+from slmstudio.gui.training.watch_panel import SampleAnswers
 
 # -- What becomes of a run when the window closes.
 
@@ -80,8 +80,8 @@ class TrainingTab(QWidget):
         self._ended_before: Path | None = None  # the run whose end was served by the tab before this one
         self.banner = ErrorBanner(name="training_banner")
         self.planning = Planning(session, self)
-        self.plan, self.run, self.watch, self.feed = PlanPanel(self.planning), RunPanel(), WatchPanel(), RunFeed()
-        self.next = NextRun(session, self.plan, self.planning, self)
+        self.plan, self.run, self.watch, self.feed = PlanPanel(self.planning), RunPanel(), SampleAnswers(), RunFeed()
+        self.next = RunLauncher(session, self.plan, self.planning, self)
         self.fit_check = FitCheck(session, self.plan, self.planning, self)
         self.queue_card = QueueCard(self.next.queue)
         self.machines = MachinesDialog(self)

@@ -21,7 +21,7 @@ from slmstudio.gui.common.widgets.labels import breakable, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, fill, row_in
 
 
-class WatchPanel(Card):
+class SampleAnswers(Card):
     """The newest answers, or those of an earlier step, each with the first one to compare it with.
 
     Signals:

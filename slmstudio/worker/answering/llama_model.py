@@ -14,7 +14,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model.answer_spans import answer_spans
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.worker.answering.rows import Ask, Gate, Reply, add_token, message_of
-from slmstudio.worker.chat.generation import Text
+from slmstudio.worker.gguf_chat.generation import Text
 from slmstudio.worker.model import llama_vocab
 from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf
 from slmstudio.worker.model.llama_vocab import LlamaVocab

@@ -20,7 +20,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.worker.chat.generation import End, Generation, Sampling, common
+from slmstudio.worker.gguf_chat.generation import End, Generation, Sampling, common
 from slmstudio.worker.model import llama_vocab
 from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, sampler
 from slmstudio.worker.model.llama_vocab import LlamaVocab

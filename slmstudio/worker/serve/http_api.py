@@ -24,7 +24,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slmstudio.core.errors import UserError
-from slmstudio.worker.chat.generation import End, Generation, Piece
+from slmstudio.worker.gguf_chat.generation import End, Generation, Piece
 from slmstudio.worker.serve.engine import Engine, TooManyRequests
 from slmstudio.worker.serve.request import ChatRequest, Common, CompletionRequest, Refused, parse
 

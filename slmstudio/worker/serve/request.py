@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from slmstudio.worker.chat.generation import Sampling
+from slmstudio.worker.gguf_chat.generation import Sampling
 
 MAX_STOPS = 16
 LABELS = frozenset({"user", "safety_identifier", "metadata", "prompt_cache_key", "prompt_cache_retention",

@@ -11,7 +11,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.time_left import TimeLeft
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training.first_steps import FirstSteps
-from slmstudio.worker.training.heat import Rests, local_time
+from slmstudio.worker.training.heat import HeatPauses, local_time
 from slmstudio.worker.training.saving import Saver
 
 
@@ -23,7 +23,7 @@ class Clock:
     """
 
     def __init__(self, config: RunConfig, trainer: Any, sensors: Sensors, saver: Saver, first: FirstSteps,
-                 rests: Rests):
+                 rests: HeatPauses):
         self._config, self._trainer, self._sensors, self._saver = config, trainer, sensors, saver
         self._first, self._rests = first, rests
         self._started, self._asleep, self._held = 0.0, 0.0, 0.0

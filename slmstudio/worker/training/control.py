@@ -22,7 +22,7 @@ from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training.clock import Clock
 from slmstudio.worker.training.first_steps import FirstSteps
-from slmstudio.worker.training.heat import Rests
+from slmstudio.worker.training.heat import HeatPauses
 from slmstudio.worker.training.preference import METRICS
 from slmstudio.worker.training.samples import Samples
 from slmstudio.worker.training.saving import Saver
@@ -35,7 +35,7 @@ OLD_CHECKPOINT_SECONDS = 600.0
 """Before a pause for heat, a checkpoint is saved if the newest is older than this; before a long one always."""
 
 
-class Control(TrainerCallback):  # type: ignore[misc]
+class TrainingControl(TrainerCallback):  # type: ignore[misc]
     """Evaluates, samples, saves, pauses, changes and stops, and reports what happens.
 
     Attributes:
@@ -45,7 +45,7 @@ class Control(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(self, job: JobContext, config: RunConfig, trainer: Any, steps_per_epoch: int, samples: Samples,
-                 sensors: Sensors, first: FirstSteps, rests: Rests):
+                 sensors: Sensors, first: FirstSteps, rests: HeatPauses):
         self.job, self.config, self.trainer, self.samples, self.sensors = job, config, trainer, samples, sensors
         self.steps_per_epoch, self.first, self.rests = steps_per_epoch, first, rests
         self.saver = Saver(job, config.keep_checkpoints, trainer)

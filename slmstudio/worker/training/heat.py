@@ -119,7 +119,7 @@ def local_time() -> datetime:
     return datetime.now()
 
 
-class Rests:
+class HeatPauses:
     """Asked after each step, and between the batches of an evaluation.
 
     Args:

@@ -165,7 +165,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
 
 
 def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
-    """Our configuration in the words of every trainer. Saving and evaluating is left to `Control`."""
+    """Our configuration in the words of every trainer. Saving and evaluating is left to `TrainingControl`."""
     autocast = methods.autocasts(config, methods.on_gpu(config))
     return {
         "output_dir": str(job.folder / "trainer"),

@@ -13,20 +13,20 @@ from trl.trainer.kto_trainer import KTOTrainer
 
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels.head_loss import token_log_probs
-from slmstudio.worker.training.trainer_mixin import Exact
+from slmstudio.worker.training.trainer_mixin import DeterministicTrainer
 
 METRICS = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
 """TRL's figures and our names: how often the better answer has the higher reward, and by how much."""
 
 
-class StudioDPO(Exact, DPOTrainer):  # type: ignore[misc]
+class StudioDPO(DeterministicTrainer, DPOTrainer):  # type: ignore[misc]
     """DPO (Rafailov et al. 2023, arXiv 2305.18290)."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset  # tokenized already, by preference_data.py
 
 
-class StudioORPO(Exact, ORPOTrainer):  # type: ignore[misc]
+class StudioORPO(DeterministicTrainer, ORPOTrainer):  # type: ignore[misc]
     """ORPO (Hong et al. 2024, arXiv 2403.07691): answers and preference in one loss, without a reference model."""
 
     def tokenize_row(self, feature: Any, model: Any = None) -> Any:
@@ -36,7 +36,7 @@ class StudioORPO(Exact, ORPOTrainer):  # type: ignore[misc]
         return inputs["chosen_attention_mask"].sum() + inputs["rejected_attention_mask"].sum()
 
 
-class StudioKTO(Exact, KTOTrainer):  # type: ignore[misc]
+class StudioKTO(DeterministicTrainer, KTOTrainer):  # type: ignore[misc]
     """KTO (Ethayarajh et al. 2024, arXiv 2402.01306).
 
     Its estimate of the KL divergence pairs each question with the answer of the row before it in the dataset, so rows

@@ -27,9 +27,9 @@ from slmstudio.worker.runtime import ranks, threads
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import methods, options, out_of_memory
-from slmstudio.worker.training.control import Control
+from slmstudio.worker.training.control import TrainingControl
 from slmstudio.worker.training.first_steps import FirstSteps
-from slmstudio.worker.training.heat import Rests
+from slmstudio.worker.training.heat import HeatPauses
 from slmstudio.worker.training.loading import load
 from slmstudio.worker.training.several import dealing, preflight
 from slmstudio.worker.training.trainer_mixin import may_split
@@ -42,7 +42,7 @@ STATE_FILES = frozenset({"optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state
 """What a checkpoint has beside the weights, to continue learning; a result doesn't need it."""
 
 
-def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Control) -> dict[str, Any]:
+def save_result(job: JobContext, config: RunConfig, trainer: Any, control: TrainingControl) -> dict[str, Any]:
     """Write the adapter or the model, and sum up. A full disk is waited for."""
     job.phase("saving")
     name = folder.ADAPTER if config.has_adapter else folder.MODEL
@@ -79,7 +79,7 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Contr
 
 
 def best_checkpoint(job: JobContext, config: RunConfig, trainer: Any,
-                    control: Control) -> checkpoints.Checkpoint | None:
+                    control: TrainingControl) -> checkpoints.Checkpoint | None:
     """The checkpoint with the lowest eval loss, if it is wanted, isn't of the last step, and is whole."""
     best = control.watch.best_step
     if not config.use_best_checkpoint or not best or best == trainer.state.global_step:
@@ -96,7 +96,7 @@ def best_checkpoint(job: JobContext, config: RunConfig, trainer: Any,
 
 
 def _write(job: JobContext, config: RunConfig, trainer: Any, final: Path, used: checkpoints.Checkpoint | None,
-           control: Control) -> None:
+           control: TrainingControl) -> None:
     partial = final.with_name(f".{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -201,7 +201,7 @@ def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
     tell_machine(job, machine)
     resume_from = ranks.alone(lambda: where_to_start(job, config))
     begun_at = resume_from.global_step if resume_from else 0
-    rests = Rests(job, config, sensors, on_cpu=not methods.on_gpu(config))
+    rests = HeatPauses(job, config, sensors, on_cpu=not methods.on_gpu(config))
     try:
         if not ranks.alone(lambda: rests.wait_to_begin(begun_at)):
             return {"state": "paused", "steps": begun_at}
@@ -227,13 +227,13 @@ def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
     return save_result(job, config, trainer, control)
 
 
-def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine, rests: Rests
-           ) -> tuple[Any, Control]:
+def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine, rests: HeatPauses
+           ) -> tuple[Any, TrainingControl]:
     """Everything that is needed before the first step."""
     loaded = load(job, config)
     trainer, per_epoch = loaded.trainer, curves.steps_per_epoch(config, loaded.train_rows)
     first = FirstSteps(job, config, trainer, loaded.facts, machine)
-    control = Control(job, config, trainer, per_epoch, loaded.samples, sensors, first, rests)
+    control = TrainingControl(job, config, trainer, per_epoch, loaded.samples, sensors, first, rests)
     trainer.add_callback(control)
     idle = trainer.args.world_size - config.gradient_accumulation_steps
     if idle > 0 and not may_split(config, trainer.args.world_size):

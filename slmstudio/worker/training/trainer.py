@@ -15,7 +15,7 @@ from slmstudio.worker.kernels.head_loss import head_loss
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.training.rows.batches import IGNORED
 from slmstudio.worker.training.several.wrapped import within
-from slmstudio.worker.training.trainer_mixin import Exact
+from slmstudio.worker.training.trainer_mixin import DeterministicTrainer
 
 # -- The loss of a micro-batch, padded or packed, summed over the learned positions.
 
@@ -105,7 +105,7 @@ def _learned_per_row(inputs: dict[str, Any]) -> list[int]:
     return [int(part.sum()) for part in learned[0].split(inputs["row_lengths"])]
 
 
-class StudioTrainer(Exact, SFTTrainer):  # type: ignore[misc]
+class StudioTrainer(DeterministicTrainer, SFTTrainer):  # type: ignore[misc]
     """Trains on `input_ids` and `labels`, padded or packed."""
 
     def __init__(self, *args: Any, **kwargs: Any):

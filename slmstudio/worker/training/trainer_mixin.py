@@ -68,7 +68,7 @@ def activations_in_main_memory(model: torch.nn.Module, pinned: bool) -> contextl
     return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
 
-class Exact(Checkpointing):
+class DeterministicTrainer(Checkpointing):
     """Mixed into a TRL trainer. `prepare` must be called right after it is made.
 
     Attributes:

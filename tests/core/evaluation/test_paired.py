@@ -13,14 +13,15 @@ from slmstudio.core import files
 from slmstudio.core.evaluation import items_file
 from slmstudio.core.evaluation.paired import compare_rows, unique
 from slmstudio.core.evaluation.scoring import score
-from slmstudio.core.evaluation.side import Side
+from slmstudio.core.evaluation.side import ComparedRun
 
 Line = dict[str, Any]
 
 
-def side(name: str, folder: Path, items: list[Line], good: float, seed: int, **request: Any) -> Side:
+def side(name: str, folder: Path, items: list[Line], good: float, seed: int, **request: Any) -> ComparedRun:
     """An evaluation of base and tuned; the base answers as all others do."""
-    return Side(name, write(folder / name, items, answers_of(items, 0.1, 1), answers_of(items, good, seed), **request))
+    return ComparedRun(name, write(folder / name, items, answers_of(items, 0.1, 1), answers_of(items, good,
+        seed), **request))
 
 
 def other_order(items: list[Line]) -> list[Line]:
@@ -41,8 +42,9 @@ def test_the_difference_is_that_of_one_evaluation_of_both(tmp_path: Path) -> Non
     places = other_order(items)
     number_of = {item["messages"][0]["content"]: item["id"] for item in items}
     mixed = [{**strong[number_of[item["messages"][0]["content"]]], "id": item["id"]} for item in places]
-    sides = [Side("weak", write(tmp_path / "a", items, answers_of(items, 0.1, 1), weak, test="/a/tests.jsonl")),
-             Side("strong", write(tmp_path / "b", places, answers_of(places, 0.1, 1), mixed, test="/b/other.jsonl"))]
+    sides = [ComparedRun("weak", write(tmp_path / "a", items, answers_of(items, 0.1, 1), weak, test="/a/tests.jsonl")),
+             ComparedRun("strong", write(tmp_path / "b", places, answers_of(places, 0.1, 1), mixed,
+                 test="/b/other.jsonl"))]
     found = compare_rows(sides)
     wanted = [{**each, "of": "strong", "with": "weak"} for each in together["comparisons"]]
     assert found.comparisons == wanted and found.rows is not None and len(found.rows) == 150

@@ -10,10 +10,10 @@ import pytest
 from slmstudio.core import files
 from slmstudio.core.evaluation.benchmark_rows import FILE
 from slmstudio.core.evaluation.paired import Paired, compare_runs
-from slmstudio.core.evaluation.side import Side
+from slmstudio.core.evaluation.side import ComparedRun
 
 
-def side(name: str, place: Path, good: float, seed: int, questions: range = range(200)) -> Side:
+def side(name: str, place: Path, good: float, seed: int, questions: range = range(200)) -> ComparedRun:
     """Answers of base and tuned; a question stands twice, with another right answer."""
     rng = random.Random(seed)
     lines = []
@@ -24,10 +24,10 @@ def side(name: str, place: Path, good: float, seed: int, questions: range = rang
                       "scores": {"base": 1.0, "tuned": right}})
     (place / name).mkdir()
     (place / name / FILE).write_bytes(b"".join(map(files.dump_line, sorted(lines, key=lambda line: line["id"]))))
-    return Side(name, place / name)
+    return ComparedRun(name, place / name)
 
 
-def mmlu(*sides: Side) -> Paired:
+def mmlu(*sides: ComparedRun) -> Paired:
     return compare_runs([], {"MMLU": sides})
 
 
@@ -59,9 +59,9 @@ def test_only_questions_that_both_were_asked_count(tmp_path: Path) -> None:
 
 def test_answers_that_were_not_kept_are_named(tmp_path: Path) -> None:
     kept = side("a", tmp_path, 0.4, 1)
-    found = mmlu(kept, Side("b", tmp_path))
+    found = mmlu(kept, ComparedRun("b", tmp_path))
     assert found.comparisons == [] and found.remarks[0].startswith("MMLU: the answers of b can't be compared")
-    assert len(mmlu(Side("b", tmp_path), Side("c", tmp_path)).remarks) == 2
+    assert len(mmlu(ComparedRun("b", tmp_path), ComparedRun("c", tmp_path)).remarks) == 2
 
 
 def test_shares_are_compared_as_shares(tmp_path: Path) -> None:

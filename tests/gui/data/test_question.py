@@ -17,7 +17,7 @@ from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.data.reading import Question, Wanted
+from slmstudio.gui.data.reading import Question, ReadRequest
 from slmstudio.gui.data.unread.question import QuestionPage
 
 LOOK = "Ref,Vinanti,Javaab diya,Stage\n" + "".join(
@@ -188,7 +188,7 @@ def test_another_sheet_and_who_speaks_are_offered(qtbot, session, tmp_path):
     qtbot.addWidget(page)
     page.resize(1200, 600)
     page.show()
-    page.add(Wanted(path), Question(found, ReadOptions()))
+    page.add(ReadRequest(path), Question(found, ReadOptions()))
     page.show_first()
     assert shown(page) == ["Who?", "She."]
     qtbot.mouseClick(page.choices[1], Qt.MouseButton.LeftButton)

@@ -15,15 +15,15 @@ from slmstudio.core.model import facts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.training.run_feed import RunFeed
-from slmstudio.gui.training.watch_panel import WatchPanel
+from slmstudio.gui.training.watch_panel import SampleAnswers
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
 CONFIG = RunConfig(name="n", model="m", train_file="t", eval_steps=20)
 
 
 @pytest.fixture
-def watch(qtbot, qapp) -> WatchPanel:
-    made = WatchPanel()
+def watch(qtbot, qapp) -> SampleAnswers:
+    made = SampleAnswers()
     qtbot.addWidget(made)
     made.resize(270, 320)
     with qtbot.waitExposed(made):
@@ -43,7 +43,7 @@ def fold(*events: dict) -> RunHistory:
     return history
 
 
-def answers(watch: WatchPanel) -> list[str]:
+def answers(watch: SampleAnswers) -> list[str]:
     return [bubble.text.text() for bubble in watch._area.bubbles[1::2]]
 
 
@@ -60,7 +60,7 @@ def test_before_the_first_answer_it_says_when_that_comes(watch):
     assert "asks no questions" in watch.waiting.text()
 
 
-@pytest.mark.parametrize("panel", [WatchPanel, RunFeed])
+@pytest.mark.parametrize("panel", [SampleAnswers, RunFeed])
 def test_where_there_is_little_room_what_it_says_before_the_run_scrolls(qtbot, qapp, session, panel):
     made = panel()
     qtbot.addWidget(made)

@@ -31,7 +31,7 @@ def test_a_client_that_goes_away_ends_its_answer(gguf, tmp_path, stream) -> None
 
 
 def test_a_full_queue_is_said(gguf, tmp_path, monkeypatch) -> None:
-    from slmstudio.worker.chat import generation
+    from slmstudio.worker.gguf_chat import generation
     from slmstudio.worker.serve import engine as serve_engine
 
     monkeypatch.setattr(serve_engine, "MAX_WAITING", 2)
@@ -49,7 +49,7 @@ def test_a_full_queue_is_said(gguf, tmp_path, monkeypatch) -> None:
 
 def test_a_short_answer_does_not_wait_for_long_ones(gguf, monkeypatch) -> None:
     """They take turns, whether or not their clients read; an interrupted answer continues where it was."""
-    from slmstudio.worker.chat import generation
+    from slmstudio.worker.gguf_chat import generation
     from slmstudio.worker.serve import engine as serve_engine
 
     monkeypatch.setattr(serve_engine, "TURN_SECONDS", 0.0)

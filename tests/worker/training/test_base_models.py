@@ -103,9 +103,9 @@ def test_without_a_template_a_run_says_what_to_choose(base, rows, tmp_path):
 def test_a_base_model_learns_to_answer_and_to_stop_and_so_does_its_file(base, rows, tmp_path, name, end):
     from slmstudio.worker.answering.model_loader import Models
     from slmstudio.worker.answering.rows import Ask
-    from slmstudio.worker.chat.chat import load_gguf
-    from slmstudio.worker.chat.service import ChatService
     from slmstudio.worker.export import export
+    from slmstudio.worker.gguf_chat.chat import load_gguf
+    from slmstudio.worker.gguf_chat.service import ChatService
 
     config = planned(base, rows, chat_template=name, method="full", epochs=60, learning_rate=3e-3,
                      early_stopping_patience=0)

@@ -18,7 +18,7 @@ from slmstudio.core.run.memory import measured
 from slmstudio.worker.runtime.context import JobContext, StartAnew
 from slmstudio.worker.training import train
 from slmstudio.worker.training.trainer import StudioTrainer
-from slmstudio.worker.training.trainer_mixin import Exact
+from slmstudio.worker.training.trainer_mixin import DeterministicTrainer
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_run_learns_as_if_nothing_had_been_tried(make_job, monkeypatch, tmp_pa
     tried, plain = make_job(**changes), make_job(**changes)
     train.run(tried)
     passes = []
-    monkeypatch.setattr(Exact, "try_micro_batch", lambda self, rows, times: passes.append(times))
+    monkeypatch.setattr(DeterministicTrainer, "try_micro_batch", lambda self, rows, times: passes.append(times))
     train.run(plain)
     assert passes == [2]
     assert figures(tried) == figures(plain)

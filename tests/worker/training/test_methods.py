@@ -136,7 +136,7 @@ def test_evaluating_and_sampling_change_nothing_of_what_qlora_learns(make_job, m
     """bitsandbytes repacks weights on the CPU when it evaluates; the gradient must not be lost by it."""
     watched, silent = (make_job(method="qlora", bf16=True, eval_steps=1, sample_max_tokens=8) for _ in range(2))
     train.run(watched)
-    monkeypatch.setattr(control.Control, "_evaluate", lambda self: None)
+    monkeypatch.setattr(control.TrainingControl, "_evaluate", lambda self: None)
     train.run(silent)
     steps = [[(event["train_loss"], event["grad_norm"]) for event in events(job, "step")] for job in (watched, silent)]
     assert steps[0] == steps[1]

@@ -19,7 +19,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training import methods, train
-from slmstudio.worker.training.control import Control
+from slmstudio.worker.training.control import TrainingControl
 from slmstudio.worker.training.rows import token_cache
 from slmstudio.worker.training.several import preflight
 
@@ -264,7 +264,7 @@ def test_the_processes_are_compared_with_what_the_run_has_become(make_job, monke
 
 def test_every_process_says_to_its_sensors_that_a_pause_is_one(monkeypatch):
     said = []
-    control = Control.__new__(Control)
+    control = TrainingControl.__new__(TrainingControl)
     control.sensors = SimpleNamespace(step_made=lambda: said.append("step made"))
     orders = iter([("_wait", (0.0,)), ("_wait", (0.0,)), None])
     monkeypatch.setattr(ranks, "broadcast", lambda value: next(orders))

@@ -50,7 +50,7 @@ class DiskRows(Sequence[Record]):
     __hash__ = None  # type: ignore[assignment]
 
 
-class Spool:
+class RowWriter:
     """Takes records into a file, in place of a list: what `core.data.reader` may keep them in."""
 
     def __init__(self, path: Path):

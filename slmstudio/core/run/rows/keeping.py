@@ -20,7 +20,7 @@ from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import together, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, lines, source_rows
-from slmstudio.core.run.rows.disk_rows import Spool, raw_lines
+from slmstudio.core.run.rows.disk_rows import RowWriter, raw_lines
 from slmstudio.core.run.rows.kept_rows import Damaged, Kept
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest, Side, SourceFile, split_of
 from slmstudio.core.run.rows.source_rows import SourceRows
@@ -37,16 +37,16 @@ Dump = Callable[[Record, Any], bytes]
 
 
 @contextlib.contextmanager
-def spooling(run: Path) -> Iterator[Callable[[], Spool]]:
+def spooling(run: Path) -> Iterator[Callable[[], RowWriter]]:
     """Makes files in which rows are until they are kept: a million of them would take more than a gigabyte of memory.
 
     Raises:
         UserError: the disk is full, or refuses.
     """
-    place, spools = run / f".{kept_rows.FOLDER}.spool", list[Spool]()
+    place, spools = run / f".{kept_rows.FOLDER}.spool", list[RowWriter]()
 
-    def store() -> Spool:
-        spools.append(Spool(place / str(len(spools))))
+    def store() -> RowWriter:
+        spools.append(RowWriter(place / str(len(spools))))
         return spools[-1]
 
     try:
@@ -137,7 +137,7 @@ def mend(run: Path, config: RunConfig, damage: Damaged, progress: Progress = Non
 
 
 def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, cancelled: Cancelled,
-           store: Callable[[], Spool] | None) -> tuple[SourceRows, Manifest]:
+           store: Callable[[], RowWriter] | None) -> tuple[SourceRows, Manifest]:
     """The rows that were kept, from their files, and what is to be said about them."""
     manifest = None
     with contextlib.suppress(Damaged):

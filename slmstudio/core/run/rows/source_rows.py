@@ -13,7 +13,7 @@ from slmstudio.core.data.reader import Dataset, Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows.disk_rows import Spool
+from slmstudio.core.run.rows.disk_rows import RowWriter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +48,7 @@ class SourceRows:
 
 
 def read(config: RunConfig, progress: Callable[[int, int], None] | None = None,
-         cancelled: Callable[[], bool] | None = None, store: Callable[[], Spool] | None = None) -> SourceRows:
+         cancelled: Callable[[], bool] | None = None, store: Callable[[], RowWriter] | None = None) -> SourceRows:
     """Read the files and divide their rows.
 
     Args:
@@ -78,7 +78,7 @@ def read(config: RunConfig, progress: Callable[[int, int], None] | None = None,
                       {"train_file": whole, "eval_file": other}, evaluation)
 
 
-def _part(records: list[Record] | Spool, wanted: np.ndarray[Any, Any]) -> Sequence[Record]:
-    if isinstance(records, Spool):
+def _part(records: list[Record] | RowWriter, wanted: np.ndarray[Any, Any]) -> Sequence[Record]:
+    if isinstance(records, RowWriter):
         return records.part(wanted, int(wanted.sum()))
     return list(compress(records, wanted))

@@ -12,7 +12,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.data.file_dialogs import kinds
-from slmstudio.gui.data.reading import Wanted
+from slmstudio.gui.data.reading import ReadRequest
 
 if TYPE_CHECKING:
     from slmstudio.core.data.preview import Preview
@@ -120,7 +120,7 @@ class DataPages(QStackedWidget):
     def show_empty(self) -> None:
         self.setCurrentIndex(0)
 
-    def show_first_rows(self, wanted: Wanted, found: Preview) -> bool:
+    def show_first_rows(self, wanted: ReadRequest, found: Preview) -> bool:
         """Show them while there is nothing else to see. Returns whether they are shown."""
         if not found.rows or not self.is_empty():
             return False

@@ -35,7 +35,7 @@ from slmstudio.gui.common.widgets.layouts import (
 )
 from slmstudio.gui.data import mapping_words as words
 from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
-from slmstudio.gui.data.reading import Question, Wanted
+from slmstudio.gui.data.reading import Question, ReadRequest
 from slmstudio.gui.data.unread.raw_rows import RawTable
 
 CHOICE_WIDTH, CHOICE_SHARE = 300, 0.32
@@ -103,7 +103,7 @@ class QuestionPage(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self._asked: list[tuple[Wanted, Question]] = []
+        self._asked: list[tuple[ReadRequest, Question]] = []
         self._shown: Question | None = None
         self._known: dict[str, Preview] = {}
         self._last: Candidate | None = None
@@ -186,7 +186,7 @@ class QuestionPage(QWidget):
                 self.panel.take_over(other.panel)
                 self._panel_changed()
 
-    def add(self, wanted: Wanted, found: Question) -> None:
+    def add(self, wanted: ReadRequest, found: Question) -> None:
         """Ask about this file too."""
         places = [place for place, each in enumerate(self._asked) if each[0].path == wanted.path]
         self._asked[slice(*(places[0], places[0] + 1) if places else (len(self._asked), None))] = [(wanted, found)]

@@ -22,7 +22,7 @@ from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.fields.choices import LEAVE_OUT
 from slmstudio.core.run.rows import keeping, kept_rows, row_cache, source_rows
-from slmstudio.core.run.rows.disk_rows import Spool
+from slmstudio.core.run.rows.disk_rows import RowWriter
 from slmstudio.core.run.rows.kept_rows import Kept
 from slmstudio.core.run.rows.manifest import SourceFile
 from slmstudio.core.run.rows.row_tokens import RowEncoder, RowTokens
@@ -67,7 +67,7 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
 
 
 def _from_files(config: RunConfig, job: JobContext, progress: keeping.Progress,
-                store: Callable[[], Spool]) -> Kept | SourceRows:
+                store: Callable[[], RowWriter]) -> Kept | SourceRows:
     """The rows, kept; those of a file that is another one than earlier steps have learned from aren't, and are in
     memory."""
     known = job.request.get("hashes") or {}

@@ -6,7 +6,7 @@ import doctest
 
 import pytest
 
-from slmstudio.core.run.energy import money, told
+from slmstudio.core.run.energy import energy_texts, money
 from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME, Forecast
 from slmstudio.core.run.energy.money import CURRENCIES, format_money
 from slmstudio.core.run.energy.tariff import GRAMS, OWN, PRICES, country_here, tariff
@@ -96,22 +96,23 @@ INDIA, NOWHERE = tariff(Settings(), "IN"), tariff(Settings(), "")
 
 def test_what_was_drawn_in_words():
     use = EnergyUse((Part(CARDS, 0.75 * KWH, "counter"), Part(PROCESSOR, 0.25 * KWH, LOAD)), 3600.0)
-    assert told.energy(use) == "1 kWh (0.75 kWh measured, the rest estimated)"
-    assert told.energy(EnergyUse((Part(PROCESSOR, 0.25 * KWH, LOAD),), 3600.0)) == "about 0.25 kWh (estimated)"
-    assert told.amounts(use.joules, INDIA) == "1 kWh, ₹7.12, 727 g CO₂"
-    assert told.amounts(use.joules, NOWHERE) == "1 kWh, 481 g CO₂"
-    assert told.cost(use.joules, NOWHERE) == "not known: Settings has no electricity price"
+    assert energy_texts.energy(use) == "1 kWh (0.75 kWh measured, the rest estimated)"
+    assert energy_texts.energy(EnergyUse((Part(PROCESSOR, 0.25 * KWH, LOAD),), 3600.0)) == "about 0.25 kWh (estimated)"
+    assert energy_texts.amounts(use.joules, INDIA) == "1 kWh, ₹7.12, 727 g CO₂"
+    assert energy_texts.amounts(use.joules, NOWHERE) == "1 kWh, 481 g CO₂"
+    assert energy_texts.cost(use.joules, NOWHERE) == "not known: Settings has no electricity price"
     for price, currency, said in ((0.3127, "EUR", "€31.27 at €0.3127 per kWh"), (31.27, "JPY", "¥3,127 at ¥31.27 per")):
-        assert told.cost(100 * KWH, tariff(Settings(price_per_kwh=price, currency=currency), "")).startswith(said)
+        here = tariff(Settings(price_per_kwh=price, currency=currency), "")
+        assert energy_texts.cost(100 * KWH, here).startswith(said)
 
 
 def test_what_a_run_will_draw_in_words():
     hour = Forecast(265.4, 180.0, 350.0, ESTIMATE, 4200.0)
-    assert told.expected(hour, INDIA) == ("Uses about 0.31 kWh, ₹2.20, 225 g CO₂ in about 1 h 10 min (265 W, "
+    assert energy_texts.expected(hour, INDIA) == ("Uses about 0.31 kWh, ₹2.20, 225 g CO₂ in about 1 h 10 min (265 W, "
                                           "estimated: 180 to 350 W).")
-    assert told.expected(Forecast(265.4, 240.0, 290.0, SAME, 4200.0), NOWHERE) == (
+    assert energy_texts.expected(Forecast(265.4, 240.0, 290.0, SAME, 4200.0), NOWHERE) == (
         "Uses about 0.31 kWh, 149 g CO₂ in about 1 h 10 min (265 W, as measured in runs with the same settings "
         "on this machine).")
-    assert told.expected(Forecast(265.4, 240.0, 290.0, MACHINE, None), INDIA) == (
+    assert energy_texts.expected(Forecast(265.4, 240.0, 290.0, MACHINE, None), INDIA) == (
         "Uses about 0.265 kWh, ₹1.89, 193 g CO₂ an hour (265 W, as measured in other runs on this machine). How long "
         "it takes hasn't been measured yet.")

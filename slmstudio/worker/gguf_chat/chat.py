@@ -13,9 +13,9 @@ from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.run import folder as run_folder
-from slmstudio.worker.chat.adapter import ChatAdapter
-from slmstudio.worker.chat.model import ChatModel
-from slmstudio.worker.chat.service import ChatService, Loaded
+from slmstudio.worker.gguf_chat.adapter import ChatAdapter
+from slmstudio.worker.gguf_chat.model import ChatModel
+from slmstudio.worker.gguf_chat.service import ChatService, Loaded
 from slmstudio.worker.model import llama_vocab
 
 DEFAULT_CONTEXT = 4096

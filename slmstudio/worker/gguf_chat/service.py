@@ -15,8 +15,8 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.repetition import TAIL, ends_in_loop
 from slmstudio.core.run import folder as run_folder
-from slmstudio.worker.chat.adapter import ChatAdapter
-from slmstudio.worker.chat.generation import StopStrings, Text
+from slmstudio.worker.gguf_chat.adapter import ChatAdapter
+from slmstudio.worker.gguf_chat.generation import StopStrings, Text
 
 MIN_REPLY_SHARE = 8
 """At least one part in this many of the context is kept free for the answer."""

@@ -12,7 +12,7 @@ from slmstudio.core.chat import sampling
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.worker.chat.generation import common
+from slmstudio.worker.gguf_chat.generation import common
 from slmstudio.worker.model import llama_vocab
 from slmstudio.worker.model.llama_gguf import MMAP, LlamaGguf, sampler
 from slmstudio.worker.model.llama_vocab import LlamaVocab

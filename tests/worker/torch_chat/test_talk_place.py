@@ -13,7 +13,7 @@ from support import evaluated_runs, gguf_models
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.worker.answering import model_loader
-from slmstudio.worker.talk import talk
+from slmstudio.worker.torch_chat import talk
 
 
 @pytest.fixture

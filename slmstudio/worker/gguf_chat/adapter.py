@@ -9,7 +9,7 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.gguf.lora import LoraFacts, check_fits, read_lora
-from slmstudio.worker.chat.model import ChatModel
+from slmstudio.worker.gguf_chat.model import ChatModel
 from slmstudio.worker.model import llama_vocab
 
 STRONGEST = 2.0
