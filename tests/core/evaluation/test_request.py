@@ -258,8 +258,8 @@ def test_a_test_file_that_is_not_sure_is_asked_about(run, tmp_path):
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     asked = {**request.propose(run()), "test": str(tmp_path / "t.jsonl")}
     line = "instruction=c1,output=c3"
-    assert problems(asked) == ["test: it isn't clear what the columns of t.jsonl contain. Write "
-                               f'"{line}" or other columns under Columns, or after --map in the terminal.']
+    [problem] = problems(asked)
+    assert problem.startswith("test: ") and f'"{line}"' in problem
     assert request.check({**asked, "test_columns": line}).test.items[0].references == (rows[0]["c3"],)
     own = request.propose(run(eval_file=asked["test"]))  # what a run was evaluated on isn't asked about again
     assert own["test_columns"] == line and len(request.check(own).test.items) == len(rows)
