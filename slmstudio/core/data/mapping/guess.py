@@ -17,6 +17,7 @@ from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import choices, pairs, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look
+from slmstudio.core.data.mapping.made import questions_in
 from slmstudio.core.data.mapping.profile import ColumnProfile
 from slmstudio.core.data.mapping.speakers import are_pairs, are_texts, by_turns, content_of, role_of
 from slmstudio.core.data.mapping.turns import is_conversation
@@ -28,6 +29,8 @@ it could be."""
 DROPPED, LOOK, UNLIKELY, POSSIBLE, SWAPPED = 0.6, 0.5, 0.4, 0.3, 0.2
 """What is asked about: a text beside which words are dropped; columns without telling names; what another way explains
 better; what only may be; two such columns the other way round."""
+_CELLS = 20
+"""Cells that tell whether a column has questions with their answers."""
 _PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
           ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
 """Two texts that are compared, as in SNLI, MRPC and QQP: neither answers the other."""
@@ -215,7 +218,7 @@ def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
     answer = _only_text(look, question) if question else ""
     if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
             not _hold_more(look, [answer]) and not _is_title(look, answer, question)):
-        yield from _answered(look, question, answer, LIKELY)
+        yield from _answered(look, question, answer, LOOK if names.column(question) in names.NAMES else LIKELY)
 
 
 def _answered(look: Look, question: str, answer: str, certainty: float, below: str = "") -> Iterator[ColumnMap]:
@@ -341,7 +344,12 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     if codes and len(look.columns) == 2:  # what it is, as a number
         likely, is_alone = UNLIKELY, False
         yield from _answered(look, text, codes[0], DROPPED)
-    if is_alone and not _QUESTIONS[0] < look.of(text).asks < _QUESTIONS[1]:
+    cells = [each for each in look.values(text)[:_CELLS] if isinstance(each, str)]
+    if 2 * sum(any(questions_in(each, None)) for each in cells) > len(cells):
+        likely, is_alone = UNLIKELY, False
+        yield ColumnMap("instruction", {"cell": text}, certainty=SIMILAR, evidence=(Evidence("questions"),))
+    is_prose = is_named or look.of(text).is_told
+    if is_alone and is_prose and not _QUESTIONS[0] < look.of(text).asks < _QUESTIONS[1]:
         likely = SIMILAR - 0.05 if is_named else LIKELY
     yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(
         _by_name(text) if is_named else Evidence("only_words", {"column": text}),

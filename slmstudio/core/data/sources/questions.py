@@ -91,7 +91,8 @@ def _counted(way: Way, filled: Sequence[Line]) -> tuple[int, int, float]:
     them."""
     reader = _Reader(way)
     found = [raw.value for line in filled for raw in reader.read(line)] + [raw.value for raw in reader.rest()]
-    answered = [_DIGITS.sub("", each["question"]) for each in found if each["answer"]]
+    answered = [_DIGITS.sub("", each["question"]) for each in found if each["answer"] and (
+        way != "choices" or each["answer"].split("\n")[0].strip() in each["question"])]  # a list of a law has no answer
     return len(found), len(set(answered) if way == "entries" else answered), reader.inside / max(
         1, reader.inside + reader.outside)
 

@@ -39,6 +39,9 @@ characters that a line of prose mostly has."""
 _FULL_STOP = re.compile(r"[.?!।॥۔…。？！][\"'”’)\]]*\s*$")
 _TOKEN = re.compile(r"[^\W\d]|#")
 _SIGN_FIRST = re.compile(r"\s*[=~{}:<|/\\;@$%&+]")
+_OF_CODE = re.compile(r"[<>{}\[\]=|\\/_#@$&^~*+%;]")
+MOST_SIGNS = 0.06
+"""Share of such signs in a text from which it is markup or settings; prose with links and marks has 0.04."""
 _SIGNS = re.compile(r"[\d<>{}\[\]=|\\/_#@$&^~*+%;]")
 _FRONT_MATTER = re.compile(rb"---\s*\n[\w-]+:(?:(?!---)[^\n]*\n){1,60}---[ \t]*\r?\n")
 """What a page of Markdown says about itself, for the program that makes a website of it."""
@@ -112,8 +115,9 @@ def _prose(lines: Sequence[Line], labels: Labels, by: str) -> Candidate:
     filled = [line for line in lines if line.text.strip()]
     structured = sum(questions.is_marked(line) or len(_SIGNS.findall(line.text)) > ODD * len(line.text)
                      or _SIGN_FIRST.match(line.text) is not None or labels.of(line.text)[0] != "" for line in filled)
-    if len(filled) > HEADINGS and (
-            structured >= STRUCTURED * len(filled) or _is_listed([line.text for line in filled])):
+    signs = sum(len(_OF_CODE.findall(line.text)) for line in filled)
+    if signs > MOST_SIGNS * sum(len(line.text) for line in filled) or (len(filled) > HEADINGS and (
+            structured >= STRUCTURED * len(filled) or _is_listed([line.text for line in filled]))):
         evidence = _recurring(labels) if labels.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
         return replace(text, certainty=NOT_PROSE, evidence=(evidence,))
     headings = sum(line.heading != "" for line in filled)
