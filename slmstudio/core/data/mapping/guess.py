@@ -344,7 +344,7 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     if codes and len(look.columns) == 2:  # what it is, as a number
         likely, is_alone = UNLIKELY, False
         yield from _answered(look, text, codes[0], DROPPED)
-    cells = [each for each in look.values(text)[:_CELLS] if isinstance(each, str)]
+    cells = [] if is_named else [each for each in look.values(text)[:_CELLS] if isinstance(each, str)]
     if 2 * sum(any(questions_in(each, None)) for each in cells) > len(cells):
         likely, is_alone = UNLIKELY, False
         yield ColumnMap("instruction", {"cell": text}, certainty=SIMILAR, evidence=(Evidence("questions"),))
