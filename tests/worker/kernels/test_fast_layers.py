@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.small_models import FAMILIES, OTHERS, build, examples, gradient_tolerance, gradients
+from support.small_models import FAMILIES, OTHERS, build, examples, gradients
 from support.tiers import first_fast
 
 from slmstudio.worker.kernels import fast_layers, joined_linear, packed
@@ -38,8 +38,13 @@ def test_losses_and_gradients(family, dtype, collator):
     expected = learn(build(family, dtype=dtype), PaddedCollator(0))
     model = build(family, packed.NAME, dtype)
     assert fast_layers.apply(model) == 3
-    assert_equal(learn(model, collator), expected, 1e-5 if dtype == torch.float32 else 1e-3,
-                 gradient_tolerance(family, dtype))
+    found = learn(model, collator)
+    if dtype == torch.float32:
+        assert_equal(found, expected)
+        return
+    assert found[0] == pytest.approx(expected[0], rel=1e-3)
+    exact = learn(build(family, dtype=dtype).float(), PaddedCollator(0))[1]  # both round, each in its own order
+    assert (found[1] - exact).norm() <= 1.5 * (expected[1] - exact).norm()
 
 
 @pytest.mark.parametrize("family", OTHERS)
