@@ -123,6 +123,8 @@ class StudioTrainer(DeterministicTrainer, SFTTrainer):  # type: ignore[misc]
         if not self._direct or return_outputs:
             unknown = {"rows", "learned", "targets", *(() if "position_ids" in inputs else ("row_lengths",))}
             known = {name: value for name, value in inputs.items() if name not in unknown}
+            if "position_ids" not in known:  # TRL counts tokens by the mask, which rows of one length don't need
+                known.setdefault("attention_mask", torch.ones_like(known["input_ids"]))
             return super().compute_loss(model, known, return_outputs, num_items_in_batch)
         loss, count = self._summed_loss(model, inputs)
         if num_items_in_batch is None:

@@ -25,7 +25,7 @@ from slmstudio.worker.export import export
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods, train
 
-EXPORTED = ("gemma-3-vision", "qwen3.5", "exaone-4", "glm-4", "hunyuan", "phi-4-mini", "lfm2", "phi", "pythia",
+EXPORTED = ("phi", "gemma-3-vision", "qwen3.5", "exaone-4", "glm-4", "hunyuan", "phi-4-mini", "lfm2", "pythia",
             "ernie-4.5", "mixtral", "qwen3-moe", "granite-4-h", "falcon-h1")
 
 
