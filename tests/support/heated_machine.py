@@ -81,7 +81,7 @@ def machine(monkeypatch):
 
     monkeypatch.setattr(heat, "time", SimpleNamespace(monotonic=lambda: passed, sleep=sleep))
     monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
-    monkeypatch.setattr(train, "Rests", lambda *given, on_cpu: heat.HeatPauses(*given, on_cpu=False))
+    monkeypatch.setattr(train, "HeatPauses", lambda *given, on_cpu: heat.HeatPauses(*given, on_cpu=False))
     return set_
 
 
