@@ -18,7 +18,7 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 
-# -- What a model's place in Chat says while there is no conversation yet.
+# -- What a model's place in Chat says before a conversation.
 
 
 class ChatWaiting(QWidget):

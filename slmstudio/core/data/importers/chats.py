@@ -27,7 +27,7 @@ def _are_posts(values: list[dict[str, Any]]) -> bool:
 
 
 def read(rows: Iterator[Raw], values: list[dict[str, Any]], options: ReadOptions, part: Readable) -> Iterator[Raw]:
-    """The conversations; rows that are no chats stay as they are."""
+    """The conversations; rows that aren't chats stay as they are."""
     if _are_posts(values):
         posts = (message for raw in rows for message in _messages(raw, "post"))
         yield from people.conversations(posts, options, part, tr("This chat"))

@@ -33,7 +33,7 @@ def json_rows(chunks: Iterator[bytes], part: Readable | None = None, path: str |
     """All rows of a JSON text in UTF-8, in bounded memory; a row may have 16 MB.
 
     Args:
-        part: is told which lists there are.
+        part: gets the other lists as candidates.
         path: the expression that finds the rows, if a user has chosen.
 
     Raises:
@@ -174,7 +174,7 @@ def _under_key(pieces: Iterator[Piece], wanted: str, part: Readable | None, is_g
         raise _nothing_at(wanted)
     read, *others = (json_lists.row_list(name, [firsts.get(name) or {}])._replace(size=counts[name])
                      for name in sorted(counts, key=lambda name: name != wanted))
-    # A single object of another kind is no list.
+    # A single object of another kind isn't a list.
     found = [read, *(each for each in others if each.size > 1 or each.is_like(read))]
     if part is not None and is_guess:
         _tell(part, found)

@@ -93,7 +93,7 @@ def named_roles(speakers: list[str], options: ReadOptions) -> dict[str, str]:
 
 
 def _guessed(days: list[list[Message]], speakers: list[str], part: Readable) -> dict[str, str]:
-    """The role of each speaker, by who begins or by who answers; the part is told what else it may be."""
+    """The role of each speaker, by who begins or by who answers; the part gets what else it may be."""
     if len(speakers) < 2:
         return {}
     begun = Counter(found[0].who for found in days)
