@@ -27,6 +27,8 @@ __all__ = ["CHECKS", "MEASUREMENTS", "card", "rows"]
 def speed_row(**changes: Any) -> Callable[[Here], dict[str, Any]]:
     """Tokens a second and the peak of a run with these settings on Qwen 2.5 1.5B's sizes."""
     def measure(here: Here) -> dict[str, Any]:
+        if changes.get("use_liger_kernel"):
+            here.need_card()
         found = train(here, model_of(here, "qwen2.5-1.5b"), 8 if here.on_card else 3, length=1024,
                       **{"packing": True, "micro_batch_size": 4, "gradient_accumulation_steps": 2, "method": "lora",
                          **changes})

@@ -261,6 +261,9 @@ def answer_checks(found: dict[str, Any], kind: QuantType | None) -> list[Check]:
     nmse, kl, top1 = f"{found['nmse']:.1e}", f"{found['kl']:.1e} nats", f"{found['top1']:.1%}"
     if near:
         top1 = ntr("{share}, {n} near tie", "{share}, {n} near ties", near, share=top1)
+    if rerouted := found.get("rerouted"):
+        nmse = ntr("{error}, without {n} position where rounding chose another expert",
+                   "{error}, without {n} positions where rounding chose another expert", rerouted, error=nmse)
     # Of a few rows, so only its change means something: the run has one of its own, of all held-out rows.
     perplexity = f"{change:+.2%}"
     advice = tr(EXPORT)

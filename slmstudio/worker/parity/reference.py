@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slmstudio.core.i18n import tr
+from slmstudio.core.model.structure.limits import EXPERT_COUNTS
 from slmstudio.worker.model import probes
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.gguf_vocabulary import Vocabulary
@@ -193,6 +194,7 @@ def _settings(config: Any) -> dict[str, float]:
         "attention.head_count": getattr(config, "num_attention_heads", None),
         "attention.head_count_kv": getattr(config, "num_key_value_heads", None),
         "attention.layer_norm_rms_epsilon": getattr(config, "rms_norm_eps", None),
+        "expert_count": next((count for name in EXPERT_COUNTS if (count := getattr(config, name, None))), None),
         "rope.freq_base": rope.get("rope_theta") or getattr(config, "rope_theta", None),
     }
     return {key: float(value) for key, value in found.items() if isinstance(value, (int, float))}

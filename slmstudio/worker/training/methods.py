@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, P
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import peft_adapter, scratch
+from slmstudio.core.model.structure.limits import EXPERT_COUNTS
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention
@@ -30,8 +31,6 @@ STATES = r".*\.(mamba|mixer|conv1d)(\..*)?"
 """Layers with a memory of their own, such as Mamba's: PEFT refuses to adapt them."""
 ATTENTION = r".*\.(self_attn|self_attention|attention|attn)\.\w*proj"
 """The linear layers of attention."""
-EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
-"""Where a configuration says how many experts there are."""
 IN_EXPERTS = frozenset({"gate", "router", "w1", "w2", "w3", "gate_proj", "up_proj", "down_proj", "gate_up_proj",
                         "input_linear", "output_linear"})
 

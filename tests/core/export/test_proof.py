@@ -52,6 +52,12 @@ def test_near_ties_are_told_and_do_not_count_as_errors() -> None:
     assert failed(answer_checks({**ANSWERS, "top1": 0.97, "near_ties": 3}, quant_type("F16"))) != {}
 
 
+def test_positions_where_rounding_chose_another_expert_are_told() -> None:
+    checks = answer_checks({**ANSWERS, "rerouted": 2}, quant_type("F16"))
+    assert checks[0].passed and checks[0].figure == (
+        "1.0e-06, without 2 positions where rounding chose another expert")
+
+
 def test_the_loss_of_a_quantized_file_is_shown_and_only_a_broken_one_fails() -> None:
     lossy = {**ANSWERS, "nmse": 0.2, "top1": 0.6, "kl": 0.5, "perplexity": 12.0, "perplexity_change": 0.5}
     checks = answer_checks(lossy, quant_type("Q2_K"))

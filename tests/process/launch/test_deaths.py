@@ -59,8 +59,8 @@ def test_a_process_that_a_signal_ends_is_named_and_takes_the_others_along(shared
 
 @pytest.mark.full
 @pytest.mark.parametrize(("todo", "state", "what"), [
-    ({"1": "refuse", "0": "lost"}, "failed", "The moon is in the wrong phase."),
-    ({"1": "leave", "0": "lost"}, "crashed", "Process 2 of 2 ended unexpectedly, with exit status 7."),
+    ({"1": "refuse", "0": "neighbour"}, "failed", "The moon is in the wrong phase."),
+    ({"1": "leave", "0": "neighbour"}, "crashed", "Process 2 of 2 ended unexpectedly, with exit status 7."),
     ({"0": "fail"}, "failed", "Something went wrong in SLM Studio itself."),
     ({"0": "lost"}, "crashed", "Process 1 of 2 lost its connection to another one.")], ids=str)
 def test_the_cause_is_told_not_what_came_of_it(shared_run, todo, state, what):

@@ -12,6 +12,8 @@ from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.json_files import MAX_VALUES, printable, put_own, walk
 from slmstudio.core.model.weights import Weights
 
+EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
+"""Where a configuration says how many experts there are."""
 WHOLE = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model"), (1, 65_536)),
     **dict.fromkeys(("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"), (1, 1_048_576)),
@@ -22,7 +24,7 @@ WHOLE = {
     "vocab_size": (1, 4_000_000),
     **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length",
                      "max_seq_len", "original_max_position_embeddings"), (1, 16_777_216)),
-    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), (0, 65_536)),
+    **dict.fromkeys(EXPERT_COUNTS, (0, 65_536)),
 }
 """Whole numbers by their keys: the least and the most."""
 REAL = {
