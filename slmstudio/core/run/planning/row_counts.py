@@ -216,9 +216,9 @@ def lost(records: Sequence[Record], measured: MeasuredRows, counts: RowCounts, f
         return None
     context, longest = facts.context_length or 10**9, measured.lengths[-1]
     longer = min(context, covering(longest))
-    keeps = longer > config.max_length
-    needs = outlook.best_estimate(facts, replace(config, max_length=longer), machine).estimate.high if keeps else 0
     whole = counts.cut - count(records, measured, replace(config, max_length=longer)).cut
+    keeps = longer > config.max_length and whole > 0
+    needs = outlook.best_estimate(facts, replace(config, max_length=longer), machine).estimate.high if keeps else 0
     return LostRows(counts, config.overlong_rows == LEAVE_OUT, config.max_length, longer if keeps else None, whole,
                     needs, measurements.free_on(config, machine)[1], context, longest)
 
