@@ -186,7 +186,8 @@ def test_what_would_be_lost_is_said_in_rows_with_the_ways_out(tmp_path, tiny_mod
     assert lost.what == (f"26 of 27 rows have no answer within {config.max_length:,} tokens and won't be trained on.")
     assert lost.ways.endswith("Or start anyway; what doesn't fit is left out.")
     if "context" in limit:
-        assert config.max_length == limit.get("max_length", 1200) and lost.longer is None and "this model reads at most 1,200" in lost.ways
+        assert (config.max_length, lost.longer) == (limit.get("max_length", 1200), None)
+        assert "this model reads at most 1,200" in lost.ways
     else:
         assert lost.whole == 26 and lost.longer > 1024 and lost.needs > 2**30
         assert f"With a sequence length of {lost.longer:,}, 26 of these rows are kept whole." in lost.ways
