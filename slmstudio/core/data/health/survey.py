@@ -1,19 +1,33 @@
-"""Checks a dataset: goes through all rows once and finds what is wrong with them, before a model learns from them."""
+"""Checks a dataset: goes through all rows once and finds what is wrong with them, before a model learns from them.
+
+What is looked for are three tables: `text_checks` (texts that can be mended), `ROW_CHECKS` (rows that are faulty by
+themselves) and `TOGETHER` (rows that repeat or contradict others). `kinds.KINDS` says what each kind is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
-from slmstudio.core.data.health.answers import ShortAnswers, StockPhrases, refusal
-from slmstudio.core.data.health.finding import Context, Finding, Found
+import numpy as np
+
+from slmstudio.core.data.health import hidden, markup, personal, scripts
+from slmstudio.core.data.health.answers import folded, has_refusal, short_answer, without_phrases
+from slmstudio.core.data.health.finding import Context, Finding
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.data.health.near import near_duplicates
 from slmstudio.core.data.health.progress import CancellableProgress
-from slmstudio.core.data.health.repeats import Conflicts, Duplicates, partners
-from slmstudio.core.data.health.text_checks import Look, text_checks
-from slmstudio.core.data.health.texts import answers, everything, is_blank, spoken
+from slmstudio.core.data.health.texts import Part, Row, canonical, is_blank
 from slmstudio.core.data.record import Record
+
+LABEL_ROWS = 3
+"""A short answer in this many rows is a label ("yes", "ham")."""
+SHORT_SHARE, SHORT_ROWS = 0.1, 10
+"""If more rows than both have short answers, short answers are what the dataset is about."""
 
 
 def check(records: Sequence[Record], context: Context | None = None,
@@ -32,128 +46,219 @@ def check(records: Sequence[Record], context: Context | None = None,
         ReadingCancelled: `cancelled` said so.
         ValueError: `context.lengths` doesn't have one length for each row.
     """
-    context = context or Context()
-    if context.lengths is not None and len(context.lengths) != len(records):
-        raise ValueError(f"There are {len(context.lengths)} lengths for {len(records)} rows.")
-    steps = CancellableProgress(2 * len(records), progress, cancelled)
-    found = survey(records, context, frozenset(KINDS), steps)
-    steps.finish()
+    steps = 2 * len(records)
+    found = survey(records, context or Context(), KINDS, CancellableProgress(steps, progress, cancelled))
+    if progress is not None:
+        progress(steps, steps)
     return [_finding(kind, found[kind], records) for kind in KINDS if kind in found]
 
 
+class Found(NamedTuple):
+    """Rows with one kind of fault: their indices, ascending, and `Finding.detail` with indices instead of lines."""
+
+    rows: list[int]
+    detail: Mapping[str, Any]
+
+
 def _finding(kind: str, found: Found, records: Sequence[Record]) -> Finding:
-    rows, detail = found.rows, dict(found.detail)
-    several = any(records[row].file for row in rows)
-    if not several:
-        rows = sorted(rows, key=lambda row: records[row].line)
-    else:
+    rows = found.rows
+    detail = {name: [[records[row].line for row in group] for group in value] if name in ("partners", "groups")
+              else value for name, value in found.detail.items()}
+    if any(records[row].file for row in rows):
         detail["files"] = [records[row].file for row in rows]
-    for name in ("partners", "groups"):
-        if name in detail:
-            detail[name] = [[records[row].line for row in group] for group in detail[name]]
+    else:
+        rows = sorted(rows, key=lambda row: records[row].line)
     return Finding(kind, len(rows), tuple(records[row].line for row in rows), detail)
 
 
-class _Check(Protocol):
-    """Looks at each row, and knows at the end which of them are faulty."""
-
-    def look(self, index: int, record: Record, given: list[str]) -> None:
-        """Look at one row with these answers."""
-
-    def found(self, records: Sequence[Record]) -> Found: ...
-
-
-class _EachRow:
-    """Rows in which `find` finds something: an example of it, or "" if there is nothing to show."""
-
-    def __init__(self, find: Callable[[Record, list[str]], str | None]):
-        self._find, self._found = find, Found()
-
-    def look(self, index: int, record: Record, given: list[str]) -> None:
-        if (piece := self._find(record, given)) is not None:
-            self._found.add(index, piece or None)
-
-    def found(self, records: Sequence[Record]) -> Found:
-        return self._found
-
-
-class _Overlap:
-    """Rows that other datasets ask, too."""
-
-    def __init__(self, context: Context):
-        self._others = {name: [row.prompt for row in rows] for name, rows in context.others.items()}
-        self._asked = {prompt for prompts in self._others.values() for prompt in prompts}
-        self._here: set[tuple[str, ...]] = set()
-        self._found = Found()
-
-    def look(self, index: int, record: Record, given: list[str]) -> None:
-        if self._asked and (prompt := record.prompt) in self._asked:
-            self._here.add(prompt)
-            self._found.add(index, prompt[-1][:80] if prompt else None)
-
-    def found(self, records: Sequence[Record]) -> Found:
-        self._found.detail["others"] = {name: sum(prompt in self._here for prompt in prompts)
-                                        for name, prompts in self._others.items()}
-        return self._found
-
-
-def _empty(record: Record, given: list[str]) -> str | None:
-    beside = (text for text in (record.rejected, record.text) if text is not None)
-    return "" if any(map(is_blank, (*given, *beside))) else None
-
-
-def _refusal(_record: Record, given: list[str]) -> str | None:
-    return next(filter(None, map(refusal, given)), None)
-
-
-def survey(records: Sequence[Record], context: Context, kinds: frozenset[str],
+def survey(records: Sequence[Record], context: Context, kinds: Collection[str],
            progress: CancellableProgress) -> dict[str, Found]:
     """What is found of these kinds, by kind.
 
     Raises:
         ReadingCancelled: the user asked to end.
+        ValueError: `context.lengths` doesn't have one length for each row.
     """
-    made: dict[str, Callable[[], _Check]] = {
-        "empty_answer": lambda: _EachRow(_empty), "refusals": lambda: _EachRow(_refusal),
-        "overlap": lambda: _Overlap(context), "conflicting_answers": Conflicts, "short_answer": ShortAnswers,
-        "boilerplate": StockPhrases}
-    checks = {kind: make() for kind, make in made.items() if kind in kinds}
-    repeated = Duplicates()
-    if not kinds.isdisjoint(("duplicate_rows", "near_duplicates")):
-        checks["duplicate_rows"] = repeated
-    found = _look_at_rows(records, context, kinds, checks, progress) if kinds != {"too_long"} else {}
-    found |= {kind: check.found(records) for kind, check in checks.items()}
+    asked = frozenset(row.prompt for rows in context.others.values() for row in rows)
+    checks: dict[str, Callable[[Row], object]] = {
+        **{kind: check.mended for kind, check in text_checks(context.special_tokens).items()}, **ROW_CHECKS,
+        "overlap": lambda row: bool(asked) and row.record.prompt in asked}
+    rows: dict[str, list[int]] = {kind: [] for kind in checks if kind in kinds}
+    held = {kind: Held() for kind in TOGETHER
+            if kind in kinds or (kind == "duplicate_rows" and "near_duplicates" in kinds)}
+    for index, record in enumerate(records) if rows or held else ():
+        row = Row(record)
+        for kind, places in rows.items():
+            if checks[kind](row):
+                places.append(index)
+        for kind, its in held.items():
+            its.add(index, TOGETHER[kind][0](row))
+        progress.step()
+    found = {kind: Found(places, {}) for kind, places in rows.items()}
+    found |= {kind: TOGETHER[kind][1](its, len(records)) for kind, its in held.items()}
     if "near_duplicates" in kinds:
-        found["near_duplicates"] = partners(near_duplicates(records, set(repeated.earlier), progress))
-    found["too_long"] = _too_long(context)
+        found["near_duplicates"] = _partners(near_duplicates(records, set(found["duplicate_rows"].rows), progress))
+    found["too_long"] = _too_long(context, len(records))
     return {kind: each for kind, each in found.items() if kind in kinds and each.rows}
 
 
-def _look_at_rows(records: Sequence[Record], context: Context, kinds: frozenset[str], checks: dict[str, _Check],
-                  progress: CancellableProgress) -> dict[str, Found]:
-    """What the checks of single texts find, by kind; the other ones look at each row, too."""
-    found: dict[str, Found] = {}
-    of_texts = text_checks(context.special_tokens, kinds)
-    for index, record in enumerate(records):
-        texts = everything(record)
-        look = Look(texts)
-        for check in of_texts:
-            if check.may(look):
-                for text in spoken(record) if check.part == "spoken" else texts:
-                    if (piece := check.find(text)) is not None:
-                        found.setdefault(check.kind, Found()).add(index, piece)
-                        break
-        given = answers(record)
-        for each in checks.values():
-            each.look(index, record, given)
-        progress.step(len(look.joined))
-    return found
-
-
-def _too_long(context: Context) -> Found:
+def _too_long(context: Context, count: int) -> Found:
     lengths, limit = context.lengths, context.max_length
     if lengths is None or limit is None:
-        return Found()
+        return Found([], {})
+    if len(lengths) != count:
+        raise ValueError(f"There are {len(lengths)} lengths for {count} rows.")
     rows = [index for index, length in enumerate(lengths) if length > limit]
     return Found(rows, {"max_length": limit, "least_length": max(lengths, default=0),
                         "percent": 100 * len(rows) / max(1, len(lengths))})
+
+
+# -- texts that can be mended ----------------------------------------------------------------------------------
+
+
+class TextCheck(NamedTuple):
+    """A fault of texts that can be fixed.
+
+    Attributes:
+        may: whether a row may have it: quick, and never wrong when it says no.
+        mend: the text without it, the very same text where it isn't, or None if it can't be mended.
+        part: of the texts of a row, those in which it is looked for.
+    """
+
+    may: Callable[[Row], bool]
+    mend: Callable[[str], str | None]
+    part: Part = "everything"
+
+    def mended(self, row: Row) -> dict[str, str | None]:
+        """What stands for each faulty text of a row."""
+        if not self.may(row):
+            return {}
+        return {text: new for text in getattr(row, self.part) if (new := self.mend(text)) != text}
+
+
+def text_checks(special_tokens: tuple[str, ...]) -> dict[str, TextCheck]:
+    """By kind, in the order in which fixing goes: garbled text contains controls and joiners, which are gone once it is
+    restored; what removes characters comes before what looks at words."""
+    tokens = markup.token_finder(special_tokens)
+    return {
+        "mojibake": TextCheck(partial(_has, hidden.GARBLED), hidden.ungarbled),
+        "html": TextCheck(markup.may_be_markup, markup.without_markup, "spoken"),
+        "control_characters": TextCheck(partial(_has, hidden.CONTROLS), hidden.without_controls),
+        "stray_joiners": TextCheck(partial(_has, hidden.JOINERS), hidden.without_stray_joiners),
+        "special_tokens": TextCheck(lambda row: True, partial(markup.without_tokens, finder=tokens)),
+        "not_nfc": TextCheck(lambda row: not row.is_ascii, partial(unicodedata.normalize, "NFC")),
+        "mixed_scripts": TextCheck(scripts.may_be_mixed, scripts.in_own_script),
+        **{kind: TextCheck(lambda row: row.may_be_personal, partial(personal.masked, kind=kind))
+           for kind in personal.IDENTIFIERS},
+        "boilerplate": TextCheck(lambda row: True, without_phrases, "answers"),
+    }
+
+
+def _has(letters: frozenset[str], row: Row) -> bool:
+    return not row.letters.isdisjoint(letters)
+
+
+# -- rows that are faulty by themselves ------------------------------------------------------------------------
+
+
+def _is_empty(row: Row) -> bool:
+    beside = (text for text in (row.record.rejected, row.record.text) if text is not None)
+    return any(map(is_blank, (*row.answers, *beside)))
+
+
+ROW_CHECKS: dict[str, Callable[[Row], bool]] = {
+    "empty_answer": _is_empty, "refusals": has_refusal, "placeholders": markup.has_placeholder,
+    "replacement_characters": lambda row: "\ufffd" in row.letters, "romanised_hindi": scripts.is_romanised_hindi,
+}
+
+# -- rows that repeat or contradict others ---------------------------------------------------------------------
+
+Compared = tuple[Hashable, Hashable] | None
+"""By what rows are compared, and what they answer; None for a row that has no part in the comparison."""
+
+
+class Held:
+    """Of each row that has a part in a comparison, its index and the hashes of what is compared; never texts."""
+
+    def __init__(self) -> None:
+        self.rows, self.keys, self.answers = array("q"), array("q"), array("q")
+
+    def add(self, row: int, compared: Compared) -> None:
+        if compared is not None:
+            for column, value in zip((self.rows, self.keys, self.answers), (row, *map(hash, compared)), strict=True):
+                column.append(value)
+
+    def groups(self) -> Iterator[list[int]]:
+        """Places of equal keys, ascending, for each key that two rows or more have."""
+        keys = np.asarray(self.keys)
+        order = np.argsort(keys, kind="stable")
+        borders = np.concatenate([[0], np.flatnonzero(np.diff(keys[order])) + 1, [len(order)]])
+        for at in np.flatnonzero(np.diff(borders) > 1):
+            yield order[borders[at]:borders[at + 1]].tolist()
+
+
+def _all_of_it(row: Row) -> Compared:
+    record = row.record
+    messages = tuple((each["role"], each["content"], canonical(each.get("tool_calls"))) for each in record.messages)
+    return (messages, record.rejected, record.desirable, record.text, canonical(record.tools)), None
+
+
+def _duplicates(held: Held, _count: int) -> Found:
+    return _partners({held.rows[place]: held.rows[first] for first, *others in held.groups() for place in others})
+
+
+def _partners(earlier: Mapping[int, int]) -> Found:
+    """Rows, each with the earlier row that it is like."""
+    return Found(sorted(earlier), {"partners": sorted(map(list, earlier.items()))})
+
+
+def _question(row: Row) -> Compared:
+    """What is asked and what is answered, with letters' case, blanks and a final stop left aside.
+
+    - Of a chat row: everything before the last answer, and that answer.
+    - Of a preference pair: the question with both answers, and the better one. So one answer that is better here and
+      worse there contradicts itself, whereas several answers to one question are what such data is made of.
+    - Of a labelled row: the question with its answer, and the label.
+    """
+    record = row.record
+    if not record.messages:
+        return None
+    *before, last = ((each["role"], _plain(each["content"]), canonical(each.get("tool_calls")))
+                     for each in record.messages)
+    asked = (tuple(before), canonical(record.tools))
+    if record.desirable is not None:
+        return (asked, last), record.desirable
+    both = None if record.rejected is None else frozenset((last[1], _plain(record.rejected)))
+    return (asked, both), last
+
+
+def _plain(text: str) -> str:
+    text = folded(text if text.isascii() else unicodedata.normalize("NFC", text))
+    return text.rstrip(" .।۔!") or text
+
+
+def _conflicts(held: Held, _count: int) -> Found:
+    """Rows that ask the same and answer differently; "groups" has those that belong together, by their first row."""
+    groups = sorted([held.rows[place] for place in group] for group in held.groups()
+                    if len({held.answers[place] for place in group}) > 1)
+    return Found(sorted(row for group in groups for row in group), {"groups": groups})
+
+
+def _short(row: Row) -> Compared:
+    answer = short_answer(row)
+    return None if answer is None else (answer, None)
+
+
+def _too_short(held: Held, count: int) -> Found:
+    """Rows with short answers that aren't labels."""
+    times = Counter(held.keys)
+    few = len(held.rows) <= max(SHORT_ROWS, SHORT_SHARE * count)
+    return Found([row for row, key in zip(held.rows, held.keys, strict=True) if few and times[key] < LABEL_ROWS], {})
+
+
+TOGETHER: dict[str, tuple[Callable[[Row], Compared], Callable[[Held, int], Found]]] = {
+    "duplicate_rows": (_all_of_it, _duplicates),
+    "conflicting_answers": (_question, _conflicts),
+    "short_answer": (_short, _too_short),
+}
+"""What is compared of a row, and which rows are faulty of so many."""
