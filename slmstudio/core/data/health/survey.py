@@ -6,6 +6,7 @@ themselves) and `TOGETHER` (rows that repeat or contradict others). `kinds.KINDS
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from array import array
 from collections import Counter
@@ -15,15 +16,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from slmstudio.core.data.health import hidden, markup, personal, scripts
-from slmstudio.core.data.health.answers import folded, has_refusal, short_answer, without_phrases
+from slmstudio.core.data.health import artifacts, personal, scripts
 from slmstudio.core.data.health.finding import Context, Finding
-from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.kinds import KINDS, WORDS, pattern
 from slmstudio.core.data.health.near import near_duplicates
 from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.health.texts import Part, Row, canonical, is_blank
 from slmstudio.core.data.record import Record
 
+_INTERJECTION, _CLOSING = pattern("interjection"), pattern("closing")
+_SPEAKS_OF_ITSELF, _REFUSES = pattern("itself"), pattern("refusal")
+"""Refusals count at the beginning of an answer alone: people in stories say these things too."""
+_AI_WORDS = WORDS["words_of_itself"]
+"""One of these is in every text that `_SPEAKS_OF_ITSELF` finds; looking for them is much quicker."""
+_ASCII_AI_WORDS = tuple(filter(str.isascii, _AI_WORDS))
+LAST = 400
+"""Characters at the end among which the last sentence begins."""
+_SAYS_A_LOT = pattern("says_a_lot")
 LABEL_ROWS = 3
 """A short answer in this many rows is a label ("yes", "ham")."""
 SHORT_SHARE, SHORT_ROWS = 0.1, 10
@@ -139,13 +148,13 @@ class TextCheck(NamedTuple):
 def text_checks(special_tokens: tuple[str, ...]) -> dict[str, TextCheck]:
     """By kind, in the order in which fixing goes: garbled text contains controls and joiners, which are gone once it is
     restored; what removes characters comes before what looks at words."""
-    tokens = markup.token_finder(special_tokens)
+    tokens = artifacts.token_finder(special_tokens)
     return {
-        "mojibake": TextCheck(partial(_has, hidden.GARBLED), hidden.ungarbled),
-        "html": TextCheck(markup.may_be_markup, markup.without_markup, "spoken"),
-        "control_characters": TextCheck(partial(_has, hidden.CONTROLS), hidden.without_controls),
-        "stray_joiners": TextCheck(partial(_has, hidden.JOINERS), hidden.without_stray_joiners),
-        "special_tokens": TextCheck(lambda row: True, partial(markup.without_tokens, finder=tokens)),
+        "mojibake": TextCheck(partial(_has, artifacts.GARBLED), artifacts.ungarbled),
+        "html": TextCheck(artifacts.may_be_markup, artifacts.without_markup, "spoken"),
+        "control_characters": TextCheck(partial(_has, artifacts.CONTROLS), artifacts.without_controls),
+        "stray_joiners": TextCheck(partial(_has, artifacts.JOINERS), artifacts.without_stray_joiners),
+        "special_tokens": TextCheck(lambda row: True, partial(artifacts.without_tokens, finder=tokens)),
         "not_nfc": TextCheck(lambda row: not row.is_ascii, partial(unicodedata.normalize, "NFC")),
         "mixed_scripts": TextCheck(scripts.may_be_mixed, scripts.in_own_script),
         **{kind: TextCheck(lambda row: row.may_be_personal, partial(personal.masked, kind=kind))
@@ -158,6 +167,19 @@ def _has(letters: frozenset[str], row: Row) -> bool:
     return not row.letters.isdisjoint(letters)
 
 
+def without_phrases(answer: str) -> str:
+    """The answer without what assistants say before it ("Sure!") and after it ("I hope this helps!")."""
+    while True:
+        begun = _INTERJECTION.match(answer)
+        ended = _CLOSING.search(answer, max(0, len(answer) - LAST))
+        if begun and not is_blank(rest := answer[begun.end():].lstrip()):
+            answer = rest[0].upper() + rest[1:]
+        elif ended and not is_blank(answer[:ended.start(1)]):
+            answer = answer[:ended.start(1)].rstrip()
+        else:
+            return answer
+
+
 # -- rows that are faulty by themselves ------------------------------------------------------------------------
 
 
@@ -166,10 +188,22 @@ def _is_empty(row: Row) -> bool:
     return any(map(is_blank, (*row.answers, *beside)))
 
 
+def is_refusal(answer: str) -> bool:
+    """Whether an assistant refuses or speaks of itself, in English, fifteen languages of India and elsewhere."""
+    if _REFUSES.match(answer):
+        return True
+    words = _ASCII_AI_WORDS if answer.isascii() else _AI_WORDS
+    return any(map(answer.casefold().__contains__, words)) and _SPEAKS_OF_ITSELF.search(answer) is not None
+
+
 ROW_CHECKS: dict[str, Callable[[Row], bool]] = {
-    "empty_answer": _is_empty, "refusals": has_refusal, "placeholders": markup.has_placeholder,
-    "replacement_characters": lambda row: "\ufffd" in row.letters, "romanised_hindi": scripts.is_romanised_hindi,
+    "empty_answer": _is_empty,
+    "refusals": lambda row: any(map(is_refusal, row.answers)),
+    "placeholders": artifacts.has_placeholder,
+    "replacement_characters": lambda row: "\ufffd" in row.letters,
+    "romanised_hindi": scripts.is_romanised_hindi,
 }
+
 
 # -- rows that repeat or contradict others ---------------------------------------------------------------------
 
@@ -232,6 +266,11 @@ def _question(row: Row) -> Compared:
     return (asked, both), last
 
 
+def folded(text: str) -> str:
+    """The text in lower case with single blanks: what decides whether two answers are the same."""
+    return " ".join(text.casefold().split())
+
+
 def _plain(text: str) -> str:
     text = folded(text if text.isascii() else unicodedata.normalize("NFC", text))
     return text.rstrip(" .।۔!") or text
@@ -245,8 +284,19 @@ def _conflicts(held: Held, _count: int) -> Found:
 
 
 def _short(row: Row) -> Compared:
-    answer = short_answer(row)
-    return None if answer is None else (answer, None)
+    """The last answer, folded, if it is one word of fewer than four characters or has no word at all.
+
+    It is fine with a digit in it (a number, a date), where the question has it as a word (the letter of a choice), and
+    in Chinese, Japanese, Korean and Thai, where a few characters say a lot.
+    """
+    answer = row.answers[-1].strip() if row.answers else ""
+    if len(answer) >= 12 or is_blank(answer) or row.record.messages[-1]["content"] != row.answers[-1]:
+        return None
+    word = answer.strip(".!?।\"'()")
+    if (len(word) >= 4 and any(map(str.isalpha, word))) or len(word.split()) > 1 or _SAYS_A_LOT.search(word):
+        return None
+    question = "\n".join(message["content"] for message in row.record.messages[:-1])
+    return None if word and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", question) else (folded(answer), None)
 
 
 def _too_short(held: Held, count: int) -> Found:

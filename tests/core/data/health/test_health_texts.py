@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiers import examples
 
-from slmstudio.core.data.health import hidden, markup, scripts
-from slmstudio.core.data.health.answers import is_refusal
+from slmstudio.core.data.health import artifacts, scripts
 from slmstudio.core.data.health.finding import Context
 from slmstudio.core.data.health.fixing import fix
 from slmstudio.core.data.health.kinds import KINDS
-from slmstudio.core.data.health.survey import check
+from slmstudio.core.data.health.survey import check, is_refusal
 from slmstudio.core.data.health.texts import Row
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
@@ -40,7 +39,7 @@ NEEDED = {
 @pytest.mark.parametrize("name", NEEDED)
 def test_joiners_that_scripts_need_stay(name):
     text = unicodedata.normalize("NFC", NEEDED[name])
-    assert hidden.without_stray_joiners(text) == text
+    assert artifacts.without_stray_joiners(text) == text
     assert {finding.kind for finding in check([chat("What is written here, please?", text)])} <= {"short_answer"}
 
 
@@ -51,7 +50,7 @@ def test_joiners_that_scripts_need_stay(name):
     ("👩\u200dx", "👩x"), ("\u200d", ""),
 ])
 def test_joiners_that_no_script_needs_go(text, after):
-    assert hidden.without_stray_joiners(text) == after
+    assert artifacts.without_stray_joiners(text) == after
 
 
 @pytest.mark.parametrize("text", [
@@ -62,7 +61,7 @@ def test_joiners_that_no_script_needs_go(text, after):
     "<tool_call>{}</tool_call>", "2 <= n", "<title>Deeds</title>",
 ])
 def test_no_html(text):
-    assert markup.without_markup(text) == text
+    assert artifacts.without_markup(text) == text
 
 
 @pytest.mark.parametrize("text", [
@@ -75,7 +74,7 @@ def test_no_html(text):
     "Press [Enter]", "void f() { return x; }", "`{name}`", "[Date](x)", "const a = {name};", "Use ${name} in the shell",
 ])
 def test_no_placeholder(text):
-    assert not markup.has_placeholder(Row(chat("Which one?", text)))
+    assert not artifacts.has_placeholder(Row(chat("Which one?", text)))
 
 
 @pytest.mark.parametrize("text", [
