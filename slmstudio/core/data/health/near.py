@@ -95,8 +95,7 @@ def differ_little(one: str, two: str) -> bool:
 
 
 def near_pairs(tokens: Callable[[int], Tokens], count: int, accept: Callable[[int, int], bool],
-               progress: CancellableProgress, known: int | None = None, apart: Hashes | None = None,
-               ) -> Iterator[tuple[int, int]]:
+               progress: CancellableProgress, known: int | None = None) -> Iterator[tuple[int, int]]:
     """Texts, each with an earlier one that is nearly the same, by their places.
 
     Args:
@@ -106,11 +105,8 @@ def near_pairs(tokens: Callable[[int], Tokens], count: int, accept: Callable[[in
         progress: counts each text, and raises `ReadingCancelled` where the user asked to end.
         known: so many texts at the beginning are those that all later ones are compared with; None compares each text
             with all earlier ones that aren't nearly the same as others.
-        apart: a number for each text; those with different ones are never alike.
     """
     signatures, bands = _sketches(tokens, count, progress)
-    if apart is not None:
-        bands ^= apart[:, None]
     rows, groups = _shared_bands(bands, progress)
     shingles = lru_cache(REMEMBERED)(lambda row: frozenset(_hashes([tokens(row)])[0].tolist()))
     kept: dict[int, list[int]] = {}

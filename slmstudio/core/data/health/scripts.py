@@ -24,9 +24,13 @@ _CLASSES = {script: "".join(letter for letter, its in _SCRIPT_OF.items() if its 
 _WORD = re.compile(f"[{''.join(_SCRIPT_OF)}\u0300-\u036f\u200c\u200d]+")
 _TO_LATIN = {script: dict(zip(*pairs, strict=True)) for script, pairs in WORDS["lookalikes"].items()}
 """Letters that look the same in every typeface. µ, Δ, β and their like are used beside Latin letters in science."""
-_LOOKALIKES = {"Latin": {letter: latin for pairs in _TO_LATIN.values() for letter, latin in pairs.items()},
-               **{script: {latin: letter for letter, latin in pairs.items()} for script, pairs in _TO_LATIN.items()}}
-"""By the script of the word."""
+_OWN: dict[str, dict[str, str]] = {
+    "Latin": {letter: latin for pairs in _TO_LATIN.values() for letter, latin in pairs.items()},
+    **{script: {latin: letter for letter, latin in pairs.items()} for script, pairs in _TO_LATIN.items()},
+    **{main: {letter: moved for letter, script in _SCRIPT_OF.items() if script in FIRST_OF_INDIC
+              and _SCRIPT_OF.get(moved := chr(ord(letter) - FIRST_OF_INDIC[script] + first)) == main}
+       for main, first in FIRST_OF_INDIC.items()}}
+"""By the script of a word, its own letters for those of others."""
 _INSIDE, _ENDS = pattern("latin_inside"), ((pattern("latin_for_danda"), "।"), (pattern("latin_for_abbreviation"), "॰"))
 _STRONG, _WEAK = frozenset(WORDS["hindi_words"]), frozenset(WORDS["hindi_weak_words"])
 """Hindi words in Latin letters: those that aren't words of English, and those that other languages have too."""
@@ -69,30 +73,17 @@ def _border(scripts: frozenset[str]) -> re.Pattern[str] | None:
 
 @lru_cache(maxsize=4096)
 def _in_own_script(word: str) -> str | None:
-    counts = Counter(filter(None, map(_SCRIPT_OF.get, word)))
-    main = max(counts, key=counts.__getitem__)
-    if counts.keys() <= ALPHABETS:
-        letters = [letter if _SCRIPT_OF.get(letter, main) == main else _LOOKALIKES[main].get(letter) for letter in word]
-        return word if None in letters or len(word) < 3 else "".join(filter(None, letters))
     if _INSIDE.search(word):
         return None
     for end, sign in _ENDS:
         word = end.sub(sign, word)
-    indic = [script for script in counts if script in FIRST_OF_INDIC]
-    if len(indic) < 2:
+    counts = Counter(filter(None, map(_SCRIPT_OF.get, word)))
+    main = max(counts, key=counts.__getitem__)
+    kin = ALPHABETS if main in ALPHABETS else FIRST_OF_INDIC.keys()
+    own = {letter: _OWN[main].get(letter) for letter in word if _SCRIPT_OF.get(letter) in kin - {main}}
+    if main in ALPHABETS and (None in own.values() or len(word) < 3):
         return word
-    main = max(indic, key=counts.__getitem__)
-    moved = [_moved(letter, main) for letter in word]
-    return None if None in moved else "".join(filter(None, moved))
-
-
-def _moved(letter: str, main: str) -> str | None:
-    """An Indian letter as the script `main` writes it; None if it has none in the same place."""
-    script = _SCRIPT_OF.get(letter)
-    if script not in FIRST_OF_INDIC:
-        return letter
-    moved = chr(ord(letter) - FIRST_OF_INDIC[script] + FIRST_OF_INDIC[main])
-    return moved if _SCRIPT_OF.get(moved) == main else None
+    return None if None in own.values() else "".join(own.get(letter) or letter for letter in word)
 
 
 def is_romanised_hindi(row: Row) -> bool:

@@ -136,7 +136,7 @@ def _near(items: Sequence[TestItem], records: Sequence[Record], progress: Cancel
     """Ids of items whose questions share most of their shingles (5 characters) and rare words and all numbers with one
     that was learned: a problem with other numbers is another one, and so is another question about the same passage.
     """
-    learned = dict.fromkeys(text for record in records for text in _asked(record))
+    learned = dict.fromkeys(text for record in records if items for text in _asked(record))
     asked = [(item.id, text) for item in items for text in _questions(item)]
     texts = [(number, text, short) for number, text in (*((-1, text) for text in learned), *asked)
              if len(short := plain(text)) >= SHORTEST_NEAR]
@@ -144,7 +144,10 @@ def _near(items: Sequence[TestItem], records: Sequence[Record], progress: Cancel
     counts = Counter(word for _, _, short in texts[:known] for word in set(short.split()))
 
     def tokens(row: int) -> Tokens:
-        return np.frombuffer(texts[row][2].encode("utf-32-le", "surrogatepass"), np.uint32)
+        """Characters, which are others where the numbers are."""
+        numbers = " ".join(re.findall(r"\d+", texts[row][2]))
+        return np.frombuffer(texts[row][2].encode("utf-32-le", "surrogatepass"), np.uint32) ^ np.uint32(
+            crc32(numbers.encode()))
 
     def weight(words: set[str]) -> float:
         """The sum of the logarithms of the inverse document frequencies: "Translate into Hindi: good morning" and "...
@@ -156,9 +159,7 @@ def _near(items: Sequence[TestItem], records: Sequence[Record], progress: Cancel
         return (weight(ours & theirs) >= NEAR_WORDS * weight(ours | theirs)
                 and differ_little(texts[row][1], texts[other][1]))
 
-    numbers = np.array([crc32(" ".join(re.findall(r"\d+", short)).encode()) for *_, short in texts], np.uint64)
-    for row, _ in near_pairs(tokens, len(texts), accept, progress, known, numbers << np.uint64(16)):
-        yield texts[row][0]
+    return (texts[row][0] for row, _ in near_pairs(tokens, len(texts), accept, progress, known))
 
 
 def _in_text(items: Sequence[TestItem], records: Sequence[Record], progress: CancellableProgress) -> Iterator[int]:
