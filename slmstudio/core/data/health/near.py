@@ -39,6 +39,7 @@ are made from one template and none is a near-duplicate: all pairs would take da
 REMEMBERED = 2000
 SEED = 42
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
+_WEIGHTS = np.array([pow(int(_PRIME), power, 1 << 64) for power in range(1, SHINGLE + 1)], np.uint64)
 _SINGLE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 UNSPACED = re.compile(rf"[{_SINGLE}]|[^\s{_SINGLE}]+")
 """Words, where Thai, Lao, Burmese, Khmer, Japanese and Chinese characters are words by themselves."""
@@ -108,7 +109,7 @@ def near_pairs(tokens: Callable[[int], Tokens], count: int, accept: Callable[[in
     """
     signatures, bands = _sketches(tokens, count, progress)
     rows, groups = _shared_bands(bands, progress)
-    shingles = lru_cache(REMEMBERED)(lambda row: frozenset(_hashes([tokens(row)])[0].tolist()))
+    shingles = lru_cache(REMEMBERED)(lambda row: frozenset(_shingles(tokens(row)).tolist()))
     kept: dict[int, list[int]] = {}
 
     def like(row: int, its: list[int]) -> Iterator[int]:
@@ -140,9 +141,10 @@ def _sketches(tokens: Callable[[int], Tokens], count: int,
     for begin in range(0, count, CHUNK):
         chunk = []
         for place in range(begin, min(count, begin + CHUNK)):
-            chunk.append(tokens(place))
+            chunk.append(_shingles(tokens(place)))
             progress.step()
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(*_hashes(chunk), PERMUTATIONS, SEED)
+        starts = np.cumsum([0, *map(len, chunk)]).astype(np.uint64)
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(np.concatenate(chunk), starts, PERMUTATIONS, SEED)
         values = np.array(matrix.to_rows(), dtype=np.uint32)
         here = slice(begin, begin + len(chunk))
         signatures[here] = values[:, :ESTIMATED]
@@ -151,28 +153,17 @@ def _sketches(tokens: Callable[[int], Tokens], count: int,
     return signatures, bands
 
 
-def _mixed(hashes: Hashes, values: NDArray[np.unsignedinteger]) -> Hashes:
+def _mixed(hashes: Hashes, values: NDArray[np.unsignedinteger] | np.uint64) -> Hashes:
     hashes = (hashes ^ values) * _PRIME
     hashes ^= hashes >> np.uint64(29)
     return hashes
 
 
-def _hashes(texts: Sequence[Tokens]) -> tuple[Hashes, Hashes]:
-    """(hashes of all texts' shingles one after the other, where each text begins and the last ends). A text of fewer
-    than five tokens has one shingle."""
-    lengths = [max(SHINGLE, len(text)) for text in texts]
-    ends = np.cumsum(lengths)
-    flat = np.zeros(ends[-1], dtype=np.uint64)
-    for text, end, length in zip(texts, ends.tolist(), lengths, strict=True):
-        flat[end - length:end - length + len(text)] = text
-    hashes = np.zeros(len(flat) - SHINGLE + 1, dtype=np.uint64)
-    for offset in range(SHINGLE):
-        hashes = _mixed(hashes, flat[offset:offset + len(hashes)])
-    whole = np.ones(len(hashes), dtype=bool)
-    for back in range(1, SHINGLE):
-        whole[ends[:-1] - back] = False  # would reach into the next text
-    offsets = np.concatenate([[0], ends - (SHINGLE - 1) * np.arange(1, len(ends) + 1)])
-    return hashes[whole], offsets.astype(np.uint64)
+def _shingles(tokens: Tokens) -> Hashes:
+    """A hash of each shingle of a text; one of fewer than five tokens has one."""
+    padded = np.zeros(max(SHINGLE, len(tokens)), np.uint64)
+    padded[:len(tokens)] = tokens
+    return _mixed(np.convolve(padded, _WEIGHTS, "valid"), np.uint64(0))
 
 
 def _shared_bands(bands: Hashes, progress: CancellableProgress) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
