@@ -9,12 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from slmstudio.core.data.health import artifacts, personal, scripts
 from slmstudio.core.data.health.finding import Context, Finding
@@ -219,16 +216,16 @@ class Held:
 
     def add(self, row: int, compared: Compared) -> None:
         if compared is not None:
-            for column, value in zip((self.rows, self.keys, self.answers), (row, *map(hash, compared)), strict=True):
-                column.append(value)
+            self.rows.append(row)
+            self.keys.append(hash(compared[0]))
+            self.answers.append(hash(compared[1]))
 
-    def groups(self) -> Iterator[list[int]]:
-        """Places of equal keys, ascending, for each key that two rows or more have."""
-        keys = np.asarray(self.keys)
-        order = np.argsort(keys, kind="stable")
-        borders = np.concatenate([[0], np.flatnonzero(np.diff(keys[order])) + 1, [len(order)]])
-        for at in np.flatnonzero(np.diff(borders) > 1):
-            yield order[borders[at]:borders[at + 1]].tolist()
+    def groups(self) -> list[list[int]]:
+        """Places of equal keys, ascending, for each key; by their first places."""
+        groups: dict[int, list[int]] = {}
+        for place, key in enumerate(self.keys):
+            groups.setdefault(key, []).append(place)
+        return list(groups.values())
 
 
 def _all_of_it(row: Row) -> Compared:
@@ -266,25 +263,20 @@ def _question(row: Row) -> Compared:
     return (asked, both), last
 
 
-def folded(text: str) -> str:
-    """The text in lower case with single blanks: what decides whether two answers are the same."""
-    return " ".join(text.casefold().split())
-
-
 def _plain(text: str) -> str:
-    text = folded(text if text.isascii() else unicodedata.normalize("NFC", text))
+    text = " ".join(unicodedata.normalize("NFC", text).casefold().split())
     return text.rstrip(" .।۔!") or text
 
 
 def _conflicts(held: Held, _count: int) -> Found:
     """Rows that ask the same and answer differently; "groups" has those that belong together, by their first row."""
-    groups = sorted([held.rows[place] for place in group] for group in held.groups()
-                    if len({held.answers[place] for place in group}) > 1)
+    groups = [[held.rows[place] for place in group] for group in held.groups()
+              if len({held.answers[place] for place in group}) > 1]
     return Found(sorted(row for group in groups for row in group), {"groups": groups})
 
 
 def _short(row: Row) -> Compared:
-    """The last answer, folded, if it is one word of fewer than four characters or has no word at all.
+    """The last answer if it is one word of fewer than four characters or has no word at all.
 
     It is fine with a digit in it (a number, a date), where the question has it as a word (the letter of a choice), and
     in Chinese, Japanese, Korean and Thai, where a few characters say a lot.
@@ -296,14 +288,14 @@ def _short(row: Row) -> Compared:
     if (len(word) >= 4 and any(map(str.isalpha, word))) or len(word.split()) > 1 or _SAYS_A_LOT.search(word):
         return None
     question = "\n".join(message["content"] for message in row.record.messages[:-1])
-    return None if word and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", question) else (folded(answer), None)
+    return None if word and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", question) else (_plain(answer), None)
 
 
 def _too_short(held: Held, count: int) -> Found:
     """Rows with short answers that aren't labels."""
-    times = Counter(held.keys)
     few = len(held.rows) <= max(SHORT_ROWS, SHORT_SHARE * count)
-    return Found([row for row, key in zip(held.rows, held.keys, strict=True) if few and times[key] < LABEL_ROWS], {})
+    return Found(sorted(held.rows[place] for group in held.groups() if few and len(group) < LABEL_ROWS
+                        for place in group), {})
 
 
 TOGETHER: dict[str, tuple[Callable[[Row], Compared], Callable[[Held, int], Found]]] = {
