@@ -40,6 +40,7 @@ class Look(NamedTuple):
 
     Attributes:
         expression: finds what may be one.
+        sign: what is in every one.
         valid: name of its checksum or check in `VALIDATORS`.
         digits: what its digits begin with and how many they are.
         unless, only_after: what the words before it mustn't and must make of it.
@@ -48,6 +49,7 @@ class Look(NamedTuple):
 
     kind: str
     expression: re.Pattern[str]
+    sign: str = ""
     valid: str | None = None
     digits: re.Pattern[str] | None = None
     unless: str | None = None
@@ -124,9 +126,12 @@ def identifiers(text: str) -> tuple[Identifier, ...]:
     left = plain_digits(text)
     found: list[Identifier] = []
     for look in LOOKS:
-        for start, end in list(look.spans(left)):
+        spans = list(look.spans(left)) if look.sign in left else []
+        letters = list(left) if spans else []
+        for start, end in spans:
             found.append(Identifier(start, end, look.kind))
-            left = left[:start] + "\x00" * (end - start) + left[end:]
+            letters[start:end] = "\x00" * (end - start)
+        left = "".join(letters) or left
     return tuple(sorted(found))
 
 
