@@ -14,16 +14,12 @@ from html.entities import html5
 from slmstudio.core.data.health.kinds import PATTERNS, pattern, written
 from slmstudio.core.data.health.texts import Row, prose_parts
 
-CONTROLS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0xFEFF))) - frozenset("\t\n\r")
+CONTROL, _ABOVE_ASCII_CONTROL = pattern("control"), re.compile("[\x80-\x9f]")
 """C0 and C1, DEL, and the byte order mark, which doesn't belong inside a text."""
-_CONTROL = re.compile(f"[{''.join(sorted(map(re.escape, CONTROLS)))}]")
-_ABOVE_ASCII_CONTROL = re.compile("[\x80-\x9f]")
 _SIGNS = {code: sign for code in range(0x80, 0xA0) if (sign := bytes([code]).decode("cp1252", errors="ignore"))}
 """What Windows-1252 has for C1 controls."""
-BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-JOINERS = BIDI | frozenset("\u200b\u200c\u200d\u00ad\u2060")
-_RIGHT_TO_LEFT = pattern("right_to_left")
-GARBLED = frozenset(map(chr, range(0x80, 0x530)))
+JOINER, _RIGHT_TO_LEFT = pattern("joiner"), pattern("right_to_left")
+MAY_BE_GARBLED = pattern("may_be_garbled")
 """Text in a wrong one-byte encoding always has some of these: Latin, Greek or Cyrillic."""
 _TAG = pattern("tag")
 """Tags that no prompt uses as its own marks, as it does <title> or <source>. b, i, u and a are names in code and in
@@ -49,9 +45,9 @@ def without_controls(text: str) -> str:
     controls that are half of garbled letters belong to these: taken away alone, the other half would stay forever.
     """
     restored = ungarbled(text) if _ABOVE_ASCII_CONTROL.search(text) else text
-    if not _CONTROL.search(restored):
+    if not CONTROL.search(restored):
         return text
-    return _CONTROL.sub(lambda found: "\n" if found[0] in "\x0b\x0c" else _SIGNS.get(ord(found[0]), ""), restored)
+    return CONTROL.sub(lambda found: "\n" if found[0] in "\x0b\x0c" else _SIGNS.get(ord(found[0]), ""), restored)
 
 
 @lru_cache(maxsize=8)
@@ -69,19 +65,18 @@ def ungarbled(text: str) -> str:
     return "\n".join(map(mended, text.split("\n")))
 
 
-@lru_cache(maxsize=1)
-def _joiners() -> tuple[re.Pattern[str], re.Pattern[str]]:
+@lru_cache(maxsize=2)
+def _stray_joiner(right_to_left: bool) -> re.Pattern[str]:
     import regex
 
-    needed = written("needed_joiner")
-    every, directed = "".join(sorted(JOINERS)), "".join(sorted(BIDI))
-    return (regex.compile(f"({needed})|[{every}]"), regex.compile(f"({needed}|[{directed}])|[{every}]"))
+    found: re.Pattern[str] = regex.compile(written("stray_right_to_left" if right_to_left else "stray_joiner"))
+    return found
 
 
 def without_stray_joiners(text: str) -> str:
     """The text without the invisible characters that no script needs where they are. Marks of direction put the pieces
     of a line in order where it holds text from right to left."""
-    return _joiners()[_RIGHT_TO_LEFT.search(text) is not None].sub(lambda found: found[1] or "", text)
+    return _stray_joiner(_RIGHT_TO_LEFT.search(text) is not None).sub(lambda found: found[1] or "", text)
 
 
 def token_finder(tokens: tuple[str, ...]) -> re.Pattern[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 
 from slmstudio.core.data.health.kinds import WORDS, pattern
@@ -52,14 +53,14 @@ def in_own_script(text: str) -> str | None:
     letters inside a word of an Indian script; Latin I or l for the danda at its end, and o for the sign of an
     abbreviation. A Latin word with an Indian ending ("NFLमें", "APIகளை"), which people write every day, isn't one.
     """
-    border = _border(_scripts_of(frozenset(text)))
+    border = _border(_scripts_of(set(text)))
     if border is None or not border.search(text):
         return text
     words = {word: _in_own_script(word) for word in _WORD.findall(text) if border.search(word)}
     return None if None in words.values() else _WORD.sub(lambda found: words.get(found[0]) or found[0], text)
 
 
-def _scripts_of(letters: frozenset[str]) -> frozenset[str]:
+def _scripts_of(letters: Iterable[str]) -> frozenset[str]:
     return frozenset(filter(None, map(_SCRIPT_OF.get, letters)))
 
 

@@ -126,13 +126,13 @@ class TextCheck(NamedTuple):
     """A fault of texts that can be fixed.
 
     Attributes:
-        may: whether a row may have it: quick, and never wrong when it says no.
         mend: the text without it, the very same text where it isn't, or None if it can't be mended.
+        may: whether a row may have it: quick, and never wrong when it says no.
         part: of the texts of a row, those in which it is looked for.
     """
 
-    may: Callable[[Row], bool]
     mend: Callable[[str], str | None]
+    may: Callable[[Row], bool] = lambda row: True
     part: Part = "everything"
 
     def mended(self, row: Row) -> dict[str, str | None]:
@@ -147,21 +147,21 @@ def text_checks(special_tokens: tuple[str, ...]) -> dict[str, TextCheck]:
     restored; what removes characters comes before what looks at words."""
     tokens = artifacts.token_finder(special_tokens)
     return {
-        "mojibake": TextCheck(partial(_has, artifacts.GARBLED), artifacts.ungarbled),
-        "html": TextCheck(artifacts.may_be_markup, artifacts.without_markup, "spoken"),
-        "control_characters": TextCheck(partial(_has, artifacts.CONTROLS), artifacts.without_controls),
-        "stray_joiners": TextCheck(partial(_has, artifacts.JOINERS), artifacts.without_stray_joiners),
-        "special_tokens": TextCheck(lambda row: True, partial(artifacts.without_tokens, finder=tokens)),
-        "not_nfc": TextCheck(lambda row: not row.is_ascii, partial(unicodedata.normalize, "NFC")),
-        "mixed_scripts": TextCheck(scripts.may_be_mixed, scripts.in_own_script),
-        **{kind: TextCheck(lambda row: row.may_be_personal, partial(personal.masked, kind=kind))
+        "mojibake": TextCheck(artifacts.ungarbled, partial(_has, artifacts.MAY_BE_GARBLED)),
+        "html": TextCheck(artifacts.without_markup, artifacts.may_be_markup, "spoken"),
+        "control_characters": TextCheck(artifacts.without_controls, partial(_has, artifacts.CONTROL)),
+        "stray_joiners": TextCheck(artifacts.without_stray_joiners, partial(_has, artifacts.JOINER)),
+        "special_tokens": TextCheck(partial(artifacts.without_tokens, finder=tokens)),
+        "not_nfc": TextCheck(partial(unicodedata.normalize, "NFC")),
+        "mixed_scripts": TextCheck(scripts.in_own_script, scripts.may_be_mixed),
+        **{kind: TextCheck(partial(personal.masked, kind=kind), lambda row: row.may_be_personal)
            for kind in personal.IDENTIFIERS},
-        "boilerplate": TextCheck(lambda row: True, without_phrases, "answers"),
+        "boilerplate": TextCheck(without_phrases, part="answers"),
     }
 
 
-def _has(letters: frozenset[str], row: Row) -> bool:
-    return not row.letters.isdisjoint(letters)
+def _has(letter: re.Pattern[str], row: Row) -> bool:
+    return letter.search(row.letters) is not None
 
 
 def without_phrases(answer: str) -> str:

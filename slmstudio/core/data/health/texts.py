@@ -28,7 +28,7 @@ class Row:
 
     Attributes:
         everything, spoken, answers: its texts, see `Part`.
-        letters: every character in them.
+        letters: every character in them, once.
         is_ascii: whether they are all ASCII.
     """
 
@@ -42,7 +42,7 @@ class Row:
             self.everything = []
             rewritten(record, self._note, "everything")
         self.joined = self.everything[0] if len(self.everything) == 1 else "\n".join(self.everything)
-        self.letters = frozenset(self.joined)
+        self.letters = "".join(set(self.joined))
         self.is_ascii = self.joined.isascii()
 
     def _note(self, text: str) -> str:
