@@ -42,7 +42,7 @@ LEAST_SHARE = 0.3
 
 def may_be_mixed(row: Row) -> bool:
     """Whether a row has letters of two scripts that can be mixed up."""
-    return not row.is_ascii and len(_scripts_of(row.letters)) > 1
+    return not row.letters.isascii() and len(_scripts_of(row.letters)) > 1
 
 
 def in_own_script(text: str) -> str | None:

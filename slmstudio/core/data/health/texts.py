@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Literal
 
 from slmstudio.core.data.conversations import Message
@@ -16,6 +16,7 @@ from slmstudio.core.units import plain_digits
 
 CODE = re.compile(r"(```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`)", re.DOTALL)
 """Code in Markdown: fenced, or between backticks in a line. What looks like a fault there is intended."""
+_FOREIGN_DIGIT = re.compile(r"[^\D0-9]")
 _SEVEN_DIGITS, _INSIDE_PAN = pattern("seven_digits"), pattern("inside_pan")
 """These begin with a digit and nothing else, so that a text is searched quickly."""
 Part = Literal["everything", "spoken", "answers"]
@@ -29,7 +30,6 @@ class Row:
     Attributes:
         everything, spoken, answers: its texts, see `Part`.
         letters: every character in them, once.
-        is_ascii: whether they are all ASCII.
     """
 
     def __init__(self, record: Record):
@@ -43,7 +43,6 @@ class Row:
             rewritten(record, self._note, "everything")
         self.joined = self.everything[0] if len(self.everything) == 1 else "\n".join(self.everything)
         self.letters = "".join(set(self.joined))
-        self.is_ascii = self.joined.isascii()
 
     def _note(self, text: str) -> str:
         self.everything.append(text)
@@ -52,14 +51,8 @@ class Row:
     @cached_property
     def may_be_personal(self) -> bool:
         """Whether there may be identifiers of people; quickly says no for nearly all rows without any."""
-        text = self.joined if self.is_ascii or _foreign_digits().isdisjoint(self.letters) else plain_digits(self.joined)
+        text = plain_digits(self.joined) if _FOREIGN_DIGIT.search(self.letters) else self.joined
         return "@" in text or _SEVEN_DIGITS.search(text) is not None or _INSIDE_PAN.search(text) is not None
-
-
-@lru_cache(maxsize=1)
-def _foreign_digits() -> frozenset[str]:
-    """Digits of all scripts but 0 to 9."""
-    return frozenset(chr(code) for code in range(0x80, 0x20000) if chr(code).isdecimal())
 
 
 def canonical(value: Any) -> str:
