@@ -33,7 +33,7 @@ def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None
 
     Raises:
         ReadingCancelled: `cancelled` said so.
-        ValueError: a kind is unknown, or `context.lengths` doesn't have one length for each row.
+        ValueError: a kind is unknown.
     """
     context, wanted = context or Context(), frozenset(kinds)
     if unknown := wanted - KINDS.keys():
