@@ -30,22 +30,18 @@ class Statistics:
 
     Attributes:
         rows: records.
-        messages: in all rows together; rejected answers and plain text are none.
         characters: Unicode code points in all messages, rejected answers and plain text.
         longest_characters: of the row with the most.
         longest_line: where that row begins in the file; 0 when there are no rows.
         duplicate_prompts: rows whose prompt is in an earlier row, character for character; plain text has none.
-        duplicate_rows: rows that repeat an earlier row as a whole.
         scripts: share of each script, largest first; see `script_shares`.
     """
 
     rows: int
-    messages: int
     characters: int
     longest_characters: int
     longest_line: int
     duplicate_prompts: int
-    duplicate_rows: int
     scripts: dict[str, float]
 
 
@@ -53,17 +49,13 @@ def statistics(records: Sequence[Record]) -> Statistics:
     """Count everything that the Data tab shows of `records`."""
     lengths = [sum(map(len, record.contents)) for record in records]
     longest = max(range(len(records)), key=lengths.__getitem__, default=None)
-    # The prompt tells whether a system message is first; after it, the roles take turns.
-    whole = {(record.prompt, record.contents, record.desirable) for record in records}
     asking = [record.prompt for record in records if record.text is None]
     return Statistics(
         rows=len(records),
-        messages=sum(len(record.messages) for record in records),
         characters=sum(lengths),
         longest_characters=0 if longest is None else lengths[longest],
         longest_line=0 if longest is None else records[longest].line,
         duplicate_prompts=len(asking) - len(set(asking)),
-        duplicate_rows=len(records) - len(whole),
         scripts=script_shares(records),
     )
 

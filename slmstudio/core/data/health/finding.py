@@ -19,10 +19,9 @@ class Finding:
         kind: id of a kind of `kinds.KINDS`.
         count: rows concerned.
         lines: where each of them begins in its file, ascending; of several files, file after file.
-        detail: by kind. "example": what was found first; identifiers of people are mostly hidden there. "files": of
-            several files, the name for each of `lines`. "partners": of duplicates, [line, line of the earlier row].
-            "groups": of conflicting answers, the lines that belong together. "max_length", "least_length", "percent":
-            of rows that are too long. "others": of rows that others hold, how many rows of each other.
+        detail: by kind. "files": of several files, the name for each of `lines`. "partners": of duplicates, [line, line
+            of the earlier row]. "groups": of conflicting answers, the lines that belong together. "max_length",
+            "least_length", "percent": of rows that are too long.
     """
 
     kind: str
@@ -97,20 +96,6 @@ class Change:
     before: str | None
     after: str | None
     file: str = ""
-
-
-@dataclass(slots=True)
-class Found:
-    """Rows with one kind of fault: their indices, ascending, and what else is known."""
-
-    rows: list[int] = field(default_factory=list)
-    detail: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, row: int, example: str | None = None) -> None:
-        """One more row; the first example is kept."""
-        self.rows.append(row)
-        if example is not None:
-            self.detail.setdefault("example", example)
 
 
 @dataclass(slots=True)

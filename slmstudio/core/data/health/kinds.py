@@ -1,4 +1,4 @@
-"""What is looked for in a dataset, of `resources/health`: kinds of faults, and the words by which they are found."""
+"""What is looked for in a dataset, of `resources/health`: kinds of faults, and the words and patterns that show it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ from slmstudio.core.paths import resources
 
 Severity = Literal["bad", "warn", "note"]
 """Severities: spoils training or reveals personal data; worth a look; good to know."""
-
-
-def _read(name: str) -> Any:
-    return json.loads((resources() / "health" / name).read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +46,11 @@ class Kind:
 
     def sentence(self, count: int, **figures: Any) -> str:
         """What is said about `count` rows."""
-        one, many = self.rows
-        return ntr(one, many, count, **figures)
+        return ntr(*self.rows, count, **figures)
+
+
+def _read(name: str) -> Any:
+    return json.loads((resources() / "health" / name).read_text(encoding="utf-8"))
 
 
 KINDS: dict[str, Kind] = {each["id"]: Kind(each["id"], each["label"], tuple(each["rows"]), each["severity"],
@@ -61,22 +60,18 @@ WORDS: dict[str, Any] = _read("words.json")
 """Words by which faults are found, most of them parts of regular expressions."""
 PATTERNS: dict[str, Any] = _read("patterns.json")
 """The expressions that these are parts of; a long one is a list of its pieces."""
-_NAMED = re.compile(r"<<(\w+)>>")
 
 
-def either(name: str) -> str:
-    """An expression for one of the words of a list."""
-    return f"(?:{'|'.join(WORDS[name])})"
+def filled_in(text: str | list[str]) -> str:
+    """An expression, or its pieces, with <<name>> replaced by the expression of that name."""
+    return re.sub(r"<<(\w+)>>", lambda found: written(found[1]), "".join(text))
 
 
-def pattern(written: str | list[str]) -> re.Pattern[str]:
-    """An expression of `PATTERNS`, by its name or as it is written there."""
-    return re.compile(_filled_in(PATTERNS.get(written, written) if isinstance(written, str) else written))
+def written(name: str) -> str:
+    """The expression of this name: one of `PATTERNS`, or any word of a list of `WORDS`."""
+    return f"(?:{'|'.join(WORDS[name])})" if name in WORDS else filled_in(PATTERNS[name])
 
 
-def _filled_in(written: str | list[str]) -> str:
-    def named(found: re.Match[str]) -> str:
-        name = found[1]
-        return either(name) if name in WORDS else _filled_in(PATTERNS[name])
-
-    return _NAMED.sub(named, "".join(written))
+def pattern(name: str) -> re.Pattern[str]:
+    """The expression of this name."""
+    return re.compile(written(name))

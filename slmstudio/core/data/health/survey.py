@@ -1,19 +1,39 @@
-"""Checks a dataset: goes through all rows once and finds what is wrong with them, before a model learns from them."""
+"""Checks a dataset: goes through all rows once and finds what is wrong with them, before a model learns from them.
+
+What is looked for are three tables: `text_checks` (texts that can be mended), `ROW_CHECKS` (rows that are faulty by
+themselves) and `TOGETHER` (rows that repeat or contradict others). `kinds.KINDS` says what each kind is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import re
+import unicodedata
+from array import array
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
-from slmstudio.core.data.health.answers import ShortAnswers, StockPhrases, refusal
-from slmstudio.core.data.health.finding import Context, Finding, Found
-from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health import artifacts, personal, scripts
+from slmstudio.core.data.health.finding import Context, Finding
+from slmstudio.core.data.health.kinds import KINDS, WORDS, pattern
 from slmstudio.core.data.health.near import near_duplicates
 from slmstudio.core.data.health.progress import CancellableProgress
-from slmstudio.core.data.health.repeats import Conflicts, Duplicates, partners
-from slmstudio.core.data.health.text_checks import Look, text_checks
-from slmstudio.core.data.health.texts import answers, everything, is_blank, spoken
+from slmstudio.core.data.health.texts import Part, Row, canonical, is_blank
 from slmstudio.core.data.record import Record
+
+_INTERJECTION, _CLOSING = pattern("interjection"), pattern("closing")
+_SPEAKS_OF_ITSELF, _REFUSES = pattern("itself"), pattern("refusal")
+"""Refusals count at the beginning of an answer alone: people in stories say these things too."""
+_AI_WORDS = WORDS["words_of_itself"]
+"""One of these is in every text that `_SPEAKS_OF_ITSELF` finds; looking for them is much quicker."""
+_ASCII_AI_WORDS = tuple(filter(str.isascii, _AI_WORDS))
+LAST = 400
+"""Characters at the end among which the last sentence begins."""
+_SAYS_A_LOT = pattern("says_a_lot")
+LABEL_ROWS = 3
+"""A short answer in this many rows is a label ("yes", "ham")."""
+SHORT_SHARE, SHORT_ROWS = 0.1, 10
+"""If more rows than both have short answers, short answers are what the dataset is about."""
 
 
 def check(records: Sequence[Record], context: Context | None = None,
@@ -32,128 +52,255 @@ def check(records: Sequence[Record], context: Context | None = None,
         ReadingCancelled: `cancelled` said so.
         ValueError: `context.lengths` doesn't have one length for each row.
     """
-    context = context or Context()
-    if context.lengths is not None and len(context.lengths) != len(records):
-        raise ValueError(f"There are {len(context.lengths)} lengths for {len(records)} rows.")
-    steps = CancellableProgress(2 * len(records), progress, cancelled)
-    found = survey(records, context, frozenset(KINDS), steps)
-    steps.finish()
+    steps = 2 * len(records)
+    found = survey(records, context or Context(), KINDS, CancellableProgress(steps, progress, cancelled))
+    if progress is not None:
+        progress(steps, steps)
     return [_finding(kind, found[kind], records) for kind in KINDS if kind in found]
 
 
+class Found(NamedTuple):
+    """Rows with one kind of fault: their indices, ascending, and `Finding.detail` with indices instead of lines."""
+
+    rows: list[int]
+    detail: Mapping[str, Any]
+
+
 def _finding(kind: str, found: Found, records: Sequence[Record]) -> Finding:
-    rows, detail = found.rows, dict(found.detail)
-    several = any(records[row].file for row in rows)
-    if not several:
-        rows = sorted(rows, key=lambda row: records[row].line)
-    else:
+    rows = found.rows
+    detail = {name: [[records[row].line for row in group] for group in value] if name in ("partners", "groups")
+              else value for name, value in found.detail.items()}
+    if any(records[row].file for row in rows):
         detail["files"] = [records[row].file for row in rows]
-    for name in ("partners", "groups"):
-        if name in detail:
-            detail[name] = [[records[row].line for row in group] for group in detail[name]]
+    else:
+        rows = sorted(rows, key=lambda row: records[row].line)
     return Finding(kind, len(rows), tuple(records[row].line for row in rows), detail)
 
 
-class _Check(Protocol):
-    """Looks at each row, and knows at the end which of them are faulty."""
-
-    def look(self, index: int, record: Record, given: list[str]) -> None:
-        """Look at one row with these answers."""
-
-    def found(self, records: Sequence[Record]) -> Found: ...
-
-
-class _EachRow:
-    """Rows in which `find` finds something: an example of it, or "" if there is nothing to show."""
-
-    def __init__(self, find: Callable[[Record, list[str]], str | None]):
-        self._find, self._found = find, Found()
-
-    def look(self, index: int, record: Record, given: list[str]) -> None:
-        if (piece := self._find(record, given)) is not None:
-            self._found.add(index, piece or None)
-
-    def found(self, records: Sequence[Record]) -> Found:
-        return self._found
-
-
-class _Overlap:
-    """Rows that other datasets ask, too."""
-
-    def __init__(self, context: Context):
-        self._others = {name: [row.prompt for row in rows] for name, rows in context.others.items()}
-        self._asked = {prompt for prompts in self._others.values() for prompt in prompts}
-        self._here: set[tuple[str, ...]] = set()
-        self._found = Found()
-
-    def look(self, index: int, record: Record, given: list[str]) -> None:
-        if self._asked and (prompt := record.prompt) in self._asked:
-            self._here.add(prompt)
-            self._found.add(index, prompt[-1][:80] if prompt else None)
-
-    def found(self, records: Sequence[Record]) -> Found:
-        self._found.detail["others"] = {name: sum(prompt in self._here for prompt in prompts)
-                                        for name, prompts in self._others.items()}
-        return self._found
-
-
-def _empty(record: Record, given: list[str]) -> str | None:
-    beside = (text for text in (record.rejected, record.text) if text is not None)
-    return "" if any(map(is_blank, (*given, *beside))) else None
-
-
-def _refusal(_record: Record, given: list[str]) -> str | None:
-    return next(filter(None, map(refusal, given)), None)
-
-
-def survey(records: Sequence[Record], context: Context, kinds: frozenset[str],
+def survey(records: Sequence[Record], context: Context, kinds: Collection[str],
            progress: CancellableProgress) -> dict[str, Found]:
     """What is found of these kinds, by kind.
 
     Raises:
         ReadingCancelled: the user asked to end.
+        ValueError: `context.lengths` doesn't have one length for each row.
     """
-    made: dict[str, Callable[[], _Check]] = {
-        "empty_answer": lambda: _EachRow(_empty), "refusals": lambda: _EachRow(_refusal),
-        "overlap": lambda: _Overlap(context), "conflicting_answers": Conflicts, "short_answer": ShortAnswers,
-        "boilerplate": StockPhrases}
-    checks = {kind: make() for kind, make in made.items() if kind in kinds}
-    repeated = Duplicates()
-    if not kinds.isdisjoint(("duplicate_rows", "near_duplicates")):
-        checks["duplicate_rows"] = repeated
-    found = _look_at_rows(records, context, kinds, checks, progress) if kinds != {"too_long"} else {}
-    found |= {kind: check.found(records) for kind, check in checks.items()}
+    asked = frozenset(row.prompt for rows in context.others.values() for row in rows)
+    checks: dict[str, Callable[[Row], object]] = {
+        **{kind: check.mended for kind, check in text_checks(context.special_tokens).items()}, **ROW_CHECKS,
+        "overlap": lambda row: bool(asked) and row.record.prompt in asked}
+    rows: dict[str, list[int]] = {kind: [] for kind in checks if kind in kinds}
+    held = {kind: Held() for kind in TOGETHER
+            if kind in kinds or (kind == "duplicate_rows" and "near_duplicates" in kinds)}
+    for index, record in enumerate(records) if rows or held else ():
+        row = Row(record)
+        for kind, places in rows.items():
+            if checks[kind](row):
+                places.append(index)
+        for kind, its in held.items():
+            its.add(index, TOGETHER[kind][0](row))
+        progress.step()
+    found = {kind: Found(places, {}) for kind, places in rows.items()}
+    found |= {kind: TOGETHER[kind][1](its, len(records)) for kind, its in held.items()}
     if "near_duplicates" in kinds:
-        found["near_duplicates"] = partners(near_duplicates(records, set(repeated.earlier), progress))
-    found["too_long"] = _too_long(context)
+        found["near_duplicates"] = _partners(near_duplicates(records, set(found["duplicate_rows"].rows), progress))
+    found["too_long"] = _too_long(context, len(records))
     return {kind: each for kind, each in found.items() if kind in kinds and each.rows}
 
 
-def _look_at_rows(records: Sequence[Record], context: Context, kinds: frozenset[str], checks: dict[str, _Check],
-                  progress: CancellableProgress) -> dict[str, Found]:
-    """What the checks of single texts find, by kind; the other ones look at each row, too."""
-    found: dict[str, Found] = {}
-    of_texts = text_checks(context.special_tokens, kinds)
-    for index, record in enumerate(records):
-        texts = everything(record)
-        look = Look(texts)
-        for check in of_texts:
-            if check.may(look):
-                for text in spoken(record) if check.part == "spoken" else texts:
-                    if (piece := check.find(text)) is not None:
-                        found.setdefault(check.kind, Found()).add(index, piece)
-                        break
-        given = answers(record)
-        for each in checks.values():
-            each.look(index, record, given)
-        progress.step(len(look.joined))
-    return found
-
-
-def _too_long(context: Context) -> Found:
+def _too_long(context: Context, count: int) -> Found:
     lengths, limit = context.lengths, context.max_length
     if lengths is None or limit is None:
-        return Found()
+        return Found([], {})
+    if len(lengths) != count:
+        raise ValueError(f"There are {len(lengths)} lengths for {count} rows.")
     rows = [index for index, length in enumerate(lengths) if length > limit]
     return Found(rows, {"max_length": limit, "least_length": max(lengths, default=0),
                         "percent": 100 * len(rows) / max(1, len(lengths))})
+
+
+# -- texts that can be mended ----------------------------------------------------------------------------------
+
+
+class TextCheck(NamedTuple):
+    """A fault of texts that can be fixed.
+
+    Attributes:
+        mend: the text without it, the very same text where it isn't, or None if it can't be mended.
+        may: whether a row may have it: quick, and never wrong when it says no.
+        part: of the texts of a row, those in which it is looked for.
+    """
+
+    mend: Callable[[str], str | None]
+    may: Callable[[Row], bool] = lambda row: True
+    part: Part = "everything"
+
+    def mended(self, row: Row) -> dict[str, str | None]:
+        """What stands for each faulty text of a row."""
+        if not self.may(row):
+            return {}
+        return {text: new for text in getattr(row, self.part) if (new := self.mend(text)) != text}
+
+
+def text_checks(special_tokens: tuple[str, ...]) -> dict[str, TextCheck]:
+    """By kind, in the order in which fixing goes: garbled text contains controls and joiners, which are gone once it is
+    restored; what removes characters comes before what looks at words."""
+    tokens = artifacts.token_finder(special_tokens)
+    return {
+        "mojibake": TextCheck(artifacts.ungarbled, partial(_has, artifacts.MAY_BE_GARBLED)),
+        "html": TextCheck(artifacts.without_markup, artifacts.may_be_markup, "spoken"),
+        "control_characters": TextCheck(artifacts.without_controls, partial(_has, artifacts.CONTROL)),
+        "stray_joiners": TextCheck(artifacts.without_stray_joiners, partial(_has, artifacts.JOINER)),
+        "special_tokens": TextCheck(partial(artifacts.without_tokens, finder=tokens)),
+        "not_nfc": TextCheck(partial(unicodedata.normalize, "NFC")),
+        "mixed_scripts": TextCheck(scripts.in_own_script, scripts.may_be_mixed),
+        **{kind: TextCheck(partial(personal.masked, kind=kind), lambda row: row.may_be_personal)
+           for kind in personal.IDENTIFIERS},
+        "boilerplate": TextCheck(without_phrases, part="answers"),
+    }
+
+
+def _has(letter: re.Pattern[str], row: Row) -> bool:
+    return letter.search(row.letters) is not None
+
+
+def without_phrases(answer: str) -> str:
+    """The answer without what assistants say before it ("Sure!") and after it ("I hope this helps!")."""
+    while True:
+        begun = _INTERJECTION.match(answer)
+        ended = _CLOSING.search(answer, max(0, len(answer) - LAST))
+        if begun and not is_blank(rest := answer[begun.end():].lstrip()):
+            answer = rest[0].upper() + rest[1:]
+        elif ended and not is_blank(answer[:ended.start(1)]):
+            answer = answer[:ended.start(1)].rstrip()
+        else:
+            return answer
+
+
+# -- rows that are faulty by themselves ------------------------------------------------------------------------
+
+
+def _is_empty(row: Row) -> bool:
+    beside = (text for text in (row.record.rejected, row.record.text) if text is not None)
+    return any(map(is_blank, (*row.answers, *beside)))
+
+
+def is_refusal(answer: str) -> bool:
+    """Whether an assistant refuses or speaks of itself, in English, fifteen languages of India and elsewhere."""
+    if _REFUSES.match(answer):
+        return True
+    words = _ASCII_AI_WORDS if answer.isascii() else _AI_WORDS
+    return any(map(answer.casefold().__contains__, words)) and _SPEAKS_OF_ITSELF.search(answer) is not None
+
+
+ROW_CHECKS: dict[str, Callable[[Row], bool]] = {
+    "empty_answer": _is_empty,
+    "refusals": lambda row: any(map(is_refusal, row.answers)),
+    "placeholders": artifacts.has_placeholder,
+    "replacement_characters": lambda row: "\ufffd" in row.letters,
+    "romanised_hindi": scripts.is_romanised_hindi,
+}
+
+
+# -- rows that repeat or contradict others ---------------------------------------------------------------------
+
+Compared = tuple[Hashable, Hashable] | None
+"""By what rows are compared, and what they answer; None for a row that has no part in the comparison."""
+
+
+class Held:
+    """Of each row that has a part in a comparison, its index and the hashes of what is compared; never texts."""
+
+    def __init__(self) -> None:
+        self.rows, self.keys, self.answers = array("q"), array("q"), array("q")
+
+    def add(self, row: int, compared: Compared) -> None:
+        if compared is not None:
+            self.rows.append(row)
+            self.keys.append(hash(compared[0]))
+            self.answers.append(hash(compared[1]))
+
+    def groups(self) -> list[list[int]]:
+        """Places of equal keys, ascending, for each key; by their first places."""
+        groups: dict[int, list[int]] = {}
+        for place, key in enumerate(self.keys):
+            groups.setdefault(key, []).append(place)
+        return list(groups.values())
+
+
+def _all_of_it(row: Row) -> Compared:
+    record = row.record
+    messages = tuple((each["role"], each["content"], canonical(each.get("tool_calls"))) for each in record.messages)
+    return (messages, record.rejected, record.desirable, record.text, canonical(record.tools)), None
+
+
+def _duplicates(held: Held, _count: int) -> Found:
+    return _partners({held.rows[place]: held.rows[first] for first, *others in held.groups() for place in others})
+
+
+def _partners(earlier: Mapping[int, int]) -> Found:
+    """Rows, each with the earlier row that it is like."""
+    return Found(sorted(earlier), {"partners": sorted(map(list, earlier.items()))})
+
+
+def _question(row: Row) -> Compared:
+    """What is asked and what is answered, with letters' case, blanks and a final stop left aside.
+
+    - Of a chat row: everything before the last answer, and that answer.
+    - Of a preference pair: the question with both answers, and the better one. So one answer that is better here and
+      worse there contradicts itself, whereas several answers to one question are what such data is made of.
+    - Of a labelled row: the question with its answer, and the label.
+    """
+    record = row.record
+    if not record.messages:
+        return None
+    *before, last = ((each["role"], _plain(each["content"]), canonical(each.get("tool_calls")))
+                     for each in record.messages)
+    asked = (tuple(before), canonical(record.tools))
+    if record.desirable is not None:
+        return (asked, last), record.desirable
+    both = None if record.rejected is None else frozenset((last[1], _plain(record.rejected)))
+    return (asked, both), last
+
+
+def _plain(text: str) -> str:
+    text = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    return text.rstrip(" .।۔!") or text
+
+
+def _conflicts(held: Held, _count: int) -> Found:
+    """Rows that ask the same and answer differently; "groups" has those that belong together, by their first row."""
+    groups = [[held.rows[place] for place in group] for group in held.groups()
+              if len({held.answers[place] for place in group}) > 1]
+    return Found(sorted(row for group in groups for row in group), {"groups": groups})
+
+
+def _short(row: Row) -> Compared:
+    """The last answer if it is one word of fewer than four characters or has no word at all.
+
+    It is fine with a digit in it (a number, a date), where the question has it as a word (the letter of a choice), and
+    in Chinese, Japanese, Korean and Thai, where a few characters say a lot.
+    """
+    answer = row.answers[-1].strip() if row.answers else ""
+    if len(answer) >= 12 or is_blank(answer) or row.record.messages[-1]["content"] != row.answers[-1]:
+        return None
+    word = answer.strip(".!?।\"'()")
+    if (len(word) >= 4 and any(map(str.isalpha, word))) or len(word.split()) > 1 or _SAYS_A_LOT.search(word):
+        return None
+    question = "\n".join(message["content"] for message in row.record.messages[:-1])
+    return None if word and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", question) else (_plain(answer), None)
+
+
+def _too_short(held: Held, count: int) -> Found:
+    """Rows with short answers that aren't labels."""
+    few = len(held.rows) <= max(SHORT_ROWS, SHORT_SHARE * count)
+    return Found(sorted(held.rows[place] for group in held.groups() if few and len(group) < LABEL_ROWS
+                        for place in group), {})
+
+
+TOGETHER: dict[str, tuple[Callable[[Row], Compared], Callable[[Held, int], Found]]] = {
+    "duplicate_rows": (_all_of_it, _duplicates),
+    "conflicting_answers": (_question, _conflicts),
+    "short_answer": (_short, _too_short),
+}
+"""What is compared of a row, and which rows are faulty of so many."""

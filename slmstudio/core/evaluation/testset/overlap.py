@@ -8,17 +8,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from zlib import crc32
 
-from slmstudio.core.data.health.near import Search, Sketches, Tokens, characters, similarity
+import numpy as np
+
+from slmstudio.core.data.health.near import Tokens, differ_little, near_pairs
 from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.record import Record
 from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.i18n import ntr, tr
 
-NEAR_PARAGRAPH = 0.6
-"""Jaccard index of each paragraph's shingles: other questions to the same long passage aren't copies."""
 NEAR_WORDS = 0.6
 """Share of the words, weighted by rarity: questions made by one template aren't copies of each other."""
 SHORTEST_NEAR = 20
@@ -29,74 +28,52 @@ WORDS = 13
 """A question that shares this many consecutive words with plain text counts as seen (Brown et al. 2020, appendix C)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """An item that was trained on.
-
-    Attributes:
-        line: of the test file.
-        train_line: of the training file.
-        similarity: 1.0 if the questions are the same apart from case, punctuation and spaces.
-    """
-
-    item: int
-    line: int
-    train_line: int
-    similarity: float
-
-    @property
-    def is_exact(self) -> bool:
-        return self.similarity == 1.0
-
-
 @dataclass(frozen=True)
 class Overlap:
     """What a test set shares with the training rows.
 
     Attributes:
-        hits: one for each item that was found, in the test set's order.
+        exact: ids of the items whose question was learned, apart from case, punctuation and spaces.
+        near: ids of other items of which nearly the same was learned.
+        items: how many the test set has.
         same_file: whether the test file is the training file, byte for byte.
     """
 
-    hits: tuple[Hit, ...]
+    exact: frozenset[int]
+    near: frozenset[int]
     items: int
     same_file: bool = False
 
     @property
     def ids(self) -> frozenset[int]:
-        return frozenset(hit.item for hit in self.hits)
+        return self.exact | self.near
 
     @property
     def is_training_data(self) -> bool:
         """Whether the test set as a whole is what was learned."""
-        return self.same_file or (self.items > 0 and len(self.hits) >= WHOLE_FILE * self.items)
+        return self.same_file or (self.items > 0 and len(self.ids) >= WHOLE_FILE * self.items)
 
     def sentence(self) -> str:
         """For people; empty if nothing was found."""
-        exact = sum(hit.is_exact for hit in self.hits)
-        near = len(self.hits) - exact
         if self.same_file:
             return tr("The test file is the training file itself: scores show what was remembered, not what was "
                       "learned.")
         if self.is_training_data:
             return tr("{hits:,} of {rows:,} test rows are among the training rows: scores show what was remembered, "
-                      "not what was learned.", hits=len(self.hits), rows=self.items)
-        if not self.hits:
+                      "not what was learned.", hits=len(self.ids), rows=self.items)
+        if not self.ids:
             return ""
-        parts = ([tr("{count:,} word for word", count=exact)] * bool(exact)
-                 + [tr("{count:,} almost the same", count=near)] * bool(near))
+        parts = ([tr("{count:,} word for word", count=len(self.exact))] * bool(self.exact)
+                 + [tr("{count:,} almost the same", count=len(self.near))] * bool(self.near))
         return ntr("The model was trained on {n:,} of {rows:,} test rows ({parts}). Scores are shown without it, too.",
                    "The model was trained on {n:,} of {rows:,} test rows ({parts}). Scores are shown without them, "
                    "too.",
-                   len(self.hits), rows=self.items, parts=", ".join(parts))
+                   len(self.ids), rows=self.items, parts=", ".join(parts))
 
 
 def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file: bool = False,
                  cancelled: Callable[[], bool] | None = None) -> Overlap:
     """Look for each item's question among the questions that were learned.
-
-    The same are questions that differ in case, punctuation and spaces alone; near are those with most of their
-    shingles (5 characters) in common and the same numbers. A problem with other numbers is another problem.
 
     Args:
         records: the rows that were learned; not those that were split off.
@@ -105,18 +82,15 @@ def find_overlap(items: Sequence[TestItem], records: Sequence[Record], same_file
     Raises:
         ReadingCancelled: `cancelled` returned True.
     """
-    ask = CancellableProgress(0, cancelled=cancelled).ask
-    known: dict[str, int] = {}
+    progress = CancellableProgress(0, cancelled=cancelled)
+    learned: set[str] = set()
     for record in records:
-        ask()
-        for key in _keys(record):
-            known.setdefault(key, record.line)
-    hits = {item.id: Hit(item.id, item.line, known[key], 1.0)
-            for item in items for key in map(plain, reversed(_questions(item))) if key in known}
-    left = [item for item in items if item.id not in hits]
-    for hit in (*_near(left, records, ask), *_in_text(left, records, ask)):
-        hits.setdefault(hit.item, hit)
-    return Overlap(tuple(hits[item.id] for item in items if item.id in hits), len(items), same_file)
+        progress.ask()
+        learned.update(_keys(record))
+    exact = frozenset(item.id for item in items if not learned.isdisjoint(map(plain, _questions(item))))
+    left = [item for item in items if item.id not in exact]
+    near = frozenset((*_near(left, records, progress), *_in_text(left, records, progress)))
+    return Overlap(exact, near, len(items), same_file)
 
 
 def plain(text: str) -> str:
@@ -133,7 +107,6 @@ class _Punctuation(dict[int, int]):
 
 
 _PUNCTUATION = _Punctuation()
-_NUMBERS = re.compile(r"\d+")
 
 
 def _questions(item: TestItem) -> list[str]:
@@ -159,86 +132,46 @@ def _keys(record: Record) -> Iterator[str]:
             yield plain(first)
 
 
-def _near(items: Sequence[TestItem], records: Sequence[Record], ask: Callable[[], None]) -> Iterator[Hit]:
-    queries = [(item, whole, text) for item in items for whole in _questions(item)
-               if len(text := plain(whole)) >= SHORTEST_NEAR]
-    learned = [(record.line, whole, text) for record in records for whole in dict.fromkeys(_asked(record))
-               if len(text := plain(whole)) >= SHORTEST_NEAR]
-    if not queries or not learned:
-        return
-    known = [text for *_, text in learned]
-    share_words = _words_shared_among(known)
-    for query, index, share in alike([text for *_, text in queries], known, ask):
-        (item, whole, text), (line, other, _) = queries[query], learned[index]
-        if share_words(text, known[index]) >= NEAR_WORDS and _same_paragraphs(whole, other):
-            yield Hit(item.id, item.line, line, min(share, 0.999))
-
-
-def alike(queries: Sequence[str], known: Sequence[str], ask: Callable[[], None] = lambda: None,
-          ) -> Iterator[tuple[int, int, float]]:
-    """The places of each query and each known text that are nearly the same and have the same numbers, and their
-    Jaccard index; of a query those that are most alike first."""
-    texts = [*known, *queries]
-
-    def tokens() -> Iterator[Tokens]:
-        for text in texts:
-            ask()
-            yield characters(text)
-
-    sketches = Sketches.of(tokens(), len(texts))
-    for bands, text in zip(sketches.bands, texts, strict=True):  # those with other numbers share no band
-        bands ^= crc32(" ".join(_NUMBERS.findall(text)).encode()) << 16
-    search = Search(sketches, lambda row: characters(texts[row]), ask)
-    for row in search.rows():
-        ask()
-        if row < len(known):
-            search.keep(row)
-            continue
-        for index, share in search.like(row):
-            yield row - len(known), index, share
-
-
-def _words_shared_among(texts: Sequence[str]) -> Callable[[str, str], float]:
-    """How much two texts share of the words that few of `texts` have, 0 to 1: the weighted Jaccard index, where a word
-    weighs the logarithm of its inverse document frequency.
-
-    "Translate into Hindi: good morning" and "... good evening" differ in the only word that matters among rows that all
-    begin so.
+def _near(items: Sequence[TestItem], records: Sequence[Record], progress: CancellableProgress) -> Iterator[int]:
+    """Ids of items whose questions share most of their shingles (5 characters) and rare words and all numbers with one
+    that was learned: a problem with other numbers is another one, and so is another question about the same passage.
     """
-    @lru_cache(maxsize=1)
-    def counts() -> Counter[str]:
-        return Counter(word for text in texts for word in set(text.split()))
+    learned = dict.fromkeys(text for record in records if items for text in _asked(record))
+    asked = [(item.id, text) for item in items for text in _questions(item)]
+    texts = [(number, text, short) for number, text in (*((-1, text) for text in learned), *asked)
+             if len(short := plain(text)) >= SHORTEST_NEAR]
+    known = sum(number < 0 for number, *_ in texts)
+    counts = Counter(word for _, _, short in texts[:known] for word in set(short.split()))
+
+    def tokens(row: int) -> Tokens:
+        """Characters, which are others where the numbers are."""
+        numbers = " ".join(re.findall(r"\d+", texts[row][2]))
+        return np.frombuffer(texts[row][2].encode("utf-32-le", "surrogatepass"), np.uint32) ^ np.uint32(
+            crc32(numbers.encode()))
 
     def weight(words: set[str]) -> float:
-        return sum(math.log((len(texts) + 1) / max(1, counts()[word])) for word in words)
+        """The sum of the logarithms of the inverse document frequencies: "Translate into Hindi: good morning" and "...
+        good evening" differ in the only word that matters among rows that all begin so."""
+        return sum(math.log((known + 1) / max(1, counts[word])) for word in words)
 
-    def shared(left: str, right: str) -> float:
-        ours, theirs = set(left.split()), set(right.split())
-        together = weight(ours | theirs)
-        return weight(ours & theirs) / together if together else 1.0
+    def accept(row: int, other: int) -> bool:
+        ours, theirs = (set(texts[place][2].split()) for place in (row, other))
+        return (weight(ours & theirs) >= NEAR_WORDS * weight(ours | theirs)
+                and differ_little(texts[row][1], texts[other][1]))
 
-    return shared
-
-
-def _same_paragraphs(left: str, right: str) -> bool:
-    """Whether each paragraph is like its counterpart, where the texts have the same number of them."""
-    ours, theirs = ([characters(plain(part)) for part in text.split("\n\n") if part.strip()] for text in (left, right))
-    return len(ours) != len(theirs) or len(ours) == 1 or all(
-        similarity(one, other) >= NEAR_PARAGRAPH for one, other in zip(ours, theirs, strict=True))
+    return (texts[row][0] for row, _ in near_pairs(tokens, len(texts), accept, progress, known))
 
 
-def _in_text(items: Sequence[TestItem], records: Sequence[Record], ask: Callable[[], None]) -> Iterator[Hit]:
-    """Items of which `WORDS` words in a row are in plain text that was learned."""
-    texts = [record for record in records if record.text is not None]
-    wanted: dict[str, list[TestItem]] = {}
-    for item in items if texts else ():
+def _in_text(items: Sequence[TestItem], records: Sequence[Record], progress: CancellableProgress) -> Iterator[int]:
+    """Ids of items of which `WORDS` words in a row are in plain text that was learned."""
+    wanted: dict[str, set[int]] = {}
+    for item in items:
         for run in _runs(_questions(item)[0]):
-            wanted.setdefault(run, []).append(item)
-    for record in texts:
-        ask()
+            wanted.setdefault(run, set()).add(item.id)
+    for record in records:
+        progress.ask()
         for run in _runs(record.text or ""):
-            for item in wanted.pop(run, ()):
-                yield Hit(item.id, item.line, record.line, 0.999)
+            yield from wanted.get(run, ())
 
 
 def _runs(text: str) -> Iterator[str]:

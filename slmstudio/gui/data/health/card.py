@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea
+from PySide6.QtWidgets import QFrame, QScrollArea
 
 from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
@@ -17,7 +17,7 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, show_text, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, fill
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
@@ -36,28 +36,18 @@ class FindingRow(QFrame):
         title = KINDS[finding.kind].title
         chip = Chip(number_text(finding.count), CHIPS[finding.severity])
         name = ElidedLabel(title, "strong", Qt.TextElideMode.ElideRight)
-        sentence = text_label(finding.sentence, "small", wrap=True)
         show = SecondaryButton(tr("Show rows"), tr("Show only these rows in the table."), "small",
                                name=f"health_show_{finding.kind}", clicked=lambda: card.rows_wanted.emit(finding))
         show.setAccessibleName(tr("Show rows: {title}", title=title))
-        top, buttons = QHBoxLayout(), QHBoxLayout()
-        for row, widgets in ((top, (chip,)), (buttons, (show,))):
-            row.setSpacing(theme.SPACE_S)
-            for widget in widgets:
-                row.addWidget(widget)
-        top.addWidget(name, 1)
+        buttons = [show]
         if finding.fix is not None:
-            buttons.addWidget(self._mend_button(finding, title, card))
-        buttons.addStretch(1)
-        column_in(self, top, sentence, buttons, spacing=theme.SPACE_XS, margins=(0, theme.SPACE_XS, 0, theme.SPACE_XS))
-
-    @staticmethod
-    def _mend_button(finding: Finding, title: str, card: HealthCard) -> SecondaryButton:
-        tip = " ".join((finding.fix or "", tr("You see the changes first.")))
-        mend = SecondaryButton(tr("Fix…"), plain_tip(tip), "small", name=f"health_mend_{finding.kind}",
-                               clicked=lambda: card.mend_wanted.emit(finding.kind))
-        mend.setAccessibleName(tr("Fix: {title}", title=title))
-        return mend
+            mend = SecondaryButton(tr("Fix…"), plain_tip(" ".join((finding.fix, tr("You see the changes first.")))),
+                                   "small", name=f"health_mend_{finding.kind}",
+                                   clicked=lambda: card.mend_wanted.emit(finding.kind))
+            mend.setAccessibleName(tr("Fix: {title}", title=title))
+            buttons.append(mend)
+        column_in(self, row_of(chip, (name, 1)), text_label(finding.sentence, "small", wrap=True),
+                  row_of(*buttons, STRETCH), spacing=theme.SPACE_XS, margins=(0, theme.SPACE_XS, 0, theme.SPACE_XS))
 
 
 class HealthCard(Card):

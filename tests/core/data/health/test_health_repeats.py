@@ -147,19 +147,3 @@ def test_answers_to_one_question_do_not_conflict_where_they_are_compared():
     assert findings(marked)["conflicting_answers"].lines == (1, 3)
     plain = [Record((), line, text=text) for line, text in enumerate(("A river.", "A hill."), start=1)]
     assert findings(plain) == {}
-
-
-def test_frequent_sentences_are_stock_phrases_and_labels_are_not():
-    rows = clean_rows(200)
-    phrase = "Thank you for writing to our help desk."
-    for place in range(0, 60, 4):
-        message = rows[place].messages[-1]
-        content = f"{phrase} {message['content']}" if place % 8 else f"{message['content']}\n\n{phrase}"
-        rows[place] = replace(rows[place], messages=(*rows[place].messages[:-1], {**message, "content": content}))
-    found = findings(rows)
-    assert found["boilerplate"].lines == tuple(range(1, 61, 4))
-    fixed = fix(rows, ["boilerplate"])
-    assert fixed.records == clean_rows(200)
-    labels = [chat(f"{row.messages[0]['content']} {row.line}", "The mood of it is good.",
-                   row.line) for row in clean_rows(60)]
-    assert "boilerplate" not in findings(labels)

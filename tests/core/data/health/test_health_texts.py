@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiers import examples
 
-from slmstudio.core.data.health import hidden, markup, scripts
-from slmstudio.core.data.health.answers import refusal
+from slmstudio.core.data.health import artifacts, scripts
 from slmstudio.core.data.health.finding import Context
 from slmstudio.core.data.health.fixing import fix
 from slmstudio.core.data.health.kinds import KINDS
-from slmstudio.core.data.health.survey import check
+from slmstudio.core.data.health.survey import check, is_refusal
+from slmstudio.core.data.health.texts import Row
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
 
@@ -39,8 +39,7 @@ NEEDED = {
 @pytest.mark.parametrize("name", NEEDED)
 def test_joiners_that_scripts_need_stay(name):
     text = unicodedata.normalize("NFC", NEEDED[name])
-    assert hidden.stray_joiner(text) is None
-    assert hidden.without_stray_joiners(text) == text
+    assert artifacts.without_stray_joiners(text) == text
     assert {finding.kind for finding in check([chat("What is written here, please?", text)])} <= {"short_answer"}
 
 
@@ -51,8 +50,7 @@ def test_joiners_that_scripts_need_stay(name):
     ("👩\u200dx", "👩x"), ("\u200d", ""),
 ])
 def test_joiners_that_no_script_needs_go(text, after):
-    assert hidden.stray_joiner(text) is not None
-    assert hidden.without_stray_joiners(text) == after
+    assert artifacts.without_stray_joiners(text) == after
 
 
 @pytest.mark.parametrize("text", [
@@ -63,8 +61,7 @@ def test_joiners_that_no_script_needs_go(text, after):
     "<tool_call>{}</tool_call>", "2 <= n", "<title>Deeds</title>",
 ])
 def test_no_html(text):
-    assert markup.markup(text) is None
-    assert markup.plain(text) == text
+    assert artifacts.without_markup(text) == text
 
 
 @pytest.mark.parametrize("text", [
@@ -77,7 +74,7 @@ def test_no_html(text):
     "Press [Enter]", "void f() { return x; }", "`{name}`", "[Date](x)", "const a = {name};", "Use ${name} in the shell",
 ])
 def test_no_placeholder(text):
-    assert markup.placeholder(text) is None
+    assert not artifacts.has_placeholder(Row(chat("Which one?", text)))
 
 
 @pytest.mark.parametrize("text", [
@@ -86,19 +83,15 @@ def test_no_placeholder(text):
     "क×ख या कxख", "Москва is Moscow", "IT-отдел", "naïve café", "नमस्ते।", "ગુજરાતી और हिन्दी", "ИИ и AI", "e-मेल",
 ])
 def test_no_mixed_script(text):
-    assert scripts.mixed_script_word(text) is None
     assert scripts.in_own_script(text) == text
 
 
 @pytest.mark.parametrize(("text", "after"), [
-    ("рaypal", "paypal"), ("Мoсквa", "Москва"), ("аррӏе", None), ("हैI", "है।"), ("डाo", "डा॰"), ("कাम", "काम"),
-    ("सrकार", None),
+    ("рaypal", "paypal"), ("Мoсквa", "Москва"), ("аррӏе", "аррӏе"), ("हैI", "है।"), ("डाo", "डा॰"), ("कাम", "काम"),
+    ("सrकार", None), ("AͰऀও", "AͰऀও"),
 ])
 def test_mixed_scripts(text, after):
-    if scripts.mixed_script_word(text) is None:
-        assert after is None and text == "аррӏе", "all Cyrillic"
-    else:
-        assert scripts.in_own_script(text) == after
+    assert scripts.in_own_script(text) == after
 
 
 @pytest.mark.parametrize(("text", "wanted"), [
@@ -109,7 +102,7 @@ def test_mixed_scripts(text, after):
     ("Bollywood film Kabhi Khushi was a hit", False),
 ])
 def test_romanised_hindi(text, wanted):
-    assert (scripts.may_be_romanised(text) and scripts.romanised_hindi(text) is not None) == wanted
+    assert scripts.is_romanised_hindi(Row(chat("", text))) == wanted
 
 
 @pytest.mark.parametrize("text", [
@@ -119,7 +112,7 @@ def test_romanised_hindi(text, wanted):
     "மன்னிக்கவும், என்னால் முடியாது", "很抱歉，我无法回答",
 ])
 def test_refusals(text):
-    assert refusal(text) is not None
+    assert is_refusal(text)
 
 
 @pytest.mark.parametrize("text", [
@@ -128,7 +121,7 @@ def test_refusals(text):
     "An AI language model predicts words.", "I can not only sing but also dance.", "मैं एक शिक्षक हूँ", "Mi dispiace",
 ])
 def test_no_refusals(text):
-    assert refusal(text) is None
+    assert not is_refusal(text)
 
 
 def test_real_data_has_only_real_findings(data_dir):
@@ -151,10 +144,6 @@ RECORDS = st.lists(st.one_of(
     st.builds(lambda one, two, three: Record(chat(one, two).messages, 1, rejected=three), TEXTS, TEXTS, TEXTS),
     st.builds(lambda one: Record((), 1, text=one), TEXTS),
 ), max_size=6)
-
-
-def test_a_word_of_three_scripts_cannot_be_written_in_one():
-    assert scripts.in_own_script("AͰऀও") is None
 
 
 @settings(max_examples=examples(50))
