@@ -44,7 +44,7 @@ def figure(value: float | None, form: str = ".3f") -> str:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    line = json.dumps(files.without_non_finite(i18n.bare(value)), ensure_ascii=False)
+    line = json.dumps(files.without_non_finite(i18n.without_sources(value)), ensure_ascii=False)
     print(HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
 

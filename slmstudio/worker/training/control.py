@@ -13,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from slmstudio.core.hardware.guard import SpillWatch, can_spill
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.overfitting import EvalWatch
@@ -316,7 +316,7 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
         except OSError as error:
             reason = tr("It can't be saved: {error}.", error=error.strerror)
         if reason:
-            self.job.warn("change_refused", together(tr("The change wasn't made."), reason))
+            self.job.warn("change_refused", join_sentences(tr("The change wasn't made."), reason))
             return
         self._all("_set_schedule", total, rate)
         asked = {key: value for key, value in command.items() if key in ("learning_rate", "max_steps", "epochs")}
