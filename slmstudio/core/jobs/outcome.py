@@ -29,6 +29,16 @@ _WITHOUT_ERROR = {
 """By state: what is said about a job whose outcome names no error."""
 
 
+STATES = (noop("finished"), noop("stopped"), noop("paused"), noop("cancelled"), noop("failed"), noop("crashed"),
+          noop("running"), noop("waiting"), noop("new"))
+"""How a run, a job or an entry of the queue is."""
+
+
+def state_text(state: str) -> str:
+    """A state as people read it; that of a later version as it is."""
+    return tr(state) if state in STATES else state
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a job ended.

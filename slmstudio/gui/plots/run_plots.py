@@ -17,10 +17,10 @@ from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import of_card
+from slmstudio.core.run.event_text import rest_text
 from slmstudio.core.run.guard.summary import HOLD, as_changed, settings_of
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.run_texts import rest_text
 from slmstudio.gui.common.throttle import Throttle
 from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.labels import show_text, text_label

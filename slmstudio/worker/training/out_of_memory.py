@@ -63,7 +63,7 @@ def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:
         return {"state": "failed", "error": no_lever_left(job.folder, config).to_dict(), **consent}
     was = {name: getattr(config, name) for name in changes}
     adjust.record(job.folder, changes)
-    job.emit("adjusted", reason="out_of_memory", changes=changes, was=was, message=_sentence(changes, was))
+    job.emit("adjusted", reason="out_of_memory", changes=changes, was=was)
     raise StartAnew
 
 
@@ -108,15 +108,6 @@ def held_by_others() -> str:
                          number=monitor.index)
                       for each in monitor.processes() or () if each.pid != os.getpid() and (each.memory or 0) >= WORTH]
     return join_sentences(*found)
-
-
-def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:
-    if "gradient_checkpointing" in changes:
-        return tr("Memory ran out. The run continues by itself and computes activations twice instead of keeping them: "
-                  "about a fifth slower, same result.")
-    return tr("Memory ran out. The run continues by itself with {rows} instead of {earlier} rows at once, accumulated "
-              "{times} times: the effective batch stays the same.", rows=changes["micro_batch_size"],
-              earlier=was["micro_batch_size"], times=changes["gradient_accumulation_steps"])
 
 
 def killed_for_memory(job: JobContext) -> bool:

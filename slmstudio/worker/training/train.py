@@ -60,9 +60,7 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Train
     digest = {folder.RESULT_DIGEST: files.sha256_of(final / checkpoints.MANIFEST)}
     shutil.rmtree(job.folder / "trainer", ignore_errors=True)
     if used:
-        job.emit("best_used", global_step=step, eval_loss=used.eval_loss,
-                 message=tr("The weights of step {step:,} are the result: they had the lowest eval loss ({loss:.3f}).",
-                            step=step, loss=used.eval_loss))
+        job.emit("best_used", global_step=step, eval_loss=used.eval_loss)
     return {
         "state": "stopped" if control.stopped else "finished",
         "steps": trainer.state.global_step,

@@ -29,7 +29,8 @@ HOSTILE = ({"msgid": "{x:>99999999}", "values": {"x": 1}}, {"msgid": "{x.__class
            {"msgid": "{x}" * 9, "values": {"x": "a" * 10_001}},
            {"msgid": "{what:body} ({path}){what:end}", "values": {"what": 3, "more": 4}})
 OF_BEFORE = {"what": "Could not read it (/a).", "why": "Memory ran out. That makes 2 steps.", "msgids": {
-    "what": {"msgid": "{what:body} ({path}){what:end}", "values": {"what": {"text": "Could not read it."}, "path": "/a"}},
+    "what": {"msgid": "{what:body} ({path}){what:end}", "values": {
+        "what": {"text": "Could not read it."}, "path": "/a"}},
     "why": {"msgid": "{s0} {s1}", "values": {"s0": {"text": "Memory ran out."}, "s1": {
         "text": "That makes 2 steps.", "msgid": "That makes {n:,} step.", "many": "That makes {n:,} steps.",
         "values": {"n": 2}}}}}}

@@ -170,7 +170,7 @@ def test_losses_that_are_no_numbers_leave_gaps_and_are_named(tmp_path, page):
     run.tell("step", global_step=6, train_loss=float("nan"), learning_rate=1e-4, grad_norm=float("inf"))
     run.tell("eval", global_step=6, eval_loss=float("nan"))
     shown = page(run.folder)
-    assert re.search(r"6 – nan 0\.0001 inf", shown.text) and "Eval loss not a number at step 6" in shown.text
+    assert re.search(r"6 – nan 0\.0001 inf", shown.text) and "Eval loss at step 6 isn't" in shown.text
     assert not re.search(r'd="[^"]*nan', shown.html)
 
 

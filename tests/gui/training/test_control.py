@@ -159,7 +159,7 @@ def test_what_the_run_did_by_itself_is_told_in_words(qtbot, tab, run, play):
     qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
     lines = feed(tab)
     for words in ("memory ran out, so the run continues with Micro-batch, rows 4 → 2, Accumulation 4 → 8",
-                  "eval loss was lowest at step 40 and has risen since", "the machine may go to sleep",
+                  "Eval loss was lowest at step 40 (1.663) and has risen since", "the machine may go to sleep",
                   "the machine slept for 2 h", "spills into main memory", "ended early at step 120",
                   "the result contains the weights of step 40, eval loss 1.663"):
         assert words in lines, words
