@@ -33,12 +33,6 @@ def tone(event: Event) -> str:
                                         "guard_unavailable") else ""
 
 
-def rest_text(why: str) -> str:
-    """Why a run rests, in a word or two."""
-    return {"heat": tr("heat"), "memory_heat": tr("heat of the memory"), "battery": tr("battery"),
-            "hours": tr("time of day"), "hold": tr("holding the temperature")}.get(why, why)
-
-
 def adjusted_text(event: Event) -> str:
     """What the worker lowered, and why."""
     given, before = an_object(event.get("changes")), an_object(event.get("was"))
