@@ -106,8 +106,9 @@ def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
         return [Problem(tr("“{name}” is missing from {folder}; it was moved or deleted.", name=name,
                            folder=run_folder), field="start_from")]
     damage = checkpoints.damage(result)
-    damaged = join_sentences(tr("“{name}” is damaged.", name=name), damage)
-    return [Problem(damaged, field="start_from")] if damage else []
+    if damage is None:
+        return []
+    return [Problem(join_sentences(tr("“{name}” is damaged.", name=name), damage), field="start_from")]
 
 
 def _method(earlier: RunConfig) -> str:
