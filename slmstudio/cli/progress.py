@@ -138,7 +138,8 @@ class Follower:
                       "guard_rest", "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"):
             from slmstudio.core.run.event_text import event_text  # here, since most commands follow nothing
 
-            self._say(event_text(event), always=True)
+            if text := event_text(event):
+                self._say(text, always=True)
         elif kind == "guard_hold":
             self._tell_hold(event)
         elif kind == "machines" and event["joined"] == 1 and "file" in event:  # earlier versions named none
