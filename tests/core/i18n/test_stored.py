@@ -7,7 +7,6 @@ import doctest
 import errno
 import json
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +34,6 @@ OF_BEFORE = {"what": "Could not read it (/a).", "why": "Memory ran out. That mak
         "text": "That makes 2 steps.", "msgid": "That makes {n:,} step.", "many": "That makes {n:,} steps.",
         "values": {"n": 2}}}}}}
 """As versions wrote it that left out an English message where it is the text."""
-
-
-@pytest.fixture(autouse=True)
-def english_afterwards() -> Iterator[None]:
-    yield
-    i18n.use("en")
 
 
 def through_a_file(record: dict[str, Any]) -> dict[str, Any]:
