@@ -86,7 +86,7 @@ def nnoop(one: str, many: str, /) -> tuple[str, str]:
     return one, many
 
 
-def is_known(message: str, many: str = "") -> bool:
+def has_translation(message: str, many: str = "") -> bool:
     """Whether the language has a translation of a message."""
     catalogue = speaking.catalogue()
     return (catalogue.ngettext(message, many, 2) != many) if many else catalogue.gettext(message) != message

@@ -73,7 +73,7 @@ def _retranslated(text: str, source: Any) -> str:
             message.format(**values)  # raises what is wrong with it
         if not any(map(str.isalpha, words)):
             return TranslatedText(messages.filled(message, message, values), message, values)
-        if not speaking.is_english() and not messages.is_known(message, many):
+        if not speaking.is_english() and not messages.has_translation(message, many):
             return text
         return messages.ntr(message, many, values.pop("n"), **values) if many else messages.tr(message, **values)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, RecursionError):  # damaged, or by another hand
