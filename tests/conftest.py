@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support import once, tiers
 
+from slmstudio.core import i18n
+
 # A screen as people have one: the platform's own is 800×800, and a window makes itself no larger than its screen.
 if os.environ.setdefault("QT_QPA_PLATFORM", "offscreen") == "offscreen":
     os.environ["QT_QPA_PLATFORM"] = f"offscreen:configfile={Path(__file__).with_name('screen.json')}"
@@ -139,6 +141,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("skipped for a reason that tests/skips.py does not list", red=True)
         for name, reason in UNLISTED.items():
             terminalreporter.line(f"{name}: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    """Each test begins in English, whatever language the one before it chose."""
+    yield
+    i18n.use("en")
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def check(
         except UserError as error:
             asking.show(error, ["data", "check", str(file)], as_json=False)
             found: Sequence[Problem] = error.problems or [Problem(" ".join(filter(None, (error.what, error.why))))]
-            report = {"file": str(file), "records": 0, **told.in_halves(found),
+            report = {"file": str(file), "records": 0, **told.for_json(found),
                       "candidates": asking.in_json(getattr(error, "candidates", ())),
                       "error": {**error.to_dict(), "problems": []}}
         else:
@@ -132,7 +132,7 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
         "file": str(file), "format": dataset.format, "encoding": dataset.encoding, "layout": dataset.layout,
         "objectives": list(layouts.objectives(dataset.layout)), "mapping": dataset.mapping,
         "columns": list(dataset.columns), "records": dataset.count, "rows_left_out": dataset.rows_left_out,
-        **told.in_halves(dataset.problems), "unused": list(dataset.unused),
+        **told.for_json(dataset.problems), "unused": list(dataset.unused),
         "unused_words": list(dataset.unused_words), "candidates": asking.in_json(dataset.candidates),
         "first_rows": [as_row(record) for record in dataset.records[:preview.MOST]], "notes": notes,
         "text_by": dataset.text_by or None, "sheets": list(dataset.sheets),

@@ -17,7 +17,7 @@ import typer
 from slmstudio.cli import problems
 from slmstudio.core import files, i18n
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, number_text, tr
+from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.report.text import HIDDEN, visible
 from slmstudio.core.units import format_bytes
 
@@ -25,11 +25,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the
 """The option that each command has."""
 FIRST_SECONDS, NEXT_SECONDS = 1.0, 5.0
 """After which it's said that files are still being read, and then again."""
-OUTCOMES = dict(zip(
-    ("finished", "stopped", "paused", "cancelled", "failed", "crashed", "running", "waiting", "new"),
-    (noop("finished"), noop("stopped"), noop("paused"), noop("cancelled"), noop("failed"), noop("crashed"),
-     noop("running"), noop("waiting"), noop("new")), strict=True))
-"""How a run, a job or an entry of the queue is, in words."""
 
 
 def say(text: object = "", end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
@@ -44,7 +39,7 @@ def figure(value: float | None, form: str = ".3f") -> str:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    line = json.dumps(files.without_non_finite(i18n.bare(value)), ensure_ascii=False)
+    line = json.dumps(files.without_non_finite(i18n.without_sources(value)), ensure_ascii=False)
     print(HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
 
@@ -85,11 +80,6 @@ def reading_shown() -> Iterator[None]:
 
 def print_next(command: str) -> None:
     say("\n" + tr("Next: {command}", command=command))
-
-
-def outcome_word(state: str) -> str:
-    """A state as people read it; that of a later version as it is."""
-    return tr(OUTCOMES.get(state, state))
 
 
 def print_table(title: str, rows: list[Any], headers: tuple[str, ...] | None = None) -> None:

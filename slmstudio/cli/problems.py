@@ -29,12 +29,6 @@ def for_json(problems: Sequence[Problem]) -> dict[str, Any]:
     return {"problems": said, "problems_in_all": len(problems)}
 
 
-def in_halves(problems: Sequence[Problem]) -> dict[str, Any]:
-    """As `for_json`; "what" and "why" are the halves of a problem's sentence."""
-    found = for_json(problems)
-    return {**found, "problems": [_halved(problem) for problem in found["problems"]]}
-
-
 def write(path: Path, listed: Sequence[tuple[Path, Sequence[Problem]]]) -> None:
     """Write all problems of all files, one JSON object per line.
 
@@ -42,10 +36,5 @@ def write(path: Path, listed: Sequence[tuple[Path, Sequence[Problem]]]) -> None:
         UserError: it cannot be written.
     """
     with os_errors_as(tr("Could not write the problems.")):
-        files.write_atomically(path, (files.dump_line({**_halved(problem.to_dict()), "file": problem.file or str(file)})
+        files.write_atomically(path, (files.dump_line({**problem.to_dict(), "file": problem.file or str(file)})
                                       for file, problems in listed for problem in problems))
-
-
-def _halved(problem: dict[str, Any]) -> dict[str, Any]:
-    what, _, why = problem["message"].partition("; ")
-    return {**problem, "what": what, "why": why}

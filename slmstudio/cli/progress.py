@@ -13,7 +13,7 @@ from slmstudio.cli.output import print_error, say, warning
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import tr
 from slmstudio.core.report.text import visible
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.core.units import format_about, format_energy
@@ -134,22 +134,19 @@ class Follower:
             for sample in event["samples"]:
                 self._say(tr("step {step}: {question} → {answer}", step=_count(event, "global_step"),
                              question=_short(str(sample["prompt"])), answer=_short(str(sample["answer"]))), always=True)
-        elif kind in ("overfitting", "early_stop", "best_used", "adjusted", "fit_measured", "guard_rest",
-                      "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"):
-            self._say(str(event["message"]), always=True)
+        elif kind in ("overfitting", "early_stop", "best_used", "adjusted", "changed", "fit_measured", "suspended",
+                      "guard_rest", "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"):
+            from slmstudio.core.run.event_text import event_text  # here, since most commands follow nothing
+
+            if text := event_text(event):
+                self._say(text, always=True)
         elif kind == "guard_hold":
             self._tell_hold(event)
-        elif kind == "changed":
-            self._say(tr("changed: learning rate {rate:g}, {steps}", rate=event["learning_rate"],
-                         steps=ntr("{n:,} step", "{n:,} steps", self.history.total_steps)), always=True)
-        elif kind == "machines":
-            if event["joined"] == 1 and "file" in event:  # earlier versions named none
-                from slmstudio.core.run import launch  # which most commands don't need
+        elif kind == "machines" and event["joined"] == 1 and "file" in event:  # earlier versions named none
+            from slmstudio.core.run import launch  # which most commands don't need
 
-                file, wanted = Path(event["file"]), int(event["wanted"])
-                self._say(f"{launch.how_to_join(file, wanted)}\n{launch.commands(wanted)}", always=True)
-        elif kind == "suspended":
-            self._say(tr("the machine was asleep for {seconds:.0f} s", seconds=event["seconds"]), always=True)
+            file, wanted = Path(event["file"]), int(event["wanted"])
+            self._say(f"{launch.how_to_join(file, wanted)}\n{launch.commands(wanted)}", always=True)
 
     def _tell_hold(self, event: dict[str, Any]) -> None:
         """It arrives every minute, all night, so it is reported only when the share of work has changed, and once an

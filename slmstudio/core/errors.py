@@ -42,7 +42,7 @@ class Problem:
         return f"{self.file}, {where}: {self.message}" if self.file else f"{where}: {self.message}"
 
     def to_dict(self) -> dict[str, Any]:
-        return i18n.kept(asdict(self))
+        return i18n.with_sources(asdict(self))
 
 
 class UserError(Exception):
@@ -80,19 +80,19 @@ class UserError(Exception):
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values. `from_dict` makes the same error of them, in the language that is spoken then."""
-        return i18n.kept({"what": self.what, "why": self.why, "remedy": self.remedy,
-                          "problems": [problem.to_dict() for problem in self.problems]})
+        return i18n.with_sources({"what": self.what, "why": self.why, "remedy": self.remedy,
+                                  "problems": [problem.to_dict() for problem in self.problems]})
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> UserError:
         """The error that `to_dict` has written; what a damaged file has made of it counts as not said."""
-        state = i18n.spoken(state)
+        state = i18n.retranslate(state)
         what, why, remedy = (state.get(key) for key in ("what", "why", "remedy"))
         listed = state.get("problems")
         problems = [Problem(problem["message"], problem.get("line"), problem.get("column"), problem.get("field"),
                             problem.get("file"), tuple(problem.get("lines") or ()))
                     for each in (listed if isinstance(listed, list) else []) if isinstance(each, dict)
-                    if isinstance((problem := i18n.spoken(each)).get("message"), str)]
+                    if isinstance((problem := i18n.retranslate(each)).get("message"), str)]
         return cls(what if isinstance(what, str) else tr("It failed, and its error message is damaged."),
                    why if isinstance(why, str) else "", remedy if isinstance(remedy, str) else "", problems)
 

@@ -60,7 +60,7 @@ def test_problems_have_their_lines_and_the_exit_status_says_so(run, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"instruction": "a", "output": "b"}\n{"instruction": "a", "output": ""}\n{broken\n')
     report = run("data", "check", path, status=2)
-    assert [(each["line"], bool(each["what"])) for each in report["problems"]] == [(2, True), (3, True)]
+    assert [(each["line"], bool(each["message"])) for each in report["problems"]] == [(2, True), (3, True)]
     assert (report["records"], report["rows_left_out"]) == (1, 2)
     both = run("data", "check", path, tmp_path / "absent.jsonl", status=2)
     assert [each["records"] for each in both["files"]] == [1, 0] and both["files"][1]["error"]["remedy"]

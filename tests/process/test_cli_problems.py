@@ -41,7 +41,7 @@ def test_json_has_the_first_thousand_and_their_number(studio_home, faulty, capsy
     assert commands.main(["data", "check", str(faulty), "--json"]) == 2
     said = json.loads(capsys.readouterr().out)
     assert len(said["problems"]) == problems.MOST_IN_JSON and said["problems_in_all"] == ROWS
-    assert said["problems"][0]["what"] and said["problems"][0]["line"] == 1
+    assert said["problems"][0]["message"] and said["problems"][0]["line"] == 1
 
 
 def test_all_of_them_are_written_to_a_file(studio_home, faulty, tmp_path, capsys) -> None:

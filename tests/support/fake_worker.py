@@ -195,8 +195,7 @@ class Play:
     def _evaluate(self) -> None:
         self.emit("eval", global_step=self.step, eval_loss=self._eval_loss(self.step))
         if self.turns_at and self.step == self.turns_at + EVAL_EVERY:
-            self.emit("overfitting", global_step=self.turns_at, eval_loss=self._eval_loss(self.turns_at),
-                      message="Eval loss rises.")
+            self.emit("overfitting", global_step=self.turns_at, eval_loss=self._eval_loss(self.turns_at))
         self._sample()
 
     def _sample(self) -> None:
@@ -317,15 +316,14 @@ class Play:
         self.turns_at = int(step)
 
     def do_early(self) -> None:
-        self.emit("early_stop", global_step=self.step, best_step=self.turns_at, message="No better eval loss.")
+        self.emit("early_stop", global_step=self.step, best_step=self.turns_at)
 
     def do_best(self, step: str) -> None:
         self.best = int(step)
-        self.emit("best_used", global_step=self.best, eval_loss=self._eval_loss(self.best),
-                  message="The best weights are the result.")
+        self.emit("best_used", global_step=self.best, eval_loss=self._eval_loss(self.best))
 
     def do_adjusted(self) -> None:
-        self.emit("adjusted", reason="out_of_memory", message="Memory ran out.",
+        self.emit("adjusted", reason="out_of_memory",
                   changes={"micro_batch_size": 2, "gradient_accumulation_steps": 8},
                   was={"micro_batch_size": 4, "gradient_accumulation_steps": 4})
 

@@ -85,7 +85,7 @@ def untold(run: Path, text: str) -> list[tuple[str, Any]]:
         record = json.loads((run / name).read_text("utf-8"))
         wanted += [(f"{name} {key}", value) for key, value in flat(record)
                    if key not in (instant, "chosen")  # those fields have "You set this." as their reason
-                   and ".msgids." not in f".{key}"]  # how sentences are said again in another language
+                   and ".msgids." not in f".{key}"]  # what sentences are made of
         wanted.append((f"{name} {instant}", moment(record[instant])))
     wanted += [(f"{event['type']} {name}", value) for event in jobs.Job(run).events()
                if event["type"] in ("step", "eval", "plan") for name, value in event.items()

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli import energy
-from slmstudio.cli.output import Json, outcome_word, print_json, print_table, print_warning, reading_shown, say
+from slmstudio.cli.output import Json, print_json, print_table, print_warning, reading_shown, say
 from slmstudio.cli.targets import Run
 from slmstudio.cli.words import Group
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.core.jobs.outcome import state_text
 
 if TYPE_CHECKING:
     from slmstudio.core.run.folder import RunSummary
@@ -48,7 +49,7 @@ def runs(
         say(tr("No runs yet. Start with: {command}", command=program.command("quickstart", "--out", "my-first-run")))
         return 0
     rows = [
-        (run.config.name, outcome_word(run.state), units.format_loss(run.eval_loss_after),
+        (run.config.name, state_text(run.state), units.format_loss(run.eval_loss_after),
          units.format_duration(run.seconds), "–" if run.energy is None else units.format_energy(run.energy.joules),
          run.folder.name)
         for run in found]

@@ -15,7 +15,7 @@ from slmstudio.cli.progress import Follower, carry_out
 from slmstudio.cli.targets import Set, spare
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import ntr, together, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.units import format_about, format_bytes, format_duration, format_span
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def plan(
     else:
         _show_plan(config, counts, found, out)
         if lost is not None:
-            print_warning(together(
+            print_warning(join_sentences(
                 lost.what, lost.ways,
                 *([tr("To keep them: {option}", option=f"--set max_length={lost.longer}")] if lost.longer else []),
                 *([tr("To leave them out: {option}", option=f"--set overlong_rows={LEAVE_OUT}")]

@@ -13,13 +13,14 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli import asking
-from slmstudio.cli.output import Json, outcome_word, print_error, print_json, print_next, print_table, say
+from slmstudio.cli.output import Json, print_error, print_json, print_next, print_table, say
 from slmstudio.cli.progress import Follower
 from slmstudio.cli.targets import Run, RunOrFile
 from slmstudio.cli.words import Group
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.core.jobs.outcome import state_text
 
 app = typer.Typer(name="queue", cls=Group, no_args_is_help=True, help="Runs that are waiting for their turn.")
 
@@ -59,7 +60,7 @@ def list_(as_json: Json = False) -> int:
 def _show(runs: list[tuple[str, str]], heading: str) -> None:
     """Names of runs and how each is."""
     if runs:
-        print_table(tr("Queue"), [(name, outcome_word(state)) for name, state in runs], (tr("Run"), heading))
+        print_table(tr("Queue"), [(name, state_text(state)) for name, state in runs], (tr("Run"), heading))
     else:
         say(tr("The queue is empty. Add a run: {command}", command=program.command("queue", "add", "RUN.json")))
 

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli import asking, energy
-from slmstudio.cli.output import Json, outcome_word, print_error, print_json, print_table, say
+from slmstudio.cli.output import Json, print_error, print_json, print_table, say
 from slmstudio.cli.progress import Follower, carry_out
 from slmstudio.cli.targets import RunOrFile, Set
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.core.jobs.outcome import state_text
 
 app = typer.Typer()
 Processes = Annotated[int | None, typer.Option(
@@ -174,5 +175,5 @@ def _report_outcome(outcome: jobs.Outcome, as_json: bool, extra: dict[str, Any],
             (key, json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value))
             for key, value in {**extra, **outcome.result}.items()
         ]
-        print_table(tr("Outcome: {outcome}", outcome=outcome_word(outcome.state)), rows)
+        print_table(tr("Outcome: {outcome}", outcome=state_text(outcome.state)), rows)
     return outcome.exit_status

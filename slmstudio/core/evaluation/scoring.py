@@ -60,7 +60,7 @@ def read_scores(job_folder: Path) -> dict[str, Any] | None:
         UserError: a newer program wrote it.
     """
     found = formats.read("scores", job_folder / SCORES)
-    return None if found is None else sentences.spoken(found)
+    return None if found is None else sentences.retranslate(found)
 
 
 def row_scores(job_folder: Path | str) -> list[Row]:

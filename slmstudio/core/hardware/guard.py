@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from slmstudio.core.hardware.nvml import GpuReading
-from slmstudio.core.i18n import noop, together, tr
+from slmstudio.core.i18n import join_sentences, noop, tr
 
 # -- Notices when Windows moves GPU memory into main memory: nothing fails, and each step takes many times as long.
 
@@ -172,4 +172,4 @@ class HeatWatch:
                      "{low} and 93 °C.", degrees=temperature_c, low=ASSUMED_SLOWDOWN_C)
         remedy = tr("Training continues, perhaps more slowly. Cool it: clear the vents, speed up the fans, lower the "
                     "power limit, or pause the run.")
-        return together(hot, remedy)
+        return join_sentences(hot, remedy)

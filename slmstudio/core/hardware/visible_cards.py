@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Protocol, TypeVar
 
-from slmstudio.core.i18n import noop, together, tr
+from slmstudio.core.i18n import join_sentences, noop, tr
 
 # -- What a card and the installed PyTorch are good for: the one choice of the plan and of the worker, with its
 # reason.
@@ -81,11 +81,11 @@ def packed_attention(capability: Capability, precision: str, installed: Installe
            tr(NO_FLASH) if not installed.flash else
            tr("PyTorch {version} doesn't have variable-length attention yet.", version=version))
     if capability >= VOLTA and installed.triton:
-        return Way(FLEX, together(why, tr("FlexAttention keeps packed rows apart instead.")))
+        return Way(FLEX, join_sentences(why, tr("FlexAttention keeps packed rows apart instead.")))
     lacking = (tr("Triton, which FlexAttention needs, is missing, so each row is processed by itself.")
                if capability >= VOLTA else
                tr("It's also too old for FlexAttention, so each row is processed by itself."))
-    return Way(PER_ROW, together(why, lacking))
+    return Way(PER_ROW, join_sentences(why, lacking))
 
 
 def liger(capability: Capability, installed: Installed) -> tuple[bool, str]:

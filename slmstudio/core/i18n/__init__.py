@@ -4,12 +4,11 @@
 a message without a translation is shown as it is written in the code. The catalogues are
 `resources/translations/LANGUAGE.po`; `packaging/translations.py` keeps them in step with the code.
 
-Here lives what chooses, loads and applies a catalogue. What is said lives where it is said.
+Here lives what chooses, loads and applies a catalogue, and what makes the sentences of a file in the language of its
+reader (`stored`). Messages are in the modules that need them.
 """
 
-from slmstudio.core.i18n.later import again, spoken, together, with_path
-from slmstudio.core.i18n.messages import date_text, nnoop, noop, ntr, number_text, ptr, tr
-from slmstudio.core.i18n.said import KEY, bare, kept, recalled
+from slmstudio.core.i18n.messages import TranslatedText, date_text, nnoop, noop, ntr, number_text, ptr, tr
 from slmstudio.core.i18n.speaking import (
     PSEUDO,
     VARIABLE,
@@ -20,7 +19,8 @@ from slmstudio.core.i18n.speaking import (
     system_language,
     use,
 )
+from slmstudio.core.i18n.stored import KEY, join_sentences, retranslate, with_path, with_sources, without_sources
 
-__all__ = ["KEY", "PSEUDO", "VARIABLE", "again", "available", "bare", "date_text", "is_known", "is_right_to_left",
-           "kept", "language", "nnoop", "noop", "ntr", "number_text", "ptr", "recalled", "spoken", "system_language",
-           "together", "tr", "use", "with_path"]
+__all__ = ["KEY", "PSEUDO", "VARIABLE", "TranslatedText", "available", "date_text", "is_known", "is_right_to_left",
+           "join_sentences", "language", "nnoop", "noop", "ntr", "number_text", "ptr", "retranslate",
+           "system_language", "tr", "use", "with_path", "with_sources", "without_sources"]

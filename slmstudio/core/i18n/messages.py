@@ -6,10 +6,35 @@ import string
 from typing import TYPE_CHECKING, Any
 
 from slmstudio.core.i18n import speaking
-from slmstudio.core.i18n.said import remembered
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+
+class TranslatedText(str):
+    """A text with what it is made of.
+
+    Attributes:
+        source: JSON values: "msgid" is the English message, "many" its plural, "values" what its placeholders stand
+            for: numbers, texts, and texts with what they are made of, which are {"text": …, **source}.
+    """
+
+    __slots__ = ("source",)
+    source: dict[str, Any]
+
+    def __new__(cls, text: str, message: str = "", values: dict[str, Any] | None = None, many: str = "",
+                ) -> TranslatedText:
+        made = super().__new__(cls, text)
+        made.source = {"msgid": message, **({"many": many} if many else {}), **(
+            {"values": {name: _plain(value) for name, value in values.items()}} if values else {})}
+        return made
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it, or as a text."""
+    if isinstance(value, TranslatedText):
+        return {"text": str(value), **value.source}
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 def tr(message: str, /, **values: Any) -> str:
@@ -22,7 +47,7 @@ def tr(message: str, /, **values: Any) -> str:
     """
     if not message:
         return message  # gettext's translation of nothing is the catalogue's header
-    return remembered(filled(speaking.catalogue().gettext(message), message, values), message, values)
+    return TranslatedText(filled(speaking.catalogue().gettext(message), message, values), message, values)
 
 
 def ntr(one: str, many: str, count: float, /, **values: Any) -> str:
@@ -37,7 +62,7 @@ def ntr(one: str, many: str, count: float, /, **values: Any) -> str:
     whole = int(count) if float(count).is_integer() else 2 if count > 1 else 0
     said = speaking.catalogue().ngettext(one, many, whole)
     values = {"n": count, **values}
-    return remembered(filled(said, one if count == 1 else many, values), one, values, many)
+    return TranslatedText(filled(said, one if count == 1 else many, values), one, values, many)
 
 
 def ptr(context: str, message: str, /, **values: Any) -> str:
@@ -61,13 +86,19 @@ def nnoop(one: str, many: str, /) -> tuple[str, str]:
     return one, many
 
 
+def has_translation(message: str, many: str = "") -> bool:
+    """Whether the language has a translation of a message."""
+    catalogue = speaking.catalogue()
+    return (catalogue.ngettext(message, many, 2) != many) if many else catalogue.gettext(message) != message
+
+
 def number_text(value: float, spec: str = ",") -> str:
     """A number as the language groups its digits: 1,234,567 in English, 12,34,567 in Hindi.
 
     Args:
         spec: as for `format`, such as "," or ",.1f".
     """
-    return remembered(_number(value, spec), f"{{value:{spec}}}", {"value": value})
+    return TranslatedText(_number(value, spec), f"{{value:{spec}}}", {"value": value})
 
 
 def _number(value: float, spec: str) -> str:

@@ -71,7 +71,7 @@ class EventReader(files.LineReader):
     def read(self) -> Iterator[dict[str, Any]]:
         for event in super().read():
             try:
-                yield i18n.spoken(formats.check("job", event, self.path))
+                yield i18n.retranslate(formats.check("job", event, self.path))
             except formats.NewerFormat:
                 raise
             except UserError:

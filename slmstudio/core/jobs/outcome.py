@@ -12,7 +12,7 @@ from typing import Any
 from slmstudio.core import memory_limit
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import an_object, parsed, regular
-from slmstudio.core.i18n import noop, together, tr
+from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.jobs.advice import need_less
 
@@ -27,6 +27,16 @@ _WITHOUT_ERROR = {
     "crashed": noop("The job crashed before anything was saved."),
 }
 """By state: what is said about a job whose outcome names no error."""
+
+
+STATES = (noop("finished"), noop("stopped"), noop("paused"), noop("cancelled"), noop("failed"), noop("crashed"),
+          noop("running"), noop("waiting"), noop("new"))
+"""How a run, a job or an entry of the queue is."""
+
+
+def state_text(state: str) -> str:
+    """A state as people read it; that of a later version as it is."""
+    return tr(state) if state in STATES else state
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,7 @@ def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy:
         why = tr("Loading the model took more main memory than was free.") if loaded else tr(
             "It needed more memory than the machine has.")
         return UserError(tr("The system ended the worker because memory ran out."), why,
-                         together(need_less(kind, loaded), remedy))
+                         join_sentences(need_less(kind, loaded), remedy))
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         causes = {
@@ -124,8 +134,8 @@ def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy:
             "SIGSEGV": tr("A library crashed (SIGSEGV)."),
             "SIGTERM": tr("It was asked to end (SIGTERM)."),
         }
-        why = causes.get(name) or together(tr("Signal {name} ended it.", name=name), memory_limit.said())
+        why = causes.get(name) or join_sentences(tr("Signal {name} ended it.", name=name), memory_limit.said())
         return UserError(tr("The worker process ended unexpectedly."), why, remedy)
     why = (tr("It ended with exit status {code}.", code=code) if code is not None else
            tr("It was killed, or a library in it crashed."))
-    return UserError(tr("The worker process ended unexpectedly."), together(why, memory_limit.said()), remedy)
+    return UserError(tr("The worker process ended unexpectedly."), join_sentences(why, memory_limit.said()), remedy)

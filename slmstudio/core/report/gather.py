@@ -105,7 +105,7 @@ def gather(run: Path) -> Facts:
     evaluations = read_evaluations(run)
     found = Facts(
         run=summary, history=history, timeline=timeline.of(history), steps=_steps(run, history),
-        record=record, adjusted=adjust.load(run)["values"], outcome=_outcome(run, gaps),
+        record=record, adjusted=adjust.load(run)["values"], outcome=i18n.without_sources(_outcome(run, gaps)),
         base=read_base(Path(summary.config.model)), result_files=_result_files(run), exports=_exports(run, gaps),
         kept=checkpoints.all_checkpoints(run / folder.CHECKPOINTS), evaluations=evaluations, notes=notes.read(run),
         rows=_rows(run, gaps), gaps=gaps)
@@ -152,11 +152,11 @@ def _fitting(value: dict[str, Any], shape: dict[str, Any], name: str, gaps: list
 def _outcome(run: Path, gaps: list[str]) -> dict[str, Any]:
     written = files.read_json(run / jobs.OUTCOME)
     if written is not None:
-        return i18n.bare({**written, "error": jobs.Outcome.read(written).error}) if written.get("error") else written
+        return {**written, "error": jobs.Outcome.read(written).error} if written.get("error") else written
     if (run / jobs.OUTCOME).exists():
         gaps.append(tr("{file} is damaged, so only the events say how the run ended.", file=jobs.OUTCOME))
     died = jobs.Job(run).outcome()
-    return {} if died is None else {"state": died.state, "error": i18n.bare(died.error), "details": died.details}
+    return {} if died is None else {"state": died.state, "error": died.error, "details": died.details}
 
 
 def read_base(path: Path) -> BaseModel:

@@ -7,9 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import i18n
 from slmstudio.core.errors import UserError
-from slmstudio.core.files import an_object, finite, objects
+from slmstudio.core.files import finite, objects
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.report import curves
 from slmstudio.core.report.gather import Facts
@@ -89,12 +88,11 @@ def _problems(path: Path, said: str | None, sha256: str | None) -> list[Any]:
 def configuration(facts: Facts) -> list[tuple[str, list[tuple[str, str, str, Any]]]]:
     """Every field of run.json below its heading: plain name, name in run.json, value, and the planner's reason."""
     record = facts.record
-    reasons = i18n.spoken(an_object(record.get("reasons")))
     notes = {"format", "kind", "protocol", "created", "versions", "hashes", "reasons", "chosen"}
     groups = {**in_groups(), tr("Other"): tuple(name for name in record if name not in FIELDS.keys() | notes)}
     found = []
     for title, names in groups.items():
-        rows = [(label(name), name, _value(facts, name), reasons.get(name, ""))
+        rows = [(label(name), name, _value(facts, name), facts.run.config.reasons.get(name, ""))
                 for name in names if name in record]
         if rows:
             found.append((title, rows))

@@ -12,7 +12,7 @@ from typing import Any
 
 from slmstudio.core import files, formats, program
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run.config import FIELDS, METHOD, RUN, RunConfig
 from slmstudio.core.run.memory.levers import SHORTEST
 
@@ -108,10 +108,10 @@ def _fixed(folder: Path, fixed: set[str], values: dict[str, Any]) -> UserError:
     return UserError(
         tr("These fields can't be changed in a run that already exists."),
         tr("Its rows and its checkpoints depend on them."),
-        together(tr("Start a new run that has these values: {command}",
-                    command=program.command("train", folder / "run.json", *settings)),
-                 tr("A run that is resumed can have other values of: {names}.",
-                    names=", ".join(name for name in FIELDS if name not in FIXED))),
+        join_sentences(tr("Start a new run that has these values: {command}",
+                          command=program.command("train", folder / "run.json", *settings)),
+                       tr("A run that is resumed can have other values of: {names}.",
+                          names=", ".join(name for name in FIELDS if name not in FIXED))),
         [Problem(tr("In this run, it stays as it is."), field=name) for name in values if name in fixed])
 
 

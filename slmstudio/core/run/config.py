@@ -62,8 +62,7 @@ class RunConfig:
     """Everything that decides what a run does.
 
     Attributes:
-        reasons: by field, why it has its value, in the language of who planned; to be shown by
-            `i18n.again`, never compared.
+        reasons: by field, why it has its value, in a sentence.
         chosen: fields that a user decided.
     """
 
@@ -323,7 +322,7 @@ class RunConfig:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        return {**formats.stamp("run"), "kind": "train", **asdict(self), "reasons": i18n.kept(self.reasons)}
+        return {**formats.stamp("run"), "kind": "train", **asdict(self), "reasons": i18n.with_sources(self.reasons)}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any], where: Path | str = "") -> RunConfig:
@@ -338,13 +337,11 @@ class RunConfig:
         state = formats.check("run", state, where or tr("The run configuration"))
         problems = [Problem(tr("It is missing."), field=name)
                     for name in ("name", "model", "train_file") if name not in state]
-        said = i18n.recalled(files.an_object(state.get("reasons")))
-        reasons = {name: reason for name, reason in said.items() if isinstance(reason, str)}
-        chosen = state.get("chosen")
-        if not isinstance(chosen, list):  # of an earlier version, which had English only
-            chosen = [name for name, reason in reasons.items() if reason == SET]
-        chosen = [name for name in chosen if isinstance(name, str) and name in FIELDS]
-        values: dict[str, Any] = {"reasons": reasons, "chosen": chosen}
+        reasons, chosen = i18n.retranslate(files.an_object(state.get("reasons"))), state.get("chosen")
+        values: dict[str, Any] = {
+            "reasons": {name: reason for name, reason in reasons.items() if isinstance(reason, str)},
+            "chosen": [name for name in chosen if isinstance(name, str) and name in FIELDS]
+            if isinstance(chosen, list) else []}
         for name in FIELDS.keys() & state.keys():
             try:
                 values[name] = FIELDS[name].read(state[name])

@@ -16,7 +16,7 @@ from typing import Any
 from slmstudio.core import files, formats, jobs, paths, program
 from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.files import number
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run import checkpoints, names, provenance
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.store import RUNS, Totals
@@ -307,7 +307,7 @@ def need_own_result(result: Path) -> None:
     if known is not None and known != found:
         why = tr("Its manifest isn't the one that the run wrote.")
     elif found is not None and (damage := checkpoints.damage(result)):
-        why = together(tr("Its files don't match its manifest."), damage)
+        why = join_sentences(tr("Its files don't match its manifest."), damage)
     if why:
         raise UserError(tr("“{result}” in {run} isn't what this run trained.", result=result.name, run=run.name), why,
                         tr("Restore the run's own files, resume the run to write its result again, or train a new "

@@ -12,7 +12,7 @@ from pathlib import Path
 from slmstudio.core import files, formats, jobs, program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.i18n import ntr, together, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 
@@ -93,7 +93,7 @@ def commands(machines: int) -> str:
 
 def how_to_join(file: Path, machines: int) -> str:
     """What to do before the `commands`, and what it takes; `file` is the run's launch.json."""
-    return together(
+    return join_sentences(
         ntr("Copy {file} to the other machine.", "Copy {file} to each of the {n} other machines.", machines - 1,
             file=file),
         tr("The same version of SLM Studio and the same base model must be there. Do this only on a network that you "

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from slmstudio.core.i18n import ntr, tr
-
 TURNED_AFTER = 2
 """Evaluations in a row above the best before it is called a turn; a single one may be chance."""
 
@@ -35,23 +33,13 @@ class EvalWatch:
         self.worse += 1
         return False
 
-    def turned(self) -> str | None:
-        """A sentence when the eval loss has just turned upwards, once for each turn."""
+    def turned(self) -> bool:
+        """Whether the eval loss has just turned upwards, once for each turn."""
         if self.worse < TURNED_AFTER or self.best_step is None or self.best_step in self._told_of:
-            return None
+            return False
         self._told_of.add(self.best_step)
-        if self.best_step == 0:
-            return tr("Eval loss was lowest before training ({best_loss:.3f}): so far, the model only gets worse on "
-                      "rows it isn't trained on. Lower the learning rate, or check whether the two files are alike.",
-                      best_loss=self.best_loss)
-        return tr("Eval loss was lowest at step {best_step:,} ({best_loss:.3f}) and has risen since: the model is "
-                  "starting to overfit. More or different rows help, or fewer epochs.", best_step=self.best_step,
-                  best_loss=self.best_loss)
+        return True
 
-    def wants_to_stop(self) -> str | None:
-        """A sentence when patience is at its end."""
-        if not self.patience or self.worse < self.patience or self.best_step is None:
-            return None
-        return ntr("Stopped early: {n} evaluation was no better than the one at step {best_step:,} ({best_loss:.3f}).",
-                   "Stopped early: {n} evaluations in a row were no better than the one at step {best_step:,} "
-                   "({best_loss:.3f}).", self.worse, best_step=self.best_step, best_loss=self.best_loss)
+    def wants_to_stop(self) -> bool:
+        """Whether patience is at its end."""
+        return 0 < self.patience <= self.worse and self.best_step is not None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.fields.choices import METHODS, VARIANTS
@@ -50,19 +48,3 @@ def variant_label(config: RunConfig) -> str:
         return choice_label("method", key)
     extras = [label(name) for name in VARIANT_FLAGS if getattr(config, name)]
     return " + ".join([choice_label("method", config.method), *extras])
-
-
-def write(value: Any) -> str:
-    """A value as it is typed.
-
-    >>> write(2e-4), write(3.0), write(0.05), write(None), write(["q_proj", "v_proj"])
-    ('2e-4', '3', '0.05', '', 'q_proj, v_proj')
-    """
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        if value and abs(value) < 1e-3:
-            mantissa, _, exponent = f"{value:.6e}".partition("e")
-            return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-        return f"{value:g}"
-    return ", ".join(value) if isinstance(value, list) else str(value)

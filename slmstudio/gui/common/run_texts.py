@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import units
-from slmstudio.core.files import an_object, number
-from slmstudio.core.i18n import date_text, ntr, number_text, tr
-from slmstudio.core.run import config as run_config
+from slmstudio.core.i18n import date_text, ntr, tr
 from slmstudio.core.run import config_file
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.common.plan_fields import label, variant_label, write
+from slmstudio.gui.common.plan_fields import label, variant_label
 
 MOST_PARTS = 3
 """Parts of a path by which one is told from another."""
@@ -91,151 +87,6 @@ def work_text(history: RunHistory, detail: str = "") -> str:
     if history.guard.stands_still:
         return phase_text("resting")
     return " · ".join(filter(None, (phase_text(history.phase), detail)))
-
-
-def rest_text(why: str) -> str:
-    """Why a run rests, in a word or two."""
-    return {"heat": tr("heat"), "memory_heat": tr("heat of the memory"), "battery": tr("battery"),
-            "hours": tr("time of day"), "hold": tr("holding the temperature")}.get(why, why)
-
-
-def checkpoint_reason(reason: str) -> str:
-    return {"interval": "", "requested": tr("you asked for it"), "stop": tr("before stopping"),
-            "free": tr("before its memory is freed"), "rest": tr("before a rest"), "best": tr("the best so far"),
-            "end": tr("at the end")}.get(reason, reason)
-
-
-def event_text(event: dict[str, Any]) -> str:
-    """One of `RunHistory.told` as a line; "" for what needs none."""
-    kind, step = str(event.get("type")), event.get("global_step")
-    at = number_text(step) if isinstance(step, int) else "?"
-    return _WORDS[kind](event, at) if kind in _WORDS else ""
-
-
-def is_alarming(event: dict[str, Any]) -> bool:
-    """Whether one of `RunHistory.told` wants to be noticed."""
-    return event.get("type") in ("warning", "adjusted", "overfitting", "guard_unavailable") or (
-        event.get("type") == "sleep_prevented" and event.get("on") is False)
-
-
-def fields_text(event: dict[str, Any], key: str) -> str:
-    """The values that an event names: "Micro-batch, rows 8 → 4"."""
-    given, before = an_object(event.get(key)), an_object(event.get("was"))
-    parts = []
-    order = list(run_config.FIELDS)
-    for name, value in sorted(given.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)):
-        after = tr("on") if value is True else tr("off") if value is False else write(value)
-        old = before.get(name)
-        parts.append(f"{label(name)} {write(old)} → {after}" if old is not None and not isinstance(old, bool)
-                     else f"{label(name)} {after}")
-    return ", ".join(parts)
-
-
-def adjusted_text(event: dict[str, Any]) -> str:
-    """What the worker lowered, and why."""
-    changes = fields_text(event, "changes")
-    if event.get("reason") == "out_of_memory":
-        return tr("memory ran out, so the run continues with {changes}", changes=changes)
-    return tr("the run continues with {changes}", changes=changes)
-
-
-def _eval(event: dict[str, Any], at: str) -> str:
-    loss = event.get("eval_loss")
-    if loss is None:
-        return tr("eval loss at step {step} isn't a number", step=at)
-    if event.get("best"):
-        return tr("best eval loss {loss:.3f}, step {step}", loss=loss, step=at)
-    return tr("eval loss {loss:.3f}, step {step}", loss=loss, step=at)
-
-
-def _saved(event: dict[str, Any], at: str) -> str:
-    reason = checkpoint_reason(str(event.get("reason") or ""))
-    if not reason:
-        return tr("checkpoint saved, step {step}", step=at)
-    return tr("checkpoint saved, step {step}: {reason}", step=at, reason=reason)
-
-
-def _planned(event: dict[str, Any], at: str) -> str:
-    return ntr("{learned} of {all} parameters are trained, {n:,} row",
-               "{learned} of {all} parameters are trained, {n:,} rows", event.get("train_rows") or 0,
-               learned=units.format_count(event.get("trainable_parameters") or 0),
-               all=units.format_count(event.get("parameters") or 0))
-
-
-def change_text(event: dict[str, Any]) -> str:
-    """What a `changed` event made different: "learning rate 1e-4, 500 steps"."""
-    asked = event.get("asked")
-    rate, total = event.get("learning_rate"), event.get("total_steps")
-    parts = [tr("learning rate {rate}", rate=write(float(rate)))] if _asked(asked, "learning_rate") and \
-        isinstance(rate, int | float) else []
-    if isinstance(total, int) and (_asked(asked, "max_steps") or _asked(asked, "epochs")):
-        parts.append(steps_text(total))
-    return ", ".join(parts)
-
-
-def _asked(asked: Any, name: str) -> bool:
-    return not isinstance(asked, dict) or name in asked
-
-
-def _overfitting(event: dict[str, Any], at: str) -> str:
-    return tr("eval loss was lowest at step {step} and has risen since: overfitting begins", step=at)
-
-
-def _suspended(event: dict[str, Any], at: str) -> str:
-    seconds = event.get("seconds")
-    time = units.format_duration(seconds if isinstance(seconds, int | float) else 0.0)
-    return tr("the machine slept for {time}; this isn't counted as work", time=time)
-
-
-def _message(event: dict[str, Any], at: str) -> str:
-    return str(event.get("message") or "")
-
-
-def _sleep(event: dict[str, Any], at: str) -> str:
-    if event.get("on") is not False:
-        return ""
-    reason = str(event.get("reason") or "")
-    if not reason:
-        return tr("the machine may go to sleep during training")
-    return tr("the machine may go to sleep during training: {reason}", reason=reason)
-
-
-def _stopped_early(event: dict[str, Any], at: str) -> str:
-    best = event.get("best_step")
-    return tr("ended early at step {step}: eval loss didn't improve after step {best}", step=at,
-              best=number_text(best) if isinstance(best, int) else "?")
-
-
-def _measured(event: dict[str, Any], at: str) -> str:
-    peak, step, low, high = (number(event, name) for name in ("peak_bytes", "seconds_per_step", "low", "high"))
-    if peak is None or step is None or low is None or high is None:
-        return ""
-    return tr("the longest rows take {peak} (estimated: {span}), and a step takes {time}",
-              peak=units.format_bytes(peak), span=units.format_span(low, high), time=units.format_duration(step))
-
-
-def _best_used(event: dict[str, Any], at: str) -> str:
-    loss = event.get("eval_loss")
-    if not isinstance(loss, int | float):
-        return tr("the result contains the weights of step {step}", step=at)
-    return tr("the result contains the weights of step {step}, eval loss {loss:.3f}", step=at, loss=loss)
-
-
-_WORDS: dict[str, Callable[[dict[str, Any], str], str]] = {
-    "job_started": lambda event, at: tr("worker started"),
-    "paused": lambda event, at: tr("paused at step {step}", step=at),
-    "resumed": lambda event, at: tr("continues at step {step}", step=at),
-    "resumed_from": lambda event, at: tr("continues from the checkpoint of step {step}", step=at),
-    "eval": _eval, "checkpoint_saved": _saved, "plan": _planned, "overfitting": _overfitting,
-    **dict.fromkeys(("guard_rest", "guard_resume", "guard_changed", "guard_unavailable", "power_limit_advised"),
-                    _message),
-    "suspended": _suspended, "sleep_prevented": _sleep, "early_stop": _stopped_early, "best_used": _best_used,
-    "fit_measured": _measured,
-    "changed": lambda event, at: tr("changed at step {step}: {values}", step=at, values=change_text(event)),
-    "adjusted": lambda event, at: adjusted_text(event),
-    "warning": lambda event, at: str(event.get("message") or event.get("code") or ""),
-    "job_ended": lambda event, at: outcome_chip(str(event.get("state")))[0],
-}
 
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.evaluation.answers.rows_model import BEST, GAINS, LOSSES, WORST
-from slmstudio.gui.evaluation.answers.votes import Said, votes_said
+from slmstudio.gui.evaluation.answers.votes import VoteSentences, votes_said
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.tables import (
     group_names,
@@ -59,7 +59,7 @@ class ScoresView(QWidget):
         super().__init__()
         self._all: list[Evaluation] = []
         self._remarks: list[str] = []
-        self._said: Said | None = None
+        self._said: VoteSentences | None = None
         self._ended_now: Path | None = None
         self.which = named(ComboBox(), "which_evaluation", tr("Evaluation"),
                            tr("Which of the run's evaluations is shown."))
@@ -187,7 +187,7 @@ class ScoresView(QWidget):
         run_task(self, lambda task: votes_said(evaluation.folder, second, first, known),
                  lambda said: self._show_votes(evaluation, said), self.failed.emit)
 
-    def _show_votes(self, evaluation: Evaluation, said: Said) -> None:
+    def _show_votes(self, evaluation: Evaluation, said: VoteSentences) -> None:
         if self.current() is evaluation:
             self._said = said
             self._show_remarks()

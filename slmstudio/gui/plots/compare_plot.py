@@ -8,9 +8,9 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QScrollArea, QWidg
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.curves import SMOOTHING
+from slmstudio.core.run.event_text import change_text
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.run_texts import change_text
 from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.fields import Slider, named

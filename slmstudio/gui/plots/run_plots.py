@@ -17,10 +17,9 @@ from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import of_card
-from slmstudio.core.run.guard.summary import HOLD, as_changed, settings_of
+from slmstudio.core.run.guard.summary import CAUSES, HOLD, as_changed, settings_of
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.run_texts import rest_text
 from slmstudio.gui.common.throttle import Throttle
 from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.labels import show_text, text_label
@@ -74,7 +73,8 @@ def rests(history: RunHistory, clock_unit: float | None) -> list[Shade]:
         if each.why == HOLD or start is None:
             continue
         seconds = (history.seconds if each.end is None else each.end) - each.start
-        text = tr("Rested {time}: {cause}", time=units.format_duration(seconds), cause=rest_text(each.why))
+        text = tr("Rested {time}: {cause}", time=units.format_duration(seconds),
+                  cause=tr(CAUSES.get(each.why, each.why)))
         if clock_unit is None:
             found.append(Shade(start, start if end is None else end, text))
         else:

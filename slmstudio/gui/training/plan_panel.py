@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QWidget
 
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import again, ntr, tr
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
 from slmstudio.core.run.fields.choices import CUT, LEAVE_OUT
 from slmstudio.gui.common import plan_fields, theme
@@ -305,7 +305,7 @@ class PlanPanel(Card):
         self.lost.show_lost(lost)
         for name, row in self.rows.items():
             changed = name in self.planning.overrides and self.planning.active
-            reason = tr("You set this.") if changed else again(config.reasons.get(name, ""))
+            reason = tr("You set this.") if changed else config.reasons.get(name, "")
             row.show_config(config, reason, changed)
         if counts is not None:
             row = self.rows["epochs"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run.config import RunConfig
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _propose(wish: PlanInputs, machine: Machine, measured: MeasuredRows | None) 
     config = planner.plan(planner.PlanRequest(
         wish.dataset, wish.model, machine, wish.eval_file, chosen, measured, wish.maps[1], wish.eval_rows))
     if wish.template and "chat_template" not in wish.own:
-        config.reasons["chat_template"] = together(tr("Chosen with the model."), *template_warnings(config))
+        config.reasons["chat_template"] = join_sentences(tr("Chosen with the model."), *template_warnings(config))
         config.chosen = [name for name in config.chosen if name != "chat_template"]
     return _of_the_data_tab(config, split.keys() - wish.own.keys()), measured
 

@@ -10,9 +10,9 @@ from PySide6.QtGui import QAction, QFontMetrics, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QListView, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from slmstudio.core.i18n import tr
+from slmstudio.core.run.event_text import event_text, tone
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.run_texts import event_text, is_alarming
 from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
@@ -46,7 +46,7 @@ class FeedModel(QAbstractListModel):
         """Add what came since the last call."""
         fresh = [(event, event_text(event)) for event in told[self._taken:]]
         self._taken = len(told)
-        lines = [(f"{clock(event.get('time'))}  {text}", is_alarming(event))
+        lines = [(f"{clock(event.get('time'))}  {text}", bool(tone(event)))
                  for event, text in fresh if text]
         if lines:
             self.beginInsertRows(QModelIndex(), 0, len(lines) - 1)

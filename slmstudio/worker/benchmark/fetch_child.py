@@ -16,7 +16,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
-from slmstudio.core.i18n import noop, together, tr
+from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.worker.runtime import child, network
 
 ELSEWHERE = noop("Or get its files on another machine and choose their folder (--data).")
@@ -57,7 +57,7 @@ def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:
         rows[str(split)] = len(data)
     if not sum(rows.values()):
         raise UserError(tr("The dataset {dataset} arrived without a single row.", dataset=wanted["dataset"]), "",
-                        together(tr("Try again."), tr(ELSEWHERE)))
+                        join_sentences(tr("Try again."), tr(ELSEWHERE)))
     revision = re.search(r"@([0-9a-f]{40})\b", str(builder.base_path or ""))
     store.write_source(folder, wanted["dataset"], wanted["part"], revision[1] if revision else "", rows,
                        str(builder.info.license or ""))
@@ -75,21 +75,21 @@ def explained(error: BaseException, dataset: str) -> UserError:
     what = tr("The dataset {dataset} couldn't be downloaded.", dataset=dataset)
     if "GatedRepoError" in kinds or status == 403:
         return UserError(what, tr("Its owner gives access only to people who have asked for it."),
-                         together(tr("Ask for access on its page, put your token into HF_TOKEN and try again."),
-                                  tr(ELSEWHERE)))
+                         join_sentences(tr("Ask for access on its page, put your token into HF_TOKEN and try again."),
+                                        tr(ELSEWHERE)))
     if kinds & _ABSENT or status in (401, 404):
         return UserError(what, tr("The hub doesn't have it, or hides it from people who aren't signed in."),
                          f"{tr('It may have moved: look for it on the hub.')} {tr(ELSEWHERE)}")
     if trouble := network.explained(error, what):
-        return UserError(trouble.what, trouble.why, together(trouble.remedy, tr(ELSEWHERE)))
+        return UserError(trouble.what, trouble.why, join_sentences(trouble.remedy, tr(ELSEWHERE)))
     if status is not None:
         return UserError(what, tr("The hub answered with status {status}.", status=status),
-                         together(tr("Try again later."), tr(ELSEWHERE)))
+                         join_sentences(tr("Try again later."), tr(ELSEWHERE)))
     said = str(chain[-1]).strip().splitlines()
     return UserError(what,
                      tr("The downloaded data is damaged, or isn't a dataset that can be read ({reason}).",
                         reason=f"{type(chain[-1]).__name__}: {said[0][:200].rstrip('.') if said else ''}"),
-                     together(tr("Try again."), tr(ELSEWHERE)))
+                     join_sentences(tr("Try again."), tr(ELSEWHERE)))
 
 
 if __name__ == "__main__":

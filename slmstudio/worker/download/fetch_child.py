@@ -16,7 +16,7 @@ from typing import Any
 
 from slmstudio.core import disk_space
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.model import families, json_files, weights
 from slmstudio.core.model.facts import refused_quantization
 from slmstudio.core.model.hub import names, place
@@ -137,7 +137,8 @@ class _Fetch:
             return json_files.read_json_object(self._partial / name)
         except UserError as error:
             raise UserError(tr("{repo} can't be used as a base model.", repo=self._repo),
-                            together(error.what, error.why), tr("Choose another version of the model.")) from error
+                            join_sentences(error.what, error.why),
+                            tr("Choose another version of the model.")) from error
 
     def _check_room(self, wanted: list[RemoteFile]) -> None:
         """Raises UserError: what is missing doesn't fit on the disk."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.model.hub import place as endpoints
 from slmstudio.core.model.hub import token as tokens
 from slmstudio.core.units import format_duration
@@ -23,7 +23,7 @@ def explained(error: Exception, repo: str, revision: str | None, endpoint: str, 
     said = _explained(error, repo, revision, endpoint, token)
     if said is None or not kept:
         return said
-    return UserError(said.what, said.why, together(said.remedy, tr("What was downloaded is kept.")))
+    return UserError(said.what, said.why, join_sentences(said.remedy, tr("What was downloaded is kept.")))
 
 
 def _explained(error: Exception, repo: str, revision: str | None, endpoint: str, token: tokens.Token | None

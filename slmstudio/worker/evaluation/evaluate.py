@@ -39,7 +39,7 @@ from slmstudio.core.evaluation.held_out import learned_rows
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.overlap import find_overlap
 from slmstudio.core.evaluation.testset.reader import read_test_set
-from slmstudio.core.i18n import ntr, together, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import Encoder, answer_shown, local_tokenizer
@@ -245,7 +245,7 @@ def _tell_silent(job: JobContext, number: int) -> None:
                rows=len(lines)), tr(str(lines[0]["skipped"]))]
     if not number:
         said.append(tr("The other models are compared with it, so there will be no comparisons."))
-    job.warn("no_answers", together(*said, _remedy(job, lines)))
+    job.warn("no_answers", join_sentences(*said, _remedy(job, lines)))
 
 
 def _need_answers(job: JobContext) -> None:

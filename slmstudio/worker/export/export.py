@@ -29,7 +29,7 @@ from slmstudio.core.export.types import (
     QuantType,
     choose,
 )
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.jobs.new import IMPORTANCE
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.run import folder as run_folder
@@ -158,7 +158,7 @@ def run(job: JobContext) -> dict[str, Any]:
     proofs = [entry.parity for entry in made if entry.parity]
     for entry in made:
         if entry.parity and not entry.parity["passed"]:
-            job.warn("parity", together(f"{entry.target.name}:", entry.parity["verdict"]))
+            job.warn("parity", join_sentences(f"{entry.target.name}:", entry.parity["verdict"]))
     notes = [note] if note else []
     return {"files": [_report(entry) for entry in made],
             "notes": notes + _notes(facts, types, proofs[0]["normalizer"] if proofs else None)}

@@ -17,7 +17,7 @@ import psutil
 
 from slmstudio.core import files, i18n, leftovers, program
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 POLL_SECONDS = 0.1
@@ -74,7 +74,7 @@ def run(job: JobContext, module: str, request: dict[str, Any], search: list[Path
     if code != 0:
         what = crashed or tr("A step of the export ended unexpectedly: {step}.", step=module.rsplit(".", 1)[-1])
         why = tr("It ended with exit status {status}.", status=code)
-        raise UserError(what, together(why, report.get("defect", "")),
+        raise UserError(what, join_sentences(why, report.get("defect", "")),
                         tr("See worker.log in the job's folder."))
 
 

@@ -53,7 +53,7 @@ class JobContext:
         reserve, and the run continues."""
         if not self._leads:
             return
-        event = i18n.kept({"protocol": jobs.PROTOCOL, "time": round(time.time(), 3), "type": type, **fields})
+        event = i18n.with_sources({"protocol": jobs.PROTOCOL, "time": round(time.time(), 3), "type": type, **fields})
         try:
             files.append_line(self.folder / jobs.EVENTS, event)
         except OSError as error:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.jobs import advice
 from slmstudio.core.run import store
 from slmstudio.worker.runtime import agent_side, ranks
@@ -51,8 +51,8 @@ def gpu_gone(job: JobContext, why: str = "") -> UserError:
     return UserError(tr("The GPU stopped working during the job."),
                      why or tr("Its driver reports an error that no program can recover from: the card was "
                                "disconnected or reset, or a kernel crashed."),
-                     together(tr("If it happens again, check the temperature, the power supply and the driver."),
-                              advice.go_on(job.request["kind"], job.folder)))
+                     join_sentences(tr("If it happens again, check the temperature, the power supply and the driver."),
+                                    advice.go_on(job.request["kind"], job.folder)))
 
 
 def _write(job: JobContext, outcome: jobs.Outcome) -> None:

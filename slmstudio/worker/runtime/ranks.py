@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, ntr, together, tr
+from slmstudio.core.i18n import join_sentences, noop, ntr, tr
 from slmstudio.core.units import format_duration
 
 AGENT = "SLMSTUDIO_AGENT"
@@ -253,14 +253,14 @@ def _what_others_say() -> UserError:
     if missing := _without("alive"):
         return UserError(ntr("Process {numbers} ended unexpectedly.", "Processes {numbers} ended unexpectedly.",
                              len(missing), numbers=_numbers(missing)),
-                         together(tr(_KILLED), _counted()), tr(_RESUME))
+                         join_sentences(tr(_KILLED), _counted()), tr(_RESUME))
     if hanging := _without("noticed"):
         return UserError(ntr("Process {numbers} doesn't respond.", "Processes {numbers} don't respond.", len(hanging),
                              numbers=_numbers(hanging)),
-                         together(tr("The others waited {duration}.", duration=format_duration(SECONDS)), _counted()),
-                         tr(_RESUME))
+                         join_sentences(tr("The others waited {duration}.", duration=format_duration(SECONDS)),
+                                        _counted()), tr(_RESUME))
     return UserError(tr("The processes lost contact with each other."),
-                     together(tr("The network between them broke."), _counted()), tr(_RESUME))
+                     join_sentences(tr("The network between them broke."), _counted()), tr(_RESUME))
 
 
 def _without(key: str) -> list[int]:

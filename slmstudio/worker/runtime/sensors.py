@@ -19,7 +19,7 @@ from slmstudio.core.hardware.guidance import short_gpu_name
 from slmstudio.core.hardware.nvml import GpuReading, open_all
 from slmstudio.core.hardware.reader import MachineReader
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.i18n import noop, together, tr
+from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext
 
@@ -153,18 +153,18 @@ class Sensors:
         """Say once what is wrong with a card. `which` names it where there are several."""
         if gpu.lost:
             if card.lost_since is None:
-                card.lost_since, card.message = now, together(which, gpu.message)
+                card.lost_since, card.message = now, join_sentences(which, gpu.message)
                 self._job.emit("sensors_unavailable", reason=card.message)
                 self._job.warn("gpu_lost", card.message)
             return
         if card.lost_since is not None:
             card.lost_since = None
-            self._job.warn("gpu_back", together(which, tr("The GPU answers again.")))
+            self._job.warn("gpu_back", join_sentences(which, tr("The GPU answers again.")))
         celsius = gpu.temperature_c if self.warns else None
         if celsius is not None and card.heat.update(celsius, gpu.slowdown_c) == "warn":
-            self._job.warn("gpu_hot", together(which, card.heat.sentence(celsius)))
+            self._job.warn("gpu_hot", join_sentences(which, card.heat.sentence(celsius)))
         for code, message in card.slowdown.update(gpu, now):
-            self._job.warn(code, together(which, message))
+            self._job.warn(code, join_sentences(which, message))
 
     def _give_up_when_hopeless(self, now: float) -> None:
         """End a run whose card is lost and that hangs; a run that still makes steps ends by itself, at the next."""

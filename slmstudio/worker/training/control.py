@@ -13,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from slmstudio.core.hardware.guard import SpillWatch, can_spill
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.overfitting import EvalWatch
@@ -193,9 +193,9 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
         if step % self.config.save_steps == 0 and step < self.trainer.total_steps and self.saver.saved_step != step:
             with self._clock.timed("checkpoint"):
                 self._all("_save", "interval")
-        if message := self.watch.wants_to_stop():
+        if self.watch.wants_to_stop():
             self.early = True
-            self.job.emit("early_stop", global_step=step, best_step=self.watch.best_step, message=message)
+            self.job.emit("early_stop", global_step=step, best_step=self.watch.best_step)
         self.rests.piece_done(step)
         self._obey(step, last=self.early or step >= self.trainer.total_steps)
         ranks.broadcast(None)
@@ -279,9 +279,8 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
         self.job.emit("eval", global_step=step, eval_loss=loss, seconds=round(seconds, 2), **figures)
         self._draw(step, {"eval_loss": loss, **{f"eval_{name}": value for name, value in figures.items()}})
         best = self.watch.update(step, loss)
-        if message := self.watch.turned():
-            self.job.emit("overfitting", global_step=self.watch.best_step, eval_loss=self.watch.best_loss,
-                          message=message)
+        if self.watch.turned():
+            self.job.emit("overfitting", global_step=self.watch.best_step, eval_loss=self.watch.best_loss)
         self._sample()
         if best and step and self.config.use_best_checkpoint:
             self._save("end" if step >= self.trainer.total_steps else
@@ -316,7 +315,7 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
         except OSError as error:
             reason = tr("It can't be saved: {error}.", error=error.strerror)
         if reason:
-            self.job.warn("change_refused", together(tr("The change wasn't made."), reason))
+            self.job.warn("change_refused", join_sentences(tr("The change wasn't made."), reason))
             return
         self._all("_set_schedule", total, rate)
         asked = {key: value for key, value in command.items() if key in ("learning_rate", "max_steps", "epochs")}

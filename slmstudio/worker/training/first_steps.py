@@ -15,14 +15,12 @@ import numpy as np
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import LineReader
 from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import EVENTS
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.guard.summary import HOLD
 from slmstudio.core.run.memory import measured, outlook
-from slmstudio.core.units import format_bytes, format_duration, format_span
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.peak import Heap, PeakMemory
 from slmstudio.worker.training import methods
@@ -127,11 +125,7 @@ class FirstSteps:
                 self._heap.stay_within(found.peak_bytes)
             self._job.emit("fit_measured", peak_bytes=found.peak_bytes, estimate_bytes=plain.total, low=plain.low,
                            high=plain.high, longest_tokens=found.tokens, seconds_per_step=found.seconds_per_step,
-                           tokens_per_second=found.tokens_per_second,
-                           message=tr(
-                               "The longest rows take {size} (estimated: {estimate}), and a step takes {time}.",
-                               size=format_bytes(found.peak_bytes), estimate=format_span(plain.low, plain.high),
-                               time=format_duration(self._seconds / self._timed)))
+                           tokens_per_second=found.tokens_per_second)
         if self._trainer.args.world_size == 1:  # what several do together says nothing about one
             keep(found, self._job)
 

@@ -16,7 +16,7 @@ from slmstudio.core.hardware.heat import limits
 from slmstudio.core.hardware.heat.guard import GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest
 from slmstudio.core.hardware.heat.limits import Hours
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.i18n import noop, together, tr
+from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.summary import GUARD_FIELDS, HOLD, settings_of, told
@@ -239,7 +239,7 @@ class HeatPauses:
                         self.awake.off()
                     self._job.emit("paused" if paused else "resumed", global_step=step)
                 elif name == "change":
-                    self._job.warn("change_refused", together(
+                    self._job.warn("change_refused", join_sentences(
                         tr("The change wasn't made."), tr("You can change it once the run has started.")))
             if paused:
                 time.sleep(POLL_SECONDS)
@@ -254,7 +254,7 @@ class HeatPauses:
         try:
             adjust.consent(self._job.folder, asked)
         except (UserError, OSError) as error:
-            self._job.warn("guard_refused", together(tr("The heat guard wasn't changed."), str(error)))
+            self._job.warn("guard_refused", join_sentences(tr("The heat guard wasn't changed."), str(error)))
             return
         self._config = adjust.apply(self._config, self._job.folder)
         self.end(step)
@@ -300,7 +300,7 @@ class HeatPauses:
                                              degrees=heat.temperature_c)
         self._job.emit("guard_resume", global_step=step, why=rest.why, seconds=round(seconds, 1),
                        temperature_c=heat and heat.temperature_c,
-                       message=together(
+                       message=join_sentences(
                            tr("The rest is over after {time}.", time=format_duration(seconds)), degrees))
 
     def _tell_gave_up(self, rest: Rest) -> None:

@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 
 from slmstudio.core.hardware import visible_cards
 from slmstudio.core.hardware.visible_cards import FLEX, PER_ROW, VARLEN, Installed, Way
-from slmstudio.core.i18n import noop, together, tr
+from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, liger
 from slmstudio.worker.runtime import ranks
@@ -54,7 +54,7 @@ def settle(job: JobContext, config: RunConfig) -> RunConfig:
         reasons = ranks.gather(option.why_not(config)) if option.wanted(config) else []
         if reason := next(filter(None, reasons), None):
             config = replace(config, **option.instead)
-            job.warn(option.code, together(tr(option.sentence), reason))
+            job.warn(option.code, join_sentences(tr(option.sentence), reason))
     liger.use(config.use_liger_kernel)
     return config
 

@@ -16,7 +16,7 @@ from slmstudio.core import files, jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.guard import FULL_SHARE, can_spill
 from slmstudio.core.hardware.nvml import open_all
-from slmstudio.core.i18n import noop, together, tr
+from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.jobs import advice, processes
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.run import adjust
@@ -63,28 +63,28 @@ def pull_lever(job: JobContext, config: RunConfig) -> dict[str, Any]:
         return {"state": "failed", "error": no_lever_left(job.folder, config).to_dict(), **consent}
     was = {name: getattr(config, name) for name in changes}
     adjust.record(job.folder, changes)
-    job.emit("adjusted", reason="out_of_memory", changes=changes, was=was, message=_sentence(changes, was))
+    job.emit("adjusted", reason="out_of_memory", changes=changes, was=was)
     raise StartAnew
 
 
 def several(job: JobContext) -> UserError:
     """What to say where several ranks train: a fresh process with less can't take one's place beside the others."""
     return UserError(tr("Memory ran out."), tr("It needs more than one of the cards or machines has free."),
-                     together(
+                     join_sentences(
                          tr("Choose a smaller micro-batch with more accumulation, or gradient checkpointing; or let "
                             "the cards share the model (parallelism=fsdp)."), advice.go_on("train", job.folder)))
 
 
 def _not_loaded(config: RunConfig) -> UserError:
     return UserError(tr("Memory ran out while the model was loaded."), "",
-                     together(held_by_others() if methods.on_gpu(config) else "",
-                              tr("Close other programs, or choose a smaller model or QLoRA.")))
+                     join_sentences(held_by_others() if methods.on_gpu(config) else "",
+                                    tr("Close other programs, or choose a smaller model or QLoRA.")))
 
 
 def no_lever_left(run: Path, config: RunConfig) -> UserError:
     shorter = adjust.shorter(config)
     held = held_by_others() if methods.on_gpu(config) else ""
-    ways = together(held, tr("Close other programs, or choose a smaller model or QLoRA."))
+    ways = join_sentences(held, tr("Close other programs, or choose a smaller model or QLoRA."))
     if shorter is None:
         return UserError(tr("Memory ran out."), tr("Rows are already computed one by one, and activations twice."),
                          ways)
@@ -92,8 +92,8 @@ def no_lever_left(run: Path, config: RunConfig) -> UserError:
                      tr("Rows are already computed one by one, and activations twice. Rows could still be cut at "
                         "{shorter:,} tokens instead of {length:,}, which changes what is learned, so you decide.",
                         shorter=shorter, length=config.max_length),
-                     together(ways, tr("Or continue with {shorter:,} tokens: {command}", shorter=shorter,
-                                       command=program.command("train", run, "--set", f"max_length={shorter}"))))
+                     join_sentences(ways, tr("Or continue with {shorter:,} tokens: {command}", shorter=shorter,
+                                             command=program.command("train", run, "--set", f"max_length={shorter}"))))
 
 
 def held_by_others() -> str:
@@ -107,16 +107,7 @@ def held_by_others() -> str:
             found += [tr(said, program=each.name or tr("Another program"), size=format_bytes(each.memory or 0),
                          number=monitor.index)
                       for each in monitor.processes() or () if each.pid != os.getpid() and (each.memory or 0) >= WORTH]
-    return together(*found)
-
-
-def _sentence(changes: dict[str, Any], was: dict[str, Any]) -> str:
-    if "gradient_checkpointing" in changes:
-        return tr("Memory ran out. The run continues by itself and computes activations twice instead of keeping them: "
-                  "about a fifth slower, same result.")
-    return tr("Memory ran out. The run continues by itself with {rows} instead of {earlier} rows at once, accumulated "
-              "{times} times: the effective batch stays the same.", rows=changes["micro_batch_size"],
-              earlier=was["micro_batch_size"], times=changes["gradient_accumulation_steps"])
+    return join_sentences(*found)
 
 
 def killed_for_memory(job: JobContext) -> bool:

@@ -14,7 +14,7 @@ import torch
 
 from slmstudio.core import disk_space
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run import checkpoints
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.runtime import ranks
@@ -190,9 +190,10 @@ class Saver:
         error = from_os_error(OSError(28, "No space left on device"), trouble)
         self.job.warn(
             "disk_full",
-            together(error.what, error.why, tr("About {size} is needed.", size=format_bytes(self._bytes_needed())),
-                     tr("The run waits and continues by itself when there is space; Stop ends it and keeps the last "
-                        "checkpoint.")))
+            join_sentences(
+                error.what, error.why, tr("About {size} is needed.", size=format_bytes(self._bytes_needed())),
+                tr("The run waits and continues by itself when there is space; Stop ends it and keeps the last "
+                   "checkpoint.")))
         self.job.emit("paused", global_step=step, reason="disk_full")
 
     def _wait(self) -> bool:

@@ -17,7 +17,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
 from slmstudio.core.hardware.gpu_order import torchs_first
 from slmstudio.core.hardware.machine import Machine, read_machine
-from slmstudio.core.i18n import ntr, together, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model import named_templates
 from slmstudio.core.model.tokens import end_of_turn
 from slmstudio.core.run import adjust, checkpoints, curves, folder, resume
@@ -60,9 +60,7 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Train
     digest = {folder.RESULT_DIGEST: files.sha256_of(final / checkpoints.MANIFEST)}
     shutil.rmtree(job.folder / "trainer", ignore_errors=True)
     if used:
-        job.emit("best_used", global_step=step, eval_loss=used.eval_loss,
-                 message=tr("The weights of step {step:,} are the result: they had the lowest eval loss ({loss:.3f}).",
-                            step=step, loss=used.eval_loss))
+        job.emit("best_used", global_step=step, eval_loss=used.eval_loss)
     return {
         "state": "stopped" if control.stopped else "finished",
         "steps": trainer.state.global_step,
@@ -88,7 +86,7 @@ def best_checkpoint(job: JobContext, config: RunConfig, trainer: Any,
     if not found or found[0].eval_loss is None:
         return None
     if reason := checkpoints.damage(found[0].path):
-        job.warn("checkpoint_damaged", together(
+        job.warn("checkpoint_damaged", join_sentences(
             tr("The best checkpoint, {name}, is damaged, so the last weights are kept instead.",
                name=found[0].path.name), reason))
         return None
@@ -284,7 +282,7 @@ def find_checkpoint(job: JobContext) -> checkpoints.Checkpoint | None:
 
     def tell(checkpoint: checkpoints.Checkpoint, reason: str) -> None:
         job.warn("checkpoint_damaged",
-                 together(tr("{name} is damaged and isn't used.", name=checkpoint.path.name), reason))
+                 join_sentences(tr("{name} is damaged and isn't used.", name=checkpoint.path.name), reason))
 
     found = checkpoints.newest_good(job.folder / folder.CHECKPOINTS, tell)
     if found is not None:

@@ -20,7 +20,7 @@ from accelerate.data_loader import DataLoaderShard
 from transformers import get_scheduler
 
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import ntr, together, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.training.rows.batches import IGNORED, BatchOrder
@@ -264,7 +264,7 @@ class DeterministicTrainer(Checkpointing):
         step = self.state.global_step + 1
         return UserError(tr("The loss of step {step:,} isn't a number (NaN or Inf).", step=step) if of_loss else
                          tr("The gradient of step {step:,} isn't a number (NaN or Inf).", step=step),
-                         together(why, tr("The step wasn't applied, so the weights are unchanged.")),
+                         join_sentences(why, tr("The step wasn't applied, so the weights are unchanged.")),
                          tr("Lower the learning rate, or look at these rows; bf16 or fp32 is more stable than fp16. "
                             "Resume continues from the last checkpoint."), problems)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from slmstudio.cli.exports import print_checks
@@ -12,12 +10,6 @@ from slmstudio.core.i18n.pseudo import OPEN
 
 PROOF = {"checks": [{"name": "tokens", "passed": False, "figure": "7 / 9", "limit": "all"},
                     {"name": "kl", "passed": True, "figure": "0.001", "limit": "under 0.01"}]}
-
-
-@pytest.fixture(autouse=True)
-def english_afterwards() -> Iterator[None]:
-    yield
-    i18n.use("en")
 
 
 def cells(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
@@ -30,7 +22,6 @@ def cells(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_failed_check_stands_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    i18n.use("en")
     headings, failed, passed = cells(monkeypatch, capsys)
     assert headings == ["What was compared", "Found", "Required", "Result"]
     assert failed == ["Token ids equal", "7 / 9", "must be equal in all of them", "FAILED"]

@@ -71,8 +71,7 @@ def test_everything_at_once_each_with_a_remedy(tree):
     assert all(words in memory.remedy for words in (".wslconfig", "[wsl2]", "memory=12GB", "wsl --shutdown"))
 
 
-def test_findings_have_the_same_ids_in_every_language(tree, request: pytest.FixtureRequest):
-    request.addfinalizer(lambda: i18n.use("en"))
+def test_findings_have_the_same_ids_in_every_language(tree):
     ids = []
     for language in ("en", i18n.PSEUDO):
         i18n.use(language)

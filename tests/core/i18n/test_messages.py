@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import os
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -13,12 +12,6 @@ import pytest
 
 from slmstudio.core import i18n
 from slmstudio.core.i18n import pseudo, speaking
-
-
-@pytest.fixture(autouse=True)
-def english_afterwards() -> Iterator[None]:
-    yield
-    i18n.use("en")
 
 
 @pytest.fixture

@@ -147,7 +147,8 @@ def test_only_a_few_runs_stay_in_memory(run, tmp_path):
 
 
 def test_another_language_has_its_own_sentences(run, counted):
-    append(run, [i18n.kept({"type": "warning", "code": "x", "message": i18n.tr("There are no rows to measure.")})])
+    message = i18n.tr("There are no rows to measure.")
+    append(run, [i18n.with_sources({"type": "warning", "code": "x", "message": message})])
     store, told = later(), []
     for language in ("en", "hi", "en"):
         i18n.use(language)

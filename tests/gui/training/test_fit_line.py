@@ -20,7 +20,6 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.memory import measured, outlook
 from slmstudio.core.settings import Settings
-from slmstudio.gui.common.run_texts import event_text
 from slmstudio.gui.training.fit_line import FitLine
 
 tab, planned = training_window.tab, training_window.planned
@@ -156,9 +155,3 @@ def test_a_run_at_work_ends_the_measuring(qtbot, planned, play):
     assert not button(planned, "measure_fit").isEnabled()
     outcome = jobs_made()[0].outcome()
     assert outcome is not None and outcome.state == "cancelled"
-
-
-def test_the_feed_has_a_line_of_it():
-    event = {"type": "fit_measured", "peak_bytes": 8 * GB, "low": 7 * GB, "high": 9 * GB, "seconds_per_step": 3.4}
-    assert event_text(event) == "the longest rows take 8 GB (estimated: 7–9 GB), and a step takes 3 s"
-    assert event_text({**event, "low": None}) == ""

@@ -137,10 +137,7 @@ def test_the_judge_reads_rubric_question_reference_and_both_answers(tiny_model, 
     model = TorchModel(model_loader.load(tiny_model, torch.float32), tiny_model, 2**28)
     case = judge.Case({"id": 0, "order": "ab", "a": "x", "b": "y"}, ITEMS[0]["messages"], ["Yes."], "Hm.", "हाँ")
     text = judge.prompt(model, case, rubric)
-    try:
-        i18n.use("hi")
-        assert judge.prompt(model, case, rubric) == text, "what a model is asked depends on no person's language"
-    finally:
-        i18n.use("en")
+    i18n.use("hi")
+    assert judge.prompt(model, case, rubric) == text, "what a model is asked depends on no person's language"
     assert f"{rubric}\n\nQuestion:\nQ0?\n\nA good answer:\nYes.\n\nAnswer A:\nHm.\n\nAnswer B:\nहाँ\n\n" in text
     assert text.endswith("<|im_start|>assistant\n")

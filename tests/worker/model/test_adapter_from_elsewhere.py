@@ -98,9 +98,7 @@ def test_another_base_is_refused_and_no_run_is_left(tiny_model: Path, tmp_path: 
     assert not (tmp_path / "runs").exists()
 
 
-def test_its_reasons_are_in_the_language_of_who_imports(tiny_model: Path, tmp_path: Path,
-                                                        request: pytest.FixtureRequest) -> None:
-    request.addfinalizer(lambda: i18n.use("en"))
+def test_its_reasons_are_in_the_language_of_who_imports(tiny_model: Path, tmp_path: Path) -> None:
     i18n.use(i18n.PSEUDO)
     config = folder.summarise(imported(tiny_model, tmp_path)[1]).config
     assert {name: reason for name, reason in config.reasons.items() if not reason.startswith(OPEN)} == {}

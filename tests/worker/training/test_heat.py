@@ -194,8 +194,7 @@ def test_rests_of_an_evaluation_are_not_taken_for_those_of_a_step(make_job, mach
     assert len(steps) == 3 and max(steps) < 500 and min(evaluations) >= 1000
 
 
-def test_no_reading_is_said_once_in_the_language_of_the_window(make_job, machine, request):
-    request.addfinalizer(lambda: i18n.use("en"))
+def test_no_reading_is_said_once_in_the_language_of_the_window(make_job, machine):
     i18n.use(i18n.PSEUDO)
     job = make_job()
     machine(lambda step, look: None, step_seconds=4.0)

@@ -79,7 +79,6 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_batch(make
     assert [event["changes"] for event in told] == [
         {"micro_batch_size": 2, "gradient_accumulation_steps": 2},
         {"micro_batch_size": 1, "gradient_accumulation_steps": 4}]
-    assert all("effective batch stays the same" in event["message"] for event in told)
     assert events(job, "resumed_from")[0]["global_step"] == 2
     # The same rows in each update, whatever the micro-batch: the losses are those of a run that always had 1.
     final = {event["global_step"]: event["train_loss"] for event in events(job, "step")}

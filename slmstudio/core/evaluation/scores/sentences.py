@@ -15,7 +15,7 @@ from slmstudio.core.i18n import ntr, tr
 State = dict[str, Any]
 
 
-def spoken(scores: State) -> State:
+def retranslate(scores: State) -> State:
     """The scores with every sentence in the language that is spoken now.
 
     What an older program wrote without the figures for it, or what is damaged, stays as it is.

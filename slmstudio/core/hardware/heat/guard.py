@@ -8,7 +8,7 @@ from typing import Literal
 
 from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, Heat, Hours, hottest
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.i18n import noop, together, tr
+from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.units import format_duration
 
 # -- Finds the share of rest between steps that holds a temperature.
@@ -234,8 +234,8 @@ class Guard:
         if not hot or (heat := self.heat) is None:
             return None
         return Rest("memory_heat" if heat.what == "memory" else "heat",
-                    together(tr("{part} is at {degrees:.0f} °C; the limit is {limit:.0f} °C.", part=heat.name,
-                                degrees=heat.temperature_c, limit=heat.limit_c), self._rest_text(heat)), heat)
+                    join_sentences(tr("{part} is at {degrees:.0f} °C; the limit is {limit:.0f} °C.", part=heat.name,
+                                      degrees=heat.temperature_c, limit=heat.limit_c), self._rest_text(heat)), heat)
 
     def _rest_text(self, heat: Heat) -> str:
         return tr(UNTIL_COOL[self._work], degrees=heat.limit_c - COOLED_C,

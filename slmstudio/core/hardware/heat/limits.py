@@ -13,7 +13,7 @@ from slmstudio.core.hardware import wsl
 from slmstudio.core.hardware.guard import ASSUMED_SLOWDOWN_C
 from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 
 # -- A lower power limit for a card that gets too hot: how many watts, and the command that sets them. It is never
 # run.
@@ -81,7 +81,7 @@ def suggest(gpu: GpuReading, least_w: float | None, system: str = sys.platform, 
                     command=command)
     why = tr("A lower power limit keeps {gpu} cooler and costs little speed: {watts} W instead of {now:.0f} W.",
              gpu=gpu.name, watts=watts, now=gpu.power_limit_w)
-    return PowerLimit(gpu.index, watts, gpu.power_limit_w, command, where, together(why, remedy))
+    return PowerLimit(gpu.index, watts, gpu.power_limit_w, command, where, join_sentences(why, remedy))
 
 
 def is_worth_it(pauses: int, slowed_seconds: float) -> bool:

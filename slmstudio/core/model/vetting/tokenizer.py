@@ -8,7 +8,7 @@ from typing import Any
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import noop, number_text, together, tr
+from slmstudio.core.i18n import join_sentences, noop, number_text, tr
 from slmstudio.core.model.facts import Examined
 from slmstudio.core.model.foreign import template_client
 from slmstudio.core.model.json_files import printable, read_json_object
@@ -133,8 +133,9 @@ def mismatch(report: Report, rows: int | None, ids: dict[str, list[int]]) -> str
         return None
     said = tr("tokenizer.json seems to be another model's: it has {tokens:,} tokens, but the embeddings have {rows:,} "
               "rows.", tokens=report["tokens"], rows=rows)
-    return together(said, *(tr("{key} in config.json is {ids}, and tokenizer.json has no such token.", key=f"{name}_id",
-                               ids=", ".join(map(number_text, sorted(numbers)))) for name, numbers in absent.items()))
+    return join_sentences(said, *(tr("{key} in config.json is {ids}, and tokenizer.json has no such token.",
+                                     key=f"{name}_id", ids=", ".join(map(number_text, sorted(numbers))))
+                                  for name, numbers in absent.items()))
 
 
 def _judge_rows(report: Report, rows: int, ids: dict[str, list[int]], problems: list[Problem],

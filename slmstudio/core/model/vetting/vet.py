@@ -17,7 +17,7 @@ from pathlib import Path
 
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, os_errors_as
-from slmstudio.core.i18n import noop, ntr, together, tr
+from slmstudio.core.i18n import join_sentences, noop, ntr, tr
 from slmstudio.core.model import facts
 from slmstudio.core.model.facts import Examined, ModelFacts
 from slmstudio.core.model.json_files import and_more, printable
@@ -258,9 +258,9 @@ def _belong_together(folder: Path, examined: Examined, problems: dict[str, list[
     tokenizer.judge_ids(report, rows, ids, problems["tokens"], warnings)
     why = tokenizer.mismatch(report, rows, ids)
     if why and result.is_accepted(folder):
-        warnings.append(together(why, tr("You accepted it anyway.")))
+        warnings.append(join_sentences(why, tr("You accepted it anyway.")))
     elif why:
-        problems[MATCH].append(Problem(together(why, tr(tokenizer.OWN))))
+        problems[MATCH].append(Problem(join_sentences(why, tr(tokenizer.OWN))))
     tokenizer.judge_texts(report, problems["texts"], warnings)
     if not problems["template"]:
         tokenizer.judge_template(report, ids, problems["template"], warnings)

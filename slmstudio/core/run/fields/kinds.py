@@ -265,3 +265,19 @@ def described(default: Any, kind: Kind, group: str, label: str, help_text: str, 
 
 def fields_of(config: type) -> dict[str, Field]:
     return {each.name: each.metadata["field"] for each in dataclasses.fields(config) if each.metadata}
+
+
+def write(value: Any) -> str:
+    """A value as it is typed.
+
+    >>> write(2e-4), write(3.0), write(0.05), write(None), write(["q_proj", "v_proj"])
+    ('2e-4', '3', '0.05', '', 'q_proj, v_proj')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        if value and abs(value) < 1e-3:
+            mantissa, _, exponent = f"{value:.6e}".partition("e")
+            return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+        return f"{value:g}"
+    return ", ".join(value) if isinstance(value, list) else str(value)

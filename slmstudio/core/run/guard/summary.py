@@ -239,7 +239,7 @@ def sentence(seconds: dict[str, float], pauses: int, peak_c: float | None) -> st
 
 def _rests(seconds: dict[str, float], pauses: int) -> str:
     found = sorted(seconds.items(), key=lambda each: -each[1])
-    causes = ", ".join(f"{tr(CAUSES[why]) if why in CAUSES else why} {format_duration(each)}" for why, each in found)
+    causes = ", ".join(f"{tr(CAUSES.get(why, why))} {format_duration(each)}" for why, each in found)
     values: dict[str, Any] = {"time": format_duration(sum(seconds.values())), "causes": causes}
     if len(found) > 1 or seconds.keys() <= {"battery", "hours"}:  # heat needs no word
         return (ntr("Rested {time} in {n} pause ({causes}).", "Rested {time} in {n} pauses ({causes}).", pauses,

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, i18n, jobs, paths, program
+from slmstudio.core import files, jobs, paths, program
 from slmstudio.core.data import given, split
 from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError, os_errors_as
-from slmstudio.core.i18n import noop, together, tr
+from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.run import adjust, checkpoints, curves, folder, names
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.core.run.config_file import IMPORTED
@@ -107,7 +106,9 @@ def _troubles(run_folder: Path, earlier: RunConfig) -> list[Problem]:
         return [Problem(tr("“{name}” is missing from {folder}; it was moved or deleted.", name=name,
                            folder=run_folder), field="start_from")]
     damage = checkpoints.damage(result)
-    return [Problem(together(tr("“{name}” is damaged.", name=name), damage), field="start_from")] if damage else []
+    if damage is None:
+        return []
+    return [Problem(join_sentences(tr("“{name}” is damaged.", name=name), damage), field="start_from")]
 
 
 def _method(earlier: RunConfig) -> str:
@@ -123,7 +124,7 @@ def _fixed(chosen: dict[str, Any], method: str, earlier: RunConfig) -> list[Prob
         value = chosen.get(name, kept)
         same = Path(value).absolute() == Path(kept).absolute() if name == "model" else value == kept
         if not same:
-            problems.append(Problem(together(
+            problems.append(Problem(join_sentences(
                 not_allowed(value, tr("It must stay {kept!r}.", kept=kept)), tr(why)), field=name))
     return problems
 
@@ -134,7 +135,9 @@ def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any])
         "name": names.following(earlier.name), "start_from": str(run_folder), "method": _method(earlier),
         "learning_rate": rate,
     }
-    reasons = {name: _kept("" if name in earlier.chosen else earlier.reasons.get(name, "")) for name in FIELDS}
+    before = {name: "" if name in earlier.chosen else earlier.reasons.get(name, "") for name in FIELDS}
+    reasons = {name: reason if reason and earlier.start_from else join_sentences(tr(KEPT), reason)
+               for name, reason in before.items()}  # those of a run that continues from another one say it already
     reasons |= {
         "name": tr("It follows {earlier}.", earlier=earlier.name),
         "start_from": tr("The weights that {earlier} learned.", earlier=earlier.name),
@@ -226,15 +229,3 @@ def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
         if not place.exists():
             files.write_atomically(place, content)
     return place
-
-
-def _kept(reason: str) -> str:
-    """Why a value is kept, with the earlier reason; said once, however many runs follow each other.
-
-    Earlier runs may have been planned in English, and those from before there were translations have a colon.
-    """
-    reason = i18n.again(reason)
-    said = "|".join(map(re.escape, (tr(KEPT), KEPT, KEPT.replace(".", ":"))))
-    bare = re.sub(rf"^(?:(?:{said})\s*)+", "", reason)
-    kept = together(tr(KEPT), reason if bare == reason else bare)
-    return reason if reason == kept else kept

@@ -10,7 +10,7 @@ from typing import Any
 from slmstudio.core.data import given, split
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError
-from slmstudio.core.i18n import noop, ntr, together, tr
+from slmstudio.core.i18n import join_sentences, noop, ntr, tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.chat_template import TAKE_TOOLS, ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
@@ -78,7 +78,7 @@ def how_often(total: int, every: int, *, bounded: bool) -> str:
     """
     said = ntr("{n:,} evaluation in {steps}, and one before.", "{n:,} evaluations in {steps}, and one before.",
                math.ceil(total / every), steps=ntr("{n:,} step", "{n:,} steps", total))
-    return together(said, tr("More would add over a third to the training time.")) if bounded else said
+    return join_sentences(said, tr("More would add over a third to the training time.")) if bounded else said
 
 
 def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[str, Any]) -> tuple[str, str]:
@@ -98,7 +98,7 @@ def choose_template(rows: Sequence[Record], model: ModelFacts, chosen: Mapping[s
     if all(row.text is not None for row in rows):
         return "", tr("Plain text needs none.")
     best = named_templates.fitting(model.path)[0]
-    return best.name, together(tr("The model has no chat template."), best.reason)
+    return best.name, join_sentences(tr("The model has no chat template."), best.reason)
 
 
 def template_warnings(config: RunConfig) -> list[str]:
@@ -128,7 +128,7 @@ def check_tools(rows: Sequence[Record], model: ModelFacts, chat_template: str = 
         have = ntr("{n:,} of {rows:,} rows has tools.", "{n:,} of {rows:,} rows have tools.", count, rows=len(rows))
         takes_none = (tr("The chat template of {model} doesn't support tools.", model=model.name) if not chat_template
                       else tr("The chat template {name} doesn't support tools.", name=tr(NAMED[chat_template].label)))
-        raise UserError(together(have, takes_none), "", tr(TAKE_TOOLS))
+        raise UserError(join_sentences(have, takes_none), "", tr(TAKE_TOOLS))
 
 
 def check_embeddings(rows: Iterable[Record], model: ModelFacts, chat_template: str = "") -> None:
@@ -187,4 +187,4 @@ def out_of_reach(measured: MeasuredRows, model: ModelFacts, config: RunConfig) -
     why = (tr("Every row is longer than {count:,} tokens, so all of them would be left out.", count=config.max_length)
            if config.overlong_rows == LEAVE_OUT else
            tr("No answer starts within {count:,} tokens, so there would be nothing to learn.", count=config.max_length))
-    return Problem(together(why, remedy), field="max_length")
+    return Problem(join_sentences(why, remedy), field="max_length")

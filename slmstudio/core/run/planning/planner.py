@@ -11,7 +11,7 @@ from slmstudio.core.data import layouts
 from slmstudio.core.data.reader import Dataset, Record
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.named_templates import NAMED
@@ -65,8 +65,8 @@ def plan(request: PlanRequest) -> RunConfig:
                   request.eval_map, request.eval_rows)
     if draft.set("chat_template", template, why) != template and not draft.values["chat_template"]:
         draft.problems.append(Problem(
-            together(tr("{model} has no chat template of its own.", model=request.model.name),
-                     tr("It must be one of {words}.", words=", ".join(NAMED))), field="chat_template"))
+            join_sentences(tr("{model} has no chat template of its own.", model=request.model.name),
+                           tr("It must be one of {words}.", words=", ".join(NAMED))), field="chat_template"))
     config = propose(draft)
     problems = [*config.problems(), *config.file_problems(), *draft.problems]
     if not problems and (cut := plan_rows.out_of_reach(measured, request.model, config)):
@@ -76,8 +76,9 @@ def plan(request: PlanRequest) -> RunConfig:
         raise UserError(tr("The plan can't be used."), tr("Some values don't fit."), tr("Correct them."),
                         list(found.values()))
     if no_gguf := why_no_gguf(request.model):
-        config.reasons["method"] = together(config.reasons["method"], no_gguf)
-    config.reasons["chat_template"] = together(config.reasons["chat_template"], *plan_rows.template_warnings(config))
+        config.reasons["method"] = join_sentences(config.reasons["method"], no_gguf)
+    config.reasons["chat_template"] = join_sentences(config.reasons["chat_template"],
+                                                     *plan_rows.template_warnings(config))
     return config
 
 
@@ -105,7 +106,7 @@ def overrides(raw: dict[str, Any]) -> dict[str, Any]:
     for given, value in raw.items():
         name = ours.get(given, given)
         if name not in FIELDS:
-            problems.append(Problem(together(tr("It isn't a field of a run."), tr(
+            problems.append(Problem(join_sentences(tr("It isn't a field of a run."), tr(
                 "The fields are: {names}.", names=", ".join(FIELDS))), field=given))
             continue
         if name == "method" and str(value).strip().lower() in METHOD_WORDS:

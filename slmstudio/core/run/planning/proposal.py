@@ -13,7 +13,7 @@ from slmstudio.core import units
 from slmstudio.core.data import given, layouts, split
 from slmstudio.core.errors import Problem
 from slmstudio.core.hardware import visible_cards
-from slmstudio.core.i18n import ntr, together, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model import scratch
 from slmstudio.core.model.families import FP16_OVERFLOWS, PADDED_ONLY
 from slmstudio.core.run import memory
@@ -75,7 +75,7 @@ def _device(draft: Draft) -> None:
                        else tr("{gpu} is used.", gpu=gpu.name) if gpu
                        else tr("There is no NVIDIA GPU here, so training runs on the processor."))
     if device == "cuda" and gpu is None:
-        draft.problems.append(Problem(together(
+        draft.problems.append(Problem(join_sentences(
             tr("cuda isn't possible: there is no NVIDIA GPU here to train on."), machine.gpu_reason,
             tr("Set device to auto or cpu.")), field="device"))
     draft.gpu = gpu if device != "cpu" else None
@@ -120,9 +120,9 @@ def _objective(draft: Draft) -> None:
     }[proposed[0]])
     if objective not in proposed and objective in OBJECTIVES.words:
         draft.problems.append(Problem(
-            together(tr("{objective} doesn't fit these rows.", objective=objective),
-                     tr("It must be one of {words}.", words=", ".join(proposed)),
-                     layouts.sentence(draft.dataset.layout)), field="objective"))
+            join_sentences(tr("{objective} doesn't fit these rows.", objective=objective),
+                           tr("It must be one of {words}.", words=", ".join(proposed)),
+                           layouts.sentence(draft.dataset.layout)), field="objective"))
     if objective in PREFERENCES:
         draft.set("beta", 0.1, tr("The usual weight; a higher one stays closer to what the model said before."))
 
@@ -264,7 +264,7 @@ def _learning(draft: Draft) -> None:
         epochs = 1.0
     learned = ntr("{n:,} row", "{n:,} rows", counts.learned)
     said = ntr("{n:g} epoch over {rows}.", "{n:g} epochs over {rows}.", epochs, rows=learned)
-    draft.set("epochs", epochs, said if draft.gpu else together(
+    draft.set("epochs", epochs, said if draft.gpu else join_sentences(
         said, tr("More would take a long time on a processor.")))
     draft.rows, draft.evaluated = max(1, counts.learned), counts.evaluated or _in_test_file(draft)
     draft.set("lr_scheduler", "cosine", tr("It falls gently to zero, so that the last steps settle."))
@@ -290,8 +290,8 @@ def _speed(draft: Draft) -> None:
               tr("Pairs of answers are compared side by side.") if preference else
               tr("{family} can't keep packed rows apart.", family=draft.base.family) if padded else
               tr("Eager attention can't keep rows apart.") if eager else
-              together(tr("No work is spent on padding, and no row sees another."),
-                       *([way.reason] if way and card else [])))
+              join_sentences(tr("No work is spent on padding, and no row sees another."),
+                             *([way.reason] if way and card else [])))
     packed = draft.values["packing"]
     draft.set("group_by_length", not packed,
               tr("Packed rows have no padding, so they may come in any order.") if packed else
@@ -349,9 +349,9 @@ def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> st
     said = tr("May need up to {needed}, and {free} is free.", needed=units.format_bytes(int(needed)),
               free=units.format_bytes(free))
     if not levers:  # none suffices, or the bare estimate fits and what was measured doesn't
-        return said if levers is not None else together(said, tr("A smaller model would fit."))
+        return said if levers is not None else join_sentences(said, tr("A smaller model would fit."))
     changes = ", ".join(f"{field}={value}" for lever in levers for field, value in lever.change.items())
-    return together(said, tr("It would fit with {changes}.", changes=changes))
+    return join_sentences(said, tr("It would fit with {changes}.", changes=changes))
 
 
 def _intervals(draft: Draft) -> None:

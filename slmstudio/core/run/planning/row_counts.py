@@ -17,7 +17,7 @@ from slmstudio.core import units
 from slmstudio.core.data import split
 from slmstudio.core.data.record import Record
 from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.i18n import ntr, together, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import total_steps
@@ -182,7 +182,7 @@ class LostRows:
                 "{n:,} of {rows:,} rows is longer than {length:,} tokens and will be cut at its end.",
                 "{n:,} of {rows:,} rows are longer than {length:,} tokens and will be cut at their end.", ends,
                 rows=rows, length=self.max_length))
-        return together(*parts)
+        return join_sentences(*parts)
 
     @property
     def can_leave_out(self) -> int:
@@ -205,8 +205,8 @@ class LostRows:
             parts += [more, tr("That needs about {needs} of memory.", needs=needs) if free is None else
                       tr("That needs about {needs} of memory, and {free} is free.", needs=needs,
                          free=units.format_bytes(free))]
-        return together(*parts, tr("Or leave these rows out, or start anyway; what doesn't fit is cut off.")
-                        if self.can_leave_out else tr("Or start anyway; what doesn't fit is left out."))
+        return join_sentences(*parts, tr("Or leave these rows out, or start anyway; what doesn't fit is cut off.")
+                              if self.can_leave_out else tr("Or start anyway; what doesn't fit is left out."))
 
 
 def lost(records: Sequence[Record], measured: MeasuredRows, counts: RowCounts, facts: ModelFacts, config: RunConfig,

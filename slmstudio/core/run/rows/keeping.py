@@ -17,7 +17,7 @@ from slmstudio.core.data.reader import columns_of
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError, os_errors_as
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, lines, source_rows
 from slmstudio.core.run.rows.disk_rows import RowWriter, raw_lines
@@ -163,7 +163,7 @@ def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, ca
 
 def _still_damaged(damage: Damaged, why: str) -> Damaged:
     said = tr("They can't be read from their file again.")
-    return Damaged(damage.what, together(said, why), tr(kept_rows.PUT_BACK, folder=kept_rows.FOLDER))
+    return Damaged(damage.what, join_sentences(said, why), tr(kept_rows.PUT_BACK, folder=kept_rows.FOLDER))
 
 
 def of_run(run: Path, config: RunConfig, cancelled: Cancelled = None) -> Kept | None:

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, i18n, paths
+from slmstudio.core import files, paths
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
@@ -326,7 +326,7 @@ def _constants(config: RunConfig, model: facts.ModelFacts, rows: ScriptRows, scr
         return "\n".join([*lines, f"{name} = {_literal(value)}"])
 
     def why(field: str) -> str:
-        return i18n.again(config.reasons.get(field, "")) or run_config.FIELDS[field].help
+        return config.reasons.get(field) or run_config.FIELDS[field].help
 
     def of(field: str) -> str:
         return constant(field.upper(), state[field], why(field))

@@ -14,7 +14,7 @@ from slmstudio.core.data import given
 from slmstudio.core.data.candidates import Candidate, title, why
 from slmstudio.core.data.preview import Preview, preview
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import together, tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded, scrolled
@@ -205,7 +205,7 @@ class QuestionPage(QWidget):
         self._card.title.setText(tr("How should {name} be read?", name=wanted.path.name))
         sheet = tr("sheet “{name}”", name=found.sheets[0]) if found.sheets else ""
         self.facts.setText(" · ".join(filter(None, (words.format_name(found.format), found.encoding, sheet))))
-        self._why.setText(together(
+        self._why.setText(join_sentences(
             tr("The file doesn't make this clear."),
             "" if found.text_by else tr("Choose once: files with the same columns are then read the same way."),
             tr("You can train on it when you have chosen.")))

@@ -228,7 +228,7 @@ def _begin(folder: Path, rows: list[Row], of: str, with_: str, task: Task) -> tu
 
 
 @dataclass(frozen=True)
-class Said:
+class VoteSentences:
     """
     Attributes:
         state: which votes these are, and as of when.
@@ -239,13 +239,15 @@ class Said:
     sentences: list[str]
 
 
-def votes_said(folder: Path, of: str, with_: str, before: Said | None) -> Said:
+def votes_said(folder: Path, of: str, with_: str, before: VoteSentences | None) -> VoteSentences:
     """As `votes_sentences`; what was read `before` isn't read again where nothing has changed since."""
     from slmstudio.core.evaluation import ballots
 
     state = (folder, of, with_, *(_stamp(file) for file in (
         paths.votes_file(), *(folder / name for name in (ballots.EARLIER, ballots.JUDGE, ballots.ITEMS)))))
-    return before if before is not None and before.state == state else Said(state, votes_sentences(folder, of, with_))
+    if before is not None and before.state == state:
+        return before
+    return VoteSentences(state, votes_sentences(folder, of, with_))
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:

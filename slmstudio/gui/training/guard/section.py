@@ -17,10 +17,11 @@ from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.fields.choices import GUARDS
+from slmstudio.core.run.fields.kinds import write
 from slmstudio.core.run.guard.summary import HOLD, settings_of
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.plan_fields import choice_label, label, write
+from slmstudio.gui.common.plan_fields import choice_label, label
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyLine
 from slmstudio.gui.common.widgets.fields import ComboBox, named

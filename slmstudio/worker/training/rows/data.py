@@ -16,7 +16,7 @@ import pyarrow.compute
 from slmstudio.core import files
 from slmstudio.core.data.reader import ReadingCancelled, Record
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import ntr, together, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
@@ -55,8 +55,8 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
         except kept_rows.Damaged as damage:
             kept = keeping.mend(job.folder, config, damage, progress, job.cancelled)
             job.warn("kept_rows_mended",
-                     together(damage.what, tr("They were read from {file} again, which is unchanged.",
-                                              file=kept.source.name)))
+                     join_sentences(damage.what, tr("They were read from {file} again, which is unchanged.",
+                                                    file=kept.source.name)))
         # A run that hasn't learned anything yet may be given other rows.
         if kept is not None and (kept.manifest.is_of(config) or _has_learned(job)):
             return kept

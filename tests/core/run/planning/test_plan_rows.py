@@ -96,8 +96,7 @@ def test_the_rows_of_a_test_file_count_too(tmp_path, tiny_model, rows, evaluatio
     assert counted.reasons["eval_steps"].startswith("4 evaluations"), "its rows were counted already"
 
 
-def test_reasons_are_in_the_language_of_who_plans(tmp_path, tiny_model, request):
-    request.addfinalizer(lambda: i18n.use("en"))
+def test_reasons_are_in_the_language_of_who_plans(tmp_path, tiny_model):
     i18n.use(i18n.PSEUDO)
     config = planned(tmp_path, tiny_model, SHORT[:1])
     assert {name: reason for name, reason in config.reasons.items() if reason and not reason.startswith(OPEN)} == {}

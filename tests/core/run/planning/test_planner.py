@@ -151,7 +151,7 @@ def test_equal_cards_that_are_free_are_named_and_not_used_unasked(plan, cards, c
     here = dataclasses.replace(SMALL_GPU, gpus=gpus, system=changes.pop("system", "Linux"))
     config = plan(machine=here, **changes)
     assert config.processes == 1 and config.effective_batch_size == 4
-    named = (getattr(config.reasons["processes"], "how", None) or {}).get("values", {})
+    named = config.reasons["processes"].source.get("values", {})
     assert named.get("count", 1) == processes
     together = plan(machine=here, **{**changes, "processes": processes})
     assert together.gradient_accumulation_steps >= processes
