@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings, kind_of
-from slmstudio.core.data.mapping import cells
 from slmstudio.core.data.mapping.look import ColumnMap, Look
+from slmstudio.core.data.mapping.values import value_in
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
@@ -167,7 +167,7 @@ def offered(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
 
 
 def _of_cell(text: str) -> Any:
-    value = cells.value_in(text)
+    value = value_in(text)
     if value is not text or text.lstrip()[:1] in ("[", "{"):
         return value
     before, *parts = _MARK.split(text.strip())
@@ -247,7 +247,7 @@ def _differ(found: list[dict[str, int]]) -> bool:
 def _ways(value: Any, name: str, options: Options, plain: list[str], findings: Findings) -> dict[str, int]:
     """Each way in which a value names a choice; see `Choice.ways`."""
     if isinstance(value, str) and value.lstrip().startswith("["):
-        value = cells.value_in(value)
+        value = value_in(value)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):

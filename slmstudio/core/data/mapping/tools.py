@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slmstudio.core.data.conversations import Findings, kind_of
-from slmstudio.core.data.mapping import cells
-from slmstudio.core.data.mapping.cells import parsed
+from slmstudio.core.data.mapping.values import as_python, parsed
 from slmstudio.core.i18n import tr
 
 _TOOLS = re.compile(r"\s*<tools>\s*([\[{].*?)\s*</tools>\s*", re.DOTALL)
@@ -150,7 +149,7 @@ def _values(text: str) -> list[Any]:
         try:
             value, at = reader.raw_decode(text, at)
         except (ValueError, RecursionError):
-            whole = cells.as_python(text)
+            whole = as_python(text)
             return [] if found or not isinstance(whole, (list, dict)) else [whole]
         found.append(value)
     return found

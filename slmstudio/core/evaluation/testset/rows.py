@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.conversations import Findings, kind_of, text_of
-from slmstudio.core.data.mapping import cells, choices
+from slmstudio.core.data.mapping import choices, values
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
 from slmstudio.core.data.mapping.published import rows_of
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
@@ -228,10 +228,10 @@ def _choice(row: Mapping[str, Any], here: Columns, findings: Findings) -> choice
 def _references(value: Any, name: str, is_exact: bool, findings: Findings) -> tuple[str, ...]:
     """One or several good answers: a text, a number, a list of them, or SQuAD's {"text": [...]}."""
     if isinstance(value, str) and not is_exact:
-        value = cells.value_in(value)
+        value = values.value_in(value)
         if names.column(name) == "correct_answers" and isinstance(value, str):
             value = [each for each in map(str.strip, value.split(";")) if each]  # TruthfulQA's own table
-        elif cells.is_printed(value):
+        elif values.is_printed(value):
             findings.append((name, tr('"{column}" is a list as Python prints it; write it as JSON: {example}.',
                                       column=name, example='["one", "two"]')))
     if isinstance(value, dict) and isinstance(value.get("text"), list):
