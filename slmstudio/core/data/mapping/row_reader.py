@@ -85,7 +85,7 @@ class RowReader:
     """Reads rows with one set of columns.
 
     Args:
-        first: as `choices.first_place` finds it; of two answers with a winner, as `labels.counted_from`.
+        first: as `choices.counting` finds it; of two answers with a winner, as `labels.counted_from`.
         has_templates: as of `Mapper`.
     """
 
@@ -176,7 +176,7 @@ class RowReader:
             return [{"messages": in_turn(text for pair in zip(asked, answer, strict=True) for text in pair)}]
         asked = self._asked(row, "instruction")
         if self._map.choices:
-            written = choices.written(choices.offered(row.value, self._map.choices), answer, self._first)
+            written = choices.written(row.value, self._map.choices, answer, self._first)
             if written is None:
                 raise RowError([(row.column("output"), tr("the answer isn't one of the choices."))])
             asked, below = values.below(values.below(values.as_text(asked), below), written[0]), None

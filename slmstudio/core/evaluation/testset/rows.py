@@ -214,15 +214,10 @@ def _below(row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], mapper
 
 
 def _choice(row: Mapping[str, Any], here: Columns, findings: Findings) -> choices.Choice | None:
-    columns = here.choices(row)
-    if not columns:
-        return None
-    in_one = columns[0] in here["choices"]
-    options = (choices.of_list(row[columns[0]], columns[0], findings) if in_one else
-               choices.of_columns(row, columns, findings))
+    columns = here.choices_in(row)
     right = {each: row[each] for each in here["right"]
-             if (in_one or each not in columns) and not choices.is_blank(row.get(each))}
-    return choices.read_choice(options, right, findings) if not findings else None
+             if (len(columns) == 1 or each not in columns) and not choices.is_blank(row.get(each))}
+    return choices.of_row(row, columns, right, findings) if columns else None
 
 
 def _references(value: Any, name: str, is_exact: bool, findings: Findings) -> tuple[str, ...]:
