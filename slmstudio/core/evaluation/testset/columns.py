@@ -118,7 +118,7 @@ def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Column
         UserError: there is no such column.
     """
     rest = {target.strip().casefold(): column for target, column in given.items()}
-    chosen = {target: (rest.pop(target),) for target in list(rest) if target in TARGETS}
+    chosen: dict[str, tuple[str, ...]] = {target: (rest.pop(target),) for target in list(rest) if target in TARGETS}
     answers = [target for target in ("answer", "output") if target in rest]
     choices: tuple[tuple[str, ...], ...] = ()
     if "choices" in chosen:
