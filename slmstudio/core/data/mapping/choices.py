@@ -21,22 +21,14 @@ from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.i18n import ntr, tr
 
-RIGHT = ("answer", "answerkey", "answer_key", "answer_idx", "answer_index", "correct", "correct_answer",
-         "correct_answer_num", "correct_option", "correct_choice", "correct_index", "gold", "target", "label", "cop",
-         "key")
-"""Columns that say which choice is right; several may, if they agree."""
 _INDIAN = ("कखगघङ", "अबकडइ", "अबसदइ", "কখগঘঙ", "કખગઘઙ", "ਕਖਗਘਙ", "କଖଗଘଙ", "అఆఇఈఉ", "ಅಆಇಈಉ", "அஆஇஈஉ")
 SERIES = tuple(tuple(f"{word}{mark}" for mark in marks) for words, many in (
     (("", "option_", "option", "choice_", "choice", "alternative_", "op", "ending", "mc_answer", "sol", "answer",
       "answer_"), (LETTERS.lower(), range(10), range(1, 10))),
     (("", "option_", "choice_"), _INDIAN)) for word in words for marks in many if word or marks != range(10))
 """Names of columns with a choice each: MMLU's A, B, C, D; MedMCQA's opa, opb ...; Winogrande's option1, option2."""
-LISTED = ("choices", "options", "endings")
-"""Columns with all choices."""
-_OF_RIGHT = frozenset({"correct", "right", "answer", "key", "सही"})
-"""Words in the names of columns that say which one is right."""
 ANSWERS = "answers"
-"""One that may have all choices too: see `key_of`."""
+"""A column that may have all choices, as those of `names.LISTED` have: see `key_of`."""
 _NAMED = re.compile(r"(?:option|choice|alternative|ending|answer)[\s_]*", re.IGNORECASE)
 """How an answer names a choice by its column: "option2"."""
 _MARK = re.compile(r"(?:^|[\s;,|/])\(?([A-Ha-h]) ?[).:]\s*")
@@ -104,8 +96,8 @@ def series_of(known: Mapping[str, str], with_gaps: bool = False) -> list[tuple[s
 
 def right_ones(columns: Sequence[str], by_name: Mapping[str, str]) -> list[str]:
     """Columns that are called as those are that say which choice is right, the likeliest first."""
-    named = [column for column in columns if not _OF_RIGHT.isdisjoint(names.column(column).split("_"))]
-    return list(dict.fromkeys((*(by_name[word] for word in RIGHT if word in by_name), *named)))
+    named = [column for column in columns if not names.OF_RIGHT.isdisjoint(names.column(column).split("_"))]
+    return list(dict.fromkeys((*(by_name[word] for word in names.RIGHT if word in by_name), *named)))
 
 
 def is_blank(value: Any) -> bool:
@@ -352,7 +344,7 @@ class Counting:
 def look_at(look: Look) -> ColumnMap | None:
     """A question with its choices, each in a column of its own, as MMLU's A, B, C and D, or all in one, and the right
     one."""
-    listed = [(look.by_name[word],) for word in (*LISTED, ANSWERS) if word in look.by_name]
+    listed = [(look.by_name[word],) for word in (*names.LISTED, ANSWERS) if word in look.by_name]
     for series in (*series_of(look.by_name), *listed):
         key = key_of(series, right_ones(look.columns, look.by_name), look.rows)
         question = look.first((*names.ASKED, "sentence", *names.BELOW), (*series, key)) if key else ""

@@ -8,17 +8,12 @@ from itertools import chain
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.choices import ANSWERS, LISTED, RIGHT, is_blank, key_of, right_ones, series_of
+from slmstudio.core.data.mapping.choices import ANSWERS, is_blank, key_of, right_ones, series_of
 from slmstudio.core.data.mapping.given_map import check_columns
 
-_EXACT = ("exact", "expected")
-_WORDS = {
-    "choices": LISTED, "right": RIGHT, "exact": _EXACT, "pattern": ("pattern", "regex", "regexp"),
-    "references": (*_EXACT, "references", "reference", "answers", "ideal", "targets", "target", "reference_answer",
-                   "correct_answers", "expected_answer", "gold", "correct_answer"),
-    "category": ("category", "subject", "subject_name", "topic", "tag", "tags"),
-    "language": ("language", "lang", "locale"), "kind": ("kind", "type", "match"), "answer": names.ANSWERED,
-}
+_WORDS = {"choices": names.LISTED, "right": names.RIGHT, "exact": names.EXACT, "pattern": names.PATTERNS,
+          "references": names.REFERENCES, "category": names.CATEGORIES, "language": names.LOCALES,
+          "kind": names.MATCHES, "answer": names.ANSWERED}
 """The names of columns by what they hold: all choices, the right one, what an answer must equal, good answers before
 those that training knows."""
 TAGS = ("category", "language", "kind")
