@@ -14,7 +14,7 @@ from typing import Any
 from slmstudio.core import files, program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation import benchmark_store
-from slmstudio.core.evaluation.testset.mmlu_folder import COLUMNS, LAYOUT, find_mmlu
+from slmstudio.core.evaluation.testset.mmlu_folder import COLUMNS, LAYOUT, find_mmlu, rows_in
 from slmstudio.core.i18n import ntr, tr
 
 # -- Folders in MMLU's layout: dev/SUBJECT_dev.csv and test/SUBJECT_test.csv of question,A,B,C,D,answer.
@@ -79,18 +79,13 @@ def _rows(path: Path, subject: str, problems: list[Problem]) -> list[dict[str, A
     rows: list[dict[str, Any]] = []
     where = f"{path.parent.name}/{path.name}"
     try:
-        with open(path, encoding="utf-8-sig", newline="", opener=files.regular) as file:
-            table = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-            for cells in table:
-                line = table.line_num
-                if not cells or (not rows and [cell.strip().lower() for cell in cells] == COLUMNS):
-                    continue
-                wrong = _wrong(cells)
-                if wrong:
-                    problems.append(Problem(f"{where}: {wrong}", line=line))
-                else:
-                    rows.append({"question": cells[0], "choices": cells[1:5], "subject": subject,
-                                 "answer": "ABCD".index(cells[5].strip())})
+        for line, cells in rows_in(path):
+            wrong = _wrong(cells)
+            if wrong:
+                problems.append(Problem(f"{where}: {wrong}", line=line))
+            else:
+                rows.append({"question": cells[0], "choices": cells[1:5], "subject": subject,
+                             "answer": "ABCD".index(cells[5].strip())})
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         problems.append(Problem(tr("{file} can't be read: {reason}.", file=where, reason=error)))
         return rows

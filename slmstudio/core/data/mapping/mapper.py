@@ -126,13 +126,12 @@ class Mapper:
 
 
 def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> Any:
-    """How the rows count their choices, as `choices.first_place` finds it, or two answers."""
+    """How the rows count their choices, as `choices.counting` finds it, or two answers."""
     if "winner" in columns.columns:
         return ratings.counted_from(row.get(columns.columns["winner"]) for row in rows)
     if not columns.choices:
         return None
-    return choices.first_place(
-        (choices.offered(row, columns.choices), row.get(columns.columns["output"])) for row in rows)
+    return choices.counting(rows, columns.choices, columns.columns["output"])
 
 
 def _has_templates(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> bool:

@@ -90,7 +90,7 @@ def _about(story: Any, pairs: Any) -> list[Any] | None:
 
 def _choose(question: Any, options: Any, answer: Any) -> list[Any]:
     """A question with its choices below it, and the right one."""
-    lines, right = choices.written(options, answer) or ("", None)
+    lines, right = choices.written({"": options}, [""], answer) or ("", None)
     return [below(question, lines), right]
 
 

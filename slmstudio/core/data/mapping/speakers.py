@@ -1,5 +1,5 @@
-"""Who speaks in a conversation and what is said, as files call it; and conversations that aren't a list of messages
-with a speaker each: trees, columns, and texts in turn."""
+"""Who speaks in a conversation and what is said, as files call it; and the lists of turns that a value holds in other
+forms: trees, columns, texts in turn, pairs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ WORDS: dict[str, Any] = json.loads((resources() / "importing" / "speakers.json")
 """What speakers are called, by the role they have, and the keys and columns of messages."""
 ROLE_KEYS, CONTENT_KEYS = tuple(WORDS["role_keys"]), tuple(WORDS["content_keys"])
 _ROLES = {word: role for role, words in WORDS["roles"].items() for word in words}
+_PAIR = ("user", "assistant")
 
 
 def role_of(speaker: Any) -> str | None:
@@ -42,6 +43,22 @@ def content_of(message: Mapping[str, Any]) -> Any:
     return message.get(content_key(message))
 
 
+def in_turn(texts: Any) -> list[dict[str, Any]]:
+    """The messages of texts, or of objects that hold them, of user and assistant in turn."""
+    return [{"role": _PAIR[at % 2], **(each if isinstance(each, dict) else {"content": each})}
+            for at, each in enumerate(texts)]
+
+
+def are_texts(value: Any) -> bool:
+    """Whether a value is a list of texts, of one or more."""
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+
+
+def are_pairs(value: Any) -> bool:
+    """Whether a value is a list of questions with their answers, each [question, answer]."""
+    return isinstance(value, list) and bool(value) and all(are_texts(each) and len(each) == 2 for each in value)
+
+
 def is_tree(value: Any) -> bool:
     """Whether a value is a message with the replies to it, and those to these, as in the trees of OASST."""
     return isinstance(value, dict) and isinstance(value.get("replies"), list) and role_key(value) != "" and (
@@ -49,39 +66,35 @@ def is_tree(value: Any) -> bool:
 
 
 def best_path(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The message, the best-ranked reply to it, the best-ranked to that and so on, until the last answer."""
+    """The message, the best-ranked reply to it, the best-ranked to that and so on, until the last answer. Replies
+    without a rank come last, the first of them first."""
     path: list[dict[str, Any]] = []
     here: Mapping[str, Any] | None = tree
     while here is not None:
         key = role_key(here)
         path.append({key: here.get(key), "content": content_of(here)})
         replies = [each for each in here.get("replies") or () if isinstance(each, dict) and not each.get("deleted")]
-        here = min(replies, key=_rank, default=None)
+        here = min(replies, default=None, key=lambda each: (
+            rank if isinstance(rank := each.get("rank"), (int, float)) else float("inf")))
     answers = [at for at, each in enumerate(path) if role_of(next(iter(each.values()))) == "assistant"]
     return path[:answers[-1] + 1] if answers else path[:1]
 
 
-def _rank(reply: Mapping[str, Any]) -> float:
-    """0 is the best; of those without one, as of single replies, the first counts."""
-    rank = reply.get("rank")
-    return rank if isinstance(rank, (int, float)) else float("inf")
-
-
-def of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Messages that a table keeps as columns: {"role": [...], "content": [...]}."""
+def of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Messages that a table keeps as columns: {"role": [...], "content": [...]}; otherwise none."""
     lists = {name: each for name, each in value.items() if isinstance(each, list)}
     if len(lists) < 2 or len({len(each) for each in lists.values()}) != 1 or not role_key(lists):
-        return None
+        return []
     return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
 
 
 def by_turns(value: Any) -> list[dict[str, Any]]:
     """The messages of a list of texts, or of objects with a text where nobody speaks, as MultiWOZ's "log": user and
     assistant take turns. Otherwise, none."""
-    if not isinstance(value, list) or not all(map(_is_only_said, value)):
-        return []
-    return [{"role": ("user", "assistant")[at % 2], **({"text": each} if isinstance(each, str) else each)}
-            for at, each in enumerate(value)]
+    fits = isinstance(value, list) and all(isinstance(each, str) or (
+        isinstance(each, dict) and not role_key(each) and isinstance(each.get("text", each.get("utterance")), str))
+        for each in value)
+    return in_turn(value) if fits else []
 
 
 def by_people(value: Any) -> list[dict[str, Any]]:
@@ -97,8 +110,7 @@ def by_people(value: Any) -> list[dict[str, Any]]:
         return []
     found: list[dict[str, Any]] = []
     for each in value:
-        made = {**{name: said for name, said in each.items() if name != key},
-                "role": ("user", "assistant")[people.index(each[key])]}
+        made = {**{name: said for name, said in each.items() if name != key}, "role": _PAIR[people.index(each[key])]}
         where = content_key(made)
         if found and found[-1]["role"] == made["role"] and where in found[-1]:
             found[-1][where] = f"{found[-1][where]}\n{made[where]}"
@@ -107,16 +119,21 @@ def by_people(value: Any) -> list[dict[str, Any]]:
     return found[:-1] if found[-1]["role"] == "user" else found
 
 
-def are_texts(value: Any) -> bool:
-    """Whether a value is a list of texts, of one or more."""
-    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
+def by_pairs(value: Any) -> list[Any]:
+    """The messages of a list of questions with their answers, [question, answer] or {"user": …, "assistant": …}, among
+    which there may be messages; otherwise none."""
+    if are_pairs(value):
+        return in_turn([text for pair in value for text in pair])
+    if not value or not isinstance(value[0], dict) or role_key(value[0]) or not as_pair(value[0]):
+        return []
+    return [message for each in value for message in (as_pair(each) or [each])]
 
 
-def are_pairs(value: Any) -> bool:
-    """Whether a value is a list of questions with their answers, each [question, answer]."""
-    return isinstance(value, list) and bool(value) and all(are_texts(each) and len(each) == 2 for each in value)
-
-
-def _is_only_said(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, dict) and not role_key(value)
-                                      and isinstance(value.get("text", value.get("utterance")), str))
+def as_pair(message: Any) -> list[dict[str, Any]]:
+    """A turn that is written as {"user": …, "assistant": …}, in that order; none of any other."""
+    if not isinstance(message, dict) or not 1 <= len(message) <= 3 or not are_texts(list(message.values())):
+        return []
+    roles = [role_of(key) for key in message]
+    if None in roles or "call" in roles:
+        return []
+    return [{"role": role, "content": each} for role, each in zip(roles, message.values(), strict=True)]

@@ -1,24 +1,76 @@
-"""Values of rows as the texts and messages that `read_row` knows."""
+"""Values of rows as texts; and the lists and objects that the cells of a table hold, as JSON or as Python prints them,
+as `datasets` and pandas do."""
 
 from __future__ import annotations
 
+import ast
+import json
+import re
 from typing import Any
 
-from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.speakers import are_texts
-from slmstudio.core.data.mapping.turns import is_conversation, without_greeting
 from slmstudio.core.data.sources.row import number_text
 
-
-def with_system(messages: Any, system: Any) -> Any:
-    """A conversation with the system message of its own column in front, unless it has one."""
-    if not isinstance(system, str) or not system.strip() or not isinstance(messages, list):
-        return messages
-    first = messages[0] if messages and isinstance(messages[0], dict) else {}
-    return messages if first.get("role") == "system" else [{"role": "system", "content": system}, *messages]
-
-
+LONGEST = 1 << 20
+"""Characters of a cell that is taken for what Python prints; its parser needs a hundred times as much memory."""
+_TWO_TEXTS = re.compile(r"""(?<=['"])\s+(?=['"])""")
+"""NumPy prints no commas; Python would read 'one' 'two' as one text."""
+_LIST = re.compile(r"""\s*[\[{]\s*['"]""")
+_OBJECTS = re.compile(r"\} *\r?\n *\{")
 _PASSAGES = ("contexts", "sentences", "passage_text", "paragraph_text", "text", "content", "summary")
+_TEXTS = ("text", "full_text", "content", "value", "answer", "spans", "human_readable")
+
+
+def value_in(text: str) -> Any:
+    """The list or object that a text holds, or the text itself."""
+    if text.lstrip()[:1] not in ("[", "{"):
+        return text
+    value = parsed(text)
+    return value if isinstance(value, (list, dict)) else text
+
+
+def is_printed(value: Any) -> bool:
+    """Whether a value is the text of a list that can't be read back."""
+    return isinstance(value, str) and _LIST.match(value) is not None
+
+
+def parsed(value: Any) -> Any:
+    """The value that a text holds as JSON, or as Python prints it; any other as it is."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return as_python(value)
+    return value
+
+
+def as_python(text: str) -> Any:
+    """The value of a text as Python prints it; of objects that NumPy prints, without commas between them, too, and of
+    quotes that were escaped twice. Otherwise the text."""
+    if text.lstrip()[:1] not in ("{", "[") or "'" not in text or len(text) > LONGEST or _TWO_TEXTS.search(text):
+        return text
+    once = _OBJECTS.sub("}, {", text.strip())
+    for each in (once, once.replace("\\\\'", "\\'")):
+        try:
+            return json.loads(json.dumps(ast.literal_eval(each)))  # nothing but what JSON can hold
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            continue
+    return text
+
+
+def as_text(value: Any) -> Any:
+    """A value as text where it plainly is one: a number, or the first of several right answers."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return number_text(value)
+    if isinstance(value, dict):
+        value = next((value[key] for key in _TEXTS if key in value), value)
+    if isinstance(value, list) and value:
+        if all(isinstance(each, str) for each in value):
+            return value[0]
+        if all(isinstance(each, dict) and isinstance(as_text(each), str) for each in value):
+            return as_text(value[0])
+    return value
 
 
 def passage(value: Any) -> Any:
@@ -53,47 +105,3 @@ def below(question: Any, context: Any) -> Any:
     if not isinstance(question, str) or not isinstance(context, str) or not context.strip():
         return question
     return f"{question}\n\n{context}"
-
-
-def asked_of(texts: list[Any], column: str) -> Any:
-    """What a list of texts asks: what was said in turn, the user last, or one text of all its parts; a list of another
-    kind stays as it is.
-
-    Args:
-        column: what the column is called, by `column_names.column`.
-    """
-    if not are_texts(texts) or is_conversation(texts):
-        return texts
-    if column == "questions":  # each of them in other words
-        return texts[0]
-    if column not in (*names.DIALOGUE, *names.CONVERSATION, *names.HISTORY, "context"):
-        return "\n\n".join(texts)
-    return without_greeting([{"role": ("user", "assistant")[(len(texts) - at) % 2 == 0], "content": text}
-                             for at, text in enumerate(texts)])
-
-
-def below_last(turns: list[Any], context: Any) -> list[Any]:
-    """A conversation with what its last question is about below that."""
-    last = turns[-1] if turns else None
-    if not isinstance(last, dict) or last.get("role") != "user":
-        return turns
-    return [*turns[:-1], {**last, "content": below(last.get("content"), context)}]
-
-
-_TEXTS = ("text", "full_text", "content", "value", "answer", "spans", "human_readable")
-
-
-def as_text(value: Any) -> Any:
-    """A value as text where it plainly is one: a number, or the first of several right answers."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return number_text(value)
-    if isinstance(value, dict):
-        value = next((value[key] for key in _TEXTS if key in value), value)
-    if isinstance(value, list) and value:
-        if all(isinstance(each, str) for each in value):
-            return value[0]
-        if all(isinstance(each, dict) and isinstance(as_text(each), str) for each in value):
-            return as_text(value[0])
-    return value

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.mapping.choices import ANSWERS, LISTED, RIGHT, is_blank, key_of, right_ones, series_of
+from slmstudio.core.data.mapping.choices import ANSWERS, is_blank, key_of, right_ones, series_of
 from slmstudio.core.data.mapping.given_map import check_columns
 
-_EXACT = ("exact", "expected")
-_WORDS = {
-    "choices": (*LISTED, "mc1_targets"), "right": RIGHT, "exact": _EXACT, "pattern": ("pattern", "regex", "regexp"),
-    "references": (*_EXACT, "references", "reference", "answers", "ideal", "targets", "target", "reference_answer",
-                   "correct_answers", "expected_answer", "gold", "correct_answer"),
-    "category": ("category", "subject", "subject_name", "topic", "tag", "tags"),
-    "language": ("language", "lang", "locale"), "kind": ("kind", "type", "match"), "answer": names.ANSWERED,
-}
+_WORDS = {"choices": names.LISTED, "right": names.RIGHT, "exact": names.EXACT, "pattern": names.PATTERNS,
+          "references": names.REFERENCES, "category": names.CATEGORIES, "language": names.LOCALES,
+          "kind": names.MATCHES, "answer": names.ANSWERED}
 """The names of columns by what they hold: all choices, the right one, what an answer must equal, good answers before
 those that training knows."""
 TAGS = ("category", "language", "kind")
@@ -32,38 +27,37 @@ class Columns:
 
     Attributes:
         named: those of each of `_WORDS`; of several with one meaning the first that is filled counts.
-        series: columns that hold a choice each, in turn.
+        choices: the ways to find the choices, each one column for all of them, or one for each.
     """
 
     named: Mapping[str, tuple[str, ...]]
-    series: tuple[tuple[str, ...], ...] = ()
+    choices: tuple[tuple[str, ...], ...] = ()
 
     def __getitem__(self, target: str) -> tuple[str, ...]:
         return self.named.get(target, ())
 
-    @cached_property
-    def tags(self) -> frozenset[str]:
-        """Those that are beside question and answer."""
-        return frozenset(column for target in TAGS for column in self[target])
-
-    @cached_property
+    @property
     def judging(self) -> frozenset[str]:
         """Those that say what a good answer is, where no column of training does."""
         return frozenset((*self["references"], *self["pattern"]))
 
-    @cached_property
+    @property
     def choosing(self) -> frozenset[str]:
         """Those of choices, and of the right one."""
-        return frozenset((*self["choices"], *(name for columns in self.series for name in columns), *self["right"]))
+        return frozenset((*chain(*self.choices), *self["right"]))
 
-    def choices(self, row: Mapping[str, object]) -> tuple[str, ...]:
+    @property
+    def tags(self) -> frozenset[str]:
+        """Those that are beside question and answer."""
+        return frozenset(column for target in TAGS for column in self[target])
+
+    def choices_in(self, row: Mapping[str, object]) -> tuple[str, ...]:
         """The columns with the choices of a row: one for all, or one for each, or none."""
-        name = filled(row, self["choices"])
-        return (name,) if name else next((each for each in self.series if filled(row, each)), ())
+        return next((each for each in self.choices if filled(row, each)), ())
 
     def judged_without(self, row: Mapping[str, Any]) -> frozenset[str] | None:
         """The columns that training has no part in, where the answer of a row is in one of them; otherwise None."""
-        if self.choices(row):
+        if self.choices_in(row):
             return self.choosing | self.judging
         answer = filled(row, self["answer"])
         if filled(row, self["references"]) or (not answer and filled(row, self["pattern"])):
@@ -72,7 +66,7 @@ class Columns:
 
     def judged_by(self, row: Mapping[str, object]) -> dict[str, str]:
         """The columns by which an answer to a row is judged, as a user would write them."""
-        if choices := self.choices(row):
+        if choices := self.choices_in(row):
             found = {"choices": ",".join(choices), "answer": filled(row, self["right"])}
         else:
             name = filled(row, (*self["references"], *self["answer"]))
@@ -102,10 +96,11 @@ def columns_of(keys: Sequence[str], rows: Sequence[Mapping[str, Any]] = ()) -> C
     named = {target: tuple(dict.fromkeys(known[word] for word in words if word in known))
              for target, words in _WORDS.items()}
     # Beside a column that is called "answer", one called "answer_count" says nothing of it.
-    right = named["right"] or tuple(right_ones(keys, known))
-    if rows and (answers := known.get(ANSWERS)) and key_of((answers,), right, rows):
-        named["choices"] += (answers,)
-    return Columns({**named, "right": right}, tuple(series_of(known, with_gaps=True)))
+    named["right"] = named["right"] or tuple(right_ones(keys, known))
+    listed = named.pop("choices")
+    if rows and (answers := known.get(ANSWERS)) and key_of((answers,), named["right"], rows):
+        listed += (answers,)
+    return Columns(named, (*((name,) for name in listed), *series_of(known, with_gaps=True)))
 
 
 def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Columns, dict[str, str]]:
@@ -119,23 +114,21 @@ def given_columns(given: Mapping[str, str], keys: Sequence[str]) -> tuple[Column
     """
     rest = {target.strip().casefold(): column for target, column in given.items()}
     chosen: dict[str, tuple[str, ...]] = {target: (rest.pop(target),) for target in list(rest) if target in TARGETS}
-    series: tuple[tuple[str, ...], ...] = ()
+    answers = [target for target in ("answer", "output") if target in rest]
+    choices: tuple[tuple[str, ...], ...] = ()
     if "choices" in chosen:
-        name, = chosen["choices"]
-        if name not in keys and "," in name:
-            del chosen["choices"]
-            series = (tuple(each.strip() for each in name.split(",")),)
-        chosen["right"] = tuple(rest.pop(target) for target in ("answer", "output") if target in rest)
+        name, = chosen.pop("choices")
+        choices = ((name,) if name in keys else tuple(map(str.strip, name.split(","))),)
+        chosen["right"] = tuple(rest.pop(target) for target in answers)
     elif not chosen.keys() & {"exact", "references"}:
-        chosen["answer"] = tuple(rest[target] for target in ("answer", "output") if target in rest)
+        chosen["answer"] = tuple(rest[target] for target in answers)
     if "exact" in chosen:
         chosen["references"] = chosen["exact"]
-    found = Columns(chosen, series)
+    found, by_name = Columns(chosen, choices), columns_of(keys)
     check_columns((*found.choosing, *found.judging, *found.tags), keys)
-    by_name = columns_of(keys)
-    if not rest and chosen.keys() <= {*TAGS, "answer"} and not series:
-        return Columns({**by_name.named, **{tag: chosen[tag] for tag in TAGS if tag in chosen}}, by_name.series), rest
-    return Columns({**{tag: by_name[tag] for tag in TAGS}, **chosen}, series), rest
+    if not rest and not choices and chosen.keys() <= {*TAGS, "answer"}:
+        return Columns({**by_name.named, **{tag: chosen[tag] for tag in TAGS if tag in chosen}}, by_name.choices), rest
+    return Columns({**{tag: by_name[tag] for tag in TAGS}, **chosen}, choices), rest
 
 
 def filled(row: Mapping[str, object], columns: Iterable[str]) -> str:

@@ -60,11 +60,7 @@ def guess(*texts: str) -> str | None:
     sample = "\n".join(text[:SAMPLE] for text in texts)
     if sample.isascii():
         return _latin(sample) if any(map(str.isalpha, sample)) else None
-    letters = Counter(sample)
-    scripts: Counter[str] = Counter()
-    for letter, count in letters.items():
-        if (script := script_of(letter)) and script != OTHER:
-            scripts[script] += count
+    scripts = Counter(script for script in map(script_of, sample) if script not in (None, OTHER))
     if not scripts:
         return None
     if "Japanese" in scripts:  # which is written in kana and Chinese characters
@@ -73,7 +69,7 @@ def guess(*texts: str) -> str | None:
     if found == "Latin":
         return _latin(sample)
     others: dict[str, str] = _table()["letters"].get(found, {})
-    return next((language for language, own in others.items() if not letters.keys().isdisjoint(own)),
+    return next((language for language, own in others.items() if not set(sample).isdisjoint(own)),
                 str(_table()["of_script"][found]))
 
 

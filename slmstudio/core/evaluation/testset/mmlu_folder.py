@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -69,16 +70,46 @@ def find_mmlu(folder: Path | str) -> MmluFolder:
         raise UserError(tr("{folder} isn't a folder.", folder=folder),
                         tr("A benchmark is a folder with a file for each subject."), tr(LAYOUT))
     found: dict[str, dict[str, Path]] = {}
-    for path in _tables(folder):
+    for path in sorted(path for suffix in SUFFIXES for path in folder.rglob(f"*{suffix}") if path.is_file()):
+        inside = path.relative_to(folder).parts
+        if len(inside) > DEEPEST or any(name.startswith(".") for name in inside):
+            continue  # macOS makes "._anatomy.csv"
         named = _NAMED.fullmatch(path.stem)
-        inside = path.parent.name if path.parent != folder and path.parent.name in SPLITS else "test"
-        subject, split = (named[1], named[2]) if named else (path.stem, inside)
+        subject, split = (named[1], named[2]) if named else (
+            path.stem, next((name for name in inside[-2:-1] if name in SPLITS), "test"))
         found.setdefault(subject, {}).setdefault(split, path)
     if not found:
         raise UserError(tr("{folder} contains no table for any subject.", folder=folder.name),
                         tr("There is no .csv file in it."), tr(LAYOUT))
-    incomplete = _incomplete(found)
-    return MmluFolder(folder, found, (*_absent(folder, found), *incomplete), incomplete)
+    known = categories()
+    absent = sorted(known.keys() - found.keys())
+    missing = [ntr("{n} of MMLU's {known} subjects is missing in {folder}: {absent}.",
+                   "{n} of MMLU's {known} subjects are missing in {folder}: {absent}.", len(absent), known=len(known),
+                   folder=folder.name, absent=", ".join(absent))] if 0 < len(absent) < len(known) else []
+    asked, shown = ({subject for subject, files in found.items() if split in files} for split in ("test", "dev"))
+    incomplete = []
+    if len(asked) < len(found):
+        incomplete.append(tr("There are no questions (a test file) for: {subjects}.",
+                             subjects=", ".join(sorted(found.keys() - asked))))
+    if shown and asked - shown:
+        incomplete.append(tr("There are no examples (a dev file) for: {subjects}.",
+                             subjects=", ".join(sorted(asked - shown))))
+    return MmluFolder(folder, found, (*missing, *incomplete), tuple(incomplete))
+
+
+def rows_in(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The line and the cells of each row of a table, without the names of the columns.
+
+    Raises:
+        OSError, UnicodeDecodeError, csv.Error: it can't be read.
+    """
+    with open(path, encoding="utf-8-sig", newline="", opener=files.regular) as file:
+        table = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        is_first = True
+        for cells in filter(None, table):
+            if not is_first or [cell.strip().lower() for cell in cells] != COLUMNS:
+                yield table.line_num, cells
+            is_first = False
 
 
 def examples(folder: MmluFolder) -> dict[str, int]:
@@ -90,43 +121,7 @@ def examples(folder: MmluFolder) -> dict[str, int]:
     for subject in folder.subjects:
         path = folder.files[subject].get("dev")
         try:
-            found[subject] = _count(path) if path else 0
+            found[subject] = sum(1 for _ in rows_in(path)) if path else 0
         except (OSError, UnicodeDecodeError, csv.Error):
             continue
     return found
-
-
-def _count(path: Path) -> int:
-    with open(path, encoding="utf-8-sig", newline="", opener=files.regular) as file:
-        rows = [cells for cells in csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",") if cells]
-    return len(rows) - (bool(rows) and [cell.strip().lower() for cell in rows[0]] == COLUMNS)
-
-
-def _tables(folder: Path) -> list[Path]:
-    """Tables in the folder and below it; hidden ones (macOS makes "._anatomy.csv") are none."""
-    found = [path for suffix in SUFFIXES for path in folder.rglob(f"*{suffix}") if path.is_file()]
-    parts = [(path, path.relative_to(folder).parts) for path in found]
-    return sorted(path for path, names in parts
-                  if len(names) <= DEEPEST and not any(name.startswith(".") for name in names))
-
-
-def _absent(folder: Path, found: dict[str, dict[str, Path]]) -> tuple[str, ...]:
-    known = categories()
-    absent = [subject for subject in sorted(known) if subject not in found]
-    if not absent or len(absent) == len(known):
-        return ()
-    return (ntr("{n} of MMLU's {known} subjects is missing in {folder}: {absent}.",
-                "{n} of MMLU's {known} subjects are missing in {folder}: {absent}.", len(absent), known=len(known),
-                folder=folder.name, absent=", ".join(absent)),)
-
-
-def _incomplete(found: dict[str, dict[str, Path]]) -> tuple[str, ...]:
-    sentences = []
-    without = sorted(subject for subject, files in found.items() if "test" not in files)
-    if without:
-        sentences.append(tr("There are no questions (a test file) for: {subjects}.", subjects=", ".join(without)))
-    if any("dev" in files for files in found.values()):
-        bare = sorted(subject for subject, files in found.items() if "test" in files and "dev" not in files)
-        if bare:
-            sentences.append(tr("There are no examples (a dev file) for: {subjects}.", subjects=", ".join(bare)))
-    return tuple(sentences)

@@ -119,22 +119,21 @@ class _Rows:
 
     def items(self) -> list[TestItem]:
         counting = Counting((draft.choice, line) for draft, line in self._drafts if draft.choice)
-        free = [draft.item["references"] for draft, _ in self._drafts
-                if draft.item["kind"] == "free" and not draft.has_kind]
-        numbers = bool(free) and sum(all(map(_is_number, each)) for each in free) >= NUMBERS_SHARE * len(free)
-        latin = Counter(draft.item["language"] for draft, _ in self._drafts if draft.item["language_guessed"])
+        free = [draft.item for draft, _ in self._drafts if draft.item["kind"] == "free" and not draft.has_kind]
+        if sum(all(map(_is_number, item["references"])) for item in free) >= NUMBERS_SHARE * len(free):
+            for item in free:
+                item["kind"] = "number"
+        guessed = [draft.item for draft, _ in self._drafts if draft.item["language_guessed"]]
+        latin = Counter(item["language"] for item in guessed)
         # Most rows in Latin letters have English's little words: then those without are English too.
-        english = latin["en"] > 2 * latin[LATIN]
+        for item in guessed if latin["en"] > 2 * latin[LATIN] else ():
+            item["language"] = "en" if item["language"] == LATIN else item["language"]
         items: list[TestItem] = []
-        for (item, choice, has_kind), line in self._drafts:
+        for (item, choice, _), line in self._drafts:
             answer = counting.answer(choice) if choice else None
             if isinstance(answer, str):
                 self._complain(answer, line, "answer")
                 continue
-            if numbers and item["kind"] == "free" and not has_kind:
-                item["kind"] = "number"
-            if english and item["language_guessed"] and item["language"] == LATIN:
-                item["language"] = "en"
             if choice and answer is not None:
                 item["references"] = (choice.choices[answer],)
             items.append(TestItem(len(items), line, answer=answer, **item))

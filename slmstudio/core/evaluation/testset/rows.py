@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.conversations import Findings, kind_of, text_of
-from slmstudio.core.data.mapping import cells, choices
-from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
+from slmstudio.core.data.mapping import choices, values
+from slmstudio.core.data.mapping.mapper import MOST_SHAPES, SAMPLE, Mapper
 from slmstudio.core.data.mapping.published import rows_of
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.record import message_text
@@ -29,7 +29,6 @@ NEEDED = noop('A test row needs a question ("question", "instruction", "prompt" 
               'is ("answer" or "references"; or choices, such as "A", "B", "C", "D" and "answer"; or "pattern").')
 STAND_IN = "output:"
 """A column with an answer for a row whose answer training can't read; its name comes before all others."""
-MOST_SHAPES = 256
 GSM8K_END = re.compile(r"####\s*[^\s]{1,40}\s*$")
 """How GSM8K ends an answer (Cobbe et al. 2021, https://arxiv.org/abs/2110.14168)."""
 _QUESTION = noop('The column "{column}" was taken as the question.')
@@ -55,6 +54,13 @@ class TestMapper:
     """Reads test rows of one file. What is asked is read by training's own `Mapper`: one for rows with an answer that
     training learns too, and one for those with references, choices or a pattern, which get a stand-in for an answer.
 
+    Args:
+        sample: values of the first rows, by which the columns are guessed.
+        given: the column of each target, where a user knows better; see `columns.TARGETS` and training's.
+
+    Raises:
+        UserError: there is no such column or target.
+
     Attributes:
         unused: names of the columns that usable rows have beside the ones read.
     """
@@ -62,20 +68,12 @@ class TestMapper:
     __test__ = False
 
     def __init__(self, sample: Sequence[Any], given: Mapping[str, str]):
-        """
-        Args:
-            sample: values of the first rows, by which the columns are guessed.
-            given: the column of each target, where a user knows better; see `columns.TARGETS` and training's.
-
-        Raises:
-            UserError: there is no such column or target.
-        """
         self.unused: set[str] = set()
         self._shapes: dict[tuple[str, ...], Columns] = {}
-        self._given: Columns | None = None
-        rest: dict[str, str] = {}
         rows = self._sample = [_as_published(value) for value in sample[:SAMPLE] if isinstance(value, dict)]
         keys = list(dict.fromkeys(name for row in rows for name in row))
+        self._given: Columns | None = None
+        rest: dict[str, str] = {}
         if given:
             self._given, rest = given_columns(given, keys)
         judged = [(row, self._columns(row).judged_without(row)) for row in rows]
@@ -154,10 +152,9 @@ def _read(mapper: Mapper, row: dict[str, Any], is_judged: bool) -> list[Row]:
     try:
         read = mapper.read(row)
     except ColumnsMissing as error:
-        asked, answered = ({name for name in row if names.column(name) in words} for words in (
+        asked, answered = ([name for name in row if names.column(name) in words] for words in (
             (*names.ASKED, *names.CONVERSATION), names.ANSWERED))
-        blank = next((name for name in row if name in asked | answered and choices.is_blank(row[name])), "")
-        if blank:
+        if blank := next((name for name in (*asked, *answered) if choices.is_blank(row[name])), ""):
             raise RowError([(blank, tr('"{column}" is empty.', column=printable(blank)))]) from error
         shown = ", ".join(f'"{printable(name)}"' for name in error.columns[:8] if name != STAND_IN) or tr("none")
         missing, trouble = ("reference", tr("the reference is missing, so no answer can be judged; the columns are: "
@@ -172,13 +169,20 @@ def _read(mapper: Mapper, row: dict[str, Any], is_judged: bool) -> list[Row]:
     return read
 
 
+# -- one row ------------------------------------------------------------------------------------------------------
+
+
 def _draft(row: Mapping[str, Any], here: Columns, read: Row, is_judged: bool, mapper: Mapper) -> Draft:
     findings: Findings = []
     messages, answer = read.messages[:-1], read.messages[-1]
-    choice = _choice(row, here, findings) if is_judged else None
-    name = filled(row, (*here["references"], *here["answer"])) if is_judged and not choice and not findings else ""
-    references = _references(row[name], name, name in here["exact"], findings) if name else (
-        () if is_judged else (message_text(answer),))
+    choice, name = None, ""
+    references: tuple[str, ...] = () if is_judged else (message_text(answer),)
+    if is_judged and (offered := here.choices_in(row)):
+        right = {each: row[each] for each in here["right"]
+                 if (len(offered) == 1 or each not in offered) and not choices.is_blank(row.get(each))}
+        choice = choices.of_row(row, offered, right, findings)
+    elif is_judged and (name := filled(row, (*here["references"], *here["answer"]))):
+        references = _references(row[name], name, name in here["exact"], findings)
     pattern = _pattern(row, filled(row, here["pattern"]), findings)
     if any(len(text) > LONGEST_ANSWER for text in (choice.choices if choice else references)):
         findings.append(("answer", tr("an answer has more than {most:,} characters; such answers aren't compared.",
@@ -193,15 +197,22 @@ def _draft(row: Mapping[str, Any], here: Columns, read: Row, is_judged: bool, ma
                          if references else tr("the reference is missing, so no answer can be judged.")))
     if findings:
         raise RowError(findings)
-    column = filled(row, here["language"])
-    language = languages.from_column(row[column]) if column and isinstance(row[column], str) else None
+    language = languages.from_column(_tag(row, here["language"]))
     guessed = None if language else languages.guess(messages[-1]["content"], *references[:1])
     return Draft({
         "kind": kind, "messages": messages, "references": references, "choices": choice.choices if choice else None,
-        "pattern": pattern, "category": _category(row, here), "language": language or guessed,
-        "language_guessed": guessed is not None, "below": _below(row, messages, mapper), "tools": read.tools,
+        "pattern": pattern, "category": " ".join(_tag(row, here["category"]).split())[:200] or None,
+        "language": language or guessed, "language_guessed": guessed is not None,
+        "below": _below(row, messages, mapper), "tools": read.tools,
         "reply": answer if answer.get("tool_calls") and not is_judged else None,
     }, choice, bool(own_kind))
+
+
+def _tag(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """The first text or number in one of some columns; "" if there is none."""
+    name = filled(row, columns)
+    value = values.as_text(row[name]) if name and not isinstance(row[name], bool) else ""
+    return value if isinstance(value, str) else ""
 
 
 def _below(row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], mapper: Mapper) -> int:
@@ -213,25 +224,13 @@ def _below(row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], mapper
     return len(text) + 2 if messages[-1]["content"].endswith(f"\n\n{text}") else 0
 
 
-def _choice(row: Mapping[str, Any], here: Columns, findings: Findings) -> choices.Choice | None:
-    columns = here.choices(row)
-    if not columns:
-        return None
-    in_one = columns[0] in here["choices"]
-    options = (choices.of_list(row[columns[0]], columns[0], findings) if in_one else
-               choices.of_columns(row, columns, findings))
-    right = {each: row[each] for each in here["right"]
-             if (in_one or each not in columns) and not choices.is_blank(row.get(each))}
-    return choices.read_choice(options, right, findings) if not findings else None
-
-
 def _references(value: Any, name: str, is_exact: bool, findings: Findings) -> tuple[str, ...]:
     """One or several good answers: a text, a number, a list of them, or SQuAD's {"text": [...]}."""
     if isinstance(value, str) and not is_exact:
-        value = cells.value_in(value)
+        value = values.value_in(value)
         if names.column(name) == "correct_answers" and isinstance(value, str):
             value = [each for each in map(str.strip, value.split(";")) if each]  # TruthfulQA's own table
-        elif cells.is_printed(value):
+        elif values.is_printed(value):
             findings.append((name, tr('"{column}" is a list as Python prints it; write it as JSON: {example}.',
                                       column=name, example='["one", "two"]')))
     if isinstance(value, dict) and isinstance(value.get("text"), list):
@@ -252,13 +251,3 @@ def _pattern(row: Mapping[str, Any], name: str, findings: Findings) -> str | Non
         except patterns.BadPattern as error:
             findings.append((name, str(error)))
     return pattern or None
-
-
-def _category(row: Mapping[str, Any], here: Columns) -> str | None:
-    name = filled(row, here["category"])
-    value = row[name] if name else None
-    if isinstance(value, list):
-        value = next((each for each in value if isinstance(each, str)), None)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return number_text(value)
-    return " ".join(value.split())[:200] or None if isinstance(value, str) else None

@@ -129,14 +129,9 @@ def moss(*turns):
             "chat": {f"turn_{at}": turn for at, turn in enumerate(turns, 1)}}
 
 
-@pytest.mark.parametrize("form", ["jsonl", "parquet"])
-def test_turns_of_moss(tmp_path, form):
-    rows = [moss(of_moss(), of_moss("I know this.")), moss(of_moss())]
-    path = tmp_path / f"rows.{form}"
-    if form == "parquet":
-        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    else:
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+def test_turns_of_moss_in_a_table_with_gaps(tmp_path):
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist([moss(of_moss(), of_moss("I know this.")), moss(of_moss())]), path)
     dataset = read_dataset(path)
     system = {"role": "system", "content": "Be brief."}
     assert conversations(dataset) == [[system, user(Q), says(A), user(Q), says(A)], [system, user(Q), says(A)]]
@@ -149,10 +144,7 @@ def test_a_turn_of_moss_that_calls_a_tool_is_refused(tmp_path):
     assert (dataset.count, dataset.rows_left_out) == (1, 1)
 
 
-def test_moss_as_one_text(tmp_path):
-    text = f"[Human]: {Q}<eoh>\n[MOSS]: {A}<eoa>\n[Human]: {B} <eoh> [MOSS]: {A}<eoa>"
-    dataset = read(tmp_path, [{"plain_text": text, "prefix": "MOSS", "num_turns": 2}] * 2)
-    assert conversations(dataset) == [[user(Q), says(A), user(B), says(A)]] * 2
+def test_a_mark_of_moss_within_a_text_is_text(tmp_path):
     assert read(tmp_path, [{"text": f"He wrote [Human]: and no more {at}."} for at in range(3)]).layout == "text"
 
 

@@ -22,16 +22,6 @@ READ = {
         "instruction",
         [ASK, GOOD],
     ),
-    "openassistant-guanaco": (
-        {"text": f"### Human: {Q}### Assistant: {A}### Human: {B}### Assistant: {A}"},
-        "messages",
-        [ASK, GOOD, user(B), GOOD],
-    ),
-    "ChatML as text": (
-        {"text": f"<|im_start|>user\n{Q}<|im_end|>\n<|im_start|>assistant\n{A}<|im_end|>\n"},
-        "messages",
-        [ASK, GOOD],
-    ),
     "Anudesh": (
         {"id": "x", "interactions": [[Q, A], [B, A]], "num_turns": 2, "model": "llama2"},
         "messages",

@@ -7,73 +7,27 @@ import json
 import pytest
 from support.shaped_rows import ASK, GOOD, A, Q, read
 
-WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "The weather of a city.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-    },
-}
+WEATHER = {"type": "function", "function": {
+    "name": "get_weather", "description": "The weather of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
 CALL = {"type": "function", "function": {"name": "get_weather", "arguments": {"city": "Pune"}}}
+IN_TEXT = {"name": "get_weather", "arguments": '{"city": "Pune"}'}
 TOOL_ROWS = {
-    "openai": {
-        "tools": [WEATHER],
-        "messages": [
-            ASK,
-            {
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [
-                    {
-                        "id": "c1",
-                        "type": "function",
-                        "function": {"name": "get_weather", "arguments": '{"city": "Pune"}'},
-                    }
-                ],
-            },
-            {"role": "tool", "tool_call_id": "c1", "content": "31"},
-            GOOD,
-        ],
-    },
-    "openai, the older form": {
-        "functions": [WEATHER["function"]],
-        "messages": [
-            ASK,
-            {
-                "role": "assistant",
-                "content": None,
-                "function_call": {"name": "get_weather", "arguments": '{"city":"Pune"}'},
-            },
-            {"role": "function", "name": "get_weather", "content": "31"},
-            GOOD,
-        ],
-    },
-    "sharegpt": {
-        "tools": json.dumps([WEATHER["function"]]),
-        "system": "",
-        "conversations": [
-            {"from": "human", "value": Q},
-            {"from": "function_call", "value": '{"name":"get_weather","arguments":{"city":"Pune"}}'},
-            {"from": "observation", "value": "31"},
-            {"from": "gpt", "value": A},
-        ],
-    },
-    "hermes": {
-        "conversations": [
-            {
-                "from": "system",
-                "value": "You are a function calling AI model.\n<tools>" + json.dumps([WEATHER]) + "</tools>",
-            },
-            {"from": "human", "value": Q},
-            {
-                "from": "gpt",
-                "value": '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Pune"}}\n</tool_call>',
-            },
-            {"from": "tool", "value": "<tool_response>\n31\n</tool_response>"},
-            {"from": "gpt", "value": A},
-        ]
-    },
+    "openai": {"tools": [WEATHER], "messages": [
+        ASK, {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function",
+                                                                    "function": IN_TEXT}]},
+        {"role": "tool", "tool_call_id": "c1", "content": "31"}, GOOD]},
+    "openai, the older form": {"functions": [WEATHER["function"]], "messages": [
+        ASK, {"role": "assistant", "content": None, "function_call": IN_TEXT},
+        {"role": "function", "name": "get_weather", "content": "31"}, GOOD]},
+    "sharegpt": {"tools": json.dumps([WEATHER["function"]]), "system": "", "conversations": [
+        {"from": "human", "value": Q}, {"from": "function_call", "value": json.dumps(CALL["function"])},
+        {"from": "observation", "value": "31"}, {"from": "gpt", "value": A}]},
+    "hermes": {"conversations": [
+        {"from": "system", "value": f"You are a function calling AI model.\n<tools>{json.dumps([WEATHER])}</tools>"},
+        {"from": "human", "value": Q},
+        {"from": "gpt", "value": f"<tool_call>\n{json.dumps(CALL['function'])}\n</tool_call>"},
+        {"from": "tool", "value": "<tool_response>\n31\n</tool_response>"}, {"from": "gpt", "value": A}]},
 }
 
 
@@ -91,29 +45,21 @@ def test_tools_and_calls_of_them(tmp_path, row):
 
 def test_a_conversation_with_calls_that_is_one_text(tmp_path):
     """As in the set glaive-function-calling-v2."""
-    row = {
-        "system": "SYSTEM: You are a helpful assistant with access to the following functions. Use them if required -\n"
-        + json.dumps(WEATHER["function"], indent=4),
-        "chat": f'USER: {Q}\n\n\nASSISTANT: <functioncall> {{"name": "get_weather", "arguments": '
-        '\'{"city": "Pune"}\'} <|endoftext|>\n\n\nFUNCTION RESPONSE: 31\n\n\n'
-        f"ASSISTANT: {A} <|endoftext|>\n\n",
-    }
+    row = {"system": "SYSTEM: You are a helpful assistant with access to the following functions. Use them if "
+                     f"required -\n{json.dumps(WEATHER['function'], indent=4)}",
+           "chat": f'USER: {Q}\n\n\nASSISTANT: <functioncall> {{"name": "get_weather", "arguments": '
+                   '\'{"city": "Pune"}\'} <|endoftext|>\n\n\nFUNCTION RESPONSE: 31\n\n\n'
+                   f"ASSISTANT: {A} <|endoftext|>\n\n"}
     record = read(tmp_path, row).records[0]
     assert list(record.tools) == [WEATHER]
     assert list(record.messages) == [
-        {"role": "system", "content": "You are a helpful assistant"},
-        ASK,
-        {"role": "assistant", "content": "", "tool_calls": [CALL]},
-        {"role": "tool", "content": "31"},
-        GOOD,
-    ]
+        {"role": "system", "content": "You are a helpful assistant"}, ASK,
+        {"role": "assistant", "content": "", "tool_calls": [CALL]}, {"role": "tool", "content": "31"}, GOOD]
 
 
 def test_a_query_with_calls_as_its_answers(tmp_path):
     """As in the set xlam-function-calling-60k."""
-    found = read(
-        tmp_path,
-        {"id": 0, "query": Q, "answers": json.dumps([CALL["function"]]), "tools": json.dumps([WEATHER["function"]])},
-    )
+    found = read(tmp_path, {"id": 0, "query": Q, "answers": json.dumps([CALL["function"]]),
+                            "tools": json.dumps([WEATHER["function"]])})
     assert found.records[0].messages[-1]["tool_calls"] == [CALL]
     assert list(found.records[0].tools) == [WEATHER]

@@ -80,7 +80,7 @@ def test_references_missing_everywhere_is_one_problem(tmp_path, name, content):
     ({**CHOICE, "answer": ["A", "B"]}, "2 choices are marked as right"),
     ({**CHOICE, "answer": "A, B"}, 'the answer "A, B" isn\'t one of the 3 choices'),
     ({**CHOICE, "answer": "A", "correct": "C"}, "two correct choices"),
-    ({"question": "Q?", "choices": {"choices": ["a", "b"], "labels": [1, 1]}}, "two correct choices"),
+    ({"question": "Q?", "choices": {"choices": ["a", "b"], "labels": [1, 1]}}, "2 choices are marked as right"),
     ({"question": "Q?", "choices": ["a", "b", "a"], "answer": "a"}, "choices A and C are the same"),
     ({"question": "Q?", "choices": ["a", "b", " a "], "answer": "C"}, "choices A and C are the same"),
     ({"question": "Q?", "choices": ["a", "b", "b"], "answer": "A"}, "choices B and C are the same"),
