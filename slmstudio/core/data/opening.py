@@ -18,7 +18,7 @@ from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import AS_JSONL, CHOOSE, Source, suffix_of
 from slmstudio.core.data.sources import arrow, documents, header, packed, sheets, tables, texts
-from slmstudio.core.data.sources.dialogues import Line
+from slmstudio.core.data.sources.labels import Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import Reading
 from slmstudio.core.errors import UserError

@@ -162,7 +162,7 @@ TEXTS = {
     "a quiz with stars": ("a.txt", STARS, True, "text_by=question"),
     "ticks behind choices": ("a.txt", AFTER, True, "text_by=question"),
     "an e-mail": ("a.eml", MAIL, False, "text_by=paragraph"),
-    "a handbook": ("a.md", HANDBOOK, False, "text_by=paragraph"),
+    "a handbook": ("a.md", HANDBOOK, True, "text_by=paragraph"),
     "vCards": ("a.vcf", CARDS, False, "text_by=paragraph"),
     "a configuration": ("a.conf", CONFIG, False, "text_by=paragraph"),
     "single letters": ("a.txt", "A: Is this the library?\nB: It is.\nA: Is it open?\nB: Yes.\n", False,

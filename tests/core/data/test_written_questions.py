@@ -10,7 +10,7 @@ import pytest
 
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import Dataset, read_dataset
-from slmstudio.core.data.sources.dialogues import Line
+from slmstudio.core.data.sources.labels import Line
 from slmstudio.core.data.sources.questions import rows, way_of
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import Problem

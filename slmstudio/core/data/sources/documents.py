@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources import packed, texts
-from slmstudio.core.data.sources.dialogues import Line
+from slmstudio.core.data.sources.labels import BOLD, Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import Reading
 from slmstudio.core.errors import UserError
@@ -43,7 +43,7 @@ def pdf(file: BinaryIO, name: str, check: Callable[[], None], options: ReadOptio
 
 
 def _lines_of(page: Raw) -> Iterator[Line]:
-    return (Line(text, page.line) for text in page.value["text"].split("\n"))
+    return (Line(text, page.line) for text in page.value["text"].split("\n") if text.strip())
 
 
 def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None], notes: list[str]) -> Iterator[Raw]:
@@ -118,14 +118,12 @@ def word(file: BinaryIO, name: str, options: ReadOptions, notes: list[str]) -> R
     lines = list(_word_lines(file, name))
     single = [line._replace(text=text) for line in lines
               for text in (line.text.split("\n") if line.pair is None else [line.text])]
-    begin = [each for line, before in zip(single, [None, *single], strict=False) for each in (
-        [Line("", line.number)] * (before is not None and line.number > before.number + 1) + [line])]
     def plain(by: str) -> Iterator[Raw]:
         if by == "paragraph":
             return (Raw({"text": line.text}, line.number) for line in lines)
         return texts.text_rows(iter(["\n\n".join(line.text for line in lines).encode()]), by)
 
-    return texts.reading(begin[:texts.LOOKED_AT], single, plain, "paragraph", options, notes)
+    return texts.reading(single[:texts.LOOKED_AT], single, plain, "paragraph", options, notes)
 
 
 def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
@@ -138,7 +136,7 @@ def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
         document = docx.Document(file)
         number = 0
         for block in document.iter_inner_content():
-            lines = _of_table(block) if isinstance(block, Table) else [Line(block.text, 0, _heading(block))]
+            lines = _of_table(block) if isinstance(block, Table) else [Line(block.text, 0, _level(block))]
             for line in lines:
                 number += 1
                 if line.text.strip():
@@ -161,8 +159,10 @@ def _of_table(table: Any) -> Iterator[Line]:
         yield Line("\t".join(cells), 0, pair=pair)
 
 
-def _heading(paragraph: Any) -> str:
-    if paragraph.style is not None and (paragraph.style.name or "").startswith(("Heading", "Title")):
-        return "style"
+def _level(paragraph: Any) -> int:
+    """The level of a heading by its style, as of `Line`."""
+    name = (paragraph.style.name or "") if paragraph.style is not None else ""
+    if name.startswith(("Heading", "Title")):
+        return min(int(re.sub(r"\D", "", name) or 1), BOLD - 1)
     runs = [run for run in paragraph.runs if run.text.strip()]
-    return "bold" if runs and all(run.bold for run in runs) else ""
+    return BOLD if runs and all(run.bold for run in runs) else 0
