@@ -276,4 +276,5 @@ class RowReader:
         yield {"prompt": prompt, "completion": completion, "label": said if label is None else label, **about}
 
     def _text(self, value: dict[str, Any], _findings: Findings, _unused: set[str]) -> Iterable[dict[str, Any]]:
-        yield {"text": values.as_text(self._of(value, "text"))}
+        text = self._of(value, "text")
+        yield {"text": "\n".join(text).strip() if are_texts(text) else values.as_text(text)}

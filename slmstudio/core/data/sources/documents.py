@@ -1,14 +1,16 @@
-"""The text of PDF and Word files, and the questions with answers of Word files."""
+"""The text of PDF and Word files, and the questions with answers of Word files and web pages."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.source import AS_JSONL, WEB_PAGE
 from slmstudio.core.data.sources import packed, texts
 from slmstudio.core.data.sources.labels import BOLD, Line
 from slmstudio.core.data.sources.row import Raw
@@ -166,3 +168,72 @@ def _level(paragraph: Any) -> int:
         return min(int(re.sub(r"\D", "", name) or 1), BOLD - 1)
     runs = [run for run in paragraph.runs if run.text.strip()]
     return BOLD if runs and all(run.bold for run in runs) else 0
+
+
+def web_page(chunks: Iterator[bytes], name: str, options: ReadOptions, notes: list[str]) -> Reading:
+    """Read a web page in UTF-8 that holds questions with answers or a conversation.
+
+    Args:
+        options: what a user has chosen; a cut of plain text reads any page.
+
+    Raises:
+        UserError: it is any other page.
+    """
+    page = _Page()
+    page.feed(b"".join(chunks).decode("utf-8", "replace"))
+    page.end_line()
+    found = texts.reading(page.lines[:texts.LOOKED_AT], page.lines, lambda by: texts.text_rows(
+        iter(["\n\n".join(line.text for line in page.lines).encode()]), by), "paragraph", options, notes)
+    if found.is_plain and options.text_by is None:
+        raise UserError(tr(WEB_PAGE, name=name), tr("It has no questions with answers that can be recognised."),
+                        tr(AS_JSONL))
+    return found
+
+
+class _Page(HTMLParser):
+    """The lines of a web page as it is shown, without its menus.
+
+    Attributes:
+        lines: them, with the lines of the file in which they begin.
+    """
+
+    INLINE = frozenset(["a", "abbr", "b", "bdi", "bdo", "cite", "code", "em", "font", "i", "img", "kbd", "label",
+                        "mark", "q", "s", "small", "span", "strong", "sub", "sup", "time", "u", "wbr"])
+    LEFT_OUT = frozenset(["footer", "head", "nav", "noscript", "script", "select", "style", "svg", "template"])
+    ASKS = frozenset(["button", "dt", "summary"])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[Line] = []
+        self._text = ""
+        self._at = self._level = self._bold = self._hidden = 0
+        self._is_bold = True
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag in ("b", "strong"):
+            self._bold += 1
+        if tag in self.INLINE:
+            return
+        self.end_line()
+        self._hidden += tag in self.LEFT_OUT
+        if tag in self.ASKS or re.fullmatch("h[1-6]", tag):
+            self._level = BOLD if tag in self.ASKS else int(tag[1])
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("b", "strong"):
+            self._bold = max(0, self._bold - 1)
+        if tag not in self.INLINE:
+            self.end_line()
+            self._hidden = max(0, self._hidden - (tag in self.LEFT_OUT))
+            self._level = 0 if tag in self.ASKS or re.fullmatch("h[1-6]", tag) else self._level
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and not self._hidden:
+            self._at = self._at or self.getpos()[0]
+            self._is_bold = self._is_bold and self._bold > 0
+        self._text += data * (not self._hidden)
+
+    def end_line(self) -> None:
+        if text := " ".join(self._text.split()):
+            self.lines.append(Line(text, self._at, self._level or (BOLD if self._is_bold else 0)))
+        self._text, self._at, self._is_bold = "", 0, True

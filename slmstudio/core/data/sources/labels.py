@@ -30,7 +30,8 @@ _ANSWERS = frozenset({"correct_answer", "correct_option"})
 _MARK = re.compile(r"\s*(?:\d{1,4}\s*[.)]\s*)?[*_]*(?P<word>[^\d\s:：.()*_–—-]{1,20}"
                    r"(?: [^\d\s:：.()*_–—-]{1,20}(?=\s*[:：]))?)"
                    r"(?:[.–—-]?(?P<gap>\s*)\d{1,4}\s*[*_]*\s*(?:[:：][*_]*\s*|(?P<end>[.)–—-]?)[*_]*(?:\s+|$))"
-                   r"|\.?\s*[*_]*\s*(?:[:：][*_]*\s*|[.)–—-][*_]*(?:\s+|$)))(?P<rest>.*)", re.DOTALL)
+                   r"|\.?\s*[*_]*\s*(?:[:：][*_]*\s*|[.)–—-][*_]*(?:\s+|$|(?=[^\x00-\x7f])|(?<=[Qq]\.))))"
+                   r"(?P<rest>.*)", re.DOTALL)
 """What begins a question or an answer: "Q:", "Answer 3 -", "प्रश्न-1 "."""
 _DAY = r"(?P<day>\d{1,4}[./-]\d{1,2}[./-]\d{1,4}),?\s+"
 _STAMP = re.compile(rf"[\u200e\u200f\ufeff]?[\[(]?(?:{_DAY}(?:[^\W\d]{{1,12}}\s?)?)?"
@@ -174,7 +175,7 @@ def joined(lines: Sequence[Line]) -> str:
     text = ""
     for before, line in zip([None, *lines], lines, strict=False):
         gap = "\n\n" if before is not None and line.number > before.number + 1 else "\n"
-        text += (gap if text and line.text else "") + line.text.strip()
+        text += (gap if text and line.text else "") + (line.text.rstrip() if line.is_code else line.text.strip())
     return text
 
 
@@ -216,7 +217,7 @@ class Labels:
 
     def divides(self, line: Line) -> bool:
         """Whether a line without a label ends a conversation."""
-        return line.level > 0 or (not line.is_code and _bare(line.text) in self.dividers)
+        return 0 < line.level <= (self.level or BOLD - 1) or (not line.is_code and _bare(line.text) in self.dividers)
 
     @property
     def are_fields(self) -> bool:
@@ -255,8 +256,14 @@ def find(lines: Sequence[Line]) -> Labels:
     """The labels that recur among the first lines of a text."""
     found = [Label("", line.text) if line.is_code else label_of(line.text.strip()) for line in lines]
     is_stamped = len(found) > 2 and found[0].stamped and 2 * sum(each.stamped for each in found) > len(found)
-    names = _names(lines, [each.name for each in found if each.name], is_stamped)
-    dividers = Counter(_bare(line.text) for line, label in zip(lines, found, strict=True) if _may_divide(line, label))
+    headings = Counter(text for line in lines if line.level and role(text := _without_signs(line.text)))
+    headed = {text.casefold(): text for text, n in headings.items() if n > 1}
+    if len(set(map(role, headed))) > 1:
+        names, dividers = headed, Counter[str]()
+    else:
+        names = _names(lines, [each.name for each in found if each.name], is_stamped)
+        dividers = Counter(_bare(line.text) for line, label in zip(lines, found, strict=True)
+                           if _may_divide(line, label))
     labels = Labels(names, frozenset(text for text, n in dividers.items() if n > 1), stamped=is_stamped,
                     dated=is_stamped and any(each.day for each in found))
     labels = replace(labels, level=max((line.level for line in lines if 0 < line.level < BOLD and labels.of(line)[0]),
@@ -297,11 +304,10 @@ def _names(lines: Sequence[Line], labels: Sequence[str], is_stamped: bool) -> di
     all_capitals = bool(labels) and all(
         label.isupper() and len(label) > 1 and not _NUMBER.search(label) for label in labels)
     counts = Counter(map(str.casefold, labels))
-    is_alone = max(counts.values(), default=0) < 2  # perhaps they have lines of their own
-    alone = [text for line in lines if not line.is_code and (is_alone or line.level)
-             and len(text := _without_signs(line.text)) <= LONGEST and len(text.split()) < MOST_WORDS
-             and text[:1].isalpha() and text[-1:].isalnum() and (is_alone or role(text))]
-    labels, counts = [*labels, *alone], counts + Counter(map(str.casefold, alone))
+    if max(counts.values(), default=0) < 2:  # perhaps they have lines of their own
+        alone = [text for line in lines if not line.is_code and len(text := _without_signs(line.text)) <= LONGEST
+                 and len(text.split()) < MOST_WORDS and text[:1].isalpha() and text[-1:].isalnum()]
+        labels, counts = [*labels, *alone], counts + Counter(map(str.casefold, alone))
     bare = [_NUMBER.sub("", label) for label in labels if counts[label.casefold()] == 1 and _NUMBER.search(label)]
     counts.update(map(_bare, bare))
     least = 1 if is_stamped or all_capitals else 2

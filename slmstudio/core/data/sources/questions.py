@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from slmstudio.core.data.sources.labels import (
     BOLD,
@@ -24,10 +24,10 @@ from slmstudio.core.data.sources.labels import (
 )
 from slmstudio.core.data.sources.row import Raw
 
-Way = Literal["choices", "marks", "headings", "sections", "entries", "asks"]
+Way = Literal["choices", "marks", "bold", "headings", "sections", "entries", "asks"]
 """How questions are written: above choices of which some are ticked, or with the letter of the right one below; behind
-marks; in headings that ask; as any heading; as a term and what is behind its colon or dash on the same line; or as any
-line that asks."""
+marks; in bold lines, of which most ask; in headings that ask; as any heading; as a term and what is behind its colon or
+dash on the same line; or as any line that asks."""
 
 
 class Rule(NamedTuple):
@@ -48,9 +48,9 @@ class Rule(NamedTuple):
 
 
 SHARE = 0.75
-RULES = (Rule("choices", 0.9), Rule("marks", 0.9), Rule("headings", 0.9), Rule("choices", 0.6, 2, 0.5),
-         Rule("marks", 0.6, 2, 0.5), Rule("headings", 0.6, 2, 0.5), Rule("entries", 0.6, 4, 0.75, 0.75),
-         Rule("asks", 0.4, 3, 0.75, 0.25))
+RULES = (Rule("choices", 0.9), Rule("marks", 0.9), Rule("bold", 0.9), Rule("headings", 0.9),
+         Rule("choices", 0.6, 2, 0.5), Rule("marks", 0.6, 2, 0.5), Rule("headings", 0.6, 2, 0.5),
+         Rule("entries", 0.6, 4, 0.75, 0.75), Rule("asks", 0.4, 3, 0.5, 0.25))
 """The surest first. A text that none of them fits just happens to have some questions."""
 LONGEST_ASKING = 200
 """Characters of a line that asks."""
@@ -99,8 +99,7 @@ def way_of(lines: Sequence[Line]) -> tuple[Way | None, float]:
 
 def best_way(lines: Sequence[Line]) -> Way:
     """The same for a text of which a user says that it holds questions."""
-    ways: tuple[Way, ...] = ("marks", "headings", "choices", "sections", "entries", "asks")
-    return way_of(lines)[0] or max(ways, key=lambda way: _measured(way, lines)[1])
+    return way_of(lines)[0] or max(get_args(Way), key=lambda way: _measured(way, lines)[1])
 
 
 def _measured(way: Way, lines: Sequence[Line]) -> tuple[int, int, float, float]:
@@ -110,6 +109,7 @@ def _measured(way: Way, lines: Sequence[Line]) -> tuple[int, int, float, float]:
     cut = [block for block in blocks(_events(lines, way)) if isinstance(block, Block)]
     found = [raw.value for raw in _pairs(cut, way)]
     answered = [_DIGITS.sub("", each["question"]) for each in found if each["answer"] and (
+        way != "bold" or _ASKS.search(each["question"])) and (
         way != "choices" or each["answer"].split("\n")[0].strip() in each["question"])]  # a list of a law has no answer
     unanswered = [one for one, other in pairwise([*cut, _LAST]) if one.key == "question" and other.key in _BEGIN]
     outside = sum(not line.level for block in cut if block.key == OUT for line in block.lines) + sum(
@@ -166,9 +166,9 @@ def _events(lines: Iterable[Line | Raw], way: Way) -> Iterator[Event | Raw]:
     if way == "choices":
         yield from _events_of_choices(lines)
         return
-    level, is_numbered, opens = 0, False, False  # of the question that is open; whether its answer begins now
+    level, opens = 0, False  # of the question that is open; whether its answer begins now
     for line in lines:
-        asked = None if isinstance(line, Raw) or line.is_code else _asked(line, way, is_numbered)
+        asked = None if isinstance(line, Raw) or line.is_code else _asked(line, way)
         if isinstance(line, Raw):
             yield line
         elif line.pair is not None:
@@ -176,12 +176,12 @@ def _events(lines: Iterable[Line | Raw], way: Way) -> Iterator[Event | Raw]:
                         (END, line._replace(text=""))] if any(line.pair) else []
         elif asked is not None:
             text, answer = asked
-            level, is_numbered = line.level, line.level == BOLD and _NUMBERED.match(line.text) is not None
-            opens = way != "marks" and not answer
+            level, opens = line.level, way != "marks" and not answer
             yield "question", line._replace(text=text, level=0)
             if answer:
                 yield "answer", line._replace(text=answer, level=0)
-        elif way == "marks" and not line.is_code and (label := marked(line.text)) and label.role == "answer":
+        elif (opens or way == "marks") and not line.is_code and (label := marked(line.text)) and label.role == "answer":
+            opens = False
             yield "answer", line._replace(text=label.text, level=0)
         elif 0 < line.level < BOLD and not 0 < level < line.level:
             opens = False
@@ -191,29 +191,22 @@ def _events(lines: Iterable[Line | Raw], way: Way) -> Iterator[Event | Raw]:
             opens = False
 
 
-def _asked(line: Line, way: Way, is_numbered: bool) -> tuple[str, str] | None:
-    """The question that a line asks, and the answer if that is on the same line; None of any other line.
-
-    Args:
-        is_numbered: whether the question before it is in bold and has a number: the next one needn't ask then.
-    """
+def _asked(line: Line, way: Way) -> tuple[str, str] | None:
+    """The question that a line asks, and the answer if that is on the same line; None of any other line."""
     if way == "entries":
         return sides_of(line.text)
-    if way == "sections":
-        return (_unnumbered(line.text), "") if line.level else None
     label = marked(line.text)
-    is_marked = label is not None and label.role == "question"
     text = label.text if label is not None else line.text
-    number = _NUMBERED.match(text)
+    is_marked, number = label is not None and label.role == "question", _NUMBERED.match(text)
     if way == "marks":
         inline = _INLINE.match(text) if is_marked or number else None
         if inline and mark(inline["word"]) == "answer":
             return _unnumbered(inline["question"]), inline["answer"]
         return (text, "") if is_marked else None
-    if way == "asks":
-        return (_unnumbered(text), "") if len(line.text) <= LONGEST_ASKING and _ASKING.fullmatch(line.text) else None
-    asks = (line.level or number) and _ASKS.search(line.text)
-    return (_unnumbered(text), "") if asks or (line.level and (is_marked or (is_numbered and number))) else None
+    asks = line.level > 0 if way == "sections" else line.level == BOLD if way == "bold" else (
+        len(line.text) <= LONGEST_ASKING and _ASKING.fullmatch(line.text) is not None) if way == "asks" else (
+        (line.level or number) and _ASKS.search(line.text)) or is_marked
+    return (_unnumbered(text), "") if asks else None
 
 
 def _unnumbered(text: str) -> str:
