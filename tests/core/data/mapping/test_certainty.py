@@ -118,5 +118,4 @@ def test_a_poem_whose_lines_are_a_list_is_a_text(tmp_path):
     (tmp_path / "poems.json").write_text(json.dumps(rows))
     found = read_dataset(tmp_path / "poems.json")
     assert found.records[1].text == "Over river 1 the night\n\nand the ferry waits" and found.count == 4
-    assert not found.is_sure and [each.line for each in found.candidates[:2]] == [
-        "text=body", "instruction=title,output=body"]
+    assert not found.is_sure and [each.line for each in found.candidates] == ["text=body", "text=title + body"]
