@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -29,22 +28,18 @@ LENGTH = 4000
 LONG_LINE = 200
 """A line with more characters than this isn't a line of a page, but a paragraph or a whole article."""
 HEADINGS = 3
-"""A text with fewer lines, or headings, tells nothing by them."""
+"""A text with fewer headings hardly is about subjects with what is said about them."""
 STRUCTURED, NOT_PROSE = 0.3, 0.5
 """Share of lines with labels, marks or choices from which a text is hardly prose; how sure it is to be learned so."""
 BY_HEADINGS = 0.4
 """How sure it is that headings are questions which don't ask."""
-PROSE, SENTENCE, MOST_SIGNS, MOST_DIGITS = 0.4, 40, 0.04, 0.2
-"""Share of a text that is prose at least; characters of prose without a full stop; and shares of its signs, digits."""
-FEW_WORDS, MOST, SHORT_LINE = 8, 0.6, 16
-"""Words with which most lines of a text begin that is a list, their share of lines, and characters that a line of prose
-mostly has."""
+PROSE, LONG_ENOUGH, MOST_SIGNS, MOST_DIGITS = 0.5, 32, 0.04, 0.2
+"""Share of a text that is prose at least; characters of a line of prose without a full stop; and shares of its signs
+and digits."""
 _FULL_STOP = re.compile(r"\w\s.*[.?!।॥۔…。？！:][\"'”’»)\]*_]*$", re.DOTALL)
-_SETTING = re.compile(r"\s*[\w.-]+\s*=\s*\S")
-_LETTER = re.compile(r"[^\W\d_]")
 _SIGN = re.compile(r"[<>{}\[\]=|\\/_#@$&^~*+%;]")
-_MARKUP = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])|https?://\S+|<[^<>]*>|(?::[\w:]+:)?`+[^`]*`+_*|\*\*?|__?")
-_ITEM = re.compile(r"\s*(?:[-*+•]|\d+[.)])\s")
+_SETTING = re.compile(r"[\w.-]+\s*=\s*\S")
+_MARKUP = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])|https?://\S+|(?::[\w:]+:)?`+[^`]*`+_*|\*\*?|__?")
 _TABLE = re.compile(r"\s*(?:\|.*\||\+[-=+]+\+|[-=~^\"'#*+_.\s]+)\s*")
 """A row of a table, or a rule, as Markdown and reStructuredText have them."""
 _FRONT_MATTER = re.compile(rb"---\s*\n[\w-]+:(?:(?!---)[^\n]*\n){1,60}---[ \t]*\r?\n")
@@ -119,45 +114,29 @@ def _recurring(found: Labels) -> Evidence:
 def _prose(lines: Sequence[Line], found: Labels, by: str) -> Candidate:
     """The text as plain text: sure only if it is prose, in which hardly anything recurs."""
     text = Candidate("text", options=ReadOptions(text_by=by))
-    shown = [line.text.strip() for line in lines if not line.is_code and not line.level]
-    if len(lines) <= HEADINGS:
-        is_prose = len(_SIGN.findall("".join(shown))) <= MOST_SIGNS * sum(map(len, shown))
-    else:
-        labelled = sum(questions.is_marked(line) or found.of(line)[0] != "" or _SETTING.match(line.text) is not None
-                       for line in lines if not line.is_code)
-        is_prose = labelled < STRUCTURED * len(lines) and not _is_listed(shown) and _prose_share(lines) >= PROSE
-    if is_prose:
+    labelled = sum(questions.is_marked(line) or found.of(line)[0] != "" for line in lines)
+    if labelled < STRUCTURED * len(lines) and _prose_share(lines) >= PROSE:
         return text
     evidence = _recurring(found) if found.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
     return replace(text, certainty=NOT_PROSE, evidence=(evidence,))
 
 
-def _is_listed(texts: Sequence[str]) -> bool:
-    """Whether lines that hardly end as sentences do are short, or mostly begin with one of a few words."""
-    unended = [text for text in texts if text and not _FULL_STOP.search(text)]
-    first = Counter(text.split(maxsplit=1)[0] for text in unended)
-    few = sum(count for word, count in first.most_common(FEW_WORDS) if count >= HEADINGS and _LETTER.search(word))
-    return 2 * len(unended) > len(texts) and (few >= MOST * len(texts) or median(map(len, texts)) < SHORT_LINE)
-
-
 def _prose_share(lines: Sequence[Line]) -> float:
-    """The share of a text, in characters, that is sentences or long stretches of words; code and tables don't count."""
-    stretches: list[list[str]] = []
-    last, is_code = 0, False
+    """The share of a text, in characters, that is sentences or long lines of words; code and tables don't count."""
+    size = prose = 0
+    before, is_code = "", False
     for line in lines:
-        gap, last = line.number > last + 1, line.number
-        is_code = line.text[:1].isspace() and (is_code or (gap and bool(stretches) and stretches[-1][-1:] != [] and (
-            stretches[-1][-1].endswith("::"))))
-        if line.is_code or is_code or line.level or _TABLE.fullmatch(line.text):
+        is_code = line.text[:1].isspace() and (is_code or before.endswith("::"))  # as reStructuredText has it
+        before = before if is_code else line.text.rstrip()
+        if is_code or line.is_code or line.level or _TABLE.fullmatch(line.text):
             continue
-        if gap or not stretches or _ITEM.match(line.text):
-            stretches.append([])
-        stretches[-1].append(line.text.strip())
-    texts = [_MARKUP.sub(r"\1", " ".join(stretch)).strip() for stretch in stretches]
-    prose = sum(len(text) for text in texts if (len(text) >= SENTENCE or _FULL_STOP.search(text))
-                and len(_SIGN.findall(text)) < MOST_SIGNS * len(text)
-                and sum(map(str.isdigit, text)) < MOST_DIGITS * len(text))
-    return prose / size if (size := sum(map(len, texts))) else 1.0
+        text = _MARKUP.sub(r"\1", line.text).strip()
+        size += len(text)
+        is_prose = len(text) >= LONG_ENOUGH or _FULL_STOP.search(text) is not None
+        if is_prose and len(_SIGN.findall(text)) < MOST_SIGNS * len(text) and not _SETTING.match(text) and (
+                sum(map(str.isdigit, text)) < MOST_DIGITS * len(text)):
+            prose += len(text)
+    return prose / size if size else 1.0
 
 
 def choose(lines: Sequence[Line], found: Labels, default: str,
