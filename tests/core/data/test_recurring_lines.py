@@ -218,7 +218,7 @@ TEXTS = {
     "a handbook": ("a.md", HANDBOOK, True, "text_by=paragraph"),
     "a description of a program": ("README.md", README, True, "text_by=paragraph"),
     "verses": ("a.txt", VERSES, True, "text_by=paragraph"),
-    "a chat with code and headings": ("a.md", CHAT_OF_MARKDOWN, False,
+    "a chat with code and headings": ("a.md", CHAT_OF_MARKDOWN, True,
                                       "text_by=dialogue,user=User,assistant=Assistant"),
     "a deposition": ("a.txt", DEPOSITION, False, "text_by=dialogue,user=ATTORNEY SMITH,assistant=WITNESS DOE"),
     "vCards": ("a.vcf", CARDS, False, "text_by=paragraph"),

@@ -14,9 +14,9 @@ from slmstudio.core.data.sources.labels import END, OUT, Block, Labels, Line, bl
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.i18n import ntr, tr
 
-LEAST_TURNS, LEAST_SHARE, LEAST_INSIDE, SHARE = 4, 0.2, 0.5, 0.75
-"""A conversation has at least this many turns; at least this share of its lines begins with who speaks, and this share
-is said by them, unless they are known as speakers; of one that is sure the last."""
+LEAST_TURNS, LEAST_SHARE = 4, 0.2
+"""A conversation has at least this many turns, and at least this share of its lines begins with who speaks: fewer may
+where both are known as speakers, which is less sure."""
 FEW, LEAST_OF_PAIR = 0.05, 0.4
 """Share of turns up to which other labels don't make a conversation one of more than two people, and the share that the
 two have at least."""
@@ -37,7 +37,7 @@ def candidates(labels: Labels) -> list[Candidate]:
     counts = Counter(turns)
     ranked = sorted(counts, key=lambda key: (-counts[key], turns.index(key)))
     known = [next((key for key in ranked if role(key) == wanted), "") for wanted in ("user", "assistant")]
-    is_said = all(known) or (labels.share >= LEAST_SHARE and labels.inside >= LEAST_INSIDE)
+    is_said = all(known) or labels.share >= LEAST_SHARE
     if len(counts) < 2 or len(turns) < LEAST_TURNS or labels.are_fields or not is_said:
         return []
     pair = known if all(known) else ranked[:2]
@@ -54,7 +54,7 @@ def candidates(labels: Labels) -> list[Candidate]:
         return [_candidate(labels, pair[:1], pair[1:], ONE_KNOWN if all(known) else GROUP, len(counts)),
                 _candidate(labels, everyone, pair[1:], GROUP - 0.1, len(counts)),
                 _candidate(labels, pair[1:], pair[:1], GROUP - 0.2, len(counts))]
-    is_known = (all(known) and labels.inside >= SHARE) or (labels.dated and len(counts) == 2)
+    is_known = (all(known) and labels.share >= LEAST_SHARE) or (labels.dated and len(counts) == 2)
     sure = KNOWN if is_known else ONE_KNOWN if any(map(role, pair)) else UNKNOWN
     found = [_candidate(labels, pair[:1], pair[1:], sure, 2)]
     return found if all(known) else [*found, _candidate(labels, pair[1:], pair[:1], UNKNOWN - 0.1, 2)]

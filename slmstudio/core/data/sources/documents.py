@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
+from html import unescape
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
@@ -24,6 +24,15 @@ MOST_PAGES = 12
 """Numbers of pages that a note names."""
 _HYPHEN = re.compile(r"(?<=[^\W\d_])(?:\u00ad|\ufffe|\u0002|-)\n(?=[a-z])")
 """A word that a line break divides."""
+
+_HIDDEN = re.compile(r"<(footer|head|nav|noscript|script|select|style|svg|template)\b.*?</\1\s*>|<!--.*?-->|<![^>]*>",
+                     re.DOTALL | re.IGNORECASE)
+_BOLD_TAG = re.compile(r"</?(?:b|strong)(?:\s[^>]*)?>", re.IGNORECASE)
+_INLINE = re.compile(r"</?(?:a|abbr|bd[io]|cite|code|em|font|i|img|kbd|label|mark|q|s|small|span|su[bp]|time|u|wbr)"
+                     r"(?:[\s/][^>]*)?>", re.IGNORECASE)
+_BLOCK = re.compile(r"([^<]*)(<(/?\w*)[^>]*>?|$)")
+"""Text up to a tag that ends its line, and the name of the tag."""
+_LEVELS = {"button": BOLD, "dt": BOLD, "summary": BOLD} | {f"h{level}": level for level in range(1, BOLD)}
 
 
 def pdf(file: BinaryIO, name: str, check: Callable[[], None], options: ReadOptions, notes: list[str]) -> Reading:
@@ -179,61 +188,25 @@ def web_page(chunks: Iterator[bytes], name: str, options: ReadOptions, notes: li
     Raises:
         UserError: it is any other page.
     """
-    page = _Page()
-    page.feed(b"".join(chunks).decode("utf-8", "replace"))
-    page.end_line()
-    found = texts.reading(page.lines[:texts.LOOKED_AT], page.lines, lambda by: texts.text_rows(
-        iter(["\n\n".join(line.text for line in page.lines).encode()]), by), "paragraph", options, notes)
+    lines = list(_lines_of_web_page(b"".join(chunks).decode("utf-8", "replace")))
+    found = texts.reading(lines[:texts.LOOKED_AT], lines, lambda by: texts.text_rows(
+        iter(["\n\n".join(line.text for line in lines).encode()]), by), "paragraph", options, notes)
     if found.is_plain and options.text_by is None:
         raise UserError(tr(WEB_PAGE, name=name), tr("It has no questions with answers that can be recognised."),
                         tr(AS_JSONL))
     return found
 
 
-class _Page(HTMLParser):
-    """The lines of a web page as it is shown, without its menus.
-
-    Attributes:
-        lines: them, with the lines of the file in which they begin.
-    """
-
-    INLINE = frozenset(["a", "abbr", "b", "bdi", "bdo", "cite", "code", "em", "font", "i", "img", "kbd", "label",
-                        "mark", "q", "s", "small", "span", "strong", "sub", "sup", "time", "u", "wbr"])
-    LEFT_OUT = frozenset(["footer", "head", "nav", "noscript", "script", "select", "style", "svg", "template"])
-    ASKS = frozenset(["button", "dt", "summary"])
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[Line] = []
-        self._text = ""
-        self._at = self._level = self._bold = self._hidden = 0
-        self._is_bold = True
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag in ("b", "strong"):
-            self._bold += 1
-        if tag in self.INLINE:
-            return
-        self.end_line()
-        self._hidden += tag in self.LEFT_OUT
-        if tag in self.ASKS or re.fullmatch("h[1-6]", tag):
-            self._level = BOLD if tag in self.ASKS else int(tag[1])
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("b", "strong"):
-            self._bold = max(0, self._bold - 1)
-        if tag not in self.INLINE:
-            self.end_line()
-            self._hidden = max(0, self._hidden - (tag in self.LEFT_OUT))
-            self._level = 0 if tag in self.ASKS or re.fullmatch("h[1-6]", tag) else self._level
-
-    def handle_data(self, data: str) -> None:
-        if data.strip() and not self._hidden:
-            self._at = self._at or self.getpos()[0]
-            self._is_bold = self._is_bold and self._bold > 0
-        self._text += data * (not self._hidden)
-
-    def end_line(self) -> None:
-        if text := " ".join(self._text.split()):
-            self.lines.append(Line(text, self._at, self._level or (BOLD if self._is_bold else 0)))
-        self._text, self._at, self._is_bold = "", 0, True
+def _lines_of_web_page(page: str) -> Iterator[Line]:
+    """The lines of a page as it is shown, without its menus, each with the line of the file in which it begins."""
+    page = _HIDDEN.sub(lambda hidden: "<p>" + "\n" * hidden[0].count("\n"), page)
+    page = _INLINE.sub(lambda tag: "\n" * tag[0].count("\n"), _BOLD_TAG.sub("\0", page))
+    number, level = 1, 0
+    for text, tag, name in _BLOCK.findall(page):
+        shown = " ".join(unescape(text).split())
+        if words := shown.replace("\0", "").strip():
+            begin = number + text[:len(text) - len(text.lstrip())].count("\n")
+            is_bold = shown[:1] == shown[-1:] == "\0" and shown.count("\0") == 2
+            yield Line(words, begin, level or BOLD * is_bold)
+        number += (text + tag).count("\n")
+        level = _LEVELS.get(name.lower(), 0)

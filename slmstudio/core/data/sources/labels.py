@@ -188,7 +188,7 @@ class Labels:
             number that doesn't recur itself, as in "Question 3:", counts without it.
         dividers: lines that recur without their number: "Conversation 3", "---".
         units: the labels of each conversation or record, of messages those of each day.
-        share, inside: of the lines, those with a label; and with the ones that follow these.
+        share: of the lines, those with a label.
         stamped, dated: whether times are before them, and days, as messengers write both.
         level: of labels that are headings; otherwise 0.
         by_blank, by_divider: whether a blank line ends a conversation, or a divider or the end of a day, and not every
@@ -199,7 +199,6 @@ class Labels:
     dividers: frozenset[str] = frozenset()
     units: tuple[tuple[str, ...], ...] = ()
     share: float = 0.0
-    inside: float = 0.0
     stamped: bool = False
     dated: bool = False
     level: int = 0
@@ -268,9 +267,7 @@ def find(lines: Sequence[Line]) -> Labels:
                     dated=is_stamped and any(each.day for each in found))
     labels = replace(labels, level=max((line.level for line in lines if 0 < line.level < BOLD and labels.of(line)[0]),
                                        default=0))
-    cut = [block for block in blocks(labels.events(lines)) if isinstance(block, Block)]
-    labels = replace(labels, share=sum(block.key not in (OUT, END) for block in cut) / max(1, len(lines)),
-                     inside=sum(map(_near, cut)) / max(1, len(lines)))
+    labels = replace(labels, share=sum(labels.of(line)[0] != "" for line in lines) / max(1, len(lines)))
     ways = [replace(labels, by_blank=not is_stamped), labels]
     for each in ways:
         units = _units(each, lines)
@@ -287,15 +284,6 @@ def _units(labels: Labels, lines: Sequence[Line]) -> list[tuple[str, ...]]:
         if isinstance(block, Block) and block.key not in (OUT, END):
             found.setdefault(block.unit, []).append(block.key)
     return [tuple(keys) for keys in found.values()]
-
-
-def _near(block: Block) -> int:
-    """How many lines of a labelled block come before a blank one; a label may have a line and a blank of its own."""
-    if block.key in (OUT, END):
-        return 0
-    gaps = (at for at, (one, other) in enumerate(pairwise(block.lines), 1)
-            if other.number > one.number + 1 and (at > 1 or one.text))
-    return next(gaps, len(block.lines))
 
 
 def _names(lines: Sequence[Line], labels: Sequence[str], is_stamped: bool) -> dict[str, str]:

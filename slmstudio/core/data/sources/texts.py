@@ -10,7 +10,7 @@ from statistics import median
 
 from slmstudio.core.data.candidates import Candidate, Evidence, ranked
 from slmstudio.core.data.column_names import ask_and_answer
-from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, Piece, numbered_lines, paragraphs
 from slmstudio.core.data.sources import dialogues, labels, questions
 from slmstudio.core.data.sources.json_values import problem_of
@@ -22,6 +22,7 @@ from slmstudio.core.i18n import tr
 
 QUESTION, DIALOGUE = "question", "dialogue"
 """Two of `read_options.CUTS`: each question with its answer; conversations."""
+_SPEAKERS = ReadOptions(user="User", assistant="Assistant")
 LOOKED_AT = 2000
 """Lines that tell what a text is."""
 LENGTH = 4000
@@ -147,19 +148,17 @@ def choose(lines: Sequence[Line], found: Labels, default: str,
         lines, found, default: as of `candidates`.
         options: what a user has chosen.
     """
-    by = DIALOGUE if options.text_by is None and (options.user or options.assistant) else options.text_by
+    by = options.text_by or (DIALOGUE if options.user or options.assistant else None)
     if by is None:
         best, *others = candidates(lines, found, default)
         return replace(best, options=replace(options, text_by=best.options.text_by, user=best.options.user,
                                              assistant=best.options.assistant)), others
-    chosen = replace(options, text_by=by)
-    if by == DIALOGUE and not (options.user and options.assistant):
-        likely = next((each.options for each in dialogues.candidates(found)), NO_OPTIONS)
-        names = [likely.user or "User", likely.assistant or "Assistant"]
-        user = options.user or next(name for name in names if name != options.assistant)
-        assistant = options.assistant or next(name for name in reversed(names) if name != user)
-        chosen = replace(chosen, user=user, assistant=assistant)
-    return Candidate("text", options=chosen), []
+    if by == DIALOGUE:
+        likely = next((each.options for each in dialogues.candidates(found)), _SPEAKERS)
+        user = options.user or (likely.user if likely.user != options.assistant else likely.assistant)
+        assistant = options.assistant or (likely.assistant if likely.assistant != user else likely.user)
+        options = replace(options, user=user, assistant=assistant)
+    return Candidate("text", options=replace(options, text_by=by)), []
 
 
 def reading(begin: Sequence[Line], lines: Iterable[Line | Raw], plain: Callable[[str], Iterator[Raw]], default: str,
