@@ -30,16 +30,18 @@ LONG_LINE = 200
 """A line with more characters than this isn't a line of a page, but a paragraph or a whole article."""
 HEADINGS = 3
 """A text with fewer headings hardly is about subjects with what is said about them."""
-STRUCTURED, NOT_PROSE = 0.3, 0.5
-"""Share of lines with labels, marks or choices from which a text is hardly prose; how sure it is to be learned so."""
+SHORT, STRUCTURED, NOT_PROSE = 4, 0.3, 0.5
+"""Lines of a text that tell nothing, unless they are full of signs; share of lines with labels, marks or choices from
+which a text is hardly prose; how sure it is to be learned so."""
 BY_HEADINGS = 0.4
 """How sure it is that headings are questions which don't ask."""
 PROSE, LONG_ENOUGH, MOST_SIGNS, MOST_DIGITS = 0.5, 32, 0.04, 0.2
 """Share of a text that is prose at least; characters of a line of prose without a full stop; and shares of its signs
 and digits."""
-_FULL_STOP = re.compile(r"\w\s.*[.?!।॥۔…。？！:][\"'”’»)\]*_]*$", re.DOTALL)
+_FULL_STOP = re.compile(r"[.?!।॥۔…。？！:][\"'”’»)\]*_]*$", re.DOTALL)
 _SIGN = re.compile(r"[<>{}\[\]=|\\/_#@$&^~*+%;]")
-_SETTING = re.compile(r"[\w.-]+\s*=\s*\S")
+_SETTING = re.compile(r"[\w.-]+\s*=\s*\S|.*\S\t+\S.*\t")
+"""A line of a program's settings, or of a table."""
 _MARKUP = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])|https?://\S+|(?::[\w:]+:)?`+[^`]*`+_*|\*\*?|__?")
 _TABLE = re.compile(r"\s*(?:\|.*\||\+[-=+]+\+|[-=~^\"'#*+_.\s]+)\s*")
 """A row of a table, or a rule, as Markdown and reStructuredText have them."""
@@ -116,7 +118,8 @@ def _prose(lines: Sequence[Line], found: Labels, by: str) -> Candidate:
     """The text as plain text: sure only if it is prose, in which hardly anything recurs."""
     text = Candidate("text", options=ReadOptions(text_by=by))
     labelled = sum(questions.is_marked(line) or found.of(line)[0] != "" for line in lines)
-    if labelled < STRUCTURED * len(lines) and _prose_share(lines) >= PROSE:
+    is_short = len(lines) <= SHORT and sum(len(_SIGN.findall(line.text)) for line in lines) < LONG_ENOUGH
+    if is_short or (labelled < STRUCTURED * len(lines) and _prose_share(lines) >= PROSE):
         return text
     evidence = _recurring(found) if found.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
     return replace(text, certainty=NOT_PROSE, evidence=(evidence,))
