@@ -184,8 +184,7 @@ class Labels:
     """What recurs at the beginning of a text's lines.
 
     Attributes:
-        names: the recurring labels as the text writes them, by how they are compared, most frequent first; one with a
-            number that doesn't recur itself, as in "Question 3:", counts without it.
+        names: the recurring labels as the text writes them, by how they are compared, most frequent first.
         dividers: lines that recur without their number: "Conversation 3", "---".
         units: the labels of each conversation or record, of messages those of each day.
         share: of the lines, those with a label.
@@ -211,8 +210,8 @@ class Labels:
         alone = _without_signs(line.text).casefold()
         if not found.name and not line.is_code and alone in self.names:
             found = found._replace(name=alone, text="")
-        folded = found.name.casefold()
-        return next((key for key in (folded, _bare(folded)) if key in self.names or key in also), ""), found
+        key = found.name.casefold()
+        return key if key in self.names or key in also else "", found
 
     def divides(self, line: Line) -> bool:
         """Whether a line without a label ends a conversation."""
@@ -265,11 +264,10 @@ def find(lines: Sequence[Line]) -> Labels:
                            if _may_divide(line, label))
     labels = Labels(names, frozenset(text for text, n in dividers.items() if n > 1), stamped=is_stamped,
                     dated=is_stamped and any(each.day for each in found))
-    labels = replace(labels, level=max((line.level for line in lines if 0 < line.level < BOLD and labels.of(line)[0]),
-                                       default=0))
-    labels = replace(labels, share=sum(labels.of(line)[0] != "" for line in lines) / max(1, len(lines)))
-    ways = [replace(labels, by_blank=not is_stamped), labels]
-    for each in ways:
+    levels = [line.level for line in lines if labels.of(line)[0]]
+    labels = replace(labels, level=max((level for level in levels if level < BOLD), default=0),
+                     share=len(levels) / max(1, len(lines)))
+    for each in (replace(labels, by_blank=not is_stamped), labels):
         units = _units(each, lines)
         several = sum(len(set(unit)) > 1 for unit in units)
         if len(units) > 1 and several >= (0.5 * len(units) if each.by_blank else 1):
@@ -296,11 +294,9 @@ def _names(lines: Sequence[Line], labels: Sequence[str], is_stamped: bool) -> di
         alone = [text for line in lines if not line.is_code and len(text := _without_signs(line.text)) <= LONGEST
                  and len(text.split()) < MOST_WORDS and text[:1].isalpha() and text[-1:].isalnum()]
         labels, counts = [*labels, *alone], counts + Counter(map(str.casefold, alone))
-    bare = [_NUMBER.sub("", label) for label in labels if counts[label.casefold()] == 1 and _NUMBER.search(label)]
-    counts.update(map(_bare, bare))
     least = 1 if is_stamped or all_capitals else 2
-    written = {_bare(label): label for label in bare} | {label.casefold(): label for label in labels}
-    return {label: written[label] for label, n in counts.most_common() if label and n >= least}
+    written = {label.casefold(): label for label in labels}
+    return {label: written[label] for label, n in counts.most_common() if n >= least}
 
 
 def _may_divide(line: Line, label: Label) -> bool:

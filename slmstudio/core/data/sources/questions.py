@@ -83,8 +83,9 @@ _ASKING = re.compile(r"\s*[^\W_].*[?؟？]\s*")
 
 def way_of(lines: Sequence[Line]) -> tuple[Way | None, float]:
     """How the questions of a text that begins so are written, and how sure it is; (None, 0) if it is any other text."""
-    ticks = sum(each[0] for line in lines if not line.is_code and (each := ticked(line.text)) is not None)
-    has_choices = ticks > 1 or any(_CHOICE.match(line.text) for line in lines if not line.is_code)
+    choices = [_choice_in(line.text) for line in lines if not line.is_code]
+    has_choices = sum(each is not None and each[0] for each in choices) > 1 or any(
+        _CHOICE.match(line.text) for line in lines if not line.is_code)
     measures: dict[Way, tuple[int, int, float, float]] = {}
     for rule in RULES:
         if has_choices != (rule.way == "choices"):
@@ -111,10 +112,11 @@ def _measured(way: Way, lines: Sequence[Line]) -> tuple[int, int, float, float]:
     answered = [_DIGITS.sub("", each["question"]) for each in found if each["answer"] and (
         way != "bold" or _ASKS.search(each["question"])) and (
         way != "choices" or each["answer"].split("\n")[0].strip() in each["question"])]  # a list of a law has no answer
-    unanswered = [one for one, other in pairwise([*cut, _LAST]) if one.key == "question" and other.key in _BEGIN]
-    outside = sum(not line.level for block in cut if block.key == OUT for line in block.lines) + sum(
-        len(block.lines) for block in unanswered)
-    size = outside + sum(len(block.lines) for block in cut if block.key not in (OUT, END) and block not in unanswered)
+    outside = size = 0
+    for block, after in pairwise([*cut, _LAST]):
+        count = sum(not line.level or block.key not in (OUT, END) for line in block.lines)
+        size += count
+        outside += count * (block.key == OUT or (block.key == "question" and after.key in _BEGIN))
     return (len(found), len(set(answered) if way == "entries" else answered), 1 - outside / max(1, size),
             len(found) / max(1, len(lines)))
 
@@ -135,7 +137,7 @@ def _pairs(found: Iterable[Block | Raw], way: Way) -> Iterator[Raw]:
             yield block
         elif block.key in _BEGIN:
             if asked and (way != "choices" or has_choices or answered):
-                yield _pair(asked, answered)
+                yield _pair(asked, answered, has_choices)
             asked, answered = block.lines if block.key == "question" else [], []
             has_choices = False
         elif block.key == "answer":
@@ -146,11 +148,11 @@ def _pairs(found: Iterable[Block | Raw], way: Way) -> Iterator[Raw]:
                          if block.key == "ticked"]
 
 
-def _pair(asked: list[Line], answered: list[Line]) -> Raw:
+def _pair(asked: list[Line], answered: list[Line], has_choices: bool) -> Raw:
     while answered and answered[-1].level == BOLD:
         answered = answered[:-1]  # the title of what follows
     question, answer = joined(asked), joined(answered)
-    if letter := _CHOSEN.match(answer):
+    if has_choices and (letter := _CHOSEN.match(answer)):
         answer = _choice(question, letter[1]) + answer[letter.end(1):].lstrip(".)")
     return Raw({"question": question, "answer": answer}, asked[0].number)
 
@@ -243,18 +245,13 @@ def _events_of_choices(lines: Iterable[Line | Raw]) -> Iterator[Event | Raw]:
 
 def _choice_in(text: str) -> tuple[bool, str] | None:
     """Whether a choice is ticked, and how the question names it; None of any other line."""
-    if (found := ticked(text)) is not None:
-        return found[0], found[1] if _CHOICE.match(found[1]) or _FIRST.match(found[1]) else f"- {found[1]}"
-    return (False, text.strip()) if _CHOICE.match(text) or _FIRST.match(text) else None
-
-
-def ticked(text: str) -> tuple[bool, str] | None:
-    """Whether a choice is ticked, and its text without the tick; None of what has no tick or box."""
     if found := _TICKED_AFTER.match(text):
         return True, found["text"]
-    if (found := _TICK.match(text)) is None:
-        return None
-    return (found["box"] or found["sign"] or found["star"] or " ") in "xX✓✔☑✅*=", found["text"].strip()
+    if found := _TICK.match(text):
+        shown = found["text"].strip()
+        return (found["box"] or found["sign"] or found["star"] or " ") in "xX✓✔☑✅*=", (
+            shown if _CHOICE.match(shown) or _FIRST.match(shown) else f"- {shown}")
+    return (False, text.strip()) if _CHOICE.match(text) or _FIRST.match(text) else None
 
 
 def sides_of(text: str) -> tuple[str, str] | None:
@@ -267,4 +264,4 @@ def sides_of(text: str) -> tuple[str, str] | None:
 
 def is_marked(line: Line) -> bool:
     """Whether a line is a choice, or has the mark of a question or an answer."""
-    return not line.is_code and bool(ticked(line.text) or _CHOICE.match(line.text) or marked(line.text))
+    return not line.is_code and bool(_choice_in(line.text) or marked(line.text))
