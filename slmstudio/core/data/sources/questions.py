@@ -100,7 +100,8 @@ def way_of(lines: Sequence[Line]) -> tuple[Way | None, float]:
 
 def best_way(lines: Sequence[Line]) -> Way:
     """The same for a text of which a user says that it holds questions."""
-    return way_of(lines)[0] or max(get_args(Way), key=lambda way: _measured(way, lines)[1])
+    ways: tuple[Way, ...] = get_args(Way)
+    return way_of(lines)[0] or max(ways, key=lambda way: _measured(way, lines)[1])
 
 
 def _measured(way: Way, lines: Sequence[Line]) -> tuple[int, int, float, float]:

@@ -143,27 +143,6 @@ def _prose_share(lines: Sequence[Line]) -> float:
     return prose / size if size else 1.0
 
 
-def choose(lines: Sequence[Line], found: Labels, default: str,
-           options: ReadOptions) -> tuple[Candidate, list[Candidate]]:
-    """How a text is read, and how else it may be.
-
-    Args:
-        lines, found, default: as of `candidates`.
-        options: what a user has chosen.
-    """
-    by = options.text_by or (DIALOGUE if options.user or options.assistant else None)
-    if by is None:
-        best, *others = candidates(lines, found, default)
-        return replace(best, options=replace(options, text_by=best.options.text_by, user=best.options.user,
-                                             assistant=best.options.assistant)), others
-    if by == DIALOGUE:
-        likely = next((each.options for each in dialogues.candidates(found)), _SPEAKERS)
-        user = options.user or (likely.user if likely.user != options.assistant else likely.assistant)
-        assistant = options.assistant or (likely.assistant if likely.assistant != user else likely.user)
-        options = replace(options, user=user, assistant=assistant)
-    return Candidate("text", options=replace(options, text_by=by)), []
-
-
 def reading(begin: Sequence[Line], lines: Iterable[Line | Raw], plain: Callable[[str], Iterator[Raw]], default: str,
             options: ReadOptions, notes: list[str]) -> Reading:
     """Read a text by what it is, or as a user has chosen.
@@ -174,9 +153,14 @@ def reading(begin: Sequence[Line], lines: Iterable[Line | Raw], plain: Callable[
         plain: its rows as plain text, by the cut.
         default: as of `candidates`.
     """
-    found = labels.find(begin) if options.text_by in (None, QUESTION, DIALOGUE) else Labels()
-    best, others = choose(begin, found, default, options)
-    chosen = best.options
+    by = options.text_by or (DIALOGUE if options.user or options.assistant else None)
+    found = labels.find(begin) if by in (None, QUESTION, DIALOGUE) else Labels()
+    best, *others = candidates(begin, found, default) if by is None else [Candidate("text")]
+    if by is None:
+        chosen = replace(options, text_by=best.options.text_by, user=best.options.user,
+                         assistant=best.options.assistant)
+    else:
+        chosen = replace(options, text_by=by, **(_speakers(found, options) if by == DIALOGUE else {}))
     if chosen.text_by == DIALOGUE:
         rows = dialogues.conversations(lines, found, chosen.user or "", chosen.assistant or "", notes)
     elif chosen.text_by != QUESTION:
@@ -186,6 +170,14 @@ def reading(begin: Sequence[Line], lines: Iterable[Line | Raw], plain: Callable[
     else:
         rows = questions.rows(lines, questions.best_way(begin))
     return Reading(rows, chosen, best.certainty, best.evidence, others)
+
+
+def _speakers(found: Labels, options: ReadOptions) -> dict[str, str | None]:
+    """Who asks and who answers in a conversation, where a user has chosen at most one of them."""
+    likely = next((each.options for each in dialogues.candidates(found)), _SPEAKERS)
+    user = options.user or (likely.user if likely.user != options.assistant else likely.assistant)
+    return {"user": user, "assistant": options.assistant or (
+        likely.assistant if likely.assistant != user else likely.user)}
 
 
 def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: list[str], *, markdown: bool) -> Reading:
