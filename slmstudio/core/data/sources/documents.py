@@ -10,7 +10,6 @@ from typing import Any, BinaryIO
 
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.source import AS_JSONL, WEB_PAGE
 from slmstudio.core.data.sources import packed, texts
 from slmstudio.core.data.sources.labels import BOLD, Line
 from slmstudio.core.data.sources.row import Raw
@@ -179,22 +178,15 @@ def _level(paragraph: Any) -> int:
     return BOLD if runs and all(run.bold for run in runs) else 0
 
 
-def web_page(chunks: Iterator[bytes], name: str, options: ReadOptions, notes: list[str]) -> Reading:
-    """Read a web page in UTF-8 that holds questions with answers or a conversation.
+def web_page(chunks: Iterator[bytes], options: ReadOptions, notes: list[str]) -> Reading:
+    """Read a web page in UTF-8 by its lines, or as questions with answers or a conversation.
 
     Args:
-        options: what a user has chosen; a cut of plain text reads any page.
-
-    Raises:
-        UserError: it is any other page.
+        options: what a user has chosen.
     """
     lines = list(_lines_of_web_page(b"".join(chunks).decode("utf-8", "replace")))
-    found = texts.reading(lines[:texts.LOOKED_AT], lines, lambda by: texts.text_rows(
+    return texts.reading(lines[:texts.LOOKED_AT], lines, lambda by: texts.text_rows(
         iter(["\n\n".join(line.text for line in lines).encode()]), by), "paragraph", options, notes)
-    if found.is_plain and options.text_by is None:
-        raise UserError(tr(WEB_PAGE, name=name), tr("It has no questions with answers that can be recognised."),
-                        tr(AS_JSONL))
-    return found
 
 
 def _lines_of_web_page(page: str) -> Iterator[Line]:

@@ -100,8 +100,8 @@ def way_of(lines: Sequence[Line]) -> tuple[Way | None, float]:
 
 def best_way(lines: Sequence[Line]) -> Way:
     """The same for a text of which a user says that it holds questions."""
-    ways: tuple[Way, ...] = get_args(Way)
-    return way_of(lines)[0] or max(ways, key=lambda way: _measured(way, lines)[1])
+    found, ways = way_of(lines)[0], get_args(Way)
+    return max(ways, key=lambda way: _measured(way, lines)[1]) if found is None else found
 
 
 def _measured(way: Way, lines: Sequence[Line]) -> tuple[int, int, float, float]:
