@@ -352,10 +352,11 @@ def test_a_conversation_in_a_word_document(tmp_path):
     assert found.candidates[0].line == "text_by=dialogue,user=Customer,assistant=Agent"
 
 
-@pytest.mark.parametrize("line", ["a" + " " * 20_000 + "b", "*" * 20_000 + "a", "-" * 20_000])
+@pytest.mark.parametrize("line", ["a" + " " * 20_000 + "b", "*" * 20_000 + "a", "-" * 20_000, "[" * 20_000,
+                                  "# a" + " " * 20_000 + "b", " " * 20_000 + "b", "?" * 20_000 + "a"])
 def test_long_runs_of_one_sign_take_no_time(read, line):
     """A pattern that begins again at each of them takes minutes."""
-    assert read("a.txt", f"{line}\n" * 3).layout == "text"
+    assert read("a.txt", f"{line}\n" * 3).layout == read("a.md", f"{line}\n\n" * 3).layout == "text"
 
 
 def test_the_choices_of_a_quiz_without_their_marks(read):

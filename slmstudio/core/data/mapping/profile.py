@@ -11,7 +11,7 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
-_NUMBERS = re.compile(r"\s*[-+]?[\d.,:/% -]+\s*")
+_NUMBERS = re.compile(r"\s*(?=\S)[-+]?[\d.,:/% -]+\s*")
 """A number, a time, or a date."""
 _CODE = re.compile(r"\s*[!-~]*[0-9_/\\@][!-~]*\s*")
 """A link, an e-mail address, a path, or a word with digits in it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import dropwhile, groupby
 from re import IGNORECASE, compile
 from typing import Any
@@ -48,24 +48,20 @@ def candidates(labels: Labels) -> list[Candidate]:
     if sum(counts[key] for key in pair) < LEAST_OF_PAIR * len(turns):
         return []
     inner = sum(key not in pair for unit in labels.units
-                for key in list(dropwhile(lambda each: each not in pair, unit)) if not set(pair).isdisjoint(unit))
-    if inner > FEW * len(turns):
-        everyone = [key for key in ranked if key != pair[1]][:MOST_NAMED]
-        return [_candidate(labels, pair[:1], pair[1:], ONE_KNOWN if all(known) else GROUP, len(counts)),
-                _candidate(labels, everyone, pair[1:], GROUP - 0.1, len(counts)),
-                _candidate(labels, pair[1:], pair[:1], GROUP - 0.2, len(counts))]
+                for key in dropwhile(lambda each: each not in pair, unit))
+    is_group = inner > FEW * len(turns)
     is_known = (all(known) and labels.share >= LEAST_SHARE) or (labels.dated and len(counts) == 2)
-    sure = KNOWN if is_known else ONE_KNOWN if any(map(role, pair)) else UNKNOWN
-    found = [_candidate(labels, pair[:1], pair[1:], sure, 2)]
-    return found if all(known) else [*found, _candidate(labels, pair[1:], pair[:1], UNKNOWN - 0.1, 2)]
-
-
-def _candidate(labels: Labels, user: Sequence[str], assistant: Sequence[str], certainty: float,
-               people: int) -> Candidate:
-    asks, answers = (" + ".join(labels.names[key] for key in keys) for keys in (user, assistant))
-    evidence = Evidence("speakers", {"user": asks, "assistant": answers, "n": people})
-    return Candidate("conversation", {}, ReadOptions(text_by="dialogue", user=asks, assistant=answers), certainty,
-                     (evidence,))
+    everyone = [key for key in ranked if key != pair[1]][:MOST_NAMED]
+    ways = [(pair[:1], pair[1:], ONE_KNOWN if all(known) else GROUP), (everyone, pair[1:], GROUP - 0.1),
+            (pair[1:], pair[:1], GROUP - 0.2)] if is_group else [
+        (pair[:1], pair[1:], KNOWN if is_known else ONE_KNOWN if any(map(role, pair)) else UNKNOWN),
+        *([] if all(known) else [(pair[1:], pair[:1], UNKNOWN - 0.1)])]
+    found = []
+    for *sides, certainty in ways:
+        user, assistant = (" + ".join(labels.names[key] for key in keys) for keys in sides)
+        found.append(Candidate("conversation", {}, ReadOptions(text_by="dialogue", user=user, assistant=assistant),
+                               certainty, (Evidence("speakers", {"user": user, "assistant": assistant}),)))
+    return found
 
 
 def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:

@@ -46,7 +46,8 @@ _PERSON = re.compile(r"(?P<label>[^:]{1,60}): ?(?P<text>.*)", re.DOTALL)
 """Behind a time and a day, a person may be called by a number."""
 _NUMBER = re.compile(r"[\s#.(_-]*\d+[\s).]*")
 _BOLD_LINE = re.compile(r"\s*(\*\*|__)(?P<text>(?:(?!\1).)+)\1\s*")
-_HEADING = re.compile(r"(#{1,6})#*\s*(?P<text>.*?)(?:\s+#+)?\s*")
+_BLANKS = re.compile(r"\s{200,}")
+"""A run of blanks for which patterns that begin with blanks would take hours."""
 _FENCE = re.compile(r"\s*(```|~~~)")
 
 
@@ -73,14 +74,18 @@ def lines_of(texts: Iterable[tuple[str, int] | Raw], markdown: bool) -> Iterator
         if isinstance(each, Raw):
             yield each
         elif each[0].strip():
-            is_fence = markdown and _FENCE.match(each[0]) is not None
-            yield Line(*each, is_code=True) if is_code or is_fence else _marked_up(*each) if markdown else Line(*each)
+            text = _BLANKS.sub(" ", each[0])
+            is_fence = markdown and _FENCE.match(text) is not None
+            yield Line(text, each[1], is_code=True) if is_code or is_fence else (
+                _marked_up(text, each[1]) if markdown else Line(text, each[1]))
             is_code ^= is_fence
 
 
 def _marked_up(text: str, number: int) -> Line:
-    if found := _HEADING.fullmatch(text):
-        return Line(found["text"], number, len(found[1]))
+    if text.startswith("#"):
+        title, gap, closing = text.lstrip("# ").rstrip().rpartition(" ")
+        return Line(title if gap and not closing.strip("#") else f"{title}{gap}{closing}", number,
+                    min(len(text) - len(text.lstrip("#")), BOLD - 1))
     bold = _BOLD_LINE.fullmatch(text)
     return Line(bold["text"], number, BOLD) if bold else Line(text, number)
 

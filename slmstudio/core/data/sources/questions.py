@@ -208,7 +208,7 @@ def _asked(line: Line, way: Way) -> tuple[str, str] | None:
         return (text, "") if is_marked else None
     asks = line.level > 0 if way == "sections" else line.level == BOLD if way == "bold" else (
         len(line.text) <= LONGEST_ASKING and _ASKING.fullmatch(line.text) is not None) if way == "asks" else (
-        (line.level or number) and _ASKS.search(line.text)) or is_marked
+        (line.level or number) and _ASKS.search(line.text[-LONGEST_MARK:])) or is_marked
     return (_unnumbered(text), "") if asks else None
 
 

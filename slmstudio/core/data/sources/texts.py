@@ -38,12 +38,14 @@ BY_HEADINGS = 0.4
 PROSE, LONG_ENOUGH, MOST_SIGNS, MOST_DIGITS = 0.5, 32, 0.04, 0.2
 """Share of a text that is prose at least; characters of a line of prose without a full stop; and shares of its signs
 and digits."""
+LONGEST = 1000
+"""Characters of a line that tell what it is: some patterns would take hours for a long run of one sign."""
 _FULL_STOP = re.compile(r"[.?!।॥۔…。？！:][\"'”’»)\]*_]*$", re.DOTALL)
 _SIGN = re.compile(r"[<>{}\[\]=|\\/_#@$&^~*+%;]")
 _SETTING = re.compile(r"[\w.-]+\s*=\s*\S|.*\S\t+\S.*\t")
 """A line of a program's settings, or of a table."""
 _MARKUP = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])|https?://\S+|(?::[\w:]+:)?`+[^`]*`+_*|\*\*?|__?")
-_TABLE = re.compile(r"\s*(?:\|.*\||\+[-=+]+\+|[-=~^\"'#*+_.\s]+)\s*")
+_TABLE = re.compile(r"\|.*\||\+[-=+]+\+|[-=~^\"'#*+_.\s]+")
 """A row of a table, or a rule, as Markdown and reStructuredText have them."""
 _FRONT_MATTER = re.compile(rb"---\s*\n[\w-]+:(?:(?!---)[^\n]*\n){1,60}---[ \t]*\r?\n")
 """What a page of Markdown says about itself, for the program that makes a website of it."""
@@ -132,9 +134,10 @@ def _prose_share(lines: Sequence[Line]) -> float:
     for line in lines:
         is_code = line.text[:1].isspace() and (is_code or before.endswith("::"))  # as reStructuredText has it
         before = before if is_code else line.text.rstrip()
-        if is_code or line.is_code or line.level or _TABLE.fullmatch(line.text):
+        text = line.text.strip()[:LONGEST]
+        if is_code or line.is_code or line.level or _TABLE.fullmatch(text):
             continue
-        text = _MARKUP.sub(r"\1", line.text).strip()
+        text = _MARKUP.sub(r"\1", text).strip()
         size += len(text)
         is_prose = len(text) >= LONG_ENOUGH or _FULL_STOP.search(text) is not None
         if is_prose and len(_SIGN.findall(text)) < MOST_SIGNS * len(text) and not _SETTING.match(text) and (
