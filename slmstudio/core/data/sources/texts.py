@@ -31,7 +31,7 @@ LONG_LINE = 200
 HEADINGS = 3
 """A text with fewer headings hardly is about subjects with what is said about them."""
 SHORT, STRUCTURED, NOT_PROSE = 4, 0.3, 0.5
-"""Lines of a text that tell nothing, unless they are full of signs; share of lines with labels, marks or choices from
+"""Lines of a text that tell nothing, unless they are long; share of lines with labels, marks or choices from
 which a text is hardly prose; how sure it is to be learned so."""
 BY_HEADINGS = 0.4
 """How sure it is that headings are questions which don't ask."""
@@ -120,7 +120,7 @@ def _prose(lines: Sequence[Line], found: Labels, by: str) -> Candidate:
     """The text as plain text: sure only if it is prose, in which hardly anything recurs."""
     text = Candidate("text", options=ReadOptions(text_by=by))
     labelled = sum(questions.is_marked(line) or found.of(line)[0] != "" for line in lines)
-    is_short = len(lines) <= SHORT and sum(len(_SIGN.findall(line.text)) for line in lines) < LONG_ENOUGH
+    is_short = len(lines) <= SHORT and sum(len(line.text) for line in lines) < LONGEST
     if is_short or (labelled < STRUCTURED * len(lines) and _prose_share(lines) >= PROSE):
         return text
     evidence = _recurring(found) if found.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
