@@ -16,9 +16,9 @@ from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.importers import joined, json_rows
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
-from slmstudio.core.data.source import AS_JSONL, CHOOSE, Source, suffix_of
+from slmstudio.core.data.source import AS_JSONL, CHOOSE, PAGE_SUFFIXES, WEB_PAGE, Source, suffix_of
 from slmstudio.core.data.sources import arrow, documents, header, packed, sheets, tables, texts
-from slmstudio.core.data.sources.dialogues import Line
+from slmstudio.core.data.sources.labels import Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import Reading
 from slmstudio.core.errors import UserError
@@ -224,6 +224,12 @@ class DataFile:
         if source.assumed:
             part.notes.append(tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
                                  encoding=source.encoding))
+        if suffix in PAGE_SUFFIXES:
+            found = documents.web_page(everything, self.options, part.notes)
+            if found.is_plain and self.options.text_by is None:
+                raise UserError(tr(WEB_PAGE, name=source.name),
+                                tr("It has no questions with answers that can be recognised."), tr(AS_JSONL))
+            return _of_reading(replace(part, format="html", rows=found.rows), found)
         if suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None:
             return self._json_part(part, first, everything, suffix)
         if delimiter := file_kinds.delimiter(first, suffix, self.options):

@@ -42,6 +42,8 @@ SIGNATURES = (
 )
 """How files without text begin, what users are told, and what they can do."""
 WEB_PAGE = noop("{name} isn't a dataset: it's a web page.")
+PAGE_SUFFIXES = (".html", ".htm")
+"""Endings of web pages, which may hold questions with answers."""
 TEXT_SIGNATURES = ((b"<!doctype", WEB_PAGE), (b"<html", WEB_PAGE),
                    (b"<?xml", noop("{name} isn't a dataset: it's an XML document.")))
 
@@ -97,7 +99,8 @@ class Source:
         first = next(data, b"")
         while len(first) < SNIFF_BYTES and (more := next(data, b"")):
             first += more
-        if (found := _no_text(first)) is not None:
+        found = _no_text(first)
+        if found is not None and (found[0] != WEB_PAGE or self.suffix not in PAGE_SUFFIXES):
             raise UserError(tr(found[0], name=self.name), "", tr(found[1]))
         encoding = encoding_of(first, may_be_legacy)
         self.encoding, self.assumed = encoding.name, encoding.assumed

@@ -17,10 +17,11 @@ def kinds() -> str:
 
 def name_filters() -> list[str]:
     """Filters for all files that can be read, for each kind of them, and for any file."""
-    from slmstudio.core.data import opening
+    from slmstudio.core.data import opening, source
 
     packed = (".gz", ".zst", ".zip")
-    groups = ((tr("Datasets"), (*opening.SUFFIXES, *packed)), (tr("JSONL and JSON"), opening.JSON_SUFFIXES),
+    groups = ((tr("Datasets"), (*opening.SUFFIXES, *source.PAGE_SUFFIXES, *packed)),
+              (tr("JSONL and JSON"), opening.JSON_SUFFIXES),
               (tr("CSV and TSV"), opening.TABLE_SUFFIXES),
               (tr("Excel and OpenDocument"), (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")),
               (tr("Parquet and Arrow"), (".parquet", ".arrow", ".feather")),

@@ -111,6 +111,59 @@ HANDBOOK = "".join(f"""## Leave of kind {n}
 Leave of kind {n} is granted by the head of the office.
 
 """ for n in range(4))
+README = """# Pump
+
+[![build](https://example.org/b.svg)](https://example.org/b) ![size](https://example.org/s.svg)
+
+A small program that reads the meters of a water pump and draws how much it has moved in a day.
+
+## Install
+
+```bash
+# as root
+pip install pump
+```
+
+## Options
+
+- **port**: where the meter is; the first one by default.
+- **unit**: litres or gallons, as [the manual](https://example.org/m) has it.
+
+| Option | Default |
+| --- | --- |
+| port | 0 |
+
+## Licence
+
+It may be copied and changed by everybody, as the file LICENSE says in full.
+"""
+VERSES = ("Over the river the night comes slow\nthe ferry waits at the stair\n\nNo bell has rung from the house below\n"
+          "nor is there a lantern there\n\nWho calls the boatman across so late\nwith a voice like rain on the sand\n")
+CHAT_OF_MARKDOWN = "".join(f"""## 🧑 User
+
+How do I draw day {n}?
+
+## 🤖 Assistant
+
+Like this:
+
+### The code
+
+```python
+# draw
+draw({n})
+```
+
+That is all.
+
+""" for n in range(3))
+DEPOSITION = "".join(f"""Page {n}, Line 1
+ATTORNEY SMITH: Where were you on day {n}?
+
+Page {n}, Line 5
+WITNESS DOE: At home, on day {n}.
+
+""" for n in range(1, 4))
 CARDS = "BEGIN:VCARD\nVERSION:3.0\nFN:Asha Joshi\nTEL;TYPE=CELL:+91 98220 00000\nEND:VCARD\n" * 4
 CONFIG = "[server]\nport = 80\nhost = 127.0.0.1\n# comment\npath=/var/www\n" * 3
 GLOSSARY = "Abate: become less\nAbide – follow a rule\nAbolish: put an end to\nAdmit: let in\nAdopt: take over\n"
@@ -162,7 +215,12 @@ TEXTS = {
     "a quiz with stars": ("a.txt", STARS, True, "text_by=question"),
     "ticks behind choices": ("a.txt", AFTER, True, "text_by=question"),
     "an e-mail": ("a.eml", MAIL, False, "text_by=paragraph"),
-    "a handbook": ("a.md", HANDBOOK, False, "text_by=paragraph"),
+    "a handbook": ("a.md", HANDBOOK, True, "text_by=paragraph"),
+    "a description of a program": ("README.md", README, True, "text_by=paragraph"),
+    "verses": ("a.txt", VERSES, True, "text_by=paragraph"),
+    "a chat with code and headings": ("a.md", CHAT_OF_MARKDOWN, True,
+                                      "text_by=dialogue,user=User,assistant=Assistant"),
+    "a deposition": ("a.txt", DEPOSITION, False, "text_by=dialogue,user=ATTORNEY SMITH,assistant=WITNESS DOE"),
     "vCards": ("a.vcf", CARDS, False, "text_by=paragraph"),
     "a configuration": ("a.conf", CONFIG, False, "text_by=paragraph"),
     "single letters": ("a.txt", "A: Is this the library?\nB: It is.\nA: Is it open?\nB: Yes.\n", False,
@@ -237,6 +295,12 @@ def test_conversations_are_divided_and_joined(read):
     assert [len(chat) for chat in chats(read("a.txt", ruled))] == [4, 2]
 
 
+def test_deeper_headings_and_code_belong_to_a_message(read):
+    found = chats(read("a.md", CHAT_OF_MARKDOWN))
+    assert len(found) == 1 and found[0][1] == (
+        "Like this:\n\nThe code\n\n```python\n# draw\ndraw(0)\n```\n\nThat is all.")
+
+
 def test_who_speaks_is_chosen_by_hand(read):
     found = read("a.txt", GROUP, user="Asha", assistant="Meena")
     assert chats(found) == [["When does the tanker come?", "No, it came at six.", "And tomorrow?\nWho opens the gate?",
@@ -288,10 +352,11 @@ def test_a_conversation_in_a_word_document(tmp_path):
     assert found.candidates[0].line == "text_by=dialogue,user=Customer,assistant=Agent"
 
 
-@pytest.mark.parametrize("line", ["a" + " " * 20_000 + "b", "*" * 20_000 + "a", "-" * 20_000])
+@pytest.mark.parametrize("line", ["a" + " " * 20_000 + "b", "*" * 20_000 + "a", "-" * 20_000, "[" * 20_000,
+                                  "# a" + " " * 20_000 + "b", " " * 20_000 + "b", "?" * 20_000 + "a"])
 def test_long_runs_of_one_sign_take_no_time(read, line):
     """A pattern that begins again at each of them takes minutes."""
-    assert read("a.txt", f"{line}\n" * 3).layout == "text"
+    assert read("a.txt", f"{line}\n" * 3).layout == read("a.md", f"{line}\n\n" * 3).layout == "text"
 
 
 def test_the_choices_of_a_quiz_without_their_marks(read):

@@ -10,10 +10,10 @@ import pytest
 
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import Dataset, read_dataset
-from slmstudio.core.data.sources.dialogues import Line
+from slmstudio.core.data.sources.labels import Line
 from slmstudio.core.data.sources.questions import rows, way_of
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.errors import Problem
+from slmstudio.core.errors import Problem, UserError
 
 ENGLISH = """Frequently asked questions
 
@@ -100,6 +100,38 @@ def test_other_ways_to_begin_a_question(read, text, name):
 def test_a_sentence_with_a_letter_and_a_number_is_no_mark(read):
     text = "".join(f"Q: How far is it from {n}?\nA: Not far.\nA {n} km walk.\n" for n in range(4))
     assert told(read(text))[2] == ("How far is it from 2?", "Not far.\nA 2 km walk.")
+
+
+PAGES = {
+    "headings": ("<h2>Forms</h2>", "<h3>Is form {0} free?</h3><p>Yes, form <b>{0}</b> is.</p>", 0.75),
+    "a list": ("<dl>", "<dt>Is form {0} free?</dt><dd>Yes, form {0} is.</dd>", 0.75),
+    "what opens": ("", "<details><summary>Is form {0} free?</summary>Yes, form {0} is.</details>", 0.75),
+    "buttons": ("", "<button>Is form {0} free?</button><div><p>Yes, form {0} is.</p></div>", 0.75),
+    "in bold": ("", "<p><strong>{0}. Is form {0} free?</strong></p><p>Yes, form {0} is.</p>", 0.75),
+    "marks": ("", "<div><span>Q.</span> Is form {0} free?</div><div>Yes, form {0} is.</div>", 0.75),
+    "plain": ("", "<div>Is form {0} free?</div><div>Yes, form {0} is.</div>", 0.4),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_questions_of_a_web_page(read, name):
+    head, entry, certainty = PAGES[name]
+    page = "<!DOCTYPE html>\n<html><head><title>FAQ</title></head><body><nav><a>Home</a><p>What?</p></nav>"
+    found = read(page + head + "".join(entry.format(n) + "\n" for n in range(4)) + "<footer>Us</footer>", "faq.html")
+    assert told(found) == [(f"Is form {n} free?", f"Yes, form {n} is.") for n in range(4)]
+    assert found.candidates[0].certainty >= certainty and found.format == "html"
+
+
+def test_other_web_pages_are_refused(read):
+    page = "<html><body><h1>Forms</h1><p>Form one is free. Form two isn't.</p></body></html>"
+    with pytest.raises(UserError):
+        read(page, "page.html")
+    assert read(page, "page.html", text_by="paragraph").layout == "text"
+
+
+def test_a_number_within_a_question_stays(read):
+    found = read("".join(f"## Is level {n}.1 of version 2.0 enough?\nYes.\n" for n in range(3)), "faq.md")
+    assert told(found)[2][0] == "Is level 2.1 of version 2.0 enough?"
 
 
 CITY = "{}. Which city lies in state {}?\n{}\nAnswer: {}\n\n"

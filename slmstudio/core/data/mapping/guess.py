@@ -330,8 +330,8 @@ def _texts(look: Look) -> Iterator[ColumnMap]:
     profile = look.of(text)
     is_told = not (profile.is_number or profile.is_number_or_date or (
         profile.is_same and look.unused_words((text,)))) or (len(look.columns) == 1 and len(profile.values) <= _FEW)
-    if text and profile.is_text and is_told and not _has_marks(look):
-        yield from _plain(look, text, is_named=True)
+    if text and (profile.is_text or profile.are_lines) and is_told and not _has_marks(look):
+        yield from (each for each in _plain(look, text, is_named=True) if profile.is_text or each.layout == "text")
 
 
 def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Iterator[ColumnMap]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmstudio.core.data.mapping.values import as_text, passage
-from slmstudio.core.data.sources.dialogues import Line
-from slmstudio.core.data.sources.questions import _marked, rows
+from slmstudio.core.data.sources.labels import Line, marked
+from slmstudio.core.data.sources.questions import rows
 
 AND = " + "
 """Between the names of columns that are joined: "Title + Body"."""
@@ -92,7 +92,7 @@ def questions_in(cell: Any, between: str | None) -> Iterator[tuple[str, str]]:
         if mark and question.strip() and answer.strip():
             yield question.strip(), answer.strip()
         return
-    text = _BEFORE_MARK.sub(lambda gap: "\n" if _marked(cell[gap.end():])[0] else gap[0], cell)
+    text = _BEFORE_MARK.sub(lambda gap: "\n" if marked(cell[gap.end():]) else gap[0], cell)
     for raw in rows((Line(line, at) for at, line in enumerate(text.splitlines(), 1)), "marks"):
         if raw.value["answer"]:
             yield raw.value["question"], raw.value["answer"]

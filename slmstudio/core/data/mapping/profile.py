@@ -11,7 +11,7 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
-_NUMBERS = re.compile(r"\s*[-+]?[\d.,:/% -]+\s*")
+_NUMBERS = re.compile(r"\s*(?=\S)[-+]?[\d.,:/% -]+\s*")
 """A number, a time, or a date."""
 _CODE = re.compile(r"\s*[!-~]*[0-9_/\\@][!-~]*\s*")
 """A link, an e-mail address, a path, or a word with digits in it."""
@@ -27,6 +27,8 @@ _LEAST_WORDS, _LEAST_LETTERS = 4, 20
 """Of a sentence, on average: names and places have fewer words, and languages that join words have longer ones."""
 _LEAST = 3
 """Letters of what may be asked or answered, on average."""
+_LEAST_OF_LINE = 8
+"""Letters of a line, on average."""
 _FEW = 3
 """Values that are too few to tell whether they come again."""
 
@@ -99,6 +101,13 @@ class ColumnProfile:
     @cached_property
     def is_text(self) -> bool:
         return all(isinstance(value, str) for value in self.values)
+
+    @cached_property
+    def are_lines(self) -> bool:
+        """Whether values are lists of lines, as those of a poem are; words of a sentence are shorter."""
+        lines = [each for value in self.values for each in (value if isinstance(value, list) else [None])]
+        return bool(lines) and all(isinstance(each, str) for each in lines) and (
+            _mean(list(map(len, filter(None, lines)))) >= _LEAST_OF_LINE)
 
     @cached_property
     def is_number(self) -> bool:

@@ -151,7 +151,8 @@ class RowReader:
     # -- each layout in the columns that `read_row` knows ------------------------------------------------------
 
     def _text(self, row: _Row) -> list[dict[str, Any]]:
-        return [{"text": values.as_text(row.of("text"))}]
+        text = row.of("text")
+        return [{"text": "\n".join(text).strip() if are_texts(text) else values.as_text(text)}]
 
     def _messages(self, row: _Row) -> list[dict[str, Any]]:
         found, form = row.turns(row.of("messages"), "messages")

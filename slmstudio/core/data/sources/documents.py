@@ -1,16 +1,17 @@
-"""The text of PDF and Word files, and the questions with answers of Word files."""
+"""The text of PDF and Word files, and the questions with answers of Word files and web pages."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from html import unescape
 from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources import packed, texts
-from slmstudio.core.data.sources.dialogues import Line
+from slmstudio.core.data.sources.labels import BOLD, Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import Reading
 from slmstudio.core.errors import UserError
@@ -22,6 +23,15 @@ MOST_PAGES = 12
 """Numbers of pages that a note names."""
 _HYPHEN = re.compile(r"(?<=[^\W\d_])(?:\u00ad|\ufffe|\u0002|-)\n(?=[a-z])")
 """A word that a line break divides."""
+
+_HIDDEN = re.compile(r"<(footer|head|nav|noscript|script|select|style|svg|template)\b.*?</\1\s*>|<!--.*?-->|<![^>]*>",
+                     re.DOTALL | re.IGNORECASE)
+_BOLD_TAG = re.compile(r"</?(?:b|strong)(?:\s[^>]*)?>", re.IGNORECASE)
+_INLINE = re.compile(r"</?(?:a|abbr|bd[io]|cite|code|em|font|i|img|kbd|label|mark|q|s|small|span|su[bp]|time|u|wbr)"
+                     r"(?:[\s/][^>]*)?>", re.IGNORECASE)
+_BLOCK = re.compile(r"([^<]*)(<(/?\w*)[^>]*>?|$)")
+"""Text up to a tag that ends its line, and the name of the tag."""
+_LEVELS = {"button": BOLD, "dt": BOLD, "summary": BOLD} | {f"h{level}": level for level in range(1, BOLD)}
 
 
 def pdf(file: BinaryIO, name: str, check: Callable[[], None], options: ReadOptions, notes: list[str]) -> Reading:
@@ -43,7 +53,7 @@ def pdf(file: BinaryIO, name: str, check: Callable[[], None], options: ReadOptio
 
 
 def _lines_of(page: Raw) -> Iterator[Line]:
-    return (Line(text, page.line) for text in page.value["text"].split("\n"))
+    return (Line(text, page.line) for text in page.value["text"].split("\n") if text.strip())
 
 
 def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None], notes: list[str]) -> Iterator[Raw]:
@@ -118,14 +128,12 @@ def word(file: BinaryIO, name: str, options: ReadOptions, notes: list[str]) -> R
     lines = list(_word_lines(file, name))
     single = [line._replace(text=text) for line in lines
               for text in (line.text.split("\n") if line.pair is None else [line.text])]
-    begin = [each for line, before in zip(single, [None, *single], strict=False) for each in (
-        [Line("", line.number)] * (before is not None and line.number > before.number + 1) + [line])]
     def plain(by: str) -> Iterator[Raw]:
         if by == "paragraph":
             return (Raw({"text": line.text}, line.number) for line in lines)
         return texts.text_rows(iter(["\n\n".join(line.text for line in lines).encode()]), by)
 
-    return texts.reading(begin[:texts.LOOKED_AT], single, plain, "paragraph", options, notes)
+    return texts.reading(single[:texts.LOOKED_AT], single, plain, "paragraph", options, notes)
 
 
 def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
@@ -138,7 +146,7 @@ def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
         document = docx.Document(file)
         number = 0
         for block in document.iter_inner_content():
-            lines = _of_table(block) if isinstance(block, Table) else [Line(block.text, 0, _heading(block))]
+            lines = _of_table(block) if isinstance(block, Table) else [Line(block.text, 0, _level(block))]
             for line in lines:
                 number += 1
                 if line.text.strip():
@@ -161,8 +169,36 @@ def _of_table(table: Any) -> Iterator[Line]:
         yield Line("\t".join(cells), 0, pair=pair)
 
 
-def _heading(paragraph: Any) -> str:
-    if paragraph.style is not None and (paragraph.style.name or "").startswith(("Heading", "Title")):
-        return "style"
+def _level(paragraph: Any) -> int:
+    """The level of a heading by its style, as of `Line`."""
+    name = (paragraph.style.name or "") if paragraph.style is not None else ""
+    if name.startswith(("Heading", "Title")):
+        return min(int(re.sub(r"\D", "", name) or 1), BOLD - 1)
     runs = [run for run in paragraph.runs if run.text.strip()]
-    return "bold" if runs and all(run.bold for run in runs) else ""
+    return BOLD if runs and all(run.bold for run in runs) else 0
+
+
+def web_page(chunks: Iterator[bytes], options: ReadOptions, notes: list[str]) -> Reading:
+    """Read a web page in UTF-8 by its lines, or as questions with answers or a conversation.
+
+    Args:
+        options: what a user has chosen.
+    """
+    lines = list(_lines_of_web_page(b"".join(chunks).decode("utf-8", "replace")))
+    return texts.reading(lines[:texts.LOOKED_AT], lines, lambda by: texts.text_rows(
+        iter(["\n\n".join(line.text for line in lines).encode()]), by), "paragraph", options, notes)
+
+
+def _lines_of_web_page(page: str) -> Iterator[Line]:
+    """The lines of a page as it is shown, without its menus, each with the line of the file in which it begins."""
+    page = _HIDDEN.sub(lambda hidden: "<p>" + "\n" * hidden[0].count("\n"), page)
+    page = _INLINE.sub(lambda tag: "\n" * tag[0].count("\n"), _BOLD_TAG.sub("\0", page))
+    number, level = 1, 0
+    for text, tag, name in _BLOCK.findall(page):
+        shown = " ".join(unescape(text).split())
+        if words := shown.replace("\0", "").strip():
+            begin = number + text[:len(text) - len(text.lstrip())].count("\n")
+            is_bold = shown[:1] == shown[-1:] == "\0" and shown.count("\0") == 2
+            yield Line(words, begin, level or BOLD * is_bold)
+        number += (text + tag).count("\n")
+        level = _LEVELS.get(name.lower(), 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -11,44 +10,50 @@ from statistics import median
 
 from slmstudio.core.data.candidates import Candidate, Evidence, ranked
 from slmstudio.core.data.column_names import ask_and_answer
-from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, Piece, numbered_lines, paragraphs
-from slmstudio.core.data.sources import dialogues, questions
-from slmstudio.core.data.sources.dialogues import DIALOGUE, Labels, Line
+from slmstudio.core.data.sources import dialogues, labels, questions
 from slmstudio.core.data.sources.json_values import problem_of
-from slmstudio.core.data.sources.questions import QUESTION
+from slmstudio.core.data.sources.labels import Labels, Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, decode
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import tr
 
+QUESTION, DIALOGUE = "question", "dialogue"
+"""Two of `read_options.CUTS`: each question with its answer; conversations."""
+_SPEAKERS = ReadOptions(user="User", assistant="Assistant")
 LOOKED_AT = 2000
 """Lines that tell what a text is."""
 LENGTH = 4000
 LONG_LINE = 200
 """A line with more characters than this isn't a line of a page, but a paragraph or a whole article."""
 HEADINGS = 3
-"""From so many headings on, a text may be questions or subjects with what is said about them."""
-STRUCTURED, ODD = 0.3, 0.2
-"""Share of lines with labels, marks or signs from which a text is hardly prose; and of signs in one such line."""
-WITH_HEADINGS, NOT_PROSE = 0.7, 0.5
-"""How sure a text is that has headings, and one that is hardly prose."""
-FEW_WORDS, MOST, SHORT_LINE = 8, 0.6, 16
-"""Words with which most lines of a text begin that is a table or a list of settings, their share of lines, and
-characters that a line of prose mostly has."""
-_FULL_STOP = re.compile(r"[.?!।॥۔…。？！][\"'”’)\]]*\s*$")
-_TOKEN = re.compile(r"[^\W\d]|#")
-_SIGN_FIRST = re.compile(r"\s*[=~{}:<|/\\;@$%&+]")
-_OF_CODE = re.compile(r"[<>{}\[\]=|\\/_#@$&^~*+%;]")
-MOST_SIGNS = 0.06
-"""Share of such signs in a text from which it is markup or settings; prose with links and marks has 0.04."""
-_SIGNS = re.compile(r"[\d<>{}\[\]=|\\/_#@$&^~*+%;]")
+"""A text with fewer headings hardly is about subjects with what is said about them."""
+SHORT, STRUCTURED, NOT_PROSE = 4, 0.3, 0.5
+"""Lines of a text that tell nothing, unless they are long; share of lines with labels, marks or choices from
+which a text is hardly prose; how sure it is to be learned so."""
+BY_HEADINGS = 0.4
+"""How sure it is that headings are questions which don't ask."""
+PROSE, LONG_ENOUGH, MOST_SIGNS, MOST_DIGITS = 0.5, 32, 0.04, 0.2
+"""Share of a text that is prose at least; characters of a line of prose without a full stop; and shares of its signs
+and digits."""
+LONGEST = 1000
+"""Characters of a line that tell what it is: some patterns would take hours for a long run of one sign."""
+_FULL_STOP = re.compile(r"[.?!।॥۔…。？！:][\"'”’»)\]*_]*$", re.DOTALL)
+_SIGN = re.compile(r"[<>{}\[\]=|\\/_#@$&^~*+%;]")
+_SETTING = re.compile(r"[\w.-]+\s*=\s*\S|.*\S\t+\S.*\t")
+"""A line of a program's settings, or of a table."""
+_MARKUP = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])|https?://\S+|(?::[\w:]+:)?`+[^`]*`+_*|\*\*?|__?")
+_TABLE = re.compile(r"\|.*\||\+[-=+]+\+|[-=~^\"'#*+_.\s]+")
+"""A row of a table, or a rule, as Markdown and reStructuredText have them."""
 _FRONT_MATTER = re.compile(rb"---\s*\n[\w-]+:(?:(?!---)[^\n]*\n){1,60}---[ \t]*\r?\n")
 """What a page of Markdown says about itself, for the program that makes a website of it."""
 _TIMES = re.compile(r"(?:\d+:)?\d\d:\d\d[.,]\d{3} --> ")
 _NOT_SAID = re.compile(r"\d+$|WEBVTT|NOTE\b|\S+ --> ")
 _SHOWN_AS = re.compile(r"</?[a-z][^<>]*>|\{\\[^{}]*\}")
 _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -77,84 +82,68 @@ def guess_cut(first: bytes) -> str:
     return "line" if median(map(len, lines)) > LONG_LINE or ended >= 0.8 * len(lines) else "paragraph"
 
 
-def candidates(lines: Sequence[Line], default: str) -> tuple[Candidate, ...]:
-    """What a text that begins with these lines, blank ones among them, may be read as; the surest first.
+def candidates(lines: Sequence[Line], found: Labels, default: str) -> tuple[Candidate, ...]:
+    """What a text that begins with these lines may be read as; the surest first.
 
     Args:
+        found: the labels of the lines.
         default: how it is cut as plain text, one of `read_options.CUTS`.
     """
-    labels = dialogues.find(lines)
-    found = [each for each in dialogues.candidates(labels) if not (
-        questions.mark(each.options.user or "") and questions.mark(each.options.assistant or ""))]
-    certainty = questions.way_of(lines)[1]
-    evidence: tuple[Evidence, ...] = (Evidence("questions"),)
-    if _are_records(labels) and ask_and_answer(list(labels.names.values())) is not None:
-        certainty, evidence = questions.CERTAIN, (_recurring(labels),)
-    prose = _prose(lines, labels, default)
-    if best := max([certainty, *(each.certainty for each in found)]):
+    conversations = [each for each in dialogues.candidates(found) if not (
+        labels.mark(each.options.user or "") and labels.mark(each.options.assistant or ""))]
+    way, certainty = _way_of(lines, found)
+    evidence: tuple[Evidence, ...] = (_recurring(found) if way == "records" else Evidence("questions"),)
+    prose = _prose(lines, found, default)
+    headings = sum(line.level > 0 for line in lines)
+    if best := max([certainty, *(each.certainty for each in conversations)]):
         prose = replace(prose, certainty=min(prose.certainty, NOT_PROSE, best - 0.1))
-    elif prose.certainty < 1 and (labels.are_fields or any(line.heading for line in lines)):
-        certainty, evidence = NOT_PROSE - 0.1, prose.evidence
-    if certainty:
-        found.insert(0, Candidate("question_answer", {}, ReadOptions(text_by=QUESTION), certainty, evidence))
-    return ranked([*found, prose])
+    elif headings >= HEADINGS or (found.are_fields and not prose.is_sure):
+        certainty, evidence = BY_HEADINGS, (Evidence("headings", {"n": headings}),) if headings else prose.evidence
+    asked = [Candidate("question_answer", {}, ReadOptions(text_by=QUESTION), certainty, evidence)] * (certainty > 0)
+    return ranked([*asked, *conversations, prose])
 
 
-def _are_records(labels: Labels) -> bool:
-    """Whether a text holds records with more than marks of questions and answers."""
-    return labels.are_fields and not all(map(questions.mark, labels.names))
+def _way_of(lines: Sequence[Line], found: Labels) -> tuple[str | None, float]:
+    """As `questions.way_of`; "records" for those with more labels than marks of questions and answers."""
+    are_records = found.are_fields and not all(map(labels.mark, found.names))
+    if are_records and ask_and_answer(list(found.names.values())) is not None:
+        return "records", questions.RULES[0].certainty
+    way, certainty = questions.way_of(lines)
+    return ("records", 0.0) if way is None and are_records else (way, certainty)
 
 
-def _recurring(labels: Labels) -> Evidence:
-    return Evidence("recurring", {"labels": ", ".join(f"“{name}”" for name in list(labels.names.values())[:3])})
+def _recurring(found: Labels) -> Evidence:
+    return Evidence("recurring", {"labels": ", ".join(f"“{name}”" for name in list(found.names.values())[:3])})
 
 
-def _prose(lines: Sequence[Line], labels: Labels, by: str) -> Candidate:
+def _prose(lines: Sequence[Line], found: Labels, by: str) -> Candidate:
     """The text as plain text: sure only if it is prose, in which hardly anything recurs."""
     text = Candidate("text", options=ReadOptions(text_by=by))
-    filled = [line for line in lines if line.text.strip()]
-    structured = sum(questions.is_marked(line) or len(_SIGNS.findall(line.text)) > ODD * len(line.text)
-                     or _SIGN_FIRST.match(line.text) is not None or labels.of(line.text)[0] != "" for line in filled)
-    signs = sum(len(_OF_CODE.findall(line.text)) for line in filled)
-    if signs > MOST_SIGNS * sum(len(line.text) for line in filled) or (len(filled) > HEADINGS and (
-            structured >= STRUCTURED * len(filled) or _is_listed([line.text for line in filled]))):
-        evidence = _recurring(labels) if labels.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
-        return replace(text, certainty=NOT_PROSE, evidence=(evidence,))
-    headings = sum(line.heading != "" for line in filled)
-    if headings >= HEADINGS:
-        return replace(text, certainty=WITH_HEADINGS, evidence=(Evidence("headings", {"n": headings}),))
-    return text
+    labelled = sum(questions.is_marked(line) or found.of(line)[0] != "" for line in lines)
+    is_short = len(lines) <= SHORT and sum(len(line.text) for line in lines) < LONGEST
+    if is_short or (labelled < STRUCTURED * len(lines) and _prose_share(lines) >= PROSE):
+        return text
+    evidence = _recurring(found) if found.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
+    return replace(text, certainty=NOT_PROSE, evidence=(evidence,))
 
 
-def _is_listed(filled: Sequence[str]) -> bool:
-    """Whether lines that hardly end as sentences do are short, or mostly begin with one of a few words."""
-    first = Counter(text.split(maxsplit=1)[0] for text in filled)
-    few = sum(count for word, count in first.most_common(FEW_WORDS) if count >= HEADINGS and _TOKEN.search(word))
-    ended = sum(_FULL_STOP.search(text) is not None for text in filled)
-    return 2 * ended < len(filled) and (few >= MOST * len(filled) or median(map(len, filled)) < SHORT_LINE)
-
-
-def choose(lines: Sequence[Line], default: str, options: ReadOptions) -> tuple[Candidate, list[Candidate]]:
-    """How a text is read, and how else it may be.
-
-    Args:
-        lines, default: as of `candidates`.
-        options: what a user has chosen.
-    """
-    by = DIALOGUE if options.text_by is None and (options.user or options.assistant) else options.text_by
-    if by is None:
-        best, *others = candidates(lines, default)
-        found = best.options
-        return replace(best, options=replace(options, text_by=found.text_by, user=found.user,
-                                             assistant=found.assistant)), others
-    chosen = replace(options, text_by=by)
-    if by == DIALOGUE and not (options.user and options.assistant):
-        likely = next((each.options for each in dialogues.candidates(dialogues.find(lines))), NO_OPTIONS)
-        names = [likely.user or "User", likely.assistant or "Assistant"]
-        user = options.user or next(name for name in names if name != options.assistant)
-        assistant = options.assistant or next(name for name in reversed(names) if name != user)
-        chosen = replace(chosen, user=user, assistant=assistant)
-    return Candidate("text", options=chosen), []
+def _prose_share(lines: Sequence[Line]) -> float:
+    """The share of a text, in characters, that is sentences or long lines of words; code and tables don't count."""
+    size = prose = 0
+    before, is_code = "", False
+    for line in lines:
+        is_code = line.text[:1].isspace() and (is_code or before.endswith("::"))  # as reStructuredText has it
+        before = before if is_code else line.text.rstrip()
+        text = line.text.strip()[:LONGEST]
+        if is_code or line.is_code or line.level or _TABLE.fullmatch(text):
+            continue
+        text = _MARKUP.sub(r"\1", text).strip()
+        size += len(text)
+        is_prose = len(text) >= LONG_ENOUGH or _FULL_STOP.search(text) is not None
+        if is_prose and len(_SIGN.findall(text)) < MOST_SIGNS * len(text) and not _SETTING.match(text) and (
+                sum(map(str.isdigit, text)) < MOST_DIGITS * len(text)):
+            prose += len(text)
+    return prose / size if size else 1.0
 
 
 def reading(begin: Sequence[Line], lines: Iterable[Line | Raw], plain: Callable[[str], Iterator[Raw]], default: str,
@@ -162,22 +151,36 @@ def reading(begin: Sequence[Line], lines: Iterable[Line | Raw], plain: Callable[
     """Read a text by what it is, or as a user has chosen.
 
     Args:
-        begin: its first lines, blank ones among them; `lines` are all but blank ones.
+        begin: its first lines.
+        lines: all of them, blank ones left out in both.
         plain: its rows as plain text, by the cut.
         default: as of `candidates`.
     """
-    best, others = choose(begin, default, options)
-    chosen = best.options
-    labels = dialogues.find(begin) if chosen.text_by in (QUESTION, DIALOGUE) else Labels()
+    by = options.text_by or (DIALOGUE if options.user or options.assistant else None)
+    found = labels.find(begin) if by in (None, QUESTION, DIALOGUE) else Labels()
+    best, *others = candidates(begin, found, default) if by is None else [Candidate("text")]
+    if by is None:
+        chosen = replace(options, text_by=best.options.text_by, user=best.options.user,
+                         assistant=best.options.assistant)
+    else:
+        chosen = replace(options, text_by=by, **(_speakers(found, options) if by == DIALOGUE else {}))
     if chosen.text_by == DIALOGUE:
-        rows = dialogues.conversations(lines, labels, chosen.user or "", chosen.assistant or "", notes)
+        rows = dialogues.conversations(lines, found, chosen.user or "", chosen.assistant or "", notes)
     elif chosen.text_by != QUESTION:
         rows = plain(chosen.text_by or default)
-    elif _are_records(labels):
-        rows = dialogues.records(lines, labels)
+    elif _way_of(begin, found)[0] == "records":
+        rows = dialogues.records(lines, found)
     else:
         rows = questions.rows(lines, questions.best_way(begin))
     return Reading(rows, chosen, best.certainty, best.evidence, others)
+
+
+def _speakers(found: Labels, options: ReadOptions) -> dict[str, str | None]:
+    """Who asks and who answers in a conversation, where a user has chosen at most one of them."""
+    likely = next((each.options for each in dialogues.candidates(found)), _SPEAKERS)
+    user = options.user or (likely.user if likely.user != options.assistant else likely.assistant)
+    return {"user": user, "assistant": options.assistant or (
+        likely.assistant if likely.assistant != user else likely.user)}
 
 
 def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: list[str], *, markdown: bool) -> Reading:
@@ -194,10 +197,10 @@ def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: lis
         next(chunks)
         first = b"\n" * about[0].count(b"\n") + first[about.end():]
         chunks = chain([first], chunks)
-    begin = [questions.line_of(line, number, markdown) for number, line in enumerate(
-        first.decode("utf-8", "replace").split("\n")[:LOOKED_AT], 1)]
-    lines = (raw if raw.problem else questions.line_of(raw.value["text"], raw.line, markdown)
-             for raw in text_rows(chunks, "line"))
+    texts = ((line, at) for at, line in enumerate(first.decode("utf-8", "replace").split("\n")[:LOOKED_AT], 1))
+    begin = [line for line in labels.lines_of(texts, markdown) if isinstance(line, Line)]
+    lines = labels.lines_of((raw if raw.problem else (raw.value["text"], raw.line)
+                             for raw in text_rows(chunks, "line")), markdown)
     return reading(begin, lines, lambda by: text_rows(chunks, by), guess_cut(first), options, notes)
 
 

@@ -110,3 +110,12 @@ def test_words_that_are_dropped_are_named(tmp_path):
     found = read(tmp_path, {"title": TITLE, "text": BODY})
     assert ("words_dropped", {"column": "title"}) in found.candidates[0].evidence
     assert found.unused == ("title",)
+
+
+def test_a_poem_whose_lines_are_a_list_is_a_text(tmp_path):
+    rows = [{"title": TITLE.format(at), "body": [f"Over river {at} the night", "", "and the ferry waits"],
+             "tags": ["a", "b"]} for at in range(4)]
+    (tmp_path / "poems.json").write_text(json.dumps(rows))
+    found = read_dataset(tmp_path / "poems.json")
+    assert found.records[1].text == "Over river 1 the night\n\nand the ferry waits" and found.count == 4
+    assert not found.is_sure and [each.line for each in found.candidates] == ["text=body", "text=title + body"]
