@@ -11,8 +11,8 @@ from slmstudio.core.data.conversations import Message, Messages
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.mapping.speakers import CONTENT_KEYS, ROLE_KEYS, role_of
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.rows import ColumnsMissing, RowError, as_sentence, read_row
-from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.data.rows import ColumnsMissing, RowError, read_row
+from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 
@@ -78,9 +78,7 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None = None, mapper: Mappe
     try:
         read_row(written)
     except RowError as error:
-        problems = [Problem(sentence, field=key or None) for key, sentence in error.findings]
-        raise UserError(tr("The row can't be added."), as_sentence(error.findings[0][1]),
-                        tr("Complete it and add it again."), problems) from error
+        raise error.refusal(tr("The row can't be added."), tr("Complete it and add it again.")) from error
     if like and mapper is not None and mapper.main is not None:
         mapped = _mapped(row, like, mapper.main.columns)
         found = []
