@@ -20,29 +20,16 @@ def values_of(pieces: Iterator[Piece]) -> Iterator[Raw]:
             yield Raw(None, piece.line, Problem(piece.trouble, piece.line))
             continue
         try:
-            value = value_of(piece.text)
+            yield Raw(value_of(piece.text), piece.line)
         except NotJson as error:
-            yield Raw(None, piece.line, problem_of(error, piece.line, piece.column))
-        else:
-            yield Raw(value, piece.line)
-
-
-def problem_of(error: NotJson, line: int, column: int = 1) -> Problem:
-    """What is wrong with a text that begins at that place of a file."""
-    at = error.column
-    if at is not None and error.line == 1:
-        at += column - 1
-    return Problem(error.reason, line + error.line - 1, at, error.key)
+            yield Raw(None, piece.line, error.problem(piece.line, piece.column))
 
 
 def value_of(text: bytes) -> Any:
-    """The JSON value in `text`, by the quick parser where nothing is doubtful.
+    """As `parse`, by the quick parser where nothing is doubtful.
 
     That one keeps the last of two values with one key. Each key has a `":` behind it, so that where there are more of
     these than keys, the strict parser has the last word, as it has for everything that the quick one refuses.
-
-    Raises:
-        NotJson: as `strict_json.parse`.
     """
     try:
         value = orjson.loads(text)
@@ -52,15 +39,10 @@ def value_of(text: bytes) -> Any:
 
 
 def _keys(value: Any) -> int:
-    if type(value) is dict:
-        count = len(value)
-        for each in value.values():
-            if type(each) is list or type(each) is dict:
-                count += _keys(each)
-        return count
-    count = 0
-    if type(value) is list:
-        for each in value:
-            if type(each) is list or type(each) is dict:
-                count += _keys(each)
+    """How many keys a value and what is in it have."""
+    inner = value.values() if type(value) is dict else value if type(value) is list else ()
+    count = len(value) if type(value) is dict else 0
+    for each in inner:
+        if type(each) is list or type(each) is dict:
+            count += _keys(each)
     return count
