@@ -42,7 +42,7 @@ Model = Annotated[str | None, typer.Option(
 
 
 def said(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str | None:
-    """What the options say about a file, as `given.parse` reads it."""
+    """What the options say about a file, as `read_options.parse` reads it."""
     parts = [*(map_ or ()), *([f"sheet={sheet}"] if sheet else ()), *([f"text_by={text_by}"] if text_by else ())]
     return ",".join(parts) or None
 
@@ -65,8 +65,9 @@ def check(
 ) -> int:
     """Read datasets, and show what they contain and what is wrong with them. Exit status 2 if a row can't be used,
     or if it isn't clear how a file should be read."""
-    from slmstudio.core.data import given, preview
+    from slmstudio.core.data import preview
     from slmstudio.core.data.dataset import not_sure
+    from slmstudio.core.data.reader import read_as
 
     if problems is not None:
         spare(files, problems)
@@ -76,7 +77,7 @@ def check(
     for file in files:
         try:
             with Follower() as follower:
-                dataset = given.read(file.absolute(), said(map_, sheet, text_by), follower.on_bytes)
+                dataset = read_as(file.absolute(), said(map_, sheet, text_by), follower.on_bytes)
                 report = _report(file, dataset, model, max_length, follower)
         except UserError as error:
             asking.show(error, ["data", "check", str(file)], as_json=False)

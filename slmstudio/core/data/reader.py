@@ -17,7 +17,7 @@ from slmstudio.core.data.importers import json_rows
 from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
 from slmstudio.core.data.opening import DataFile, Part
-from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, parse
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.source import ReadingCancelled
@@ -25,7 +25,7 @@ from slmstudio.core.data.sources.row import Raw, examples, with_words
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
-__all__ = ["Dataset", "NoUsableRow", "ReadOptions", "ReadingCancelled", "Record", "read_dataset"]
+__all__ = ["Dataset", "NoUsableRow", "ReadOptions", "ReadingCancelled", "Record", "read_as", "read_dataset"]
 
 SAMPLE_BYTES = 8 << 20
 """About how much of a file is kept, at most, to guess its columns."""
@@ -65,6 +65,13 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
                         ntr("It has {n:,} byte.", "It has {n:,} bytes.", file.size),
                         tr("Close other programs, or split the file."))
     return found
+
+
+def read_as(path: Path, line: str | None, progress: Callable[[int, int], None] | None = None,
+            cancelled: Callable[[], bool] | None = None, store: Callable[[], Store] = list) -> Dataset:
+    """Read a dataset as somebody said in a line of text. Raises as `read_dataset`, and as `read_options.parse`."""
+    columns, options = parse(line)
+    return read_dataset(path, progress, cancelled, columns or None, options, store)
 
 
 def _collect(file: DataFile, given: Mapping[str, str] | None,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from slmstudio.core.chat import corrections
-from slmstudio.core.data import given
 from slmstudio.core.data.appending.append import append, undo
 from slmstudio.core.data.appending.new_row import NewRow
+from slmstudio.core.data.reader import read_as
 from slmstudio.core.errors import UserError
 
 ASKED, ANSWERED, WORSE = "राशन कार्ड?", "तहसील कार्यालय।", "पता नहीं।"
@@ -30,7 +30,7 @@ def added(path: Path, row: NewRow, said: str | None) -> dict[str, Any]:
     before = path.read_bytes()
     kept = append(path, row, said=said)
     found: dict[str, Any] = json.loads(path.read_text("utf-8").splitlines()[-1])
-    record = given.read(path, said).records[-1]
+    record = read_as(path, said).records[-1]
     assert (record.messages, record.rejected) == (tuple(row.messages), row.rejected)
     undo(kept)
     assert path.read_bytes() == before

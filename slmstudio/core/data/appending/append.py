@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, program
-from slmstudio.core.data import given, layouts
+from slmstudio.core.data import layouts
 from slmstudio.core.data.appending.new_row import NewRow, as_columns
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import JSON_SUFFIXES, TEXT_SUFFIXES
-from slmstudio.core.data.reader import Dataset, columns_of
+from slmstudio.core.data.reader import Dataset, columns_of, read_as
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.data.source import CHUNK_BYTES, Source
@@ -149,7 +149,7 @@ def find_twin(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | Non
         UserError: the dataset can't be read.
     """
     found = None
-    for record in given.read(Path(path), said, cancelled=cancelled).records:
+    for record in read_as(Path(path), said, cancelled=cancelled).records:
         if row.answers_like(record):
             return Twin(record.line, True)
         if found is None and row.asks_like(record):
@@ -223,7 +223,7 @@ def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said: s
     suffix = path.suffix.lower()
     if suffix not in TEXT_SUFFIXES and source.size <= TAIL_BYTES and _EMPTY.fullmatch(first):
         return _Target(suffix == ".json" or b"[" in first, source.encoding, source.size)
-    dataset = given.read(path, said, cancelled=cancelled)
+    dataset = read_as(path, said, cancelled=cancelled)
     if dataset.format not in ("jsonl", "json") or dataset.encoding not in CODECS or source.suffix != suffix:
         raise UserError(tr("No row can be added to {name}.", name=path.name),
                         tr("Rows are added to JSONL and JSON files in UTF-8 or UTF-16."),
@@ -285,7 +285,7 @@ def _read_back(partial: Path, row: NewRow, found: _Target, name: str, said: str 
         UserError: it doesn't hold the old rows and the new one, as the end of the old file is damaged.
     """
     with contextlib.suppress(UserError):
-        dataset = given.read(partial, said)
+        dataset = read_as(partial, said)
         last = dataset.records[-1]
         if (dataset.count, dataset.problems) == (found.rows + 1, found.problems) and row.equals(last):
             return last.line

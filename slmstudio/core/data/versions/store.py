@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, paths
-from slmstudio.core.data import given, jsonl
+from slmstudio.core.data import jsonl
 from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError, from_os_error, os_errors_as
@@ -33,7 +33,7 @@ class Source:
     Attributes:
         path: where it was; None if it wasn't noted.
         weight, rows: of a mix, its weight and how many of the rows came from it.
-        given: what a user said about the file, as in `given.parse`.
+        given: what a user said about the file, as in `read_options.parse`.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Source:
 
     @classmethod
     def of(cls, dataset: Dataset, weight: float | None = None, rows: int | None = None) -> Source:
-        return cls(dataset.path.name, dataset.path, dataset.sha256, weight, rows, given.of(dataset))
+        return cls(dataset.path.name, dataset.path, dataset.sha256, weight, rows, dataset.line)
 
     def to_dict(self) -> dict[str, Any]:
         beside = {"weight": self.weight, "rows": self.rows, "given": self.given}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from re import compile as pattern
 
-from slmstudio.core.data import column_names, given
+from slmstudio.core.data import column_names, read_options
 from slmstudio.core.data.candidates import Candidate, ranked, sentence
 from slmstudio.core.data.collector import gathered
 from slmstudio.core.data.mapping.choices import Counting
@@ -59,7 +59,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     Args:
         progress: called with (bytes read, bytes in all) about every MB.
         cancelled: asked about every MB; True ends the reading.
-        said: what a user says about the columns and the sheet, as `core.data.given` reads it; beside the targets of
+        said: what a user says about the columns and the sheet, as `read_options.parse` reads it; beside the targets of
             training there are those of `columns.TARGETS`.
 
     Raises:
@@ -67,7 +67,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
             was read, or no usable row (then with the problems of all rows); or `said` names no column.
         ReadingCancelled: `cancelled` said so.
     """
-    wanted, told = given.parse(said)
+    wanted, told = read_options.parse(said)
     file = DataFile(Path(path), told, progress, cancelled, wanted.values())
     rows = _collect(file, wanted)
     if rows is None:

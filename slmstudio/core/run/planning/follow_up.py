@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, i18n, jobs, paths, program
-from slmstudio.core.data import given, split
+from slmstudio.core.data import split
 from slmstudio.core.data.jsonl import as_row
+from slmstudio.core.data.reader import read_as
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import noop, together, tr
@@ -186,7 +187,7 @@ def _for_other_rows(config: RunConfig, chosen: set[str], records: Sequence[Recor
         chosen: fields that the user decided, now or for the earlier run; they stay.
     """
     try:
-        rows = given.read(Path(config.train_file), config.train_map).records if records is None else records
+        rows = read_as(Path(config.train_file), config.train_map).records if records is None else records
     except (UserError, OSError):  # whoever learns them tells
         return config
     found: dict[str, Any] = {"reasons": dict(config.reasons)}
