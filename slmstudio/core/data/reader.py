@@ -172,7 +172,7 @@ def candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Cand
         found.append(Candidate(
             each.name if layout is None else layout["id"], {} if cut_says_all else each.said, chosen,
             1.0 if mapper.is_given else each.certainty if is_cut else min(part.certainty, each.certainty),
-            part.evidence if cut_says_all else (*by, *each.evidence)))
+            part.evidence if cut_says_all else (*by, *each.evidence, *(part.evidence if part.sheets else ()))))
     if is_cut or mapper.is_given:
         return found
     best = found[0].certainty if found else 1.0  # what the rows are read as stays the first
