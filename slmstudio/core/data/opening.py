@@ -71,11 +71,10 @@ class Part:
     others: list[Candidate] = field(default_factory=list)
     options: ReadOptions = NO_OPTIONS
 
-    def all_rows(self) -> Generator[Raw, None, None]:
+    def all_rows(self) -> Iterator[Raw]:
         """The rows one by one, whatever they come from."""
-        yield from self.rows
-        for block in self.blocks or ():
-            yield from json_rows.block_rows(block.text, block.line)
+        of_blocks = (json_rows.block_rows(block.text, block.line) for block in self.blocks or ())
+        return chain(self.rows, chain.from_iterable(of_blocks))
 
 
 class DataFile:

@@ -67,8 +67,7 @@ def preview(path: Path, columns: Mapping[str, str] | None = None, options: ReadO
     file = DataFile(Path(path), options, None, cancelled, (columns or {}).values(), whole=False)
     with closing(file.parts()) as parts:
         for part in parts:
-            with closing(part.all_rows()) as raw:
-                sample = list(first_of(raw))
+            sample = list(first_of(part.all_rows()))
             values = [each.value for each in sample]
             mapper, kept = Mapper(values, columns, options), Rows()
             for each in sample:

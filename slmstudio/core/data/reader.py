@@ -59,12 +59,13 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
         ReadingCancelled: `cancelled` said so.
     """
     file = DataFile(Path(path), options, progress, cancelled, (columns or {}).values())
-    found = _collect(file, columns, store)
-    if found is None:
-        raise UserError(tr("{name} doesn't fit in memory.", name=file.path.name),
-                        ntr("It has {n:,} byte.", "It has {n:,} bytes.", file.size),
-                        tr("Close other programs, or split the file."))
-    return found
+    try:
+        return _collect(file, columns, store)
+    except MemoryError:
+        pass  # what was read is freed here, which this error's traceback would prevent
+    raise UserError(tr("{name} doesn't fit in memory.", name=file.path.name),
+                    ntr("It has {n:,} byte.", "It has {n:,} bytes.", file.size),
+                    tr("Close other programs, or split the file."))
 
 
 def read_as(path: Path, line: str | None, progress: Callable[[int, int], None] | None = None,
@@ -74,32 +75,26 @@ def read_as(path: Path, line: str | None, progress: Callable[[int, int], None] |
     return read_dataset(path, progress, cancelled, columns or None, options, store)
 
 
-def _collect(file: DataFile, given: Mapping[str, str] | None,
-             store: Callable[[], Store] | None) -> Dataset | None:
-    """The file's rows, or None if memory ran out; they are freed then, which an error's traceback would prevent."""
-    try:
-        rows = Rows(store)
-        found = Dataset(file.path, "", "", cast(list[Record], rows.records), [], "", 0, options=file.options,
-                        given=dict(given or {}))
-        formats: list[str] = []
-        notes: list[str] = []
-        columns: list[str] = []
-        ways: list[Candidate] = []
-        words: set[str] = set()
-        for part in file.parts():
-            mapper = _read_part(part, rows, given, file.options)
-            if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
-                found.mapping = mapper.main.said
-            ways += candidates_of(part, mapper, file.options)
-            formats.append(part.format)
-            columns += part.columns or mapper.columns
-            notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
-            words.update(with_words(mapper.sample, rows.unused))
-            found.encoding, found.assumed = part.encoding, found.assumed or part.assumed
-            found.text_by, found.sheets = part.text_by, part.sheets
-            found.examples = {**examples(mapper.sample), **found.examples}
-    except MemoryError:
-        return None
+def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[], Store] | None) -> Dataset:
+    rows = Rows(store)
+    found = Dataset(file.path, "", "", [], [], "", 0, options=file.options, given=dict(given or {}))
+    formats: list[str] = []
+    notes: list[str] = []
+    columns: list[str] = []
+    ways: list[Candidate] = []
+    words: set[str] = set()
+    for part in file.parts():
+        mapper = _read_part(part, rows, given, file.options)
+        if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
+            found.mapping = mapper.main.said
+        ways += candidates_of(part, mapper, file.options)
+        formats.append(part.format)
+        columns += part.columns or mapper.columns
+        notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
+        words.update(with_words(mapper.sample, rows.unused))
+        found.encoding, found.assumed = part.encoding, found.assumed or part.assumed
+        found.text_by, found.sheets = part.text_by, part.sheets
+        found.examples = {**examples(mapper.sample), **found.examples}
     if file.left_out:
         notes.append(tr("{files}: held out, not used for training. Choose such a file for the evaluation rows.",
                         files=", ".join(file.left_out[:5])))
@@ -119,21 +114,19 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options: ReadOptions) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
-    if part.blocks is None:
+    first = next(part.blocks, None) if part.blocks is not None else None
+    if first is None:
         sample, everything = sampled(part)
         mapper = Mapper(sample, given, options)
         for raw in everything:
             rows.add(raw, mapper, part.name)
         return mapper
-    first = next(part.blocks, None)
-    if first is None:
-        return Mapper([], given, options)
     sample = [raw.value for raw in first_of(json_rows.block_rows(first.kept, first.line))]
     mapper = Mapper(sample, given, options)
     # A small file is read before pyarrow is loaded.
     is_quick = first.size >= quick_rows.BLOCK and mapper.is_plain
     shape = quick_rows.shape_of(mapper.main, sample) if is_quick else None
-    for block, quick in quick_rows.read_all(chain([first], part.blocks), shape):
+    for block, quick in quick_rows.read_all(chain([first], part.blocks or ()), shape):
         if quick is not None and mapper.main is not None:
             rows.add_quick(quick, mapper.main.layout, block.line, part.name)
             continue
