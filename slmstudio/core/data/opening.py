@@ -13,6 +13,7 @@ from typing import BinaryIO
 from slmstudio.core.data import quick_rows
 from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.importers import joined, json_rows
+from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import AS_JSONL, CHOOSE, Source, suffix_of, zip_format
@@ -30,6 +31,8 @@ SUFFIXES = (*JSON_SUFFIXES, *TEXT_SUFFIXES, *TABLE_SUFFIXES, ".xlsx", ".xlsm", "
             ".arrow", ".feather", ".pdf", ".docx")
 """Endings of the files that are looked for in folders and archives, packed by gzip or Zstandard or not."""
 MOST_FILES = 2000
+SAMPLE_BYTES = 8 << 20
+"""About how much of a file is looked at, at most, to guess its columns."""
 _HELD_OUT_CERTAINTY = 0.1
 _HELD_OUT = ("test", "valid", "validation", "eval", "dev", "heldout")
 _BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset_infos", "dataset_dict", "state",
@@ -70,6 +73,16 @@ class Part:
     evidence: tuple[Evidence, ...] = ()
     others: list[Candidate] = field(default_factory=list)
     options: ReadOptions = NO_OPTIONS
+
+    def first(self) -> list[Raw]:
+        """The first rows, until they are enough for a guess, or long; they are still to be read."""
+        if self.blocks is not None:
+            block = next(self.blocks, None)
+            self.blocks = chain([block] if block else [], self.blocks)
+            return list(_enough(json_rows.block_rows(block.kept, block.line))) if block else []
+        found = list(_enough(self.rows))
+        self.rows = chain(found, self.rows)
+        return found
 
     def all_rows(self) -> Iterator[Raw]:
         """The rows one by one, whatever they come from."""
@@ -250,16 +263,18 @@ def _cut(part: Part, found: Reading) -> None:
     part.options = replace(found.options, sheet=part.options.sheet, header=part.options.header)
 
 
+def _enough(rows: Iterator[Raw]) -> Iterator[Raw]:
+    size = 0
+    for raw in islice(rows, SAMPLE):
+        yield raw
+        size += len(str(raw.value)) if raw.problem is None else 0
+        if size > SAMPLE_BYTES:
+            return
+
+
 def _join(part: Part, options: ReadOptions) -> None:
     """Make conversations of rows where each is one message, or a chat."""
-    if part.blocks is not None:
-        block = next(part.blocks, None)
-        first = list(islice(json_rows.block_rows(block.kept, block.line), joined.LOOKED_AT)) if block else []
-        part.blocks = chain([block] if block else [], part.blocks)
-    else:
-        first = list(islice(part.rows, joined.LOOKED_AT))
-        part.rows = chain(first, part.rows)
-    values = [raw.value for raw in first if raw.problem is None]
+    values = [raw.value for raw in part.first()[:joined.LOOKED_AT] if raw.problem is None]
     importer, certainty = joined.importer_of(values, options)
     if importer is not None:
         part.certainty *= certainty

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from itertools import chain, compress, islice
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,20 +15,18 @@ from slmstudio.core.data.collector import Rows, Store
 from slmstudio.core.data.dataset import Dataset, NoUsableRow, notes_on, nothing_usable
 from slmstudio.core.data.importers import json_rows
 from slmstudio.core.data.jsonl import as_row
-from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
+from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile, Part
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, parse
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.source import ReadingCancelled
-from slmstudio.core.data.sources.row import Raw, examples, with_words
+from slmstudio.core.data.sources.row import examples, with_words
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
 __all__ = ["Dataset", "NoUsableRow", "ReadOptions", "ReadingCancelled", "Record", "read_as", "read_dataset"]
 
-SAMPLE_BYTES = 8 << 20
-"""About how much of a file is kept, at most, to guess its columns."""
 _CUT_ALONE = ("question", "dialogue")
 """Cuts of a text that make columns, so that the cut says it all."""
 
@@ -114,42 +112,24 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[]
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options: ReadOptions) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
-    first = next(part.blocks, None) if part.blocks is not None else None
-    if first is None:
-        sample, everything = sampled(part)
-        mapper = Mapper(sample, given, options)
-        for raw in everything:
-            rows.add(raw, mapper, part.name)
-        return mapper
-    sample = [raw.value for raw in first_of(json_rows.block_rows(first.kept, first.line))]
+    sample = [raw.value for raw in part.first()]
     mapper = Mapper(sample, given, options)
+    for raw in part.rows:
+        rows.add(raw, mapper, part.name)
+    blocks = iter(part.blocks or ())
+    first = next(blocks, None)
+    if first is None:
+        return mapper
     # A small file is read before pyarrow is loaded.
     is_quick = first.size >= quick_rows.BLOCK and mapper.is_plain
     shape = quick_rows.shape_of(mapper.main, sample) if is_quick else None
-    for block, quick in quick_rows.read_all(chain([first], part.blocks or ()), shape):
+    for block, quick in quick_rows.read_all(chain([first], blocks), shape):
         if quick is not None and mapper.main is not None:
             rows.add_quick(quick, mapper.main.layout, block.line, part.name)
             continue
         for raw in json_rows.block_rows(block.text, block.line):
             rows.add(raw, mapper, part.name)
     return mapper
-
-
-def sampled(part: Part) -> tuple[list[Any], Iterator[Raw]]:
-    """The values of a part's first rows, by which its columns are guessed, and all its rows."""
-    everything = part.all_rows()
-    sample = list(first_of(everything))
-    return [raw.value for raw in sample], chain(sample, everything)
-
-
-def first_of(rows: Iterator[Raw]) -> Iterator[Raw]:
-    """The first rows, until they are enough for a guess, or long."""
-    size = 0
-    for raw in islice(rows, SAMPLE):
-        yield raw
-        size += len(str(raw.value)) if raw.problem is None else 0
-        if size > SAMPLE_BYTES:
-            return
 
 
 def candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candidate]:
@@ -204,9 +184,8 @@ def columns_of(dataset: Dataset, wanted: Collection[Any],
     file = DataFile(dataset.path, dataset.options, None, cancelled, dataset.given.values())
     rows = []
     for part in file.parts():
-        sample, everything = sampled(part)
-        mapper = Mapper(sample, dataset.given, dataset.options)
-        for raw in everything:
+        mapper = Mapper([raw.value for raw in part.first()], dataset.given, dataset.options)
+        for raw in part.all_rows():
             if raw.problem is None and (part.name, raw.line) in left:
                 said = _said(mapper, raw.value, kind)
                 rows += [raw.value if len(said) == 1 else as_row(found) for _ in said

@@ -14,7 +14,6 @@ from slmstudio.core.data.collector import gathered
 from slmstudio.core.data.mapping.choices import Counting
 from slmstudio.core.data.opening import DataFile
 from slmstudio.core.data.read_options import NO_OPTIONS
-from slmstudio.core.data.reader import sampled
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.sources.row import Raw
@@ -151,12 +150,12 @@ def _collect(file: DataFile, wanted: dict[str, str]) -> _Rows | None:
     rows = _Rows()
     try:
         for part in file.parts():
-            sample, everything = sampled(part)
+            sample = [raw.value for raw in part.first()]
             if part.format in TEXTS and sample:
                 raise UserError(tr("{file} is plain text.", file=file.path.name),
                                 tr("A test set needs questions with their answers."), tr(CHOOSE))
             mapper = TestMapper(sample, wanted)
-            for raw in everything:
+            for raw in part.all_rows():
                 rows.add(mapper, raw)
             rows.notes += [*part.notes, *mapper.notes()]
             rows.unused |= mapper.unused
