@@ -74,33 +74,26 @@ def read_as(path: Path, line: str | None, progress: Callable[[int, int], None] |
 
 
 def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[], Store] | None) -> Dataset:
-    rows = Rows(store)
+    rows, formats, words = Rows(store), set[str](), set[str]()
     found = Dataset(file.path, "", "", [], [], "", 0, options=file.options, given=dict(given or {}))
-    formats: list[str] = []
-    notes: list[str] = []
-    columns: list[str] = []
-    ways: list[Candidate] = []
-    words: set[str] = set()
     for part in file.parts():
         mapper = _read_part(part, rows, given, file.options)
         if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
             found.mapping = mapper.main.said
-        ways += candidates_of(part, mapper, file.options)
-        formats.append(part.format)
-        columns += part.columns or mapper.columns
-        notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
-        words.update(with_words(mapper.sample, rows.unused))
+        found.candidates += tuple(candidates_of(part, mapper, file.options))
+        found.columns += tuple(part.columns or mapper.columns)
+        found.notes += tuple(f"{part.name}: {note}" if part.name else note for note in part.notes)
         found.encoding, found.assumed = part.encoding, found.assumed or part.assumed
         found.text_by, found.sheets = part.text_by, part.sheets
         found.examples = {**examples(mapper.sample), **found.examples}
+        formats.add(part.format)
+        words.update(with_words(mapper.sample, rows.unused))
     if file.left_out:
-        notes.append(tr("{files}: held out, not used for training. Choose such a file for the evaluation rows.",
-                        files=", ".join(file.left_out[:5])))
-    found.candidates = candidates.ranked(ways)
-    found.problems = rows.all_problems()
-    found.format = formats[0] if len(set(formats)) == 1 else "folder" if file.path.is_dir() else "zip"
-    found.sha256, found.bytes, found.notes = file.sha256, file.size, tuple(notes)
-    found.columns = tuple(dict.fromkeys(columns))
+        found.notes += (tr("{files}: held out, not used for training. Choose such a file for the evaluation rows.",
+                           files=", ".join(file.left_out[:5])),)
+    found.candidates, found.columns = candidates.ranked(found.candidates), tuple(dict.fromkeys(found.columns))
+    found.problems, found.sha256, found.bytes = rows.all_problems(), file.sha256, file.size
+    found.format = formats.pop() if len(formats) == 1 else "folder" if file.path.is_dir() else "zip"
     if not rows.count:
         raise nothing_usable(found, rows.seen)
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
