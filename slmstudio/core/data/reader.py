@@ -14,11 +14,10 @@ from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.collector import Rows, Store
 from slmstudio.core.data.dataset import Dataset, NoUsableRow, notes_on, nothing_usable
 from slmstudio.core.data.importers import json_rows
-from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile, Part
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, parse
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.sources.row import examples, with_words

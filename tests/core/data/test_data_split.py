@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slmstudio.core.data import jsonl
 from slmstudio.core.data.reader import Dataset, Record, read_dataset
 from slmstudio.core.data.split import LANGUAGE, split_evenly, usual_share
+from slmstudio.core.data.versions import store
 from slmstudio.core.data.versions.mixing import Part, mix
 
 
@@ -142,7 +142,7 @@ def test_rows_that_were_one_stay_together_in_a_file_that_was_made_of_them(tmp_pa
     path, again = tmp_path / "rows.jsonl", tmp_path / "again.jsonl"
     path.write_text("".join(json.dumps(SIBLINGS[kind](at)) + "\n" for at in range(40)), encoding="utf-8")
     dataset = read_dataset(path)
-    jsonl.write(again, dataset.records)
+    store.write_rows(again, dataset.records)
     made = read_dataset(again)
     assert ([each.group for each in made.records], made.unused) == ([each.group for each in dataset.records], ())
     assert [[each.messages for each in side] for side in split_evenly(made.records, 0.25, 3)] == [

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from slmstudio.core.data import layouts
-from slmstudio.core.data.jsonl import as_row
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.data.rows import RowError, read_row
 from slmstudio.core.data.versions.store import Step
 from slmstudio.core.errors import Problem, UserError

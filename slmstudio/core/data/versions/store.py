@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, paths
-from slmstudio.core.data import jsonl
 from slmstudio.core.data.reader import Dataset
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.i18n import tr
 
 Step = dict[str, Any]
 """One of {"fix": kind, "rows": n, "removed": n}, {"edit": line}, {"delete": n}, {"add": n}, {"mix": rows}."""
 _NUMBERED = re.compile(r"(.+)-v([0-9]{1,6})", re.DOTALL)
+LINEAGE = ".lineage.json"
+"""The ending of the file beside a version that says how it was made."""
 PACKED = (".gz", ".zst")
 MOST_NAME_BYTES = 150
 """The longest file name. Systems allow 255 bytes, and the lineage and the partial file add their endings."""
@@ -67,7 +68,7 @@ class Lineage:
 
 
 def lineage_file(path: Path) -> Path:
-    return path.with_name(path.name + jsonl.LINEAGE)
+    return path.with_name(path.name + LINEAGE)
 
 
 def next_path(source: Path, *, fresh: bool = False) -> Path:
@@ -84,7 +85,7 @@ def next_path(source: Path, *, fresh: bool = False) -> Path:
     taken = {0 if fresh else 1}
     with contextlib.suppress(OSError):  # no such folder yet, or one that writing will complain about
         for each in folder.iterdir():
-            its = _NUMBERED.fullmatch(each.name.removesuffix(jsonl.LINEAGE).removesuffix(".jsonl"))
+            its = _NUMBERED.fullmatch(each.name.removesuffix(LINEAGE).removesuffix(".jsonl"))
             if its and _folded(its[1]) == _folded(name):  # some file systems don't tell such names apart
                 taken.add(int(its[2]))
     return folder / f"{name}-v{max(taken) + 1}.jsonl"
@@ -118,12 +119,29 @@ def write(records: Iterable[Record], sources: Sequence[Source], steps: Iterable[
     made = [each.to_dict() for each in sources]
     lineage = {**(made[0] if len(made) == 1 else {"sources": made}), "steps": list(steps)}
     try:
-        jsonl.write(target, records, lineage if seed is None else {**lineage, "seed": seed})
+        write_rows(target, records, lineage if seed is None else {**lineage, "seed": seed})
     except BaseException:
         with contextlib.suppress(OSError):
             target.unlink(missing_ok=True)
         raise
     return target
+
+
+def write_rows(path: Path, records: Iterable[Record], lineage: dict[str, Any] | None = None) -> None:
+    """Write the records, and beside the file how they came to be, whole or not at all.
+
+    Args:
+        lineage: the source's name and SHA-256, and the steps that were taken.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    with os_errors_as(tr("Could not write {file}.", file=path.name)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomically(path, (
+            json.dumps(as_row(record), ensure_ascii=False).encode("utf-8") + b"\n" for record in records))
+        if lineage is not None:
+            files.write_atomically(path.with_name(path.name + LINEAGE), files.dump_pretty(lineage))
 
 
 def _reserved(first: Path, fresh: bool) -> Path:

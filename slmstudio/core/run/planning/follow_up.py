@@ -12,9 +12,8 @@ from typing import Any
 
 from slmstudio.core import files, i18n, jobs, paths, program
 from slmstudio.core.data import split
-from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.reader import read_as
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import noop, together, tr
 from slmstudio.core.run import adjust, checkpoints, curves, folder, names
