@@ -31,13 +31,13 @@ def read(file: Path, said: str | None, follower: Follower, convert: bool = False
         convert: whether the command has no --map: another one then writes the rows in the standard form.
 
     Raises:
-        UserError: as `given.read`; or it doesn't say clearly enough.
+        UserError: as `read_as`; or it doesn't say clearly enough.
     """
-    from slmstudio.core.data import given
     from slmstudio.core.data.dataset import HasCandidates, not_sure
+    from slmstudio.core.data.reader import read_as
 
     try:
-        dataset = given.read(file.absolute(), said, follower.on_bytes)
+        dataset = read_as(file.absolute(), said, follower.on_bytes)
         if not dataset.is_sure:
             raise not_sure(file, dataset.candidates)
     except HasCandidates as error:

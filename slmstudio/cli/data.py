@@ -42,7 +42,7 @@ Model = Annotated[str | None, typer.Option(
 
 
 def said(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str | None:
-    """What the options say about a file, as `given.parse` reads it."""
+    """What the options say about a file, as `read_options.parse` reads it."""
     parts = [*(map_ or ()), *([f"sheet={sheet}"] if sheet else ()), *([f"text_by={text_by}"] if text_by else ())]
     return ",".join(parts) or None
 
@@ -65,8 +65,9 @@ def check(
 ) -> int:
     """Read datasets, and show what they contain and what is wrong with them. Exit status 2 if a row can't be used,
     or if it isn't clear how a file should be read."""
-    from slmstudio.core.data import given, preview
+    from slmstudio.core.data import preview
     from slmstudio.core.data.dataset import not_sure
+    from slmstudio.core.data.reader import read_as
 
     if problems is not None:
         spare(files, problems)
@@ -76,7 +77,7 @@ def check(
     for file in files:
         try:
             with Follower() as follower:
-                dataset = given.read(file.absolute(), said(map_, sheet, text_by), follower.on_bytes)
+                dataset = read_as(file.absolute(), said(map_, sheet, text_by), follower.on_bytes)
                 report = _report(file, dataset, model, max_length, follower)
         except UserError as error:
             asking.show(error, ["data", "check", str(file)], as_json=False)
@@ -111,7 +112,7 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
     from slmstudio.core.data import layouts, preview
     from slmstudio.core.data.health.finding import Context
     from slmstudio.core.data.health.survey import check as look_for_faults
-    from slmstudio.core.data.jsonl import as_row
+    from slmstudio.core.data.record import as_row
     from slmstudio.core.data.statistics import script_shares
     from slmstudio.core.run import token_counts
 
@@ -224,10 +225,10 @@ def clean(
     as_json: Json = False,
 ) -> int:
     """Write a fixed copy as JSONL. The file itself is never changed."""
-    from slmstudio.core.data import jsonl
     from slmstudio.core.data.health.finding import Context
     from slmstudio.core.data.health.fixing import fix as fix_rows
     from slmstudio.core.data.health.kinds import KINDS
+    from slmstudio.core.data.versions import store
     from slmstudio.core.run import token_counts
 
     spare([file], out)
@@ -242,8 +243,8 @@ def clean(
         folder = _model_folder(model, follower)
         special = token_counts.special_tokens(folder) if folder is not None else ()
         fixed = fix_rows(dataset.records, wanted, Context(special))
-    jsonl.write(out.absolute(), fixed.records, {"source": dataset.path.name, "sha256": dataset.sha256,
-                                                "steps": [{"fix": kind} for kind in wanted]})
+    store.write_rows(out.absolute(), fixed.records, {"source": dataset.path.name, "sha256": dataset.sha256,
+                                                     "steps": [{"fix": kind} for kind in wanted]})
     counts = {kind: sum(change.kind == kind for change in fixed.changes) for kind in wanted}
     return _done({"out": str(out), "records": len(fixed.records), "changes": counts,
                   "removed": len(dataset.records) - len(fixed.records)}, as_json)
@@ -259,12 +260,13 @@ def convert(
     as_json: Json = False,
 ) -> int:
     """Write the rows as JSONL, in one standard form."""
-    from slmstudio.core.data import jsonl
+    from slmstudio.core.data.versions import store
 
     spare([file], out)
     with Follower() as follower:
         dataset = _read(file, map_, sheet, text_by, follower)
-    jsonl.write(out.absolute(), dataset.records, {"source": dataset.path.name, "sha256": dataset.sha256, "steps": []})
+    store.write_rows(out.absolute(), dataset.records,
+                     {"source": dataset.path.name, "sha256": dataset.sha256, "steps": []})
     return _done({"out": str(out), "records": dataset.count, "rows_left_out": dataset.rows_left_out,
                   "layout": dataset.layout}, as_json)
 
@@ -289,8 +291,8 @@ def split(
 
     Rows with the same question stay together, and so do rows with the same value in a column “split_group”.
     """
-    from slmstudio.core.data import jsonl
     from slmstudio.core.data.split import split_evenly, usual_share
+    from slmstudio.core.data.versions import store
 
     spare([file], out / "train.jsonl", out / "eval.jsonl")
     with Follower() as follower:
@@ -300,7 +302,7 @@ def split(
         share = min(0.9, count / max(1, dataset.count))
     train, held_out = split_evenly(dataset.records, share, seed, by)
     for name, rows in (("train", train), ("eval", held_out)):
-        jsonl.write(out.absolute() / f"{name}.jsonl", rows, {
+        store.write_rows(out.absolute() / f"{name}.jsonl", rows, {
             "source": dataset.path.name, "sha256": dataset.sha256,
             "steps": [{"split": name, "ratio": share, "seed": seed, "by": by}]})
     return _done({"out": str(out), "train": len(train), "eval": len(held_out), "seed": seed}, as_json)
@@ -317,16 +319,15 @@ def mix(
     as_json: Json = False,
 ) -> int:
     """Combine several datasets into one, with a weight for each. The files themselves are never changed."""
-    from slmstudio.core.data import jsonl
-    from slmstudio.core.data.versions import mixing
+    from slmstudio.core.data.versions import mixing, store
 
     weighted = [_weighted(part) for part in parts]
     spare([file for file, _ in weighted], out)
     with Follower() as follower:
         wanted = [mixing.Part(asking.read(file, None, follower, convert=True), weight) for file, weight in weighted]
         records = mixing.mix(wanted, seed)
-    jsonl.write(out.absolute(), records, {"sources": [each.to_dict() for each in mixing.sources(wanted)],
-                                          "steps": [{"mix": len(records)}], "seed": seed})
+    store.write_rows(out.absolute(), records, {"sources": [each.to_dict() for each in mixing.sources(wanted)],
+                                               "steps": [{"mix": len(records)}], "seed": seed})
     return _done({"out": str(out), "records": len(records), "seed": seed,
                   "rows": {part.dataset.path.name: part.count for part in wanted}}, as_json)
 

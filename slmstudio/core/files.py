@@ -78,12 +78,14 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_atomically(path: Path, content: str | bytes | Iterable[bytes], private: bool = False) -> None:
+def write_atomically(path: Path, content: str | bytes | Iterable[bytes], private: bool = False,
+                     check: Callable[[Path], None] | None = None) -> None:
     """Write `content` beside `path`, flush it to the disk, and rename it into place.
 
     Args:
         content: all of it, or pieces that are made one after another.
         private: whether its owner alone may read it, from its first byte on.
+        check: looks at the new file before it is renamed; what it raises ends it.
 
     Raises:
         OSError: nothing was changed at `path`, and the partial file is removed.
@@ -102,6 +104,8 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes], private
             file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
+        if check is not None:
+            check(partial)
         _replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -42,7 +42,6 @@ def plan(
 ) -> int:
     """Propose a whole run configuration, with a reason for each value, and write it to a file."""
     from slmstudio.core import starter
-    from slmstudio.core.data import given
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.vetting import vet
@@ -58,7 +57,7 @@ def plan(
                        else vet.read_vetted(on_disk.resolve(model)))
         chosen = planner.overrides(overrides)
         dataset = asking.read(data, said(map_, sheet, text_by) or chosen.get("train_map"), follower)
-        eval_map = asking.map_for(test, "eval_map", chosen, given.of(dataset))
+        eval_map = asking.map_for(test, "eval_map", chosen, dataset.line)
     machine = read_machine()
     rows = planner.measure_rows(dataset, model_facts, chosen)
     config = planner.plan(planner.PlanRequest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Protocol
 
@@ -34,6 +34,22 @@ class Store(Protocol):
     def __len__(self) -> int: ...
 
 
+@dataclass
+class _Kind:
+    """The rows of a kind.
+
+    Attributes:
+        records: None if they are only counted; then `places` says where those are that aren't of the file's kind.
+        layouts: those that its rows have; `unused`: columns that nothing was made of.
+    """
+
+    records: Store | None
+    count: int = 0
+    places: list[tuple[str, int]] = field(default_factory=list)
+    layouts: set[str] = field(default_factory=set)
+    unused: set[str] = field(default_factory=set)
+
+
 class Rows:
     """The rows of one dataset, separated by kind: the kind with the most rows is the file's.
 
@@ -46,11 +62,7 @@ class Rows:
 
     def __init__(self, store: Callable[[], Store] | None = list) -> None:
         self._store = store
-        self._records: dict[str, Store] = {}  # by kind, as are the next four
-        self._counts: dict[str, int] = {}
-        self._lines: dict[str, list[tuple[str, int]]] = {}
-        self._layouts: dict[str, set[str]] = {}
-        self._unused: dict[str, set[str]] = {}
+        self._kinds: dict[str, _Kind] = {}
         self._parts: dict[str, set[Any]] = {}  # what the columns hold that say which part a row belongs to
         self._problems: list[Problem] = []
         self._other_columns: dict[tuple[str, ...], list[tuple[str, int]]] = {}  # where the rows with these are
@@ -63,25 +75,29 @@ class Rows:
     @property
     def kind(self) -> str:
         """The kind that most rows have; if two have equally many, the one that comes first; "" without any row."""
-        return max(self._counts, key=lambda kind: self._counts[kind], default="")
+        return max(self._kinds, key=lambda kind: self._kinds[kind].count, default="")
+
+    @property
+    def _main(self) -> _Kind:
+        return self._kinds.get(self.kind) or _Kind(None)
 
     @property
     def count(self) -> int:
-        return self._counts.get(self.kind, 0)
+        return self._main.count
 
     @property
     def records(self) -> Store:
-        return self._records.get(self.kind, [])
+        return [] if self._main.records is None else self._main.records
 
     @property
     def layout(self) -> str:
-        found = self._layouts[self.kind]
+        found = self._main.layouts
         return next(iter(found)) if len(found) == 1 else "mixed"
 
     @property
     def unused(self) -> tuple[str, ...]:
         alike = {name for name, parts in self._parts.items() if len(parts) == 1}
-        return tuple(sorted(self._unused.get(self.kind, set()) - alike - {GROUP}))
+        return tuple(sorted(self._main.unused - alike - {GROUP}))
 
     def add(self, raw: Raw, mapper: Mapper, file: str = "") -> None:
         """Take one row."""
@@ -110,37 +126,33 @@ class Rows:
         """Take rows that were read together, each on a line of its own from `line` on."""
         kind = self._open(layout)
         self.seen += quick.rows
-        self._counts[kind] += quick.rows
-        self._unused[kind].update(map(printable, quick.unused))
+        kind.count += quick.rows
+        kind.unused.update(map(printable, quick.unused))
         for name, parts in quick.parts.items():
             self._parts.setdefault(name, set()).update(map(str, parts))
-        if self._store is None:
+        if kind.records is None:
             return
         # In pieces: each is a single call, during which no other thread of the process can run.
         texts = {target: [text for at in range(0, len(values), AT_ONCE) for text in values[at:at + AT_ONCE].to_pylist()]
                  for target, values in quick.texts.items()}
         if layout == "text":
-            self._records[kind].extend(
-                Record((), at, text=text, file=file) for at, text in enumerate(texts["text"], line))
+            kind.records.extend(Record((), at, text=text, file=file) for at, text in enumerate(texts["text"], line))
             return
         asked = texts["instruction"]
         if "input" in texts:
             asked = [f"{question}\n\n{below}" if below and below.strip() else question
                      for question, below in zip(asked, texts["input"], strict=True)]
-        self._records[kind].extend(
+        kind.records.extend(
             Record(({"role": "user", "content": question}, {"role": "assistant", "content": answer}), at, file=file)
             for at, (question, answer) in enumerate(zip(asked, texts["output"], strict=True), line))
 
-    def _open(self, layout: str) -> str:
+    def _open(self, layout: str) -> _Kind:
         """The kind of a layout that now has rows."""
         kind = layouts.kind(layout)
-        if kind not in self._counts:
-            self._counts[kind], self._lines[kind] = 0, []
-            if self._store is not None:
-                self._records[kind] = self._store()
-            self._layouts[kind], self._unused[kind] = set(), set()
-        self._layouts[kind].add(layout)
-        return kind
+        if kind not in self._kinds:
+            self._kinds[kind] = _Kind(self._store() if self._store is not None else None)
+        self._kinds[kind].layouts.add(layout)
+        return self._kinds[kind]
 
     def _group(self, value: Any, rows: list[Row], file: str) -> str:
         said = value.get(GROUP) if isinstance(value, dict) else None
@@ -153,29 +165,29 @@ class Rows:
 
     def _take(self, row: Row, line: int, file: str, group: str) -> None:
         kind = self._open(row.layout)
-        self._counts[kind] += 1
-        if self._store is not None:
-            self._records[kind].append(
+        kind.count += 1
+        if kind.records is not None:
+            kind.records.append(
                 Record(row.messages, line, row.rejected, row.desirable, row.text, row.tools, file, group))
-        elif kind != self.kind:
-            self._lines[kind].append((file, line))
+        elif kind is not self._main:
+            kind.places.append((file, line))
         if row.note:
             self._notes[row.note] += 1
         if row.unused:
-            self._unused[kind].update(map(printable, row.unused))
+            kind.unused.update(map(printable, row.unused))
 
     def all_problems(self) -> list[Problem]:
         """Every problem, by file and line. Where more than `ALONE` rows have the same fault, that is one problem."""
         found = list(self._problems)
         for columns, places in self._other_columns.items():
             error = ColumnsMissing(columns)
-            together = not self._counts and len(places) > 1
+            together = not self._kinds and len(places) > 1
             same = [Problem(error.sentence(), line, field=error.missing, file=file or None) for file, line in places]
             found += gathered(same, 1 if together else ALONE)
-        for kind in self._counts:
-            if kind != self.kind:
-                sentence = layouts.stray(kind, self.kind)
-                places = [(each.file, each.line) for each in self._records[kind]] if self._store else self._lines[kind]
+        for name, kind in self._kinds.items():
+            if name != self.kind:
+                sentence = layouts.stray(name, self.kind)
+                places = kind.places if kind.records is None else [(each.file, each.line) for each in kind.records]
                 found += [Problem(sentence, line, file=file or None) for file, line in places]
         return sorted(gathered(found), key=lambda problem: (problem.file or "", problem.line or 0))
 
@@ -185,7 +197,7 @@ class Rows:
 
     def rows_left_out(self) -> int:
         """How many rows can't be used."""
-        return self.left_out + sum(count for kind, count in self._counts.items() if kind != self.kind)
+        return self.left_out + sum(kind.count for kind in self._kinds.values()) - self.count
 
     def _complain(self, problem: Problem, file: str, rows: int = 1) -> None:
         self.left_out += rows
@@ -200,7 +212,7 @@ def gathered(problems: list[Problem], alone: int = ALONE) -> list[Problem]:
     for problem in problems:
         same.setdefault((problem.message, problem.field, problem.file), []).append(problem)
     found = []
-    for (message, field, file), each in same.items():
+    for (message, about, file), each in same.items():
         if len(each) <= alone or each[0].line is None:
             found += each
             continue
@@ -209,5 +221,5 @@ def gathered(problems: list[Problem], alone: int = ALONE) -> list[Problem]:
                     "{n:,} rows are like this, from line {first:,} to {last:,}.", len(each), first=lines[0],
                     last=lines[-1]) if lines[0] < lines[-1] else
                 ntr("{n:,} row is like this.", "{n:,} rows are like this.", len(each)))
-        found.append(Problem(f"{message} {more}", lines[0], each[0].column, field, file, lines))
+        found.append(Problem(f"{message} {more}", lines[0], each[0].column, about, file, lines))
     return found

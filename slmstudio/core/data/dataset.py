@@ -10,7 +10,7 @@ from pathlib import Path
 from slmstudio.core.data import column_names, layouts
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.mapping.mapper import SAMPLE
-from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, written
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.data.source import CHOOSE
@@ -81,6 +81,11 @@ class Dataset:
     def is_sure(self) -> bool:
         """Whether it needn't be asked how the file is read."""
         return not self.candidates or self.candidates[0].is_sure
+
+    @property
+    def line(self) -> str | None:
+        """What a user has said about it, as `read_options.written` has it."""
+        return written(self.given, self.options)
 
     @property
     def name(self) -> str:

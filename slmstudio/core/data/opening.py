@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
-from slmstudio.core.data import file_kinds, quick_rows
+from slmstudio.core.data import quick_rows
 from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.importers import joined, json_rows
+from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
-from slmstudio.core.data.source import AS_JSONL, CHOOSE, PAGE_SUFFIXES, WEB_PAGE, Source, suffix_of
+from slmstudio.core.data.source import AS_JSONL, CHOOSE, PAGE_SUFFIXES, WEB_PAGE, Source, suffix_of, zip_format
 from slmstudio.core.data.sources import arrow, documents, header, packed, sheets, tables, texts
 from slmstudio.core.data.sources.labels import Line
 from slmstudio.core.data.sources.row import Raw
@@ -31,6 +31,8 @@ SUFFIXES = (*JSON_SUFFIXES, *TEXT_SUFFIXES, *TABLE_SUFFIXES, ".xlsx", ".xlsm", "
             ".arrow", ".feather", ".pdf", ".docx")
 """Endings of the files that are looked for in folders and archives, packed by gzip or Zstandard or not."""
 MOST_FILES = 2000
+SAMPLE_BYTES = 8 << 20
+"""About how much of a file is looked at, at most, to guess its columns."""
 _HELD_OUT_CERTAINTY = 0.1
 _HELD_OUT = ("test", "valid", "validation", "eval", "dev", "heldout")
 _BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset_infos", "dataset_dict", "state",
@@ -52,14 +54,14 @@ class Part:
         sheets: of a workbook, the sheet that is read and then the others.
         notes: sentences on how the file was understood; may grow while the rows are read.
         certainty: how sure it is that the file is to be cut into these rows, 0 to 1.
-        evidence: of a text, why it is cut so.
+        evidence: why it is; of a workbook, the rows of the sheet.
         others: other ways to cut it, without columns.
         options: what was chosen for the user, where others may be meant.
     """
 
     name: str
-    format: str
-    rows: Iterator[Raw]
+    format: str = ""
+    rows: Iterator[Raw] = field(default_factory=lambda: iter(()))
     encoding: str = ""
     columns: tuple[str, ...] = ()
     text_by: str = ""
@@ -72,10 +74,20 @@ class Part:
     others: list[Candidate] = field(default_factory=list)
     options: ReadOptions = NO_OPTIONS
 
-    def all_rows(self) -> Generator[Raw, None, None]:
+    def first(self) -> list[Raw]:
+        """The first rows, until they are enough for a guess, or long; they are still to be read."""
+        if self.blocks is not None:
+            block = next(self.blocks, None)
+            self.blocks = chain([block] if block else [], self.blocks)
+            return list(_enough(json_rows.block_rows(block.kept, block.line))) if block else []
+        found = list(_enough(self.rows))
+        self.rows = chain(found, self.rows)
+        return found
+
+    def all_rows(self) -> Iterator[Raw]:
         """The rows one by one, whatever they come from."""
-        found = chain([self.rows], (json_rows.block_rows(block.text, block.line) for block in self.blocks or ()))
-        return (raw for rows in found for raw in rows)
+        of_blocks = (json_rows.block_rows(block.text, block.line) for block in self.blocks or ())
+        return chain(self.rows, chain.from_iterable(of_blocks))
 
 
 class DataFile:
@@ -107,120 +119,102 @@ class DataFile:
             UserError: nothing in it can be read.
             ReadingCancelled: `cancelled` said so.
         """
-        with closing(self._parts()) as found:
-            for part in found:
-                part = _joined(part, self.options)
-                part.others += self._held_out()
-                yield part
-
-    def _parts(self) -> Generator[Part, None, None]:
-        """The files with their rows as they are."""
         if _is_folder(self.path):
             yield from self._folder_parts()
             return
         source = Source(self.path, self._progress, self._cancelled, whole=self._whole)
-        if source.head(4) == packed.ZIP:
-            members = {member.name: member for member in packed.members(self.path)}
-            if not file_kinds.zip_format(members):
-                yield from self._zip_parts(members)
-                return
-        yield from self._file_part(source, "")
+        members = {each.name: each for each in packed.members(self.path)} if source.head(4) == packed.ZIP else {}
+        if members and not zip_format(members):
+            source.read_through()
+            for name in self._worth(members):
+                yield self._part(Source(self.path, None, self._cancelled, members[name]), name)
+        else:
+            yield self._part(source, "")
         self.sha256, self.size = source.sha256, source.size
 
     def files(self) -> list[Path]:
         """The files with rows of a folder; of anything else, itself. Raises as `parts`."""
         if not _is_folder(self.path):
             return [self.path]
-        names = self._files()
-        return [names[name] for name in self._worth(list(names))]
-
-    def _files(self) -> dict[str, Path]:
-        """All files of a folder, but hidden ones, by their paths in it."""
         found = sorted(path for path in self.path.rglob("*") if path.is_file() and not any(
             part.startswith(".") for part in path.relative_to(self.path).parts))
-        return {path.relative_to(self.path).as_posix(): path for path in found}
+        return [self.path / name for name in self._worth([path.relative_to(self.path).as_posix() for path in found])]
 
     def _folder_parts(self) -> Iterator[Part]:
-        names = self._files()
         digest = hashlib.sha256()
-        for name in self._worth(list(names)):
-            source = Source(names[name], None, self._cancelled, whole=self._whole)
-            yield from self._file_part(source, name)
+        for path in self.files():
+            name = path.relative_to(self.path).as_posix()
+            source = Source(path, None, self._cancelled, whole=self._whole)
+            yield self._part(source, name)
             digest.update(f"{name}\0{source.sha256}\n".encode())
             self.size += source.size
         self.sha256 = digest.hexdigest()
 
-    def _zip_parts(self, members: dict[str, packed.Member]) -> Iterator[Part]:
-        whole = Source(self.path, self._progress, self._cancelled, whole=self._whole)
-        whole.read_through()
-        for name in self._worth(list(members)):
-            yield from self._file_part(Source(self.path, None, self._cancelled, members[name]), name)
-        self.sha256, self.size = whole.sha256, whole.size
-
-    def _worth(self, names: list[str]) -> list[str]:
+    def _worth(self, names: Collection[str]) -> list[str]:
         """Those of the files that hold the rows to learn, or that a user has chosen.
 
         Raises:
             UserError: none does, or there are too many.
         """
-        fit = [name for name in names if has_rows(name) and "__MACOSX/" not in name]
-        if self.options.files:
-            return self._few([name for name in fit if fnmatch(name, self.options.files)
-                              or fnmatch(Path(name).name, self.options.files)])
-        fit = [name for name in fit if Path(name).name.split(".")[0].lower() not in _BESIDE]
-        rows = [name for name in fit if suffix_of(name) not in (*TEXT_SUFFIXES, ".pdf", ".docx")]
-        fit = rows or fit  # beside tables, a text file describes them
-        held_out = [name for name in fit if _split_of(name)]
-        if held_out and len(held_out) < len(fit):
-            self.left_out = held_out
-            fit = [name for name in fit if name not in held_out]
-        return self._few(fit)
-
-    def _few(self, names: list[str]) -> list[str]:
-        """The same names, if they can be read together."""
-        if not names:
+        fit, pattern = [name for name in names if has_rows(name) and "__MACOSX/" not in name], self.options.files
+        if pattern:
+            fit = [name for name in fit if fnmatch(name, pattern) or fnmatch(Path(name).name, pattern)]
+        else:
+            fit = [name for name in fit if Path(name).name.split(".")[0].lower() not in _BESIDE]
+            # Beside tables, a text file describes them.
+            fit = [name for name in fit if suffix_of(name) not in (*TEXT_SUFFIXES, ".pdf", ".docx")] or fit
+            learned = [name for name in fit if not _split_of(name)]
+            if learned:
+                self.left_out, fit = [name for name in fit if _split_of(name)], learned
+        if not fit:
             raise UserError(
-                tr("{name} contains no file {pattern}.", name=self.path.name, pattern=self.options.files)
-                if self.options.files else tr("{name} contains no file with rows or text.", name=self.path.name),
-                "", tr("Choose other files.") if self.options.files else tr(CHOOSE))
-        if len(names) > MOST_FILES:
-            raise UserError(ntr("{name} has {n:,} file.", "{name} has {n:,} files.", len(names), name=self.path.name),
+                tr("{name} contains no file {pattern}.", name=self.path.name, pattern=pattern) if pattern else
+                tr("{name} contains no file with rows or text.", name=self.path.name),
+                "", tr("Choose other files.") if pattern else tr(CHOOSE))
+        if len(fit) > MOST_FILES:
+            raise UserError(ntr("{name} has {n:,} file.", "{name} has {n:,} files.", len(fit), name=self.path.name),
                             tr("At most {most:,} can be read together.", most=MOST_FILES),
                             tr("Join them into fewer files."))
-        return names
+        return fit
 
-    def _held_out(self) -> list[Candidate]:
-        """The files that are left out, by the pattern of each kind."""
-        return [Candidate("table", options=ReadOptions(files=pattern), certainty=_HELD_OUT_CERTAINTY,
-                          evidence=(Evidence("held_out", {"files": pattern}),))
-                for pattern in dict.fromkeys(map(_split_of, self.left_out))]
-
-    def _file_part(self, source: Source, name: str) -> Iterator[Part]:
-        kind = file_kinds.binary_format(source, source.head())
-        if not kind:
-            part = self._text_part(source, name)
-            part.assumed = source.assumed
-            yield part
-        elif kind in ("xlsx", "xlsb", "xls", "ods"):
-            yield self._sheet_part(source, name, kind)
+    def _part(self, source: Source, name: str) -> Part:
+        """A file with its rows, those of several messages as conversations; `others` has what is left out, too."""
+        part = Part(name, source.format())
+        if part.format:
+            self._open(part, source)
         else:
-            with source.seekable() as file:
-                yield self._file_with_pages(source, name, kind, file) if kind in ("pdf", "docx") else Part(
-                    name, kind, _checked(arrow.arrow_rows(file, source.name, kind == "parquet"), source))
+            self._open_text(part, source)
+        _join(part, self.options)
+        part.others += [Candidate("table", options=ReadOptions(files=pattern), certainty=_HELD_OUT_CERTAINTY,
+                                  evidence=(Evidence("held_out", {"files": pattern}),))
+                        for pattern in dict.fromkeys(map(_split_of, self.left_out))]
+        return part
 
-    def _file_with_pages(self, source: Source, name: str, kind: str, file: BinaryIO) -> Part:
-        notes = list[str]()
-        found = documents.word(file, source.name, self.options, notes) if kind == "docx" else documents.pdf(
-            file, source.name, source.check_cancelled, self.options, notes)
-        by = "page" if kind == "pdf" and found.is_plain else ""
-        return _of_reading(Part(name, kind, _checked(found.rows, source), text_by=by, notes=notes), found)
+    def _open(self, part: Part, source: Source) -> None:
+        """The rows of a file that isn't text."""
+        file = source.seekable()
+        if part.format in ("parquet", "arrow"):
+            part.rows = arrow.arrow_rows(file, source.name, part.format == "parquet")
+        elif part.format == "docx":
+            _cut(part, documents.word(file, source.name, self.options, part.notes))
+        elif part.format == "pdf":
+            found = documents.pdf(file, source.name, source.check_cancelled, self.options, part.notes)
+            part.text_by = "page" if found.is_plain else ""
+            _cut(part, found)
+        else:
+            sheet = sheets.open_sheet(file, source.name, self.options.sheet)
+            part.sheets, part.notes, part.evidence = sheet.names, sheet.notes, sheet.evidence
+            part.certainty, part.others = sheet.certainty, list(sheet.candidates)
+            part.options = replace(self.options, sheet=sheet.names[0] if sheet.candidates else self.options.sheet)
+            self._name(part, sheet.rows)
+        part.rows = _checked(part.rows, source, file)
 
-    def _text_part(self, source: Source, name: str) -> Part:
+    def _open_text(self, part: Part, source: Source) -> None:
         suffix = source.suffix
         chunks = source.chunks(may_be_legacy=suffix not in JSON_SUFFIXES)
         first = next(chunks, b"")
         everything = chain([first], chunks)
-        part = Part(name, "", iter(()), source.encoding)
+        part.encoding, part.assumed = source.encoding, source.assumed
         if source.assumed:
             part.notes.append(tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
                                  encoding=source.encoding))
@@ -229,88 +223,92 @@ class DataFile:
             if found.is_plain and self.options.text_by is None:
                 raise UserError(tr(WEB_PAGE, name=source.name),
                                 tr("It has no questions with answers that can be recognised."), tr(AS_JSONL))
-            return _of_reading(replace(part, format="html", rows=found.rows), found)
-        if suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None:
-            return self._json_part(part, first, everything, suffix)
-        if delimiter := file_kinds.delimiter(first, suffix, self.options):
-            return self._table_part(part, first, everything, delimiter)
-        if suffix in (".yml", ".yaml"):
+            part.format = "html"
+            _cut(part, found)
+        elif suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None:
+            has_lines = is_lines(first) and (suffix != ".json" or b"\n" in first.strip())
+            part.format = "jsonl" if has_lines else "json"
+            if has_lines and self.options.rows is None:
+                part.blocks = quick_rows.blocks(everything)
+            else:
+                part.rows = json_rows.json_rows(everything, part, self.options.rows)
+        elif delimiter := _delimiter(first, suffix, self.options):
+            part.format = "tsv" if delimiter == "\t" else "csv"
+            self._name(part, tables.of_cards(tables.table_rows(everything, delimiter)))
+        elif suffix in (".yml", ".yaml"):
             raise UserError(tr("{name} isn't a dataset: it's a YAML file.", name=source.name), "", tr(AS_JSONL))
-        part.format = "markdown" if suffix in (".md", ".markdown") else "text"
-        found = texts.read(first, everything, self.options, part.notes, markdown=part.format == "markdown")
-        part.rows = found.rows
-        return _of_reading(part, found)
-
-    def _json_part(self, part: Part, first: bytes, everything: Iterator[bytes], suffix: str) -> Part:
-        part.format = "jsonl" if (is_lines(first) and suffix != ".json") or (
-            suffix == ".json" and file_kinds.has_lines(first)) else "json"
-        if part.format == "jsonl" and self.options.rows is None:
-            part.blocks = quick_rows.blocks(everything)
         else:
-            part.rows = json_rows.json_rows(everything, part, self.options.rows)
-        return part
+            part.format = "markdown" if suffix in (".md", ".markdown") else "text"
+            _cut(part, texts.read(first, everything, self.options, part.notes, markdown=part.format == "markdown"))
 
-    def _table_part(self, part: Part, first: bytes, everything: Iterator[bytes], delimiter: str) -> Part:
-        part.format = "tsv" if delimiter == "\t" else "csv"
-        cells = tables.of_cards(tables.table_rows(everything, delimiter))
-        return self._named(part, cells)
-
-    def _named(self, part: Part, rows: Iterator[tables.TableRow]) -> Part:
-        """A table with the names of its columns."""
+    def _name(self, part: Part, rows: Iterator[tables.TableRow]) -> None:
+        """The rows of a table with the names of its columns. In a single column, questions and answers or the turns of
+        a conversation may alternate."""
         found = header.named(rows, part.notes, self._said, self.options.header_rows)
         part.rows, part.columns = found.rows, found.columns
         part.certainty = min(part.certainty, found.certainty)
         part.others += found.others
         part.options = replace(part.options, header=found.header or self.options.header)
-        return self._of_one_column(part) if len(found.columns) == 1 else part
-
-    def _of_one_column(self, part: Part) -> Part:
-        """A table of one column, in which questions and answers or the turns of a conversation may alternate."""
-        (column,), rows = part.columns, part.rows
-        begin = list(islice(rows, texts.LOOKED_AT))
-        lines = (raw if raw.problem else Line(str(raw.value[column]), raw.line) for raw in chain(begin, rows))
-        found = texts.reading([Line(str(raw.value[column]), raw.line) for raw in begin if not raw.problem], lines,
-                              lambda _: chain(begin, rows), "line", self.options, part.notes)
-        if found.is_plain:
-            part.rows = chain(begin, rows)
-            return part
-        return _of_reading(replace(part, rows=found.rows), found)
-
-    def _sheet_part(self, source: Source, name: str, kind: str) -> Part:
-        with source.seekable() as file:
-            sheet = sheets.open_sheet(file, source.name, self.options.sheet)
-        part = Part(name, kind, iter(()), sheets=(sheet.name, *sheet.others), notes=sheet.notes,
-                    certainty=sheet.certainty, others=list(sheet.candidates),
-                    options=replace(self.options, sheet=sheet.name if sheet.candidates else self.options.sheet))
-        part = self._named(part, sheet.rows)
-        part.rows = _checked(part.rows, source)
-        return part
+        if len(found.columns) != 1:
+            return
+        (column,), rest = part.columns, part.rows
+        begin = list(islice(rest, texts.LOOKED_AT))
+        part.rows = chain(begin, rest)
+        lines = (raw if raw.problem else Line(str(raw.value[column]), raw.line) for raw in part.rows)
+        cut = texts.reading([Line(str(raw.value[column]), raw.line) for raw in begin if not raw.problem], lines,
+                            lambda _: part.rows, "line", self.options, part.notes)
+        if not cut.is_plain:
+            _cut(part, cut)
 
 
-def _of_reading(part: Part, found: Reading) -> Part:
-    """A part of a text, with how it was cut."""
+def _cut(part: Part, found: Reading) -> None:
+    """The rows of a text, with how it was cut."""
+    part.rows, part.columns, part.evidence = found.rows, (), (*part.evidence, *found.evidence)
     part.text_by = part.text_by or found.options.text_by or ""
-    part.certainty, part.others, part.columns = found.certainty, list(found.others), ()
-    part.options, part.evidence = found.options, found.evidence
-    return part
+    part.certainty = min(part.certainty, found.certainty)
+    part.others += found.others
+    part.options = replace(found.options, sheet=part.options.sheet, header=part.options.header)
 
 
-def _joined(part: Part, options: ReadOptions) -> Part:
-    """A part with rows that are conversations where each was one message, or a chat."""
-    if part.blocks is not None:
-        block = next(part.blocks, None)
-        first = list(islice(json_rows.block_rows(block.kept, block.line), joined.LOOKED_AT)) if block else []
-        part.blocks = chain([block] if block else [], part.blocks)
-    else:
-        first = list(islice(part.rows, joined.LOOKED_AT))
-        part.rows = chain(first, part.rows)
-    values = [raw.value for raw in first if raw.problem is None]
+def _enough(rows: Iterator[Raw]) -> Iterator[Raw]:
+    size = 0
+    for raw in islice(rows, SAMPLE):
+        yield raw
+        size += len(str(raw.value)) if raw.problem is None else 0
+        if size > SAMPLE_BYTES:
+            return
+
+
+def _join(part: Part, options: ReadOptions) -> None:
+    """Make conversations of rows where each is one message, or a chat."""
+    values = [raw.value for raw in part.first()[:joined.LOOKED_AT] if raw.problem is None]
     importer, certainty = joined.importer_of(values, options)
     if importer is not None:
-        rows = part.all_rows()
         part.certainty *= certainty
-        part.rows, part.blocks, part.columns = importer.read(rows, values, options, part), None, ()
-    return part
+        part.rows, part.blocks, part.columns = importer.read(part.all_rows(), values, options, part), None, ()
+
+
+def _delimiter(first: bytes, suffix: str, options: ReadOptions) -> str:
+    """What separates the columns of a text that begins so; "" of one that isn't a table.
+
+    A text by its name is one only where each line has a tab behind something short, or its columns are called as
+    questions and answers are; a file of unknown name where its first row holds names.
+    """
+    is_text = suffix in (".txt", ".text")
+    if suffix in (".tsv", ".tab") or (is_text and tables.is_by_tabs(first)):
+        return "\t"
+    found = tables.delimiter_of(first)
+    if suffix == ".csv" or (options.header is not None and options.text_by is None):
+        return found
+    if options.text_by is not None:
+        return ""
+    if suffix in (".md", ".markdown"):
+        return "|" if tables.is_of_markdown(first) else ""
+    begin = first[:1 << 16].rpartition(b"\n")[0] or first
+    rows = [row.cells for row in islice(tables.table_rows(iter([begin]), found), 20) if row.trouble is None]
+    is_table = len(rows) > 1 and len(rows[0]) > 1 and len({len(cells) for cells in rows}) == 1 and (
+        header.names_both(rows[0]) if is_text else header.is_header(rows))
+    return found if is_table else ""
 
 
 def _is_folder(path: Path) -> bool:
@@ -320,12 +318,13 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _checked(rows: Iterator[Raw], source: Source) -> Iterator[Raw]:
+def _checked(rows: Iterator[Raw], source: Source, file: BinaryIO) -> Iterator[Raw]:
     """The same rows; listens to Cancel, and sees in the end that the file stayed as it was."""
-    for number, row in enumerate(rows):
-        if number % 50 == 0:
-            source.check_cancelled()
-        yield row
+    with file:
+        for number, row in enumerate(rows):
+            if number % 50 == 0:
+                source.check_cancelled()
+            yield row
     source.check_unchanged()
 
 

@@ -14,7 +14,7 @@ from slmstudio.core.data.collector import Rows
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
-from slmstudio.core.data.reader import candidates_of, first_of
+from slmstudio.core.data.reader import candidates_of
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.sources.row import examples, with_words
 
@@ -67,8 +67,7 @@ def preview(path: Path, columns: Mapping[str, str] | None = None, options: ReadO
     file = DataFile(Path(path), options, None, cancelled, (columns or {}).values(), whole=False)
     with closing(file.parts()) as parts:
         for part in parts:
-            with closing(part.all_rows()) as raw:
-                sample = list(first_of(raw))
+            sample = part.first()
             values = [each.value for each in sample]
             mapper, kept = Mapper(values, columns, options), Rows()
             for each in sample:

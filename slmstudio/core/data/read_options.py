@@ -87,17 +87,15 @@ def parse(text: str | None) -> tuple[dict[str, str], ReadOptions]:
 
 
 def _check(options: Mapping[str, str]) -> None:
-    if (text_by := options.get("text_by")) is not None and text_by not in CUTS:
-        raise UserError(tr('Text can\'t be split by "{text_by}".', text_by=text_by), "",
-                        tr("Choose one of {ways}.", ways=", ".join(CUTS)))
-    for name, words in _ONE_OF.items():
-        if name in options and options[name] not in words:
-            raise UserError(tr('"{option}" can\'t be "{value}".', option=name, value=options[name]), "",
+    for name, value in options.items():
+        words = _ONE_OF.get(name)
+        if words is not None and value not in words:
+            raise UserError(tr('"{option}" can\'t be "{value}".', option=name, value=value), "",
                             tr("Choose one of {ways}.", ways=", ".join(words)))
-    if "header" in options and not _HEADER.fullmatch(options["header"]):
-        raise UserError(tr('"{option}" can\'t be "{value}".', option="header", value=options["header"]), "",
-                        tr("Write the number of the row with the column names, such as {example}.",
-                           example="header=2, header=2-3, header=none"))
+        if name == "header" and not _HEADER.fullmatch(value):
+            raise UserError(tr('"{option}" can\'t be "{value}".', option=name, value=value), "",
+                            tr("Write the number of the row with the column names, such as {example}.",
+                               example="header=2, header=2-3, header=none"))
 
 
 def of_columns(options: ReadOptions) -> ReadOptions:

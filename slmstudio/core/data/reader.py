@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from itertools import chain, compress, islice
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,21 +14,18 @@ from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.collector import Rows, Store
 from slmstudio.core.data.dataset import Dataset, NoUsableRow, notes_on, nothing_usable
 from slmstudio.core.data.importers import json_rows
-from slmstudio.core.data.jsonl import as_row
-from slmstudio.core.data.mapping.mapper import SAMPLE, Mapper
+from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile, Part
-from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, parse
+from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.source import ReadingCancelled
-from slmstudio.core.data.sources.row import Raw, examples, with_words
+from slmstudio.core.data.sources.row import examples, with_words
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
-__all__ = ["Dataset", "NoUsableRow", "ReadOptions", "ReadingCancelled", "Record", "read_dataset"]
+__all__ = ["Dataset", "NoUsableRow", "ReadOptions", "ReadingCancelled", "Record", "read_as", "read_dataset"]
 
-SAMPLE_BYTES = 8 << 20
-"""About how much of a file is kept, at most, to guess its columns."""
 _CUT_ALONE = ("question", "dialogue")
 """Cuts of a text that make columns, so that the cut says it all."""
 
@@ -59,48 +56,43 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
         ReadingCancelled: `cancelled` said so.
     """
     file = DataFile(Path(path), options, progress, cancelled, (columns or {}).values())
-    found = _collect(file, columns, store)
-    if found is None:
-        raise UserError(tr("{name} doesn't fit in memory.", name=file.path.name),
-                        ntr("It has {n:,} byte.", "It has {n:,} bytes.", file.size),
-                        tr("Close other programs, or split the file."))
-    return found
-
-
-def _collect(file: DataFile, given: Mapping[str, str] | None,
-             store: Callable[[], Store] | None) -> Dataset | None:
-    """The file's rows, or None if memory ran out; they are freed then, which an error's traceback would prevent."""
     try:
-        rows = Rows(store)
-        found = Dataset(file.path, "", "", cast(list[Record], rows.records), [], "", 0, options=file.options,
-                        given=dict(given or {}))
-        formats: list[str] = []
-        notes: list[str] = []
-        columns: list[str] = []
-        ways: list[Candidate] = []
-        words: set[str] = set()
-        for part in file.parts():
-            mapper = _read_part(part, rows, given, file.options)
-            if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
-                found.mapping = mapper.main.said
-            ways += candidates_of(part, mapper, file.options)
-            formats.append(part.format)
-            columns += part.columns or mapper.columns
-            notes += [f"{part.name}: {note}" if part.name else note for note in part.notes]
-            words.update(with_words(mapper.sample, rows.unused))
-            found.encoding, found.assumed = part.encoding, found.assumed or part.assumed
-            found.text_by, found.sheets = part.text_by, part.sheets
-            found.examples = {**examples(mapper.sample), **found.examples}
+        return _collect(file, columns, store)
     except MemoryError:
-        return None
+        pass  # what was read is freed here, which this error's traceback would prevent
+    raise UserError(tr("{name} doesn't fit in memory.", name=file.path.name),
+                    ntr("It has {n:,} byte.", "It has {n:,} bytes.", file.size),
+                    tr("Close other programs, or split the file."))
+
+
+def read_as(path: Path, line: str | None, progress: Callable[[int, int], None] | None = None,
+            cancelled: Callable[[], bool] | None = None, store: Callable[[], Store] = list) -> Dataset:
+    """Read a dataset as somebody said in a line of text. Raises as `read_dataset`, and as `read_options.parse`."""
+    columns, options = parse(line)
+    return read_dataset(path, progress, cancelled, columns or None, options, store)
+
+
+def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[], Store] | None) -> Dataset:
+    rows, formats, words = Rows(store), set[str](), set[str]()
+    found = Dataset(file.path, "", "", [], [], "", 0, options=file.options, given=dict(given or {}))
+    for part in file.parts():
+        mapper = _read_part(part, rows, given, file.options)
+        if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
+            found.mapping = mapper.main.said
+        found.candidates += tuple(candidates_of(part, mapper, file.options))
+        found.columns += tuple(part.columns or mapper.columns)
+        found.notes += tuple(f"{part.name}: {note}" if part.name else note for note in part.notes)
+        found.encoding, found.assumed = part.encoding, found.assumed or part.assumed
+        found.text_by, found.sheets = part.text_by, part.sheets
+        found.examples = {**examples(mapper.sample), **found.examples}
+        formats.add(part.format)
+        words.update(with_words(mapper.sample, rows.unused))
     if file.left_out:
-        notes.append(tr("{files}: held out, not used for training. Choose such a file for the evaluation rows.",
-                        files=", ".join(file.left_out[:5])))
-    found.candidates = candidates.ranked(ways)
-    found.problems = rows.all_problems()
-    found.format = formats[0] if len(set(formats)) == 1 else "folder" if file.path.is_dir() else "zip"
-    found.sha256, found.bytes, found.notes = file.sha256, file.size, tuple(notes)
-    found.columns = tuple(dict.fromkeys(columns))
+        found.notes += (tr("{files}: held out, not used for training. Choose such a file for the evaluation rows.",
+                           files=", ".join(file.left_out[:5])),)
+    found.candidates, found.columns = candidates.ranked(found.candidates), tuple(dict.fromkeys(found.columns))
+    found.problems, found.sha256, found.bytes = rows.all_problems(), file.sha256, file.size
+    found.format = formats.pop() if len(formats) == 1 else "folder" if file.path.is_dir() else "zip"
     if not rows.count:
         raise nothing_usable(found, rows.seen)
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
@@ -112,44 +104,24 @@ def _collect(file: DataFile, given: Mapping[str, str] | None,
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options: ReadOptions) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
-    if part.blocks is None:
-        sample, everything = sampled(part)
-        mapper = Mapper(sample, given, options)
-        for raw in everything:
-            rows.add(raw, mapper, part.name)
-        return mapper
-    first = next(part.blocks, None)
-    if first is None:
-        return Mapper([], given, options)
-    sample = [raw.value for raw in first_of(json_rows.block_rows(first.kept, first.line))]
+    sample = [raw.value for raw in part.first()]
     mapper = Mapper(sample, given, options)
+    for raw in part.rows:
+        rows.add(raw, mapper, part.name)
+    blocks = iter(part.blocks or ())
+    first = next(blocks, None)
+    if first is None:
+        return mapper
     # A small file is read before pyarrow is loaded.
     is_quick = first.size >= quick_rows.BLOCK and mapper.is_plain
     shape = quick_rows.shape_of(mapper.main, sample) if is_quick else None
-    for block, quick in quick_rows.read_all(chain([first], part.blocks), shape):
+    for block, quick in quick_rows.read_all(chain([first], blocks), shape):
         if quick is not None and mapper.main is not None:
             rows.add_quick(quick, mapper.main.layout, block.line, part.name)
             continue
         for raw in json_rows.block_rows(block.text, block.line):
             rows.add(raw, mapper, part.name)
     return mapper
-
-
-def sampled(part: Part) -> tuple[list[Any], Iterator[Raw]]:
-    """The values of a part's first rows, by which its columns are guessed, and all its rows."""
-    everything = part.all_rows()
-    sample = list(first_of(everything))
-    return [raw.value for raw in sample], chain(sample, everything)
-
-
-def first_of(rows: Iterator[Raw]) -> Iterator[Raw]:
-    """The first rows, until they are enough for a guess, or long."""
-    size = 0
-    for raw in islice(rows, SAMPLE):
-        yield raw
-        size += len(str(raw.value)) if raw.problem is None else 0
-        if size > SAMPLE_BYTES:
-            return
 
 
 def candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candidate]:
@@ -165,7 +137,7 @@ def candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Cand
         found.append(Candidate(
             each.name if layout is None else layout["id"], {} if cut_says_all else each.said, chosen,
             1.0 if mapper.is_given else each.certainty if is_cut else min(part.certainty, each.certainty),
-            part.evidence if cut_says_all else (*by, *each.evidence)))
+            part.evidence if cut_says_all else (*by, *each.evidence, *(part.evidence if part.sheets else ()))))
     if is_cut or mapper.is_given:
         return found
     best = found[0].certainty if found else 1.0  # what the rows are read as stays the first
@@ -204,9 +176,8 @@ def columns_of(dataset: Dataset, wanted: Collection[Any],
     file = DataFile(dataset.path, dataset.options, None, cancelled, dataset.given.values())
     rows = []
     for part in file.parts():
-        sample, everything = sampled(part)
-        mapper = Mapper(sample, dataset.given, dataset.options)
-        for raw in everything:
+        mapper = Mapper([raw.value for raw in part.first()], dataset.given, dataset.options)
+        for raw in part.all_rows():
             if raw.problem is None and (part.name, raw.line) in left:
                 said = _said(mapper, raw.value, kind)
                 rows += [raw.value if len(said) == 1 else as_row(found) for _ in said

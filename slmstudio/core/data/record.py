@@ -81,3 +81,28 @@ def call_line(call: Mapping[str, Any]) -> str:
     function = call["function"]
     arguments = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in function["arguments"].items())
     return f"{function['name']}({', '.join(arguments)})"
+
+
+def as_row(record: Record) -> dict[str, Any]:
+    """A record as the columns that `mapping` reads back to the same record.
+
+    A question with its answer is {"instruction", "output"}, with a system message {"system", …} too; other
+    conversations are {"messages"}; text is {"text"}.
+    """
+    beside: dict[str, Any] = {GROUP: record.group} if record.group else {}
+    if record.text is not None:
+        return {"text": record.text, **beside}
+    messages = list(record.messages)
+    beside |= {"tools": list(record.tools)} if record.tools else {}
+    answer = messages[-1]
+    if record.rejected is not None:
+        return {"prompt": messages[:-1], "chosen": [answer],
+                "rejected": [{"role": "assistant", "content": record.rejected}], **beside}
+    if record.desirable is not None:
+        return {"prompt": messages[:-1], "completion": [answer], "label": record.desirable, **beside}
+    roles = [message["role"] for message in messages]
+    is_plain = roles == ["user", "assistant"] and not record.has_tools
+    # A text that looks like JSON would be read as what it holds.
+    if is_plain and not any(message["content"].lstrip()[:1] in ("[", "{") for message in messages):
+        return {"instruction": messages[0]["content"], "output": answer["content"], **beside}
+    return {"messages": messages, **beside}

@@ -30,7 +30,7 @@ class Remembered:
         open: whether it was on the list when the window was closed.
         shown: whether it was the one that is shown.
         used: whether it was the one to train on.
-        said: what its columns hold, where a user said so, as `given.written` has it.
+        said: what its columns hold, where a user said so, as `read_options.written` has it.
     """
 
     path: Path

@@ -17,6 +17,7 @@ from slmstudio.core.data.conversations import (
     text_of,
 )
 from slmstudio.core.data.strict_json import printable
+from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
 
 EXAMPLE = '{"instruction": …, "output": …}'
@@ -35,6 +36,11 @@ class RowError(Exception):
     def __init__(self, findings: Findings):
         super().__init__(findings)
         self.findings = findings
+
+    def refusal(self, what: str, remedy: str) -> UserError:
+        """The same for a user who has written the row."""
+        problems = [Problem(sentence, field=key or None) for key, sentence in self.findings]
+        return UserError(what, as_sentence(problems[0].message), remedy, problems)
 
 
 class ColumnsMissing(Exception):

@@ -6,8 +6,8 @@ import codecs
 import hashlib
 import io
 import os
-import stat
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +24,9 @@ AS_JSONL = noop("Save the data as JSONL (one JSON object per line) or CSV, and o
 IN_MODEL_TAB = noop("Open it in the Model tab. A dataset is a file with rows or text.")
 
 OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-SIGNATURES = (
+WEB_PAGE = noop("{name} isn't a dataset: it's a web page.")
+_UTF32 = (noop("{name} isn't a dataset: it's text in UTF-32."), noop("Save it as UTF-8 and open it again."))
+_SIGNATURES = (
     (b"GGUF", noop("{name} isn't a dataset: it's a GGUF model."), IN_MODEL_TAB),
     (b"BZh", noop("{name} isn't a dataset: it's a bzip2 archive."), packed.UNPACK),
     (b"\xfd7zXZ\x00", noop("{name} isn't a dataset: it's an xz archive."), packed.UNPACK),
@@ -39,13 +41,15 @@ SIGNATURES = (
      noop("Save it as .docx or as plain text, and open that file.")),
     (b"version https://git-lfs", noop("{name} isn't a dataset: it's a Git LFS pointer, not the data itself."),
      noop("Download the file itself (`git lfs pull`), then open it.")),
+    (codecs.BOM_UTF32_LE, *_UTF32), (codecs.BOM_UTF32_BE, *_UTF32),
+    (b"<!doctype", WEB_PAGE, AS_JSONL), (b"<html", WEB_PAGE, AS_JSONL),
+    (b"<?xml", noop("{name} isn't a dataset: it's an XML document."), AS_JSONL),
 )
-"""How files without text begin, what users are told, and what they can do."""
-WEB_PAGE = noop("{name} isn't a dataset: it's a web page.")
+"""How files without rows begin, what users are told, and what they can do."""
 PAGE_SUFFIXES = (".html", ".htm")
 """Endings of web pages, which may hold questions with answers."""
-TEXT_SIGNATURES = ((b"<!doctype", WEB_PAGE), (b"<html", WEB_PAGE),
-                   (b"<?xml", noop("{name} isn't a dataset: it's an XML document.")))
+_IN_ZIP = {"xl/workbook.xml": "xlsx", "xl/workbook.bin": "xlsb", "word/document.xml": "docx", "content.xml": "ods"}
+_BEFORE_PDF = b"\xef\xbb\xbf\0 \t\r\n\f"
 
 
 class ReadingCancelled(UserError):
@@ -129,6 +133,38 @@ class Source:
             return open(self.path, "rb", opener=files.regular)
         return io.BytesIO(b"".join(self.unpacked()))
 
+    def format(self) -> str:
+        """What a file is that isn't text, by its first bytes and what an archive holds; "" of text.
+
+        Raises:
+            UserError: it is a program's own file that can't be read here; or as `chunks`.
+        """
+        head, name = self.head(), self.name
+        if head.startswith(b"PAR1"):
+            return "parquet"
+        if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+            return "arrow"
+        # Readers of PDF look for its mark in the first 1,024 bytes.
+        if head.lstrip(_BEFORE_PDF).startswith(b"%PDF-") or (self.suffix == ".pdf" and b"%PDF-" in head[:1024]):
+            return "pdf"
+        if self.suffix == ".pdf":
+            raise UserError(tr("{name} is a damaged PDF file.", name=name), tr("It doesn't begin as a PDF file does."),
+                            tr("Copy or download it again."))
+        if head.startswith(OLD_OFFICE) and self.suffix in (".xls", ".xlsx", ".xlsm"):
+            return "xls"
+        if not head.startswith(packed.ZIP):
+            return ""
+        with self.seekable() as file, zipfile.ZipFile(file) as opened:
+            found = zip_format(opened.namelist())
+        if found == "pkl":
+            raise UserError(tr("{name} isn't a dataset: it's a PyTorch file.", name=name), "", tr(IN_MODEL_TAB))
+        if not found:
+            raise UserError(tr("{name} is an archive within an archive.", name=name), "", tr(packed.UNPACK))
+        if found == "ods" and self.suffix == ".odt":
+            raise UserError(tr("{name} is an OpenDocument text.", name=name),
+                            tr("Text is read from Word and PDF files."), tr("Save it as .docx, and open that file."))
+        return found
+
     def read_through(self) -> None:
         """Read all bytes for the checksum alone. Raises as `chunks`."""
         for _ in self._raw_chunks() if self._whole else ():
@@ -152,10 +188,9 @@ class Source:
         digest = hashlib.sha256()
         done = 0
         try:
-            before = self.path.stat()
-            self._refuse_special(before.st_mode)
-            self.size = before.st_size
             with open(self.path, "rb", opener=files.regular) as file:
+                before = os.fstat(file.fileno())
+                self.size = before.st_size
                 while True:
                     self.check_cancelled()
                     chunk = file.read(CHUNK_BYTES)
@@ -186,25 +221,15 @@ class Source:
         return UserError(tr("{name} changed while it was read.", name=self.name), tr("Another program wrote to it."),
                          tr("Wait until that program is done, then open the file again."))
 
-    def _refuse_special(self, mode: int) -> None:
-        if stat.S_ISDIR(mode):
-            raise UserError(tr("{path} is a folder, not a file.", path=self.path), "", tr("Choose a file in it."))
-        if not stat.S_ISREG(mode):
-            raise UserError(tr("{path} isn't an ordinary file.", path=self.path), tr("It's a device or a pipe."),
-                            tr(CHOOSE))
-
     def _cannot_read(self, error: OSError, begun: bool) -> UserError:
-        if begun and isinstance(error, FileNotFoundError):
+        if not isinstance(error, FileNotFoundError):
+            return from_os_error(error, tr("{path} can't be read.", path=self.path.name))
+        if begun:
             return UserError(tr("{name} disappeared while it was read.", name=self.path.name),
                              tr("It was moved or deleted."), tr("Put it back, or choose another file."))
-        if isinstance(error, FileNotFoundError):
-            return UserError(tr("{path} doesn't exist.", path=self.path),
-                             tr("It may have been moved, renamed or deleted."),
-                             tr("Check the path, or choose another file."))
-        if isinstance(error, PermissionError):
-            return UserError(tr("{path} can't be read.", path=self.path), tr("Permission was denied."),
-                             tr("Change the permissions of the file, or copy it to a folder of your own."))
-        return from_os_error(error, tr("Could not read {file}.", file=self.path))
+        return UserError(tr("{path} doesn't exist.", path=self.path),
+                         tr("It may have been moved, renamed or deleted."),
+                         tr("Check the path, or choose another file."))
 
 
 def suffix_of(name: str) -> str:
@@ -217,20 +242,21 @@ def _identity(info: os.stat_result) -> tuple[int, int, int, int]:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
+def zip_format(names: Collection[str]) -> str:
+    """What a ZIP archive is, by what is in it: "" for one that just holds files."""
+    found = next((kind for name, kind in _IN_ZIP.items() if name in names), "")
+    return found or ("pkl" if any(name.endswith("data.pkl") for name in names) else "")
+
+
 def _no_text(first: bytes) -> tuple[str, str] | None:
     """What is said about a file whose first bytes show that it holds no text, and what to do with it, both for `tr`."""
-    for magic, what, remedy in SIGNATURES:
-        if first.startswith(magic):
-            return what, remedy
     head = first[:SNIFF_BYTES]
     opening = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
-    for magic, what in TEXT_SIGNATURES:
-        if opening.startswith(magic):
-            return what, AS_JSONL
+    for magic, what, remedy in _SIGNATURES:
+        if first.startswith(magic) or opening.startswith(magic):
+            return what, remedy
     if first[8:9] == b"{" and b'"data_offsets"' in first:
         return noop("{name} isn't a dataset: it's a safetensors file."), IN_MODEL_TAB
-    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return noop("{name} isn't a dataset: it's text in UTF-32."), noop("Save it as UTF-8 and open it again.")
     # NULs inside JSON are damage in single rows, which report it themselves.
     if 0 not in head or opening.startswith((b"{", b"[")) or utf16_order(head):
         return None

@@ -1,4 +1,4 @@
-"""Reads one JSON value strictly, and says in plain words what is wrong and where."""
+"""Reads one JSON value strictly, and says in plain words what is wrong with it and where."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import re
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import tr
 from slmstudio.core.paths import resources
 
-SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf]")
-TEXT_OR_CONSTANT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(-?Infinity|NaN)', re.DOTALL)
-FOREIGN_WORDS = {"True": "true", "False": "false", "None": "null", "undefined": "null", "nan": "null", "inf": "null"}
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
+_TEXT_OR_CONSTANT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(-?Infinity|NaN)', re.DOTALL)
+_FOREIGN_WORDS = {"True": "true", "False": "false", **dict.fromkeys(
+    ("None", "undefined", "nan", "inf", "NaN", "Infinity", "-Infinity"), "null")}
 
 
 class NotJson(Exception):
@@ -30,6 +32,11 @@ class NotJson(Exception):
         super().__init__(reason)
         self.reason, self.line, self.column, self.key = reason, line, column, key
 
+    def problem(self, line: int, column: int = 1) -> Problem:
+        """What is wrong with a text that begins at that place of a file."""
+        at = self.column + column - 1 if self.column is not None and self.line == 1 else self.column
+        return Problem(self.reason, line + self.line - 1, at, self.key)
+
 
 def parse(data: bytes) -> Any:
     """The value in `data`. Numbers come as floats: no row needs them, and huge ones must not take time.
@@ -43,7 +50,9 @@ def parse(data: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise NotJson(_reason(error), error.lineno, error.colno) from error
     except _Constant as error:
-        raise _bad_constant(text) from error
+        at = next(match.start() for match in _TEXT_OR_CONSTANT.finditer(text) if match[1])
+        found = json.JSONDecodeError("Expecting value", text, at)
+        raise NotJson(_reason(found), found.lineno, found.colno) from error
     except RecursionError as error:
         raise NotJson(tr("the brackets are nested too deeply.")) from error
 
@@ -57,7 +66,11 @@ def decode(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _bad_bytes(data, error.start) from error
+        at = error.start
+        reason = tr("there is half a character here (a surrogate without its partner).") if _SURROGATE.match(
+            data, at) else tr("this isn't valid UTF-8 text: byte {byte} doesn't belong here (the column counts bytes). "
+                              "Save the file as UTF-8.", byte=f"0x{data[at]:02X}")
+        raise NotJson(reason, data.count(b"\n", 0, at) + 1, at - data.rfind(b"\n", 0, at)) from error
 
 
 def printable(name: str) -> str:
@@ -87,24 +100,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant, parse_int=float)
 
 
-def _bad_bytes(data: bytes, at: int) -> NotJson:
-    line_begin = data.rfind(b"\n", 0, at) + 1
-    line = data.count(b"\n", 0, at) + 1
-    if SURROGATE_BYTES.match(data, at):
-        reason = tr("there is half a character here (a surrogate without its partner).")
-    else:
-        reason = tr("this isn't valid UTF-8 text: byte {byte} doesn't belong here (the column counts bytes). "
-                    "Save the file as UTF-8.", byte=f"0x{data[at]:02X}")
-    return NotJson(reason, line, at - line_begin + 1)
-
-
-def _bad_constant(text: str) -> NotJson:
-    found = next(match for match in TEXT_OR_CONSTANT.finditer(text) if match.group(1))
-    at = found.start()
-    return NotJson(tr("{word} isn't a JSON value; write null, or leave the key out.", word=found.group(1)),
-                   text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
-
-
 @lru_cache(maxsize=1)
 def _mistakes() -> list[tuple[str, str, str]]:
     """The beginning of the parser's message, the signs that are there ("": any), and what is wrong."""
@@ -119,21 +114,9 @@ def _reason(error: json.JSONDecodeError) -> str:
             return tr("the row ends too early: a value, a closing quotation mark or a closing bracket is missing.")
         if rest[0] in "}]" and error.doc[max(0, error.pos - 200):error.pos].rstrip()[-1:] == ",":
             kind = "Illegal trailing comma"
+    word = re.match(r"-?\w+", rest) if kind == "Expecting value" else None
+    if word and (instead := _FOREIGN_WORDS.get(word[0])):
+        return tr("{word} isn't a JSON value; write {instead}.", word=word[0], instead=instead)
     sign = rest[:1] or " "
-    for begins, signs, sentence in _mistakes():
-        if kind.startswith(begins) and (sign in signs or not signs):
-            return tr(sentence, escape=repr(sign)[1:-1], code=f"U+{ord(sign):04X}")
-    return _no_value(rest)
-
-
-def _no_value(rest: str) -> str:
-    word = re.match(r"\w+", rest)
-    instead = FOREIGN_WORDS.get(word.group()) if word else None
-    if word and instead:
-        return tr("{word} isn't a JSON value; write {instead}.", word=word.group(), instead=instead)
-    if rest[0] == "\0":
-        return tr("there are NUL bytes here; the file is damaged at this place.")
-    if rest[0] in ",:}]":
-        return tr("a value is missing here.")
-    return tr("this isn't JSON; a value begins with {brackets}, a double quote or a digit, or is true, false or null.",
-              brackets="{, [")
+    return next(tr(sentence, escape=repr(sign)[1:-1], code=f"U+{ord(sign):04X}", brackets="{, [")
+                for begins, signs, sentence in _mistakes() if kind.startswith(begins) and (sign in signs or not signs))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
-from slmstudio.core.data import given, layouts, split
-from slmstudio.core.data.reader import columns_of
+from slmstudio.core.data import layouts, split
+from slmstudio.core.data.reader import columns_of, read_as
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
@@ -54,7 +54,7 @@ def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tup
         kept = keeping.of_run(Path(run), RunConfig.from_dict(jobs.Job(Path(run)).request()), cancelled)
         if kept is not None:
             return kept.train, kept.source.sha256
-    training = given.read(Path(str(request["train_file"])), request.get("train_map"), cancelled=cancelled)
+    training = read_as(Path(str(request["train_file"])), request.get("train_map"), cancelled=cancelled)
     return learned(training.records, request.get("train_split")), training.sha256
 
 
@@ -107,7 +107,7 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
     if known and (path := _place(run, config, known)).is_file():
         return path
     source = Path(config.train_file)
-    dataset = given.read(source, config.train_map, cancelled=cancelled)
+    dataset = read_as(source, config.train_map, cancelled=cancelled)
     if known and dataset.sha256 != known:
         raise UserError(tr("{file} has changed since this run was trained on it.", file=source.name),
                         tr("So the held-out rows can't be told apart from the training rows."),

@@ -1,7 +1,7 @@
 """What an evaluation is asked to do: proposed for a run, and made into a job. `request_check` says what may be asked.
 
     {"kind": "evaluate", "test": path or null, "limit": rows or null, "seed": 0,
-     "test_columns": what a user said about the test file's columns, as `core.data.given` reads it, or left out,
+     "test_columns": what a user said about the test file's columns, as `read_options.parse` reads it, or left out,
      "benchmark": null or {"name", "data": folder or null for what was fetched, "fetch": true where it may be fetched,
                            "limit": questions a subject or null, "shots": n or null},
      "models": [{"name", "model": folder or null, "adapter": folder or null, "gguf": path or null,

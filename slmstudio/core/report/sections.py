@@ -74,12 +74,12 @@ def _left_out_of_files(facts: Facts) -> tuple[list[tuple[Any, ...]], int]:
 
 
 def _problems(path: Path, said: str | None, sha256: str | None) -> list[Any]:
-    from slmstudio.core.data import given
+    from slmstudio.core.data.reader import read_as
 
     try:
         if path.stat().st_size > READ_AGAIN:
             return []
-        dataset = given.read(path, said)
+        dataset = read_as(path, said)
     except (OSError, ValueError, UserError):  # ValueError: a name that isn't a path, as with half a character
         return []
     return dataset.problems if dataset.sha256 == sha256 else []

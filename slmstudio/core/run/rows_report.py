@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from slmstudio.core import files, i18n
-from slmstudio.core.data import given
 from slmstudio.core.data.health.finding import Context, Finding
 from slmstudio.core.data.health.survey import check
-from slmstudio.core.data.reader import Dataset
+from slmstudio.core.data.reader import Dataset, read_as
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
@@ -134,7 +133,7 @@ def ask(dataset: Dataset, evaluation: Dataset | None, model: Path | None, max_le
 
 
 def _file(dataset: Dataset) -> dict[str, Any]:
-    return {"path": str(dataset.path), "said": given.of(dataset), "sha256": dataset.sha256}
+    return {"path": str(dataset.path), "said": dataset.line, "sha256": dataset.sha256}
 
 
 def _messages(stdout: IO[bytes], cancelled: Cancelled) -> Iterator[dict[str, Any]]:
@@ -239,7 +238,7 @@ def _made(request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 def _read(file: Mapping[str, Any], progress: Progress | None = None) -> Dataset | None:
     """The rows of a file; None if it is another one by now."""
     try:
-        found = given.read(Path(file["path"]), file["said"], progress)
+        found = read_as(Path(file["path"]), file["said"], progress)
     except UserError:
         return None
     return found if found.sha256 == file["sha256"] else None

@@ -58,7 +58,7 @@ def preference_rows(votes: Sequence[Vote], between: Tally | None = None) -> tupl
             else:
                 answer = {"role": "assistant", "content": chosen.text}
                 try:
-                    rows[key] = as_columns(NewRow((*chosen.messages, answer), other.text), None)
+                    rows[key] = as_columns(NewRow((*chosen.messages, answer), other.text))
                 except UserError:
                     result.empty += 1
     result.pairs = len(rows)

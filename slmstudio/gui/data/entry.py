@@ -62,6 +62,5 @@ class DataEntry:
     @property
     def said(self) -> str | None:
         """What was said about how the file is read."""
-        from slmstudio.core.data import given
 
-        return given.of(self.dataset)
+        return self.dataset.line

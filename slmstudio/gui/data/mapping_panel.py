@@ -10,7 +10,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.data import given, layouts
+from slmstudio.core.data import layouts, read_options
 from slmstudio.core.data.mapping.look import TARGETS, needed
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.i18n import ptr, tr
@@ -240,9 +240,9 @@ class MappingPanel(QWidget):
         return [words.targets()[target] for target in needed(self.layout_name, mapping) if target not in mapping]
 
     def said(self) -> str:
-        """What is chosen, as `given.parse` reads it."""
+        """What is chosen, as `read_options.parse` reads it."""
         columns = self.mapping() if self._columns_said else {}
-        return given.written(columns, self._choices) or ""
+        return read_options.written(columns, self._choices) or ""
 
     def focus_first(self) -> None:
         """Let the keys act on the first column, or on how the text is cut."""

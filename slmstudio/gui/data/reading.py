@@ -41,8 +41,8 @@ class ReadRequest:
         relabel: it is open, and its notes are made again in another language; `again` is True too. If the file can't be
             read now, what is open stays as it is.
         line: of the row to show.
-        said: what its columns hold, as `given.parse` reads it; "" reads it by guess, None as it was read before, or as
-            others with its columns.
+        said: what its columns hold, as `read_options.parse` reads it; "" reads it by guess, None as it was read
+            before, or as others with its columns.
         by_hand: a user just chose this, and is told if it doesn't work; `answered`: when asked how it is to be read.
     """
 
@@ -130,7 +130,7 @@ def peek(wanted: ReadRequest) -> Preview | None:
     Raises:
         UserError: they can't be read; reading the file reports that too.
     """
-    from slmstudio.core.data import given
+    from slmstudio.core.data import read_options
     from slmstudio.core.data.preview import preview
 
     try:
@@ -139,7 +139,7 @@ def peek(wanted: ReadRequest) -> Preview | None:
     except OSError:
         return None
     said = wanted.said if wanted.said is not None or wanted.kept is None else wanted.kept.said
-    return preview(wanted.path, options=given.parse(said)[1], most=PEEKED_ROWS)
+    return preview(wanted.path, options=read_options.parse(said)[1], most=PEEKED_ROWS)
 
 
 def mapped(wanted: ReadRequest, mappings: Mapping[str, str], task: Task, beside: Mapping[str, str] = NOTHING
@@ -152,13 +152,13 @@ def mapped(wanted: ReadRequest, mappings: Mapping[str, str], task: Task, beside:
     Raises:
         UserError: it can't be used; where `by_hand`, also because it can't be read as was said.
     """
-    from slmstudio.core.data import given
-    from slmstudio.core.data.reader import ReadingCancelled
+    from slmstudio.core.data import read_options
+    from slmstudio.core.data.reader import ReadingCancelled, read_as
 
     said = wanted.said
     if said is None and wanted.kept is not None:
         said = wanted.kept.said or None
-    columns, choices = given.parse(said)
+    columns, choices = read_options.parse(said)
     first, known = None if columns else _first_rows(wanted.path, choices, task), None
     if first is not None and said != "":
         known = _of_others(first.columns, choices, mappings, beside)
@@ -168,7 +168,7 @@ def mapped(wanted: ReadRequest, mappings: Mapping[str, str], task: Task, beside:
     if first is not None and must_ask and not (known or wanted.again or is_answered):
         return Question(first, choices)
     try:
-        return Read(given.read(wanted.path, known or said, task.progress, task.cancelled), by_shape=bool(known))
+        return Read(read_as(wanted.path, known or said, task.progress, task.cancelled), by_shape=bool(known))
     except ReadingCancelled:
         raise
     except UserError:
@@ -199,14 +199,15 @@ def _first_rows(path: Path, choices: ReadOptions, task: Task) -> Preview | None:
 def _of_others(columns: Sequence[str], choices: ReadOptions, mappings: Mapping[str, str],
                beside: Mapping[str, str]) -> str | None:
     """What was said about others with the columns of a file; None if nothing was."""
-    from slmstudio.core.data import given
+    from slmstudio.core.data import read_options
     from slmstudio.core.data.mapping import shapes
 
-    known, options = given.parse(shapes.said_of(mappings, columns))
+    known, options = read_options.parse(shapes.said_of(mappings, columns))
     if known:
-        return given.written(known, replace(choices, **{name: said for name, said in vars(options).items() if said}))
-    fits = bool(beside) and shapes.fits(given.written(beside, NO_OPTIONS), columns)
-    return given.written(beside, choices) if fits else None
+        chosen = {name: said for name, said in vars(options).items() if said}
+        return read_options.written(known, replace(choices, **chosen))
+    fits = bool(beside) and shapes.fits(read_options.written(beside, NO_OPTIONS), columns)
+    return read_options.written(beside, choices) if fits else None
 
 
 def _changed(dataset: Dataset, kept: Remembered) -> list[UserError]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 
-from slmstudio.core.data import given, layouts
+from slmstudio.core.data import layouts
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -88,7 +88,7 @@ class ReadingCard(Card):
                            if with_words else "")
         rest = [name for name in dataset.unused if name not in with_words]
         self.unused.setText(tr("Not used: {names}", names=", ".join(rest)) if rest else "")
-        said = given.of(dataset)
+        said = dataset.line
         chosen = [tr("Read as you chose for files with these columns.") if by_shape else
                   tr("Read as you chose.")] if said else []
         notes = [*chosen, *dataset.notes]

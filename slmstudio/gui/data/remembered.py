@@ -65,15 +65,14 @@ class DataMemory(QObject):
         self._write(remembered.with_open(self.known(), now))
 
     def _entry(self, entry: DataEntry, shown: DataEntry | None) -> Remembered:
-        from slmstudio.core.data import given
 
         evaluation = entry.eval_dataset
         eval_path = evaluation.path if evaluation is not None else entry.lost_eval
-        eval_said = given.of(evaluation) if evaluation is not None else entry.lost_eval and entry.lost_said
+        eval_said = evaluation.line if evaluation is not None else entry.lost_eval and entry.lost_said
         share = None if entry.eval_fraction == entry.usual_share else entry.eval_fraction
         return Remembered(entry.dataset.path, eval_path, share, entry.split_seed, entry.dataset.sha256,
                           open=True, shown=entry is shown, used=self._session.dataset is entry.dataset,
-                          said=given.of(entry.dataset) or "", eval_said=eval_said or "", split_by=entry.split_by)
+                          said=entry.dataset.line or "", eval_said=eval_said or "", split_by=entry.split_by)
 
     def keep_reading(self, dataset: Dataset) -> None:
         """Remember what a user just said about a file's columns, for other files with the same ones."""

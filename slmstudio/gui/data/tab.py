@@ -124,14 +124,13 @@ class DataTab(TakesFiles, QWidget):
 
     def _reread(self, entry: DataEntry, said: str) -> None:
         """Read a file as a user just said, instead of what was said just before."""
-        from slmstudio.core.data import given
 
         if not said:  # by guess, and so are others with these columns
             self.memory.keep_said(entry.dataset.columns, "")
         path, evaluation = entry.dataset.path, entry.eval_dataset
         self.queue.drop_by_hand(path)
         # Evaluation rows that were read like those that are learned follow these.
-        own = given.of(evaluation) if evaluation is not None and evaluation.given != entry.dataset.given else None
+        own = evaluation.line if evaluation is not None and evaluation.given != entry.dataset.given else None
         self._add(ReadRequest(path, evaluation.path if evaluation is not None else None, said=said, by_hand=True,
                          eval_said=own))
 
@@ -143,13 +142,12 @@ class DataTab(TakesFiles, QWidget):
 
     def _read_again(self, path: Path) -> None:
         """Rows were added to a file, or taken out of it; who looks at it sees that."""
-        from slmstudio.core.data import given
 
         for entry in self._workspace.entries if self._workspace is not None else ():
             if entry.dataset.path.resolve() == path.resolve():
                 self._add(ReadRequest(entry.dataset.path, again=True, said=entry.said or ""))
             elif entry.eval_dataset is not None and entry.eval_dataset.path.resolve() == path.resolve():
-                self._add(ReadRequest(entry.eval_dataset.path, eval_for=entry, said=given.of(entry.eval_dataset)))
+                self._add(ReadRequest(entry.eval_dataset.path, eval_for=entry, said=entry.eval_dataset.line))
         self.memory.look()
 
     def why_not_now(self) -> str:

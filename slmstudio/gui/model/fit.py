@@ -51,12 +51,11 @@ def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: D
     Raises:
         UserError: no run can be planned with these rows.
     """
-    from slmstudio.core.data import given
     from slmstudio.core.run.planning import planner, row_counts
 
     request = planner.PlanRequest(
         dataset, facts, machine, evaluation.path if evaluation is not None else None, chosen,
-        eval_map=given.of(evaluation) if evaluation is not None else None,
+        eval_map=evaluation.line if evaluation is not None else None,
         eval_rows=len(evaluation.records) if evaluation is not None else None)
     measured = planner.measure_rows(dataset, facts, chosen)
     config = planner.plan(replace(request, measured=measured))

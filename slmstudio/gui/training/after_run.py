@@ -278,13 +278,13 @@ class RunLauncher(QObject):
 
 def _read_again(task: Task, config: RunConfig, earlier: Earlier | None, changes: dict[str, Any],
                 with_data: bool) -> _ReadAgain:
-    from slmstudio.core.data import given
+    from slmstudio.core.data.reader import read_as
     from slmstudio.core.model.facts import read_model
 
     model = read_model(Path(config.model))
     if not with_data:
         return _ReadAgain(earlier, config, model, changes)
-    evaluation = config.eval_file and given.read(Path(config.eval_file), config.eval_map, cancelled=task.cancelled)
+    evaluation = config.eval_file and read_as(Path(config.eval_file), config.eval_map, cancelled=task.cancelled)
     return _ReadAgain(earlier, config, model, changes,
-                      given.read(Path(config.train_file), config.train_map, cancelled=task.cancelled),
+                      read_as(Path(config.train_file), config.train_map, cancelled=task.cancelled),
                       evaluation or None)

@@ -176,14 +176,13 @@ class Planning(QObject):
 
     def _wish(self, dataset: Dataset, model: ModelFacts) -> PlanInputs:
         """What a plan would be made from now."""
-        from slmstudio.core.data import given
 
         session = self._session
         template = session.chat_template_of(model.path)
         eval_dataset = session.eval_dataset
         split = {} if eval_dataset is not None else {
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
-        files = tuple((each.path, each.sha256, given.of(each)) for each in (dataset, eval_dataset) if each is not None)
+        files = tuple((each.path, each.sha256, each.line) for each in (dataset, eval_dataset) if each is not None)
         return PlanInputs(dataset, model, session.machine, eval_dataset.path if eval_dataset else None, split,
                      dict(self.overrides), {"chat_template": template} if template else {}, self.after, files,
                      len(eval_dataset.records) if eval_dataset else None)

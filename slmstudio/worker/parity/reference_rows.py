@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs, paths
-from slmstudio.core.data import given
-from slmstudio.core.data.reader import Record
+from slmstudio.core.data.reader import Record, read_as
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import curves
 from slmstudio.core.run.config import RunConfig
@@ -136,7 +135,7 @@ def _of_files(job: JobContext, source: Any) -> list[Record]:
                 head = job.folder / f"rows{path.suffix}"
                 with open(path, "rb", opener=files.regular) as file:
                     files.write_atomically(head, file.read(HEAD_BYTES).rpartition(b"\n")[0] + b"\n")
-            return _held_out_first(given.read(head, _said(source.folder, path)).records, source.folder, path)
+            return _held_out_first(read_as(head, _said(source.folder, path)).records, source.folder, path)
         except (UserError, OSError) as error:
             job.log(f"no rows for the proof from {path.name}: {error}")
     return []

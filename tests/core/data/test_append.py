@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from support.appended_rows import NEW, ROWS, said, write
 from support.tiers import examples
 
+from slmstudio.core.chat import corrections
 from slmstudio.core.data.appending.append import Twin, append, find_twin, undo
 from slmstudio.core.data.appending.new_row import NewRow
-from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.data.reader import read_as, read_dataset
 from slmstudio.core.errors import UserError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(lambda text: text.strip())
@@ -128,30 +129,71 @@ def test_damage_is_never_made_worse(tmp_path_factory, junk: bytes, name: str) ->
 # -- layouts -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_the_row_has_the_columns_of_the_others(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path / "rows.jsonl", [ROWS[name]])
-    append(path, NEW)
-    added, like = last(path), ROWS[name]
-    assert set(added) == set(like) - {"id"}
-    assert {key: type(value) for key, value in added.items()} == {key: type(like[key]) for key in added}
-    assert list(added) == [key for key in like if key in added]
+ASKED, ANSWERED, WORSE = "राशन कार्ड?", "तहसील कार्यालय।", "पता नहीं।"
+FILES = {
+    "chosen": ({"Fld 1": "Hi", "Fld-2": "Hello", "xx": "text"}, "instruction=Fld 1,output=Fld-2", NEW,
+               {"Fld 1": ASKED, "Fld-2": ANSWERED}),
+    "chosen the other way round": ({"question": "Hi", "answer": "Hello"}, "instruction=answer,output=question", NEW,
+                                   {"question": ANSWERED, "answer": ASKED}),
+    "chosen, with a system message": (
+        {"who": "Be brief.", "a": "Hi", "b": "Hello"}, "system=who,instruction=a,output=b",
+        NewRow(said(ASKED, ANSWERED, system="Be kind.")), {"who": "Be kind.", "a": ASKED, "b": ANSWERED}),
+    "chosen pairs": ({"q": "Hi", "one": "Hello", "two": "No"}, "prompt=q,chosen=one,rejected=two", PAIR,
+                     {"q": ASKED, "one": ANSWERED, "two": WORSE}),
+    "names that are known": ({"Question": "Hi", "Answer": "Hello"}, None, NEW,
+                             {"Question": ASKED, "Answer": ANSWERED}),
+    "names in Hindi": ({"प्रश्न": "Hi", "उत्तर": "Hello"}, None, NEW, {"प्रश्न": ASKED, "उत्तर": ANSWERED}),
+    "ShareGPT": ({"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}, None, NEW,
+                 {"conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": ANSWERED}]}),
+    "ShareGPT's names for pairs": (
+        {"question": "Hi", "response_j": "Hello", "response_k": "No"}, None, PAIR,
+        {"question": ASKED, "response_j": ANSWERED, "response_k": WORSE}),
+}
 
 
-@pytest.mark.parametrize("name", PAIRS)
-def test_a_pair_has_the_columns_of_the_others(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path / "pairs.jsonl", [PAIRS[name]])
-    append(path, PAIR)
-    added, like = last(path), PAIRS[name]
-    assert {key: type(value) for key, value in added.items()} == {key: type(value) for key, value in like.items()}
+@pytest.mark.parametrize("name", FILES)
+def test_the_row_is_written_in_the_columns_of_the_file(tmp_path: Path, name: str) -> None:
+    like, line, row, wanted = FILES[name]
+    path = write(tmp_path / "rows.jsonl", [like | {"n": n} for n in range(3)])
+    before = path.read_bytes()
+    added = append(path, row, said=line)
+    record = read_as(path, line).records[-1]
+    assert (last(path), record.messages, record.rejected) == (wanted, row.messages, row.rejected)
+    undo(added)
+    assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_a_longer_conversation_and_a_system_message_find_a_way(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path / "rows.jsonl", [ROWS[name]])
-    for messages in (said("a", "b", "c", "d", system="Kind."), said("e", "f", system="Kind.")):
-        append(path, NewRow(messages))
-        assert read_dataset(path).records[-1].messages == messages
+@pytest.mark.parametrize(("like", "row"), [*((each, NEW) for each in ROWS.values()),
+                                           *((each, PAIR) for each in PAIRS.values())])
+def test_the_row_has_the_columns_of_the_others(tmp_path: Path, like: dict[str, Any], row: NewRow) -> None:
+    path = write(tmp_path / "rows.jsonl", [like])
+    append(path, row)
+    kinds = {name: type(value) for name, value in like.items() if name != "id"}
+    assert [(name, type(value)) for name, value in last(path).items()] == list(kinds.items())
+
+
+def test_what_the_chosen_columns_cannot_hold_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [{"Fld 1": "Hi", "Fld-2": "Hello"}])
+    before = path.read_bytes()
+    with pytest.raises(UserError) as caught:
+        append(path, NewRow(said(ASKED, ANSWERED, system="Be kind.")), said="instruction=Fld 1,output=Fld-2")
+    assert "columns that were chosen" in caught.value.what and "another file" in caught.value.remedy
+    assert path.read_bytes() == before
+
+
+def test_without_a_choice_a_longer_conversation_still_finds_a_way(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [{"Question": "Hi", "Answer": "Hello"}])
+    longer = NewRow(said("a", "b", "c", "d", system="Kind."))
+    append(path, longer)
+    assert last(path) == {"messages": list(longer.messages)}
+    assert read_dataset(path).records[-1].messages == longer.messages
+
+
+def test_corrections_know_what_was_chosen_of_each_file(tmp_path: Path) -> None:
+    chosen, other = (write(tmp_path / name, [row]) for name, row in (
+        ("a.jsonl", {"Fld 1": "Hi", "Fld-2": "Hello"}), ("b.jsonl", {"instruction": "Hi", "output": "Hello"})))
+    corrections.add_all([(chosen, NEW), (other, NEW)], said={chosen: "instruction=Fld 1,output=Fld-2", other: ""})
+    assert [list(last(path)) for path in (chosen, other)] == [["Fld 1", "Fld-2"], ["instruction", "output"]]
 
 
 def test_a_text_that_looks_like_a_transcript_stays_one_text(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_paths_that_are_no_files(tmp_path, refusal):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in the file system here")
 def test_a_pipe_is_refused_at_once(tmp_path, refusal):
     os.mkfifo(tmp_path / "pipe")
-    assert "isn't an ordinary file" in refusal(tmp_path / "pipe").what
+    assert "It is a pipe" in refusal(tmp_path / "pipe").why
 
 
 @contextlib.contextmanager

@@ -76,6 +76,17 @@ def test_the_first_of_several_tables_is_read(workbook):
                         ).sheets[0] == "texts"
 
 
+def test_each_sheet_is_offered_with_its_rows(workbook):
+    found = read_dataset(workbook(y2025=HINDI[:4], y2026=HINDI))
+    ways = found.candidates[:2]
+    assert [each.options.sheet for each in ways] == ["y2025", "y2026"] and not found.is_sure
+    assert [dict(each.values) for way in ways for each in way.evidence if each.code == "sheet_rows"] == [
+        {"sheet": "y2025", "n": 3}, {"sheet": "y2026", "n": 5}]
+    asked = [[f"{'Q' if at % 2 == 0 else 'A'}: This is line {at} of it."] for at in range(20)]
+    alternating = read_dataset(workbook(one=asked, two=HINDI))
+    assert alternating.sheets == ("one", "two") and "two" in {each.options.sheet for each in alternating.candidates}
+
+
 def test_a_sheet_that_counts_or_explains_the_others_is_passed_over(workbook):
     counts = [["विभाग", "संख्या"], ["जल", 5]]
     fields = [["Field", "Meaning"], ["Query", "What was asked."], ["Reply", "What we said."]]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiers import examples
 
-from slmstudio.core.data import quick_rows, reader, source
+from slmstudio.core.data import opening, quick_rows, source
 from slmstudio.core.data.reader import read_dataset
 
 
@@ -21,7 +21,7 @@ def lines(*rows: dict) -> bytes:
 def small_blocks(monkeypatch):
     monkeypatch.setattr(source, "CHUNK_BYTES", 200)
     monkeypatch.setattr(quick_rows, "BLOCK", 300)
-    monkeypatch.setattr(reader, "SAMPLE_BYTES", 100)
+    monkeypatch.setattr(opening, "SAMPLE_BYTES", 100)
 
 
 @given(text=st.lists(st.binary(max_size=30), max_size=12), cuts=st.lists(st.integers(1, 40), max_size=12),

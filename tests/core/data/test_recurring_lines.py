@@ -447,7 +447,7 @@ def test_sheets_of_one_kind_are_asked_about(tmp_path):
     found = read_dataset(write_xlsx(tmp_path / "a.xlsx", {"2023": rows, "2024": rows[:4], "About": about}))
     assert not found.is_sure and found.candidates[0].options.sheet == "2023"
     assert [each.line for each in found.candidates[1:]] == ["sheet=2024", "sheet=About"]
-    assert found.candidates[1].evidence[0].values == {"sheet": "2024", "n": 4}
+    assert found.candidates[1].evidence[0].values == {"sheet": "2024", "n": 3}
     sure = read_dataset(write_xlsx(tmp_path / "b.xlsx", {"2023": rows, "About": about}))
     assert sure.is_sure and sure.candidates[1].line == "sheet=About"
 

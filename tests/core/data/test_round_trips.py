@@ -15,8 +15,8 @@ from pyarrow import parquet
 from support.tiers import examples
 from support.workbooks import write_xlsx
 
-from slmstudio.core.data import jsonl
 from slmstudio.core.data.reader import Record, read_dataset
+from slmstudio.core.data.versions import store
 
 SCRIPTS = (
     "abz हिन्दी বাংলা தமிழ் తెలుగు ಕನ್ನಡ മലയാളം ગુજરાતી ਪੰਜਾਬੀ ଓଡ଼ିଆ "
@@ -58,7 +58,7 @@ def test_questions_and_answers(tmp_path_factory, name, pairs):
     dataset = read_dataset(path)
     assert dataset.problems == []
     assert [tuple(message["content"] for message in record.messages) for record in dataset.records] == pairs
-    jsonl.write(again, dataset.records)
+    store.write_rows(again, dataset.records)
     assert said(read_dataset(again).records) == said(dataset.records)
 
 
@@ -89,7 +89,7 @@ def test_every_record_is_read_back_from_its_row(tmp_path_factory, kind, made):
         else:
             records.append(Record(chat, line, desirable=flag if kind == "label" else None, tools=offered))
     path = tmp_path_factory.getbasetemp() / "records.jsonl"
-    jsonl.write(path, records)
+    store.write_rows(path, records)
     dataset = read_dataset(path)
     assert dataset.problems == []
     assert said(dataset.records) == said(records)

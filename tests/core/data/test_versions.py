@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core import paths
-from slmstudio.core.data import jsonl
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.versions import edits, store
@@ -188,9 +187,9 @@ def test_rows_are_written_one_after_another(tmp_path):
         if broken:
             raise ValueError("no more")
 
-    jsonl.write(tmp_path / "whole.jsonl", rows(False))
+    store.write_rows(tmp_path / "whole.jsonl", rows(False))
     assert seen[0] > 2**20
     with pytest.raises(ValueError, match="no more"):
-        jsonl.write(tmp_path / "broken.jsonl", rows(True))
+        store.write_rows(tmp_path / "broken.jsonl", rows(True))
     assert [path.name for path in tmp_path.iterdir()] == ["whole.jsonl"]
     assert read_dataset(tmp_path / "whole.jsonl").count == 1000

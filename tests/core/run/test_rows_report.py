@@ -11,7 +11,7 @@ import psutil
 import pytest
 from support import crafted_models
 
-from slmstudio.core.data import given
+from slmstudio.core.data.reader import read_as
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
@@ -38,11 +38,11 @@ def dataset(tmp_path: Path):
     """More rows than a process tells at once, all the same but one, in columns that tell nothing by themselves."""
     rows = [{"Fld 1": "राजधानी?", "Fld-2": "मुंबई", "xx": "text"}] * SAME + [
         {"Fld 1": "Mail me?", "Fld-2": "Write to asha@example.org.", "xx": "text"}]
-    return given.read(write(tmp_path / "rows.jsonl", rows), "instruction=Fld 1,output=Fld-2")
+    return read_as(write(tmp_path / "rows.jsonl", rows), "instruction=Fld 1,output=Fld-2")
 
 
 def test_it_finds_what_is_found_here(dataset, tmp_path: Path, tiny_model: Path):
-    test = given.read(write(tmp_path / "test.jsonl", [{"question": "राजधानी?", "answer": "पुणे"}]), None)
+    test = read_as(write(tmp_path / "test.jsonl", [{"question": "राजधानी?", "answer": "पुणे"}]), None)
     told: list[tuple[int, int]] = []
     before = set(children())
     made = rows_report.ask(dataset, test, tiny_model, 8, None, lambda *each: told.append(each), never)
@@ -106,7 +106,7 @@ def test_a_tokenizer_that_asks_for_all_memory_costs_the_count_alone(tmp_path: Pa
     """A hundred letters become 12 GB."""
     crafted_models.tokenizer(tmp_path / "model", normalizer={"type": "Sequence", "normalizers": [
         {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 22}] * 6})
-    rows = given.read(write(tmp_path / "rows.jsonl", [{"prompt": "a" * 100, "completion": "b"}] * 5), None)
+    rows = read_as(write(tmp_path / "rows.jsonl", [{"prompt": "a" * 100, "completion": "b"}] * 5), None)
     made = rows_report.ask(rows, None, tmp_path / "model", 8, None, lambda *_: None, never)
     assert made.counts is None and "asked for more memory than any model needs" in str(made.trouble)
     assert any(each.kind == "duplicate_rows" for each in made.findings)

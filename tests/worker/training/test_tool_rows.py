@@ -15,8 +15,8 @@ from support import family_models, once, tool_rows
 from support.tool_rows import ONE, RECORDS, TOOLS
 
 from slmstudio.core import jobs, paths
-from slmstudio.core.data import jsonl
 from slmstudio.core.data.record import Record
+from slmstudio.core.data.versions import store
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.model.chat_template import ChatTemplate
@@ -87,7 +87,7 @@ def test_the_loss_is_on_calls_and_answers_alone(make_job):
 def test_a_run_learns_them(make_job, qwen, tmp_path):
     files = [tmp_path / "learned.jsonl", tmp_path / "evaluated.jsonl"]
     for file, rows in zip(files, (RECORDS * 2, RECORDS[2:]), strict=True):
-        jsonl.write(file, rows)
+        store.write_rows(file, rows)
     job = make_job(train_file=str(files[0]), eval_file=str(files[1]))
     result = train.run(job)
     assert result["state"] == "finished" and result["eval_loss_after"] < result["eval_loss_before"]

@@ -1,36 +1,42 @@
-"""Adds one row to a dataset, in the file's own layout, and undoes it. The file is whole at every moment.
-
-The new file is written beside the old one, read back, and renamed into its place: a full disk, a kill or a power cut
-leaves the old one.
-"""
+"""Adds one row to a JSONL or JSON file, in the file's own layout, and undoes it. The file is whole at every moment: the
+new one is written beside it, read back, and renamed into its place."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import re
+import shutil
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from slmstudio.core.data import given
+from slmstudio.core import files, program
+from slmstudio.core.data import layouts
 from slmstudio.core.data.appending.new_row import NewRow, as_columns
-from slmstudio.core.data.appending.target import (
-    Changed,
-    Target,
-    beside,
-    bytes_at,
-    dumped,
-    ends,
-    look,
-    new_file,
-    put_in_place,
-    write,
-)
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.data.mapping.mapper import Mapper
+from slmstudio.core.data.opening import JSON_SUFFIXES, TEXT_SUFFIXES
+from slmstudio.core.data.reader import Dataset, columns_of, read_as
+from slmstudio.core.data.row_texts import is_lines
+from slmstudio.core.data.rows import as_sentence
+from slmstudio.core.data.source import CHUNK_BYTES, Source
+from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
 ATTEMPTS = 3
+TAIL_BYTES = 65536
+BLANK = " \t\r\n"
+CODECS = {"UTF-8": "utf-8", "UTF-8 with BOM": "utf-8", "UTF-16 LE": "utf-16-le", "UTF-16 BE": "utf-16-be"}
+_EMPTY = re.compile(rb"\s*(\[\s*\])?\s*")
+_FIRST_ROW = re.compile(rb'\s*\[?\s*?(?:\n([ \t]*))?\{(?:[ \t]*\r?\n([ \t]*)")?')
+"""How a JSON file begins: what its rows are moved in by, and their keys where these have lines of their own."""
 _LOCK = threading.Lock()
+
+
+class _Changed(Exception):
+    """Another program wrote to the file meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,7 @@ class Added:
         path: the file.
         rows: how many usable rows it has now.
         line: where the row begins, from 1.
-        after: the bytes with which the file ends now.
-        before: the bytes that it replaced.
+        after, before: the bytes with which the file ends now, and those that they replaced.
         created: whether there was no such file.
     """
 
@@ -67,24 +72,46 @@ class Twin:
     same_answer: bool
 
 
+@dataclass
+class _Target:
+    """What is known about a file before a row is added.
+
+    Attributes:
+        is_list: whether its rows are in one JSON list.
+        like: the file's last usable row; None in an empty file. `mapper` reads it.
+        margin, indent: what its rows are moved in by, and their keys beyond that; None if a row takes one line.
+    """
+
+    is_list: bool = False
+    encoding: str = "UTF-8"
+    size: int = 0
+    rows: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    newline: str = "\n"
+    like: dict[str, Any] | None = None
+    mapper: Mapper | None = None
+    margin: str = ""
+    indent: str | None = None
+
+
 def append(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None = None,
            said: str | None = None) -> Added:
     """Add a row to a JSONL or JSON file, or make the file.
 
     Args:
-        said: what its columns hold, where a user chose that, as `given.parse` reads it.
+        said: what its columns hold, where a user chose that, as `read_options.parse` reads it.
 
     Raises:
         UserError: the row is incomplete, already in the file or of a different kind from its rows; rows can't be added
             to this file; or it can't be written. The file is unchanged then.
         ReadingCancelled: `cancelled` said so.
     """
-    path = Path(path)
-    as_columns(row, None)
-    with _LOCK:
+    path = Path(path).resolve()
+    as_columns(row)
+    with _LOCK, os_errors_as(tr("Could not add the row to {file}.", file=path.name)):
         for _ in range(ATTEMPTS):
-            with contextlib.suppress(Changed):
-                return _append(path.resolve(), row, cancelled, said)
+            with contextlib.suppress(_Changed):
+                return _append(path, row, cancelled, said)
     raise UserError(tr("{name} keeps changing.", name=path.name), tr("Another program is writing to it."),
                     tr("Wait until that program is done, then add the row again."))
 
@@ -95,28 +122,20 @@ def undo(added: Added) -> None:
     Raises:
         UserError: the row is no longer the last one of the file, or the file can't be written.
     """
-    path, name = added.path, added.path.name
-    with _LOCK:
-        try:
-            state = path.stat()
-            keep = state.st_size - len(added.after)
-            if bytes_at(path, keep, len(added.after)) != added.after:
-                raise UserError(tr("Adding the row to {name} can't be undone.", name=name),
-                                tr("The file has changed since then."), tr("Open the file and delete the row there."))
-            if added.created and keep == 0:
+    path = added.path
+    try:
+        with _LOCK, os_errors_as(tr("Could not remove the row from {file}.", file=path.name)):
+            size = path.stat().st_size
+            if _end(path, size, len(added.after)) != added.after:
+                raise _Changed
+            if added.created and size == len(added.after):
                 path.unlink()
-                return
-            partial = beside(path)
-            try:
-                write(path, partial, keep, added.before)
-                put_in_place(path, partial, state)
-            finally:
-                partial.unlink(missing_ok=True)
-        except Changed:
-            raise UserError(tr("Adding the row to {name} can't be undone.", name=name),
-                            tr("The file is being changed."), tr("Try again when the other program is done.")) from None
-        except OSError as error:
-            raise from_os_error(error, tr("Could not remove the row from {file}.", file=name)) from error
+            else:
+                _replace_end(path, _state(path), size - len(added.after), added.before)
+    except _Changed:
+        raise UserError(tr("Adding the row to {name} can't be undone.", name=path.name),
+                        tr("The file has changed since then."),
+                        tr("Open the file and delete the row there.")) from None
 
 
 def find_twin(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | None = None,
@@ -124,13 +143,13 @@ def find_twin(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | Non
     """The row of the dataset at `path` that asks the same: one that is answered the same too, else the first.
 
     Args:
-        said: what its columns hold, as `given.parse` reads it.
+        said: what its columns hold, as `read_options.parse` reads it.
 
     Raises:
         UserError: the dataset can't be read.
     """
     found = None
-    for record in given.read(Path(path), said, cancelled=cancelled).records:
+    for record in read_as(Path(path), said, cancelled=cancelled).records:
         if row.answers_like(record):
             return Twin(record.line, True)
         if found is None and row.asks_like(record):
@@ -139,36 +158,136 @@ def find_twin(path: Path | str, row: NewRow, cancelled: Callable[[], bool] | Non
 
 
 def _append(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said: str | None) -> Added:
-    partial = beside(path)
-    try:
-        state = path.stat() if path.exists() else None
-        found = look(path, row, cancelled, said) if state else new_file(path)
-        text = dumped(as_columns(row, found.like, found.mapper, bool(said and found.mapper)), found)
-        before, after = ends(path if state else None, found, text)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        digest = write(path if state else None, partial, found.size - len(before), after)
-        if digest != found.sha256:
-            raise Changed
-        line = _check(partial, row, found, path.name, said if found.mapper is not None else None)
-        put_in_place(path, partial, state)
-    except OSError as error:
-        raise from_os_error(error, tr("Could not add the row to {file}.", file=path.name)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    state = _state(path)
+    if state is None and path.suffix.lower() not in JSON_SUFFIXES:
+        raise UserError(tr("{name} can't be created.", name=path.name), tr("Rows are written as JSON."),
+                        tr("Choose a name that ends in .jsonl."))
+    found = _look(path, row, cancelled, said) if state else _Target(path.suffix.lower() == ".json")
+    is_chosen = bool(said and found.mapper)
+    before, after = _ends(path, found, as_columns(row, found.like, found.mapper, is_chosen))
+    line = 0
+
+    def check(partial: Path) -> None:
+        nonlocal line
+        line = _read_back(partial, row, found, path.name, said if is_chosen else None)
+
+    _replace_end(path, state, found.size - len(before), after, check)
     return Added(path, found.rows + 1, line, after, before, state is None)
 
 
-def _check(partial: Path, row: NewRow, found: Target, name: str, said: str | None) -> int:
-    """Read the new file back. Returns the line of the new row.
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """What shows whether a file is the same; None if there is none."""
+    if not path.exists():
+        return None
+    info = path.stat()
+    return info.st_ino, info.st_size, info.st_mtime_ns
+
+
+def _end(path: Path, size: int, count: int) -> bytes:
+    """The last `count` bytes of a file of that size, or all of it."""
+    with open(path, "rb", opener=files.regular) as file:
+        file.seek(max(0, size - count))
+        return file.read(count)
+
+
+def _replace_end(path: Path, state: tuple[int, int, int] | None, keep: int, after: bytes,
+                 check: Callable[[Path], None] | None = None) -> None:
+    """Write `after` behind the first `keep` bytes of a file, unless it changes meanwhile; `check` sees the new file."""
+    def pieces() -> Generator[bytes, None, None]:
+        if state is not None:
+            with open(path, "rb", opener=files.regular) as old:
+                for start in range(0, keep, CHUNK_BYTES):
+                    yield old.read(min(CHUNK_BYTES, keep - start))
+        yield after
+
+    def before_renaming(partial: Path) -> None:
+        if state is not None:
+            shutil.copymode(path, partial)
+        if check is not None:
+            check(partial)
+        if _state(path) != state:
+            raise _Changed
+
+    with contextlib.closing(pieces()) as content:
+        files.write_atomically(path, content, check=before_renaming)
+
+
+def _look(path: Path, row: NewRow, cancelled: Callable[[], bool] | None, said: str | None) -> _Target:
+    """Everything that must be known about a file; it is read twice.
+
+    Raises:
+        UserError: no row can be added to it, or this one is in it.
+    """
+    source = Source(path, cancelled=cancelled)
+    first = next(source.chunks(), b"")
+    suffix = path.suffix.lower()
+    if suffix not in TEXT_SUFFIXES and source.size <= TAIL_BYTES and _EMPTY.fullmatch(first):
+        return _Target(suffix == ".json" or b"[" in first, source.encoding, source.size)
+    dataset = read_as(path, said, cancelled=cancelled)
+    if dataset.format not in ("jsonl", "json") or dataset.encoding not in CODECS or source.suffix != suffix:
+        raise UserError(tr("No row can be added to {name}.", name=path.name),
+                        tr("Rows are added to JSONL and JSON files in UTF-8 or UTF-16."),
+                        tr("Convert it to JSONL ({command}), or choose another file.",
+                           command=program.command("data", "convert")))
+    _refuse(dataset, row)
+    rows = columns_of(dataset, [*[False] * (dataset.count - 1), True], cancelled)
+    if rows is None:
+        raise _Changed
+    found = _Target(not is_lines(first) and first.lstrip().startswith(b"["), dataset.encoding, dataset.bytes,
+                    dataset.count, dataset.problems, "\r\n" if b"\r\n" in first else "\n",
+                    rows[0] if isinstance(rows[0], dict) else {})
+    found.mapper = Mapper([dict.fromkeys(dataset.columns), found.like], dataset.mapping)
+    if not is_lines(first) and (begin := _FIRST_ROW.match(first)):
+        found.margin = (begin[1] or b"").decode()
+        found.indent = None if begin[2] is None else begin[2].decode().removeprefix(found.margin)
+    return found
+
+
+def _refuse(dataset: Dataset, row: NewRow) -> None:
+    name = dataset.path.name
+    kind = layouts.kind(dataset.layout)
+    if kind != row.kind:
+        raise UserError(tr("The row doesn't fit into {name}.", name=name), as_sentence(layouts.stray(row.kind, kind)),
+                        tr("Choose another file, or a new one."))
+    twin = next((record.line for record in dataset.records if row.equals(record)), None)
+    if twin is not None:
+        raise UserError(tr("The row is already in {name}.", name=name), tr("Line {line:,} says the same.", line=twin),
+                        tr("You don't need to add it."))
+
+
+def _ends(path: Path, found: _Target, columns: dict[str, Any]) -> tuple[bytes, bytes]:
+    """The end of the file: the bytes that are replaced, and what replaces them."""
+    codec, newline = CODECS[found.encoding], found.newline
+    end = _end(path, found.size, TAIL_BYTES).decode(codec, "replace").removeprefix("\ufeff") if found.size else ""
+    if "\r" in end[:-1] and "\n" not in end:
+        newline = "\r"  # an old Mac file
+    text = json.dumps(columns, ensure_ascii=False, indent=found.indent).replace("\n", newline + found.margin)
+    if not found.is_list:
+        closed = not end or end.endswith((newline, "\n"))
+        return b"", (("" if closed else newline) + text + newline).encode(codec)
+    if not end.strip(BLANK):
+        return b"", f"[{newline}{text}{newline}]{newline}".encode(codec)
+    outside = end.rstrip(BLANK).removesuffix("]")
+    inside = outside.rstrip(BLANK)
+    replaced = end[len(inside):]
+    comma = "" if inside.endswith(("[", ",")) else ","
+    if {"\n", "\r"} & set(outside[len(inside):]):
+        comma += newline + found.margin
+    elif comma:
+        comma += " "
+    return replaced.encode(codec), (comma + text + replaced).encode(codec)
+
+
+def _read_back(partial: Path, row: NewRow, found: _Target, name: str, said: str | None) -> int:
+    """The line of the new row in the new file.
 
     Raises:
         UserError: it doesn't hold the old rows and the new one, as the end of the old file is damaged.
     """
     with contextlib.suppress(UserError):
-        dataset = given.read(partial, said)
+        dataset = read_as(partial, said)
         last = dataset.records[-1]
-        if (len(dataset.records), dataset.problems) == (found.rows + 1, found.problems) and row.equals(last):
+        if (dataset.count, dataset.problems) == (found.rows + 1, found.problems) and row.equals(last):
             return last.line
     raise UserError(tr("No row can be added to {name}.", name=name),
                     tr("The end of the file is damaged, so the row couldn't be read back."),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.data.conversations import Message, Messages
-from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.mapping.speakers import CONTENT_KEYS, ROLE_KEYS, role_of
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, as_sentence, read_row
-from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.data.rows import ColumnsMissing, RowError, read_row
+from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 
@@ -37,37 +37,34 @@ class NewRow:
 
     def equals(self, record: Record) -> bool:
         """Whether a row of a file says the same, except for white space around its texts."""
-        rejected = None if self.rejected is None else self.rejected.strip()
-        its = None if record.rejected is None else record.rejected.strip()
-        return rejected == its and _said(self.messages) == _said(record.messages)
+        return _said(self.messages, self.rejected) == _said(record.messages, record.rejected)
 
     def asks_like(self, record: Record) -> bool:
         """Whether a row of a file asks the same, perhaps in the middle of a conversation.
 
         The system message and the answer may differ.
         """
-        mine = _turns(self.messages[:-1])
-        return bool(mine) and mine == _turns(record.messages)[:len(mine)]
+        return len(self.messages) > 1 and _begins(record.messages, self.messages[:-1])
 
     def answers_like(self, record: Record) -> bool:
         """Whether a row of a file asks the same and is answered the same."""
-        mine = _turns(self.messages)
-        return mine == _turns(record.messages)[:len(mine)]
+        return _begins(record.messages, self.messages)
 
 
-def _said(messages: Messages) -> list[tuple[str, str]]:
-    return [(message["role"], message["content"].strip()) for message in messages]
+def _said(messages: Messages, rejected: str | None = None) -> list[tuple[str, str]]:
+    said = [(message["role"], message["content"].strip()) for message in messages]
+    return said if rejected is None else [*said, ("rejected", rejected.strip())]
 
 
-def _turns(messages: Messages) -> list[tuple[str, str]]:
-    return [each for each in _said(messages) if each[0] != "system"]
+def _begins(messages: Messages, with_these: Messages) -> bool:
+    """Whether a conversation begins with these messages; system messages don't count."""
+    whole, begin = ([each for each in _said(one) if each[0] != "system"] for one in (messages, with_these))
+    return whole[:len(begin)] == begin
 
 
-def as_columns(row: NewRow, like: Mapping[str, Any] | None, mapper: Mapper | None = None,
+def as_columns(row: NewRow, like: Mapping[str, Any] | None = None, mapper: Mapper | None = None,
                is_chosen: bool = False) -> dict[str, Any]:
-    """The row in the columns of `like`, another row of the file, as far as these can say it.
-
-    Each way to write it is read back; if none of the file's own gives the same row, it is written as messages.
+    """The row in the columns of `like`, another row of the file; as messages, where these would be read differently.
 
     Args:
         mapper: reads the file's rows.
@@ -77,75 +74,55 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None, mapper: Mapper | Non
         UserError: the row can't be learned (an empty answer, a conversation out of turn), or the columns that
             a user chose can't hold it.
     """
-    like = like or {}
-    columns = mapper.main if mapper is not None else None
-    mapped = _mapped(row, like, columns) if columns is not None else {}
-    system = next((message["content"] for message in row.messages if message["role"] == "system"), None)
-    ways: list[tuple[dict[str, Any], Callable[[dict[str, Any]], list[Row]]]] = []
-    if mapper is not None and mapped:
-        ways.append((mapped, mapper.read))
-        if not is_chosen and {"completion", "chosen"} & like.keys():  # which may be texts or messages
-            ways.append((_mapped(row, {name: [] for name in like}, columns), mapper.read))
-    if not is_chosen:
-        if mapped and system is not None:
-            ways.append(({"system": system, **_mapped(replace(row, messages=row.messages[1:]), like, columns)}, _read))
-        ways.append((_plain(row), _read))
-    for written, reads in ways:
-        try:
-            found = reads(written)
-        except (RowError, ColumnsMissing):
-            continue
-        if [(each.messages, each.rejected) for each in found] == [(tuple(row.messages), row.rejected)]:
-            there = {name: written[name] for name in like if name in written}
-            return {**there, **written, **{name: text for name, text in row.tags.items() if text.strip()}}
-    if is_chosen:
-        raise UserError(tr("The row doesn't fit into the columns that were chosen for this file."),
-                        tr("They can't hold a conversation like this."), tr("Choose another file, or a new one."))
+    written = _plain(row)
     try:
-        read_row(_plain(row))
+        read_row(written)
     except RowError as error:
-        problems = [Problem(sentence, field=key or None) for key, sentence in error.findings]
-        raise UserError(tr("The row can't be added."), as_sentence(error.findings[0][1]),
-                        tr("Complete it and add it again."), problems) from error
-    raise UserError(tr("The row can't be added."), tr("It would be read back differently."),
-                    tr("Change its texts a little."))
+        raise error.refusal(tr("The row can't be added."), tr("Complete it and add it again.")) from error
+    if like and mapper is not None and mapper.main is not None:
+        mapped = _mapped(row, like, mapper.main.columns)
+        found = []
+        with contextlib.suppress(RowError, ColumnsMissing):
+            found = [(each.messages, each.rejected) for each in mapper.read(mapped)]
+        if found == [(tuple(row.messages), row.rejected)]:
+            written = {**{name: mapped[name] for name in like if name in mapped}, **mapped}
+        elif is_chosen:
+            raise UserError(tr("The row doesn't fit into the columns that were chosen for this file."),
+                            tr("They can't hold a conversation like this."),
+                            tr("Choose another file, or a new one."))
+    return written | {name: text for name, text in row.tags.items() if text.strip()}
 
 
-def _read(columns: dict[str, Any]) -> list[Row]:
-    return [read_row(columns)]
-
-
-def _mapped(row: NewRow, like: Mapping[str, Any], columns: ColumnMap | None) -> dict[str, Any]:
+def _mapped(row: NewRow, like: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
     """The row in the columns that hold the file's questions and answers, or its conversations, as far as they can; it
-    may read back differently. What is empty in the other row is so in this one."""
-    at = columns.columns if columns is not None else {}
-    asked, answered = ("prompt", "chosen") if "chosen" in at else ("instruction", "output" if "output" in at
-                                                                   else "messages")
-    has_system = "system" in at and row.messages[0]["role"] == "system"
+    may read back differently. What is empty in the other row is so in this one.
+
+    Args:
+        columns: by target.
+    """
+    asked, answered = ("prompt", "chosen") if "chosen" in columns else (
+        "instruction", "output" if "output" in columns else "messages")
+    has_system = "system" in columns and row.messages[0]["role"] == "system"
     turns = row.messages[has_system:]
-    before = () if asked in at else turns[:-1]
+    before = () if asked in columns else turns[:-1]
     said: dict[str, Messages] = {"input": (), "system": row.messages[:has_system], asked: turns[:-1],
                                  answered: (*before, turns[-1])}
     if row.rejected is not None:
         said["rejected"] = (*before, _reply(row.rejected))
     return {name: "" for name, value in like.items() if value == ""} | {
-        column: _cell(said[target], like.get(column)) for target, column in at.items() if target in said}
+        column: _cell(said[target], like.get(column)) for target, column in columns.items() if target in said}
 
 
 def _cell(messages: Sequence[Message], like: Any) -> Any:
-    """Messages as another row has them: as a list, or as one text."""
-    if isinstance(like, list):
-        return _turns_like(messages, like)
-    return "".join(message["content"] for message in messages) if len(messages) < 2 else _transcript(messages)
-
-
-def _turns_like(messages: Sequence[Message], like: Any) -> list[dict[str, Any]]:
-    """Messages with the keys and the roles' names of another conversation."""
-    first = next((each for each in like if isinstance(each, dict)), {}) if isinstance(like, list) else {}
+    """Messages as another row has them: as a list with its keys and names of roles, or as one text, a transcript."""
+    if not isinstance(like, list):
+        names = {"user": "Human", "assistant": "Assistant", "system": "System"}
+        return "".join(message["content"] for message in messages) if len(messages) < 2 else "".join(
+            f"\n\n{names[message['role']]}: {message['content']}" for message in messages)
+    first = next((each for each in like if isinstance(each, dict)), {})
     role, content = (next((key for key in keys if key in first), keys[0]) for keys in (ROLE_KEYS, CONTENT_KEYS))
-    names = {role_of(each.get(role)): each.get(role) for each in like or () if isinstance(each, dict)
-             } if first else {}
-    return [{role: names.get(message["role"], message["role"]), content: message["content"]} for message in messages]
+    roles = {role_of(each.get(role)): each.get(role) for each in like if isinstance(each, dict)} if first else {}
+    return [{role: roles.get(message["role"], message["role"]), content: message["content"]} for message in messages]
 
 
 def _plain(row: NewRow) -> dict[str, Any]:
@@ -156,9 +133,3 @@ def _plain(row: NewRow) -> dict[str, Any]:
 
 def _reply(text: str) -> Message:
     return {"role": "assistant", "content": text}
-
-
-def _transcript(messages: Sequence[Message]) -> str:
-    """A conversation as one text, as `mapping.turns` reads it. It can't hold a system message."""
-    names = {"user": "Human", "assistant": "Assistant", "system": "System"}
-    return "".join(f"\n\n{names[message['role']]}: {message['content']}" for message in messages)

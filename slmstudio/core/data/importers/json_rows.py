@@ -9,14 +9,15 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
+import orjson
+
 from slmstudio.core.data.candidates import Readable
 from slmstudio.core.data.importers import json_lists
 from slmstudio.core.data.mapping import paths, published
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
-from slmstudio.core.data.sources.json_values import values_of
 from slmstudio.core.data.sources.row import Raw, bounded
-from slmstudio.core.data.strict_json import printable
-from slmstudio.core.errors import UserError
+from slmstudio.core.data.strict_json import NotJson, parse, printable
+from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 
 BEGINS = re.compile(rb'\s*(\[\s*)*(\{\s*["}]|\]\s*$)')
@@ -193,3 +194,38 @@ def _numbered(rows: Iterator[Raw]) -> Iterator[Raw]:
     """Rows by their number: the lines of an object around them say nothing."""
     for number, raw in enumerate(rows, 1):
         yield raw._replace(line=number)
+
+
+def values_of(pieces: Iterator[Piece]) -> Iterator[Raw]:
+    """The value of each piece, or what is wrong with it."""
+    for piece in pieces:
+        if piece.trouble:
+            yield Raw(None, piece.line, Problem(piece.trouble, piece.line))
+            continue
+        try:
+            yield Raw(_value_of(piece.text), piece.line)
+        except NotJson as error:
+            yield Raw(None, piece.line, error.problem(piece.line, piece.column))
+
+
+def _value_of(text: bytes) -> Any:
+    """The JSON value in a text, as `parse` has it, by the quick parser where nothing is doubtful.
+
+    That one keeps the last of two values with one key. Each key has a `":` behind it, so that where there are more of
+    these than keys, the strict parser has the last word, as it has for everything that the quick one refuses.
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return parse(text)
+    return value if text.count(b'":') == _keys(value) else parse(text)
+
+
+def _keys(value: Any) -> int:
+    """How many keys a value and what is in it have."""
+    inner = value.values() if type(value) is dict else value if type(value) is list else ()
+    count = len(value) if type(value) is dict else 0
+    for each in inner:
+        if type(each) is list or type(each) is dict:
+            count += _keys(each)
+    return count

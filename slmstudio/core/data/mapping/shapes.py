@@ -1,6 +1,6 @@
 """What a user said about columns, kept for other files that have the same ones.
 
-The settings keep it as {columns: said}, the newest first; `said` is a line as `given.written` makes it.
+The settings keep it as {columns: said}, the newest first; `said` is a line as `read_options.written` makes it.
 """
 
 from __future__ import annotations

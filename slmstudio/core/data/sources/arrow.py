@@ -26,7 +26,7 @@ def arrow_rows(file: BinaryIO, name: str, is_parquet: bool) -> Iterator[Raw]:
 
     number = 0
     try:
-        schema, batches = _parquet(file) if is_parquet else _arrow(file)
+        schema, batches = _batches(file, is_parquet)
         names = _class_names(schema.metadata)
         for batch in batches:
             for row in batch.to_pylist():
@@ -39,29 +39,19 @@ def arrow_rows(file: BinaryIO, name: str, is_parquet: bool) -> Iterator[Raw]:
                         tr("Reading it failed: {error}.", error=said), tr("Copy or download it again.")) from error
 
 
-def _parquet(file: BinaryIO) -> tuple[Any, Iterator[Any]]:
+def _batches(file: BinaryIO, is_parquet: bool) -> tuple[Any, Iterator[Any]]:
+    """The schema of a table, and its rows, at most `BATCH` at a time."""
+    import pyarrow
     from pyarrow import parquet
 
-    opened = parquet.ParquetFile(file)
-    return opened.schema_arrow, opened.iter_batches(batch_size=BATCH)
-
-
-def _arrow(file: BinaryIO) -> tuple[Any, Iterator[Any]]:
-    import pyarrow
-
-    head = file.read(6)
+    if is_parquet:
+        table = parquet.ParquetFile(file)
+        return table.schema_arrow, table.iter_batches(batch_size=BATCH)
+    is_file = file.read(6) == b"ARROW1"
     file.seek(0)
-    if head != b"ARROW1":
-        stream = pyarrow.ipc.open_stream(file)
-        return stream.schema, _sliced(iter(stream))
-    opened = pyarrow.ipc.open_file(file)
-    return opened.schema, _sliced(opened.get_batch(at) for at in range(opened.num_record_batches))
-
-
-def _sliced(batches: Iterator[Any]) -> Iterator[Any]:
-    for batch in batches:
-        for start in range(0, batch.num_rows, BATCH):
-            yield batch.slice(start, BATCH)
+    opened = pyarrow.ipc.open_file(file) if is_file else pyarrow.ipc.open_stream(file)
+    whole = map(opened.get_batch, range(opened.num_record_batches)) if is_file else opened
+    return opened.schema, (batch.slice(start, BATCH) for batch in whole for start in range(0, batch.num_rows, BATCH))
 
 
 def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:

@@ -48,8 +48,6 @@ class Member(NamedTuple):
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:  # the last: how it was packed
             raise UserError(tr("{name} in {archive} is damaged.", name=self.name, archive=self.archive.name),
                             tr("The archive says: {error}.", error=error), tr(AGAIN)) from error
-        except RuntimeError as error:  # what zipfile raises for a password
-            raise UserError(tr("{name} has a password.", name=self.archive.name), "", tr(UNPACK)) from error
 
 
 def is_compressed(head: bytes) -> bool:
@@ -75,17 +73,6 @@ def check_archive(file: BinaryIO, name: str) -> None:
     file.seek(0)
 
 
-def decompressed(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """The bytes of a file, unpacked where it is a gzip or Zstandard file; they tell by their beginning.
-
-    Raises:
-        UserError: it is damaged or cut short, or expands beyond the limit.
-    """
-    first = next(raw, b"")
-    everything = chain([first], raw)
-    return _unpacked(everything, name, is_gzip=first.startswith(GZIP)) if is_compressed(first) else everything
-
-
 class Reader(io.RawIOBase):
     """Chunks as the file that pyarrow reads."""
 
@@ -104,19 +91,29 @@ class Reader(io.RawIOBase):
         return found
 
 
-def _unpacked(raw: Iterator[bytes], name: str, is_gzip: bool) -> Iterator[bytes]:
+def decompressed(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """The bytes of a file, unpacked where it is a gzip or Zstandard file; they tell by their beginning.
+
+    Raises:
+        UserError: it is damaged or cut short, or expands beyond the limit.
+    """
+    first = next(raw, b"")
+    everything = chain([first], raw)
+    if not is_compressed(first):
+        yield from everything
+        return
     import pyarrow
 
-    reader, made = Reader(raw), 0
+    codec, known_as = ("gzip", "gzip") if first.startswith(GZIP) else ("zstd", "Zstandard")
+    reader, made = Reader(everything), 0
     try:
-        with pyarrow.CompressedInputStream(pyarrow.PythonFile(reader, mode="r"), "gzip" if is_gzip else "zstd") as file:
+        with pyarrow.CompressedInputStream(pyarrow.PythonFile(reader, mode="r"), codec) as file:
             while text := file.read(CHUNK):
                 made += len(text)
                 check_growth(made, reader.taken, name)
                 yield text
     except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(tr("{name} is a damaged {format} file, or was cut short.", name=name,
-                           format="gzip" if is_gzip else "Zstandard"),
+        raise UserError(tr("{name} is a damaged {format} file, or was cut short.", name=name, format=known_as),
                         tr("Unpacking it failed: {error}.", error=error), tr(AGAIN)) from error
 
 

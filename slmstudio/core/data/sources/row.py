@@ -6,7 +6,6 @@ import json
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 from slmstudio.core.errors import Problem
@@ -60,17 +59,13 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return None if math.isnan(value) else value
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat(" ") if isinstance(value, datetime) else value.isoformat()
-    if isinstance(value, timedelta):
-        return str(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
-    return str(value)
+    return str(value)  # of dates and times that is ISO 8601
 
 
 def cell_text(value: Any) -> str | None:

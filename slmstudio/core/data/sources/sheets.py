@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
@@ -24,17 +24,17 @@ SHORT = 4
 class Sheet(NamedTuple):
     """
     Attributes:
-        name, others: of the sheet that is read, and of the others that hold something.
+        names: of the sheet that is read, and then of the others that hold something.
         rows: its rows; a cell's date in ISO 8601, a number as people write it.
         notes: sentences on what a reader should know.
-        certainty, candidates: how sure it is that this is the sheet to read, and the others.
+        certainty, evidence, candidates: how sure it is that this is the sheet to read, its rows, and the others.
     """
 
-    name: str
-    others: tuple[str, ...]
+    names: tuple[str, ...]
     rows: Iterator[TableRow]
     notes: list[str]
     certainty: float = 1.0
+    evidence: tuple[Evidence, ...] = ()
     candidates: tuple[Candidate, ...] = ()
 
 
@@ -49,8 +49,9 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
     try:
         packed.check_archive(file, name)
         book = calamine.CalamineWorkbook.from_filelike(file)
-        names = [each.name for each in book.sheets_metadata if each.typ == calamine.SheetTypeEnum.WorkSheet]
-        sheets = {each: book.get_sheet_by_name(each) for each in names}
+        visible = {each.name: each.visible == calamine.SheetVisibleEnum.Visible for each in book.sheets_metadata
+                   if each.typ == calamine.SheetTypeEnum.WorkSheet}
+        sheets = {each: book.get_sheet_by_name(each) for each in visible}
     except calamine.PasswordError as error:
         raise UserError(tr("{name} has a password.", name=name), "",
                         tr("Save a copy without a password, and open that.")) from error
@@ -58,40 +59,43 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
         raise UserError(tr("{name} is a damaged workbook.", name=name),
                         tr("Opening it failed: {error}.", error=error),
                         tr("Open it in your spreadsheet program, and save it again.")) from error
-    filled = [each for each in names if sheets[each].total_height]
+    filled = [each for each in sheets if sheets[each].total_height]
     if wanted is not None and wanted not in sheets:
         raise UserError(tr("{name} has no sheet {wanted!r}.", name=name, wanted=wanted),
-                        tr("Its sheets are {names}.", names=", ".join(names)), tr("Choose one of them."))
+                        tr("Its sheets are {names}.", names=", ".join(sheets)), tr("Choose one of them."))
     if not filled and wanted is None:
         raise UserError(tr("{name} contains no rows.", name=name), tr("All its sheets are empty."),
                         tr("Choose another file."))
-    hidden = {each.name for each in book.sheets_metadata if each.visible != calamine.SheetVisibleEnum.Visible}
-    chosen = wanted or _with_rows(sheets, [each for each in filled if each not in hidden] or filled)
-    notes = []
-    others = tuple(each for each in filled if each != chosen)
+    chosen = wanted or _with_rows(sheets, [each for each in filled if visible[each]] or filled)
+    notes = list[str]()
+    others = [each for each in filled if each != chosen]
     if others:
         notes.append(ntr('The sheet "{sheet}" was read. The file has {n:,} more: {others}.',
                          'The sheet "{sheet}" was read. The file has {n:,} more: {others}.', len(others), sheet=chosen,
                          others=", ".join(others[:5])))
-    found = Sheet(chosen, others, _rows(sheets[chosen], notes), notes)
-    if wanted is not None or not others:
-        return found
-    twins = _alike(sheets, chosen, others)
-    candidates = tuple(Candidate(
-        "table", options=ReadOptions(sheet=each), certainty=TWIN - 0.1 if each in twins else OTHER,
-        evidence=(Evidence("sheet_rows", {"sheet": each, "n": sheets[each].height}),)) for each in others)
-    return found._replace(certainty=TWIN if twins else 1.0, candidates=candidates)
+    found = Sheet((chosen, *others), _rows(sheets[chosen], notes), notes)
+    return found if wanted is not None or not others else _beside(found, sheets)
 
 
-def _alike(sheets: dict[str, Any], chosen: str, others: Sequence[str]) -> set[str]:
-    """Those of the other sheets whose rows are of the chosen one's kind: they have its column names, or question and
-    answer, too."""
-    begins = {each: [TableRow([cell_text(value) or "" for value in cells], number) for number, cells in enumerate(
-        islice(sheets[each].iter_rows(), header.LOOKED_AT), 1)] for each in (chosen, *others)}
+def _beside(found: Sheet, sheets: dict[str, Any]) -> Sheet:
+    """The same with the other sheets as candidates. Those are of the chosen one's kind that have its column names, or
+    question and answer, too."""
+    begins = {each: [TableRow(_texts(cells), number) for number, cells in enumerate(
+        islice(sheets[each].iter_rows(), header.LOOKED_AT), 1)] for each in found.names}
     names = {each: header.names_of([row for row in rows if any(row.cells)]) for each, rows in begins.items()}
+    told = {each: (Evidence("sheet_rows", {"sheet": each, "n": sheets[each].height - bool(names[each])}),)
+            for each in found.names}
+    chosen, *others = found.names
     both = header.names_both(list(names[chosen]))
-    return {each for each in others if len(names[each] & names[chosen]) > max(1, len(names[chosen]) // 2)
-            or (both and header.names_both(list(names[each])))}
+    twins = {each for each in others if len(names[each] & names[chosen]) > max(1, len(names[chosen]) // 2)
+             or (both and header.names_both(list(names[each])))}
+    return found._replace(certainty=TWIN if twins else 1.0, evidence=told[chosen], candidates=tuple(Candidate(
+        "table", options=ReadOptions(sheet=each), certainty=TWIN - 0.1 if each in twins else OTHER,
+        evidence=told[each]) for each in others))
+
+
+def _texts(cells: list[Any]) -> list[str]:
+    return [cell_text(value) or "" for value in cells]
 
 
 def _with_rows(sheets: dict[str, Any], names: list[str]) -> str:
@@ -106,33 +110,25 @@ def _with_rows(sheets: dict[str, Any], names: list[str]) -> str:
 
 
 def _names_both(sheet: Any) -> bool:
-    begin = islice(sheet.iter_rows(), header.MOST_TITLES)
-    return any(header.names_both([cell_text(value) or "" for value in cells]) for cells in begin)
+    return any(header.names_both(_texts(cells)) for cells in islice(sheet.iter_rows(), header.MOST_TITLES))
 
 
 def _rows(sheet: Any, notes: list[str]) -> Iterator[TableRow]:
     """Its rows. A merged cell counts for all rows that it covers."""
-    merged = {}
-    for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():
-        if bottom > top:
-            merged.update({(row, column): (top, left) for row in range(top + 1, bottom + 1)
-                           for column in range(left, right + 1)})
+    merged = {(row, column): (top, left) for (top, left), (bottom, right) in sheet.merged_cell_ranges or ()
+              for row in range(top + 1, bottom + 1) for column in range(left, right + 1)}
     if merged:
         notes.append(tr("Merged cells were read as if each row had their text."))
-    above: dict[tuple[int, int], str] = {}
-    tops = set(merged.values())
-    left = sheet.start[1] if sheet.start else 0
-    begin = sheet.start[0] if sheet.start else 0
-    skips_blank = sheet.height < sheet.total_height  # calamine leaves out the rows above the first cell
-    for number, cells in enumerate(sheet.iter_rows(), begin if skips_blank else 0):
-        texts = [cell_text(value) or "" for value in cells]
-        if merged:
-            offset = left if len(texts) < sheet.total_width else 0
-            for place in range(len(texts)):
-                at = (number, place + offset)
-                if at in tops:
-                    above[at] = texts[place]
-                elif at in merged and not texts[place]:
-                    texts[place] = above.get(merged[at], "")
+    above = dict.fromkeys(merged.values(), "")
+    # calamine leaves out the rows above the first cell, and the columns before it.
+    begin, left = sheet.start or (0, 0)
+    for number, cells in enumerate(sheet.iter_rows(), begin if sheet.height < sheet.total_height else 0):
+        texts = _texts(cells)
+        for place in range(len(texts)) if merged else ():
+            at = (number, place + (left if len(texts) < sheet.total_width else 0))
+            if at in above:
+                above[at] = texts[place]
+            elif at in merged and not texts[place]:
+                texts[place] = above[merged[at]]
         if any(texts):
             yield TableRow(texts, number + 1)

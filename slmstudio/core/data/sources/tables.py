@@ -99,44 +99,34 @@ def table_rows(chunks: Iterator[bytes], delimiter: str) -> Iterator[TableRow]:
     lines = _Lines(numbered_lines(chunks))
     reader = csv.reader(lines, delimiter=delimiter)
     while True:
-        begin = lines.begin_row()
+        begin, cells, problem = lines.begin_row(), list[str](), None
         try:
             cells = next(reader)
+            if lines.at_end and cells and cells[-1].endswith("\n") and not lines.last.rstrip().endswith('"'):
+                problem = Problem(_unclosed(begin, lines.number - (not lines.last)), begin)
         except StopIteration:
             return
         except _TooLong:
-            yield TableRow([], begin, Problem(_too_long(several=lines.number > begin), begin))
+            problem = Problem(_unclosed(begin, lines.number) if lines.number > begin else tr(
+                "the row is longer than {limit} MB, so it wasn't read.", limit=ROW_LIMIT >> 20), begin)
         except NotJson as error:
-            yield TableRow([], begin, Problem(error.reason, lines.number, error.column))
+            problem = Problem(error.reason, lines.number, error.column)
         except csv.Error as error:
-            yield TableRow([], begin, Problem(tr("this isn't a row of a table: {reason}.", reason=error), begin))
-        else:
-            if lines.at_end and _is_open(cells, lines.last):
-                yield TableRow([], begin, Problem(_unclosed(begin, lines.number - (not lines.last)), begin))
-            elif any(cell and not cell.isspace() for cell in cells) and not (
-                    delimiter == "|" and _RULE.fullmatch("|".join(cells))):
-                yield TableRow([cell.strip() for cell in cells] if delimiter == "|" else cells, begin)
-
-
-def _too_long(several: bool) -> str:
-    limit = ROW_LIMIT >> 20
-    if several:
-        return tr("a quotation mark that begins in this row is never closed, so the row doesn't end within {limit} MB. "
-                  'Close it, or write a quotation mark inside a text twice ("").', limit=limit)
-    return tr("the row is longer than {limit} MB, so it wasn't read.", limit=limit)
+            problem = Problem(tr("this isn't a row of a table: {reason}.", reason=error), begin)
+        if problem is not None:
+            yield TableRow([], begin, problem)
+        elif any(cell and not cell.isspace() for cell in cells) and not (
+                delimiter == "|" and _RULE.fullmatch("|".join(cells))):
+            yield TableRow([cell.strip() for cell in cells] if delimiter == "|" else cells, begin)
 
 
 def _unclosed(begin: int, last: int) -> str:
-    """What is wrong with the row that takes all lines up to the last one."""
+    """What is wrong with a row that takes all lines up to the last one, or more than a row may have."""
     if last == begin:
         return tr("a quotation mark that begins in this row is never closed. Close it, or write a quotation mark "
                   'inside a text twice ("").')
     return tr("a quotation mark that begins in this row is never closed; lines {first:,} to {last:,} were read as part "
               'of it. Close it, or write a quotation mark inside a text twice ("").', first=begin + 1, last=last)
-
-
-def _is_open(cells: list[str], last_line: str) -> bool:
-    return bool(cells) and cells[-1].endswith("\n") and not last_line.rstrip().endswith('"')
 
 
 class _Lines:

@@ -13,7 +13,6 @@ from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, Piece, numbered_lines, paragraphs
 from slmstudio.core.data.sources import dialogues, labels, questions
-from slmstudio.core.data.sources.json_values import problem_of
 from slmstudio.core.data.sources.labels import Labels, Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, decode
@@ -235,7 +234,7 @@ def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
         try:
             text = decode(piece.text).replace("\r\n", "\n")
         except NotJson as error:
-            yield Raw(None, piece.line, problem_of(error, piece.line))
+            yield Raw(None, piece.line, error.problem(piece.line))
             continue
         if "\0" in text:
             yield Raw(None, piece.line, Problem(tr("there are NUL bytes here; the file is damaged at this place."),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import overload
+from typing import Any, NamedTuple
 
 from slmstudio.core.data import layouts
-from slmstudio.core.data.jsonl import as_row
-from slmstudio.core.data.record import Record
-from slmstudio.core.data.rows import ColumnsMissing, RowError, as_sentence, read_row
+from slmstudio.core.data.record import Record, as_row
+from slmstudio.core.data.rows import RowError, read_row
 from slmstudio.core.data.versions.store import Step
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
@@ -19,57 +18,26 @@ REJECTED, TEXT = "rejected", "text"
 """Roles of the texts of a row that aren't messages."""
 
 
-@dataclass(frozen=True)
-class _Change:
-    """One of them. `keys` are gone; or the row of the one key is `record` now, which is new where the key is."""
+class _Change(NamedTuple):
+    """One of them: the rows with these keys are gone, or the one is `record` now. `step` is what the lineage says."""
 
-    keys: frozenset[int]
-    record: Record | None = None
+    keys: tuple[int, ...]
+    record: Record | None
+    step: Step
 
 
-class _Keys(Sequence[int]):
-    """The keys of the rows that are left of `count`, and of those that were added."""
+class _View(Sequence[Any]):
+    """A sequence whose items are made when they are looked at."""
 
-    def __init__(self, count: int, changed: Mapping[int, Record | None]):
-        gone = sorted(key for key, record in changed.items() if record is None and key < count)
-        self._left = count - len(gone)
-        self._added = sorted(key for key, record in changed.items() if record is not None and key >= count)
-        self._gaps = [key - before for before, key in enumerate(gone)]
-        """For each deleted row, the place that the next one has now."""
+    def __init__(self, count: int, item: Callable[[int], Any]):
+        self._count, self._item = count, item
 
     def __len__(self) -> int:
-        return self._left + len(self._added)
+        return self._count
 
-    @overload
-    def __getitem__(self, place: int) -> int: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[int]: ...
-    def __getitem__(self, place: int | slice) -> int | list[int]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        place = range(len(self))[place]
-        return place + bisect_right(self._gaps, place) if place < self._left else self._added[place - self._left]
-
-
-class _Rows(Sequence[Record]):
-    """The rows that have these keys."""
-
-    def __init__(self, base: Sequence[Record], keys: _Keys, changed: Mapping[int, Record | None]):
-        self._base, self._keys = base, keys
-        self._changed = {key: record for key, record in changed.items() if record is not None}
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    @overload
-    def __getitem__(self, place: int) -> Record: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Record]: ...
-    def __getitem__(self, place: int | slice) -> Record | list[Record]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        key = self._keys[place]
-        return self._changed[key] if key in self._changed else self._base[key]
+    def __getitem__(self, place: Any) -> Any:
+        found = range(self._count)[place]
+        return self._item(found) if isinstance(found, int) else list(map(self._item, found))
 
 
 @dataclass
@@ -80,15 +48,16 @@ class Edits:
     changes: list[_Change] = field(default_factory=list)
 
     def delete(self, keys: Iterable[int]) -> None:
-        self.changes.append(_Change(frozenset(keys)))
+        gone = tuple(keys)
+        self.changes.append(_Change(gone, None, {"delete": len(gone)}))
 
     def edit(self, key: int, record: Record) -> None:
-        self.changes.append(_Change(frozenset({key}), record))
+        self.changes.append(_Change((key,), record, {"edit": record.line}))
 
     def add(self, record: Record) -> int:
         """Add a row behind all others. Returns its key."""
         key = len(self.base) + len(self.changes)
-        self.changes.append(_Change(frozenset({key}), record))
+        self.changes.append(_Change((key,), record, {"add": 1}))
         return key
 
     def undo(self) -> None:
@@ -101,7 +70,7 @@ class Edits:
         old, more = len(self.base), len(base) - len(self.base)
         if more < 0 or list(base[:old]) != list(self.base):
             return None
-        return Edits(base, [replace(change, keys=frozenset(key + more if key >= old else key for key in change.keys))
+        return Edits(base, [change._replace(keys=tuple(key + more if key >= old else key for key in change.keys))
                             for change in self.changes])
 
     def rows(self) -> tuple[Sequence[int], Sequence[Record]]:
@@ -112,17 +81,24 @@ class Edits:
         changed: dict[int, Record | None] = {}
         for change in self.changes:
             changed.update(dict.fromkeys(change.keys, change.record))
-        keys = _Keys(len(self.base), changed)
-        return keys, _Rows(self.base, keys, changed)
+        base, count = self.base, len(self.base)
+        gone = sorted(key for key, record in changed.items() if record is None and key < count)
+        added = sorted(key for key, record in changed.items() if record is not None and key >= count)
+        left = count - len(gone)
+        gaps = [key - before for before, key in enumerate(gone)]  # the place that the row behind a deleted one has now
+
+        def key_at(place: int) -> int:
+            return place + bisect_right(gaps, place) if place < left else added[place - left]
+
+        def record_at(place: int) -> Record:
+            key = key_at(place)
+            return changed.get(key) or base[key]
+
+        return _View(left + len(added), key_at), _View(left + len(added), record_at)
 
     def steps(self) -> list[Step]:
         """What was done, for the lineage."""
-        return [{"delete": len(change.keys)} if change.record is None
-                else {"add": 1} if min(change.keys) >= len(self.base) and change is self._first_of(change)
-                else {"edit": change.record.line} for change in self.changes]
-
-    def _first_of(self, change: _Change) -> _Change:
-        return next(each for each in self.changes if each.keys == change.keys)
+        return [change.step for change in self.changes]
 
 
 def texts_of(record: Record) -> list[tuple[str, str]]:
@@ -164,12 +140,7 @@ def _checked(record: Record) -> Record:
     try:
         read_row(as_row(record))
     except RowError as error:
-        problems = [Problem(sentence, field=key or None) for key, sentence in error.findings]
-        raise UserError(tr("The row can't be saved."), as_sentence(error.findings[0][1]),
-                        tr("Change its texts, or cancel."), problems) from error
-    except ColumnsMissing as error:
-        raise UserError(tr("The row can't be saved."), as_sentence(error.sentence()),
-                        tr("Change its texts, or cancel.")) from error
+        raise error.refusal(tr("The row can't be saved."), tr("Change its texts, or cancel.")) from error
     return record
 
 

@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, paths
-from slmstudio.core.data import given, jsonl
 from slmstudio.core.data.reader import Dataset
-from slmstudio.core.data.record import Record
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.data.record import Record, as_row
+from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.i18n import tr
 
 Step = dict[str, Any]
 """One of {"fix": kind, "rows": n, "removed": n}, {"edit": line}, {"delete": n}, {"add": n}, {"mix": rows}."""
 _NUMBERED = re.compile(r"(.+)-v([0-9]{1,6})", re.DOTALL)
+LINEAGE = ".lineage.json"
+"""The ending of the file beside a version that says how it was made."""
 PACKED = (".gz", ".zst")
-ATTEMPTS = 100
-"""Names that are tried."""
 MOST_NAME_BYTES = 150
 """The longest file name. Systems allow 255 bytes, and the lineage and the partial file add their endings."""
 
@@ -35,7 +34,7 @@ class Source:
     Attributes:
         path: where it was; None if it wasn't noted.
         weight, rows: of a mix, its weight and how many of the rows came from it.
-        given: what a user said about the file, as in `given.parse`.
+        given: what a user said about the file, as in `read_options.parse`.
     """
 
     name: str
@@ -47,11 +46,11 @@ class Source:
 
     @classmethod
     def of(cls, dataset: Dataset, weight: float | None = None, rows: int | None = None) -> Source:
-        return cls(dataset.path.name, dataset.path, dataset.sha256, weight, rows, given.of(dataset))
+        return cls(dataset.path.name, dataset.path, dataset.sha256, weight, rows, dataset.line)
 
     def to_dict(self) -> dict[str, Any]:
         beside = {"weight": self.weight, "rows": self.rows, "given": self.given}
-        return {"source": self.name, "path": str(self.path) if self.path else "", "sha256": self.sha256,
+        return {"source": self.name, "path": str(self.path or ""), "sha256": self.sha256,
                 **{name: value for name, value in beside.items() if value is not None}}
 
 
@@ -69,7 +68,7 @@ class Lineage:
 
 
 def lineage_file(path: Path) -> Path:
-    return path.with_name(path.name + jsonl.LINEAGE)
+    return path.with_name(path.name + LINEAGE)
 
 
 def next_path(source: Path, *, fresh: bool = False) -> Path:
@@ -86,7 +85,7 @@ def next_path(source: Path, *, fresh: bool = False) -> Path:
     taken = {0 if fresh else 1}
     with contextlib.suppress(OSError):  # no such folder yet, or one that writing will complain about
         for each in folder.iterdir():
-            its = _NUMBERED.fullmatch(each.name.removesuffix(jsonl.LINEAGE).removesuffix(".jsonl"))
+            its = _NUMBERED.fullmatch(each.name.removesuffix(LINEAGE).removesuffix(".jsonl"))
             if its and _folded(its[1]) == _folded(name):  # some file systems don't tell such names apart
                 taken.add(int(its[2]))
     return folder / f"{name}-v{max(taken) + 1}.jsonl"
@@ -117,12 +116,10 @@ def write(records: Iterable[Record], sources: Sequence[Source], steps: Iterable[
     """
     first = like or sources[0].path or Path(sources[0].name)
     target = _reserved(first, like is not None)
-    if len(sources) == 1:
-        lineage: dict[str, Any] = sources[0].to_dict()
-    else:
-        lineage = {"sources": [each.to_dict() for each in sources]}
+    made = [each.to_dict() for each in sources]
+    lineage = {**(made[0] if len(made) == 1 else {"sources": made}), "steps": list(steps)}
     try:
-        jsonl.write(target, records, {**lineage, "steps": list(steps), **({} if seed is None else {"seed": seed})})
+        write_rows(target, records, lineage if seed is None else {**lineage, "seed": seed})
     except BaseException:
         with contextlib.suppress(OSError):
             target.unlink(missing_ok=True)
@@ -130,20 +127,34 @@ def write(records: Iterable[Record], sources: Sequence[Source], steps: Iterable[
     return target
 
 
+def write_rows(path: Path, records: Iterable[Record], lineage: dict[str, Any] | None = None) -> None:
+    """Write the records, and beside the file how they came to be, whole or not at all.
+
+    Args:
+        lineage: the source's name and SHA-256, and the steps that were taken.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    with os_errors_as(tr("Could not write {file}.", file=path.name)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomically(path, (
+            json.dumps(as_row(record), ensure_ascii=False).encode("utf-8") + b"\n" for record in records))
+        if lineage is not None:
+            files.write_atomically(path.with_name(path.name + LINEAGE), files.dump_pretty(lineage))
+
+
 def _reserved(first: Path, fresh: bool) -> Path:
     """An empty file with the next free name, so that two programs never write to the same one."""
-    for _ in range(ATTEMPTS):
-        target = next_path(first, fresh=fresh)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.touch(exist_ok=False)
-        except OSError as error:
-            if isinstance(error, FileExistsError) and target.exists():
-                continue  # another program was quicker
-            raise from_os_error(error, tr("Could not write {file}.", file=target.name)) from error
-        return target
-    raise UserError(tr("{name} can't be written.", name=target.name),
-                    tr("Other programs keep taking the next free name."), tr("Try again when they are done."))
+    target = next_path(first, fresh=fresh)
+    with os_errors_as(tr("Could not write {file}.", file=target.name)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                target.touch(exist_ok=False)
+                return target
+            except FileExistsError:  # another program was quicker
+                target = next_path(first, fresh=fresh)
 
 
 def read_lineage(path: Path) -> Lineage | None:
@@ -154,35 +165,23 @@ def read_lineage(path: Path) -> Lineage | None:
     """
     file = lineage_file(path)
     try:
-        state = json.loads(files.read_bytes(file))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read {file}.", file=file.name)) from error
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path) from error
-    if not isinstance(state, dict):
-        raise _damaged(path)
-    listed, steps = state.get("sources", [state]), state.get("steps")
-    are_lists = all(isinstance(each, list) and all(isinstance(one, dict) for one in each) for each in (listed, steps))
-    if not listed or not are_lists or not all(isinstance(each.get("source"), str) for each in listed):
-        raise _damaged(path)
-    return Lineage(tuple(map(_source, listed)), tuple(steps or ()))
+        with os_errors_as(tr("Could not read {file}.", file=file.name)):
+            state = json.loads(files.read_bytes(file)) if file.exists() else None
+        if state is None:
+            return None
+        first, *others = map(_source, state.get("sources", [state]))
+        return Lineage((first, *others), tuple(map(dict, state["steps"])))
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise UserError(tr("The program can't tell what {name} was made from.", name=path.name),
+                        tr("The file next to it, {file}, is damaged.", file=file.name),
+                        tr("The rows themselves are fine. To go back, open the file it was made from.")) from error
 
 
 def _source(state: dict[str, Any]) -> Source:
-    def of(key: str, *kinds: type) -> Any:
-        return value if isinstance(value := state.get(key), kinds) else None
-
-    where, weight = of("path", str), of("weight", int, float)
-    return Source(state["source"], Path(where) if where else None, of("sha256", str) or "",
-                  None if weight is None else float(weight), of("rows", int), of("given", str))
-
-
-def _damaged(path: Path) -> UserError:
-    return UserError(tr("The program can't tell what {name} was made from.", name=path.name),
-                     tr("The file next to it, {file}, is damaged.", file=lineage_file(path).name),
-                     tr("The rows themselves are fine. To go back, open the file it was made from."))
+    if not isinstance(state["source"], str):
+        raise TypeError
+    kinds = {"path": Path, "sha256": str, "weight": float, "rows": int, "given": str}
+    return Source(state["source"], **{name: kind(state[name]) for name, kind in kinds.items() if state.get(name)})
 
 
 def remove(path: Path) -> bool:

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from re import compile as pattern
 
-from slmstudio.core.data import column_names, given
+from slmstudio.core.data import column_names, read_options
 from slmstudio.core.data.candidates import Candidate, ranked, sentence
 from slmstudio.core.data.collector import gathered
 from slmstudio.core.data.mapping.choices import Counting
 from slmstudio.core.data.opening import DataFile
 from slmstudio.core.data.read_options import NO_OPTIONS
-from slmstudio.core.data.reader import sampled
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.sources.row import Raw
@@ -59,7 +58,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
     Args:
         progress: called with (bytes read, bytes in all) about every MB.
         cancelled: asked about every MB; True ends the reading.
-        said: what a user says about the columns and the sheet, as `core.data.given` reads it; beside the targets of
+        said: what a user says about the columns and the sheet, as `read_options.parse` reads it; beside the targets of
             training there are those of `columns.TARGETS`.
 
     Raises:
@@ -67,7 +66,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
             was read, or no usable row (then with the problems of all rows); or `said` names no column.
         ReadingCancelled: `cancelled` said so.
     """
-    wanted, told = given.parse(said)
+    wanted, told = read_options.parse(said)
     file = DataFile(Path(path), told, progress, cancelled, wanted.values())
     rows = _collect(file, wanted)
     if rows is None:
@@ -150,12 +149,12 @@ def _collect(file: DataFile, wanted: dict[str, str]) -> _Rows | None:
     rows = _Rows()
     try:
         for part in file.parts():
-            sample, everything = sampled(part)
+            sample = [raw.value for raw in part.first()]
             if part.format in TEXTS and sample:
                 raise UserError(tr("{file} is plain text.", file=file.path.name),
                                 tr("A test set needs questions with their answers."), tr(CHOOSE))
             mapper = TestMapper(sample, wanted)
-            for raw in everything:
+            for raw in part.all_rows():
                 rows.add(mapper, raw)
             rows.notes += [*part.notes, *mapper.notes()]
             rows.unused |= mapper.unused

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs, paths, program
-from slmstudio.core.data import given, split
-from slmstudio.core.data.jsonl import as_row
-from slmstudio.core.data.record import Record
+from slmstudio.core.data import split
+from slmstudio.core.data.reader import read_as
+from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.run import adjust, checkpoints, curves, folder, names
@@ -189,7 +189,7 @@ def _for_other_rows(config: RunConfig, chosen: set[str], records: Sequence[Recor
         chosen: fields that the user decided, now or for the earlier run; they stay.
     """
     try:
-        rows = given.read(Path(config.train_file), config.train_map).records if records is None else records
+        rows = read_as(Path(config.train_file), config.train_map).records if records is None else records
     except (UserError, OSError):  # whoever learns them tells
         return config
     found: dict[str, Any] = {"reasons": dict(config.reasons)}

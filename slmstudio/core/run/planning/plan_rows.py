@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.data import given, split
+from slmstudio.core.data import split
+from slmstudio.core.data.reader import read_as
 from slmstudio.core.data.record import Record
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import join_sentences, noop, ntr, tr
@@ -60,10 +61,10 @@ def in_test_file(path: Path | str, columns: str | None) -> int:
     """How many rows a test file has; 0 if it can't be read, which whoever needs its rows tells.
 
     Args:
-        columns: what was said about them, as `given.of` has it.
+        columns: what was said about them, as `Dataset.line` has it.
     """
     try:
-        return len(given.read(Path(path), columns).records)
+        return len(read_as(Path(path), columns).records)
     except (UserError, OSError):
         return 0
 

@@ -33,7 +33,7 @@ class PlanRequest:
         eval_file: rows that are never learned; None splits them off the dataset.
         overrides: fields that the user decided, by name or by another trainer's name for them.
         measured: the rows as tokens, when that was done already.
-        eval_map: what was said about the columns of `eval_file`, as `given.of` has it.
+        eval_map: what was said about the columns of `eval_file`, as `Dataset.line` has it.
         eval_rows: how many rows are in `eval_file`, when it was read already.
     """
 

@@ -10,7 +10,7 @@ from itertools import compress, takewhile
 from pathlib import Path
 
 from slmstudio.core import units
-from slmstudio.core.data import given, layouts, split
+from slmstudio.core.data import layouts, split
 from slmstudio.core.errors import Problem
 from slmstudio.core.hardware import visible_cards
 from slmstudio.core.i18n import join_sentences, ntr, tr
@@ -41,7 +41,7 @@ def propose(draft: Draft) -> RunConfig:
     """Decide all fields; what can't be is in `draft.problems` then."""
     draft.set("name", f"{draft.dataset.name}-{draft.base.name}", tr("From the data and the model."))
     draft.values["model"], draft.values["train_file"] = str(draft.base.path), str(draft.dataset.path)
-    if (said := given.of(draft.dataset)) and "train_map" not in draft.chosen:
+    if (said := draft.dataset.line) and "train_map" not in draft.chosen:
         draft.values["train_map"], draft.reasons["train_map"] = said, tr("What you said about the file.")
     if draft.eval_file and "eval_file" not in draft.chosen:
         draft.values["eval_file"] = str(draft.eval_file)

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats
-from slmstudio.core.data.jsonl import as_row
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.rows import lines

@@ -8,8 +8,8 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slmstudio.core.data import given, layouts, split
-from slmstudio.core.data.reader import Dataset, Record
+from slmstudio.core.data import layouts, split
+from slmstudio.core.data.reader import Dataset, Record, read_as
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
@@ -59,12 +59,12 @@ def read(config: RunConfig, progress: Callable[[int, int], None] | None = None,
         UserError: a file can't be used, or one can't evaluate what the other teaches.
         ReadingCancelled: `cancelled` said so.
     """
-    whole = given.read(Path(config.train_file), config.train_map, progress, cancelled, store or list)
+    whole = read_as(Path(config.train_file), config.train_map, progress, cancelled, store or list)
     if not config.eval_file:
         held_out = split.held_out(whole.records, config.eval_fraction, config.split_seed, config.split_by)
         return SourceRows(_part(whole.records, ~held_out), _part(whole.records, held_out), {"train_file": whole},
                           held_out)
-    other = given.read(Path(config.eval_file), config.eval_map, progress, cancelled, store or list)
+    other = read_as(Path(config.eval_file), config.eval_map, progress, cancelled, store or list)
     if layouts.kind(other.layout) != layouts.kind(whole.layout):
         raise UserError(tr("The rows of {test_file} can't evaluate what {train_file} teaches.",
                            test_file=other.path.name, train_file=whole.path.name),

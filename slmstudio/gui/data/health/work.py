@@ -193,7 +193,7 @@ def before(path: Path, task: Task) -> tuple[Dataset | None, Exception | None]:
     Raises:
         UserError: the file before can't be read; nothing was moved then.
     """
-    from slmstudio.core.data import given
+    from slmstudio.core.data.reader import read_as
     from slmstudio.core.data.versions import store
 
     lineage = store.read_lineage(path)
@@ -203,7 +203,7 @@ def before(path: Path, task: Task) -> tuple[Dataset | None, Exception | None]:
         if source.path is None or not source.path.exists():
             raise UserError(tr("{source} is no longer there, so this can't be undone.", source=source.name),
                             tr("It was moved, renamed or deleted."), tr("The version that is open stays as it is."))
-        found = given.read(source.path, source.given, task.progress, task.cancelled)
+        found = read_as(source.path, source.given, task.progress, task.cancelled)
         if source.sha256 and found.sha256 != source.sha256:
             raise UserError(tr("{source} has changed since this version was made, so this can't be undone.",
                                source=source.name), "", tr("Open that file on its own. This version stays as it is."))

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from support.chat_rows import says, user
 
-from slmstudio.core.data import given
-from slmstudio.core.data.reader import Dataset
+from slmstudio.core.data.reader import Dataset, read_as
 from slmstudio.core.errors import UserError
 
 ROWS = [{"Title": f"Ward {at}", "Body": "When is it open?", "Reply": {"text": f"At {at + 8}.", "by": "Asha"}}
@@ -19,7 +18,7 @@ ROWS = [{"Title": f"Ward {at}", "Body": "When is it open?", "Reply": {"text": f"
 
 def read(folder: Path, rows: list[dict[str, Any]], line: str) -> Dataset:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    return given.read(folder / "rows.jsonl", line)
+    return read_as(folder / "rows.jsonl", line)
 
 
 def test_columns_are_joined_and_looked_into(tmp_path):

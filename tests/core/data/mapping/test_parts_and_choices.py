@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from slmstudio.core.data import given
-from slmstudio.core.data.reader import NoUsableRow, read_dataset
+from slmstudio.core.data.reader import NoUsableRow, read_as, read_dataset
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.testset.reader import read_test_set
 
@@ -146,7 +145,7 @@ def test_choices_in_columns_of_their_own(tmp_path, name):
 def test_numbers_count_as_the_columns_do(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("sentence,option1,option2,answer\n" + f"{Q},Panaji,Pune,1\n{Q},Pune,Panaji,2\n" * 2)
-    said = given.read(path, "instruction=sentence,choices=option1,option2,output=answer")
+    said = read_as(path, "instruction=sentence,choices=option1,option2,output=answer")
     assert list(said.records[1].messages) == [user(f"{Q}\n\n1. Pune\n2. Panaji"), says("2. Panaji")]
 
 
@@ -160,10 +159,10 @@ def test_numbers_in_a_table_that_may_count_from_1_are_not_guessed(tmp_path):
 def test_a_person_may_say_which_columns_are_choices(tmp_path, said):
     path = tmp_path / "rows.csv"
     path.write_text("ask,P,Q,R,S,key\n" + f"{Q},Pune,Panaji,Goa,Ponda,B\n" * 2)
-    dataset = given.read(path, f"instruction=ask,{said},output=key")
+    dataset = read_as(path, f"instruction=ask,{said},output=key")
     assert dataset.records[0].messages[1] == says("B. Panaji")
     assert dataset.mapping["choices"] == said.partition("=")[2]
-    assert given.of(dataset) == f"instruction=ask,{said},output=key"
+    assert dataset.line == f"instruction=ask,{said},output=key"
 
 
 def test_one_column_may_hold_all_choices(tmp_path):
@@ -177,4 +176,4 @@ def test_a_column_of_choices_that_does_not_exist_is_named(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("ask,P,Q,key\n" + f"{Q},Pune,Panaji,B\n" * 2)
     with pytest.raises(UserError, match='no column "Z"'):
-        given.read(path, "instruction=ask,choices=P,Z,output=key")
+        read_as(path, "instruction=ask,choices=P,Z,output=key")

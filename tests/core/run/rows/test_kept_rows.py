@@ -17,9 +17,8 @@ import pytest
 from support.kept import keep
 
 from slmstudio.core import disk_space, files, formats, jobs, paths
-from slmstudio.core.data.jsonl import as_row
 from slmstudio.core.data.reader import read_dataset
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import checkpoints, curves, folder
