@@ -8,16 +8,16 @@ beside a text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
-from slmstudio.core.data.mapping import choices, pairs, values
+from slmstudio.core.data.mapping import choices, pairs, scores, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look
-from slmstudio.core.data.mapping.made import questions_in
+from slmstudio.core.data.mapping.made import made_of, questions_in
+from slmstudio.core.data.mapping.paths import written
 from slmstudio.core.data.mapping.profile import ColumnProfile
 from slmstudio.core.data.mapping.speakers import are_pairs, are_texts, by_turns, content_of, role_of
 from slmstudio.core.data.mapping.turns import is_conversation
@@ -26,26 +26,30 @@ TURNS, COMPARED, CHOICES, CLEAR, SIMILAR, LIKELY = 0.95, 0.94, 0.93, 0.92, 0.85,
 """How sure what needs no question is: conversations, texts that are compared, questions with choices; columns with
 clear names; with names of which one is only similar or may mean something else; with one name, and no other column that
 it could be."""
-DROPPED, LOOK, UNLIKELY, POSSIBLE, SWAPPED = 0.6, 0.5, 0.4, 0.3, 0.2
-"""What is asked about: a text beside which words are dropped; columns without telling names; what another way explains
-better; what only may be; two such columns the other way round."""
+SORTED, DROPPED, LOOK, UNLIKELY, POSSIBLE, SWAPPED = 0.65, 0.6, 0.5, 0.4, 0.3, 0.2
+"""What is asked about: a report with what it is sorted by; a text beside which words are dropped; columns without
+telling names; what another way explains better; what only may be; two such columns the other way round."""
 _CELLS = 20
 """Cells that tell whether a column has questions with their answers."""
 _PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
           ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
 """Two texts that are compared, as in SNLI, MRPC and QQP: neither answers the other."""
+_COUNTED = re.compile(r"(?P<base>.*[^\W_])_?(?:[a-h]|\d)")
+"""The name of one of several columns of a kind: "engopt1", "risposta_a"."""
 _TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
 """The classes of all words of a text, such as "O B-city"."""
 _LANGUAGE = re.compile("[a-z]{2}")
 """What two columns with the same in two languages may be called."""
 _SHORT = 300
 """Characters of a text that is sorted, on average; an article has more."""
+_ARTICLE = 1500
+"""Characters of a text that is rather learned than sorted, on average."""
 _FEW = 4
 """Rows that are too few to tell numbers from texts."""
 _QUESTIONS = 0.3, 0.7
 """Share of questions among texts below and above which these aren't questions and their answers in turn."""
-_MOST_TEXTS = 4
-"""Columns of which pairs are offered where nothing tells them apart."""
+_MOST_PAIRS = 6
+"""Pairs of columns that are offered where nothing tells them apart."""
 
 
 def guess(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool = True) -> ColumnMap | None:
@@ -73,13 +77,26 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
         elif not _are_rated(look):
             found += [each for ways in (_with_choices, _questions_answers, _classes, _texts, _by_look)
                       for each in ways(look)]
-    found = [each for each in found if asks or each.certainty > POSSIBLE]
+    found = _by_coverage(look, [each for each in found if asks or each.certainty > POSSIBLE])
     best: dict[tuple[Any, ...], ColumnMap] = {}
     for each in found:
         key = (each.layout, *sorted(each.columns.items()), each.series)
         if key not in best or best[key].certainty < each.certainty:
             best[key] = each
     return tuple(sorted(best.values(), key=lambda each: -each.certainty))
+
+
+def _by_coverage(look: Look, found: list[ColumnMap]) -> list[ColumnMap]:
+    """The same ways; less sure where half of the rows have other columns, and no sure way reads those."""
+    def covered(maps: Iterable[ColumnMap]) -> float:
+        needed = [each.used - each.made.keys() if each.made else each.needed for each in maps]
+        return sum(any(all(row.get(name) is not None for name in each) for each in needed)
+                   for row in look.rows) / max(len(look.rows), 1)
+
+    sure = [each for each in found if each.certainty > DROPPED]
+    if sure and 2 * covered(sure) >= 1:
+        return found
+    return [replace(each, certainty=min(each.certainty, DROPPED) * (0.5 + covered([each]) / 2)) for each in found]
 
 
 def _is_message(look: Look) -> bool:
@@ -142,6 +159,37 @@ def _compared(look: Look, one: str, other: str, kind: str) -> Iterator[ColumnMap
 def _with_choices(look: Look) -> Iterator[ColumnMap]:
     if (found := choices.look_at(look)) is not None:
         yield replace(found, certainty=CHOICES, evidence=(_by_name(found.columns["output"]),))
+        return
+    for series in _series(look):
+        right = [each for each in look.columns if look.of(each).words & names.RIGHT_WORDS]
+        right += [each for each in look.columns if names.column(each) == "a"]
+        key = choices.key_of(series, right, look.rows)
+        named = [each for each in look.columns if look.of(each).words & names.QUESTIONS or names.column(each) == "q"]
+        before = [each for each in look.columns[:look.columns.index(series[0])] if each in named or (
+            not named and look.of(each).has_words)]
+        question = max(before or named, key=lambda each: _shared(each, series[0]), default="")
+        if key and question:
+            found = look.map("instruction", SIMILAR + 0.01 if question in named else DROPPED, [_by_name(key)],
+                             instruction=question, output=key, choices=series[0] if len(series) == 1 else "")
+            yield replace(found, series=series if len(series) > 1 else ())
+
+
+def _shared(one: str, other: str) -> int:
+    """Letters that two names begin with."""
+    return next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+
+
+def _series(look: Look) -> Iterator[tuple[str, ...]]:
+    """Columns that look as if they had the choices: one with a list of texts, or several whose names count."""
+    for column in look.columns:
+        found = look.values(column)
+        if found and all(are_texts(each) and len(each) > 1 for each in found[:_CELLS]):
+            yield (column,)
+    counted: dict[str, list[str]] = {}
+    for column in look.columns:
+        if found := _COUNTED.fullmatch(names.column(column)):
+            counted.setdefault(found["base"], []).append(column)
+    yield from (tuple(each) for each in counted.values() if len(each) > 2)
 
 
 # -- questions with answers ----------------------------------------------------------------------------------------
@@ -216,9 +264,18 @@ def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
     may_name = look.first(words)
     question = look.first(words, look.names) or ("" if look.of(may_name).is_word else may_name)
     answer = _only_text(look, question) if question else ""
+    yield from _wanted(look, question)
     if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
             not _hold_more(look, [answer]) and not _is_title(look, answer, question)):
         yield from _answered(look, question, answer, LOOK if names.column(question) in names.NAMES else LIKELY)
+
+
+def _wanted(look: Look, question: str) -> Iterator[ColumnMap]:
+    """A question beside columns that say what is expected, or which function is to be called: as text, in JSON."""
+    found = sorted((each for each in look.columns if each != question and look.of(each).words & names.WANTED_WORDS),
+                   key=lambda each: look.is_text(each))
+    for at, each in enumerate(found[:_MOST_PAIRS] if question and look.is_text(question) else ()):
+        yield from _answered(look, question, each, DROPPED - at / 100)
 
 
 def _answered(look: Look, question: str, answer: str, certainty: float, below: str = "") -> Iterator[ColumnMap]:
@@ -227,6 +284,12 @@ def _answered(look: Look, question: str, answer: str, certainty: float, below: s
     below = below or _same_form(look, question) or look.first(names.BELOW, (question, answer))
     if below and not all(isinstance(values.passage(value), str) for value in look.values(below)):
         below = ""
+    if parts := _parts(look, answer):  # whether these are several answers or one, no one knows
+        made = made_of(parts, look.columns, look.rows, "")
+        if made is not None:
+            found = look.map("instruction", DROPPED, evidence, instruction=question, input=below, output=parts)
+            yield replace(found, made={parts: made})
+            certainty = min(certainty, LOOK)
     frame = look.first(names.FRAMES, (question, answer))
     if frame and not below and names.column(question) in names.BELOW:
         question, below = frame, question
@@ -236,6 +299,18 @@ def _answered(look: Look, question: str, answer: str, certainty: float, below: s
     found = look.map("instruction", certainty, evidence, instruction=question, input=below, output=answer,
                      history=history if history and look.is_list(history) else "")
     yield from _marked(look, found, label, {"prompt": question, "completion": answer, "input": below})
+
+
+def _parts(look: Look, answer: str) -> str:
+    """The expression that joins the texts of an answer's lists; "" where these hold the same in other words, or one
+    each."""
+    lists = [each for each in look.values(answer) if are_texts(each)]
+    several = [each for each in lists if len(each) > 1]
+    if 4 * len(several) < max(len(look.values(answer)), 4) or look.of(answer).is_lines:
+        return ""
+    words = [[set(text.casefold().split()) for text in each] for each in several]
+    apart = sum(not set.intersection(*each) and each[0].isdisjoint(each[1]) for each in words)
+    return f"{written(answer)} | join(', ', @)" if 2 * apart > len(several) else ""
 
 
 def _marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str]) -> Iterator[ColumnMap]:
@@ -290,6 +365,17 @@ def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
                    input=text if question else "", output=kind)
 
 
+def _sorted_by(look: Look, text: str) -> Iterator[ColumnMap]:
+    """A text, and its title, with each of the classes that reports and tickets are sorted by."""
+    kinds = look.classes(text)
+    if not any(look.of(each).words & names.SORTED_WORDS for each in kinds):
+        return
+    head = look.first(names.HEADS, (text,))
+    has_head = head and look.is_text(head) and not look.of(head).may_name
+    for at, kind in enumerate(kinds):
+        yield from _answered(look, head if has_head else text, kind, SORTED - at / 100, text if has_head else "")
+
+
 def _kind_of(look: Look, text: str) -> tuple[str, bool]:
     """The column with the class of a text, "" if there is none; and whether its name can mean nothing else."""
     kind = look.first(names.KINDS, (text,)) or _kind_by_last_word(look, text)
@@ -330,6 +416,7 @@ def _texts(look: Look) -> Iterator[ColumnMap]:
     profile = look.of(text)
     is_told = not (profile.is_number or profile.is_number_or_date or (
         profile.is_same and look.unused_words((text,)))) or (len(look.columns) == 1 and len(profile.values) <= _FEW)
+    is_told = is_told and (profile.kind != "ids" or len(look.columns) == 1)
     if text and profile.is_text and is_told and not _has_marks(look):
         yield from _plain(look, text, is_named=True)
 
@@ -354,6 +441,8 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(
         _by_name(text) if is_named else Evidence("only_words", {"column": text}),
         *(Evidence("words_dropped", {"column": each}) for each in dropped)))
+    if look.of(text).mean_length < _ARTICLE:
+        yield from _sorted_by(look, text)
     for at, other in enumerate(dropped[:2]):
         is_first = is_named or names.column(other) in names.HEADS or (
             look.columns.index(other) < look.columns.index(text))
@@ -376,66 +465,59 @@ def _has_marks(look: Look) -> bool:
 def _by_look(look: Look) -> Iterator[ColumnMap]:
     """The only text, with its class or alone; or pairs of texts, which are asked about."""
     every = look.texts()
-    found = [each for each in every if look.of(each).is_told] if len(every) > 2 else every
-    found = found if len(found) == 2 or len(every) < 3 else every
-    is_fit = not _hold_more(look, found, of_register=len(every) > 2) and not _has_marks(look)
-    if len(every) > 2 and len(found) > 2:
-        wordy = [each for each in map(look.of, every) if each.is_wordy]
-        found = [each.name for each in wordy if len(wordy) == 2 or not names.is_about(each.name)]
-    if len(found) == 1 and names.column(found[0]) not in names.TEXT:
-        yield from (classes := list(_sorted(look, found[0], LIKELY)))
-        if not classes and is_fit and len(every) > 1:
-            classes = [replace(each, evidence=(Evidence("by_look", {"column": found[0]}), _by_name(kind)))
-                       for at, kind in enumerate(look.classes(found[0])[:3])
-                       for each in _answered(look, found[0], kind, LOOK - at / 100)]
+    told = [each for each in every if look.of(each).is_told or look.of(each).is_lines]
+    found = every if len(every) < 3 or not told else told if len(told) == 2 else [
+        each for each in every if each in told or look.of(each).has_words]
+    heads = [each for each in look.columns if names.is_head(each) and each not in found and look.of(each).has_words]
+    if _has_marks(look):
+        return
+    is_fit = not _hold_more(look, found, of_register=len(every) > 2)
+    only = found if len(found) == 1 else told if len(told) == 1 else []
+    if only and names.column(only[0]) not in names.TEXT:
+        yield from (classes := list(_sorted(look, only[0], LIKELY)))
+        if not classes and is_fit and len(look.columns) > 1:
+            classes = [replace(each, evidence=(Evidence("by_look", {"column": only[0]}), _by_name(kind)))
+                       for at, kind in enumerate(look.classes(only[0])[:3])
+                       for each in _answered(look, only[0], kind, LOOK - at / 100)]
             yield from classes
-        if is_fit and not look.of(found[0]).is_word and names.column(found[0]) not in names.NAMED:
-            yield from _plain(look, found[0], is_named=False, is_likely=not classes)
-    if is_fit:
-        yield from _pairs(look, found, len(every))
+        if is_fit and not look.of(only[0]).is_word and names.column(only[0]) not in names.NAMED:
+            yield from _plain(look, only[0], is_named=False, is_likely=not classes)
+    if is_fit or not any(look.of(each).words & names.QUESTIONS for each in found):  # else those hold the answer
+        for each in _pairs(look, [*heads, *found], len(every)):
+            yield each if is_fit else replace(each, certainty=min(each.certainty, POSSIBLE))
 
 
 def _pairs(look: Look, found: list[str], texts: int) -> Iterator[ColumnMap]:
-    """Texts in pairs.
+    """Texts in pairs, by the points that speak for a question and its answer.
 
     Args:
         texts: how many there are, with those that have no sentences.
     """
+    found = [each for each in look.columns if each in found and not (
+        look.of(each).is_address or look.of(each).is_same)]
     is_form = all(text.rstrip().endswith(("?", "？", "؟")) for text in found)  # below what it asks are answers
-    if is_form or any(look.of(text).is_same or look.of(text).is_address for text in found):
+    if is_form or len(found) < 2:
         return
-    likeliest = sorted(found, key=lambda each: -look.of(each).weight)[:_MOST_TEXTS]
-    for pair in combinations([look.of(each) for each in found if each in likeliest], 2):
-        question, answer = _in_order(*pair)
-        is_named = texts == 2 and _are_named(question, answer)
+    are_two = len(found) == 2
+    least = scores.LEAST_OF_TWO if texts == 2 else scores.LEAST
+    ranked = [each for each in scores.pairs(map(look.of, found)) if each.points >= least][:_MOST_PAIRS]
+    for at, (question, answer, _) in enumerate(ranked):
+        is_swapped = any({question, answer} == {each.question, each.answer} for each in ranked[:at])
+        is_named = texts == 2 and are_two and _are_named(question, answer)
         code = "by_name" if is_named else "by_look" if texts == 2 else "by_sentences"
-        evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer)) if len(found) == 2 else (
+        evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer)) if are_two else (
             Evidence("names_unclear"),)
-        certainty = LIKELY if is_named else LOOK if len(found) == 2 and not _is_title(look, *found) else (
-            POSSIBLE - 0.1 + 0.1 * _fit(look.of(question), look.of(answer)))
-        for each in _answered(look, question, answer, certainty):
+        certainty = LIKELY if is_named else LOOK if are_two and not _is_title(look, *found) else POSSIBLE
+        if is_swapped and any(map(names.is_known, (question, answer))):
+            continue
+        for each in _answered(look, question, answer, SWAPPED if is_swapped else certainty - at / 100):
             yield replace(each, evidence=evidence)
-        if not any(map(names.is_known, (question, answer))):
-            yield from _answered(look, answer, question, SWAPPED)
-
-
-def _fit(question: ColumnProfile, answer: ColumnProfile) -> float:
-    """How well one text of several may be answered by another, 0 to 1: both are there and differ in each row, and the
-    longer one answers."""
-    return question.weight * answer.weight * (1.0 if answer.mean_length > question.mean_length else 0.5)
 
 
 def _are_named(question: str, answer: str) -> bool:
     """Whether the name of one of two texts tells what both are: a question, a meaning, a class, or two languages."""
     return names.column(question) in names.ASKED or names.column(answer) in names.MEANINGS or (
         names.column(answer) in names.SURE_KINDS) or all(map(_LANGUAGE.fullmatch, (question, answer)))
-
-
-def _in_order(one: ColumnProfile, other: ColumnProfile) -> tuple[str, str]:
-    """Two columns of texts, the one first that is asked: questions end with their mark, and a class is the answer, as
-    in the table of SMS spam whose first column says which it is."""
-    is_class = one.is_class and other.distinct > 2 * one.distinct
-    return (other.name, one.name) if is_class or other.asks > 0.5 >= one.asks else (one.name, other.name)
 
 
 def _hold_more(look: Look, texts: Sequence[str], *, of_register: bool = False) -> bool:

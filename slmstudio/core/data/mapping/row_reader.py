@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -47,16 +48,18 @@ class RowReader:
     Args:
         first: as `choices.first_place` finds it; of two answers with a winner, as `labels.counted_from`.
         has_templates: as of `Mapper`.
+        may_need_pictures: whether a picture beside the texts belongs to what is asked.
     """
 
     def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: Any, has_templates: bool,
-                 options: ReadOptions = NO_OPTIONS):
+                 options: ReadOptions = NO_OPTIONS, may_need_pictures: bool = True):
         self._map = columns
         self._has_templates = has_templates
         self._first = first
         self._options = options
         self._columns = columns.columns
         self._needed = columns.needed
+        self._may_need_pictures = may_need_pictures
         self._names = {target: column for target, column in self._columns.items() if target != column}
         self._beside = tuple(name for name in keys if name not in columns.used)
         self._canonical: Callable[[dict[str, Any], Findings, set[str]], Iterable[dict[str, Any]]] = {
@@ -71,7 +74,7 @@ class RowReader:
 
     def read(self, value: dict[str, Any]) -> list[Row]:
         unused = {name for name in self._beside if value[name] not in (None, "", [], {})} if self._beside else set()
-        for name in unused:
+        for name in unused if self._may_need_pictures else ():
             if names.column(name) in names.PICTURES:
                 raise RowError([(name, tr("the row has a picture, a sound or a video; models learn only from text "
                                           "here."))])
@@ -214,7 +217,11 @@ class RowReader:
         is_plain = isinstance(value, str) and self._map.layout == "instruction" and value[:1] not in ("[", "{", "\n")
         if not is_plain and is_conversation(value):
             return self._turns(value, target, findings, unused, about)
+        if names.column(self._columns.get(target, target)) not in (*names.ANSWERED, *names.CHOSEN, *names.REJECTED):
+            value = values.joined(value)  # else the first of several right answers counts
         said = values.as_text(ratings.best(value))
+        if isinstance(said, dict) and self._map.layout == "instruction":  # what is to be filled in, or called
+            said = json.dumps(said, ensure_ascii=False)
         return without_end(said) if self._has_templates and isinstance(said, str) else said
 
     def _preference(self, value: dict[str, Any], findings: Findings, unused: set[str]) -> Iterable[dict[str, Any]]:
@@ -276,4 +283,4 @@ class RowReader:
         yield {"prompt": prompt, "completion": completion, "label": said if label is None else label, **about}
 
     def _text(self, value: dict[str, Any], _findings: Findings, _unused: set[str]) -> Iterable[dict[str, Any]]:
-        yield {"text": values.as_text(self._of(value, "text"))}
+        yield {"text": values.as_text(values.joined(self._of(value, "text")))}

@@ -80,6 +80,11 @@ def below_last(turns: list[Any], context: Any) -> list[Any]:
     return [*turns[:-1], {**last, "content": below(last.get("content"), context)}]
 
 
+def joined(value: Any) -> Any:
+    """The lines of a list as one text; a value of another kind stays as it is."""
+    return "\n".join(value) if are_texts(value) else value
+
+
 _TEXTS = ("text", "full_text", "content", "value", "answer", "spans", "human_readable")
 
 

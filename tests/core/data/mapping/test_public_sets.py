@@ -102,7 +102,6 @@ REFUSED = {
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
     "an empty export of ChatGPT's": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
     "Jigsaw": [{"comment_text": f"{A} {number}", "toxic": number % 2} for number in range(6)],
-    "AG News": [{"one": number % 4, "two": f"{Q} {number}", "three": f"{A} {number}"} for number in range(12)],
 }
 
 
