@@ -120,7 +120,7 @@ def words_in(name: str) -> set[str]:
     return set() if words & _about() else words & (table["questions"] | table["replies_to"] | {"translation"})
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 15)
 def all_words(name: str) -> frozenset[str]:
     """The plain words of a name: of "englishQuestion", "english" and "question"."""
     words = _plain(_CAMEL.sub("_", name)).split("_")

@@ -16,8 +16,8 @@ from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.importers import joined, json_rows
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
-from slmstudio.core.data.source import AS_JSONL, CHOOSE, Source, suffix_of
-from slmstudio.core.data.sources import arrow, documents, header, packed, sheets, tables, texts
+from slmstudio.core.data.source import CHOOSE, Source, suffix_of
+from slmstudio.core.data.sources import arrow, documents, header, nested, packed, sheets, tables, texts
 from slmstudio.core.data.sources.dialogues import Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import Reading
@@ -28,7 +28,7 @@ JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 SUFFIXES = (*JSON_SUFFIXES, *TEXT_SUFFIXES, *TABLE_SUFFIXES, ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".parquet",
-            ".arrow", ".feather", ".pdf", ".docx")
+            ".arrow", ".feather", ".pdf", ".docx", ".yml", ".yaml", ".xml")
 """Endings of the files that are looked for in folders and archives, packed by gzip or Zstandard or not."""
 MOST_FILES = 2000
 _HELD_OUT_CERTAINTY = 0.1
@@ -224,12 +224,15 @@ class DataFile:
         if source.assumed:
             part.notes.append(tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
                                  encoding=source.encoding))
+        if kind := nested.kind_of(first, suffix):
+            part.format = kind
+            part.rows = json_rows.json_rows(iter([nested.as_json(everything, kind, source.name)]), part,
+                                            self.options.rows)
+            return part
         if suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None:
             return self._json_part(part, first, everything, suffix)
         if delimiter := file_kinds.delimiter(first, suffix, self.options):
             return self._table_part(part, first, everything, delimiter)
-        if suffix in (".yml", ".yaml"):
-            raise UserError(tr("{name} isn't a dataset: it's a YAML file.", name=source.name), "", tr(AS_JSONL))
         part.format = "markdown" if suffix in (".md", ".markdown") else "text"
         found = texts.read(first, everything, self.options, part.notes, markdown=part.format == "markdown")
         part.rows = found.rows

@@ -42,8 +42,7 @@ SIGNATURES = (
 )
 """How files without text begin, what users are told, and what they can do."""
 WEB_PAGE = noop("{name} isn't a dataset: it's a web page.")
-TEXT_SIGNATURES = ((b"<!doctype", WEB_PAGE), (b"<html", WEB_PAGE),
-                   (b"<?xml", noop("{name} isn't a dataset: it's an XML document.")))
+TEXT_SIGNATURES = ((b"<!doctype", WEB_PAGE), (b"<html", WEB_PAGE))
 
 
 class ReadingCancelled(UserError):

@@ -162,7 +162,7 @@ def _lists(value: dict[str, Any], keys: tuple[str, ...]) -> Iterator[RowList]:
         return
     yield from found
     is_row = not OF_A_ROW.isdisjoint(value) or any(
-        is_known(key) for key, each in value.items() if not isinstance(each, (dict, list)))
+        is_sure(key) for key, each in value.items() if not isinstance(each, (dict, list)))
     for key, each in value.items() if not is_row and len(keys) < _DEEPEST else ():
         if isinstance(each, dict) and each:
             yield from _lists(each, (*keys, key))

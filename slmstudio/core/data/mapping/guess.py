@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from slmstudio.core.data import column_names as names
@@ -77,7 +78,8 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
         elif not _are_rated(look):
             found += [each for ways in (_with_choices, _questions_answers, _classes, _texts, _by_look)
                       for each in ways(look)]
-    found = _by_coverage(look, [each for each in found if asks or each.certainty > POSSIBLE])
+    least = 0 if asks and not any(each.certainty >= CLEAR for each in found) else POSSIBLE
+    found = _by_coverage(look, [each for each in found if each.certainty > least])
     best: dict[tuple[Any, ...], ColumnMap] = {}
     for each in found:
         key = (each.layout, *sorted(each.columns.items()), each.series)
@@ -160,14 +162,13 @@ def _with_choices(look: Look) -> Iterator[ColumnMap]:
     if (found := choices.look_at(look)) is not None:
         yield replace(found, certainty=CHOICES, evidence=(_by_name(found.columns["output"]),))
         return
-    for series in _series(look):
-        right = [each for each in look.columns if look.of(each).words & names.RIGHT_WORDS]
-        right += [each for each in look.columns if names.column(each) == "a"]
+    right = [each for each in look.columns if look.of(each).words & names.RIGHT_WORDS or names.column(each) == "a"]
+    named = [each for each in look.columns if look.of(each).words & names.QUESTIONS or names.column(each) == "q"]
+    for series in islice(_series(look), _MOST_PAIRS) if right else ():
         key = choices.key_of(series, right, look.rows)
-        named = [each for each in look.columns if look.of(each).words & names.QUESTIONS or names.column(each) == "q"]
-        before = [each for each in look.columns[:look.columns.index(series[0])] if each in named or (
-            not named and look.of(each).has_words)]
-        question = max(before or named, key=lambda each: _shared(each, series[0]), default="")
+        before = look.columns[:look.columns.index(series[0])] if key else []
+        asked = [each for each in before if each in named or (not named and look.of(each).has_words)] or named
+        question = max(asked, key=lambda each: _shared(each, series[0]), default="")
         if key and question:
             found = look.map("instruction", SIMILAR + 0.01 if question in named else DROPPED, [_by_name(key)],
                              instruction=question, output=key, choices=series[0] if len(series) == 1 else "")
@@ -189,7 +190,7 @@ def _series(look: Look) -> Iterator[tuple[str, ...]]:
     for column in look.columns:
         if found := _COUNTED.fullmatch(names.column(column)):
             counted.setdefault(found["base"], []).append(column)
-    yield from (tuple(each) for each in counted.values() if len(each) > 2)
+    yield from (tuple(each) for each in counted.values() if 2 < len(each) <= 10)
 
 
 # -- questions with answers ----------------------------------------------------------------------------------------
@@ -306,7 +307,7 @@ def _parts(look: Look, answer: str) -> str:
     each."""
     lists = [each for each in look.values(answer) if are_texts(each)]
     several = [each for each in lists if len(each) > 1]
-    if 4 * len(several) < max(len(look.values(answer)), 4) or look.of(answer).is_lines:
+    if 4 * len(several) < max(len(look.values(answer)), 4) or look.of(answer).are_lines:
         return ""
     words = [[set(text.casefold().split()) for text in each] for each in several]
     apart = sum(not set.intersection(*each) and each[0].isdisjoint(each[1]) for each in words)
@@ -416,16 +417,16 @@ def _texts(look: Look) -> Iterator[ColumnMap]:
     profile = look.of(text)
     is_told = not (profile.is_number or profile.is_number_or_date or (
         profile.is_same and look.unused_words((text,)))) or (len(look.columns) == 1 and len(profile.values) <= _FEW)
-    is_told = is_told and (profile.kind != "ids" or len(look.columns) == 1)
-    if text and profile.is_text and is_told and not _has_marks(look):
-        yield from _plain(look, text, is_named=True)
+    is_told = is_told and (not profile.is_word or len(look.columns) == 1)
+    if text and (profile.is_text or profile.are_lines) and is_told and not _has_marks(look):
+        yield from (each for each in _plain(look, text, is_named=True) if profile.is_text or each.layout == "text")
 
 
 def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Iterator[ColumnMap]:
     """A text, learned whole, and what else it may be where other columns have words too."""
     dropped = look.unused_words((text,))
     speaker = look.first(names.SPEAKERS)
-    is_alone = not dropped and is_likely and not (speaker and look.of(speaker).is_class)
+    is_alone = not dropped and is_likely and not _hold_most(look, text) and not (speaker and look.of(speaker).is_class)
     likely, other_ways = (DROPPED, LOOK) if is_named else (UNLIKELY, DROPPED)
     codes = [each for each in look.classes(text) if look.of(each).is_number] if is_alone and is_likely else []
     if codes and len(look.columns) == 2:  # what it is, as a number
@@ -465,10 +466,11 @@ def _has_marks(look: Look) -> bool:
 def _by_look(look: Look) -> Iterator[ColumnMap]:
     """The only text, with its class or alone; or pairs of texts, which are asked about."""
     every = look.texts()
-    told = [each for each in every if look.of(each).is_told or look.of(each).is_lines]
-    found = every if len(every) < 3 or not told else told if len(told) == 2 else [
-        each for each in every if each in told or look.of(each).has_words]
-    heads = [each for each in look.columns if names.is_head(each) and each not in found and look.of(each).has_words]
+    told = [each for each in every if look.of(each).is_told or look.of(each).are_lines]
+    found = every if len(every) < 3 or not told else [
+        each for each in every if look.of(each).is_told or look.of(each).are_lines or look.of(each).has_words]
+    known = set(found)
+    heads = [each for each in look.columns if each not in known and names.is_head(each) and look.of(each).has_words]
     if _has_marks(look):
         return
     is_fit = not _hold_more(look, found, of_register=len(every) > 2)
@@ -483,31 +485,34 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
         if is_fit and not look.of(only[0]).is_word and names.column(only[0]) not in names.NAMED:
             yield from _plain(look, only[0], is_named=False, is_likely=not classes)
     if is_fit or not any(look.of(each).words & names.QUESTIONS for each in found):  # else those hold the answer
-        for each in _pairs(look, [*heads, *found], len(every)):
+        for each in _pairs(look, [*heads, *found], len(every), told):
             yield each if is_fit else replace(each, certainty=min(each.certainty, POSSIBLE))
 
 
-def _pairs(look: Look, found: list[str], texts: int) -> Iterator[ColumnMap]:
+def _pairs(look: Look, found: list[str], texts: int, told: list[str]) -> Iterator[ColumnMap]:
     """Texts in pairs, by the points that speak for a question and its answer.
 
     Args:
         texts: how many there are, with those that have no sentences.
+        told: those that have.
     """
-    found = [each for each in look.columns if each in found and not (
+    known = set(found)
+    found = [each for each in look.columns if each in known and not (
         look.of(each).is_address or look.of(each).is_same)]
     is_form = all(text.rstrip().endswith(("?", "？", "؟")) for text in found)  # below what it asks are answers
     if is_form or len(found) < 2:
         return
-    are_two = len(found) == 2
     least = scores.LEAST_OF_TWO if texts == 2 else scores.LEAST
     ranked = [each for each in scores.pairs(map(look.of, found)) if each.points >= least][:_MOST_PAIRS]
     for at, (question, answer, _) in enumerate(ranked):
         is_swapped = any({question, answer} == {each.question, each.answer} for each in ranked[:at])
-        is_named = texts == 2 and are_two and _are_named(question, answer)
+        are_two = len(found) == 2 or (at == 0 and len(told) == 2)
+        is_named = texts == len(found) == 2 and _are_named(question, answer)
         code = "by_name" if is_named else "by_look" if texts == 2 else "by_sentences"
         evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer)) if are_two else (
             Evidence("names_unclear"),)
-        certainty = LIKELY if is_named else LOOK if are_two and not _is_title(look, *found) else POSSIBLE
+        certainty = LIKELY if is_named else LOOK if are_two and not (
+            len(found) == 2 and _is_title(look, *found)) else POSSIBLE
         if is_swapped and any(map(names.is_known, (question, answer))):
             continue
         for each in _answered(look, question, answer, SWAPPED if is_swapped else certainty - at / 100):
@@ -532,6 +537,13 @@ def _hold_more(look: Look, texts: Sequence[str], *, of_register: bool = False) -
     return any(_has_objects(each) if each.known in names.BESIDE else _has_objects(each, anything=True) or (
         each.is_number and each.is_class and (
             (len(texts) > 1 and not of_register) or set(map(str, each.values)) == {"0", "1"})) for each in others)
+
+
+def _hold_most(look: Look, text: str) -> bool:
+    """Whether objects beside a text have more in them."""
+    beside = sum(len(str(value)) for column in look.columns if _has_objects(look.of(column), anything=True)
+                 and look.of(column).known not in names.OF_FILE for value in look.values(column))
+    return beside > sum(len(str(value)) for value in look.values(text))
 
 
 def _has_objects(profile: ColumnProfile, anything: bool = False) -> bool:

@@ -183,7 +183,7 @@ class Look:
             return []
         found = [column for column in self.columns if column not in without and self.values(column)
                  and names.column(column) not in names.NO_TEXTS and (self.is_text(column) or (
-                     self.of(column).is_lines and names.column(column) not in names.CONVERSATION))
+                     self.of(column).are_lines and names.column(column) not in (*names.CONVERSATION, *names.TEXT)))
                  and not self.of(column).is_number_or_date]
         sure = [column for column in found if column not in self.names]
         return found if all(self.of(column).is_word for column in sure) else sure

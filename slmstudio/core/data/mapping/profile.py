@@ -18,6 +18,7 @@ _CODE = re.compile(r"\s*[!-~]*[0-9_/\\@][!-~]*\s*")
 """A link, an e-mail address, a path, or a word with digits in it."""
 _PERSON = re.compile(r"(?:[A-Z][\w.'-]*\s*){1,4}")
 """Words that all begin with a capital letter, as the parts of a person's name do."""
+_OBJECT = re.compile(r"\s*\[?\s*\{.*\}\s*\]?\s*$", re.DOTALL)
 _ADDRESS = re.compile(r"\s*\S+[/\\@]\S+\s*")
 _END = re.compile(r"\s\S+[.?!।॥۔؟]\s*$")
 _ASKS = ("?", "？", "؟")
@@ -26,8 +27,9 @@ _WITHOUT_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9
 _MOST_CLASSES = 100
 _LONGEST_CLASS = 60
 _LONGEST_STATE = 20
-_LEAST_WORDS, _LEAST_LETTERS = 4, 20
-"""Of a sentence, on average: names and places have fewer words, and languages that join words have longer ones."""
+_LEAST_WORDS, _LEAST_LETTERS, _LEAST_SIGNS = 4, 20, 8
+"""Of a sentence, on average: names and places have fewer words, and languages that join words have longer ones, or
+signs for whole syllables."""
 _WORDS_OF_LINE = 2
 """Keywords have fewer on average."""
 _FEW = 3
@@ -70,6 +72,8 @@ class ColumnProfile:
                     else "objects")
         if self.is_number:
             return "numbers"
+        if 2 * sum(_OBJECT.match(each) is not None for each in self.values) > len(self.values):
+            return "objects"
         if all(map(_NUMBERS.fullmatch, self.values)):
             return "dates"
         if self.is_class or self.is_same:
@@ -105,7 +109,7 @@ class ColumnProfile:
         return all(isinstance(value, str) for value in self.values)
 
     @cached_property
-    def is_lines(self) -> bool:
+    def are_lines(self) -> bool:
         """Whether most values are the lines of a text, or its paragraphs, in a list: a poem, the steps of a recipe."""
         lists = [each for each in self.values if isinstance(each, list) and are_texts(each)]
         lines = [line for each in lists for line in each]
@@ -163,7 +167,8 @@ class ColumnProfile:
         of them."""
         if not self.is_text or 2 * len(self.values) <= self.rows or self.may_name or self.is_number_or_date:
             return False
-        return self.mean_words >= _LEAST_WORDS or self.mean_length >= _LEAST_LETTERS or (
+        least = _LEAST_SIGNS if any(map(_WITHOUT_SPACES.search, self.values)) else _LEAST_LETTERS
+        return self.mean_words >= _LEAST_WORDS or self.mean_length >= least or (
             2 * sum(_END.search(each) is not None for each in self.values) > len(self.values))
 
     @cached_property
@@ -173,7 +178,7 @@ class ColumnProfile:
     @cached_property
     def mean_length(self) -> float:
         """In characters."""
-        return _mean([len(str(each)) for each in self.values])
+        return _mean([len(str(each).strip()) for each in self.values])
 
     @cached_property
     def asks(self) -> float:

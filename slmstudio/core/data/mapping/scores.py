@@ -31,11 +31,12 @@ _OF_COLUMN = (
     _Evidence(4, -2, lambda each: each.asks > 0.5),
     _Evidence(4, -2, lambda each: bool(each.words & names.QUESTIONS)),
     _Evidence(3, -2, lambda each: names.is_head(each.name)),
+    _Evidence(2, -2, lambda each: bool(each.words & names.REPORT_WORDS)),
     _Evidence(-2, 4, lambda each: bool(each.words & names.REPLIES_TO)),
     _Evidence(-1, 3, lambda each: bool(each.words & names.TOLD_WORDS)),
     _Evidence(-4, -4, lambda each: names.is_about(each.name) and not names.is_head(each.name)),
     _Evidence(-3, -3, lambda each: each.known in names.BESIDE and not names.is_head(each.name)),
-    _Evidence(-6, -1, lambda each: each.is_class),
+    _Evidence(-6, -1, lambda each: each.is_class and each.mean_words < 4),
     _Evidence(-6, -6, lambda each: each.is_same or each.kind in ("ids", "dates", "empty")),
     _Evidence(1, 1, lambda each: each.weight > _OFTEN),
     _Evidence(-2, -2, lambda each: each.weight < _RARE),
@@ -48,12 +49,15 @@ _OF_PAIR: tuple[tuple[float, Callable[[ColumnProfile, ColumnProfile], bool]], ..
     (-1, lambda one, other: one.mean_length > 1.5 * other.mean_length),
     (4, lambda one, other: bool(one.words & other.words - names.TOLD_WORDS - names.HEAD_WORDS)),  # name_hi, detail_hi
     (-3, lambda one, other: one.values == other.values),
+    (-4, lambda one, other: other.is_class and not one.is_sentence),
 )
 _BEFORE, _APART = 1.5, 0.1
 """Points for a question in front of its answer, and less for each column from the first on, and between them."""
 
 
-LEAST, LEAST_OF_TWO = 0, -7
+_MOST = 12
+"""Columns of which pairs are made."""
+LEAST, LEAST_OF_TWO = 0, -5
 """Points of a pair that may be learned, of several texts and of the only two."""
 
 
@@ -70,6 +74,8 @@ def pairs(columns: Iterable[ColumnProfile]) -> list[ScoredPair]:
     each = list(columns)
     points = [tuple(sum(evidence[side] for evidence in _OF_COLUMN if evidence.holds(column)) for side in (0, 1))
               for column in each]
+    best = sorted(sorted(range(len(each)), key=lambda at: -max(points[at]))[:_MOST])
+    each, points = [each[at] for at in best], [points[at] for at in best]
     found = []
     for one, other in permutations(range(len(each)), 2):
         total = points[one][0] + points[other][1] + sum(

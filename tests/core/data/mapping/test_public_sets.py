@@ -6,7 +6,6 @@ import pytest
 from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
-from slmstudio.core.errors import UserError
 
 Q, A, B = "What is the capital of Goa?", "It is Panaji.", "No idea."
 ASK, GOOD, BAD = (
@@ -193,14 +192,6 @@ def test_numbered_lines_are_text(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("".join(f"{at}\t{A}\n" for at in range(1, 5)))
     assert [each.text for each in read_dataset(path).records] == [A] * 4
-
-
-@pytest.mark.parametrize(("name", "text", "said"), [
-    ("nlu.yml", 'version: "3.1"\nnlu:\n- intent: greet\n  examples: |\n    - hey\n', "it's a YAML file")])
-def test_what_is_no_text_to_learn_is_refused_in_a_sentence(tmp_path, name, text, said):
-    (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=said):
-        read_dataset(tmp_path / name)
 
 
 @pytest.mark.parametrize(("row", "asked"), [
