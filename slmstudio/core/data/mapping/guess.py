@@ -15,21 +15,36 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
-from slmstudio.core.data.mapping import choices, pairs, scores, values
+from slmstudio.core.data.mapping import choices, pairs, scores
 from slmstudio.core.data.mapping.look import ColumnMap, Look
-from slmstudio.core.data.mapping.made import made_of, questions_in
-from slmstudio.core.data.mapping.paths import written
-from slmstudio.core.data.mapping.profile import ColumnProfile
-from slmstudio.core.data.mapping.speakers import are_pairs, are_texts, by_turns, content_of, role_of
+from slmstudio.core.data.mapping.made import questions_in
+from slmstudio.core.data.mapping.question_columns import (
+    answered,
+    by_name,
+    has_objects,
+    hold_more,
+    is_title,
+    marked,
+    questions_answers,
+)
+from slmstudio.core.data.mapping.scores import (
+    CHOICES,
+    CLEAR,
+    COMPARED,
+    DROPPED,
+    LIKELY,
+    LOOK,
+    MOST_PAIRS,
+    POSSIBLE,
+    SIMILAR,
+    SORTED,
+    SWAPPED,
+    TURNS,
+    UNLIKELY,
+)
+from slmstudio.core.data.mapping.speakers import are_pairs, are_texts, by_turns, role_of
 from slmstudio.core.data.mapping.turns import is_conversation
 
-TURNS, COMPARED, CHOICES, CLEAR, SIMILAR, LIKELY = 0.95, 0.94, 0.93, 0.92, 0.85, 0.77
-"""How sure what needs no question is: conversations, texts that are compared, questions with choices; columns with
-clear names; with names of which one is only similar or may mean something else; with one name, and no other column that
-it could be."""
-SORTED, DROPPED, LOOK, UNLIKELY, POSSIBLE, SWAPPED = 0.65, 0.6, 0.5, 0.4, 0.3, 0.2
-"""What is asked about: a report with what it is sorted by; a text beside which words are dropped; columns without
-telling names; what another way explains better; what only may be; two such columns the other way round."""
 _CELLS = 20
 """Cells that tell whether a column has questions with their answers."""
 _PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
@@ -49,8 +64,6 @@ _FEW = 4
 """Rows that are too few to tell numbers from texts."""
 _QUESTIONS = 0.3, 0.7
 """Share of questions among texts below and above which these aren't questions and their answers in turn."""
-_MOST_PAIRS = 6
-"""Pairs of columns that are offered where nothing tells them apart."""
 
 
 def guess(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool = True) -> ColumnMap | None:
@@ -76,7 +89,7 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
                 kind := look.first(names.RELATIONS)):
             found += _compared(look, look.by_name[pair[0]], look.by_name[pair[1]], kind)
         elif not _are_rated(look):
-            found += [each for ways in (_with_choices, _questions_answers, _classes, _texts, _by_look)
+            found += [each for ways in (_with_choices, questions_answers, _classes, _texts, _by_look)
                       for each in ways(look)]
     least = 0 if asks and not any(each.certainty >= CLEAR for each in found) else POSSIBLE
     found = _by_coverage(look, [each for each in found if each.certainty > least])
@@ -131,9 +144,9 @@ def _conversations(look: Look) -> Iterator[ColumnMap]:
         return
     answer = look.first((word for word in names.ANSWERED if word != "chosen"), (found,))
     if answer and look.is_prompt(found) and all(isinstance(each, (str, dict, list)) for each in look.values(answer)):
-        yield from _answered(look, found, answer, TURNS)
+        yield from answered(look, found, answer, TURNS)
     elif found in named or not answer:  # else a "prompt" of messages beside its completion
-        yield from _marked(look, look.map("messages", TURNS, [_by_name(found)], messages=found),
+        yield from marked(look, look.map("messages", TURNS, [by_name(found)], messages=found),
                            look.label((found,)), {"completion": found})
 
 
@@ -155,22 +168,22 @@ def _is_conversation(look: Look, column: str, is_named: bool) -> bool:
 def _compared(look: Look, one: str, other: str, kind: str) -> Iterator[ColumnMap]:
     """Two texts and how they compare in words, which is asked for; numbers for it say nothing to a model."""
     if _is_class(look, kind) and not look.of(kind).is_number_or_date:
-        yield look.map("instruction", COMPARED, [_by_name(kind)], instruction=one, input=other, output=kind)
+        yield look.map("instruction", COMPARED, [by_name(kind)], instruction=one, input=other, output=kind)
 
 
 def _with_choices(look: Look) -> Iterator[ColumnMap]:
     if (found := choices.look_at(look)) is not None:
-        yield replace(found, certainty=CHOICES, evidence=(_by_name(found.columns["output"]),))
+        yield replace(found, certainty=CHOICES, evidence=(by_name(found.columns["output"]),))
         return
     right = [each for each in look.columns if look.of(each).words & names.RIGHT_WORDS or names.column(each) == "a"]
     named = [each for each in look.columns if look.of(each).words & names.QUESTIONS or names.column(each) == "q"]
-    for series in islice(_series(look), _MOST_PAIRS) if right else ():
+    for series in islice(_series(look), MOST_PAIRS) if right else ():
         key = choices.key_of(series, right, look.rows)
         before = look.columns[:look.columns.index(series[0])] if key else []
         asked = [each for each in before if each in named or (not named and look.of(each).has_words)] or named
         question = max(asked, key=lambda each: _shared(each, series[0]), default="")
         if key and question:
-            found = look.map("instruction", SIMILAR + 0.01 if question in named else DROPPED, [_by_name(key)],
+            found = look.map("instruction", SIMILAR + 0.01 if question in named else DROPPED, [by_name(key)],
                              instruction=question, output=key, choices=series[0] if len(series) == 1 else "")
             yield replace(found, series=series if len(series) > 1 else ())
 
@@ -193,152 +206,6 @@ def _series(look: Look) -> Iterator[tuple[str, ...]]:
     yield from (tuple(each) for each in counted.values() if 2 < len(each) <= 10)
 
 
-# -- questions with answers ----------------------------------------------------------------------------------------
-
-
-def _questions_answers(look: Look) -> Iterator[ColumnMap]:
-    if look.of(look.by_name.get("resolution", "")).is_state:  # what became of a ticket, as Jira's "Fixed"
-        return
-    answer = look.first(names.ANSWERED, look.people) or look.first(names.ANSWERED)
-    if not answer:
-        yield from _answers_unnamed(look)
-        return
-    worked = look.first(names.WORKED, (answer,))  # the way to a result, as in LIMO and OpenMathInstruct
-    if worked and names.column(answer) not in names.WORKED and look.is_text(worked) and (
-            look.of(worked).mean_length > 2 * look.of(answer).mean_length):
-        answer = worked
-    for question, below, certainty in _asked(look, answer):
-        yield from _answered(look, question, answer, min(certainty, _clarity(answer)), below)
-
-
-def _clarity(column: str) -> float:
-    """How clearly a name says that its column holds a question or an answer."""
-    known = names.column(column)
-    return CLEAR if known in (*names.ASKED, *names.ANSWERED) and known not in names.WEAK_ANSWERS else SIMILAR
-
-
-def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
-    """The columns that may hold the question of an answer, with what is below it and how sure that is."""
-    # Beside another answer than its translation, a source is where the row is from.
-    sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
-    words = [word for word in names.ASKED if word not in sources]
-    if question := look.first(words, (answer, *look.names)):
-        yield question, "", _clarity(question)
-        return
-    may_name = look.first(words, (answer,))
-    if may_name:
-        yield may_name, "", SIMILAR - 0.05
-    profile = look.of(may_name)
-    if not may_name or (profile.is_word and (profile.is_class or profile.known not in names.SOURCES)):
-        yield from _asked_otherwise(look, answer, may_name)  # else words are translated
-
-
-def _asked_otherwise(look: Look, answer: str, may_name: str) -> Iterator[tuple[str, str, float]]:
-    """The same where no column is called as questions are, or only one that names a task, or who asked."""
-    is_reply = not names.REPLIES.isdisjoint({names.column(answer)} | names.words_in(answer))
-    is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
-        isinstance(values.as_text(value), str) for value in look.values(answer))
-    without = (answer, may_name)
-    head, title = look.first(names.HEADS, (*without, *look.names)), look.of(look.first(names.HEADS, without))
-    below = [word for word in names.DETAILS if not may_name or word not in names.BELOW]  # doesn't replace a question
-    before = look.first(names.HISTORY, (answer,))  # what was said before it
-    remark = before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
-    for is_fit, question, certainty in (
-            (is_reply, head, SIMILAR),
-            (is_sure or names.column(answer) == "code", look.first(below, without), SIMILAR - 0.01),
-            (is_sure and not may_name, _only_text(look, answer) or remark, LIKELY),
-            (is_reply and title.is_word and not title.is_class, title.name, LIKELY - 0.01)):
-        if is_fit and question:
-            yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
-
-
-def _only_text(look: Look, beside: str) -> str:
-    """The only other text of a table, or the only one with sentences; "" if there are more."""
-    texts = look.texts((beside,))
-    found = texts if len(texts) == 1 else [each for each in texts if look.of(each).is_told]
-    return found[0] if len(found) == 1 else ""
-
-
-def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
-    """A question beside the only other text of the table, which then is its answer."""
-    words = [word for word in names.ASKED if word not in names.SOURCES]
-    may_name = look.first(words)
-    question = look.first(words, look.names) or ("" if look.of(may_name).is_word else may_name)
-    answer = _only_text(look, question) if question else ""
-    yield from _wanted(look, question)
-    if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
-            not _hold_more(look, [answer]) and not _is_title(look, answer, question)):
-        yield from _answered(look, question, answer, LOOK if names.column(question) in names.NAMES else LIKELY)
-
-
-def _wanted(look: Look, question: str) -> Iterator[ColumnMap]:
-    """A question beside columns that say what is expected, or which function is to be called: as text, in JSON."""
-    found = sorted((each for each in look.columns if each != question and look.of(each).words & names.WANTED_WORDS),
-                   key=lambda each: look.is_text(each))
-    for at, each in enumerate(found[:_MOST_PAIRS] if question and look.is_text(question) else ()):
-        yield from _answered(look, question, each, DROPPED - at / 100)
-
-
-def _answered(look: Look, question: str, answer: str, certainty: float, below: str = "") -> Iterator[ColumnMap]:
-    evidence = [_by_name(each) for each in (question, answer) if names.is_known(each)]
-    label = "" if names.column(answer) in names.KINDS else look.label((question, answer))  # the number of a class, then
-    below = below or _same_form(look, question) or look.first(names.BELOW, (question, answer))
-    if below and not all(isinstance(values.passage(value), str) for value in look.values(below)):
-        below = ""
-    if parts := _parts(look, answer):  # whether these are several answers or one, no one knows
-        made = made_of(parts, look.columns, look.rows, "")
-        if made is not None:
-            found = look.map("instruction", DROPPED, evidence, instruction=question, input=below, output=parts)
-            yield replace(found, made={parts: made})
-            certainty = min(certainty, LOOK)
-    frame = look.first(names.FRAMES, (question, answer))
-    if frame and not below and names.column(question) in names.BELOW:
-        question, below = frame, question
-    history = look.first(names.HISTORY, (question, answer))
-    if any(answer in pair and set(base.split("_")) & names.ANSWER_WORDS for base, pair in look.twos().items()):
-        certainty = min(certainty, DROPPED)  # of two answers, no one knows the better one
-    found = look.map("instruction", certainty, evidence, instruction=question, input=below, output=answer,
-                     history=history if history and look.is_list(history) else "")
-    yield from _marked(look, found, label, {"prompt": question, "completion": answer, "input": below})
-
-
-def _parts(look: Look, answer: str) -> str:
-    """The expression that joins the texts of an answer's lists; "" where these hold the same in other words, or one
-    each."""
-    lists = [each for each in look.values(answer) if are_texts(each)]
-    several = [each for each in lists if len(each) > 1]
-    if 4 * len(several) < max(len(look.values(answer)), 4) or look.of(answer).are_lines:
-        return ""
-    words = [[set(text.casefold().split()) for text in each] for each in several]
-    apart = sum(not set.intersection(*each) and each[0].isdisjoint(each[1]) for each in words)
-    return f"{written(answer)} | join(', ', @)" if 2 * apart > len(several) else ""
-
-
-def _marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str]) -> Iterator[ColumnMap]:
-    """A way to read the rows, or, where a column says which answers are good, that one and the same without it."""
-    if label:
-        yield look.map("labelled", found.certainty, [*found.evidence, Evidence("mark_decides", {"column": label})],
-                       label=label, **columns)
-    yield replace(found, certainty=UNLIKELY) if label else found
-
-
-def _same_form(look: Look, question: str) -> str:
-    """The column with what a question is about that is called as the question's is but for one word, such as
-    "hindi_input" beside "hindi_instruction"; "" if there is none."""
-    name = names.column(question)
-    words = [word for word in names.words_in(question) if word != name and word in name]
-    return look.first(name.replace(word, below) for word in words for below in ("input", "context", "passage"))
-
-
-def _is_title(look: Look, text: str, question: str) -> bool:
-    """Whether a text in front of a question is its title, much shorter and never the same, as the roles of a collection
-    of prompts are."""
-    title, below = look.of(text), look.of(question)
-    return below.known in names.ASKED and look.columns.index(text) < look.columns.index(question) and (
-        title.distinct == len(title.values)
-        and 3 * sum(map(len, title.values)) < sum(map(len, below.values)))
-
-
 # -- texts and their classes -----------------------------------------------------------------------------------------
 
 
@@ -359,10 +226,10 @@ def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
     head = look.first(names.HEADS, (text, kind))  # as DBpedia's
     question = asked if asked and look.is_text(asked) and not look.of(asked).is_same else ""
     if names.column(text) in names.CLAIMS and not question:
-        yield from _answered(look, text, kind, certainty)
+        yield from answered(look, text, kind, certainty)
         return
     question = question or (head if head and look.is_text(head) and not look.of(head).may_name else "")
-    yield look.map("instruction", certainty, [_by_name(kind)], instruction=question or text,
+    yield look.map("instruction", certainty, [by_name(kind)], instruction=question or text,
                    input=text if question else "", output=kind)
 
 
@@ -374,7 +241,7 @@ def _sorted_by(look: Look, text: str) -> Iterator[ColumnMap]:
     head = look.first(names.HEADS, (text,))
     has_head = head and look.is_text(head) and not look.of(head).may_name
     for at, kind in enumerate(kinds):
-        yield from _answered(look, head if has_head else text, kind, SORTED - at / 100, text if has_head else "")
+        yield from answered(look, head if has_head else text, kind, SORTED - at / 100, text if has_head else "")
 
 
 def _kind_of(look: Look, text: str) -> tuple[str, bool]:
@@ -431,7 +298,7 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     codes = [each for each in look.classes(text) if look.of(each).is_number] if is_alone and is_likely else []
     if codes and len(look.columns) == 2:  # what it is, as a number
         likely, is_alone = UNLIKELY, False
-        yield from _answered(look, text, codes[0], DROPPED)
+        yield from answered(look, text, codes[0], DROPPED)
     cells = [] if is_named else [each for each in look.values(text)[:_CELLS] if isinstance(each, str)]
     if 2 * sum(any(questions_in(each, None)) for each in cells) > len(cells):
         likely, is_alone = UNLIKELY, False
@@ -440,7 +307,7 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     if is_alone and is_prose and not _QUESTIONS[0] < look.of(text).asks < _QUESTIONS[1]:
         likely = SIMILAR - 0.05 if is_named else LIKELY
     yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(
-        _by_name(text) if is_named else Evidence("only_words", {"column": text}),
+        by_name(text) if is_named else Evidence("only_words", {"column": text}),
         *(Evidence("words_dropped", {"column": each}) for each in dropped)))
     if look.of(text).mean_length < _ARTICLE:
         yield from _sorted_by(look, text)
@@ -448,7 +315,7 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
         is_first = is_named or names.column(other) in names.HEADS or (
             look.columns.index(other) < look.columns.index(text))
         pair = (other, text) if is_first else (text, other)
-        yield from _answered(look, *pair, other_ways - at / 10)
+        yield from answered(look, *pair, other_ways - at / 10)
         yield ColumnMap("text", {"text": f"{other} + {text}"}, certainty=UNLIKELY - at / 10)
 
 
@@ -473,14 +340,14 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
     heads = [each for each in look.columns if each not in known and names.is_head(each) and look.of(each).has_words]
     if _has_marks(look):
         return
-    is_fit = not _hold_more(look, found, of_register=len(every) > 2)
+    is_fit = not hold_more(look, found, of_register=len(every) > 2)
     only = found if len(found) == 1 else told if len(told) == 1 else []
     if only and names.column(only[0]) not in names.TEXT:
         yield from (classes := list(_sorted(look, only[0], LIKELY)))
         if not classes and is_fit and len(look.columns) > 1:
-            classes = [replace(each, evidence=(Evidence("by_look", {"column": only[0]}), _by_name(kind)))
+            classes = [replace(each, evidence=(Evidence("by_look", {"column": only[0]}), by_name(kind)))
                        for at, kind in enumerate(look.classes(only[0])[:3])
-                       for each in _answered(look, only[0], kind, LOOK - at / 100)]
+                       for each in answered(look, only[0], kind, LOOK - at / 100)]
             yield from classes
         if is_fit and not look.of(only[0]).is_word and names.column(only[0]) not in names.NAMED:
             yield from _plain(look, only[0], is_named=False, is_likely=not classes)
@@ -503,7 +370,7 @@ def _pairs(look: Look, found: list[str], texts: int, told: list[str]) -> Iterato
     if is_form or len(found) < 2:
         return
     least = scores.LEAST_OF_TWO if texts == 2 else scores.LEAST
-    ranked = [each for each in scores.pairs(map(look.of, found)) if each.points >= least][:_MOST_PAIRS]
+    ranked = [each for each in scores.pairs(map(look.of, found)) if each.points >= least][:MOST_PAIRS]
     for at, (question, answer, _) in enumerate(ranked):
         is_swapped = any({question, answer} == {each.question, each.answer} for each in ranked[:at])
         are_two = len(found) == 2 or (at == 0 and len(told) == 2)
@@ -512,10 +379,10 @@ def _pairs(look: Look, found: list[str], texts: int, told: list[str]) -> Iterato
         evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer)) if are_two else (
             Evidence("names_unclear"),)
         certainty = LIKELY if is_named else LOOK if are_two and not (
-            len(found) == 2 and _is_title(look, *found)) else POSSIBLE
+            len(found) == 2 and is_title(look, *found)) else POSSIBLE
         if is_swapped and any(map(names.is_known, (question, answer))):
             continue
-        for each in _answered(look, question, answer, SWAPPED if is_swapped else certainty - at / 100):
+        for each in answered(look, question, answer, SWAPPED if is_swapped else certainty - at / 100):
             yield replace(each, evidence=evidence)
 
 
@@ -525,32 +392,10 @@ def _are_named(question: str, answer: str) -> bool:
         names.column(answer) in names.SURE_KINDS) or all(map(_LANGUAGE.fullmatch, (question, answer)))
 
 
-def _hold_more(look: Look, texts: Sequence[str], *, of_register: bool = False) -> bool:
-    """Whether a column beside some texts of unknown names holds objects, or numbers of classes: it may be what is to be
-    learned.
-
-    Args:
-        of_register: whether there are names, states and the like too: then most numbers are of wards or counters.
-    """
-    others = [each for each in map(look.of, look.columns)
-              if each.values and each.name not in texts and each.known not in names.OF_FILE]
-    return any(_has_objects(each) if each.known in names.BESIDE else _has_objects(each, anything=True) or (
-        each.is_number and each.is_class and (
-            (len(texts) > 1 and not of_register) or set(map(str, each.values)) == {"0", "1"})) for each in others)
-
-
 def _hold_most(look: Look, text: str) -> bool:
     """Whether objects beside a text have more in them."""
-    beside = sum(len(str(value)) for column in look.columns if _has_objects(look.of(column), anything=True)
+    beside = sum(len(str(value)) for column in look.columns if has_objects(look.of(column), anything=True)
                  and look.of(column).known not in names.OF_FILE for value in look.values(column))
     return beside > sum(len(str(value)) for value in look.values(text))
 
 
-def _has_objects(profile: ColumnProfile, anything: bool = False) -> bool:
-    """Whether there are lists of objects with texts, as comments on a ticket that may answer it; or any objects."""
-    return any(isinstance(part, dict) and (anything or (isinstance(value, list) and bool(content_of(part))))
-               for value in profile.values for part in (value if isinstance(value, list) else [value]))
-
-
-def _by_name(column: str) -> Evidence:
-    return Evidence("by_name" if names.is_known(column) else "similar_name", {"column": column})

@@ -1,4 +1,5 @@
-"""Which column may be asked and which may answer it, where their names don't say so: points for what speaks for it."""
+"""How sure each kind of reading is; and which column may be asked and which may answer it, where their names don't say
+so: points for what speaks for it."""
 
 from __future__ import annotations
 
@@ -9,6 +10,13 @@ from typing import NamedTuple
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping.profile import ColumnProfile
 
+TURNS, COMPARED, CHOICES, CLEAR, SIMILAR, LIKELY = 0.95, 0.94, 0.93, 0.92, 0.85, 0.77
+"""How sure what needs no question is: conversations, texts that are compared, questions with choices; columns with
+clear names; with names of which one is only similar or may mean something else; with one name, and no other column that
+it could be."""
+SORTED, DROPPED, LOOK, UNLIKELY, POSSIBLE, SWAPPED = 0.65, 0.6, 0.5, 0.4, 0.3, 0.2
+"""What is asked about: a report with what it is sorted by; a text beside which words are dropped; columns without
+telling names; what another way explains better; what only may be; two such columns the other way round."""
 _LONG = 200
 """Characters, on average, of what is rather an answer than a question."""
 _RARE, _OFTEN = 0.3, 0.8
@@ -57,6 +65,8 @@ _BEFORE, _APART = 1.5, 0.1
 
 _MOST = 12
 """Columns of which pairs are made."""
+MOST_PAIRS = 6
+"""Pairs that are offered where nothing tells them apart."""
 LEAST, LEAST_OF_TWO = 0, -5
 """Points of a pair that may be learned, of several texts and of the only two."""
 
