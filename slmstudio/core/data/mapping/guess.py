@@ -201,8 +201,8 @@ def _series(look: Look) -> Iterator[tuple[str, ...]]:
             yield (column,)
     counted: dict[str, list[str]] = {}
     for column in look.columns:
-        if found := _COUNTED.fullmatch(names.column(column)):
-            counted.setdefault(found["base"], []).append(column)
+        if name := _COUNTED.fullmatch(names.column(column)):
+            counted.setdefault(name["base"], []).append(column)
     yield from (tuple(each) for each in counted.values() if 2 < len(each) <= 10)
 
 

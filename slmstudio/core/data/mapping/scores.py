@@ -82,8 +82,8 @@ class ScoredPair(NamedTuple):
 def pairs(columns: Iterable[ColumnProfile]) -> list[ScoredPair]:
     """All pairs of columns, in both orders, those with most points first."""
     each = list(columns)
-    points = [tuple(sum(evidence[side] for evidence in _OF_COLUMN if evidence.holds(column)) for side in (0, 1))
-              for column in each]
+    held = [[evidence for evidence in _OF_COLUMN if evidence.holds(column)] for column in each]
+    points = [(sum(one.asked for one in found), sum(one.answers for one in found)) for found in held]
     best = sorted(sorted(range(len(each)), key=lambda at: -max(points[at]))[:_MOST])
     each, points = [each[at] for at in best], [points[at] for at in best]
     found = []
