@@ -25,7 +25,7 @@ SHORT = 2
 """Letters of words that mean many things, such as "no" does."""
 SURE_LENGTH = 5
 """Shorter words in Latin letters mean other things elsewhere, such as "que" does."""
-_BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()\[\]/?!।,-]+")
+_BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()（）\[\]/?!।,-]+")
 _OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)(?:[a-z]|[^\W\d_a-z])|\d)")
 _CHOICE = re.compile(r"(?:choice|option|opt|alternative)_?\w")
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
@@ -118,6 +118,19 @@ def words_in(name: str) -> set[str]:
              for word in _plain(_CAMEL.sub("_", name)).split("_")}
     table = _table()
     return set() if words & _about() else words & (table["questions"] | table["replies_to"] | {"translation"})
+
+
+@lru_cache(maxsize=1 << 15)
+def all_words(name: str) -> frozenset[str]:
+    """The plain words of a name: of "englishQuestion", "english" and "question"."""
+    words = _plain(_CAMEL.sub("_", name)).split("_")
+    return frozenset((column(name), *(_known().get(word, word) for word in words)))
+
+
+def is_head(name: str) -> bool:
+    """Whether a column has what its row is about, such as its title, a term or the name of a thing; not of a person."""
+    words = all_words(name)
+    return not words.isdisjoint(_table()["head_words"]) and words.isdisjoint(_table()["people_words"])
 
 
 def is_about(name: str) -> bool:

@@ -17,7 +17,7 @@ from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import AS_JSONL, CHOOSE, PAGE_SUFFIXES, WEB_PAGE, Source, suffix_of, zip_format
-from slmstudio.core.data.sources import arrow, documents, header, packed, sheets, tables, texts
+from slmstudio.core.data.sources import arrow, documents, header, nested, packed, sheets, tables, texts
 from slmstudio.core.data.sources.labels import Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import Reading
@@ -28,7 +28,7 @@ JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 SUFFIXES = (*JSON_SUFFIXES, *TEXT_SUFFIXES, *TABLE_SUFFIXES, ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".parquet",
-            ".arrow", ".feather", ".pdf", ".docx")
+            ".arrow", ".feather", ".pdf", ".docx", ".yml", ".yaml", ".xml")
 """Endings of the files that are looked for in folders and archives, packed by gzip or Zstandard or not."""
 MOST_FILES = 2000
 SAMPLE_BYTES = 8 << 20
@@ -225,6 +225,10 @@ class DataFile:
                                 tr("It has no questions with answers that can be recognised."), tr(AS_JSONL))
             part.format = "html"
             _cut(part, found)
+        elif kind := nested.kind_of(first, suffix):
+            part.format = kind
+            part.rows = json_rows.json_rows(iter([nested.as_json(everything, kind, source.name)]), part,
+                                            self.options.rows)
         elif suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None:
             has_lines = is_lines(first) and (suffix != ".json" or b"\n" in first.strip())
             part.format = "jsonl" if has_lines else "json"
@@ -235,8 +239,6 @@ class DataFile:
         elif delimiter := _delimiter(first, suffix, self.options):
             part.format = "tsv" if delimiter == "\t" else "csv"
             self._name(part, tables.of_cards(tables.table_rows(everything, delimiter)))
-        elif suffix in (".yml", ".yaml"):
-            raise UserError(tr("{name} isn't a dataset: it's a YAML file.", name=source.name), "", tr(AS_JSONL))
         else:
             part.format = "markdown" if suffix in (".md", ".markdown") else "text"
             _cut(part, texts.read(first, everything, self.options, part.notes, markdown=part.format == "markdown"))

@@ -43,7 +43,6 @@ _SIGNATURES = (
      noop("Download the file itself (`git lfs pull`), then open it.")),
     (codecs.BOM_UTF32_LE, *_UTF32), (codecs.BOM_UTF32_BE, *_UTF32),
     (b"<!doctype", WEB_PAGE, AS_JSONL), (b"<html", WEB_PAGE, AS_JSONL),
-    (b"<?xml", noop("{name} isn't a dataset: it's an XML document."), AS_JSONL),
 )
 """How files without rows begin, what users are told, and what they can do."""
 PAGE_SUFFIXES = (".html", ".htm")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence
-from slmstudio.core.data.column_names import CONVERSATION, LANGUAGE, ask_and_answer, is_known, is_sure
+from slmstudio.core.data.column_names import CONVERSATION, LANGUAGE, ask_and_answer, is_head, is_known, is_sure
 from slmstudio.core.data.mapping import paths, published
 from slmstudio.core.data.mapping.speakers import are_pairs, are_texts
 from slmstudio.core.data.read_options import ReadOptions
@@ -24,6 +24,8 @@ _OF_ALL = ("definition", "instruction", "system", "system_prompt")
 """Keys beside the rows whose text belongs to each of them."""
 _ASKED = re.compile(r"[?؟？।.!]\s*$|(?:\S+\s+){3}\S")
 """A key that isn't a name but a question, with its answer as the value."""
+_PLAIN_KEY = re.compile(r"[\W_]*|\w*\d[\w-]*")
+"""A key that names nothing: a number or an id."""
 _HELD_OUT = frozenset({"test", "tests", "testing", "val", "valid", "validation", "dev", "eval", "evaluation",
                        "heldout"})
 _DEEPEST = 3
@@ -150,11 +152,17 @@ def _lists(value: dict[str, Any], keys: tuple[str, ...]) -> Iterator[RowList]:
     elif len(value) > 2 and are_texts(list(value.values())):
         yield from _answers(value, here)
     elif not found and (rows := _whole(value)):
-        yield row_list(f"values({here})" if rows == list(value.values()) else here, rows)
+        if rows != list(value.values()):
+            yield row_list(here, rows)
+        elif any(is_head(name) or is_sure(name) for name in rows[0]) or all(map(_PLAIN_KEY.fullmatch, value)):
+            yield row_list(f"values({here})", _opened(rows))
+        else:  # what each row is about is its key
+            yield row_list(f"items({here})[].merge({{name: [0]}}, [1])",
+                           _opened([{"name": key, **row} for key, row in value.items()]))
         return
     yield from found
     is_row = not OF_A_ROW.isdisjoint(value) or any(
-        is_known(key) for key, each in value.items() if not isinstance(each, (dict, list)))
+        is_sure(key) for key, each in value.items() if not isinstance(each, (dict, list)))
     for key, each in value.items() if not is_row and len(keys) < _DEEPEST else ():
         if isinstance(each, dict) and each:
             yield from _lists(each, (*keys, key))

@@ -98,11 +98,9 @@ def _guessed(days: list[list[Message]], speakers: list[str], part: Readable) -> 
         return {}
     begun = Counter(found[0].who for found in days)
     answers = Counter(other.who for found in days for one, other in pairwise(found) if one.who != other.who)
-    if len(speakers) == 2:
-        asking = max(speakers, key=lambda who: begun[who])
-        answering = [who for who in reversed(speakers) if who != asking] + [asking]
-    else:
-        answering = sorted(speakers, key=lambda who: -answers[who])[:_OFFERED]
+    asking = max(speakers, key=lambda who: begun[who])
+    answering = [*sorted((who for who in speakers if who != asking), key=lambda who: -answers[who]), asking][:_OFFERED]
+    if len(speakers) > 2:
         part.certainty, part.options = min(part.certainty, UNSURE), _options(speakers, answering[0])
     for at, who in enumerate(answering[1:]):
         part.others.append(Candidate(

@@ -8,44 +8,62 @@ beside a text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import islice
 from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
-from slmstudio.core.data.mapping import choices, pairs, values
+from slmstudio.core.data.mapping import choices, pairs, scores
 from slmstudio.core.data.mapping.look import ColumnMap, Look
 from slmstudio.core.data.mapping.made import questions_in
-from slmstudio.core.data.mapping.profile import ColumnProfile
-from slmstudio.core.data.mapping.speakers import are_pairs, are_texts, by_turns, content_of, role_of
+from slmstudio.core.data.mapping.question_columns import (
+    answered,
+    by_name,
+    has_objects,
+    hold_more,
+    is_title,
+    marked,
+    questions_answers,
+)
+from slmstudio.core.data.mapping.scores import (
+    CHOICES,
+    CLEAR,
+    COMPARED,
+    DROPPED,
+    LIKELY,
+    LOOK,
+    MOST_PAIRS,
+    POSSIBLE,
+    SIMILAR,
+    SORTED,
+    SWAPPED,
+    TURNS,
+    UNLIKELY,
+)
+from slmstudio.core.data.mapping.speakers import are_pairs, are_texts, by_turns, role_of
 from slmstudio.core.data.mapping.turns import is_conversation
 
-TURNS, COMPARED, CHOICES, CLEAR, SIMILAR, LIKELY = 0.95, 0.94, 0.93, 0.92, 0.85, 0.77
-"""How sure what needs no question is: conversations, texts that are compared, questions with choices; columns with
-clear names; with names of which one is only similar or may mean something else; with one name, and no other column that
-it could be."""
-DROPPED, LOOK, UNLIKELY, POSSIBLE, SWAPPED = 0.6, 0.5, 0.4, 0.3, 0.2
-"""What is asked about: a text beside which words are dropped; columns without telling names; what another way explains
-better; what only may be; two such columns the other way round."""
 _CELLS = 20
 """Cells that tell whether a column has questions with their answers."""
 _PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
           ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
 """Two texts that are compared, as in SNLI, MRPC and QQP: neither answers the other."""
+_COUNTED = re.compile(r"(?P<base>.*[^\W_])_?(?:[a-h]|\d)")
+"""The name of one of several columns of a kind: "engopt1", "risposta_a"."""
 _TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
 """The classes of all words of a text, such as "O B-city"."""
 _LANGUAGE = re.compile("[a-z]{2}")
 """What two columns with the same in two languages may be called."""
 _SHORT = 300
 """Characters of a text that is sorted, on average; an article has more."""
+_ARTICLE = 1500
+"""Characters of a text that is rather learned than sorted, on average."""
 _FEW = 4
 """Rows that are too few to tell numbers from texts."""
 _QUESTIONS = 0.3, 0.7
 """Share of questions among texts below and above which these aren't questions and their answers in turn."""
-_MOST_TEXTS = 4
-"""Columns of which pairs are offered where nothing tells them apart."""
 
 
 def guess(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: bool = True) -> ColumnMap | None:
@@ -71,15 +89,29 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
                 kind := look.first(names.RELATIONS)):
             found += _compared(look, look.by_name[pair[0]], look.by_name[pair[1]], kind)
         elif not _are_rated(look):
-            found += [each for ways in (_with_choices, _questions_answers, _classes, _texts, _by_look)
+            found += [each for ways in (_with_choices, questions_answers, _classes, _texts, _by_look)
                       for each in ways(look)]
-    found = [each for each in found if asks or each.certainty > POSSIBLE]
+    least = 0 if asks and not any(each.certainty >= CLEAR for each in found) else POSSIBLE
+    found = _by_coverage(look, [each for each in found if each.certainty > least])
     best: dict[tuple[Any, ...], ColumnMap] = {}
     for each in found:
         key = (each.layout, *sorted(each.columns.items()), each.series)
         if key not in best or best[key].certainty < each.certainty:
             best[key] = each
     return tuple(sorted(best.values(), key=lambda each: -each.certainty))
+
+
+def _by_coverage(look: Look, found: list[ColumnMap]) -> list[ColumnMap]:
+    """The same ways; less sure where half of the rows have other columns, and no sure way reads those."""
+    def covered(maps: Iterable[ColumnMap]) -> float:
+        needed = [each.used - each.made.keys() if each.made else each.needed for each in maps]
+        return sum(any(all(row.get(name) is not None for name in each) for each in needed)
+                   for row in look.rows) / max(len(look.rows), 1)
+
+    sure = [each for each in found if each.certainty > DROPPED]
+    if sure and 2 * covered(sure) >= 1:
+        return found
+    return [replace(each, certainty=min(each.certainty, DROPPED) * (0.5 + covered([each]) / 2)) for each in found]
 
 
 def _is_message(look: Look) -> bool:
@@ -112,9 +144,9 @@ def _conversations(look: Look) -> Iterator[ColumnMap]:
         return
     answer = look.first((word for word in names.ANSWERED if word != "chosen"), (found,))
     if answer and look.is_prompt(found) and all(isinstance(each, (str, dict, list)) for each in look.values(answer)):
-        yield from _answered(look, found, answer, TURNS)
+        yield from answered(look, found, answer, TURNS)
     elif found in named or not answer:  # else a "prompt" of messages beside its completion
-        yield from _marked(look, look.map("messages", TURNS, [_by_name(found)], messages=found),
+        yield from marked(look, look.map("messages", TURNS, [by_name(found)], messages=found),
                            look.label((found,)), {"completion": found})
 
 
@@ -136,131 +168,42 @@ def _is_conversation(look: Look, column: str, is_named: bool) -> bool:
 def _compared(look: Look, one: str, other: str, kind: str) -> Iterator[ColumnMap]:
     """Two texts and how they compare in words, which is asked for; numbers for it say nothing to a model."""
     if _is_class(look, kind) and not look.of(kind).is_number_or_date:
-        yield look.map("instruction", COMPARED, [_by_name(kind)], instruction=one, input=other, output=kind)
+        yield look.map("instruction", COMPARED, [by_name(kind)], instruction=one, input=other, output=kind)
 
 
 def _with_choices(look: Look) -> Iterator[ColumnMap]:
     if (found := choices.look_at(look)) is not None:
-        yield replace(found, certainty=CHOICES, evidence=(_by_name(found.columns["output"]),))
-
-
-# -- questions with answers ----------------------------------------------------------------------------------------
-
-
-def _questions_answers(look: Look) -> Iterator[ColumnMap]:
-    if look.of(look.by_name.get("resolution", "")).is_state:  # what became of a ticket, as Jira's "Fixed"
+        yield replace(found, certainty=CHOICES, evidence=(by_name(found.columns["output"]),))
         return
-    answer = look.first(names.ANSWERED, look.people) or look.first(names.ANSWERED)
-    if not answer:
-        yield from _answers_unnamed(look)
-        return
-    worked = look.first(names.WORKED, (answer,))  # the way to a result, as in LIMO and OpenMathInstruct
-    if worked and names.column(answer) not in names.WORKED and look.is_text(worked) and (
-            look.of(worked).mean_length > 2 * look.of(answer).mean_length):
-        answer = worked
-    for question, below, certainty in _asked(look, answer):
-        yield from _answered(look, question, answer, min(certainty, _clarity(answer)), below)
+    right = [each for each in look.columns if look.of(each).words & names.RIGHT_WORDS or names.column(each) == "a"]
+    named = [each for each in look.columns if look.of(each).words & names.QUESTIONS or names.column(each) == "q"]
+    for series in islice(_series(look), MOST_PAIRS) if right else ():
+        key = choices.key_of(series, right, look.rows)
+        before = look.columns[:look.columns.index(series[0])] if key else []
+        asked = [each for each in before if each in named or (not named and look.of(each).has_words)] or named
+        question = max(asked, key=lambda each: _shared(each, series[0]), default="")
+        if key and question:
+            found = look.map("instruction", SIMILAR + 0.01 if question in named else DROPPED, [by_name(key)],
+                             instruction=question, output=key, choices=series[0] if len(series) == 1 else "")
+            yield replace(found, series=series if len(series) > 1 else ())
 
 
-def _clarity(column: str) -> float:
-    """How clearly a name says that its column holds a question or an answer."""
-    known = names.column(column)
-    return CLEAR if known in (*names.ASKED, *names.ANSWERED) and known not in names.WEAK_ANSWERS else SIMILAR
+def _shared(one: str, other: str) -> int:
+    """Letters that two names begin with."""
+    return next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
 
 
-def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
-    """The columns that may hold the question of an answer, with what is below it and how sure that is."""
-    # Beside another answer than its translation, a source is where the row is from.
-    sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
-    words = [word for word in names.ASKED if word not in sources]
-    if question := look.first(words, (answer, *look.names)):
-        yield question, "", _clarity(question)
-        return
-    may_name = look.first(words, (answer,))
-    if may_name:
-        yield may_name, "", SIMILAR - 0.05
-    profile = look.of(may_name)
-    if not may_name or (profile.is_word and (profile.is_class or profile.known not in names.SOURCES)):
-        yield from _asked_otherwise(look, answer, may_name)  # else words are translated
-
-
-def _asked_otherwise(look: Look, answer: str, may_name: str) -> Iterator[tuple[str, str, float]]:
-    """The same where no column is called as questions are, or only one that names a task, or who asked."""
-    is_reply = not names.REPLIES.isdisjoint({names.column(answer)} | names.words_in(answer))
-    is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
-        isinstance(values.as_text(value), str) for value in look.values(answer))
-    without = (answer, may_name)
-    head, title = look.first(names.HEADS, (*without, *look.names)), look.of(look.first(names.HEADS, without))
-    below = [word for word in names.DETAILS if not may_name or word not in names.BELOW]  # doesn't replace a question
-    before = look.first(names.HISTORY, (answer,))  # what was said before it
-    remark = before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
-    for is_fit, question, certainty in (
-            (is_reply, head, SIMILAR),
-            (is_sure or names.column(answer) == "code", look.first(below, without), SIMILAR - 0.01),
-            (is_sure and not may_name, _only_text(look, answer) or remark, LIKELY),
-            (is_reply and title.is_word and not title.is_class, title.name, LIKELY - 0.01)):
-        if is_fit and question:
-            yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
-
-
-def _only_text(look: Look, beside: str) -> str:
-    """The only other text of a table, or the only one with sentences; "" if there are more."""
-    texts = look.texts((beside,))
-    found = texts if len(texts) == 1 else [each for each in texts if look.of(each).is_told]
-    return found[0] if len(found) == 1 else ""
-
-
-def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
-    """A question beside the only other text of the table, which then is its answer."""
-    words = [word for word in names.ASKED if word not in names.SOURCES]
-    may_name = look.first(words)
-    question = look.first(words, look.names) or ("" if look.of(may_name).is_word else may_name)
-    answer = _only_text(look, question) if question else ""
-    if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
-            not _hold_more(look, [answer]) and not _is_title(look, answer, question)):
-        yield from _answered(look, question, answer, LOOK if names.column(question) in names.NAMES else LIKELY)
-
-
-def _answered(look: Look, question: str, answer: str, certainty: float, below: str = "") -> Iterator[ColumnMap]:
-    evidence = [_by_name(each) for each in (question, answer) if names.is_known(each)]
-    label = "" if names.column(answer) in names.KINDS else look.label((question, answer))  # the number of a class, then
-    below = below or _same_form(look, question) or look.first(names.BELOW, (question, answer))
-    if below and not all(isinstance(values.passage(value), str) for value in look.values(below)):
-        below = ""
-    frame = look.first(names.FRAMES, (question, answer))
-    if frame and not below and names.column(question) in names.BELOW:
-        question, below = frame, question
-    history = look.first(names.HISTORY, (question, answer))
-    if any(answer in pair and set(base.split("_")) & names.ANSWER_WORDS for base, pair in look.twos().items()):
-        certainty = min(certainty, DROPPED)  # of two answers, no one knows the better one
-    found = look.map("instruction", certainty, evidence, instruction=question, input=below, output=answer,
-                     history=history if history and look.is_list(history) else "")
-    yield from _marked(look, found, label, {"prompt": question, "completion": answer, "input": below})
-
-
-def _marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str]) -> Iterator[ColumnMap]:
-    """A way to read the rows, or, where a column says which answers are good, that one and the same without it."""
-    if label:
-        yield look.map("labelled", found.certainty, [*found.evidence, Evidence("mark_decides", {"column": label})],
-                       label=label, **columns)
-    yield replace(found, certainty=UNLIKELY) if label else found
-
-
-def _same_form(look: Look, question: str) -> str:
-    """The column with what a question is about that is called as the question's is but for one word, such as
-    "hindi_input" beside "hindi_instruction"; "" if there is none."""
-    name = names.column(question)
-    words = [word for word in names.words_in(question) if word != name and word in name]
-    return look.first(name.replace(word, below) for word in words for below in ("input", "context", "passage"))
-
-
-def _is_title(look: Look, text: str, question: str) -> bool:
-    """Whether a text in front of a question is its title, much shorter and never the same, as the roles of a collection
-    of prompts are."""
-    title, below = look.of(text), look.of(question)
-    return below.known in names.ASKED and look.columns.index(text) < look.columns.index(question) and (
-        title.distinct == len(title.values)
-        and 3 * sum(map(len, title.values)) < sum(map(len, below.values)))
+def _series(look: Look) -> Iterator[tuple[str, ...]]:
+    """Columns that look as if they had the choices: one with a list of texts, or several whose names count."""
+    for column in look.columns:
+        found = look.values(column)
+        if found and all(are_texts(each) and len(each) > 1 for each in found[:_CELLS]):
+            yield (column,)
+    counted: dict[str, list[str]] = {}
+    for column in look.columns:
+        if name := _COUNTED.fullmatch(names.column(column)):
+            counted.setdefault(name["base"], []).append(column)
+    yield from (tuple(each) for each in counted.values() if 2 < len(each) <= 10)
 
 
 # -- texts and their classes -----------------------------------------------------------------------------------------
@@ -283,11 +226,22 @@ def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
     head = look.first(names.HEADS, (text, kind))  # as DBpedia's
     question = asked if asked and look.is_text(asked) and not look.of(asked).is_same else ""
     if names.column(text) in names.CLAIMS and not question:
-        yield from _answered(look, text, kind, certainty)
+        yield from answered(look, text, kind, certainty)
         return
     question = question or (head if head and look.is_text(head) and not look.of(head).may_name else "")
-    yield look.map("instruction", certainty, [_by_name(kind)], instruction=question or text,
+    yield look.map("instruction", certainty, [by_name(kind)], instruction=question or text,
                    input=text if question else "", output=kind)
+
+
+def _sorted_by(look: Look, text: str) -> Iterator[ColumnMap]:
+    """A text, and its title, with each of the classes that reports and tickets are sorted by."""
+    kinds = look.classes(text)
+    if not any(look.of(each).words & names.SORTED_WORDS for each in kinds):
+        return
+    head = look.first(names.HEADS, (text,))
+    has_head = head and look.is_text(head) and not look.of(head).may_name
+    for at, kind in enumerate(kinds):
+        yield from answered(look, head if has_head else text, kind, SORTED - at / 100, text if has_head else "")
 
 
 def _kind_of(look: Look, text: str) -> tuple[str, bool]:
@@ -330,6 +284,7 @@ def _texts(look: Look) -> Iterator[ColumnMap]:
     profile = look.of(text)
     is_told = not (profile.is_number or profile.is_number_or_date or (
         profile.is_same and look.unused_words((text,)))) or (len(look.columns) == 1 and len(profile.values) <= _FEW)
+    is_told = is_told and (not profile.is_word or len(look.columns) == 1)
     if text and (profile.is_text or profile.are_lines) and is_told and not _has_marks(look):
         yield from (each for each in _plain(look, text, is_named=True) if profile.is_text or each.layout == "text")
 
@@ -338,12 +293,12 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     """A text, learned whole, and what else it may be where other columns have words too."""
     dropped = look.unused_words((text,))
     speaker = look.first(names.SPEAKERS)
-    is_alone = not dropped and is_likely and not (speaker and look.of(speaker).is_class)
+    is_alone = not dropped and is_likely and not _hold_most(look, text) and not (speaker and look.of(speaker).is_class)
     likely, other_ways = (DROPPED, LOOK) if is_named else (UNLIKELY, DROPPED)
     codes = [each for each in look.classes(text) if look.of(each).is_number] if is_alone and is_likely else []
     if codes and len(look.columns) == 2:  # what it is, as a number
         likely, is_alone = UNLIKELY, False
-        yield from _answered(look, text, codes[0], DROPPED)
+        yield from answered(look, text, codes[0], DROPPED)
     cells = [] if is_named else [each for each in look.values(text)[:_CELLS] if isinstance(each, str)]
     if 2 * sum(any(questions_in(each, None)) for each in cells) > len(cells):
         likely, is_alone = UNLIKELY, False
@@ -352,13 +307,15 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     if is_alone and is_prose and not _QUESTIONS[0] < look.of(text).asks < _QUESTIONS[1]:
         likely = SIMILAR - 0.05 if is_named else LIKELY
     yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(
-        _by_name(text) if is_named else Evidence("only_words", {"column": text}),
+        by_name(text) if is_named else Evidence("only_words", {"column": text}),
         *(Evidence("words_dropped", {"column": each}) for each in dropped)))
+    if look.of(text).mean_length < _ARTICLE:
+        yield from _sorted_by(look, text)
     for at, other in enumerate(dropped[:2]):
         is_first = is_named or names.column(other) in names.HEADS or (
             look.columns.index(other) < look.columns.index(text))
         pair = (other, text) if is_first else (text, other)
-        yield from _answered(look, *pair, other_ways - at / 10)
+        yield from answered(look, *pair, other_ways - at / 10)
         yield ColumnMap("text", {"text": f"{other} + {text}"}, certainty=UNLIKELY - at / 10)
 
 
@@ -376,53 +333,57 @@ def _has_marks(look: Look) -> bool:
 def _by_look(look: Look) -> Iterator[ColumnMap]:
     """The only text, with its class or alone; or pairs of texts, which are asked about."""
     every = look.texts()
-    found = [each for each in every if look.of(each).is_told] if len(every) > 2 else every
-    found = found if len(found) == 2 or len(every) < 3 else every
-    is_fit = not _hold_more(look, found, of_register=len(every) > 2) and not _has_marks(look)
-    if len(every) > 2 and len(found) > 2:
-        wordy = [each for each in map(look.of, every) if each.is_wordy]
-        found = [each.name for each in wordy if len(wordy) == 2 or not names.is_about(each.name)]
-    if len(found) == 1 and names.column(found[0]) not in names.TEXT:
-        yield from (classes := list(_sorted(look, found[0], LIKELY)))
-        if not classes and is_fit and len(every) > 1:
-            classes = [replace(each, evidence=(Evidence("by_look", {"column": found[0]}), _by_name(kind)))
-                       for at, kind in enumerate(look.classes(found[0])[:3])
-                       for each in _answered(look, found[0], kind, LOOK - at / 100)]
+    told = [each for each in every if look.of(each).is_told or look.of(each).are_lines]
+    found = every if len(every) < 3 or not told else [
+        each for each in every if look.of(each).is_told or look.of(each).are_lines or look.of(each).has_words]
+    known = set(found)
+    heads = [each for each in look.columns if each not in known and names.is_head(each) and look.of(each).has_words]
+    if _has_marks(look):
+        return
+    is_fit = not hold_more(look, found, of_register=len(every) > 2)
+    only = found if len(found) == 1 else told if len(told) == 1 else []
+    if only and names.column(only[0]) not in names.TEXT:
+        yield from (classes := list(_sorted(look, only[0], LIKELY)))
+        if not classes and is_fit and len(look.columns) > 1:
+            classes = [replace(each, evidence=(Evidence("by_look", {"column": only[0]}), by_name(kind)))
+                       for at, kind in enumerate(look.classes(only[0])[:3])
+                       for each in answered(look, only[0], kind, LOOK - at / 100)]
             yield from classes
-        if is_fit and not look.of(found[0]).is_word and names.column(found[0]) not in names.NAMED:
-            yield from _plain(look, found[0], is_named=False, is_likely=not classes)
-    if is_fit:
-        yield from _pairs(look, found, len(every))
+        if is_fit and not look.of(only[0]).is_word and names.column(only[0]) not in names.NAMED:
+            yield from _plain(look, only[0], is_named=False, is_likely=not classes)
+    if is_fit or not any(look.of(each).words & names.QUESTIONS for each in found):  # else those hold the answer
+        for each in _pairs(look, [*heads, *found], len(every), told):
+            yield each if is_fit else replace(each, certainty=min(each.certainty, POSSIBLE))
 
 
-def _pairs(look: Look, found: list[str], texts: int) -> Iterator[ColumnMap]:
-    """Texts in pairs.
+def _pairs(look: Look, found: list[str], texts: int, told: list[str]) -> Iterator[ColumnMap]:
+    """Texts in pairs, by the points that speak for a question and its answer.
 
     Args:
         texts: how many there are, with those that have no sentences.
+        told: those that have.
     """
+    known = set(found)
+    found = [each for each in look.columns if each in known and not (
+        look.of(each).is_address or look.of(each).is_same)]
     is_form = all(text.rstrip().endswith(("?", "？", "؟")) for text in found)  # below what it asks are answers
-    if is_form or any(look.of(text).is_same or look.of(text).is_address for text in found):
+    if is_form or len(found) < 2:
         return
-    likeliest = sorted(found, key=lambda each: -look.of(each).weight)[:_MOST_TEXTS]
-    for pair in combinations([look.of(each) for each in found if each in likeliest], 2):
-        question, answer = _in_order(*pair)
-        is_named = texts == 2 and _are_named(question, answer)
+    least = scores.LEAST_OF_TWO if texts == 2 else scores.LEAST
+    ranked = [each for each in scores.pairs(map(look.of, found)) if each.points >= least][:MOST_PAIRS]
+    for at, (question, answer, _) in enumerate(ranked):
+        is_swapped = any({question, answer} == {each.question, each.answer} for each in ranked[:at])
+        are_two = len(found) == 2 or (at == 0 and len(told) == 2)
+        is_named = texts == len(found) == 2 and _are_named(question, answer)
         code = "by_name" if is_named else "by_look" if texts == 2 else "by_sentences"
-        evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer)) if len(found) == 2 else (
+        evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer)) if are_two else (
             Evidence("names_unclear"),)
-        certainty = LIKELY if is_named else LOOK if len(found) == 2 and not _is_title(look, *found) else (
-            POSSIBLE - 0.1 + 0.1 * _fit(look.of(question), look.of(answer)))
-        for each in _answered(look, question, answer, certainty):
+        certainty = LIKELY if is_named else LOOK if are_two and not (
+            len(found) == 2 and is_title(look, *found)) else POSSIBLE
+        if is_swapped and any(map(names.is_known, (question, answer))):
+            continue
+        for each in answered(look, question, answer, SWAPPED if is_swapped else certainty - at / 100):
             yield replace(each, evidence=evidence)
-        if not any(map(names.is_known, (question, answer))):
-            yield from _answered(look, answer, question, SWAPPED)
-
-
-def _fit(question: ColumnProfile, answer: ColumnProfile) -> float:
-    """How well one text of several may be answered by another, 0 to 1: both are there and differ in each row, and the
-    longer one answers."""
-    return question.weight * answer.weight * (1.0 if answer.mean_length > question.mean_length else 0.5)
 
 
 def _are_named(question: str, answer: str) -> bool:
@@ -431,32 +392,10 @@ def _are_named(question: str, answer: str) -> bool:
         names.column(answer) in names.SURE_KINDS) or all(map(_LANGUAGE.fullmatch, (question, answer)))
 
 
-def _in_order(one: ColumnProfile, other: ColumnProfile) -> tuple[str, str]:
-    """Two columns of texts, the one first that is asked: questions end with their mark, and a class is the answer, as
-    in the table of SMS spam whose first column says which it is."""
-    is_class = one.is_class and other.distinct > 2 * one.distinct
-    return (other.name, one.name) if is_class or other.asks > 0.5 >= one.asks else (one.name, other.name)
+def _hold_most(look: Look, text: str) -> bool:
+    """Whether objects beside a text have more in them."""
+    beside = sum(len(str(value)) for column in look.columns if has_objects(look.of(column), anything=True)
+                 and look.of(column).known not in names.OF_FILE for value in look.values(column))
+    return beside > sum(len(str(value)) for value in look.values(text))
 
 
-def _hold_more(look: Look, texts: Sequence[str], *, of_register: bool = False) -> bool:
-    """Whether a column beside some texts of unknown names holds objects, or numbers of classes: it may be what is to be
-    learned.
-
-    Args:
-        of_register: whether there are names, states and the like too: then most numbers are of wards or counters.
-    """
-    others = [each for each in map(look.of, look.columns)
-              if each.values and each.name not in texts and each.known not in names.OF_FILE]
-    return any(_has_objects(each) if each.known in names.BESIDE else _has_objects(each, anything=True) or (
-        each.is_number and each.is_class and (
-            (len(texts) > 1 and not of_register) or set(map(str, each.values)) == {"0", "1"})) for each in others)
-
-
-def _has_objects(profile: ColumnProfile, anything: bool = False) -> bool:
-    """Whether there are lists of objects with texts, as comments on a ticket that may answer it; or any objects."""
-    return any(isinstance(part, dict) and (anything or (isinstance(value, list) and bool(content_of(part))))
-               for value in profile.values for part in (value if isinstance(value, list) else [value]))
-
-
-def _by_name(column: str) -> Evidence:
-    return Evidence("by_name" if names.is_known(column) else "similar_name", {"column": column})

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from slmstudio.core.data import column_names as names
-from slmstudio.core.data.candidates import Evidence
+from slmstudio.core.data.candidates import SURE, Evidence
 from slmstudio.core.data.mapping import choices, published, ratings
 from slmstudio.core.data.mapping.given_map import given_map
 from slmstudio.core.data.mapping.guess import guess, guesses
 from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.published import rows_of
 from slmstudio.core.data.mapping.row_reader import RowReader
-from slmstudio.core.data.mapping.turns import is_asked
+from slmstudio.core.data.mapping.turns import NotText, is_asked, is_conversation, messages_of
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object
 
 SAMPLE = 300
 """Rows by which the columns are guessed."""
+_SEVERAL = 4
+"""Conversations from which on the way in which most of them end is no mistake."""
 MOST_SHAPES = 256
 """Sets of columns that are remembered; a file with more has keys that are data."""
 
@@ -63,7 +66,8 @@ class Mapper:
         self.is_given = bool(given)
         self.has_templates = self.main is not None and _has_templates(self.main, self.sample)
         self._first = _first_choice(self.main, self.sample) if self.main is not None else None
-        self._options = options
+        self._options = replace(options, unanswered="drop") if options.unanswered is None and _ask_last(
+            self.main, self.sample) else options
         self._made = self.main.made if self.main is not None else {}
         self._readers: dict[tuple[str, ...], RowReader | None] = {}
 
@@ -111,7 +115,10 @@ class Mapper:
         found = self.main
         if not self.is_given and (found is None or not found.used <= set(keys)):
             found = self._closest(keys, [row for row in self.sample if tuple(row) == keys] or [value])
-        reader = RowReader(found, keys, self._first, self.has_templates, self._options) if found is not None else None
+        needs_pictures = not self.is_given and found is not None and found.certainty >= SURE and not names.is_head(
+            found.columns.get("instruction", ""))
+        reader = RowReader(found, keys, self._first, self.has_templates, self._options,
+                           needs_pictures) if found is not None else None
         if len(self._readers) < MOST_SHAPES:
             self._readers[keys] = reader
         return reader
@@ -132,6 +139,20 @@ def _first_choice(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> Any:
     if not columns.choices:
         return None
     return choices.counting(rows, columns.choices, columns.columns["output"])
+
+
+def _ask_last(columns: ColumnMap | None, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether most conversations end with what nobody answers: then it isn't a mistake, but how they were cut."""
+    if columns is None or columns.layout != "messages":
+        return False
+    column = columns.columns["messages"]
+    found: list[Any] = []
+    for row in rows[:20]:
+        with suppress(NotText):
+            found += [messages_of(row[column], column, [], set())[0]] if is_conversation(row.get(column)) else []
+    lasts = [each[-1] for each in found if isinstance(each, list) and len(each) > 2]
+    return len(found) >= _SEVERAL and 2 * sum(
+        isinstance(each, dict) and each.get("role") == "user" for each in lasts) > len(rows[:20])
 
 
 def _has_templates(columns: ColumnMap, rows: Sequence[Mapping[str, Any]]) -> bool:

@@ -9,12 +9,16 @@ from functools import cached_property
 from typing import Any
 
 from slmstudio.core.data import column_names as names
+from slmstudio.core.data.mapping.speakers import are_texts
 
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+\s*")
 _NUMBERS = re.compile(r"\s*(?=\S)[-+]?[\d.,:/% -]+\s*")
 """A number, a time, or a date."""
 _CODE = re.compile(r"\s*[!-~]*[0-9_/\\@][!-~]*\s*")
 """A link, an e-mail address, a path, or a word with digits in it."""
+_PERSON = re.compile(r"(?:[A-Z][\w.'-]*\s*){1,4}")
+"""Words that all begin with a capital letter, as the parts of a person's name do."""
+_OBJECT = re.compile(r"\s*\[?\s*\{.*\}\s*\]?\s*$", re.DOTALL)
 _ADDRESS = re.compile(r"\s*\S+[/\\@]\S+\s*")
 _END = re.compile(r"\s\S+[.?!।॥۔؟]\s*$")
 _ASKS = ("?", "？", "؟")
@@ -23,12 +27,11 @@ _WITHOUT_SPACES = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9
 _MOST_CLASSES = 100
 _LONGEST_CLASS = 60
 _LONGEST_STATE = 20
-_LEAST_WORDS, _LEAST_LETTERS = 4, 20
-"""Of a sentence, on average: names and places have fewer words, and languages that join words have longer ones."""
-_LEAST = 3
-"""Letters of what may be asked or answered, on average."""
-_LEAST_OF_LINE = 8
-"""Letters of a line, on average."""
+_LEAST_WORDS, _LEAST_LETTERS, _LEAST_SIGNS = 4, 20, 8
+"""Of a sentence, on average: names and places have fewer words, and languages that join words have longer ones, or
+signs for whole syllables."""
+_WORDS_OF_LINE = 2
+"""Keywords have fewer on average."""
 _FEW = 3
 """Values that are too few to tell whether they come again."""
 
@@ -52,6 +55,11 @@ class ColumnProfile:
         """Its name as `column_names.column` has it."""
         return names.column(self.name)
 
+    @property
+    def words(self) -> frozenset[str]:
+        """Those of its name."""
+        return names.all_words(self.name)
+
     @cached_property
     def kind(self) -> str:
         """"empty", "pictures", "lists", "objects", "numbers", "dates", "ids", "classes", "words" or "sentences"."""
@@ -64,6 +72,8 @@ class ColumnProfile:
                     else "objects")
         if self.is_number:
             return "numbers"
+        if 2 * sum(_OBJECT.match(each) is not None for each in self.values) > len(self.values):
+            return "objects"
         if all(map(_NUMBERS.fullmatch, self.values)):
             return "dates"
         if self.is_class or self.is_same:
@@ -75,18 +85,14 @@ class ColumnProfile:
     @property
     def has_words(self) -> bool:
         """Whether a model could learn from it: words or sentences, and not about its row, as a name or a date."""
-        return self.kind in ("words", "sentences") and not names.is_about(self.name) and (
-            self.known not in names.BESIDE or self.known in names.BESIDE_WITH_WORDS)
+        is_beside = self.known in names.BESIDE and self.known not in names.BESIDE_WITH_WORDS
+        return self.kind in ("words", "sentences") and (names.is_head(self.name) or not (
+            names.is_about(self.name) or is_beside))
 
     @property
     def is_told(self) -> bool:
         """Whether it has sentences that aren't about its row."""
         return self.is_sentence and not names.is_about(self.name)
-
-    @property
-    def is_wordy(self) -> bool:
-        """Whether it has words, and not numbers, codes or single letters."""
-        return self.kind in ("words", "sentences") and self.mean_length > _LEAST
 
     @property
     def weight(self) -> float:
@@ -104,10 +110,11 @@ class ColumnProfile:
 
     @cached_property
     def are_lines(self) -> bool:
-        """Whether values are lists of lines, as those of a poem are; words of a sentence are shorter."""
-        lines = [each for value in self.values for each in (value if isinstance(value, list) else [None])]
-        return bool(lines) and all(isinstance(each, str) for each in lines) and (
-            _mean(list(map(len, filter(None, lines)))) >= _LEAST_OF_LINE)
+        """Whether most values are the lines of a text, or its paragraphs, in a list: a poem, the steps of a recipe."""
+        lists = [each for each in self.values if isinstance(each, list) and are_texts(each)]
+        lines = [line for each in lists for line in each]
+        return 2 * len(lists) > len(self.values) and (_mean([len(line.split()) for line in lines]) > _WORDS_OF_LINE or (
+            any(map(_WITHOUT_SPACES.search, lines)) and _mean(list(map(len, lines))) > _WORDS_OF_LINE))
 
     @cached_property
     def is_number(self) -> bool:
@@ -146,7 +153,8 @@ class ColumnProfile:
     @property
     def may_name(self) -> bool:
         """Whether values may name something: they are the same few again and again, or single words."""
-        return self.is_class or self.is_same or self.is_word
+        return self.is_class or self.is_same or self.is_word or (
+            len(self.values) > _FEW and all(_PERSON.fullmatch(str(value)) for value in self.values))
 
     @property
     def is_state(self) -> bool:
@@ -159,7 +167,8 @@ class ColumnProfile:
         of them."""
         if not self.is_text or 2 * len(self.values) <= self.rows or self.may_name or self.is_number_or_date:
             return False
-        return self.mean_words >= _LEAST_WORDS or self.mean_length >= _LEAST_LETTERS or (
+        least = _LEAST_SIGNS if any(map(_WITHOUT_SPACES.search, self.values)) else _LEAST_LETTERS
+        return self.mean_words >= _LEAST_WORDS or self.mean_length >= least or (
             2 * sum(_END.search(each) is not None for each in self.values) > len(self.values))
 
     @cached_property
@@ -169,7 +178,7 @@ class ColumnProfile:
     @cached_property
     def mean_length(self) -> float:
         """In characters."""
-        return _mean([len(str(each)) for each in self.values])
+        return _mean([len(str(each).strip()) for each in self.values])
 
     @cached_property
     def asks(self) -> float:

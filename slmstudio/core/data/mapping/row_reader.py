@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -87,10 +88,11 @@ class RowReader:
     Args:
         first: as `choices.counting` finds it; of two answers with a winner, as `labels.counted_from`.
         has_templates: as of `Mapper`.
+        may_need_pictures: whether a picture beside the texts belongs to what is asked.
     """
 
     def __init__(self, columns: ColumnMap, keys: tuple[str, ...], first: Any, has_templates: bool,
-                 options: ReadOptions = NO_OPTIONS):
+                 options: ReadOptions = NO_OPTIONS, may_need_pictures: bool = True):
         self._map = columns
         self._has_templates = has_templates
         self._first = first
@@ -98,6 +100,7 @@ class RowReader:
         self._columns = columns.columns
         self._needed = columns.needed
         self._names = {_CANONICAL.get(target, target): column for target, column in self._columns.items()}
+        self._may_need_pictures = may_need_pictures
         self._beside = tuple(name for name in keys if name not in columns.used)
         self._canonical: Callable[[_Row], list[dict[str, Any]]] = {
             "messages": self._messages, "instruction": self._instruction, "preference": self._preference,
@@ -111,7 +114,7 @@ class RowReader:
 
     def read(self, value: dict[str, Any]) -> list[Row]:
         unused = {name for name in self._beside if value[name] not in (None, "", [], {})} if self._beside else set()
-        for name in unused:
+        for name in unused if self._may_need_pictures else ():
             if names.column(name) in names.PICTURES:
                 raise RowError([(name, tr("the row has a picture, a sound or a video; models learn only from text "
                                           "here."))])
@@ -151,8 +154,7 @@ class RowReader:
     # -- each layout in the columns that `read_row` knows ------------------------------------------------------
 
     def _text(self, row: _Row) -> list[dict[str, Any]]:
-        text = row.of("text")
-        return [{"text": "\n".join(text).strip() if are_texts(text) else values.as_text(text)}]
+        return [{"text": values.as_text(values.joined(row.of("text")))}]
 
     def _messages(self, row: _Row) -> list[dict[str, Any]]:
         found, form = row.turns(row.of("messages"), "messages")
@@ -253,7 +255,11 @@ class RowReader:
         is_plain = isinstance(value, str) and self._map.layout == "instruction" and value[:1] not in ("[", "{", "\n")
         if not is_plain and is_conversation(value):
             return row.turns(value, target)[0]
+        if names.column(row.column(target)) not in (*names.ANSWERED, *names.CHOSEN, *names.REJECTED):
+            value = values.joined(value)  # else the first of several right answers counts
         said = values.as_text(ratings.best(value))
+        if isinstance(said, dict) and self._map.layout == "instruction":  # what is to be filled in, or called
+            said = json.dumps(said, ensure_ascii=False)
         return without_end(said) if self._has_templates and isinstance(said, str) else said
 
     def _is_second_better(self, row: _Row) -> bool:

@@ -8,6 +8,7 @@ import json
 import re
 from typing import Any
 
+from slmstudio.core.data.mapping.speakers import are_texts
 from slmstudio.core.data.sources.row import number_text
 
 LONGEST = 1 << 20
@@ -105,3 +106,8 @@ def below(question: Any, context: Any) -> Any:
     if not isinstance(question, str) or not isinstance(context, str) or not context.strip():
         return question
     return f"{question}\n\n{context}"
+
+
+def joined(value: Any) -> Any:
+    """The lines of a list as one text; a value of another kind stays as it is."""
+    return "\n".join(value).strip() if are_texts(value) else value

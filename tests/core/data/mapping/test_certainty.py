@@ -24,6 +24,8 @@ SURE = {
                                              "instruction=lekh,output=sentiment"),
     "a remark that is answered": ({"comment": ASK, "reply": REPLY}, "instruction=comment,output=reply"),
     "text, and where it is from": ({"text": BODY, "url": "https://a.in/{}", "author": "Asha Joshi {}"}, "text=text"),
+    "a thing, what it is, and its picture": ({"name": TITLE, "description": BODY, "image_url": "https://a.in/{}.png"},
+                                             "instruction=name,output=description"),
     "the only words": ({"lekh": BODY, "pages": NUMBER}, "text=lekh"),
     "an answer beside who gave it": ({"Agent": ("jd", "kp"), "Requester": "User {}", "Subject": TITLE, "Body": BODY,
                                       "Resolution": REPLY}, "instruction=Subject,input=Body,output=Resolution"),
@@ -40,6 +42,18 @@ ASKED = {
     "lines, and who says them": ({"text": BODY, "speaker": PLACE}, ["text=text", "instruction=text,output=speaker"]),
     "a name and what it is": ({"product_name": TITLE, "description": BODY, "brand": PLACE, "price": NUMBER}, [
         "instruction=product_name,output=description"]),
+    "a name, classes, and what it is": (
+        {"name": TITLE, "ministry": ("Ministry of Water and Land", "Ministry of Home Affairs"), "code": "A-{}",
+         "facts": BODY}, ["instruction=name,output=facts"]),
+    "two texts of a numbered class": ({"one": ("1", "2"), "two": TITLE, "three": BODY}, [
+        "instruction=two,output=three"]),
+    "names in two languages": ({"id": NUMBER, "name_da": TITLE, "name_en": "Tank {} of ward", "desc_da": BODY,
+                                "desc_en": "Here {} houses get their water, it is cleaned each month."}, [
+        "instruction=name_da,output=desc_da"]),
+    "a report, its title, and who wrote it": (
+        {"title": TITLE, "description": BODY, "customer": ("Asha Joshi", "John Smith"), "priority": ("High", "Low"),
+         "status": ("Open", "New")}, ["instruction=title,input=description,output=priority"]),
+    "what is expected": ({"input": ASK, "expected_risk": ("low", "high")}, ["instruction=input,output=expected_risk"]),
     "a text and its topic": ({"lekh": BODY, "category": PLACE}, ["instruction=lekh,output=category", "text=lekh"]),
     "a text and its code": ({"description": BODY, "hs_code": ("4", "61")}, [
         "instruction=description,output=hs_code", "text=description"]),

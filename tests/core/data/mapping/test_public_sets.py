@@ -6,7 +6,6 @@ import pytest
 from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
-from slmstudio.core.errors import UserError
 
 Q, A, B = "What is the capital of Goa?", "It is Panaji.", "No idea."
 ASK, GOOD, BAD = (
@@ -92,7 +91,6 @@ REFUSED = {
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
     "an empty export of ChatGPT's": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
     "Jigsaw": [{"comment_text": f"{A} {number}", "toxic": number % 2} for number in range(6)],
-    "AG News": [{"one": number % 4, "two": f"{Q} {number}", "three": f"{A} {number}"} for number in range(12)],
 }
 
 
@@ -184,14 +182,6 @@ def test_numbered_lines_are_text(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("".join(f"{at}\t{A}\n" for at in range(1, 5)))
     assert [each.text for each in read_dataset(path).records] == [A] * 4
-
-
-@pytest.mark.parametrize(("name", "text", "said"), [
-    ("nlu.yml", 'version: "3.1"\nnlu:\n- intent: greet\n  examples: |\n    - hey\n', "it's a YAML file")])
-def test_what_is_no_text_to_learn_is_refused_in_a_sentence(tmp_path, name, text, said):
-    (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=said):
-        read_dataset(tmp_path / name)
 
 
 @pytest.mark.parametrize(("row", "asked"), [

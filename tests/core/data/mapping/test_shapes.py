@@ -243,7 +243,6 @@ def test_rows_within_one_object(tmp_path, wrapped):
         {"body": Q, "author": "someone"},
         {"text": Q, "model": "gpt-4", "source": "web"},
         {"text": Q, "reasoning": "It is short.", "score": 3},
-        {"name": "Pikachu", "generation": 1, "description": Q},
     ],
 )
 def test_plain_text(tmp_path, row):

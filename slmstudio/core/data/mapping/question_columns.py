@@ -1,0 +1,191 @@
+"""Which column holds a question and which its answer, by their names and by what is beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from slmstudio.core.data import column_names as names
+from slmstudio.core.data.candidates import Evidence
+from slmstudio.core.data.mapping import values
+from slmstudio.core.data.mapping.look import ColumnMap, Look
+from slmstudio.core.data.mapping.made import made_of
+from slmstudio.core.data.mapping.paths import written
+from slmstudio.core.data.mapping.profile import ColumnProfile
+from slmstudio.core.data.mapping.scores import (
+    CLEAR,
+    DROPPED,
+    LIKELY,
+    LOOK,
+    MOST_PAIRS,
+    SIMILAR,
+    UNLIKELY,
+)
+from slmstudio.core.data.mapping.speakers import are_texts, content_of
+
+
+def questions_answers(look: Look) -> Iterator[ColumnMap]:
+    if look.of(look.by_name.get("resolution", "")).is_state:  # what became of a ticket, as Jira's "Fixed"
+        return
+    answer = look.first(names.ANSWERED, look.people) or look.first(names.ANSWERED)
+    if not answer:
+        yield from _answers_unnamed(look)
+        return
+    worked = look.first(names.WORKED, (answer,))  # the way to a result, as in LIMO and OpenMathInstruct
+    if worked and names.column(answer) not in names.WORKED and look.is_text(worked) and (
+            look.of(worked).mean_length > 2 * look.of(answer).mean_length):
+        answer = worked
+    for question, below, certainty in _asked(look, answer):
+        yield from answered(look, question, answer, min(certainty, _clarity(answer)), below)
+
+
+def _clarity(column: str) -> float:
+    """How clearly a name says that its column holds a question or an answer."""
+    known = names.column(column)
+    return CLEAR if known in (*names.ASKED, *names.ANSWERED) and known not in names.WEAK_ANSWERS else SIMILAR
+
+
+def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
+    """The columns that may hold the question of an answer, with what is below it and how sure that is."""
+    # Beside another answer than its translation, a source is where the row is from.
+    sources = () if names.column(answer).startswith(("target", "tgt", "translation")) else names.SOURCES
+    words = [word for word in names.ASKED if word not in sources]
+    if question := look.first(words, (answer, *look.names)):
+        yield question, "", _clarity(question)
+        return
+    may_name = look.first(words, (answer,))
+    if may_name:
+        yield may_name, "", SIMILAR - 0.05
+    profile = look.of(may_name)
+    if not may_name or (profile.is_word and (profile.is_class or profile.known not in names.SOURCES)):
+        yield from _asked_otherwise(look, answer, may_name)  # else words are translated
+
+
+def _asked_otherwise(look: Look, answer: str, may_name: str) -> Iterator[tuple[str, str, float]]:
+    """The same where no column is called as questions are, or only one that names a task, or who asked."""
+    is_reply = not names.REPLIES.isdisjoint({names.column(answer)} | names.words_in(answer))
+    is_sure = names.column(answer) not in names.WEAK_ANSWERS and all(
+        isinstance(values.as_text(value), str) for value in look.values(answer))
+    without = (answer, may_name)
+    head, title = look.first(names.HEADS, (*without, *look.names)), look.of(look.first(names.HEADS, without))
+    below = [word for word in names.DETAILS if not may_name or word not in names.BELOW]  # doesn't replace a question
+    before = look.first(names.HISTORY, (answer,))  # what was said before it
+    remark = before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
+    for is_fit, question, certainty in (
+            (is_reply, head, SIMILAR),
+            (is_sure or names.column(answer) == "code", look.first(below, without), SIMILAR - 0.01),
+            (is_sure and not may_name, _only_text(look, answer) or remark, LIKELY),
+            (is_reply and title.is_word and not title.is_class, title.name, LIKELY - 0.01)):
+        if is_fit and question:
+            yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
+
+
+def _only_text(look: Look, beside: str) -> str:
+    """The only other text of a table, or the only one with sentences; "" if there are more."""
+    texts = look.texts((beside,))
+    found = texts if len(texts) == 1 else [each for each in texts if look.of(each).is_told]
+    return found[0] if len(found) == 1 else ""
+
+
+def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
+    """A question beside the only other text of the table, which then is its answer."""
+    words = [word for word in names.ASKED if word not in names.SOURCES]
+    may_name = look.first(words)
+    question = look.first(words, look.names) or ("" if look.of(may_name).is_word else may_name)
+    answer = _only_text(look, question) if question else ""
+    yield from _wanted(look, question)
+    if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
+            not hold_more(look, [answer]) and not is_title(look, answer, question)):
+        yield from answered(look, question, answer, LOOK if names.column(question) in names.NAMES else LIKELY)
+
+
+def _wanted(look: Look, question: str) -> Iterator[ColumnMap]:
+    """A question beside columns that say what is expected, or which function is to be called: as text, in JSON."""
+    found = sorted((each for each in look.columns if each != question and look.of(each).words & names.WANTED_WORDS),
+                   key=lambda each: look.is_text(each))
+    for at, each in enumerate(found[:MOST_PAIRS] if question and look.is_text(question) else ()):
+        yield from answered(look, question, each, DROPPED - at / 100)
+
+
+def answered(look: Look, question: str, answer: str, certainty: float, below: str = "") -> Iterator[ColumnMap]:
+    evidence = [by_name(each) for each in (question, answer) if names.is_known(each)]
+    label = "" if names.column(answer) in names.KINDS else look.label((question, answer))  # the number of a class, then
+    below = below or _same_form(look, question) or look.first(names.BELOW, (question, answer))
+    if below and not all(isinstance(values.passage(value), str) for value in look.values(below)):
+        below = ""
+    if parts := _parts(look, answer):  # whether these are several answers or one, no one knows
+        made = made_of(parts, look.columns, look.rows, "")
+        if made is not None:
+            found = look.map("instruction", DROPPED, evidence, instruction=question, input=below, output=parts)
+            yield replace(found, made={parts: made})
+            certainty = min(certainty, LOOK)
+    frame = look.first(names.FRAMES, (question, answer))
+    if frame and not below and names.column(question) in names.BELOW:
+        question, below = frame, question
+    history = look.first(names.HISTORY, (question, answer))
+    if any(answer in pair and set(base.split("_")) & names.ANSWER_WORDS for base, pair in look.twos().items()):
+        certainty = min(certainty, DROPPED)  # of two answers, no one knows the better one
+    found = look.map("instruction", certainty, evidence, instruction=question, input=below, output=answer,
+                     history=history if history and look.is_list(history) else "")
+    yield from marked(look, found, label, {"prompt": question, "completion": answer, "input": below})
+
+
+def _parts(look: Look, answer: str) -> str:
+    """The expression that joins the texts of an answer's lists; "" where these hold the same in other words, or one
+    each."""
+    lists = [each for each in look.values(answer) if are_texts(each)]
+    several = [each for each in lists if len(each) > 1]
+    if 4 * len(several) < max(len(look.values(answer)), 4) or look.of(answer).are_lines:
+        return ""
+    words = [[set(text.casefold().split()) for text in each] for each in several]
+    apart = sum(not set.intersection(*each) and each[0].isdisjoint(each[1]) for each in words)
+    return f"{written(answer)} | join(', ', @)" if 2 * apart > len(several) else ""
+
+
+def marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str]) -> Iterator[ColumnMap]:
+    """A way to read the rows, or, where a column says which answers are good, that one and the same without it."""
+    if label:
+        yield look.map("labelled", found.certainty, [*found.evidence, Evidence("mark_decides", {"column": label})],
+                       label=label, **columns)
+    yield replace(found, certainty=UNLIKELY) if label else found
+
+
+def _same_form(look: Look, question: str) -> str:
+    """The column with what a question is about that is called as the question's is but for one word, such as
+    "hindi_input" beside "hindi_instruction"; "" if there is none."""
+    name = names.column(question)
+    words = [word for word in names.words_in(question) if word != name and word in name]
+    return look.first(name.replace(word, below) for word in words for below in ("input", "context", "passage"))
+
+
+def is_title(look: Look, text: str, question: str) -> bool:
+    """Whether a text in front of a question is its title, much shorter and never the same, as the roles of a collection
+    of prompts are."""
+    title, below = look.of(text), look.of(question)
+    return below.known in names.ASKED and look.columns.index(text) < look.columns.index(question) and (
+        title.distinct == len(title.values)
+        and 3 * sum(map(len, title.values)) < sum(map(len, below.values)))
+
+
+def hold_more(look: Look, texts: Sequence[str], *, of_register: bool = False) -> bool:
+    """Whether a column beside some texts of unknown names holds objects, or numbers of classes: it may be what is to be
+    learned.
+
+    Args:
+        of_register: whether there are names, states and the like too: then most numbers are of wards or counters.
+    """
+    others = [each for each in map(look.of, look.columns)
+              if each.values and each.name not in texts and each.known not in names.OF_FILE]
+    return any(has_objects(each) if each.known in names.BESIDE else has_objects(each, anything=True) or (
+        each.is_number and each.is_class and (
+            (len(texts) > 1 and not of_register) or set(map(str, each.values)) == {"0", "1"})) for each in others)
+
+
+def has_objects(profile: ColumnProfile, anything: bool = False) -> bool:
+    """Whether there are lists of objects with texts, as comments on a ticket that may answer it; or any objects."""
+    return any(isinstance(part, dict) and (anything or (isinstance(value, list) and bool(content_of(part))))
+               for value in profile.values for part in (value if isinstance(value, list) else [value]))
+
+
+def by_name(column: str) -> Evidence:
+    return Evidence("by_name" if names.is_known(column) else "similar_name", {"column": column})

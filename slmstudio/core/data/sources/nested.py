@@ -1,0 +1,95 @@
+"""YAML and XML as the JSON that says the same, so that their rows are found as those of JSON are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from xml.etree import ElementTree
+
+import orjson
+
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
+
+_LARGEST = 64 << 20
+"""Bytes of a text that is read whole."""
+_MOST_VALUES = 20_000_000
+"""Of a YAML text: each alias stands for a whole value, and aliases of aliases for any number of them."""
+
+
+def kind_of(first: bytes, suffix: str) -> str:
+    """"xml" or "yaml" for such a text, "" for another."""
+    is_xml = suffix == ".xml" or first.lstrip()[:5] == b"<?xml"
+    return "xml" if is_xml else "yaml" if suffix in (".yml", ".yaml") else ""
+
+
+def as_json(chunks: Iterable[bytes], kind: str, name: str) -> bytes:
+    """A whole YAML or XML text in UTF-8 as JSON. Of an element, attributes and elements in it are keys, repeated ones
+    lists.
+
+    Args:
+        name: of the file, in sentences.
+
+    Raises:
+        UserError: it is damaged, or too large to be read whole.
+    """
+    text = b""
+    for chunk in chunks:
+        text += chunk
+        if len(text) > _LARGEST:
+            raise UserError(tr("{name} has more than {size} MB, too many to be read whole.", name=name,
+                               size=_LARGEST >> 20), "", tr("Split the file, or save it as JSONL."))
+    try:
+        return orjson.dumps(_READERS[kind](text), default=str, option=orjson.OPT_NON_STR_KEYS)
+    except (ElementTree.ParseError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(tr("{name} is damaged, or isn't {kind}.", name=name, kind=kind.upper()), str(error),
+                        tr("Correct it, or choose another file.")) from error
+
+
+def _of_yaml(text: bytes) -> Any:
+    import yaml  # type: ignore[import-untyped]
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        found = list(yaml.load_all(text, loader))
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    if _written_out(found, {}) > _MOST_VALUES:
+        raise ValueError(tr("Its aliases stand for more than {n:,} values.", n=_MOST_VALUES))
+    return found[0] if len(found) == 1 else [each for each in found if each is not None]
+
+
+def _written_out(value: Any, known: dict[int, int]) -> int:
+    """How many values there are once each alias is written out. Raises RecursionError: one holds itself."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_written_out(each, known) for each in parts)
+    return known[id(value)]
+
+
+def _of_xml(text: bytes) -> Any:
+    if b"<!ENTITY" in text:  # may grow without bounds
+        raise ValueError("<!ENTITY")
+    return _value(ElementTree.fromstring(text.decode("utf-8")))
+
+
+def _value(element: ElementTree.Element) -> Any:
+    found: dict[str, Any] = {_plain(key): value for key, value in element.attrib.items()}
+    several: dict[str, list[Any]] = {}
+    for child in element:
+        several.setdefault(_plain(child.tag), []).append(_value(child))
+    for key, values in several.items():  # of elements with attributes and without, all are objects
+        are_mixed = {dict, str} <= set(map(type, values))
+        values = [{"text": each} if are_mixed and isinstance(each, str) else each for each in values]
+        found[key] = values if len(values) > 1 else values[0]
+    said = (element.text or "").strip()
+    return found | ({"text": said} if said and "text" not in found else {}) if found else said
+
+
+def _plain(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+_READERS: dict[str, Callable[[bytes], Any]] = {"yaml": _of_yaml, "xml": _of_xml}
