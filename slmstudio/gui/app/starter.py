@@ -71,13 +71,13 @@ class StarterPreparation(QObject):
 
     def _finished(self, kind: str, folder: Path, result: dict[str, Any]) -> None:
         if folder == library.starter_folder():
-            self._session.starter_ready.emit()
+            self._session.tell_starter_ready()
 
     def _cancelled(self, folder: Path) -> None:
         """Who cancelled it doesn't want it at the next start either; Prepare in the Model tab does it then."""
         if folder == library.starter_folder():
             self._session.settings.prepare_starter = False
-            self._session.settings_changed.emit()
+            self._session.tell_settings_changed()
 
 
 def _package() -> Path | None:

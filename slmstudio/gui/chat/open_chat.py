@@ -59,10 +59,9 @@ class OpenChat(QObject):
             return None
         return self._now
 
-    def take_over(self, other: OpenChat) -> Conversation:
-        """The conversation that another one has open, in its current state; its file may be older."""
-        self._now, self.file = other.conversation(), other.file
-        return self._now
+    def resume(self, conversation: Conversation, file: Path | None) -> None:
+        """Have this conversation open; its file may be older."""
+        self._now, self.file = conversation, file
 
     def conversation(self) -> Conversation:
         """The chat as it is now."""

@@ -34,7 +34,7 @@ class RunOpening(ProgressStrip):
     def __init__(self, session: Session):
         super().__init__(name="chat_export")
         self._session = session
-        self.followed = FollowedJob(self, session)
+        self.followed = FollowedJob(self, session, "chat_export")
         self.followed.moved.connect(self._show_progress)
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._stop_showing)
@@ -44,6 +44,9 @@ class RunOpening(ProgressStrip):
         self._name = ""
         self.cancelled.connect(lambda: self.followed.send("cancel"))
         self.hide()
+        if (before := self.followed.before()) is not None:
+            (self._exporting, self._name), job = before
+            self._follow(job, start_worker=False)
 
     def open(self, run: Path) -> None:
         """Find out what to open for a run; make a GGUF file first, if the user prefers one. Of several runs, the one
@@ -68,17 +71,10 @@ class RunOpening(ProgressStrip):
 
         run_task(self, lambda task: (_name(run), _partners(run)), found, self.failed.emit)
 
-    def take_over(self, other: RunOpening) -> None:
-        """Follow the export that another one follows."""
-        job = other.followed.detach()
-        if job is not None:
-            self._exporting, self._wanted, self._name = other._exporting, other._wanted, other._name
-            self._follow(job, start_worker=False)
-
     def _follow(self, job: Job, *, start_worker: bool = True) -> None:
         self.start(tr("Making a GGUF file to chat with"))
         self.show()
-        self.followed.follow(job, start_worker=start_worker)
+        self.followed.follow(job, start_worker=start_worker, about=(self._exporting, self._name))
 
     def _show_progress(self) -> None:
         history, text = self.followed.history, phase_text(self.followed.history.phase)
@@ -94,7 +90,7 @@ class RunOpening(ProgressStrip):
         if not outcome.was_successful():
             self.failed.emit(outcome.user_error())
             return
-        self._session.run_changed.emit()
+        self._session.tell_runs_changed()
         run_task(self, lambda task: _partners(run), self.ready.emit, self.failed.emit)
 
     def _not_made(self, error: Exception) -> None:

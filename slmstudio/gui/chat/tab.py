@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QShowEvent
@@ -132,8 +133,6 @@ class ChatTab(TakesFiles, QWidget):
         self.chat.kept.connect(self._show_kept)
         self.chat.exported.connect(self._show_exported)
         self.chat.failed.connect(self.banner.show_error)
-        self._session.chat_requested.connect(self.open_models)
-        self._session.run_chat_requested.connect(self.opening.open)
         self.opening.ready.connect(self.open_models)
         self.opening.failed.connect(self.banner.show_error)
         app = QCoreApplication.instance()
@@ -182,13 +181,17 @@ class ChatTab(TakesFiles, QWidget):
             return editing_text()
         return starting_text() if is_busy(self.opening) else ""
 
-    def take_over(self, other: ChatTab) -> None:
-        """Open the conversation, or the models, that another tab has open."""
-        other.lanes.close_workers()
-        self.opening.take_over(other.opening)
-        self.settings.take_over(other.settings)
-        self._show_conversation(self.chat.take_over(other.chat))
-        self.input.editor.setPlainText(other.input.editor.toPlainText())
+    def save_state(self) -> dict[str, Any]:
+        """The conversation and its models, for `restore_state` of the tab that replaces this one. The models leave the
+        memory here."""
+        self.lanes.close_workers()
+        return {"conversation": self.chat.conversation(), "file": self.chat.file,
+                "context": self.settings.context.value()}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        self.settings.set_context(state["context"])
+        self.chat.resume(state["conversation"], state["file"])
+        self._show_conversation(state["conversation"])
 
     def choose_files(self) -> None:
         """Open a GGUF file: what Ctrl+O does here."""

@@ -106,7 +106,7 @@ class ModelTab(TakesFiles, QWidget):
             self.banner.show_error(entry.error)
         else:
             self._session.settings.remember_model(entry.folder)
-            self._session.settings_changed.emit()
+            self._session.tell_settings_changed()
             self._put(entry, select=True)
         self.opened.emit(entry)
 
@@ -127,7 +127,7 @@ class ModelTab(TakesFiles, QWidget):
         """Take a model outside the library off the list. Its folder stays."""
         if str(entry.folder) in self._session.settings.model_folders:
             self._session.settings.forget_model(entry.folder)
-            self._session.settings_changed.emit()
+            self._session.tell_settings_changed()
             self.models.remove(entry)
 
     def _done(self, kind: str, folder: Path, result: dict[str, Any]) -> None:
@@ -169,17 +169,18 @@ class ModelTab(TakesFiles, QWidget):
 
     def _use(self, facts: ModelFacts) -> None:
         self._session.set_model(facts)
-        self._session.go_to.emit("training")
+        self._session.go_to("training")
 
     def why_not_now(self) -> str:
         """Why another tab can't take over now; "" if it can."""
         return starting_text() if is_busy(self.work) else ""
 
-    def take_over(self, other: ModelTab) -> None:
-        """Continue what another tab does for a model, and show the one that is looked at there."""
-        self.work.take_over(other.work)
-        self.card.get_page.take_over(other.card.get_page)
-        self.models.take_over(other.models)
+    def save_state(self) -> dict[str, Any]:
+        """The list, for `restore_state` of the tab that replaces this one."""
+        return {"list": self.models.save_state()}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        self.models.restore_state(*state["list"])
 
     def confirm_close(self) -> bool:
         """The window closes: a download is paused, and what has arrived is kept; other work ends."""

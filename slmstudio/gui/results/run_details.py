@@ -260,14 +260,6 @@ class RunDetails(Card):
         self._show_parity()
         self._show_buttons()
 
-    def take_over(self, other: RunDetails) -> None:
-        """Continue what another one does for its runs."""
-        self.serve.server.take_over(other.serve.server)
-        self.export.take_over(other.export)
-        self.evaluation.running.take_over(other.evaluation.running)
-        rubric = other.evaluation.panel.choice.judge.rubric.toPlainText()
-        self.evaluation.panel.choice.judge.rubric.setPlainText(rubric)
-
     def shows(self, folder: Path) -> bool:
         """Whether this run is shown."""
         return self._run is not None and self._run.folder == folder
@@ -278,8 +270,7 @@ class RunDetails(Card):
 
     def _learn_more(self) -> None:
         if self._run is not None:
-            self._session.go_to.emit("training")  # first: the tab may not have been made yet, and must hear the wish
-            self._session.continue_wanted.emit(self._run.folder, {})
+            self._session.continue_run(self._run.folder, {})
 
     def _follow_proposal(self, proposal: Proposal) -> None:
         """Open the tab where it is done, prepared as far as that goes."""
@@ -293,26 +284,23 @@ class RunDetails(Card):
         if action in here:
             here[action]()
             return
-        tabs = {proposals.TRAIN: "training", proposals.AGAIN: "training", proposals.MODEL: "model",
-                proposals.CHAT: "chat"}
-        session.go_to.emit(tabs.get(action, "data"))  # first, as in _learn_more
+        rows = Path(run.config.train_file).absolute()
         if action == proposals.CHAT:
-            session.run_chat_requested.emit(run.folder)
-        elif action in (proposals.ROWS, proposals.TEMPLATE):
-            rows = Path(run.config.train_file).absolute()
-            if rows.is_file() and (session.dataset is None or session.dataset.path != rows):
-                session.data_requested.emit([rows], 0)
-        elif action in (proposals.TRAIN, proposals.AGAIN):
-            wanted = session.continue_wanted if action == proposals.TRAIN else session.again_wanted
-            wanted.emit(run.folder, proposal.changes)
+            session.open_run_chat(run.folder)
+        elif action == proposals.TRAIN:
+            session.continue_run(run.folder, proposal.changes)
+        elif action == proposals.AGAIN:
+            session.repeat_run(run.folder, proposal.changes)
+        elif action in (proposals.ROWS, proposals.TEMPLATE) and rows.is_file() and (
+                session.dataset is None or session.dataset.path != rows):
+            session.open_data([rows])
+        else:
+            session.go_to("model" if action == proposals.MODEL else "data")
 
     def _open_base(self, run: Path) -> None:
         """Open the base in Chat, where the adapter's strength is set; or say what that needs."""
-        def found(base: Path) -> None:
-            self._session.go_to.emit("chat")
-            self._session.chat_requested.emit([base])
-
-        run_task(self, lambda task: _base_for_strength(run), found, self.banner.show_error)
+        run_task(self, lambda task: _base_for_strength(run), lambda base: self._session.open_chat([base]),
+                 self.banner.show_error)
 
     def _show_buttons(self) -> None:
         run = self._run

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QShowEvent
@@ -146,7 +146,7 @@ class ResultsTab(QWidget):
         page = Panes(self._session, "results", (self._runs_card(), self.details), (5, 3))
         page.restore((760, DETAILS_WIDTH))
         to_training = PrimaryButton(tr("Go to Training"), tr("Plan and start a run."), name="to_training",
-                                    clicked=lambda: self._session.go_to.emit("training"))
+                                    clicked=lambda: self._session.go_to("training"))
         empty = EmptyState(tr("No runs yet"),
                            tr("Every run you start appears here with its losses, its curves and its exports."),
                            [to_training])
@@ -197,11 +197,13 @@ class ResultsTab(QWidget):
         starting = is_busy(self.details.export) or is_busy(self.details.evaluation.panel)
         return starting_text() if starting else ""
 
-    def take_over(self, other: ResultsTab) -> None:
-        """Continue what another tab does, and show the run that it shows."""
-        self.details.take_over(other.details)
-        selected = other.table.selected()
-        self._select, self._shown_run = selected[0].folder if selected else None, other._shown_run
+    def save_state(self) -> dict[str, Any]:
+        """The run that is shown, for `restore_state` of the tab that replaces this one."""
+        selected = self.table.selected()
+        return {"select": selected[0].folder if selected else None, "shown": self._shown_run}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        self._select, self._shown_run = state["select"], state["shown"]
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -306,7 +308,7 @@ class ResultsTab(QWidget):
 
         def started(_: None) -> None:
             self._session.start_run(job)
-            self._session.go_to.emit("training")
+            self._session.go_to("training")
 
         run_task(self, lambda task: job.start(), started, self.banner.show_error)
 
@@ -317,13 +319,13 @@ class ResultsTab(QWidget):
     def rename(self, run: RunSummary, name: str) -> None:
         """Give a run another name; one that can't be kept is said."""
         self.banner.clear()
-        run_task(self, lambda task: run_folder.rename(run.folder, name), lambda _: self._session.run_changed.emit(),
+        run_task(self, lambda task: run_folder.rename(run.folder, name), lambda _: self._session.tell_runs_changed(),
                  self.banner.show_error)
 
     def delete(self, run: RunSummary) -> None:
         """Move a run to the trash; one that something is using is refused."""
         self.banner.clear()
-        run_task(self, lambda task: run_actions.to_trash(run), lambda _: self._session.run_changed.emit(),
+        run_task(self, lambda task: run_actions.to_trash(run), lambda _: self._session.tell_runs_changed(),
                  self.banner.show_error)
 
 

@@ -40,7 +40,7 @@ class FitCheck(QObject):
         super().__init__(parent)
         self._session, self._planning, self._line = session, planning, plan.fit
         self.config: RunConfig | None = None
-        self.followed = FollowedJob(self, session)
+        self.followed = FollowedJob(self, session, "fit_check")
         self.followed.moved.connect(self._show_progress)
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._clear)
@@ -53,6 +53,8 @@ class FitCheck(QObject):
         planning.refused.connect(self._refused)
         session.job_changed.connect(self._show)
         session.settings_changed.connect(self._show)
+        if (before := self.followed.before()) is not None:
+            self._follow(*before)
 
     def set_free(self, on: bool) -> None:
         """Whether the machine is free: while a run is in progress, nothing is measured beside it."""
@@ -71,14 +73,6 @@ class FitCheck(QObject):
         if self.config is not None:
             self.followed.send("cancel")
             self._tell(tr("Cancelling"), 0, 0)
-
-    def take_over(self, other: FitCheck) -> None:
-        """Follow what another one measures."""
-        job = other.followed.detach()
-        if job is not None:
-            self.config = other.config
-            self.followed.follow(job)
-            self._line.begin()
 
     def _show(self) -> None:
         free = self._free and (self._session.job is None or self.config is not None)
@@ -106,10 +100,13 @@ class FitCheck(QObject):
         except OSError as error:
             self.failed.emit(from_os_error(error, tr("Could not start the fit check.")))
             return
-        self.config = config
-        self.followed.follow(job, start_worker=True)
-        self._line.begin()
+        self._follow(config, job, start_worker=True)
         self._tell(phase_text("starting"), 0, 0)
+
+    def _follow(self, config: RunConfig, job: Job, *, start_worker: bool = False) -> None:
+        self.config = config
+        self.followed.follow(job, start_worker=start_worker, about=config)
+        self._line.begin()
 
     def _show_progress(self) -> None:
         history = self.followed.history

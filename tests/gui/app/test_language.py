@@ -24,10 +24,9 @@ from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
+from slmstudio.gui.app import qt_texts
 from slmstudio.gui.app.garbage import GarbageCollector
-from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.chat.tab import ChatTab
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS
 
@@ -44,7 +43,7 @@ def english_afterwards(qapp) -> Iterator[None]:
 
 def test_the_language_is_chosen_in_the_settings(qtbot, main_window: MainWindow, session):
     wanted: list[str] = []
-    main_window.language_wanted.connect(wanted.append)
+    main_window.language_changed.connect(lambda: wanted.append(main_window.session.settings.language))
     box = main_window.open_settings().language
     names = [box.itemText(index) for index in range(box.count())]
     assert names[0].startswith("Same as the system (") and names[1:3] == ["English", "हिन्दी"]
@@ -58,7 +57,7 @@ def test_the_language_is_chosen_in_the_settings(qtbot, main_window: MainWindow, 
 
 def test_the_language_stays_while_something_is_half_made(qtbot, main_window: MainWindow, rows_file: Path):
     data, wanted = main_window.page("data"), []
-    main_window.language_wanted.connect(wanted.append)
+    main_window.language_changed.connect(lambda: wanted.append(main_window.session.settings.language))
     with qtbot.waitSignal(data.idle):
         data.open_files([rows_file])
     desk = data.workspace().desk
@@ -85,6 +84,12 @@ def test_the_language_stays_while_something_is_half_made(qtbot, main_window: Mai
                                              (7, "")])
 def test_a_language_that_there_is_not_is_the_systems(given: object, read: str):
     assert Settings.from_dict({"language": given}).language == read
+
+
+def reopened(qapp: QApplication, window: MainWindow, language: str) -> MainWindow:
+    """The window in its place after another language was chosen."""
+    window.session.settings.language = language
+    return program.open_in_language(qapp, window)
 
 
 @pytest.fixture
@@ -119,8 +124,8 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     old, job, place = at_work, at_work.page("training").followed.job, at_work.geometry()
     dataset, model, entries = old.session.dataset.path, old.session.model, old.page("data").workspace().entries
     old.open_settings()
-    new = program.speak(qapp, old, "hi")
-    assert list(new.pages_made()) == ["training"], "nobody waits for the others"
+    new = reopened(qapp, old, "hi")
+    assert [tab for tab in TABS if tab in new.session.pages] == ["data"], "nobody waits for it"
     assert new._stack.currentWidget() is new.page("training")
     qtbot.waitUntil(lambda: new.findChild(QDialog, "settings") is not None)
     new.findChild(QDialog, "settings").close()
@@ -138,7 +143,7 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     qtbot.waitUntil(lambda: not isValid(old))
     qtbot.waitUntil(lambda: data.queue.reading is None)
     assert new.session.dataset.path == dataset, "read again, in the new language"
-    english = program.speak(qapp, new, "en")
+    english = reopened(qapp, new, "en")
     qtbot.addWidget(english)
     running = english.page("training").followed.is_running()
     english.page("training").followed.detach()
@@ -155,7 +160,7 @@ def test_the_queue_does_not_start_because_the_language_changed(qtbot, qapp, wind
         training.followed.follow(job, start_worker=True)
         window.session.start_run(job)
     queue.add(folder.create(RunConfig(name="later", model=str(tiny_model), train_file="t.jsonl")).folder)
-    new = program.speak(qapp, window, "hi")
+    new = reopened(qapp, window, "hi")
     qtbot.addWidget(new)
     followed, started = new.page("training").followed, []
     new.page("training").next.turn.connect(started.append)
@@ -172,7 +177,7 @@ def test_a_dataset_stays_open_when_its_file_is_gone(qtbot, qapp, window: MainWin
     entry.edits = Edits(entry.dataset.records)
     entry.edits.delete([0])
     rows_file.unlink()
-    new = program.speak(qapp, window, "hi")
+    new = reopened(qapp, window, "hi")
     qtbot.addWidget(new)
     data = new.page("data")
     qtbot.waitSignal(data.idle).wait()
@@ -181,31 +186,37 @@ def test_a_dataset_stays_open_when_its_file_is_gone(qtbot, qapp, window: MainWin
     assert [each.open for each in data.memory.known()] == [True]
 
 
-def test_what_was_just_said_in_chat_is_taken_over(qtbot, chat_tab: ChatTab):
-    tree = chat_tab.panes[0].lane.tree
+def test_what_was_said_and_is_half_typed_in_chat_is_there_again(qtbot, qapp, window: MainWindow):
+    window.go_to("chat")
+    chat = window.page("chat")
+    tree = chat.panes[0].lane.tree
     tree.add("user", "When is the office open?")
     tree.add("assistant", "From ten to five.")
-    chat_tab.settings.system.setPlainText("You are a clerk.")
-    new = ChatTab(chat_tab._session)
+    for field, typed in ((chat.settings.system, "You are a clerk."), (chat.input.editor, "And on Sun"),
+                         (chat.saved.search, "rations")):
+        qtbot.keyClicks(field, typed)
+    chat.settings.context.set_value(2)
+    new = reopened(qapp, reopened(qapp, window, "hi"), "en")
     qtbot.addWidget(new)
-    new.take_over(chat_tab)
-    assert [turn.content for turn in new.panes[0].lane.turns] == ["When is the office open?", "From ten to five."]
-    assert new.settings.to_dict()["system"] == "You are a clerk."
+    chat = new.page("chat")
+    assert [turn.content for turn in chat.panes[0].lane.turns] == ["When is the office open?", "From ten to five."]
+    assert chat.settings.to_dict()["system"] == "You are a clerk." and chat.settings.context.value() == 2
+    assert chat.input.editor.toPlainText() == "And on Sun" and chat.saved.search.text() == "rations"
 
 
 def test_a_language_is_chosen_twice_before_the_window_changes(qtbot, qapp, window: MainWindow, monkeypatch):
     garbage = GarbageCollector(qapp)
-    spoken, speak = [], program.speak
-    monkeypatch.setattr(program, "speak", lambda app, old, code, garbage: spoken.append(code) or speak(app, old, code))
+    made, reopen = [], program.open_in_language
+    monkeypatch.setattr(program, "open_in_language", lambda *arguments: made.append(reopen(*arguments)) or made[-1])
     monkeypatch.setattr(program, "_catch_defects", lambda window: None)
     program._connect(qapp, [window], garbage)
-    window.language_wanted.emit("en_XA")
-    window.language_wanted.emit("hi")
+    for code in ("en_XA", "hi"):
+        window.session.settings.language = code
+        window.language_changed.emit()
     qtbot.waitUntil(lambda: not isValid(window))
     garbage.stop()
-    new = [each for each in qapp.topLevelWidgets() if isinstance(each, MainWindow)]
-    assert spoken == ["hi"] and len(new) == 1
-    qtbot.addWidget(new[0])
+    assert len(made) == 1 and i18n.language() == "hi"
+    qtbot.addWidget(made[0])
 
 
 def test_a_file_that_is_asked_about_is_asked_about_still(qtbot, qapp, window: MainWindow, tmp_path: Path):
@@ -213,20 +224,22 @@ def test_a_file_that_is_asked_about_is_asked_about_still(qtbot, qapp, window: Ma
     file.write_text("Fld 1,Fld-2,xx\n" + "".join(f"why {n},because {n},text {n}\n" for n in range(8)), encoding="utf-8")
     data = window.page("data")
     away = Remembered(Path("/away/rows.jsonl"), open=True)
-    data.memory.unreachable.append(away)
+    window.session.settings.datasets = [away.to_dict()]
+    with qtbot.waitSignal(data.idle):
+        data.restore()
     with qtbot.waitSignal(data.idle):
         data.open_files([file])
     assert data.pages.is_asking()
-    new = program.speak(qapp, window, "hi")
+    new = reopened(qapp, window, "hi")
     qtbot.addWidget(new)
     data = new.page("data")
-    qtbot.waitUntil(data.pages.is_asking)
-    assert data.memory.unreachable == [away]
+    assert data.pages.is_asking()
+    qtbot.waitUntil(lambda: data.memory.unreachable == [away])
 
 
 def test_the_welcome_page_stays_open(qtbot, qapp, window: MainWindow):
     window.open_welcome()
-    new = program.speak(qapp, window, "hi")
+    new = reopened(qapp, window, "hi")
     qtbot.addWidget(new)
     assert new.welcome_is_open() and new.welcome.sample.text() == "नमूना आज़माएँ"
 

@@ -135,7 +135,7 @@ def test_another_tab_asks_with_what_was_chosen(qtbot, tab, new_tab, odd):
     by_hand(qtbot, page)
     pick(page, "layout", "preference")
     new = new_tab()
-    new.take_over(tab)
+    new.restore_state(tab.save_state())
     page = new.pages.asking
     assert page.isVisible() and page.panel.isVisible() and page.panel.layout_name == "preference"
     assert text(new, "question_hint") == "Choose a column for: Worse answer" and not page.use.isEnabled()
@@ -155,7 +155,7 @@ def test_another_tab_takes_over_a_question_that_waits_for_a_large_file(qtbot, ta
         tab.open_files([odd, large])
     new = new_tab()
     with qtbot.waitSignal(new.idle):
-        new.take_over(tab)
+        new.restore_state(tab.save_state())
     page = new.pages.asking
     assert page.isVisible() and page.choices[0].radio.isChecked()
     assert text(new, "question_title") == "How should odd.csv be read?"

@@ -95,7 +95,7 @@ def test_another_tab_takes_over_what_is_being_chosen(qtbot, tab, new_tab, hindi)
     pick(tab.workspace().reading.panel, "layout", "preference")
     new = new_tab()
     with qtbot.waitSignal(new.idle):
-        new.take_over(tab)
+        new.restore_state(tab.save_state())
     card = new.workspace().reading
     assert card.panel.isVisible() and card.panel.mapping() == {"prompt": "प्रश्न", "chosen": "उत्तर"}
     assert text(new, "reading_hint") == "Choose a column for: Worse answer"

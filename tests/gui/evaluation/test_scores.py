@@ -255,7 +255,7 @@ def test_the_verdict_comes_first_and_then_the_figures(qtbot, tab, make_run, tmp_
     qtbot.waitUntil((tmp_path / "scores.csv").exists, timeout=5000)
 
 
-def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, session):
+def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, session, wanted_pages):
     """The run's loss was still falling: the first proposal continues it, with the epochs filled in."""
     run = make_run("helpdesk")
     evaluated_runs.write(run, count=60, train_run=str(run))
@@ -268,11 +268,8 @@ def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, se
     qtbot.waitUntil(lambda: tab.details.verdict.text() == f"{verdict.headline.text()} {verdict.caveat.text()}")
     first = verdict.findChild(QPushButton, "proposal_0")
     assert first.text() == "Train 1 more epoch" and "still falling" in first.toolTip()
-    told = []
-    session.go_to.connect(told.append)
-    session.continue_wanted.connect(lambda *wanted: told.append(wanted))
     qtbot.mouseClick(first, Qt.MouseButton.LeftButton)
-    assert told == ["training", (run, {"epochs": 1.0})]
+    assert wanted_pages == [("training", "next.go_on_from", (run, {"epochs": 1.0}))]
 
 
 def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp_path):
@@ -283,7 +280,7 @@ def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp
     rows.touch()
     tab.details._run = replace(tab.details._run, config=replace(tab.details._run.config, train_file=str(rows)))
     told = []
-    for signal in (session.go_to, session.data_requested, session.again_wanted, tab.details.resume):
+    for signal in (session.page_wanted, tab.details.resume):
         signal.connect(lambda *wanted: told.append(wanted))
 
     def follow(action, changes=None):
@@ -293,8 +290,8 @@ def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp
         section._follow_proposal(section.scores.current(), proposal)
         return told
 
-    assert follow(proposals.ROWS) == follow(proposals.TEMPLATE) == [("data",), ([rows], 0)]
-    assert follow(proposals.AGAIN, {"max_length": 512}) == [("training",), (run, {"max_length": 512})]
+    assert follow(proposals.ROWS) == follow(proposals.TEMPLATE) == [("data", "open_files", ([rows], 0))]
+    assert follow(proposals.AGAIN, {"max_length": 512}) == [("training", "next.plan_again", (run, {"max_length": 512}))]
     assert [each.folder for [each] in follow(proposals.RESUME)] == [run]
     follow(proposals.EXPORT)
     assert not tab.details.export.isHidden()

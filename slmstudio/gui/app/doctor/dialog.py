@@ -67,7 +67,7 @@ class DoctorNotice(NoteBar):
 
     def _seen(self) -> None:
         self._session.settings.told += self._codes
-        self._session.settings_changed.emit()
+        self._session.tell_settings_changed()
         self.say("")
 
 

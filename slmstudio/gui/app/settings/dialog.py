@@ -33,13 +33,13 @@ class LanguageChoice(ComboBox):
     """Languages by the names that their speakers use, after the system's.
 
     Signals:
-        language_chosen(str): the user wants this one: a code, or "" for the system's. The settings have it already.
+        language_chosen: the settings have another one.
 
     Attributes:
         note: says below the box why the language can't be changed now.
     """
 
-    language_chosen = Signal(str)
+    language_chosen = Signal()
 
     def __init__(self, session: Session, why_not_now: Callable[[], str]):
         """
@@ -76,7 +76,7 @@ class LanguageChoice(ComboBox):
             announce(self, why)
         elif code != self._session.settings.language:
             self._session.settings.language = code
-            self.language_chosen.emit(code)
+            self.language_chosen.emit()
 
 
 # -- How the window shows things, and what it tells: text size, motion, notifications, and how Chat opens a run.
@@ -167,13 +167,13 @@ class SettingsDialog(QDialog):
         welcome_wanted: show the welcome page.
         doctor_wanted: check this machine.
         help_wanted: show what words mean, the keys, and which version this is.
-        language_wanted(str): speak this language from now on; "" is the system's.
+        language_changed: the settings have another language.
     """
 
     welcome_wanted = Signal()
     doctor_wanted = Signal()
     help_wanted = Signal()
-    language_wanted = Signal(str)
+    language_changed = Signal()
 
     def __init__(self, session: Session, parent: QWidget | None = None,
                  why_no_language_now: Callable[[], str] = lambda: ""):
@@ -196,7 +196,8 @@ class SettingsDialog(QDialog):
         page.setMinimumWidth(520)
         column = column_in(page, self.banner, margins=(0, 0, theme.SPACE_S, 0))
         self.language = LanguageChoice(session, why_no_language_now)
-        self.language.language_chosen.connect(self._set_language)
+        self.language.language_chosen.connect(self._save)
+        self.language.language_chosen.connect(self.language_changed)
         self.comfort = ComfortRows(session)
         self.comfort.changed.connect(self._save)
         self.energy = EnergyRow(session)
@@ -254,16 +255,12 @@ class SettingsDialog(QDialog):
         theme.apply(cast(QApplication, QApplication.instance()), THEMES[index])
         self._save()
 
-    def _set_language(self, code: str) -> None:
-        self._save()
-        self.language_wanted.emit(code)
-
     def _save(self) -> None:
         try:
             self._session.settings.save()
         except UserError as error:
             self.banner.show_error(error)
-        self._session.settings_changed.emit()
+        self._session.tell_settings_changed()
 
 
 class HubAddress(QLineEdit):
