@@ -164,7 +164,7 @@ def _connect(app: QApplication, shown: list[MainWindow], garbage: GarbageCollect
 
     # Not at once: what asks for it is a part of the window that goes. And once: it may be asked twice by then.
     soon = QTimer(window, interval=0, singleShot=True, timeout=open_again)
-    window.language_changed.connect(soon.start)
+    window.session.language_changed.connect(soon.start)
 
 
 def open_in_language(app: QApplication, old: MainWindow) -> MainWindow:
@@ -202,7 +202,7 @@ def _after_paint(app: QApplication, window: MainWindow) -> None:
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
     motion.set_still(app, session.settings.reduce_motion)
     Sensors(session, window.header, window)
-    NetworkLock(window.header, window)
+    NetworkLock(session, window.header, window)
     DesktopNotices(session, window)
     if window.welcome is not None:
         window.welcome.look()
@@ -237,15 +237,12 @@ def _found_again(app: QApplication, missing: UserError, *, ask: bool) -> bool:
 def prepare_starter(session: Session, window: MainWindow) -> None:
     """Prepare the starter model in the background where it isn't there yet."""
     from slmstudio.core.model import library
-    from slmstudio.gui.app.starter import StarterPreparation
 
-    if not session.settings.prepare_starter or library.starter_folder().is_dir():
-        return
-    preparation = StarterPreparation(session, cast("ModelTab", window.page("model")).work, window)
-    if window.welcome is not None:
-        window.welcome.show_preparation(preparation)
-    if not preparation.is_at_work():  # as it is where the window has just been made again
-        preparation.begin()
+    if session.settings.prepare_starter and not library.starter_folder().is_dir():
+        page = cast("ModelTab", window.page("model"))
+        if window.welcome is not None:
+            window.welcome.show_preparation(page.work)
+        page.prepare_starter()
 
 
 def restore_model(session: Session, window: MainWindow) -> None:
@@ -255,7 +252,7 @@ def restore_model(session: Session, window: MainWindow) -> None:
     folder = session.settings.model
     if folder:
         tasks.run_task(window, lambda task: read_model(Path(folder)),
-                       lambda facts: session.set_model(facts) if session.model is None else None, window.show_error)
+                       lambda facts: session.set_model(facts) if session.model is None else None)
 
 
 def look_for_runs(session: Session, window: MainWindow) -> None:
@@ -267,7 +264,7 @@ def look_for_runs(session: Session, window: MainWindow) -> None:
             session.start_run(job)
             session.go_to("training")
 
-    tasks.run_task(window, lambda task: wanting_attention(), found, window.show_error)
+    tasks.run_task(window, lambda task: wanting_attention(), found)
 
 
 def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) -> None:
@@ -289,8 +286,7 @@ def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) ->
                 tr("SLM Studio runs inside Windows (WSL). Some things need attention."),
                 problems=[Problem(str(note)) for note in new]))
 
-    tasks.run_task(window, lambda task: wsl.findings(home_folder.absolute(paths.home()), root), found,
-                   window.show_error)
+    tasks.run_task(window, lambda task: wsl.findings(home_folder.absolute(paths.home()), root), found)
 
 
 def _log_elsewhere(window: MainWindow) -> None:

@@ -7,7 +7,6 @@ import importlib
 import logging
 from functools import partial
 from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, Signal
@@ -87,12 +86,10 @@ class MainWindow(QMainWindow):
     Signals:
         painted: everything was painted for the first time.
         ready: that, and the pages that the window before it had are there.
-        language_changed: the settings hold another language: open the window again.
     """
 
     painted = Signal()
     ready = Signal()
-    language_changed = Signal()
 
     def __init__(self, session: Session):
         super().__init__()
@@ -110,7 +107,6 @@ class MainWindow(QMainWindow):
         self.header.network.setToolTip(tr("Testing whether the system keeps processes off the network."))
         self.banner = ErrorBanner(name="window_banner")
         self.notice = DoctorNotice(session)
-        self.notice.doctor_wanted.connect(self.open_doctor)
         self._stack = QStackedWidget()
         self._lay_out(StatusBar(session))
         self._add_shortcuts()
@@ -191,13 +187,18 @@ class MainWindow(QMainWindow):
         return next((why for page in pages if (why := page.why_not_now())), "")
 
     def go_to(self, tab: str) -> None:
-        """Open a tab, one of TABS."""
-        if self.header.tabs.currentIndex() == TABS.index(tab):
-            self._show_tab(TABS.index(tab))
-        self.header.tabs.setCurrentIndex(TABS.index(tab))
+        """Open a tab, one of TABS; "" is the one below the welcome page."""
+        if self.welcome_is_open():
+            self.session.settings.welcomed = True  # it doesn't come by itself again
+            self._save_settings()
+        index = TABS.index(tab) if tab else self.header.tabs.currentIndex()
+        if self.header.tabs.currentIndex() == index:
+            self._show_tab(index)
+        self.header.tabs.setCurrentIndex(index)
 
     def _show_page(self, tab: str, method: str, arguments: tuple[Any, ...]) -> None:
-        self.go_to(tab)
+        dialogs = {"welcome": self.open_welcome, "doctor": self.open_doctor, "help": self.open_help}
+        dialogs.get(tab, lambda: self.go_to(tab))()
         if method:
             attrgetter(method)(self.page(tab))(*arguments)
 
@@ -210,10 +211,6 @@ class MainWindow(QMainWindow):
 
         dialog = SettingsDialog(self.session, self, self.why_not_now)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.welcome_wanted.connect(self.open_welcome)
-        dialog.doctor_wanted.connect(self.open_doctor)
-        dialog.help_wanted.connect(self.open_help)
-        dialog.language_changed.connect(self.language_changed)
         dialog.open()
         return dialog
 
@@ -251,12 +248,8 @@ class MainWindow(QMainWindow):
         if self.welcome is None:
             from slmstudio.gui.app.welcome import Welcome
 
-            page = self.welcome = Welcome(self.session)
-            page.left.connect(self._leave_welcome)
-            page.own_wanted.connect(lambda: self._leave_welcome("data"))
-            page.sample_wanted.connect(self._open_sample)
-            page.dropped.connect(self._open_dropped)
-            self._stack.addWidget(page)
+            self.welcome = Welcome(self.session)
+            self._stack.addWidget(self.welcome)
         self._stack.setCurrentWidget(self.welcome)
         self.welcome.sample.setFocus()
         if self._was_painted:
@@ -264,20 +257,6 @@ class MainWindow(QMainWindow):
 
     def welcome_is_open(self) -> bool:
         return self.welcome is not None and self._stack.currentWidget() is self.welcome
-
-    def _leave_welcome(self, tab: str = "") -> None:
-        """Go to a tab, or back to the one that was open. It doesn't come by itself again."""
-        self.session.settings.welcomed = True
-        self._save_settings()
-        self.go_to(tab or TABS[self.header.tabs.currentIndex()])
-
-    def _open_sample(self) -> None:
-        self._leave_welcome("data")
-        self.page("data").open_sample()  # type: ignore[attr-defined]
-
-    def _open_dropped(self, files: list[Path]) -> None:
-        self._leave_welcome("data")
-        self.page("data").open_files(files)  # type: ignore[attr-defined]
 
     def _tab_clicked(self, index: int) -> None:
         # The tab that is below the welcome page is the current one already: choosing it changes nothing.

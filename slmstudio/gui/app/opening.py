@@ -35,7 +35,7 @@ class Sorted:
 def open_files(files: Sequence[Path], session: Session, window: MainWindow) -> None:
     """Open files and run folders: rows in Data, a run in Results, GGUF files in Chat. A message names
     what can't be opened."""
-    run_task(window, lambda task: sort(files), lambda found: _open(found, session, window), window.show_error)
+    run_task(window, lambda task: sort(files), lambda found: _open(found, session, window))
 
 
 def sort(files: Sequence[Path]) -> Sorted:

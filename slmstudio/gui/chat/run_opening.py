@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
@@ -25,11 +27,9 @@ class RunOpening(ProgressStrip):
 
     Signals:
         ready(list[Path]): what to open, the tuned model first.
-        failed(Exception): the run can't be talked to, and why.
     """
 
     ready = Signal(object)
-    failed = Signal(object)
 
     def __init__(self, session: Session):
         super().__init__(name="chat_export")
@@ -38,7 +38,7 @@ class RunOpening(ProgressStrip):
         self.followed.moved.connect(self._show_progress)
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._stop_showing)
-        self.followed.failed.connect(self.failed)
+        self.followed.failed.connect(partial(report_error, self))
         self._wanted: Path | None = None
         self._exporting: Path | None = None
         self._name = ""
@@ -52,7 +52,7 @@ class RunOpening(ProgressStrip):
         """Find out what to open for a run; make a GGUF file first, if the user prefers one. Of several runs, the one
         requested last is opened."""
         if self._exporting is not None:
-            self.failed.emit(UserError(
+            report_error(self, UserError(
                 tr("A GGUF file of {name} is still being created.", name=self._name), "",
                 tr("Wait until it is done, or cancel it.")))
             return
@@ -69,7 +69,7 @@ class RunOpening(ProgressStrip):
             else:
                 self.ready.emit(models)
 
-        run_task(self, lambda task: (_name(run), _partners(run)), found, self.failed.emit)
+        run_task(self, lambda task: (_name(run), _partners(run)), found)
 
     def _follow(self, job: Job, *, start_worker: bool = True) -> None:
         self.start(tr("Making a GGUF file to chat with"))
@@ -88,14 +88,14 @@ class RunOpening(ProgressStrip):
         if outcome.state == "cancelled" or run is None:
             return
         if not outcome.was_successful():
-            self.failed.emit(outcome.user_error())
+            report_error(self, outcome.user_error())
             return
         self._session.tell_runs_changed()
-        run_task(self, lambda task: _partners(run), self.ready.emit, self.failed.emit)
+        run_task(self, lambda task: _partners(run), self.ready.emit)
 
     def _not_made(self, error: Exception) -> None:
         self._stop_showing()
-        self.failed.emit(error)
+        report_error(self, error)
 
     def _stop_showing(self) -> None:
         self._exporting = None

@@ -108,7 +108,6 @@ class ChatTab(TakesFiles, QWidget):
         for lane in self.lanes.lanes:
             self._connect_lane(lane)
         self.lanes.made.connect(self._connect_lane)
-        self.comparison.failed.connect(self.banner.show_error)
         self.votes.list_wanted.connect(partial(show_votes, self))
         self.correct.closed.connect(self.input.show)
         self.correct.failed.connect(self.banner.show_error)
@@ -116,7 +115,6 @@ class ChatTab(TakesFiles, QWidget):
         first.counted.connect(lambda tokens: self.input.set_used(tokens, first.context_length))
         first.used.connect(self.input.set_used)
         self.input.stopped.connect(self.lanes.stop)
-        self.talk.failed.connect(self.banner.show_error)
         self.talk.correct_wanted.connect(self._correct)
         self.settings.context_changed.connect(
             lambda: self.lanes.load_again(self.settings.context_length()))
@@ -126,15 +124,12 @@ class ChatTab(TakesFiles, QWidget):
         self.save.clicked.connect(self._choose_file)
         self.saved.new_wanted.connect(self.new_chat)
         self.saved.opened.connect(self._open)
-        self.saved.failed.connect(self.banner.show_error)
         self.saved.renamed.connect(self.chat.rename)
         self.saved.deleted.connect(lambda path: self.new_chat() if path == self.chat.file else None)
         self.chat.begun.connect(self._show_begun)
         self.chat.kept.connect(self._show_kept)
         self.chat.exported.connect(self._show_exported)
-        self.chat.failed.connect(self.banner.show_error)
         self.opening.ready.connect(self.open_models)
-        self.opening.failed.connect(self.banner.show_error)
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.lanes.close_workers)
@@ -154,7 +149,7 @@ class ChatTab(TakesFiles, QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._show_page()  # the engine may have been set up meanwhile
-        run_task(self, lambda task: chat_models(), self._offer, self.banner.show_error)
+        run_task(self, lambda task: chat_models(), self._offer)
         self.saved.read()
 
     def _offer(self, models: list[tuple[str, Path]]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from slmstudio.core.hardware.reader import MachineReader
     from slmstudio.core.hardware.readings import MachineReading
     from slmstudio.core.jobs.job import Job
+    from slmstudio.core.lock.proof import Proof
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.config import RunConfig
     from slmstudio.core.run.planning.row_counts import RowCounts
@@ -65,6 +66,7 @@ class Session(QObject):
     """The choices of one session, and who must hear of them.
 
     Attributes:
+        lock_proof: what was tried of the network lock; None until it's known.
         pages: what pages of a window that this session's window replaces had open, by tab, until they are made again.
         followed: jobs that views follow, and what those know of them, by the names of the views.
         sensors, model_server (a ModelServer): live on when the window is made again; None until they are needed.
@@ -81,10 +83,11 @@ class Session(QObject):
         notice(Notice): a run, an export or an evaluation has ended, or needs the user.
         starter_ready: the starter model was prepared in the background.
         rows_written(Path): rows were added to a dataset, or taken out of it again.
-        page_wanted(str, str, tuple): show this tab, one of TABS, and call this method of its page or of a part of it,
+        page_wanted(str, str, tuple): show this tab, as in `go_to`, and call this method of its page or of a part of it,
             as in "next.plan_again"; "" calls none.
         done_changed: `done` holds other tabs now.
         settings_changed: the user changed the settings.
+        language_changed: the settings have another language: the window opens again.
         plan_changed: `plan` is different now.
         place_changed: runs and models are kept in another folder now, and `settings` are those kept there.
     """
@@ -103,6 +106,7 @@ class Session(QObject):
     page_wanted = Signal(str, str, object)
     done_changed = Signal()
     settings_changed = Signal()
+    language_changed = Signal()
     plan_changed = Signal()
     place_changed = Signal()
 
@@ -129,12 +133,13 @@ class Session(QObject):
         self.followed: dict[str, tuple[Any, Job]] = {}
         self.sensors: MachineReader | None = None
         self.model_server: Any = None
+        self.lock_proof: Proof | None = None
 
     def successor(self) -> Session:
         """The same choices, for a window that takes the place of this one's. Nobody listens to it yet."""
         made = Session(self.settings)
         for name in ("dataset", "eval_dataset", "eval_fraction", "split_seed", "split_by", "model", "machine",
-                     "reading", "run", "done", "sensors", "model_server"):
+                     "reading", "run", "done", "job", "lock_proof", "sensors", "model_server"):
             setattr(made, name, getattr(self, name))
         made._templates, made.followed = dict(self._templates), dict(self.followed)
         return made
@@ -223,7 +228,7 @@ class Session(QObject):
             self.job_changed.emit()
 
     def go_to(self, tab: str) -> None:
-        """Show a tab, one of TABS."""
+        """Show a tab, one of TABS, or the one below the welcome page (""); or "welcome", "doctor" or "help"."""
         self.page_wanted.emit(tab, "", ())
 
     def open_data(self, files: list[Path], line: int = 0) -> None:
@@ -243,6 +248,10 @@ class Session(QObject):
         self.settings.datasets = [each.to_dict() for each in known]
         self.settings_changed.emit()
         self.rows_written.emit(path)
+
+    def open_sample(self) -> None:
+        """Show the dataset that comes with the program in the Data tab."""
+        self.page_wanted.emit("data", "open_sample", ())
 
     def open_chat(self, models: list[Path]) -> None:
         """Show the Chat tab with these GGUF files, side by side when there are several."""
@@ -271,6 +280,12 @@ class Session(QObject):
     def tell_settings_changed(self) -> None:
         """Save `settings`, which a user changed, and show them everywhere."""
         self.settings_changed.emit()
+
+    def change_language(self, code: str) -> None:
+        """Open the window again in this language; "" is the system's."""
+        self.settings.language = code
+        self.settings_changed.emit()
+        self.language_changed.emit()
 
     def adopt_settings(self, settings: Settings) -> None:
         """Continue in another folder, with the settings that are kept there."""

@@ -44,14 +44,10 @@ class ExportPanel(QFrame):
 
     Signals:
         works(bool): an export is running now, or no longer.
-        finished: files were made; the run's exports are different now.
-        chat_wanted(Path): talk to a file that was made.
         closed: the user doesn't want to export now, or has seen what was made.
     """
 
-    chat_wanted = Signal(object)
     works = Signal(bool)
-    finished = Signal()
     closed = Signal()
 
     def __init__(self, session: Session):
@@ -77,7 +73,7 @@ class ExportPanel(QFrame):
         self.made = MadeFiles()
         self.made.hide()
         self.made.closed.connect(self.closed)
-        self.made.chat_wanted.connect(self.chat_wanted)
+        self.made.chat_wanted.connect(lambda path: session.open_chat([path]))
         self._lay_out()
         self._show_choice()
         if (before := self.followed.before()) is not None:
@@ -163,7 +159,6 @@ class ExportPanel(QFrame):
         self._stop_showing()
         if outcome.was_successful():
             run_task(self, lambda task: read_made(outcome.result), self._show_made, self.banner.show_error)
-            self.finished.emit()
         elif outcome.state != "cancelled":
             self.banner.show_error(outcome.user_error())
         self._session.tell_runs_changed()

@@ -171,20 +171,13 @@ class ResultsTab(QWidget):
         self._session.run_changed.connect(self._timer.start)
         details = self.details
         details.resume.connect(self._resume)
-        details.chat.connect(lambda path: self._session.open_chat([path]))
         for wanted in (details, self.table):
             wanted.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
             wanted.delete.connect(lambda run: run_actions.ask(self, run, self.delete))
             wanted.rename.connect(self._ask_for_name)
-        details.exported.connect(self._timer.start)
-        details.changed.connect(self._timer.start)
-        details.failed.connect(self.banner.show_error)
         details.rows_wanted.connect(self._show_rows)
         self.rows.closed.connect(lambda: self._pages.setCurrentIndex(2))
-        self.rows.changed.connect(self._timer.start)
         self.rows.failed.connect(self.banner.show_error)
-        self.bar.failed.connect(self.banner.show_error)
-        self.curves.failed.connect(self.banner.show_error)
         self.reading.cancelled.connect(self._stop_reading)
         self.reading.go_on.connect(self._read)
 
@@ -283,7 +276,7 @@ class ResultsTab(QWidget):
         if not self.details.shows(facts[0].folder):
             self.details.show_run(facts[0])
         self._loading.run(self, lambda task: _load(facts, task),
-                          lambda loaded: self._show(facts, loaded), self.banner.show_error)
+                          lambda loaded: self._show(facts, loaded))
 
     def _show(self, runs: list[RunFacts], loaded: _Loaded) -> None:
         self.details.show_run(loaded.run, loaded.exports)
@@ -310,7 +303,7 @@ class ResultsTab(QWidget):
             self._session.start_run(job)
             self._session.go_to("training")
 
-        run_task(self, lambda task: job.start(), started, self.banner.show_error)
+        run_task(self, lambda task: job.start(), started)
 
     def _ask_for_name(self, run: RunSummary) -> None:
         taken = [facts.summary.config.name for facts in self.table.runs.facts if facts.folder != run.folder]
@@ -319,14 +312,12 @@ class ResultsTab(QWidget):
     def rename(self, run: RunSummary, name: str) -> None:
         """Give a run another name; one that can't be kept is said."""
         self.banner.clear()
-        run_task(self, lambda task: run_folder.rename(run.folder, name), lambda _: self._session.tell_runs_changed(),
-                 self.banner.show_error)
+        run_task(self, lambda task: run_folder.rename(run.folder, name), lambda _: self._session.tell_runs_changed())
 
     def delete(self, run: RunSummary) -> None:
         """Move a run to the trash; one that something is using is refused."""
         self.banner.clear()
-        run_task(self, lambda task: run_actions.to_trash(run), lambda _: self._session.tell_runs_changed(),
-                 self.banner.show_error)
+        run_task(self, lambda task: run_actions.to_trash(run), lambda _: self._session.tell_runs_changed())
 
 
 def _load(runs: list[RunFacts], task: Task) -> _Loaded:

@@ -114,12 +114,10 @@ class TrainingTab(QWidget):
         for signal, slot in (
                 (end.resume_run, self._resume), (end.consent, self._resume), (end.chat_wanted, self._open_chat),
                 (end.export_wanted, self._to_results), (end.more_data, self._go_on_with_more),
-                (coming.made, self._start_made), (coming.turn, self._turn_has_come), (coming.begun, self.banner.clear),
-                (self.fit_check.begun, self.banner.clear), (self.fit_check.failed, self.banner.show_error),
+                (coming.made, self._start_made), (coming.turn, self._turn_has_come),
                 (coming.failed, self._not_done), (coming.planning_on, self._plan_goes_on),
                 (coming.queue.changed, self._show_choice), (self.plan.buttons.other_wanted, self._plan_other),
-                (self.plan.buttons.afresh_wanted, self._plan_afresh), (self.plan.buttons.code_wanted, self._save_code),
-                (self.queue_card.start_wanted, coming.queue.start_next)):
+                (self.plan.buttons.afresh_wanted, self._plan_afresh), (self.plan.buttons.code_wanted, self._save_code)):
             signal.connect(slot)
 
     def _connect_run(self) -> None:

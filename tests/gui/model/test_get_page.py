@@ -198,18 +198,6 @@ def test_another_tab_offers_the_model_whose_name_is_typed_with_its_half_typed_to
     assert models.current().known is catalogue.find(QWEN)
 
 
-def test_another_tab_narrows_its_list_in_the_same_way_and_offers_nothing_that_is_on_it(qtbot, tab: ModelTab,
-                                                                                       session: Session):
-    qtbot.waitUntil(lambda: tab.models.language.count() > 1)
-    code = catalogue.find(QWEN).languages[-1]
-    tab.models.language.setCurrentIndex(tab.models.language.findData(code))
-    look_at(tab, QWEN)
-    qtbot.keyClicks(tab.models.search, QWEN)
-    new = restored(qtbot, tab, session)
-    qtbot.waitUntil(lambda: new.models.language.currentData() == code)
-    assert new.models.search.text() == QWEN and text(new, "model_name") == catalogue.find(QWEN).title
-
-
 def test_a_starter_is_fetched_only_once_its_terms_are_accepted(tab: ModelTab):
     starter = starters.GEMMA_3_270M
     tab.models.list.select_value(next(entry for entry in tab.entries() if entry.starter is starter))
