@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent
 from PySide6.QtWidgets import QMainWindow, QWidget
-
-if TYPE_CHECKING:
-    from slmstudio.gui.common.widgets.banner import ErrorBanner
 
 
 def announce(widget: QWidget, text: str, *, urgent: bool = False) -> None:
@@ -24,8 +21,8 @@ def announce(widget: QWidget, text: str, *, urgent: bool = False) -> None:
     QAccessible.updateAccessibility(event)
 
 
-def banner_of(part: QObject) -> ErrorBanner | None:
-    """The banner of the tab that an object is a part of, or of the window if it is in no tab."""
+def banner_of(part: QObject) -> Any:
+    """The ErrorBanner of the tab that an object is a part of, or of the window if it is in no tab; None without one."""
     with_banner: list[QObject] = []
     at: QObject | None = part
     while at is not None:
