@@ -147,15 +147,10 @@ def test_a_gated_model_asks_for_a_token_and_keeps_it(qtbot, tab: ModelTab):
     assert "hf_abcdefgh1234" not in text(tab, "model_get_note")
 
 
-def taken_over_with_half_a_token(qtbot, tab: ModelTab, session: Session) -> ModelTab:
-    """A new tab in the old one's place, as when the language changes, after a user began to type the token."""
+def reopened_with_half_a_token(qtbot, tab: ModelTab, session: Session) -> ModelTab:
+    """The tab of a window that was opened again, as when the language changes, after a user began to type the token."""
     qtbot.waitUntil(lambda: tab.findChild(QLineEdit, "hub_token").isVisible())
     qtbot.keyClicks(tab.findChild(QLineEdit, "hub_token"), "hf_half")
-    return restored(qtbot, tab, session)
-
-
-def restored(qtbot, tab: ModelTab, session: Session) -> ModelTab:
-    """The tab as a window that is opened again makes it."""
     typed = typed_values(tab)
     new = ModelTab(session.successor())
     qtbot.addWidget(new)
@@ -166,12 +161,11 @@ def restored(qtbot, tab: ModelTab, session: Session) -> ModelTab:
     return new
 
 
-def test_another_tab_takes_over_a_half_typed_token_which_is_written_nowhere(qtbot, tab: ModelTab, session: Session,
-                                                                            tmp_path: Path):
-    """As a window in another language does."""
+def test_a_half_typed_token_outlasts_another_language_and_is_written_nowhere(qtbot, tab: ModelTab, session: Session,
+                                                                             tmp_path: Path):
     gated = next(entry for entry in catalogue.entries() if entry.gated)
     look_at(tab, gated.id)
-    new = taken_over_with_half_a_token(qtbot, tab, session)
+    new = reopened_with_half_a_token(qtbot, tab, session)
     typed = new.findChild(QLineEdit, "hub_token")
     qtbot.waitUntil(typed.isVisible)
     assert text(new, "model_name") == gated.title and typed.text() == "hf_half"
@@ -183,13 +177,12 @@ def test_another_tab_takes_over_a_half_typed_token_which_is_written_nowhere(qtbo
     assert typed.text() == "", "it was meant for that model"
 
 
-def test_another_tab_offers_the_model_whose_name_is_typed_with_its_half_typed_token(qtbot, tab: ModelTab,
-                                                                                    session: Session):
+def test_the_model_whose_name_is_typed_is_offered_again_with_its_token(qtbot, tab: ModelTab, session: Session):
     gated = next(entry for entry in catalogue.entries() if entry.gated)
     look_at(tab, QWEN)
     tab.models.licence.setCurrentIndex(tab.models.licence.findData("open"))
     qtbot.keyClicks(tab.models.search, gated.id)
-    new = taken_over_with_half_a_token(qtbot, tab, session)
+    new = reopened_with_half_a_token(qtbot, tab, session)
     models, typed = new.models, new.findChild(QLineEdit, "hub_token")
     qtbot.waitUntil(typed.isVisible)
     assert (models.search.text(), models.licence.currentData(), models.view.current()) == (gated.id, "open", ALL)

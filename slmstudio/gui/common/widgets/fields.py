@@ -51,18 +51,21 @@ def keep_choice(widget: _Widget) -> _Widget:
     return widget
 
 
-def typed_values(page: QWidget) -> dict[str, Any]:
-    """What a user has typed in a page and nothing else holds, and what `keep_choice` asks for, by the fields' names."""
-    return {each.objectName(): value for each in page.findChildren(QWidget)
-            if not each.objectName().startswith("qt_") and (value := _value(each)) is not None}
+Typed = dict[tuple[type[QWidget], str], Any]
+"""By the class and the name of a field, what a user typed or chose there."""
 
 
-def put_back(page: QWidget, values: dict[str, Any]) -> None:
+def typed_values(page: QWidget) -> Typed:
+    """What a user typed into fields with a name and nothing else holds yet, and what `keep_choice` asks for."""
+    return {(type(each), name): value for each in page.findChildren(QWidget)
+            if (name := each.objectName()) and not name.startswith("qt_") and (value := _value(each)) is not None}
+
+
+def put_back(page: QWidget, values: Typed) -> None:
     """Fill the fields of a page; `values` loses what has found its field."""
-    for name in list(values):
-        field = page.findChild(QWidget, name)
-        if field is not None:
-            _fill(field, values.pop(name))
+    for kind, name in list(values):
+        if (field := page.findChild(kind, name)) is not None:
+            _fill(field, values.pop((kind, name)))
 
 
 def _value(field: QWidget) -> Any:
