@@ -247,7 +247,6 @@ def test_a_correction_leads_to_its_row_in_data(qtbot, session, panel, new_tab):
     tab = new_tab()
     correct(qtbot, panel)
     assert panel.note.text() == "corrections.jsonl now has 6 rows"
-    session.page_wanted.connect(lambda _, method, arguments: getattr(tab, method)(*arguments))
     with qtbot.waitSignal(tab.idle):
         qtbot.mouseClick(panel.open_data, LEFT)
     page = tab.workspace()
