@@ -13,7 +13,7 @@ from PySide6.QtGui import QFontDatabase, QTextLayout
 from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QLabel, QLineEdit, QMessageBox
 from shiboken6 import isValid
 from support.shown_texts import untranslated
-from support.training_window import ENDLESS, button, wait_for_steps
+from support.training_window import button, wait_for_steps
 
 from slmstudio.core import i18n
 from slmstudio.core import settings as kept_settings
@@ -109,7 +109,7 @@ def window(qtbot, session) -> MainWindow:
 def at_work(qtbot, window: MainWindow, tiny_model: Path, play) -> Iterator[MainWindow]:
     """It has a dataset in use, a model, a value for the next plan, a run at work, half a question, and a narrowed list
     of models."""
-    play(ENDLESS)
+    play("start no_gpu load plan:100000 steps:100000@50")  # few enough that the window has time
     window.go_to("training")
     training, data = window.page("training"), window.page("data")
     training.planning.decide("epochs", "2")
