@@ -54,7 +54,7 @@ def main() -> None:
     window.show()
     job.start()
     session.start_run(job)
-    session.go_to.emit("training")
+    session.go_to("training")
     lateness: list[float] = []
     state = {"expected": 0.0, "begin": 0.0, "steps": 0}
 

@@ -63,7 +63,7 @@ def states(window: MainWindow, session: Session, folder: Path, files: list[Path]
     window.open_welcome()
     wait_for(window.welcome.found, window.welcome.look)
     yield "welcome", window
-    window.welcome.left.emit()
+    window.go_to("")
     yield "data-empty", window
     data = window.page("data")
     wait_for(data.idle, data.open_sample)

@@ -6,6 +6,7 @@ import gc
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,14 @@ def session(studio_home: Path, qapp: QApplication) -> Iterator[Session]:
     theme.apply(qapp, "light")
     yield Session(Settings())
     assert tasks.shut_down(60_000), "a task did not end"
+
+
+@pytest.fixture
+def wanted_pages(session: Session) -> list[tuple[str, str, tuple[object, ...]]]:
+    """What was asked of other tabs; see `Session.page_wanted`."""
+    heard: list[tuple[str, str, tuple[object, ...]]] = []
+    session.page_wanted.connect(lambda *wanted: heard.append(wanted))
+    return heard
 
 
 @pytest.fixture
@@ -134,6 +143,7 @@ def chat_tab(qtbot: QtBot, session: Session, play: Callable[[str], None]) -> Ite
     """The Chat tab on the screen. Its workers are fake ones, and gone at the end."""
     play("")
     made = ChatTab(session)
+    session.page_wanted.connect(lambda tab, method, arguments: attrgetter(method)(made)(*arguments))
     qtbot.addWidget(made)
     made.resize(1280, 640)
     with qtbot.waitExposed(made):

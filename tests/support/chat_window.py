@@ -42,6 +42,6 @@ def said(pane) -> list[str]:
 @pytest.fixture
 def first(qtbot, tab, session, models):
     """The first pane with a model, asked for by Results."""
-    session.chat_requested.emit(models[:1])
+    session.open_chat(models[:1])
     ready(qtbot, tab.panes[0])
     return tab.panes[0]

@@ -41,7 +41,7 @@ def press(qtbot, tab, name: str, kind: type = QPushButton) -> None:
 
 
 def start(qtbot, tab, session, models, blind: bool = False) -> None:
-    session.chat_requested.emit(models)
+    session.open_chat(models)
     ready(qtbot, tab)
     if blind:
         press(qtbot, tab, "blind")

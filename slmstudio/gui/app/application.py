@@ -18,8 +18,8 @@ from PySide6.QtWidgets import QApplication, QDialog, QMessageBox
 from slmstudio.core import files, home_folder, paths, settings
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.i18n import tr
+from slmstudio.gui.app import qt_texts
 from slmstudio.gui.app.garbage import GarbageCollector
-from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.single_instance import SingleInstance
 from slmstudio.gui.common import motion, tasks, theme
@@ -139,7 +139,8 @@ def _begin(app: QApplication, shown: list[MainWindow], garbage: GarbageCollector
     if quit_after_paint:
         window.painted.connect(app.quit)
     else:
-        window.painted.connect(lambda: _after_paint(app, window.session, window, files))
+        window.painted.connect(lambda: _after_paint(app, window))
+        window.painted.connect(lambda: _open_last(window, files))
     window.show()
 
 
@@ -155,73 +156,70 @@ def _connect(app: QApplication, shown: list[MainWindow], garbage: GarbageCollect
     if (instance := app.findChild(SingleInstance)) is not None:
         window.session.place_changed.connect(instance.move)
     window.ready.connect(garbage.keep_what_is_there)
-    wanted: list[str] = []
 
-    def speak_soon(code: str) -> None:
-        """Not at once: what asks for it is a part of the window that goes. And once: it may be asked twice by then."""
-        wanted.append(code)
-        if len(wanted) == 1:
-            QTimer.singleShot(0, window, replace)
-
-    def replace() -> None:
-        shown[0] = speak(app, window, wanted[-1], garbage)
+    def open_again() -> None:
+        garbage.let_go_of_it()
+        shown[0] = open_in_language(app, window)
         _connect(app, shown, garbage)
 
-    window.language_wanted.connect(speak_soon)
+    # Not at once: what asks for it is a part of the window that goes. And once: it may be asked twice by then.
+    soon = QTimer(window, interval=0, singleShot=True, timeout=open_again)
+    window.session.language_changed.connect(soon.start)
 
 
-def speak(app: QApplication, old: MainWindow, code: str, garbage: GarbageCollector | None = None) -> MainWindow:
-    """Speak another language from now on: a new window takes the place of `old`. See `language.again`.
-
-    Args:
-        code: as in the settings.
-    """
+def open_in_language(app: QApplication, old: MainWindow) -> MainWindow:
+    """Open the window again, in its place and in the language of the settings. Widgets get their texts when they are
+    made, so all are made again; jobs are processes of their own, which continue."""
     from slmstudio.core import i18n
-    from slmstudio.gui.app.language import again
 
     settings_were_open = any(each.isVisible() for each in old.findChildren(QDialog, "settings"))
-    i18n.use(code or i18n.system_language())
+    session = old.leave()
+    i18n.use(session.settings.language or i18n.system_language())
     qt_texts.speak(app)
     app.setFont(theme.base_font())
-    if garbage is not None:
-        garbage.let_go_of_it()
-    window = again.made_from(old)
-    window.painted.connect(lambda: _watch(window))
-    window.painted.connect(window.notice.look)
+    window = MainWindow(session)
+    if old.welcome_is_open():
+        window.open_welcome()
+    window.painted.connect(old.hide)
+    window.painted.connect(old.deleteLater)
+    window.painted.connect(lambda: _after_paint(app, window))
     if settings_were_open:
         window.painted.connect(lambda: window.open_settings().language.setFocus())
+    window.show()
+    window.activateWindow()
     return window
 
 
-def _watch(window: MainWindow) -> None:
-    """Watch the network and what ends, and look at the machine for the welcome page."""
-    from slmstudio.gui.app.desktop.notices import DesktopNotices
-    from slmstudio.gui.app.network_lock import NetworkLock
-
-    NetworkLock(window.header, window)
-    DesktopNotices(window.session, window)
-    if window.welcome is not None:
-        window.welcome.look()
-    prepare_starter(window.session, window)
-
-
-def _after_paint(app: QApplication, session: Session, window: MainWindow, files: Sequence[Path]) -> None:
+def _after_paint(app: QApplication, window: MainWindow) -> None:
     """What the user need not wait for."""
     from PySide6.QtGui import QIcon
 
-    from slmstudio.gui.app import opening
+    from slmstudio.gui.app.desktop.notices import DesktopNotices
+    from slmstudio.gui.app.network_lock import NetworkLock
     from slmstudio.gui.app.sensors import Sensors
 
+    session = window.session
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
     motion.set_still(app, session.settings.reduce_motion)
     Sensors(session, window.header, window)
-    _watch(window)
+    NetworkLock(session, window.header, window)
+    DesktopNotices(session, window)
+    if window.welcome is not None:
+        window.welcome.look()
+    prepare_starter(session, window)
+    window.notice.look()
+
+
+def _open_last(window: MainWindow, files: Sequence[Path]) -> None:
+    """What was open when the window was closed, and the files that the program is started with."""
+    from slmstudio.gui.app import opening
+
+    session = window.session
     if session.settings.datasets:
         cast("DataTab", window.page("data")).restore()
     restore_model(session, window)
     look_for_runs(session, window)
     tell_of_wsl(session, window)
-    window.notice.look()
     if files:
         opening.open_files(files, session, window)
 
@@ -239,15 +237,12 @@ def _found_again(app: QApplication, missing: UserError, *, ask: bool) -> bool:
 def prepare_starter(session: Session, window: MainWindow) -> None:
     """Prepare the starter model in the background where it isn't there yet."""
     from slmstudio.core.model import library
-    from slmstudio.gui.app.starter import StarterPreparation
 
-    if not session.settings.prepare_starter or library.starter_folder().is_dir():
-        return
-    preparation = StarterPreparation(session, cast("ModelTab", window.page("model")).work, window)
-    if window.welcome is not None:
-        window.welcome.show_preparation(preparation)
-    if not preparation.is_at_work():  # as it is where the window has just been made again
-        preparation.begin()
+    if session.settings.prepare_starter and not library.starter_folder().is_dir():
+        page = cast("ModelTab", window.page("model"))
+        if window.welcome is not None:
+            window.welcome.show_preparation(page.work)
+        page.prepare_starter()
 
 
 def restore_model(session: Session, window: MainWindow) -> None:
@@ -257,7 +252,7 @@ def restore_model(session: Session, window: MainWindow) -> None:
     folder = session.settings.model
     if folder:
         tasks.run_task(window, lambda task: read_model(Path(folder)),
-                       lambda facts: session.set_model(facts) if session.model is None else None, window.show_error)
+                       lambda facts: session.set_model(facts) if session.model is None else None)
 
 
 def look_for_runs(session: Session, window: MainWindow) -> None:
@@ -267,9 +262,9 @@ def look_for_runs(session: Session, window: MainWindow) -> None:
     def found(job: Job | None) -> None:
         if job is not None and session.run is None:
             session.start_run(job)
-            session.go_to.emit("training")
+            session.go_to("training")
 
-    tasks.run_task(window, lambda task: wanting_attention(), found, window.show_error)
+    tasks.run_task(window, lambda task: wanting_attention(), found)
 
 
 def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) -> None:
@@ -285,14 +280,13 @@ def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) ->
         if not new or window.banner.error is not None:
             return  # another message is there: next time
         session.settings.told += [note.id for note in new]
-        session.settings_changed.emit()
+        session.tell_settings_changed()
         if not window.welcome_is_open():  # that page has them
             window.show_error(new[0] if len(new) == 1 else UserError(
                 tr("SLM Studio runs inside Windows (WSL). Some things need attention."),
                 problems=[Problem(str(note)) for note in new]))
 
-    tasks.run_task(window, lambda task: wsl.findings(home_folder.absolute(paths.home()), root), found,
-                   window.show_error)
+    tasks.run_task(window, lambda task: wsl.findings(home_folder.absolute(paths.home()), root), found)
 
 
 def _log_elsewhere(window: MainWindow) -> None:

@@ -115,13 +115,12 @@ class PlaceChanger(QObject):
 
     def _adopt(self, session: Session) -> None:
         """Continue with the settings of the current folder, or with the earlier ones if it has none."""
+        found = session.settings
         if paths.settings_file().exists():
-            session.settings, trouble = settings.load()
+            found, trouble = settings.load()
             if trouble is not None:
                 self.banner.show_error(trouble)
-        session.place_changed.emit()
-        session.run_changed.emit()
-        session.settings_changed.emit()
+        session.adopt_settings(found)
 
     def _failed(self, error: Exception) -> None:
         self._end()

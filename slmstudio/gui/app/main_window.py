@@ -6,12 +6,12 @@ import base64
 import importlib
 import logging
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, cast
 
 from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QApplication, QMainWindow, QScrollArea, QStackedWidget, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QMainWindow, QScrollArea, QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -20,8 +20,10 @@ from slmstudio.gui.app.doctor.dialog import DoctorNotice
 from slmstudio.gui.app.header import Header
 from slmstudio.gui.app.status_bar import StatusBar
 from slmstudio.gui.common import motion, theme
+from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.session import TABS, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.fields import put_back, typed_values
 from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
 from slmstudio.gui.common.widgets.layouts import column_in
 
@@ -78,25 +80,21 @@ LEAST_SIZE = (640, 360)
 
 
 class MainWindow(QMainWindow):
-    """The one window of the program.
-
-    Args:
-        before: the window that this one takes the place of; each page takes over from its page there.
+    """The one window of the program. It opens as the session says: at a start as the settings hold it, and in place of
+    another window, whose `leave` made the session, with all that was open and typed there.
 
     Signals:
         painted: everything was painted for the first time.
-        ready: that, and the window before it is gone.
-        language_wanted(str): speak this language from now on; "" is the system's.
+        ready: that, and the pages that the window before it had are there.
     """
 
     painted = Signal()
     ready = Signal()
-    language_wanted = Signal(str)
 
-    def __init__(self, session: Session, before: MainWindow | None = None):
+    def __init__(self, session: Session):
         super().__init__()
         theme.dress(self)
-        self.session, self._before = session, before
+        self.session = session
         self._was_painted = False
         self._pages: dict[str, QWidget] = {}
         self.welcome: Welcome | None = None
@@ -109,17 +107,18 @@ class MainWindow(QMainWindow):
         self.header.network.setToolTip(tr("Testing whether the system keeps processes off the network."))
         self.banner = ErrorBanner(name="window_banner")
         self.notice = DoctorNotice(session)
-        self.notice.doctor_wanted.connect(self.open_doctor)
         self._stack = QStackedWidget()
         self._lay_out(StatusBar(session))
         self._add_shortcuts()
         let_enter_press(cast("QApplication", QApplication.instance()))
-        session.go_to.connect(self.go_to)
+        session.page_wanted.connect(self._show_page)
         session.done_changed.connect(self._show_done)
         session.machine_changed.connect(self._show_machine)
         session.settings_changed.connect(self._save_settings)
         session.place_changed.connect(self._place_changed)
         self._show_done()
+        if session.machine is not None:
+            self._show_machine()
         self._restore()
 
     def _lay_out(self, status: StatusBar) -> None:
@@ -148,43 +147,60 @@ class MainWindow(QMainWindow):
             page = getattr(module, f"{tab.capitalize()}Tab")(self.session)
             self._pages[tab] = page
             self._stack.addWidget(page)
-            if self._before is not None and tab in self._before.pages_made():
-                page.take_over(self._before.pages_made()[tab])
+            if (state := self.session.pages.pop(tab, None)) is not None:
+                put_back(page, state["typed"])
+                page.restore_state(state)
+                put_back(page, state["typed"])  # what wasn't there before
         return self._pages[tab]
 
-    def pages_made(self) -> dict[str, QWidget]:
-        """The pages that were made so far, by their tabs."""
-        return self._pages
+    def leave(self) -> Session:
+        """The session for a window in this one's place: what is chosen, open and typed here. Jobs continue, and aren't
+        followed here any more."""
+        for dialog in self.findChildren(QDialog):
+            dialog.close()
+        self._restore_pages()
+        session = self.session.successor()
+        session.settings.geometry = base64.b64encode(self.saveGeometry().data()).decode()
+        for tab, page in self._pages.items():
+            session.pages[tab] = {"typed": typed_values(page), **page.save_state()}  # type: ignore[attr-defined]
+        for each in self.findChildren(FollowedJob):
+            each.detach()
+        return session
 
-    def take_over_next(self) -> None:
-        """Make one more page that the window before this one has; after the last one, let that window go."""
-        if self._before is None:
-            return
-        tab = next((tab for tab in self._before.pages_made() if tab not in self._pages), None)
-        if tab is not None:
-            self.page(tab)
-            QTimer.singleShot(0, self, self.take_over_next)
+    def _restore_next(self) -> None:
+        """Make one more page that the window before this one had."""
+        if self.session.pages:
+            self.page(next(iter(self.session.pages)))
+            QTimer.singleShot(0, self, self._restore_next)
         else:
-            self._before.deleteLater()
-            self._before = None
             self.ready.emit()
 
-    def take_over_rest(self) -> None:
+    def _restore_pages(self) -> None:
         """Make all of them now."""
-        while self._before is not None:
-            self.take_over_next()
+        for tab in list(self.session.pages):
+            self.page(tab)
 
     def why_not_now(self) -> str:
-        """Why no window in another language can take over from this one now; "" if it can."""
-        self.take_over_rest()
+        """Why the window can't be opened again now; "" if it can."""
+        self._restore_pages()
         pages = (cast("DataTab | ModelTab | TrainingTab", page) for page in self._pages.values())  # and two more
         return next((why for page in pages if (why := page.why_not_now())), "")
 
     def go_to(self, tab: str) -> None:
-        """Open a tab, one of TABS."""
-        if self.header.tabs.currentIndex() == TABS.index(tab):
-            self._show_tab(TABS.index(tab))
-        self.header.tabs.setCurrentIndex(TABS.index(tab))
+        """Open a tab, one of TABS; "" is the one below the welcome page."""
+        if self.welcome_is_open():
+            self.session.settings.welcomed = True  # it doesn't come by itself again
+            self._save_settings()
+        index = TABS.index(tab) if tab else self.header.tabs.currentIndex()
+        if self.header.tabs.currentIndex() == index:
+            self._show_tab(index)
+        self.header.tabs.setCurrentIndex(index)
+
+    def _show_page(self, tab: str, method: str, arguments: tuple[Any, ...]) -> None:
+        dialogs = {"welcome": self.open_welcome, "doctor": self.open_doctor, "help": self.open_help}
+        dialogs.get(tab, lambda: self.go_to(tab))()
+        if method:
+            attrgetter(method)(self.page(tab))(*arguments)
 
     def show_error(self, error: Exception) -> None:
         """Show what belongs to no tab: a defect, or trouble with the program's own files."""
@@ -195,10 +211,6 @@ class MainWindow(QMainWindow):
 
         dialog = SettingsDialog(self.session, self, self.why_not_now)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.welcome_wanted.connect(self.open_welcome)
-        dialog.doctor_wanted.connect(self.open_doctor)
-        dialog.help_wanted.connect(self.open_help)
-        dialog.language_wanted.connect(self.language_wanted)
         dialog.open()
         return dialog
 
@@ -226,7 +238,7 @@ class MainWindow(QMainWindow):
         self.session.settings.text_size = max(TEXT_SIZES[0], min(now + step, TEXT_SIZES[1])) if step else 100
         theme.apply(cast("QApplication", QApplication.instance()), self.session.settings.theme,
                     self.session.settings.text_size)
-        self.session.settings_changed.emit()
+        self.session.tell_settings_changed()
 
     def open_welcome(self) -> None:
         """Show over the open tab what this machine has, where things are kept, and how to begin.
@@ -236,12 +248,8 @@ class MainWindow(QMainWindow):
         if self.welcome is None:
             from slmstudio.gui.app.welcome import Welcome
 
-            page = self.welcome = Welcome(self.session)
-            page.left.connect(self._leave_welcome)
-            page.own_wanted.connect(lambda: self._leave_welcome("data"))
-            page.sample_wanted.connect(self._open_sample)
-            page.dropped.connect(self._open_dropped)
-            self._stack.addWidget(page)
+            self.welcome = Welcome(self.session)
+            self._stack.addWidget(self.welcome)
         self._stack.setCurrentWidget(self.welcome)
         self.welcome.sample.setFocus()
         if self._was_painted:
@@ -249,20 +257,6 @@ class MainWindow(QMainWindow):
 
     def welcome_is_open(self) -> bool:
         return self.welcome is not None and self._stack.currentWidget() is self.welcome
-
-    def _leave_welcome(self, tab: str = "") -> None:
-        """Go to a tab, or back to the one that was open. It doesn't come by itself again."""
-        self.session.settings.welcomed = True
-        self._save_settings()
-        self.go_to(tab or TABS[self.header.tabs.currentIndex()])
-
-    def _open_sample(self) -> None:
-        self._leave_welcome("data")
-        self.page("data").open_sample()  # type: ignore[attr-defined]
-
-    def _open_dropped(self, files: list[Path]) -> None:
-        self._leave_welcome("data")
-        self.page("data").open_files(files)  # type: ignore[attr-defined]
 
     def _tab_clicked(self, index: int) -> None:
         # The tab that is below the welcome page is the current one already: choosing it changes nothing.
@@ -280,7 +274,7 @@ class MainWindow(QMainWindow):
 
     def _show_tab(self, index: int) -> None:
         self.session.settings.last_tab = TABS[index]
-        if self._was_painted or self._before is not None or TABS[index] == TABS[0]:
+        if self._was_painted or TABS[index] in (TABS[0], *self.session.pages):
             self._stack.setCurrentWidget(self.page(TABS[index]))
 
     def _open_something(self) -> None:
@@ -342,13 +336,10 @@ class MainWindow(QMainWindow):
         # The tab that was open last may need a plotting library: it comes once the window is there.
         if not self.welcome_is_open():
             QTimer.singleShot(0, lambda: self._show_tab(self.header.tabs.currentIndex()))
-        if self._before is None:
-            self.ready.emit()
-        else:
-            QTimer.singleShot(0, self, self.take_over_next)
+        QTimer.singleShot(0, self, self._restore_next)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        self.take_over_rest()
+        self._restore_pages()
         for name in ("data", "model", "training"):
             page = cast("DataTab | ModelTab | TrainingTab | None", self._pages.get(name))
             if page is not None and not page.confirm_close():

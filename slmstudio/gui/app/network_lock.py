@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.app.header import Header
+from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 
 if TYPE_CHECKING:
@@ -18,21 +19,18 @@ _log = logging.getLogger(__name__)
 
 
 class NetworkLock(QObject):
-    """Tries the lock once, off the UI thread, and shows in the header what came of it.
+    """Tries the lock once, off the UI thread, and shows in the header what came of it."""
 
-    Attributes:
-        proof: what was tried; None until it's known.
-    """
-
-    def __init__(self, header: Header, parent: QObject):
+    def __init__(self, session: Session, header: Header, parent: QObject):
         super().__init__(parent)
-        self._header = header
-        self.proof: Proof | None = None
+        self._session, self._header = session, header
+        if session.lock_proof is not None:  # of the window before; it is tried again for its sentences
+            self.show_proof(session.lock_proof)
         run_task(self, lambda task: _prove(), self.show_proof, self._failed)
 
     def show_proof(self, proof: Proof) -> None:
         """Show what was tried."""
-        self.proof = proof
+        self._session.lock_proof = proof
         if proof.enforced:
             self._header.network.set(tr("Locked"), "ok", self._locked(proof))
         else:

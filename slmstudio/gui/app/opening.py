@@ -15,7 +15,6 @@ from slmstudio.gui.common.tasks import run_task
 
 if TYPE_CHECKING:
     from slmstudio.gui.app.main_window import MainWindow
-    from slmstudio.gui.data.tab import DataTab
     from slmstudio.gui.results.tab import ResultsTab
 
 
@@ -36,7 +35,7 @@ class Sorted:
 def open_files(files: Sequence[Path], session: Session, window: MainWindow) -> None:
     """Open files and run folders: rows in Data, a run in Results, GGUF files in Chat. A message names
     what can't be opened."""
-    run_task(window, lambda task: sort(files), lambda found: _open(found, session, window), window.show_error)
+    run_task(window, lambda task: sort(files), lambda found: _open(found, session, window))
 
 
 def sort(files: Sequence[Path]) -> Sorted:
@@ -73,10 +72,9 @@ def _open(found: Sorted, session: Session, window: MainWindow) -> None:
         what = ntr("This couldn't be opened.", "{n:,} of the files couldn't be opened.", len(found.problems))
         window.show_error(UserError(what, problems=found.problems))
     if found.datasets:
-        session.go_to.emit("data")
-        cast("DataTab", window.page("data")).open_files(found.datasets)
+        session.open_data(found.datasets)
     if found.run is not None:
-        session.go_to.emit("results")
+        session.go_to("results")
         _select(cast("ResultsTab", window.page("results")), found.run)
     if found.models:
         session.open_chat(found.models)

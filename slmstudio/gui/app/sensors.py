@@ -28,31 +28,19 @@ class Sensors(QObject):
     def __init__(self, session: Session, header: Header, parent: QObject):
         super().__init__(parent)
         self._session, self._header = session, header
-        self._reader: MachineReader | None = None
         self._timer = QTimer(self, interval=EVERY_MS, singleShot=True, timeout=self._read)
         session.job_changed.connect(self._show_heat)
         session.plan_changed.connect(self._show_heat)
-        run_task(self, lambda task: _read_machine(), self._machine_read, self._failed)
-
-    def show_in(self, session: Session, header: Header, parent: QObject) -> None:
-        """Fill another session, and the chip of its window; the machine is described again, as in another language."""
-        before, self._session, self._header = self._session, session, header
-        before.job_changed.disconnect(self._show_heat)
-        before.plan_changed.disconnect(self._show_heat)
-        self.setParent(parent)
-        session.job_changed.connect(self._show_heat)
-        session.plan_changed.connect(self._show_heat)
-        if session.machine is not None:
-            session.machine_changed.emit()
-            run_task(self, lambda task: _read_machine(), session.set_machine, self._failed)
         self._show_heat()
+        run_task(self, lambda task: _read_machine(), self._machine_read, self._failed)
 
     def _machine_read(self, machine: Machine) -> None:
         self._session.set_machine(machine)
-        run_task(self, lambda task: _open_reader(machine), self._opened, self._failed)
+        known = self._session.sensors
+        run_task(self, lambda task: known or _open_reader(machine), self._opened, self._failed)
 
     def _opened(self, reader: MachineReader) -> None:
-        self._reader = reader
+        self._session.sensors = reader
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.close)
@@ -61,12 +49,12 @@ class Sensors(QObject):
     def close(self) -> None:
         """Let the driver go."""
         self._timer.stop()
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        if self._session.sensors is not None:
+            self._session.sensors.close()
+            self._session.sensors = None
 
     def _read(self) -> None:
-        reader = self._reader
+        reader = self._session.sensors
         if reader is not None:
             run_task(self, lambda task: reader.read(), self._show, self._failed)
 

@@ -55,7 +55,7 @@ class StatusBar(QFrame):
              row_of(self.gauges, self.right, spacing=theme.SPACE_XS))
         session.job_changed.connect(self._show_job)
         session.reading_changed.connect(self._show_reading)
-        session.server_changed.connect(self._show_server)
+        session.job_changed.connect(self._show_server)
         self._show_server()
         self._show_job()
 

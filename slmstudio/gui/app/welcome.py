@@ -16,6 +16,7 @@ from slmstudio.core import disk_space, home_folder, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import guidance
 from slmstudio.core.i18n import noop, tr
+from slmstudio.core.model import library
 from slmstudio.core.units import format_bytes
 from slmstudio.gui.app.header import Logo
 from slmstudio.gui.app.home_folder_row import PlaceRow
@@ -33,7 +34,7 @@ from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
-    from slmstudio.gui.app.starter import StarterPreparation
+    from slmstudio.gui.model.work import ModelWork
 
 # -- What the welcome page says about this machine: read off the UI thread, then put in words.
 
@@ -152,21 +153,14 @@ class Welcome(TakesFiles, QWidget):
     """A page over the tabs. It reads the machine when `look` is called.
 
     Signals:
-        sample_wanted: open the sample in the Data tab.
-        own_wanted: go to the Data tab.
-        dropped(list[Path]): files were dropped on the page.
-        left: close the page, without doing anything else.
         found(Found): the machine was read.
     """
 
-    sample_wanted = Signal()
-    own_wanted = Signal()
-    dropped = Signal(object)
-    left = Signal()
     found = Signal(object)
 
     def __init__(self, session: Session):
         super().__init__()
+        self._session = session
         self._facts = FactsGrid()
         self.banner = ErrorBanner(closable=False, name="welcome_banner")
         self.place = PlaceRow(session)
@@ -178,7 +172,7 @@ class Welcome(TakesFiles, QWidget):
         self.area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.area.setWidget(page)
         column_in(self, self.area, spacing=None)
-        add_key(self, QKeySequence.StandardKey.Cancel, self.left.emit, inside=True)
+        add_key(self, QKeySequence.StandardKey.Cancel, lambda: session.go_to(""), inside=True)
 
     def _card(self) -> Card:
         card = Card()
@@ -196,7 +190,7 @@ class Welcome(TakesFiles, QWidget):
 
     def _head(self) -> QHBoxLayout:
         close = IconButton("close", tr("Close this page (Esc). The help (F1) opens it again."), name="welcome_close",
-                           clicked=self.left)
+                           clicked=lambda: self._session.go_to(""))
         return row_of(Logo(LOGO_SIZE), (text_label(tr("Welcome to SLM Studio"), "title"), 1),
                       (close, 0, Qt.AlignmentFlag.AlignTop), spacing=theme.SPACE_M)
 
@@ -210,24 +204,25 @@ class Welcome(TakesFiles, QWidget):
         self.sample = PrimaryButton(tr("Try the sample"),
                                     tr("Opens questions and answers from a city's help desk, in English and Hindi. "
                                        "They come with the program."),
-                                    name="welcome_sample", clicked=self.sample_wanted)
+                                    name="welcome_sample", clicked=self._session.open_sample)
         own = SecondaryButton(tr("Use my own data"), tr("Goes to the Data tab, where you choose your files."),
-                              name="welcome_own", clicked=self.own_wanted)
+                              name="welcome_own", clicked=lambda: self._session.go_to("data"))
         return row_of(self.sample, own, theme.SPACE_XS,
                       (text_label(tr("The sample and a small model are included; nothing is downloaded."), "small",
                                   wrap=True), 1))
 
-    def show_preparation(self, preparation: StarterPreparation) -> None:
+    def show_preparation(self, work: ModelWork) -> None:
         """Show how far the preparation of the starter model is, and let the user cancel it."""
         def progressed(text: str, done: int, total: int) -> None:
-            if self.starter.isHidden():
-                self.starter.start(tr("Preparing the starter model"))
-                self.starter.show()
-            self.starter.set_progress(done, total)
+            if work.target == library.starter_folder():
+                if self.starter.isHidden():
+                    self.starter.start(tr("Preparing the starter model"))
+                    self.starter.show()
+                self.starter.set_progress(done, total)
 
-        preparation.progressed.connect(progressed)
-        preparation.ended.connect(self.starter.end)
-        self.starter.cancelled.connect(preparation.cancel)
+        work.progressed.connect(progressed)
+        work.changed.connect(lambda: None if work.target else self.starter.end())
+        self.starter.cancelled.connect(work.cancel)
 
     def look(self) -> None:
         """Read the machine, off the UI thread, and show what was found."""
@@ -246,7 +241,7 @@ class Welcome(TakesFiles, QWidget):
         self.again.show()
 
     def take_files(self, files: list[Path]) -> None:
-        self.dropped.emit(files)
+        self._session.open_data(files)
 
 
 class FactsGrid(QWidget):

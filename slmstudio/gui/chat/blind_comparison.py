@@ -16,6 +16,7 @@ from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST, Answer, Vote
 from slmstudio.gui.chat.lanes import ChatLanes
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
@@ -122,7 +123,6 @@ class Comparison(QObject):
     neither place nor speed tells a model.
 
     Signals:
-        failed(UserError | Exception): the vote couldn't be kept; it can be given again.
         voted: a vote was kept.
 
     Attributes:
@@ -131,7 +131,6 @@ class Comparison(QObject):
         seed: of the order of the lanes now.
     """
 
-    failed = Signal(object)
     voted = Signal()
 
     def __init__(self, lanes: ChatLanes, bar: VoteBar, parent: QObject | None = None):
@@ -160,7 +159,7 @@ class Comparison(QObject):
         self._bar.say(tr("The models' names and speeds are hidden for now."))
         models = [_model(pane) for pane in self._lanes.panes()]
         # Reading the whole files takes a while for large ones; the votes will need their checksums.
-        run_task(self, lambda task: [votes.voted_model(*each) for each in models], lambda _: None, self.failed.emit)
+        run_task(self, lambda task: [votes.voted_model(*each) for each in models], lambda _: None)
 
     def end(self) -> None:
         """Show who is who, without a vote."""
@@ -227,7 +226,7 @@ class Comparison(QObject):
     def _not_kept(self, seed: int, error: Exception) -> None:
         if seed == self.seed:
             self._bar.set_enabled(True)
-        self.failed.emit(error)
+        report_error(self, error)
 
 
 def standings(vote: Vote, tallies: list[Tally]) -> list[str]:

@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from slmstudio.core.chat import store
 from slmstudio.core.chat.conversation import Conversation, Lane
 from slmstudio.core.errors import UserError
+from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.tasks import run_task
 
 
@@ -29,13 +30,11 @@ class OpenChat(QObject):
         begun: another one is open now.
         kept: it was written to its `file`; or one that was open before, to its own.
         exported(Path): it was written where the user wanted.
-        failed(Exception): it couldn't be read or written.
     """
 
     begun = Signal()
     kept = Signal()
     exported = Signal(object)
-    failed = Signal(object)
 
     def __init__(self, lanes: Callable[[], list[Lane]], settings: Callable[[], dict[str, Any]], parent: QObject):
         super().__init__(parent)
@@ -55,14 +54,13 @@ class OpenChat(QObject):
         try:
             self._now, self.file = Conversation.read(path), path
         except UserError as error:
-            self.failed.emit(error)
+            report_error(self, error)
             return None
         return self._now
 
-    def take_over(self, other: OpenChat) -> Conversation:
-        """The conversation that another one has open, in its current state; its file may be older."""
-        self._now, self.file = other.conversation(), other.file
-        return self._now
+    def resume(self, conversation: Conversation, file: Path | None) -> None:
+        """Have this conversation open; its file may be older."""
+        self._now, self.file = conversation, file
 
     def conversation(self) -> Conversation:
         """The chat as it is now."""
@@ -76,12 +74,12 @@ class OpenChat(QObject):
             return
         self.file = file = self.file or store.new_file(now.created)
         text = now.to_json()
-        run_task(self, lambda task: store.write(file, text), lambda _: self.kept.emit(), self.failed.emit)
+        run_task(self, lambda task: store.write(file, text), lambda _: self.kept.emit())
 
     def export(self, path: Path) -> None:
         """Write it as JSON, and as Markdown beside it."""
         now = self.conversation()
-        run_task(self, lambda task: store.save(now, path), lambda _: self.exported.emit(path), self.failed.emit)
+        run_task(self, lambda task: store.save(now, path), lambda _: self.exported.emit(path))
 
     def rename(self, path: Path, name: str) -> None:
         """A saved conversation has another name now; it may be this one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
@@ -25,31 +27,32 @@ class RunOpening(ProgressStrip):
 
     Signals:
         ready(list[Path]): what to open, the tuned model first.
-        failed(Exception): the run can't be talked to, and why.
     """
 
     ready = Signal(object)
-    failed = Signal(object)
 
     def __init__(self, session: Session):
         super().__init__(name="chat_export")
         self._session = session
-        self.followed = FollowedJob(self, session)
+        self.followed = FollowedJob(self, session, "chat_export")
         self.followed.moved.connect(self._show_progress)
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._stop_showing)
-        self.followed.failed.connect(self.failed)
+        self.followed.failed.connect(partial(report_error, self))
         self._wanted: Path | None = None
         self._exporting: Path | None = None
         self._name = ""
         self.cancelled.connect(lambda: self.followed.send("cancel"))
         self.hide()
+        if (before := self.followed.before()) is not None:
+            (self._exporting, self._name), job = before
+            self._follow(job, start_worker=False)
 
     def open(self, run: Path) -> None:
         """Find out what to open for a run; make a GGUF file first, if the user prefers one. Of several runs, the one
         requested last is opened."""
         if self._exporting is not None:
-            self.failed.emit(UserError(
+            report_error(self, UserError(
                 tr("A GGUF file of {name} is still being created.", name=self._name), "",
                 tr("Wait until it is done, or cancel it.")))
             return
@@ -66,19 +69,12 @@ class RunOpening(ProgressStrip):
             else:
                 self.ready.emit(models)
 
-        run_task(self, lambda task: (_name(run), _partners(run)), found, self.failed.emit)
-
-    def take_over(self, other: RunOpening) -> None:
-        """Follow the export that another one follows."""
-        job = other.followed.detach()
-        if job is not None:
-            self._exporting, self._wanted, self._name = other._exporting, other._wanted, other._name
-            self._follow(job, start_worker=False)
+        run_task(self, lambda task: (_name(run), _partners(run)), found)
 
     def _follow(self, job: Job, *, start_worker: bool = True) -> None:
         self.start(tr("Making a GGUF file to chat with"))
         self.show()
-        self.followed.follow(job, start_worker=start_worker)
+        self.followed.follow(job, start_worker=start_worker, about=(self._exporting, self._name))
 
     def _show_progress(self) -> None:
         history, text = self.followed.history, phase_text(self.followed.history.phase)
@@ -92,14 +88,14 @@ class RunOpening(ProgressStrip):
         if outcome.state == "cancelled" or run is None:
             return
         if not outcome.was_successful():
-            self.failed.emit(outcome.user_error())
+            report_error(self, outcome.user_error())
             return
-        self._session.run_changed.emit()
-        run_task(self, lambda task: _partners(run), self.ready.emit, self.failed.emit)
+        self._session.tell_runs_changed()
+        run_task(self, lambda task: _partners(run), self.ready.emit)
 
     def _not_made(self, error: Exception) -> None:
         self._stop_showing()
-        self.failed.emit(error)
+        report_error(self, error)
 
     def _stop_showing(self) -> None:
         self._exporting = None

@@ -14,6 +14,7 @@ from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
@@ -46,7 +47,6 @@ class ChatList(Card):
         opened(Path): this one is wanted.
         deleted(Path): this one is in the trash.
         renamed(Path, str): this one has another name; "" for its first question.
-        failed(Exception): what couldn't be done.
 
     Attributes:
         list: an item each; its value is the file, or the error of a file that can't be read.
@@ -56,7 +56,6 @@ class ChatList(Card):
     opened = Signal(object)
     deleted = Signal(object)
     renamed = Signal(object, str)
-    failed = Signal(object)
 
     def __init__(self) -> None:
         super().__init__(tr("Chats"))
@@ -112,7 +111,7 @@ class ChatList(Card):
 
     def read(self) -> None:
         """Look at the folder again."""
-        run_task(self, lambda task: store.read_all(paths.chats_dir()), self._read, self.failed.emit)
+        run_task(self, lambda task: store.read_all(paths.chats_dir()), self._read)
 
     def _read(self, found: tuple[list[tuple[Path, Conversation]], list[tuple[Path, UserError]]]) -> None:
         self._found, self._damaged = found
@@ -151,7 +150,7 @@ class ChatList(Card):
         if isinstance(value, Path):
             self.opened.emit(value)
         elif isinstance(value, UserError):
-            self.failed.emit(value)
+            report_error(self, value)
 
     def _offer(self, place: QPoint) -> None:
         item = self.list.itemAt(place)
@@ -181,14 +180,13 @@ class ChatList(Card):
         self.name.hide()
         if path is not None:
             self.renamed.emit(path, name.strip())
-            run_task(self, lambda task: store.rename(path, name), lambda _: self.read(), self.failed.emit)
+            run_task(self, lambda task: store.rename(path, name), lambda _: self.read())
 
     def delete(self) -> None:
         """Put the conversation that is marked into the trash."""
         path = self.list.value()
         if isinstance(path, Path):
-            run_task(self, lambda task: store.delete(path), lambda content: self._deleted(path, content),
-                     self.failed.emit)
+            run_task(self, lambda task: store.delete(path), lambda content: self._deleted(path, content))
 
     def _deleted(self, path: Path, content: bytes) -> None:
         self._gone = (path, content)
@@ -201,7 +199,7 @@ class ChatList(Card):
             path, content = self._gone
             self._gone = None
             self._show_undo()
-            run_task(self, lambda task: store.put_back(path, content), lambda _: self.read(), self.failed.emit)
+            run_task(self, lambda task: store.put_back(path, content), lambda _: self.read())
 
     def _show_undo(self) -> None:
         title = next((each.title for path, each in self._found if self._gone and path == self._gone[0]), "")

@@ -188,6 +188,11 @@ class ChatSettings(Card):
         tokens = CONTEXTS[round(value)]
         return number_text(tokens) if tokens else tr("default")
 
+    def set_context(self, position: float) -> None:
+        """Put the slider there, before a model is loaded."""
+        self.context.set_value(position)
+        self._settled.stop()
+
     def context_length(self) -> int | None:
         """Tokens, or None for the worker's own choice."""
         return CONTEXTS[round(self.context.value())] or None
@@ -220,12 +225,6 @@ class ChatSettings(Card):
         """Take a conversation's settings; what doesn't fit is passed over."""
         self.system.setPlainText(str(state.get("system") or ""))
         self._set_sampling(state)
-
-    def take_over(self, other: ChatSettings) -> None:
-        """Answer as another column says, before a model is loaded."""
-        self.from_dict(other.to_dict())
-        self.context.set_value(other.context.value())
-        self._settled.stop()
 
     def _set_sampling(self, state: dict[str, Any]) -> None:
         seed = state.get("seed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QShowEvent
@@ -107,7 +108,6 @@ class ChatTab(TakesFiles, QWidget):
         for lane in self.lanes.lanes:
             self._connect_lane(lane)
         self.lanes.made.connect(self._connect_lane)
-        self.comparison.failed.connect(self.banner.show_error)
         self.votes.list_wanted.connect(partial(show_votes, self))
         self.correct.closed.connect(self.input.show)
         self.correct.failed.connect(self.banner.show_error)
@@ -115,7 +115,6 @@ class ChatTab(TakesFiles, QWidget):
         first.counted.connect(lambda tokens: self.input.set_used(tokens, first.context_length))
         first.used.connect(self.input.set_used)
         self.input.stopped.connect(self.lanes.stop)
-        self.talk.failed.connect(self.banner.show_error)
         self.talk.correct_wanted.connect(self._correct)
         self.settings.context_changed.connect(
             lambda: self.lanes.load_again(self.settings.context_length()))
@@ -125,17 +124,12 @@ class ChatTab(TakesFiles, QWidget):
         self.save.clicked.connect(self._choose_file)
         self.saved.new_wanted.connect(self.new_chat)
         self.saved.opened.connect(self._open)
-        self.saved.failed.connect(self.banner.show_error)
         self.saved.renamed.connect(self.chat.rename)
         self.saved.deleted.connect(lambda path: self.new_chat() if path == self.chat.file else None)
         self.chat.begun.connect(self._show_begun)
         self.chat.kept.connect(self._show_kept)
         self.chat.exported.connect(self._show_exported)
-        self.chat.failed.connect(self.banner.show_error)
-        self._session.chat_requested.connect(self.open_models)
-        self._session.run_chat_requested.connect(self.opening.open)
         self.opening.ready.connect(self.open_models)
-        self.opening.failed.connect(self.banner.show_error)
         app = QCoreApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.lanes.close_workers)
@@ -155,7 +149,7 @@ class ChatTab(TakesFiles, QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._show_page()  # the engine may have been set up meanwhile
-        run_task(self, lambda task: chat_models(), self._offer, self.banner.show_error)
+        run_task(self, lambda task: chat_models(), self._offer)
         self.saved.read()
 
     def _offer(self, models: list[tuple[str, Path]]) -> None:
@@ -182,13 +176,17 @@ class ChatTab(TakesFiles, QWidget):
             return editing_text()
         return starting_text() if is_busy(self.opening) else ""
 
-    def take_over(self, other: ChatTab) -> None:
-        """Open the conversation, or the models, that another tab has open."""
-        other.lanes.close_workers()
-        self.opening.take_over(other.opening)
-        self.settings.take_over(other.settings)
-        self._show_conversation(self.chat.take_over(other.chat))
-        self.input.editor.setPlainText(other.input.editor.toPlainText())
+    def save_state(self) -> dict[str, Any]:
+        """The conversation and its models, for `restore_state` of the tab that replaces this one. The models leave the
+        memory here."""
+        self.lanes.close_workers()
+        return {"conversation": self.chat.conversation(), "file": self.chat.file,
+                "context": self.settings.context.value()}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        self.settings.set_context(state["context"])
+        self.chat.resume(state["conversation"], state["file"])
+        self._show_conversation(state["conversation"])
 
     def choose_files(self) -> None:
         """Open a GGUF file: what Ctrl+O does here."""

@@ -15,6 +15,7 @@ from slmstudio.gui.chat.open_chat import OpenChat
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.question import ChatInput
 from slmstudio.gui.chat.settings import ChatSettings
+from slmstudio.gui.common.announce import report_error
 
 
 class Talk(QObject):
@@ -22,11 +23,9 @@ class Talk(QObject):
 
     Signals:
         correct_wanted(Answered, bool): the user wants to correct an answer; True for a test row.
-        failed(UserError): the settings can't be used.
     """
 
     correct_wanted = Signal(object, bool)
-    failed = Signal(object)
 
     def __init__(self, lanes: ChatLanes, question: ChatInput, settings: ChatSettings, comparison: Comparison,
                  chat: OpenChat, parent: QObject):
@@ -40,12 +39,12 @@ class Talk(QObject):
         question.edit_cancelled.connect(lambda: self.edit(None))
 
     def _options(self) -> dict[str, Any] | None:
-        """How to answer; None if the settings are wrong, which `failed` then reports."""
+        """How to answer; None if the settings are wrong, which is shown then."""
         options = self._settings.options()
         try:
             sampling.parse(options)
         except UserError as error:
-            self.failed.emit(error)
+            report_error(self, error)
             return None
         return options
 

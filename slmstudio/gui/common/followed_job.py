@@ -19,7 +19,7 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.store import RUNS
 from slmstudio.gui.common.living_thread import LivingThread
-from slmstudio.gui.common.session import JobStatus, Notice, Session
+from slmstudio.gui.common.session import JobStatus, Session
 
 SECONDS_BETWEEN_BATCHES = 0.05
 BATCH_LIMIT = 5000
@@ -209,13 +209,14 @@ class FollowedJob(QObject):
     lost = Signal(object, object)
     failed = Signal(object)
 
-    def __init__(self, parent: QObject | None, session: Session | None = None):
+    def __init__(self, parent: QObject | None, session: Session | None = None, view: str = ""):
         """
         Args:
             session: whose status bar tells about the job; None tells nobody.
+            view: a name under which the session keeps the job, for the window that replaces this one; "" doesn't.
         """
         super().__init__(parent)
-        self._session = session
+        self._session, self._view = session, view
         self.job: Job | None = None
         self.thread: JobThread | None = None
         self.history = RunHistory()
@@ -229,13 +230,20 @@ class FollowedJob(QObject):
         """Whether the last job is over, and everybody was told so."""
         return self.job is not None and self.thread is None
 
-    def follow(self, job: Job, *, start_worker: bool = False) -> None:
+    def before(self) -> tuple[Any, Job] | None:
+        """The job that this view followed in the window that this one replaces, after what it knew about it."""
+        return self._session.followed.get(self._view) if self._session is not None else None
+
+    def follow(self, job: Job, *, start_worker: bool = False, about: Any = None) -> None:
         """Follow a job from its first event.
 
         Args:
             start_worker: start, or start again from where it was.
+            about: what the view knows about it, for `before`.
         """
         self.detach()
+        if self._session is not None and self._view:
+            self._session.followed[self._view] = about, job
         self.job, self.history = job, RunHistory()
         self.thread = thread = JobThread(job, start_worker=start_worker)
         thread.caught_up.connect(self._catch_up)
@@ -300,6 +308,8 @@ class FollowedJob(QObject):
     def _let_go(self) -> Job:
         assert self.thread is not None
         job, self.thread = self.thread.job, None
+        if self._session is not None:
+            self._session.followed.pop(self._view, None)
         self.show_status(None)
         return job
 
@@ -319,12 +329,11 @@ def tell_end(session: Session, kind: str, name: str, outcome: Outcome) -> None:
     if outcome.was_successful():
         title = {TRAINING: tr("Training is finished"), EXPORT: tr("The export is finished"),
                  EVALUATION: tr("The evaluation is finished")}[kind]
-        session.notice.emit(Notice(title, name))
+        session.notify(title, name)
     elif outcome.result.get("consent"):
-        session.notice.emit(Notice(tr("Training needs your decision"),
-                                   tr("{name}: {what}", name=name, what=outcome.user_error().what), urgent=True))
+        session.notify(tr("Training needs your decision"),
+                       tr("{name}: {what}", name=name, what=outcome.user_error().what), urgent=True)
     else:
         title = {TRAINING: tr("Training ended early"), EXPORT: tr("The export failed"),
                  EVALUATION: tr("The evaluation failed")}[kind]
-        session.notice.emit(Notice(title, tr("{name}: {what}", name=name, what=outcome.user_error().what),
-                                   urgent=True))
+        session.notify(title, tr("{name}: {what}", name=name, what=outcome.user_error().what), urgent=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
@@ -13,8 +13,10 @@ from slmstudio.core.settings import Settings
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.hardware.machine import Machine
+    from slmstudio.core.hardware.reader import MachineReader
     from slmstudio.core.hardware.readings import MachineReading
     from slmstudio.core.jobs.job import Job
+    from slmstudio.core.lock.proof import Proof
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.config import RunConfig
     from slmstudio.core.run.planning.row_counts import RowCounts
@@ -63,36 +65,35 @@ class Notice:
 class Session(QObject):
     """The choices of one session, and who must hear of them.
 
+    Attributes:
+        lock_proof: what was tried of the network lock; None until it's known.
+        pages: what pages of a window that this session's window replaces had open, by tab, until they are made again.
+        followed: jobs that views follow, and what those know of them, by the names of the views.
+        sensors, model_server (a ModelServer): live on when the window is made again; None until they are needed.
+
     Signals:
         dataset_changed: `dataset`, `eval_dataset`, `eval_fraction`, `split_seed` or `split_by` is different now.
-        model_changed: `model` is different now.
-        template_changed: another chat template was chosen for a model that has none.
+        model_changed: `model` is different now, or the chat template that was chosen for one that has none.
         machine_changed: `machine` was read, or read again.
         memory_changed: `machine` has noticeably more or less memory free.
         reading_changed: `reading` is newer; about every two seconds.
         run_started(Job): a training run was started, by the Training tab or elsewhere.
         run_changed: something about the runs on disk is different: Results reads them again.
-        job_changed: `job` (a JobStatus or None) is different now.
+        job_changed: `job` (a JobStatus or None) or `server` is different now.
         notice(Notice): a run, an export or an evaluation has ended, or needs the user.
         starter_ready: the starter model was prepared in the background.
-        server_changed: `server` is different now.
-        data_requested(list[Path], int): open these datasets in Data, and show the row of that line of the last; 0 for
-            the first.
         rows_written(Path): rows were added to a dataset, or taken out of it again.
-        chat_requested(list[Path]): open these GGUF files in Chat, side by side when there are two.
-        run_chat_requested(Path): open this finished run in Chat, beside its base.
-        continue_wanted(Path, dict): plan a run that continues from this finished one, with these fields changed.
-        again_wanted(Path, dict): plan this run once more from where it began, with these fields changed.
-        go_to(str): show this tab, one of TABS.
+        page_wanted(str, str, tuple): show this tab, as in `go_to`, and call this method of its page or of a part of it,
+            as in "next.plan_again"; "" calls none.
         done_changed: `done` holds other tabs now.
         settings_changed: the user changed the settings.
+        language_changed: the settings have another language: the window opens again.
         plan_changed: `plan` is different now.
         place_changed: runs and models are kept in another folder now, and `settings` are those kept there.
     """
 
     dataset_changed = Signal()
     model_changed = Signal()
-    template_changed = Signal()
     machine_changed = Signal()
     memory_changed = Signal()
     reading_changed = Signal()
@@ -101,16 +102,11 @@ class Session(QObject):
     job_changed = Signal()
     notice = Signal(object)
     starter_ready = Signal()
-    server_changed = Signal()
-    data_requested = Signal(object, int)
     rows_written = Signal(object)
-    chat_requested = Signal(object)
-    run_chat_requested = Signal(object)
-    continue_wanted = Signal(object, object)
-    again_wanted = Signal(object, object)
-    go_to = Signal(str)
+    page_wanted = Signal(str, str, object)
     done_changed = Signal()
     settings_changed = Signal()
+    language_changed = Signal()
     plan_changed = Signal()
     place_changed = Signal()
 
@@ -133,14 +129,19 @@ class Session(QObject):
         self._statuses: dict[object, JobStatus] = {}
         self.server = ""
         self.done: set[str] = set()
+        self.pages: dict[str, dict[str, Any]] = {}
+        self.followed: dict[str, tuple[Any, Job]] = {}
+        self.sensors: MachineReader | None = None
+        self.model_server: Any = None
+        self.lock_proof: Proof | None = None
 
     def successor(self) -> Session:
-        """The same choices, for a window that takes the place of this one. Nobody listens to it yet."""
+        """The same choices, for a window that takes the place of this one's. Nobody listens to it yet."""
         made = Session(self.settings)
         for name in ("dataset", "eval_dataset", "eval_fraction", "split_seed", "split_by", "model", "machine",
-                     "reading", "run", "done"):
+                     "reading", "run", "done", "job", "lock_proof", "sensors", "model_server"):
             setattr(made, name, getattr(self, name))
-        made._templates = dict(self._templates)
+        made._templates, made.followed = dict(self._templates), dict(self.followed)
         return made
 
     def set_dataset(self, dataset: Dataset | None, eval_dataset: Dataset | None = None, eval_fraction: float = 0.1,
@@ -169,7 +170,7 @@ class Session(QObject):
     def choose_template(self, folder: Path, name: str) -> None:
         """Choose the chat template, by its name, of a base model that has none."""
         self._templates[folder] = name
-        self.template_changed.emit()
+        self.model_changed.emit()
 
     def chat_template_of(self, folder: Path) -> str:
         """Name of the chat template that was chosen for a model; "" if nobody has chosen one."""
@@ -224,12 +225,15 @@ class Session(QObject):
         """Say which model is served, and where; empty when none is."""
         if server != self.server:
             self.server = server
-            self.server_changed.emit()
+            self.job_changed.emit()
+
+    def go_to(self, tab: str) -> None:
+        """Show a tab, one of TABS, or the one below the welcome page (""); or "welcome", "doctor" or "help"."""
+        self.page_wanted.emit(tab, "", ())
 
     def open_data(self, files: list[Path], line: int = 0) -> None:
-        """Show the Data tab with these datasets, and the row of that line."""
-        self.go_to.emit("data")
-        self.data_requested.emit(files, line)
+        """Show these datasets in the Data tab, and the row of that line of the last; 0 for the first."""
+        self.page_wanted.emit("data", "open_files", (files, line))
 
     def tell_written(self, path: Path, *, gone: bool = False) -> None:
         """Say that rows were added to a dataset, or taken out of it again.
@@ -245,15 +249,54 @@ class Session(QObject):
         self.settings_changed.emit()
         self.rows_written.emit(path)
 
+    def open_sample(self) -> None:
+        """Show the dataset that comes with the program in the Data tab."""
+        self.page_wanted.emit("data", "open_sample", ())
+
     def open_chat(self, models: list[Path]) -> None:
-        """Show the Chat tab with these GGUF files."""
-        self.go_to.emit("chat")
-        self.chat_requested.emit(models)
+        """Show the Chat tab with these GGUF files, side by side when there are several."""
+        self.page_wanted.emit("chat", "open_models", (models,))
 
     def open_run_chat(self, run: Path) -> None:
         """Show the Chat tab with what a finished run has learned, beside its base."""
-        self.go_to.emit("chat")
-        self.run_chat_requested.emit(run)
+        self.page_wanted.emit("chat", "opening.open", (run,))
+
+    def continue_run(self, run: Path, changes: dict[str, Any]) -> None:
+        """Plan a run in the Training tab that continues from this finished one, with these fields changed."""
+        self.page_wanted.emit("training", "next.go_on_from", (run, changes))
+
+    def repeat_run(self, run: Path, changes: dict[str, Any]) -> None:
+        """Plan this run once more in the Training tab, from where it began, with these fields changed."""
+        self.page_wanted.emit("training", "next.plan_again", (run, changes))
+
+    def notify(self, title: str, text: str, *, urgent: bool = False) -> None:
+        """Tell that something has ended or needs the user; see `Notice`."""
+        self.notice.emit(Notice(title, text, urgent))
+
+    def tell_runs_changed(self) -> None:
+        """Let Results read the runs on disk again."""
+        self.run_changed.emit()
+
+    def tell_settings_changed(self) -> None:
+        """Save `settings`, which a user changed, and show them everywhere."""
+        self.settings_changed.emit()
+
+    def change_language(self, code: str) -> None:
+        """Open the window again in this language; "" is the system's."""
+        self.settings.language = code
+        self.settings_changed.emit()
+        self.language_changed.emit()
+
+    def adopt_settings(self, settings: Settings) -> None:
+        """Continue in another folder, with the settings that are kept there."""
+        self.settings = settings
+        self.place_changed.emit()
+        self.run_changed.emit()
+        self.settings_changed.emit()
+
+    def tell_starter_ready(self) -> None:
+        """Say that the starter model is prepared."""
+        self.starter_ready.emit()
 
     def mark_done(self, tab: str, done: bool = True) -> None:
         """Put the tick beside a tab's name, or take it away."""

@@ -10,11 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from PySide6.QtCore import QObject, QRunnable, Qt, QThreadPool, Signal, Slot
 from shiboken6 import isValid
+
+from slmstudio.gui.common.announce import report_error
 
 REPORTS_A_SECOND = 20
 _running: set[Task] = set()
@@ -125,16 +127,18 @@ class _Work(QRunnable):
 
 
 def run_task(owner: QObject, func: Callable[[Task], Any], done: Callable[[Any], None],
-             failed: Callable[[Exception], None], progress: Callable[[int, int], None] | None = None) -> Task:
+             failed: Callable[[Exception], None] | None = None,
+             progress: Callable[[int, int], None] | None = None) -> Task:
     """Run `func(task)` in the thread pool and give its answer to `done` on the UI thread.
 
     Args:
         owner: when this object is destroyed, the answer is dropped.
-        failed: called with the UserError, or with the defect (already logged with its traceback).
+        failed: called with the UserError, or with the defect (already logged with its traceback); None lets the
+            owner's tab show it.
         progress: called with (done, total), at most 20 times a second and always at the end.
     """
     _relay()  # made here, on the UI thread
-    task = Task(owner, func, done, failed, progress)
+    task = Task(owner, func, done, failed or partial(report_error, owner), progress)
     _running.add(task)
     QThreadPool.globalInstance().start(_Work(task))
     return task
@@ -150,7 +154,8 @@ class TaskSlot:
         return self._task is not None
 
     def run(self, owner: QObject, func: Callable[[Task], Any], done: Callable[[Any], None],
-            failed: Callable[[Exception], None], progress: Callable[[int, int], None] | None = None) -> None:
+            failed: Callable[[Exception], None] | None = None,
+            progress: Callable[[int, int], None] | None = None) -> None:
         """As `run_task`. The slot is free when `done` or `failed` is called."""
         def then(act: Callable[[Any], None]) -> Callable[[Any], None]:
             def call(answer: Any) -> None:
@@ -160,7 +165,7 @@ class TaskSlot:
             return call
 
         self.cancel()
-        self._task = run_task(owner, func, then(done), then(failed), progress)
+        self._task = run_task(owner, func, then(done), then(failed or partial(report_error, owner)), progress)
 
     def cancel(self) -> None:
         """Cancel what is at work, if anything is."""

@@ -246,10 +246,7 @@ class CorrectPanel(Card):
     def _remember(self, name: str, path: Path) -> None:
         setattr(self._session.settings, name, str(path))
         self._confirmed = False
-        try:
-            self._session.settings.save()
-        except UserError as error:
-            self.banner.show_error(error)
+        self._session.tell_settings_changed()
 
     def _show_state(self) -> None:
         """What can be pressed now."""

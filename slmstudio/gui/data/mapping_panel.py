@@ -208,11 +208,9 @@ class MappingPanel(QWidget):
             _fill(cell.box, words.choices(name, known), chosen or (known[0] if name == "sheet" and known else ""))
         self._make_targets(shown.mapping)
 
-    def take_over(self, other: MappingPanel) -> None:
-        """Show what was chosen in another panel for the same columns."""
-        self._choices, self._columns_said = other._choices, other._columns_said
-        self.layout_cell.box.setCurrentIndex(other.layout_cell.box.currentIndex())
-        self._make_targets(other.mapping())
+    def chosen(self) -> Columns:
+        """The columns with what is chosen now, as `show_columns` takes them."""
+        return replace(self._shown, mapping=self.mapping(), choices=self._choices)
 
     @property
     def layout_name(self) -> str:

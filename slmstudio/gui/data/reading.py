@@ -38,8 +38,6 @@ class ReadRequest:
         kept: what was chosen for it when it was open before.
         restore: it was open when the window was closed, and comes back.
         again: it is open, and was changed.
-        relabel: it is open, and its notes are made again in another language; `again` is True too. If the file can't be
-            read now, what is open stays as it is.
         line: of the row to show.
         said: what its columns hold, as `read_options.parse` reads it; "" reads it by guess, None as it was read
             before, or as others with its columns.
@@ -52,7 +50,6 @@ class ReadRequest:
     kept: Remembered | None = None
     restore: bool = False
     again: bool = False
-    relabel: bool = False
     line: int = 0
     said: str | None = None
     by_hand: bool = False

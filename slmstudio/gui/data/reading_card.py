@@ -115,11 +115,15 @@ class ReadingCard(Card):
             self._show_columns()
             self._show_parts()
 
-    def take_over(self, other: ReadingCard) -> None:
-        """Keep the fields of another card open, with columns that were chosen there and aren't read yet."""
-        self.change.setChecked(other.change.isChecked())
-        if other.panel.missing():
-            self.panel.take_over(other.panel)
+    def save_state(self) -> Columns | None:
+        """What is being chosen; None unless the fields are open."""
+        return self.panel.chosen() if self.change.isChecked() else None
+
+    def restore_state(self, columns: Columns | None) -> None:
+        """Open the fields again, with columns that aren't read yet."""
+        if columns is not None:
+            self.change.setChecked(True)
+            self.panel.show_columns(columns)
             self._show_missing()
 
     def _read_by_guess(self) -> None:

@@ -40,13 +40,7 @@ class DataMemory(QObject):
         self.unreachable: list[Remembered] = []
         self.missing: dict[Path, Missing] = {}
         self._later = QTimer(self, interval=SAVE_AFTER_MS, singleShot=True)
-        self._later.timeout.connect(session.settings_changed)
-
-    def take_over(self, other: DataMemory) -> None:
-        """Know what another one knows that isn't in the settings, or isn't written there yet."""
-        self.unreachable, self.missing = list(other.unreachable), dict(other.missing)
-        if other._later.isActive():
-            self._later.start()
+        self._later.timeout.connect(session.tell_settings_changed)
 
     def known(self) -> list[Remembered]:
         return remembered.read_all(self._session.settings.datasets)

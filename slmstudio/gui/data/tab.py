@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QShowEvent
@@ -61,7 +61,6 @@ class DataTab(TakesFiles, QWidget):
         self._errors: list[Exception] = []
         self._notes: list[UserError] = []
         self._workspace: DataWorkspace | None = None
-        session.data_requested.connect(self.open_files)
         session.rows_written.connect(self._read_again)
         self.banner = ErrorBanner(name="data_banner")
         self.progress = ReadingProgress(self.queue, self.cancel)
@@ -156,24 +155,28 @@ class DataTab(TakesFiles, QWidget):
 
         return editing_text() if self._workspace is not None and self._workspace.desk.is_editing() else ""
 
-    def take_over(self, other: DataTab) -> None:
-        """Show what another tab shows, in another language. What was found in the files is translated when they are
-        read again."""
-        waiting = [each for each in (other.queue.reading, *other.queue.waiting) if each is not None]
-        other.queue.cancel()
-        self.memory.take_over(other.memory)
-        page = other._workspace
-        for entry in page.entries if page is not None else ():
+    def save_state(self) -> dict[str, Any]:
+        """What the settings don't hold, for `restore_state` of the tab that replaces this one. Reading ends."""
+        page, asking = self._workspace, self.pages.is_asking()
+        waiting = [each for each in (self.queue.reading, *self.queue.waiting) if each is not None and not each.restore]
+        self.queue.cancel()
+        return {"entries": page.entries if page is not None else [], "shown": page.entry if page is not None else None,
+                "reading": page.reading.save_state() if page is not None else None, "waiting": waiting,
+                "asking": self.pages.asking.save_state() if asking else None}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        """Show at once what `save_state` found; the files are read again, as at a start."""
+        self.restore()
+        for entry in state["entries"]:
             entry.report = None
-            self.workspace().add(entry, show=entry is page.entry)
-            self._add(ReadRequest(entry.dataset.path, again=True, relabel=True, said=entry.said or ""))
-        if page is not None and page.entries:
-            self.workspace().reading.take_over(page.reading)
+            self.workspace().add(entry, show=entry is state["shown"])
+        if state["entries"]:
+            self.workspace().reading.restore_state(state["reading"])
             self.pages.setCurrentWidget(self.workspace())
-        if other.pages.is_asking():
-            self.pages.asking.take_over(other.pages.asking)
+        if state["asking"] is not None:
+            self.pages.asking.restore_state(*state["asking"])
             self._ask()
-        for wanted in waiting:
+        for wanted in state["waiting"]:
             self._add(wanted)
 
     def cancel(self) -> None:
@@ -250,14 +253,14 @@ class DataTab(TakesFiles, QWidget):
             self._keep_eval(wanted.eval_for)
         if wanted.restore and wanted.kept is not None and isinstance(error, Missing):
             self.memory.set_missing(wanted.kept, error)
-        gone = wanted.again and not wanted.relabel and isinstance(error, Missing)
+        gone = wanted.again and isinstance(error, Missing)
         entry = self.workspace().find(wanted.path) if gone else None
         if wanted.by_hand and self._tell_by_hand(wanted, error):
             return
         if entry is not None:  # its only row was undone, so the file is gone
             self.workspace().remove(entry)
             self.memory.forget(wanted.path)
-        elif (wanted.restore or wanted.relabel) and isinstance(error, UserError):
+        elif wanted.restore and isinstance(error, UserError):
             self._notes.append(error)
         else:
             self._errors.append(error)

@@ -131,7 +131,6 @@ class DataWorkspace(QWidget):
         theme.THEME.changed.connect(self._fit)
         session.model_changed.connect(self.update_model)
         session.starter_ready.connect(self.update_model)
-        session.template_changed.connect(self.update_model)
         session.dataset_changed.connect(self._refresh_list)
         session.dataset_changed.connect(self.changed)
         self.update_model()
@@ -170,7 +169,7 @@ class DataWorkspace(QWidget):
 
     def _rows_card(self) -> RowsCard:
         self.rows = RowsCard()
-        self.rows.model_wanted.connect(lambda: self._session.go_to.emit("model"))
+        self.rows.model_wanted.connect(lambda: self._session.go_to("model"))
         self.rows.failed.connect(self.failed)
         self.statistics = StatisticsStrip()
         self.statistics.failed.connect(self.failed)
@@ -358,7 +357,7 @@ class DataWorkspace(QWidget):
             self.desk.hand.ask_to_write()
             return
         self.choose(entry)
-        self._session.go_to.emit("model")
+        self._session.go_to("model")
 
 
 def _starter() -> Path | None:

@@ -39,7 +39,7 @@ class EvaluationRun(QFrame):
         super().__init__()
         self.setProperty("inset", True)
         self._session, self.name = session, ""
-        self.followed = FollowedJob(self, session)
+        self.followed = FollowedJob(self, session, "evaluation")
         self.followed.moved.connect(self._show_progress)
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._over)
@@ -56,6 +56,8 @@ class EvaluationRun(QFrame):
         self.warnings = text_label("", "small", wrap=True, name="evaluation_warnings")
         column_in(self, self.banner, self.strip, self.warnings, margins=theme.SPACE_M)
         self._show_state()
+        if (before := self.followed.before()) is not None:
+            self.follow(*before)
 
     def is_running(self) -> bool:
         return self.followed.is_running()
@@ -67,15 +69,9 @@ class EvaluationRun(QFrame):
         self.name = name
         self.banner.clear()
         self.strip.start(tr("Starting the worker"))
-        self.followed.follow(job, start_worker=start_worker)
+        self.followed.follow(job, start_worker=start_worker, about=name)
         self._paused = False
         self._show_state()
-
-    def take_over(self, other: EvaluationRun) -> None:
-        """Follow the evaluation that another one follows."""
-        job = other.followed.detach()
-        if job is not None:
-            self.follow(other.name, job)
 
     def cancel(self) -> None:
         """End it; the answers so far are kept."""

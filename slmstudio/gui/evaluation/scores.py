@@ -47,13 +47,11 @@ class ScoresView(QWidget):
         rows_wanted(Evaluation, str): show its answers in this order.
         go_on(Evaluation): continue one that ended before it was done.
         proposal_wanted(Evaluation, Proposal): do what is proposed of it.
-        failed(Exception): a file couldn't be saved.
     """
 
     rows_wanted = Signal(object, str)
     proposal_wanted = Signal(object, object)
     go_on = Signal(object)
-    failed = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,8 +170,7 @@ class ScoresView(QWidget):
             button.setToolTip(why_not or self._tips[order])
         if run := evaluation.request.get("train_run"):
             run_task(self, lambda task: read_advice(Path(run), evaluation),
-                     lambda advice: self.verdict.show_advice(advice) if self.current() is evaluation else None,
-                     self.failed.emit)
+                     lambda advice: self.verdict.show_advice(advice) if self.current() is evaluation else None)
         self._show_table()
         told = scores.get("remarks")
         remarks = [str(each) for each in told] if isinstance(told, list) else []
@@ -185,7 +182,7 @@ class ScoresView(QWidget):
             return  # a damaged file; nothing of it was voted on
         first, second = (names * 2)[:2]
         run_task(self, lambda task: votes_said(evaluation.folder, second, first, known),
-                 lambda said: self._show_votes(evaluation, said), self.failed.emit)
+                 lambda said: self._show_votes(evaluation, said))
 
     def _show_votes(self, evaluation: Evaluation, said: VoteSentences) -> None:
         if self.current() is evaluation:
@@ -220,4 +217,4 @@ class ScoresView(QWidget):
     def save_table(self, path: Path) -> None:
         """Write the table that is shown as CSV."""
         rows = self.table.figures.as_table()
-        run_task(self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit)
+        run_task(self, lambda task: write_csv(path, rows), lambda _: None)

@@ -1,4 +1,4 @@
-"""The built-in server as the window knows it: one at a time, and it ends with the window."""
+"""The built-in server as the window knows it: one at a time, and it ends with the program."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QObject, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 
 from slmstudio.core import serving
 from slmstudio.core.errors import UserError
@@ -93,8 +93,8 @@ class ModelServer(QObject):
 
     changed = Signal()
 
-    def __init__(self, parent: QObject | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.state, self.path = STOPPED, None
         self.serving: Serving | None = None
         self.status: dict[str, Any] = {}
@@ -109,7 +109,10 @@ class ModelServer(QObject):
             return
         self.path, self.status, self.error, self.free_port = path, {}, None, None
         self._thread = thread = _ServerThread(path, port)
-        self._listen(thread)
+        thread.key_known.connect(self._keep_key)
+        thread.message.connect(self._take)
+        thread.failed.connect(self._died)
+        thread.finished.connect(self._ended)
         self._set(STARTING)
         thread.start()
 
@@ -119,30 +122,6 @@ class ModelServer(QObject):
             self._thread.leave()
             self.serving = None
             self._set(STOPPING)
-
-    def take_over(self, other: ModelServer) -> None:
-        """Keep the server of another one, which has none then."""
-        QCoreApplication.sendPostedEvents(other)  # what the thread has said already, the other one hears
-        if other._thread is None:
-            return
-        other._listen_no_more(other._thread)
-        self._thread, other._thread = other._thread, None
-        self._listen(self._thread)
-        self.path, self.serving, self.status, self._key = other.path, other.serving, other.status, other._key
-        self.error, self.free_port = other.error, other.free_port
-        self._set(other.state)
-
-    def _listen(self, thread: _ServerThread) -> None:
-        thread.key_known.connect(self._keep_key)
-        thread.message.connect(self._take)
-        thread.failed.connect(self._died)
-        thread.finished.connect(self._ended)
-
-    def _listen_no_more(self, thread: _ServerThread) -> None:
-        thread.key_known.disconnect(self._keep_key)
-        thread.message.disconnect(self._take)
-        thread.failed.disconnect(self._died)
-        thread.finished.disconnect(self._ended)
 
     def _set(self, state: str) -> None:
         self.state = state

@@ -44,14 +44,10 @@ class ExportPanel(QFrame):
 
     Signals:
         works(bool): an export is running now, or no longer.
-        finished: files were made; the run's exports are different now.
-        chat_wanted(Path): talk to a file that was made.
         closed: the user doesn't want to export now, or has seen what was made.
     """
 
-    chat_wanted = Signal(object)
     works = Signal(bool)
-    finished = Signal()
     closed = Signal()
 
     def __init__(self, session: Session):
@@ -60,7 +56,7 @@ class ExportPanel(QFrame):
         self._session = session
         self._run: RunSummary | None = None
         self._exporting: RunSummary | None = None
-        self.followed = FollowedJob(self, session)
+        self.followed = FollowedJob(self, session, "export")
         self.followed.moved.connect(self._show_progress)
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._stop_showing)
@@ -77,9 +73,11 @@ class ExportPanel(QFrame):
         self.made = MadeFiles()
         self.made.hide()
         self.made.closed.connect(self.closed)
-        self.made.chat_wanted.connect(self.chat_wanted)
+        self.made.chat_wanted.connect(lambda path: session.open_chat([path]))
         self._lay_out()
         self._show_choice()
+        if (before := self.followed.before()) is not None:
+            self.follow(*before)
 
     def _lay_out(self) -> None:
         column = column_in(self, self.banner, margins=theme.SPACE_M)
@@ -138,13 +136,7 @@ class ExportPanel(QFrame):
         self._show_only(self.strip)
         self.works.emit(True)
         self.strip.start(tr("Exporting {name}", name=run.config.name))
-        self.followed.follow(job, start_worker=start_worker)
-
-    def take_over(self, other: ExportPanel) -> None:
-        """Follow the export that another panel follows."""
-        job = other.followed.detach()
-        if job is not None and other._exporting is not None:
-            self.follow(other._exporting, job)
+        self.followed.follow(job, start_worker=start_worker, about=run)
 
     def cancel(self) -> None:
         if self.is_running():
@@ -167,10 +159,9 @@ class ExportPanel(QFrame):
         self._stop_showing()
         if outcome.was_successful():
             run_task(self, lambda task: read_made(outcome.result), self._show_made, self.banner.show_error)
-            self.finished.emit()
         elif outcome.state != "cancelled":
             self.banner.show_error(outcome.user_error())
-        self._session.run_changed.emit()
+        self._session.tell_runs_changed()
 
     def _show_made(self, files: list[Export]) -> None:
         """Say what was made, unless another run is shown by now: a notice has told of it."""

@@ -208,7 +208,7 @@ class ServePanel(QFrame):
         self._session = session
         self._shown: tuple[RunSummary, Export] | None = None
         self._reading = TaskSlot()
-        self.server = ModelServer(self)
+        self.server = session.model_server = session.model_server or ModelServer()
         self.server.changed.connect(self._tell_session)
         self.banner = ErrorBanner(name="serve_banner")
         self.server_page = ServerPage(self.server)
@@ -221,6 +221,7 @@ class ServePanel(QFrame):
         self.recipe_pages = {"ollama": self.ollama, "llama.cpp": self.llama_server, "vllm": self.vllm,
                              "lm-studio": self.lm_studio}
         self._lay_out()
+        self._tell_session()
 
     def _lay_out(self) -> None:
         self.choice = SegmentedControl(

@@ -15,7 +15,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.fields import named
+from slmstudio.gui.common.widgets.fields import keep_choice, named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in, row_widget
 from slmstudio.gui.common.widgets.progress import ProgressStrip
@@ -64,8 +64,9 @@ class GetPage(QWidget):
         self.frame = QFrame()
         self.frame.setProperty("inset", True)
         inner = column_in(self.frame, self.licence, spacing=None, margins=theme.SPACE_M)
-        self.accept = named(QCheckBox(tr("I accept these terms")), "model_accept",
-                            tip=tr("The model is downloaded only once you have accepted its terms."))
+        self.accept = keep_choice(named(
+            QCheckBox(tr("I accept these terms")), "model_accept",
+            tip=tr("The model is downloaded only once you have accepted its terms.")))
         self.accept.toggled.connect(lambda on: self._show())
         inner.addWidget(self.accept)
         self.note = text_label("", "small", wrap=True, name="model_get_note")
@@ -97,7 +98,7 @@ class GetPage(QWidget):
 
     def show_entry(self, entry: ModelEntry) -> None:
         """Show a model that can be fetched."""
-        if self._entry is None or entry.folder != self._entry.folder:
+        if self._entry is not None and entry.folder != self._entry.folder:  # what is there at first was typed for it
             self.banner.clear()
             self.accept.setChecked(False)
             self.token.clear()
@@ -112,12 +113,6 @@ class GetPage(QWidget):
                                  if known.licence.id else known.licence_use)
         self._show()
         run_task(self, lambda task: _state(entry), lambda state: self._know(entry, state), self.banner.show_error)
-
-    def take_over(self, other: GetPage) -> None:
-        """Keep what was typed and ticked on another page for the model that is shown next."""
-        self._entry = other._entry
-        self.token.setText(other.token.text())
-        self.accept.setChecked(other.accept.isChecked())
 
     def set_working(self, on: bool, can_start: bool) -> None:
         """Whether this model is being fetched, and if not whether it can be."""

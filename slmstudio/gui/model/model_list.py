@@ -15,7 +15,7 @@ from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.fields import ComboBox, named
+from slmstudio.gui.common.widgets.fields import ComboBox, keep_choice, named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
@@ -55,11 +55,12 @@ class ModelListCard(Card):
                                                tr("Models that are already on this machine."),
                                                tr("Every model of the catalogue, and those on disk.")),
                                      name="model_view")
+        keep_choice(self.view)
         self.header.addWidget(self.view)
         self._session = session
         self._entries: list[ModelEntry] = []
         self._english_names: dict[str, str] = {}
-        self._wanted_language = ""  # chosen in a list that this one replaces, until the languages are known here
+        self._wanted_language = ""  # chosen in the list that this one replaces, until the languages are known here
         self._current: ModelEntry | None = None
         self._by_person = False
         self._told: object = self  # what was last said to be looked at; at first nothing was
@@ -95,6 +96,7 @@ class ModelListCard(Card):
         for label, value in ((tr("Any licence"), ""), (tr("Commercial use"), "commercial"),
                              (tr("Not gated"), "open")):
             self.licence.addItem(label, value)
+        keep_choice(self.licence)
         row = row_of()
         for box in (self.language, self.licence):
             box.currentIndexChanged.connect(self._fill)
@@ -128,6 +130,7 @@ class ModelListCard(Card):
             self.language.addItem(name, code)
         self.language.setCurrentIndex(max(0, self.language.findData(self._wanted_language)))
         self._wanted_language = ""
+        self._fill()
 
     def put(self, entries: list[ModelEntry], select: ModelEntry | None = None) -> None:
         """Add entries, each in place of an older one of the same folder; look at `select`."""
@@ -146,14 +149,15 @@ class ModelListCard(Card):
                 self._show_all()
         self._fill()
 
-    def take_over(self, other: ModelListCard) -> None:
-        """Look at what another list looks at, narrowed in the same way. Before this one has entries of its own."""
-        self._english_names = other._english_names
-        self._wanted_language = other._wanted_language or other.language.currentData()
-        self.view.set_current(other.view.current())
-        self.licence.setCurrentIndex(other.licence.currentIndex())
-        self.search.setText(other.search.text())
-        self._entries, self._current, self._by_person = other.entries(), other.current(), other._by_person
+    def save_state(self) -> tuple[list[ModelEntry], ModelEntry | None, bool, str]:
+        """The entries, the one that is looked at and whether a person chose it, and the language that narrows them."""
+        language = self._wanted_language or self.language.currentData()
+        return self._entries, self._current, self._by_person, language
+
+    def restore_state(self, entries: list[ModelEntry], current: ModelEntry | None, by_person: bool,
+                      language: str) -> None:
+        """Look at what `save_state` found, until the entries are read again."""
+        self._entries, self._current, self._by_person, self._wanted_language = entries, current, by_person, language
         self._fill()
 
     def remove(self, entry: ModelEntry) -> None:

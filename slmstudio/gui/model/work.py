@@ -53,7 +53,7 @@ class ModelWork(QObject):
 
     def __init__(self, session: Session, parent: QObject):
         super().__init__(parent)
-        self.followed = FollowedJob(self, session)
+        self.followed = FollowedJob(self, session, "model")
         self.followed.moved.connect(self._show_progress)
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._clear)
@@ -62,6 +62,9 @@ class ModelWork(QObject):
         self.target: Path | None = None
         self.kind = ""
         session.run_started.connect(self._give_way)
+        if (before := self.followed.before()) is not None:
+            (self.kind, self.target), job = before
+            self.followed.follow(job, about=(self.kind, self.target))
 
     def start(self, kind: str, target: Path, make: Callable[[], Job]) -> None:
         """Begin to work on the model of `target`.
@@ -98,21 +101,13 @@ class ModelWork(QObject):
         if self.target is not None:
             self._end("pause" if self.kind == FETCH else "cancel", "")
 
-    def take_over(self, other: ModelWork) -> None:
-        """Follow the job that another one follows; one that isn't made yet ends with it."""
-        job = other.followed.detach()
-        if job is not None:
-            self.kind, self.target, self._ending = other.kind, other.target, other._ending
-            self.followed.follow(job)
-            self.changed.emit()
-
     def _end(self, command: str, text: str) -> None:
         self._ending = command
         self.followed.send(command)
         self._show(text, 0, 0)
 
     def _follow(self, job: Job) -> None:
-        self.followed.follow(job, start_worker=True)
+        self.followed.follow(job, start_worker=True, about=(self.kind, self.target))
         if self._ending:
             self.followed.send(self._ending)
 

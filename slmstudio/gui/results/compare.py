@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.run_texts import differences
 from slmstudio.gui.common.save import choose_file, csv_kinds, picture_kinds, write_csv, write_picture
 from slmstudio.gui.common.tasks import run_task
@@ -32,13 +32,8 @@ SAME = ("name", "reasons", "chosen", "threads", "created", "format", "kind", "pr
 
 
 class ComparePanel(QWidget):
-    """Losses, differences and scores of the selected runs.
+    """Losses, differences and scores of the selected runs."""
 
-    Signals:
-        failed(Exception): a file couldn't be saved, or answers not be compared.
-    """
-
-    failed = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +51,6 @@ class ComparePanel(QWidget):
         self.settings = FigureTable(tr("Settings in which the runs differ"))
         self.settings.setObjectName("compare_settings")
         self.compared = ComparedScores()
-        self.compared.failed.connect(self.failed)
         self.scores = self.compared.table
         self._plot_page, self._pages = QWidget(), QStackedWidget()
         self._plot_column = column_in(self._plot_page, spacing=None)
@@ -113,13 +107,13 @@ class ComparePanel(QWidget):
             if self.curves is not None:
                 write_picture(self.curves, path)
         except UserError as error:
-            self.failed.emit(error)
+            report_error(self, error)
 
     def save_table(self, path: Path) -> None:
         """Write the table that is shown as CSV."""
         table = self.scores if self._pages.currentWidget() is self.compared else self.settings
         rows = table.figures.as_table()
-        run_task(self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit)
+        run_task(self, lambda task: write_csv(path, rows), lambda _: None)
 
 
 def used_values(run: RunFacts, history: RunHistory) -> dict[str, list[str]]:

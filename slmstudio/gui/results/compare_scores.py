@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
@@ -15,6 +14,7 @@ from slmstudio.core.evaluation.paired import Paired, compare_runs, said, unique
 from slmstudio.core.evaluation.side import ComparedRun
 from slmstudio.core.files import an_object
 from slmstudio.core.i18n import ntr, tr
+from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
@@ -35,13 +35,8 @@ Shown = dict[str, list[Evaluation | None]]
 
 
 class ComparedScores(QWidget):
-    """The page of scores.
+    """The page of scores."""
 
-    Signals:
-        failed(Exception): the answers couldn't be compared.
-    """
-
-    failed = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +119,7 @@ class ComparedScores(QWidget):
 
     def _not_paired(self, error: Exception) -> None:
         self._give_up()
-        self.failed.emit(error)
+        report_error(self, error)
 
     def _show_state(self) -> None:
         found = self.paired

@@ -28,21 +28,18 @@ class EvaluationSection(QWidget):
     """What the Scores page of a run holds.
 
     Signals:
-        changed: there are other evaluations, or other scores.
         panel_changed: the panel was opened or closed, or an evaluation began or ended.
         rows_wanted(Evaluation, str): show its answers in this order.
         proposal_wanted(Proposal): do this with the run.
-        failed(Exception): something couldn't be saved.
     """
 
-    changed = Signal()
     panel_changed = Signal()
     rows_wanted = Signal(object, str)
     proposal_wanted = Signal(object)
-    failed = Signal(object)
 
     def __init__(self, session: Session):
         super().__init__()
+        self._session = session
         self._run: RunFacts | None = None
         self.panel, self.scores = EvaluationPanel(), ScoresView()
         self.running = EvaluationRun(session)
@@ -54,7 +51,6 @@ class EvaluationSection(QWidget):
         self.scores.rows_wanted.connect(self.rows_wanted)
         self.scores.go_on.connect(lambda evaluation: self._start(evaluation.job))
         self.scores.proposal_wanted.connect(self._follow_proposal)
-        self.scores.failed.connect(self.failed)
 
     def show_run(self, facts: RunFacts) -> None:
         """Show the evaluations of a run; a running one is followed, as after the window was closed."""
@@ -108,7 +104,7 @@ class EvaluationSection(QWidget):
     def _ended(self, job: Job) -> None:
         self.scores.show_next(job.folder)
         self._show_state()
-        self.changed.emit()
+        self._session.tell_runs_changed()
 
     def _at_work_here(self) -> bool:
         return self.running.is_running() and self._run is not None and (

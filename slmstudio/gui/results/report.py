@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QUrl, Signal
+from PySide6.QtCore import QUrl
 from PySide6.QtGui import QAction, QDesktopServices
 from PySide6.QtWidgets import QMenu, QWidget
 
 from slmstudio.core.i18n import tr
+from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -53,12 +54,8 @@ class ReportButton(SecondaryButton):
     Attributes:
         line: says where the report is; for whoever lays the page out.
         strip: the bar with Cancel, seen while it is being written; likewise.
-
-    Signals:
-        failed(Exception): it couldn't be written.
     """
 
-    failed = Signal(object)
 
     def __init__(self) -> None:
         super().__init__(kind="small", name="results_report")
@@ -127,7 +124,7 @@ class ReportButton(SecondaryButton):
 
     def _not_written(self, error: Exception) -> None:
         self._end()
-        self.failed.emit(error)
+        report_error(self, error)
 
     def _end(self) -> None:
         self.strip.end()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
+from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.save import choose_file, picture_kinds, write_picture
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import text_label
@@ -31,18 +31,13 @@ class RunCurves(QWidget):
 
     Attributes:
         plots: of one run; None until one is shown.
-
-    Signals:
-        failed(Exception): something couldn't be saved.
     """
 
-    failed = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
         self.plots: RunPlots | None = None
         self.compare = ComparePanel()
-        self.compare.failed.connect(self.failed)
         hint = text_label(tr("Ctrl+click other runs to compare."), "small", wrap=True)
         save = IconButton("save", tr("Save these plots as PNG or SVG"), name="plots_save", clicked=self._save)
         self._single = row_widget((hint, 1), save, spacing=None)
@@ -89,4 +84,4 @@ class RunCurves(QWidget):
             if plots is not None:
                 write_picture(plots, path)
         except UserError as error:
-            self.failed.emit(error)
+            report_error(self, error)

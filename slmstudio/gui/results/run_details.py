@@ -117,23 +117,15 @@ class RunDetails(Card):
     """The card at the right of the Results tab.
 
     Signals:
-        resume(RunSummary), rename(RunSummary), chat(Path), open_folder(RunSummary), delete(RunSummary): a button was
-            pressed.
-        exported: files were made.
-        changed: something else about the run is different now, as its notes or its scores.
+        resume(RunSummary), rename(RunSummary), open_folder(RunSummary), delete(RunSummary): a button was pressed.
         rows_wanted(Evaluation, str): show the answers of an evaluation in this order.
-        failed(Exception): something couldn't be saved.
     """
 
     resume = Signal(object)
     rename = Signal(object)
-    chat = Signal(object)
     open_folder = Signal(object)
     delete = Signal(object)
-    exported = Signal()
-    changed = Signal()
     rows_wanted = Signal(object, str)
-    failed = Signal(object)
 
     def __init__(self, session: Session):
         super().__init__(" ")
@@ -164,8 +156,6 @@ class RunDetails(Card):
         self.export.hide()
         self.export.closed.connect(self.export.hide)
         self.export.closed.connect(self._show_buttons)
-        self.export.finished.connect(self.exported)
-        self.export.chat_wanted.connect(self._chat_with)
         self.export.works.connect(lambda _: self._show_buttons())
         self.serve = ServePanel(session)
         self.serve.hide()
@@ -181,12 +171,9 @@ class RunDetails(Card):
         self.evaluate_button.setEnabled(False)  # until a run is shown
         self.evaluation.panel_changed.connect(self._show_buttons)
         self.notes, self.report = NotesEditor(), ReportButton()
-        self.notes.saved.connect(lambda _: self.changed.emit())
-        self.evaluation.changed.connect(self.changed)
+        self.notes.saved.connect(lambda _: session.tell_runs_changed())
         self.evaluation.rows_wanted.connect(self.rows_wanted)
         self.evaluation.proposal_wanted.connect(self._follow_proposal)
-        for part in (self.notes, self.evaluation, self.report):
-            part.failed.connect(self.failed)
 
     def _make_page(self) -> None:
         self._views = QStackedWidget()
@@ -237,7 +224,7 @@ class RunDetails(Card):
     def show_run(self, facts: RunFacts, exports: list[Export] | None = None) -> None:
         """Show a run and its finished files; None while these are still being read."""
         run = facts.summary
-        if self._run is not None and self._run.folder != run.folder:
+        if not self.shows(run.folder):
             show_text(self.verdict, "")
             self.export.setVisible(self.export.exports(run))
             self.serve.setVisible(self.serve.serves(run))
@@ -252,21 +239,13 @@ class RunDetails(Card):
         self.report.show_run(run.folder)
         self.evaluation.show_run(facts)
         run_task(self, lambda task: _verdict(facts),
-                 lambda said: show_text(self.verdict, said) if self.shows(run.folder) else None, self.failed.emit)
+                 lambda said: show_text(self.verdict, said) if self.shows(run.folder) else None)
         self.overview.show_run(run, tariff(self._session.settings))
         self._reads_exports = exports is None
         self.exports.set_exports(exports or [])
         self.exports.setVisible(bool(exports))
         self._show_parity()
         self._show_buttons()
-
-    def take_over(self, other: RunDetails) -> None:
-        """Continue what another one does for its runs."""
-        self.serve.server.take_over(other.serve.server)
-        self.export.take_over(other.export)
-        self.evaluation.running.take_over(other.evaluation.running)
-        rubric = other.evaluation.panel.choice.judge.rubric.toPlainText()
-        self.evaluation.panel.choice.judge.rubric.setPlainText(rubric)
 
     def shows(self, folder: Path) -> bool:
         """Whether this run is shown."""
@@ -278,8 +257,7 @@ class RunDetails(Card):
 
     def _learn_more(self) -> None:
         if self._run is not None:
-            self._session.go_to.emit("training")  # first: the tab may not have been made yet, and must hear the wish
-            self._session.continue_wanted.emit(self._run.folder, {})
+            self._session.continue_run(self._run.folder, {})
 
     def _follow_proposal(self, proposal: Proposal) -> None:
         """Open the tab where it is done, prepared as far as that goes."""
@@ -293,26 +271,23 @@ class RunDetails(Card):
         if action in here:
             here[action]()
             return
-        tabs = {proposals.TRAIN: "training", proposals.AGAIN: "training", proposals.MODEL: "model",
-                proposals.CHAT: "chat"}
-        session.go_to.emit(tabs.get(action, "data"))  # first, as in _learn_more
+        rows = Path(run.config.train_file).absolute()
         if action == proposals.CHAT:
-            session.run_chat_requested.emit(run.folder)
-        elif action in (proposals.ROWS, proposals.TEMPLATE):
-            rows = Path(run.config.train_file).absolute()
-            if rows.is_file() and (session.dataset is None or session.dataset.path != rows):
-                session.data_requested.emit([rows], 0)
-        elif action in (proposals.TRAIN, proposals.AGAIN):
-            wanted = session.continue_wanted if action == proposals.TRAIN else session.again_wanted
-            wanted.emit(run.folder, proposal.changes)
+            session.open_run_chat(run.folder)
+        elif action == proposals.TRAIN:
+            session.continue_run(run.folder, proposal.changes)
+        elif action == proposals.AGAIN:
+            session.repeat_run(run.folder, proposal.changes)
+        elif action in (proposals.ROWS, proposals.TEMPLATE) and rows.is_file() and (
+                session.dataset is None or session.dataset.path != rows):
+            session.open_data([rows])
+        else:
+            session.go_to("model" if action == proposals.MODEL else "data")
 
     def _open_base(self, run: Path) -> None:
         """Open the base in Chat, where the adapter's strength is set; or say what that needs."""
-        def found(base: Path) -> None:
-            self._session.go_to.emit("chat")
-            self._session.chat_requested.emit([base])
-
-        run_task(self, lambda task: _base_for_strength(run), found, self.banner.show_error)
+        run_task(self, lambda task: _base_for_strength(run), lambda base: self._session.open_chat([base]),
+                 self.banner.show_error)
 
     def _show_buttons(self) -> None:
         run = self._run
@@ -365,7 +340,7 @@ class RunDetails(Card):
 
     def _chat_with(self, file: Path | None) -> None:
         if file is not None and llama.trouble() is None:
-            self.chat.emit(file)
+            self._session.open_chat([file])
         elif self._run is not None:
             self._session.open_run_chat(self._run.folder)
 

@@ -38,14 +38,13 @@ class NotesEditor(QWidget):
     not known to be on the disk, and `_written` is what was there before the last write and what is there now.
     `_writing` holds the runs whose notes a thread writes; that thread looks for what was typed meanwhile.
 
+    What couldn't be saved stays in the fields, also when one comes back to the run, and is tried again.
+
     Signals:
         saved(Path): the notes of this run have changed.
-        failed(Exception): they couldn't be saved; what was typed stays in the fields, also when one comes back to the
-            run, and is tried again.
     """
 
     saved = Signal(object)
-    failed = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,8 +102,7 @@ class NotesEditor(QWidget):
                 return  # of two at once, the older might be the last one: the running thread takes this too
             self._writing.add(folder)
         before = self._kept
-        run_task(self, lambda task: self._write(folder), lambda written: self._was_written(folder, before, written),
-                 self.failed.emit)
+        run_task(self, lambda task: self._write(folder), lambda written: self._was_written(folder, before, written))
 
     def _write(self, folder: Path) -> Notes:
         """On a thread: write the newest text until there is none that is newer, though the program ends meanwhile."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, QTimer, Signal
+from PySide6.QtCore import QPoint, QTimer
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QLineEdit, QMenu, QWidget
 
-from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.session import Session
@@ -23,13 +22,8 @@ FILTER_AFTER_MS = 120
 
 
 class RunsBar(QWidget):
-    """Commands a runs table, and remembers what was chosen.
+    """Commands a runs table, and remembers what was chosen."""
 
-    Signals:
-        failed(Exception): something couldn't be saved.
-    """
-
-    failed = Signal(object)
 
     def __init__(self, session: Session, table: RunsTable, parent: QWidget | None = None):
         super().__init__(parent)
@@ -109,7 +103,7 @@ class RunsBar(QWidget):
         show_text(self.note, text)
         if line != self._session.settings.runs_filter:
             self._session.settings.runs_filter = line
-            self._save_settings()
+            self._session.tell_settings_changed()
 
     def _known_tags(self) -> list[str]:
         found = {tag.casefold(): tag for facts in self._table.runs.facts for tag in facts.notes.tags}
@@ -139,20 +133,14 @@ class RunsBar(QWidget):
         self._table.set_columns(names)
         standard = self._table.runs.columns == list(columns.STANDARD)
         self._session.settings.runs_columns = [] if standard else self._table.runs.columns
-        self._save_settings()
+        self._session.tell_settings_changed()
 
     def _remember_sort(self) -> None:
         key, falling = self._table.runs.sorted_by
         self._session.settings.runs_sort = ("-" if falling else "") + key
-        self._save_settings()
-
-    def _save_settings(self) -> None:
-        try:
-            self._session.settings.save()
-        except UserError as error:
-            self.failed.emit(error)
+        self._session.tell_settings_changed()
 
     def _save(self) -> None:
         rows = self._table.runs.as_table()
         choose_file(self, tr("Save the table"), "runs.csv", csv_kinds(), lambda path: run_task(
-            self, lambda task: write_csv(path, rows), lambda _: None, self.failed.emit))
+            self, lambda task: write_csv(path, rows), lambda _: None))

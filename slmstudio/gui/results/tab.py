@@ -6,7 +6,7 @@ import contextlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QShowEvent
@@ -146,7 +146,7 @@ class ResultsTab(QWidget):
         page = Panes(self._session, "results", (self._runs_card(), self.details), (5, 3))
         page.restore((760, DETAILS_WIDTH))
         to_training = PrimaryButton(tr("Go to Training"), tr("Plan and start a run."), name="to_training",
-                                    clicked=lambda: self._session.go_to.emit("training"))
+                                    clicked=lambda: self._session.go_to("training"))
         empty = EmptyState(tr("No runs yet"),
                            tr("Every run you start appears here with its losses, its curves and its exports."),
                            [to_training])
@@ -171,20 +171,13 @@ class ResultsTab(QWidget):
         self._session.run_changed.connect(self._timer.start)
         details = self.details
         details.resume.connect(self._resume)
-        details.chat.connect(lambda path: self._session.open_chat([path]))
         for wanted in (details, self.table):
             wanted.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
             wanted.delete.connect(lambda run: run_actions.ask(self, run, self.delete))
             wanted.rename.connect(self._ask_for_name)
-        details.exported.connect(self._timer.start)
-        details.changed.connect(self._timer.start)
-        details.failed.connect(self.banner.show_error)
         details.rows_wanted.connect(self._show_rows)
         self.rows.closed.connect(lambda: self._pages.setCurrentIndex(2))
-        self.rows.changed.connect(self._timer.start)
         self.rows.failed.connect(self.banner.show_error)
-        self.bar.failed.connect(self.banner.show_error)
-        self.curves.failed.connect(self.banner.show_error)
         self.reading.cancelled.connect(self._stop_reading)
         self.reading.go_on.connect(self._read)
 
@@ -197,11 +190,13 @@ class ResultsTab(QWidget):
         starting = is_busy(self.details.export) or is_busy(self.details.evaluation.panel)
         return starting_text() if starting else ""
 
-    def take_over(self, other: ResultsTab) -> None:
-        """Continue what another tab does, and show the run that it shows."""
-        self.details.take_over(other.details)
-        selected = other.table.selected()
-        self._select, self._shown_run = selected[0].folder if selected else None, other._shown_run
+    def save_state(self) -> dict[str, Any]:
+        """The run that is shown, for `restore_state` of the tab that replaces this one."""
+        selected = self.table.selected()
+        return {"select": selected[0].folder if selected else None, "shown": self._shown_run}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        self._select, self._shown_run = state["select"], state["shown"]
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -281,7 +276,7 @@ class ResultsTab(QWidget):
         if not self.details.shows(facts[0].folder):
             self.details.show_run(facts[0])
         self._loading.run(self, lambda task: _load(facts, task),
-                          lambda loaded: self._show(facts, loaded), self.banner.show_error)
+                          lambda loaded: self._show(facts, loaded))
 
     def _show(self, runs: list[RunFacts], loaded: _Loaded) -> None:
         self.details.show_run(loaded.run, loaded.exports)
@@ -306,9 +301,9 @@ class ResultsTab(QWidget):
 
         def started(_: None) -> None:
             self._session.start_run(job)
-            self._session.go_to.emit("training")
+            self._session.go_to("training")
 
-        run_task(self, lambda task: job.start(), started, self.banner.show_error)
+        run_task(self, lambda task: job.start(), started)
 
     def _ask_for_name(self, run: RunSummary) -> None:
         taken = [facts.summary.config.name for facts in self.table.runs.facts if facts.folder != run.folder]
@@ -317,14 +312,12 @@ class ResultsTab(QWidget):
     def rename(self, run: RunSummary, name: str) -> None:
         """Give a run another name; one that can't be kept is said."""
         self.banner.clear()
-        run_task(self, lambda task: run_folder.rename(run.folder, name), lambda _: self._session.run_changed.emit(),
-                 self.banner.show_error)
+        run_task(self, lambda task: run_folder.rename(run.folder, name), lambda _: self._session.tell_runs_changed())
 
     def delete(self, run: RunSummary) -> None:
         """Move a run to the trash; one that something is using is refused."""
         self.banner.clear()
-        run_task(self, lambda task: run_actions.to_trash(run), lambda _: self._session.run_changed.emit(),
-                 self.banner.show_error)
+        run_task(self, lambda task: run_actions.to_trash(run), lambda _: self._session.tell_runs_changed())
 
 
 def _load(runs: list[RunFacts], task: Task) -> _Loaded:

@@ -18,6 +18,7 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder, launch
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import slug
+from slmstudio.gui.common.announce import clear_error
 from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, is_busy, run_task
@@ -98,7 +99,6 @@ class RunLauncher(QObject):
         made(Job): a run folder; its worker is to be started.
         turn(Job): a run of the queue, whose worker runs.
         planning_on: the plan continues from a finished run now.
-        begun: what stood in the tab's banner is over.
         failed(Exception): it didn't work.
         not_shared(Exception): no run of several machines could be made.
     """
@@ -106,7 +106,6 @@ class RunLauncher(QObject):
     made = Signal(object)
     turn = Signal(object)
     planning_on = Signal()
-    begun = Signal()
     failed = Signal(object)
     not_shared = Signal(object)
 
@@ -143,7 +142,7 @@ class RunLauncher(QObject):
         Args:
             refused: is told where that one can't be used; without it, the plan's fields alone say so.
         """
-        self.begun.emit()
+        clear_error(self)
         if self._planning.is_busy():
             self._wanted = act, refused
         elif self._planning.config is not None:
@@ -259,7 +258,7 @@ class RunLauncher(QObject):
                                     config.split_by)
             self.planning_on.emit()
 
-        self.begun.emit()
+        clear_error(self)
         run_task(self, read, done, self.failed.emit)
 
     # -- the code ---------------------------------------------------------------------------------------------
@@ -268,7 +267,7 @@ class RunLauncher(QObject):
         """Let the user save the run, or the plan, as a script."""
         config = self._plan.config
         if config is not None:
-            self.begun.emit()
+            clear_error(self)
             self.code.ask(run if run is not None else config, config.name)
 
     def _saved(self, path: Path) -> None:

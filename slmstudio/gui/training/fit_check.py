@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import from_os_error
@@ -14,6 +15,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.gui.common.announce import clear_error, report_error
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
@@ -27,24 +29,17 @@ class FitCheck(QObject):
 
     Attributes:
         config: what is being measured, while something is.
-
-    Signals:
-        begun: what stood in the tab's banner is over.
-        failed(Exception): nothing was found, and why. Nothing comes when the user cancelled.
     """
-
-    begun = Signal()
-    failed = Signal(object)
 
     def __init__(self, session: Session, plan: PlanPanel, planning: Planning, parent: QWidget):
         super().__init__(parent)
         self._session, self._planning, self._line = session, planning, plan.fit
         self.config: RunConfig | None = None
-        self.followed = FollowedJob(self, session)
+        self.followed = FollowedJob(self, session, "fit_check")
         self.followed.moved.connect(self._show_progress)
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._clear)
-        self.followed.failed.connect(self.failed)
+        self.followed.failed.connect(partial(report_error, self))
         self._wanted = False
         self._free = True
         self._line.measure_wanted.connect(self._measure)
@@ -53,6 +48,8 @@ class FitCheck(QObject):
         planning.refused.connect(self._refused)
         session.job_changed.connect(self._show)
         session.settings_changed.connect(self._show)
+        if (before := self.followed.before()) is not None:
+            self._follow(*before)
 
     def set_free(self, on: bool) -> None:
         """Whether the machine is free: while a run is in progress, nothing is measured beside it."""
@@ -72,14 +69,6 @@ class FitCheck(QObject):
             self.followed.send("cancel")
             self._tell(tr("Cancelling"), 0, 0)
 
-    def take_over(self, other: FitCheck) -> None:
-        """Follow what another one measures."""
-        job = other.followed.detach()
-        if job is not None:
-            self.config = other.config
-            self.followed.follow(job)
-            self._line.begin()
-
     def _show(self) -> None:
         free = self._free and (self._session.job is None or self.config is not None)
         self._line.show_outlook(self._planning.outlook, can_measure=free, tariff=tariff(self._session.settings))
@@ -97,19 +86,22 @@ class FitCheck(QObject):
         """Measure the plan; the coming one, when the user has just changed a field."""
         self._wanted = self._planning.is_busy()
         if not self._wanted and self.config is None and self._planning.config is not None:
-            self.begun.emit()
+            clear_error(self)
             self._start(self._planning.config)
 
     def _start(self, config: RunConfig) -> None:
         try:
             job = new.fit_check(config.to_dict())
         except OSError as error:
-            self.failed.emit(from_os_error(error, tr("Could not start the fit check.")))
+            report_error(self, from_os_error(error, tr("Could not start the fit check.")))
             return
-        self.config = config
-        self.followed.follow(job, start_worker=True)
-        self._line.begin()
+        self._follow(config, job, start_worker=True)
         self._tell(phase_text("starting"), 0, 0)
+
+    def _follow(self, config: RunConfig, job: Job, *, start_worker: bool = False) -> None:
+        self.config = config
+        self.followed.follow(job, start_worker=start_worker, about=config)
+        self._line.begin()
 
     def _show_progress(self) -> None:
         history = self.followed.history
@@ -128,7 +120,7 @@ class FitCheck(QObject):
         self._clear()
         wanted = outcome.state == "cancelled"  # then it removes the rows
         run_task(self, lambda task: fit_badge.of_job(job, outcome), self._found,
-                 lambda error: None if wanted else self.failed.emit(error))
+                 lambda error: None if wanted else report_error(self, error))
 
     def _found(self, result: dict[str, Any]) -> None:
         """What it found is kept with the machine, and the plan is made with it."""

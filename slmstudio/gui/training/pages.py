@@ -71,9 +71,9 @@ class TrainingPages(QStackedWidget):
 
     def _make_empty(self) -> QWidget:
         self._to_data = PrimaryButton(tr("Choose data…"), tr("Go to the Data tab."), name="to_data",
-                                      clicked=lambda: self._session.go_to.emit("data"))
+                                      clicked=lambda: self._session.go_to("data"))
         self._to_model = SecondaryButton(tr("Choose a base model…"), tr("Go to the Model tab."), name="to_model",
-                                         clicked=lambda: self._session.go_to.emit("model"))
+                                         clicked=lambda: self._session.go_to("model"))
         self._empty = EmptyState(tr("What should it learn, and which model?"), "", [self._to_data, self._to_model])
         self._empty.setAcceptDrops(False)
         return EmptyState.centred(self._empty)

@@ -73,7 +73,7 @@ class Planning(QObject):
         self._refused: list[Problem] | None = None
         session.dataset_changed.connect(self._drop_decisions)
         session.machine_changed.connect(self.refresh)
-        session.template_changed.connect(self.refresh)
+        session.model_changed.connect(self.refresh)
 
     def is_busy(self) -> bool:
         """Whether a plan is being made: `config` is the one before."""
@@ -128,11 +128,15 @@ class Planning(QObject):
         self.overrides = dict(changes or {})
         self.refresh()
 
-    def take_over(self, other: Planning) -> None:
-        """Plan what another one plans. Its plan is there until this one's is made, for which the rows are measured."""
-        self.after, self.overrides = other.after, dict(other.overrides)
-        if other._newest is not None:
-            self._show(other._newest)
+    def save_state(self) -> tuple[Earlier | None, dict[str, Any], PlanResult | None]:
+        """What the plan rests on besides what is chosen in other tabs, and the newest plan."""
+        return self.after, self.overrides, self._newest
+
+    def restore_state(self, after: Earlier | None, overrides: dict[str, Any], newest: PlanResult | None) -> None:
+        """Plan what `save_state` found. That plan is shown until it is made again, for which the rows are measured."""
+        self.after, self.overrides = after, overrides
+        if newest is not None:
+            self._show(newest)
         self.look_again()
 
     def look_again(self) -> None:

@@ -119,20 +119,14 @@ def _move(run: Entry, by: int) -> None:
 
 
 class QueueCard(Card):
-    """The waiting runs, one per line. Hidden while there are none.
-
-    Signals:
-        start_wanted: start the first one, as nothing is running.
-    """
-
-    start_wanted = Signal()
+    """The waiting runs, one per line. Hidden while there are none."""
 
     def __init__(self, runs: RunQueue):
         super().__init__(title=tr("Queue"))
         self._runs = runs
         theme.grow(self, "setFixedWidth", WIDTH)
         self.start = SecondaryButton(tr("Start next"), tr("Start the first run in the queue."), "small",
-                                     name="queue_start", clicked=self.start_wanted)
+                                     name="queue_start", clicked=lambda: runs.start_next())
         self.header.addWidget(self.start)
         self._area = QScrollArea()
         self._area.setAccessibleName(tr("Waiting runs"))

@@ -107,8 +107,6 @@ class TrainingTab(QWidget):
             signal.connect(slot)
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
         session.run_started.connect(self._run_started)
-        session.continue_wanted.connect(coming.go_on_from)
-        session.again_wanted.connect(coming.plan_again)
         self.planning.planned.connect(self._show_choice)
         self.planning.planned.connect(lambda: session.set_plan(self.planning.config, self.planning.counts))
         self.planning.failed.connect(self.banner.show_error)
@@ -116,12 +114,10 @@ class TrainingTab(QWidget):
         for signal, slot in (
                 (end.resume_run, self._resume), (end.consent, self._resume), (end.chat_wanted, self._open_chat),
                 (end.export_wanted, self._to_results), (end.more_data, self._go_on_with_more),
-                (coming.made, self._start_made), (coming.turn, self._turn_has_come), (coming.begun, self.banner.clear),
-                (self.fit_check.begun, self.banner.clear), (self.fit_check.failed, self.banner.show_error),
+                (coming.made, self._start_made), (coming.turn, self._turn_has_come),
                 (coming.failed, self._not_done), (coming.planning_on, self._plan_goes_on),
                 (coming.queue.changed, self._show_choice), (self.plan.buttons.other_wanted, self._plan_other),
-                (self.plan.buttons.afresh_wanted, self._plan_afresh), (self.plan.buttons.code_wanted, self._save_code),
-                (self.queue_card.start_wanted, coming.queue.start_next)):
+                (self.plan.buttons.afresh_wanted, self._plan_afresh), (self.plan.buttons.code_wanted, self._save_code)):
             signal.connect(slot)
 
     def _connect_run(self) -> None:
@@ -213,7 +209,7 @@ class TrainingTab(QWidget):
         if self.followed.is_running():
             self._not_done(self._busy(
                 tr("Its folder has been created. Start it from Results when the other run has ended.")))
-            self._session.run_changed.emit()
+            self._session.tell_runs_changed()
             return
         self.followed.follow(job, start_worker=True)
         self._session.start_run(job)
@@ -273,7 +269,7 @@ class TrainingTab(QWidget):
         if outcome.was_successful():
             self._session.mark_done("training")
         self.planning.look_again()
-        self._session.run_changed.emit()
+        self._session.tell_runs_changed()
         self._show_news()
         self._show_choice()
         if not run.was_over:
@@ -307,7 +303,7 @@ class TrainingTab(QWidget):
 
     def _to_results(self) -> None:
         self._session.run = self.followed.job
-        self._session.go_to.emit("results")
+        self._session.go_to("results")
 
     def _open_chat(self) -> None:
         if self.followed.job is not None:
@@ -318,13 +314,15 @@ class TrainingTab(QWidget):
         starting = self.next.is_starting() or self.fit_check.is_starting() or is_busy(self.followed)
         return starting_text() if starting else ""
 
-    def take_over(self, other: TrainingTab) -> None:
-        """Continue what another tab plans, measures and follows."""
-        run = other.followed
-        self._ended_before = run.job.folder if run.job is not None and run.has_ended() else other._ended_before
-        run.detach()
-        self.planning.take_over(other.planning)
-        self.fit_check.take_over(other.fit_check)
+    def save_state(self) -> dict[str, Any]:
+        """What is planned, and the run whose end is known, for `restore_state` of the tab that replaces this one."""
+        run = self.followed
+        ended = run.job.folder if run.job is not None and run.has_ended() else self._ended_before
+        return {"plan": self.planning.save_state(), "ended": ended}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        self._ended_before = state["ended"]
+        self.planning.restore_state(*state["plan"])
 
     def confirm_close(self) -> bool:
         """Ask what becomes of the run when the window closes. False: don't close."""

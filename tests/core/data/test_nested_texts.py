@@ -22,6 +22,9 @@ READ = {
 }
 
 
+ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
+
+
 @pytest.mark.parametrize("name", READ)
 def test_rows_are_found_as_in_json(tmp_path, name):
     text, asked, answered = READ[name]
@@ -31,7 +34,8 @@ def test_rows_are_found_as_in_json(tmp_path, name):
 
 
 @pytest.mark.parametrize(("name", "text"), [
-    ("a.yaml", "a: [1, 2"), ("a.xml", "<a><b></a>"), ("b.xml", '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>')])
+    ("a.yaml", "a: [1, 2"), ("aliases.yaml", ALIASES), ("itself.yaml", "a: &a [*a]"),
+    ("a.xml", "<a><b></a>"), ("b.xml", '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>')])
 def test_what_is_damaged_is_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError):

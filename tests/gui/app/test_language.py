@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PySide6.QtGui import QFontDatabase, QTextLayout
 from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QLabel, QLineEdit, QMessageBox
 from shiboken6 import isValid
 from support.shown_texts import untranslated
-from support.training_window import ENDLESS, button, wait_for_steps
+from support.training_window import button, wait_for_steps
 
 from slmstudio.core import i18n
 from slmstudio.core import settings as kept_settings
@@ -24,10 +25,9 @@ from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
+from slmstudio.gui.app import qt_texts
 from slmstudio.gui.app.garbage import GarbageCollector
-from slmstudio.gui.app.language import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.chat.tab import ChatTab
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS
 
@@ -44,7 +44,7 @@ def english_afterwards(qapp) -> Iterator[None]:
 
 def test_the_language_is_chosen_in_the_settings(qtbot, main_window: MainWindow, session):
     wanted: list[str] = []
-    main_window.language_wanted.connect(wanted.append)
+    main_window.session.language_changed.connect(lambda: wanted.append(main_window.session.settings.language))
     box = main_window.open_settings().language
     names = [box.itemText(index) for index in range(box.count())]
     assert names[0].startswith("Same as the system (") and names[1:3] == ["English", "हिन्दी"]
@@ -58,7 +58,7 @@ def test_the_language_is_chosen_in_the_settings(qtbot, main_window: MainWindow, 
 
 def test_the_language_stays_while_something_is_half_made(qtbot, main_window: MainWindow, rows_file: Path):
     data, wanted = main_window.page("data"), []
-    main_window.language_wanted.connect(wanted.append)
+    main_window.session.language_changed.connect(lambda: wanted.append(main_window.session.settings.language))
     with qtbot.waitSignal(data.idle):
         data.open_files([rows_file])
     desk = data.workspace().desk
@@ -87,6 +87,15 @@ def test_a_language_that_there_is_not_is_the_systems(given: object, read: str):
     assert Settings.from_dict({"language": given}).language == read
 
 
+def reopened(qapp: QApplication, window: MainWindow, language: str) -> MainWindow:
+    """The window in its place after another language was chosen; how long that took is printed."""
+    window.session.settings.language = language
+    begun = time.perf_counter()
+    made = program.open_in_language(qapp, window)
+    made.painted.connect(lambda: print(f"painted in {language!r} after {time.perf_counter() - begun:.2f} s"))
+    return made
+
+
 @pytest.fixture
 def window(qtbot, session) -> MainWindow:
     """A window that may go during the test."""
@@ -98,8 +107,9 @@ def window(qtbot, session) -> MainWindow:
 
 @pytest.fixture
 def at_work(qtbot, window: MainWindow, tiny_model: Path, play) -> Iterator[MainWindow]:
-    """It has a dataset in use, a model, a value for the next plan and a run at work."""
-    play(ENDLESS)
+    """It has a dataset in use, a model, a value for the next plan, a run at work, half a question, and a narrowed list
+    of models."""
+    play("start no_gpu load plan:100000 steps:100000@50")  # few enough that the window has time
     window.go_to("training")
     training, data = window.page("training"), window.page("data")
     training.planning.decide("epochs", "2")
@@ -110,17 +120,29 @@ def at_work(qtbot, window: MainWindow, tiny_model: Path, play) -> Iterator[MainW
         data.open_sample()
     data.workspace().choose(data.workspace().entry)
     window.session.set_model(facts.read_model(tiny_model))
+    models = window.page("model").models
+    qtbot.keyClicks(models.search, "qwen")
+    qtbot.waitUntil(lambda: models.language.count() > 1)
+    for box, choice in ((models.licence, "open"), (models.language, "hi")):
+        box.setCurrentIndex(box.findData(choice))
+    qtbot.keyClicks(window.page("chat").input.editor, "And on Sun")
     wait_for_steps(qtbot, training)
     yield window
     job.kill()
 
 
-def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
+def typed_and_chosen(window: MainWindow) -> tuple[str, str, str, str, dict[str, object]]:
+    models = window.page("model").models
+    return (window.page("chat").input.editor.toPlainText(), models.search.text(), models.licence.currentData(),
+            models.language.currentData(), window.page("training").planning.overrides)
+
+
+def test_all_that_is_open_chosen_and_typed_is_there_in_another_language(qtbot, qapp, at_work: MainWindow):
     old, job, place = at_work, at_work.page("training").followed.job, at_work.geometry()
     dataset, model, entries = old.session.dataset.path, old.session.model, old.page("data").workspace().entries
     old.open_settings()
-    new = program.speak(qapp, old, "hi")
-    assert list(new.pages_made()) == ["training"], "nobody waits for the others"
+    new = reopened(qapp, old, "hi")
+    assert [tab for tab in TABS if tab in new.session.pages] == ["data", "model", "chat"], "nobody waits for these"
     assert new._stack.currentWidget() is new.page("training")
     qtbot.waitUntil(lambda: new.findChild(QDialog, "settings") is not None)
     new.findChild(QDialog, "settings").close()
@@ -129,7 +151,8 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     assert new.header.tabs.currentIndex() == TABS.index("training") and new.size() == place.size()
     training, data = new.page("training"), new.page("data")
     assert training.followed.job.folder == job.folder and training.followed.is_running()
-    assert training.planning.overrides == {"epochs": "2"}
+    found = ("And on Sun", "qwen", "open", "hi", {"epochs": "2"})
+    qtbot.waitUntil(lambda: typed_and_chosen(new) == found)
     assert new.session.dataset.path == dataset and new.session.model is model
     assert data.workspace().entries == entries, "with what isn't written in them"
     seen = training.followed.history.step
@@ -138,8 +161,9 @@ def test_a_new_window_takes_everything_over(qtbot, qapp, at_work: MainWindow):
     qtbot.waitUntil(lambda: not isValid(old))
     qtbot.waitUntil(lambda: data.queue.reading is None)
     assert new.session.dataset.path == dataset, "read again, in the new language"
-    english = program.speak(qapp, new, "en")
+    english = reopened(qapp, new, "en")
     qtbot.addWidget(english)
+    qtbot.waitUntil(lambda: typed_and_chosen(english) == found)
     running = english.page("training").followed.is_running()
     english.page("training").followed.detach()
     assert english.header.tabs.tabText(0) == "Data" and running
@@ -155,7 +179,7 @@ def test_the_queue_does_not_start_because_the_language_changed(qtbot, qapp, wind
         training.followed.follow(job, start_worker=True)
         window.session.start_run(job)
     queue.add(folder.create(RunConfig(name="later", model=str(tiny_model), train_file="t.jsonl")).folder)
-    new = program.speak(qapp, window, "hi")
+    new = reopened(qapp, window, "hi")
     qtbot.addWidget(new)
     followed, started = new.page("training").followed, []
     new.page("training").next.turn.connect(started.append)
@@ -172,7 +196,7 @@ def test_a_dataset_stays_open_when_its_file_is_gone(qtbot, qapp, window: MainWin
     entry.edits = Edits(entry.dataset.records)
     entry.edits.delete([0])
     rows_file.unlink()
-    new = program.speak(qapp, window, "hi")
+    new = reopened(qapp, window, "hi")
     qtbot.addWidget(new)
     data = new.page("data")
     qtbot.waitSignal(data.idle).wait()
@@ -181,31 +205,37 @@ def test_a_dataset_stays_open_when_its_file_is_gone(qtbot, qapp, window: MainWin
     assert [each.open for each in data.memory.known()] == [True]
 
 
-def test_what_was_just_said_in_chat_is_taken_over(qtbot, chat_tab: ChatTab):
-    tree = chat_tab.panes[0].lane.tree
+def test_what_was_said_in_chat_is_there_again(qtbot, qapp, window: MainWindow):
+    window.go_to("chat")
+    chat = window.page("chat")
+    tree = chat.panes[0].lane.tree
     tree.add("user", "When is the office open?")
     tree.add("assistant", "From ten to five.")
-    chat_tab.settings.system.setPlainText("You are a clerk.")
-    new = ChatTab(chat_tab._session)
+    for field, typed in ((chat.settings.system, "You are a clerk."), (chat.saved.search, "rations")):
+        qtbot.keyClicks(field, typed)
+    chat.settings.context.set_value(2)
+    new = reopened(qapp, reopened(qapp, window, "hi"), "en")
     qtbot.addWidget(new)
-    new.take_over(chat_tab)
-    assert [turn.content for turn in new.panes[0].lane.turns] == ["When is the office open?", "From ten to five."]
-    assert new.settings.to_dict()["system"] == "You are a clerk."
+    chat = new.page("chat")
+    assert [turn.content for turn in chat.panes[0].lane.turns] == ["When is the office open?", "From ten to five."]
+    assert chat.settings.to_dict()["system"] == "You are a clerk." and chat.settings.context.value() == 2
+    assert chat.saved.search.text() == "rations"
 
 
-def test_a_language_is_chosen_twice_before_the_window_changes(qtbot, qapp, window: MainWindow, monkeypatch):
+def test_a_language_is_chosen_twice_over_the_welcome_page(qtbot, qapp, window: MainWindow, monkeypatch):
     garbage = GarbageCollector(qapp)
-    spoken, speak = [], program.speak
-    monkeypatch.setattr(program, "speak", lambda app, old, code, garbage: spoken.append(code) or speak(app, old, code))
+    window.open_welcome()
+    made, reopen = [], program.open_in_language
+    monkeypatch.setattr(program, "open_in_language", lambda *arguments: made.append(reopen(*arguments)) or made[-1])
     monkeypatch.setattr(program, "_catch_defects", lambda window: None)
     program._connect(qapp, [window], garbage)
-    window.language_wanted.emit("en_XA")
-    window.language_wanted.emit("hi")
+    for code in ("en_XA", "hi"):
+        window.session.change_language(code)
     qtbot.waitUntil(lambda: not isValid(window))
     garbage.stop()
-    new = [each for each in qapp.topLevelWidgets() if isinstance(each, MainWindow)]
-    assert spoken == ["hi"] and len(new) == 1
-    qtbot.addWidget(new[0])
+    [new] = made
+    qtbot.addWidget(new)
+    assert new.welcome_is_open() and new.welcome.sample.text() == "नमूना आज़माएँ"
 
 
 def test_a_file_that_is_asked_about_is_asked_about_still(qtbot, qapp, window: MainWindow, tmp_path: Path):
@@ -213,22 +243,17 @@ def test_a_file_that_is_asked_about_is_asked_about_still(qtbot, qapp, window: Ma
     file.write_text("Fld 1,Fld-2,xx\n" + "".join(f"why {n},because {n},text {n}\n" for n in range(8)), encoding="utf-8")
     data = window.page("data")
     away = Remembered(Path("/away/rows.jsonl"), open=True)
-    data.memory.unreachable.append(away)
+    window.session.settings.datasets = [away.to_dict()]
+    with qtbot.waitSignal(data.idle):
+        data.restore()
     with qtbot.waitSignal(data.idle):
         data.open_files([file])
     assert data.pages.is_asking()
-    new = program.speak(qapp, window, "hi")
+    new = reopened(qapp, window, "hi")
     qtbot.addWidget(new)
     data = new.page("data")
-    qtbot.waitUntil(data.pages.is_asking)
-    assert data.memory.unreachable == [away]
-
-
-def test_the_welcome_page_stays_open(qtbot, qapp, window: MainWindow):
-    window.open_welcome()
-    new = program.speak(qapp, window, "hi")
-    qtbot.addWidget(new)
-    assert new.welcome_is_open() and new.welcome.sample.text() == "नमूना आज़माएँ"
+    assert data.pages.is_asking()
+    qtbot.waitUntil(lambda: data.memory.unreachable == [away])
 
 
 def test_qt_writes_in_the_language_of_the_program(qtbot, qapp):

@@ -26,7 +26,7 @@ def test_chat_explains_itself_until_the_engine_is_there(qtbot: QtBot, session: S
     shown = " ".join(label.text() for label in tab.findChildren(QLabel) if label.isVisible())
     assert "Chat is switched off" in shown and llama.trouble().what in shown and program.setup_command() in shown
     assert [button for button in tab.findChildren(QAbstractButton) if button.isVisible()] == []
-    session.chat_requested.emit([Path("a.gguf")])
+    tab.open_models([Path("a.gguf")])
     tab.choose_files()
     assert tab.panes[0].lane.model == "" and tab._off_page.isVisible() and not tab.acceptDrops()
 
@@ -48,11 +48,11 @@ def test_a_run_is_talked_to_without_the_engine(qtbot: QtBot, session: Session, n
     qtbot.waitUntil(chat_tab.middle.isVisible)
     assert chat_tab.choices[0].models() == [run, tiny_model] and chat_tab._off_page.isHidden()
     assert chat_tab.choices[0].findText("Open a GGUF file…") < 0
-    session.run_chat_requested.emit(run)
+    session.open_run_chat(run)
     panes = chat_tab.lanes.panes
     qtbot.waitUntil(lambda: len(panes()) == 2 and all(pane.state == "ready" for pane in panes()))
     assert [pane.lane.model for pane in panes()] == [str(run), str(tiny_model)]
-    session.chat_requested.emit([run / "exports" / "helpdesk-Q8_0.gguf"])
+    session.open_chat([run / "exports" / "helpdesk-Q8_0.gguf"])
     assert chat_tab.banner.error.what == llama.trouble().what and len(panes()) == 2
 
 

@@ -58,7 +58,7 @@ def test_the_strength_is_offered_only_where_an_adapter_fits(qtbot, tab, session,
     press(qtbot, tab, "reset_sampling", QToolButton)
     qtbot.waitUntil(lambda: pane.strength == 0, timeout=5000)
     assert strength.percent.value() == 0
-    session.chat_requested.emit(models[:1])
+    session.open_chat(models[:1])
     ready(qtbot, tab)
     qtbot.waitUntil(lambda: not strength.isVisible(), timeout=5000)
     assert not tab.settings._strength_title.isVisible()
@@ -66,25 +66,22 @@ def test_the_strength_is_offered_only_where_an_adapter_fits(qtbot, tab, session,
 
 
 def test_the_proposal_to_use_less_opens_the_base_or_says_what_it_needs(qtbot, session, studio_home, with_adapter,
-                                                                             make_run):
+                                                                             make_run, wanted_pages):
     base, lora = with_adapter
     lora.rename(lora.with_name("lora"))
     run = make_run("forgetful", model=base.parent / "base")
     details = RunDetails(session)
     qtbot.addWidget(details)
     details._run = folder.summarise(run)
-    asked: list[object] = []
-    session.run_chat_requested.connect(asked.append)
-    session.chat_requested.connect(asked.append)
     less = proposals.Proposal(proposals.STRENGTH, "Use the adapter at a lower strength", "It got worse.")
     details._follow_proposal(less)
     qtbot.waitUntil(lambda: details.banner.error is not None)
-    assert "no such file" in details.banner.error.why and asked == []
+    assert "no such file" in details.banner.error.why and wanted_pages == []
     own = run / "exports" / lora.name
     own.parent.mkdir()
     lora.with_name("lora").rename(own)
     details._follow_proposal(less)
-    qtbot.waitUntil(lambda: asked == [[base]])
+    qtbot.waitUntil(lambda: wanted_pages == [("chat", "open_models", ([base],))])
     base.unlink()
     with pytest.raises(UserError, match="GGUF file of base as it was"):
         base_for_strength(run)

@@ -75,7 +75,7 @@ def test_a_saved_comparison_opens_with_all_its_lanes(qtbot, tab, session, models
     ready(qtbot, tab)
     qtbot.waitUntil(lambda: len(list(paths.chats_dir().glob("*.json"))) == 1, timeout=5000)
     [file] = paths.chats_dir().glob("*.json")
-    session.chat_requested.emit(models[3:])
+    session.open_chat(models[3:])
     ready(qtbot, tab)
     tab._open(file)
     ready(qtbot, tab)

@@ -30,7 +30,7 @@ def models(tmp_path: Path) -> list[Path]:
 
 
 def start(qtbot, tab: ChatTab, session, models: list[Path]) -> None:
-    session.chat_requested.emit(models)
+    session.open_chat(models)
     qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in tab.lanes.panes()))
 
 
@@ -84,7 +84,7 @@ def test_a_name_that_is_too_long_loses_its_middle(qtbot, chat_tab, session, mode
         assert len(shown) > 8 and len(shown) < len(name)
         assert name.startswith(start_of_it) and name.endswith(end_of_it) and end_of_it
         assert name in lane.choice.toolTip()
-    session.chat_requested.emit(models[:1])
+    session.open_chat(models[:1])
     chat_tab.choices[0].setMinimumWidth(400)
     qtbot.waitUntil(lambda: chat_tab.choices[0].shown_text() == models[0].stem)
 

@@ -201,7 +201,7 @@ def test_what_a_killed_worker_had_said_is_kept(qtbot, tab, first):
 
 
 def test_a_model_that_cannot_be_loaded(qtbot, tab, session, tmp_path):
-    session.chat_requested.emit([tmp_path / "gone.gguf"])
+    session.open_chat([tmp_path / "gone.gguf"])
     pane = tab.panes[0]
     qtbot.waitUntil(lambda: pane.state == "failed", timeout=10_000)
     assert "doesn't exist" in pane.banner._what.text()
@@ -209,14 +209,14 @@ def test_a_model_that_cannot_be_loaded(qtbot, tab, session, tmp_path):
 
 def test_a_worker_that_cannot_be_started(qtbot, tab, session, models, monkeypatch):
     monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(models[0].parent / "nowhere")]))
-    session.chat_requested.emit(models[:1])
+    session.open_chat(models[:1])
     pane = tab.panes[0]
     qtbot.waitUntil(lambda: pane.state == "failed", timeout=10_000)
     assert "couldn't be started" in pane.banner._what.text() and tab.findChild(QPushButton, "start_again").isVisible()
 
 
 def test_two_models_answer_the_same_question_one_after_the_other(qtbot, tab, session, models):
-    session.chat_requested.emit(models)
+    session.open_chat(models)
     ready(qtbot, *tab.panes)
     order: list[str] = []
     for pane in tab.panes:
@@ -230,7 +230,7 @@ def test_two_models_answer_the_same_question_one_after_the_other(qtbot, tab, ses
 
 
 def test_a_long_answer_is_not_waited_for(qtbot, tab, session, models):
-    session.chat_requested.emit(models)
+    session.open_chat(models)
     ready(qtbot, *tab.panes)
     tab.settings.rows["max_tokens"].slider.setValue(128)
     ask(qtbot, tab, "long story")
@@ -259,7 +259,7 @@ def test_an_answer_that_repeated_itself_says_so_with_what_to_do(qtbot, tab, firs
 
 
 def test_stop_ends_both(qtbot, tab, session, models):
-    session.chat_requested.emit(models)
+    session.open_chat(models)
     ready(qtbot, *tab.panes)
     tab.settings.rows["max_tokens"].slider.setValue(128)
     ask(qtbot, tab, "long story")
@@ -305,7 +305,7 @@ def test_what_no_longer_fits_is_marked(qtbot, tab, first):
 def test_a_model_without_a_template_says_what_it_does(qtbot, tab, session, tmp_path):
     path = tmp_path / "no_template.gguf"
     path.write_bytes(b"GGUF")
-    session.chat_requested.emit([path])
+    session.open_chat([path])
     ready(qtbot, tab.panes[0])
     assert "no chat template" in tab.panes[0].waiting.text.text() and tab.panes[0].completion
 

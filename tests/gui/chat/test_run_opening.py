@@ -19,7 +19,7 @@ def opened(qtbot, tab: ChatTab, count: int) -> list[str]:
 
 def test_a_run_is_opened_beside_its_base(qtbot, chat_tab, session, make_run, tiny_model):
     run = make_run("helpdesk")
-    session.run_chat_requested.emit(run)
+    session.open_run_chat(run)
     assert opened(qtbot, chat_tab, 2) == [str(run), str(tiny_model)]
     assert [thread._kind for thread in (pane._thread for pane in chat_tab.lanes.panes())] == ["talk", "talk"]
     chat_tab.hide()
@@ -45,7 +45,7 @@ def test_a_file_is_made_first_where_the_person_wants_one(qtbot, chat_tab, sessio
     run = make_run("helpdesk")
     session.settings.chat_with = "gguf"
     play("start export")
-    session.run_chat_requested.emit(run)
+    session.open_run_chat(run)
     first = Path(opened(qtbot, chat_tab, 2)[0])
     assert first.parent == run / "exports" and first.name.endswith("Q8_0.gguf")
     assert chat_tab.opening.isHidden()
@@ -55,8 +55,8 @@ def test_of_two_runs_the_last_that_was_asked_for_is_opened(qtbot, chat_tab, sess
     first, second = make_run("first"), make_run("second")
     session.settings.chat_with = "gguf"
     play("start export")
-    session.run_chat_requested.emit(first)
-    session.run_chat_requested.emit(second)
+    session.open_run_chat(first)
+    session.open_run_chat(second)
     assert Path(opened(qtbot, chat_tab, 2)[0]).parent == second / "exports"
     assert not (first / "exports").exists()
 
@@ -66,23 +66,23 @@ def test_the_file_that_is_made_is_seen_in_the_status_bar_and_another_run_waits(q
     run, other = make_run("helpdesk"), make_run("other")
     session.settings.chat_with = "gguf"
     play("start wait:cancel cancelled")
-    session.run_chat_requested.emit(run)
+    session.open_run_chat(run)
     qtbot.waitUntil(lambda: session.job is not None)
     assert session.job.name == "Exporting helpdesk" and chat_tab.opening.isVisible()
-    session.run_chat_requested.emit(other)
+    session.open_run_chat(other)
     assert chat_tab.banner.error.what == "A GGUF file of helpdesk is still being created."
     chat_tab.opening.cancel.click()
     qtbot.waitUntil(chat_tab.opening.isHidden)
     assert session.job is None and not chat_tab.opening.followed.is_running()
     play("start export")
-    session.run_chat_requested.emit(other)
+    session.open_run_chat(other)
     assert Path(opened(qtbot, chat_tab, 2)[0]).parent == other / "exports"
 
 
 def test_a_run_without_a_result_is_refused(qtbot, chat_tab, session, make_run):
     run = make_run("helpdesk")
     (run / "adapter").rmdir()
-    session.run_chat_requested.emit(run)
+    session.open_run_chat(run)
     qtbot.waitUntil(lambda: chat_tab.banner.error is not None)
     assert "has no result yet" in chat_tab.banner.error.what
     with pytest.raises(UserError):

@@ -9,11 +9,21 @@ import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF
 from PySide6.QtGui import QFontMetrics, QHelpEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QScrollArea, QToolTip, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QLineEdit, QScrollArea, QToolTip, QVBoxLayout, QWidget
 
 import slmstudio.gui
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, Slider, SpinBox
+from slmstudio.gui.common.widgets.fields import (
+    ComboBox,
+    DoubleSpinBox,
+    Slider,
+    SpinBox,
+    keep_choice,
+    named,
+    put_back,
+    typed_values,
+)
+from slmstudio.gui.common.widgets.layouts import column_in
 
 GUI = Path(slmstudio.gui.__file__).parent
 LONG = "a-run-with-a-name-that-nobody-would-type-twice-Qwen2.5-1.5B-Instruct"
@@ -127,3 +137,28 @@ def test_a_list_of_choices_shows_all_of_them_in_one_frame(qtbot, qapp, percent: 
     theme.apply(qapp, "light", 100)
     assert inside.contains(last) and last.height() >= QFontMetrics(theme.base_font()).height()
     assert view.geometry() == frame, "nothing of another frame is seen around it"
+
+
+def test_what_was_typed_and_chosen_is_put_back_into_fields_of_the_same_name(qtbot):
+    def page() -> tuple[QWidget, QLineEdit, ComboBox, QLineEdit, QLineEdit]:
+        made = QWidget()
+        qtbot.addWidget(made)
+        typed, nameless = named(QLineEdit(), "typed"), QLineEdit()
+        untouched = named(QLineEdit("as it was"), "untouched")
+        box = keep_choice(named(ComboBox(), "box"))
+        for value in ("all", "open"):
+            box.addItem(value, value)
+        column_in(made, typed, box, untouched, nameless)
+        return made, typed, box, untouched, nameless
+
+    before, typed, box, _, nameless = page()
+    qtbot.keyClicks(typed, "half a wo")
+    qtbot.keyClicks(nameless, "nobody finds it again")
+    box.setCurrentIndex(1)
+    after, typed, box, untouched, nameless = page()
+    untouched.setText("in another language")
+    values = typed_values(before)
+    put_back(after, values)
+    assert (typed.text(), box.currentData(), untouched.text(), nameless.text()) == (
+        "half a wo", "open", "in another language", "")
+    assert values == {} and len(typed_values(after)) == 2, "it is found once more"

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog
 
-from slmstudio.core import paths, settings
+from slmstudio.core import paths
 from slmstudio.core.chat import corrections
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
@@ -60,7 +60,7 @@ def test_a_corrected_answer_becomes_a_row(qtbot, panel, session):
     [row] = read_dataset(file).records
     assert row.messages == (*ASKED, {"role": "assistant", "content": BETTER})
     assert panel.note.text() == "corrections.jsonl now has 1 row" and not panel.add.isVisible()
-    assert settings.load()[0].correction_file == str(file)
+    assert session.settings.correction_file == str(file)
     qtbot.mouseClick(panel.undo, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: panel.note.text() == "Undone.", timeout=5000)
     assert not file.exists() and panel.add.isVisible()

@@ -19,6 +19,7 @@ def new_tab(qtbot, session: Session) -> Callable[..., DataTab]:
 
     def make(of: Session = session, height: int = 620) -> DataTab:
         shown = DataTab(of)
+        of.page_wanted.connect(lambda _, method, arguments: getattr(shown, method)(*arguments) if method else None)
         shown.resize(1256, height)
         qtbot.addWidget(shown)
         with qtbot.waitActive(shown):

@@ -236,9 +236,9 @@ def test_every_control_has_a_name_and_a_tooltip(opened: DataTab, unexplained):
 
 def test_use_this_data(qtbot, opened: DataTab, session: Session):
     opened.workspace().split.share.setValue(20)
-    with qtbot.waitSignal(session.dataset_changed), qtbot.waitSignal(session.go_to) as heard:
+    with qtbot.waitSignal(session.dataset_changed), qtbot.waitSignal(session.page_wanted) as heard:
         press(qtbot, opened, "data_use")
-    assert heard.args == ["model"]
+    assert heard.args[0] == "model"
     assert session.dataset is opened.workspace().entry.dataset
     assert (session.eval_dataset, session.eval_fraction, session.split_seed) == (None, 0.2, 0)
     assert "data" in session.done

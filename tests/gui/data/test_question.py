@@ -129,13 +129,13 @@ def test_a_file_may_be_left(qtbot, tab, odd):
     assert tab.findChild(QPushButton, "data_choose").isVisible()
 
 
-def test_another_tab_asks_with_what_was_chosen(qtbot, tab, new_tab, odd):
+def test_what_was_chosen_outlasts_another_language(qtbot, tab, new_tab, odd):
     open_files(qtbot, tab, odd)
     page = tab.pages.asking
     by_hand(qtbot, page)
     pick(page, "layout", "preference")
     new = new_tab()
-    new.take_over(tab)
+    new.restore_state(tab.save_state())
     page = new.pages.asking
     assert page.isVisible() and page.panel.isVisible() and page.panel.layout_name == "preference"
     assert text(new, "question_hint") == "Choose a column for: Worse answer" and not page.use.isEnabled()
@@ -150,12 +150,12 @@ def large(write_rows) -> Path:
     return write_rows("large.jsonl", [{"question": f"Q{n}", "answer": f"A{n}"} for n in range(50_000)])
 
 
-def test_another_tab_takes_over_a_question_that_waits_for_a_large_file(qtbot, tab, new_tab, odd, large):
+def test_a_question_that_waits_for_a_large_file_outlasts_another_language(qtbot, tab, new_tab, odd, large):
     with qtbot.waitSignal(tab.queue.was_read):
         tab.open_files([odd, large])
     new = new_tab()
     with qtbot.waitSignal(new.idle):
-        new.take_over(tab)
+        new.restore_state(tab.save_state())
     page = new.pages.asking
     assert page.isVisible() and page.choices[0].radio.isChecked()
     assert text(new, "question_title") == "How should odd.csv be read?"

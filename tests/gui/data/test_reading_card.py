@@ -88,14 +88,14 @@ def test_columns_that_are_being_chosen_stay_when_the_file_is_read_again(qtbot, t
     assert panel.layout_name == "instruction" and first(tab)[0] == "राशन कार्ड 1?"
 
 
-def test_another_tab_takes_over_what_is_being_chosen(qtbot, tab, new_tab, hindi):
+def test_what_is_being_chosen_outlasts_another_language(qtbot, tab, new_tab, hindi):
     """As a window in another language does."""
     open_files(qtbot, tab, hindi)
     press(qtbot, tab, "reading_change")
     pick(tab.workspace().reading.panel, "layout", "preference")
     new = new_tab()
     with qtbot.waitSignal(new.idle):
-        new.take_over(tab)
+        new.restore_state(tab.save_state())
     card = new.workspace().reading
     assert card.panel.isVisible() and card.panel.mapping() == {"prompt": "प्रश्न", "chosen": "उत्तर"}
     assert text(new, "reading_hint") == "Choose a column for: Worse answer"

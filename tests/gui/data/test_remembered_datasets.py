@@ -200,7 +200,7 @@ def test_the_window_paints_first_and_the_data_comes_back_behind_another_tab(qtbo
     later = next_session()
     window = MainWindow(later)
     qtbot.addWidget(window)
-    window.painted.connect(lambda: program._after_paint(qapp, later, window, []))
+    window.painted.connect(lambda: program._open_last(window, []))
     with qtbot.waitSignal(window.painted):
         window.show()
     assert later.dataset is None, "nothing is read before the first paint"
@@ -247,7 +247,7 @@ def test_a_correction_leads_to_its_row_in_data(qtbot, session, panel, new_tab):
     tab = new_tab()
     correct(qtbot, panel)
     assert panel.note.text() == "corrections.jsonl now has 6 rows"
-    with qtbot.waitSignals([session.go_to, tab.idle]):
+    with qtbot.waitSignal(tab.idle):
         qtbot.mouseClick(panel.open_data, LEFT)
     page = tab.workspace()
     assert page.entry.dataset.path == file and page.rows.place.text() == "row 6 of 6"

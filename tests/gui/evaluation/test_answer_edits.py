@@ -67,10 +67,10 @@ def test_nothing_is_taken_while_a_change_is_at_work(qtbot, page, held):
     assert page.detail.isEnabled() and page.table.isEnabled() and page.filters.isEnabled()
 
 
-def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alone(qtbot, page, held, folders):
+def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alone(qtbot, page, held, folders, session):
     page.detail.remove.click()
     page.open(read_evaluation(folders[1]))
-    with qtbot.waitSignal(page.changed, timeout=60_000):
+    with qtbot.waitSignal(session.run_changed, timeout=60_000):
         held.set()
     assert not page.edits.can_undo() and page.undo.isHidden(), "the change was of the other"
     qtbot.waitUntil(lambda: not page._task.is_busy() and len(page.table.rows.shown) == 6, timeout=60_000)
@@ -80,7 +80,7 @@ def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alon
     held.clear()
     page.undo.click()
     page.open(read_evaluation(folders[0]))
-    with qtbot.waitSignal(page.changed, timeout=60_000):
+    with qtbot.waitSignal(session.run_changed, timeout=60_000):
         held.set()
     qtbot.waitUntil(lambda: not page._task.is_busy() and page.detail.isEnabled(), timeout=60_000)
     assert not corrections.read(folders[1]).removed, "taken back there"
@@ -172,14 +172,14 @@ def test_what_was_kept_is_not_told_as_begun_where_another_row_is_shown_then(qtbo
     assert page.current().id == row and not page.detail.reference.is_edited()
 
 
-def test_what_was_kept_while_another_evaluation_is_open_is_not_begun(qtbot, page, folders, monkeypatch):
+def test_what_was_kept_while_another_evaluation_is_open_is_not_begun(qtbot, page, folders, monkeypatch, session):
     go_on = threading.Event()
     monkeypatch.setattr(item_edits, "set_references", _after(go_on, item_edits.set_references))
     row = begin(page, 1, "bar")
     page.detail.reference.keep.click()
     page.close_page()
     page.open(read_evaluation(folders[1]))
-    with qtbot.waitSignal(page.changed, timeout=60_000):
+    with qtbot.waitSignal(session.run_changed, timeout=60_000):
         go_on.set()
     page.open(read_evaluation(folders[0]))
     qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
@@ -286,10 +286,10 @@ def test_a_change_that_fails_after_the_page_was_closed_is_told_elsewhere(qtbot, 
     assert f"in line {line} of tests.jsonl" in told.args[0].what and page.banner.isHidden()
 
 
-def test_a_change_that_ends_after_the_page_was_closed_reads_nothing(qtbot, page, held):
+def test_a_change_that_ends_after_the_page_was_closed_reads_nothing(qtbot, page, held, session):
     page.detail.remove.click()
     page.close_page()
-    with qtbot.waitSignal(page.changed, timeout=60_000):
+    with qtbot.waitSignal(session.run_changed, timeout=60_000):
         held.set()
     assert not page._task.is_busy() and page._rows == []
 

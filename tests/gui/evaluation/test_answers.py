@@ -85,7 +85,7 @@ def test_the_words_that_differ_are_marked(qtbot, tab, answers):
     assert "underline" not in detail.first.text.toHtml(), "where hardly a word is the same, marks say nothing"
 
 
-def test_correct_this_feeds_the_next_dataset(qtbot, tab, session, answers, studio_home):
+def test_correct_this_feeds_the_next_dataset(qtbot, tab, session, answers, studio_home, wanted_pages):
     order(qtbot, tab, 1)
     row = tab.rows.current()
     press(qtbot, tab.rows, "row_correct")
@@ -99,9 +99,9 @@ def test_correct_this_feeds_the_next_dataset(qtbot, tab, session, answers, studi
     assert learned["messages"][-1]["content"] == row.references[0]
     pair = json.loads((studio_home / "datasets" / "preferences.jsonl").read_text("utf-8"))
     assert row.answers["tuned"] in json.dumps(pair, ensure_ascii=False)
-    with qtbot.waitSignal(session.data_requested) as asked:
-        press(qtbot, tab.rows, "correct_open")
-    assert [file.name for file in asked.args[0]] == ["preferences.jsonl", "corrections.jsonl"] and asked.args[1] == 1
+    press(qtbot, tab.rows, "correct_open")
+    [(page, _, (opened, line))] = wanted_pages
+    assert page == "data" and [file.name for file in opened] == ["preferences.jsonl", "corrections.jsonl"] and line == 1
     qtbot.keyClick(panel, Qt.Key.Key_Escape)
     assert not panel.isVisible() and tab.rows.isVisible()
 

@@ -16,7 +16,6 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.advice import proposals
 from slmstudio.core.run import notes
 from slmstudio.core.settings import Settings
-from slmstudio.core.settings import load as load_settings
 from slmstudio.gui.evaluation.scores import TRAINING
 from slmstudio.gui.results.columns import STANDARD
 from slmstudio.gui.results.run_details import SCORES
@@ -78,9 +77,7 @@ def test_selection_sort_and_filter_outlast_a_refresh_and_a_restart(qtbot, tab, m
     tab.refresh()
     qtbot.waitUntil(lambda: names(tab) == ["d", "a", "b"], timeout=5000)
     assert [run.config.name for run in tab.table.selected()] == ["a"]
-    kept, trouble = load_settings()
-    assert trouble is None
-    session.settings = Settings.from_dict(kept.to_dict())
+    session.settings = Settings.from_dict(session.settings.to_dict())
     again = ResultsTab(session)
     qtbot.addWidget(again)
     show(qtbot, again, 4)
@@ -255,7 +252,7 @@ def test_the_verdict_comes_first_and_then_the_figures(qtbot, tab, make_run, tmp_
     qtbot.waitUntil((tmp_path / "scores.csv").exists, timeout=5000)
 
 
-def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, session):
+def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, session, wanted_pages):
     """The run's loss was still falling: the first proposal continues it, with the epochs filled in."""
     run = make_run("helpdesk")
     evaluated_runs.write(run, count=60, train_run=str(run))
@@ -268,11 +265,8 @@ def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, se
     qtbot.waitUntil(lambda: tab.details.verdict.text() == f"{verdict.headline.text()} {verdict.caveat.text()}")
     first = verdict.findChild(QPushButton, "proposal_0")
     assert first.text() == "Train 1 more epoch" and "still falling" in first.toolTip()
-    told = []
-    session.go_to.connect(told.append)
-    session.continue_wanted.connect(lambda *wanted: told.append(wanted))
     qtbot.mouseClick(first, Qt.MouseButton.LeftButton)
-    assert told == ["training", (run, {"epochs": 1.0})]
+    assert wanted_pages == [("training", "next.go_on_from", (run, {"epochs": 1.0}))]
 
 
 def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp_path):
@@ -283,7 +277,7 @@ def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp
     rows.touch()
     tab.details._run = replace(tab.details._run, config=replace(tab.details._run.config, train_file=str(rows)))
     told = []
-    for signal in (session.go_to, session.data_requested, session.again_wanted, tab.details.resume):
+    for signal in (session.page_wanted, tab.details.resume):
         signal.connect(lambda *wanted: told.append(wanted))
 
     def follow(action, changes=None):
@@ -293,8 +287,8 @@ def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp
         section._follow_proposal(section.scores.current(), proposal)
         return told
 
-    assert follow(proposals.ROWS) == follow(proposals.TEMPLATE) == [("data",), ([rows], 0)]
-    assert follow(proposals.AGAIN, {"max_length": 512}) == [("training",), (run, {"max_length": 512})]
+    assert follow(proposals.ROWS) == follow(proposals.TEMPLATE) == [("data", "open_files", ([rows], 0))]
+    assert follow(proposals.AGAIN, {"max_length": 512}) == [("training", "next.plan_again", (run, {"max_length": 512}))]
     assert [each.folder for [each] in follow(proposals.RESUME)] == [run]
     follow(proposals.EXPORT)
     assert not tab.details.export.isHidden()

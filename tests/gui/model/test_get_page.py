@@ -18,6 +18,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import catalogue, starters
 from slmstudio.core.model.hub import place, token
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.fields import put_back, typed_values
 from slmstudio.gui.model import fit
 from slmstudio.gui.model.fit_view import FitView
 from slmstudio.gui.model.model_list import ALL
@@ -146,24 +147,25 @@ def test_a_gated_model_asks_for_a_token_and_keeps_it(qtbot, tab: ModelTab):
     assert "hf_abcdefgh1234" not in text(tab, "model_get_note")
 
 
-def taken_over_with_half_a_token(qtbot, tab: ModelTab, session: Session) -> ModelTab:
-    """A new tab in the old one's place, as when the language changes, after a user began to type the token."""
+def reopened_with_half_a_token(qtbot, tab: ModelTab, session: Session) -> ModelTab:
+    """The tab of a window that was opened again, as when the language changes, after a user began to type the token."""
     qtbot.waitUntil(lambda: tab.findChild(QLineEdit, "hub_token").isVisible())
     qtbot.keyClicks(tab.findChild(QLineEdit, "hub_token"), "hf_half")
-    new = ModelTab(session)
+    typed = typed_values(tab)
+    new = ModelTab(session.successor())
     qtbot.addWidget(new)
     new.show()
     with qtbot.waitSignal(new.refreshed):
-        new.take_over(tab)
+        put_back(new, typed)
+        new.restore_state(tab.save_state())
     return new
 
 
-def test_another_tab_takes_over_a_half_typed_token_which_is_written_nowhere(qtbot, tab: ModelTab, session: Session,
-                                                                            tmp_path: Path):
-    """As a window in another language does."""
+def test_a_half_typed_token_outlasts_another_language_and_is_written_nowhere(qtbot, tab: ModelTab, session: Session,
+                                                                             tmp_path: Path):
     gated = next(entry for entry in catalogue.entries() if entry.gated)
     look_at(tab, gated.id)
-    new = taken_over_with_half_a_token(qtbot, tab, session)
+    new = reopened_with_half_a_token(qtbot, tab, session)
     typed = new.findChild(QLineEdit, "hub_token")
     qtbot.waitUntil(typed.isVisible)
     assert text(new, "model_name") == gated.title and typed.text() == "hf_half"
@@ -175,37 +177,18 @@ def test_another_tab_takes_over_a_half_typed_token_which_is_written_nowhere(qtbo
     assert typed.text() == "", "it was meant for that model"
 
 
-def test_another_tab_offers_the_model_whose_name_is_typed_with_its_half_typed_token(qtbot, tab: ModelTab,
-                                                                                    session: Session):
+def test_the_model_whose_name_is_typed_is_offered_again_with_its_token(qtbot, tab: ModelTab, session: Session):
     gated = next(entry for entry in catalogue.entries() if entry.gated)
     look_at(tab, QWEN)
     tab.models.licence.setCurrentIndex(tab.models.licence.findData("open"))
-    tab.models.search.setText(gated.id)
-    new = taken_over_with_half_a_token(qtbot, tab, session)
+    qtbot.keyClicks(tab.models.search, gated.id)
+    new = reopened_with_half_a_token(qtbot, tab, session)
     models, typed = new.models, new.findChild(QLineEdit, "hub_token")
     qtbot.waitUntil(typed.isVisible)
     assert (models.search.text(), models.licence.currentData(), models.view.current()) == (gated.id, "open", ALL)
     assert text(new, "model_name") == gated.title and typed.text() == "hf_half"
     models.search.clear()
     assert models.current().known is catalogue.find(QWEN)
-
-
-def test_another_tab_narrows_its_list_in_the_same_way_and_offers_nothing_that_is_on_it(qtbot, tab: ModelTab,
-                                                                                       session: Session):
-    qtbot.waitUntil(lambda: tab.models.language.count() > 1)
-    code = catalogue.find(QWEN).languages[-1]
-    tab.models.language.setCurrentIndex(tab.models.language.findData(code))
-    look_at(tab, QWEN)
-    tab.models.search.setText(QWEN)
-    new, offered = ModelTab(session), []
-    qtbot.addWidget(new)
-    new.models.repo_typed.connect(offered.append)
-    new.show()
-    with qtbot.waitSignal(new.refreshed):
-        new.take_over(tab)
-    qtbot.waitUntil(lambda: new.models.language.currentData() == code)
-    assert new.models.search.text() == QWEN and text(new, "model_name") == catalogue.find(QWEN).title
-    assert not any(offered), "it is on the list"
 
 
 def test_a_starter_is_fetched_only_once_its_terms_are_accepted(tab: ModelTab):

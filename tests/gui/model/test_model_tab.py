@@ -79,9 +79,9 @@ def test_every_control_has_a_name_and_a_tooltip(tab: ModelTab, unexplained):
 def test_use_this_model(qtbot, tab: ModelTab, session: Session, tiny_model: Path):
     with qtbot.waitSignal(tab.opened):
         tab.open_paths([tiny_model])
-    with qtbot.waitSignal(session.model_changed), qtbot.waitSignal(session.go_to) as heard:
+    with qtbot.waitSignal(session.model_changed), qtbot.waitSignal(session.page_wanted) as heard:
         press(qtbot, tab, "model_use")
-    assert heard.args == ["training"]
+    assert heard.args[0] == "training"
     assert session.model.path == tiny_model
     assert "model" in session.done
     assert tab.models.list.currentItem().data(CHIP) == "in use"

@@ -65,7 +65,7 @@ def test_the_choice_of_the_card_is_kept_in_the_session(qtbot, session: Session, 
     card.show()
     card.show_entry(ModelEntry(base, facts=read_model(base)))
     qtbot.waitUntil(card.template.isVisible)
-    with qtbot.waitSignal(session.template_changed):
+    with qtbot.waitSignal(session.model_changed):
         pick(card.template, "Vicuna")
     assert session.chat_template_of(base) == "vicuna"
     assert session.chat_template_of(tiny_model) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import QThreadPool
@@ -20,8 +21,8 @@ OLD, TYPED = Notes("old"), Notes("typed", ("best",))
 def editor(qtbot, session):
     made = NotesEditor()
     qtbot.addWidget(made)
+    made.banner = SimpleNamespace(show_error=lambda error: made.failures.append(error))
     made.failures = []
-    made.failed.connect(made.failures.append)
     return made
 
 

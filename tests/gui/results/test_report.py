@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import Qt
@@ -30,8 +31,8 @@ def button(qtbot, session, run):
         column.addWidget(part)
     made.show_run(run)
     window.show()
+    made.banner = SimpleNamespace(show_error=lambda error: made.failures.append(error))
     made.failures = []
-    made.failed.connect(made.failures.append)
     yield made
     window.close()
 

@@ -70,13 +70,11 @@ def test_a_run_of_a_newer_program_is_named_and_the_others_are_shown(qtbot, tab):
     assert tab.banner.error is None  # said once
 
 
-def test_no_runs_leads_to_training(qtbot, tab, session):
-    gone: list[str] = []
-    session.go_to.connect(gone.append)
+def test_no_runs_leads_to_training(qtbot, tab, session, wanted_pages):
     tab.show()
     qtbot.waitUntil(lambda: tab.findChild(QPushButton, "to_training").isVisible(), timeout=5000)
     press(qtbot, tab, "to_training")
-    assert gone == ["training"]
+    assert [page for page, *_ in wanted_pages] == ["training"]
 
 
 def test_runs_with_their_losses_and_outcomes(qtbot, tab, finished_run):
@@ -92,30 +90,26 @@ def test_runs_with_their_losses_and_outcomes(qtbot, tab, finished_run):
     qtbot.waitUntil(lambda: curves.plots is not None and len(curves.plots.loss._curves["raw"].x) == 60, timeout=5000)
 
 
-def test_a_crashed_run_names_its_cause_and_resumes_in_training(qtbot, tab, finished_run, session, play):
+def test_a_crashed_run_names_its_cause_and_resumes_in_training(qtbot, tab, finished_run, session, play, wanted_pages):
     job = finished_run("crashed", "start load plan:60 steps:55 die")
     show(qtbot, tab, 1)
     assert tab.details.banner.isVisible() and "unexpectedly" in tab.details.banner._what.text()
-    gone, started = [], []
-    session.go_to.connect(gone.append)
+    started = []
     session.run_started.connect(started.append)
     play("start load plan:60 steps:60 finish")
     press(qtbot, tab, "results_resume")
     qtbot.waitUntil(lambda: bool(started), timeout=5000)
-    assert gone == ["training"] and started[0].folder == job.folder
+    assert [page for page, *_ in wanted_pages] == ["training"] and started[0].folder == job.folder
     started[0].wait()
     tab.refresh()
     qtbot.waitUntil(lambda: tab.table.runs.runs[0].state == "finished", timeout=5000)
 
 
-def test_a_finished_run_may_learn_more(qtbot, tab, finished_run, session):
+def test_a_finished_run_may_learn_more(qtbot, tab, finished_run, session, wanted_pages):
     job = finished_run("done", "start plan:20 steps:20 finish")
     show(qtbot, tab, 1)
-    gone, wanted = [], []
-    session.go_to.connect(gone.append)
-    session.continue_wanted.connect(lambda run, changes: wanted.append((run, changes)))
     press(qtbot, tab, "results_more")
-    assert gone == ["training"] and wanted == [(job.folder, {})]
+    assert wanted_pages == [("training", "next.go_on_from", (job.folder, {}))]
 
 
 def test_sorting_by_loss(qtbot, tab, finished_run):
@@ -160,13 +154,11 @@ def test_the_comparison_tells_the_learning_rate_that_was_used(qtbot, tab, make_r
     assert told[changed] in compare.hint.text() and "then 5e-4 from step 20" in [cell.detail for cell in row]
 
 
-def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play, monkeypatch):
+def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play, monkeypatch, wanted_pages):
     job = finished_run("helpdesk")
     show(qtbot, tab, 1)
-    asked: list = []
-    session.run_chat_requested.connect(asked.append)
     press(qtbot, tab, "results_chat")
-    assert asked == [job.folder], "without a GGUF file the run itself is talked to"
+    assert wanted_pages == [("chat", "opening.open", (job.folder,))], "without a GGUF file the run itself is talked to"
     press(qtbot, tab, "results_export")
     start = tab.findChild(QPushButton, "export_start")
     qtbot.waitUntil(start.isEnabled, timeout=5000)  # the sizes are known, and the proposal is marked
@@ -184,7 +176,6 @@ def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play,
     assert model.index(0, TOKENS).data() == "all 60" and model.index(0, PROOF).data() == "proven"
     (made,) = (job.folder / "jobs").iterdir()
     assert Job(made).request()["types"] == ["Q8_0", "Q4_K_M"] and Job(made).request()["kind"] == "export"
-    session.chat_requested.connect(asked.append)
     done = tab.details.export.made
     qtbot.waitUntil(done.isVisible)
     assert done.place.text() == str(job.folder / "exports") and not tab.details.buttons.isVisible()
@@ -198,11 +189,11 @@ def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play,
     press(qtbot, tab, "made_open")
     assert opened == [done.place.text()]
     press(qtbot, tab, "made_chat")
-    assert asked[1][0].name.endswith("Q8_0.gguf"), "the smallest proven one"
+    assert wanted_pages[1][2][0][0].name.endswith("Q8_0.gguf"), "the smallest proven one"
     press(qtbot, tab, "made_close")
     assert not tab.details.export.isVisible()
     press(qtbot, tab, "results_chat")
-    assert asked[2][0].suffix == ".gguf" and session.job is None
+    assert wanted_pages[2][2][0][0].suffix == ".gguf" and session.job is None
 
 
 def test_the_export_is_confirmed_without_scrolling_at_1280_by_720(qtbot, session, finished_run):

@@ -218,10 +218,10 @@ def test_proposals_of_a_verdict_fill_in_the_plan(qtbot, planned, session, play):
     press(qtbot, planned, "start")
     qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
     finished = planned.followed.job.folder
-    session.continue_wanted.emit(finished, {"epochs": 2.0})
+    planned.next.go_on_from(finished, {"epochs": 2.0})
     qtbot.waitUntil(lambda: planned.plan.config.start_from == str(finished), timeout=15_000)
     assert planned.planning.config.epochs == 2 and planned.planning.config.reasons["epochs"] == "You set this."
-    session.again_wanted.emit(finished, {"learning_rate": 7e-5})
+    planned.next.plan_again(finished, {"learning_rate": 7e-5})
     qtbot.waitUntil(lambda: planned.plan.config.start_from is None, timeout=15_000)
     config = planned.planning.config
     assert (config.learning_rate, config.lora_rank) == (7e-5, 4)
@@ -237,7 +237,7 @@ def test_a_run_that_continued_another_is_planned_again_from_there(qtbot, planned
     qtbot.waitUntil(lambda: chip(planned) == "finished", timeout=15_000)
     first = planned.followed.job.folder
     following = folder.create(follow_up(first, overrides={"max_steps": 30})).folder
-    session.again_wanted.emit(following, {"epochs": 1.5})
+    planned.next.plan_again(following, {"epochs": 1.5})
     qtbot.waitUntil(lambda: planned.planning.config.epochs == 1.5, timeout=15_000)
     config = planned.planning.config
     assert (config.start_from, config.max_steps) == (str(first), None)

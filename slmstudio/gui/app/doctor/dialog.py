@@ -33,11 +33,9 @@ class DoctorNotice(NoteBar):
     """Says the worst of what can be found at once; hidden while nothing is.
 
     Signals:
-        doctor_wanted: open the doctor.
         looked: the machine was looked at.
     """
 
-    doctor_wanted = Signal()
     looked = Signal()
 
     def __init__(self, session: Session):
@@ -50,7 +48,7 @@ class DoctorNotice(NoteBar):
         self.setObjectName("window_notice")
         for button in (more, close):
             button.clicked.connect(self._seen)
-        more.clicked.connect(self.doctor_wanted)
+        more.clicked.connect(lambda: session.go_to("doctor"))
 
     def look(self) -> None:
         """Look at the machine off the UI thread; a tenth of a second, and no child process."""
@@ -67,7 +65,7 @@ class DoctorNotice(NoteBar):
 
     def _seen(self) -> None:
         self._session.settings.told += self._codes
-        self._session.settings_changed.emit()
+        self._session.tell_settings_changed()
         self.say("")
 
 

@@ -32,14 +32,9 @@ from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 class LanguageChoice(ComboBox):
     """Languages by the names that their speakers use, after the system's.
 
-    Signals:
-        language_chosen(str): the user wants this one: a code, or "" for the system's. The settings have it already.
-
     Attributes:
         note: says below the box why the language can't be changed now.
     """
-
-    language_chosen = Signal(str)
 
     def __init__(self, session: Session, why_not_now: Callable[[], str]):
         """
@@ -75,8 +70,7 @@ class LanguageChoice(ComboBox):
             self._show()
             announce(self, why)
         elif code != self._session.settings.language:
-            self._session.settings.language = code
-            self.language_chosen.emit(code)
+            self._session.change_language(code)
 
 
 # -- How the window shows things, and what it tells: text size, motion, notifications, and how Chat opens a run.
@@ -161,19 +155,7 @@ LEAST_HEIGHT = 240
 
 
 class SettingsDialog(QDialog):
-    """Theme, what electricity costs, where everything is kept, and where models come from. Changes apply at once.
-
-    Signals:
-        welcome_wanted: show the welcome page.
-        doctor_wanted: check this machine.
-        help_wanted: show what words mean, the keys, and which version this is.
-        language_wanted(str): speak this language from now on; "" is the system's.
-    """
-
-    welcome_wanted = Signal()
-    doctor_wanted = Signal()
-    help_wanted = Signal()
-    language_wanted = Signal(str)
+    """Theme, what electricity costs, where everything is kept, and where models come from. Changes apply at once."""
 
     def __init__(self, session: Session, parent: QWidget | None = None,
                  why_no_language_now: Callable[[], str] = lambda: ""):
@@ -196,7 +178,6 @@ class SettingsDialog(QDialog):
         page.setMinimumWidth(520)
         column = column_in(page, self.banner, margins=(0, 0, theme.SPACE_S, 0))
         self.language = LanguageChoice(session, why_no_language_now)
-        self.language.language_chosen.connect(self._set_language)
         self.comfort = ComfortRows(session)
         self.comfort.changed.connect(self._save)
         self.energy = EnergyRow(session)
@@ -226,15 +207,15 @@ class SettingsDialog(QDialog):
         welcome = SecondaryButton(tr("Welcome page"), tr("Show the welcome page again: what this machine has, and "
                                                          "how to begin."),
                                   name="settings_welcome", clicked=self.accept)
-        welcome.clicked.connect(self.welcome_wanted)
+        welcome.clicked.connect(lambda: self._session.go_to("welcome"))
         doctor = SecondaryButton(tr("Check this machine"),
                                  tr("Shows what on this machine gets in the way of training, and how to fix it (F9)."),
                                  name="settings_doctor", clicked=self.accept)
-        doctor.clicked.connect(self.doctor_wanted)
+        doctor.clicked.connect(lambda: self._session.go_to("doctor"))
         about = SecondaryButton(tr("Help and about"),
                                 tr("Shows what words mean, the keyboard shortcuts, and the program's version (F1)."),
                                 name="settings_help", clicked=self.accept)
-        about.clicked.connect(self.help_wanted)
+        about.clicked.connect(lambda: self._session.go_to("help"))
         for button in (close, welcome, doctor, about):
             button.setAutoDefault(False)  # Enter ends what is typed, not the dialog
         return row_of(welcome, doctor, about, STRETCH, close, spacing=None)
@@ -254,16 +235,12 @@ class SettingsDialog(QDialog):
         theme.apply(cast(QApplication, QApplication.instance()), THEMES[index])
         self._save()
 
-    def _set_language(self, code: str) -> None:
-        self._save()
-        self.language_wanted.emit(code)
-
     def _save(self) -> None:
         try:
             self._session.settings.save()
         except UserError as error:
             self.banner.show_error(error)
-        self._session.settings_changed.emit()
+        self._session.tell_settings_changed()
 
 
 class HubAddress(QLineEdit):

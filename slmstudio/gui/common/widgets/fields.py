@@ -11,9 +11,12 @@ from typing import Any, TypeVar
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QHelpEvent, QPaintEvent, QPalette, QWheelEvent
 from PySide6.QtWidgets import (
+    QAbstractButton,
     QAbstractSpinBox,
     QComboBox,
     QDoubleSpinBox,
+    QLineEdit,
+    QPlainTextEdit,
     QSlider,
     QSpinBox,
     QStyle,
@@ -40,6 +43,57 @@ def named(widget: _Widget, name: str, accessible: str = "", tip: str = "") -> _W
     if tip:
         widget.setToolTip(tip)
     return widget
+
+
+def keep_choice(widget: _Widget) -> _Widget:
+    """Let `typed_values` find what is chosen in a combo box, a button that can be on, or a segmented control."""
+    widget.setProperty("kept", True)
+    return widget
+
+
+Typed = dict[tuple[type[QWidget], str], Any]
+"""By the class and the name of a field, what a user typed or chose there."""
+
+
+def typed_values(page: QWidget) -> Typed:
+    """What a user typed into fields with a name and nothing else holds yet, and what `keep_choice` asks for."""
+    return {(type(each), name): value for each in page.findChildren(QWidget)
+            if (name := each.objectName()) and not name.startswith("qt_") and (value := _value(each)) is not None}
+
+
+def put_back(page: QWidget, values: Typed) -> None:
+    """Fill the fields of a page; `values` loses what has found its field."""
+    for kind, name in list(values):
+        if (field := page.findChild(kind, name)) is not None:
+            _fill(field, values.pop((kind, name)))
+
+
+def _value(field: QWidget) -> Any:
+    """None if it isn't to be kept."""
+    if isinstance(field, QLineEdit) and field.isModified():
+        return field.text()
+    if isinstance(field, QPlainTextEdit) and field.document().isModified():
+        return field.toPlainText()
+    if not field.property("kept"):
+        return None
+    if isinstance(field, QComboBox):
+        return field.currentData()
+    return field.isChecked() if isinstance(field, QAbstractButton) else field.current()  # type: ignore[attr-defined]
+
+
+def _fill(field: QWidget, value: Any) -> None:
+    if isinstance(field, QLineEdit):
+        field.setText(value)
+        field.setModified(True)
+    elif isinstance(field, QPlainTextEdit):
+        field.setPlainText(value)
+        field.document().setModified(True)
+    elif isinstance(field, QComboBox):
+        field.setCurrentIndex(max(0, field.findData(value)))
+    elif isinstance(field, QAbstractButton):
+        field.setChecked(value)
+    else:
+        field.set_current(value)  # type: ignore[attr-defined]
 
 
 class _ScrollsPast:

@@ -175,16 +175,20 @@ class QuestionPage(QWidget):
         """The file that is asked about; None without one."""
         return self._asked[0][0].path if self._asked else None
 
-    def take_over(self, other: QuestionPage) -> None:
-        """Ask about the files that another page asks about, with what was chosen there for the first of them."""
-        self._asked = list(other._asked)
+    def save_state(self) -> tuple[list[tuple[ReadRequest, Question]], int, Columns]:
+        """The files that are asked about, and what is chosen for the first of them."""
+        # While other files are being read, no file is shown yet, or one that has its answer.
+        is_shown = self._shown is self._asked[0][1]
+        return self._asked, self._group.checkedId() if is_shown else 0, self.panel.chosen()
+
+    def restore_state(self, asked: list[tuple[ReadRequest, Question]], choice: int, columns: Columns) -> None:
+        """Ask about the files that `save_state` found."""
+        self._asked = asked
         self.show_first()
-        # While other files are being read, that page shows no file yet, or one that has its answer.
-        if other._shown is self._asked[0][1]:
-            self._group.button(other._group.checkedId()).setChecked(True)
-            if self._by_hand():
-                self.panel.take_over(other.panel)
-                self._panel_changed()
+        self._group.button(choice).setChecked(True)
+        if self._by_hand():
+            self.panel.show_columns(columns)
+            self._panel_changed()
 
     def add(self, wanted: ReadRequest, found: Question) -> None:
         """Ask about this file too."""

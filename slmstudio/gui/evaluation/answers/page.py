@@ -98,16 +98,15 @@ class RowsPage(Card):
 
     Signals:
         closed: back to the runs.
-        changed: a row is different now or gone, and the scores with it.
         failed(Exception): what was asked for before the page was closed couldn't be done.
     """
 
     closed = Signal()
-    changed = Signal()
     failed = Signal(object)
 
     def __init__(self, session: Session):
         super().__init__(" ")
+        self._session = session
         self._evaluation: Evaluation | None = None
         self._rows: list[Row] = []
         self._task = TaskSlot()
@@ -157,7 +156,7 @@ class RowsPage(Card):
         self.edits.busy.connect(self._show_busy)
         self.edits.kept.connect(self.detail.let_go)
         self.edits.done.connect(self._edited)
-        self.edits.done_elsewhere.connect(self.changed)
+        self.edits.done_elsewhere.connect(self._session.tell_runs_changed)
         self.edits.failed.connect(self._not_edited)
         self.undo.clicked.connect(self.edits.undo)
         add_key(self, QKeySequence.StandardKey.Undo, self.undo.click, inside=True)
@@ -328,7 +327,7 @@ class RowsPage(Card):
     def _edited(self, said: str, row: int) -> None:
         """Read the evaluation again, and look at the row that was changed, or at that in the place of a removed one."""
         self._said, self._keep_row = said, row if row >= 0 else self._next_row()
-        self.changed.emit()
+        self._session.tell_runs_changed()
         if self._evaluation is not None:
             self._evaluation = read_evaluation(self._evaluation.folder) or self._evaluation
         self._read()
@@ -348,7 +347,7 @@ class RowsPage(Card):
         view = self.filters.view()
         if self._evaluation is not None and view.first != view.second:
             dialog = VoteDialog(self._evaluation.folder, self._rows, view.second, view.first, self)
-            dialog.voted.connect(self.changed)
+            dialog.voted.connect(self._session.tell_runs_changed)
             dialog.open()
 
     def _save(self) -> None:

@@ -43,7 +43,7 @@ class FollowedRun(FollowedJob):
         for signal in (self.begun, self.moved, self.renamed):
             signal.connect(self._show_status)
 
-    def follow(self, job: Job, *, start_worker: bool = False) -> None:
+    def follow(self, job: Job, *, start_worker: bool = False, about: Any = None) -> None:
         self.detach()
         try:
             self.config = guard_settings.as_changed(
