@@ -66,7 +66,7 @@ def test_plain_text_shows_the_text(qtbot, tab: DataTab, session: Session, tmp_pa
     assert "plain text" in text(tab, "dataset_facts")
     assert table(tab) == [["Line", "Text"], ["1", "Once upon a time."]]
     assert bubbles(tab) == ["text", "Once upon\na time."]
-    qtbot.waitUntil(lambda: "1 row is the same as an earlier row" in text(tab, "statistics_figures"))
+    qtbot.waitUntil(lambda: "3 rows · " in text(tab, "statistics_figures"))
     session.set_model(read_model(tiny_model))
     rows = tab.workspace().rows
     rows.mode.set_current(2)
