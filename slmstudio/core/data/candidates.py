@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, written
@@ -84,12 +85,12 @@ def ranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
 
 
 SENTENCES = {
-    "by_name": noop('"{column}" has a name that says what it contains.'),
-    "similar_name": noop('"{column}" has a name that resembles one that says what it contains.'),
-    "by_sentences": noop('"{column}" is one of the two columns with sentences.'),
-    "by_look": noop('"{column}" is one of the two columns with words.'),
+    "by_name": noop("“{column}” has a name that says what it contains."),
+    "similar_name": noop("“{column}” has a name that resembles one that says what it contains."),
+    "by_sentences": noop("“{column}” is one of the two columns with sentences."),
+    "by_look": noop("“{column}” is one of the two columns with words."),
     "names_unclear": noop("The names of the columns don't say which has the questions and which the answers."),
-    "only_words": noop('"{column}" is the only column with words that may be learned.'),
+    "only_words": noop("“{column}” is the only column with words that may be learned."),
     "speakers": noop("Questions come from “{user}”, answers from “{assistant}”."),
     "questions": noop("Questions with answers recur in the text."),
     "recurring": noop("Lines begin with {labels}, over and over."),
@@ -97,14 +98,21 @@ SENTENCES = {
     "not_prose": noop("Most of its lines aren't sentences."),
     "header_rows": noop("Row {row:,} looks like column names, too."),
     "words_only": noop("The first row has single words, as the others have."),
-    "sheet_rows": noop('The sheet "{sheet}" has {n:,} rows.'),
+    "sheet_rows": noop("The sheet “{sheet}” has {n:,} rows."),
     "held_out": noop("{files} is held out for the evaluation."),
-    "words_dropped": noop('"{column}" has words, too, and isn\'t used.'),
-    "mark_decides": noop('"{column}" decides which rows are learned, or which answers count as good ones.'),
+    "words_dropped": noop("“{column}” has words, too, and isn't used."),
+    "mark_decides": noop("“{column}” decides which rows are learned, or which answers count as good ones."),
     "published": noop("Its layout is known: {layout}."),
-    "answers": noop('"{person}" answers {messages:,} messages.'),
-    "list_of_rows": noop('"{path}" is a list of {rows:,} rows.'),
+    "answers": noop("“{person}” answers {messages:,} messages."),
+    "list_of_rows": noop("“{path}” is a list of {rows:,} rows."),
 }
+_OF_TWO = {
+    "by_name": noop("“{first}” and “{second}” have names that say what they contain."),
+    "similar_name": noop("“{first}” and “{second}” have names that resemble ones that say what they contain."),
+    "by_sentences": noop("“{first}” and “{second}” are the two columns with sentences."),
+    "by_look": noop("“{first}” and “{second}” are the two columns with words."),
+}
+"""What is said once of two columns."""
 _CUTS = {
     "paragraph": noop("Paragraphs of text"), "line": noop("Lines of text"),
     "document": noop("The whole file as one text"),
@@ -132,11 +140,6 @@ _PLAIN = {
     "labelled": noop("Answers marked good or bad"), "conversation": noop("Conversations"), "text": noop("Plain text"),
 }
 """The same where such a column isn't known."""
-
-
-def sentence(evidence: Evidence) -> str:
-    """Why, for people."""
-    return tr(SENTENCES[evidence.code], **{name: _listed(value) for name, value in evidence.values.items()})
 
 
 def _listed(value: Any) -> Any:
@@ -178,4 +181,11 @@ def _reading(candidate: Candidate) -> str:
 
 def why(candidate: Candidate) -> str:
     """The evidence for and against it, in sentences; "" without any."""
-    return " ".join(map(sentence, candidate.evidence))
+    found = []
+    for code, several in groupby(candidate.evidence, key=lambda each: each.code):
+        values = [{name: _listed(value) for name, value in each.values.items()} for each in several]
+        if code in _OF_TWO and len(values) == 2:
+            found.append(tr(_OF_TWO[code], first=values[0]["column"], second=values[1]["column"]))
+        else:
+            found += [tr(SENTENCES[code], **each) for each in values]
+    return " ".join(found)

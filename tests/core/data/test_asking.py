@@ -10,7 +10,7 @@ import pytest
 from support.workbooks import write_xlsx
 
 from slmstudio.core.data import candidates
-from slmstudio.core.data.candidates import SENTENCES, Candidate, Evidence, sentence, title
+from slmstudio.core.data.candidates import SENTENCES, Candidate, Evidence, title, why
 from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions, parse
 from slmstudio.core.data.reader import read_dataset
@@ -91,7 +91,9 @@ def test_all_evidence_has_its_sentence():
     sources = "\n".join(path.read_text(encoding="utf-8") for path in Path(candidates.__file__).parent.rglob("*.py"))
     named = {*re.findall(r'Evidence\(\s*"(\w+)"', sources), "by_name", "similar_name", "by_look", "by_sentences"}
     assert named == SENTENCES.keys()
-    assert sentence(Evidence("by_name", {"column": "x"})) == '"x" has a name that says what it contains.'
+    seen = [Evidence("by_name", {"column": name}) for name in "xy"]
+    assert why(Candidate("text", evidence=(seen[0],))) == "“x” has a name that says what it contains."
+    assert why(Candidate("text", evidence=tuple(seen))) == "“x” and “y” have names that say what they contain."
 
 
 @pytest.mark.parametrize(("value", "is_word"), [
