@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import select
 import shutil
@@ -28,6 +27,9 @@ from typing import Any
 from slmstudio.core.lock import attempts
 from slmstudio.core.lock import peers as peer
 from slmstudio.core.lock.program import PROCESS_ARGUMENT, Processor
+
+if sys.platform != "win32":
+    import fcntl
 
 AWAKE, ASLEEP, TRIAL, YES, NO = b"+", b"-", b"t", b"1", b"0"
 RECEIVE, SEND, IS_VALID = 0xC0502100, 0xC0182101, 0x40082102
