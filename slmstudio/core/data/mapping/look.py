@@ -117,10 +117,15 @@ class Look:
         self._name_by_words()
 
     def _name_by_words(self) -> None:
-        """By a word within a longer name, of columns that aren't classes first: "Complaint type" says about what kind
-        what is below "Complaint details" is."""
+        """By a word within a longer name, of columns with words of their own in each row first: "Complaint type" says
+        about what kind what is below "Complaint details" is."""
         named = [(name, words) for name in self.columns if (words := names.words_in(name))]
-        for name, words in sorted(named, key=lambda each: len(named) > 1 and self.of(each[0]).is_class):
+
+        def is_beside(each: tuple[str, set[str]]) -> tuple[bool, bool]:
+            profile = self.of(each[0])
+            return profile.is_class or profile.kind == "ids", 2 * profile.weight < 1
+
+        for name, words in sorted(named, key=is_beside) if len(named) > 1 else named:
             for word in sorted(words):
                 self.by_name.setdefault(word, name)
 
@@ -170,11 +175,11 @@ class Look:
 
     def classes(self, text: str) -> list[str]:
         """Columns whose values may be the classes of a text: a few that come again and again, and whose names don't say
-        that they are about the row; the usual names of classes first."""
+        that they are about the row; the usual names of classes first, and codes last."""
         found = [column for column in self.columns if column != text and self.of(column).is_class and (
             names.column(column) in names.KINDS or not (names.is_about(column) or names.rates(column) or (
                 self.of(column).words | set(names.column(column).split("_"))) & (names.PEOPLE_WORDS | names.BESIDE)))]
-        return sorted(found, key=lambda column: names.column(column) not in names.KINDS)
+        return sorted(found, key=lambda column: (names.column(column) not in names.KINDS, self.of(column).are_codes))
 
     def texts(self, without: Container[str] = ()) -> list[str]:
         """Columns of text that are none of those that are beside question and answer: numbers, names, dates. Beside
