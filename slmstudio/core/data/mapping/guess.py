@@ -54,8 +54,6 @@ _PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", 
 """Two texts that are compared, as in SNLI, MRPC and QQP: neither answers the other."""
 _COUNTED = re.compile(r"(?P<base>.*[^\W_])(?:[a-h]|_?\d|_[^\W_])|[^\W_]")
 """The name of one of several columns of a kind: "engopt1", "risposta_a", "ক"."""
-_TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
-"""The classes of all words of a text, such as "O B-city"."""
 _LANGUAGE = re.compile("[a-z]{2}")
 """What two columns with the same in two languages may be called."""
 _SHORT = 300
@@ -286,7 +284,7 @@ def _texts(look: Look) -> Iterator[ColumnMap]:
     is_told = not (profile.is_number or profile.is_number_or_date or (
         profile.is_same and look.unused_words((text,)))) or (len(look.columns) == 1 and len(profile.values) <= _FEW)
     is_told = is_told and (not profile.is_word or len(look.columns) == 1)
-    if text and (profile.is_text or profile.are_lines) and is_told and not _has_marks(look):
+    if text and (profile.is_text or profile.are_lines) and is_told and not look.has_tags:
         yield from (each for each in _plain(look, text, is_named=True) if profile.is_text or each.layout == "text")
 
 
@@ -321,14 +319,6 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
         yield ColumnMap("text", {"text": f"{other} + {text}"}, certainty=UNLIKELY - at / 10)
 
 
-def _has_marks(look: Look) -> bool:
-    """Whether words of a text are marked, for a tagger: as plain text, the rows would teach something else."""
-    return any(isinstance(value, list) for word in names.MARKS if word in look.by_name
-               for value in look.values(look.by_name[word])) or any(
-                   all(isinstance(value := row.get(column), str) and _TAGS.fullmatch(value) for row in look.rows)
-                   for column in look.columns)
-
-
 # -- without telling names -------------------------------------------------------------------------------------------
 
 
@@ -340,7 +330,7 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
         each for each in every if look.of(each).is_told or look.of(each).are_lines or look.of(each).has_words]
     known = set(found)
     heads = [each for each in look.columns if each not in known and names.is_head(each) and look.of(each).has_words]
-    if _has_marks(look):
+    if look.has_tags:
         return
     is_fit = not hold_more(look, found, of_register=len(every) > 2)
     only = found if len(found) == 1 else told if len(told) == 1 else []

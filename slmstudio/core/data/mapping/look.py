@@ -26,6 +26,8 @@ TARGETS = {
 }
 """What the columns of each layout may be mapped to."""
 _MARKED = re.compile(r"(?P<base>.+?)_?(?P<mark>[ab012])$")
+_TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
+"""The classes of all words of a text, such as "O B-city"."""
 _NAMES = {"messages": "conversation", "instruction": "question_answer", "preference": "preference",
           "labelled": "labelled", "text": "text"}
 _NEEDED = {"messages": ("messages",), "instruction": ("instruction", "output"), "preference": ("chosen", "rejected"),
@@ -160,6 +162,14 @@ class Look:
         found += [column for column in self.columns if names.judges(column)]
         return next((column for column in found if column not in without and ratings.are_labels(
             self.values(column), bad=names.column(column) not in names.SURE_LABEL)), "")
+
+    @cached_property
+    def has_tags(self) -> bool:
+        """Whether words of a text are marked, for a tagger: as plain text, the rows would teach something else."""
+        return any(isinstance(value, list) for word in names.MARKS if word in self.by_name
+                   for value in self.values(self.by_name[word])) or any(
+                       all(isinstance(value := row.get(column), str) and _TAGS.fullmatch(value) for row in self.rows)
+                       for column in self.columns)
 
     @cached_property
     def names(self) -> list[str]:
