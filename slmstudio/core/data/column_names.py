@@ -29,6 +29,7 @@ _BETWEEN = re.compile(r"[\s\u200b\ufeff_.:：*()（）\[\]/?!।,-]+")
 _OF_CHOICE = re.compile(r"(?P<word>.+?)_?(?P<mark>(?<=_)(?:[a-z]|[^\W\d_a-z])|\d)")
 _CHOICE = re.compile(r"(?:choice|option|opt|alternative)_?\w")
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
+_HAN = re.compile("[\u3040-\u30ff\u3400-\u9fff]+")
 _SERIES = {"choices": "choice", "alternatives": "alternative", "answer": "answer"}
 """What the columns of single choices are called, by the word for all of them: "विकल्प A", "Antwort A"."""
 
@@ -131,6 +132,28 @@ def is_head(name: str) -> bool:
     """Whether a column has what its row is about, such as its title, a term or the name of a thing; not of a person."""
     words = all_words(name)
     return not words.isdisjoint(_table()["head_words"]) and words.isdisjoint(_table()["people_words"])
+
+
+@lru_cache(maxsize=1)
+def _languages() -> frozenset[str]:
+    return frozenset(map(_plain, _table()["languages"]))
+
+
+@lru_cache(maxsize=1)
+def _han_languages() -> tuple[str, ...]:
+    """Those in Chinese and Japanese, which put no spaces between words."""
+    return tuple(filter(_HAN.fullmatch, _languages()))
+
+
+def is_language(name: str) -> bool:
+    """Whether a column has something in the language that it is called by: "English", "Hindi word", "英文".
+
+    >>> is_language("Hindi word"), is_language("हिन्दी"), is_language("完整繁中名稱"), is_language("English teacher")
+    (True, True, True, False)
+    """
+    words = set(_plain(_CAMEL.sub("_", name)).split("_"))
+    called = {word for word in words if word in _languages() or any(each in word for each in _han_languages())}
+    return bool(called) and words - called <= _table()["head_words"] | {"text", "sentence"}
 
 
 def is_about(name: str) -> bool:

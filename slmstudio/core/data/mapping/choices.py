@@ -96,8 +96,19 @@ def series_of(known: Mapping[str, str], with_gaps: bool = False) -> list[tuple[s
 
 def right_ones(columns: Sequence[str], by_name: Mapping[str, str]) -> list[str]:
     """Columns that are called as those are that say which choice is right, the likeliest first."""
-    named = [column for column in columns if not names.OF_RIGHT.isdisjoint(names.column(column).split("_"))]
+    named = [column for column in columns if not names.RIGHT_WORDS.isdisjoint(
+        (*names.all_words(column), *names.column(column).split("_")))]
     return list(dict.fromkeys((*(by_name[word] for word in names.RIGHT if word in by_name), *named)))
+
+
+def are_marks(values: Iterable[Any]) -> bool:
+    """Whether values are single letters or digits, which name a choice and say nothing without it."""
+    return all(len(str(each).strip(" ().")) == 1 for each in values)
+
+
+def offers(text: Any) -> bool:
+    """Whether a text has choices in it: "(a) Pune (b) Goa"."""
+    return isinstance(text, str) and len(_MARK.findall(text)) > 1
 
 
 def is_blank(value: Any) -> bool:
@@ -348,7 +359,7 @@ def look_at(look: Look) -> ColumnMap | None:
     for series in (*series_of(look.by_name), *listed):
         key = key_of(series, right_ones(look.columns, look.by_name), look.rows)
         question = look.first((*names.ASKED, "sentence", *names.BELOW), (*series, key)) if key else ""
-        if key and question:
+        if key and question and not look.of(question).is_number:
             below = look.first(names.BELOW, (*series, key, question))
             found = look.map("instruction", instruction=question, input=below, output=key,
                              choices="" if len(series) > 1 else series[0])
@@ -368,8 +379,9 @@ def key_of(series: Sequence[str], columns: Iterable[str], rows: Sequence[Mapping
                     if row.get(key) is not None and any(row.get(name) is not None for name in series)]
         found = [(choice, 1) for options, answer in answered
                  if options and (choice := _named(options, {key: answer}, []))]
-        if key not in series and 2 * len(found) > len(answered) and Counting(found).is_sure and all(
-                options for options, _ in answered):
+        offered = sum(options is not None for options, _ in answered)  # a gap here and there is a mistake
+        if key not in series and 2 * len(found) > len(answered) and Counting(found).is_sure and (
+                4 * offered >= 3 * len(answered)):
             is_number = all(_NUMBER.fullmatch(str(answer)) for _, answer in answered if not is_blank(answer))
             return key if is_number or names.column(series[0]) != ANSWERS else ""
     return ""

@@ -21,11 +21,13 @@ from slmstudio.core.data.mapping.made import questions_in
 from slmstudio.core.data.mapping.question_columns import (
     answered,
     by_name,
+    corrected,
     has_objects,
     hold_more,
     is_title,
     marked,
     questions_answers,
+    translated,
 )
 from slmstudio.core.data.mapping.scores import (
     CHOICES,
@@ -50,10 +52,8 @@ _CELLS = 20
 _PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("text1", "text2"),
           ("question1", "question2"), ("question_1", "question_2"), ("text_a", "text_b"), ("sentence_a", "sentence_b"))
 """Two texts that are compared, as in SNLI, MRPC and QQP: neither answers the other."""
-_COUNTED = re.compile(r"(?P<base>.*[^\W_])_?(?:[a-h]|\d)")
-"""The name of one of several columns of a kind: "engopt1", "risposta_a"."""
-_TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
-"""The classes of all words of a text, such as "O B-city"."""
+_COUNTED = re.compile(r"(?P<base>.*[^\W_])(?:[a-h]|_?\d|_[^\W_])|[^\W_]")
+"""The name of one of several columns of a kind: "engopt1", "risposta_a", "ক"."""
 _LANGUAGE = re.compile("[a-z]{2}")
 """What two columns with the same in two languages may be called."""
 _SHORT = 300
@@ -89,8 +89,8 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
                 kind := look.first(names.RELATIONS)):
             found += _compared(look, look.by_name[pair[0]], look.by_name[pair[1]], kind)
         elif not _are_rated(look):
-            found += [each for ways in (_with_choices, questions_answers, _classes, _texts, _by_look)
-                      for each in ways(look)]
+            found += [each for ways in (_with_choices, questions_answers, translated, corrected, _classes, _texts,
+                                        _by_look) for each in ways(look)]
     least = 0 if asks and not any(each.certainty >= CLEAR for each in found) else POSSIBLE
     found = _by_coverage(look, [each for each in found if each.certainty > least])
     best: dict[tuple[Any, ...], ColumnMap] = {}
@@ -176,15 +176,17 @@ def _with_choices(look: Look) -> Iterator[ColumnMap]:
         yield replace(found, certainty=CHOICES, evidence=(by_name(found.columns["output"]),))
         return
     right = [each for each in look.columns if look.of(each).words & names.RIGHT_WORDS or names.column(each) == "a"]
-    named = [each for each in look.columns if look.of(each).words & names.QUESTIONS or names.column(each) == "q"]
+    named = [each for each in look.columns if look.of(each).has_words and (
+        look.of(each).words & names.QUESTIONS or names.column(each) == "q")]
     for series in islice(_series(look), MOST_PAIRS) if right else ():
         key = choices.key_of(series, right, look.rows)
         before = look.columns[:look.columns.index(series[0])] if key else []
         asked = [each for each in before if each in named or (not named and look.of(each).has_words)] or named
         question = max(asked, key=lambda each: _shared(each, series[0]), default="")
         if key and question:
-            found = look.map("instruction", SIMILAR + 0.01 if question in named else DROPPED, [by_name(key)],
-                             instruction=question, output=key, choices=series[0] if len(series) == 1 else "")
+            found = look.map("instruction", CHOICES if question in named else DROPPED, [by_name(key)],
+                             instruction=question, input=look.first(names.BELOW, (*series, key, question)),
+                             output=key, choices=series[0] if len(series) == 1 else "")
             yield replace(found, series=series if len(series) > 1 else ())
 
 
@@ -202,7 +204,7 @@ def _series(look: Look) -> Iterator[tuple[str, ...]]:
     counted: dict[str, list[str]] = {}
     for column in look.columns:
         if name := _COUNTED.fullmatch(names.column(column)):
-            counted.setdefault(name["base"], []).append(column)
+            counted.setdefault(name["base"] or "", []).append(column)
     yield from (tuple(each) for each in counted.values() if 2 < len(each) <= 10)
 
 
@@ -233,11 +235,8 @@ def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
                    input=text if question else "", output=kind)
 
 
-def _sorted_by(look: Look, text: str) -> Iterator[ColumnMap]:
+def _sorted_by(look: Look, text: str, kinds: Iterable[str]) -> Iterator[ColumnMap]:
     """A text, and its title, with each of the classes that reports and tickets are sorted by."""
-    kinds = look.classes(text)
-    if not any(look.of(each).words & names.SORTED_WORDS for each in kinds):
-        return
     head = look.first(names.HEADS, (text,))
     has_head = head and look.is_text(head) and not look.of(head).may_name
     for at, kind in enumerate(kinds):
@@ -285,7 +284,7 @@ def _texts(look: Look) -> Iterator[ColumnMap]:
     is_told = not (profile.is_number or profile.is_number_or_date or (
         profile.is_same and look.unused_words((text,)))) or (len(look.columns) == 1 and len(profile.values) <= _FEW)
     is_told = is_told and (not profile.is_word or len(look.columns) == 1)
-    if text and (profile.is_text or profile.are_lines) and is_told and not _has_marks(look):
+    if text and (profile.is_text or profile.are_lines) and is_told and not look.has_tags:
         yield from (each for each in _plain(look, text, is_named=True) if profile.is_text or each.layout == "text")
 
 
@@ -309,22 +308,15 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(
         by_name(text) if is_named else Evidence("only_words", {"column": text}),
         *(Evidence("words_dropped", {"column": each}) for each in dropped)))
-    if look.of(text).mean_length < _ARTICLE:
-        yield from _sorted_by(look, text)
+    kinds = look.classes(text)
+    if look.of(text).mean_length < _ARTICLE and any(look.of(each).words & names.SORTED_WORDS for each in kinds):
+        yield from _sorted_by(look, text, kinds)
     for at, other in enumerate(dropped[:2]):
         is_first = is_named or names.column(other) in names.HEADS or (
             look.columns.index(other) < look.columns.index(text))
         pair = (other, text) if is_first else (text, other)
         yield from answered(look, *pair, other_ways - at / 10)
         yield ColumnMap("text", {"text": f"{other} + {text}"}, certainty=UNLIKELY - at / 10)
-
-
-def _has_marks(look: Look) -> bool:
-    """Whether words of a text are marked, for a tagger: as plain text, the rows would teach something else."""
-    return any(isinstance(value, list) for word in names.MARKS if word in look.by_name
-               for value in look.values(look.by_name[word])) or any(
-                   all(isinstance(value := row.get(column), str) and _TAGS.fullmatch(value) for row in look.rows)
-                   for column in look.columns)
 
 
 # -- without telling names -------------------------------------------------------------------------------------------
@@ -338,19 +330,26 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
         each for each in every if look.of(each).is_told or look.of(each).are_lines or look.of(each).has_words]
     known = set(found)
     heads = [each for each in look.columns if each not in known and names.is_head(each) and look.of(each).has_words]
-    if _has_marks(look):
+    if look.has_tags:
         return
     is_fit = not hold_more(look, found, of_register=len(every) > 2)
     only = found if len(found) == 1 else told if len(told) == 1 else []
     if only and names.column(only[0]) not in names.TEXT:
         yield from (classes := list(_sorted(look, only[0], LIKELY)))
-        if not classes and is_fit and len(look.columns) > 1:
+        if not classes and len(look.columns) > 1:
+            kinds = [each for each in look.classes(only[0]) if is_fit or look.of(each).is_number]
             classes = [replace(each, evidence=(Evidence("by_look", {"column": only[0]}), by_name(kind)))
-                       for at, kind in enumerate(look.classes(only[0])[:3])
+                       for at, kind in enumerate(kinds[:3])
                        for each in answered(look, only[0], kind, LOOK - at / 100)]
             yield from classes
         if is_fit and not look.of(only[0]).is_word and names.column(only[0]) not in names.NAMED:
             yield from _plain(look, only[0], is_named=False, is_likely=not classes)
+        elif only == told and look.is_text(only[0]) and names.column(only[0]) not in names.NAMED:
+            yield look.map("text", UNLIKELY, [Evidence("only_words", {"column": only[0]})], text=only[0])
+    if len(told) > 1 and not only:  # what it is called by says more than that there are two texts
+        text = max(told, key=lambda each: look.of(each).mean_length)
+        kinds = [each for each in look.classes(text) if names.column(each) in names.SURE_KINDS]
+        yield from _sorted_by(look, text, kinds)
     if is_fit or not any(look.of(each).words & names.QUESTIONS for each in found):  # else those hold the answer
         for each in _pairs(look, [*heads, *found], len(every), told):
             yield each if is_fit else replace(each, certainty=min(each.certainty, POSSIBLE))

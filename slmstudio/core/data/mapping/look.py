@@ -26,6 +26,8 @@ TARGETS = {
 }
 """What the columns of each layout may be mapped to."""
 _MARKED = re.compile(r"(?P<base>.+?)_?(?P<mark>[ab012])$")
+_TAGS = re.compile(r"(?:(?:[BIESLU]-\S+|O)(?:\s+|$))+")
+"""The classes of all words of a text, such as "O B-city"."""
 _NAMES = {"messages": "conversation", "instruction": "question_answer", "preference": "preference",
           "labelled": "labelled", "text": "text"}
 _NEEDED = {"messages": ("messages",), "instruction": ("instruction", "output"), "preference": ("chosen", "rejected"),
@@ -117,10 +119,15 @@ class Look:
         self._name_by_words()
 
     def _name_by_words(self) -> None:
-        """By a word within a longer name, of columns that aren't classes first: "Complaint type" says about what kind
-        what is below "Complaint details" is."""
+        """By a word within a longer name, of columns with words of their own in each row first: "Complaint type" says
+        about what kind what is below "Complaint details" is."""
         named = [(name, words) for name in self.columns if (words := names.words_in(name))]
-        for name, words in sorted(named, key=lambda each: len(named) > 1 and self.of(each[0]).is_class):
+
+        def is_beside(each: tuple[str, set[str]]) -> tuple[bool, bool]:
+            profile = self.of(each[0])
+            return profile.is_class or profile.kind == "ids", 2 * profile.weight < 1
+
+        for name, words in sorted(named, key=is_beside) if len(named) > 1 else named:
             for word in sorted(words):
                 self.by_name.setdefault(word, name)
 
@@ -157,6 +164,14 @@ class Look:
             self.values(column), bad=names.column(column) not in names.SURE_LABEL)), "")
 
     @cached_property
+    def has_tags(self) -> bool:
+        """Whether words of a text are marked, for a tagger: as plain text, the rows would teach something else."""
+        return any(isinstance(value, list) for word in names.MARKS if word in self.by_name
+                   for value in self.values(self.by_name[word])) or any(
+                       all(isinstance(value := row.get(column), str) and _TAGS.fullmatch(value) for row in self.rows)
+                       for column in self.columns)
+
+    @cached_property
     def names(self) -> list[str]:
         """Columns that may hold a question by what they are called, or name something: a task, who asked."""
         return [column for column in self.columns if names.column(column) in (*names.NAMES, *names.HEADS)
@@ -170,11 +185,11 @@ class Look:
 
     def classes(self, text: str) -> list[str]:
         """Columns whose values may be the classes of a text: a few that come again and again, and whose names don't say
-        that they are about the row; the usual names of classes first."""
+        that they are about the row; the usual names of classes first, and codes last."""
         found = [column for column in self.columns if column != text and self.of(column).is_class and (
             names.column(column) in names.KINDS or not (names.is_about(column) or names.rates(column) or (
                 self.of(column).words | set(names.column(column).split("_"))) & (names.PEOPLE_WORDS | names.BESIDE)))]
-        return sorted(found, key=lambda column: names.column(column) not in names.KINDS)
+        return sorted(found, key=lambda column: (names.column(column) not in names.KINDS, self.of(column).are_codes))
 
     def texts(self, without: Container[str] = ()) -> list[str]:
         """Columns of text that are none of those that are beside question and answer: numbers, names, dates. Beside

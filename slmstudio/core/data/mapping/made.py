@@ -54,7 +54,7 @@ def made_of(name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
             used.append(part)
         elif (path := _path(part)) is not None and any(path.search(row) is not None for row in rows):
             parts.append(path)
-            used.append(_first_name(path.parsed))
+            used += _names(path.parsed)
         else:
             return None
     return MadeColumn(tuple(used), tuple(parts), join)
@@ -69,11 +69,10 @@ def _path(text: str) -> Any:
         return None
 
 
-def _first_name(node: Mapping[str, Any]) -> str:
-    """The column in which a path begins."""
-    while node["children"]:
-        node = node["children"][0]
-    return str(node.get("value", ""))
+def _names(node: Mapping[str, Any]) -> list[str]:
+    """The columns in which a path begins: one, or those of each member of the object that it makes."""
+    parts = node["children"] if node["type"] == "multi_select_dict" else node["children"][:1]
+    return [name for each in parts for name in _names(each)] if parts else [str(node.get("value", ""))]
 
 
 def questions_in(cell: Any, between: str | None) -> Iterator[tuple[str, str]]:

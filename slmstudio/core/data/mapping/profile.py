@@ -87,12 +87,24 @@ class ColumnProfile:
         """Whether a model could learn from it: words or sentences, and not about its row, as a name or a date."""
         is_beside = self.known in names.BESIDE and self.known not in names.BESIDE_WITH_WORDS
         return self.kind in ("words", "sentences") and (names.is_head(self.name) or not (
-            names.is_about(self.name) or is_beside))
+            self.is_about_row or is_beside))
 
     @property
     def is_told(self) -> bool:
         """Whether it has sentences that aren't about its row."""
-        return self.is_sentence and not names.is_about(self.name)
+        return self.is_sentence and not self.is_about_row
+
+    @cached_property
+    def is_about_row(self) -> bool:
+        """Whether its name says that it is about its row; whole sentences say more than the name does, as "Corrected by
+        senior officer" may hold them."""
+        return names.is_about(self.name) and not (
+            self.is_sentence and 2 * sum(_END.search(each) is not None for each in self.values) > len(self.values))
+
+    @property
+    def are_codes(self) -> bool:
+        """Whether most values are numbers, or have digits within a word, as the number of a route has."""
+        return 2 * sum(_CODE.fullmatch(str(each)) is not None for each in self.values) > len(self.values)
 
     @property
     def weight(self) -> float:

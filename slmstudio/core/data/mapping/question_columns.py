@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations, islice, permutations
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
-from slmstudio.core.data.mapping import values
+from slmstudio.core.data.mapping import choices, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look
 from slmstudio.core.data.mapping.made import made_of
 from slmstudio.core.data.mapping.paths import written
@@ -19,6 +20,7 @@ from slmstudio.core.data.mapping.scores import (
     LOOK,
     MOST_PAIRS,
     SIMILAR,
+    SORTED,
     UNLIKELY,
 )
 from slmstudio.core.data.mapping.speakers import are_texts, content_of
@@ -93,18 +95,53 @@ def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
     may_name = look.first(words)
     question = look.first(words, look.names) or ("" if look.of(may_name).is_word else may_name)
     answer = _only_text(look, question) if question else ""
-    yield from _wanted(look, question)
+    wanted = list(_wanted(look, question or look.first(("input",))))
+    yield from wanted
     if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
             not hold_more(look, [answer]) and not is_title(look, answer, question)):
-        yield from answered(look, question, answer, LOOK if names.column(question) in names.NAMES else LIKELY)
+        is_sure = names.column(question) not in names.NAMES and all(each.columns["output"] == answer for each in wanted)
+        yield from answered(look, question, answer, LIKELY if is_sure else LOOK)
 
 
 def _wanted(look: Look, question: str) -> Iterator[ColumnMap]:
-    """A question beside columns that say what is expected, or which function is to be called: as text, in JSON."""
+    """A question beside columns that say what is expected, or which function is to be called: as text, in JSON; a
+    function and its arguments together."""
     found = sorted((each for each in look.columns if each != question and look.of(each).words & names.WANTED_WORDS),
                    key=lambda each: look.is_text(each))
-    for at, each in enumerate(found[:MOST_PAIRS] if question and look.is_text(question) else ()):
+    if not question or not look.is_text(question):
+        return
+    if len(found) > 1 and any(look.of(each).kind == "objects" for each in found):
+        parts = [written(each) for each in sorted(found, key=look.columns.index)]
+        whole = f"{{{', '.join(f'{each}: {each}' for each in parts)}}}"
+        if (made := made_of(whole, look.columns, look.rows, "")) is not None:
+            yield replace(look.map("instruction", DROPPED + 0.01, map(by_name, found), instruction=question,
+                                   output=whole), made={whole: made})
+    for at, each in enumerate(found[:MOST_PAIRS]):
         yield from answered(look, question, each, DROPPED - at / 100)
+
+
+def translated(look: Look) -> Iterator[ColumnMap]:
+    """Columns that are called by languages: the same in each of them."""
+    found = [each for each in look.columns if look.of(each).has_words and names.is_language(each)]
+    for at, (one, other) in enumerate(islice(combinations(found, 2), MOST_PAIRS)):
+        for each in answered(look, one, other, SORTED - at / 100):
+            yield replace(each, evidence=(by_name(one), by_name(other)))
+
+
+def corrected(look: Look) -> Iterator[ColumnMap]:
+    """A text with mistakes, or a draft, and what it should be; with a question, these are two answers to it."""
+    texts = [each for each in map(look.of, look.columns) if each.has_words]
+    for one, other in permutations(texts, 2):
+        if not one.words & names.FAULTY or not other.words & names.MENDED or other.words & names.FAULTY or (
+                (one.words ^ other.words) & (names.QUESTIONS | names.REPLIES_TO)):
+            continue
+        pair = one.name, other.name
+        evidence = tuple(map(by_name, pair))
+        if (question := look.first(names.ASKED, (*pair, *look.names))) and look.of(question).has_words:
+            yield look.map("preference", SORTED, evidence, prompt=question, chosen=other.name, rejected=one.name)
+            yield from answered(look, question, other.name, DROPPED)
+        for each in answered(look, *pair, DROPPED - 0.01 if question else SORTED):
+            yield replace(each, evidence=evidence)
 
 
 def answered(look: Look, question: str, answer: str, certainty: float, below: str = "") -> Iterator[ColumnMap]:
@@ -125,9 +162,22 @@ def answered(look: Look, question: str, answer: str, certainty: float, below: st
     history = look.first(names.HISTORY, (question, answer))
     if any(answer in pair and set(base.split("_")) & names.ANSWER_WORDS for base, pair in look.twos().items()):
         certainty = min(certainty, DROPPED)  # of two answers, no one knows the better one
+    certainty = min(certainty, _most(look, question, answer, below))
     found = look.map("instruction", certainty, evidence, instruction=question, input=below, output=answer,
                      history=history if history and look.is_list(history) else "")
     yield from marked(look, found, label, {"prompt": question, "completion": answer, "input": below})
+
+
+def _most(look: Look, question: str, answer: str, below: str) -> float:
+    """How sure a pair can be by what is in its columns: numbers don't ask, what was asked is no answer, and a letter or
+    a digit says nothing without the choices that it names."""
+    asked, said = look.of(question), look.of(answer)
+    both = [(row[question], row[answer]) for row in look.rows if row.get(question) and row.get(answer)]
+    if asked.is_number or 2 * sum(one == other for one, other in both) > len(both):
+        return UNLIKELY
+    is_mark = said.is_class and said.known in names.ANSWERED and choices.are_marks(said.values)
+    return LOOK if is_mark and not any(
+        map(choices.offers, (*asked.values, *(look.values(below) if below else ())))) else CLEAR
 
 
 def _parts(look: Look, answer: str) -> str:

@@ -42,7 +42,7 @@ _OF_COLUMN = (
     _Evidence(2, -2, lambda each: bool(each.words & names.REPORT_WORDS)),
     _Evidence(-2, 4, lambda each: bool(each.words & names.REPLIES_TO)),
     _Evidence(-1, 3, lambda each: bool(each.words & names.TOLD_WORDS)),
-    _Evidence(-4, -4, lambda each: names.is_about(each.name) and not names.is_head(each.name)),
+    _Evidence(-4, -4, lambda each: each.is_about_row and not names.is_head(each.name)),
     _Evidence(-3, -3, lambda each: each.known in names.BESIDE and not names.is_head(each.name)),
     _Evidence(-6, -1, lambda each: each.is_class and each.mean_words < 4),
     _Evidence(-6, -6, lambda each: each.is_same or each.kind in ("ids", "dates", "empty")),

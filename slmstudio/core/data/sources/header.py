@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence
-from slmstudio.core.data.column_names import ask_and_answer, is_known, is_sure
+from slmstudio.core.data.column_names import ask_and_answer, is_known, is_language, is_sure
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.tables import TableRow, is_counted
@@ -203,7 +203,7 @@ def is_header(rows: list[list[str]]) -> bool:
 def _are_known(filled: list[str]) -> bool:
     """Whether cells are called as columns are."""
     is_short = {cell.casefold() for cell in filled} == {"q", "a"}
-    return is_short or names_both(filled) or (
+    return is_short or names_both(filled) or any(map(is_language, filled)) or (
         any(map(is_sure, filled)) and sum(map(is_known, filled)) * 2 >= min(len(filled), 4))
 
 
@@ -239,7 +239,8 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
     letters = LETTERS[:max(0, columns - 2)]
     last = [cells[-1].strip() for cells in rows if len(cells) == columns]
     marks = [text for text in last if re.fullmatch(r"\d", text) or (len(text) == 1 and text.upper() in letters)]
-    if columns >= 4 and 2 * len(marks) >= len(last):
+    asked = [cells[0].strip() for cells in rows if len(cells) == columns]
+    if columns >= 4 and 2 * len(marks) >= len(last) and not all(map(_NUMBER.fullmatch, asked)):
         return ["question", *letters, "answer"]
     if columns == 2:
         first, second = ([cells[at].strip() for cells in rows if len(cells) == 2] for at in (0, 1))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core.data.reader import Dataset, NoUsableRow, read_dataset
+from slmstudio.core.data.reader import Dataset, NoUsableRow, read_as, read_dataset
 
 TITLE, BODY = "The tank of ward {}", "Water is stored here for {} houses, and it is cleaned every month."
 ASK, REPLY, NUMBER, PLACE = "When is ward office {} open?", "It is open from {} in the morning.", "{}", ("Pune", "Goa")
@@ -27,6 +27,16 @@ SURE = {
     "a thing, what it is, and its picture": ({"name": TITLE, "description": BODY, "image_url": "https://a.in/{}.png"},
                                              "instruction=name,output=description"),
     "the only words": ({"lekh": BODY, "pages": NUMBER}, "text=lekh"),
+    "questions among their tags and codes": (
+        {"question id": "Q-{}-1", "question_tag": ("fees, dates, rules of the office", "timings of the ward office"),
+         "core_question": ASK, "core_answer": REPLY}, "instruction=core_question,output=core_answer"),
+    "what was written, and what was replied": (
+        {"Subject": "Tank {}", "Customer wrote": ASK, "We replied": REPLY, "Status": ("open", "closed")},
+        "instruction=Customer wrote,output=We replied"),
+    "an answer beside the same": ({"shabd": TITLE, "definition": BODY, "answer": BODY},
+                                  "instruction=shabd,output=answer"),
+    "reports with a label": ({"asunto": TITLE, "cliente": ("Asha", "Ravi"), "descripcion": BODY, "label": PLACE},
+                             "instruction=asunto,input=descripcion,output=label"),
     "an answer beside who gave it": ({"Agent": ("jd", "kp"), "Requester": "User {}", "Subject": TITLE, "Body": BODY,
                                       "Resolution": REPLY}, "instruction=Subject,input=Body,output=Resolution"),
 }
@@ -64,6 +74,30 @@ ASKED = {
         "instruction=question,output=response_a"]),
     "a glossary": ({"kb": "q{}", "shabd": TITLE, "zz": ("Goa and its rivers", "Pune and its hills"), "artha": BODY}, [
         "instruction=shabd,output=artha"]),
+    "a review and a mark": ({"review": BODY, "constructive": ("0", "1")}, [
+        "instruction=review,output=constructive"]),
+    "a comment and a mark": ({"comment_text": REPLY, "toxic": ("0", "1")}, [
+        "instruction=comment_text,output=toxic"]),
+    "two languages, and an example": (
+        {"id": NUMBER, "category": PLACE, "assamese": "ghar {}", "english": "house {}", "example": REPLY}, [
+            "instruction=assamese,output=english"]),
+    "two languages by their names in Chinese": (
+        {"英文": "house {}", "領域": PLACE, "完整繁中名稱": "房屋{}", "補充說明": BODY}, [
+            "instruction=英文,output=完整繁中名稱"]),
+    "two languages by their names in Hindi": ({"अंग्रेज़ी": TITLE, "हिन्दी": "वार्ड {} की टंकी", "टीका": BODY}, [
+        "instruction=अंग्रेज़ी,output=हिन्दी"]),
+    "mistakes": ({"wrong": "I has {} house.", "right": "I have {} house.", "why": BODY, "why_bg": REPLY}, [
+        "instruction=wrong,output=right"]),
+    "drafts that were corrected": (
+        {"Consumer enquiry": ASK, "Draft by trainee": "No, that is not open on {}.",
+         "Corrected by senior officer": REPLY},
+        ["prompt=Consumer enquiry,chosen=Corrected by senior officer,rejected=Draft by trainee",
+         "instruction=Consumer enquiry,output=Corrected by senior officer"]),
+    "words that sort a remark before codes": ({"marga": ("201R", "500D"), "abhipraya": BODY, "vidha": PLACE}, [
+        "instruction=abhipraya,output=vidha", "instruction=abhipraya,output=marga"]),
+    "a letter without its choices": ({"Question": ASK, "Answer": ("A", "B")}, ["instruction=Question,output=Answer"]),
+    "numbers called question": ({"question": NUMBER, "a1": ASK, "b1": PLACE, "answer": NUMBER}, [
+        "instruction=a1,output=b1"]),
     "a class by its look": ({"v1": PLACE, "v2": BODY}, ["instruction=v2,output=v1"]),
 }
 REFUSED = {
@@ -118,6 +152,26 @@ def test_what_is_unclear_is_asked_about_with_the_likeliest_first(tmp_path, name,
 def test_where_nothing_can_be_learned_nothing_is_asked(tmp_path, name, ending):
     with pytest.raises(NoUsableRow):
         read(tmp_path, REFUSED[name], ending)
+
+
+def test_a_function_and_its_arguments_are_one_answer(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"input": ASK.format(at), "expected_tool": ("open", "close")[at % 2],
+                                        "expected_params": {"ward": at}, "remark": REPLY if at % 3 else None}) + "\n"
+                            for at in range(8)))
+    found = read_dataset(path)
+    assert not found.is_sure and read_as(path, found.candidates[0].line).records == found.records
+    assert json.loads(found.records[1].messages[1]["content"]) == {"expected_tool": "close",
+                                                                   "expected_params": {"ward": 1}}
+    assert found.unused == ("remark",)
+
+
+def test_a_text_beside_objects_about_it_is_asked_about(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"original_sentence": BODY.format(at), "annotation": [{"text": "Water"}]}) + "\n"
+                            for at in range(4)))
+    found = read_dataset(path)
+    assert (found.is_sure, found.candidates[0].line) == (False, "text=original_sentence")
 
 
 def test_words_that_are_dropped_are_named(tmp_path):

@@ -116,6 +116,11 @@ TABLES = {
     "letters in brackets": "Q.,(a),(b),(c),(d),Ans.\n" + f"{Q},Pune,Panaji,Goa,Ponda,(b)\n" * 2,
     "a number": "Question Text,Option1,Option2,Option3,Option4,Correct Option No.\n"
                 + f"{Q},Pune,Goa,Ponda,Panaji,4\n" * 3,
+    "Russian": "№,Вопрос,Пояснение,Вариант 1,Вариант 2,Вариант 3,Вариант 4,Правильный ответ\n"
+               + f",{Q},,Pune,Goa,Ponda,Panaji,4\n" * 3,
+    "Bengali letters": "ক্রম,প্রশ্ন,ক,খ,গ,ঘ,সঠিক\n" + f",{Q},Pune,Panaji,Goa,Ponda,খ\n" * 2,
+    "a code beside": "ID question source,Question posée,Réponse A,Réponse B,Réponse C,Réponse D,Bonne réponse\n"
+                     + f",{Q},Pune,Panaji,Goa,Ponda,B\n,{Q},Pune,Panaji,Goa,Ponda,D\n",
     "one cell, with spaces": "Problem,Options,Correct\n" + f'{Q},"a ) Pune , b ) Panaji , c ) Goa , d ) Ponda",b\n' * 2,
     "one cell": "Question,Options,Answer\n" + f'{Q},"A) Pune\nB) Panaji\nC) Goa\nD) Ponda",B\n' * 2,
     "one cell, in a line": "Question,Options,Answer\n" + f'{Q},(a) Pune (b) Panaji (c) Goa (d) Ponda,b\n' * 2,
@@ -123,7 +128,9 @@ TABLES = {
     "a list as Python writes it": "question,choices,answer\n" + f"{Q},\"['Pune', 'Panaji', 'Goa', 'Ponda']\",1\n" * 2
                                   + f"{Q},\"['Panaji', 'Pune']\",0\n",
 }
-MARKS = {"numbers as names, and a key": "1234", "a number": "1234", "Hindi": "कखगघ", "Hindi, with a Latin key": "अबसद"}
+MARKS = {"Russian": "1234", "Bengali letters": "কখগঘ",
+         "numbers as names, and a key": "1234", "a number": "1234",
+         "Hindi": "कखगघ", "Hindi, with a Latin key": "अबसद"}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -140,6 +147,15 @@ def test_choices_in_columns_of_their_own(tmp_path, name):
     assert list(dataset.records[0].messages) == [user("\n".join([f"{Q}\n", *lines])), says(lines[right])]
     item = read_test_set(path).items[0]  # tests read it as training does
     assert (item.question, item.choices, item.answer) == (Q, tuple(texts), right)
+
+
+def test_a_gap_among_the_choices_is_one_bad_row(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("Question,Odgovor a,Odgovor b,Odgovor c,Answer\n" + "".join(
+        f"{Q[:-1]} in {at}?,Pune,Panaji,Goa,B \n" for at in range(4)) + f"{Q},Pune,,,A\n")
+    dataset = read_dataset(path)
+    assert (dataset.is_sure, dataset.count, len(dataset.problems)) == (True, 4, 1)
+    assert dataset.records[0].messages[1] == says("B. Panaji")
 
 
 def test_numbers_count_as_the_columns_do(tmp_path):

@@ -90,7 +90,6 @@ REFUSED = {
     "posts of one forum": [{"id": str(at), "selftext": f"{Q} {at}", "forum": "india"} for at in range(6)],
     "Label Studio": [{"id": 1, "annotations": [{"result": []}], "file_upload": "a.csv", "data": {"text": Q}}],
     "an empty export of ChatGPT's": [{"title": Q, "mapping": {"a": {"message": None}}, "current_node": "a"}],
-    "Jigsaw": [{"comment_text": f"{A} {number}", "toxic": number % 2} for number in range(6)],
 }
 
 
