@@ -113,6 +113,8 @@ def _headers(whole: Sequence[TableRow], said: Sequence[str]) -> list[range]:
 def _may_name(rows: list[list[str]]) -> bool:
     """Whether the first row may hold names though nothing tells it from the others, which hold single words, too."""
     first = [cell.strip() for cell in rows[0]]
+    while first and not first[-1]:  # columns that are blank as a whole
+        first.pop()
     return len(first) > 1 and len(rows) > LEAST_BELOW and len(set(map(str.casefold, first))) == len(first) and not any(
         not cell or _is_value(cell) for cell in first)
 
@@ -218,6 +220,8 @@ def _differ(first: list[str], rest: list[list[str]]) -> bool:
         return False
     below = [[row[at].strip() for row in rest if at < len(row) and row[at].strip()] for at in range(len(first))]
     columns = [(name, cells) for name, cells in zip(first, below, strict=True) if name and cells]
+    if 0 < sum(name in cells for name, cells in columns) < len(columns):
+        return False  # a word that another row has, too; where a header is repeated, that row has all of it
     if any(len(cells) > 2 and all(map(_NUMBER.fullmatch, cells)) for _, cells in columns):
         return True  # a word above numbers
     longer = sum(sum(map(len, cells)) > 1.5 * len(name) * len(cells) or all(map(_NUMBER.fullmatch, cells))
@@ -238,7 +242,7 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
     columns = Counter(map(len, rows)).most_common(1)[0][0]
     letters = LETTERS[:max(0, columns - 2)]
     last = [cells[-1].strip() for cells in rows if len(cells) == columns]
-    marks = [text for text in last if re.fullmatch(r"\d", text) or (len(text) == 1 and text.upper() in letters)]
+    marks = [text for text in last if (re.fullmatch(r"\d", text) and int(text) <= len(letters)) or (len(text) == 1 and text.upper() in letters)]
     if columns >= 4 and 2 * len(marks) >= len(last):
         return ["question", *letters, "answer"]
     if columns == 2:
