@@ -58,7 +58,7 @@ def test_a_first_row_with_sentences_is_data(tmp_path):
 
 @pytest.mark.parametrize(("rows", "header", "count"), [
     ([["ಅ", "ಮೂಲಸ್ವರ, ಮೂಲಾಕ್ಷರ"], ["ಅ", "1. ಕನ್ನಡ ವರ್ಣಮಾಲೆಯ ಮೊದಲನೆಯ ಅಕ್ಷರ."], ["ಅಂಕ", "ನಾಟಕದ ಒಂದು ಭಾಗ, ಮೌಲ್ಯಮಾಪನದ ಪ್ರಮಾಣ"],
-      ["ಅಂಗ", "ದೇಹದ ಒಂದು ಭಾಗ, ಅವಯವ"]], None, 4),
+      ["ಅಂಗ", "ದೇಹದ ಒಂದು ಭಾಗ, ಅವಯವ"]], "none", 4),
     ([["Singular", "Plural", "English", "", ""], ["das Foto", "die Fotos", "the photo", "", ""],
       *([word, "", word, "", ""] for word in ("hallo", "adieu", "servus", "moin"))], "1", 5)])
 def test_words_above_words_may_be_names(tmp_path, rows, header, count):

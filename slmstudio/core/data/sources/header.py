@@ -107,7 +107,15 @@ def _headers(whole: Sequence[TableRow], said: Sequence[str]) -> list[range]:
         return [other, both, one] if names_both(second.cells) else [both, one, other]
     if has_names:
         return [one]
-    return [one, range(0)] if not said and _may_name(cells) else [range(0)]
+    if said or not _may_name(cells):
+        return [range(0)]
+    return [range(0), one] if _recurs(cells[0], cells[1:]) else [one, range(0)]
+
+
+def _recurs(first: list[str], rest: list[list[str]]) -> bool:
+    """Whether a word of the first row is in another one, too; where a header is repeated, that has all of them."""
+    recurring = [any(cell == row[at] for row in rest if at < len(row)) for at, cell in enumerate(first) if cell]
+    return any(recurring) and not all(recurring)
 
 
 def _may_name(rows: list[list[str]]) -> bool:
@@ -220,8 +228,8 @@ def _differ(first: list[str], rest: list[list[str]]) -> bool:
         return False
     below = [[row[at].strip() for row in rest if at < len(row) and row[at].strip()] for at in range(len(first))]
     columns = [(name, cells) for name, cells in zip(first, below, strict=True) if name and cells]
-    if 0 < sum(name in cells for name, cells in columns) < len(columns):
-        return False  # a word that another row has, too; where a header is repeated, that row has all of it
+    if _recurs(first, rest):
+        return False
     if any(len(cells) > 2 and all(map(_NUMBER.fullmatch, cells)) for _, cells in columns):
         return True  # a word above numbers
     longer = sum(sum(map(len, cells)) > 1.5 * len(name) * len(cells) or all(map(_NUMBER.fullmatch, cells))
@@ -242,7 +250,8 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
     columns = Counter(map(len, rows)).most_common(1)[0][0]
     letters = LETTERS[:max(0, columns - 2)]
     last = [cells[-1].strip() for cells in rows if len(cells) == columns]
-    marks = [text for text in last if (re.fullmatch(r"\d", text) and int(text) <= len(letters)) or (len(text) == 1 and text.upper() in letters)]
+    marks = [text for text in last if (re.fullmatch(r"\d", text) and int(text) <= len(letters)) or (
+        len(text) == 1 and text.upper() in letters)]
     if columns >= 4 and 2 * len(marks) >= len(last):
         return ["question", *letters, "answer"]
     if columns == 2:
