@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence
@@ -258,7 +258,9 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
         first, second = ([cells[at].strip() for cells in rows if len(cells) == 2] for at in (0, 1))
         # A class before its text, as in the table of SMS spam; a question comes once or twice.
         few = len(first) > 3 and len(set(first)) * 2 <= len(first) < 2 * len(set(second)) and len(set(first)) > 1
-        if few and max(map(len, first)) <= LONGEST_NAME:
+        # A dictionary has a word's meanings below each other, and many words.
+        is_sorted = 1 + sum(one != other for one, other in pairwise(first)) == len(set(first)) > 3
+        if few and not is_sorted and max(map(len, first)) <= LONGEST_NAME:
             return ["label", "text"]
         return ["id", "text"] if is_counted(first) else ["question", "answer"]
     return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]
