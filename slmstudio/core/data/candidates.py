@@ -99,6 +99,7 @@ SENTENCES = {
     "header_rows": noop("Row {row:,} looks like column names, too."),
     "words_only": noop("The first row has single words, as the others have."),
     "sheet_rows": noop("The sheet “{sheet}” has {n:,} rows."),
+    "table_rows": noop("The table “{table}” has {n:,} rows."),
     "held_out": noop("{files} is held out for the evaluation."),
     "words_dropped": noop("“{column}” has words, too, and isn't used."),
     "mark_decides": noop("“{column}” decides which rows are learned, or which answers count as good ones."),
@@ -122,6 +123,8 @@ _CUTS = {
 _CHOSEN = (("sheet", noop("Sheet “{sheet}”")), ("rows", noop("List “{rows}”")), ("files", noop("Files “{files}”")),
            ("header", noop("Column names in row {header}")))
 """Options that make a way of their own."""
+_TABLE = noop("Table “{sheet}”")
+"""What a sheet is called in a database."""
 _PARTS = ("", "table", "list")
 """What a candidate is that says which rows are meant, and nothing of their columns."""
 _NAMES = {
@@ -149,7 +152,8 @@ def _listed(value: Any) -> Any:
 
 def title(candidate: Candidate) -> str:
     """What a way to read a file is called: "Question in “प्रश्न”, answer in “उत्तर”", "Sheet “2024”"."""
-    chosen = [_chosen(option, called, value) for option, called in _CHOSEN
+    is_table = any(each.code == "table_rows" for each in candidate.evidence)
+    chosen = [_chosen(option, _TABLE if is_table and option == "sheet" else called, value) for option, called in _CHOSEN
               if (value := getattr(candidate.options, option))]
     return " · ".join(filter(None, ("" if chosen and candidate.name in _PARTS else _reading(candidate), *chosen)))
 

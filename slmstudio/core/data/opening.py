@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +18,7 @@ from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import AS_JSONL, CHOOSE, PAGE_SUFFIXES, WEB_PAGE, Source, suffix_of, zip_format
-from slmstudio.core.data.sources import arrow, documents, header, nested, packed, sheets, tables, texts
+from slmstudio.core.data.sources import arrow, databases, documents, header, nested, packed, sheets, tables, texts
 from slmstudio.core.data.sources.labels import Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import Reading
@@ -27,8 +28,9 @@ from slmstudio.core.i18n import ntr, tr
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
+DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 SUFFIXES = (*JSON_SUFFIXES, *TEXT_SUFFIXES, *TABLE_SUFFIXES, ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".parquet",
-            ".arrow", ".feather", ".pdf", ".docx", ".yml", ".yaml", ".xml")
+            ".arrow", ".feather", ".pdf", ".docx", ".yml", ".yaml", ".xml", *DATABASE_SUFFIXES)
 """Endings of the files that are looked for in folders and archives, packed by gzip or Zstandard or not."""
 MOST_FILES = 2000
 SAMPLE_BYTES = 8 << 20
@@ -36,7 +38,7 @@ SAMPLE_BYTES = 8 << 20
 _HELD_OUT_CERTAINTY = 0.1
 _HELD_OUT = ("test", "valid", "validation", "eval", "dev", "heldout")
 _BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset_infos", "dataset_dict", "state",
-           "metadata", "config")
+           "metadata", "config", "thumbs")
 """Names of files in a dataset's folder that hold no rows."""
 
 
@@ -202,11 +204,18 @@ class DataFile:
             part.text_by = "page" if found.is_plain else ""
             _cut(part, found)
         else:
-            sheet = sheets.open_sheet(file, source.name, self.options.sheet)
+            if part.format == "sqlite":
+                sheet = databases.open_table(file.getvalue() if isinstance(file, BytesIO) else source.path, source.name,
+                                             self.options.sheet, source.check_cancelled)
+            else:
+                sheet = sheets.open_sheet(file, source.name, self.options.sheet)
             part.sheets, part.notes, part.evidence = sheet.names, sheet.notes, sheet.evidence
             part.certainty, part.others = sheet.certainty, list(sheet.candidates)
             part.options = replace(self.options, sheet=sheet.names[0] if sheet.candidates else self.options.sheet)
-            self._name(part, sheet.rows)
+            if part.format == "sqlite":
+                part.rows = sheet.rows
+            else:
+                self._name(part, sheet.rows)
         part.rows = _checked(part.rows, source, file)
 
     def _open_text(self, part: Part, source: Source) -> None:

@@ -19,7 +19,7 @@ from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import noop, tr
 
 CHUNK_BYTES = 1 << 21
-CHOOSE = noop("Choose a file with rows or text: JSONL, JSON, CSV, Excel, Parquet, text, Markdown, PDF or Word.")
+CHOOSE = noop("Choose a file with rows or text: JSONL, JSON, CSV, Excel, Parquet, SQLite, text, Markdown, PDF or Word.")
 AS_JSONL = noop("Save the data as JSONL (one JSON object per line) or CSV, and open that file.")
 IN_MODEL_TAB = noop("Open it in the Model tab. A dataset is a file with rows or text.")
 
@@ -34,7 +34,6 @@ _SIGNATURES = (
     (b"Rar!\x1a\x07", noop("{name} isn't a dataset: it's a RAR archive."), packed.UNPACK),
     (b"\x89PNG\r\n\x1a\n", noop("{name} isn't a dataset: it's a PNG picture."), CHOOSE),
     (b"\xff\xd8\xff", noop("{name} isn't a dataset: it's a JPEG picture."), CHOOSE),
-    (b"SQLite format 3\x00", noop("{name} isn't a dataset: it's an SQLite database."), AS_JSONL),
     (OLD_OFFICE, noop("{name} isn't a dataset: it's an old Office document (.doc or .ppt), or one with a password."),
      noop("Open it in the program that made it, and save it as .docx or .xlsx without a password.")),
     (b"{\\rtf", noop("{name} isn't a dataset: it's an RTF document."),
@@ -127,7 +126,8 @@ class Source:
 
         The checksum is known after that. Raises as `chunks`.
         """
-        if self._member is None and not packed.is_compressed(self.head()):
+        begin = next(Source(self.path, None, self._cancelled)._raw_chunks(), b"")
+        if self._member is None and not packed.is_compressed(begin):
             self.read_through()
             return open(self.path, "rb", opener=files.regular)
         return io.BytesIO(b"".join(self.unpacked()))
@@ -141,6 +141,8 @@ class Source:
         head, name = self.head(), self.name
         if head.startswith(b"PAR1"):
             return "parquet"
+        if head.startswith(b"SQLite format 3\0"):
+            return "sqlite"
         if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
             return "arrow"
         # Readers of PDF look for its mark in the first 1,024 bytes.

@@ -12,7 +12,7 @@ from slmstudio.core.i18n import tr
 
 def kinds() -> str:
     """What can be read, in a line."""
-    return tr("JSONL, JSON, CSV, Excel, Parquet, text, Markdown, PDF, Word; also packed as .gz, .zst or .zip")
+    return tr("JSONL, JSON, CSV, Excel, Parquet, SQLite, text, Markdown, PDF, Word; also packed as .gz, .zst or .zip")
 
 
 def name_filters() -> list[str]:
@@ -25,6 +25,7 @@ def name_filters() -> list[str]:
               (tr("CSV and TSV"), opening.TABLE_SUFFIXES),
               (tr("Excel and OpenDocument"), (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")),
               (tr("Parquet and Arrow"), (".parquet", ".arrow", ".feather")),
+              (tr("SQLite databases"), opening.DATABASE_SUFFIXES),
               (tr("Text and Markdown"), opening.TEXT_SUFFIXES), (tr("PDF and Word"), (".pdf", ".docx")),
               (tr("Packed files"), packed))
     return [*(f"{name} ({_patterns(suffixes)})" for name, suffixes in groups), tr("All files (*)")]

@@ -43,7 +43,7 @@ def joinable(target: str) -> bool:
 
 def options() -> dict[str, tuple[str, str]]:
     """What may be said about a file beside its columns, as the fields of `ReadOptions`: its name, and what it does."""
-    return {"sheet": (tr("Sheet"), tr("The sheet of the workbook to read.")),
+    return {"sheet": (tr("Sheet or table"), tr("The sheet of the workbook, or the table of the database, to read.")),
             "rows": (tr("List"), tr("The list in the file whose entries are the rows.")),
             "files": (tr("Files"), tr("Which files of the folder or the archive are read.")),
             "header": (tr("Column names"), tr("The row of the table with the names of the columns.")),
@@ -86,8 +86,16 @@ def cuts() -> dict[str, str]:
 def format_name(name: str) -> str:
     """A format, as people call it."""
     return {"jsonl": "JSONL", "json": "JSON", "csv": "CSV", "tsv": "TSV", "xlsx": "Excel", "xlsb": "Excel",
-            "xls": "Excel", "ods": "OpenDocument", "parquet": "Parquet", "arrow": "Arrow", "text": tr("Text"),
-            "markdown": "Markdown", "pdf": "PDF", "docx": "Word", "folder": tr("Folder"), "zip": "ZIP"}.get(name, name)
+            "xls": "Excel", "ods": "OpenDocument", "parquet": "Parquet", "arrow": "Arrow", "sqlite": "SQLite",
+            "text": tr("Text"), "markdown": "Markdown", "pdf": "PDF", "docx": "Word",
+            "folder": tr("Folder"), "zip": "ZIP"}.get(name, name)
+
+
+def sheet_name(sheets: Sequence[str], format_: str) -> str:
+    """The sheet or the table that is read; "" of a file without them."""
+    if not sheets:
+        return ""
+    return tr("table “{name}”", name=sheets[0]) if format_ == "sqlite" else tr("sheet “{name}”", name=sheets[0])
 
 
 def layout_of(mapping: Mapping[str, str]) -> str:

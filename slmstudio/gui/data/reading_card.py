@@ -156,11 +156,11 @@ class ReadingCard(Card):
 
 
 def _facts(dataset: Dataset) -> list[str]:
-    """Format, encoding and sheet."""
+    """Format, encoding, and sheet or table."""
     encoding = dataset.encoding
     if encoding and dataset.assumed:
         encoding = tr("{encoding}, assumed", encoding=encoding)
-    sheet = tr("sheet “{name}”", name=dataset.sheets[0]) if dataset.sheets else ""
+    sheet = words.sheet_name(dataset.sheets, dataset.format)
     return [part for part in (words.format_name(dataset.format), encoding, sheet) if part]
 
 

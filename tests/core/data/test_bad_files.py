@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import sqlite3
 import subprocess
 import sys
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,6 +37,14 @@ def parquet_bytes() -> bytes:
     return out.getvalue()
 
 
+def database(rows: int = 500) -> bytes:
+    with closing(sqlite3.connect(":memory:")) as opened:
+        opened.execute("CREATE TABLE faq (question, answer)")
+        opened.executemany("INSERT INTO faq VALUES (?, ?)", [("What is free?", "Form one is.")] * rows)
+        opened.commit()
+        return opened.serialize()
+
+
 LOCKED_PDF = b"""%PDF-1.4
 1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
 2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj
@@ -57,6 +67,11 @@ BAD = {
     "bomb of a workbook": ("rows.xlsx", zipped(**{"xl__workbook.xml": bytes(64 * MB)}), "wasn't read"),
     "deep json": ("rows.json", b"[" * 100_000 + b"]" * 100_000, "no row that can be used"),
     "deep object": ("rows.jsonl", b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "no row that can be used"),
+    "truncated database": ("rows.db", database()[:-1000], "damaged SQLite database"),
+    "damaged database": ("rows.sqlite", database()[:4096] + b"\xff" * 4096 + database()[8192:],
+                         "damaged SQLite database"),
+    "an empty database": ("rows.db", database(0), "contains no rows"),
+    "a database of another kind": ("rows.db", bytes(range(256)) * 20, "binary data"),
     "a header alone": ("rows.csv", b"question,answer\n", "contains no rows"),
     "an old office file": ("rows.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "old Office document"),
     "a locked workbook": ("rows.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "damaged workbook"),

@@ -52,7 +52,7 @@ def archive(*names: str) -> bytes:
     (b"PAR1\x15\x04", "a damaged table"),
     (b"\x1f\x8b\x08\0", "a damaged gzip file"),
     (b"%PDF-1.7\n", "a damaged PDF"),
-    (b"SQLite format 3\0", "an SQLite database"),
+    (b"SQLite format 3\0", "a damaged SQLite database"),
     (b"{\\rtf1 text}", "an RTF document"),
     (b"\n<!DOCTYPE html><html>", "a web page"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),

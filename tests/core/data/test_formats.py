@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import sqlite3
 import zipfile
+from contextlib import closing
 
 import pyarrow as pa
 import pytest
@@ -76,6 +78,67 @@ def test_workbooks(tmp_path, name):
     assert (found.format, found.sheets, said(found)) == (name[5:], ("पंक्तियाँ", "more"), HINDI)
     assert any("पंक्तियाँ" in note for note in found.notes)
     assert said(read_dataset(path, options=ReadOptions(sheet="more"))) == [("a?", "b")]
+
+
+@pytest.fixture
+def database(tmp_path):
+    """A function that writes tables into a database; it stays open, in WAL mode, while the test runs."""
+    with closing(sqlite3.connect(tmp_path / "rows.db")) as opened:
+        def write(**tables):
+            for name, (names, *rows) in tables.items():
+                opened.execute(f'CREATE TABLE "{name}" ({", ".join(names)})')
+                opened.executemany(f'INSERT INTO "{name}" VALUES ({", ".join("?" * len(names))})', rows)
+            opened.commit()
+            return opened
+
+        yield write
+
+
+def test_the_tables_of_a_database(tmp_path, database):
+    database(**{"of users": [["id", "mail"], *([n, f"u{n}@x.in"] for n in range(50))],
+                "empty": [["question", "answer"]],
+                "questions": [["id", "question", "answer"], *([n, *row] for n, row in enumerate(HINDI))],
+                "notes": [["id", "text"], [1, "A very long note about something else, longer than the questions."]]})
+    path, packed = tmp_path / "rows.db", tmp_path / "rows.sqlite.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    for each in (path, packed):
+        found = read_dataset(each)
+        assert (found.format, found.sheets[0], said(found)) == ("sqlite", "questions", HINDI)
+        assert [(way.options.sheet, [dict(why.values) for why in way.evidence if why.code == "table_rows"])
+                for way in found.candidates[1:]] == [("of users", [{"table": "of users", "n": 50}]),
+                                                     ("notes", [{"table": "notes", "n": 1}])]
+    assert read_dataset(path, options=ReadOptions(sheet="notes")).layout == "text"
+    with pytest.raises(UserError, match="notes"):
+        read_dataset(path, options=ReadOptions(sheet="nowhere"))
+
+
+def test_the_table_with_most_words_is_read_and_twins_are_asked_about(tmp_path, database):
+    database(users=[["id", "name"], [1, "Asha"]],
+             news=[["id", "body", "picture"], [1, "It rained in Pune. The roads are wet.", None], [2, "Sun.", None]],
+             old=[["id", "body", "picture"], [1, "It rained.", None]])
+    found = read_dataset(tmp_path / "rows.db")
+    assert ([record.text for record in found.records], found.is_sure) == (
+        ["It rained in Pune. The roads are wet.", "Sun."], False)
+    assert found.candidates[1].options.sheet == "old"
+
+
+def test_text_of_a_database_that_is_no_utf_8_is_a_problem(tmp_path, database):
+    opened = database(faq=[["question", "answer"], *HINDI])
+    opened.execute("INSERT INTO faq VALUES (CAST(X'ff61' AS TEXT), 'b')")
+    opened.commit()
+    found = read_dataset(tmp_path / "rows.db")
+    assert (said(found), [problem.line for problem in found.problems]) == (HINDI, [3])
+
+
+def test_changes_beside_a_database_are_mentioned(tmp_path, database):
+    opened = database(faq=[["question", "answer"], *HINDI])
+    opened.execute("PRAGMA journal_mode = WAL")
+    opened.execute("INSERT INTO faq VALUES ('a?', 'b')")
+    opened.commit()
+    before = sorted(each.name for each in tmp_path.iterdir())
+    found = read_dataset(tmp_path / "rows.db")
+    assert said(found) == HINDI and any("rows.db-wal" in note for note in found.notes)
+    assert sorted(each.name for each in tmp_path.iterdir()) == before
 
 
 def test_numbers_dates_titles_and_merged_cells_of_a_workbook(tmp_path):

@@ -56,6 +56,22 @@ def test_a_first_row_with_sentences_is_data(tmp_path):
     assert read_dataset(tmp_path / "rows.csv").count == 3
 
 
+@pytest.mark.parametrize(("rows", "header", "count"), [
+    ([["ಅ", "ಮೂಲಸ್ವರ, ಮೂಲಾಕ್ಷರ"], ["ಅ", "1. ಕನ್ನಡ ವರ್ಣಮಾಲೆಯ ಮೊದಲನೆಯ ಅಕ್ಷರ."], ["ಅಂಕ", "ನಾಟಕದ ಒಂದು ಭಾಗ, ಮೌಲ್ಯಮಾಪನದ ಪ್ರಮಾಣ"],
+      ["ಅಂಗ", "ದೇಹದ ಒಂದು ಭಾಗ, ಅವಯವ"]], "none", 4),
+    ([["Singular", "Plural", "English", "", ""], ["das Foto", "die Fotos", "the photo", "", ""],
+      *([word, "", word, "", ""] for word in ("hallo", "adieu", "servus", "moin"))], "1", 5)])
+def test_words_above_words_may_be_names(tmp_path, rows, header, count):
+    found = read_dataset(write_xlsx(tmp_path / "words.xlsx", {"one": rows}))
+    assert (found.count, found.candidates[0].options.header) == (count, header)
+
+
+def test_numbers_behind_questions_are_no_choices(tmp_path):
+    rows = "".join(f"{at},What is word number {at}?,{('Easy', 'Hard')[at % 2]},{at % 6 + 1}\n" for at in range(1, 13))
+    (tmp_path / "rows.csv").write_text(rows)
+    assert read_dataset(tmp_path / "rows.csv").columns == ("column 1", "column 2", "column 3", "column 4")
+
+
 @pytest.fixture
 def workbook(tmp_path: Path) -> Callable[..., Path]:
     return lambda **sheets: write_xlsx(tmp_path / "book.xlsx", sheets)

@@ -122,6 +122,17 @@ def test_questions_of_a_web_page(read, name):
     assert found.candidates[0].certainty >= certainty and found.format == "html"
 
 
+@pytest.mark.parametrize("entry", [
+    "<details><summary>Form {0}</summary><p>Paper {0} for you.</p></details>",
+    "<dt>Form {0}</dt><dd>Paper {0} for you.</dd>", "<h3>Form {0}</h3><h5>Note</h5><p>Paper {0} for you.</p>"])
+def test_terms_of_a_web_page_are_asked_about(read, entry):
+    page = "<html><body><ul><li>A</li><li>B</li></ul><h2>A</h2>" + "".join(map(entry.format, range(6)))
+    found = read(page, "terms.html")
+    assert (len(found.records), found.records[5].messages[0]["content"], found.is_sure) == (6, "Form 5", False)
+    assert found.records[5].messages[1]["content"].endswith("Paper 5 for you.")
+    assert read(page, "terms.html", text_by="question").count == 6
+
+
 def test_other_web_pages_are_refused(read):
     page = "<html><body><h1>Forms</h1><p>Form one is free. Form two isn't.</p></body></html>"
     with pytest.raises(UserError):

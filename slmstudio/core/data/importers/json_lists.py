@@ -3,6 +3,7 @@ which of them is likeliest to be learned from."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,9 @@ from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.column_names import CONVERSATION, LANGUAGE, ask_and_answer, is_head, is_known, is_sure
 from slmstudio.core.data.mapping import paths, published
 from slmstudio.core.data.mapping.speakers import are_pairs, are_texts
+from slmstudio.core.data.mapping.turns import is_message
 from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.sources.row import with_words
 
 OF_A_ROW = frozenset({
     "messages", "conversations", "conversation", "dialog", "dialogue", "dialogues", "turns", "chat", "history", "tools",
@@ -33,7 +36,9 @@ _TERMS, _WORDS = 5, 3
 """So many terms with explanations of more words than that may be a glossary."""
 UNSURE = 0.6
 """How sure it is that one of several lists with rows of the same kind is meant."""
-_RIVAL, _OTHER = 0.5, 0.2
+RIVAL, _OTHER = 0.5, 0.2
+LOOKED_AT = 20
+"""Rows that tell whether each of them holds a list of rows."""
 
 
 class RowList(NamedTuple):
@@ -83,7 +88,43 @@ def row_lists(value: Any) -> list[RowList]:
         path, rows = f"[{', '.join(whole)}][]", [row for each in alike for row in each.rows]
         if len(as_rows(paths.find(path, value)) or ()) == len(rows):
             found.insert(0, found[0]._replace(path=path, rows=rows, size=len(rows), parts=whole))
+    if found and (inner := inner_list(found[0].rows[:LOOKED_AT])):
+        path = f"{found[0].path}[].{inner}[]"
+        found.insert(0, row_list(path, paths.find(path, value))._replace(certainty=UNSURE))
     return found
+
+
+def inner_list(rows: Sequence[Any]) -> str:
+    """The expression that finds in each row the list of objects that has most of its text, and gives them the row's
+    title; "" of rows that tell by themselves what is in them."""
+    if not rows or not all(isinstance(row, dict) for row in rows) or row_list("", list(rows)).weight == 2 or any(
+            published.layout_of(row, of) for row in rows for of in ("row", "file", "chat", "post")):
+        return ""
+    lists = Counter(key for row in rows for key, value in row.items() if _are_objects(value, key))
+    for key, count in lists.most_common(1):
+        inside = sum(_size(row.get(key)) for row in rows)
+        many = sum(len(row[key]) for row in rows if isinstance(row.get(key), list)) > len(rows)
+        if many and 2 * count > len(rows) and 2 * inside > sum(map(_size, rows)):
+            titles = [name for name in with_words(rows, rows[0]) if isinstance(rows[0][name], str)]
+            title = next(filter(is_head, titles), titles[0] if titles else "")
+            around = f"{{{json.dumps(title, ensure_ascii=False)}: {paths.written(title)}}}" if title else "`{}`"
+            return f"beside({paths.written(key)}, {around})"
+    return ""
+
+
+def _are_objects(value: Any, key: str) -> bool:
+    """Whether a value is a list of rows, and neither messages nor choices, of which some are marked."""
+    return as_rows(value, key, False) is not None and key not in CONVERSATION and all(
+        isinstance(each, dict) and not is_message(each) and not any(isinstance(one, bool) for one in each.values())
+        for each in value)
+
+
+def _size(value: Any) -> int:
+    """Characters of the texts in a value."""
+    if isinstance(value, str):
+        return len(value)
+    return sum(map(_size, value.values() if isinstance(value, dict) else value)) if isinstance(
+        value, (dict, list)) else 0
 
 
 def certainty(found: Sequence[RowList]) -> float:
@@ -96,7 +137,8 @@ def certainty(found: Sequence[RowList]) -> float:
 
 def candidates(found: Sequence[RowList]) -> list[Candidate]:
     """The others, to choose from."""
-    return [Candidate("list", {}, ReadOptions(rows=each.path), _RIVAL if each.is_like(found[0]) else _OTHER,
+    return [Candidate("list", {}, ReadOptions(rows=each.path),
+                      RIVAL if each.is_like(found[0]) or found[0].certainty < 1 else _OTHER,
                       (Evidence("list_of_rows", {"path": each.path, "rows": each.size}),)) for each in found[1:]]
 
 
@@ -160,6 +202,10 @@ def _lists(value: dict[str, Any], keys: tuple[str, ...]) -> Iterator[RowList]:
             yield row_list(f"items({here})[].merge({{name: [0]}}, [1])",
                            _opened([{"name": key, **row} for key, row in value.items()]))
         return
+    elif not found and (rows := _meanings(value)):
+        yield row_list(f"items({here})[].{{question: [0], answer: join('; ', to_array([1]))}}",
+                       rows)._replace(certainty=UNSURE)
+        return
     yield from found
     is_row = not OF_A_ROW.isdisjoint(value) or any(
         is_sure(key) for key, each in value.items() if not isinstance(each, (dict, list)))
@@ -202,6 +248,16 @@ def _named_apart(value: dict[str, Any]) -> list[Any]:
              for each in named]
     fits = names and all(isinstance(row, list) and len(row) == len(names) for row in rows)
     return [dict(zip(names, row, strict=True)) for row in rows] if fits else []
+
+
+def _meanings(value: dict[str, Any]) -> list[Any]:
+    """The rows of an object with words, of which some have several meanings, and more words than a word has meanings;
+    none if it is something else."""
+    if len(value) < _TERMS or not all(isinstance(each, str) or are_texts(each) for each in value.values()):
+        return []
+    counts = [1 if isinstance(each, str) else len(each) for each in value.values()]
+    return [{"question": word, "answer": each if isinstance(each, str) else "; ".join(each)}
+            for word, each in value.items()] if sum(counts) < len(value) ** 2 else []
 
 
 def _answers(value: dict[str, str], path: str) -> Iterator[RowList]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import orjson
 
-from slmstudio.core.data.candidates import Readable
+from slmstudio.core.data.candidates import Candidate, Readable
 from slmstudio.core.data.importers import json_lists
 from slmstudio.core.data.mapping import paths, published
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
 from slmstudio.core.data.sources.row import Raw, bounded
 from slmstudio.core.data.strict_json import NotJson, parse, printable
@@ -26,6 +27,8 @@ _LARGE = 1 << 19
 """Bytes of the beginning of a text that isn't read whole before its rows are."""
 _WHOLE = 128 << 20
 """Bytes of the largest text that is read whole, to find a list in it that a user has chosen."""
+_TEXTS = 3
+"""A list with fewer texts and nothing else hardly is a data set."""
 _KEY = re.compile(r'[A-Za-z_]\w*|"(?:[^"\\]|\\.)*"')
 """An expression that is a key alone."""
 
@@ -59,10 +62,22 @@ def _unbounded_rows(chunks: Iterator[bytes], part: Readable | None, path: str | 
 
 def _of_values(values: Iterator[Raw], part: Readable | None) -> Iterator[Raw]:
     """The rows, or those in the only value."""
-    begin = list(islice(values, 2))
+    begin = list(islice(values, json_lists.LOOKED_AT))
     found = json_lists.row_lists(begin[0].value) if len(begin) == 1 and begin[0].problem is None else []
     if not found:
-        yield from _opened(chain(begin, values))
+        whole = [raw.value for raw in begin if raw.problem is None]
+        everything = chain(begin, values)
+        if part is not None and len(whole) >= _TEXTS and all(isinstance(each, str) for each in whole):
+            yield from (raw._replace(value={"text": raw.value}) if isinstance(raw.value, str) else raw
+                        for raw in everything)
+        elif part is not None and len(whole) > 1 and (inner := json_lists.inner_list(whole)):
+            part.certainty = json_lists.UNSURE
+            part.options = replace(part.options, rows=f"[].{inner}[]")
+            part.others.append(Candidate("list", {}, ReadOptions(rows="@"), json_lists.RIVAL))
+            yield from _numbered(raw._replace(value=value) for raw in everything for value in (
+                (raw.value,) if raw.problem else paths.find(inner, raw.value) or ()))
+        else:
+            yield from _opened(everything)
         return
     if part is not None:
         _tell(part, found)

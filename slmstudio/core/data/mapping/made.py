@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slmstudio.core.data.mapping.values import as_text, passage
+from slmstudio.core.data.mapping.values import as_text, passage, search
 from slmstudio.core.data.sources.labels import Line, marked
 from slmstudio.core.data.sources.questions import rows
 
@@ -34,7 +34,7 @@ class MadeColumn:
 
     def of(self, row: Mapping[str, Any]) -> Any:
         """What it holds in a row; None if that is nothing."""
-        found = [row.get(part) if isinstance(part, str) else part.search(row) for part in self.parts]
+        found = [row.get(part) if isinstance(part, str) else search(part, row) for part in self.parts]
         if len(found) == 1:
             return found[0]
         texts = [str(text) for each in found if (text := as_text(passage(each))) not in (None, "", [], {})]
@@ -52,7 +52,7 @@ def made_of(name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
         if part in columns:
             parts.append(part)
             used.append(part)
-        elif (path := _path(part)) is not None and any(path.search(row) is not None for row in rows):
+        elif (path := _path(part)) is not None and any(search(path, row) is not None for row in rows):
             parts.append(path)
             used += _names(path.parsed)
         else:

@@ -17,7 +17,7 @@ from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import choices
 from slmstudio.core.data.mapping.speakers import are_pairs
 from slmstudio.core.data.mapping.turns import is_message
-from slmstudio.core.data.mapping.values import as_text, below
+from slmstudio.core.data.mapping.values import as_text, below, search
 
 
 def find(expression: str, value: Any) -> Any:
@@ -27,8 +27,8 @@ def find(expression: str, value: Any) -> Any:
     'Panaji'
     """
     try:
-        return _compiled(expression).search(value, options=_OPTIONS)
-    except (JMESPathError, TypeError, ValueError, LookupError, AttributeError, RecursionError):  # files hold anything
+        return search(_compiled(expression), value, _OPTIONS)
+    except (JMESPathError, RecursionError):  # a person has written it
         return None
 
 

@@ -189,7 +189,7 @@ def _parts(look: Look, answer: str) -> str:
         return ""
     words = [[set(text.casefold().split()) for text in each] for each in several]
     apart = sum(not set.intersection(*each) and each[0].isdisjoint(each[1]) for each in words)
-    return f"{written(answer)} | join(', ', @)" if 2 * apart > len(several) else ""
+    return f"{written(answer)} | join(', ', to_array(@))" if 2 * apart > len(several) else ""
 
 
 def marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str]) -> Iterator[ColumnMap]:

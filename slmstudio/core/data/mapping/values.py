@@ -21,6 +21,15 @@ _PASSAGES = ("contexts", "sentences", "passage_text", "paragraph_text", "text", 
 _TEXTS = ("text", "full_text", "content", "value", "answer", "spans", "human_readable")
 
 
+def search(path: Any, value: Any, options: Any = None) -> Any:
+    """What a compiled JMESPath expression finds in a value; None if that is nothing, or something of another kind than
+    it expects."""
+    try:
+        return path.search(value, options)
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):  # files hold anything
+        return None
+
+
 def value_in(text: str) -> Any:
     """The list or object that a text holds, or the text itself."""
     if text.lstrip()[:1] not in ("[", "{"):

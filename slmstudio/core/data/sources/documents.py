@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html import unescape
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import Any, BinaryIO
 
+from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.sources import packed, texts
+from slmstudio.core.data.sources import packed, questions, texts
 from slmstudio.core.data.sources.labels import BOLD, Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import Reading
@@ -31,6 +33,8 @@ _INLINE = re.compile(r"</?(?:a|abbr|bd[io]|cite|code|em|font|i|img|kbd|label|mar
                      r"(?:[\s/][^>]*)?>", re.IGNORECASE)
 _BLOCK = re.compile(r"([^<]*)(<(/?\w*)[^>]*>?|$)")
 """Text up to a tag that ends its line, and the name of the tag."""
+_TERMS = 4
+"""Headings with a text below them; a page with fewer hardly explains terms, or answers questions."""
 _LEVELS = {"button": BOLD, "dt": BOLD, "summary": BOLD} | {f"h{level}": level for level in range(1, BOLD)}
 
 
@@ -185,8 +189,33 @@ def web_page(chunks: Iterator[bytes], options: ReadOptions, notes: list[str]) ->
         options: what a user has chosen.
     """
     lines = list(_lines_of_web_page(b"".join(chunks).decode("utf-8", "replace")))
-    return texts.reading(lines[:texts.LOOKED_AT], lines, lambda by: texts.text_rows(
+    begin = lines[:texts.LOOKED_AT]
+    if options.text_by in (None, texts.QUESTION) and questions.way_of(begin)[0] is None:
+        terms, count = _terms(lines)
+        if count >= _TERMS:
+            text = Candidate("text", options=ReadOptions(text_by="paragraph"), certainty=texts.BY_HEADINGS - 0.1)
+            return Reading(questions.rows(terms, "bold"), replace(options, text_by=texts.QUESTION),
+                           texts.BY_HEADINGS if options.text_by is None else 1.0,
+                           (Evidence("headings", {"n": count}),), [text])
+    return texts.reading(begin, lines, lambda by: texts.text_rows(
         iter(["\n\n".join(line.text for line in lines).encode()]), by), "paragraph", options, notes)
+
+
+def _terms(lines: list[Line]) -> tuple[list[Line], int]:
+    """The lines with those in bold that are terms, each with a text below it, and how many different ones there are.
+
+    They are the headings of that level, or the lines that ask, of which most have a text; headings below them belong
+    to the text.
+    """
+    best, most = lines, 0
+    for level in (0, *sorted({line.level for line in lines} - {0})):
+        found = [line._replace(level=BOLD if (line.level == level if level else questions.asks_alone(line.text))
+                               else line.level if line.level < level else 0) for line in lines]
+        followed = {line.text for line, below in pairwise(found) if line.level == BOLD and not below.level}
+        terms = {line.text for line in found if line.level == BOLD}
+        if len(followed) > most and 2 * len(followed) > len(terms):
+            best, most = found, len(followed)
+    return best, most
 
 
 def _lines_of_web_page(page: str) -> Iterator[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence
@@ -107,12 +107,22 @@ def _headers(whole: Sequence[TableRow], said: Sequence[str]) -> list[range]:
         return [other, both, one] if names_both(second.cells) else [both, one, other]
     if has_names:
         return [one]
-    return [one, range(0)] if not said and _may_name(cells) else [range(0)]
+    if said or not _may_name(cells):
+        return [range(0)]
+    return [range(0), one] if _recurs(cells[0], cells[1:]) else [one, range(0)]
+
+
+def _recurs(first: list[str], rest: list[list[str]]) -> bool:
+    """Whether a word of the first row is in another one, too; where a header is repeated, that has all of them."""
+    recurring = [any(cell == row[at] for row in rest if at < len(row)) for at, cell in enumerate(first) if cell]
+    return any(recurring) and not all(recurring)
 
 
 def _may_name(rows: list[list[str]]) -> bool:
     """Whether the first row may hold names though nothing tells it from the others, which hold single words, too."""
     first = [cell.strip() for cell in rows[0]]
+    while first and not first[-1]:  # columns that are blank as a whole
+        first.pop()
     return len(first) > 1 and len(rows) > LEAST_BELOW and len(set(map(str.casefold, first))) == len(first) and not any(
         not cell or _is_value(cell) for cell in first)
 
@@ -218,6 +228,8 @@ def _differ(first: list[str], rest: list[list[str]]) -> bool:
         return False
     below = [[row[at].strip() for row in rest if at < len(row) and row[at].strip()] for at in range(len(first))]
     columns = [(name, cells) for name, cells in zip(first, below, strict=True) if name and cells]
+    if _recurs(first, rest):
+        return False
     if any(len(cells) > 2 and all(map(_NUMBER.fullmatch, cells)) for _, cells in columns):
         return True  # a word above numbers
     longer = sum(sum(map(len, cells)) > 1.5 * len(name) * len(cells) or all(map(_NUMBER.fullmatch, cells))
@@ -238,7 +250,8 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
     columns = Counter(map(len, rows)).most_common(1)[0][0]
     letters = LETTERS[:max(0, columns - 2)]
     last = [cells[-1].strip() for cells in rows if len(cells) == columns]
-    marks = [text for text in last if re.fullmatch(r"\d", text) or (len(text) == 1 and text.upper() in letters)]
+    marks = [text for text in last if (re.fullmatch(r"\d", text) and int(text) <= len(letters)) or (
+        len(text) == 1 and text.upper() in letters)]
     asked = [cells[0].strip() for cells in rows if len(cells) == columns]
     if columns >= 4 and 2 * len(marks) >= len(last) and not all(map(_NUMBER.fullmatch, asked)):
         return ["question", *letters, "answer"]
@@ -246,7 +259,9 @@ def _names_by_look(rows: list[list[str]]) -> list[str]:
         first, second = ([cells[at].strip() for cells in rows if len(cells) == 2] for at in (0, 1))
         # A class before its text, as in the table of SMS spam; a question comes once or twice.
         few = len(first) > 3 and len(set(first)) * 2 <= len(first) < 2 * len(set(second)) and len(set(first)) > 1
-        if few and max(map(len, first)) <= LONGEST_NAME:
+        # A dictionary has a word's meanings below each other, and many words.
+        is_sorted = 1 + sum(one != other for one, other in pairwise(first)) == len(set(first)) > 3
+        if few and not is_sorted and max(map(len, first)) <= LONGEST_NAME:
             return ["label", "text"]
         return ["id", "text"] if is_counted(first) else ["question", "answer"]
     return ["text"] if columns == 1 else [f"column {number}" for number in range(1, columns + 1)]

@@ -207,9 +207,14 @@ def _asked(line: Line, way: Way) -> tuple[str, str] | None:
             return _unnumbered(inline["question"]), inline["answer"]
         return (text, "") if is_marked else None
     asks = line.level > 0 if way == "sections" else line.level == BOLD if way == "bold" else (
-        len(line.text) <= LONGEST_ASKING and _ASKING.fullmatch(line.text) is not None) if way == "asks" else (
+        asks_alone(line.text)) if way == "asks" else (
         (line.level or number) and _ASKS.search(line.text[-LONGEST_MARK:])) or is_marked
     return (_unnumbered(text), "") if asks else None
+
+
+def asks_alone(text: str) -> bool:
+    """Whether a line asks by itself."""
+    return len(text) <= LONGEST_ASKING and _ASKING.fullmatch(text) is not None
 
 
 def _unnumbered(text: str) -> str:

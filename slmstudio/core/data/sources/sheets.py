@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
@@ -22,16 +22,17 @@ SHORT = 4
 
 
 class Sheet(NamedTuple):
-    """
+    """A sheet of a workbook, or a table of a database.
+
     Attributes:
         names: of the sheet that is read, and then of the others that hold something.
-        rows: its rows; a cell's date in ISO 8601, a number as people write it.
+        rows: its rows, those of a table as `Raw`; a cell's date in ISO 8601, a number as people write it.
         notes: sentences on what a reader should know.
         certainty, evidence, candidates: how sure it is that this is the sheet to read, its rows, and the others.
     """
 
     names: tuple[str, ...]
-    rows: Iterator[TableRow]
+    rows: Iterator[Any]
     notes: list[str]
     certainty: float = 1.0
     evidence: tuple[Evidence, ...] = ()
@@ -74,24 +75,30 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
                          'The sheet "{sheet}" was read. The file has {n:,} more: {others}.', len(others), sheet=chosen,
                          others=", ".join(others[:5])))
     found = Sheet((chosen, *others), _rows(sheets[chosen], notes), notes)
-    return found if wanted is not None or not others else _beside(found, sheets)
-
-
-def _beside(found: Sheet, sheets: dict[str, Any]) -> Sheet:
-    """The same with the other sheets as candidates. Those are of the chosen one's kind that have its column names, or
-    question and answer, too."""
+    if wanted is not None or not others:
+        return found
     begins = {each: [TableRow(_texts(cells), number) for number, cells in enumerate(
         islice(sheets[each].iter_rows(), header.LOOKED_AT), 1)] for each in found.names}
     names = {each: header.names_of([row for row in rows if any(row.cells)]) for each, rows in begins.items()}
-    told = {each: (Evidence("sheet_rows", {"sheet": each, "n": sheets[each].height - bool(names[each])}),)
-            for each in found.names}
+    return beside(found, names, {each: Evidence("sheet_rows", {
+        "sheet": each, "n": sheets[each].height - bool(names[each])}) for each in found.names})
+
+
+def beside(found: Sheet, names: Mapping[str, frozenset[str]], evidence: Mapping[str, Evidence]) -> Sheet:
+    """The same with the other sheets as candidates. Those are of the chosen one's kind that have its column names, or
+    question and answer, too.
+
+    Args:
+        names: of each sheet's columns, in small letters.
+        evidence: how many rows each has.
+    """
     chosen, *others = found.names
     both = header.names_both(list(names[chosen]))
     twins = {each for each in others if len(names[each] & names[chosen]) > max(1, len(names[chosen]) // 2)
              or (both and header.names_both(list(names[each])))}
-    return found._replace(certainty=TWIN if twins else 1.0, evidence=told[chosen], candidates=tuple(Candidate(
+    return found._replace(certainty=TWIN if twins else 1.0, evidence=(evidence[chosen],), candidates=tuple(Candidate(
         "table", options=ReadOptions(sheet=each), certainty=TWIN - 0.1 if each in twins else OTHER,
-        evidence=told[each]) for each in others))
+        evidence=(evidence[each],)) for each in others))
 
 
 def _texts(cells: list[Any]) -> list[str]:

@@ -207,7 +207,7 @@ class QuestionPage(QWidget):
         self._shown, self._known, self._last, self._is_touched = question, {}, None, False
         found = question.found
         self._card.title.setText(tr("How should {name} be read?", name=wanted.path.name))
-        sheet = tr("sheet “{name}”", name=found.sheets[0]) if found.sheets else ""
+        sheet = words.sheet_name(found.sheets, found.format)
         self.facts.setText(" · ".join(filter(None, (words.format_name(found.format), found.encoding, sheet))))
         self._why.setText(join_sentences(
             tr("The file doesn't make this clear."),

@@ -8,7 +8,7 @@ import pytest
 from support.chat_rows import read, says, user
 
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.data.reader import read_as, read_dataset
 from slmstudio.core.errors import UserError
 
 Q, A = "What is the capital of Goa?", "It is Panaji."
@@ -79,6 +79,44 @@ def test_rows_under_keys_in_sections(tmp_path):
 def test_terms_with_explanations_are_asked_about(tmp_path):
     dataset = read(tmp_path, {f"Term{at}": f"It is what number {at} stands for." for at in range(6)}, "rows.json")
     assert (asked(dataset)[:2], dataset.is_sure) == (["Term0", "Term1"], False)
+
+
+def test_words_with_several_meanings_are_asked_about(tmp_path):
+    dataset = read(tmp_path, {f"wort{at}": ["sign", "note"][:at % 2 + 1] for at in range(6)}, "rows.json")
+    assert ([record.messages[1]["content"] for record in dataset.records][:2], dataset.is_sure) == (
+        ["sign", "sign; note"], False)
+    assert read_dataset(dataset.path, options=dataset.candidates[0].options).count == 6
+
+
+def test_a_list_of_texts_is_rows_of_text(tmp_path):
+    texts = [f"Line {at} of a film: nobody moves!" for at in range(4)]
+    dataset = read(tmp_path, texts, "rows.json")
+    assert ([record.text for record in dataset.records], dataset.layout) == (texts, "text")
+
+
+ARTICLES = [{"title": f"Article {part}.{at}", "text": f"It says what part {part} means, in {at + 2} words or so."}
+            for part in range(3) for at in range(3)]
+PARTS = [{"part": f"Part {at}", "about": "Of some places.", "articles": ARTICLES[3 * at:3 * at + 3]}
+         for at in range(3)]
+
+
+@pytest.mark.parametrize(("value", "outer"), [(PARTS, "@"), ({"parts": PARTS}, "parts")], ids=["a list", "an object"])
+def test_the_list_with_most_of_the_text_is_the_rows(tmp_path, value, outer):
+    dataset = read(tmp_path, value, "rows.json")
+    assert (dataset.count, dataset.is_sure) == (9, False) and {"part", "title", "text"} <= set(dataset.columns)
+    assert outer in {each.options.rows for each in dataset.candidates}
+    lines = dataset.candidates[0].line, f"instruction=part,output=about,rows={outer}"
+    assert [read_as(dataset.path, line).count for line in lines] == [9, 3]
+
+
+@pytest.mark.parametrize("inner", [
+    {"options": [{"text": "In the long run, nobody can tell.", "is_right": at == 1} for at in range(3)]},
+    {"talk": [{"role": "user", "content": "What is it, my friend?"}, {"role": "assistant", "content": "This."}]},
+    {"links": [{"to": "a"}, {"to": "b"}]}], ids=["choices", "messages", "short"])
+def test_other_lists_of_a_row_stay_in_it(tmp_path, inner):
+    dataset = read(tmp_path, [{"task": f"Decide what number {at} is, and why.", "solution": "It is one.", **inner}
+                              for at in range(4)], "rows.json")
+    assert dataset.count == 4
 
 
 def test_lists_within_a_row_are_no_rows(tmp_path):

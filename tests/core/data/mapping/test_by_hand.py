@@ -73,6 +73,14 @@ def test_marks_decide_unless_they_are_ignored(tmp_path):
     assert read(tmp_path, rows, "marks=ignore").layout == "instruction"
 
 
+@pytest.mark.parametrize("path", ["Reply | join('', @)", "Reply | sort(@) | [0]"])
+def test_a_value_of_another_type_is_missing(tmp_path, path):
+    rows = [{"Title": f"Ward {at}", "Reply": each} for at, each in enumerate((["At 8."], "At nine.", 7, [7, "a"], {}))]
+    found = read(tmp_path, rows, f"instruction=Title,output={path}")
+    assert [list(each.messages) for each in found.records] == [[user("Ward 0"), says("At 8.")]]
+    assert [each.line for each in found.problems] == [2]
+
+
 WRONG = {"output=Answer": "There is no column", "output=Reply.answer": "There is no column",
          "output=Reply[": "There is no column", "output=Title + Nothing": "There is no column",
          "output=image": "pictures"}
