@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slmstudio.cli import problems
+from slmstudio.cli import output
 from slmstudio.cli.output import print_error, print_json, say
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
@@ -109,7 +109,7 @@ def show(error: UserError, words: Sequence[str], as_json: bool) -> None:
     for candidate, command in zip(candidates, offered, strict=False):
         say(f"  {_told(candidate)}\n    {command}", file=sys.stderr)
     if as_json:
-        print_json({"error": {**error.to_dict(), **problems.for_json(error.problems), "commands": offered},
+        print_json({"error": {**error.to_dict(), **output.for_json(error.problems), "commands": offered},
                     "candidates": in_json(candidates)})
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli import asking
-from slmstudio.cli import problems as told
+from slmstudio.cli import output as told
 from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.cli.progress import Follower
 from slmstudio.cli.targets import spare

@@ -203,7 +203,7 @@ def prepared(proposal: Proposal, run: Path) -> str:
 
 def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
     """Returns the exit status."""
-    from slmstudio.core.jobs.advice import go_on
+    from slmstudio.core.jobs.outcome import go_on
 
     error = outcome.user_error()
     advice = go_on("evaluate", job.folder)

@@ -14,7 +14,7 @@ from slmstudio.core import program
 from slmstudio.core.i18n import noop, tr
 
 if TYPE_CHECKING:
-    from slmstudio.core.hardware.doctor.line import Line
+    from slmstudio.core.hardware.doctor.facts import Line
 
 app = typer.Typer()
 WORDS = {"problem": noop("problem"), "warning": noop("warning"), "fine": noop("fine")}
@@ -67,13 +67,13 @@ def doctor(
     changes nothing. Exit status: 0 no problem (there may be warnings), 1 at least one problem.
     """
     from slmstudio.core import checkup
-    from slmstudio.core.hardware.doctor import line
+    from slmstudio.core.hardware.doctor import facts
 
     with Follower() as follower:
         lines = checkup.visit(lambda done, total: follower.on_event("doctor", {
             "type": "progress", "phase": tr("checking"), "done": done, "total": total,
             "detail": "".join(map(tr, checkup.PARTS[done:done + 1])), "seconds_left": None}))
-    worst = line.worst(lines)
+    worst = facts.worst(lines)
     if as_json:
         told = checkup.shared(lines) if copyable else lines
         print_json({"state": worst, "lines": [each.to_dict() for each in told]})
@@ -85,14 +85,14 @@ def doctor(
 
 
 def _show(lines: list[Line]) -> None:
-    from slmstudio.core.hardware.doctor import line
+    from slmstudio.core.hardware.doctor import facts
 
-    for topic in line.TOPICS:
+    for topic in facts.TOPICS:
         here = [each for each in lines if each.topic == topic]
         if here:
             print_table(tr(topic), [(tr(WORDS[each.state]), each.title, each.why) for each in here],
                         ("", tr("Found"), tr("Details")))
-    to_do = [each for state in line.STATES for each in lines if each.state == state != "fine"]
+    to_do = [each for state in facts.STATES for each in lines if each.state == state != "fine"]
     # Below the tables, where no column breaks a command that somebody wants to copy.
     for each in to_do:
         say(f"\n{tr(WORDS[each.state])}: {each.title} {each.remedy}")

@@ -24,7 +24,8 @@ from typing import Any
 from slmstudio.core import disk_space, i18n, jobs, memory_limit
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import join_sentences, tr
-from slmstudio.core.jobs import advice, processes
+from slmstudio.core.jobs import processes
+from slmstudio.core.jobs.outcome import go_on, need_less
 from slmstudio.core.lock import worker_lock
 
 KINDS = {
@@ -197,16 +198,16 @@ def _system_failed(job: Any, error: OSError) -> jobs.Outcome:
     said = from_os_error(error, tr("Could not continue."))
     if not disk_space.is_full(error, job.folder):
         return jobs.Outcome("failed", said.to_dict(), traceback.format_exc())
-    remedy = join_sentences(said.remedy, advice.go_on(job.request["kind"], job.folder))
+    remedy = join_sentences(said.remedy, go_on(job.request["kind"], job.folder))
     return jobs.Outcome("failed", UserError(said.what, said.why, remedy).to_dict())
 
 
 def _out_of_memory(job: Any) -> UserError:
     kind = job.request["kind"]
     if memory_limit.is_near():
-        return memory_limit.reached(advice.go_on(kind, job.folder))
+        return memory_limit.reached(go_on(kind, job.folder))
     return UserError(tr("Memory ran out."), tr("It needs more than the machine has free."),
-                     join_sentences(advice.need_less(kind), advice.go_on(kind, job.folder)))
+                     join_sentences(need_less(kind), go_on(kind, job.folder)))
 
 
 def _gpu_is_gone(error: Exception) -> bool:

@@ -2,7 +2,7 @@
 
 import typer
 
-from slmstudio.cli.models import get, import_, listing, vet
+from slmstudio.cli.models import get, import_, listing
 from slmstudio.cli.words import Group
 
 app = typer.Typer(name="models", cls=Group, no_args_is_help=False,
@@ -12,4 +12,4 @@ app.command("list")(listing.list_)
 app.command()(get.get)
 app.command("import")(import_.import_)
 app.command()(get.token)
-app.command()(vet.vet)
+app.command()(listing.vet)

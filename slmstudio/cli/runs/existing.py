@@ -10,7 +10,7 @@ import typer
 from slmstudio.cli import asking
 from slmstudio.cli.output import Json, print_json, print_next, print_table, say
 from slmstudio.cli.targets import Run, RunOrFile, Set, spare
-from slmstudio.core import jobs, program, quoting
+from slmstudio.core import jobs, program
 from slmstudio.core.i18n import tr
 
 app = typer.Typer()
@@ -32,7 +32,7 @@ def code(
         return 0
     say(tr("Written: {script}, {train_file} and {eval_file}", script=written.path, train_file=written.train_file.name,
            eval_file=written.eval_file.name))
-    print_next(quoting.command(["python", "-P", str(written.path)]))
+    print_next(program.shell_line(["python", "-P", str(written.path)]))
     return 0
 
 

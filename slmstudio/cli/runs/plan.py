@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli import asking, energy, problems
+from slmstudio.cli import asking, energy, output
 from slmstudio.cli.data import Mapped, Sheet, TextBy, said
 from slmstudio.cli.output import Json, print_json, print_next, print_table, print_warning, say
 from slmstudio.cli.progress import Follower, carry_out
@@ -68,7 +68,7 @@ def plan(
     found, lost = (outlook.look(model_facts, config, machine, counts.learned, counts.tokens),
                    row_counts.lost(dataset.records, rows, counts, model_facts, config, machine))
     config_file.write(config, out)
-    for line in problems.first(dataset.problems, data):
+    for line in output.first(dataset.problems, data):
         print_warning(tr("a row of {file} is left out: {problem}", file=data, problem=line))
     warnings = plan_rows.template_warnings(config)
     for sentence in warnings:
@@ -76,7 +76,7 @@ def plan(
     if as_json:
         print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons, **counts.to_dict(),
                     "longer_length": lost.longer if lost else None, "outlook": found.to_dict(),
-                    "energy": energy.expected(found.energy), **problems.for_json(dataset.problems),
+                    "energy": energy.expected(found.energy), **output.for_json(dataset.problems),
                     "warnings": warnings})
     else:
         _show_plan(config, counts, found, out)

@@ -27,8 +27,7 @@ from slmstudio.core import disk_space, files, formats, i18n, leftovers
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
-from slmstudio.core.jobs.advice import go_on
-from slmstudio.core.jobs.outcome import Outcome, cause_of_death, last_state, without_file
+from slmstudio.core.jobs.outcome import Outcome, cause_of_death, go_on, last_state, without_file
 
 PROTOCOL = formats.KINDS["job"].format
 REQUEST, RUN, PROCESS, OUTCOME = "request.json", "run.json", "process.json", "outcome.json"

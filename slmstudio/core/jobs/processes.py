@@ -12,7 +12,7 @@ from typing import Any
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware import gpu_order
+from slmstudio.core.hardware import machine
 from slmstudio.core.hardware.guard import can_spill
 from slmstudio.core.i18n import noop, tr
 
@@ -74,7 +74,7 @@ def worker_environment(kind: str = "") -> dict[str, str]:
         "KMP_BLOCKTIME": "0",
         # Cards are numbered as the driver does, and the plan; CUDA would count the fastest first.
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        **gpu_order.environment(),
+        **machine.visible_devices(),
         **memory,
         **card,
         **threads,

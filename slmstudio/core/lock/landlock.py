@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.lock.program import Processor
+from slmstudio.core.lock.seccomp import Processor
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
 MAKE_CHAR, MAKE_BLOCK, REFER, TRUNCATE, IOCTL_DEV = 1 << 6, 1 << 11, 1 << 13, 1 << 14, 1 << 15

@@ -17,7 +17,7 @@ from typing import Any
 
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
-from slmstudio.core.lock import program
+from slmstudio.core.lock import seccomp
 from slmstudio.core.lock.worker_lock import LockState
 
 # -- Whether a job ran locked, from its `lock` events: one for each time that its process was started.
@@ -100,7 +100,7 @@ def prove(locked: bool = True) -> Proof:
     Args:
         locked: False lets it try without a lock: what the attempts give then is what the lock prevents.
     """
-    if program.here() is None:
+    if seccomp.here() is None:
         return Proof(False, False, LockState(reason=tr(NOT_LINUX)), reason=tr(NOT_LINUX))
     try:
         return _prove(locked)

@@ -23,7 +23,7 @@ from typing import Any
 
 from slmstudio.core import i18n
 from slmstudio.core.i18n import tr
-from slmstudio.core.lock import program, worker_lock
+from slmstudio.core.lock import seccomp, worker_lock
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.ENOSYS)
 NOWHERE = worker_lock.NOWHERE
@@ -63,7 +63,7 @@ def _attempts(request: dict[str, Any]) -> list[tuple[str, bool, Callable[[], obj
 
     port, streams, datagrams = request["port"], socket.SOCK_STREAM, socket.SOCK_DGRAM
     parent = os.getppid()
-    number = (program.here() or program.X86_64).numbers
+    number = (seccomp.here() or seccomp.X86_64).numbers
     vsock, netlink, packet = getattr(socket, "AF_VSOCK", 40), getattr(socket, "AF_NETLINK", 16), 17
     python = [sys.executable, "-P", "-c", CHILD.format(port=port)]
     return [

@@ -18,8 +18,8 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.lock import attempts, landlock, peers, places, program, seccomp
-from slmstudio.core.lock.warden import Warden
+from slmstudio.core.lock import attempts, landlock, places, seccomp
+from slmstudio.core.lock.warden import Warden, allowed_peers, let_warden_look
 
 NOWHERE = "192.0.2.1"
 """An address that is reserved for documentation (RFC 5737): nobody has it."""
@@ -51,7 +51,7 @@ class LockState:
     tried: str = ""
     gave: str = ""
     reason: str = ""
-    peers: tuple[str, ...] = ()
+    warden: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,12 +88,12 @@ def install(kind: str, request: Mapping[str, Any], folder: Path | None = None) -
 
 
 def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> LockState:
-    processor = program.here()
+    processor = seccomp.here()
     if processor is None:
         return LockState(reason=tr("This system has no such lock. The network lock works only on Linux."))
     online = kind in places.ONLINE
     ranks = kind == "train" and {"RANK", "MASTER_PORT"} <= os.environ.keys()  # as torchrun sets them
-    others = peers.allowed() if ranks else frozenset()
+    others = allowed_peers() if ranks else frozenset()
     network = scoped = not online and (not ranks or bool(others))
     temporary = _temporary()
     os.environ.update(places.prepare(kind, temporary))
@@ -140,7 +140,7 @@ def _threads() -> int:
     return 1
 
 
-def _close_files(processor: program.Processor, kind: str, request: Mapping[str, Any], folder: Path | None,
+def _close_files(processor: seccomp.Processor, kind: str, request: Mapping[str, Any], folder: Path | None,
                  temporary: Path | None, network: bool, scoped: bool) -> tuple[int, str]:
     """Landlock's version, and why it doesn't hold where it doesn't."""
     try:
@@ -175,7 +175,7 @@ def _take_over() -> int | None:
     return None
 
 
-def _filter(processor: program.Processor, network: bool, temporary: Path | None, others: Collection[str]) -> bool:
+def _filter(processor: seccomp.Processor, network: bool, temporary: Path | None, others: Collection[str]) -> bool:
     """Install the filter of system calls, with a warden where the kernel can.
 
     Args:
@@ -192,7 +192,7 @@ def _filter(processor: program.Processor, network: bool, temporary: Path | None,
         with suppress(OSError):  # a kernel before 5.7, or a container that listens itself: then without names
             beside = Warden.fork(processor, temporary, others)
             if others:
-                peers.let_look(beside.pid)
+                let_warden_look(beside.pid)
             listener = seccomp.install(processor, network, named=True, peers=bool(others))
             assert listener is not None
             beside.listen_at(listener)

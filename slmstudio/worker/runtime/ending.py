@@ -13,7 +13,7 @@ from dataclasses import replace
 from slmstudio.core import disk_space, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import join_sentences, tr
-from slmstudio.core.jobs import advice
+from slmstudio.core.jobs.outcome import go_on
 from slmstudio.core.run import store
 from slmstudio.worker.runtime import agent_side, ranks
 from slmstudio.worker.runtime.context import JobContext
@@ -52,7 +52,7 @@ def gpu_gone(job: JobContext, why: str = "") -> UserError:
                      why or tr("Its driver reports an error that no program can recover from: the card was "
                                "disconnected or reset, or a kernel crashed."),
                      join_sentences(tr("If it happens again, check the temperature, the power supply and the driver."),
-                                    advice.go_on(job.request["kind"], job.folder)))
+                                    go_on(job.request["kind"], job.folder)))
 
 
 def _write(job: JobContext, outcome: jobs.Outcome) -> None:

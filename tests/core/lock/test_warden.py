@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from slmstudio.core.lock import landlock, peers, warden
+from slmstudio.core.lock import landlock, warden
 
 LOCKED = """
 import os, signal, socket, sys, tempfile
@@ -272,8 +272,8 @@ print(state.reason)
 def test_a_borrowed_socket_is_let_go_where_who_asked_is_gone(linux, monkeypatch):
     """Then the notification is no longer valid; here it's the listener that is none, which the kernel says alike."""
     borrowed, nobody = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
-    monkeypatch.setattr(peers, "read_address", lambda *of: bytes([2, 0, 0, 80, 127, 0, 0, 1]) + bytes(8))
-    monkeypatch.setattr(peers, "borrow", lambda *of: borrowed)
+    monkeypatch.setattr(warden, "read_address", lambda *of: bytes([2, 0, 0, 80, 127, 0, 0, 1]) + bytes(8))
+    monkeypatch.setattr(warden, "borrow", lambda *of: borrowed)
     with socket.socketpair()[0] as channel:
         watch = warden._Watch(linux, channel, {"127.0.0.1"}, os.getpid())
         watch._listener = nobody

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.gpu_order import open_as_torch_counts
+from slmstudio.core.hardware.machine import open_as_torch_counts
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.weights import fingerprint
 from slmstudio.core.run.config import RunConfig
