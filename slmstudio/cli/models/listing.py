@@ -1,4 +1,4 @@
-"""`models`: what is on the disk, what the catalogue has, and what of it fits on this machine."""
+"""`models` and `models vet`: what is on the disk and in the catalogue, and whether it fits and can be trusted."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -119,10 +119,6 @@ class GpuReading:
     memory_clock_mhz: int | None = None
     memory_utilisation: int | None = None
     memory_limit_c: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The value of "gpu" in a sensors event."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,11 @@
-"""Installs a filter of system calls in this process, its threads and whatever it starts; none can take it off."""
+"""A filter of system calls for this process, its threads and whatever it starts; none can take it off.
+
+It is assembled as the kernel takes it: classic BPF (linux/filter.h, linux/seccomp.h). Refused are sockets other than
+Unix stream and sequenced-packet sockets, every way to connect one, io_uring (it makes and connects sockets past a
+filter), and what reaches into other processes, name spaces, mounts and the kernel. Calls that name a process by its
+number are allowed for the caller's own; whoever listens decides about other numbers. A call of another processor's
+interface ends the process: its numbers mean other calls.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-# -- The filter of system calls as the kernel takes it: classic BPF, assembled here (linux/filter.h,
-# linux/seccomp.h).
+from typing import Any
 
 # -- Numbers of the system calls that the lock knows, by processor (Linux: arch/x86/entry/syscalls/syscall_64.tbl and
 # include/uapi/asm-generic/unistd.h).
@@ -268,18 +273,26 @@ def no_new_privileges() -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise _last_error()
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _seccomp(processor: Processor, steps: Sequence[Instruction], flags: int) -> int:
+    program = _Program(len(steps), b"".join(step.packed() for step in steps))
+    return syscall(processor, "seccomp", SET_MODE_FILTER, flags, ctypes.byref(program))
+
+
+def syscall(processor: Processor, name: str, *arguments: Any) -> int:
+    """The result of a system call that the C library has no function for.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
-    packed = b"".join(step.packed() for step in steps)
-    given = _Program(len(steps), packed)
-    result = libc.syscall(ctypes.c_long(processor.numbers["seccomp"]), ctypes.c_ulong(SET_MODE_FILTER),
-                          ctypes.c_ulong(flags), ctypes.byref(given))
+    result = int(libc.syscall(ctypes.c_long(processor.numbers[name]), *(
+        ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)))
     if result < 0:
-        raise _last_error()
-    return int(result)
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
 
 
 def is_filtered() -> bool:
@@ -289,8 +302,3 @@ def is_filtered() -> bool:
     except OSError:
         return False
     return "\nSeccomp:\t2" in status
-
-
-def _last_error() -> OSError:
-    number = ctypes.get_errno()
-    return OSError(number, os.strerror(number))

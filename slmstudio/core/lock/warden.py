@@ -1,5 +1,5 @@
 """The process beside a locked worker: it names each refused attempt in the log, answers it with "permission denied",
-lets calls through that lead to the worker's own processes (`family`), and keeps the machine awake for the worker, which
+lets calls through that lead to the worker's own processes, and keeps the machine awake for the worker, which
 itself may talk to nobody.
 
 It's forked before the lock, from a process that holds no data yet, so it costs about 10 MB. The worker can neither
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import ipaddress
 import os
 import select
@@ -28,9 +27,15 @@ from typing import Any
 
 from slmstudio.core.lock import attempts
 from slmstudio.core.lock.attempts import status_number
-from slmstudio.core.lock.seccomp import PROCESS_ARGUMENT, Processor
+from slmstudio.core.lock.seccomp import PROCESS_ARGUMENT, Processor, syscall
 
-# -- Connects for a locked process that trains with others, and to their addresses alone.
+if sys.platform != "win32":
+    import fcntl
+
+# -- Connects for a locked process that trains with others, and to their addresses alone. A filter of system calls can't
+# look at an address, because it is in memory. So the warden is asked: it reads the address, and where it is one of the
+# allowed ones, makes the connection itself on the process's own socket (`pidfd_getfd`). What it has looked at is what
+# it connects to, whatever another thread writes there meanwhile.
 
 PEERS_VARIABLE = "SLMSTUDIO_PEERS"
 """Environment variable of such a process: the addresses of the others, as numbers, with commas between them."""
@@ -76,12 +81,7 @@ def borrow(processor: Processor, pid: int, descriptor: int) -> int:
     """A descriptor of this process for what one of another process's is. Raises OSError."""
     handle = os.pidfd_open(status_number(pid, "Tgid"))
     try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        found = int(libc.syscall(ctypes.c_long(processor.numbers["pidfd_getfd"]), ctypes.c_int(handle),
-                                 ctypes.c_int(descriptor), ctypes.c_uint(0)))
-        if found < 0:
-            raise OSError(ctypes.get_errno(), "pidfd_getfd")
-        return found
+        return syscall(processor, "pidfd_getfd", handle, descriptor, 0)
     finally:
         os.close(handle)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import compileall
 import errno
+import importlib.util
 import os
 import shutil
 import socket
@@ -51,7 +53,7 @@ class LockState:
     tried: str = ""
     gave: str = ""
     reason: str = ""
-    warden: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -121,6 +123,20 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
     tried, gave, refused = _try(bool(others))
     return LockState(filtered and refused, filtered, found, files_open, _warden is not None, tried, gave,
                      reason or ("" if refused else tr("A socket could still be opened.")), tuple(sorted(others)))
+
+
+def keep_compiled() -> None:
+    """Compile the workers' modules that have changed, and PyTorch where whatever installed it hasn't (as pip does).
+
+    Python keeps a compiled module beside it, where a locked process can't write: else each start compiles it again.
+    """
+    folders = [Path(__file__).parents[2] / "worker"]
+    torch = importlib.util.find_spec("torch")
+    if torch and torch.origin and not Path(torch.origin).with_name("__pycache__").is_dir():
+        folders.append(Path(torch.origin).parent)
+    for folder in folders:
+        if os.access(folder, os.W_OK):
+            compileall.compile_dir(folder, quiet=2)
 
 
 def _temporary() -> Path | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from slmstudio.core.hardware.card_features import PER_ROW, VARLEN
+from slmstudio.core.hardware.guidance import PER_ROW, VARLEN
 
 _way = PER_ROW
 LARGEST_HEAD = 256

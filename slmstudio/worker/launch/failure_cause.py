@@ -12,7 +12,7 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.jobs.outcome import go_on, need_less
-from slmstudio.worker.runtime import agent_side, ending
+from slmstudio.worker.runtime import ending
 
 LAST_LINES = 20
 ESCALATED_SECONDS = 4.5
@@ -56,8 +56,8 @@ class Ended:
 
 def read(folder: Path, codes: Mapping[int, int]) -> list[Ended]:
     """What the processes of this machine left, by rank: `codes` are their exit statuses."""
-    places = {rank: agent_side.report_folder(folder, rank) for rank in sorted(codes)}
-    said = [when for place in places.values() if (when := agent_side.ended_at(place)) is not None]
+    places = {rank: ending.report_folder(folder, rank) for rank in sorted(codes)}
+    said = [when for place in places.values() if (when := ending.ended_at(place)) is not None]
     escalated = bool(said) and time.monotonic() - min(said) > ESCALATED_SECONDS
     return [Ended(rank, codes[rank], jobs.Job(place).outcome(), last_lines(folder, rank), escalated)
             for rank, place in places.items()]
@@ -65,7 +65,7 @@ def read(folder: Path, codes: Mapping[int, int]) -> list[Ended]:
 
 def last_lines(folder: Path, rank: int) -> str:
     try:
-        with open(agent_side.log_of(folder, rank), "rb") as file:
+        with open(ending.log_of(folder, rank), "rb") as file:
             file.seek(max(0, file.seek(0, 2) - 8192))
             return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:])
     except OSError:

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from slmstudio.core.hardware import card_features
-from slmstudio.core.hardware.card_features import FLEX, PER_ROW, VARLEN, Installed, PackedAttention
+from slmstudio.core.hardware import guidance
+from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, Installed, PackedAttention
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, liger
@@ -59,7 +59,7 @@ def settle(job: JobContext, config: RunConfig) -> RunConfig:
     return config
 
 
-def capability(config: RunConfig) -> card_features.Capability:
+def capability(config: RunConfig) -> guidance.Capability:
     """The compute capability of the card that the run uses; None for the processor."""
     return torch.cuda.get_device_capability() if methods.on_gpu(config) else None
 
@@ -69,7 +69,7 @@ def keep_rows_apart(job: JobContext, config: RunConfig) -> PackedAttention | Non
     gpu_attention.use(PER_ROW)
     if not config.packing or config.attention != "sdpa":
         return None
-    way = card_features.packed_attention(capability(config), config.precision, Installed.here())
+    way = guidance.packed_attention(capability(config), config.precision, Installed.here())
     if way.name == PER_ROW:
         return way
     heads = methods.heads_of(Path(config.model))
@@ -93,7 +93,7 @@ WAYS = {VARLEN: noop("PyTorch's variable-length attention"), FLEX: noop("FlexAtt
 def _flash(config: RunConfig) -> str | None:
     if not methods.on_gpu(config):
         return tr(NO_GPU)
-    if torch.cuda.get_device_capability() < card_features.AMPERE:
+    if torch.cuda.get_device_capability() < guidance.AMPERE:
         return tr("This card is older than Ampere.")
     return None if importlib.util.find_spec("flash_attn") else tr("The package flash-attn isn't installed.")
 
@@ -102,7 +102,7 @@ def _liger(config: RunConfig) -> str | None:
     found = capability(config)
     if found is None:
         return tr(NO_GPU)
-    possible, reason = card_features.liger(found, Installed.here())
+    possible, reason = guidance.liger(found, Installed.here())
     if not possible:
         return reason
     return _does_not_load("liger_kernel.transformers")

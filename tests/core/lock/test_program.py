@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -180,3 +182,11 @@ def test_the_kernel_takes_programs_of_this_length(processor):
     assert len(seccomp.build(processor, named=True, network=True, pid=PID)) < 4096
     step = seccomp.Instruction(seccomp.JUMP_EQUAL, 0xC000003E, 1, 2)
     assert step.packed() == bytes([0x15, 0, 1, 2, 0x3E, 0, 0, 0xC0])
+
+
+def test_a_worker_without_a_lock_can_import_what_it_asks_for_one():
+    """Windows has no fcntl."""
+    code = ("import sys, tempfile, socket, psutil; sys.platform = 'win32'; sys.modules['fcntl'] = None; "
+            "from slmstudio.core.lock import worker_lock; print(worker_lock.install('train', {}).enforced)")
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr

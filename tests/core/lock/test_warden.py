@@ -96,14 +96,14 @@ print(worker_lock.warden().keep_awake())
 
 
 OWN_LISTENER = """
-from slmstudio.core.lock import program, seccomp
-processor = program.here()
-notify = program.Instruction(program.RETURN, program.USER_NOTIF)
-steps = [program.Instruction(program.LOAD, 0), *program._on(processor.numbers["socket"], [notify]),
-         program.Instruction(program.RETURN, program.ALLOW)]
+from slmstudio.core.lock import seccomp
+processor = seccomp.here()
+notify = seccomp.Instruction(seccomp.RETURN, seccomp.USER_NOTIF)
+steps = [seccomp.Instruction(seccomp.LOAD, 0), *seccomp._on(processor.numbers["socket"], [notify]),
+         seccomp.Instruction(seccomp.RETURN, seccomp.ALLOW)]
 def own_listener():
     try:
-        return seccomp._seccomp(processor, steps, program.NEW_LISTENER)
+        return seccomp._seccomp(processor, steps, seccomp.NEW_LISTENER)
     except OSError as error:
         return error.errno
 """

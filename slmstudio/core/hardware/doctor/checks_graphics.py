@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 from slmstudio.core import program
 from slmstudio.core.hardware import guidance, nvml
-from slmstudio.core.hardware.card_features import NO_FLASH
 from slmstudio.core.hardware.doctor.facts import AMD, INTEL, NVIDIA, TOPICS, Card, Facts, Line
-from slmstudio.core.hardware.guidance import SIZES, gpu_chip, largest_here, short_gpu_name
+from slmstudio.core.hardware.guidance import NO_FLASH, SIZES, gpu_chip, largest_here, short_gpu_name
 from slmstudio.core.hardware.machine import HIDDEN, Gpu
 from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_count

@@ -19,7 +19,7 @@ STATES: tuple[State, ...] = ("problem", "warning", "fine")
 """The worst first."""
 TOPICS = (noop("Graphics card"), noop("Libraries"), noop("Memory and processor"), noop("Disk"), noop("System"))
 """In English: whoever shows one translates it."""
-_STATES = {"fine": noop("fine"), "warning": noop("warning"), "problem": noop("problem")}
+STATE_WORDS = {"fine": noop("fine"), "warning": noop("warning"), "problem": noop("problem")}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def report_text(lines: list[Line]) -> str:
 
 def _paragraph(line: Line) -> str:
     rest = [line.why, line.remedy, tr("Command: {command}", command=line.command) if line.command else ""]
-    return "\n".join([f"[{tr(_STATES[line.state])}] {line.title}", *(f"    {part}" for part in rest if part)])
+    return "\n".join([f"[{tr(STATE_WORDS[line.state])}] {line.title}", *(f"    {part}" for part in rest if part)])
 
 
 NVIDIA, AMD, INTEL = 0x10DE, 0x1002, 0x8086

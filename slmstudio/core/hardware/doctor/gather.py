@@ -10,13 +10,13 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import disk_space
+from slmstudio.core import disk_space, files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.hardware import guidance, wsl
 from slmstudio.core.hardware.doctor import checks_graphics, checks_libraries, checks_machine, system
@@ -168,18 +168,11 @@ def open_to_others(folder: Path) -> bool:
 
 def count(title: str, folder: Path) -> Cache:
     size, end = 0, time.monotonic() + COUNT_SECONDS
-    for bytes_ in _sizes(folder):
+    for bytes_ in files.sizes_below(folder):
         size += bytes_
         if time.monotonic() > end:
             return Cache(title, folder, size, whole=False)
     return Cache(title, folder, size)
-
-
-def _sizes(folder: Path) -> Iterator[int]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                yield os.lstat(os.path.join(parent, name)).st_size
 
 
 def newest(home: Path) -> float | None:

@@ -11,7 +11,7 @@ from support.machines import GB, machine
 
 from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware import card_features
+from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import facts
 from slmstudio.core.run import memory
@@ -122,7 +122,7 @@ def test_the_device_decides_number_format_and_attention(plan):
     ((8, 6), "support variable-length attention for packed rows"), ((7, 5), "is older than Ampere"),
     ((6, 1), "too old for FlexAttention")])
 def test_the_card_decides_how_packed_rows_are_kept_apart(plan, monkeypatch, capability, said):
-    monkeypatch.setattr(card_features.Installed, "here", lambda: card_features.Installed((2, 13), True, True))
+    monkeypatch.setattr(guidance.Installed, "here", lambda: guidance.Installed((2, 13), True, True))
     config = plan(machine=machine(12, capability=capability))
     assert config.packing and said in config.reasons["packing"]
     assert config.use_liger_kernel == (capability >= (7, 0)) and config.reasons["use_liger_kernel"]
@@ -130,7 +130,7 @@ def test_the_card_decides_how_packed_rows_are_kept_apart(plan, monkeypatch, capa
 
 
 def test_the_plan_is_for_the_card_that_comes_first_and_names_it(plan):
-    """Which is the one that the worker uses: tests/core/hardware/test_card_features.py."""
+    """Which is the one that the worker uses: tests/core/hardware/test_visible_cards.py."""
     large, small = Gpu(1, "RTX 3090", 24 * GB, 23 * GB, (8, 6)), Gpu(0, "GTX 1080", 8 * GB, 7 * GB, (6, 1))
     for cards, precision, said in [((large, small), "bf16", "GPU 1 (RTX 3090) is used. To use another card, set "),
                                    ((small, large), "fp16", "GPU 0 (GTX 1080) is used."),
