@@ -41,14 +41,14 @@ Model = Annotated[str | None, typer.Option(
          'installed.')]
 
 
-def said(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str | None:
+def mapping_text(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str | None:
     """What the options say about a file, as `given.parse` reads it."""
     parts = [*(map_ or ()), *([f"sheet={sheet}"] if sheet else ()), *([f"text_by={text_by}"] if text_by else ())]
     return ",".join(parts) or None
 
 
 def _read(file: Path, map_: list[str] | None, sheet: str | None, text_by: str | None, follower: Follower) -> Dataset:
-    return asking.read(file, said(map_, sheet, text_by), follower)
+    return asking.read(file, mapping_text(map_, sheet, text_by), follower)
 
 
 @app.command()
@@ -76,7 +76,7 @@ def check(
     for file in files:
         try:
             with Follower() as follower:
-                dataset = given.read(file.absolute(), said(map_, sheet, text_by), follower.on_bytes)
+                dataset = given.read(file.absolute(), mapping_text(map_, sheet, text_by), follower.on_bytes)
                 report = _report(file, dataset, model, max_length, follower)
         except UserError as error:
             asking.show(error, ["data", "check", str(file)], as_json=False)

@@ -25,7 +25,7 @@ from slmstudio.core import disk_space, i18n, jobs, memory_limit
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.jobs import processes
-from slmstudio.core.jobs.outcome import go_on, need_less
+from slmstudio.core.jobs.outcome import memory_advice, resume_advice
 from slmstudio.core.lock import worker_lock
 
 KINDS = {
@@ -91,7 +91,7 @@ def run_job(folder: Path) -> int:
         os.environ.setdefault(processes.COMMANDS_FROM, str(jobs.commands_end(folder)))  # also for those it starts
         jobs.write_process_file(folder, os.getpid())
         log = log_limit.opened(folder / jobs.LOG)
-    processes.give_way()
+    processes.lower_priority()
     job = JobContext(folder, jobs.Job(folder).request())
     if not by_agent:
         job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
@@ -198,16 +198,16 @@ def _system_failed(job: Any, error: OSError) -> jobs.Outcome:
     said = from_os_error(error, tr("Could not continue."))
     if not disk_space.is_full(error, job.folder):
         return jobs.Outcome("failed", said.to_dict(), traceback.format_exc())
-    remedy = join_sentences(said.remedy, go_on(job.request["kind"], job.folder))
+    remedy = join_sentences(said.remedy, resume_advice(job.request["kind"], job.folder))
     return jobs.Outcome("failed", UserError(said.what, said.why, remedy).to_dict())
 
 
 def _out_of_memory(job: Any) -> UserError:
     kind = job.request["kind"]
     if memory_limit.is_near():
-        return memory_limit.reached(go_on(kind, job.folder))
+        return memory_limit.reached(resume_advice(kind, job.folder))
     return UserError(tr("Memory ran out."), tr("It needs more than the machine has free."),
-                     join_sentences(need_less(kind), go_on(kind, job.folder)))
+                     join_sentences(memory_advice(kind), resume_advice(kind, job.folder)))
 
 
 def _gpu_is_gone(error: Exception) -> bool:

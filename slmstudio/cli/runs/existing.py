@@ -110,7 +110,7 @@ def continue_(
     overrides = planner.parse_settings(set_ or [])
     earlier, said = config_file.load(run), planner.overrides(overrides)
     for file, field in ((data, "train_map"), (test, "eval_map")):
-        if line := asking.map_for(file, field, said, earlier.train_map):
+        if line := asking.map_text(file, field, said, earlier.train_map):
             overrides[field] = line
     config = follow_up.follow_up(run, epochs=epochs, train_file=data, eval_file=test, overrides=overrides)
     spare([run / jobs.RUN, config.model, config.train_file, config.eval_file], out)

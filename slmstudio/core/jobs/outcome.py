@@ -18,7 +18,7 @@ from slmstudio.core.jobs import processes
 # -- What a user can do about a job that ended badly, by its kind: only some of them can be resumed.
 
 
-def go_on(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
+def resume_advice(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
     """How the work is continued, and what of it is kept.
 
     Args:
@@ -36,7 +36,7 @@ def go_on(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
     return tr("No unfinished files were left behind. Start it again.")
 
 
-def need_less(kind: str, loading: bool = False) -> str:
+def memory_advice(kind: str, loading: bool = False) -> str:
     """
     Args:
         loading: whether memory ran out while the model was loaded, for which batches and lengths don't matter.
@@ -159,7 +159,7 @@ def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy:
         why = tr("Loading the model took more main memory than was free.") if loaded else tr(
             "It needed more memory than the machine has.")
         return UserError(tr("The system ended the worker because memory ran out."), why,
-                         join_sentences(need_less(kind, loaded), remedy))
+                         join_sentences(memory_advice(kind, loaded), remedy))
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         causes = {
@@ -168,8 +168,8 @@ def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy:
             "SIGSEGV": tr("A library crashed (SIGSEGV)."),
             "SIGTERM": tr("It was asked to end (SIGTERM)."),
         }
-        why = causes.get(name) or join_sentences(tr("Signal {name} ended it.", name=name), memory_limit.said())
+        why = causes.get(name) or join_sentences(tr("Signal {name} ended it.", name=name), memory_limit.sentence())
         return UserError(tr("The worker process ended unexpectedly."), why, remedy)
     why = (tr("It ended with exit status {code}.", code=code) if code is not None else
            tr("It was killed, or a library in it crashed."))
-    return UserError(tr("The worker process ended unexpectedly."), join_sentences(why, memory_limit.said()), remedy)
+    return UserError(tr("The worker process ended unexpectedly."), join_sentences(why, memory_limit.sentence()), remedy)

@@ -11,7 +11,7 @@ from pathlib import Path
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import join_sentences, tr
-from slmstudio.core.jobs.outcome import go_on, need_less
+from slmstudio.core.jobs.outcome import memory_advice, resume_advice
 from slmstudio.worker.runtime import ending
 
 LAST_LINES = 20
@@ -83,7 +83,7 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, memory_kill: bool = 
         memory_kill: whether the kernel has killed processes meanwhile because memory ran out.
     """
     which = tr("Process {number} of {count}", number=cause.rank + 1, count=world_size)
-    remedy = join_sentences(tr("The run can be resumed."), go_on("train", folder))
+    remedy = join_sentences(tr("The run can be resumed."), resume_advice("train", folder))
     if cause.outcome is not None and cause.kind < LOST_OTHERS:
         return cause.outcome
     if cause.kind == LOST_OTHERS and cause.outcome is not None and cause.outcome.error is not None:
@@ -95,7 +95,7 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, memory_kill: bool = 
         name = signal.Signals(-cause.code).name
         if name == "SIGKILL" and memory_kill:
             error = UserError(tr("{process} was killed because memory ran out ({signal}).", process=which, signal=name),
-                              "", join_sentences(remedy, need_less("train")))
+                              "", join_sentences(remedy, memory_advice("train")))
         elif name in _CRASHES:
             error = UserError(tr("{process} crashed in a library ({signal}).", process=which, signal=name), "", remedy)
         else:

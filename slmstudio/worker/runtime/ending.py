@@ -20,7 +20,7 @@ from pathlib import Path
 from slmstudio.core import disk_space, files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import join_sentences, tr
-from slmstudio.core.jobs.outcome import go_on
+from slmstudio.core.jobs.outcome import resume_advice
 from slmstudio.core.run import store
 from slmstudio.worker.runtime import child, ranks
 from slmstudio.worker.runtime.context import JobContext
@@ -115,7 +115,7 @@ def gpu_gone(job: JobContext, why: str = "") -> UserError:
                      why or tr("Its driver reports an error that no program can recover from: the card was "
                                "disconnected or reset, or a kernel crashed."),
                      join_sentences(tr("If it happens again, check the temperature, the power supply and the driver."),
-                                    go_on(job.request["kind"], job.folder)))
+                                    resume_advice(job.request["kind"], job.folder)))
 
 
 def _write(job: JobContext, outcome: jobs.Outcome) -> None:

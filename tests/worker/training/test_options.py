@@ -156,7 +156,7 @@ def test_the_cold_start_is_told_once(make_job, monkeypatch):
     ([], VARLEN, []), ([VARLEN], FLEX, ["varlen_attention_off"]),
     ([VARLEN, FLEX], PER_ROW, ["varlen_attention_off", "flex_attention_off"])])
 def test_an_attention_that_does_not_start_gives_way_to_the_next(make_job, monkeypatch, broken, name, codes):
-    monkeypatch.setattr(options.card_features, "packed_attention",
+    monkeypatch.setattr(options.guidance, "packed_attention",
                         lambda *about: PackedAttention(VARLEN, "This card has it."))
     error = "RuntimeError: no kernel image is available"
     monkeypatch.setattr(gpu_attention, "why_not", lambda way, dtype, heads: error if way in broken else None)
@@ -170,7 +170,7 @@ def test_an_attention_that_does_not_start_gives_way_to_the_next(make_job, monkey
 
 def test_an_attention_is_tried_with_the_heads_and_the_window_of_the_model(make_job, monkeypatch):
     asked = []
-    monkeypatch.setattr(options.card_features, "packed_attention",
+    monkeypatch.setattr(options.guidance, "packed_attention",
                         lambda *about: PackedAttention(FLEX, "This card has it."))
     monkeypatch.setattr(gpu_attention, "why_not", lambda way, dtype, heads: asked.append(heads))
     job = make_job(packing=True)

@@ -38,7 +38,7 @@ def look(root: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         "on_battery": None if plugged is None else not plugged,
         "power_profile": text_of(root / "sys/firmware/acpi/platform_profile"),
         "encoding": sys.getfilesystemencoding(),
-        "locale_fault": locale_fault(environ, said(["locale", "-a"])) if sys.platform == "linux" else "",
+        "locale_fault": locale_fault(environ, printed_by(["locale", "-a"])) if sys.platform == "linux" else "",
         "scripts_without_font": scripts_without_font(root),
     }
 
@@ -92,7 +92,7 @@ def scripts_without_font(root: Path, listing: str | None = None) -> tuple[str, .
     if sys.platform != "linux":
         return None
     if listing is None and root == Path("/"):
-        listing = said(["fc-list", ":", "lang"])
+        listing = printed_by(["fc-list", ":", "lang"])
     if listing:
         known = set(re.split(r"[|,:=\s]+", listing))
         return tuple(script for script, (language, _) in SCRIPTS.items() if language not in known)
@@ -102,7 +102,7 @@ def scripts_without_font(root: Path, listing: str | None = None) -> tuple[str, .
     return tuple(script for script, (_, word) in SCRIPTS.items() if word not in names)
 
 
-def said(command: list[str]) -> str:
+def printed_by(command: list[str]) -> str:
     """What a small program of the system prints; "" if it is missing or fails."""
     try:
         return subprocess.run(command, capture_output=True, timeout=ASK_SECONDS, stdin=subprocess.DEVNULL
