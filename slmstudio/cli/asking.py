@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slmstudio.cli import problems
+from slmstudio.cli import output
 from slmstudio.cli.output import print_error, print_json, say
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
@@ -46,7 +46,7 @@ def read(file: Path, said: str | None, follower: Follower, convert: bool = False
     return dataset
 
 
-def map_for(file: Path | None, field: str, chosen: dict[str, Any], like: str | None = None,
+def map_text(file: Path | None, field: str, chosen: dict[str, Any], like: str | None = None,
             convert: bool = False) -> str | None:
     """What is said about a file with rows that a command has no --map for.
 
@@ -85,12 +85,12 @@ def with_maps(config: RunConfig, convert: bool = False) -> RunConfig:
         convert: as of `read`.
 
     Raises:
-        UserError: as `map_for`.
+        UserError: as `map_text`.
     """
     train, test = (Path(name) if name else None for name in (config.train_file, config.eval_file))
     said = {"train_map": config.train_map, "eval_map": config.eval_map}
-    train_map = map_for(train, "train_map", said, None, convert)
-    return replace(config, train_map=train_map, eval_map=map_for(test, "eval_map", said, train_map, convert))
+    train_map = map_text(train, "train_map", said, None, convert)
+    return replace(config, train_map=train_map, eval_map=map_text(test, "eval_map", said, train_map, convert))
 
 
 def show(error: UserError, words: Sequence[str], as_json: bool) -> None:
@@ -109,7 +109,7 @@ def show(error: UserError, words: Sequence[str], as_json: bool) -> None:
     for candidate, command in zip(candidates, offered, strict=False):
         say(f"  {_told(candidate)}\n    {command}", file=sys.stderr)
     if as_json:
-        print_json({"error": {**error.to_dict(), **problems.for_json(error.problems), "commands": offered},
+        print_json({"error": {**error.to_dict(), **output.for_json(error.problems), "commands": offered},
                     "candidates": in_json(candidates)})
 
 

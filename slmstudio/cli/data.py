@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli import asking
-from slmstudio.cli import problems as told
+from slmstudio.cli import output as told
 from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.cli.progress import Follower
 from slmstudio.cli.targets import spare
@@ -41,14 +41,14 @@ Model = Annotated[str | None, typer.Option(
          'installed.')]
 
 
-def said(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str | None:
+def mapping_text(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str | None:
     """What the options say about a file, as `read_options.parse` reads it."""
     parts = [*(map_ or ()), *([f"sheet={sheet}"] if sheet else ()), *([f"text_by={text_by}"] if text_by else ())]
     return ",".join(parts) or None
 
 
 def _read(file: Path, map_: list[str] | None, sheet: str | None, text_by: str | None, follower: Follower) -> Dataset:
-    return asking.read(file, said(map_, sheet, text_by), follower)
+    return asking.read(file, mapping_text(map_, sheet, text_by), follower)
 
 
 @app.command()
@@ -77,7 +77,7 @@ def check(
     for file in files:
         try:
             with Follower() as follower:
-                dataset = read_as(file.absolute(), said(map_, sheet, text_by), follower.on_bytes)
+                dataset = read_as(file.absolute(), mapping_text(map_, sheet, text_by), follower.on_bytes)
                 report = _report(file, dataset, model, max_length, follower)
         except UserError as error:
             asking.show(error, ["data", "check", str(file)], as_json=False)

@@ -37,7 +37,7 @@ def energy(
     as_json: Json = False,
 ) -> int:
     "Show a run's energy, cost and CO2; or set the price of electricity and the CO2 per kilowatt-hour."
-    from slmstudio.core.hardware import rapl
+    from slmstudio.core.hardware import linux_sensors
     from slmstudio.core.run import folder
     from slmstudio.core.run.energy.tariff import tariff
 
@@ -47,13 +47,13 @@ def energy(
     use = folder.summarise(run.absolute()).energy if run is not None else None
     if as_json:
         told = {"run_dir": str(run), **drawn(use, True)} if run is not None else {}
-        print_json({"tariff": _tariff(here), "no_processor_counter": rapl.why_not() or None, **told})
+        print_json({"tariff": _tariff(here), "no_processor_counter": linux_sensors.no_energy_counter() or None, **told})
         return 0
     if run is not None:
         _show(use, here)
     else:
         _show_tariff(here)
-        if why := rapl.why_not():
+        if why := linux_sensors.no_energy_counter():
             say(why)
     if here.price is None:
         say("\n" + tr("To set the price: {command}",

@@ -203,10 +203,10 @@ def prepared(proposal: Proposal, run: Path) -> str:
 
 def _print_failure(job: jobs.Job, outcome: jobs.Outcome, as_json: bool) -> int:
     """Returns the exit status."""
-    from slmstudio.core.jobs.advice import go_on
+    from slmstudio.core.jobs.outcome import resume_advice
 
     error = outcome.user_error()
-    advice = go_on("evaluate", job.folder)
+    advice = resume_advice("evaluate", job.folder)
     if outcome.state == "cancelled":
         print_warning(f"{tr('Cancelled.')} {advice}")
     else:

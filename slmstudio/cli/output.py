@@ -8,18 +8,49 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
 
-from slmstudio.cli import problems
-from slmstudio.core import files, i18n
-from slmstudio.core.errors import UserError
+from slmstudio.core import files, i18n, program
+from slmstudio.core.errors import MOST_SAID, Problem, UserError, os_errors_as
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.report.text import HIDDEN, visible
 from slmstudio.core.units import format_bytes
+
+# -- What is wrong with an input, no longer than anybody would read: a file may have a problem in each of its rows.
+
+MOST_IN_JSON = 1000
+"""Problems of an input, and lines of one problem, that a JSON object names."""
+
+
+def first(problems: Sequence[Problem], source: Path | str) -> Iterator[str]:
+    """The first problems of a dataset, one per line, and how to see the others."""
+    yield from map(str, problems[:MOST_SAID])
+    if len(problems) > MOST_SAID:
+        command = program.command("data", "check", source, "--problems", "FILE.jsonl")
+        yield tr("… and {n:,} more. To write them all to a file: {command}", n=len(problems) - MOST_SAID,
+                 command=command)
+
+
+def for_json(problems: Sequence[Problem]) -> dict[str, Any]:
+    """The first problems for a JSON object, and how many there are in all."""
+    said = [{**problem.to_dict(), "lines": problem.lines[:MOST_IN_JSON]} for problem in problems[:MOST_IN_JSON]]
+    return {"problems": said, "problems_in_all": len(problems)}
+
+
+def write(path: Path, listed: Sequence[tuple[Path, Sequence[Problem]]]) -> None:
+    """Write all problems of all files, one JSON object per line.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with os_errors_as(tr("Could not write the problems.")):
+        files.write_atomically(path, (files.dump_line({**problem.to_dict(), "file": problem.file or str(file)})
+                                      for file, problems in listed for problem in problems))
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 """The option that each command has."""
@@ -47,7 +78,7 @@ def print_error(error: UserError, as_json: bool) -> None:
     """The sentences of an error on stderr; with --json also the object on stdout."""
     say(tr("error: {text}", text=error), file=sys.stderr)
     if as_json:
-        print_json({"error": {**error.to_dict(), **problems.for_json(error.problems)}})
+        print_json({"error": {**error.to_dict(), **for_json(error.problems)}})
 
 
 def warning(text: object) -> str:

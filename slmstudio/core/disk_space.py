@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slmstudio.core import units
-from slmstudio.core.errors import UserError
+from slmstudio.core.errors import UserError, causes
 from slmstudio.core.i18n import tr
 
 LEAST = 256 * 1024
@@ -99,13 +99,11 @@ def is_full(error: BaseException, folder: Path) -> bool:
     """Whether an error came of a full disk, whatever a library made of it."""
     import sqlite3  # only where something has gone wrong
 
-    current: BaseException | None = error
-    while current is not None:
-        if isinstance(current, OSError) and current.errno in (errno.ENOSPC, errno.EDQUOT):
+    for each in causes(error):
+        if isinstance(each, OSError) and each.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        if isinstance(current, sqlite3.Error) and getattr(current, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+        if isinstance(each, sqlite3.Error) and getattr(each, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
             return True
-        current = current.__cause__ or current.__context__
     ours = type(error).__module__.startswith("slmstudio.")  # says what it means
     return not ours and free(folder) < NOTHING
 

@@ -130,6 +130,16 @@ def from_os_error(error: OSError, what: str) -> UserError:
                      tr("Check the disk and the path."))
 
 
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it, the first cause last."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
 @contextlib.contextmanager
 def os_errors_as(what: str) -> Iterator[None]:
     """Within, what the system raises becomes a sentence with a remedy, as by `from_os_error`.

@@ -312,6 +312,16 @@ def size_of(path: Path) -> int:
     return sum(each.stat().st_size for each in inner if each.is_file())
 
 
+def sizes_below(folder: Path) -> Iterator[int]:
+    """Bytes of each regular file below a folder; files and folders may come and go meanwhile."""
+    for parent, _, names in os.walk(folder):  # passes over a folder that is gone by now
+        for name in names:
+            with contextlib.suppress(OSError):
+                found = os.lstat(os.path.join(parent, name))
+                if stat.S_ISREG(found.st_mode):
+                    yield found.st_size
+
+
 def sha256_of(path: Path) -> str:
     import hashlib  # loads OpenSSL, which no start needs
 

@@ -157,10 +157,10 @@ def check(folder: Path) -> list[UserError]:
 
 def notes(folder: Path, free: int) -> list[UserError]:
     """What to know of `folder`, with this many bytes free, as the place."""
-    from slmstudio.core.hardware import mounts, wsl
+    from slmstudio.core.hardware import wsl
 
     found = [disk_space.little_room(free), wsl.slow_place(folder) if wsl.is_wsl() else None]
-    if mounts.is_network(folder):
+    if wsl.is_network(folder):
         found.append(UserError(tr("This folder is on another machine."),
                                tr("Models load at the network's speed, and a run stops when the connection breaks."),
                                tr("A folder on a disk of this machine is faster and safer.")))

@@ -39,10 +39,10 @@ def reached(remedy: str) -> UserError:
     Args:
         remedy: how its work is continued.
     """
-    return UserError(tr("The memory limit of this program was reached."), said(), remedy)
+    return UserError(tr("The memory limit of this program was reached."), sentence(), remedy)
 
 
-def said() -> str:
+def sentence() -> str:
     """What the limit is, in a sentence or two; "" where there is none."""
     most = limit()
     return "" if most is None else tr("A process may use only {size} here (ulimit -v). Raise or remove that limit.",

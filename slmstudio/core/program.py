@@ -3,12 +3,48 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from slmstudio.core import files, quoting
+from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+
+# -- Paths and texts as shells take them.
+
+
+def quote_posix(word: str) -> str:
+    """One word for sh, bash and zsh; any script and any character."""
+    return shlex.quote(word)
+
+
+def quote_windows(word: str) -> str:
+    """One word for PowerShell and cmd.
+
+    Both hand the line to the program, which takes it apart by Microsoft's rules: quotes around what has spaces or
+    letters that the shells know. `%NAME%` in cmd and `$name` in PowerShell are replaced even there; no quoting serves
+    both shells.
+    """
+    from subprocess import list2cmdline  # on Windows alone
+
+    quoted = list2cmdline([word])
+    special = set("&|<>^();,'`@{}[]$%!#~") & set(word)
+    if not special or quoted.startswith('"'):
+        return quoted
+    backslashes = len(word) - len(word.rstrip("\\"))  # before a quote they must be doubled
+    return '"' + quoted + "\\" * backslashes + '"'
+
+
+def shell_line(words: Sequence[str], system: str = os.name) -> str:
+    """A line for the shell of a system.
+
+    Args:
+        system: "nt" is Windows; anything else has a POSIX shell.
+    """
+    return " ".join(map(quote_windows if system == "nt" else quote_posix, words))
+
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BOOTSTRAP = ROOT / "packaging" / "bootstrap.py"
@@ -25,14 +61,14 @@ def search_path(*first: Path) -> str:
 
 def command(*words: object) -> str:
     """A command to type: `command("train", path)`. Words are quoted as the system's shell needs it."""
-    return quoting.command([*_program(), *map(str, words)])
+    return shell_line([*_program(), *map(str, words)])
 
 
 def setup_command() -> str:
     """What sets up what is missing; packaging/bootstrap.py's `how_to_set_up` says the same, from inside a checkout."""
     if _how() or not BOOTSTRAP.is_file():
         return command("setup")
-    return quoting.command(setup_words())
+    return shell_line(setup_words())
 
 
 def setup_words() -> list[str]:

@@ -113,14 +113,14 @@ def _from_file() -> str | None:
 
 def curl_snippet(base_url: str, key: str, model: str) -> str:
     """A command for a POSIX shell that asks one question."""
-    from slmstudio.core.quoting import posix
+    from slmstudio.core.program import quote_posix
 
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello!"}]}, ensure_ascii=False)
-    return (f"export {KEY_VARIABLE}={posix(key)}\n"
-            f"curl {posix(base_url + '/chat/completions')} \\\n"
+    return (f"export {KEY_VARIABLE}={quote_posix(key)}\n"
+            f"curl {quote_posix(base_url + '/chat/completions')} \\\n"
             f'  -H "Authorization: Bearer ${KEY_VARIABLE}" \\\n'
             f"  -H 'Content-Type: application/json' \\\n"
-            f"  -d {posix(body)}")
+            f"  -d {quote_posix(body)}")
 
 
 def python_snippet(base_url: str, key: str, model: str) -> str:

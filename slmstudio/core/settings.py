@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -112,24 +113,30 @@ class Settings:
             files.write_atomically(paths.settings_file(), files.dump_pretty(self.to_dict()))
 
 
+def _is_price(value: Any) -> bool:
+    figure = files.finite(value)
+    return value is None or (figure is not None and figure >= 0)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "language": lambda value: isinstance(value, str) and (not value or i18n.is_known(value)),
+    "theme": lambda value: value in THEMES,
+    "text_size": lambda value: type(value) is int and TEXT_SIZES[0] <= value <= TEXT_SIZES[1],
+    "reduce_motion": lambda value: value is None or isinstance(value, bool),
+    "chat_with": lambda value: value in CHAT_WITH,
+    "price_per_kwh": _is_price, "grams_per_kwh": _is_price, "mappings": _is_texts, "panes": _is_texts,
+    "datasets": lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
+}
+"""What a setting may be, where its default's type doesn't say that."""
+
+
 def _fits(name: str, value: Any, default: Any) -> bool:
-    if name == "language":
-        return isinstance(value, str) and (not value or i18n.is_known(value))
-    if name == "theme":
-        return value in THEMES
-    if name == "text_size":
-        return isinstance(value, int) and not isinstance(value, bool) and TEXT_SIZES[0] <= value <= TEXT_SIZES[1]
-    if name == "reduce_motion":
-        return value is None or isinstance(value, bool)
-    if name == "chat_with":
-        return value in CHAT_WITH
-    if name in ("price_per_kwh", "grams_per_kwh"):
-        figure = files.number({name: value}, name)
-        return value is None or (figure is not None and figure >= 0)
-    if name == "datasets":
-        return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-    if name in ("mappings", "panes"):
-        return isinstance(value, dict) and all(isinstance(said, str) for said in value.values())
+    if name in _FITS:
+        return _FITS[name](value)
     if isinstance(default, list):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return isinstance(value, type(default))

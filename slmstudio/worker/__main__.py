@@ -24,7 +24,8 @@ from typing import Any
 from slmstudio.core import disk_space, i18n, jobs, memory_limit
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import join_sentences, tr
-from slmstudio.core.jobs import advice, processes
+from slmstudio.core.jobs import processes
+from slmstudio.core.jobs.outcome import memory_advice, resume_advice
 from slmstudio.core.lock import worker_lock
 
 KINDS = {
@@ -73,14 +74,14 @@ def run_job(folder: Path) -> int:
     """
     import filelock
 
-    from slmstudio.worker.runtime import agent_side, ending, log_limit, ranks
+    from slmstudio.worker.runtime import ending, log_limit, ranks
     from slmstudio.worker.runtime.context import JobContext
 
-    log, leads, by_agent = None, ranks.is_first(), agent_side.by_agent()
+    log, leads, by_agent = None, ranks.is_first(), ending.by_agent()
     lock = filelock.FileLock(folder / "worker.lock")
     if by_agent:
-        agent_side.begin(folder, ranks.rank())
-        log = log_limit.opened(agent_side.log_of(folder, ranks.rank()))
+        ending.begin(folder, ranks.rank())
+        log = log_limit.opened(ending.log_of(folder, ranks.rank()))
     elif leads:
         try:
             lock.acquire(blocking=False)
@@ -90,7 +91,7 @@ def run_job(folder: Path) -> int:
         os.environ.setdefault(processes.COMMANDS_FROM, str(jobs.commands_end(folder)))  # also for those it starts
         jobs.write_process_file(folder, os.getpid())
         log = log_limit.opened(folder / jobs.LOG)
-    processes.give_way()
+    processes.lower_priority()
     job = JobContext(folder, jobs.Job(folder).request())
     if not by_agent:
         job.emit("job_started", pid=os.getpid(), kind=job.request["kind"])
@@ -127,12 +128,12 @@ def _is_shared(job: Any) -> bool:
 def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
     """How the job ended; None when a fresh process must continue with it, and on another rank than the first where
     that says how it ended."""
-    from slmstudio.worker.runtime import agent_side, ending, log_limit, ranks
+    from slmstudio.worker.runtime import ending, log_limit, ranks
     from slmstudio.worker.runtime.context import Cancelled, StartAnew
 
     try:
         kind = job.request["kind"]
-        if ranks.is_first() and not agent_side.by_agent():
+        if ranks.is_first() and not ending.by_agent():
             disk_space.keep_reserve(job.folder)
         if kind == "join" or _is_shared(job):
             # It only starts processes, each of which locks itself and keeps the log short.
@@ -161,7 +162,7 @@ def _outcome_of(job: Any, log: FileIO | None) -> jobs.Outcome | None:
         if ranks.is_of_another(error):
             if not ranks.is_first():
                 return None
-            return jobs.Outcome(ending.LOST if agent_side.by_agent() else "failed",
+            return jobs.Outcome(ending.LOST if ending.by_agent() else "failed",
                                 ranks.failure_of_another(error).to_dict(), traceback.format_exc())
         if _gpu_is_gone(error):
             return jobs.Outcome("failed", ending.gpu_gone(job).to_dict(), traceback.format_exc())
@@ -181,7 +182,7 @@ def _lock(job: Any) -> None:
     Raises:
         UserError, Cancelled: as `fetch_first`.
     """
-    from slmstudio.worker.runtime import child, compiled
+    from slmstudio.worker.runtime import child
 
     benchmark = job.request.get("benchmark") or {}
     if job.request["kind"] == "evaluate" and benchmark.get("fetch") and not benchmark.get("data"):
@@ -189,7 +190,7 @@ def _lock(job: Any) -> None:
         child.run(job, "slmstudio.worker.benchmark.fetch_first",
                   {"folder": str(job.folder), "name": benchmark["name"]}, [], lambda report: None,
                   crashed=tr("The download of the benchmark ended unexpectedly."))
-    compiled.keep()
+    worker_lock.keep_compiled()
     job.emit("lock", **worker_lock.install(job.request["kind"], job.request, job.folder).to_dict())
 
 
@@ -197,16 +198,16 @@ def _system_failed(job: Any, error: OSError) -> jobs.Outcome:
     said = from_os_error(error, tr("Could not continue."))
     if not disk_space.is_full(error, job.folder):
         return jobs.Outcome("failed", said.to_dict(), traceback.format_exc())
-    remedy = join_sentences(said.remedy, advice.go_on(job.request["kind"], job.folder))
+    remedy = join_sentences(said.remedy, resume_advice(job.request["kind"], job.folder))
     return jobs.Outcome("failed", UserError(said.what, said.why, remedy).to_dict())
 
 
 def _out_of_memory(job: Any) -> UserError:
     kind = job.request["kind"]
     if memory_limit.is_near():
-        return memory_limit.reached(advice.go_on(kind, job.folder))
+        return memory_limit.reached(resume_advice(kind, job.folder))
     return UserError(tr("Memory ran out."), tr("It needs more than the machine has free."),
-                     join_sentences(advice.need_less(kind), advice.go_on(kind, job.folder)))
+                     join_sentences(memory_advice(kind), resume_advice(kind, job.folder)))
 
 
 def _gpu_is_gone(error: Exception) -> bool:

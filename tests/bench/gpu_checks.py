@@ -41,7 +41,7 @@ def locked_tensor(here: Here) -> dict[str, Any]:
 def attention(here: Here) -> dict[str, Any]:
     """Packed rows in one call against each row by itself, by size of head and window: values, and on a card gradients
     (FlexAttention has none on the processor)."""
-    from slmstudio.core.hardware.visible_cards import FLEX, VARLEN
+    from slmstudio.core.hardware.guidance import FLEX, VARLEN
     from slmstudio.worker.kernels import gpu_attention
 
     worst, none = {}, []

@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support.fake_nvml import build  # noqa: E402
 
-from slmstudio.core.hardware import linux_sensors, nvml, reader  # noqa: E402
+from slmstudio.core.hardware import linux_sensors, nvml, readings  # noqa: E402
 from slmstudio.worker.runtime import sensors  # noqa: E402
 from slmstudio.worker.runtime.context import JobContext  # noqa: E402
 
@@ -67,7 +67,7 @@ def cost_of_a_look(fake: build.FakeNvml, count: int, looks: int) -> dict[str, fl
         size = (Path(folder) / "events.jsonl").stat().st_size
         whole = _milliseconds(lambda: watched._sample(0.0), looks)
         size = ((Path(folder) / "events.jsonl").stat().st_size - size) / looks
-        machine = reader.MachineReader((), Path(folder))
+        machine = readings.MachineReader((), Path(folder))
         without_cards = _milliseconds(machine.read, looks)
         asked = _milliseconds(lambda: [monitor.read() for monitor in watched._reader.monitors], looks)
         answered = _milliseconds(lambda: [_only_answer() for _ in range(20 * count)], looks)

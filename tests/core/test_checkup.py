@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core import checkup, llama
-from slmstudio.core.hardware.doctor import line
+from slmstudio.core.hardware.doctor import facts
 
 CHILD = """
 import json, os, sys, time
@@ -85,7 +85,7 @@ def test_this_machine(studio_home):
     said = {each.code: each for each in lines}
     assert said["loads"].state == "fine" and said["known_faults"].state == "fine", said["loads"]
     for each in lines:
-        assert each.topic in line.TOPICS and each.state in line.STATES and each.title
+        assert each.topic in facts.TOPICS and each.state in facts.STATES and each.title
         assert each.state == "fine" or each.remedy
         assert set(each.to_dict()) == {"code", "topic", "title", "state", "why", "remedy", "command"}
     assert not studio_home.exists()  # it has looked, and made nothing
@@ -93,8 +93,8 @@ def test_this_machine(studio_home):
 
 def test_the_report_has_no_names(studio_home, monkeypatch):
     monkeypatch.setenv("USER", "meeradevi")
-    lines = [line.Line("home", "Disk", "Runs are kept here:", why=str(studio_home)),
-             line.Line("x", "System", "meeradevi lacks a thing.", "warning", "Why.", "Mend it.", "mend --it")]
+    lines = [facts.Line("home", "Disk", "Runs are kept here:", why=str(studio_home)),
+             facts.Line("x", "System", "meeradevi lacks a thing.", "warning", "Why.", "Mend it.", "mend --it")]
     report = checkup.report(lines)
     assert "meeradevi" not in report and str(studio_home) not in report
     assert report.endswith("[warning] <user> lacks a thing.\n    Why.\n    Mend it.\n    Command: mend --it\n")

@@ -12,11 +12,11 @@ from slmstudio.core import memory_limit
 PROBE = """
 import resource
 from slmstudio.core import memory_limit
-assert memory_limit.limit() is None and not memory_limit.is_near() and memory_limit.said() == ""
+assert memory_limit.limit() is None and not memory_limit.is_near() and memory_limit.sentence() == ""
 peak = int(open("/proc/self/status").read().partition("VmPeak:")[2].split()[0]) * 1024
 for factor in (3, 1.1):
     resource.setrlimit(resource.RLIMIT_AS, (int(peak * factor), resource.RLIM_INFINITY))
-    print(memory_limit.is_near(), round(memory_limit.limit() / peak, 1), memory_limit.said()[:22])
+    print(memory_limit.is_near(), round(memory_limit.limit() / peak, 1), memory_limit.sentence()[:22])
 """
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from slmstudio.core import quoting
+from slmstudio.core import program
 
 WORDS = ["plain", "with a space", "राशन कार्ड", "it's", 'a "quote"', "a&b", "$HOME `id` %PATH%", "back\\slash\\",
          "a b\\", "", "-x=1", "(1)", "x;y|z", "new\nline"]
@@ -17,15 +17,15 @@ WORDS = ["plain", "with a space", "राशन कार्ड", "it's", 'a "qu
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 @pytest.mark.parametrize("word", WORDS)
 def test_posix_words_reach_the_program_whole(word) -> None:
-    line = quoting.command([sys.executable, "-c", "import sys; sys.stdout.write(sys.argv[1])", word], "posix")
+    line = program.shell_line([sys.executable, "-c", "import sys; sys.stdout.write(sys.argv[1])", word], "posix")
     assert subprocess.run(["/bin/sh", "-c", line], capture_output=True, check=True).stdout.decode() == word
 
 
 @pytest.mark.parametrize("word", WORDS)
 def test_windows_words_reach_the_program_whole(word) -> None:
-    assert microsoft_words(quoting.command(["program", word, "end"], "nt")) == ["program", word, "end"]
+    assert microsoft_words(program.shell_line(["program", word, "end"], "nt")) == ["program", word, "end"]
     if set(word) & set("&|();'"):
-        assert quoting.windows(word).startswith('"'), "the shell would cut it"
+        assert program.quote_windows(word).startswith('"'), "the shell would cut it"
 
 
 def microsoft_words(line: str) -> list[str]:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core.lock import program
+from slmstudio.core.lock import seccomp
 
 pytestmark = [
     pytest.mark.timeout(1500), pytest.mark.full,
-    pytest.mark.skipif(program.here() is None, reason="only Linux has such a lock"),
+    pytest.mark.skipif(seccomp.here() is None, reason="only Linux has such a lock"),
     pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
 ]
 CALLS = "connect,sendto,sendmsg,sendmmsg,bind"

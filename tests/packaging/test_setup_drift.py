@@ -13,7 +13,7 @@ import pytest
 import setup_drift
 from support import small_project
 
-from slmstudio.core.hardware.doctor import advisories
+from slmstudio.core.hardware.doctor import checks_libraries
 
 LINES = "# words\nnumpy==2.9  # why\nPySide6_Essentials==6.1\ntorch>=2.10\nllama-cpp-python==0.3\nx==1 ; y == 'z'\n"
 NOTE = "__version__ = '2.13.0'\ncuda: Optional[str] = {}\nhip: Optional[str] = None\n"
@@ -73,7 +73,7 @@ def test_what_the_set_up_installs_is_not_too_old_for_it(made):
 def test_nothing_is_installed_with_a_known_fault():
     from packaging.version import Version
 
-    needed = [Version(each.fixed) for each in advisories.KNOWN if each.package == "torch"]
+    needed = [Version(each.fixed) for each in checks_libraries.KNOWN if each.package == "torch"]
     assert all(Version(bootstrap.requirement("torch").partition(">=")[2]) >= each for each in needed) and needed
 
 

@@ -52,10 +52,10 @@ def test_what_cannot_be_tried_is_told_in_a_sentence(studio_home, tmp_path, capsy
 def test_the_line_of_a_plan(planned, tiny_model):
     out, _ = planned
     config, about, machine = config_file.load(out), facts.read_model(tiny_model), read_machine()
-    plain = plan_command.told(outlook.look(about, config, machine, 8))
+    plain = plan_command.outlook_text(outlook.look(about, config, machine, 8))
     assert plain.startswith("Needs ") and " (estimated). " in plain and plain.endswith(" is free.")
     measured.record(measured.measure(about, config, machine, "run", 100, 2**30, seconds_per_step=1000.0))
-    line = plan_command.told(outlook.look(about, config, machine, 8))
+    line = plan_command.outlook_text(outlook.look(about, config, machine, 8))
     assert line.startswith("Needs 1 GB (measured on this machine).") and "It takes about " in line
     measured.record(measured.measure(about, config, machine, "run", 100, 2**40, ran_out=True))
-    assert plan_command.told(outlook.look(about, config, machine, 8)).endswith("memory ran out at 1 TB.")
+    assert plan_command.outlook_text(outlook.look(about, config, machine, 8)).endswith("memory ran out at 1 TB.")

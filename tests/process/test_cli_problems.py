@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import tiny_model
 
-from slmstudio.cli import commands, problems
+from slmstudio.cli import commands, output
 from slmstudio.core.errors import Problem, UserError
 
 ROWS = 3000
@@ -40,7 +40,7 @@ def test_the_terminal_says_the_first_ones_and_how_to_see_the_others(studio_home,
 def test_json_has_the_first_thousand_and_their_number(studio_home, faulty, capsys) -> None:
     assert commands.main(["data", "check", str(faulty), "--json"]) == 2
     said = json.loads(capsys.readouterr().out)
-    assert len(said["problems"]) == problems.MOST_IN_JSON and said["problems_in_all"] == ROWS
+    assert len(said["problems"]) == output.MOST_IN_JSON and said["problems_in_all"] == ROWS
     assert said["problems"][0]["message"] and said["problems"][0]["line"] == 1
 
 
@@ -63,7 +63,7 @@ def test_a_file_with_no_usable_row_is_no_longer(studio_home, faulty, tmp_path, c
         out, err = capsys.readouterr()
         assert err.count("visitor") <= 21 and "… and 2,979 more." in err
     said = json.loads(out)["error"]
-    assert len(said["problems"]) == problems.MOST_IN_JSON and said["problems_in_all"] == ROWS
+    assert len(said["problems"]) == output.MOST_IN_JSON and said["problems_in_all"] == ROWS
 
 
 def test_a_plan_warns_of_the_first_ones(studio_home, faulty, tmp_path, capsys) -> None:

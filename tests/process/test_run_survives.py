@@ -14,7 +14,7 @@ from support.wait import until
 
 from slmstudio.core import disk_space, files, jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.lock import program
+from slmstudio.core.lock import seccomp
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 
@@ -59,7 +59,7 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
     assert "SIGKILL" in job.outcome().error["why"]
     run = folder.summarise(job.folder)
     assert run.resumable
-    assert program.here() is None or run.locked.startswith("The system blocked its access to the network")
+    assert seccomp.here() is None or run.locked.startswith("The system blocked its access to the network")
 
     job.start()
     assert wait_for(job, "resumed_from")["global_step"] >= 10

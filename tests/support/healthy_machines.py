@@ -7,15 +7,15 @@ from pathlib import Path
 
 from support.machines import GB, machine
 
-from slmstudio.core.hardware.doctor import checks_system
+from slmstudio.core.hardware.doctor import checks_machine
 from slmstudio.core.hardware.doctor.facts import AMD, INTEL, NVIDIA, Cache, Card, Facts, Loaded, Torch
 
 NAMES = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "bitsandbytes", "llama_cpp")
 PINS = {"transformers": "5.24.0", "peft": "0.21.2", "jinja2": "3.1.6", "llama-cpp-python": "0.3.36"}
 KERNELS = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120")
 FLAGS = frozenset({"fpu", "sse2", "avx", "avx2"})
-DAY = checks_system.DAY
-NOW = checks_system.WRITTEN + 40 * DAY
+DAY = checks_machine.DAY
+NOW = checks_machine.WRITTEN + 40 * DAY
 
 
 def desktop() -> Facts:

@@ -11,9 +11,9 @@ from typing import Any
 
 def run(job: Any) -> dict[str, Any]:
     """{"attempts": [(what, blocked, gave)]} of what the request names."""
-    from slmstudio.core.lock import trial
+    from slmstudio.core.lock import proof
 
-    return {"attempts": [trial._made(*attempt) for attempt in trial._attempts(job.request)]}
+    return {"attempts": [proof._made(*attempt) for attempt in proof._attempts(job.request)]}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import typer
 
-from slmstudio.cli.models import get, import_, listing, vet
+from slmstudio.cli.models import get, listing
 from slmstudio.cli.words import Group
 
 app = typer.Typer(name="models", cls=Group, no_args_is_help=False,
@@ -10,6 +10,6 @@ app = typer.Typer(name="models", cls=Group, no_args_is_help=False,
 app.callback(invoke_without_command=True)(listing.models)
 app.command("list")(listing.list_)
 app.command()(get.get)
-app.command("import")(import_.import_)
+app.command("import")(get.import_)
 app.command()(get.token)
-app.command()(vet.vet)
+app.command()(listing.vet)

@@ -1,7 +1,8 @@
-"""`models`: what is on the disk, what the catalogue has, and what of it fits on this machine."""
+"""`models` and `models vet`: what is on the disk and in the catalogue, and whether it fits and can be trusted."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,43 @@ if TYPE_CHECKING:
     from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.model_list import ListedModel
     from slmstudio.core.run.memory.fit_badge import Badge
+
+# -- `models vet`: whether a model's folder can be trusted, and its parts belong together.
+
+
+def vet(
+    folder: Annotated[str, typer.Argument(help="A model's folder, or the name of one that is on this machine.")],
+    accept_tokenizer: Annotated[bool, typer.Option(
+        "--accept-tokenizer", help="Use the model although its tokenizer.json seems to be another model's. This is "
+                                   "remembered for this model.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Check a model's folder without loading it: no code, no pickles, complete weights, a matching tokenizer.
+
+    Exit status 2 if the model is refused.
+    """
+    from slmstudio.core.model.hub import on_disk
+    from slmstudio.core.model.vetting import result
+    from slmstudio.core.model.vetting import vet as vetting
+
+    path = on_disk.resolve(folder)
+    found = vetting.vet(path)
+    if accept_tokenizer and found.is_acceptable:
+        result.accept(path)
+        found = vetting.vet(path)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        for check in found.checks:
+            say(f"{'✓' if check.passed else '✗'} {check.sentence}")
+    for warning in found.warnings:
+        print_warning(warning)
+    for problem in found.problems:
+        say(tr("error: {text}", text=problem), file=sys.stderr)
+    if found.is_acceptable:
+        say(result.how_to_accept(path), file=sys.stderr)
+    return 0 if found.passed else 2
+
 
 Text = Annotated[str, typer.Argument(metavar="[TEXT]", help="Words of a name, a family or a language.")]
 Fits = Annotated[bool, typer.Option("--fits", help="Only models that fit in this machine's memory with at least one "

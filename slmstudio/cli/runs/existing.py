@@ -1,4 +1,4 @@
-"""Commands about an existing run: show it as code, continue it, protect the machine from its heat."""
+"""Commands about existing runs: report, compare, show as code, continue, protect the machine from their heat."""
 
 from __future__ import annotations
 
@@ -8,12 +8,65 @@ from typing import Annotated
 import typer
 
 from slmstudio.cli import asking
-from slmstudio.cli.output import Json, print_json, print_next, print_table, say
-from slmstudio.cli.targets import Run, RunOrFile, Set, spare
-from slmstudio.core import jobs, program, quoting
+from slmstudio.cli.output import Json, print_json, print_next, print_table, reading_shown, say
+from slmstudio.cli.targets import Run, RunOrFile, Set, run_named, spare
+from slmstudio.core import jobs, program
 from slmstudio.core.i18n import tr
+from slmstudio.core.report.text import exact
 
 app = typer.Typer()
+
+
+@app.command()
+def report(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(
+        help="FILE.html or FILE.pdf; by default report.html in the run's folder. A PDF needs Chromium, Chrome or "
+             "Edge.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Write a run's report: one file that needs no network, with every figure of the run."""
+    from slmstudio.core.report.page import write_report
+
+    with reading_shown():
+        written = write_report(run.absolute(), out.absolute() if out else None)
+    if as_json:
+        print_json({"run_dir": str(run), "out": str(written), "bytes": written.stat().st_size})
+    else:
+        say(tr("Written: {path}", path=written))
+    return 0
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(parser=run_named, help="Two or more runs, by their names or folders.")],
+    as_json: Json = False,
+) -> int:
+    """Compare runs: losses, scores on the same test set with a paired test, time, and the fields that differ."""
+    from slmstudio.core.report.compare import compare as compare_runs
+    from slmstudio.core.run.config import label
+
+    with reading_shown():
+        found = compare_runs([run.absolute() for run in runs])
+    if as_json:
+        print_json(found.to_dict())
+        return 0
+    head = ("", *(run["label"] for run in found.runs))
+    print_table(tr("Runs"), found.rows(), head)
+    for line in found.warnings:
+        say("\n" + tr("Warning: {text}", text=line))
+    said = found.paired.sentences()
+    if said:
+        say("\n" + tr("The tuned models, row by row:"))
+    for line in (*said, *found.paired.remarks):
+        say(line)
+    if not found.differences:
+        say("\n" + tr("Their configurations are the same."))
+        return 0
+    print_table(tr("Only these fields differ"), [
+        (label(name), *(exact(value) or tr("not set") for value in values))
+        for name, values in found.differences], head)
+    return 0
 
 
 @app.command()
@@ -32,7 +85,7 @@ def code(
         return 0
     say(tr("Written: {script}, {train_file} and {eval_file}", script=written.path, train_file=written.train_file.name,
            eval_file=written.eval_file.name))
-    print_next(quoting.command(["python", "-P", str(written.path)]))
+    print_next(program.shell_line(["python", "-P", str(written.path)]))
     return 0
 
 
@@ -57,7 +110,7 @@ def continue_(
     overrides = planner.parse_settings(set_ or [])
     earlier, said = config_file.load(run), planner.overrides(overrides)
     for file, field in ((data, "train_map"), (test, "eval_map")):
-        if line := asking.map_for(file, field, said, earlier.train_map):
+        if line := asking.map_text(file, field, said, earlier.train_map):
             overrides[field] = line
     config = follow_up.follow_up(run, epochs=epochs, train_file=data, eval_file=test, overrides=overrides)
     spare([run / jobs.RUN, config.model, config.train_file, config.eval_file], out)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli import asking, energy, problems
-from slmstudio.cli.data import Mapped, Sheet, TextBy, said
+from slmstudio.cli import asking, energy, output
+from slmstudio.cli.data import Mapped, Sheet, TextBy, mapping_text
 from slmstudio.cli.output import Json, print_json, print_next, print_table, print_warning, say
 from slmstudio.cli.progress import Follower, carry_out
 from slmstudio.cli.targets import Set, spare
@@ -56,8 +56,8 @@ def plan(
         model_facts = (starter.prepare(lambda event: follower.on_event("model", event)) if model == "starter"
                        else vet.read_vetted(on_disk.resolve(model)))
         chosen = planner.overrides(overrides)
-        dataset = asking.read(data, said(map_, sheet, text_by) or chosen.get("train_map"), follower)
-        eval_map = asking.map_for(test, "eval_map", chosen, dataset.line)
+        dataset = asking.read(data, mapping_text(map_, sheet, text_by) or chosen.get("train_map"), follower)
+        eval_map = asking.map_text(test, "eval_map", chosen, dataset.line)
     machine = read_machine()
     rows = planner.measure_rows(dataset, model_facts, chosen)
     config = planner.plan(planner.PlanRequest(
@@ -67,7 +67,7 @@ def plan(
     found, lost = (outlook.look(model_facts, config, machine, counts.learned, counts.tokens),
                    row_counts.lost(dataset.records, rows, counts, model_facts, config, machine))
     config_file.write(config, out)
-    for line in problems.first(dataset.problems, data):
+    for line in output.first(dataset.problems, data):
         print_warning(tr("a row of {file} is left out: {problem}", file=data, problem=line))
     warnings = plan_rows.template_warnings(config)
     for sentence in warnings:
@@ -75,7 +75,7 @@ def plan(
     if as_json:
         print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons, **counts.to_dict(),
                     "longer_length": lost.longer if lost else None, "outlook": found.to_dict(),
-                    "energy": energy.expected(found.energy), **problems.for_json(dataset.problems),
+                    "energy": energy.expected(found.energy), **output.for_json(dataset.problems),
                     "warnings": warnings})
     else:
         _show_plan(config, counts, found, out)
@@ -97,7 +97,7 @@ def _show_plan(config: RunConfig, counts: RowCounts, outlook: Outlook, out: Path
         if name not in ("reasons", "chosen", "format", "kind")])
     say("\n" + tr("Trains on {rows} in {steps}.", rows=ntr("{n:,} row", "{n:,} rows", counts.learned),
                   steps=ntr("{n:,} step", "{n:,} steps", counts.steps)))
-    say(told(outlook))
+    say(outlook_text(outlook))
     if outlook.energy is not None:
         say(energy_told.expected(outlook.energy, tariff()))
     if outlook.best.measured is None:
@@ -146,7 +146,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def told(outlook: Outlook) -> str:
+def outlook_text(outlook: Outlook) -> str:
     """What a run takes: "Needs 7.9 to 8.6 GB (estimated). 11.2 GB is free. It takes about 14 min."."""
     from slmstudio.core.run.memory import judgement
 
@@ -155,21 +155,21 @@ def told(outlook: Outlook) -> str:
         return tr("When it was tried on this machine, memory ran out at {size}.",
                   size=format_bytes(best.measured.peak_bytes))
     if best.measured is not None:
-        said = [tr("Needs {size} (measured on this machine).", size=format_bytes(best.measured.peak_bytes))]
+        sentences = [tr("Needs {size} (measured on this machine).", size=format_bytes(best.measured.peak_bytes))]
     else:
         size = format_span(best.estimate.low, best.estimate.high)
-        said = [tr("Needs {size} (estimated, and corrected by measurements on this machine).", size=size)
+        sentences = [tr("Needs {size} (estimated, and corrected by measurements on this machine).", size=size)
                 if best.corrected_by else tr("Needs {size} (estimated).", size=size)]
     if outlook.free is not None:
-        said.append(tr("{size} is free.", size=format_bytes(outlook.free)))
+        sentences.append(tr("{size} is free.", size=format_bytes(outlook.free)))
     if best.measured is not None and outlook.seconds:
-        said.append(tr("It takes {time}.", time=format_about(outlook.seconds)))
+        sentences.append(tr("It takes {time}.", time=format_about(outlook.seconds)))
     if outlook.judgement.reason == judgement.SLOW and outlook.seconds is None:
-        said.append(tr("Training on this machine would take long: {time}, by a rough estimate.",
+        sentences.append(tr("Training on this machine would take long: {time}, by a rough estimate.",
                        time=format_about(outlook.rough_seconds or 0.0)))
     if best.measured is None and outlook.judgement.level == judgement.NO:
-        said.append(tr("That doesn't fit, but you can start it anyway."))
-    return " ".join(said)
+        sentences.append(tr("That doesn't fit, but you can start it anyway."))
+    return " ".join(sentences)
 
 
 @app.command()

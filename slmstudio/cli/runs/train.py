@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,10 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.outcome import state_text
 
+if TYPE_CHECKING:
+    from slmstudio.core.run.config import RunConfig
+    from slmstudio.core.run.history import RunHistory
+
 app = typer.Typer()
 Processes = Annotated[int | None, typer.Option(
     help="How many cards of this machine train together, each in a process of its own.")]
@@ -26,13 +30,19 @@ Parallelism = Annotated[str | None, typer.Option(
          'share a model that is too big for one card).')]
 
 
-def _chosen(processes: int | None, parallelism: str | None) -> dict[str, Any]:
-    """The fields that these options set."""
-    asked = {"processes": processes, "parallelism": parallelism}
-    return {name: value for name, value in asked.items() if value is not None}
+def _changed(set_: list[str] | None, **options: Any) -> dict[str, Any]:
+    """The fields that --set and these options set.
+
+    Raises:
+        UserError: one of them can't be set to that.
+    """
+    from slmstudio.core.run.planning import planner
+
+    asked = {name: value for name, value in options.items() if value is not None}
+    return planner.overrides({**planner.parse_settings(set_ or []), **asked})
 
 
-def _need_machine(config: Any) -> None:
+def _need_machine(config: RunConfig) -> None:
     """Raises UserError: several processes are asked for, and this machine can't run them."""
     if config.world_size > 1:
         from slmstudio.core.hardware.machine import read_machine
@@ -60,6 +70,31 @@ def _unfinished(run: Path) -> jobs.Job:
     return job
 
 
+def _job(run: Path, config: RunConfig, changed: dict[str, Any], out: Path | None) -> jobs.Job:
+    """The job of a run folder, to be resumed with what is changed; or of a new one for a configuration.
+
+    Raises:
+        UserError: as `_unfinished`, or the run can't have these values.
+    """
+    from slmstudio.core.run import adjust, folder
+
+    if not run.is_dir():
+        config = asking.with_maps(config)
+        config.check()
+        return folder.create(config, out.absolute() if out else None)
+    job = _unfinished(run)
+    if changed:
+        adjust.consent(job.folder, changed)
+    return job
+
+
+def _follow(job: jobs.Job) -> tuple[jobs.Outcome, RunHistory]:
+    job.start()
+    say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
+    with Follower() as follower:
+        return follower.follow(job, "train"), follower.history
+
+
 @app.command()
 def train(
     run: RunOrFile,
@@ -72,29 +107,18 @@ def train(
     """Train a run from its configuration, or resume a run from its last checkpoint. Ctrl-C stops and saves."""
     from dataclasses import replace
 
-    from slmstudio.core.run import adjust, config_file, folder
-    from slmstudio.core.run.planning import planner
+    from slmstudio.core.run import config_file
 
-    config, changed = config_file.load(run), planner.overrides(
-        {**planner.parse_settings(set_ or []), **_chosen(processes, parallelism)})
-    _need_machine(replace(config, **changed))
-    if run.is_dir():
-        job = _unfinished(run)
-        if changed:
-            adjust.consent(job.folder, changed)
-    else:
-        config = asking.with_maps(replace(config, **changed))
-        config.check()
-        job = folder.create(config, out.absolute() if out else None)
-    job.start()
-    say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
-    with Follower() as follower:
-        outcome = follower.follow(job, "train")
-    rests = follower.history.guard.ended()
+    changed = _changed(set_, processes=processes, parallelism=parallelism)
+    config = replace(config_file.load(run), **changed)
+    _need_machine(config)
+    job = _job(run, config, changed, out)
+    outcome, history = _follow(job)
+    rests = history.guard.ended()
     if not as_json and (sentence := rests.sentence()):
         say(sentence)
     return _report_outcome(outcome, as_json, {
-        "run_dir": str(job.folder), **energy.drawn(follower.history.energy.use, as_json),
+        "run_dir": str(job.folder), **energy.drawn(history.energy.use, as_json),
         **({"guard": rests.to_dict()} if as_json else {})})
 
 
@@ -114,27 +138,16 @@ def launch(
     """Train on several machines: print what to copy and type there, wait for them, and follow the run from here."""
     from dataclasses import replace
 
-    from slmstudio.core.run import adjust, config_file, folder
+    from slmstudio.core.run import config_file
     from slmstudio.core.run import launch as launching
-    from slmstudio.core.run.planning import planner
 
-    changed = planner.overrides({**planner.parse_settings(set_ or []), **_chosen(processes, parallelism),
-                                 "nodes": nodes})
+    changed = _changed(set_, processes=processes, parallelism=parallelism, nodes=nodes)
     config = replace(config_file.load(run), **changed)
     _need_machine(config)
     launching.own_address(address)
-    if run.is_dir():
-        job = _unfinished(run)
-        adjust.consent(job.folder, changed)
-    else:
-        config = asking.with_maps(config)
-        config.check()
-        job = folder.create(config, out.absolute() if out else None)
+    job = _job(run, config, changed, out)
     launching.write(job.folder, address, port)
-    job.start()
-    say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
-    with Follower() as follower:
-        outcome = follower.follow(job, "train")
+    outcome, _ = _follow(job)
     return _report_outcome(outcome, as_json, {"run_dir": str(job.folder)}, {
         "file": str(job.folder / launching.FILE), "command": launching.commands(nodes)})
 

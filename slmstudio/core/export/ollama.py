@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, quoting
+from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.export import ollama_template
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.gguf.model import read_gguf
+from slmstudio.core.program import shell_line
 
 # -- The special tokens of a GGUF file, as texts: `read_gguf` skips the vocabulary, which holds them.
 
@@ -220,7 +221,7 @@ def create(gguf: Path, name: str, text: str, cancelled: Callable[[], bool] = lam
         raise UserError(tr("Ollama didn't accept {name}.", name=name),
                         tr("It says: {message}", message=lines[-1]) if lines else tr("It doesn't say why."),
                         tr("Check that Ollama is running (ollama serve), then try again."))
-    return quoting.command(["ollama", "run", name])
+    return shell_line(["ollama", "run", name])
 
 
 def _wait(process: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> str:

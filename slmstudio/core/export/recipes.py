@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import disk_space, files, quoting
+from slmstudio.core import disk_space, files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.export import ollama
 from slmstudio.core.export.types import ADAPTER, LORA, MERGED
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.gguf.model import read_gguf
+from slmstudio.core.program import shell_line
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.units import format_bytes
@@ -181,7 +182,7 @@ def _try(program: str, make: Any) -> Recipe:
 
 def _ollama(export: Export, system: str) -> Recipe:
     text, notes = ollama.modelfile(export.gguf, export.context)
-    command = quoting.command(["ollama", "create", ollama.model_name(export.gguf), "-f",
+    command = shell_line(["ollama", "create", ollama.model_name(export.gguf), "-f",
                                str(ollama.modelfile_path(export.gguf))], system)
     return Recipe("ollama", text, command, notes)
 
@@ -195,8 +196,8 @@ def _llama_server(export: Export, system: str) -> Recipe:
     notes = [tr("The first line makes a key. Clients send it as a Bearer token.")]
     if export.lora is not None:
         notes.append(tr("To add only the adapter to a llama-server that serves the base model: {option}",
-                        option=quoting.command(["--lora", str(export.lora)], system)))
-    return Recipe("llama.cpp", f"{first}\n\n{quoting.command(serve, system)}", notes=tuple(notes))
+                        option=shell_line(["--lora", str(export.lora)], system)))
+    return Recipe("llama.cpp", f"{first}\n\n{shell_line(serve, system)}", notes=tuple(notes))
 
 
 def _vllm(export: Export) -> Recipe:
@@ -222,7 +223,7 @@ def _vllm(export: Export) -> Recipe:
     if os.name == "nt":
         notes.append(tr("vLLM runs on Linux: use WSL2, where drive C: is /mnt/c."))
     # vLLM has no Windows build, so its command is always one for a POSIX shell.
-    return Recipe("vllm", quoting.command(["vllm", "serve", *words], "posix"), notes=tuple(notes))
+    return Recipe("vllm", shell_line(["vllm", "serve", *words], "posix"), notes=tuple(notes))
 
 
 def _lora_module(name: str, adapter: Path) -> str:

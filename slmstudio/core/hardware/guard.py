@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import statistics
-from pathlib import Path
 from typing import Literal
 
+from slmstudio.core.hardware import wsl
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.i18n import join_sentences, noop, tr
 
@@ -22,12 +22,7 @@ USUAL_STEPS = 20
 
 def can_spill() -> bool:
     """Whether this system's driver moves GPU memory instead of refusing it: Windows and WSL2."""
-    if os.name == "nt":
-        return True
-    try:
-        return "microsoft" in Path("/proc/sys/kernel/osrelease").read_text().lower()
-    except OSError:
-        return False
+    return os.name == "nt" or wsl.is_wsl()
 
 
 class SpillWatch:
@@ -35,7 +30,7 @@ class SpillWatch:
 
     def __init__(self) -> None:
         self._seconds_per_token: list[float] = []
-        self._told = False
+        self._reported = False
 
     def update(self, seconds: float, tokens: int, memory_used: int | None, memory_total: int | None) -> str | None:
         """
@@ -51,12 +46,12 @@ class SpillWatch:
             return None
         self._seconds_per_token.append(seconds / tokens)
         recent, before = self._seconds_per_token[-STEPS:], self._seconds_per_token[:-STEPS][:USUAL_STEPS]
-        if self._told or len(before) < STEPS or memory_used is None or not memory_total:
+        if self._reported or len(before) < STEPS or memory_used is None or not memory_total:
             return None
         factor = statistics.median(recent) / statistics.median(before)
         if memory_used < FULL_SHARE * memory_total or factor < JUMP:
             return None
-        self._told = True
+        self._reported = True
         return tr("The GPU's memory is full and steps take {factor:.1f} times as long as before: the driver is moving "
                   "data to main memory. Halve the micro-batch size, or close other programs that use the GPU.",
                   factor=factor)
@@ -78,10 +73,10 @@ SENTENCES = {
                             noop("The GPU has slowed itself down to protect itself. Heat and a weak power supply are "
                                  "the usual causes: check fans, vents, power cables and the charger.")),
 }
-_OF_HEAT = ("gpu_slowed_by_heat", "gpu_slowed_by_protection")
-"""Warnings that say how hot the card is."""
 """For each thing that slows a card down: a warning's code and its sentence. A power limit isn't a fault: every card
 reaches it."""
+_OF_HEAT = ("gpu_slowed_by_heat", "gpu_slowed_by_protection")
+"""Warnings that say how hot the card is."""
 
 
 class SlowdownWatch:
@@ -90,7 +85,7 @@ class SlowdownWatch:
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}  # when this cause appeared, or when it disappeared after being reported
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def update(self, reading: GpuReading, now: float) -> list[tuple[str, str]]:
         """The warnings that are due now, each with its code and its sentence.
@@ -105,18 +100,18 @@ class SlowdownWatch:
             causes.discard("hardware protection")  # set along with them
         warnings = []
         for cause, (code, sentence) in SENTENCES.items():
-            if (cause in causes) == (cause in self._told):
+            if (cause in causes) == (cause in self._reported):
                 self._since.pop(cause, None)
                 continue
             if now - self._since.setdefault(cause, now) < SECONDS:
                 continue
-            self._told ^= {cause}
+            self._reported ^= {cause}
             del self._since[cause]
             if cause in causes:
-                said = tr(sentence)
+                message = tr(sentence)
                 if code in _OF_HEAT and reading.temperature_c is not None:
-                    said += " " + tr("It's at {degrees} °C.", degrees=reading.temperature_c)
-                warnings.append((code, said))
+                    message += " " + tr("It's at {degrees} °C.", degrees=reading.temperature_c)
+                warnings.append((code, message))
         return warnings
 
 

@@ -1,21 +1,144 @@
-"""What a machine is good for, in sentences: main memory, the GPU's generation and memory, and where checkpoints go."""
+"""What a machine is good for: its card with the installed PyTorch, its memory and disk, and how long training takes."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from slmstudio.core.hardware import speed
 from slmstudio.core.hardware.machine import Gpu, Machine
-from slmstudio.core.i18n import noop, ntr, tr
+from slmstudio.core.i18n import join_sentences, noop, ntr, tr
 from slmstudio.core.units import format_bytes, format_count
 
-if TYPE_CHECKING:
-    from slmstudio.core.hardware.machine import Machine
+# -- What a card and the installed PyTorch are good for: one choice for the plan and the worker, with its reason.
+
+Capability = tuple[int, int] | None
+"""A card's compute capability, such as (8, 6); None for the processor."""
+VARLEN, FLEX, PER_ROW = "varlen", "flex", "per_row"
+VARLEN_TORCH = 2, 10
+VOLTA, AMPERE = (7, 0), (8, 0)
+"""Compute capabilities from which a card has Triton's kernels; and bf16 and FlashAttention."""
+FLASH = sys.platform != "win32"
+"""Whether PyTorch has the kernels of FlashAttention, on which variable-length attention runs too. Its builds for
+Windows leave them out (PyTorch's CMakeLists.txt: USE_FLASH_ATTENTION needs "NOT MSVC")."""
+NO_FLASH = noop("This build of PyTorch has no FlashAttention and uses a slower kernel.")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """
+    Attributes:
+        torch: its version, as (2, 13); (0, 0) where it isn't known.
+        triton: whether the compiler of FlexAttention and of Liger's kernels is there; Windows has none.
+        flash: as `FLASH`.
+    """
+
+    torch: tuple[int, int]
+    triton: bool
+    liger: bool
+    flash: bool = FLASH
+
+    @classmethod
+    def here(cls) -> Installed:
+        try:
+            major, minor = metadata.version("torch").split(".")[:2]
+            version = int(major), int(minor)
+        except (metadata.PackageNotFoundError, ValueError):
+            version = 0, 0
+        return cls(version, *(importlib.util.find_spec(name) is not None for name in ("triton", "liger_kernel")))
+
+
+@dataclass(frozen=True)
+class PackedAttention:
+    """
+    Attributes:
+        name: `VARLEN`, `FLEX` or `PER_ROW`.
+        reason: why, in a sentence.
+    """
+
+    name: str
+    reason: str
+
+
+def packed_attention(capability: Capability, precision: str, installed: Installed) -> PackedAttention:
+    """How packed rows are kept apart."""
+    version = ".".join(map(str, installed.torch))
+    if capability is None:
+        return PackedAttention(PER_ROW, tr("On the processor, each row is processed by itself."))
+    number = ".".join(map(str, capability))
+    if capability >= AMPERE and precision != "fp32" and installed.torch >= VARLEN_TORCH and installed.flash:
+        return PackedAttention(VARLEN, tr("This card (compute capability {capability}) and PyTorch {version} support "
+                              "variable-length attention for packed rows.", capability=number, version=version))
+    why = (tr("This card (compute capability {capability}) is older than Ampere.", capability=number)
+           if capability < AMPERE else
+           tr("Variable-length attention doesn't work in fp32.") if precision == "fp32" else
+           tr(NO_FLASH) if not installed.flash else
+           tr("PyTorch {version} doesn't have variable-length attention yet.", version=version))
+    if capability >= VOLTA and installed.triton:
+        return PackedAttention(FLEX, join_sentences(why, tr("FlexAttention keeps packed rows apart instead.")))
+    lacking = (tr("Triton, which FlexAttention needs, is missing, so each row is processed by itself.")
+               if capability >= VOLTA else
+               tr("It's also too old for FlexAttention, so each row is processed by itself."))
+    return PackedAttention(PER_ROW, join_sentences(why, lacking))
+
+
+def liger(capability: Capability, installed: Installed) -> tuple[bool, str]:
+    """Whether Liger's kernels are used, and why."""
+    if capability is None:
+        return False, tr("Only for NVIDIA GPUs.")
+    if not installed.liger or not installed.triton:
+        return False, tr("{library} isn't installed (the extra “gpu”).",
+                         library="Triton" if installed.liger else "Liger")
+    if capability < VOLTA:
+        return False, tr("This card is older than Volta, which Triton's kernels need.")
+    return True, tr("It's installed. It takes less memory, and makes norms, rotations and the loss faster.")
+
+
+# -- How long training takes on a machine, roughly, before anything was measured there.
+
+CORE_FLOPS = {"fp32": 10e9, "bf16": 20e9}
+"""Operations a second that training gets from one core. An assumption on the low side: 2 cores with AMX that other
+programs used too gave 20e9 each in bf16."""
+CARD_FLOPS, OLD_CARD_FLOPS = 10e12, 2e12
+"""The same of a card from Ampere on, and of an older one: assumptions, since a driver doesn't tell."""
+PER_WEIGHT = {"lora": 4, "qlora": 6, "full": 6, "scratch": 6}
+"""Operations a token and weight: 2 forward, 2 for the gradients behind it, 2 for its own where all weights learn
+(Kaplan et al. 2020, arXiv 2001.08361, section 2.1); weights in 4 bits are unpacked twice."""
+USUAL_TOKENS = 300_000
+"""What is learned while no data is chosen: 1,000 rows of 300 tokens, once."""
+LONG = 12 * 3600.0
+"""Seconds beyond which training is slow: a night isn't enough."""
+SIZES = (0.1e9, 0.3e9, 0.5e9, 1e9, 1.7e9, 4e9, 8e9)
+"""Parameters of the models that people choose from."""
+
+
+def rough_seconds(parameters: int, tokens: float, machine: Machine, method: str = "lora", *,
+                  on_gpu: bool | None = None) -> float:
+    """Seconds of training on this many tokens, good to a factor of about three.
+
+    Args:
+        on_gpu: None takes the machine's card where there is one.
+    """
+    return PER_WEIGHT[method] * parameters * tokens / _flops(machine, bool(machine.gpus) if on_gpu is None else on_gpu)
+
+
+def largest_here(machine: Machine) -> float:
+    """Parameters of the largest model that a night is enough for on this machine's processor."""
+    return max((size for size in SIZES if rough_seconds(int(size), USUAL_TOKENS, machine, on_gpu=False) <= LONG),
+               default=SIZES[0])
+
+
+def _flops(machine: Machine, on_gpu: bool) -> float:
+    if on_gpu and machine.gpus:
+        return CARD_FLOPS if (machine.gpus[0].compute_capability or (8, 0)) >= (8, 0) else OLD_CARD_FLOPS
+    return machine.physical_cores * CORE_FLOPS["bf16" if machine.cpu_bf16 else "fp32"]
+
 
 # -- The machine in few words, for the header and the status bar.
 
@@ -63,8 +186,6 @@ def memory_left(free: int, total: int) -> str:
     return tr("{left} of {total} free", left=left, total=whole.removesuffix(f" {unit}"))
 
 
-AMPERE = (8, 0)
-"""Compute capability from which a card has bf16 and FlashAttention."""
 ROUND = 0.9
 """What a system says about its memory, as a share of what was bought: firmware and graphics keep some of it."""
 _GB = 1024**3
@@ -79,7 +200,7 @@ def advice(machine: Machine) -> list[str]:
     if not machine.gpus:
         return [machine.gpu_reason or tr("There is no NVIDIA GPU here."),
                 tr("Training runs on the processor: choose a model of at most {size} parameters, and start with a few "
-                   "rows.", size=format_count(speed.largest_here(machine))),
+                   "rows.", size=format_count(largest_here(machine))),
                 *([] if machine.cpu_bf16 else [tr("This processor has no bf16 arithmetic, so it computes in fp32, "
                                                   "which takes twice the memory.")])]
     first = machine.gpus[0]

@@ -1,4 +1,4 @@
-"""What Linux says about the processor's heat and clock, and of the battery, in a few small files below /sys.
+"""What Linux says in small files below /sys: the processor's heat, clock and energy, and the battery.
 
 Only the files that are needed are read, once a second: psutil reads those of every sensor and every core. Elsewhere the
 processor's heat can't be read without an administrator's rights; the battery psutil knows.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from slmstudio.core.hardware.readings import Battery
+from slmstudio.core.i18n import noop, tr
 
 SYS = "SLMSTUDIO_SYS"
 """Environment variable that names a folder to read instead of /sys, so that other machines can be tried."""
@@ -20,6 +21,19 @@ WHOLE = ("Tdie", "Tctl", "Package id")
 """Labels of the reading that stands for the whole processor, the best first: AMD's Tctl may be raised by an offset."""
 MOST_CLOCKS = 8
 """Cores whose clock is read: each asks its core, and a server has hundreds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Battery:
+    """A laptop's battery.
+
+    Attributes:
+        percent: charge, 0 to 100.
+        plugged: whether the mains feed it; None if the system doesn't say.
+    """
+
+    percent: float
+    plugged: bool | None
 
 
 def sys_folder() -> Path:
@@ -108,3 +122,49 @@ def _number(file: Path) -> float | None:
             return float(int(opened.read(32)))
     except (OSError, ValueError):
         return None
+
+
+# -- The processor's own energy counters (RAPL). Intel's and AMD's processors use the same interface, whose folders are
+# called intel-rapl for both (Documentation/power/powercap/powercap.rst in the kernel's sources). Since CVE-2020-8694
+# only root may read them on most systems, because they reveal something about what other programs compute.
+
+UNREADABLE = noop("On this system, only root may read the processor's energy counter (CVE-2020-8694), so the "
+                  "processor's share is an estimate.")
+MISSING = noop("This system has no energy counter for the processor, so the processor's share is an estimate.")
+
+
+def processor_energy() -> tuple[float | None, float | None]:
+    """Joules that all processor packages have drawn, and where this counter wraps.
+
+    Packages are summed; "psys" (the whole board) and the parts of a package are left out, or they would count twice.
+
+    Returns:
+        (None, None) without a counter that can be read. The second is None if the packages wrap at different values, so
+        that a drop in the sum means nothing.
+    """
+    packages = _packages()
+    joules = [_micro(folder / "energy_uj") for folder in packages]
+    wraps = {_micro(folder / "max_energy_range_uj") for folder in packages}
+    total = sum(value for value in joules if value is not None)
+    if not joules or None in joules:
+        return None, None
+    return total, wraps.pop() if len(wraps) == 1 else None
+
+
+def no_energy_counter() -> str:
+    """Why `processor_energy` gives nothing, as a sentence for a user; "" if it does give something."""
+    if processor_energy()[0] is not None:
+        return ""
+    return tr(UNREADABLE) if _packages() else tr(MISSING)
+
+
+def _packages() -> list[Path]:
+    """The folder of each package. "intel-rapl-mmio:0" is another way to the counter of "intel-rapl:0"."""
+    found = sorted(sys_folder().glob("class/powercap/intel-rapl:*"))
+    return [folder for folder in found if text_of(folder / "name").startswith("package")]
+
+
+def _micro(file: Path) -> float | None:
+    """The kernel counts microjoules."""
+    text = text_of(file)
+    return int(text) / 1e6 if text.isdecimal() else None

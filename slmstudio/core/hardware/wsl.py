@@ -14,9 +14,38 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.mounts import file_system
+from slmstudio.core.hardware.linux_sensors import text_of
 from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_bytes
+
+# -- Which kind of file system a folder is on. Known on Linux only.
+
+NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.rclone"})
+
+
+def file_system(path: Path, root: Path = Path("/")) -> str:
+    """The type that the kernel gives for the mount that `path` is below, as in "ext4"; "" if nobody says.
+
+    Args:
+        path: absolute; it need not exist.
+        root: where `proc` is.
+    """
+    found, kind = -1, ""
+    for line in text_of(root / "proc" / "mounts").splitlines():
+        fields = line.split()
+        if len(fields) < 3:
+            continue
+        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[1]))
+        # If two mounts share a mount point, the later one hides the earlier one.
+        if path.is_relative_to(point) and len(point.parts) >= found:
+            found, kind = len(point.parts), fields[2]
+    return kind
+
+
+def is_network(path: Path, root: Path = Path("/")) -> bool:
+    """Whether `path` is on another machine, as far as it can be told: a network mount, or a path with two slashes."""
+    return str(path).startswith("\\\\") or file_system(path, root) in NETWORK
+
 
 LITTLE_MEMORY = 16 * 1024**3
 """Below this many bytes the share that WSL was given is worth a word."""
@@ -43,13 +72,13 @@ class Finding(UserError):
 
 def is_wsl(root: Path = _ROOT, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether this is Linux inside Windows: Microsoft's kernel names itself so; one's own leaves WSL_INTEROP."""
-    kernel = _read(root / "proc/sys/kernel/osrelease") + _read(root / "proc/version")
+    kernel = text_of(root / "proc/sys/kernel/osrelease") + text_of(root / "proc/version")
     return "microsoft" in kernel.lower() or bool(kernel and environ.get("WSL_INTEROP"))
 
 
 def is_first_version(root: Path = _ROOT) -> bool:
     """Whether it is WSL 1, which has no kernel of its own: "4.4.0-19041-Microsoft", with a capital letter."""
-    return re.search(r"-Microsoft\b", _read(root / "proc/sys/kernel/osrelease")) is not None
+    return re.search(r"-Microsoft\b", text_of(root / "proc/sys/kernel/osrelease")) is not None
 
 
 def on_windows_drive(folder: Path, root: Path = _ROOT) -> bool:
@@ -96,7 +125,7 @@ def _no_driver(root: Path) -> Finding | None:
 
 
 def _little_memory(root: Path) -> Finding | None:
-    match = re.search(r"^MemTotal:\s+(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE)
+    match = re.search(r"^MemTotal:\s+(\d+) kB", text_of(root / "proc/meminfo"), re.MULTILINE)
     if match is None or (total := int(match[1]) * 1024) >= LITTLE_MEMORY or _memory_is_set(root):
         return None
     # Half of the machine's was given: so half as much again leaves Windows a quarter.
@@ -115,11 +144,4 @@ def _memory_is_set(root: Path) -> bool:
         files = list((root / "mnt/c/Users").glob("*/.wslconfig"))
     except OSError:
         return False
-    return any(re.search(r"^\s*memory\s*=", _read(file), re.MULTILINE | re.IGNORECASE) for file in files)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+    return any(re.search(r"^\s*memory\s*=", text_of(file), re.MULTILINE | re.IGNORECASE) for file in files)

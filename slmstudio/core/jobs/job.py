@@ -27,8 +27,7 @@ from slmstudio.core import disk_space, files, formats, i18n, leftovers
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs import processes
-from slmstudio.core.jobs.advice import go_on
-from slmstudio.core.jobs.outcome import Outcome, cause_of_death, last_state, without_file
+from slmstudio.core.jobs.outcome import Outcome, cause_of_death, last_state, resume_advice, without_file
 
 PROTOCOL = formats.KINDS["job"].format
 REQUEST, RUN, PROCESS, OUTCOME = "request.json", "run.json", "process.json", "outcome.json"
@@ -289,7 +288,7 @@ class Job:
         """How its work is continued after it ended badly."""
         state = files.read_json(self.folder / PROCESS) or {}
         left = leftovers.find(files.read_json(self.folder / REQUEST) or {}, state.get("pid", 0))
-        return go_on(self._kind(), self.folder, left)
+        return resume_advice(self._kind(), self.folder, left)
 
     def _remove_leftovers(self, process: dict[str, Any]) -> None:
         leftovers.remove(self.folder, files.read_json(self.folder / REQUEST) or {}, process.get("pid", 0))

@@ -4,17 +4,51 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import memory_limit
+from slmstudio.core import memory_limit, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import an_object, parsed, regular
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.jobs import processes
-from slmstudio.core.jobs.advice import need_less
+
+# -- What a user can do about a job that ended badly, by its kind: only some of them can be resumed.
+
+
+def resume_advice(kind: str, folder: Path, left: Sequence[Path] = ()) -> str:
+    """How the work is continued, and what of it is kept.
+
+    Args:
+        left: unfinished files that it has left.
+    """
+    if kind == "train":
+        return tr("What was saved is kept. Resume continues from the last checkpoint.")
+    if kind == "evaluate":
+        return tr("Every answer that was written is kept. To continue, give the folder again: {command}",
+                  command=program.command("evaluate", folder))
+    if kind == "download":
+        return tr("What was downloaded is kept. Start it again to download the rest.")
+    if left:
+        return tr("Its unfinished files couldn't be removed: {files}. Start it again.", files=", ".join(map(str, left)))
+    return tr("No unfinished files were left behind. Start it again.")
+
+
+def memory_advice(kind: str, loading: bool = False) -> str:
+    """
+    Args:
+        loading: whether memory ran out while the model was loaded, for which batches and lengths don't matter.
+    """
+    if loading:
+        return tr("Close other programs, or choose a smaller model.")
+    if kind == "train":
+        return tr("Close other programs, or lower the micro-batch size or the sequence length.")
+    if kind == "evaluate":
+        return tr("Close other programs, or choose a smaller batch size or model.")
+    return tr("Close other programs.")
+
 
 ENDINGS = ("finished", "stopped", "paused", "cancelled", "failed")
 """States that a worker itself ends in."""
@@ -125,7 +159,7 @@ def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy:
         why = tr("Loading the model took more main memory than was free.") if loaded else tr(
             "It needed more memory than the machine has.")
         return UserError(tr("The system ended the worker because memory ran out."), why,
-                         join_sentences(need_less(kind, loaded), remedy))
+                         join_sentences(memory_advice(kind, loaded), remedy))
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         causes = {
@@ -134,8 +168,8 @@ def cause_of_death(process: dict[str, Any], code: int | None, kind: str, remedy:
             "SIGSEGV": tr("A library crashed (SIGSEGV)."),
             "SIGTERM": tr("It was asked to end (SIGTERM)."),
         }
-        why = causes.get(name) or join_sentences(tr("Signal {name} ended it.", name=name), memory_limit.said())
+        why = causes.get(name) or join_sentences(tr("Signal {name} ended it.", name=name), memory_limit.sentence())
         return UserError(tr("The worker process ended unexpectedly."), why, remedy)
     why = (tr("It ended with exit status {code}.", code=code) if code is not None else
            tr("It was killed, or a library in it crashed."))
-    return UserError(tr("The worker process ended unexpectedly."), join_sentences(why, memory_limit.said()), remedy)
+    return UserError(tr("The worker process ended unexpectedly."), join_sentences(why, memory_limit.sentence()), remedy)

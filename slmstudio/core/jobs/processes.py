@@ -12,16 +12,16 @@ from typing import Any
 
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware import gpu_order
+from slmstudio.core.hardware import machine
 from slmstudio.core.hardware.guard import can_spill
 from slmstudio.core.i18n import noop, tr
 
-KEEPS_MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
+MALLOC_TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
 """Large pages where the system offers them; blocks of up to 32 MiB, the most that glibc takes here, and 4 GiB of free
 memory stay with the process (GNU C Library manual, "Memory Allocation Tunables")."""
 COMMANDS_FROM = "SLMSTUDIO_COMMANDS_FROM"
 """Where in commands.jsonl a worker begins to read, in its environment: what is before it was asked of earlier ones."""
-FEW_PRIMITIVES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
+PRIMITIVE_CACHES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 """How many compiled products oneDNN and PyTorch's binding to it each keep, of 1,024 otherwise. Each takes half a
 megabyte and is for one number of tokens: as packed rows come in ever other numbers, a run grew by a gigabyte. One
 length of a micro-batch needs some 30."""
@@ -55,7 +55,7 @@ def worker_environment(kind: str = "") -> dict[str, str]:
     # are asked for again: 6 to 13% of a step on the processor, by the model. A chat or a server lives too long to keep
     # that much memory unused. Other systems don't read this.
     memory = {name: os.environ.get(name, value) for name, value in {
-        "GLIBC_TUNABLES": KEEPS_MEMORY, **FEW_PRIMITIVES}.items()} if kind in TRAINS else {}
+        "GLIBC_TUNABLES": MALLOC_TUNABLES, **PRIMITIVE_CACHES}.items()} if kind in TRAINS else {}
     # PyTorch's allocator can then join what steps of other lengths left free (c10/cuda/CUDAAllocatorConfig.h). Windows
     # has no such thing. Whoever has set something, by either name, decides.
     named = any(name in os.environ for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"))
@@ -74,7 +74,7 @@ def worker_environment(kind: str = "") -> dict[str, str]:
         "KMP_BLOCKTIME": "0",
         # Cards are numbered as the driver does, and the plan; CUDA would count the fastest first.
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        **gpu_order.environment(),
+        **machine.visible_devices(),
         **memory,
         **card,
         **threads,
@@ -110,7 +110,7 @@ def spawn(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
                         tr("Run setup again: {setup_command}", setup_command=program.setup_command())) from error
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """Let the window and the user's other programs compute before this process. One that gives way more already, as
     after `nice`, stays so: only root may take that back."""
     if os.name != "nt":

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.lock.program import ONE_PROCESS, PROCESS_ARGUMENT
+from slmstudio.core.lock.seccomp import ONE_PROCESS, PROCESS_ARGUMENT
 
 # -- Whether a call that names a process by its number leads to one of the locked worker's own processes.
 

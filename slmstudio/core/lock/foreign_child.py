@@ -21,7 +21,7 @@ from typing import Any
 from slmstudio.core import i18n, memory_limit
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.lock import program, seccomp
+from slmstudio.core.lock import seccomp
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import sandbox, template_client
@@ -45,7 +45,7 @@ def main() -> None:
 
 def _close_network() -> None:
     """As in a worker, whose lock the process has already. Most systems can't."""
-    processor = program.here()
+    processor = seccomp.here()
     if processor is not None:
         with contextlib.suppress(OSError):
             seccomp.install(processor, network=True, named=False)

@@ -7,7 +7,6 @@ file is there.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import stat
 import struct
@@ -15,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.lock.program import Processor
+from slmstudio.core.lock.seccomp import Processor, syscall
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
 MAKE_CHAR, MAKE_BLOCK, REFER, TRUNCATE, IOCTL_DEV = 1 << 6, 1 << 11, 1 << 13, 1 << 14, 1 << 15
@@ -39,7 +38,9 @@ class Unavailable(OSError):
 
 def version(processor: Processor) -> int:
     """The version of the kernel's Landlock; 0 if there is none, or it is switched off."""
-    return max(0, _call(processor, "landlock_create_ruleset", None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
+    with contextlib.suppress(OSError):
+        return syscall(processor, "landlock_create_ruleset", None, 0, 1)
+    return 0
 
 
 def holds() -> bool:
@@ -76,12 +77,11 @@ def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: b
     scopes = _ABSTRACT_SOCKETS_AND_SIGNALS if scoped and abi >= _SCOPES_SINCE else 0
     size = 8 if abi < _NET_SINCE else 16 if abi < _SCOPES_SINCE else 24
     attributes = struct.pack("=QQQ", handled, net, scopes)[:size]
-    ruleset = _checked(_call(processor, "landlock_create_ruleset", attributes, ctypes.c_size_t(size),
-                             ctypes.c_uint32(0)))
+    ruleset = syscall(processor, "landlock_create_ruleset", attributes, size, 0)
     try:
         for path, rights in rules:
             _allow(processor, ruleset, path, rights & handled)
-        _checked(_call(processor, "landlock_restrict_self", ctypes.c_int(ruleset), ctypes.c_uint32(0)))
+        syscall(processor, "landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)
     return abi
@@ -95,19 +95,6 @@ def _allow(processor: Processor, ruleset: int, path: Path, rights: int) -> None:
                 rights &= FILE_RIGHTS
             if rights:
                 beneath = struct.pack("=Qi", rights, descriptor)
-                _checked(_call(processor, "landlock_add_rule", ctypes.c_int(ruleset), ctypes.c_int(1), beneath,
-                               ctypes.c_uint32(0)))
+                syscall(processor, "landlock_add_rule", ruleset, 1, beneath, 0)
         finally:
             os.close(descriptor)
-
-
-def _call(processor: Processor, name: str, *arguments: object) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    return int(libc.syscall(ctypes.c_long(processor.numbers[name]), *arguments))
-
-
-def _checked(result: int) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result

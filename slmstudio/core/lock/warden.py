@@ -1,5 +1,5 @@
 """The process beside a locked worker: it names each refused attempt in the log, answers it with "permission denied",
-lets calls through that lead to the worker's own processes (`family`), and keeps the machine awake for the worker, which
+lets calls through that lead to the worker's own processes, and keeps the machine awake for the worker, which
 itself may talk to nobody.
 
 It's forked before the lock, from a process that holds no data yet, so it costs about 10 MB. The worker can neither
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import ipaddress
 import os
 import select
 import shutil
@@ -25,11 +26,75 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.lock import attempts
-from slmstudio.core.lock import peers as peer
-from slmstudio.core.lock.program import PROCESS_ARGUMENT, Processor
+from slmstudio.core.lock.attempts import status_number
+from slmstudio.core.lock.seccomp import PROCESS_ARGUMENT, Processor, syscall
 
 if sys.platform != "win32":
     import fcntl
+
+# -- Connects for a locked process that trains with others, and to their addresses alone. A filter of system calls can't
+# look at an address, because it is in memory. So the warden is asked: it reads the address, and where it is one of the
+# allowed ones, makes the connection itself on the process's own socket (`pidfd_getfd`). What it has looked at is what
+# it connects to, whatever another thread writes there meanwhile.
+
+PEERS_VARIABLE = "SLMSTUDIO_PEERS"
+"""Environment variable of such a process: the addresses of the others, as numbers, with commas between them."""
+_MOST_ADDRESS = 128
+"""Bytes of `struct sockaddr_storage`."""
+_PR_SET_PTRACER = 0x59616D61
+
+
+def allowed_peers() -> frozenset[str]:
+    """The addresses that this process may connect to; empty if it trains with nobody."""
+    return frozenset(filter(None, os.environ.get(PEERS_VARIABLE, "").split(",")))
+
+
+def let_warden_look(warden: int) -> None:
+    """Let the warden read this process's addresses and borrow its sockets, where the system asks for that (Yama)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(warden), 0, 0, 0)
+
+
+def ip_of(address: bytes) -> str:
+    """The IP address in a `struct sockaddr`; "" of another kind.
+
+    >>> ip_of(bytes([2, 0, 0, 80, 127, 0, 0, 1, 0, 0]))
+    '127.0.0.1'
+    """
+    family = int.from_bytes(address[:2], "little")
+    with suppress(ValueError):
+        if family == socket.AF_INET:
+            return str(ipaddress.IPv4Address(address[4:8]))
+        if family == socket.AF_INET6:
+            found = ipaddress.IPv6Address(address[8:24])
+            return str(found.ipv4_mapped or found)
+    return ""
+
+
+def read_address(pid: int, place: int, length: int) -> bytes:
+    """The address that a call of a process names. Raises OSError."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        memory.seek(place)
+        return memory.read(min(length, _MOST_ADDRESS))
+
+
+def borrow(processor: Processor, pid: int, descriptor: int) -> int:
+    """A descriptor of this process for what one of another process's is. Raises OSError."""
+    handle = os.pidfd_open(status_number(pid, "Tgid"))
+    try:
+        return syscall(processor, "pidfd_getfd", handle, descriptor, 0)
+    finally:
+        os.close(handle)
+
+
+def connect_borrowed(descriptor: int, address: bytes) -> int:
+    """Connect a borrowed socket, and close it here. Returns 0 or the error's number."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        done = libc.connect(ctypes.c_int(descriptor), address, ctypes.c_uint(len(address)))
+        return 0 if done == 0 else ctypes.get_errno() or errno.EACCES
+    finally:
+        os.close(descriptor)
+
 
 AWAKE, ASLEEP, TRIAL, YES, NO = b"+", b"-", b"t", b"1", b"0"
 RECEIVE, SEND, IS_VALID = 0xC0502100, 0xC0182101, 0x40082102
@@ -227,10 +292,10 @@ class _Watch:
         """Connect for a process, if that leads to one that it trains with; whether it does."""
         assert self._listener is not None
         try:
-            address = peer.read_address(pid, arguments[1], arguments[2] & 0xFFFFFFFF)
-            if not peer.may(address, self._peers):
+            address = read_address(pid, arguments[1], arguments[2] & 0xFFFFFFFF)
+            if ip_of(address) not in self._peers:
                 return False
-            borrowed = peer.borrow(self._processor, pid, arguments[0] & 0x7FFFFFFF)
+            borrowed = borrow(self._processor, pid, arguments[0] & 0x7FFFFFFF)
         except (OSError, StopIteration):
             return False
         try:
@@ -240,7 +305,7 @@ class _Watch:
             return False
 
         def connect() -> None:
-            self._answer(number, peer.connect(borrowed, address))
+            self._answer(number, connect_borrowed(borrowed, address))
 
         if os.get_blocking(borrowed):  # the others must not wait for it
             threading.Thread(target=connect, daemon=True).start()

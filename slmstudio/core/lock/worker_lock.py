@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import compileall
 import errno
+import importlib.util
 import os
 import shutil
 import socket
@@ -18,8 +20,8 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.lock import attempts, landlock, peers, places, program, seccomp
-from slmstudio.core.lock.warden import Warden
+from slmstudio.core.lock import attempts, landlock, places, seccomp
+from slmstudio.core.lock.warden import Warden, allowed_peers, let_warden_look
 
 NOWHERE = "192.0.2.1"
 """An address that is reserved for documentation (RFC 5737): nobody has it."""
@@ -88,12 +90,12 @@ def install(kind: str, request: Mapping[str, Any], folder: Path | None = None) -
 
 
 def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> LockState:
-    processor = program.here()
+    processor = seccomp.here()
     if processor is None:
         return LockState(reason=tr("This system has no such lock. The network lock works only on Linux."))
     online = kind in places.ONLINE
     ranks = kind == "train" and {"RANK", "MASTER_PORT"} <= os.environ.keys()  # as torchrun sets them
-    others = peers.allowed() if ranks else frozenset()
+    others = allowed_peers() if ranks else frozenset()
     network = scoped = not online and (not ranks or bool(others))
     temporary = _temporary()
     os.environ.update(places.prepare(kind, temporary))
@@ -123,6 +125,20 @@ def _install(kind: str, request: Mapping[str, Any], folder: Path | None) -> Lock
                      reason or ("" if refused else tr("A socket could still be opened.")), tuple(sorted(others)))
 
 
+def keep_compiled() -> None:
+    """Compile the workers' modules that have changed, and PyTorch where whatever installed it hasn't (as pip does).
+
+    Python keeps a compiled module beside it, where a locked process can't write: else each start compiles it again.
+    """
+    folders = [Path(__file__).parents[2] / "worker"]
+    torch = importlib.util.find_spec("torch")
+    if torch and torch.origin and not Path(torch.origin).with_name("__pycache__").is_dir():
+        folders.append(Path(torch.origin).parent)
+    for folder in folders:
+        if os.access(folder, os.W_OK):
+            compileall.compile_dir(folder, quiet=2)
+
+
 def _temporary() -> Path | None:
     """A folder for temporary files that goes with this process; None if none can be made, on a full disk perhaps."""
     try:
@@ -140,7 +156,7 @@ def _threads() -> int:
     return 1
 
 
-def _close_files(processor: program.Processor, kind: str, request: Mapping[str, Any], folder: Path | None,
+def _close_files(processor: seccomp.Processor, kind: str, request: Mapping[str, Any], folder: Path | None,
                  temporary: Path | None, network: bool, scoped: bool) -> tuple[int, str]:
     """Landlock's version, and why it doesn't hold where it doesn't."""
     try:
@@ -175,7 +191,7 @@ def _take_over() -> int | None:
     return None
 
 
-def _filter(processor: program.Processor, network: bool, temporary: Path | None, others: Collection[str]) -> bool:
+def _filter(processor: seccomp.Processor, network: bool, temporary: Path | None, others: Collection[str]) -> bool:
     """Install the filter of system calls, with a warden where the kernel can.
 
     Args:
@@ -192,7 +208,7 @@ def _filter(processor: program.Processor, network: bool, temporary: Path | None,
         with suppress(OSError):  # a kernel before 5.7, or a container that listens itself: then without names
             beside = Warden.fork(processor, temporary, others)
             if others:
-                peers.let_look(beside.pid)
+                let_warden_look(beside.pid)
             listener = seccomp.install(processor, network, named=True, peers=bool(others))
             assert listener is not None
             beside.listen_at(listener)

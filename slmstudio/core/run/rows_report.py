@@ -201,7 +201,7 @@ def _pieces(at: list[str], value: Any) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    processes.give_way()
+    processes.lower_priority()
     i18n.use()  # the parent's language
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a stray print must not spoil the messages

@@ -15,8 +15,7 @@ from slmstudio.gui.common.tasks import run_task
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
-    from slmstudio.core.hardware.reader import MachineReader
-    from slmstudio.core.hardware.readings import MachineReading
+    from slmstudio.core.hardware.readings import MachineReader, MachineReading
 
 EVERY_MS = 2000
 _log = logging.getLogger(__name__)
@@ -86,8 +85,8 @@ def _read_machine() -> Machine:
 
 
 def _open_reader(machine: Machine) -> MachineReader:
-    from slmstudio.core.hardware.gpu_order import open_as_torch_counts
-    from slmstudio.core.hardware.reader import MachineReader
+    from slmstudio.core.hardware.machine import open_as_torch_counts
+    from slmstudio.core.hardware.readings import MachineReader
 
     monitors, reason = open_as_torch_counts([gpu.uuid for gpu in machine.gpus]) if machine.gpus else ([], "")
     if reason:

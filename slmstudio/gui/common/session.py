@@ -190,7 +190,7 @@ class Session(QObject):
         """Read the machine again. While a job is running, `machine` keeps its earlier memory figures: the job's own
         share is free again when it ends, and the next run is planned for that.
         """
-        from slmstudio.core.hardware.reader import with_memory
+        from slmstudio.core.hardware.readings import with_memory
 
         self.reading = reading
         self.reading_changed.emit()

@@ -65,7 +65,7 @@ def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: D
 
 def usual(facts: ModelFacts, machine: Machine) -> Fit:
     """The memory of a usual run, while no data is chosen or the model isn't on the disk. Runs in a thread."""
-    from slmstudio.core.hardware.speed import USUAL_TOKENS
+    from slmstudio.core.hardware.guidance import USUAL_TOKENS
     from slmstudio.core.run.memory import fit_badge
 
     badge = fit_badge.badge(facts, machine)
@@ -74,7 +74,7 @@ def usual(facts: ModelFacts, machine: Machine) -> Fit:
 
 
 def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, tokens: float, is_planned: bool) -> Fit:
-    from slmstudio.core.hardware.speed import rough_seconds
+    from slmstudio.core.hardware.guidance import rough_seconds
     from slmstudio.core.run.memory import levers, measured, outlook, what_fits
     from slmstudio.core.run.memory.judgement import COMFORTABLE
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core.errors import UserError, causes, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.worker.runtime import child, network
@@ -68,7 +68,7 @@ def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:
 
 def explained(error: BaseException, dataset: str) -> UserError:
     """What went wrong between us and the hub, for a user. What libraries say is shown, never understood."""
-    chain, kinds, status = list(network.chain(error)), network.kinds(error), network.status(error)
+    chain, kinds, status = list(causes(error)), network.kinds(error), network.status(error)
     full = next((each for each in chain if isinstance(each, OSError) and each.errno in (28, 122)), None)
     if full is not None:
         return from_os_error(full, tr("Could not save the dataset {dataset}.", dataset=dataset))

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import leftovers, paths, units
+from slmstudio.core import files, leftovers, paths, units
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.core.formats import NewerFormat
@@ -84,7 +84,7 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
     told = [0, 0.0]
 
     def poll(report: dict[str, Any]) -> None:
-        done, size = int(report.get("done") or 0), network.bytes_below(cache)
+        done, size = int(report.get("done") or 0), sum(files.sizes_below(cache))
         if [done, size] != told:
             told[:] = done, size
             job.emit("progress", phase=PHASE, done=done, total=len(left), unit="data sets", bytes=size,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from slmstudio.core.errors import causes
 from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_duration
 from slmstudio.worker.download.transfer import Broken
@@ -75,7 +76,7 @@ class Patience:
 
 def asked_wait(error: BaseException) -> float | None:
     """Seconds for which a busy hub asks to be left alone, where it says."""
-    headers: Any = next((response.headers for each in network.chain(error)
+    headers: Any = next((response.headers for each in causes(error)
                          if (response := getattr(each, "response", None)) is not None), {})
     value = (headers.get("Retry-After") or "").strip()
     if value.isdigit():

@@ -26,7 +26,6 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.export import import_model
-from slmstudio.worker.runtime import network
 from slmstudio.worker.runtime.context import JobContext
 
 POLL_SECONDS = 0.2
@@ -111,7 +110,7 @@ def _fetch(job: JobContext, place: Path) -> None:
         try:
             while (code := _wait(process)) is None:
                 job.check_cancelled()
-                job.progress(min(total, network.bytes_below(place)), total, "bytes", "fetching")
+                job.progress(min(total, sum(files.sizes_below(place))), total, "bytes", "fetching")
         finally:
             if process.poll() is None:
                 process.kill()

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from slmstudio.core.hardware.visible_cards import PER_ROW, VARLEN
+from slmstudio.core.hardware.guidance import PER_ROW, VARLEN
 
 _way = PER_ROW
 LARGEST_HEAD = 256

@@ -25,7 +25,7 @@ from slmstudio.core.run import adjust, checkpoints, launch
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import CHECKPOINTS
 from slmstudio.worker.launch import failure_cause, machines, ranks_of
-from slmstudio.worker.runtime import agent_side
+from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 RUN = "run"
@@ -77,7 +77,7 @@ def run(job: JobContext) -> jobs.Outcome:
 
 def _done_before(job: JobContext, ended: list[failure_cause.Ended]) -> jobs.Outcome | None:
     """What the first process has done and said, where others fail only after that: as they leave."""
-    said = jobs.Job(agent_side.report_folder(job.folder, 0)).outcome()
+    said = jobs.Job(ending.report_folder(job.folder, 0)).outcome()
     if said is None or not (said.was_successful() or said.state == "paused"):
         return None
     for each in ended:
@@ -89,7 +89,7 @@ def _done_before(job: JobContext, ended: list[failure_cause.Ended]) -> jobs.Outc
 
 def forget(folder: Path) -> None:
     """Remove what the processes of an earlier start said about their end; their logs stay, and grow."""
-    logs = folder / agent_side.LOGS
+    logs = folder / ending.LOGS
     for each in logs.glob("rank-*") if logs.is_dir() else ():
         if each.is_dir():
             shutil.rmtree(each)

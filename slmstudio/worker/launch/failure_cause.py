@@ -11,8 +11,8 @@ from pathlib import Path
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import join_sentences, tr
-from slmstudio.core.jobs import advice
-from slmstudio.worker.runtime import agent_side, ending
+from slmstudio.core.jobs.outcome import memory_advice, resume_advice
+from slmstudio.worker.runtime import ending
 
 LAST_LINES = 20
 ESCALATED_SECONDS = 4.5
@@ -56,8 +56,8 @@ class Ended:
 
 def read(folder: Path, codes: Mapping[int, int]) -> list[Ended]:
     """What the processes of this machine left, by rank: `codes` are their exit statuses."""
-    places = {rank: agent_side.report_folder(folder, rank) for rank in sorted(codes)}
-    said = [when for place in places.values() if (when := agent_side.ended_at(place)) is not None]
+    places = {rank: ending.report_folder(folder, rank) for rank in sorted(codes)}
+    said = [when for place in places.values() if (when := ending.ended_at(place)) is not None]
     escalated = bool(said) and time.monotonic() - min(said) > ESCALATED_SECONDS
     return [Ended(rank, codes[rank], jobs.Job(place).outcome(), last_lines(folder, rank), escalated)
             for rank, place in places.items()]
@@ -65,7 +65,7 @@ def read(folder: Path, codes: Mapping[int, int]) -> list[Ended]:
 
 def last_lines(folder: Path, rank: int) -> str:
     try:
-        with open(agent_side.log_of(folder, rank), "rb") as file:
+        with open(ending.log_of(folder, rank), "rb") as file:
             file.seek(max(0, file.seek(0, 2) - 8192))
             return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:])
     except OSError:
@@ -83,7 +83,7 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, memory_kill: bool = 
         memory_kill: whether the kernel has killed processes meanwhile because memory ran out.
     """
     which = tr("Process {number} of {count}", number=cause.rank + 1, count=world_size)
-    remedy = join_sentences(tr("The run can be resumed."), advice.go_on("train", folder))
+    remedy = join_sentences(tr("The run can be resumed."), resume_advice("train", folder))
     if cause.outcome is not None and cause.kind < LOST_OTHERS:
         return cause.outcome
     if cause.kind == LOST_OTHERS and cause.outcome is not None and cause.outcome.error is not None:
@@ -95,7 +95,7 @@ def outcome_of(cause: Ended, folder: Path, world_size: int, memory_kill: bool = 
         name = signal.Signals(-cause.code).name
         if name == "SIGKILL" and memory_kill:
             error = UserError(tr("{process} was killed because memory ran out ({signal}).", process=which, signal=name),
-                              "", join_sentences(remedy, advice.need_less("train")))
+                              "", join_sentences(remedy, memory_advice("train")))
         elif name in _CRASHES:
             error = UserError(tr("{process} crashed in a library ({signal}).", process=which, signal=name), "", remedy)
         else:

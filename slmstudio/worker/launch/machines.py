@@ -1,5 +1,5 @@
 """The machines of a run meet at torchrun's store on the first one: each says its address, because the processes of the
-others may connect to no other (`core.lock.peers`). Then torchrun's own rendezvous takes place there."""
+others may connect to no other (`core.lock.warden`). Then torchrun's own rendezvous takes place there."""
 
 from __future__ import annotations
 

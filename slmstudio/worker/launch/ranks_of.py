@@ -25,9 +25,9 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
-from slmstudio.core.lock import peers
+from slmstudio.core.lock import warden
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.runtime import agent_side, ranks
+from slmstudio.worker.runtime import ending, ranks
 
 SECONDS = 30
 """That machines wait for each other, and processes for the store."""
@@ -56,7 +56,7 @@ class Meeting:
     id: str
     address: str
     node: int = 0
-    peers: tuple[str, ...] = ()
+    warden: tuple[str, ...] = ()
 
 
 def open_store(host: str, port: int = 0) -> TCPStore:
@@ -120,8 +120,8 @@ def end_by(error: SignalException) -> None:
 @contextlib.contextmanager
 def _environment(config: RunConfig, meeting: Meeting) -> Iterator[None]:
     """What the processes are given beside torchrun's own variables."""
-    given = {ranks.AGENT: str(os.getpid()), agent_side.ADDRESS: meeting.address,
-             peers.VARIABLE: ",".join(meeting.peers or (meeting.address,)), **NO_UNIX_SOCKETS}
+    given = {ranks.AGENT: str(os.getpid()), ending.ADDRESS: meeting.address,
+             warden.PEERS_VARIABLE: ",".join(meeting.peers or (meeting.address,)), **NO_UNIX_SOCKETS}
     if "OMP_NUM_THREADS" not in os.environ:
         cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
         given["OMP_NUM_THREADS"] = str(max(1, cores // config.processes))

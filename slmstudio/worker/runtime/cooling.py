@@ -13,8 +13,7 @@ from datetime import datetime
 
 from slmstudio.core.hardware.heat.guard import GIVE_UP_SECONDS, Guard, Rest, Settings, Work
 from slmstudio.core.hardware.nvml import open_all
-from slmstudio.core.hardware.reader import MachineReader
-from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.hardware.readings import MachineReader, MachineReading
 from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_duration
 from slmstudio.worker.runtime.context import JobContext

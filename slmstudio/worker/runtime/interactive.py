@@ -26,13 +26,13 @@ from slmstudio.core import files, jobs  # noqa: E402
 from slmstudio.core.errors import UserError  # noqa: E402
 from slmstudio.core.i18n import tr  # noqa: E402
 from slmstudio.core.lock import worker_lock  # noqa: E402
-from slmstudio.worker.runtime import compiled, log_limit  # noqa: E402
+from slmstudio.worker.runtime import log_limit  # noqa: E402
 
 KINDS = {"chat": "slmstudio.worker.gguf_chat.chat", "talk": "slmstudio.worker.torch_chat.talk",
          "serve": "slmstudio.worker.serve.serve"}
 """Kind of worker: the module whose `create(emit)` makes its `Service`."""
-BEFORE_LOCK = {"serve": "slmstudio.worker.serve.serve"}
-"""Kind of worker: the module whose `prepare(message, emit)` does what a locked process can't; False asks for another
+BEFORE_LOCK = ("serve",)
+"""Kinds of worker whose module's `prepare(message, emit)` does what a locked process can't; False asks for another
 command."""
 
 
@@ -77,12 +77,12 @@ def main(kind: str, log: str = "") -> int:
     messages = _messages(channel.emit)
     first = next(messages, None)
     if kind in BEFORE_LOCK:
-        prepare = importlib.import_module(BEFORE_LOCK[kind]).prepare
+        prepare = importlib.import_module(KINDS[kind]).prepare
         while first is not None and not prepare(first, channel.emit):
             first = next(messages, None)
     if first is None:
         return 0
-    compiled.keep()
+    worker_lock.keep_compiled()
     printed = log_limit.opened(Path(log))
     worker_lock.install(kind, first)
     log_limit.watch(printed)

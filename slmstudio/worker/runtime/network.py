@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
-from collections.abc import Iterator
-from pathlib import Path
-
-from slmstudio.core.errors import UserError
+from slmstudio.core.errors import UserError, causes
 from slmstudio.core.i18n import tr
 
 ONLINE = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
@@ -34,35 +28,14 @@ def knock() -> None:
     get_session().head(constants.ENDPOINT, timeout=10.0)
 
 
-def bytes_below(folder: Path) -> int:
-    """The size of what has arrived; files and folders may come and go while it is counted."""
-    total = 0
-    for parent, _, names in os.walk(folder):  # passes over a folder that is gone by now
-        for name in names:
-            with contextlib.suppress(OSError):
-                state = os.lstat(os.path.join(parent, name))
-                total += state.st_size if stat.S_ISREG(state.st_mode) else 0
-    return total
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what caused it, the first cause last."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
-
-
 def kinds(error: BaseException) -> set[str]:
     """The names of the classes of an error and of what caused it."""
-    return {type(each).__name__ for each in chain(error)}
+    return {type(each).__name__ for each in causes(error)}
 
 
 def status(error: BaseException) -> int | None:
     """What the hub answered, where it answered."""
-    return next((response.status_code for each in chain(error)
+    return next((response.status_code for each in causes(error)
                  if (response := getattr(each, "response", None)) is not None), None)
 
 

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 
 import psutil
 
-from slmstudio.core.hardware.gpu_order import open_as_torch_counts
 from slmstudio.core.hardware.guard import HeatWatch, SlowdownWatch
 from slmstudio.core.hardware.guidance import short_gpu_name
+from slmstudio.core.hardware.machine import open_as_torch_counts
 from slmstudio.core.hardware.nvml import GpuReading, open_all
-from slmstudio.core.hardware.reader import MachineReader
-from slmstudio.core.hardware.readings import MachineReading
+from slmstudio.core.hardware.readings import MachineReader, MachineReading
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import JobContext

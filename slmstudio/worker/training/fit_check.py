@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from transformers import TrainerCallback
 
-from slmstudio.core.hardware.gpu_order import torchs_first
-from slmstudio.core.hardware.machine import Machine, read_machine
+from slmstudio.core.hardware.machine import Machine, read_machine, torchs_first
 from slmstudio.core.model.vetting import vet
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard.summary import settings_of

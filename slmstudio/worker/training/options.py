@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from slmstudio.core.hardware import visible_cards
-from slmstudio.core.hardware.visible_cards import FLEX, PER_ROW, VARLEN, Installed, Way
+from slmstudio.core.hardware import guidance
+from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, Installed, PackedAttention
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, liger
@@ -59,17 +59,17 @@ def settle(job: JobContext, config: RunConfig) -> RunConfig:
     return config
 
 
-def capability(config: RunConfig) -> visible_cards.Capability:
+def capability(config: RunConfig) -> guidance.Capability:
     """The compute capability of the card that the run uses; None for the processor."""
     return torch.cuda.get_device_capability() if methods.on_gpu(config) else None
 
 
-def keep_rows_apart(job: JobContext, config: RunConfig) -> Way | None:
+def keep_rows_apart(job: JobContext, config: RunConfig) -> PackedAttention | None:
     """Choose how packed rows are kept apart, and say what had to be passed over; None if nothing is packed."""
     gpu_attention.use(PER_ROW)
     if not config.packing or config.attention != "sdpa":
         return None
-    way = visible_cards.packed_attention(capability(config), config.precision, Installed.here())
+    way = guidance.packed_attention(capability(config), config.precision, Installed.here())
     if way.name == PER_ROW:
         return way
     heads = methods.heads_of(Path(config.model))
@@ -77,11 +77,11 @@ def keep_rows_apart(job: JobContext, config: RunConfig) -> Way | None:
         reason = gpu_attention.why_not(name, methods.DTYPES[config.precision], heads)
         if reason is None:
             gpu_attention.use(name)
-            return way if name == way.name else Way(name, tr("The next best one that works here."))
+            return way if name == way.name else PackedAttention(name, tr("The next best one that works here."))
         job.warn(f"{name}_attention_off",
                  tr("{attention} doesn't work here, so a different attention keeps packed rows apart. The library "
                     "says: {error}.", attention=tr(WAYS[name]), error=reason))
-    return Way(PER_ROW, tr("Nothing else works here, so each row is computed by itself."))
+    return PackedAttention(PER_ROW, tr("Nothing else works here, so each row is computed by itself."))
 
 
 WAYS = {VARLEN: noop("PyTorch's variable-length attention"), FLEX: noop("FlexAttention")}
@@ -93,7 +93,7 @@ WAYS = {VARLEN: noop("PyTorch's variable-length attention"), FLEX: noop("FlexAtt
 def _flash(config: RunConfig) -> str | None:
     if not methods.on_gpu(config):
         return tr(NO_GPU)
-    if torch.cuda.get_device_capability() < visible_cards.AMPERE:
+    if torch.cuda.get_device_capability() < guidance.AMPERE:
         return tr("This card is older than Ampere.")
     return None if importlib.util.find_spec("flash_attn") else tr("The package flash-attn isn't installed.")
 
@@ -102,7 +102,7 @@ def _liger(config: RunConfig) -> str | None:
     found = capability(config)
     if found is None:
         return tr(NO_GPU)
-    possible, reason = visible_cards.liger(found, Installed.here())
+    possible, reason = guidance.liger(found, Installed.here())
     if not possible:
         return reason
     return _does_not_load("liger_kernel.transformers")

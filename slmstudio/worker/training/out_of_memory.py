@@ -17,7 +17,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.guard import FULL_SHARE, can_spill
 from slmstudio.core.hardware.nvml import open_all
 from slmstudio.core.i18n import join_sentences, noop, tr
-from slmstudio.core.jobs import advice, processes
+from slmstudio.core.jobs import processes
+from slmstudio.core.jobs.outcome import resume_advice
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
@@ -72,7 +73,7 @@ def several(job: JobContext) -> UserError:
     return UserError(tr("Memory ran out."), tr("It needs more than one of the cards or machines has free."),
                      join_sentences(
                          tr("Choose a smaller micro-batch with more accumulation, or gradient checkpointing; or let "
-                            "the cards share the model (parallelism=fsdp)."), advice.go_on("train", job.folder)))
+                            "the cards share the model (parallelism=fsdp)."), resume_advice("train", job.folder)))
 
 
 def _not_loaded(config: RunConfig) -> UserError:

@@ -15,8 +15,7 @@ from typing import Any
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
-from slmstudio.core.hardware.gpu_order import torchs_first
-from slmstudio.core.hardware.machine import Machine, read_machine
+from slmstudio.core.hardware.machine import Machine, read_machine, torchs_first
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model import named_templates
 from slmstudio.core.model.tokens import end_of_turn

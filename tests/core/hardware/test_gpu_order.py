@@ -3,8 +3,7 @@
 import pytest
 
 from slmstudio.core.hardware import nvml
-from slmstudio.core.hardware.gpu_order import open_as_torch_counts, torchs_first
-from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.hardware.machine import open_as_torch_counts, read_machine, torchs_first
 
 FAST, SLOW = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slmstudio.core.hardware import visible_cards
-from slmstudio.core.hardware.visible_cards import FLEX, PER_ROW, VARLEN, Installed
+from slmstudio.core.hardware import guidance
+from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, Installed
 
 NEW, OLD = Installed((2, 13), True, True), Installed((2, 9), True, False)
 NO_TRITON = Installed((2, 9), False, True)
@@ -33,7 +33,7 @@ ON_WINDOWS = Installed((2, 13), False, False, flash=False)
      "processed by itself."),
 ])
 def test_packed_rows(card, precision, installed, name, said):
-    assert visible_cards.packed_attention(card, precision, installed) == visible_cards.Way(name, said)
+    assert guidance.packed_attention(card, precision, installed) == guidance.PackedAttention(name, said)
 
 
 @pytest.mark.parametrize(("card", "installed", "used", "said"), [
@@ -44,7 +44,7 @@ def test_packed_rows(card, precision, installed, name, said):
     ((6, 1), NEW, False, "This card is older than Volta, which Triton's kernels need."),
 ])
 def test_liger(card, installed, used, said):
-    assert visible_cards.liger(card, installed) == (used, said)
+    assert guidance.liger(card, installed) == (used, said)
 
 
 def test_what_is_installed_here():

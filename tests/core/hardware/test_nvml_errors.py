@@ -9,8 +9,7 @@ from support.fake_nvml.build import RTX_3060, SOURCE
 
 import slmstudio
 from slmstudio.core.hardware import nvml
-from slmstudio.core.hardware.gpu_order import open_as_torch_counts
-from slmstudio.core.hardware.machine import read_gpus
+from slmstudio.core.hardware.machine import open_as_torch_counts, read_gpus
 from slmstudio.core.hardware.nvml import GpuMonitor, open_all
 
 SYMBOLS = sorted(set(re.findall(r"^Return (nvml\w+)\(", SOURCE.read_text(encoding="utf-8"), re.MULTILINE))

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core import files
-from slmstudio.core.hardware.linux_sensors import SYS, ProcessorSensors, read_battery
+from slmstudio.core.hardware.linux_sensors import SYS, Battery, ProcessorSensors, read_battery
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
-from slmstudio.core.hardware.reader import MachineReader, with_memory
-from slmstudio.core.hardware.readings import Battery, CpuReading, MachineReading
+from slmstudio.core.hardware.readings import CpuReading, MachineReader, MachineReading, with_memory
 
 GIB = 1024**3
 

@@ -9,8 +9,7 @@ import sys
 
 import pytest
 
-from slmstudio.core.hardware.machine import HIDDEN, Gpu, read_machine
-from slmstudio.core.hardware.visible_cards import VARIABLE, usable
+from slmstudio.core.hardware.machine import HIDDEN, VISIBLE_DEVICES, Gpu, read_machine, usable
 from slmstudio.core.jobs import processes
 
 GB = 1024**3
@@ -60,11 +59,11 @@ def test_the_card_that_suits_training_best_comes_first_whatever_its_slot(mixed, 
     (f"{SMALL},{LARGE}", [SMALL, LARGE]), ("MIG-1f2e", [0, 1])])
 def test_what_the_user_says_goes_for_plan_and_worker(mixed, monkeypatch, slots, given, places):
     mixed(*slots)
-    monkeypatch.setenv(VARIABLE, given)
+    monkeypatch.setenv(VISIBLE_DEVICES, given)
     machine = read_machine()
     assert [gpu.uuid for gpu in machine.gpus] == [slots[each] if each in (0, 1) else each for each in places]
     assert (machine.gpu_reason == HIDDEN) == (not places)
-    assert processes.worker_environment()[VARIABLE] == given
+    assert processes.worker_environment()[VISIBLE_DEVICES] == given
     assert [gpu.index for gpu in read_machine({}).gpus] == [slots.index(LARGE), slots.index(SMALL)]
 
 
@@ -72,15 +71,15 @@ def test_cards_without_a_uuid_are_known_by_their_numbers(mixed, fake_nvml):
     mixed(SMALL, LARGE)
     for card in (0, 1):
         fake_nvml.set(card=card, uuid="NOT_SUPPORTED")
-    assert processes.worker_environment()[VARIABLE] == "1,0"
+    assert processes.worker_environment()[VISIBLE_DEVICES] == "1,0"
 
 
 def test_equal_cards_and_a_single_one_stay_as_they_are(mixed, fake_nvml):
     mixed(LARGE)
-    assert VARIABLE not in processes.worker_environment()
+    assert VISIBLE_DEVICES not in processes.worker_environment()
     fake_nvml.set(count=2)
     fake_nvml.set(card=1, uuid=SMALL)
-    assert VARIABLE not in processes.worker_environment() and VARIABLE not in os.environ
+    assert VISIBLE_DEVICES not in processes.worker_environment() and VISIBLE_DEVICES not in os.environ
 
 
 @pytest.mark.parametrize(("better", "worse"), [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core import i18n
-from slmstudio.core.hardware import mounts, wsl
+from slmstudio.core.hardware import wsl
 
 WSL2, WSL1, OWN = "5.15.153.1-microsoft-standard-WSL2", "4.4.0-19041-Microsoft", "6.6.87-tuned"
 MOUNTS = """\
@@ -95,11 +95,11 @@ def test_the_first_version_is_named_alone(tree):
     ("/home/asha", "ext4"), ("/mnt/c", "9p"), ("/mnt/c/new", "9p"), ("/mnt/cc", "ext4"), ("/mnt/my disk/x", "drvfs"),
     ("/srv/x", "nfs4"), ("/srv/local/x", "ext4")])
 def test_the_innermost_mount_counts(tree, path: str, kind: str):
-    assert mounts.file_system(Path(path), tree()) == kind
+    assert wsl.file_system(Path(path), tree()) == kind
 
 
 def test_what_lies_on_another_machine(tree, tmp_path: Path):
-    assert mounts.is_network(Path("/srv/x"), tree())
-    assert not mounts.is_network(Path("/srv/local"), tree())
-    assert mounts.is_network(Path("\\\\nas\\share"), tmp_path / "empty")
-    assert mounts.file_system(Path("/srv"), tmp_path / "empty") == ""
+    assert wsl.is_network(Path("/srv/x"), tree())
+    assert not wsl.is_network(Path("/srv/local"), tree())
+    assert wsl.is_network(Path("\\\\nas\\share"), tmp_path / "empty")
+    assert wsl.file_system(Path("/srv"), tmp_path / "empty") == ""

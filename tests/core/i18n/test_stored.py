@@ -15,7 +15,7 @@ import pytest
 from slmstudio.core import errors, files, i18n, jobs
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import stored
-from slmstudio.core.jobs import advice
+from slmstudio.core.jobs.outcome import memory_advice, resume_advice
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.runtime.context import JobContext
@@ -49,7 +49,7 @@ def no_room() -> UserError:
 def out_of_memory() -> UserError:
     return UserError(
         i18n.tr("Memory ran out."), i18n.ntr("That makes {n:,} step.", "That makes {n:,} steps.", 123_456),
-        i18n.join_sentences(advice.need_less("train"), advice.go_on("train", Path("run"))),
+        i18n.join_sentences(memory_advice("train"), resume_advice("train", Path("run"))),
         [Problem(i18n.tr("{program} is using {size} of the GPU.", program="ollama", size=format_bytes(5 * 1024**3)), 7,
                  field="gpu")])
 

@@ -39,7 +39,7 @@ def test_a_job_is_started_in_the_environment_of_its_kind(tmp_path, monkeypatch):
     say = "import os, sys; open(sys.argv[1] + '/said', 'w').write(os.environ.get('GLIBC_TUNABLES', ''))"
     monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, "-c", say]))
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    for kind, said in (("train", processes.KEEPS_MEMORY), ("evaluate", "")):
+    for kind, said in (("train", processes.MALLOC_TUNABLES), ("evaluate", "")):
         job = jobs.Job.create(tmp_path / kind, kind)
         job.start()
         job.wait()
@@ -120,6 +120,6 @@ def test_a_worker_that_was_killed_while_loading_needs_main_memory_and_no_smaller
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_a_process_that_gives_way_more_already_stays_so():
     code = ("import os; from slmstudio.core.jobs import processes; os.nice(19);"
-            "processes.give_way(); print(os.nice(0))")
+            "processes.lower_priority(); print(os.nice(0))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "19"

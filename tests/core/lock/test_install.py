@@ -57,7 +57,7 @@ def test_threads_that_ran_before_are_told_of(state):
     ("landlock.version = lambda processor: 0", "this kernel has no Landlock"),
     ("landlock.version = lambda processor: 1", "this kernel's Landlock is too old: with it, no file could be moved "
                                                "to another folder"),
-    ("landlock._call = lambda *_: 7; landlock._checked = lambda _: open('/nowhere')",
+    ("landlock.version = lambda processor: 7; landlock.syscall = lambda *_: open('/nowhere')",
      "Landlock failed ([Errno 2] No such file or directory: '/nowhere')"),
 ])
 def test_why_files_are_open_is_said(state, change, reason):

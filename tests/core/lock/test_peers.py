@@ -12,9 +12,9 @@ import threading
 import pytest
 
 from slmstudio.core.jobs import processes
-from slmstudio.core.lock import landlock, program, proof
+from slmstudio.core.lock import landlock, proof, seccomp
 
-pytestmark = pytest.mark.skipif(program.here() is None, reason="only Linux has such a lock")
+pytestmark = pytest.mark.skipif(seccomp.here() is None, reason="only Linux has such a lock")
 TRIES = """
 import json, os, socket, subprocess, sys
 from slmstudio.core.lock import worker_lock
@@ -81,7 +81,7 @@ def test_peers_alone_are_reached(tmp_path):
         "another address of this machine": "PermissionError", "nobody": "PermissionError", "IPv6": "PermissionError",
         "datagram": "PermissionError", "raw": "PermissionError", "own": "127.0.0.1", "Unix datagrams": None,
         "interfaces": True,
-        "its warden": "PermissionError" if landlock.version(program.here()) >= 6 else None,
+        "its warden": "PermissionError" if landlock.version(seccomp.here()) >= 6 else None,
         "child": "PermissionError: [Errno 13] Permission denied"}
     state = said["state"]
     assert (state["enforced"], state["peers"], state["reason"]) == (True, ["127.0.0.1"], "")

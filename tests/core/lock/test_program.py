@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from slmstudio.core.lock import program
-from slmstudio.core.lock.program import AARCH64, ALLOW, ERRNO, KILL_PROCESS, USER_NOTIF, X86_64, Processor
+from slmstudio.core.lock import seccomp
+from slmstudio.core.lock.seccomp import AARCH64, ALLOW, ERRNO, KILL_PROCESS, USER_NOTIF, X86_64, Processor
 
 NO_SOCKETS = ["connect", "io_uring_setup", "io_uring_enter", "io_uring_register"]
 STREAM, DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
@@ -18,26 +18,26 @@ PID = 4711
 """Of the process that the filter holds."""
 
 
-def decide(steps: list[program.Instruction], arch: int, number: int, arguments: tuple[int, ...] = ()) -> int:
+def decide(steps: list[seccomp.Instruction], arch: int, number: int, arguments: tuple[int, ...] = ()) -> int:
     """Run a program on one call, as `struct seccomp_data` holds it (linux/seccomp.h)."""
-    words = {program.NUMBER: number, program.ARCH: arch}
+    words = {seccomp.NUMBER: number, seccomp.ARCH: arch}
     for index in range(6):
         value = arguments[index] if index < len(arguments) else 0
-        words[program.ARGUMENTS + 8 * index] = value & 0xFFFFFFFF
-        words[program.ARGUMENTS + 8 * index + 4] = value >> 32
+        words[seccomp.ARGUMENTS + 8 * index] = value & 0xFFFFFFFF
+        words[seccomp.ARGUMENTS + 8 * index + 4] = value >> 32
     place, accumulator = 0, 0
     while True:
         step = steps[place]
         place += 1
-        if step.code == program.RETURN:
+        if step.code == seccomp.RETURN:
             return step.value
-        if step.code == program.LOAD:
+        if step.code == seccomp.LOAD:
             accumulator = words[step.value]
-        elif step.code == program.AND:
+        elif step.code == seccomp.AND:
             accumulator &= step.value
         else:
-            holds = {program.JUMP_EQUAL: accumulator == step.value, program.JUMP_SET: bool(accumulator & step.value),
-                     program.JUMP_GREATER_EQUAL: accumulator >= step.value}[step.code]
+            holds = {seccomp.JUMP_EQUAL: accumulator == step.value, seccomp.JUMP_SET: bool(accumulator & step.value),
+                     seccomp.JUMP_GREATER_EQUAL: accumulator >= step.value}[step.code]
             place += step.if_true if holds else step.if_false
 
 
@@ -49,11 +49,11 @@ def processor(request) -> Processor:
 @pytest.fixture
 def call(processor):
     """`call("socket", 2, 1)`: what is decided for a call with these arguments."""
-    steps = program.build(processor, named=True, network=True, pid=PID)
+    steps = seccomp.build(processor, named=True, network=True, pid=PID)
     return lambda name, *arguments: decide(steps, processor.audit_arch, processor.numbers[name], arguments)
 
 
-@pytest.mark.parametrize("name", [*program.HARDENING, *NO_SOCKETS])
+@pytest.mark.parametrize("name", [*seccomp.HARDENING, *NO_SOCKETS])
 def test_calls_that_are_always_refused(call, processor, name):
     if processor is AARCH64 and name in ("iopl", "ioperm"):
         assert name not in processor.numbers
@@ -79,7 +79,7 @@ def test_sending_to_an_address_is_refused_and_sending_is_not(call):
     for name, place in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
         arguments = [3, 0x1000, 1, 0][:place + 1]
         assert call(name, *arguments) == ALLOW
-        arguments[place] = program.FASTOPEN | 0x4000
+        arguments[place] = seccomp.FASTOPEN | 0x4000
         assert call(name, *arguments) == USER_NOTIF, name
 
 
@@ -95,7 +95,7 @@ def test_nobody_else_gets_a_listener(call, processor):
     for flags in (8, 8 | 1, 8 | 16, 8 | 7 << 32):
         assert call("seccomp", 1, flags) == ERRNO | errno.EPERM
     assert call("seccomp", 1, 1) == call("seccomp", 1, 0) == ALLOW, "a filter that only refuses more"
-    unnamed = program.build(processor, named=False, network=False, pid=PID)
+    unnamed = seccomp.build(processor, named=False, network=False, pid=PID)
     assert decide(unnamed, processor.audit_arch, processor.numbers["seccomp"], (1, 8)) == ERRNO | errno.EPERM
 
 
@@ -109,7 +109,7 @@ def test_a_terminal_is_not_typed_into(call):
 def test_only_this_process_is_changed(call, processor, name):
     assert call(name, 0) == call(name, PID) == ALLOW
     assert call(name, PID | 7 << 32) == ALLOW, "the kernel, too, looks at the lower half alone"
-    unnamed = program.build(processor, named=False, network=True, pid=PID)
+    unnamed = seccomp.build(processor, named=False, network=True, pid=PID)
     for other in (1, PID + 1, 0xFFFFFFFF):
         assert call(name, other) == USER_NOTIF
         refused = decide(unnamed, processor.audit_arch, processor.numbers[name], (other,))
@@ -132,7 +132,7 @@ def test_signals_go_to_this_process_and_others_are_asked_about(call, processor):
         assert send(1, 0) == ALLOW, "asks only whether it exists"
         for other in (0, 1, PID + 1, 0xFFFFFFFF):
             assert send(other, 15) == USER_NOTIF, (name, other)
-        unnamed = program.build(processor, named=False, network=True, pid=PID)
+        unnamed = seccomp.build(processor, named=False, network=True, pid=PID)
         assert decide(unnamed, processor.audit_arch, processor.numbers[name], (1, 15, 15)) == ALLOW
 
 
@@ -142,7 +142,7 @@ def test_no_file_signals_another_process(call):
 
 
 def test_unix_datagrams_with_peers_alone(call, processor):
-    peers = program.build(processor, named=True, network=True, pid=PID, peers=True)
+    peers = seccomp.build(processor, named=True, network=True, pid=PID, peers=True)
     def with_peers(family: int, kind: int) -> int:
         return decide(peers, processor.audit_arch, processor.numbers["socket"], (family, kind))
 
@@ -155,7 +155,7 @@ def test_unix_datagrams_with_peers_alone(call, processor):
 
 
 def test_another_interface_than_the_processors_own_ends_the_process(processor):
-    steps = program.build(processor, named=True, network=True, pid=PID)
+    steps = seccomp.build(processor, named=True, network=True, pid=PID)
     other = AARCH64 if processor is X86_64 else X86_64
     for arch in (other.audit_arch, 0x40000003, 0x40000028):  # 32 bits of each
         assert decide(steps, arch, processor.numbers["socket"], (socket.AF_UNIX, STREAM)) == KILL_PROCESS
@@ -164,14 +164,14 @@ def test_another_interface_than_the_processors_own_ends_the_process(processor):
 
 
 def test_without_a_listener_the_kernel_answers_itself(processor):
-    steps = program.build(processor, named=False, network=True, pid=PID)
+    steps = seccomp.build(processor, named=False, network=True, pid=PID)
     number = processor.numbers
     assert decide(steps, processor.audit_arch, number["connect"]) == ERRNO | errno.EACCES
     assert decide(steps, processor.audit_arch, number["socket"], (socket.AF_INET, STREAM)) == ERRNO | errno.EACCES
 
 
 def test_a_job_that_fetches_may_connect_and_still_not_reach_into_others(processor):
-    steps = program.build(processor, named=False, network=False, pid=PID)
+    steps = seccomp.build(processor, named=False, network=False, pid=PID)
     for name in ("connect", "socket", "sendto"):
         assert decide(steps, processor.audit_arch, processor.numbers[name], (socket.AF_INET, STREAM)) == ALLOW
     for name in ("ptrace", "mount", "bpf", "pidfd_getfd"):
@@ -179,8 +179,8 @@ def test_a_job_that_fetches_may_connect_and_still_not_reach_into_others(processo
 
 
 def test_the_kernel_takes_programs_of_this_length(processor):
-    assert len(program.build(processor, named=True, network=True, pid=PID)) < 4096
-    step = program.Instruction(program.JUMP_EQUAL, 0xC000003E, 1, 2)
+    assert len(seccomp.build(processor, named=True, network=True, pid=PID)) < 4096
+    step = seccomp.Instruction(seccomp.JUMP_EQUAL, 0xC000003E, 1, 2)
     assert step.packed() == bytes([0x15, 0, 1, 2, 0x3E, 0, 0, 0xC0])
 
 

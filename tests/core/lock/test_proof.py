@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support import spoken
 
-from slmstudio.core.lock import program, proof
+from slmstudio.core.lock import proof, seccomp
 
 CALLS = {"TCP to this machine": "socket(AF_INET, SOCK_STREAM)", "TCP over IPv6": "socket(AF_INET6, SOCK_STREAM)",
          "UDP": "socket(AF_INET, SOCK_DGRAM)", "raw": "socket(AF_INET, SOCK_RAW)",
@@ -48,6 +48,6 @@ def test_the_locked_process_speaks_the_language_of_this_one(linux):
 
 
 def test_another_system_says_that_nothing_is_enforced(monkeypatch):
-    monkeypatch.setattr(program.sys, "platform", "win32")
+    monkeypatch.setattr(seccomp.sys, "platform", "win32")
     found = proof.prove()
     assert (found.enforced, found.attempts) == (False, ()) and "Linux" in found.reason

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from slmstudio.core.lock import landlock, peers, warden
+from slmstudio.core.lock import landlock, warden
 
 LOCKED = """
 import os, signal, socket, sys, tempfile
@@ -96,14 +96,14 @@ print(worker_lock.warden().keep_awake())
 
 
 OWN_LISTENER = """
-from slmstudio.core.lock import program, seccomp
-processor = program.here()
-notify = program.Instruction(program.RETURN, program.USER_NOTIF)
-steps = [program.Instruction(program.LOAD, 0), *program._on(processor.numbers["socket"], [notify]),
-         program.Instruction(program.RETURN, program.ALLOW)]
+from slmstudio.core.lock import seccomp
+processor = seccomp.here()
+notify = seccomp.Instruction(seccomp.RETURN, seccomp.USER_NOTIF)
+steps = [seccomp.Instruction(seccomp.LOAD, 0), *seccomp._on(processor.numbers["socket"], [notify]),
+         seccomp.Instruction(seccomp.RETURN, seccomp.ALLOW)]
 def own_listener():
     try:
-        return seccomp._seccomp(processor, steps, program.NEW_LISTENER)
+        return seccomp._seccomp(processor, steps, seccomp.NEW_LISTENER)
     except OSError as error:
         return error.errno
 """
@@ -272,8 +272,8 @@ print(state.reason)
 def test_a_borrowed_socket_is_let_go_where_who_asked_is_gone(linux, monkeypatch):
     """Then the notification is no longer valid; here it's the listener that is none, which the kernel says alike."""
     borrowed, nobody = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
-    monkeypatch.setattr(peers, "read_address", lambda *of: bytes([2, 0, 0, 80, 127, 0, 0, 1]) + bytes(8))
-    monkeypatch.setattr(peers, "borrow", lambda *of: borrowed)
+    monkeypatch.setattr(warden, "read_address", lambda *of: bytes([2, 0, 0, 80, 127, 0, 0, 1]) + bytes(8))
+    monkeypatch.setattr(warden, "borrow", lambda *of: borrowed)
     with socket.socketpair()[0] as channel:
         watch = warden._Watch(linux, channel, {"127.0.0.1"}, os.getpid())
         watch._listener = nobody

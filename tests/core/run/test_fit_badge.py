@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.machines import GB, machine
 
-from slmstudio.core.hardware.speed import LONG, SIZES, USUAL_TOKENS, largest_here, rough_seconds
+from slmstudio.core.hardware.guidance import LONG, SIZES, USUAL_TOKENS, largest_here, rough_seconds
 from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import memory

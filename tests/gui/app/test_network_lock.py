@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slmstudio.core.lock import program
+from slmstudio.core.lock import seccomp
 from slmstudio.core.lock.proof import Attempt, Proof
 from slmstudio.core.lock.worker_lock import LockState
 from slmstudio.gui.app.main_window import MainWindow
@@ -12,7 +12,7 @@ from slmstudio.gui.app.network_lock import NetworkLock
 
 
 def test_it_is_green_only_after_the_lock_was_tried(qtbot, window: MainWindow):
-    if program.here() is None:
+    if seccomp.here() is None:
         pytest.skip("only Linux has such a lock")
     chip = window.header.network
     NetworkLock(window.session, window.header, window)

@@ -8,8 +8,9 @@ from PySide6.QtWidgets import QLabel
 
 from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.heat.guard import Settings
+from slmstudio.core.hardware.linux_sensors import Battery
 from slmstudio.core.hardware.nvml import GpuReading
-from slmstudio.core.hardware.readings import Battery, CpuReading, MachineReading
+from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.gui.app import readings
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.sensors import Sensors

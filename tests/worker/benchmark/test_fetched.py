@@ -16,7 +16,6 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.worker.benchmark import fetch_job, tasks
 from slmstudio.worker.evaluation import evaluate
-from slmstudio.worker.runtime import network
 from slmstudio.worker.runtime.context import Cancelled
 
 LETTERS = ["A", "B", "C", "D"]
@@ -232,7 +231,7 @@ def test_what_has_arrived_is_counted_while_folders_come_and_go(tmp_path):
     thread = threading.Thread(target=come_and_go)
     thread.start()
     try:
-        assert {network.bytes_below(tmp_path) for _ in range(500)} == {5}
+        assert {sum(files.sizes_below(tmp_path)) for _ in range(500)} == {5}
     finally:
         over.set()
         thread.join()

@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import varlen
 from torch.nn.attention.flex_attention import create_block_mask
 
-from slmstudio.core.hardware.visible_cards import FLEX, PER_ROW, VARLEN
+from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN
 from slmstudio.worker.kernels import gpu_attention, packed
 
 LENGTHS, HEADS, KEY_HEADS, SIZE, SCALING = [7, 1, 12], 4, 2, 16, 0.3

@@ -14,7 +14,7 @@ from slmstudio.core.jobs import processes
 from slmstudio.core.run import launch
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.launch import agent, machines, ranks_of
-from slmstudio.worker.runtime import agent_side
+from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 
@@ -36,8 +36,8 @@ def test_what_the_first_process_has_done_counts_though_another_crashes_as_it_lea
 
     def train(folder, config, meeting):
         if said is not None:
-            agent_side.report_folder(folder, 0).mkdir(parents=True)
-            jobs.write_outcome(agent_side.report_folder(folder, 0), said)
+            ending.report_folder(folder, 0).mkdir(parents=True)
+            jobs.write_outcome(ending.report_folder(folder, 0), said)
         return {1: -11}
 
     monkeypatch.setattr(ranks_of, "train", train)

@@ -13,7 +13,7 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.worker.launch import failure_cause
 from slmstudio.worker.launch.failure_cause import Ended
-from slmstudio.worker.runtime import agent_side
+from slmstudio.worker.runtime import ending
 
 REFUSED = jobs.Outcome("failed", UserError("No.").to_dict())
 DEFECT = jobs.Outcome("failed", UserError("A defect.").to_dict(), "Traceback: ValueError")
@@ -44,12 +44,12 @@ def test_the_cause(all_of_them, cause):
 @pytest.mark.parametrize("clock_set_by", [-86_400, 0, 86_400])
 def test_a_kill_long_after_the_first_word_is_the_agents_own_whatever_the_clock_says(
         tmp_path, monkeypatch, seconds, kind, clock_set_by):
-    place = agent_side.report_folder(tmp_path, 0)
+    place = ending.report_folder(tmp_path, 0)
     place.mkdir(parents=True)
     now = time.monotonic()
     with monkeypatch.context() as earlier:
         earlier.setattr(time, "monotonic", lambda: now - seconds)
-        agent_side.say_ended(place)
+        ending.say_ended(place)
     jobs.write_outcome(place, LOST)
     os.utime(place / jobs.OUTCOME, (time.time() + clock_set_by,) * 2)
     assert [each.kind for each in failure_cause.read(tmp_path, {0: 1, 1: -9})] == [failure_cause.LOST_OTHERS, kind]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from slmstudio.core.hardware.gpu_order import open_as_torch_counts
+from slmstudio.core.hardware.machine import open_as_torch_counts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.training import methods
 

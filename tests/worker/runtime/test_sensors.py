@@ -7,7 +7,7 @@ from support import wait
 
 from slmstudio.core import jobs
 from slmstudio.core.hardware import guard, nvml
-from slmstudio.core.hardware.reader import MachineReader
+from slmstudio.core.hardware.readings import MachineReader
 from slmstudio.worker.runtime import ending, sensors
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors

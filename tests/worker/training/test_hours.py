@@ -9,7 +9,8 @@ from support import heated_machine
 from support.heated_machine import events, gpu, hot_after, rests_of, story
 
 from slmstudio.core import jobs
-from slmstudio.core.hardware.readings import Battery, MachineReading
+from slmstudio.core.hardware.linux_sensors import Battery
+from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.run import adjust
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training import clock, heat, train

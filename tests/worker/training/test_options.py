@@ -11,7 +11,7 @@ import torch
 import transformers.integrations.liger
 
 from slmstudio.core import jobs
-from slmstudio.core.hardware.visible_cards import FLEX, PER_ROW, VARLEN, Way
+from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, PackedAttention
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, liger
@@ -156,7 +156,8 @@ def test_the_cold_start_is_told_once(make_job, monkeypatch):
     ([], VARLEN, []), ([VARLEN], FLEX, ["varlen_attention_off"]),
     ([VARLEN, FLEX], PER_ROW, ["varlen_attention_off", "flex_attention_off"])])
 def test_an_attention_that_does_not_start_gives_way_to_the_next(make_job, monkeypatch, broken, name, codes):
-    monkeypatch.setattr(options.visible_cards, "packed_attention", lambda *about: Way(VARLEN, "This card has it."))
+    monkeypatch.setattr(options.guidance, "packed_attention",
+                        lambda *about: PackedAttention(VARLEN, "This card has it."))
     error = "RuntimeError: no kernel image is available"
     monkeypatch.setattr(gpu_attention, "why_not", lambda way, dtype, heads: error if way in broken else None)
     job = make_job(packing=True)
@@ -169,7 +170,8 @@ def test_an_attention_that_does_not_start_gives_way_to_the_next(make_job, monkey
 
 def test_an_attention_is_tried_with_the_heads_and_the_window_of_the_model(make_job, monkeypatch):
     asked = []
-    monkeypatch.setattr(options.visible_cards, "packed_attention", lambda *about: Way(FLEX, "This card has it."))
+    monkeypatch.setattr(options.guidance, "packed_attention",
+                        lambda *about: PackedAttention(FLEX, "This card has it."))
     monkeypatch.setattr(gpu_attention, "why_not", lambda way, dtype, heads: asked.append(heads))
     job = make_job(packing=True)
     config = RunConfig.from_dict(job.request)

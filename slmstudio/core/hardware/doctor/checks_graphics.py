@@ -7,12 +7,9 @@ from collections.abc import Iterator
 
 from slmstudio.core import program
 from slmstudio.core.hardware import guidance, nvml
-from slmstudio.core.hardware.doctor.facts import AMD, INTEL, NVIDIA, Card, Facts
-from slmstudio.core.hardware.doctor.line import TOPICS, Line
-from slmstudio.core.hardware.guidance import gpu_chip, short_gpu_name
+from slmstudio.core.hardware.doctor.facts import AMD, INTEL, NVIDIA, TOPICS, Card, Facts, Line
+from slmstudio.core.hardware.guidance import NO_FLASH, SIZES, gpu_chip, largest_here, short_gpu_name
 from slmstudio.core.hardware.machine import HIDDEN, Gpu
-from slmstudio.core.hardware.speed import SIZES, largest_here
-from slmstudio.core.hardware.visible_cards import NO_FLASH
 from slmstudio.core.i18n import tr
 from slmstudio.core.units import format_count
 

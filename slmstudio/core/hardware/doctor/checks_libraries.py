@@ -3,13 +3,69 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from slmstudio.core import program
-from slmstudio.core.hardware.doctor import advisories
-from slmstudio.core.hardware.doctor.facts import Facts
-from slmstudio.core.hardware.doctor.line import TOPICS, Line
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.hardware.doctor.facts import TOPICS, Facts, Line
+from slmstudio.core.i18n import noop, ntr, tr
+
+# -- Versions of the libraries that are used here with publicly known security faults.
+
+DATE = "2026-11-27"
+
+
+@dataclass(frozen=True)
+class Advisory:
+    """A known fault.
+
+    Attributes:
+        package: normalized name.
+        fixed: the first version without it.
+        number: of the advisory, or of several.
+        what: may happen, as the end of "a file or a request may …".
+    """
+
+    package: str
+    fixed: str
+    number: str
+    what: str
+
+
+KNOWN = (
+    Advisory("torch", "2.10.0", "CVE-2025-32434 before 2.6.0, CVE-2026-24747",
+             noop("a weights file may run code when it's loaded")),
+    Advisory("transformers", "4.48.0", "CVE-2024-11394", noop("a model may run code when it's loaded")),
+    Advisory("llama-cpp-python", "0.2.72", "CVE-2024-34359", noop("a GGUF's chat template may run code")),
+    Advisory("jinja2", "3.1.6", "CVE-2025-27516", noop("a chat template may escape its sandbox")),
+    Advisory("starlette", "0.49.1", "CVE-2025-62727", noop("a request may block the server")),
+    Advisory("h11", "0.16.0", "CVE-2025-43859", noop("a request may smuggle a second one past the server")),
+    Advisory("pyarrow", "14.0.1", "CVE-2023-47248", noop("a table may run code when it's read")),
+    Advisory("nltk", "3.9", "CVE-2024-39705", noop("the library's data may run code when it's read")),
+    Advisory("requests", "2.32.4", "CVE-2024-47081", noop("a web address may get a password from .netrc")),
+    Advisory("urllib3", "2.5.0", "CVE-2025-50181", noop("a download may be redirected to another address")),
+    Advisory("pillow", "10.3.0", "CVE-2024-28219", noop("an image may overflow a buffer")),
+    Advisory("setuptools", "78.1.1", "CVE-2025-47273", noop("a package may write files outside its folder")),
+)
+
+
+def known_to_be_attackable(versions: Mapping[str, str]) -> list[Advisory]:
+    """Those that concern installed packages.
+
+    Args:
+        versions: by normalized name.
+    """
+    from packaging.version import InvalidVersion, Version
+
+    hits = []
+    for advisory in KNOWN:
+        try:
+            if Version(versions[advisory.package]) < Version(advisory.fixed):
+                hits.append(advisory)
+        except (KeyError, InvalidVersion):
+            continue
+    return hits
+
 
 LIBRARIES = TOPICS[1]
 OLDEST_PYTHON = (3, 11)
@@ -83,8 +139,8 @@ def known_faults(facts: Facts) -> Iterator[Line]:
     """Versions that are known to be attackable."""
     if not facts.versions:
         return
-    found = advisories.found(facts.versions)
-    dated = tr("According to a table from {date}, which isn't complete.", date=advisories.DATE)
+    found = known_to_be_attackable(facts.versions)
+    dated = tr("According to a table from {date}, which isn't complete.", date=DATE)
     if not found:
         yield Line("known_faults", LIBRARIES, tr("No library with a known security fault was found."), why=dated)
         return

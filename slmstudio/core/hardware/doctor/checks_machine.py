@@ -1,13 +1,15 @@
-"""Judges processor, memory and power."""
+"""Judges the machine apart from its graphics card: memory, processor, power, disk, and what the system brings along."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
+from slmstudio.core import disk_space, program
 from slmstudio.core.hardware import guidance
-from slmstudio.core.hardware.doctor.facts import Facts
-from slmstudio.core.hardware.doctor.line import TOPICS, Line
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.hardware.doctor.facts import TOPICS, Facts, Line
+from slmstudio.core.hardware.wsl import FIRST_VERSION
+from slmstudio.core.i18n import date_text, ntr, tr
 from slmstudio.core.units import format_bytes
 
 MACHINE = TOPICS[2]
@@ -105,4 +107,158 @@ def power(facts: Facts) -> Iterator[Line]:
                    if facts.power_profile else tr("Power: plugged in."))
 
 
-CHECKS = (main_memory, memory_limit, swap, shared_memory, processor, power)
+# -- The folder with runs and models, its disk, and the caches.
+
+DISK = TOPICS[3]
+MANY_JOBS = 5 * 1024**3
+"""Bytes in the folders of short jobs from which clearing them is worth the trouble."""
+
+
+def home(facts: Facts) -> Iterator[Line]:
+    if facts.home_missing is not None:
+        error = facts.home_missing
+        yield Line("home", DISK, error.what, "problem", error.why, error.remedy)
+    elif facts.home_fault is not None:
+        error = facts.home_fault
+        yield Line("home", DISK, tr("The folder with runs and models can't be written to."), "problem",
+                   f"{error.what} {error.why}", f"{error.remedy} {tr('To choose another folder:')}",
+                   program.command("place", "FOLDER"))
+    elif facts.home is not None:
+        yield Line("home", DISK, tr("Runs and models are kept here:"), why=str(facts.home))
+
+
+def room(facts: Facts) -> Iterator[Line]:
+    if facts.free is None:
+        return
+    little = disk_space.little_room(facts.free)
+    if little is None:
+        yield Line("room", DISK, tr("{size} is free where runs and models are kept.", size=format_bytes(facts.free)))
+    else:
+        yield Line("room", DISK, little.what, "problem" if facts.free < disk_space.LEAST_ROOM else "warning",
+                   little.why, little.remedy)
+
+
+def speed(facts: Facts) -> Iterator[Line]:
+    """Its kind and how fast it takes a checkpoint. What was measured says more than what a disk says about itself:
+    virtual disks call themselves spinning ones."""
+    if facts.network:
+        why = [tr("Models load at the network's speed, and a run stops when the connection does.")]
+        if facts.file_system:
+            why.append(tr("File system: {name}.", name=facts.file_system))
+        yield Line("disk", DISK, tr("The folder with runs and models is on another machine."), "warning",
+                   " ".join(why), tr("Choose a folder on a disk of this machine:"), program.command("place", "FOLDER"))
+        return
+    if facts.windows_drive:
+        return  # said by `wsl`
+    slow = facts.write_speed < guidance.SLOW if facts.write_speed is not None else bool(
+        facts.rotational and not (facts.machine and facts.machine.is_wsl))
+    said = guidance.disk_advice(facts.write_speed) if facts.write_speed is not None else ""
+    if slow:
+        yield Line("disk", DISK,
+                   tr("The disk for runs is slow.") if said else tr("The disk for runs is a spinning disk."), "warning",
+                   said or tr("Training waits while a checkpoint is being written, and models load slowly."),
+                   tr("If other programs are writing to it now, check again later. Otherwise choose a folder on an "
+                      "SSD, ideally NVMe:") if said else tr("Choose a folder on an SSD, ideally NVMe:"),
+                   program.command("place", "FOLDER"))
+    elif said or facts.rotational is False:
+        yield Line("disk", DISK, tr("The disk for runs is an SSD.") if facts.rotational is False else
+                   tr("The disk for runs is fast enough."), why=said)
+
+
+def privacy(facts: Facts) -> Iterator[Line]:
+    """Whether other people of the machine can read the user's data."""
+    if facts.open_to_others and facts.home is not None:
+        yield Line("privacy", DISK, tr("Other users of this machine can read your runs."), "warning",
+                   tr("The folder's permissions let everybody look into it, and so see your data and chats."),
+                   tr("Remove that permission:"), f"chmod go-rwx {program.shell_line([str(facts.home)])}")
+
+
+def caches(facts: Facts) -> Iterator[Line]:
+    for cache in facts.caches:
+        size = format_bytes(cache.size)
+        yield Line("cache", DISK, tr("{cache}: {size}.", cache=tr(cache.title), size=size) if cache.whole else
+                   tr("{cache}: at least {size}.", cache=tr(cache.title), size=size), why=str(cache.folder))
+    if facts.jobs_size is not None and facts.jobs_size >= MANY_JOBS and facts.home is not None:
+        yield Line("jobs", DISK, tr("Finished short jobs take up {size}.", size=format_bytes(facts.jobs_size)),
+                   "warning", tr("Imports, downloads and fit checks leave their folders behind."),
+                   tr("While nothing is running, delete what is in {folder}; it isn't needed any more.",
+                      folder=facts.home / "cache" / "jobs"))
+
+
+# -- What the system brings along: WSL, the clock, the locale, fonts.
+
+SYSTEM = TOPICS[4]
+WRITTEN = 1_793_491_200
+"""Seconds since 1970 at 1 November 2026, when this was written: no clock can be right before."""
+DAY = 86_400
+
+
+def wsl(facts: Facts) -> Iterator[Line]:
+    for note in facts.wsl:
+        yield Line("wsl", SYSTEM, note.what, "problem" if note.id == FIRST_VERSION else "warning", note.why,
+                   note.remedy)
+    if facts.machine and facts.machine.is_wsl and not facts.wsl:
+        yield Line("wsl", SYSTEM, tr("This is Linux inside Windows (WSL 2), and it's set up well."),
+                   why=tr("Some of the graphics card's readings, such as fan and clocks, don't reach WSL. When its "
+                          "memory is full, Windows moves some of it to main memory, and training gets slow instead of "
+                          "failing."))
+
+
+def clock(facts: Facts) -> Iterator[Line]:
+    """A wrong clock puts runs in a wrong order, and downloads fail because certificates seem not to be valid."""
+    if facts.now is None:
+        return
+    why = ""
+    if facts.now < WRITTEN:
+        why = tr("It says {date}, which is before this program was released.", date=_day(facts.now))
+    elif facts.newest_file is not None and facts.newest_file > facts.now + DAY:
+        why = tr("It says {date}, but some of your files are from {file_date}.", date=_day(facts.now),
+                 file_date=_day(facts.newest_file))
+    if not why:
+        yield Line("clock", SYSTEM, tr("The clock looks right."))
+        return
+    yield Line("clock", SYSTEM, tr("The clock is wrong."), "warning",
+               f"{why} {tr('Runs appear in the wrong order, and downloads may fail.')}",
+               tr("Set the date and time, ideally automatically. On Linux:") if facts.system == "Linux" else
+               tr("Set the date and time in the system's settings, ideally automatically."),
+               "sudo timedatectl set-ntp true" if facts.system == "Linux" else "")
+
+
+def _day(seconds: float) -> str:
+    return date_text(datetime.fromtimestamp(seconds, UTC), "long")
+
+
+def locale(facts: Facts) -> Iterator[Line]:
+    """How file names and texts are encoded."""
+    if facts.encoding and facts.encoding.lower().replace("-", "") != "utf8":
+        yield Line("locale", SYSTEM,
+                   tr("File names are encoded as {encoding}, not UTF-8.", encoding=facts.encoding), "warning",
+                   tr("Files with names in Hindi and other scripts can't be opened or written."),
+                   tr("Choose a UTF-8 locale and log in again. On Debian and Ubuntu:") if facts.system == "Linux" else
+                   tr("Turn on the UTF-8 mode of Windows or Python and start again: set PYTHONUTF8=1."),
+                   "sudo update-locale LANG=C.UTF-8 LC_ALL=" if facts.system == "Linux" else "")
+    elif facts.locale_fault:
+        yield Line("locale", SYSTEM, tr("The chosen locale isn't installed."), "warning",
+                   f"{facts.locale_fault} {tr('Libraries fall back to another one and may show warnings.')}",
+                   tr("Install it, or choose C.UTF-8. On Debian and Ubuntu:"), "sudo dpkg-reconfigure locales")
+    elif facts.encoding:
+        yield Line("locale", SYSTEM, tr("File names and texts are UTF-8."))
+
+
+def fonts(facts: Facts) -> Iterator[Line]:
+    if facts.scripts_without_font is None:
+        return
+    if not facts.scripts_without_font:
+        yield Line("fonts", SYSTEM, tr("There are fonts for all Indian scripts."))
+        return
+    scripts = ", ".join(map(tr, facts.scripts_without_font))
+    yield Line("fonts", SYSTEM, tr("There is no font for {scripts}.", scripts=scripts),
+               "warning", tr("Their letters appear as boxes; training isn't affected."),
+               tr("Install Noto's fonts, then start SLM Studio again. On Debian and Ubuntu:")
+               if facts.system == "Linux" else
+               tr("Add the language with its fonts in the system's settings, then start SLM Studio again."),
+               "sudo apt install fonts-noto-core" if facts.system == "Linux" else "")
+
+
+CHECKS = (main_memory, memory_limit, swap, shared_memory, processor, power, home, room, speed, privacy, caches, wsl,
+          clock, locale, fonts)

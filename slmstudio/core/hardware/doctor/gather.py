@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import stat
@@ -9,28 +10,94 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import disk_space
+from slmstudio.core import disk_space, files
 from slmstudio.core.errors import UserError, from_os_error
-from slmstudio.core.hardware import guidance, mounts, wsl
-from slmstudio.core.hardware.doctor import (
-    checks_graphics,
-    checks_libraries,
-    checks_machine,
-    checks_storage,
-    checks_system,
-    packages,
-    system,
-)
-from slmstudio.core.hardware.doctor.facts import AMD, INTEL, NVIDIA, Cache, Card, Facts
-from slmstudio.core.hardware.doctor.line import Line
+from slmstudio.core.hardware import guidance, wsl
+from slmstudio.core.hardware.doctor import checks_graphics, checks_libraries, checks_machine, system
+from slmstudio.core.hardware.doctor.facts import Cache, Facts, Line, Loaded, Torch
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import tr
+from slmstudio.core.program import ROOT
+
+# -- What is installed in the program's environment, and what its child process says about it.
+
+REQUIREMENTS = ROOT / "packaging" / "requirements.txt"
+
+
+def installed() -> dict[str, str]:
+    """Versions of all packages, by normalized name; about a tenth of a second."""
+    from importlib.metadata import distributions
+
+    from packaging.utils import canonicalize_name
+
+    return {canonicalize_name(found.name): found.version for found in distributions() if found.name}
+
+
+def pinned(text: str) -> dict[str, str]:
+    """Packages with an exact version in a requirements file, for this machine, by normalized name."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    pins: dict[str, str] = {}
+    for line in text.splitlines():
+        try:
+            wanted = Requirement(line.partition(" #")[0].partition("#")[0])
+        except InvalidRequirement:
+            continue
+        versions = list(wanted.specifier)
+        if len(versions) == 1 and versions[0].operator == "==" and (not wanted.marker or wanted.marker.evaluate()):
+            pins[canonicalize_name(wanted.name)] = versions[0].version
+    return pins
+
+
+def tested() -> dict[str, str]:
+    """The versions that the program was tested with; empty if their list isn't beside it."""
+    try:
+        return pinned(REQUIREMENTS.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+
+
+def torch_build() -> Torch | None:
+    """The build of PyTorch by its own note, without importing it; None if it is missing."""
+    try:
+        found = importlib.util.find_spec("torch")
+    except ImportError:
+        return None
+    for place in (found.submodule_search_locations or []) if found else []:
+        try:
+            return read_build((Path(place) / "version.py").read_text(encoding="utf-8"))
+        except OSError:
+            continue
+    return None
+
+
+def read_build(text: str) -> Torch | None:
+    said = dict(re.findall(r"^(\w+)(?:: Optional\[str\])? = '([^']+)'$", text, re.MULTILINE))
+    if "__version__" not in said:
+        return None
+    return Torch(said["__version__"], said.get("cuda"), said.get("hip"))
+
+
+def with_report(facts: Facts, report: Mapping[str, Mapping[str, Any]]) -> Facts:
+    """The facts, and what a child process has found by importing libraries.
+
+    Args:
+        report: by module: "error", and "gpu" where it matters; of torch also what `Torch` holds.
+    """
+    loaded = {name: Loaded(str(said.get("error") or ""), said.get("gpu")) for name, said in report.items()}
+    said, torch = report.get("torch") or {}, facts.torch
+    if "version" in said:
+        torch = Torch(str(said["version"]), said.get("cuda"), said.get("hip"), said.get("available"),
+                      str(said.get("why") or ""), tuple(said.get("architectures") or ()), said.get("flash"))
+    return replace(facts, loaded=loaded, torch=torch)
+
 
 # -- Looks at the folder with runs and models, and at the caches.
 
@@ -49,9 +116,9 @@ def look(home: Path, root: Path, is_wsl: bool, *, measure: bool) -> dict[str, An
         measure: write and remove `MEASURED` bytes there.
     """
     nearest = next((path for path in (home, *home.parents) if os.path.exists(path)), home)
-    network = mounts.is_network(home, root)
+    network = wsl.is_network(home, root)
     found: dict[str, Any] = {
-        "home": home, "home_fault": fault(nearest), "file_system": mounts.file_system(home, root), "network": network,
+        "home": home, "home_fault": fault(nearest), "file_system": wsl.file_system(home, root), "network": network,
         "windows_drive": is_wsl and wsl.on_windows_drive(home, root), "rotational": rotational(nearest, root),
         "open_to_others": home.exists() and open_to_others(home),
     }
@@ -101,18 +168,11 @@ def open_to_others(folder: Path) -> bool:
 
 def count(title: str, folder: Path) -> Cache:
     size, end = 0, time.monotonic() + COUNT_SECONDS
-    for bytes_ in _sizes(folder):
+    for bytes_ in files.sizes_below(folder):
         size += bytes_
         if time.monotonic() > end:
             return Cache(title, folder, size, whole=False)
     return Cache(title, folder, size)
-
-
-def _sizes(folder: Path) -> Iterator[int]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                yield os.lstat(os.path.join(parent, name)).st_size
 
 
 def newest(home: Path) -> float | None:
@@ -125,144 +185,22 @@ def newest(home: Path) -> float | None:
     return max(times, default=None)
 
 
-# -- Graphics devices on the PCI bus, and which NVIDIA driver is there.
-
-PCI = "sys/bus/pci/devices"
-NAMES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
-DISPLAY = "0x03"
-"""First digits of the class of VGA, 3D and display controllers."""
-SMALL = 3 * 1024**3
-"""Bytes of memory of its own below which an AMD device counts as a part of the processor."""
-KERNEL_DRIVER = "proc/driver/nvidia/version"
-LINUX_DRIVER = ("usr/lib/x86_64-linux-gnu/libcuda.so.1", "usr/lib64/libcuda.so.1")
-_WINDOWS_CLASS = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}"
-
-
-def on_bus(root: Path) -> tuple[Card, ...]:
-    """All graphics devices, as the kernel of Linux or the registry of Windows names them."""
-    if sys.platform == "win32" and root == Path("/"):
-        return _of_windows()
-    found = []
-    try:
-        devices = sorted((root / PCI).iterdir())
-    except OSError:
-        return ()
-    for folder in devices:
-        if _read(folder / "class").startswith(DISPLAY):
-            found.append(_card(folder, root))
-    return tuple(found)
-
-
-def kernel_driver(root: Path) -> str | None:
-    """The version that the kernel has loaded: "535.183.01"; None if it isn't NVIDIA's."""
-    found = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", _read(root / KERNEL_DRIVER).partition("\n")[0])
-    return found[0] if found else None
-
-
-def linux_driver_in_wsl(root: Path) -> bool:
-    """Whether a Linux driver is in the way of Windows' own. Ask only where `wsl.is_wsl()`."""
-    return any((root / place).exists() for place in LINUX_DRIVER)
-
-
-def nvidia_driver() -> tuple[str | None, tuple[int, int] | None]:
-    """Version of the driver's library, and the newest CUDA that it supports; None for what it doesn't say."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None, None
-    version, cuda = None, None
-    try:
-        version = str(pynvml.nvmlSystemGetDriverVersion())
-        number = int(pynvml.nvmlSystemGetCudaDriverVersion())  # 12020 is CUDA 12.2
-        cuda = (number // 1000, number % 1000 // 10)
-    except pynvml.NVMLError:
-        pass  # what was said before stays
-    finally:
-        pynvml.nvmlShutdown()
-    return version, cuda
-
-
-def _card(folder: Path, root: Path) -> Card:
-    vendor, device = (int(_read(folder / name) or "0", 16) for name in ("vendor", "device"))
-    name = _name(vendor, device, root)
-    driver = folder / "driver"
-    memory = _read(folder / "mem_info_vram_total")  # amdgpu alone says it
-    if vendor == INTEL:
-        integrated = folder.name.partition(":")[2].startswith("00:")  # Arc cards sit behind a bridge
-    else:
-        integrated = vendor == AMD and (int(memory) < SMALL if memory.isdigit() else _sounds_integrated(name))
-    return Card(vendor, device, name, driver.resolve().name if driver.exists() else "", integrated)
-
-
-def _sounds_integrated(name: str) -> bool:
-    """Whether it is called as AMD calls what is a part of a processor: "Radeon 780M", "Radeon Graphics"."""
-    return re.search(r"\bGraphics\b|\b\d{3}M\b|Mobile Series", name) is not None
-
-
-def _name(vendor: int, device: int, root: Path) -> str:
-    """By the list that Linux distributions keep; the name in brackets is the one on the box."""
-    for place in NAMES:
-        inside = False
-        for line in _read(root / place).splitlines():
-            if not line.startswith("\t"):
-                inside = line.startswith(f"{vendor:04x}  ")
-            elif inside and line.startswith(f"\t{device:04x}  "):
-                name = line.split("  ", 1)[1].strip()
-                bracketed = re.search(r"\[(.+)\]", name)
-                return bracketed[1] if bracketed else name
-    return ""
-
-
-def _of_windows() -> tuple[Card, ...]:
-    if sys.platform != "win32":
-        return ()
-    import winreg
-
-    found = []
-    with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _WINDOWS_CLASS) as devices:
-        for number in range(winreg.QueryInfoKey(devices)[0]):
-            try:
-                with winreg.OpenKey(devices, winreg.EnumKey(devices, number)) as key:
-                    name = str(winreg.QueryValueEx(key, "DriverDesc")[0])
-                    numbers = re.search(r"ven_([0-9a-f]{4})&dev_([0-9a-f]{4})",
-                                        str(winreg.QueryValueEx(key, "MatchingDeviceId")[0]), re.IGNORECASE)
-            except OSError:
-                continue
-            if numbers is not None:
-                vendor = int(numbers[1], 16)
-                short = re.sub(r"^(NVIDIA|AMD|Intel)(\(R\))?\s+|\(TM\)|\(R\)", "", name)
-                integrated = (vendor == INTEL and "Arc" not in name) or (vendor == AMD and _sounds_integrated(name))
-                found.append(Card(vendor, int(numbers[2], 16), short, "nvidia" if vendor == NVIDIA else "", integrated))
-    return tuple(found)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    except OSError:
-        return ""
-
-
-ROOT = Path("/")
-
-
-def at_once(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Facts:
+def at_once(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Facts:
     """What a start of the window has time for: the cards, their driver, and the build of PyTorch by its note.
 
     Args:
         root: a tree of files that stands for a machine.
     """
     machine = read_machine({})  # with the cards that a variable hides, which is found then
-    driver, cuda = nvidia_driver() if machine.gpus else (None, None)
+    driver, cuda = system.nvidia_driver() if machine.gpus else (None, None)
     return Facts(
-        system=machine.system, machine=machine, cards=on_bus(root), driver=driver, driver_cuda=cuda,
-        kernel_driver=kernel_driver(root), linux_driver_in_wsl=machine.is_wsl and linux_driver_in_wsl(root),
-        visible_devices=environ.get("CUDA_VISIBLE_DEVICES"), torch=packages.torch_build())
+        system=machine.system, machine=machine, cards=system.on_bus(root), driver=driver, driver_cuda=cuda,
+        kernel_driver=system.kernel_driver(root),
+        linux_driver_in_wsl=machine.is_wsl and system.linux_driver_in_wsl(root),
+        visible_devices=environ.get("CUDA_VISIBLE_DEVICES"), torch=torch_build())
 
 
-def everything(home: Path | None, caches: Sequence[tuple[str, Path]] = (), root: Path = ROOT,
+def everything(home: Path | None, caches: Sequence[tuple[str, Path]] = (), root: Path = Path("/"),
                environ: Mapping[str, str] = os.environ, *, measure: bool = True) -> Facts:
     """All facts but those of loaded libraries; a second or two, most of it for the disk.
 
@@ -280,12 +218,11 @@ def everything(home: Path | None, caches: Sequence[tuple[str, Path]] = (), root:
         found["wsl"] = tuple(wsl.findings(home, root, environ))
     return replace(
         facts, **found, now=time.time(), python=sys.version_info[:3], bits=8 * struct.calcsize("P"),
-        versions=packages.installed(), pins=packages.tested(),
+        versions=installed(), pins=tested(),
         caches=tuple(count(title, folder) for title, folder in caches if folder.is_dir()))
 
 
-CHECKS = (*checks_graphics.CHECKS, *checks_libraries.CHECKS, *checks_machine.CHECKS, *checks_storage.CHECKS,
-          *checks_system.CHECKS)
+CHECKS = (*checks_graphics.CHECKS, *checks_libraries.CHECKS, *checks_machine.CHECKS)
 
 
 def examine(facts: Facts) -> list[Line]:

@@ -260,5 +260,5 @@ def ask(stopped: str, name: str = "", seconds: int | None = None, **request: Any
 def _stopped(sentence: str, name: str, too_late: bool) -> UserError:
     return UserError(tr(sentence, model=printable(name)),
                      tr("It asked for more time than any model needs.") if too_late else
-                     memory_limit.said() or tr("It asked for more memory than any model needs."),
+                     memory_limit.sentence() or tr("It asked for more memory than any model needs."),
                      tr("Choose another model.") if name else tr("Choose a model with a different chat template."))

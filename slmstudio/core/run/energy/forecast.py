@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmstudio.core.hardware.linux_sensors import read_battery
-from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.hardware.visible_cards import visible
+from slmstudio.core.hardware.machine import Machine, visible
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import use
 from slmstudio.core.run.energy.use import KWH

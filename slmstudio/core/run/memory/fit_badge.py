@@ -11,8 +11,8 @@ from typing import Any
 from slmstudio.core import units
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
+from slmstudio.core.hardware.guidance import USUAL_TOKENS, rough_seconds
 from slmstudio.core.hardware.machine import Machine, read_machine
-from slmstudio.core.hardware.speed import USUAL_TOKENS, rough_seconds
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slmstudio.core.hardware.speed import LONG
+from slmstudio.core.hardware.guidance import LONG
 
 FITS, TIGHT, NO = "fits", "tight", "no"
 ENOUGH, LITTLE_ROOM, TOO_LITTLE, SLOW, UNKNOWN = "enough", "little_room", "too_little", "slow", "unknown"

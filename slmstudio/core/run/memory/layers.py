@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slmstudio.core.hardware import visible_cards
+from slmstudio.core.hardware import guidance
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 
@@ -160,7 +160,7 @@ def repeats_heads(facts: ModelFacts, config: RunConfig, device: str) -> bool:
     takes neither fp32 nor masks, fp16 is for cards that are too old for it, and Windows has none (kernels/packed.py).
     """
     return (device == "cuda" and facts.kv_heads < facts.heads and config.attention == "sdpa"
-            and (config.precision != "bf16" or has_mask(config, device) or not visible_cards.FLASH))
+            and (config.precision != "bf16" or has_mask(config, device) or not guidance.FLASH))
 
 
 def _attention(facts: ModelFacts, config: RunConfig, device: str) -> float:

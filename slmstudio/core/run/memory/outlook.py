@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from slmstudio.core.hardware.guidance import rough_seconds
 from slmstudio.core.hardware.machine import Machine
-from slmstudio.core.hardware.speed import rough_seconds
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig

@@ -12,7 +12,7 @@ from pathlib import Path
 from slmstudio.core import units
 from slmstudio.core.data import layouts, split
 from slmstudio.core.errors import Problem
-from slmstudio.core.hardware import visible_cards
+from slmstudio.core.hardware import guidance
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model import scratch
 from slmstudio.core.model.families import FP16_OVERFLOWS, PADDED_ONLY
@@ -283,8 +283,8 @@ def _speed(draft: Draft) -> None:
               else tr("PyTorch's own fused attention works on every device."))
     eager = draft.values["attention"] == "eager"  # even if the user said so
     card = (draft.gpu.compute_capability or (0, 0)) if draft.gpu is not None else None
-    installed = visible_cards.Installed.here()
-    way = visible_cards.packed_attention(card, draft.values["precision"], installed) if not flash else None
+    installed = guidance.Installed.here()
+    way = guidance.packed_attention(card, draft.values["precision"], installed) if not flash else None
     padded = draft.base.model_type in PADDED_ONLY
     draft.set("packing", not preference and not eager and not padded,
               tr("Pairs of answers are compared side by side.") if preference else
@@ -296,7 +296,7 @@ def _speed(draft: Draft) -> None:
     draft.set("group_by_length", not packed,
               tr("Packed rows have no padding, so they may come in any order.") if packed else
               tr("Rows of similar length go together, so that little work is spent on padding."))
-    draft.set("use_liger_kernel", *visible_cards.liger(card, installed))
+    draft.set("use_liger_kernel", *guidance.liger(card, installed))
     draft.set("optimizer", *_optimizer(draft))
 
 

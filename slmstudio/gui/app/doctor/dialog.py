@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from slmstudio.core.hardware.doctor.line import TOPICS, Line
+from slmstudio.core.hardware.doctor.facts import TOPICS, Line
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import resize_within
@@ -24,7 +24,7 @@ from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, 
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 if TYPE_CHECKING:
-    from slmstudio.core.hardware.doctor.line import Line
+    from slmstudio.core.hardware.doctor.facts import Line
 
 # -- A line at the start when something is wrong with the machine, until it was seen.
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.gpu_order import open_as_torch_counts
+from slmstudio.core.hardware.machine import open_as_torch_counts
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.weights import fingerprint
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.provenance import versions
 from slmstudio.core.units import format_bytes, format_duration
-from slmstudio.worker.runtime import agent_side, ranks
+from slmstudio.worker.runtime import ending, ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods
 
@@ -48,7 +48,7 @@ def check(job: JobContext, config: RunConfig) -> None:
         return
     job.phase("checking the processes", ntr("{n:,} process", "{n:,} processes", ranks.world_size()))
     store = _store()
-    address = os.environ.get(agent_side.ADDRESS)
+    address = os.environ.get(ending.ADDRESS)
     if address is None or config.nodes == 1:
         compare(exchange(store, "report", report(config)))
         return

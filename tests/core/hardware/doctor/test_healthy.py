@@ -8,9 +8,8 @@ import pytest
 from support import healthy_machines
 
 from slmstudio.core.hardware.doctor import checks_graphics, system
-from slmstudio.core.hardware.doctor.facts import Facts
+from slmstudio.core.hardware.doctor.facts import TOPICS, Facts, report_text, worst
 from slmstudio.core.hardware.doctor.gather import examine
-from slmstudio.core.hardware.doctor.line import TOPICS, text, worst
 
 
 @pytest.mark.parametrize("name", healthy_machines.ALL)
@@ -35,7 +34,7 @@ def test_what_is_said_of_a_good_desktop():
     assert "computes in bf16" in said["generation"].why and "FlashAttention" in said["generation"].why
     assert said["bitsandbytes"].title == ("bitsandbytes works on the card: QLoRA and 8-bit optimizers can be used.")
     assert said["llama"].title == "llama.cpp works on the processor."
-    assert "SLM Studio's own cache: 40 MB." in text(list(said.values()))
+    assert "SLM Studio's own cache: 40 MB." in report_text(list(said.values()))
 
 
 def test_what_is_said_of_a_machine_without_a_card():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core.hardware.doctor import gather, packages, system
+from slmstudio.core.hardware.doctor import gather, system
 from slmstudio.core.hardware.doctor.facts import Card, Torch
 from slmstudio.core.hardware.doctor.gather import examine
 
@@ -48,7 +48,7 @@ def tree(tmp_path: Path) -> Callable[..., Path]:
 
 def device(slot: str, vendor: str, number: str, kind: str = "0x030000", **more: str) -> dict[str, str]:
     files = {"vendor": f"0x{vendor}\n", "device": f"0x{number}\n", "class": f"{kind}\n", **more}
-    return {f"{gather.PCI}/0000:{slot}/{name}": text for name, text in files.items()}
+    return {f"{system.PCI}/0000:{slot}/{name}": text for name, text in files.items()}
 
 
 @pytest.mark.parametrize(("slot", "vendor", "number", "more", "found"), [
@@ -64,26 +64,26 @@ def device(slot: str, vendor: str, number: str, kind: str = "0x030000", **more: 
 ])
 def test_a_card_on_the_bus(tree, slot, vendor, number, more, found):
     files = device(slot, vendor, number, **more) | device("00:1f.0", "8086", "7a04", "0x060100")
-    assert gather.on_bus(tree(files | {gather.NAMES[1]: IDS})) == (found,)
+    assert system.on_bus(tree(files | {system.NAMES[1]: IDS})) == (found,)
 
 
 def test_the_kernels_driver_of_a_card(tree, tmp_path: Path):
     root = tree(device("01:00.0", "10de", "2504"))
     (root / "drivers/nouveau").mkdir(parents=True)
-    (root / gather.PCI / "0000:01:00.0/driver").symlink_to(root / "drivers/nouveau")
-    assert gather.on_bus(root) == (Card(0x10DE, 0x2504, "", "nouveau"),)
-    assert gather.on_bus(tmp_path / "nothing") == ()
+    (root / system.PCI / "0000:01:00.0/driver").symlink_to(root / "drivers/nouveau")
+    assert system.on_bus(root) == (Card(0x10DE, 0x2504, "", "nouveau"),)
+    assert system.on_bus(tmp_path / "nothing") == ()
 
 
 @pytest.mark.parametrize(("text", "version"), [
     (OPEN_MODULE, "560.35.03"), (CLOSED_MODULE, "535.183.01"), ("nothing\n", None), (None, None)])
 def test_the_version_that_the_kernel_has_loaded(tree, text, version):
-    assert gather.kernel_driver(tree({gather.KERNEL_DRIVER: text} if text else {})) == version
+    assert system.kernel_driver(tree({system.KERNEL_DRIVER: text} if text else {})) == version
 
 
 def test_the_drivers_library_is_asked(fake_nvml):
     fake_nvml.set(driver_version="535.183.01")
-    assert gather.nvidia_driver()[0] == "535.183.01"
+    assert system.nvidia_driver()[0] == "535.183.01"
 
 
 @pytest.mark.parametrize(("state", "why", "remedy"), [
@@ -106,7 +106,7 @@ def test_a_driver_in_trouble(tree, fake_nvml, state, why, remedy):
 
 
 def test_planted_files_become_findings(tree, fake_nvml):
-    root = tree({gather.KERNEL_DRIVER: OPEN_MODULE} | device("03:00.0", "8086", "e20b") | {gather.NAMES[0]: IDS})
+    root = tree({system.KERNEL_DRIVER: OPEN_MODULE} | device("03:00.0", "8086", "e20b") | {system.NAMES[0]: IDS})
     fake_nvml.set(driver_version="535.183.01")
     found = {line.code: line for line in examine(gather.at_once(root, {"CUDA_VISIBLE_DEVICES": ""}))}
     assert found["two_drivers"].why.startswith("The kernel has loaded 560.35.03, and the libraries are from 535.183.01")
@@ -122,9 +122,9 @@ def test_a_machine_with_many_faults_in_its_files(tree, tmp_path: Path):
     os.utime(home / "runs", (ahead, ahead))
     number = home.stat().st_dev
     everything = {
-        gather.NAMES[0]: IDS, "proc/cpuinfo": "flags : fpu sse2\n", "proc/self/cgroup": "0::/\n",
+        system.NAMES[0]: IDS, "proc/cpuinfo": "flags : fpu sse2\n", "proc/self/cgroup": "0::/\n",
         "sys/fs/cgroup/memory.max": str(1024**3), "proc/mounts": f"nas:/x {home} nfs4 rw 0 0\n",
-        "sys/firmware/acpi/platform_profile": "low-power\n", gather.KERNEL_DRIVER: CLOSED_MODULE,
+        "sys/firmware/acpi/platform_profile": "low-power\n", system.KERNEL_DRIVER: CLOSED_MODULE,
         f"sys/dev/block/{os.major(number)}:{os.minor(number)}/queue/rotational": "1\n",
         "usr/share/fonts/NotoSansDevanagari-Regular.ttf": ""}
     root = tree(everything | device("03:00.0", "8086", "e20b"))
@@ -203,17 +203,17 @@ def test_no_font_file_says_nothing(tmp_path: Path):
      Torch("2.9.1+cu128", "12.8")),
     ("__version__ = '2.4.0'\ncuda = '12.1'\nhip = None\n", Torch("2.4.0", "12.1")), ("nonsense", None)])
 def test_the_build_of_pytorch_by_its_own_note(text, torch):
-    assert packages.read_build(text) == torch
+    assert gather.read_build(text) == torch
 
 
 def test_exact_versions_of_a_requirements_file():
     text = "# words\ntorch>=2.4  # a range\nJinja2==3.1.6\nPySide6_Essentials==6.11.1 # why\n" \
            'pywin32-ctypes==0.2.3 ; sys_platform == "win32"\njeepney==0.9.0 ; sys_platform == "linux"\nnot a line\n'
-    assert packages.pinned(text) == {"jinja2": "3.1.6", "pyside6-essentials": "6.11.1", "jeepney": "0.9.0"}
+    assert gather.pinned(text) == {"jinja2": "3.1.6", "pyside6-essentials": "6.11.1", "jeepney": "0.9.0"}
 
 
 def test_the_environment_of_the_tests_has_what_was_pinned():
-    installed, tested = packages.installed(), packages.tested()
+    installed, tested = gather.installed(), gather.tested()
     assert len(tested) > 100 and tested["transformers"] == installed["transformers"]
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core import program
-from slmstudio.core.hardware.doctor import share
-from slmstudio.core.hardware.doctor.share import Personal
+from slmstudio.core import checkup, program
+from slmstudio.core.checkup import Personal
 
 PERSONAL = Personal((("/home/asha/clients/acme", "<runs and models>"), ("/home/asha", "~")),
                     ("Asha Deshpande", "Deshpande", "asha"), ("pune-desk-7.acme.in", "pune-desk-7"))
@@ -32,7 +31,7 @@ PERSONAL = Personal((("/home/asha/clients/acme", "<runs and models>"), ("/home/a
     ("sha a3f5c9e1b2d4f6a8c0e2", "sha <id>"),
 ])
 def test_what_is_taken_out(text: str, shared: str):
-    assert share.without(text, PERSONAL) == shared
+    assert checkup.without(text, PERSONAL) == shared
 
 
 @pytest.mark.parametrize("text", [
@@ -42,17 +41,18 @@ def test_what_is_taken_out(text: str, shared: str):
     "sudo apt purge 'nvidia-*' 'libnvidia-*'", "AMD EPYC 7763 with 0x10de at 12:30:45",
     "/usr/lib/wsl/lib/libcuda.so.1 is missing"])
 def test_what_stays(text: str):
-    assert share.without(text, PERSONAL) == text
+    assert checkup.without(text, PERSONAL) == text
 
 
 def test_the_names_of_this_machine_are_known(tmp_path: Path):
-    found = share.of_this_machine(tmp_path / "runs", {"USER": "meera", "HOSTNAME": "meeras-pc", "LOGNAME": "root"})
+    found = checkup.of_this_machine(tmp_path / "runs", {"USER": "meera", "HOSTNAME": "meeras-pc", "LOGNAME": "root"})
     assert "meera" in found.users and "root" not in found.users and "meeras-pc" in found.hosts
     assert (str(tmp_path / "runs"), "<runs and models>") in found.places
     assert (str(Path.home()), "~") in found.places
     command = program.setup_command() + " " + program.command("place", "FOLDER")
-    assert str(program.ROOT) not in share.without(command, found) and sys.prefix not in share.without(command, found)
+    shared = checkup.without(command, found)
+    assert str(program.ROOT) not in shared and sys.prefix not in shared
 
 
 def test_the_root_of_all_folders_is_nobodys():
-    assert share.without("/etc/x", Personal((("/", "~"),))) == "/etc/x"
+    assert checkup.without("/etc/x", Personal((("/", "~"),))) == "/etc/x"

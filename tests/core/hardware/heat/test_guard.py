@@ -13,8 +13,9 @@ from support.tiers import examples
 
 from slmstudio.core.hardware.heat.guard import COOLED_C, GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest, Settings
 from slmstudio.core.hardware.heat.limits import Hours
+from slmstudio.core.hardware.linux_sensors import Battery
 from slmstudio.core.hardware.nvml import GpuReading
-from slmstudio.core.hardware.readings import Battery, CpuReading, MachineReading
+from slmstudio.core.hardware.readings import CpuReading, MachineReading
 
 NOON = datetime(2026, 11, 27, 12)
 

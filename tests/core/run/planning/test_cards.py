@@ -15,9 +15,9 @@ import pytest
 from support.machines import GB
 
 from slmstudio.core.data import reader
-from slmstudio.core.hardware import visible_cards
+from slmstudio.core.hardware import guidance
+from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, Installed
 from slmstudio.core.hardware.machine import Gpu, Machine
-from slmstudio.core.hardware.visible_cards import FLEX, PER_ROW, VARLEN, Installed
 from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import memory
@@ -115,7 +115,7 @@ def test_the_plan_is_what_an_expert_would_choose(datasets, tiny_model, monkeypat
     dataset = datasets[rows if rows in datasets else "sft"]
     for (title, (machine, installed, precision, attention, cards)), cell in zip(CARDS.items(), expected, strict=True):
         monkeypatch.setattr(Installed, "here", lambda installed=installed: installed)
-        monkeypatch.setattr(visible_cards, "FLASH", installed.flash)
+        monkeypatch.setattr(guidance, "FLASH", installed.flash)
         config = planner.plan(planner.PlanRequest(dataset, model, machine, None, {}, measured))
         fits = Fits(model, config, machine)
         method = "-" if fits.share(config) > 1 else config.method[0].upper() + ("?" if fits.share(config) > COMFORTABLE
@@ -128,7 +128,7 @@ def test_the_plan_is_what_an_expert_would_choose(datasets, tiny_model, monkeypat
         eager = model.model_type in EAGER_ONLY
         assert config.packing == (rows != "pairs" and not eager), title
         if config.packing:
-            way = visible_cards.packed_attention(machine.gpus[0].compute_capability, precision, installed)
+            way = guidance.packed_attention(machine.gpus[0].compute_capability, precision, installed)
             assert way.name == attention and way.reason in config.reasons["packing"], title
         assert config.max_length >= longest, title
         check_memory(config, fits, title)

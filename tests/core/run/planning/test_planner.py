@@ -11,7 +11,7 @@ from support.machines import GB, machine
 
 from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware import visible_cards
+from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import facts
 from slmstudio.core.run import memory
@@ -122,7 +122,7 @@ def test_the_device_decides_number_format_and_attention(plan):
     ((8, 6), "support variable-length attention for packed rows"), ((7, 5), "is older than Ampere"),
     ((6, 1), "too old for FlexAttention")])
 def test_the_card_decides_how_packed_rows_are_kept_apart(plan, monkeypatch, capability, said):
-    monkeypatch.setattr(visible_cards.Installed, "here", lambda: visible_cards.Installed((2, 13), True, True))
+    monkeypatch.setattr(guidance.Installed, "here", lambda: guidance.Installed((2, 13), True, True))
     config = plan(machine=machine(12, capability=capability))
     assert config.packing and said in config.reasons["packing"]
     assert config.use_liger_kernel == (capability >= (7, 0)) and config.reasons["use_liger_kernel"]
