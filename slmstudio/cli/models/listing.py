@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.catalogue import CatalogueEntry
-    from slmstudio.core.model.model_list import ListedModel
+    from slmstudio.core.model.library import ListedModel
     from slmstudio.core.run.memory.fit_badge import Badge
 
 Text = Annotated[str, typer.Argument(metavar="[TEXT]", help="Words of a name, a family or a language.")]
@@ -46,11 +46,11 @@ def list_(text: Text = "", fits: Fits = False, language: Language = None, licenc
     "List the base models on the disk and in the catalogue, and which of them fit on this machine."
     from slmstudio.core.hardware import guidance
     from slmstudio.core.hardware.machine import read_machine
-    from slmstudio.core.model import model_list
+    from slmstudio.core.model import library
     from slmstudio.core.model.facts import model_name
 
     machine = read_machine()
-    found = model_list.listed(text, language, licence, kind)
+    found = library.listed(text, language, licence, kind)
     on_disk, others = (_with_badges(models, machine, fits) for models in (found.on_disk, found.catalogue))
     advice = guidance.advice(machine) + ([_disk_advice()] if measure_disk else [])
     for folder, error in found.unreadable:

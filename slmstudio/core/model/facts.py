@@ -10,13 +10,18 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.architecture import USUAL, missing_tensors
+from slmstudio.core.model.architecture import (
+    LABELS,
+    USUAL,
+    class_names,
+    family_label,
+    missing_tensors,
+    why_no_language_model,
+)
 from slmstudio.core.model.chat_template import find_template
-from slmstudio.core.model.families import LABELS, class_names, family_label, why_no_language_model
 from slmstudio.core.model.json_files import printable, put_own, read_json_object
-from slmstudio.core.model.safetensors_header import Tensor
-from slmstudio.core.model.structure import entries, external_references, limits, settings, wrong_choice
-from slmstudio.core.model.weights import Weights, read_weights
+from slmstudio.core.model.structure import entries, external_references, limits, settings
+from slmstudio.core.model.weights import Tensor, Weights, read_weights
 
 # -- Which licence a model folder names.
 
@@ -175,11 +180,11 @@ def examine(folder: Path) -> Examined:
     found = Examined()
     problems = found.problems
     with os_errors_as(tr("Could not read the model folder.")):
-        wrong_choice.need_folder(folder, model_name(folder))
+        entries.need_folder(folder, model_name(folder))
         names = entries.look(folder, problems["files"], found.warnings)
         if problems["files"]:
             return found
-        wrong_choice.need_base_model(folder, model_name(folder), names)
+        entries.need_base_model(folder, model_name(folder), names)
         external_references.check(folder, names, problems["code"], found.warnings)
         found.config = _read_config(folder, problems["config"])
         found.weights = read_weights(folder, problems["weights"])

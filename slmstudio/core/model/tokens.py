@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.answer_spans import answer_spans, turn_end_of
-from slmstudio.core.model.chat_template import ChatTemplate, special_tokens
+from slmstudio.core.model.chat_template import ChatTemplate, answer_spans, special_tokens, turn_end_of
 from slmstudio.core.model.foreign import plain, template_client
 from slmstudio.core.model.json_files import printable, read_json_object
 

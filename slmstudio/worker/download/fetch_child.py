@@ -17,13 +17,13 @@ from typing import Any
 from slmstudio.core import disk_space
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import join_sentences, tr
-from slmstudio.core.model import families, json_files, weights
+from slmstudio.core.model import architecture, json_files, weights
 from slmstudio.core.model.facts import refused_quantization
 from slmstudio.core.model.hub import names, place
 from slmstudio.core.model.hub import token as tokens
 from slmstudio.core.model.hub.place import RemoteFile
 from slmstudio.worker.download import transfer, troubles
-from slmstudio.worker.download.patience import Patience
+from slmstudio.worker.download.transfer import Patience
 from slmstudio.worker.runtime import child, network
 
 LOCK_SECONDS = 15.0
@@ -126,7 +126,7 @@ class _Fetch:
             UserError: it can't be trained.
         """
         config = self._json("config.json")
-        if why := families.why_no_language_model(config) or refused_quantization(config):
+        if why := architecture.why_no_language_model(config) or refused_quantization(config):
             raise UserError(tr("{repo} can't be used as a base model.", repo=self._repo), why)
         if not any(file.name == weights.INDEX for file in first):
             return []

@@ -8,8 +8,7 @@ from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.model.hub import place as endpoints
 from slmstudio.core.model.hub import token as tokens
 from slmstudio.core.units import format_duration
-from slmstudio.worker.download.patience import asked_wait
-from slmstudio.worker.download.transfer import Broken
+from slmstudio.worker.download.transfer import Broken, asked_wait
 from slmstudio.worker.runtime import network
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from slmstudio.worker.export import gguf_source
-from slmstudio.worker.model.adapter import Adapter
+from slmstudio.worker.model.export_source import Adapter
 from slmstudio.worker.runtime import child
 
 

@@ -20,12 +20,11 @@ from slmstudio.core import disk_space, files, formats, leftovers, llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.gguf.header import read_header
-from slmstudio.core.model.gguf.model import GgufFacts
-from slmstudio.core.model.structure.gguf_model import read_sound_gguf
+from slmstudio.core.model.gguf.model import GgufFacts, read_sound_gguf
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.model import probes
 from slmstudio.worker.model.gguf_vocabulary import BESIDE_MARKER, CONTROL, PHI3, UNKNOWN, USER_DEFINED
-from slmstudio.worker.model.llama_vocab import NORMALIZER_KEY, PREPEND_KEY
+from slmstudio.worker.model.llama_gguf import NORMALIZER_KEY, PREPEND_KEY
 from slmstudio.worker.model.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS
 from slmstudio.worker.runtime.context import JobContext
 
@@ -270,8 +269,7 @@ def _prove(tokenizer: Any, source: Path) -> None:
     Raises:
         UserError: some aren't those that llama.cpp gives.
     """
-    from slmstudio.worker.model.llama_gguf import LlamaGguf
-    from slmstudio.worker.model.llama_vocab import LlamaVocab
+    from slmstudio.worker.model.llama_gguf import LlamaGguf, LlamaVocab
 
     model = LlamaGguf(source, vocab_only=True)
     try:

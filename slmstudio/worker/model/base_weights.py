@@ -18,8 +18,7 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.json_files import printable
-from slmstudio.core.model.safetensors_header import Tensor, read_header
-from slmstudio.core.model.weights import read_weights
+from slmstudio.core.model.weights import Tensor, read_header, read_weights
 
 # -- Loads a base model with all of its weights, or not at all.
 

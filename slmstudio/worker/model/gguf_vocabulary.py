@@ -12,7 +12,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import local_tokenizer
-from slmstudio.worker.model.llama_vocab import NORMALIZER_KEY, PREPEND_KEY
+from slmstudio.worker.model.llama_gguf import NORMALIZER_KEY, PREPEND_KEY
 
 _MARK = "zxqanswerqxz"
 _NORMAL, UNKNOWN, CONTROL, USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5

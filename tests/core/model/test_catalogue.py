@@ -13,7 +13,7 @@ import pytest
 
 from slmstudio.core import i18n, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import architecture, catalogue, families
+from slmstudio.core.model import architecture, catalogue
 from slmstudio.core.model.catalogue import CatalogueEntry, entries, find, nearest, search
 from slmstudio.core.model.facts import model_name
 
@@ -59,12 +59,12 @@ def test_its_size_on_disk_is_two_bytes_for_each_parameter(entry: CatalogueEntry)
 
 @ALL
 def test_it_is_one_that_can_be_trained_and_says_what_it_is(entry: CatalogueEntry):
-    assert entry.model_type in families.CAUSAL
+    assert entry.model_type in architecture.CAUSAL
     assert re.fullmatch(r"[\w-]+/[\w.-]+", entry.id) and entry.title
     assert entry.kind in ("base", "instruct")
     assert 0.1e9 < entry.parameters < 9.5e9
     assert entry.context is None or entry.context >= 2048
-    assert entry.family == families.family_label(entry.model_type, entry.name) or entry.family == "Falcon3"
+    assert entry.family == architecture.family_label(entry.model_type, entry.name) or entry.family == "Falcon3"
 
 
 @ALL

@@ -15,7 +15,7 @@ from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.hardware.machine import Gpu, Machine, read_machine
 from slmstudio.core.jobs.job import Job
-from slmstudio.core.model import catalogue, starters
+from slmstudio.core.model import catalogue, library
 from slmstudio.core.model.hub import place, token
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.model import fit
@@ -209,7 +209,7 @@ def test_another_tab_narrows_its_list_in_the_same_way_and_offers_nothing_that_is
 
 
 def test_a_starter_is_fetched_only_once_its_terms_are_accepted(tab: ModelTab):
-    starter = starters.GEMMA_3_270M
+    starter = library.GEMMA_3_270M
     tab.models.list.select_value(next(entry for entry in tab.entries() if entry.starter is starter))
     assert starter.terms[0] in text(tab, "model_licence_use")
     assert not button(tab, "model_get").isEnabled()

@@ -31,7 +31,7 @@ def test_equals_pefts_merge(base, tmp_path, settings) -> None:
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    from slmstudio.worker.model.adapter import Adapter
+    from slmstudio.worker.model.export_source import Adapter
 
     adapter = Adapter(models.adapter_on(base, tmp_path, **settings))
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
@@ -45,7 +45,7 @@ def test_equals_pefts_merge(base, tmp_path, settings) -> None:
 
 
 def test_what_is_not_known_is_refused(base, tmp_path) -> None:
-    from slmstudio.worker.model.adapter import Adapter
+    from slmstudio.worker.model.export_source import Adapter
 
     with pytest.raises(UserError, match="can't be read"):
         Adapter(tmp_path)

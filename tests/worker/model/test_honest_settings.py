@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoConfig
 
 from slmstudio.core.errors import Problem
-from slmstudio.core.model.families import CAUSAL
+from slmstudio.core.model.architecture import CAUSAL
 from slmstudio.core.model.structure import external_references, limits
 
 BROKEN = {"gemma4_assistant"}

@@ -179,7 +179,7 @@ def test_the_class_that_a_folder_names_changes_nothing(families: Path, tmp_path:
 def test_known_architectures_are_those_of_transformers() -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    from slmstudio.core.model.families import CAUSAL, LABELS
+    from slmstudio.core.model.architecture import CAUSAL, LABELS
 
     assert set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) == CAUSAL
     assert set(LABELS) <= CAUSAL

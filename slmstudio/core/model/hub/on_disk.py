@@ -19,8 +19,8 @@ from slmstudio.core import files, paths, program, settings
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import catalogue
+from slmstudio.core.model.architecture import why_no_language_model
 from slmstudio.core.model.facts import refused_quantization
-from slmstudio.core.model.families import why_no_language_model
 from slmstudio.core.model.hub import names, place, token
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.weights import INDEX, SINGLE

@@ -12,7 +12,7 @@ from slmstudio.core.i18n import join_sentences, noop, number_text, tr
 from slmstudio.core.model.facts import Examined
 from slmstudio.core.model.foreign import template_client
 from slmstudio.core.model.json_files import printable, read_json_object
-from slmstudio.core.model.vetting import samples
+from slmstudio.core.model.vetting import tokenizer_trial
 
 SECONDS = 3
 """Processor time allowed for each trial, in addition to what a large tokenizer.json takes."""
@@ -201,4 +201,4 @@ def judge_template(report: Report, ids: dict[str, list[int]], problems: list[Pro
 
 def scripts(report: Report) -> tuple[int, int]:
     """How many of the sample scripts are kept, and how many there are."""
-    return sum(report["texts"].values()), len(samples.SCRIPTS)
+    return sum(report["texts"].values()), len(tokenizer_trial.SCRIPTS)

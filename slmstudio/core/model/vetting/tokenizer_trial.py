@@ -14,12 +14,35 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
 from slmstudio.core.model.foreign import sandbox
 from slmstudio.core.model.json_files import printable
-from slmstudio.core.model.vetting import samples
+
+# -- Texts that a tokenizer must give back as they are, in ten scripts, and others that have brought tokenizers down.
+
+PLAIN = "The answer is 42. Ask again, please: which office (open 9-5) helps?"
+"""Every tokenizer must keep this; a difference in capital letters or white space is forgiven."""
+LINES = "if ready:\n    print(1)\n\n\tdone"
+SCRIPTS = {
+    noop("Latin"): "Où est l'église? Größe, niño, žluťoučký kůň.",
+    noop("Devanagari"): "जन्म प्रमाण पत्र कितने दिन में मिलता है? क्षत्रिय, १२३।",
+    noop("Bengali"): "জন্ম সনদ কত দিনে পাওয়া যায়? ক্ষমা করবেন।",
+    noop("Tamil"): "பிறப்புச் சான்றிதழ் எத்தனை நாட்களில் கிடைக்கும்?",
+    noop("Telugu"): "జనన ధృవీకరణ పత్రం ఎన్ని రోజుల్లో వస్తుంది?",
+    noop("Gujarati"): "જન્મનું પ્રમાણપત્ર કેટલા દિવસમાં મળે છે?",
+    noop("Arabic"): "پیدائش کا سرٹیفکیٹ کتنے دن میں ملتا ہے؟ مرحبا بكم.",
+    noop("Chinese"): "出生证明需要几天才能拿到？",
+    noop("Cyrillic"): "Сколько дней нужно, чтобы получить справку?",
+    noop("Emoji"): "Thanks 🙂 👍🏽 🇮🇳 👨‍👩‍👧",
+}
+LONG = tuple(text * (2_000 // len(text)) for text in ("a", " ", "0", "!", "\n", "ab ", "aA1 .", "क", "字", "\u200d"))
+"""A regular expression that tries every way to cut a text takes forever on one of these."""
+CHAT = ({"role": "user", "content": "Where is the office?"},
+        {"role": "assistant", "content": "It is near the station."},
+        {"role": "user", "content": "When does it open?"}, {"role": "assistant", "content": "It opens at nine."})
+
 
 SHOWN = 5
 
@@ -75,9 +98,9 @@ def _numbers(folder: Path, tokenizer: Any, rows: int | None, ids: dict[str, list
 def _texts(folder: Path, tokenizer: Any) -> dict[str, Any]:
     """Which texts come back as they went in; and long ones, which mustn't take forever."""
     unknown = tokenizer.token_to_id(special_tokens(folder).get("unk_token", "<unk>"))
-    found = {"texts": {name: _kept(tokenizer, text, unknown) for name, text in samples.SCRIPTS.items()},
-             "plain": _kept(tokenizer, samples.PLAIN, unknown, _bare), "lines": _kept(tokenizer, samples.LINES, None)}
-    for text in samples.LONG:
+    found = {"texts": {name: _kept(tokenizer, text, unknown) for name, text in SCRIPTS.items()},
+             "plain": _kept(tokenizer, PLAIN, unknown, _bare), "lines": _kept(tokenizer, LINES, None)}
+    for text in LONG:
         tokenizer.encode(text, add_special_tokens=False)
     return found
 
@@ -127,10 +150,10 @@ def _template(folder: Path, tokenizer: Any, named: dict[str, str], marks: set[in
         if template.omits_question():
             return {"error": tr("The chat template never shows the question to the model."), "refused": True}
         try:
-            encoded = tokens.encode(samples.CHAT, tokenizer, template)
+            encoded = tokens.encode(CHAT, tokenizer, template)
         except UserError:
-            template.render(samples.CHAT[2:])  # whose error says whether it refuses the conversation
-            encoded = tokens.encode(samples.CHAT[2:], tokenizer, template)
+            template.render(CHAT[2:])  # whose error says whether it refuses the conversation
+            encoded = tokens.encode(CHAT[2:], tokenizer, template)
     except UserError as error:
         return {"error": f"{error.what} {error.why}".strip(), "refused": isinstance(error.__cause__, sandbox.Refusal)}
     ends = []

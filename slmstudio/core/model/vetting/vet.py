@@ -23,8 +23,7 @@ from slmstudio.core.model.facts import Examined, ModelFacts
 from slmstudio.core.model.json_files import and_more, printable
 from slmstudio.core.model.structure.entries import is_read
 from slmstudio.core.model.vetting import numbers, result, tokenizer
-from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
-from slmstudio.core.model.vetting.result import MATCH, Check, Vetting
+from slmstudio.core.model.vetting.result import MATCH, Check, Vetting, why_no_gguf
 from slmstudio.core.units import format_bytes, format_count
 
 # -- What the files of a model folder really are, whatever their names: Python pickles, and programs.

@@ -9,10 +9,9 @@ import pytest
 from support import crafted_models
 
 from slmstudio.core.errors import Problem
-from slmstudio.core.model.safetensors_header import read_header
 from slmstudio.core.model.vetting import numbers
 from slmstudio.core.model.vetting.vet import vet
-from slmstudio.core.model.weights import read_weights
+from slmstudio.core.model.weights import read_header, read_weights
 
 WEIGHTS = "model.safetensors"
 NAN = {"F32": struct.pack("<f", float("nan")), "BF16": b"\xc0\x7f"}
