@@ -23,13 +23,13 @@ def vet(
     Exit status 2 if the model is refused.
     """
     from slmstudio.core.model.hub import on_disk
-    from slmstudio.core.model.vetting import result
     from slmstudio.core.model.vetting import vet as vetting
+    from slmstudio.core.model.vetting.vet import accept, how_to_accept
 
     path = on_disk.resolve(folder)
     found = vetting.vet(path)
     if accept_tokenizer and found.is_acceptable:
-        result.accept(path)
+        accept(path)
         found = vetting.vet(path)
     if as_json:
         print_json(found.to_dict())
@@ -41,5 +41,5 @@ def vet(
     for problem in found.problems:
         say(tr("error: {text}", text=problem), file=sys.stderr)
     if found.is_acceptable:
-        say(result.how_to_accept(path), file=sys.stderr)
+        say(how_to_accept(path), file=sys.stderr)
     return 0 if found.passed else 2

@@ -20,7 +20,7 @@ from slmstudio.core.model.architecture import (
 )
 from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.json_files import printable, put_own, read_json_object
-from slmstudio.core.model.structure import entries, external_references, limits, settings
+from slmstudio.core.model.structure import entries, external_references, settings
 from slmstudio.core.model.weights import Tensor, Weights, read_weights
 
 # -- Which licence a model folder names.
@@ -215,14 +215,14 @@ def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None
     if why := why_no_language_model(config):
         problems.append(Problem(why, field="model_type"))
         return None
-    limits.check(config, problems)
+    settings.check_numbers(config, problems)
     text = config.get("text_config")
     # Models that also see or hear keep the language model's sizes one level deeper.
     if isinstance(text, dict):
         kind = text.get("model_type")
         config = {**config, **text, "architectures": config.get("architectures"),
                   "model_type": kind if isinstance(kind, str) else config["model_type"]}
-    settings.check_config(config, problems)
+    settings.check_kinds(config, problems)
     return config
 
 
@@ -265,9 +265,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
         said = tr("config.json has no pad_token_id. This family's usual one is {id:,}, but the embeddings have "
                   "{rows:,} rows.", id=usual, rows=sizes["vocabulary_size"])
         problems.append(Problem(f"{said} {put_own('config.json')}", field="pad_token_id"))
-    settings.check_weights(found, bool(quantization), problems)
-    limits.check_heads(model_type, sizes, problems)
-    limits.check_promise(sizes, found, problems)
+    settings.check_weights(model_type, sizes, found, bool(quantization), problems)
     tie = config.get("tie_word_embeddings")
     tied = tie if isinstance(tie, bool) else found.head() is None
     architecture = next(iter(class_names(config)), model_type)

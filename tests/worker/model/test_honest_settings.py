@@ -10,7 +10,7 @@ from transformers import AutoConfig
 
 from slmstudio.core.errors import Problem
 from slmstudio.core.model.architecture import CAUSAL
-from slmstudio.core.model.structure import external_references, limits
+from slmstudio.core.model.structure import external_references, settings
 
 BROKEN = {"gemma4_assistant"}
 """Architectures whose own default configuration transformers refuses."""
@@ -24,7 +24,7 @@ def test_the_default_of_every_architecture(tmp_path: Path) -> None:
         problems: list[Problem] = []
         warnings: list[str] = []
         external_references.check(tmp_path, frozenset(["config.json"]), problems, warnings)
-        limits.check(json.loads((tmp_path / "config.json").read_text()), problems)
+        settings.check_numbers(json.loads((tmp_path / "config.json").read_text()), problems)
         if problems or warnings:
             said[kind] = [*problems, *warnings]
     assert said == {}

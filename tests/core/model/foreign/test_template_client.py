@@ -14,7 +14,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import template_client
-from slmstudio.core.model.vetting.tokenizer_trial import LONG
+from slmstudio.core.model.vetting.tokenizer import LONG
 
 CHAT = [{"role": "user", "content": "नमस्ते <b>"}, {"role": "assistant", "content": "Hello, 😀."}]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
