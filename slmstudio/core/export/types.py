@@ -1,4 +1,4 @@
-"""Which quantization type suits a machine: what a file needs while it is used, and a proposal with its reason."""
+"""Quantization types: what each one is, how large a file it makes, and which suits a machine."""
 
 from __future__ import annotations
 

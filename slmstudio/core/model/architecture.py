@@ -1,4 +1,4 @@
-"""Which tensors the known families' weight files must hold, by name and shape, as config.json asks for them.
+"""Model architectures: what people call them, which can be trained here, and which tensors the known ones must have.
 
 transformers fills what is missing with random numbers and only logs it. Architectures that aren't known here aren't
 refused on a guess: the worker asks transformers' own report of them (`worker.model.whole_model`).
@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.model.weights import Weights
-
-# -- Model families: what they are called, and which architectures transformers brings itself.
 
 LABELS = {
     "llama": "Llama", "mistral": "Mistral", "ministral": "Ministral", "ministral3": "Ministral", "mixtral": "Mixtral",

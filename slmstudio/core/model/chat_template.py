@@ -1,4 +1,5 @@
-"""Where the answers of a conversation are in the text that a chat template makes of it."""
+"""A model's chat template: the jinja source that turns messages into the text a model was trained on; and where the
+answers are in that text."""
 
 from __future__ import annotations
 
@@ -14,8 +15,6 @@ from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.foreign import template_client
 from slmstudio.core.model.json_files import read_json_object
-
-# -- A model's chat template: the jinja source that turns messages into the text a model was trained on.
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The special tokens that transformers hands to a template."""

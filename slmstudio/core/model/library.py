@@ -1,4 +1,5 @@
-"""Models to choose from: those on the disk, and those of the catalogue that aren't."""
+"""Models to choose from: those on the disk, those of the catalogue that aren't, and the starter models, which make a
+first run possible without the hub."""
 
 from __future__ import annotations
 
@@ -15,8 +16,6 @@ from slmstudio.core.model.catalogue import CatalogueEntry
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.model.hub import on_disk
 from slmstudio.core.units import format_bytes
-
-# -- The base models on this machine, and the starter model that makes a first run possible without a download.
 
 # -- Starter models that come from the package index: fetched on the user's word, once their terms were accepted.
 

@@ -26,8 +26,6 @@ from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.tokens import end_of_turn, load_tokenizer
 from slmstudio.core.model.weights import Tensor, Weights, read_header, read_weights
 
-# -- Whether a model ever learned to say a token: its row of the head, read from the files by its place.
-
 SAMPLED = 64
 """Rows, spread over the vocabulary, that show how long a usual one is."""
 EMPTY = 0.02
@@ -42,6 +40,9 @@ _FORMATS = {"F32": 4, "F16": 2, "BF16": 2}
 def untrained(folder: Path, tokens: Collection[int], others: Collection[int], *, only_pretrained: bool = False
               ) -> set[int]:
     """Those of `tokens` whose row of the head is empty, or equal to the row of one of the `others`.
+
+    Vocabularies have reserved tokens whose rows nothing ever trained, and an adapter leaves the head alone. The
+    embeddings tell nothing where the head has weights of its own: PyTorch never trains the padding token's row.
 
     Args:
         tokens: ids that are asked about.

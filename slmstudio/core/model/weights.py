@@ -1,4 +1,8 @@
-"""The weights of a model folder: its safetensors files together, with their index, read from the headers alone."""
+"""The weights of a model folder: its safetensors files together, with their index, read from the headers alone.
+
+Layout of a file (https://huggingface.co/docs/safetensors, "Format"): the length of the header as u64 little-endian, the
+header as JSON, then the bytes of the tensors without gaps.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,6 @@ from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.model.json_files import and_more, printable, read_json_object, truncated, what_is
-
-# -- What one safetensors file holds, read from its header alone: names, shapes and number formats, never the
-# weights.
 
 MAX_HEADER = 6 * 2**20
 """The largest header, in bytes. The format allows 100 MB; that of a model which can be trained here has below 1 MB."""

@@ -1,4 +1,9 @@
-"""Trying again: a connection that breaks, and a hub that is busy, aren't a reason to give up at once."""
+"""One file's bytes, from the hub to the disk, tried again where a connection breaks or the hub is busy.
+
+What is already there isn't requested again. The hub's library itself starts a file over in each process (2.4:
+`hf_hub_download` gives its temporary file a random name and removes it), so only its connection, its headers and its
+errors are used here.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +20,6 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub.place import RemoteFile
 from slmstudio.core.units import format_bytes, format_duration
 from slmstudio.worker.runtime import network
-
-# -- One file's bytes, from the hub to the disk: what is already there isn't requested again.
 
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _BLOCK = 1024 * 1024

@@ -208,7 +208,7 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     base_weights.need_all(report, source.name)
     job.check_cancelled()
     job.phase("tokenizer", tr("rebuilding and checking it"))
-    values = read_header(source, lambda *header: None).values
+    values = read_header(source).values
     _write_tokenizer(job, source, values, folder, model.config.max_position_embeddings)
     job.check_cancelled()
     job.phase("writing")

@@ -1,4 +1,5 @@
-"""What is exported, and where its full-precision weights are."""
+"""What is exported: base weights and an adapter, merged a few rows at a time, so that no merged model is ever whole in
+memory; and where the base's full-precision weights are."""
 
 from __future__ import annotations
 
@@ -19,17 +20,11 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.model.json_files import read_json_object
-from slmstudio.core.model.peft_adapter import need_loadable, of_pattern
+from slmstudio.core.model.peft_adapter import CONFIG, MAGNITUDE, PREFIX, WEIGHTS, A, B, need_loadable, of_pattern
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.model.base_weights import Array, BaseWeights, names_on_disk
 
-# -- Applies a PEFT adapter to base weights one tensor at a time, so that no merged model is ever in memory or on
-# disk.
-
-PREFIX = "base_model.model."
-LORA_A, LORA_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
-_UNKNOWN_HERE = (
-    "layer_replication", "trainable_token_indices", "alora_invocation_tokens", "use_qalora")
+_UNKNOWN_HERE = ("layer_replication", "trainable_token_indices", "alora_invocation_tokens", "use_qalora")
 
 
 class Adapter:
@@ -47,12 +42,12 @@ class Adapter:
         self.name = folder.name
         self._config = _read_config(folder)
         need_loadable(folder)
-        with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
             tensors = {name.removeprefix(PREFIX): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         self._lora: dict[str, dict[str, torch.Tensor]] = {}
         self._replaced: dict[str, torch.Tensor] = {}
         for name, tensor in tensors.items():
-            for ending in (LORA_A, LORA_B, MAGNITUDE):
+            for ending in (A, B, MAGNITUDE):
                 if name.endswith(ending):
                     self._lora.setdefault(name.removesuffix(ending) + ".weight", {})[ending] = tensor.float()
                     break
@@ -91,9 +86,9 @@ class Adapter:
         """
         parts = self._lora[name]
         if self._config.get("fan_in_fan_out"):
-            update = parts[LORA_A][:, start:stop].T @ parts[LORA_B].T
+            update = parts[A][:, start:stop].T @ parts[B].T
         else:
-            update = parts[LORA_B][start:stop] @ parts[LORA_A]
+            update = parts[B][start:stop] @ parts[A]
         merged = weight.float() + self.scale(name) * update
         if MAGNITUDE in parts:
             merged *= (parts[MAGNITUDE][start:stop] / torch.linalg.norm(merged, dim=1))[:, None]
@@ -104,7 +99,7 @@ class Adapter:
         return self._scales[name]
 
     def _scale(self, name: str) -> float:
-        rank = self._lora[name][LORA_A].shape[0]
+        rank = self._lora[name][A].shape[0]
         layer = name.removesuffix(".weight")
         alpha = float(of_pattern(self._config.get("alpha_pattern"), layer, self._config["lora_alpha"]))
         return alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
@@ -121,13 +116,13 @@ class Adapter:
                             if self._replaced else
                             tr("It's a DoRA adapter. A GGUF LoRA only adds products of two small matrices."),
                             tr("Export a whole model, for instance as Q8_0."))
-        return {name: (parts[LORA_A], parts[LORA_B]) for name, parts in self._lora.items()}
+        return {name: (parts[A], parts[B]) for name, parts in self._lora.items()}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name: shape that the base's tensor must have."""
         found = {name: tuple(tensor.shape) for name, tensor in self._replaced.items()}
         for name, parts in self._lora.items():
-            shape = (parts[LORA_B].shape[0], parts[LORA_A].shape[1])
+            shape = (parts[B].shape[0], parts[A].shape[1])
             found[name] = shape[::-1] if self._config.get("fan_in_fan_out") else shape
         return found
 
@@ -138,13 +133,13 @@ class Adapter:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads(files.read_text(folder / "adapter_config.json"))
+        config: dict[str, Any] = json.loads(files.read_text(folder / CONFIG))
     except (OSError, ValueError) as error:
         raise UserError(tr("The adapter {folder} can't be read.", folder=folder), f"adapter_config.json: {error}.",
                         tr("Choose a run that has finished, or resume it.")) from error
-    if not (folder / "adapter_model.safetensors").is_file():
+    if not (folder / WEIGHTS).is_file():
         raise UserError(tr("The adapter {folder} can't be read.", folder=folder),
-                        tr("{file} is missing.", file="adapter_model.safetensors"),
+                        tr("{file} is missing.", file=WEIGHTS),
                         tr("Choose a run that has finished, or resume it."))
     unknown = [name for name in _UNKNOWN_HERE if config.get(name)]
     if config.get("peft_type") != "LORA" or unknown:
@@ -154,9 +149,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
                         tr("Only plain LoRA, rank-stabilised LoRA and DoRA can be merged."))
     return config
 
-
-# -- A base model with its adapter, merged a few rows at a time; nothing of it is ever whole in memory or on the
-# disk.
 
 CHUNK_VALUES = 2 * 2**20
 """Values that are merged at a time: 8 MB of float32."""

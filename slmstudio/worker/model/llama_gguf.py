@@ -22,8 +22,6 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import plain
 from slmstudio.worker.model.pre_tokenizers import NEAREST
 
-# -- A loaded GGUF's vocabulary and chat template, used as in training: special tokens as such, and never two BOS.
-
 # -- llama.cpp talks through one callback: its warnings and errors go to stderr, that is the job's worker.log.
 
 RECENT: deque[str] = deque(maxlen=20)

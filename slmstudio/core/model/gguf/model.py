@@ -1,7 +1,7 @@
-"""Whether a GGUF model's header says all that llama.cpp needs, and nothing at which it would end the process.
+"""What a model in a GGUF file is, read from its header, and whether llama.cpp can be given it.
 
 llama.cpp ends the process where a number of layers, a constant or a type is impossible, and takes another token's id
-where one is beyond the vocabulary. What else it refuses, it says itself (`worker.model.llama_log.reason`): sizes that
+where one is beyond the vocabulary. What else it refuses, it says itself (`worker.model.llama_gguf.reason`): sizes that
 differ between the keys and the tensors, missing tensors, unknown architectures and pre-tokenizers.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,9 @@ from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, ntr, number_text, tr
 from slmstudio.core.model.chat_template import SPECIAL, ChatTemplate
-from slmstudio.core.model.gguf.header import DOWNLOAD, STRING, TOKEN_TYPES, Damaged, Header, read_header
+from slmstudio.core.model.gguf.header import DOWNLOAD, STRING, TOKEN_TYPES, TOKENS, Damaged, Header, read_header
 from slmstudio.core.model.json_files import and_more, printable
 from slmstudio.core.units import format_bytes
-
-# -- What a model in a GGUF file is, read from its header.
 
 FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
@@ -55,6 +53,7 @@ class GgufFacts:
         file_bytes: size of the file, or of all parts together.
         chat_template: its jinja source, or None.
         files: the file; of a split model all parts, in their order.
+        header: of the file, or of the first part.
     """
 
     path: Path
@@ -67,9 +66,8 @@ class GgufFacts:
     quantization: str
     file_bytes: int
     chat_template: str | None
-    bos_token_id: int | None
-    eos_token_id: int | None
     files: tuple[Path, ...]
+    header: Header = field(repr=False, compare=False)
 
     @property
     def unpacked_bytes(self) -> int:
@@ -117,7 +115,7 @@ def read_gguf(path: Path | str) -> GgufFacts:
     name = printable(path.name)
     first = read_header(path, lambda values, lengths, tensors: _refuse_other_kinds(values, lengths, tensors, name))
     files = _files(path, first)
-    return _facts(path, first, files, [read_header(part, lambda *_: None) for part in files[1:]])
+    return _facts(path, first, files, [read_header(part) for part in files[1:]])
 
 
 def _files(first: Path, header: Header) -> tuple[Path, ...]:
@@ -188,13 +186,11 @@ def _facts(path: Path, header: Header, files: tuple[Path, ...], others: list[Hea
         quantization=(FILE_TYPES.get(file_type if file_type is not None else -1)
                       or sum((part.bytes_by_type for part in (header, *others)), Counter()).most_common(1)[0][0]),
         file_bytes=sum(part.file_bytes for part in (header, *others)), chat_template=template,
-        bos_token_id=number("tokenizer.ggml.bos_token_id"),
-        eos_token_id=number("tokenizer.ggml.eos_token_id"), files=files)
+        files=files, header=header)
 
 
 SIZES = {"block_count": 512, "embedding_length": 65_536, "context_length": 2**31, "attention.head_count": 4_096}
 """Whole numbers that each model needs below its architecture's name, and the most; llama.cpp has at most 512 layers."""
-_TOKENS = "tokenizer.ggml.tokens"
 _WHOLE = ("I8", "I16", "I32", "I64")
 _NORMAL, _LAST_TYPE = 1, 6
 """Of tokens: ordinary ones, and llama.cpp's last type (bytes)."""
@@ -212,7 +208,7 @@ def read_sound_gguf(path: Path | str) -> GgufFacts:
         UserError: as of `read_gguf`; or the header contradicts itself, `problems` naming all that is wrong.
     """
     facts = read_gguf(path)
-    header = read_header(facts.path, lambda *_: None)
+    header = facts.header
     problems = [*_sizes(header, facts.architecture), *_constants(header), *_vocabulary(header), *_template(header),
                 *_tensors(header)]
     if problems:
@@ -251,9 +247,9 @@ def _vocabulary(header: Header) -> list[str]:
     """The lists that describe the tokens must be as long as the list of tokens, and the ids of tokens be in it."""
     if header.values.get("tokenizer.ggml.model") in ("no_vocab", "none"):
         return []
-    count, found = header.lengths.get(_TOKENS), []
+    count, found = header.lengths.get(TOKENS), []
     if count is None:
-        return [tr("Its header has no vocabulary ({tokens}).", tokens=_TOKENS)]
+        return [tr("Its header has no vocabulary ({tokens}).", tokens=TOKENS)]
     if "tokenizer.ggml.model" not in header.values:
         found.append(tr("Its header doesn't say what kind of vocabulary it has (tokenizer.ggml.model)."))
     for name, kinds in (("tokens", (STRING,)), ("token_type", (4, 5)), ("scores", (6,)), ("merges", (STRING,))):

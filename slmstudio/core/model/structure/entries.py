@@ -1,4 +1,4 @@
-"""The files of a model folder: whether any leads out of it, or isn't a file at all."""
+"""The files of a model folder: whether it is one, and whether any leads out of it or isn't a file at all."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from slmstudio.core.model.gguf.model import is_gguf
 from slmstudio.core.model.json_files import printable, read_json_object, what_is
 from slmstudio.core.model.weights import INDEX, SINGLE
 from slmstudio.core.units import format_bytes
-
-# -- Says what was chosen where it isn't the folder of a base model, and what can be done with it instead.
 
 
 def need_folder(folder: Path, name: str) -> None:

@@ -22,8 +22,6 @@ from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.vetting import contents, tokenizer
 from slmstudio.core.units import format_bytes, format_count
 
-# -- What vetting says about a model folder, and where that is kept.
-
 # -- Whether a model can become a GGUF file, as far as that can be told before hours of training.
 
 _MERGED = noop("Training works, and MERGED exports a folder for vLLM and the like. But Chat, Ollama and llama.cpp need "
