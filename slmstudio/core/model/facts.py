@@ -20,7 +20,7 @@ from slmstudio.core.model.architecture import (
 )
 from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.json_files import printable, put_own, read_json_object
-from slmstudio.core.model.structure import entries, external_references, settings
+from slmstudio.core.model.vetting import entries, settings
 from slmstudio.core.model.weights import Tensor, Weights, read_weights
 
 # -- Which licence a model folder names.
@@ -181,14 +181,14 @@ def examine(folder: Path) -> Examined:
     problems = found.problems
     with os_errors_as(tr("Could not read the model folder.")):
         entries.need_folder(folder, model_name(folder))
-        names = entries.look(folder, problems["files"], found.warnings)
+        names = entries.check_entries(folder, problems["files"], found.warnings)
         if problems["files"]:
             return found
         entries.need_base_model(folder, model_name(folder), names)
-        external_references.check(folder, names, problems["code"], found.warnings)
+        entries.check_references(folder, names, problems["code"], found.warnings)
         found.config = _read_config(folder, problems["config"])
         found.weights = read_weights(folder, problems["weights"])
-        entries.check(folder, problems["tokenizer"])
+        entries.check_tokenizer_file(folder, problems["tokenizer"])
         settings.check_tokenizer_config(_tokenizer_config(folder), problems["tokenizer"])
         template = _has_template(folder, problems["template"])
         if found.config and not problems["config"] and found.weights:

@@ -1,2 +1,3 @@
-"""Whether a model folder can be trusted and its parts belong together: looked at when a model arrives, before anything
-of it is loaded. What is cheap enough for every reading of a model is in `structure`."""
+"""Whether a model folder can be trusted and its parts belong together, before anything of it is loaded. `entries` and
+`settings` take hundredths of a second and are part of every reading of a model; the rest is done once, when it arrives.
+"""

@@ -19,7 +19,7 @@ from slmstudio.core import files
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.json_files import and_more, printable
-from slmstudio.core.model.structure.entries import is_read
+from slmstudio.core.model.vetting.entries import is_read
 from slmstudio.core.model.weights import Tensor, Weights, read_header
 
 EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000),
@@ -144,7 +144,7 @@ def _look_at(entry: os.DirEntry[str], folder: Path, todo: list[Path], found: Con
         with open(entry.path, "rb", opener=files.regular) as file:
             pickled = is_pickle(file)
     except OSError:
-        return  # one that is read was reported by `structure.entries`; another can't be opened by anybody
+        return  # one that is read was reported by `entries`; another can't be opened by anybody
     name = Path(entry.path).relative_to(folder).as_posix()
     if pickled:
         found.pickles.append(name)

@@ -235,7 +235,7 @@ def ids_of(folder: Path, config: dict[str, Any] | None) -> dict[str, list[int]]:
         generation = read_json_object(folder / "generation_config.json") \
             if (folder / "generation_config.json").is_file() else {}
     except UserError:
-        generation = {}  # `structure.external_references` has reported it
+        generation = {}  # `entries.check_references` has reported it
     found: dict[str, list[int]] = {}
     for name in ("bos_token", "eos_token", "pad_token"):
         for settings in (config or {}, generation):

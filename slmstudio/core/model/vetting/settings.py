@@ -94,7 +94,7 @@ _TOKENIZER: tuple[Kind, ...] = (
 
 def check_numbers(config: Mapping[str, Any], problems: list[Problem]) -> None:
     """Look at each value of a model's config.json, at any depth; what is wrong goes to `problems`."""
-    for parents, key, value in islice(walk(config), MAX_VALUES):  # `external_references` refuses what has more
+    for parents, key, value in islice(walk(config), MAX_VALUES):  # `entries.check_references` refuses what has more
         if not isinstance(value, (dict, list)) and (sentence := _wrong(parents, key, value)):
             problems.append(_problem(sentence))
         if len(problems) > 20:
