@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.units import format_bytes
 
-# -- Quantization types: what each one is, and how large a file it makes.
+if TYPE_CHECKING:
+    from slmstudio.core.model.facts import ModelFacts
 
 BITS_PER_WEIGHT = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_1": 6.0, "Q5_K": 5.5,
                    "Q5_0": 5.5, "Q4_K": 4.5, "Q4_0": 4.5, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "Q3_K": 3.4375, "Q2_K": 2.625}
@@ -23,23 +24,6 @@ FALLBACK = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_
 ROW_MULTIPLE = 256
 METADATA_BYTES_PER_TOKEN = 48
 """Tokens, merges and scores in the file's header: 36 to 60 bytes a token in Llama 3, Qwen2 and SmolLM2."""
-
-
-class Shape(Protocol):
-    """What an estimate needs to know of a model; `core.model.facts.ModelFacts` has it."""
-
-    @property
-    def parameters(self) -> int: ...
-    @property
-    def vocabulary_size(self) -> int: ...
-    @property
-    def layers(self) -> int: ...
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def intermediate_size(self) -> int: ...
-    @property
-    def tied_embeddings(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -79,7 +63,7 @@ class QuantType:
         """Whether rows of `row` weights don't fit this type's blocks."""
         return self.block in FALLBACK and row % ROW_MULTIPLE != 0
 
-    def estimate_bytes(self, model: Shape) -> int:
+    def estimate_bytes(self, model: ModelFacts) -> int:
         """Size of the file for a model, within about 5%."""
         embeddings = model.vocabulary_size * model.hidden_size
         down = model.layers * model.hidden_size * model.intermediate_size
@@ -176,15 +160,6 @@ FLUENT = 10.0
 USUAL = "Q4_K_M"
 
 
-class ChatShape(Shape, Protocol):
-    """What the memory of a chat depends on; `core.model.facts.ModelFacts` has it."""
-
-    @property
-    def kv_heads(self) -> int: ...
-    @property
-    def head_dim(self) -> int: ...
-
-
 @dataclass(frozen=True)
 class Target:
     """A machine on which the file is to be used.
@@ -225,14 +200,14 @@ class Proposal:
     reason: str
 
 
-def memory_bytes(kind: QuantType, model: ChatShape) -> int:
+def memory_bytes(kind: QuantType, model: ModelFacts) -> int:
     """What llama.cpp takes for a chat: the file, keys and values of `CHAT_CONTEXT` tokens, and the buffer for a batch's
     logits (its "CPU compute buffer": 512 tokens, the whole vocabulary, 4 bytes)."""
     cache = 2 * model.layers * model.kv_heads * model.head_dim * _CACHE_BYTES * CHAT_CONTEXT
     return kind.estimate_bytes(model) + cache + _BATCH * model.vocabulary_size * 4
 
 
-def propose(model: ChatShape, target: Target) -> Proposal:
+def propose(model: ModelFacts, target: Target) -> Proposal:
     """The type to take for a machine: the best that fits; on a processor the best that is fluent too."""
     ladder = [kind for kind in QUANT_TYPES if kind.quantized]
     fitting = [kind for kind in ladder if memory_bytes(kind, model) <= target.budget]
@@ -257,6 +232,6 @@ def propose(model: ChatShape, target: Target) -> Proposal:
     return Proposal(best, f"{why} {rest}")
 
 
-def _speed(kind: QuantType, model: ChatShape) -> float:
+def _speed(kind: QuantType, model: ModelFacts) -> float:
     """Tokens a second on a laptop's processor, at most: memory bandwidth by file size."""
     return PROCESSOR_BANDWIDTH / kind.estimate_bytes(model)

@@ -19,7 +19,7 @@ from slmstudio.core.model.architecture import (
     why_no_language_model,
 )
 from slmstudio.core.model.chat_template import find_template
-from slmstudio.core.model.json_files import printable, put_own, read_json_object
+from slmstudio.core.model.json_files import printable, put_own, read_json_object, reported
 from slmstudio.core.model.vetting import entries, settings
 from slmstudio.core.model.weights import Tensor, Weights, read_weights
 
@@ -190,7 +190,7 @@ def examine(folder: Path) -> Examined:
         found.weights = read_weights(folder, problems["weights"])
         entries.check_tokenizer_file(folder, problems["tokenizer"])
         settings.check_tokenizer_config(_tokenizer_config(folder), problems["tokenizer"])
-        template = _has_template(folder, problems["template"])
+        template = reported(problems["template"], find_template, folder) is not None
         if found.config and not problems["config"] and found.weights:
             found.facts = _facts(folder, model_name(folder), found.config, found.weights, template, problems["config"])
     return found
@@ -207,10 +207,8 @@ def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None
     if not (folder / "config.json").is_file():
         problems.append(Problem(tr("config.json is missing, so the architecture is unknown.")))
         return None
-    try:
-        config = read_json_object(folder / "config.json")
-    except UserError as error:
-        problems.append(Problem(f"{error.what} {error.why}".strip()))
+    config = reported(problems, read_json_object, folder / "config.json")
+    if config is None:
         return None
     if why := why_no_language_model(config):
         problems.append(Problem(why, field="model_type"))
@@ -224,14 +222,6 @@ def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None
                   "model_type": kind if isinstance(kind, str) else config["model_type"]}
     settings.check_kinds(config, problems)
     return config
-
-
-def _has_template(folder: Path, problems: list[Problem]) -> bool:
-    try:
-        return find_template(folder) is not None
-    except UserError as error:
-        problems.append(Problem(f"{error.what} {error.why}".strip()))
-        return False
 
 
 def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, template: bool,
@@ -308,7 +298,7 @@ def _tokenizer_config(folder: Path) -> dict[str, Any]:
     try:
         return read_json_object(path) if path.is_file() else {}
     except UserError:
-        return {}  # `_has_template` has reported it.
+        return {}  # `find_template` has reported it.
 
 
 def _quantization(config: dict[str, Any], problems: list[Problem]) -> str | None:

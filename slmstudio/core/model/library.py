@@ -194,7 +194,7 @@ class ListedModel:
             "context": (facts.context_length if facts and self.folder else None) or (entry.context if entry else None),
             "languages": list(entry.languages) if entry else [],
             "language_count": entry.language_count if entry else 0, "licence": self.licence,
-            "licence_use": entry.licence_use if entry else None, "gated": entry.gated if entry else None,
+            "licence_use": entry.licence.use if entry else None, "gated": entry.gated if entry else None,
             "disk_bytes": self.disk_bytes, "sources": dict(entry.sources) if entry else {}}
 
 

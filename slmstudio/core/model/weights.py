@@ -20,7 +20,7 @@ from typing import Any, TypeGuard
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.i18n import noop, ntr, tr
-from slmstudio.core.model.json_files import and_more, printable, read_json_object, truncated, what_is
+from slmstudio.core.model.json_files import and_more, printable, read_json_object, reported, truncated, what_is
 
 MAX_HEADER = 6 * 2**20
 """The largest header, in bytes. The format allows 100 MB; that of a model which can be trained here has below 1 MB."""
@@ -305,10 +305,8 @@ def _index(folder: Path, problems: list[Problem]) -> dict[str, str] | None:
     if not (folder / INDEX).is_file():
         problems.append(Problem(_why_no_weights(folder)))
         return None
-    try:
-        index = read_json_object(folder / INDEX)
-    except UserError as error:
-        problems.append(Problem(f"{error.what} {error.why}".strip()))
+    index = reported(problems, read_json_object, folder / INDEX)
+    if index is None:
         return None
     listed = index.get("weight_map")
     if not isinstance(listed, dict) or not listed or not all(isinstance(name, str) for name in listed.values()):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,18 +33,22 @@ class Adapter:
     DoRA (Liu et al. 2024) scales each row of W' to its learned magnitude. Layers that were trained whole
     (`modules_to_save`) replace the base's.
 
+    Attributes:
+        replaced: tensors that were trained whole, by name, float32; the base may not even have one, as with a head
+            untied from the embeddings.
+        scales: what B · A is multiplied by, by the tensor's name.
+
     Raises:
         UserError: it isn't a LoRA adapter, or uses what isn't known here.
     """
 
     def __init__(self, folder: Path):
-        self.name = folder.name
         self._config = _read_config(folder)
         need_loadable(folder)
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             tensors = {name.removeprefix(PREFIX): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         self._lora: dict[str, dict[str, torch.Tensor]] = {}
-        self._replaced: dict[str, torch.Tensor] = {}
+        self.replaced: dict[str, torch.Tensor] = {}
         for name, tensor in tensors.items():
             for ending in (A, B, MAGNITUDE):
                 if name.endswith(ending):
@@ -56,27 +59,24 @@ class Adapter:
                     raise UserError(tr("The adapter can't be merged."),
                                     tr("{tensor} is of an unsupported kind.", tensor=name),
                                     tr("Train with LoRA on linear layers."))
-                self._replaced[name] = tensor.float()
-        self._scales = {name: self._scale(name) for name in self._lora}
+                self.replaced[name] = tensor.float()
+        self.scales: dict[str, float] = {}
+        for name, parts in self._lora.items():
+            rank = parts[A].shape[0]
+            alpha = float(of_pattern(self._config.get("alpha_pattern"), name.removesuffix(".weight"),
+                                     self._config["lora_alpha"]))
+            self.scales[name] = alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
 
     @property
     def targets(self) -> frozenset[str]:
         """Names of the base tensors that this adapter changes or replaces."""
-        return frozenset(self._lora) | frozenset(self._replaced)
+        return frozenset(self._lora) | frozenset(self.replaced)
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Call the tensors as the base's files do, where those differ from the modules' names, which PEFT writes."""
-        self._lora = {names.get(name, name): parts for name, parts in self._lora.items()}
-        self._replaced = {names.get(name, name): tensor for name, tensor in self._replaced.items()}
-        self._scales = {names.get(name, name): scale for name, scale in self._scales.items()}
-
-    def apply(self, name: str, weight: torch.Tensor) -> torch.Tensor:
-        """The merged tensor in float32; `weight` itself in float32 where the adapter leaves it alone."""
-        if name in self._replaced:
-            return self._replaced[name]
-        if name not in self._lora:
-            return weight.float()
-        return self.rows(name, weight, 0, weight.shape[0])
+        self._lora, self.replaced, self.scales = (
+            {names.get(name, name): value for name, value in each.items()}
+            for each in (self._lora, self.replaced, self.scales))
 
     def rows(self, name: str, weight: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """Rows of a merged tensor that LoRA changes, float32; every row is merged by itself.
@@ -89,20 +89,10 @@ class Adapter:
             update = parts[A][:, start:stop].T @ parts[B].T
         else:
             update = parts[B][start:stop] @ parts[A]
-        merged = weight.float() + self.scale(name) * update
+        merged = weight.float() + self.scales[name] * update
         if MAGNITUDE in parts:
             merged *= (parts[MAGNITUDE][start:stop] / torch.linalg.norm(merged, dim=1))[:, None]
         return merged
-
-    def scale(self, name: str) -> float:
-        """What B · A is multiplied by in this tensor."""
-        return self._scales[name]
-
-    def _scale(self, name: str) -> float:
-        rank = self._lora[name][A].shape[0]
-        layer = name.removesuffix(".weight")
-        alpha = float(of_pattern(self._config.get("alpha_pattern"), layer, self._config["lora_alpha"]))
-        return alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
 
     def low_rank(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Name: A (rank, in) and B (out, rank) of every tensor that LoRA changes, float32.
@@ -110,37 +100,28 @@ class Adapter:
         Raises:
             UserError: the adapter does more than add B · A.
         """
-        if self._replaced or any(MAGNITUDE in parts for parts in self._lora.values()):
+        if self.replaced or any(MAGNITUDE in parts for parts in self._lora.values()):
             raise UserError(tr("This adapter can't become a GGUF LoRA."),
                             tr("It contains whole layers. A GGUF LoRA only adds products of two small matrices.")
-                            if self._replaced else
+                            if self.replaced else
                             tr("It's a DoRA adapter. A GGUF LoRA only adds products of two small matrices."),
                             tr("Export a whole model, for instance as Q8_0."))
         return {name: (parts[A], parts[B]) for name, parts in self._lora.items()}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name: shape that the base's tensor must have."""
-        found = {name: tuple(tensor.shape) for name, tensor in self._replaced.items()}
+        found = {name: tuple(tensor.shape) for name, tensor in self.replaced.items()}
         for name, parts in self._lora.items():
             shape = (parts[B].shape[0], parts[A].shape[1])
             found[name] = shape[::-1] if self._config.get("fan_in_fan_out") else shape
         return found
 
-    def replacement(self, name: str) -> torch.Tensor | None:
-        """A tensor that was trained whole; the base may not even have it, as with a head untied from the embeddings."""
-        return self._replaced.get(name)
-
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads(files.read_text(folder / CONFIG))
-    except (OSError, ValueError) as error:
-        raise UserError(tr("The adapter {folder} can't be read.", folder=folder), f"adapter_config.json: {error}.",
-                        tr("Choose a run that has finished, or resume it.")) from error
-    if not (folder / WEIGHTS).is_file():
+    if missing := [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]:
         raise UserError(tr("The adapter {folder} can't be read.", folder=folder),
-                        tr("{file} is missing.", file=WEIGHTS),
-                        tr("Choose a run that has finished, or resume it."))
+                        tr("{file} is missing.", file=missing[0]), tr("Choose a run that has finished, or resume it."))
+    config = read_json_object(folder / CONFIG)
     unknown = [name for name in _UNKNOWN_HERE if config.get(name)]
     if config.get("peft_type") != "LORA" or unknown:
         why = (tr("It uses {settings}.", settings=", ".join(unknown)) if unknown else
@@ -174,7 +155,7 @@ class MergedWeights:
         if not self.adapter.targets <= self.base.tensors.keys():
             self.adapter.rename(names_on_disk(base, self.names))
         for name in sorted(self.adapter.targets - self.base.tensors.keys()):
-            if self.adapter.replacement(name) is None:
+            if name not in self.adapter.replaced:
                 raise UserError(tr("The adapter doesn't belong to this base model."),
                                 tr("The base has no {tensor}.", tensor=name),
                                 tr("Choose the base model that the adapter was trained on."))
@@ -193,8 +174,9 @@ class MergedWeights:
         return self.adapter is not None and name in self.adapter.targets
 
     def shape(self, name: str) -> tuple[int, ...]:
-        replaced = self.adapter.replacement(name) if self.adapter else None
-        return self.base.shape(name) if replaced is None else tuple(replaced.shape)
+        if self.adapter is not None and name in self.adapter.replaced:
+            return tuple(self.adapter.replaced[name].shape)
+        return self.base.shape(name)
 
     def row_count(self, name: str) -> int:
         """A vector counts as one row."""
@@ -205,9 +187,8 @@ class MergedWeights:
         """Rows of a merged tensor, float32 (stop - start, ...)."""
         if self.adapter is None or name not in self.adapter.targets:
             return self.base.rows(name, start, stop)
-        replaced = self.adapter.replacement(name)
-        if replaced is not None:
-            return replaced.reshape(self.row_count(name), -1)[start:stop].numpy()
+        if name in self.adapter.replaced:
+            return self.adapter.replaced[name].reshape(self.row_count(name), -1)[start:stop].numpy()
         weight = torch.from_numpy(self.base.rows(name, start, stop))
         return self.adapter.rows(name, weight, start, stop).numpy()
 

@@ -123,15 +123,10 @@ class LlamaVocab:
         somebody's text; and nothing is added."""
         if plain.MARK not in text:
             return self._tokenize(text, add_bos=False)
-        ids: list[int] = []
-        parts = plain.stretches(text, self._controls)
-        for number, (part, is_plain) in enumerate(parts):
-            if is_plain:  # white space goes where the tokens around it would have it go
-                before, after = (parts[at][0] if 0 <= at < len(parts) else "" for at in (number - 1, number + 1))
-                part = part.lstrip() if self._strips(before, _RSTRIP, str.endswith) else part
-                part = part.rstrip() if self._strips(after, _LSTRIP, str.startswith) else part
-            ids += self._tokenize(part, add_bos=False, special=not is_plain)
-        return ids
+        strip_before, strip_after = (tuple(token for token, kind in self._controls.items() if kind & side)
+                                     for side in (_LSTRIP, _RSTRIP))
+        return [token for part in plain.stretches(text, self._controls, strip_before, strip_after)
+                for token in self._tokenize(part.text, add_bos=False, special=not part.is_plain)]
 
     def prompt(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Ids of a conversation up to where the answer begins; what somebody has written never makes a control token,
@@ -158,9 +153,6 @@ class LlamaVocab:
         found = {token: self._api.llama_vocab_get_attr(self._vocab, token) for token in range(count)}
         return {text: kind for token, kind in found.items()
                 if kind & (_CONTROL | _UNKNOWN) and (text := self.text(token))}
-
-    def _strips(self, text: str, side: int, meets: Any) -> bool:
-        return any(kind & side and meets(text, token) for token, kind in self._controls.items())
 
     def served(self, text: str) -> list[int]:
         """Ids as llama-server makes them: the tokenizer adds BOS where the file says so, the template's own is cut."""

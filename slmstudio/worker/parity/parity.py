@@ -61,7 +61,7 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
         found, metadata = _compare(job, reference, gguf)
     ftype = int(metadata.get("general.file_type", -1))
     kind = kind or next((known for known in QUANT_TYPES if known.ftype == ftype), None)
-    return {**formats.stamp("parity"), **proof.told(found, kind), **found,
+    return {**formats.stamp("parity"), **proof.judged(found, kind), **found,
             "type": kind.name if kind else tr("file type {number}", number=ftype), "sha256": files.sha256_of(gguf)}
 
 

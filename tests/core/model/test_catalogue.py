@@ -186,17 +186,17 @@ def test_languages_have_english_names_in_their_order():
 
 def test_what_a_licence_allows_and_asks_for_is_said():
     llama = find("Llama 3.2 1B")
-    assert llama is not None and llama.licence_use == (
+    assert llama is not None and llama.licence.use == (
         "Commercial use is allowed up to 700 million monthly users. Show “Built with Llama”, begin the tuned model's "
         "name with “Llama”, and pass on the licence.")
     qwen2 = find("Qwen2 7B Instruct")
-    assert qwen2 is not None and "Read it on the model's page" in qwen2.licence_use
+    assert qwen2 is not None and "Read it on the model's page" in qwen2.licence.use
 
 
 def test_licences_and_languages_are_told_in_the_language_that_is_spoken():
     i18n.use("hi")
     llama = find("Llama 3.2 1B")
-    assert llama is not None and "करोड़" in llama.licence_use and "allowed" not in llama.licence_use
+    assert llama is not None and "करोड़" in llama.licence.use and "allowed" not in llama.licence_use
     assert catalogue.languages()["ta"] == "तमिल" and catalogue.language_code("Tamil") == "ta"
 
 

@@ -59,7 +59,7 @@ def test_a_model_is_told_before_it_is_fetched(qtbot, tab: ModelTab):
     known = catalogue.find(QWEN)
     assert text(tab, "model_name") == known.title
     assert [value.text() for value in tab.card.facts.values][:2] == ["Qwen2", "1.54 B"]
-    assert known.licence_use in text(tab, "model_licence_use")
+    assert known.licence.use in text(tab, "model_licence_use")
     assert button(tab, "model_get").text().startswith("Download ")
     assert not button(tab, "model_use").isVisible()
     qtbot.waitUntil(lambda: "127.0.0.1" in text(tab, "model_get_note"))

@@ -10,10 +10,10 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from slmstudio.core import files, paths, program, settings
 from slmstudio.core.errors import UserError
@@ -21,6 +21,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model import catalogue
 from slmstudio.core.model.architecture import why_no_language_model
 from slmstudio.core.model.facts import refused_quantization
+from slmstudio.core.model.gguf.model import is_gguf
 from slmstudio.core.model.hub import names, place, token
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.weights import INDEX, SINGLE
@@ -31,6 +32,7 @@ MOST_ENTRIES = 20_000
 MOST_JSON = 1024 * 1024
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _MODEL_LAYER = "application/vnd.ollama.image.model"
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,7 @@ class _Budget:
         return sorted(found, key=lambda entry: entry.name.lower())
 
     def folders(self, folder: Path) -> list[Path]:
-        return [Path(entry.path) for entry in self.entries(folder) if _is_folder(entry)]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
+        return [Path(entry.path) for entry in self.entries(folder) if os.path.isdir(entry.path)]
 
 
 def found_models() -> list[Found]:
@@ -199,14 +194,8 @@ def _snapshot(folder: Path, budget: _Budget) -> Path | None:
         commit = ""
     if re.fullmatch("[0-9a-f]{40}", commit) and (folder / "snapshots" / commit).is_dir():
         return folder / "snapshots" / commit
-    return max(budget.folders(folder / "snapshots"), key=_changed, default=None)
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
+    return max(budget.folders(folder / "snapshots"), default=None,
+               key=lambda snapshot: _attempt(0.0, os.path.getmtime, snapshot))
 
 
 def _lm_studio() -> Iterator[Found]:
@@ -259,7 +248,7 @@ def _blob(root: Path, manifest: Path) -> Path | None:
         if isinstance(layer, dict) and layer.get("mediaType") == _MODEL_LAYER:
             digest = str(layer.get("digest"))
             blob = root / "blobs" / digest.replace(":", "-")
-            if re.fullmatch("sha256:[0-9a-f]{64}", digest) and _begins_as_gguf(blob):
+            if re.fullmatch("sha256:[0-9a-f]{64}", digest) and _attempt(False, is_gguf, blob):
                 return blob
     return None
 
@@ -273,28 +262,22 @@ def _json(file: Path) -> dict[str, Any]:
     return files.an_object(value)
 
 
-def _begins_as_gguf(file: Path) -> bool:
-    try:
-        with open(file, "rb", opener=files.regular) as opened:
-            return opened.read(4) == b"GGUF"
-    except OSError:
-        return False
-
-
 def _folder(folder: Path, name: str, source: str) -> Found:
     weights = (entry for entry in _Budget().entries(folder) if entry.name.endswith(".safetensors"))
     return Found(folder, printable(name, 200), source, "folder", sum(_size(Path(entry.path)) for entry in weights))
 
 
 def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    return _attempt(0, os.path.getsize, path)
 
 
 def _has(folder: Path, name: str) -> bool:
+    return os.path.isfile(folder / name)  # False also of a disk that isn't plugged in, or a folder of somebody else's
+
+
+def _attempt(otherwise: Value, look: Callable[[Path], Value], path: Path) -> Value:
+    """What `look` finds of a path; `otherwise` if it isn't there, or can't be looked at."""
     try:
-        return (folder / name).is_file()
+        return look(path)
     except OSError:
-        return False  # a disk that isn't plugged in, or a folder of somebody else's
+        return otherwise
