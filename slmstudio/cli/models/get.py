@@ -32,7 +32,7 @@ def get(
 
     if name is None:
         return _list_unfinished(as_json)
-    named = on_disk.meant(name)
+    named = on_disk.repo_name(name)
     if "/" not in name:
         name, revision = named.repo, revision or named.revision
     endpoints.current(endpoint)

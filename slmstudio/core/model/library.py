@@ -59,11 +59,7 @@ class Starter:
         return paths.models_dir() / self.key
 
     def is_ready(self) -> bool:
-        try:
-            read_model(self.folder)
-        except UserError:
-            return False
-        return True
+        return _is_model(self.folder)
 
     def request(self) -> dict[str, Any]:
         """What the job that fetches it is asked, beside the folder."""
@@ -122,7 +118,7 @@ def local_models() -> list[Path]:
 
     `facts.read_model` says whether one can be used.
     """
-    return [found.path for found in on_disk.found_models() if found.kind == "folder"]
+    return [found.path for found in on_disk.local_models() if found.kind == "folder"]
 
 
 def starter_folder() -> Path:
@@ -137,8 +133,12 @@ def starter_gguf() -> Path | None:
 
 
 def starter_ready() -> bool:
+    return _is_model(starter_folder())
+
+
+def _is_model(folder: Path) -> bool:
     try:
-        read_model(starter_folder())
+        read_model(folder)
     except UserError:
         return False
     return True

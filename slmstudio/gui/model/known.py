@@ -80,7 +80,7 @@ def known_entries(machine: Machine | None) -> list[ModelEntry]:
     if gguf is not None and not library.starter_ready():
         found.append(ModelEntry(library.starter_folder(), gguf=gguf, file_bytes=gguf.stat().st_size,
                                 known=catalogue.find(library.STARTER_NAME)))
-    for each in on_disk.found_models():
+    for each in on_disk.local_models():
         source = each.source if each.source not in (on_disk.LIBRARY, on_disk.OPENED) else ""
         if each.kind == "folder":
             found.append(read(each.path, machine, source))

@@ -24,7 +24,7 @@ from slmstudio.core.model.hub import token as tokens
 from slmstudio.core.model.hub.place import RemoteFile
 from slmstudio.core.units import format_duration
 from slmstudio.worker.download import transfer
-from slmstudio.worker.download.transfer import Broken, Patience, asked_wait
+from slmstudio.worker.download.transfer import ConnectionBroken, Patience, asked_wait
 from slmstudio.worker.runtime import child, network
 
 LOCK_SECONDS = 15.0
@@ -77,7 +77,7 @@ class _Fetch:
         self._report(doing="looking up the model")
         self._commit, listed = self._patience(
             lambda: read_list(self._repo, self._revision, self._endpoint, self._token))
-        first = self._sensible(listed, names.wanted(self._repo, listed))
+        first = self._sensible(listed, names.needed(self._repo, listed))
         self._verified = self._still_right(listed)
         self._keep_record([*self._verified, *(file for file in first if file not in self._verified)])
         self._report(doing="downloading")
@@ -85,7 +85,7 @@ class _Fetch:
         self._check_room(small)
         for file in small:
             self._get(file)
-        self._chosen = self._sensible(listed, names.wanted(self._repo, listed, self._shards(first)))
+        self._chosen = self._sensible(listed, names.needed(self._repo, listed, self._shards(first)))
         self._keep_record(self._chosen)
         self._remove_stale()
         self._check_room(self._chosen)
@@ -178,7 +178,7 @@ class _Fetch:
         try:
             self._patience(lambda: transfer.fetch(url, self._headers, incomplete, file.size, self._watch),
                            lambda: self._have(file))
-        except transfer.Wrong as wrong:
+        except transfer.WrongContent as wrong:
             return str(wrong)
         self._report(checking=True)
         why = transfer.difference(incomplete, file)
@@ -226,7 +226,7 @@ def explained(error: Exception, repo: str, revision: str | None, endpoint: str, 
         kept: whether a part of it has arrived.
     """
     what, status = tr("{repo} couldn't be downloaded.", repo=repo), network.status(error)
-    if isinstance(error, Broken):
+    if isinstance(error, ConnectionBroken):
         found = UserError(what, tr("The connection keeps breaking."), tr("Check the network and try again."))
     elif trouble := network.explained(error, what):
         found = trouble

@@ -25,11 +25,11 @@ _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _BLOCK = 1024 * 1024
 
 
-class Wrong(Exception):
+class WrongContent(Exception):
     """What comes isn't the file that the hub's list promised; its text says how, as a sentence."""
 
 
-class Broken(Exception):
+class ConnectionBroken(Exception):
     """The connection ended too early."""
 
 
@@ -54,7 +54,7 @@ def fetch(url: str, headers: Mapping[str, str], path: Path, size: int, watch: Ca
         return
     with get_session().stream("GET", url, headers=asked, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
         if response.status_code == 416:
-            raise Wrong(tr("The hub has only {size} of it.", size=format_bytes(have)))
+            raise WrongContent(tr("The hub has only {size} of it.", size=format_bytes(have)))
         hf_raise_for_status(response)
         at = _begin(response, have, size)
         with open(path, "r+b" if path.exists() else "wb") as file:
@@ -62,13 +62,13 @@ def fetch(url: str, headers: Mapping[str, str], path: Path, size: int, watch: Ca
             file.truncate()
             for piece in response.iter_bytes():
                 if at + len(piece) > size:
-                    raise Wrong(tr("More arrived than the {size:,} bytes that the hub's list says.", size=size))
+                    raise WrongContent(tr("More arrived than the {size:,} bytes that the hub's list says.", size=size))
                 file.write(piece)
                 file.flush()  # what is written outlives this process
                 at += len(piece)
                 watch()
     if at < size:
-        raise Broken
+        raise ConnectionBroken
 
 
 def _begin(response: Any, have: int, size: int) -> int:
@@ -82,12 +82,13 @@ def _begin(response: Any, have: int, size: int) -> int:
     if response.status_code == 206:
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if found is None or int(found[1]) != have:
-            raise Wrong(tr("The hub sent a different part of the file than the one that was requested."))
+            raise WrongContent(tr("The hub sent a different part of the file than the one that was requested."))
         begin, total = have, found[2]
     else:
         begin, total = 0, response.headers.get("Content-Length", "*")
     if total != "*" and int(total) != size and "Content-Encoding" not in response.headers:
-        raise Wrong(tr("The hub sends {total:,} bytes, but its list says {size:,}.", total=int(total), size=size))
+        raise WrongContent(tr("The hub sends {total:,} bytes, but its list says {size:,}.", total=int(total),
+                              size=size))
     return begin
 
 
@@ -153,7 +154,8 @@ class Patience:
         """Seconds to wait; None if waiting doesn't help."""
         status = network.status(error)
         self._reached = self._reached or status is not None
-        broken = status is None and self._reached and (isinstance(error, Broken) or network.is_unreachable(error))
+        broken = status is None and self._reached and (
+            isinstance(error, ConnectionBroken) or network.is_unreachable(error))
         if failures > len(WAITS) or not (broken or status in BUSY):
             return None
         asked = asked_wait(error)

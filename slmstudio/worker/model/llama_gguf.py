@@ -20,7 +20,7 @@ from typing import Any
 from slmstudio.core import llama
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import plain
-from slmstudio.worker.model.pre_tokenizers import NEAREST
+from slmstudio.worker.model.gguf_vocabulary import NEAREST, NORMALIZER_KEY
 
 # -- llama.cpp talks through one callback: its warnings and errors go to stderr, that is the job's worker.log.
 
@@ -87,12 +87,6 @@ def last_error() -> str:
     return RECENT[-1] if RECENT else ""
 
 
-NORMALIZER_KEY = "slmstudio.tokenizer.normalizer"
-PREPEND_KEY = "slmstudio.tokenizer.prepend_scheme"
-"""Our own keys in a GGUF: llama.cpp has none for them. The export writes the Unicode form into which the tokenizer
-brings text, and where its pre-tokenizer puts a space in front ("first", as tokenizer.json has it)."""
-
-
 _UNKNOWN, _CONTROL, _LSTRIP, _RSTRIP = 1, 8, 128, 256
 """llama.h, enum llama_token_attr."""
 
@@ -103,7 +97,7 @@ class LlamaVocab:
     Attributes:
         template: the GGUF's own chat template, or None.
         is_sentencepiece: whether text starts with a space that belongs to no word.
-        cuts_nearly: whether its pre-tokenizer is one that stands in for another, see `pre_tokenizers.NEAREST`.
+        cuts_nearly: whether its pre-tokenizer is one that stands in for another, see `gguf_vocabulary.NEAREST`.
         normalizer: the Unicode form that the model was trained on, "NFC" for instance; None for text as it comes.
     """
 

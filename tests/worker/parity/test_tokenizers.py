@@ -15,7 +15,7 @@ from support.family_models import FAMILIES
 from support.tiers import first_fast
 
 from slmstudio.core.errors import UserError
-from slmstudio.worker.model.pre_tokenizers import (
+from slmstudio.worker.model.gguf_vocabulary import (
     IGNORE_MERGES,
     PRE_TOKENIZERS,
     cuts_alike,
