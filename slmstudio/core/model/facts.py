@@ -20,7 +20,7 @@ from slmstudio.core.model.architecture import (
 )
 from slmstudio.core.model.chat_template import find_template
 from slmstudio.core.model.json_files import printable, put_own, read_json_object, reported
-from slmstudio.core.model.vetting import entries, settings
+from slmstudio.core.model.structure import entries, settings
 from slmstudio.core.model.weights import Tensor, Weights, read_weights
 
 # -- Which licence a model folder names.

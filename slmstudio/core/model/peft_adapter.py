@@ -20,7 +20,7 @@ from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.facts import model_name, read_model
 from slmstudio.core.model.json_files import is_quick, printable, read_json_object
-from slmstudio.core.model.vetting import entries
+from slmstudio.core.model.structure import entries
 from slmstudio.core.model.weights import Tensor, read_header
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.vetting.settings import EXPERT_COUNTS
+from slmstudio.core.model.structure.settings import EXPERT_COUNTS
 from slmstudio.worker.model import gguf_vocabulary
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.gguf_vocabulary import Vocabulary

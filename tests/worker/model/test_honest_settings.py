@@ -10,7 +10,7 @@ from transformers import AutoConfig
 
 from slmstudio.core.errors import Problem
 from slmstudio.core.model.architecture import CAUSAL
-from slmstudio.core.model.vetting import entries, settings
+from slmstudio.core.model.structure import entries, settings
 
 BROKEN = {"gemma4_assistant"}
 """Architectures whose own default configuration transformers refuses."""

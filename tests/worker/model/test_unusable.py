@@ -11,7 +11,7 @@ from support import crafted_models
 from support.crafted_models import honest
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.vetting import settings
+from slmstudio.core.model.structure import settings
 from slmstudio.worker.model import base_weights
 from slmstudio.worker.training import methods
 
