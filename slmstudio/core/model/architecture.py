@@ -1,7 +1,7 @@
 """Model architectures: what people call them, which can be trained here, and which tensors the known ones must have.
 
 transformers fills what is missing with random numbers and only logs it. Architectures that aren't known here aren't
-refused on a guess: the worker asks transformers' own report of them (`worker.model.whole_model`).
+refused on a guess: the worker asks transformers' own report of them (`worker.model.base_weights.need_all`).
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def find_template(folder: Path) -> str | None:
             raise from_os_error(error, tr("Could not read chat_template.jinja.")) from error
         except UnicodeDecodeError as error:
             raise UserError(tr("chat_template.jinja isn't UTF-8 text."), "", tr(_CHOOSE)) from error
-    value = _tokenizer_config(folder).get("chat_template")
+    value = tokenizer_config(folder).get("chat_template")
     if value is None or isinstance(value, str):
         return value
     entries = value if isinstance(value, list) else []
@@ -171,7 +171,7 @@ def special_tokens(folder: Path) -> dict[str, str]:
     Raises:
         UserError: one of the two files is there and can't be read.
     """
-    config = _tokenizer_config(folder)
+    config = tokenizer_config(folder)
     found = {name: config[name] for name in SPECIAL if name in config}
     legacy = folder / "special_tokens_map.json"
     if "added_tokens_decoder" not in config and legacy.is_file():
@@ -180,7 +180,7 @@ def special_tokens(folder: Path) -> dict[str, str]:
     return {name: content for name, content in contents if isinstance(content, str)}
 
 
-def _tokenizer_config(folder: Path) -> dict[str, Any]:
+def tokenizer_config(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
     return read_json_object(path) if path.is_file() else {}
 

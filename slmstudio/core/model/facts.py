@@ -18,7 +18,7 @@ from slmstudio.core.model.architecture import (
     missing_tensors,
     why_no_language_model,
 )
-from slmstudio.core.model.chat_template import find_template
+from slmstudio.core.model.chat_template import find_template, tokenizer_config
 from slmstudio.core.model.json_files import printable, put_own, read_json_object, reported
 from slmstudio.core.model.structure import entries, settings
 from slmstudio.core.model.weights import Tensor, Weights, read_weights
@@ -189,8 +189,8 @@ def examine(folder: Path) -> Examined:
         found.config = _read_config(folder, problems["config"])
         found.weights = read_weights(folder, problems["weights"])
         entries.check_tokenizer_file(folder, problems["tokenizer"])
-        settings.check_tokenizer_config(_tokenizer_config(folder), problems["tokenizer"])
-        template = reported(problems["template"], find_template, folder) is not None
+        settings.check_tokenizer_config(reported([], tokenizer_config, folder) or {}, problems["tokenizer"])
+        template = reported(problems["template"], find_template, folder) is not None  # it reads that file too
         if found.config and not problems["config"] and found.weights:
             found.facts = _facts(folder, model_name(folder), found.config, found.weights, template, problems["config"])
     return found
@@ -288,17 +288,9 @@ def _sizes(folder: Path, config: dict[str, Any], model_type: str, embedding: Ten
         sizes.setdefault("vocabulary_size", embedding.shape[0])
         sizes.setdefault("hidden_size", embedding.shape[1])
     if "context_length" not in sizes:
-        limit = _tokenizer_config(folder).get("model_max_length")
+        limit = (reported([], tokenizer_config, folder) or {}).get("model_max_length")
         sizes["context_length"] = limit if type(limit) is int and 0 < limit <= 10_000_000 else CONTEXT_IF_UNKNOWN
     return sizes
-
-
-def _tokenizer_config(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    try:
-        return read_json_object(path) if path.is_file() else {}
-    except UserError:
-        return {}  # `find_template` has reported it.
 
 
 def _quantization(config: dict[str, Any], problems: list[Problem]) -> str | None:

@@ -24,7 +24,7 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.tokens import end_of_turn, load_tokenizer
-from slmstudio.core.model.weights import Tensor, Weights, read_header, read_weights
+from slmstudio.core.model.weights import Tensor, Weights, read_weights
 
 SAMPLED = 64
 """Rows, spread over the vocabulary, that show how long a usual one is."""
@@ -59,10 +59,9 @@ def untrained(folder: Path, tokens: Collection[int], others: Collection[int], *,
     if found is None or name is None:
         return set()
     try:
-        file = next(file for file in found.files if name in read_header(file))
-        with open(file, "rb", opener=files.regular) as opened:
+        with open(found.tensors[name].file, "rb", opener=files.regular) as opened:
             return _in_table(opened, found.tensors[name], tokens, others, NEAR if only_pretrained else 0.0)
-    except (OSError, UserError, struct.error):
+    except (OSError, struct.error):
         return set()
 
 

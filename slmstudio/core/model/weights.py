@@ -13,7 +13,7 @@ import os
 import re
 import struct
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -39,12 +39,13 @@ class Tensor:
 
     Attributes:
         dtype: its number format, safetensors' name.
-        offset: of its first byte in the file; known where it was read from one.
+        offset, file: of its first byte, and which file that is; known where it was read from one.
     """
 
     dtype: str
     shape: tuple[int, ...]
     offset: int = 0
+    file: Path = field(default=Path(), repr=False, compare=False)
 
     @property
     def values(self) -> int:
@@ -94,7 +95,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
                            "{most:,}.", file=path.name, tensors=len(header), most=MAX_TENSORS))
     tensors, ends = {}, []
     for name, entry in header.items():
-        tensors[name], begin, end = _tensor(path.name, name, entry, 8 + length)
+        tensors[name], begin, end = _tensor(path, name, entry, 8 + length)
         ends.append((begin, end))
     _check_extents(path.name, sorted(ends), size - 8 - length, 8 + length)
     return tensors
@@ -112,24 +113,24 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _tensor(file: str, name: str, entry: Any, data_start: int) -> tuple[Tensor, int, int]:
+def _tensor(path: Path, name: str, entry: Any, data_start: int) -> tuple[Tensor, int, int]:
     """Read one entry of a header: the tensor, and where its bytes begin and end behind `data_start`."""
-    damaged = UserError(tr("{file} is damaged: the header's entry for {tensor} is wrong.", file=file,
+    damaged = UserError(tr("{file} is damaged: the header's entry for {tensor} is wrong.", file=path.name,
                            tensor=printable(name)))
     if not isinstance(entry, dict):
         raise damaged
     dtype, shape, extent = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if isinstance(dtype, str) and dtype not in BITS:
-        raise UserError(tr("{file} uses the number format {format}, which this program doesn't know.", file=file,
+        raise UserError(tr("{file} uses the number format {format}, which this program doesn't know.", file=path.name,
                            format=printable(dtype)))
     if not (isinstance(dtype, str) and _are_sizes(shape, MAX_DIMENSIONS) and _are_sizes(extent, 2)
             and len(extent) == 2):
         raise damaged
-    tensor = Tensor(dtype, tuple(shape), data_start + extent[0])
+    tensor = Tensor(dtype, tuple(shape), data_start + extent[0], path)
     if extent[1] - extent[0] != tensor.bytes:
         raise damaged
     if not tensor.values:
-        raise UserError(tr("{file} is damaged: its tensor {tensor} is empty.", file=file, tensor=printable(name)))
+        raise UserError(tr("{file} is damaged: its tensor {tensor} is empty.", file=path.name, tensor=printable(name)))
     return tensor, extent[0], extent[1]
 
 
@@ -209,7 +210,6 @@ class Weights:
     """
 
     tensors: dict[str, Tensor]
-    files: tuple[Path, ...]
     disk_bytes: int
 
     def parameters(self, tied: bool) -> int:
@@ -297,7 +297,7 @@ def read_weights(folder: Path, problems: list[Problem]) -> Weights | None:
     tensors = {name: tensor for each in held.values() for name, tensor in each.items()}
     if len(problems) == count and not tensors:
         problems.append(Problem(tr("The weight files contain no tensors.")))
-    return Weights(tensors, tuple(folder / name for name in names), size) if len(problems) == count else None
+    return Weights(tensors, size) if len(problems) == count else None
 
 
 def _index(folder: Path, problems: list[Problem]) -> dict[str, str] | None:

@@ -204,7 +204,7 @@ class LlamaGguf:
         metadata: the key-value pairs that aren't arrays, as text.
 
     Raises:
-        ValueError: llama.cpp can't load it; `llama_log` knows why.
+        ValueError: llama.cpp can't load it; `reason` says why.
         UserError: llama.cpp isn't set up.
     """
 

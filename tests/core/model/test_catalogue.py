@@ -196,7 +196,7 @@ def test_what_a_licence_allows_and_asks_for_is_said():
 def test_licences_and_languages_are_told_in_the_language_that_is_spoken():
     i18n.use("hi")
     llama = find("Llama 3.2 1B")
-    assert llama is not None and "करोड़" in llama.licence.use and "allowed" not in llama.licence_use
+    assert llama is not None and "करोड़" in llama.licence.use and "allowed" not in llama.licence.use
     assert catalogue.languages()["ta"] == "तमिल" and catalogue.language_code("Tamil") == "ta"
 
 

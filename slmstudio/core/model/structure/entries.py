@@ -19,7 +19,7 @@ from slmstudio.core import files, program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.gguf.model import is_gguf
-from slmstudio.core.model.json_files import MAX_VALUES, printable, put_own, read_json_object, walk, what_is
+from slmstudio.core.model.json_files import MAX_VALUES, printable, put_own, read_json_object, reported, walk, what_is
 from slmstudio.core.model.weights import INDEX, SINGLE
 from slmstudio.core.units import format_bytes
 
@@ -92,10 +92,7 @@ def _not_a_folder(file: Path, name: str) -> UserError:
 
 
 def _whose_adapter(folder: Path) -> str:
-    try:
-        base = read_json_object(folder / "adapter_config.json").get("base_model_name_or_path")
-    except UserError:
-        base = None
+    base = (reported([], read_json_object, folder / "adapter_config.json") or {}).get("base_model_name_or_path")
     if isinstance(base, str) and base:
         return tr("It was trained on {model}.", model=printable(base, 200))
     return tr("It changes a base model.")

@@ -20,7 +20,7 @@ from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.json_files import and_more, printable
 from slmstudio.core.model.structure.entries import is_read
-from slmstudio.core.model.weights import Tensor, Weights, read_header
+from slmstudio.core.model.weights import Tensor, Weights
 
 EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000),
              "F64": ("<u8", 0x7FF0000000000000)}
@@ -47,21 +47,20 @@ def check_numbers(found: Weights, problems: list[Problem]) -> float:
     seen = total = 0
     broken: list[str] = []
     end = time.monotonic() + SECONDS
-    for path in found.files:
-        with open(path, "rb", opener=files.regular) as file:
-            for name, tensor in read_header(path).items():
-                if tensor.dtype not in EXPONENTS:
-                    continue
-                total += tensor.bytes
-                for at in range(0, tensor.bytes, BLOCK * every):
-                    if time.monotonic() > end:
-                        break
-                    file.seek(tensor.offset + at)
-                    block = file.read(min(BLOCK, tensor.bytes - at))
-                    seen += len(block)
-                    if _has_others(block, tensor):
-                        broken.append(name)
-                        break
+    for name, tensor in found.tensors.items():
+        if tensor.dtype not in EXPONENTS:
+            continue
+        total += tensor.bytes
+        with open(tensor.file, "rb", opener=files.regular) as file:
+            for at in range(0, tensor.bytes, BLOCK * every):
+                if time.monotonic() > end:
+                    break
+                file.seek(tensor.offset + at)
+                block = file.read(min(BLOCK, tensor.bytes - at))
+                seen += len(block)
+                if _has_others(block, tensor):
+                    broken.append(name)
+                    break
     if broken:
         problems.append(Problem(tr("Some of the weights aren't numbers: NaN or infinity was found in {names}. "
                                    "Download the model again.", names=and_more(list(map(printable, broken)), NAMED))))

@@ -20,7 +20,7 @@ from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
 from slmstudio.core.model.facts import Examined
 from slmstudio.core.model.foreign import template_client
-from slmstudio.core.model.json_files import printable, read_json_object
+from slmstudio.core.model.json_files import printable, read_json_object, reported
 
 PLAIN = "The answer is 42. Ask again, please: which office (open 9-5) helps?"
 """Every tokenizer must keep this; a difference in capital letters or white space is forgiven."""
@@ -231,11 +231,8 @@ def rows_of(examined: Examined) -> int | None:
 
 def ids_of(folder: Path, config: dict[str, Any] | None) -> dict[str, list[int]]:
     """The ids of BOS, EOS and padding that config.json and generation_config.json say, by name; "eos_token" has all."""
-    try:
-        generation = read_json_object(folder / "generation_config.json") \
-            if (folder / "generation_config.json").is_file() else {}
-    except UserError:
-        generation = {}  # `entries.check_references` has reported it
+    # Where it's there and can't be read, `entries.check_references` has reported it.
+    generation = reported([], read_json_object, folder / "generation_config.json") or {}
     found: dict[str, list[int]] = {}
     for name in ("bos_token", "eos_token", "pad_token"):
         for settings in (config or {}, generation):
