@@ -217,7 +217,7 @@ def _models_in(folder: Path, name: str, source: str, budget: _Budget) -> Iterato
         lower = entry.name.lower()
         if lower.endswith(".gguf") and "mmproj" not in lower and not _LATER_PART.search(lower):
             yield LocalModel(Path(entry.path), f"{name.rpartition('/')[0]}/{Path(entry.name).stem}", source, "gguf",
-                        _size(Path(entry.path)))
+                             _size(Path(entry.path)))
 
 
 def ollama_folders() -> list[Path]:
@@ -238,7 +238,7 @@ def _ollama() -> Iterator[LocalModel]:
                         blob = _blob(root, Path(tag.path))
                         if blob is not None:
                             yield LocalModel(blob, name if owner.name == "library" else f"{owner.name}/{name}", OLLAMA,
-                                        "gguf", _size(blob))
+                                             "gguf", _size(blob))
 
 
 def _blob(root: Path, manifest: Path) -> Path | None:
