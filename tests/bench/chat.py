@@ -84,7 +84,7 @@ def plain(model: Path) -> None:
     import llama_cpp
     import psutil
 
-    from slmstudio.worker.model.llama_vocab import LlamaVocab
+    from slmstudio.worker.model.llama_gguf import LlamaVocab
 
     llama = llama_cpp.Llama(str(model), n_ctx=CONTEXT, n_threads=psutil.cpu_count(logical=False) or 1,
                             n_threads_batch=psutil.cpu_count() or 1, verbose=False)

@@ -20,7 +20,7 @@ from support.once import made_once
 
 import slmstudio
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.structure.gguf_model import read_sound_gguf
+from slmstudio.core.model.gguf.model import read_sound_gguf
 
 SECONDS, MEGABYTES = 10, 1_000
 HARMLESS = {

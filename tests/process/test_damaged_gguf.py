@@ -12,7 +12,7 @@ from support.damaged_gguf import DAMAGES, LEFT_TO_LLAMA, sound
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.interactive import InteractiveWorker
-from slmstudio.core.model.structure.gguf_model import read_sound_gguf
+from slmstudio.core.model.gguf.model import read_sound_gguf
 
 FAST = ("zero layers", "epsilon isn't a number", "whole numbers for weights", "weights that aren't numbers",
         "a tensor is missing", "unknown pre-tokenizer", "no heads", "fewer kinds than tokens")

@@ -75,9 +75,9 @@ def _checked(name: str) -> str:
 
 
 def _fetch(key: str, accepted: bool, as_json: bool) -> int:
-    from slmstudio.core.model import starters
+    from slmstudio.core.model import library
 
-    starter = starters.find(key)
+    starter = library.find_starter(key)
     if not accepted and not starter.is_ready():
         raise starter.need_consent()
     return _do(new.fetch_starter(starter.folder, starter.request()), "starter", {"licence": starter.licence}, as_json)
@@ -167,7 +167,7 @@ def get(
 
     if name is None:
         return _list_unfinished(as_json)
-    named = on_disk.meant(name)
+    named = on_disk.repo_name(name)
     if "/" not in name:
         name, revision = named.repo, revision or named.revision
     endpoints.current(endpoint)

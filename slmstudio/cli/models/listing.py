@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.catalogue import CatalogueEntry
-    from slmstudio.core.model.model_list import ListedModel
+    from slmstudio.core.model.library import ListedModel
     from slmstudio.core.run.memory.fit_badge import Badge
 
 # -- `models vet`: whether a model's folder can be trusted, and its parts belong together.
@@ -35,13 +35,13 @@ def vet(
     Exit status 2 if the model is refused.
     """
     from slmstudio.core.model.hub import on_disk
-    from slmstudio.core.model.vetting import result
     from slmstudio.core.model.vetting import vet as vetting
+    from slmstudio.core.model.vetting.vet import accept, how_to_accept
 
     path = on_disk.resolve(folder)
     found = vetting.vet(path)
     if accept_tokenizer and found.is_acceptable:
-        result.accept(path)
+        accept(path)
         found = vetting.vet(path)
     if as_json:
         print_json(found.to_dict())
@@ -53,7 +53,7 @@ def vet(
     for problem in found.problems:
         say(tr("error: {text}", text=problem), file=sys.stderr)
     if found.is_acceptable:
-        say(result.how_to_accept(path), file=sys.stderr)
+        say(how_to_accept(path), file=sys.stderr)
     return 0 if found.passed else 2
 
 
@@ -84,11 +84,11 @@ def list_(text: Text = "", fits: Fits = False, language: Language = None, licenc
     "List the base models on the disk and in the catalogue, and which of them fit on this machine."
     from slmstudio.core.hardware import guidance
     from slmstudio.core.hardware.machine import read_machine
-    from slmstudio.core.model import model_list
+    from slmstudio.core.model import library
     from slmstudio.core.model.facts import model_name
 
     machine = read_machine()
-    found = model_list.listed(text, language, licence, kind)
+    found = library.listed(text, language, licence, kind)
     on_disk, others = (_with_badges(models, machine, fits) for models in (found.on_disk, found.catalogue))
     advice = guidance.advice(machine) + ([_disk_advice()] if measure_disk else [])
     for folder, error in found.unreadable:

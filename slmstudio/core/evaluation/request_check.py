@@ -18,8 +18,8 @@ from slmstudio.core.evaluation.testset.reader import ReadingCancelled, doubt, re
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
+from slmstudio.core.model.gguf.model import read_sound_gguf
 from slmstudio.core.model.named_templates import template_of
-from slmstudio.core.model.structure.gguf_model import read_sound_gguf
 from slmstudio.core.run.fields.choices import PRECISIONS
 from slmstudio.core.run.folder import need_own_result
 

@@ -12,8 +12,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import library
+from slmstudio.core.model.architecture import FP16_OVERFLOWS
 from slmstudio.core.model.facts import model_name, read_model
-from slmstudio.core.model.families import FP16_OVERFLOWS
 from slmstudio.core.model.hub import on_disk
 from slmstudio.core.run import adjust, checkpoints, folder, named
 from slmstudio.core.run.config import RunConfig

@@ -1,29 +1,196 @@
-"""Ollama: a Modelfile with the template and the stop tokens written out, and `ollama create`."""
+"""Ollama: a Modelfile with the template and the stop tokens written out, and `ollama create`.
+
+A jinja template is a program, but nearly all of them do the same: a fixed text before and behind each message. Those
+texts are found by rendering conversations whose messages are markers. Then other conversations are rendered both ways;
+a template that isn't understood is said to be so, never approximated.
+"""
 
 from __future__ import annotations
 
-import mmap
+import json
 import re
 import shutil
-import struct
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.errors import UserError, from_os_error, os_errors_as
-from slmstudio.core.export import ollama_template
-from slmstudio.core.i18n import tr
+from slmstudio.core.errors import UserError, os_errors_as
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.gguf.header import read_header
 from slmstudio.core.model.gguf.model import read_gguf
 from slmstudio.core.program import shell_line
 
-# -- The special tokens of a GGUF file, as texts: `read_gguf` skips the vocabulary, which holds them.
+_S, *_MARKS = (f"mark{letter}qz" for letter in "sabcdefg")
+_WORDS = ("What is the fee?", "शुल्क ₹1,500 है।\n\n1. `form.pdf`", "And {{ then }}?", "<b>7 days</b>",
+          "ठीक है", "Yes.", "Thanks!")
+_SYSTEM = "You are a clerk.\nAnswer in Hindi."
 
-_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
-_STRING, _ARRAY = 8, 9
+
+@dataclass(frozen=True)
+class Turns:
+    """The fixed texts of a template, for conversations in which user and assistant take turns.
+
+    Attributes:
+        opening: before the first user message where there is no system message.
+        system_before, system_after: around the system message, up to the first user message; None if the template
+            takes no system message.
+        to_assistant: behind a user message that was answered.
+        between: behind an answer, up to the next user message.
+        generation: behind the last user message, up to the answer that is to be written.
+        notes: what is lost or different, in sentences.
+    """
+
+    opening: str
+    system_before: str | None
+    system_after: str
+    to_assistant: str
+    between: str
+    generation: str
+    notes: tuple[str, ...] = ()
+
+    def render(self, messages: Sequence[dict[str, str]]) -> str:
+        """The prompt of a conversation that ends with a user message."""
+        system = "".join(message["content"] for message in messages if message["role"] == "system")
+        turns = [message["content"] for message in messages if message["role"] != "system"]
+        begun = f"{self.system_before}{system}{self.system_after}" if system else self.opening
+        for number, text in enumerate(turns[:-1]):
+            begun += text + (self.between if number % 2 else self.to_assistant)
+        return begun + turns[-1] + self.generation
+
+    def without_bos(self, bos: str) -> Turns:
+        """As for a program that puts the BOS token first by itself."""
+        before = self.system_before.removeprefix(bos) if self.system_before is not None else None
+        return replace(self, opening=self.opening.removeprefix(bos), system_before=before)
+
+    def go_template(self) -> str:
+        """The same in Go's template language, as Ollama runs it: `.Messages`, in which consecutive messages with the
+        same role are joined, and `.System`, which holds the system messages."""
+        begin = _literal(self.opening)
+        if self.system_before is not None:
+            begin = (f"{{{{ if $.System }}}}{_literal(self.system_before)}{{{{ $.System }}}}"
+                     f"{_literal(self.system_after)}{{{{ else }}}}{begin}{{{{ end }}}}")
+        return "\n".join((
+            "{{- $first := true }}",
+            "{{- range $i, $message := .Messages }}",
+            '{{- if eq .Role "user" }}',
+            f"{{{{- if $first }}}}{begin}{{{{ $first = false }}}}{{{{ else }}}}{_literal(self.between)}{{{{ end }}}}",
+            "{{- .Content }}",
+            f"{{{{- if eq (len (slice $.Messages $i)) 1 }}}}{_literal(self.generation)}{{{{ else }}}}"
+            f"{_literal(self.to_assistant)}{{{{ end }}}}",
+            '{{- else if eq .Role "assistant" }}{{ .Content }}',
+            "{{- end }}",
+            "{{- end }}",
+        ))
+
+
+def take_apart(template: ChatTemplate) -> Turns:
+    """Find the fixed texts of a template.
+
+    Raises:
+        UserError: it doesn't write a conversation as fixed texts around the messages; `why` says where.
+    """
+    found = _parts(template, _conversation(_MARKS[:5]))
+    opening, to_assistant, between, again, between_again, generation = found
+    if (to_assistant, between) != (again, between_again):
+        raise _refuse(tr("It writes the same role differently in different places."))
+    single = _parts(template, _conversation(_MARKS[:1]))
+    if single != [opening, generation]:
+        raise _refuse(tr("It writes the first message differently when it is the only one."))
+    notes = _notes(template)
+    before: str | None = None
+    after = ""
+    if not _takes_system(template):
+        notes.append(tr("The template has no place for a system message, so Ollama leaves it out."))
+    else:
+        before, after, *rest = _parts(template, _conversation(_MARKS[:3], _S))
+        if rest != [to_assistant, between, generation]:
+            raise _refuse(tr("It writes the other messages differently when there is a system message."))
+    turns = Turns(opening, before, after, to_assistant, between, generation, tuple(notes))
+    _prove(template, turns)
+    return turns
+
+
+_UNLIKE = noop("The chat template can't be written in Ollama's language.")
+
+
+_NOT_ONCE = {
+    "user": noop("It doesn't write each user message exactly once, in order."),
+    "assistant": noop("It doesn't write each assistant message exactly once, in order."),
+    "system": noop("It doesn't write the system message exactly once, in order."),
+}
+
+
+def _refuse(why: str) -> UserError:
+    return UserError(tr(_UNLIKE), why, tr("Use llama-server or the built-in server: they run the template itself."))
+
+
+def _conversation(texts: Sequence[str], system: str = "") -> list[dict[str, str]]:
+    turns = [{"role": "assistant" if number % 2 else "user", "content": text} for number, text in enumerate(texts)]
+    return [{"role": "system", "content": system}, *turns] if system else turns
+
+
+def _takes_system(template: ChatTemplate) -> bool:
+    """Some refuse it, as Gemma's does; some pass over it."""
+    try:
+        return _S in template.render(_conversation(_MARKS[:1], _S), add_generation_prompt=True)
+    except UserError:
+        return False
+
+
+def _parts(template: ChatTemplate, messages: list[dict[str, str]]) -> list[str]:
+    """The texts before, between and behind the markers."""
+    text = template.render(messages, add_generation_prompt=True)
+    parts = []
+    for message in messages:
+        before, mark, text = text.partition(message["content"])
+        if not mark or message["content"] in text:
+            raise _refuse(tr(_NOT_ONCE[message["role"]]))
+        parts.append(before)
+    return [*parts, text]
+
+
+def _prove(template: ChatTemplate, turns: Turns) -> None:
+    """Hold the parts against the template on conversations of other lengths and with other texts."""
+    systems = ["", _SYSTEM] if turns.system_before is not None else [""]
+    for system in systems:
+        for length in (1, 3, 5, 7):
+            messages = _conversation(_WORDS[:length], system)
+            if turns.render(messages) != template.render(messages, add_generation_prompt=True):
+                raise _refuse(tr("What it writes depends on the text or the number of messages."))
+
+
+def _notes(template: ChatTemplate) -> list[str]:
+    notes = []
+    padded, plain = _conversation([f"  {_MARKS[0]} "]), _conversation(_MARKS[:1])
+    if template.render(padded, add_generation_prompt=True) == template.render(plain, add_generation_prompt=True):
+        notes.append(tr("The template removes spaces around messages. Ollama doesn't."))
+    thinking = _conversation(["a", f"<think>{_MARKS[0]}</think>b", "c"])
+    if _MARKS[0] not in template.render(thinking, add_generation_prompt=True):
+        notes.append(tr("The template leaves out the reasoning of earlier answers. Ollama keeps it."))
+    if "strftime_now" in template.source:
+        notes.append(tr("The template writes the current date. In Ollama, it would always stay today's date."))
+    if "tools" in template.source:
+        notes.append(tr("Tool calls are left out."))
+    return notes
+
+
+def _literal(text: str) -> str:
+    """An action that writes a text. Go's interpreted strings know JSON's escapes; what Ollama's reader of Modelfiles
+    would drop, as it does with letters that can't be seen, is escaped."""
+    if not text:
+        return ""
+    escaped = "".join(letter if letter.isprintable() else _escape(letter)
+                      for letter in json.dumps(text, ensure_ascii=False))
+    return "{{ " + escaped + " }}"
+
+
+def _escape(letter: str) -> str:
+    return f"\\u{ord(letter):04x}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08x}"
+
+
 _PREFIX = "tokenizer.ggml."
 _IDS = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
 """llama.cpp's name of a special token, and jinja templates' name of it."""
@@ -51,19 +218,11 @@ class GgufTokens:
 
 def read_tokens(path: Path) -> GgufTokens:
     """Raises UserError: the file isn't a complete GGUF model."""
-    facts = read_gguf(path)  # checks every length that is trusted below
-    try:
-        with (open(path, "rb", opener=files.regular) as file,
-              mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data):
-            values, tokens_at = _walk(data)
-            ids = {name: value for name in ("bos", "eos", "eot", "eom", "unknown", "padding")
-                   if isinstance(value := values.get(f"{_PREFIX}{name}_token_id"), int)}
-            texts = _texts(data, tokens_at, set(ids.values())) if tokens_at else {}
-    except OSError as error:
-        raise from_os_error(error, tr("Could not read {file}.", file=path.name)) from error
-    except (struct.error, IndexError, KeyError) as error:  # changed since it was checked
-        raise UserError(tr("{file} can't be read.", file=path.name), tr("It was changed in the meantime."),
-                        tr("Try again.")) from error
+    facts = read_gguf(path)
+    values = facts.header.values
+    ids = {name: value for name in dict.fromkeys((*_IDS, *_ENDS))
+           if isinstance(value := values.get(f"{_PREFIX}{name}_token_id"), int)}
+    texts = read_header(path, token_ids=set(ids.values())).token_texts
     named = {name: texts[number] for name, number in ids.items() if number in texts}
     special = {_IDS[name]: text for name, text in named.items() if name in _IDS}
     normalizer = values.get("slmstudio.tokenizer.normalizer")
@@ -73,51 +232,6 @@ def read_tokens(path: Path) -> GgufTokens:
         bos=named.get("bos", ""), adds_bos=bool(values.get(f"{_PREFIX}add_bos_token", default)),
         ends=tuple(dict.fromkeys(named[name] for name in _ENDS if name in named)),
         normalizer=normalizer if isinstance(normalizer, str) else None)
-
-
-def _walk(data: mmap.mmap) -> tuple[dict[str, Any], int]:
-    """Scalars and texts by key, and where the token texts begin: at their number."""
-    (count,) = struct.unpack_from("<Q", data, 16)
-    at, tokens_at, values = 24, 0, {}
-    for _ in range(count):
-        key, at = _text(data, at)
-        (kind,) = struct.unpack_from("<I", data, at)
-        at += 4
-        if kind == _ARRAY:
-            if key == f"{_PREFIX}tokens":
-                tokens_at = at + 4
-            at = _behind_array(data, at)
-        elif kind == _STRING:
-            values[key], at = _text(data, at)
-        else:
-            (values[key],) = struct.unpack_from(_SCALARS[kind], data, at)
-            at += struct.calcsize(_SCALARS[kind])
-    return values, tokens_at
-
-
-def _text(data: mmap.mmap, at: int) -> tuple[str, int]:
-    (length,) = struct.unpack_from("<Q", data, at)
-    return data[at + 8:at + 8 + length].decode("utf-8", "replace"), at + 8 + length
-
-
-def _behind_array(data: mmap.mmap, at: int) -> int:
-    kind, count = struct.unpack_from("<IQ", data, at)
-    end: int = at + 12
-    if kind != _STRING:
-        return end + int(count) * struct.calcsize(_SCALARS[kind])
-    for _ in range(count):
-        end += 8 + struct.unpack_from("<Q", data, end)[0]
-    return end
-
-
-def _texts(data: mmap.mmap, at: int, wanted: set[int]) -> dict[int, str]:
-    (count,) = struct.unpack_from("<Q", data, at)
-    at, found = at + 8, {}
-    for number in range(min(count, max(wanted, default=-1) + 1)):
-        if number in wanted:
-            found[number] = _text(data, at)[0]
-        at += 8 + struct.unpack_from("<Q", data, at)[0]
-    return found
 
 
 POLL_SECONDS = 0.2
@@ -150,7 +264,7 @@ def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
         raise UserError(tr("{file} has no chat template.", file=gguf.name),
                         tr("Without one, there's no telling how it was trained to chat."), tr("Export an instruct "
                                                                                               "model."))
-    found = ollama_template.take_apart(tokens.template)
+    found = take_apart(tokens.template)
     notes = list(found.notes)
     if tokens.adds_bos and tokens.bos and not found.opening.startswith(tokens.bos):
         notes.append(tr("Ollama puts {token} first; the chat template doesn't.", token=tokens.bos))
@@ -170,7 +284,7 @@ def modelfile(gguf: Path, context: int) -> tuple[str, tuple[str, ...]]:
     return "\n".join(lines) + "\n", tuple(notes)
 
 
-def stop_texts(found: ollama_template.Turns, tokens: GgufTokens) -> tuple[str, ...]:
+def stop_texts(found: Turns, tokens: GgufTokens) -> tuple[str, ...]:
     """What ends a turn: the token that the template puts after an answer, and those that the file names."""
     behind = _FIRST_TOKEN.match(found.between)
     texts = [behind[1]] if behind else []

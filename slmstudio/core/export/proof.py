@@ -15,8 +15,6 @@ from slmstudio.core import formats
 from slmstudio.core.export.types import QUANT_TYPES, QuantType
 from slmstudio.core.i18n import noop, ntr, ptr, tr
 
-# -- The checks of a proof as people read them.
-
 LABELS = {
     "tokens": noop("Token ids equal"),
     "prompt": noop("Prompt text equal"),
@@ -88,9 +86,6 @@ class Check:
     limit: str
     remedy: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -112,7 +107,6 @@ BF16 = Limits(1e-3, 0.95, 0.01, 0.02)
 QUANTIZED = ((8.0, Limits(0.05, None, None, None)), (0.0, Limits(0.7, None, None, None)))
 """From this many bits a weight. A loss is expected and shown; the limit only catches broken files. Random weights in 4
 bits come to 0.3, a model that has nothing to do with the file to 2."""
-SHOWN = "shown only"
 EXPORT = noop("Export it again; if that fails too, please report it.")
 OTHER_RUN = noop("Choose the run that this file was made from, or export it again.")
 
@@ -128,14 +122,14 @@ def read(export: Path) -> dict[str, Any]:
     found = formats.read("parity", export.with_suffix(".parity.json")) or {}
     kind = next((kind for kind in QUANT_TYPES if kind.name == found.get("type")), None)
     try:
-        now = told(found, kind)
+        now = judged(found, kind)
         same = [check["passed"] for check in found["checks"]] == [check["passed"] for check in now["checks"]]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         return found
     return {**found, **now} if same else found
 
 
-def told(found: dict[str, Any], kind: QuantType | None) -> dict[str, Any]:
+def judged(found: dict[str, Any], kind: QuantType | None) -> dict[str, Any]:
     """What the figures of all comparisons come to.
 
     Returns:
@@ -144,7 +138,7 @@ def told(found: dict[str, Any], kind: QuantType | None) -> dict[str, Any]:
     checks = [*token_checks(found), *weight_checks(found), *answer_checks(found, kind)]
     failures = [check.remedy for check in checks if check.passed is False]
     return {"passed": not failures, "verdict": verdict(found, failures), "failures": failures,
-            "checks": [check.to_dict() for check in checks]}
+            "checks": [asdict(check) for check in checks]}
 
 
 def verdict(found: dict[str, Any], failures: list[str]) -> str:
@@ -176,7 +170,7 @@ def limits_of(kind: QuantType | None) -> Limits:
 
 
 def token_checks(found: dict[str, Any]) -> list[Check]:
-    """From `parity_tokens.compare` and `compare_end`."""
+    """From `worker.parity.tokens.compare` and `compare_end`."""
     differ, other, stop = found["token_ids_differ"], found["prompts_differ"], end_figure(found)
     own = found["user_conversations"]
     wrong = ""
@@ -290,10 +284,10 @@ def answer_checks(found: dict[str, Any], kind: QuantType | None) -> list[Check]:
     same = found["top1"] + near / found["positions"]
     return [
         figure("nmse", found["nmse"] < limits.nmse, nmse, f"under {limits.nmse:g}"),
-        figure("top1", same >= (limits.top1 or 0), top1, f"at least {limits.top1:.0%}" if limits.top1 else SHOWN),
-        figure("kl", found["kl"] < (limits.kl or math.inf), kl, f"under {limits.kl:g} nats" if limits.kl else SHOWN),
+        figure("top1", same >= (limits.top1 or 0), top1, f"at least {limits.top1:.0%}" if limits.top1 else NO_LIMIT),
+        figure("kl", found["kl"] < (limits.kl or math.inf), kl, f"under {limits.kl:g} nats" if limits.kl else NO_LIMIT),
         figure("perplexity", change < (limits.perplexity or math.inf), perplexity,
-               f"under {limits.perplexity:+.0%}" if limits.perplexity else SHOWN),
+               f"under {limits.perplexity:+.0%}" if limits.perplexity else NO_LIMIT),
     ]
 
 

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from slmstudio.core import disk_space, files
 from slmstudio.core.errors import UserError, from_os_error
@@ -168,16 +167,14 @@ def recipes(export: Export, system: str = os.name) -> list[Recipe]:
     Args:
         system: "nt" is Windows; commands are quoted for its shells.
     """
-    return [_try("ollama", lambda: _ollama(export, system)), _try("vllm", lambda: _vllm(export)),
-            _try("llama.cpp", lambda: _llama_server(export, system)), _try("lm-studio", lambda: _lm_studio(export))]
-
-
-def _try(program: str, make: Any) -> Recipe:
-    try:
-        recipe: Recipe = make()
-        return recipe
-    except UserError as error:
-        return Recipe(program, problem=error)
+    found = []
+    for program, make in (("ollama", _ollama), ("vllm", _vllm), ("llama.cpp", _llama_server),
+                          ("lm-studio", _lm_studio)):
+        try:
+            found.append(make(export, system))
+        except UserError as error:
+            found.append(Recipe(program, problem=error))
+    return found
 
 
 def _ollama(export: Export, system: str) -> Recipe:
@@ -200,7 +197,7 @@ def _llama_server(export: Export, system: str) -> Recipe:
     return Recipe("llama.cpp", f"{first}\n\n{shell_line(serve, system)}", notes=tuple(notes))
 
 
-def _vllm(export: Export) -> Recipe:
+def _vllm(export: Export, system: str) -> Recipe:
     if export.merged is not None:
         words = [str(export.merged), "--served-model-name", export.name]
         template, notes = export.merged / "chat_template.jinja", []
@@ -220,7 +217,7 @@ def _vllm(export: Export) -> Recipe:
     words += ["--max-model-len", str(export.context), "--host", "127.0.0.1"]
     if template.is_file():
         words += ["--chat-template", str(template)]
-    if os.name == "nt":
+    if system == "nt":
         notes.append(tr("vLLM runs on Linux: use WSL2, where drive C: is /mnt/c."))
     # vLLM has no Windows build, so its command is always one for a POSIX shell.
     return Recipe("vllm", shell_line(["vllm", "serve", *words], "posix"), notes=tuple(notes))
@@ -256,7 +253,7 @@ def _rank(adapter: Path) -> int:
     return fitting
 
 
-def _lm_studio(export: Export) -> Recipe:
+def _lm_studio(export: Export, _system: str) -> Recipe:
     return Recipe("lm-studio", str(target(export.gguf)), notes=(
         tr("LM Studio shows the file under My Models. If both folders are on the same disk, it takes no extra space."),
     ))

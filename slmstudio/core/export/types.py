@@ -1,14 +1,18 @@
-"""Quantization types: what each one is, and how large a file it makes."""
+"""Quantization types: what each one is, how large a file it makes, and which suits a machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, ntr, tr
+from slmstudio.core.units import format_bytes
+
+if TYPE_CHECKING:
+    from slmstudio.core.model.facts import ModelFacts
 
 BITS_PER_WEIGHT = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_1": 6.0, "Q5_K": 5.5,
                    "Q5_0": 5.5, "Q4_K": 4.5, "Q4_0": 4.5, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "Q3_K": 3.4375, "Q2_K": 2.625}
@@ -20,23 +24,6 @@ FALLBACK = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "Q3_K": "Q4_0", "Q2_
 ROW_MULTIPLE = 256
 METADATA_BYTES_PER_TOKEN = 48
 """Tokens, merges and scores in the file's header: 36 to 60 bytes a token in Llama 3, Qwen2 and SmolLM2."""
-
-
-class Shape(Protocol):
-    """What an estimate needs to know of a model; `core.model.facts.ModelFacts` has it."""
-
-    @property
-    def parameters(self) -> int: ...
-    @property
-    def vocabulary_size(self) -> int: ...
-    @property
-    def layers(self) -> int: ...
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def intermediate_size(self) -> int: ...
-    @property
-    def tied_embeddings(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +63,7 @@ class QuantType:
         """Whether rows of `row` weights don't fit this type's blocks."""
         return self.block in FALLBACK and row % ROW_MULTIPLE != 0
 
-    def estimate_bytes(self, model: Shape) -> int:
+    def estimate_bytes(self, model: ModelFacts) -> int:
         """Size of the file for a model, within about 5%."""
         embeddings = model.vocabulary_size * model.hidden_size
         down = model.layers * model.hidden_size * model.intermediate_size
@@ -160,3 +147,91 @@ def choose(names: Iterable[str]) -> tuple[list[QuantType], list[OtherFormat]]:
         raise UserError(ntr("{names} isn't a quantization type.", "{names} aren't quantization types.", len(unknown),
                             names=", ".join(unknown)), "", tr("Choose from {names}.", names=", ".join(known)))
     return sorted(types, key=lambda kind: -kind.bits_per_weight), others
+
+
+GB = 10**9
+CHAT_CONTEXT = 4096
+_BATCH = 512  # llama.cpp reads a prompt in parts of this many tokens
+_CACHE_BYTES = 2  # the cache of keys and values is F16
+PROCESSOR_BANDWIDTH = 20 * GB
+"""Bytes a second that a laptop's processor reads from memory; each token reads the whole file once."""
+FLUENT = 10.0
+"""Tokens a second at which an answer comes as fast as one reads."""
+USUAL = "Q4_K_M"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A machine on which the file is to be used.
+
+    Attributes:
+        key: for programs.
+        budget: bytes that a model may take; the rest is the system's and other programs'.
+        on_processor: whether the processor does the work, so that the file's size decides the speed.
+    """
+
+    key: str
+    english_name: str
+    budget: int
+    on_processor: bool
+
+    @property
+    def name(self) -> str:
+        return tr(self.english_name)
+
+
+TARGETS = (
+    Target("laptop-8", noop("8 GB laptop, CPU"), 6 * GB, True),
+    Target("laptop-16", noop("16 GB laptop, CPU"), 11 * GB, True),
+    Target("gpu-8", noop("GPU with 8 GB"), 7 * GB, False),
+    Target("gpu-12", noop("GPU with 12 GB"), 11 * GB, False),
+    Target("gpu-24", noop("GPU with 24 GB"), 22 * GB, False),
+)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Attributes:
+        type: None if nothing fits.
+        reason: in a sentence or two.
+    """
+
+    type: QuantType | None
+    reason: str
+
+
+def memory_bytes(kind: QuantType, model: ModelFacts) -> int:
+    """What llama.cpp takes for a chat: the file, keys and values of `CHAT_CONTEXT` tokens, and the buffer for a batch's
+    logits (its "CPU compute buffer": 512 tokens, the whole vocabulary, 4 bytes)."""
+    cache = 2 * model.layers * model.kv_heads * model.head_dim * _CACHE_BYTES * CHAT_CONTEXT
+    return kind.estimate_bytes(model) + cache + _BATCH * model.vocabulary_size * 4
+
+
+def propose(model: ModelFacts, target: Target) -> Proposal:
+    """The type to take for a machine: the best that fits; on a processor the best that is fluent too."""
+    ladder = [kind for kind in QUANT_TYPES if kind.quantized]
+    fitting = [kind for kind in ladder if memory_bytes(kind, model) <= target.budget]
+    if not fitting:
+        smallest = ladder[-1]
+        return Proposal(None,
+                        tr("Even {type} needs {need}, but only about {budget} is free for a model.",
+                           type=smallest.name, need=format_bytes(memory_bytes(smallest, model)),
+                           budget=format_bytes(target.budget)))
+    best = fitting[0]
+    if target.on_processor:
+        best = next((kind for kind in fitting if _speed(kind, model) >= FLUENT or kind.name == USUAL), fitting[0])
+    why = tr("{type} needs about {need} of the {budget} that is free for a model.", type=best.name,
+             need=format_bytes(memory_bytes(best, model)), budget=format_bytes(target.budget))
+    larger = ladder[:ladder.index(best)]
+    if best is not fitting[0]:
+        rest = tr("Larger types fit too, but would answer more slowly than you read.")
+    elif larger:
+        rest = tr("{type} wouldn't fit.", type=larger[-1].name)
+    else:
+        rest = tr("It loses next to nothing.")
+    return Proposal(best, f"{why} {rest}")
+
+
+def _speed(kind: QuantType, model: ModelFacts) -> float:
+    """Tokens a second on a laptop's processor, at most: memory bandwidth by file size."""
+    return PROCESSOR_BANDWIDTH / kind.estimate_bytes(model)

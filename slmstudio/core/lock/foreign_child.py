@@ -25,7 +25,7 @@ from slmstudio.core.lock import seccomp
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import sandbox, template_client
-from slmstudio.core.model.vetting import tokenizer_trial
+from slmstudio.core.model.vetting.tokenizer import try_out
 
 
 def main() -> None:
@@ -139,7 +139,7 @@ def _encode(request: dict[str, Any]) -> list[Any]:
 
 
 def _trial(request: dict[str, Any]) -> dict[str, Any]:
-    return tokenizer_trial.try_out(request["trial"], Path(request["folder"]), _tokenizer(request), request["rows"],
+    return try_out(request["trial"], Path(request["folder"]), _tokenizer(request), request["rows"],
                                    request["ids"])
 
 

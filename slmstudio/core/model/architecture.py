@@ -1,7 +1,7 @@
-"""Which tensors the known families' weight files must hold, by name and shape, as config.json asks for them.
+"""Model architectures: what people call them, which can be trained here, and which tensors the known ones must have.
 
 transformers fills what is missing with random numbers and only logs it. Architectures that aren't known here aren't
-refused on a guess: the worker asks transformers' own report of them (`worker.model.whole_model`).
+refused on a guess: the worker asks transformers' own report of them (`worker.model.base_weights.need_all`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,114 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from slmstudio.core.i18n import ntr
+from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.model.weights import Weights
+
+LABELS = {
+    "llama": "Llama", "mistral": "Mistral", "ministral": "Ministral", "ministral3": "Ministral", "mixtral": "Mixtral",
+    "qwen2": "Qwen2", "qwen2_moe": "Qwen2 MoE", "qwen3": "Qwen3", "qwen3_moe": "Qwen3 MoE", "qwen3_next": "Qwen3 Next",
+    "qwen3_5": "Qwen3.5", "qwen3_5_text": "Qwen3.5", "phi": "Phi", "phi3": "Phi-3", "phimoe": "Phi MoE",
+    "gemma": "Gemma", "gemma2": "Gemma 2", "gemma3": "Gemma 3", "gemma3_text": "Gemma 3", "gemma3n": "Gemma 3n",
+    "gemma3n_text": "Gemma 3n", "smollm3": "SmolLM3", "granite": "Granite", "olmo": "OLMo", "olmo2": "OLMo 2",
+    "olmo3": "OLMo 3", "falcon": "Falcon", "falcon_h1": "Falcon H1", "gpt2": "GPT-2", "gpt_neo": "GPT-Neo",
+    "gpt_neox": "GPT-NeoX", "gpt_oss": "gpt-oss", "gptj": "GPT-J", "stablelm": "StableLM", "starcoder2": "StarCoder2",
+    "cohere": "Command", "cohere2": "Command", "bloom": "BLOOM", "opt": "OPT", "exaone4": "EXAONE 4", "glm": "GLM",
+    "glm4": "GLM-4", "lfm2": "LFM2", "mamba": "Mamba", "mamba2": "Mamba 2", "sarvam_mla": "Sarvam",
+    "sarvam_moe": "Sarvam",
+    "deepseek_v2": "DeepSeek V2", "deepseek_v3": "DeepSeek V3", "ernie4_5": "ERNIE 4.5", "nemotron": "Nemotron",
+    "bitnet": "BitNet", "hunyuan_v1_dense": "Hunyuan", "olmoe": "OLMoE", "granitemoe": "Granite MoE",
+    "granitemoehybrid": "Granite 4", "minicpm3": "MiniCPM3", "arcee": "Arcee", "apertus": "Apertus",
+    "seed_oss": "Seed-OSS", "mpt": "MPT",
+}
+"""What people call a family, by the `model_type` of config.json."""
+_LLAMAS = {"smollm": "SmolLM", "tinyllama": "TinyLlama", "sarvam": "Sarvam", "airavata": "Airavata"}
+"""Families with Llama's architecture, told apart by the model's name."""
+
+CAUSAL = frozenset("""
+afmoe apertus apertus1p5_text arcee aria_text axk1 axk2 bailing_hybrid bamba bart beam bert bert-generation big_bird
+bigbird_pegasus biogpt bitnet blenderbot blenderbot-small bloom blt camembert codegen cohere cohere2 cohere2_moe
+cohere_compass_text cpmant ctrl cwm data2vec-text dbrx deepseek_v2 deepseek_v3 deepseek_v32 deepseek_v4 diffllama doge
+dory dots1 dots3_note dots3_note_text electra emu3 ernie ernie4_5 ernie4_5_moe exaone exaone4 exaone_moe falcon
+falcon_h1 falcon_mamba flex_olmo flint fuyu gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text gemma4
+gemma4_assistant gemma4_text gemma4_unified gemma4_unified_assistant gemma4_unified_text git glm glm4 glm4_moe
+glm4_moe_lite glm_moe_dsa got_ocr2 gpt-sw3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gpt_oss gptj granite
+granite_swa granitemoe granitemoe_swa granitemoehybrid granitemoeshared helium hrm_text hunyuan_v1_dense
+hunyuan_v1_moe hy_v3 hy_v4 hyperclovax inkling2_loop_text inkling2_text inkling_text internlm3 iquestcoder jais2 jamba
+jetmoe kimi_linear kolibri1 laguna lara_mini lfm2 lfm2_moe lfm3 llama llama4 llama4_text longcat_flash mamba mamba2
+marian mbart megatron-bert mellum mimo_v2_flash minicpm3 minimax minimax_m2 minimax_m3_vl_text ministral ministral3
+mistral mixtral mllama modernbert-decoder moshi moss_transcribe_diarize mpt musicgen musicgen_melody mvp nanochat
+nemotron nemotron_h olmo olmo2 olmo3 olmo_hybrid olmoe openai-gpt opt pegasus persimmon phi phi3 phi4_multimodal
+phimoe plbart prophetnet qwen2 qwen2_moe qwen3 qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text qwen3_moe qwen3_next
+qwen4_exp qwen4_exp_text recurrent_gemma reformer rembert roberta roberta-prelayernorm roc_bert roformer rwkv
+sarvam_mla sarvam_moe seed_oss smollm3 solar_open stablelm starcoder2 trocr vaultgemma whisper xglm xlm xlm-roberta
+xlm-roberta-xl xlnet xlstm xmod youtu zamba zamba2 zaya
+""".split())  # noqa: SIM905
+"""`model_type`s that transformers 5.24 loads as a causal language model without code from the model's folder: the keys
+of its MODEL_FOR_CAUSAL_LM_MAPPING_NAMES. A test compares the two."""
+
+UNTRAINABLE = {
+    **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"),
+                    noop("{family} uses recurrent states instead of attention, which this program can't train yet. "
+                         "Choose a model of another family.")),
+    "bitnet": noop("The weights of {family} have only three values, which training here wouldn't keep. Choose a model "
+                   "of another family.")}
+"""By `model_type`: why this program can't train what transformers loads."""
+
+
+def family_label(model_type: str, name: str) -> str:
+    """What people call the family of a model, from config.json's `model_type` and the model's name."""
+    if model_type == "llama":
+        plain = re.sub(r"[^a-z0-9]", "", name.lower())
+        return next((label for key, label in _LLAMAS.items() if key in plain), LABELS["llama"])
+    return LABELS.get(model_type, model_type)
+
+
+def class_names(config: dict[str, Any]) -> list[str]:
+    """The classes that a config.json names as `architectures`."""
+    named = config.get("architectures")
+    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+
+
+def why_no_language_model(config: dict[str, Any]) -> str | None:
+    """Why a config.json doesn't describe a model that this program can train, or None when it does."""
+    from slmstudio.core.model.json_files import printable
+
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        return tr("config.json has no `model_type`, so the architecture is unknown.")
+    if model_type not in CAUSAL:
+        if config.get("auto_map"):
+            return tr("The architecture {architecture} needs Python code from the model's folder. That code is never "
+                      "run here (trust_remote_code stays off). Choose a model whose architecture transformers already "
+                      "includes.", architecture=printable(model_type))
+        return tr("The architecture {architecture} isn't a language model that this program can train. Choose a "
+                  "text-generating model.", architecture=printable(model_type))
+    if why := UNTRAINABLE.get(model_type):
+        return tr(why, family=LABELS.get(model_type, model_type))
+    names = class_names(config)
+    if names and not any(part in name for name in names for part in ("CausalLM", "LMHead", "ConditionalGeneration")):
+        return tr("config.json names the architecture {architecture}, which has no head to write text with. Choose a "
+                  "text-generating model.", architecture=printable(names[0]))
+    return None
+
+_PADDED_ONLY = """
+    bailing_hybrid bamba biogpt falcon falcon_h1 granitemoehybrid jamba kimi_linear lara_mini lfm2 lfm2_moe lfm3 llama4
+    llama4_text minimax nemotron nemotron_h olmo_hybrid qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text qwen3_next
+    recurrent_gemma stablelm zamba zamba2 zaya
+"""
+PADDED_ONLY = frozenset(_PADDED_ONLY.split())
+"""Architectures (`model_type`) that PyTorch's fused attention computes, but in which packed rows would run into one
+another: layers that remember, or that don't ask transformers' attention interface or don't tell it where rows end. A
+test compares them with transformers'."""
+
+FP16_OVERFLOWS = frozenset("""
+    gemma3 gemma3_text gemma3n gemma3n_text gemma4 gemma4_text gemma4_unified gemma4_unified_text glm4_moe
+    glm4_moe_lite gpt_oss qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text qwen3_moe
+""".split())  # noqa: SIM905
+"""Architectures (`model_type`) whose activations or gradients are larger than fp16 can hold (65,504; Gemma 3's reach
+800,000), so that the loss or the gradient becomes NaN: those that Unsloth trains in fp32 on cards without bf16 (its
+`FORCE_FLOAT32`)."""
+
 
 Shape = tuple[int, ...]
 

@@ -46,6 +46,7 @@ class Licence:
 
     @property
     def use(self) -> str:
+        """What it allows and asks for, in sentences."""
         if not self.id:
             return tr("Its licence isn't known. Read it on the model's page before you use the model.")
         return " ".join(tr(sentence) for sentence in (self.allows, self.duties) if sentence)
@@ -103,11 +104,6 @@ class CatalogueEntry:
     def download_bytes(self) -> int:
         """What fetching it takes, about: the size on the disk, else two bytes for each parameter (bf16)."""
         return self.disk_bytes or 2 * self.parameters
-
-    @property
-    def licence_use(self) -> str:
-        """What the licence allows and asks for, in sentences."""
-        return self.licence.use
 
     def speaks(self, language: str) -> bool | None:
         """Whether its makers name a language (a code or an English name); None if they don't name all they count."""

@@ -10,13 +10,18 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.architecture import USUAL, missing_tensors
-from slmstudio.core.model.chat_template import find_template
-from slmstudio.core.model.families import LABELS, class_names, family_label, why_no_language_model
-from slmstudio.core.model.json_files import printable, put_own, read_json_object
-from slmstudio.core.model.safetensors_header import Tensor
-from slmstudio.core.model.structure import entries, external_references, limits, settings, wrong_choice
-from slmstudio.core.model.weights import Weights, read_weights
+from slmstudio.core.model.architecture import (
+    LABELS,
+    USUAL,
+    class_names,
+    family_label,
+    missing_tensors,
+    why_no_language_model,
+)
+from slmstudio.core.model.chat_template import find_template, tokenizer_config
+from slmstudio.core.model.json_files import printable, put_own, read_json_object, reported
+from slmstudio.core.model.structure import entries, settings
+from slmstudio.core.model.weights import Tensor, Weights, read_weights
 
 # -- Which licence a model folder names.
 
@@ -175,17 +180,17 @@ def examine(folder: Path) -> Examined:
     found = Examined()
     problems = found.problems
     with os_errors_as(tr("Could not read the model folder.")):
-        wrong_choice.need_folder(folder, model_name(folder))
-        names = entries.look(folder, problems["files"], found.warnings)
+        entries.need_folder(folder, model_name(folder))
+        names = entries.check_entries(folder, problems["files"], found.warnings)
         if problems["files"]:
             return found
-        wrong_choice.need_base_model(folder, model_name(folder), names)
-        external_references.check(folder, names, problems["code"], found.warnings)
+        entries.need_base_model(folder, model_name(folder), names)
+        entries.check_references(folder, names, problems["code"], found.warnings)
         found.config = _read_config(folder, problems["config"])
         found.weights = read_weights(folder, problems["weights"])
-        entries.check(folder, problems["tokenizer"])
-        settings.check_tokenizer_config(_tokenizer_config(folder), problems["tokenizer"])
-        template = _has_template(folder, problems["template"])
+        entries.check_tokenizer_file(folder, problems["tokenizer"])
+        settings.check_tokenizer_config(reported([], tokenizer_config, folder) or {}, problems["tokenizer"])
+        template = reported(problems["template"], find_template, folder) is not None  # it reads that file too
         if found.config and not problems["config"] and found.weights:
             found.facts = _facts(folder, model_name(folder), found.config, found.weights, template, problems["config"])
     return found
@@ -202,31 +207,21 @@ def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None
     if not (folder / "config.json").is_file():
         problems.append(Problem(tr("config.json is missing, so the architecture is unknown.")))
         return None
-    try:
-        config = read_json_object(folder / "config.json")
-    except UserError as error:
-        problems.append(Problem(f"{error.what} {error.why}".strip()))
+    config = reported(problems, read_json_object, folder / "config.json")
+    if config is None:
         return None
     if why := why_no_language_model(config):
         problems.append(Problem(why, field="model_type"))
         return None
-    limits.check(config, problems)
+    settings.check_numbers(config, problems)
     text = config.get("text_config")
     # Models that also see or hear keep the language model's sizes one level deeper.
     if isinstance(text, dict):
         kind = text.get("model_type")
         config = {**config, **text, "architectures": config.get("architectures"),
                   "model_type": kind if isinstance(kind, str) else config["model_type"]}
-    settings.check_config(config, problems)
+    settings.check_kinds(config, problems)
     return config
-
-
-def _has_template(folder: Path, problems: list[Problem]) -> bool:
-    try:
-        return find_template(folder) is not None
-    except UserError as error:
-        problems.append(Problem(f"{error.what} {error.why}".strip()))
-        return False
 
 
 def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, template: bool,
@@ -260,9 +255,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
         said = tr("config.json has no pad_token_id. This family's usual one is {id:,}, but the embeddings have "
                   "{rows:,} rows.", id=usual, rows=sizes["vocabulary_size"])
         problems.append(Problem(f"{said} {put_own('config.json')}", field="pad_token_id"))
-    settings.check_weights(found, bool(quantization), problems)
-    limits.check_heads(model_type, sizes, problems)
-    limits.check_promise(sizes, found, problems)
+    settings.check_weights(model_type, sizes, found, bool(quantization), problems)
     tie = config.get("tie_word_embeddings")
     tied = tie if isinstance(tie, bool) else found.head() is None
     architecture = next(iter(class_names(config)), model_type)
@@ -295,17 +288,9 @@ def _sizes(folder: Path, config: dict[str, Any], model_type: str, embedding: Ten
         sizes.setdefault("vocabulary_size", embedding.shape[0])
         sizes.setdefault("hidden_size", embedding.shape[1])
     if "context_length" not in sizes:
-        limit = _tokenizer_config(folder).get("model_max_length")
+        limit = (reported([], tokenizer_config, folder) or {}).get("model_max_length")
         sizes["context_length"] = limit if type(limit) is int and 0 < limit <= 10_000_000 else CONTEXT_IF_UNKNOWN
     return sizes
-
-
-def _tokenizer_config(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    try:
-        return read_json_object(path) if path.is_file() else {}
-    except UserError:
-        return {}  # `_has_template` has reported it.
 
 
 def _quantization(config: dict[str, Any], problems: list[Problem]) -> str | None:

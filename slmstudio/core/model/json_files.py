@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from slmstudio.core import files
-from slmstudio.core.errors import UserError, os_errors_as
+from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import noop, ntr, number_text, tr
 from slmstudio.core.units import format_bytes
 
+Result = TypeVar("Result")
 MAX_JSON = 4 * 2**20
 """No configuration or index file of a model that can be trained here is larger, in bytes. One of this size may take
 250 MB as Python's objects."""
@@ -62,6 +63,15 @@ def and_more(names: Sequence[str], most: int) -> str:
 
 def put_own(file: str) -> str:
     return tr("Put the model's own {file} in its place.", file=file)
+
+
+def reported(problems: list[Problem], read: Callable[[Path], Result], path: Path) -> Result | None:
+    """What `read` makes of a file or a folder; None where it raises a UserError, which goes to `problems`."""
+    try:
+        return read(path)
+    except UserError as error:
+        problems.append(Problem(f"{error.what} {error.why}".strip()))
+        return None
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.facts import model_name, read_model
 from slmstudio.core.model.json_files import is_quick, printable, read_json_object
-from slmstudio.core.model.safetensors_header import Tensor, read_header
 from slmstudio.core.model.structure import entries
+from slmstudio.core.model.weights import Tensor, read_header
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -118,7 +118,7 @@ def need_loadable(folder: Path) -> None:
 def _need_files(folder: Path, what: str) -> None:
     problems: list[Problem] = []
     with os_errors_as(what):
-        entries.look(folder, problems, [])
+        entries.check_entries(folder, problems, [])
     if problems:
         raise UserError(what, "", tr("Fix these problems."), problems)
     if (folder / WEIGHTS).is_file():

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.answer_spans import answer_spans, turn_end_of
-from slmstudio.core.model.chat_template import ChatTemplate, special_tokens
+from slmstudio.core.model.chat_template import ChatTemplate, answer_spans, special_tokens, turn_end_of
 from slmstudio.core.model.foreign import plain, template_client
 from slmstudio.core.model.json_files import printable, read_json_object
 
@@ -267,20 +266,11 @@ def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, in
         return list(encoding.ids), list(encoding.offsets), text
     ids: list[int] = []
     offsets: list[tuple[int, int]] = []
-    begin, parts = 0, plain.stretches(text, special_texts(tokenizer))
-    for number, (part, is_plain) in enumerate(parts):
-        cut, skipped = part, 0
-        if is_plain:  # white space goes where the tokens around it would have it go
-            before, after = (parts[at][0] if 0 <= at < len(parts) else "" for at in (number - 1, number + 1))
-            left, right = _strippers(tokenizer)
-            cut = part.lstrip() if before.endswith(right or "\0") else part
-            skipped = len(part) - len(cut)
-            cut = cut.rstrip() if after.startswith(left or "\0") else cut
-        own, places, _ = ids_of(cut, _without_control(tokenizer, number == 0) if is_plain else tokenizer)
+    for number, part in enumerate(plain.stretches(text, special_texts(tokenizer), *_strippers(tokenizer))):
+        own, places, _ = ids_of(part.text, _without_control(tokenizer, number == 0) if part.is_plain else tokenizer)
         ids += own
-        offsets += [(first + begin + skipped, last + begin + skipped) for first, last in places]
-        begin += len(part)
-    return ids, offsets, "".join(part for part, _ in parts)
+        offsets += [(first + part.begin, last + part.begin) for first, last in places]
+    return ids, offsets, text.replace(plain.MARK, "")
 
 
 def half_a_character() -> UserError:

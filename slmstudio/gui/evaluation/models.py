@@ -37,7 +37,7 @@ def offered_models(but: Path) -> list[tuple[str, Path]]:
             if run != but and folder.result_folder(run) is not None]
     runs.sort(key=lambda each: number(each[1], "created") or 0.0, reverse=True)
     results = [(str(request.get("name") or run.name), run) for run, request in runs]
-    bases = [(found.name, found.path) for found in on_disk.found_models() if found.kind == "folder"]
+    bases = [(found.name, found.path) for found in on_disk.local_models() if found.kind == "folder"]
     return [*results, *bases, *((name, path) for name, path in known_models() if but not in path.parents)]
 
 

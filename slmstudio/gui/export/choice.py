@@ -8,7 +8,7 @@ from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QWidget
 
 from slmstudio.core import llama, units
-from slmstudio.core.export import advice
+from slmstudio.core.export import types
 from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -41,7 +41,7 @@ class ExportChoice(QWidget):
         super().__init__()
         self._facts: ModelFacts | None = None
         self._missing = llama.trouble()
-        self._targets = list(advice.TARGETS)
+        self._targets = list(types.TARGETS)
         self.target = named(ComboBox(), "export_target", tr("Where the file will be used"),
                             tr("The proposed types fit this machine. Any type runs on any machine with enough memory."))
         self._show_targets()
@@ -107,11 +107,11 @@ class ExportChoice(QWidget):
 
     def set_machine(self, machine: Machine | None) -> None:
         """Offer this machine as the place where the file is used."""
-        if machine is None or len(self._targets) > len(advice.TARGETS):
+        if machine is None or len(self._targets) > len(types.TARGETS):
             return
         cards = [gpu.memory_total for gpu in machine.gpus if gpu.memory_total]
         budget = max(cards) if cards else machine.ram_total
-        here = advice.Target("here", tr("this computer"), int(HERE_SHARE * budget), not cards)
+        here = types.Target("here", tr("this computer"), int(HERE_SHARE * budget), not cards)
         self._targets.insert(0, here)
         self._show_targets()
         self._propose()
@@ -131,7 +131,7 @@ class ExportChoice(QWidget):
         for kind in QUANT_TYPES:
             self._figures[kind.name].setText(tr("{size} · needs {memory}",
                                                 size=units.format_bytes(kind.estimate_bytes(facts)),
-                                                memory=units.format_bytes(advice.memory_bytes(kind, facts))))
+                                                memory=units.format_bytes(types.memory_bytes(kind, facts))))
         for other in OTHER_FORMATS:
             self.boxes[other.name].setEnabled(has_adapter or not other.needs_adapter)
             if not self.boxes[other.name].isEnabled():
@@ -144,10 +144,10 @@ class ExportChoice(QWidget):
         if not self.names():
             self._mark_proposed()
 
-    def _proposal(self) -> advice.Proposal | None:
+    def _proposal(self) -> types.Proposal | None:
         if self._facts is None or self.target.currentIndex() < 0:
             return None
-        return advice.propose(self._facts, self._targets[self.target.currentIndex()])
+        return types.propose(self._facts, self._targets[self.target.currentIndex()])
 
     def _propose(self) -> None:
         proposal = self._proposal()

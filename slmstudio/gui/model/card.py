@@ -14,7 +14,7 @@ from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.jobs import new
 from slmstudio.core.model.facts import refusal
-from slmstudio.core.model.vetting import result, vet
+from slmstudio.core.model.vetting import vet
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
@@ -34,7 +34,7 @@ from slmstudio.gui.model.work import FETCH, MEASURE, PREPARE, ModelWork, downloa
 if TYPE_CHECKING:
     from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.facts import ModelFacts
-    from slmstudio.core.model.vetting.result import Vetting
+    from slmstudio.core.model.vetting.vet import Vetting
     from slmstudio.gui.model.known import ModelEntry
 
 # -- What a base model is, in one row of figures.
@@ -237,7 +237,7 @@ class ModelCard(Card):
         entry = self._entry
         if entry is not None and entry.facts is not None:
             folder = entry.facts.path
-            run_task(self, lambda task: result.accept(folder), lambda _: self._accepted(entry),
+            run_task(self, lambda task: vet.accept(folder), lambda _: self._accepted(entry),
                      self.banner.show_error)
 
     def _accepted(self, entry: ModelEntry) -> None:

@@ -109,8 +109,8 @@ class GetPage(QWidget):
         if starter is not None:
             self.licence.setText("\n".join((starter.about, "", f"{starter.licence}:", *starter.terms)))
         elif known is not None:
-            self.licence.setText(tr("{name} licence. {use}", name=known.licence.name, use=known.licence_use)
-                                 if known.licence.id else known.licence_use)
+            self.licence.setText(tr("{name} licence. {use}", name=known.licence.name, use=known.licence.use)
+                                 if known.licence.id else known.licence.use)
         self._show()
         run_task(self, lambda task: _state(entry), lambda state: self._know(entry, state), self.banner.show_error)
 

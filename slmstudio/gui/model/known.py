@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.facts import ModelFacts
-    from slmstudio.core.model.starters import Starter
+    from slmstudio.core.model.library import Starter
     from slmstudio.core.run.memory.fit_badge import Badge
 
 # -- One base model on the list of the Model tab.
@@ -72,7 +72,7 @@ class ModelEntry:
 
 def known_entries(machine: Machine | None) -> list[ModelEntry]:
     """Models on this machine, the starters, and those of the catalogue that aren't here."""
-    from slmstudio.core.model import catalogue, library, starters
+    from slmstudio.core.model import catalogue, library
     from slmstudio.core.model.hub import on_disk, place
 
     found = []
@@ -80,7 +80,7 @@ def known_entries(machine: Machine | None) -> list[ModelEntry]:
     if gguf is not None and not library.starter_ready():
         found.append(ModelEntry(library.starter_folder(), gguf=gguf, file_bytes=gguf.stat().st_size,
                                 known=catalogue.find(library.STARTER_NAME)))
-    for each in on_disk.found_models():
+    for each in on_disk.local_models():
         source = each.source if each.source not in (on_disk.LIBRARY, on_disk.OPENED) else ""
         if each.kind == "folder":
             found.append(read(each.path, machine, source))
@@ -88,7 +88,7 @@ def known_entries(machine: Machine | None) -> list[ModelEntry]:
             found.append(of_gguf(each.path, machine, source))
     folders = {entry.folder for entry in found}
     found += [with_badge(ModelEntry(starter.folder, starter=starter, known=catalogue.find(starter.key)), machine)
-              for starter in starters.STARTERS.values() if starter.folder not in folders]
+              for starter in library.STARTERS.values() if starter.folder not in folders]
     here = {entry.known.id for entry in found if entry.known is not None}
     return found + [with_badge(ModelEntry(place.choose(known.id, None), known=known, repo=known.id), machine)
                     for known in catalogue.entries() if known.id not in here]

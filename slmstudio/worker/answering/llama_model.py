@@ -11,13 +11,12 @@ import psutil
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.answer_spans import answer_spans
-from slmstudio.core.model.structure.gguf_model import read_sound_gguf
+from slmstudio.core.model.chat_template import answer_spans
+from slmstudio.core.model.gguf.model import read_sound_gguf
 from slmstudio.worker.answering.rows import Ask, Gate, Reply, add_token, message_of
 from slmstudio.worker.gguf_chat.generation import Text
-from slmstudio.worker.model import llama_vocab
-from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf
-from slmstudio.worker.model.llama_vocab import LlamaVocab
+from slmstudio.worker.model import llama_gguf
+from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, LlamaVocab
 
 BATCH = 512
 """Tokens that llama.cpp computes at a time."""
@@ -44,7 +43,7 @@ class LlamaModel(LlamaGguf):
             super().__init__(path, n_gpu_layers=999)  # all of them, where there is a card
         except ValueError as error:
             raise UserError(tr("{file} can't be loaded.", file=path.name),
-                            tr("llama.cpp says: {reason}.", reason=llama_vocab.reason() or error),
+                            tr("llama.cpp says: {reason}.", reason=llama_gguf.reason() or error),
                             tr("Choose another GGUF file, or export the run again.")) from error
         llama_cpp = self._api
         self.vocab = LlamaVocab(self)
@@ -145,7 +144,7 @@ class LlamaModel(LlamaGguf):
         settings.no_perf = True
         self.context = self._api.llama_init_from_model(self.model, settings)
         if self.context is None or self._api.llama_get_memory(self.context) is None:
-            said = llama_vocab.last_error()
+            said = llama_gguf.last_error()
             raise UserError(tr("{model} can't answer.", model=self._name),
                             tr("llama.cpp says: {reason}.", reason=str(said).rstrip(".")) if said else "",
                             tr("Choose a model that writes text, or fewer rows at once."))
@@ -174,7 +173,7 @@ class LlamaModel(LlamaGguf):
         status = self._api.llama_decode(self.context, self._batch.raw)
         if status != 0:
             raise UserError(tr("{model} couldn't continue.", model=self._name),
-                            tr("llama.cpp says: {reason}.", reason=llama_vocab.last_error() or status),
+                            tr("llama.cpp says: {reason}.", reason=llama_gguf.last_error() or status),
                             tr("Choose fewer rows at once, or export the run again."))
 
     def _score(self, row: int, ask: Ask, continuation: Sequence[int], last: Any) -> float:

@@ -14,16 +14,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import disk_space
-from slmstudio.core.errors import UserError
+from slmstudio.core import disk_space, program
+from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import join_sentences, tr
-from slmstudio.core.model import families, json_files, weights
+from slmstudio.core.model import architecture, json_files, weights
 from slmstudio.core.model.facts import refused_quantization
 from slmstudio.core.model.hub import names, place
 from slmstudio.core.model.hub import token as tokens
 from slmstudio.core.model.hub.place import RemoteFile
-from slmstudio.worker.download import transfer, troubles
-from slmstudio.worker.download.patience import Patience
+from slmstudio.core.units import format_duration
+from slmstudio.worker.download import transfer
+from slmstudio.worker.download.transfer import ConnectionBroken, Patience, asked_wait
 from slmstudio.worker.runtime import child, network
 
 LOCK_SECONDS = 15.0
@@ -50,7 +51,7 @@ def work(request: dict[str, Any], report: Callable[..., None]) -> None:
         raise
     except Exception as error:
         kept = any(place.arrived(partial, file) for file in place.files_of(place.read_record(partial)).values())
-        told = troubles.explained(error, repo, revision, endpoint, token, kept)
+        told = explained(error, repo, revision, endpoint, token, kept)
         if told is None:
             raise
         raise told from error
@@ -76,7 +77,7 @@ class _Fetch:
         self._report(doing="looking up the model")
         self._commit, listed = self._patience(
             lambda: read_list(self._repo, self._revision, self._endpoint, self._token))
-        first = self._sensible(listed, names.wanted(self._repo, listed))
+        first = self._sensible(listed, names.needed(self._repo, listed))
         self._verified = self._still_right(listed)
         self._keep_record([*self._verified, *(file for file in first if file not in self._verified)])
         self._report(doing="downloading")
@@ -84,7 +85,7 @@ class _Fetch:
         self._check_room(small)
         for file in small:
             self._get(file)
-        self._chosen = self._sensible(listed, names.wanted(self._repo, listed, self._shards(first)))
+        self._chosen = self._sensible(listed, names.needed(self._repo, listed, self._shards(first)))
         self._keep_record(self._chosen)
         self._remove_stale()
         self._check_room(self._chosen)
@@ -126,7 +127,7 @@ class _Fetch:
             UserError: it can't be trained.
         """
         config = self._json("config.json")
-        if why := families.why_no_language_model(config) or refused_quantization(config):
+        if why := architecture.why_no_language_model(config) or refused_quantization(config):
             raise UserError(tr("{repo} can't be used as a base model.", repo=self._repo), why)
         if not any(file.name == weights.INDEX for file in first):
             return []
@@ -177,7 +178,7 @@ class _Fetch:
         try:
             self._patience(lambda: transfer.fetch(url, self._headers, incomplete, file.size, self._watch),
                            lambda: self._have(file))
-        except transfer.Wrong as wrong:
+        except transfer.WrongContent as wrong:
             return str(wrong)
         self._report(checking=True)
         why = transfer.difference(incomplete, file)
@@ -214,6 +215,76 @@ def _file(entry: Any) -> RemoteFile | None:
     if type(size) is not int or not 0 <= size <= MOST_BYTES or not known:
         return None
     return RemoteFile(str(entry.rfilename), size, sha256, "" if sha256 else blob)
+
+
+def explained(error: Exception, repo: str, revision: str | None, endpoint: str, token: tokens.Token | None,
+              kept: bool) -> UserError | None:
+    """The error in words: what happened, why, and what to do; None for a defect of our own. What a library or a server
+    says is never understood.
+
+    Args:
+        kept: whether a part of it has arrived.
+    """
+    what, status = tr("{repo} couldn't be downloaded.", repo=repo), network.status(error)
+    if isinstance(error, ConnectionBroken):
+        found = UserError(what, tr("The connection keeps breaking."), tr("Check the network and try again."))
+    elif trouble := network.explained(error, what):
+        found = trouble
+    elif status is not None:
+        found = _answered(error, status, what, repo, revision, endpoint, token)
+    elif isinstance(error, OSError):
+        found = from_os_error(error, tr("Could not save {model}.", model=repo))
+    else:
+        return None
+    if kept:
+        found.remedy = join_sentences(found.remedy, tr("What was downloaded is kept."))
+    return found
+
+
+def _answered(error: Exception, status: int, what: str, repo: str, revision: str | None, endpoint: str,
+              token: tokens.Token | None) -> UserError:
+    """What the hub's refusal means: 401 is for whom it doesn't know, 403 for whom it knows and won't let in."""
+    kinds, page = network.kinds(error), f"{endpoint}/{repo}"
+    other = ("--endpoint", endpoint) if endpoint != place.current() else ()
+    put_in = program.command("models", "token", "--set", *other)
+    gated = "GatedRepoError" in kinds
+    if status == 401 and token is not None:
+        return UserError(what,
+                         tr("The hub doesn't accept the token from {place}. It's wrong, or has expired.",
+                            place=tr(tokens.PLACES[token.where])),
+                         tr("Make a new one on the hub and enter it: {command}", command=put_in))
+    if gated and token is None:
+        return UserError(what,
+                         tr("Only people who have accepted its licence can download it, and there's no token to say "
+                            "who you are."),
+                         tr("Accept the licence on the model's page ({page}), then enter a token: {command}", page=page,
+                            command=put_in))
+    if gated or status == 403:
+        return UserError(what,
+                         tr("The token is valid, but the model's owner hasn't given you access yet. Either the licence "
+                            "isn't accepted, your request is waiting for an answer, or the token may not read such "
+                            "models.") if token is not None else tr("The hub refuses access."),
+                         tr("Open the model's page ({page}), accept its licence or ask for access, and try again.",
+                            page=page))
+    if "RevisionNotFoundError" in kinds:
+        return UserError(what, tr("It has no revision “{revision}”.", revision=revision or "main"),
+                         tr("Look for its branches and tags on its page ({page}).", page=page))
+    if "RemoteEntryNotFoundError" in kinds:
+        return UserError(what, tr("The hub lists a file that it doesn't have."), tr("Try again later."))
+    if status in (401, 404):
+        remedy = tr("Check the owner and the name, with a slash between them.")
+        if token is None:
+            remedy += " " + tr("If the model is private, enter a token first: {command}", command=put_in)
+        return UserError(tr("There is no model {repo} on the hub.", repo=repo),
+                         tr("It may be misspelt, or hidden from you."), remedy)
+    if status == 429:
+        wait = asked_wait(error)
+        return UserError(what, tr("The hub has received too many requests from this network."),
+                         tr("Try again in {duration}.", duration=format_duration(wait)) if wait else
+                         tr("Try again in a few minutes."))
+    if status == 503:
+        return UserError(what, tr("The hub is overloaded, or being repaired."), tr("Try again later."))
+    return UserError(what, tr("The hub answered with status {status}.", status=status), tr("Try again later."))
 
 
 if __name__ == "__main__":

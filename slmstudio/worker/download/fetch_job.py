@@ -20,7 +20,6 @@ from slmstudio.core import files, formats, paths, units
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import names, place
-from slmstudio.core.model.hub import place as endpoints
 from slmstudio.core.model.vetting import vet
 from slmstudio.core.model.weights import INDEX
 from slmstudio.core.time_left import ProgressLeft
@@ -57,7 +56,7 @@ def run(job: JobContext) -> dict[str, Any]:
 
     named = names.parse(job.request["name"])
     revision = job.request.get("revision") or named.revision
-    endpoint = endpoints.current(job.request.get("endpoint"))
+    endpoint = place.current(job.request.get("endpoint"))
     try:
         folder = place.choose(named.repo, revision)
         locks = paths.cache_dir() / "locks"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from slmstudio.worker.export import gguf_source
-from slmstudio.worker.model.adapter import Adapter
+from slmstudio.worker.model.export_source import Adapter
 from slmstudio.worker.runtime import child
 
 
@@ -42,7 +42,7 @@ def convert(request: dict[str, Any], report: Callable[..., None]) -> None:
     writer.add_float32("adapter.lora.alpha", alpha)
     arrays = []
     for name, (a, b) in sorted(low_rank.items()):
-        new_name, changed = source.modify(name, b * (adapter.scale(name) * a.shape[0] / alpha))
+        new_name, changed = source.modify(name, b * (adapter.scales[name] * a.shape[0] / alpha))
         for ending, tensor in ((".lora_a", a), (".lora_b", changed)):
             arrays.append(array := np.ascontiguousarray(tensor.float().numpy()))
             writer.add_tensor_info(new_name + ending, array.shape, array.dtype, array.nbytes)

@@ -130,7 +130,7 @@ def know_more_pre_tokenizers(tokenizer_state: dict[str, Any]) -> None:
     """
     from conversion import TextModel
 
-    from slmstudio.worker.model.pre_tokenizers import PRE_TOKENIZERS, cuts_alike, name_of, nearest_to
+    from slmstudio.worker.model.gguf_vocabulary import PRE_TOKENIZERS, cuts_alike, name_of, nearest_to
 
     original = TextModel.get_vocab_base_pre
     own = tokenizer_state["pre_tokenizer"]

@@ -15,7 +15,7 @@ import numpy as np
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.worker.export.gguf_source import GgufSource
-from slmstudio.worker.model import llama_vocab
+from slmstudio.worker.model import llama_gguf
 
 # Rows behave alike when they are multiples of 256, of 32 only, or of neither (llama-quant.cpp, tensor_type_fallback).
 _ROWS = ((256, 256), (32, 288), (1, 264))
@@ -68,7 +68,7 @@ def _small_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def quantize(source: Path, target: Path, ftype: int) -> None:
     """Write a GGUF file in another `llama_ftype`. llama.cpp can't be interrupted in it."""
-    llama_vocab.install()
+    llama_gguf.install()
     import llama_cpp
 
     parameters = llama_cpp.llama_model_quantize_default_params()
@@ -77,5 +77,5 @@ def quantize(source: Path, target: Path, ftype: int) -> None:
     status = llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(parameters))
     if status != 0:
         raise UserError(tr("llama.cpp couldn't quantize the model."),
-                        tr("It says: {message}", message=llama_vocab.last_error() or status),
+                        tr("It says: {message}", message=llama_gguf.last_error() or status),
                         tr("Choose another type, or keep the F16 file."))

@@ -20,13 +20,20 @@ from slmstudio.core import disk_space, files, formats, leftovers, llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.gguf.header import read_header
-from slmstudio.core.model.gguf.model import GgufFacts
-from slmstudio.core.model.structure.gguf_model import read_sound_gguf
+from slmstudio.core.model.gguf.model import GgufFacts, read_sound_gguf
 from slmstudio.core.units import format_bytes
-from slmstudio.worker.model import probes
-from slmstudio.worker.model.gguf_vocabulary import BESIDE_MARKER, CONTROL, PHI3, UNKNOWN, USER_DEFINED
-from slmstudio.worker.model.llama_vocab import NORMALIZER_KEY, PREPEND_KEY
-from slmstudio.worker.model.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS
+from slmstudio.worker.model import gguf_vocabulary
+from slmstudio.worker.model.gguf_vocabulary import (
+    BESIDE_MARKER,
+    CONTROL,
+    IGNORE_MERGES,
+    NORMALIZER_KEY,
+    PHI3,
+    PRE_TOKENIZERS,
+    PREPEND_KEY,
+    UNKNOWN,
+    USER_DEFINED,
+)
 from slmstudio.worker.runtime.context import JobContext
 
 # -- The tokenizer of a GGUF file as a Hugging Face one: it cuts text as llama.cpp does with that file, and as the
@@ -209,7 +216,7 @@ def _convert(job: JobContext, facts: GgufFacts, folder: Path) -> str:
     base_weights.need_all(report, source.name)
     job.check_cancelled()
     job.phase("tokenizer", tr("rebuilding and checking it"))
-    values = read_header(source, lambda *header: None).values
+    values = read_header(source).values
     _write_tokenizer(job, source, values, folder, model.config.max_position_embeddings)
     job.check_cancelled()
     job.phase("writing")
@@ -270,21 +277,20 @@ def _prove(tokenizer: Any, source: Path) -> None:
     Raises:
         UserError: some aren't those that llama.cpp gives.
     """
-    from slmstudio.worker.model.llama_gguf import LlamaGguf
-    from slmstudio.worker.model.llama_vocab import LlamaVocab
+    from slmstudio.worker.model.llama_gguf import LlamaGguf, LlamaVocab
 
     model = LlamaGguf(source, vocab_only=True)
     try:
         vocab, in_front = LlamaVocab(model), tokenizer.eos_token or ""
-        different = probes.differing(
-            probes.PROBES, lambda text: tokenizer(in_front + text, add_special_tokens=False)["input_ids"],
+        different = gguf_vocabulary.differing(
+            gguf_vocabulary.PROBES, lambda text: tokenizer(in_front + text, add_special_tokens=False)["input_ids"],
             lambda text: vocab.encode(in_front + text))
     finally:
         model.close()
     if different:
         raise UserError(tr("The tokenizer of {file} couldn't be rebuilt exactly.", file=source.name),
                         tr("{count} of {total} texts get different token ids, such as {example!r}.",
-                           count=len(different), total=len(probes.PROBES), example=different[0]),
+                           count=len(different), total=len(gguf_vocabulary.PROBES), example=different[0]),
                         tr("Use the model's original folder with its tokenizer.json."))
 
 

@@ -10,7 +10,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.gguf.lora import LoraFacts, check_fits, read_lora
 from slmstudio.worker.gguf_chat.model import ChatModel
-from slmstudio.worker.model import llama_vocab
+from slmstudio.worker.model import llama_gguf
 
 STRONGEST = 2.0
 """Beyond twice of what was trained, answers fall apart."""
@@ -61,11 +61,11 @@ class ChatAdapter:
     def _load(self, facts: LoraFacts) -> Any:
         import llama_cpp
 
-        llama_vocab.RECENT.clear()
+        llama_gguf.RECENT.clear()
         handle = llama_cpp.llama_adapter_lora_init(self._model.model, str(facts.path).encode("utf-8"))
         if not handle:  # a null pointer, which isn't None
             raise UserError(tr("The adapter {file} can't be loaded.", file=facts.path.name),
-                            tr("llama.cpp says: {message}", message=llama_vocab.last_error() or "–"),
+                            tr("llama.cpp says: {message}", message=llama_gguf.last_error() or "–"),
                             tr("Export the run's adapter again, or choose another one."))
         return handle
 

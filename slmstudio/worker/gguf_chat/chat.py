@@ -11,12 +11,12 @@ from slmstudio.core.chat.gpu_layers import GpuLayers
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.structure.gguf_model import read_sound_gguf
+from slmstudio.core.model.gguf.model import read_sound_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.gguf_chat.adapter import ChatAdapter
 from slmstudio.worker.gguf_chat.model import ChatModel
 from slmstudio.worker.gguf_chat.service import ChatService, Loaded
-from slmstudio.worker.model import llama_vocab
+from slmstudio.worker.model import llama_gguf
 
 DEFAULT_CONTEXT = 4096
 """Tokens, where neither the user nor the model sets less: the cache of an 8B model then takes half a gigabyte."""
@@ -39,7 +39,7 @@ def load_gguf(message: dict[str, Any]) -> Loaded:
 
 def _load_model(path: Path, context_length: int, layers: int | None) -> tuple[ChatModel, GpuLayers]:
     """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all."""
-    llama_vocab.install()
+    llama_gguf.install()
     import llama_cpp
 
     supported = llama_cpp.llama_supports_gpu_offload()

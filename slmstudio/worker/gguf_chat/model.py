@@ -13,9 +13,8 @@ from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.worker.gguf_chat.generation import common
-from slmstudio.worker.model import llama_vocab
-from slmstudio.worker.model.llama_gguf import MMAP, LlamaGguf, sampler
-from slmstudio.worker.model.llama_vocab import LlamaVocab
+from slmstudio.worker.model import llama_gguf
+from slmstudio.worker.model.llama_gguf import MMAP, LlamaGguf, LlamaVocab, sampler
 
 BATCH_TOKENS = 512
 
@@ -60,7 +59,7 @@ class ChatModel(LlamaGguf):
         self._batch_tokens = int(settings.n_batch)
 
     def _refusal(self) -> UserError:
-        said = llama_vocab.reason() or "–"
+        said = llama_gguf.reason() or "–"
         return UserError(tr("{model} can't be loaded.", model=self._name),
                          tr("llama.cpp says: {message}", message=said),
                          tr("Choose another GGUF file, a shorter context, or export the run again."))
@@ -116,7 +115,7 @@ class ChatModel(LlamaGguf):
         if status == 2:
             return False
         raise UserError(tr("The model couldn't continue."),
-                        tr("llama.cpp says: {message}", message=llama_vocab.last_error() or status),
+                        tr("llama.cpp says: {message}", message=llama_gguf.last_error() or status),
                         tr("Load it again, with a shorter context if memory is short."))
 
     def draw(self, settings: Sampling) -> Iterator[int]:
@@ -132,7 +131,7 @@ class ChatModel(LlamaGguf):
                 status = api.llama_decode(self.context, batch)
                 if status:
                     raise UserError(tr("The model couldn't continue."),
-                                    tr("llama.cpp says: {message}", message=llama_vocab.last_error() or status),
+                                    tr("llama.cpp says: {message}", message=llama_gguf.last_error() or status),
                                     tr("Load it again."))
                 self.tokens.append(token[0])
         finally:

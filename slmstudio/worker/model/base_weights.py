@@ -18,8 +18,7 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.json_files import printable
-from slmstudio.core.model.safetensors_header import Tensor, read_header
-from slmstudio.core.model.weights import read_weights
+from slmstudio.core.model.weights import Tensor, read_weights
 
 # -- Loads a base model with all of its weights, or not at all.
 
@@ -184,12 +183,7 @@ class BaseWeights:
         found = read_weights(folder, problems)
         if found is None:
             raise UserError(tr("The weights of {folder} can't be read.", folder=folder.name), problems=tuple(problems))
-        self._files: dict[str, Path] = {}
-        every: dict[str, Tensor] = {}
-        for file in found.files:
-            for name, tensor in read_header(file).items():
-                every[name], self._files[name] = tensor, file
-        self._every = every
+        self._every = every = found.tensors
         self.packed = {name: shape for name in every if (shape := self._packed_shape(name)) is not None}
         self._latest: tuple[str, Array] = ("", np.empty(0, np.float32))
         beside = tuple(f"{name}." for name in self.packed)
@@ -215,19 +209,19 @@ class BaseWeights:
 
     def _values(self, name: str, tensor: Tensor, first: int, count: int) -> Array:
         if tensor.dtype == "BF16":
-            raw = self._raw(name, tensor, np.uint16, first, count)
+            raw = self._raw(tensor, np.uint16, first, count)
             return (raw.astype(np.uint32) << 16).view(np.float32)
         if tensor.dtype not in _NUMPY:
             raise UserError(tr("The tensor {tensor} can't be read.", tensor=name),
                             tr("Its number format is {format}.", format=tensor.dtype),
                             tr("Use the same model with plain bf16, fp16 or fp32 weights."))
-        return self._raw(name, tensor, _NUMPY[tensor.dtype], first, count).astype(np.float32, copy=False)
+        return self._raw(tensor, _NUMPY[tensor.dtype], first, count).astype(np.float32, copy=False)
 
-    def _raw(self, name: str, tensor: Tensor, dtype: Any, first: int, count: int) -> np.ndarray[Any, Any]:
+    def _raw(self, tensor: Tensor, dtype: Any, first: int, count: int) -> np.ndarray[Any, Any]:
         size = np.dtype(dtype).itemsize
-        values = np.fromfile(self._files[name], dtype, count, offset=tensor.offset + first * size)
+        values = np.fromfile(tensor.file, dtype, count, offset=tensor.offset + first * size)
         if values.size != count:
-            raise UserError(tr("{file} ends before its last tensor.", file=self._files[name].name),
+            raise UserError(tr("{file} ends before its last tensor.", file=tensor.file.name),
                             tr("It changed while it was read."), tr("Download or copy the model again."))
         return values
 
@@ -240,7 +234,7 @@ class BaseWeights:
         """The JSON that bitsandbytes stores as bytes beside a packed tensor."""
         key = next(key for key in self._every if key.startswith(f"{name}.{_STATE}"))
         tensor = self._every[key]
-        state: dict[str, Any] = json.loads(self._raw(key, tensor, np.uint8, 0, tensor.values).tobytes())
+        state: dict[str, Any] = json.loads(self._raw(tensor, np.uint8, 0, tensor.values).tobytes())
         return state
 
     def _unpacked(self, name: str) -> Array:
@@ -258,9 +252,9 @@ class BaseWeights:
         for key, tensor in self._every.items():
             ending = key.removeprefix(f"{name}.")
             if key.startswith(f"{name}.") and (ending in _BESIDE or ending.startswith("quant_state.")):
-                raw = self._raw(key, tensor, formats[tensor.dtype], 0, tensor.values)
+                raw = self._raw(tensor, formats[tensor.dtype], 0, tensor.values)
                 parts[ending] = torch.from_numpy(raw).reshape(tensor.shape)
         state = functional.QuantState.from_dict(parts, device=torch.device("cpu"))
-        data = torch.from_numpy(self._raw(name, self._every[name], np.uint8, 0, self._every[name].values))
+        data = torch.from_numpy(self._raw(self._every[name], np.uint8, 0, self._every[name].values))
         weight: Array = functional.dequantize_4bit(data.reshape(-1, 1), state).float().numpy()
         return weight

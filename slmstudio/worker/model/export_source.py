@@ -1,26 +1,135 @@
-"""What is exported, and where its full-precision weights are."""
+"""What is exported: base weights and an adapter, merged a few rows at a time, so that no merged model is ever whole in
+memory; and where the base's full-precision weights are."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.model.json_files import read_json_object
+from slmstudio.core.model.peft_adapter import CONFIG, MAGNITUDE, PREFIX, WEIGHTS, A, B, need_loadable, of_pattern
 from slmstudio.core.run import folder as run_folder
-from slmstudio.worker.model.adapter import Adapter
 from slmstudio.worker.model.base_weights import Array, BaseWeights, names_on_disk
 
-# -- A base model with its adapter, merged a few rows at a time; nothing of it is ever whole in memory or on the
-# disk.
+_UNKNOWN_HERE = ("layer_replication", "trainable_token_indices", "alora_invocation_tokens", "use_qalora")
+
+
+class Adapter:
+    """A LoRA adapter as PEFT writes it: adapter_config.json and adapter_model.safetensors.
+
+    W' = W + scale · B A, with scale = alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA (Kalajdzievski 2023).
+    DoRA (Liu et al. 2024) scales each row of W' to its learned magnitude. Layers that were trained whole
+    (`modules_to_save`) replace the base's.
+
+    Attributes:
+        replaced: tensors that were trained whole, by name, float32; the base may not even have one, as with a head
+            untied from the embeddings.
+        scales: what B · A is multiplied by, by the tensor's name.
+
+    Raises:
+        UserError: it isn't a LoRA adapter, or uses what isn't known here.
+    """
+
+    def __init__(self, folder: Path):
+        self._config = _read_config(folder)
+        need_loadable(folder)
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            tensors = {name.removeprefix(PREFIX): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        self._lora: dict[str, dict[str, torch.Tensor]] = {}
+        self.replaced: dict[str, torch.Tensor] = {}
+        for name, tensor in tensors.items():
+            for ending in (A, B, MAGNITUDE):
+                if name.endswith(ending):
+                    self._lora.setdefault(name.removesuffix(ending) + ".weight", {})[ending] = tensor.float()
+                    break
+            else:
+                if ".lora_" in name:
+                    raise UserError(tr("The adapter can't be merged."),
+                                    tr("{tensor} is of an unsupported kind.", tensor=name),
+                                    tr("Train with LoRA on linear layers."))
+                self.replaced[name] = tensor.float()
+        self.scales: dict[str, float] = {}
+        for name, parts in self._lora.items():
+            rank = parts[A].shape[0]
+            alpha = float(of_pattern(self._config.get("alpha_pattern"), name.removesuffix(".weight"),
+                                     self._config["lora_alpha"]))
+            self.scales[name] = alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """Names of the base tensors that this adapter changes or replaces."""
+        return frozenset(self._lora) | frozenset(self.replaced)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call the tensors as the base's files do, where those differ from the modules' names, which PEFT writes."""
+        self._lora, self.replaced, self.scales = (
+            {names.get(name, name): value for name, value in each.items()}
+            for each in (self._lora, self.replaced, self.scales))
+
+    def rows(self, name: str, weight: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """Rows of a merged tensor that LoRA changes, float32; every row is merged by itself.
+
+        Args:
+            weight: the base's rows from `start` to `stop`.
+        """
+        parts = self._lora[name]
+        if self._config.get("fan_in_fan_out"):
+            update = parts[A][:, start:stop].T @ parts[B].T
+        else:
+            update = parts[B][start:stop] @ parts[A]
+        merged = weight.float() + self.scales[name] * update
+        if MAGNITUDE in parts:
+            merged *= (parts[MAGNITUDE][start:stop] / torch.linalg.norm(merged, dim=1))[:, None]
+        return merged
+
+    def low_rank(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Name: A (rank, in) and B (out, rank) of every tensor that LoRA changes, float32.
+
+        Raises:
+            UserError: the adapter does more than add B · A.
+        """
+        if self.replaced or any(MAGNITUDE in parts for parts in self._lora.values()):
+            raise UserError(tr("This adapter can't become a GGUF LoRA."),
+                            tr("It contains whole layers. A GGUF LoRA only adds products of two small matrices.")
+                            if self.replaced else
+                            tr("It's a DoRA adapter. A GGUF LoRA only adds products of two small matrices."),
+                            tr("Export a whole model, for instance as Q8_0."))
+        return {name: (parts[A], parts[B]) for name, parts in self._lora.items()}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name: shape that the base's tensor must have."""
+        found = {name: tuple(tensor.shape) for name, tensor in self.replaced.items()}
+        for name, parts in self._lora.items():
+            shape = (parts[B].shape[0], parts[A].shape[1])
+            found[name] = shape[::-1] if self._config.get("fan_in_fan_out") else shape
+        return found
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if missing := [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]:
+        raise UserError(tr("The adapter {folder} can't be read.", folder=folder),
+                        tr("{file} is missing.", file=missing[0]), tr("Choose a run that has finished, or resume it."))
+    config = read_json_object(folder / CONFIG)
+    unknown = [name for name in _UNKNOWN_HERE if config.get(name)]
+    if config.get("peft_type") != "LORA" or unknown:
+        why = (tr("It uses {settings}.", settings=", ".join(unknown)) if unknown else
+               tr("It is an adapter of type {kind!r}.", kind=config.get("peft_type")))
+        raise UserError(tr("The adapter can't be merged."), why,
+                        tr("Only plain LoRA, rank-stabilised LoRA and DoRA can be merged."))
+    return config
+
 
 CHUNK_VALUES = 2 * 2**20
 """Values that are merged at a time: 8 MB of float32."""
@@ -46,7 +155,7 @@ class MergedWeights:
         if not self.adapter.targets <= self.base.tensors.keys():
             self.adapter.rename(names_on_disk(base, self.names))
         for name in sorted(self.adapter.targets - self.base.tensors.keys()):
-            if self.adapter.replacement(name) is None:
+            if name not in self.adapter.replaced:
                 raise UserError(tr("The adapter doesn't belong to this base model."),
                                 tr("The base has no {tensor}.", tensor=name),
                                 tr("Choose the base model that the adapter was trained on."))
@@ -65,8 +174,9 @@ class MergedWeights:
         return self.adapter is not None and name in self.adapter.targets
 
     def shape(self, name: str) -> tuple[int, ...]:
-        replaced = self.adapter.replacement(name) if self.adapter else None
-        return self.base.shape(name) if replaced is None else tuple(replaced.shape)
+        if self.adapter is not None and name in self.adapter.replaced:
+            return tuple(self.adapter.replaced[name].shape)
+        return self.base.shape(name)
 
     def row_count(self, name: str) -> int:
         """A vector counts as one row."""
@@ -77,9 +187,8 @@ class MergedWeights:
         """Rows of a merged tensor, float32 (stop - start, ...)."""
         if self.adapter is None or name not in self.adapter.targets:
             return self.base.rows(name, start, stop)
-        replaced = self.adapter.replacement(name)
-        if replaced is not None:
-            return replaced.reshape(self.row_count(name), -1)[start:stop].numpy()
+        if name in self.adapter.replaced:
+            return self.adapter.replaced[name].reshape(self.row_count(name), -1)[start:stop].numpy()
         weight = torch.from_numpy(self.base.rows(name, start, stop))
         return self.adapter.rows(name, weight, start, stop).numpy()
 

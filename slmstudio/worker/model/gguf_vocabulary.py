@@ -1,19 +1,199 @@
-"""What a GGUF must say about a vocabulary so that llama.cpp cuts text and ends turns as in training."""
+"""What a GGUF must say about a vocabulary so that llama.cpp cuts text and ends turns as in training.
+
+A GGUF names its pre-tokenizer, which cuts text before byte-pair merges (`tokenizer.ggml.pre`); a Hugging Face folder
+spells it out. The import writes the spelling; the export looks for the name that cuts alike where the converter doesn't
+know the vocabulary. The expressions are those of llama.cpp's src/llama-vocab.cpp, which quotes the models' own
+tokenizer.json.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core import paths
 from slmstudio.core.errors import UserError
+from slmstudio.core.export.proof import MOST_DIFFERENT
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import local_tokenizer
-from slmstudio.worker.model.llama_vocab import NORMALIZER_KEY, PREPEND_KEY
 
+MOST_ADDED = 64
+PROBES: tuple[str, ...] = (
+    "Hello world", "  two spaces first", "trailing spaces  ", "a  b   c    d",
+    "tabs\t\tand\n\nlines\r\n\n\n end", "I'll, WE'RE, she's, don't, y'all'd've", "2024-11-24 07:05",
+    "1 12 123 1234 12345 1234567890", "3.14159, 1,00,000 and 1e-9", "₹1,500.50 + 18% GST",
+    "price: $12.50, 3rd, ½ ² Ⅷ ①", "x = {'a': [1, 2, 3]}; // C++", "def f(x):\n    return x**2\n",
+    "<b>html</b> &amp; [link](http://example.org/?q=1)", "e-mail: someone@example.org",
+    "CamelCase snake_case kebab-case", "ALL CAPS and MiXeD", "naïve café Straße Øre İstanbul", "e\u0301 and é",
+    "non\u00a0breaking\u2009thin", "zero\u200bwidth", "“quotes” ‘single’ — dash… •", "🚀 👩‍👩‍👧 🇮🇳 👍🏽",
+    "\u095b\u093f\u0928\u094d\u0926\u0917\u0940, \u095c and \u0921\u093c",
+    "नमस्ते दुनिया", "आप कैसे हैं? मैं ठीक हूँ।", "पासपोर्ट के लिए ₹1500 शुल्क है",
+    "क्षत्रिय, ज्ञान, श्री, ड़, ढ़, ॐ", "१२३ ४५६७ और 123 4567", "मेरा order 4521 अभी तक नहीं आया, please check",
+    "हिन्दी में 3 दिन  लगेंगे", "जन्म तिथि: 01/02/1990", "सड़क क्र. १२, पुणे ४११०३८",
+    "मराठी: तुम्ही कसे आहात?",
+    "বাংলা ভাষা ১২৩", "தமிழ் மொழி 100", "తెలుగు భాష", "ಕನ್ನಡ ನುಡಿ", "മലയാളം ഭാഷ", "ગુજરાતી ૧૨૩", "ਪੰਜਾਬੀ",
+    "ଓଡ଼ିଆ", "اردو زبان ۱۲۳", "中文字符，日本語テスト", "Привет, мир! 42", "العربية", "한국어", "ไทย", "Ελληνικά",
+    "עברית",
+    "A1B2C3 AB12 12AB", "......!!!!!!??????", "------======", "\n", " ", "a",
+    "The quick brown fox jumps over the lazy dog 13 times; then, it rested.",
+    "कृपया 24 घंटे में reply दें। धन्यवाद!", "Aadhaar 1234 5678 9012, PAN ABCDE1234F",
+    "C:\\Users\\name\\file.txt /usr/bin", "\\n is not a newline", "SELECT * FROM t WHERE id=7;",
+)
+"""Digits in rows, spaces in rows, several scripts, combining marks and emoji: where pre-tokenizers differ."""
+
+
+def differing(texts: Sequence[str], one: Callable[[str], list[int]], other: Callable[[str], list[int]]) -> list[str]:
+    """The texts that `one` and `other` turn into different token ids."""
+    return [text for text in texts if one(text) != other(text)]
+
+
+@functools.cache
+def strings() -> tuple[str, ...]:
+    """The fixed texts of resources/parity/strings.jsonl: more than a thousand, of many scripts, all different."""
+    with open(paths.resources() / "parity" / "strings.jsonl", encoding="utf-8") as file:
+        return tuple(json.loads(line) for line in file)
+
+
+def around(tokens: Sequence[str]) -> list[str]:
+    """Texts with tokens that were added to a vocabulary: alone, inside words, beside spaces, and one behind another."""
+    step = max(1, -(-len(tokens) // MOST_ADDED))
+    found = []
+    for number, token in enumerate(tokens[::step]):
+        following = tokens[(number * step + 1) % len(tokens)]
+        found += [token, f"a{token}b", f"one {token} two", f"\n{token}\n", f"नमस्ते{token}दुनिया",
+                  f"{token}{following}", f"{token} {following}.", f"{token[:-1]} {token.upper()}"]
+    return found
+
+
+_LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+           r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+_QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+_QWEN35 = _QWEN2.replace(r"\p{L}+", r"[\p{L}\p{M}]+").replace(r"[^\s\p{L}\p{N}]+", r"[^\s\p{L}\p{M}\p{N}]+")
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def _cased(letter: str, behind: str, digits: str) -> str:
+    """Words that are cut where small letters are followed by capitals.
+
+    Args:
+        letter: what counts as a letter of a word; `behind`: what may follow a word.
+    """
+    start, small, large = r"[^\r\n\p{L}\p{N}]?", f"((?=[{letter}])([^A-Z]))", f"((?=[{letter}])([^a-z]))"
+    return (f"{start}{large}*{small}+{behind}|{start}{large}+{small}*{behind}|{digits}"
+            r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+_CONTRACTION = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?"
+
+
+def _split(*patterns: str) -> dict[str, Any]:
+    steps = [{"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+             for pattern in patterns]
+    return {"type": "Sequence", "pretokenizers": [*steps, _byte_level(use_regex=False)]}
+
+
+def _byte_level(use_regex: bool) -> dict[str, Any]:
+    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": use_regex}
+
+
+_SINGLE_DIGITS = {"type": "Sequence", "pretokenizers": [
+    {"type": "Digits", "individual_digits": True}, _byte_level(use_regex=True)]}
+
+PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
+    "llama-bpe": _split(_LLAMA3),
+    "qwen2": _split(_QWEN2),
+    "smollm": _SINGLE_DIGITS,
+    "gpt-2": _byte_level(use_regex=True),
+    "granite-embed-multi-97m": _split(_cased(r"\p{L}\p{M}", _CONTRACTION, r"\p{N}{1,3}")),
+    "gpt-4o": _split(_cased(r"\p{L}", _CONTRACTION, r"\p{N}{1,3}")),
+    "tekken": _split(_cased(r"\p{L}", "", r"\p{N}")),
+    "qwen35": _split(_QWEN35),
+    "default": _split(r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]"),
+    "llama3": _split(_LLAMA3), "llama-v3": _split(_LLAMA3), "smaug-bpe": _split(_LLAMA3), "dbrx": _split(_LLAMA3),
+    "stablelm2": _split(_QWEN2), "deepseek-r1-qwen": _split(_QWEN2),
+    "starcoder": _SINGLE_DIGITS, "refact": _SINGLE_DIGITS, "command-r": _SINGLE_DIGITS, "codeshell": _SINGLE_DIGITS,
+    "mpt": _byte_level(use_regex=True), "olmo": _byte_level(use_regex=True), "phi-2": _byte_level(use_regex=True),
+}
+"""llama.cpp's name: `pre_tokenizer` of tokenizer.json. The first of equal spellings is the one an export writes."""
+
+IGNORE_MERGES = {"llama-bpe", "llama3", "llama-v3", "tekken", "granite-embed-multi-97m"}
+"""Vocabularies in which a whole word that is a token is taken as it is, whatever the merges say."""
+
+NEAREST = ("granite-embed-multi-97m",)
+"""Those that may stand in where none cuts alike: Phi-4 mini's tokenizer and its relatives, whose capitals with accents
+llama.cpp takes for small letters too. Its "gpt-4o" is worse: it cuts every word in an Indian script at its vowel
+signs."""
+
+
+def name_of(pre_tokenizer: dict[str, Any] | None, ignore_merges: bool = False) -> str | None:
+    """llama.cpp's name for a `pre_tokenizer` of tokenizer.json; None if none of the table's cuts as it does.
+
+    Spellings differ, so what counts is the cut: the first candidate that cuts every text of `probes.strings()` at the
+    same places. An equal spelling needs no trial.
+
+    Args:
+        ignore_merges: of the model, in tokenizer.json: candidates that treat whole words alike come first.
+    """
+    candidates = sorted(PRE_TOKENIZERS, key=lambda name: (name in IGNORE_MERGES) != ignore_merges)
+    for name in candidates:
+        if PRE_TOKENIZERS[name] == pre_tokenizer:
+            return name
+    return next((name for name in candidates if cuts_alike(name, pre_tokenizer)), None)
+
+
+def nearest_to(pre_tokenizer: dict[str, Any] | None, model: dict[str, Any]) -> str | None:
+    """The one of `NEAREST` that cuts all but a few texts alike and takes whole words as the model does; None if none
+    does.
+
+    Args:
+        model: of tokenizer.json.
+    """
+    texts = strings()
+    for name in NEAREST if pre_tokenizer else ():
+        wanted, found = _cut(pre_tokenizer or {}), _cut(PRE_TOKENIZERS[name])
+        if (sum(wanted(text) != found(text) for text in texts) <= MOST_DIFFERENT * len(texts)
+                and (bool(model.get("ignore_merges")) == (name in IGNORE_MERGES) or _merges_make_words(model))):
+            return name
+    return None
+
+
+def _merges_make_words(model: dict[str, Any]) -> bool:
+    """Whether the merges lead to all but a few words of the vocabulary, so that ignoring them changes nothing."""
+    from tokenizers import Tokenizer
+
+    state = {**json.loads(Tokenizer.from_str('{"model": {"type": "BPE", "vocab": {}, "merges": []}}').to_str()),
+             "model": {**model, "ignore_merges": False}}
+    by_merges, words = Tokenizer.from_str(json.dumps(state)).model, model["vocab"]
+    return sum(len(by_merges.tokenize(word)) != 1 for word in words) <= MOST_DIFFERENT * len(words)
+
+
+def cuts_alike(name: str, pre_tokenizer: dict[str, Any] | None) -> bool:
+    """Whether llama.cpp's pre-tokenizer of that name cuts all texts of `probes.strings()` at the same places."""
+    if pre_tokenizer is None:
+        return False
+    wanted, found = _cut(pre_tokenizer), _cut(PRE_TOKENIZERS[name])
+    return all(wanted(text) == found(text) for text in strings())
+
+
+def _cut(pre_tokenizer: dict[str, Any]) -> Callable[[str], list[str]]:
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+
+    state = {**json.loads(Tokenizer(BPE()).to_str()), "pre_tokenizer": pre_tokenizer}
+    cutter = Tokenizer.from_str(json.dumps(state)).pre_tokenizer
+    return lambda text: [piece for piece, _ in cutter.pre_tokenize_str(text)]
+
+
+NORMALIZER_KEY = "slmstudio.tokenizer.normalizer"
+PREPEND_KEY = "slmstudio.tokenizer.prepend_scheme"
+"""Our own keys in a GGUF: llama.cpp has none for them. The export writes the Unicode form into which the tokenizer
+brings text, and where its pre-tokenizer puts a space in front ("first", as tokenizer.json has it)."""
 _MARK = "zxqanswerqxz"
 _NORMAL, UNKNOWN, CONTROL, USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5
 _MARKER = re.compile(r"[▁_]?(<[^<>]+>|\[[^\[\]]+\])")

@@ -7,11 +7,188 @@ environment of its own, where a constant expression can eat all memory before ou
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+import os
+import re
+import sys
+import unicodedata
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from slmstudio.worker.model import llama_vocab
+from slmstudio.core import llama
+from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.foreign import plain
+from slmstudio.worker.model.gguf_vocabulary import NEAREST, NORMALIZER_KEY
+
+# -- llama.cpp talks through one callback: its warnings and errors go to stderr, that is the job's worker.log.
+
+RECENT: deque[str] = deque(maxlen=20)
+"""The latest warnings and errors, oldest first: llama.cpp's Python calls raise without the reason."""
+
+_CAUSE = re.compile(r".*?error loading model: (?:error loading model \w+: |check_tensor_dims: )*(.*)", re.DOTALL)
+
+_WARN, _ERROR, _CONTINUED = 3, 4, 5  # ggml.h
+_callback: Any = None
+
+
+def install() -> None:
+    """Send llama.cpp's messages to stderr and `RECENT`; call before loading a model. It imports llama_cpp.
+
+    Raises:
+        UserError: it isn't set up.
+    """
+    global _callback
+    llama_cpp = _import()
+    last_level = 0
+
+    @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+    def receive(level: int, text: bytes, _user_data: Any) -> None:
+        nonlocal last_level
+        last_level = last_level if level == _CONTINUED else level
+        if last_level in (_WARN, _ERROR):
+            message = text.decode("utf-8", "replace")
+            sys.stderr.write(message)
+            if message.strip():
+                RECENT.append(message.strip())
+
+    _callback = receive  # llama.cpp keeps only the pointer
+    llama_cpp.llama_log_set(receive, ctypes.c_void_p(0))
+
+
+def _import() -> Any:
+    """llama_cpp, with an OpenMP whose threads wait for each other actively.
+
+    Workers are started with the opposite (core/jobs/job.py), which suits PyTorch on a busy machine. llama.cpp's threads
+    meet after every operation, some hundred times a token; sleeping there took two thirds of the speed. OpenMP reads
+    its settings once, when it is loaded; what this process starts later gets them as they were.
+    """
+    llama.need()
+    kept = {name: os.environ.pop(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
+    # Where llama.cpp gives up, it would first start a debugger to print where it was; that can take long.
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    try:
+        import llama_cpp
+    finally:
+        os.environ.update(kept)
+    return llama_cpp
+
+
+def reason() -> str:
+    """Why llama.cpp didn't load a model, as far as it said so; its last words are only that it failed."""
+    causes = [found[1] for line in RECENT if (found := _CAUSE.match(line)) and "failed to load" not in found[1]]
+    others = [line.partition(": ")[2] or line for line in RECENT if "failed to" not in line]
+    return " ".join((causes or others or [last_error()])[0].split()).rstrip(".")
+
+
+def last_error() -> str:
+    """What llama.cpp last complained about, or an empty text."""
+    return RECENT[-1] if RECENT else ""
+
+
+_UNKNOWN, _CONTROL, _LSTRIP, _RSTRIP = 1, 8, 128, 256
+"""llama.h, enum llama_token_attr."""
+
+
+class LlamaVocab:
+    """Wraps a `LlamaGguf`.
+
+    Attributes:
+        template: the GGUF's own chat template, or None.
+        is_sentencepiece: whether text starts with a space that belongs to no word.
+        cuts_nearly: whether its pre-tokenizer is one that stands in for another, see `gguf_vocabulary.NEAREST`.
+        normalizer: the Unicode form that the model was trained on, "NFC" for instance; None for text as it comes.
+    """
+
+    def __init__(self, model: Any):
+        import llama_cpp
+
+        self._api, self._model = llama_cpp, model
+        self._vocab = llama_cpp.llama_model_get_vocab(model.model)
+        self.normalizer: str | None = model.metadata.get(NORMALIZER_KEY)
+        self.cuts_nearly = model.metadata.get("tokenizer.ggml.pre") in NEAREST
+        self.is_sentencepiece = llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM
+        source = model.metadata.get("tokenizer.chat_template")
+        self.template = ChatTemplate(source, self._special_tokens()) if source else None
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a rendered conversation: what looks like a special token is one, but where `marked` said that it is
+        somebody's text; and nothing is added."""
+        if plain.MARK not in text:
+            return self._tokenize(text, add_bos=False)
+        strip_before, strip_after = (tuple(token for token, kind in self._controls.items() if kind & side)
+                                     for side in (_LSTRIP, _RSTRIP))
+        return [token for part in plain.stretches(text, self._controls, strip_before, strip_after)
+                for token in self._tokenize(part.text, add_bos=False, special=not part.is_plain)]
+
+    def prompt(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Ids of a conversation up to where the answer begins; what somebody has written never makes a control token,
+        nor does what the model has written as text.
+
+        Raises:
+            UserError: as of `ChatTemplate.render`; the model must have a template.
+        """
+        assert self.template is not None
+        return self.encode(self.template.render(self.marked(messages), add_generation_prompt=True))
+
+    def marked(self, messages: Sequence[Mapping[str, Any]], but: str = "") -> list[Any]:
+        # A vocabulary has few control tokens among 100,000, so they are looked for where a text changes by them.
+        controls = self._controls if any(map(self._has_control, plain.texts(messages))) else ()
+        return plain.marked(messages, controls, but)
+
+    def _has_control(self, text: str) -> bool:
+        return self._tokenize(text, False) != self._tokenize(text, False, special=False)
+
+    @cached_property
+    def _controls(self) -> dict[str, int]:
+        """The texts of the tokens that a text without a look for control tokens never makes, and their attributes."""
+        count = self._api.llama_vocab_n_tokens(self._vocab)
+        found = {token: self._api.llama_vocab_get_attr(self._vocab, token) for token in range(count)}
+        return {text: kind for token, kind in found.items()
+                if kind & (_CONTROL | _UNKNOWN) and (text := self.text(token))}
+
+    def served(self, text: str) -> list[int]:
+        """Ids as llama-server makes them: the tokenizer adds BOS where the file says so, the template's own is cut."""
+        bos = self.text(self._api.llama_vocab_bos(self._vocab))
+        if self._api.llama_vocab_get_add_bos(self._vocab) and bos:
+            text = text.removeprefix(bos)
+        return self._tokenize(text, add_bos=True)
+
+    def _tokenize(self, text: str, add_bos: bool, special: bool = True) -> list[int]:
+        text = unicodedata.normalize(self.normalizer, text) if self.normalizer else text  # type: ignore[arg-type]
+        return list(self._model.tokenize(text.encode("utf-8"), add_bos=add_bos, special=special))
+
+    def ends(self, token: int) -> bool:
+        return bool(self._api.llama_vocab_is_eog(self._vocab, token))
+
+    def named_ends(self) -> set[int]:
+        """Tokens that end a text or a turn, as the file says; where it says nothing, as llama.cpp knows their names."""
+        ids = (self._api.llama_vocab_eos(self._vocab), self._api.llama_vocab_eot(self._vocab))
+        return {token for token in ids if token >= 0}
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; nothing for special tokens. A character may need several tokens."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = self._api.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
+
+    def _special_tokens(self) -> dict[str, str]:
+        ids = {"bos_token": self._api.llama_vocab_bos(self._vocab), "eos_token": self._api.llama_vocab_eos(self._vocab),
+               "pad_token": self._api.llama_vocab_pad(self._vocab),
+               "unk_token": int(self._model.metadata.get("tokenizer.ggml.unknown_token_id", -1))}
+        return {name: text for name, token in ids.items() if (text := self.text(token))}
+
+    def text(self, token: int) -> str:
+        """How the vocabulary writes a token; nothing for none."""
+        if not 0 <= token < self._api.llama_vocab_n_tokens(self._vocab):  # llama.cpp would end the process
+            return ""
+        return str(self._api.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
+
 
 MMAP = 1
 """llama.h, enum llama_load_mode: pages of the file, which the system can drop and read again."""
@@ -27,13 +204,13 @@ class LlamaGguf:
         metadata: the key-value pairs that aren't arrays, as text.
 
     Raises:
-        ValueError: llama.cpp can't load it; `llama_log` knows why.
+        ValueError: llama.cpp can't load it; `reason` says why.
         UserError: llama.cpp isn't set up.
     """
 
     def __init__(self, path: Path, **options: Any):
-        llama_vocab.install()
-        llama_vocab.RECENT.clear()
+        install()
+        RECENT.clear()
         import llama_cpp
 
         self._api = llama_cpp

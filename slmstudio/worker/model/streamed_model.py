@@ -17,7 +17,7 @@ import torch
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.peft_adapter import need_loadable
-from slmstudio.core.model.safetensors_header import read_header
+from slmstudio.core.model.weights import read_header
 from slmstudio.worker.model.base_weights import Array, BaseWeights, DiskNames
 
 CHUNK_VALUES = 4 * 2**20

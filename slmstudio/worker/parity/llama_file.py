@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.worker.model import llama_vocab
+from slmstudio.worker.model import llama_gguf
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.llama_gguf import MMAP, LlamaBatch, LlamaGguf
 
@@ -46,7 +46,7 @@ class LlamaFile(LlamaGguf):
 
     def _refusal(self, gguf: Path) -> UserError:
         return UserError(tr("{file} can't be loaded.", file=gguf.name),
-                         tr("llama.cpp says: {reason}.", reason=llama_vocab.reason()), tr("Export it again."))
+                         tr("llama.cpp says: {reason}.", reason=llama_gguf.reason()), tr("Export it again."))
 
 
 TRIM_SECONDS = 0.01
@@ -145,5 +145,5 @@ class LlamaLogits:
         status = self._api.llama_decode(self._file.context, self._batch.raw)
         if status != 0:
             raise UserError(tr("The exported file couldn't be run."),
-                            tr("llama.cpp says: {reason}.", reason=llama_vocab.last_error() or status),
+                            tr("llama.cpp says: {reason}.", reason=llama_gguf.last_error() or status),
                             tr("Export it again."))

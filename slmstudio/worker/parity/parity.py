@@ -12,7 +12,7 @@ from slmstudio.core import files, formats, llama
 from slmstudio.core.export import proof
 from slmstudio.core.export.types import QUANT_TYPES, QuantType
 from slmstudio.core.i18n import tr
-from slmstudio.worker.model.llama_vocab import LlamaVocab
+from slmstudio.worker.model.llama_gguf import LlamaVocab
 from slmstudio.worker.parity import answers, tokens, weights
 from slmstudio.worker.parity.llama_file import LlamaFile, LlamaLogits, kept_small
 from slmstudio.worker.parity.reference import Reference, measure
@@ -29,7 +29,7 @@ def run(job: JobContext) -> dict[str, Any]:
         UserError: the file can't be loaded, the run has nothing to compare it with, or there is no chat engine.
     """
     from slmstudio.core.model.facts import read_model
-    from slmstudio.core.model.structure.gguf_model import read_sound_gguf
+    from slmstudio.core.model.gguf.model import read_sound_gguf
     from slmstudio.worker.model.export_source import Source, in_full_precision
 
     llama.need()
@@ -61,7 +61,7 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
         found, metadata = _compare(job, reference, gguf)
     ftype = int(metadata.get("general.file_type", -1))
     kind = kind or next((known for known in QUANT_TYPES if known.ftype == ftype), None)
-    return {**formats.stamp("parity"), **proof.told(found, kind), **found,
+    return {**formats.stamp("parity"), **proof.judged(found, kind), **found,
             "type": kind.name if kind else tr("file type {number}", number=ftype), "sha256": files.sha256_of(gguf)}
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.structure.limits import EXPERT_COUNTS
-from slmstudio.worker.model import probes
+from slmstudio.core.model.structure.settings import EXPERT_COUNTS
+from slmstudio.worker.model import gguf_vocabulary
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.gguf_vocabulary import Vocabulary
 from slmstudio.worker.parity.reference_rows import Messages, Prompt, Renderer, Span, chosen, conversations, own_rows
@@ -127,7 +127,7 @@ def measure(job: JobContext, source: Any) -> Reference:
 
 
 def _tokens(renderer: Renderer, vocabulary: Vocabulary, own: list[Messages]) -> Reference:
-    fixed = (*probes.strings(), *probes.around(vocabulary.added))
+    fixed = (*gguf_vocabulary.strings(), *gguf_vocabulary.around(vocabulary.added))
     prompts = [renderer.prompt([{"role": "user", "content": text}]) for text in fixed]
     asked = list(filter(None, (renderer.prompt(row[:-1]) for row in own[:USER_PROMPTS])))
     in_front = vocabulary.boundary()

@@ -7,7 +7,7 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.proof import end_figure
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.worker.model.llama_vocab import LlamaVocab
+from slmstudio.worker.model.llama_gguf import LlamaVocab
 from slmstudio.worker.parity.llama_file import LlamaLogits
 from slmstudio.worker.parity.reference import Reference, Row
 from slmstudio.worker.parity.reference_rows import Prompt

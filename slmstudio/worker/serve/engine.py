@@ -21,9 +21,8 @@ from typing import Any
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.gguf_chat.generation import End, Generation, Sampling, common
-from slmstudio.worker.model import llama_vocab
-from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, sampler
-from slmstudio.worker.model.llama_vocab import LlamaVocab
+from slmstudio.worker.model import llama_gguf
+from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, LlamaVocab, sampler
 
 BATCH_TOKENS = 512
 FIRST_CHUNK = 64
@@ -83,7 +82,7 @@ class Engine:
             self._model = LlamaGguf(path, n_gpu_layers=gpu_layers)
         except ValueError as error:
             raise UserError(tr("{model} can't be loaded.", model=path.name),
-                            tr("llama.cpp says: {message}", message=llama_vocab.reason() or error),
+                            tr("llama.cpp says: {message}", message=llama_gguf.reason() or error),
                             tr("Choose another GGUF file, or export the run again.")) from error
         import llama_cpp
         from llama_cpp.llama_grammar import JSON_GBNF
@@ -147,7 +146,7 @@ class Engine:
         if context is None:
             self._model.close()
             raise UserError(tr("{model} can't be loaded.", model=path.name),
-                            tr("llama.cpp says: {message}", message=llama_vocab.last_error()),
+                            tr("llama.cpp says: {message}", message=llama_gguf.last_error()),
                             tr("Choose a shorter context, or fewer answers at once."))
         if self._api.llama_get_memory(context) is None or self._api.llama_model_has_encoder(self._model.model):
             self._model.close()
@@ -246,7 +245,7 @@ class Engine:
         if code != 0:
             return self._fail_all(UserError(tr("The model couldn't compute an answer."),
                                             tr("llama.cpp says: {message}",
-                                               message=llama_vocab.last_error() or f"code {code}"),
+                                               message=llama_gguf.last_error() or f"code {code}"),
                                             tr("Try again; a shorter context or fewer answers at once may help.")))
         self._adapt(sum(len(tokens) for _, tokens in read), time.monotonic() - started)
         for slot, tokens in read:

@@ -26,7 +26,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.i18n import tr
 from slmstudio.core.lock import worker_lock
-from slmstudio.core.model.structure.gguf_model import read_sound_gguf
+from slmstudio.core.model.gguf.model import read_sound_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.serve.engine import Engine
 from slmstudio.worker.serve.http_api import Api

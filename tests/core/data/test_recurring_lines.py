@@ -10,7 +10,7 @@ import pytest
 from support.workbooks import write_xlsx
 
 from slmstudio.core.data import read_options
-from slmstudio.core.data.candidates import sentence
+from slmstudio.core.data.candidates import why
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import Dataset, read_dataset
 
@@ -278,7 +278,7 @@ def test_what_a_text_is_proposed_as(read, name):
     assert read_options.written({}, first.options) == line
     assert found.is_sure == is_sure
     assert not found.problems and found.options == ReadOptions()
-    assert all(map(sentence, first.evidence))
+    assert why(first)
     chosen = read(file, text, **{key: value for key, value in vars(first.options).items() if value})
     assert chosen.is_sure and [record.messages for record in chosen.records] == [
         record.messages for record in found.records]

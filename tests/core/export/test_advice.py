@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from support.gguf_models import quant_type
 
-from slmstudio.core.export import advice
+from slmstudio.core.export import types
 from slmstudio.core.export.types import QUANT_TYPES
 
 
@@ -27,7 +27,7 @@ LLAMA3_8B = Shape(8_030_000_000, 128256, 32, 4096, 14336, 8, 128)
 QWEN2_1B5 = Shape(1_544_000_000, 151936, 28, 1536, 8960, 2, 128, True)
 SMOL_135M = Shape(134_500_000, 49152, 30, 576, 1536, 3, 64, True)
 FALCON_40B = Shape(40_000_000_000, 65024, 60, 8192, 32768, 8, 128)
-TARGETS = {target.key: target for target in advice.TARGETS}
+TARGETS = {target.key: target for target in types.TARGETS}
 
 
 @pytest.mark.parametrize("model, target, expected", [
@@ -35,19 +35,19 @@ TARGETS = {target.key: target for target in advice.TARGETS}
     (LLAMA3_8B, "gpu-8", "Q5_K_M"), (LLAMA3_8B, "laptop-8", "Q4_K_M"), (QWEN2_1B5, "laptop-8", "Q8_0"),
     (SMOL_135M, "laptop-8", "Q8_0")])
 def test_proposes(model, target: str, expected: str) -> None:
-    proposal = advice.propose(model, TARGETS[target])
+    proposal = types.propose(model, TARGETS[target])
     assert proposal.type is not None and proposal.type.name == expected, proposal
-    assert advice.memory_bytes(proposal.type, model) <= TARGETS[target].budget
+    assert types.memory_bytes(proposal.type, model) <= TARGETS[target].budget
     assert proposal.reason.startswith(expected) and proposal.reason.endswith(".")
 
 
 def test_says_when_nothing_fits() -> None:
-    proposal = advice.propose(FALCON_40B, TARGETS["gpu-8"])
+    proposal = types.propose(FALCON_40B, TARGETS["gpu-8"])
     assert proposal.type is None and "Even Q2_K" in proposal.reason
 
 
 def test_memory_grows_with_bits() -> None:
-    needs = [advice.memory_bytes(kind, LLAMA3_8B) for kind in QUANT_TYPES]
+    needs = [types.memory_bytes(kind, LLAMA3_8B) for kind in QUANT_TYPES]
     assert needs == sorted(needs, reverse=True)
     small = quant_type("Q4_K_M")
     cache = needs[QUANT_TYPES.index(small)] - small.estimate_bytes(LLAMA3_8B) - 512 * LLAMA3_8B.vocabulary_size * 4

@@ -8,7 +8,7 @@ from support.jinja_templates import MISTRAL, QUOTES, SMOLLM, ZEPHYR, talks, temp
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.export import ollama_template
+from slmstudio.core.export import ollama
 from slmstudio.core.model.named_templates import NAMED
 
 LLAMA2 = (
@@ -24,7 +24,7 @@ TEMPLATES = {"smollm": SMOLLM, "chatml": model_files.CHATML, "mistral": MISTRAL,
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_go_template_writes_what_the_jinja_template_writes(name) -> None:
     jinja = template(TEMPLATES[name])
-    found = ollama_template.take_apart(jinja)
+    found = ollama.take_apart(jinja)
     for talk in talks(found.system_before is not None):
         expected = jinja.render(talk, add_generation_prompt=True)
         assert go_template.ollama_prompt(found.go_template(), talk) == expected
@@ -34,7 +34,7 @@ def test_the_go_template_writes_what_the_jinja_template_writes(name) -> None:
 @pytest.mark.parametrize("name", NAMED)
 def test_every_named_template_can_be_written_for_ollama(name) -> None:
     jinja = template((paths.resources() / "chat_templates" / f"{name}.jinja").read_text("utf-8").strip())
-    found = ollama_template.take_apart(jinja)
+    found = ollama.take_apart(jinja)
     assert (found.system_before is not None, found.notes) == (True, ())
     for talk in talks(with_system=True):
         assert go_template.ollama_prompt(found.go_template(), talk) == jinja.render(talk, add_generation_prompt=True)
@@ -45,7 +45,7 @@ def test_every_named_template_can_be_written_for_ollama(name) -> None:
     ("llama-3.1-style", True, "removes spaces"), ("gemma-2-style", False, "no place for a system message")])
 def test_the_templates_of_real_families(data_dir, file, system, note) -> None:
     jinja = template((data_dir / "chat_templates" / f"{file}.jinja").read_text("utf-8"))
-    found = ollama_template.take_apart(jinja)
+    found = ollama.take_apart(jinja)
     assert (found.system_before is not None) == system
     assert note in " ".join(found.notes)
     for talk in talks(system):
@@ -68,12 +68,12 @@ def test_the_templates_of_real_families(data_dir, file, system, note) -> None:
 ])
 def test_what_cannot_be_written_for_ollama_is_said(source, why) -> None:
     with pytest.raises(UserError) as caught:
-        ollama_template.take_apart(template(source))
+        ollama.take_apart(template(source))
     assert why in caught.value.why and caught.value.remedy
 
 
 def test_notes_say_what_is_lost() -> None:
     trims = ("{% for m in messages %}<{{ m.role }}>{{ m.content.split('</think>')[-1] | trim }}</s>{% endfor %}"
              "{% if tools %}{% endif %}{{ strftime_now('%Y')[4:] }}<bot>")
-    notes = " ".join(ollama_template.take_apart(template(trims)).notes)
+    notes = " ".join(ollama.take_apart(template(trims)).notes)
     assert all(word in notes for word in ("removes spaces", "reasoning", "date", "Tool calls"))

@@ -10,7 +10,7 @@ from support import spoken
 from support.gguf_models import quant_type
 
 from slmstudio.core import files
-from slmstudio.core.export.proof import answer_checks, read, token_checks, told, verdict, weight_checks
+from slmstudio.core.export.proof import answer_checks, judged, read, token_checks, verdict, weight_checks
 from slmstudio.core.export.types import QUANT_TYPES
 
 ANSWERS = {"positions": 200, "nmse": 1e-6, "top1": 0.995, "near_ties": 0, "kl": 1e-5, "perplexity_reference": 8.0,
@@ -134,7 +134,7 @@ def test_rounding_may_hide_some_of_what_was_learned(strength, error, passed) -> 
     {}, {"perplexity_change": 0.5}, {"stops_at_end_of_turn": False, "stop_figure": "it would end at </s>"}])
 def test_a_proof_speaks_the_language_of_who_reads_it(tmp_path: Path, change: dict[str, Any]) -> None:
     found = {**TOKENS, **WEIGHTS, **ANSWERS, "type": "F16", **change}
-    written = {**told(found, quant_type("F16")), **found}
+    written = {**judged(found, quant_type("F16")), **found}
     files.write_atomically(tmp_path / "model.parity.json", files.dump_pretty(written))
     assert read(tmp_path / "model.gguf") == written
     with spoken.brackets():
@@ -149,7 +149,7 @@ def test_a_proof_speaks_the_language_of_who_reads_it(tmp_path: Path, change: dic
     {"perplexity_change": 0.5}])  # a version with other limits decided that
 def test_an_older_or_damaged_proof_says_what_it_said(tmp_path: Path, change: dict[str, Any]) -> None:
     found = {**TOKENS, **WEIGHTS, **ANSWERS, "type": "F16"}
-    written = {**told(found, quant_type("F16")), **found, **change}
+    written = {**judged(found, quant_type("F16")), **found, **change}
     files.write_atomically(tmp_path / "model.parity.json", files.dump_pretty(written))
     with spoken.brackets():
         assert read(tmp_path / "model.gguf") == written

@@ -16,7 +16,7 @@ from support.jinja_templates import MISTRAL, QUOTES, SMOLLM, ZEPHYR, talks, temp
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.export import ollama, ollama_template, recipes
+from slmstudio.core.export import ollama, recipes
 from slmstudio.core.export.ollama import read_tokens
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -64,7 +64,7 @@ def test_every_end_of_turn_is_a_stop(tmp_path) -> None:
     path = gguf(tmp_path / "m.gguf", SMOLLM, **{"tokenizer.ggml.eot_token_id": 3})
     tokens = read_tokens(path)
     assert tokens.ends == ("</s>", "<|end|>") and tokens.bos == "<s>"
-    assert ollama.stop_texts(ollama_template.take_apart(tokens.template), tokens) == ("<|im_end|>", "</s>", "<|end|>")
+    assert ollama.stop_texts(ollama.take_apart(tokens.template), tokens) == ("<|im_end|>", "</s>", "<|end|>")
 
 
 @pytest.mark.parametrize("make", ["no template", "joiner in the path"])

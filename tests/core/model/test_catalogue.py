@@ -13,7 +13,7 @@ import pytest
 
 from slmstudio.core import i18n, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import architecture, catalogue, families
+from slmstudio.core.model import architecture, catalogue
 from slmstudio.core.model.catalogue import CatalogueEntry, entries, find, nearest, search
 from slmstudio.core.model.facts import model_name
 
@@ -59,12 +59,12 @@ def test_its_size_on_disk_is_two_bytes_for_each_parameter(entry: CatalogueEntry)
 
 @ALL
 def test_it_is_one_that_can_be_trained_and_says_what_it_is(entry: CatalogueEntry):
-    assert entry.model_type in families.CAUSAL
+    assert entry.model_type in architecture.CAUSAL
     assert re.fullmatch(r"[\w-]+/[\w.-]+", entry.id) and entry.title
     assert entry.kind in ("base", "instruct")
     assert 0.1e9 < entry.parameters < 9.5e9
     assert entry.context is None or entry.context >= 2048
-    assert entry.family == families.family_label(entry.model_type, entry.name) or entry.family == "Falcon3"
+    assert entry.family == architecture.family_label(entry.model_type, entry.name) or entry.family == "Falcon3"
 
 
 @ALL
@@ -186,17 +186,17 @@ def test_languages_have_english_names_in_their_order():
 
 def test_what_a_licence_allows_and_asks_for_is_said():
     llama = find("Llama 3.2 1B")
-    assert llama is not None and llama.licence_use == (
+    assert llama is not None and llama.licence.use == (
         "Commercial use is allowed up to 700 million monthly users. Show “Built with Llama”, begin the tuned model's "
         "name with “Llama”, and pass on the licence.")
     qwen2 = find("Qwen2 7B Instruct")
-    assert qwen2 is not None and "Read it on the model's page" in qwen2.licence_use
+    assert qwen2 is not None and "Read it on the model's page" in qwen2.licence.use
 
 
 def test_licences_and_languages_are_told_in_the_language_that_is_spoken():
     i18n.use("hi")
     llama = find("Llama 3.2 1B")
-    assert llama is not None and "करोड़" in llama.licence_use and "allowed" not in llama.licence_use
+    assert llama is not None and "करोड़" in llama.licence.use and "allowed" not in llama.licence.use
     assert catalogue.languages()["ta"] == "तमिल" and catalogue.language_code("Tamil") == "ta"
 
 

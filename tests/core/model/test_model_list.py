@@ -11,7 +11,7 @@ from support import model_files
 
 from slmstudio.core import paths
 from slmstudio.core.model import catalogue
-from slmstudio.core.model.model_list import listed
+from slmstudio.core.model.library import listed
 
 SMOL = "SmolLM2-135M-Instruct"
 

@@ -13,7 +13,7 @@ from support.base_models import without_template
 from support.family_models import FAMILIES
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import named_templates, trained_rows
+from slmstudio.core.model import named_templates
 from slmstudio.core.model.named_templates import NAMED, fitting, template_of
 from slmstudio.core.model.tokens import encode, end_of_turn, local_tokenizer
 
@@ -224,7 +224,7 @@ def test_rows_that_nothing_trained_are_found(base, tmp_path, dtype, head):
     (folder / "model.safetensors").unlink()
     with_rows(folder, {262: [1e-3] * 8, 263: [7.0, *[2.0] * 7], 264: [7.0, *[2.0] * 7]}, dtype, head)
     asked = range(256, 270)
-    assert trained_rows.untrained(folder, asked, asked) == {262, 263, 264}
+    assert named_templates.untrained(folder, asked, asked) == {262, 263, 264}
 
 
 def test_in_a_base_model_a_row_that_is_nearly_another_is_untrained(base, tmp_path):
@@ -233,8 +233,8 @@ def test_in_a_base_model_a_row_that_is_nearly_another_is_untrained(base, tmp_pat
     (folder / "model.safetensors").unlink()
     with_rows(folder, {263: [7.0, *[2.0] * 7], 264: [7.5, *[2.0] * 7], 265: [7.0, -2.0, *[2.0] * 6]})
     asked = range(256, 270)
-    assert trained_rows.untrained(folder, asked, asked, only_pretrained=True) == {263, 264}
-    assert trained_rows.untrained(folder, asked, asked) == set()
+    assert named_templates.untrained(folder, asked, asked, only_pretrained=True) == {263, 264}
+    assert named_templates.untrained(folder, asked, asked) == set()
 
 
 @pytest.mark.parametrize("row", [[0.0] * 8, [7.5, *[2.0] * 7]])

@@ -10,7 +10,7 @@ from support import family_models, more_layouts
 from support.machines import machine
 
 from slmstudio.core.model import catalogue
-from slmstudio.core.model.families import UNTRAINABLE
+from slmstudio.core.model.architecture import UNTRAINABLE
 from slmstudio.core.run.memory.fit_badge import badge
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"

@@ -15,7 +15,7 @@ from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.hardware.machine import Gpu, Machine, read_machine
 from slmstudio.core.jobs.job import Job
-from slmstudio.core.model import catalogue, starters
+from slmstudio.core.model import catalogue, library
 from slmstudio.core.model.hub import place, token
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.fields import put_back, typed_values
@@ -60,7 +60,7 @@ def test_a_model_is_told_before_it_is_fetched(qtbot, tab: ModelTab):
     known = catalogue.find(QWEN)
     assert text(tab, "model_name") == known.title
     assert [value.text() for value in tab.card.facts.values][:2] == ["Qwen2", "1.54 B"]
-    assert known.licence_use in text(tab, "model_licence_use")
+    assert known.licence.use in text(tab, "model_licence_use")
     assert button(tab, "model_get").text().startswith("Download ")
     assert not button(tab, "model_use").isVisible()
     qtbot.waitUntil(lambda: "127.0.0.1" in text(tab, "model_get_note"))
@@ -192,7 +192,7 @@ def test_the_model_whose_name_is_typed_is_offered_again_with_its_token(qtbot, ta
 
 
 def test_a_starter_is_fetched_only_once_its_terms_are_accepted(tab: ModelTab):
-    starter = starters.GEMMA_3_270M
+    starter = library.GEMMA_3_270M
     tab.models.list.select_value(next(entry for entry in tab.entries() if entry.starter is starter))
     assert starter.terms[0] in text(tab, "model_licence_use")
     assert not button(tab, "model_get").isEnabled()

@@ -16,7 +16,7 @@ from support import model_files, model_hub
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.hub import place, token
-from slmstudio.worker.download import fetch_child, patience
+from slmstudio.worker.download import fetch_child, transfer
 
 REPO = "acme/tiny-model"
 SECRET = "hf_ATokenThatNobodyElseMaySee"
@@ -32,8 +32,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def hub(repository, studio_home, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 60)
-    monkeypatch.setattr(patience, "WAITS", (0.01, 0.01, 0.01))
-    monkeypatch.setattr(patience, "AT_ONCE", 0.01)
+    monkeypatch.setattr(transfer, "WAITS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(transfer, "AT_ONCE", 0.01)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with model_hub.serving({REPO: dict(repository)}) as found:
@@ -90,8 +90,8 @@ def test_what_the_hub_refuses_is_told_with_its_remedy(hub, work, repository, mon
 def test_a_hub_that_stays_busy_is_told_after_a_few_tries(hub, work, status, headers, sentence):
     hub.refusals = [(status, headers)] * 10
     assert sentence in refused(work)
-    waits = status in patience.BUSY and not headers
-    assert 10 - len(hub.refusals) == (len(patience.WAITS) + 1 if waits else 1)
+    waits = status in transfer.BUSY and not headers
+    assert 10 - len(hub.refusals) == (len(transfer.WAITS) + 1 if waits else 1)
 
 
 def test_a_busy_hub_is_tried_again_after_the_time_it_asks_for(hub, work, repository):

@@ -40,14 +40,14 @@ def test_its_tokenizer_splits_digits_and_equals_llama_cpp() -> None:
     from transformers import AutoTokenizer
 
     from slmstudio.core.model.tokens import local_tokenizer
-    from slmstudio.worker.model import probes
+    from slmstudio.worker.model import gguf_vocabulary
 
     model = llama_cpp.Llama(str(models.starter_gguf()), vocab_only=True, verbose=False)
     plain, theirs = local_tokenizer(models.starter()), AutoTokenizer.from_pretrained(models.starter())
     for encode in (lambda text: plain.encode(text, add_special_tokens=False).ids,
                    lambda text: theirs(text)["input_ids"]):
         assert len(encode("2024")) == 4
-        assert not probes.differing([*probes.PROBES, "<|im_start|>user\nहाँ 12<|im_end|>\n"], encode,
+        assert not gguf_vocabulary.differing([*gguf_vocabulary.PROBES, "<|im_start|>user\nहाँ 12<|im_end|>\n"], encode,
                                     lambda text: model.tokenize(text.encode(), add_bos=False, special=True))
 
 
@@ -151,7 +151,7 @@ def test_an_export_becomes_the_same_base_model(families, tmp_path, monkeypatch, 
     from slmstudio.core.model.named_templates import template_of
     from slmstudio.core.model.tokens import local_tokenizer
     from slmstudio.worker.export import export, import_model
-    from slmstudio.worker.model import probes
+    from slmstudio.worker.model import gguf_vocabulary
 
     proof = {"passed": True, "normalizer": None, "sha256": None}  # the exports' own tests look at it
     monkeypatch.setattr(export, "_prove", lambda job, source, made: [setattr(each, "parity", proof) for each in made])
@@ -160,10 +160,10 @@ def test_an_export_becomes_the_same_base_model(families, tmp_path, monkeypatch, 
     import_model.run(models.context(tmp_path / "import", gguf=file["path"], out=str(folder)))
     encoders = [(local_tokenizer(each), template_of(each)) for each in (base, folder)]
     added = [token.content for token in encoders[0][0].get_added_tokens_decoder().values()]
-    for text in ["[…]", "</s>", *probes.PROBES, *probes.strings(), *probes.around(added)]:
+    for text in ["[…]", "</s>", *gguf_vocabulary.PROBES, *gguf_vocabulary.strings(), *gguf_vocabulary.around(added)]:
         one, other = (tokenizer.encode(text, add_special_tokens=False).ids for tokenizer, _ in encoders)
         assert one == other, text
-    for text in probes.PROBES:
+    for text in gguf_vocabulary.PROBES:
         one, other = (tokenizer.encode(template.render([{"role": "user", "content": text}], True),
                                        add_special_tokens=False).ids for tokenizer, template in encoders)
         assert one == other, text
@@ -206,12 +206,12 @@ def test_other_pre_tokenizers_equal_llama_cpp(families, data_dir, tmp_path, fami
     import llama_cpp
 
     from slmstudio.worker.export.import_model import read_tokenizer
-    from slmstudio.worker.model import probes
+    from slmstudio.worker.model import gguf_vocabulary
 
     file = vocabulary_file(families / family, pre_tokenizer, tmp_path / "vocabulary.gguf")
     model = llama_cpp.Llama(str(file), vocab_only=True, verbose=False)
     tokenizer = read_tokenizer(file, model.metadata)
     hindi = (data_dir / "xquad_hi_instructions.jsonl").read_text(encoding="utf-8").splitlines()[:50]
-    assert not probes.differing([*probes.PROBES, *hindi],
+    assert not gguf_vocabulary.differing([*gguf_vocabulary.PROBES, *hindi],
                                 lambda text: tokenizer(text, add_special_tokens=False)["input_ids"],
                                 lambda text: model.tokenize(text.encode(), add_bos=False, special=True))

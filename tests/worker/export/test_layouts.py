@@ -17,8 +17,8 @@ from transformers import AutoConfig
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import Outcome, write_outcome
 from slmstudio.core.jobs.interactive import InteractiveWorker
-from slmstudio.core.model.safetensors_header import read_header
 from slmstudio.core.model.vetting.vet import read_vetted
+from slmstudio.core.model.weights import read_header
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.export import export

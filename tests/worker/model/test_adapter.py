@@ -31,21 +31,22 @@ def test_equals_pefts_merge(base, tmp_path, settings) -> None:
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    from slmstudio.worker.model.adapter import Adapter
+    from slmstudio.worker.model.export_source import MergedWeights
 
-    adapter = Adapter(models.adapter_on(base, tmp_path, **settings))
+    ours = MergedWeights(base, models.adapter_on(base, tmp_path, **settings))
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     merged = PeftModel.from_pretrained(model, tmp_path).merge_and_unload().state_dict()
     weights = load_file(base / "model.safetensors")
-    assert adapter.targets <= weights.keys()
-    changed = {name for name in weights if not torch.equal(adapter.apply(name, weights[name]), weights[name])}
-    assert changed == adapter.targets
-    for name, weight in weights.items():
-        torch.testing.assert_close(adapter.apply(name, weight), merged[name], rtol=1e-5, atol=1e-6)
+    assert set(ours.names) == weights.keys()
+    found = {name: torch.from_numpy(ours.whole(name)) for name in weights}
+    assert {name for name in weights if not torch.equal(found[name], weights[name])} == {
+        name for name in weights if ours.is_changed(name)}
+    for name in weights:
+        torch.testing.assert_close(found[name], merged[name], rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_not_known_is_refused(base, tmp_path) -> None:
-    from slmstudio.worker.model.adapter import Adapter
+    from slmstudio.worker.model.export_source import Adapter
 
     with pytest.raises(UserError, match="can't be read"):
         Adapter(tmp_path)

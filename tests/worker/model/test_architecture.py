@@ -11,8 +11,8 @@ from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from slmstudio.core.model import architecture
+from slmstudio.core.model.architecture import LABELS, PADDED_ONLY
 from slmstudio.core.model.facts import _sizes
-from slmstudio.core.model.families import LABELS, PADDED_ONLY
 from slmstudio.core.run.planning.proposal import EAGER_ONLY
 from slmstudio.worker.training import methods
 

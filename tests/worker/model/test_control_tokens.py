@@ -15,7 +15,7 @@ from support.damaged_gguf import SPECIAL, Gguf, sound
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import plain
-from slmstudio.worker.model.llama_vocab import LlamaVocab
+from slmstudio.worker.model.llama_gguf import LlamaVocab
 from slmstudio.worker.parity.llama_file import LlamaFile
 from slmstudio.worker.serve.http_api import Api
 from slmstudio.worker.serve.request import ChatRequest, parse
@@ -109,4 +109,6 @@ def test_what_is_marked() -> None:
     assert described["function"]["description"] == f"a <{mark}s> b"
     assert plain.marked(chat, ["[INST]"]) == chat
     assert plain.stretches(f"<s>a<{mark}s>b<s><s>c", ["<s>"]) == [
-        ("<s>", False), ("a<s>b", True), ("<s><s>c", False)]
+        ("<s>", False, 0), ("a<s>b", True, 3), ("<s><s>c", False, 8)]
+    assert plain.stretches(f"<s>  <{mark}s> <e> ", ["<s>", "<e>"], ("<e>",), ("<s>",)) == [
+        ("<s>", False, 0), ("<s>", True, 5), ("<e> ", False, 9)]

@@ -15,7 +15,7 @@ from support.tiers import first_fast
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.tokens import encode, local_tokenizer
-from slmstudio.worker.model import probes
+from slmstudio.worker.model import gguf_vocabulary
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 ENDS = {"llama3": "<|eot_id|>", "mistral": "</s>", "phi3": "<|end|>", "qwen2": "<|im_end|>", "tinyllama": "</s>",
@@ -26,7 +26,7 @@ TEXTS = [
     "Hello world", HINDI, "  two  spaces ", "\n\nx\n", "தமிழ் বাংলা ગુજરાતી ಕನ್ನಡ తెలుగు മലയാളം اردو", "中文测试 🙂🙃 👨‍👩‍👧",
     "<|im_start|>user\nhi<|im_end|>\n", "<s>[INST] a [/INST] b</s>", "<|user|>\nक्या<|end|>\n<|assistant|>\n",
     "\u00e9 \u00c5 ﬁ ½", "123456789 3.14 १२३", "\tTabs\r\n", "", "a</s>\n<s>b", "word <|eot_id|> word",
-    *probes.strings()]
+    *gguf_vocabulary.strings()]
 CHATS = [
     [{"role": "user", "content": f"Hi {HINDI}"}, {"role": "assistant", "content": f" Hello <b>&amp;\n{HINDI} "}],
     [{"role": "system", "content": "Short."}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
@@ -179,7 +179,7 @@ def test_the_class_that_a_folder_names_changes_nothing(families: Path, tmp_path:
 def test_known_architectures_are_those_of_transformers() -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    from slmstudio.core.model.families import CAUSAL, LABELS
+    from slmstudio.core.model.architecture import CAUSAL, LABELS
 
     assert set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) == CAUSAL
     assert set(LABELS) <= CAUSAL

@@ -15,8 +15,14 @@ from support.family_models import FAMILIES
 from support.tiers import first_fast
 
 from slmstudio.core.errors import UserError
-from slmstudio.worker.model import probes
-from slmstudio.worker.model.pre_tokenizers import IGNORE_MERGES, PRE_TOKENIZERS, cuts_alike, name_of, nearest_to
+from slmstudio.worker.model.gguf_vocabulary import (
+    IGNORE_MERGES,
+    PRE_TOKENIZERS,
+    cuts_alike,
+    name_of,
+    nearest_to,
+    strings,
+)
 
 pytestmark = pytest.mark.timeout(900)
 TYPES = ("F16", "Q8_0", "Q4_K_M")
@@ -31,7 +37,7 @@ def export(folder: Path, out: Path, *types: str) -> dict[str, dict]:
 
 
 def test_the_fixed_texts_are_many_different_and_of_many_scripts() -> None:
-    texts = probes.strings()
+    texts = strings()
     assert len(texts) == len(set(texts)) >= 1000
     scripts = {unicodedata.name(char, "").split(" ")[0] for text in texts for char in text if char.isalpha()}
     assert {"DEVANAGARI", "BENGALI", "TAMIL", "TELUGU", "KANNADA", "MALAYALAM", "GUJARATI", "GURMUKHI", "ORIYA",
@@ -51,7 +57,7 @@ def test_the_file_is_what_its_script_writes() -> None:
     folder = paths.resources() / "parity"
     script = runpy.run_path(str(folder / "make_strings.py"))
     known = json.loads((folder / "phrases.json").read_text(encoding="utf-8"))
-    assert tuple(script["all_strings"](known)) == probes.strings()
+    assert tuple(script["all_strings"](known)) == strings()
 
 
 @pytest.mark.parametrize("family", first_fast(["llama3", *(family for family in FAMILIES if family != "llama3")]))
@@ -90,7 +96,7 @@ def test_an_extended_tokenizer(tmp_path) -> None:
                     special=("<|tool|>", "<|हिन्दी|>"))
     proof = export(base, tmp_path / "out", "F16")["F16"]
     assert proof["passed"], proof["failures"]
-    assert proof["prompts"] > len(probes.strings()) + 7 * 7
+    assert proof["prompts"] > len(strings()) + 7 * 7
 
 
 @pytest.mark.full
@@ -114,7 +120,7 @@ def trained(folder: Path, pre_tokenizer, **model: object) -> Path:
 
     tokenizer = Tokenizer(BPE(**model))
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizer, decoders.ByteLevel()
-    tokenizer.train_from_iterator(probes.strings(), trainers.BpeTrainer(
+    tokenizer.train_from_iterator(strings(), trainers.BpeTrainer(
         vocab_size=2000, special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"], show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")

@@ -9,7 +9,7 @@ from pathlib import Path
 from re import compile as pattern
 
 from slmstudio.core.data import column_names, read_options
-from slmstudio.core.data.candidates import Candidate, ranked, sentence
+from slmstudio.core.data.candidates import Candidate, ranked, why
 from slmstudio.core.data.collector import gathered
 from slmstudio.core.data.mapping.choices import Counting
 from slmstudio.core.data.opening import DataFile
@@ -85,14 +85,14 @@ def doubt(found: TestSet) -> Problem | None:
     """What must be asked before a test set is used, with the two likeliest answers; None if it is sure or was said."""
     if found.is_sure:
         return None
-    why = " ".join(map(sentence, found.candidates[0].evidence))
+    reasons = why(found.candidates[0])
     lines = [f'"{each.line}"' for each in found.candidates[:2] if each.line]
     choose = (tr("Write {first} or {second} under Columns, or after --map in the terminal.", first=lines[0],
                  second=lines[1]) if len(lines) > 1 else
               tr("Write {first} or other columns under Columns, or after --map in the terminal.", first=lines[0])
               if lines else tr(CHOOSE))
     unclear = tr("it isn't clear what the columns of {file} contain.", file=found.path.name)
-    return Problem(" ".join(filter(None, (unclear, why, choose))), field="test")
+    return Problem(" ".join(filter(None, (unclear, reasons, choose))), field="test")
 
 
 class _Rows:

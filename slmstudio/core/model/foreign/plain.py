@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 MARK = "\ue0f7\ue0f8\ue0f7"
 """Private-use characters, which come through a template's filters and are in no text; otherwise they are taken out of
@@ -33,17 +33,44 @@ def marked(messages: Sequence[Mapping[str, Any]], controls: Iterable[str], but: 
     return [message if but and message.get("role") == but else _broken(message, found) for message in messages]
 
 
-def stretches(text: str, controls: Iterable[str]) -> list[tuple[str, bool]]:
-    """A rendered text in its order, cut where what is plain begins and ends: each part without marks, and whether it
-    is plain."""
-    found: list[tuple[str, bool]] = []
+class Stretch(NamedTuple):
+    """A part of a rendered text.
+
+    Attributes:
+        text: without marks, and without the white space that the tokens around it take.
+        is_plain: whether nothing in it is a control token.
+        begin: its place in the whole text without marks, in characters.
+    """
+
+    text: str
+    is_plain: bool
+    begin: int
+
+
+def stretches(text: str, controls: Iterable[str], strip_before: tuple[str, ...] = (),
+              strip_after: tuple[str, ...] = ()) -> list[Stretch]:
+    """A rendered text in its order, cut where what is plain begins and ends.
+
+    Args:
+        strip_before: control tokens that take the white space before them; `strip_after`: behind them.
+    """
+    parts: list[tuple[str, bool]] = []
     for part in re.split(f"({_any_of(tuple(controls)).pattern})", text):
         plain = MARK in part
-        if plain or not found or found[-1][1]:
-            found.append((part.replace(MARK, ""), plain))
+        if plain or not parts or parts[-1][1]:
+            parts.append((part.replace(MARK, ""), plain))
         else:
-            found[-1] = (found[-1][0] + part, False)
-    return [(part, plain) for part, plain in found if part]
+            parts[-1] = (parts[-1][0] + part, False)
+    parts = [part for part in parts if part[0]]
+    found, place = [], 0
+    for (before, _), (part, plain), (after, _) in zip([("", False), *parts], parts, [*parts[1:], ("", False)],
+                                                      strict=False):
+        cut = part.lstrip() if plain and strip_after and before.endswith(strip_after) else part
+        begin = place + len(part) - len(cut)
+        cut = cut.rstrip() if plain and strip_before and after.startswith(strip_before) else cut
+        found.append(Stretch(cut, plain, begin))
+        place += len(part)
+    return found
 
 
 def texts(value: Any, key: str = "") -> Iterator[str]:

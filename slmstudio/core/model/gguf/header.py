@@ -10,7 +10,7 @@ import math
 import os
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -43,7 +43,7 @@ REMOVED_TYPES = {
     33: ("Q4_0_8_8", "Q4_0"), 36: ("IQ4_NL_4_4", "IQ4_NL"), 37: ("IQ4_NL_4_8", "IQ4_NL"), 38: ("IQ4_NL_8_8", "IQ4_NL"),
 }
 """Types that llama.cpp has read in the past, and what it reads in their place."""
-TOKEN_TYPES = "tokenizer.ggml.token_type"
+TOKENS, TOKEN_TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 MAX_DIMENSIONS, MAX_NAME = 4, 63
 """The most dimensions of a tensor, and bytes of its name: ggml's own limits."""
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
@@ -62,6 +62,7 @@ class Header:
         lengths: of the arrays, by key.
         kinds: of the arrays' items, by key: ggml's numbers.
         token_types: how many tokens are of which type, by llama.cpp's numbers.
+        token_texts: of the tokens that were asked for, by id.
         types: of the tensors, by name: F16 for instance.
         shapes: of the tensors, by name; the dimension that is contiguous in memory comes first.
         bytes_by_type: bytes of all tensors of a type, F16 for instance.
@@ -71,14 +72,18 @@ class Header:
     lengths: dict[str, int]
     kinds: dict[str, int]
     token_types: Counter[int]
+    token_texts: dict[int, str]
     types: dict[str, str]
     shapes: dict[str, tuple[int, ...]]
     bytes_by_type: Counter[str]
     file_bytes: int
 
 
-def read_header(path: Path, check: Check) -> Header:
+def read_header(path: Path, check: Check = lambda *_: None, token_ids: Collection[int] = ()) -> Header:
     """Read a GGUF file's header, and check that all its tensors are there.
+
+    Args:
+        token_ids: whose texts are wanted.
 
     Raises:
         UserError: no GGUF file, a version or type that isn't known, damaged, truncated, or `check` said so.
@@ -92,7 +97,8 @@ def read_header(path: Path, check: Check) -> Header:
             size = os.fstat(file.fileno()).st_size
             reader = _Reader(file, size)
             tensors = _read_preamble(reader, name)
-            values, lengths, kinds, token_types = _read_metadata(reader)
+            metadata = _read_metadata(reader, token_ids)
+            values, lengths, *_ = metadata
             check(values, lengths, tensors)
             shapes, types, bytes_by_type, end = _read_tensors(reader, tensors, _alignment(values))
     except Damaged as error:
@@ -113,7 +119,7 @@ def read_header(path: Path, check: Check) -> Header:
         raise from_os_error(error, tr("Could not read the GGUF file.")) from error
     if end > size:
         raise UserError(truncated(name, size, end), tr("The end of the file is missing."), tr(DOWNLOAD))
-    return Header(values, lengths, kinds, token_types, types, shapes, bytes_by_type, size)
+    return Header(*metadata, types, shapes, bytes_by_type, size)
 
 
 class Damaged(Exception):
@@ -218,12 +224,13 @@ def _read_preamble(reader: _Reader, name: str) -> int:
     return reader.count(24, 10**6)  # a tensor's entry takes at least its lengths, its type and its offset
 
 
-def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dict[str, int], Counter[int]]:
-    """All scalars and texts by key, the lengths and kinds of all arrays, and how many tokens are of which type."""
+def _read_metadata(reader: _Reader, token_ids: Collection[int]
+                   ) -> tuple[dict[str, Any], dict[str, int], dict[str, int], Counter[int], dict[int, str]]:
+    """The first five fields of `Header`."""
     values: dict[str, Any] = {}
     lengths: dict[str, int] = {}
     kinds: dict[str, int] = {}
-    token_types = Counter[int]()
+    token_types, token_texts = Counter[int](), dict[int, str]()
     # The number of keys comes right after the number of tensors, whose entries follow the keys.
     for _ in range(reader.count(13, 10**5)):
         key = reader.text()
@@ -233,8 +240,10 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dic
             raise Damaged(tr("It has the key {key} twice.", key=printable(key)))
         kind = reader.number("<I")
         if kind == _ARRAY:
-            lengths[key], kinds[key], items = _read_array(reader, key == TOKEN_TYPES)
-            token_types.update(items)
+            lengths[key], kinds[key], numbers, texts = _read_array(
+                reader, key == TOKEN_TYPES, token_ids if key == TOKENS else ())
+            token_types.update(numbers)
+            token_texts |= texts
         elif kind == STRING:
             values[key] = reader.text()
         elif kind in _SCALARS:
@@ -245,26 +254,31 @@ def _read_metadata(reader: _Reader) -> tuple[dict[str, Any], dict[str, int], dic
         else:
             raise _Unknown(tr("The value of {key} has the type {kind}, which isn't supported.", key=printable(key),
                               kind=kind))
-    return values, lengths, kinds, token_types
+    return values, lengths, kinds, token_types, token_texts
 
 
-def _read_array(reader: _Reader, items_matter: bool) -> tuple[int, int, tuple[Any, ...]]:
-    """How many items it has, of what kind, and these items if they matter and are numbers."""
+def _read_array(reader: _Reader, numbers_matter: bool, texts_at: Collection[int]
+                ) -> tuple[int, int, tuple[Any, ...], dict[int, str]]:
+    """How many items it has, of what kind, these items if they matter and are numbers, and the wanted ones of texts."""
     kind = reader.number("<I")
     if kind in _SCALARS:
         width = struct.calcsize(_SCALARS[kind])
         count = reader.count(width)
-        if items_matter and width == 4:
-            return count, kind, struct.unpack(f"<{count}{_SCALARS[kind][1]}", reader.take(count * width))
+        if numbers_matter and width == 4:
+            return count, kind, struct.unpack(f"<{count}{_SCALARS[kind][1]}", reader.take(count * width)), {}
         reader.skip(count * width)
-        return count, kind, ()
+        return count, kind, (), {}
     if kind != STRING:
         raise Damaged(tr("An array in its header has items of type {kind}.", kind=kind))
     count = reader.count(8, 2**24)
     unpack = struct.Struct("<Q").unpack
-    for _ in range(count):
-        reader.skip(unpack(reader.take(8))[0])
-    return count, kind, ()
+    texts = {}
+    for place in range(count):
+        if place in texts_at:
+            texts[place] = reader.text()
+        else:
+            reader.skip(unpack(reader.take(8))[0])
+    return count, kind, (), texts
 
 
 def _alignment(values: dict[str, Any]) -> int:

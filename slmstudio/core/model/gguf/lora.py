@@ -92,7 +92,7 @@ def _pairs(tensors: dict[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, in
 
 def check_fits(lora: LoraFacts, base: Path) -> None:
     """Raises UserError: the base model has a different architecture or different shapes, or can't be read."""
-    _check_fits(lora, read_header(base, lambda *_: None), printable(base.name))
+    _check_fits(lora, read_header(base), printable(base.name))
 
 
 def _check_fits(lora: LoraFacts, base: Header, name: str) -> None:
@@ -123,7 +123,7 @@ def fitting(base: Path, candidates: Iterable[Path]) -> list[LoraFacts]:
     Raises:
         UserError: the model can't be read.
     """
-    header = read_header(base, lambda *_: None)
+    header = read_header(base)
     found = []
     for path in candidates:
         try:

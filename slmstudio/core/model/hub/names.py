@@ -102,7 +102,7 @@ def _no_name(text: str) -> UserError:
                      tr("A model's full name is its owner and its name, with a slash between them."), tr(_EXAMPLE))
 
 
-def wanted(repo: str, names: Collection[str], shards: Collection[str] = ()) -> list[str]:
+def needed(repo: str, names: Collection[str], shards: Collection[str] = ()) -> list[str]:
     """The files that make a base model, of all that its repository holds: weights in safetensors, and each once;
     configuration, tokenizer and template; licence and README. Folders inside hold other forms of the same.
 

@@ -10,17 +10,18 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from slmstudio.core import files, paths, program, settings
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import catalogue
+from slmstudio.core.model.architecture import why_no_language_model
 from slmstudio.core.model.facts import refused_quantization
-from slmstudio.core.model.families import why_no_language_model
+from slmstudio.core.model.gguf.model import is_gguf
 from slmstudio.core.model.hub import names, place, token
 from slmstudio.core.model.json_files import printable
 from slmstudio.core.model.weights import INDEX, SINGLE
@@ -31,10 +32,11 @@ MOST_ENTRIES = 20_000
 MOST_JSON = 1024 * 1024
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _MODEL_LAYER = "application/vnd.ollama.image.model"
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Found:
+class LocalModel:
     """A model on this machine.
 
     Attributes:
@@ -73,20 +75,13 @@ class _Budget:
         return sorted(found, key=lambda entry: entry.name.lower())
 
     def folders(self, folder: Path) -> list[Path]:
-        return [Path(entry.path) for entry in self.entries(folder) if _is_folder(entry)]
+        return [Path(entry.path) for entry in self.entries(folder) if os.path.isdir(entry.path)]
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def found_models() -> list[Found]:
+def local_models() -> list[LocalModel]:
     """Everything, each once: the library by name, remembered folders, then the other programs' models."""
     found = [*_library(), *_opened(), *_hub_cache(), *_lm_studio(), *_ollama()]
-    seen: dict[str, Found] = {}
+    seen: dict[str, LocalModel] = {}
     for each in found:
         seen.setdefault(os.path.realpath(each.path), each)
     return list(seen.values())
@@ -105,12 +100,12 @@ def resolve(text: str) -> Path:
             if folder.exists():
                 return folder.absolute()
     try:
-        named = meant(text)
+        named = repo_name(text)
     except UserError:
         if len(path.parts) == 1 and catalogue.nearest(text):
             raise
         return path.absolute()  # whoever reads it says that it doesn't exist
-    matching = [each for each in found_models() if _is_meant(each, named)]
+    matching = [each for each in local_models() if _matches(each, named)]
     folders = [each for each in matching if each.kind == "folder"]
     owners = {each.name.lower() for each in folders if "/" in each.name}
     if len(owners) > 1 and not named.owner:
@@ -135,7 +130,7 @@ def resolve(text: str) -> Path:
                     tr("There is neither a folder nor a model with that name."), remedy)
 
 
-def meant(text: str) -> names.RepoName:
+def repo_name(text: str) -> names.RepoName:
     """The model of the hub that a user means: by its name there, or as the catalogue calls it.
 
     Raises:
@@ -150,7 +145,7 @@ def meant(text: str) -> names.RepoName:
         raise UserError(error.what, error.why, remedy) from error
 
 
-def _is_meant(found: Found, named: names.RepoName) -> bool:
+def _matches(found: LocalModel, named: names.RepoName) -> bool:
     owner, _, name = found.name.lower().rpartition("/")
     if named.revision is not None:
         source = place.read_source(found.path)
@@ -161,14 +156,14 @@ def _is_meant(found: Found, named: names.RepoName) -> bool:
 # -- each place ----------------------------------------------------------------------------------------------
 
 
-def _library() -> Iterator[Found]:
+def _library() -> Iterator[LocalModel]:
     for folder in _Budget().folders(paths.models_dir()):
         source = place.read_source(folder)
         if not folder.name.startswith(".") and _has(folder, "config.json"):
             yield _folder(folder, str(source["repo"]) if source else folder.name, LIBRARY)
 
 
-def _opened() -> Iterator[Found]:
+def _opened() -> Iterator[LocalModel]:
     for name in settings.load(put_aside=False)[0].model_folders:
         if _has(Path(name), "config.json"):
             yield _folder(Path(name), Path(name).name, OPENED)
@@ -180,7 +175,7 @@ def hub_cache() -> Path:
     return Path(os.path.expandvars(chosen)).expanduser() if chosen else token.hub_home() / "hub"
 
 
-def _hub_cache() -> Iterator[Found]:
+def _hub_cache() -> Iterator[LocalModel]:
     budget = _Budget()
     for folder in budget.folders(hub_cache()):
         if not folder.name.startswith("models--"):
@@ -199,17 +194,11 @@ def _snapshot(folder: Path, budget: _Budget) -> Path | None:
         commit = ""
     if re.fullmatch("[0-9a-f]{40}", commit) and (folder / "snapshots" / commit).is_dir():
         return folder / "snapshots" / commit
-    return max(budget.folders(folder / "snapshots"), key=_changed, default=None)
+    return max(budget.folders(folder / "snapshots"), default=None,
+               key=lambda snapshot: _attempt(0.0, os.path.getmtime, snapshot))
 
 
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _lm_studio() -> Iterator[Found]:
+def _lm_studio() -> Iterator[LocalModel]:
     budget = _Budget()
     for root in (".lmstudio", os.path.join(".cache", "lm-studio")):
         for owner in budget.folders(Path.home() / root / "models"):
@@ -217,7 +206,7 @@ def _lm_studio() -> Iterator[Found]:
                 yield from _models_in(folder, f"{owner.name}/{folder.name}", LM_STUDIO, budget)
 
 
-def _models_in(folder: Path, name: str, source: str, budget: _Budget) -> Iterator[Found]:
+def _models_in(folder: Path, name: str, source: str, budget: _Budget) -> Iterator[LocalModel]:
     """A model that can be trained, or the GGUF files of a folder. Those for pictures, and packed ones, are left out."""
     if _has(folder, "config.json") and (_has(folder, SINGLE) or _has(folder, INDEX)):
         config = _json(folder / "config.json")
@@ -227,8 +216,8 @@ def _models_in(folder: Path, name: str, source: str, budget: _Budget) -> Iterato
     for entry in budget.entries(folder):
         lower = entry.name.lower()
         if lower.endswith(".gguf") and "mmproj" not in lower and not _LATER_PART.search(lower):
-            yield Found(Path(entry.path), f"{name.rpartition('/')[0]}/{Path(entry.name).stem}", source, "gguf",
-                        _size(Path(entry.path)))
+            yield LocalModel(Path(entry.path), f"{name.rpartition('/')[0]}/{Path(entry.name).stem}", source, "gguf",
+                             _size(Path(entry.path)))
 
 
 def ollama_folders() -> list[Path]:
@@ -238,7 +227,7 @@ def ollama_folders() -> list[Path]:
     return [Path.home() / ".ollama" / "models", Path("/usr/share/ollama/.ollama/models")]
 
 
-def _ollama() -> Iterator[Found]:
+def _ollama() -> Iterator[LocalModel]:
     budget = _Budget()
     for root in ollama_folders():
         for host in budget.folders(root / "manifests"):
@@ -248,8 +237,8 @@ def _ollama() -> Iterator[Found]:
                         name = f"{model.name}:{tag.name}"
                         blob = _blob(root, Path(tag.path))
                         if blob is not None:
-                            yield Found(blob, name if owner.name == "library" else f"{owner.name}/{name}", OLLAMA,
-                                        "gguf", _size(blob))
+                            yield LocalModel(blob, name if owner.name == "library" else f"{owner.name}/{name}", OLLAMA,
+                                             "gguf", _size(blob))
 
 
 def _blob(root: Path, manifest: Path) -> Path | None:
@@ -259,7 +248,7 @@ def _blob(root: Path, manifest: Path) -> Path | None:
         if isinstance(layer, dict) and layer.get("mediaType") == _MODEL_LAYER:
             digest = str(layer.get("digest"))
             blob = root / "blobs" / digest.replace(":", "-")
-            if re.fullmatch("sha256:[0-9a-f]{64}", digest) and _begins_as_gguf(blob):
+            if re.fullmatch("sha256:[0-9a-f]{64}", digest) and _attempt(False, is_gguf, blob):
                 return blob
     return None
 
@@ -273,28 +262,22 @@ def _json(file: Path) -> dict[str, Any]:
     return files.an_object(value)
 
 
-def _begins_as_gguf(file: Path) -> bool:
-    try:
-        with open(file, "rb", opener=files.regular) as opened:
-            return opened.read(4) == b"GGUF"
-    except OSError:
-        return False
-
-
-def _folder(folder: Path, name: str, source: str) -> Found:
+def _folder(folder: Path, name: str, source: str) -> LocalModel:
     weights = (entry for entry in _Budget().entries(folder) if entry.name.endswith(".safetensors"))
-    return Found(folder, printable(name, 200), source, "folder", sum(_size(Path(entry.path)) for entry in weights))
+    return LocalModel(folder, printable(name, 200), source, "folder", sum(_size(Path(entry.path)) for entry in weights))
 
 
 def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    return _attempt(0, os.path.getsize, path)
 
 
 def _has(folder: Path, name: str) -> bool:
+    return os.path.isfile(folder / name)  # False also of a disk that isn't plugged in, or a folder of somebody else's
+
+
+def _attempt(otherwise: Value, look: Callable[[Path], Value], path: Path) -> Value:
+    """What `look` finds of a path; `otherwise` if it isn't there, or can't be looked at."""
     try:
-        return (folder / name).is_file()
+        return look(path)
     except OSError:
-        return False  # a disk that isn't plugged in, or a folder of somebody else's
+        return otherwise

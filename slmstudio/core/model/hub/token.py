@@ -15,7 +15,7 @@ from pathlib import Path
 from slmstudio.core import files, formats, keyrings, paths
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.model.hub import place as endpoints
+from slmstudio.core.model.hub import place
 
 SERVICE = "SLM Studio model hub"
 KEYRING, FILE, VARIABLE, HUB_FILE = "keyring", "file", "variable", "hub file"
@@ -46,7 +46,7 @@ def find(endpoint: str) -> Token | None:
     Raises:
         UserError: the file that holds it can't be read.
     """
-    origin = endpoints.origin(endpoint)
+    origin = place.origin(endpoint)
     for where, read in ((KEYRING, partial(keyrings.read, SERVICE)), (FILE, lambda origin: _tokens().get(origin)),
                         (VARIABLE, _from_environment), (HUB_FILE, _from_hub)):
         value = (read(origin) or "").strip()
@@ -61,7 +61,7 @@ def save(endpoint: str, value: str) -> str:
     Raises:
         UserError: it isn't a token, or can't be kept.
     """
-    value, origin = value.strip(), endpoints.origin(endpoint)
+    value, origin = value.strip(), place.origin(endpoint)
     if not _TOKEN.fullmatch(value):
         raise UserError(tr("That isn't a token."), tr("A token is one word of at least eight letters and digits."),
                         tr("Copy it from the hub's page of access tokens."))
@@ -79,7 +79,7 @@ def remove(endpoint: str) -> bool:
     Raises:
         UserError: it can't be removed.
     """
-    origin = endpoints.origin(endpoint)
+    origin = place.origin(endpoint)
     held = keyrings.read(SERVICE, origin) is not None
     if held:
         try:
@@ -114,17 +114,17 @@ def _change_file(origin: str, value: str | None) -> bool:
 
 def _from_environment(origin: str) -> str | None:
     """HF_TOKEN is for the hub that the environment names."""
-    same = origin == endpoints.origin(endpoints.of_environment())
+    same = origin == place.origin(place.of_environment())
     return os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") if same else None
 
 
 def _from_hub(origin: str) -> str | None:
     """What the hub's own program has kept when somebody signed in with it, which was at the usual hub."""
-    if origin != endpoints.origin(endpoints.usual()):
+    if origin != place.origin(place.usual()):
         return None
-    place = os.environ.get("HF_TOKEN_PATH") or hub_home() / "token"
+    file = os.environ.get("HF_TOKEN_PATH") or hub_home() / "token"
     try:
-        return files.read_text(Path(place).expanduser())[:2000]
+        return files.read_text(Path(file).expanduser())[:2000]
     except (OSError, ValueError):
         return None
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from slmstudio.core.model import scratch
+from slmstudio.core.model.architecture import PADDED_ONLY
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.model.families import PADDED_ONLY
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import layers
 from slmstudio.core.run.memory.judgement import judge

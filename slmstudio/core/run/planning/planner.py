@@ -15,7 +15,7 @@ from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.named_templates import NAMED
-from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
+from slmstudio.core.model.vetting.vet import why_no_gguf
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.fields.choices import METHOD_WORDS, PARALLELISM_WORDS
 from slmstudio.core.run.planning import plan_rows, row_counts

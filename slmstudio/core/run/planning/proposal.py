@@ -15,7 +15,7 @@ from slmstudio.core.errors import Problem
 from slmstudio.core.hardware import guidance
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model import scratch
-from slmstudio.core.model.families import FP16_OVERFLOWS, PADDED_ONLY
+from slmstudio.core.model.architecture import FP16_OVERFLOWS, PADDED_ONLY
 from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig, default_of
 from slmstudio.core.run.curves import most_evaluations, total_steps

@@ -19,7 +19,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import facts, named_templates, scratch, tokens
-from slmstudio.core.model.answer_spans import answer_spans
+from slmstudio.core.model.chat_template import answer_spans
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.run import adjust, config_file, folder
 from slmstudio.core.run import config as run_config

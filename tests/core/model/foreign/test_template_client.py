@@ -14,7 +14,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import template_client
-from slmstudio.core.model.vetting import samples
+from slmstudio.core.model.vetting.tokenizer import LONG
 
 CHAT = [{"role": "user", "content": "नमस्ते <b>"}, {"role": "assistant", "content": "Hello, 😀."}]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
@@ -109,7 +109,7 @@ def test_a_regular_expression_without_end(tmp_path: Path) -> None:
     crafted_models.split(tmp_path / "model", r"a*a*(?:\d\d|ß)")
     tokenizer = tokens.load_tokenizer(tmp_path / "model")
     with pytest.raises(UserError, match="asked for more time than any model needs"):
-        for text in samples.LONG:
+        for text in LONG:
             tokenizer.encode(text, add_special_tokens=False)
 
 

@@ -71,13 +71,13 @@ def test_each_weight_is_wanted_once_and_nothing_else():
             "flax_model.msgpack", "onnx/model.onnx", "original/consolidated.00.pth", "original/tokenizer.json",
             "modeling_x.py", "readme.py", "license-x.exe", ".gitattributes", "training_args.bin", "README.py/x",
             "../config.json"]
-    assert sorted(names.wanted(QWEN, [*WHOLE, *extra, *left])) == sorted([*WHOLE, *extra])
+    assert sorted(names.needed(QWEN, [*WHOLE, *extra, *left])) == sorted([*WHOLE, *extra])
     parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     held = ["config.json", "tokenizer.json", "model.safetensors.index.json", *parts, *left]
-    assert names.wanted(QWEN, held, parts) == ["config.json", "model.safetensors.index.json", "tokenizer.json", *parts]
-    assert set(names.wanted(QWEN, [*held, "model.safetensors"])) & {*parts, "model.safetensors.index.json"} == set()
+    assert names.needed(QWEN, held, parts) == ["config.json", "model.safetensors.index.json", "tokenizer.json", *parts]
+    assert set(names.needed(QWEN, [*held, "model.safetensors"])) & {*parts, "model.safetensors.index.json"} == set()
     with pytest.raises(UserError, match=r"model-00003-of-00003\.safetensors is missing"):
-        names.wanted(QWEN, held, [*parts, "model-00003-of-00003.safetensors"])
+        names.needed(QWEN, held, [*parts, "model-00003-of-00003.safetensors"])
 
 
 @pytest.mark.parametrize(("held", "why", "remedy"), [
@@ -95,7 +95,7 @@ def test_each_weight_is_wanted_once_and_nothing_else():
 ])
 def test_a_repository_without_a_base_model_is_refused_by_what_it_holds(held, why, remedy):
     with pytest.raises(UserError, match=f"{why}.*{remedy}"):
-        names.wanted(QWEN, held)
+        names.needed(QWEN, held)
 
 
 @pytest.mark.parametrize("index", [

@@ -61,11 +61,11 @@ def in_ollama(tmp_path: Path, owner: str, model: str, tag: str, content: bytes, 
 
 
 def listed(source: str) -> list[tuple[str, str, Path]]:
-    return [(found.name, found.kind, found.path) for found in on_disk.found_models() if found.source == source]
+    return [(found.name, found.kind, found.path) for found in on_disk.local_models() if found.source == source]
 
 
 def test_nothing_is_found_on_a_new_machine():
-    assert on_disk.found_models() == [] and library.local_models() == []
+    assert on_disk.local_models() == [] and library.local_models() == []
 
 
 def test_the_hubs_cache_is_read_as_its_library_writes_it(tmp_path):
@@ -82,7 +82,7 @@ def test_the_hubs_cache_is_read_as_its_library_writes_it(tmp_path):
         config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
     (tmp_path / "cache" / "datasets--acme--rows").mkdir()
     assert listed(on_disk.HUB_CACHE) == [("acme/no-refs", "folder", lone), ("acme/tiny", "folder", newest)]
-    assert {found.bytes for found in on_disk.found_models()} == {SIZE}
+    assert {found.bytes for found in on_disk.local_models()} == {SIZE}
     assert library.local_models() == [lone, newest]
 
 
@@ -133,7 +133,7 @@ def test_each_model_is_told_once_and_endless_folders_end(tmp_path, monkeypatch):
     settings = Settings()
     settings.remember_model(snapshot)
     settings.save()
-    assert [found.source for found in on_disk.found_models()] == [on_disk.OPENED]
+    assert [found.source for found in on_disk.local_models()] == [on_disk.OPENED]
     root = tmp_path / ".lmstudio" / "models" / "acme" / "many"
     root.mkdir(parents=True)
     for number in range(60):
@@ -196,7 +196,7 @@ def test_two_of_one_name_need_their_owner_and_a_gguf_is_told(tmp_path):
     ("qwen 2.5 1.5b", "Qwen/Qwen2.5-1.5B"), ("Llama 3.2 1B", "meta-llama/Llama-3.2-1B"),
     ("acme/tiny", "acme/tiny"), ("tiny", "tiny")])
 def test_a_model_is_named_as_the_hub_or_the_catalogue_does(text, repo):
-    assert on_disk.meant(text).repo == repo
+    assert on_disk.repo_name(text).repo == repo
 
 
 def test_a_misspelled_name_gets_the_nearest_ones():

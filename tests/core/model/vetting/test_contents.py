@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from support import crafted_models, model_files
 
-from slmstudio.core.model.vetting import vet
+from slmstudio.core.model.vetting import contents
 
 
 def told(tmp_path: Path, data: bytes) -> bool:
     (tmp_path / "file").write_bytes(data)
     with open(tmp_path / "file", "rb") as file:
-        return vet.is_pickle(file)
+        return contents.is_pickle(file)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -70,9 +70,9 @@ def test_other_files(tmp_path: Path, data: bytes) -> None:
 
 
 def test_a_folder_with_too_many_files_is_looked_at_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vet, "MOST", 3)
+    monkeypatch.setattr(contents, "MOST", 3)
     for number in range(5):
         (tmp_path / str(number)).write_bytes(b"x")
-    found, warnings = vet.look(tmp_path), []
-    vet.judge(found, [], warnings)
+    found, warnings = contents.look(tmp_path), []
+    contents.judge(found, [], warnings)
     assert (found.files, found.whole) == (3, False) and "more than 3 files" in warnings[0]

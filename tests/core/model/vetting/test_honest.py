@@ -15,9 +15,9 @@ import slmstudio
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
-from slmstudio.core.model.vetting import samples, tokenizer
-from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
-from slmstudio.core.model.vetting.vet import NAMES, read_vetted, vet
+from slmstudio.core.model.vetting import tokenizer
+from slmstudio.core.model.vetting.tokenizer import SCRIPTS
+from slmstudio.core.model.vetting.vet import NAMES, read_vetted, vet, why_no_gguf
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,7 @@ def test_scripts_that_a_tokenizer_loses_are_named(tmp_path: Path) -> None:
     crafted_models.edit(folder, "tokenizer.json", **json.loads(plain.to_str()))
     crafted_models.edit(folder, "tokenizer_config.json", bos_token=None, eos_token=None, unk_token="<unk>")
     lost, *_ = passes(folder)
-    assert f"loses text in them: {', '.join(samples.SCRIPTS)}." in lost
+    assert f"loses text in them: {', '.join(SCRIPTS)}." in lost
 
 
 def test_an_added_token_without_a_row(tmp_path: Path) -> None:

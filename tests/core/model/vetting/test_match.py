@@ -11,8 +11,7 @@ from support import crafted_models, family_models
 from support.model_files import llama_tensors, safetensors
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.vetting import result
-from slmstudio.core.model.vetting.vet import read_vetted, vet
+from slmstudio.core.model.vetting.vet import accept, read_vetted, vet
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +53,7 @@ def test_who_knows_better_says_so_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read_vetted(folder)
     assert "models vet --accept-tokenizer" in caught.value.remedy
-    result.accept(folder)
+    accept(folder)
     moved = folder.rename(tmp_path / "moved")
     assert read_vetted(moved).layers == 2 and vet(moved).warnings[-1].endswith("You accepted it anyway.")
     crafted_models.edit(moved, "config.json", pad_token_id=5)

@@ -9,10 +9,9 @@ import pytest
 from support import crafted_models
 
 from slmstudio.core.errors import Problem
-from slmstudio.core.model.safetensors_header import read_header
-from slmstudio.core.model.vetting import numbers
+from slmstudio.core.model.vetting import contents
 from slmstudio.core.model.vetting.vet import vet
-from slmstudio.core.model.weights import read_weights
+from slmstudio.core.model.weights import read_header, read_weights
 
 WEIGHTS = "model.safetensors"
 NAN = {"F32": struct.pack("<f", float("nan")), "BF16": b"\xc0\x7f"}
@@ -40,7 +39,7 @@ def found(folder: Path) -> tuple[float, list[str]]:
     problems: list[Problem] = []
     weights = read_weights(folder, problems)
     assert weights is not None
-    return numbers.look(weights, problems), [problem.message for problem in problems]
+    return contents.check_numbers(weights, problems), [problem.message for problem in problems]
 
 
 def test_a_single_value_that_is_none_refuses_the_model(tmp_path: Path) -> None:
@@ -63,11 +62,11 @@ def test_infinity_is_no_number_and_the_largest_one_is(tmp_path: Path) -> None:
 
 def test_of_large_weights_blocks_are_looked_at_and_that_is_said(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbers, "BLOCK", 64)
-    monkeypatch.setattr(numbers, "MOST_BYTES", 1024)
+    monkeypatch.setattr(contents, "BLOCK", 64)
+    monkeypatch.setattr(contents, "MOST_BYTES", 1024)
     folder = crafted_models.honest(tmp_path / "model")
     share, problems = found(folder)
     assert 0 < share < 0.5 and problems == []
-    assert "were checked, and all of those are numbers. The others are checked when" in numbers.sentence(share)
+    assert "were checked, and all of those are numbers. The others are checked when" in contents.numbers_checked(share)
     spoil(folder, NAN, at=0)
     assert len(found(folder)[1]) == 1

@@ -8,7 +8,7 @@ import pytest
 from support.damaged_gguf import DAMAGES, LEFT_TO_LLAMA, sound
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.structure.gguf_model import read_sound_gguf
+from slmstudio.core.model.gguf.model import read_sound_gguf
 
 
 def test_nothing_is_found_in_a_sound_one(tmp_path: Path) -> None:
