@@ -13,8 +13,7 @@ from slmstudio.core.settings import Settings
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.hardware.machine import Machine
-    from slmstudio.core.hardware.readings import MachineReader
-    from slmstudio.core.hardware.readings import MachineReading
+    from slmstudio.core.hardware.readings import MachineReader, MachineReading
     from slmstudio.core.jobs.job import Job
     from slmstudio.core.lock.proof import Proof
     from slmstudio.core.model.facts import ModelFacts
