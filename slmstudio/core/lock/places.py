@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs, paths
-from slmstudio.core.data import opening
 from slmstudio.core.errors import UserError
 from slmstudio.core.lock import landlock
 
@@ -172,6 +171,8 @@ def _is_believable(field: str, path: Path) -> bool:
     if any(whole.is_relative_to(os.path.realpath(place)) for place in ours):
         return True
     if field in ROWS:
+        from slmstudio.core.data import opening
+
         return whole.is_file() and opening.has_rows(whole.name)
     return whole.suffix == ".gguf" or any(os.path.isfile(whole / name) for name in MODELS_FILES)
 
@@ -203,6 +204,8 @@ def _blob(link: Path) -> Iterator[Path]:
 
 def _rows(path: Path) -> Iterator[Path]:
     """The files that are read of a folder with rows, wherever links lead: the user has seen their rows."""
+    from slmstudio.core.data import opening
+
     with suppress(OSError, UserError):
         yield from (each.resolve() for each in opening.DataFile(path).files())
 

@@ -137,7 +137,7 @@ def _begin(app: QApplication, shown: list[MainWindow], garbage: GarbageCollector
     if not files and not chosen.welcomed and not home_folder.kept(paths.home()):
         window.open_welcome()
     if quit_after_paint:
-        window.painted.connect(app.quit)
+        window.ready.connect(app.quit)
     else:
         window.painted.connect(lambda: _after_paint(app, window))
         window.painted.connect(lambda: _open_last(window, files))

@@ -7,7 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.tiers import examples
 
@@ -40,6 +40,7 @@ paragraph = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_ch
                      .filter(lambda line: line.strip()), min_size=1, max_size=3)
 
 
+@example(paragraphs=[["B"], ["A", "B", "A"]], gap=1, end="\n", encoding="utf-8")
 @given(paragraphs=st.lists(paragraph, min_size=1, max_size=4), gap=st.integers(1, 3), end=st.sampled_from(
     ["\n", "\r\n", "\r"]), encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"]))
 @settings(max_examples=examples(150), deadline=None)

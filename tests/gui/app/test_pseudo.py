@@ -25,7 +25,7 @@ from slmstudio.gui.common.session import TABS
 NAMES = re.compile(
     r"SLM Studio|.*\.(jsonl|json|gguf|safetensors)|English|हिन्दी|helpdesk.*|(Qwen|SmolLM).*|Q?LoRA|DoRA|GGUF|"
     r"Ollama|llama\.cpp|vLLM|LM Studio|curl|Python|MMLU|ARC \w+|HellaSwag|GSM8K|[A-Z]{3}|BF16|IQ\d_\w+|JSONL · UTF-8|"
-    r"(Ctrl|F\d|Esc|Tab|Alt|Shift|Enter).*|/.*|https?://.*", re.DOTALL)
+    r"Answer:|उत्तर:|(Ctrl|F\d|Esc|Tab|Alt|Shift|Enter).*|/.*|https?://.*", re.DOTALL)
 """What is the same in all languages: names of products, files, methods, currencies and keys."""
 
 

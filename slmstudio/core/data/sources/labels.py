@@ -282,11 +282,14 @@ def find(lines: Sequence[Line]) -> Labels:
 
 
 def _units(labels: Labels, lines: Sequence[Line]) -> list[tuple[str, ...]]:
+    """The labels of each conversation or record; none where most labels have nothing beside or below them."""
     found: dict[int, list[str]] = {}
+    empty = []
     for block in blocks(labels.events(lines)):
         if isinstance(block, Block) and block.key not in (OUT, END):
             found.setdefault(block.unit, []).append(block.key)
-    return [tuple(keys) for keys in found.values()]
+            empty.append(not block.text)
+    return [] if 2 * sum(empty) > len(empty) else [tuple(keys) for keys in found.values()]
 
 
 def _names(lines: Sequence[Line], labels: Sequence[str], is_stamped: bool) -> dict[str, str]:

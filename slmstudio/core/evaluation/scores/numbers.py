@@ -111,8 +111,8 @@ def _read(match: re.Match[str]) -> Number | None:
         value = Fraction(whole + (match["part"] or "").replace(",", "."))
     if match["power"]:
         value *= Fraction(10) ** int(match["power"])
-    if match["over"]:
-        value /= int(match["under"])
+    if match["over"] and (under := int(match["under"])):
+        value /= under
     if "-" in (match["sign"], match["inner"]):
         value = -value
     return Number(value, bool(match["percent"]))
