@@ -56,7 +56,7 @@ class Meeting:
     id: str
     address: str
     node: int = 0
-    warden: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
 
 
 def open_store(host: str, port: int = 0) -> TCPStore:

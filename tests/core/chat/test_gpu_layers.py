@@ -72,7 +72,7 @@ def header(shapes, **values):
     from collections import Counter
 
     return Header({"general.architecture": "llama", **{f"llama.{key}": value for key, value in values.items()}},
-                  {"tokenizer.ggml.tokens": 1000}, {}, Counter(), {}, shapes, Counter(), 5000)
+                  {"tokenizer.ggml.tokens": 1000}, {}, Counter(), {}, {}, shapes, Counter(), 5000)
 
 
 def test_the_shape_comes_from_the_header() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -56,9 +57,9 @@ FIELDS = {"temperature": ["temperature_c"], "slowdown": ["slowdown_c"], "power":
 @pytest.mark.parametrize("error", ["NOT_SUPPORTED", "NO_PERMISSION", "FUNCTION_NOT_FOUND", "UNKNOWN"])
 @pytest.mark.parametrize("query", FIELDS)
 def test_each_query_may_be_missing_alone(monitor, fake_nvml, query, error):
-    before = monitor.read().to_dict()
+    before = asdict(monitor.read())
     fake_nvml.set(**{query: error})
-    after = monitor.read().to_dict()
+    after = asdict(monitor.read())
     assert after == before | dict.fromkeys(FIELDS[query])
 
 
@@ -128,7 +129,7 @@ def test_who_computes_on_the_card(monitor, fake_nvml):
 
 def test_a_reading_travels_as_an_event(monitor, fake_nvml):
     fake_nvml.set(clock_reasons=0x40)
-    event = json.loads(files.dump_line({"type": "sensors", "gpu": monitor.read().to_dict()}))
+    event = json.loads(files.dump_line({"type": "sensors", "gpu": asdict(monitor.read())}))
     assert event["gpu"]["temperature_c"] == 46
     assert event["gpu"]["slowed_by"] == ["heat"]
 

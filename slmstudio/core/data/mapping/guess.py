@@ -205,7 +205,13 @@ def _series(look: Look) -> Iterator[tuple[str, ...]]:
     for column in look.columns:
         if name := _COUNTED.fullmatch(names.column(column)):
             counted.setdefault(name["base"] or "", []).append(column)
-    yield from (tuple(each) for each in counted.values() if 2 < len(each) <= 10)
+    yield from (tuple(each) for each in counted.values() if 2 < len(each) <= 10 and _differ(look, each))
+
+
+def _differ(look: Look, series: Sequence[str]) -> bool:
+    """Whether the columns of a series have other values in most rows, as choices have."""
+    rows = [[str(row[name]) for name in series if row.get(name) is not None] for row in look.rows[:_CELLS]]
+    return 2 * sum(len(set(each)) == len(each) > 1 for each in rows) > len(rows)
 
 
 # -- texts and their classes -----------------------------------------------------------------------------------------
