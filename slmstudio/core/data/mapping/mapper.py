@@ -22,7 +22,7 @@ from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_objec
 SAMPLE = 300
 """Rows by which the columns are guessed."""
 _SEVERAL = 4
-"""Conversations from which on the way in which most of them end is no mistake."""
+"""With at least so many conversations, how most of them end is taken to be on purpose."""
 MOST_SHAPES = 256
 """Sets of columns that are remembered; a file with more has keys that are data."""
 

@@ -169,8 +169,8 @@ def answered(look: Look, question: str, answer: str, certainty: float, below: st
 
 
 def _most(look: Look, question: str, answer: str, below: str) -> float:
-    """How sure a pair can be by what is in its columns: numbers don't ask, what was asked is no answer, and a letter or
-    a digit says nothing without the choices that it names."""
+    """The highest certainty that the contents of two columns allow: numbers aren't questions, a text that repeats the
+    question isn't an answer, and a letter or digit needs the choices that it names."""
     asked, said = look.of(question), look.of(answer)
     both = [(row[question], row[answer]) for row in look.rows if row.get(question) and row.get(answer)]
     if asked.is_number or 2 * sum(one == other for one, other in both) > len(both):

@@ -197,7 +197,7 @@ def _has_calls(message: Mapping[str, Any]) -> bool:
 
 
 def _kind_of(part: Any) -> tuple[str, Any]:
-    """The kind of a part, as of `_PARTS` or as it calls itself, and what is in it; "" of what is no part."""
+    """The kind of a part of a message, by `_PARTS` or its own "type", and its content; "" if it isn't a part."""
     if not isinstance(part, dict):
         return "text" if isinstance(part, str) else "", part
     key = next((key for key in part if _PARTS.get(key, "text") != "text" and isinstance(part[key], dict)), "")
