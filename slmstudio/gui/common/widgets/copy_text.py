@@ -53,6 +53,8 @@ class CopyText(QFrame):
         self.field.setTabChangesFocus(True)
         # Queued: the field must not change its height while it is being laid out.
         self.field.resized.connect(self._fit, Qt.ConnectionType.QueuedConnection)
+        # Paragraphs are broken into lines late; a range to scroll through says that more lines were needed.
+        self.field.verticalScrollBar().rangeChanged.connect(self._fit, Qt.ConnectionType.QueuedConnection)
         self.copy = SecondaryButton(tr("Copy"), tr("Copy the whole text."), "small", clicked=self._copy)
         self.copy.setAccessibleName(tr("Copy: {name}", name=name))
         self._done = text_label("", "small")
@@ -74,7 +76,11 @@ class CopyText(QFrame):
     @Slot()
     def _fit(self) -> None:
         """As high as the text, up to the limit."""
-        lines = min(self._most, max(1, round(self.field.document().size().height())))  # in lines, not in pixels
+        needed = max(1, round(self.field.document().size().height()))  # in lines, not in pixels
+        lines = min(self._most, needed)
+        # A bar takes width, so lines break elsewhere, and the bar could keep itself necessary.
+        self.field.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded if needed > self._most
+                                              else Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         bar = 0 if self._wraps else self.field.horizontalScrollBar().sizeHint().height()
         self.field.setFixedHeight(lines * QFontMetrics(self.field.font()).lineSpacing() + bar + 2 * theme.SPACE_L)
 
