@@ -252,7 +252,7 @@ def test_recipes_for_the_marked_file(qtbot, panel) -> None:
         assert [each.isVisible() for each in panel.pages].count(True) == 1 and page.isVisible()
         assert all(word in page.text.field.toPlainText() for word in words)
         field = page.text.field
-        if program != "ollama":  # the Modelfile is long; commands of up to nine lines are seen whole, however they break
+        if program != "ollama":  # it is long; up to nine lines are seen whole, however they break
             qtbot.waitUntil(lambda field=field: field.document().size().height() > 9
                             or not field.verticalScrollBar().maximum(), timeout=5000)
         qtbot.mouseClick(page.text.copy, Qt.MouseButton.LeftButton)
