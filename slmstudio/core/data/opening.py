@@ -30,7 +30,8 @@ TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 SUFFIXES = (*JSON_SUFFIXES, *TEXT_SUFFIXES, *TABLE_SUFFIXES, ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".parquet",
-            ".arrow", ".feather", ".pdf", ".docx", ".yml", ".yaml", ".xml", *DATABASE_SUFFIXES)
+            ".arrow", ".feather", ".pdf", ".docx", ".yml", ".yaml", ".xml", ".po", ".gift",
+            *DATABASE_SUFFIXES)
 """Endings of the files that are looked for in folders and archives, packed by gzip or Zstandard or not."""
 MOST_FILES = 2000
 SAMPLE_BYTES = 8 << 20
@@ -234,7 +235,7 @@ class DataFile:
                                 tr("It has no questions with answers that can be recognised."), tr(AS_JSONL))
             part.format = "html"
             _cut(part, found)
-        elif kind := nested.kind_of(first, suffix):
+        elif self.options.text_by is None and (kind := nested.kind_of(first, suffix)):
             part.format = kind
             part.rows = json_rows.json_rows(iter([nested.as_json(everything, kind, source.name)]), part,
                                             self.options.rows)

@@ -188,7 +188,6 @@ B. Godavari
 ANSWER: B
 
 """ for n in range(4))
-GIFT = "".join(f"::Q{n}:: Which river passes city {n}? {{\n=Godavari\n~Tapi\n~Kaveri\n}}\n\n" for n in range(4))
 LOG = "".join(f"2024-03-0{n} 10:00:12,345 INFO server: Request {n} took {n} ms\n" for n in range(1, 8))
 TODO = "# Today\n\n- [x] Buy paper\n- [ ] Call the plumber\n- [x] Send the letter\n- [x] Order water\n"
 RECIPES = "".join(f"Recipe: Dal {n}\nNeeds: lentils, salt\nMethod: Boil for {n} minutes.\n\n" for n in range(4))
@@ -242,10 +241,9 @@ TEXTS = {
     "speakers on lines of their own": ("a.txt", ALONE, False, "text_by=dialogue,user=Interviewer,assistant=Farmer"),
     "WhatsApp, three people": ("a.txt", WHATSAPP, False, "text_by=dialogue,user=Asha,assistant=Desk"),
     "Aiken": ("a.txt", AIKEN, True, "text_by=question"),
-    "GIFT": ("a.txt", GIFT, True, "text_by=question"),
     "pairs behind a dash": ("a.txt", PAIRS.replace("|", " — "), False, "text_by=question"),
     "pairs behind an arrow": ("a.txt", PAIRS.replace("|", " -> "), False, "text_by=question"),
-    "messages of a program": ("a.po", MESSAGES, False, "text_by=paragraph"),
+    "messages of a program": ("a.txt", MESSAGES, False, "text_by=paragraph"),
     "a page with line ends anywhere": ("a.txt", WRAPPED, True, "text_by=paragraph"),
     "a log": ("a.log", LOG, False, "text_by=paragraph"),
     "a to-do list": ("a.md", TODO, False, "text_by=paragraph"),
@@ -357,10 +355,6 @@ def test_a_conversation_in_a_word_document(tmp_path):
 def test_long_runs_of_one_sign_take_no_time(read, line):
     """A pattern that begins again at each of them takes minutes."""
     assert read("a.txt", f"{line}\n" * 3).layout == read("a.md", f"{line}\n\n" * 3).layout == "text"
-
-
-def test_the_choices_of_a_quiz_without_their_marks(read):
-    assert chats(read("a.txt", GIFT))[1] == ["Which river passes city 1?\n- Godavari\n- Tapi\n- Kaveri", "Godavari"]
 
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])

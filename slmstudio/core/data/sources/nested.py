@@ -1,13 +1,16 @@
-"""YAML and XML as the JSON that says the same, so that their rows are found as those of JSON are."""
+"""YAML, XML, catalogues of translations and GIFT as the JSON that says the same, so that their rows are found as those
+of JSON are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from typing import Any
 from xml.etree import ElementTree
 
 import orjson
 
+from slmstudio.core.data.sources import gift
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
@@ -18,13 +21,18 @@ _MOST_VALUES = 20_000_000
 
 
 def kind_of(first: bytes, suffix: str) -> str:
-    """"xml" or "yaml" for such a text, "" for another."""
-    is_xml = suffix == ".xml" or first.lstrip()[:5] == b"<?xml"
-    return "xml" if is_xml else "yaml" if suffix in (".yml", ".yaml") else ""
+    """"xml", "yaml", "po" or "gift" for such a text, "" for another."""
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    if first.lstrip()[:5] == b"<?xml":
+        return "xml"
+    begin = first[:1 << 16]
+    return "gift" if b"{" in begin and suffix in ("", ".txt", ".text") and gift.is_gift(
+        begin.decode("utf-8", "replace")) else ""
 
 
 def as_json(chunks: Iterable[bytes], kind: str, name: str) -> bytes:
-    """A whole YAML or XML text in UTF-8 as JSON. Of an element, attributes and elements in it are keys, repeated ones
+    """A whole text in UTF-8 of such a kind as JSON. Of an element, attributes and elements in it are keys, repeated ones
     lists.
 
     Args:
@@ -92,4 +100,20 @@ def _plain(name: str) -> str:
     return name.rpartition("}")[2]
 
 
-_READERS: dict[str, Callable[[bytes], Any]] = {"yaml": _of_yaml, "xml": _of_xml}
+def _of_po(text: bytes) -> Any:
+    """Each message with its translation; those that aren't translated, or that a translator has to look at, are left
+    out, and of a plural the first form counts."""
+    from babel.messages import pofile
+
+    try:
+        found = pofile.read_po(BytesIO(text), ignore_obsolete=True, abort_invalid=True)
+    except pofile.PoFileError as error:
+        raise ValueError(str(error)) from error
+    pairs = [(each.id, each.string) if isinstance(each.id, str) else (each.id[0], each.string[0])
+             for each in found if each.id and not each.fuzzy]
+    return [{"source": source, "translation": translation} for source, translation in pairs if translation]
+
+
+_READERS: dict[str, Callable[[bytes], Any]] = {
+    "yaml": _of_yaml, "xml": _of_xml, "po": _of_po, "gift": lambda text: gift.rows(text.decode("utf-8-sig"))}
+_SUFFIXES = {".xml": "xml", ".yml": "yaml", ".yaml": "yaml", ".po": "po", ".gift": "gift"}

@@ -62,14 +62,12 @@ _CHOICE = re.compile(r"\s*\(?(?:[B-Eb-eख-ङ][.)]\s|[Aaक][.)]\s.*\s\(?[Bbख
 _FIRST = re.compile(r"\s*\(?[Aaक][.)]\s")
 _CHOSEN = re.compile(r"\s*\(?([A-Ea-eक-ङ])[.)]?\s*(?:$|\n)")
 """An answer that is the letter of a choice alone."""
-_TICK = re.compile(r"\s*(?:[-*+•]\s*)?(?:\[(?P<box>[ xX✓✔])?\](?!\()|(?P<sign>[✓✔☑✅☐✗✘❌]|[=~](?=\w))"
+_TICK = re.compile(r"\s*(?:[-*+•]\s*)?(?:\[(?P<box>[ xX✓✔])?\](?!\()|(?P<sign>[✓✔☑✅☐✗✘❌])"
                    r"|(?P<star>\*)(?=\(?[A-Ea-e][.)]\s))\s*(?P<text>\S.*)", re.DOTALL)
 _TICKED_AFTER = re.compile(r"\s*(?P<text>\(?[A-Ea-eक-ङ][.)]\s.*\S)\s*[✓✔☑✅]\s*$", re.DOTALL)
 _INLINE = re.compile(r"(?P<question>.+?)\s[*_]{0,3}(?P<word>[^\s:：.*_]{1,12})\.?[*_]{0,3}\s?[:：-]"
                      r"[*_]{0,3}\s+(?P<answer>\S.*)", re.DOTALL)
 """A question with its answer on the same line: "Who may join? A: Everybody."."""
-_AROUND = re.compile(r"//.*|\s*::.*?::(?:\[\w+\])?\s*|\s*[{}]\s*$")
-"""A remark, a title, and the brackets of choices, as Moodle writes questions in its GIFT format."""
 _NUMBERED = re.compile(r"^\s*\d{1,4}\s*[.)]\s*")
 _DIGITS = re.compile(r"\d+")
 _ASKS = re.compile(r"[?؟？]\W*$")
@@ -229,7 +227,6 @@ def _events_of_choices(lines: Iterable[Line | Raw]) -> Iterator[Event | Raw]:
         if isinstance(line, Raw):
             yield line
             continue
-        line = line._replace(text=_AROUND.sub("", line.text))
         if not line.text.strip():
             continue
         label = marked(line.text) or Label("", line.text)
@@ -255,7 +252,7 @@ def _choice_in(text: str) -> tuple[bool, str] | None:
         return True, found["text"]
     if found := _TICK.match(text):
         shown = found["text"].strip()
-        return (found["box"] or found["sign"] or found["star"] or " ") in "xX✓✔☑✅*=", (
+        return (found["box"] or found["sign"] or found["star"] or " ") in "xX✓✔☑✅*", (
             shown if _CHOICE.match(shown) or _FIRST.match(shown) else f"- {shown}")
     return (False, text.strip()) if _CHOICE.match(text) or _FIRST.match(text) else None
 
