@@ -17,7 +17,8 @@ from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import choices, pairs, scores
 from slmstudio.core.data.mapping.look import ColumnMap, Look
-from slmstudio.core.data.mapping.made import questions_in
+from slmstudio.core.data.mapping.made import made_of, questions_in
+from slmstudio.core.data.mapping.paths import written
 from slmstudio.core.data.mapping.question_columns import (
     answered,
     by_name,
@@ -93,12 +94,31 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
                                         _by_look) for each in ways(look)]
     least = 0 if asks and not any(each.certainty >= CLEAR for each in found) else POSSIBLE
     found = _by_coverage(look, [each for each in found if each.certainty > least])
+    if asks and not found:
+        found = _inside_objects(look, by_look)
     best: dict[tuple[Any, ...], ColumnMap] = {}
     for each in found:
         key = (each.layout, *sorted(each.columns.items()), each.series)
         if key not in best or best[key].certainty < each.certainty:
             best[key] = each
     return tuple(sorted(best.values(), key=lambda each: -each.certainty))
+
+
+def _inside_objects(look: Look, by_look: bool) -> list[ColumnMap]:
+    """The ways to read what is in the objects of rows that have nothing to learn beside them."""
+    whole = {name for name in look.columns if look.of(name).kind == "objects"}
+    flat = [{name: value for name, value in row.items() if name not in whole} | {
+        written(name, key): value for name in row if name in whole and isinstance(row[name], dict)
+        for key, value in row[name].items() if not isinstance(value, (dict, list))} for row in look.rows]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    if not whole or columns == list(look.columns):
+        return []
+    found = []
+    for each in guesses(columns, flat, by_look):
+        made = {name: column for name in each.used - set(look.columns)
+                if (column := made_of(name, look.columns, look.rows, "")) is not None}
+        found.append(replace(each, certainty=min(each.certainty, scores.DROPPED), made={**each.made, **made}))
+    return found
 
 
 def _by_coverage(look: Look, found: list[ColumnMap]) -> list[ColumnMap]:
@@ -308,7 +328,7 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     if 2 * sum(any(questions_in(each, None)) for each in cells) > len(cells):
         likely, is_alone = UNLIKELY, False
         yield ColumnMap("instruction", {"cell": text}, certainty=SIMILAR, evidence=(Evidence("questions"),))
-    is_prose = is_named or look.of(text).is_told
+    is_prose = look.of(text).is_told or (is_named and not look.of(text).is_word)
     if is_alone and is_prose and not _QUESTIONS[0] < look.of(text).asks < _QUESTIONS[1]:
         likely = SIMILAR - 0.05 if is_named else LIKELY
     yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(

@@ -95,6 +95,9 @@ ASKED = {
          "instruction=Consumer enquiry,output=Corrected by senior officer"]),
     "words that sort a remark before codes": ({"marga": ("201R", "500D"), "abhipraya": BODY, "vidha": PLACE}, [
         "instruction=abhipraya,output=vidha", "instruction=abhipraya,output=marga"]),
+    "where each row is from, beside how it was translated": (
+        {"title": TITLE, "text": BODY, "source": "a.in", "translation_method": ("by hand", "none")},
+        ["text=text", "instruction=title,output=text"]),
     "a letter without its choices": ({"Question": ASK, "Answer": ("A", "B")}, ["instruction=Question,output=Answer"]),
     "numbers called question": ({"question": NUMBER, "a1": ASK, "b1": PLACE, "answer": NUMBER}, [
         "instruction=a1,output=b1"]),
@@ -136,6 +139,20 @@ def test_questions_and_answers_in_one_column_are_asked_about(tmp_path, ending, l
     """A table of one column may be read as the text that it is."""
     found = read(tmp_path, {"text": (ASK, REPLY)}, ending)
     assert not found.is_sure and found.candidates[0].line == line and found.candidates[0].evidence
+
+
+def test_single_words_called_text_are_asked_about(tmp_path):
+    assert not read(tmp_path, {"text": ("north", "south")}, "jsonl").is_sure
+
+
+def test_texts_within_objects_are_found(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([{"id": at, "title": {"en": TITLE.format(at), "hi": f"वार्ड {at} की टंकी"},
+                                 "detail": {"en": BODY.format(at), "hi": f"यहाँ {at} घरों का पानी है।"}}
+                                for at in range(8)]), "utf-8")
+    found = read_dataset(path)
+    assert not found.is_sure and found.candidates[0].line == "instruction=title.en,output=detail.en"
+    assert [each["content"] for each in found.records[0].messages] == [TITLE.format(0), BODY.format(0)]
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
