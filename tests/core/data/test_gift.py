@@ -13,7 +13,8 @@ WHOLE = {
                          {"question": "Which river passes Nashik?", "choices": ["Godavari", "Tapi", "Kaveri"],
                           "answer": "Godavari"}),
     "several right ones": ("Which are metals? {~%50%Iron ~%-100%Salt ~%50%Tin}",
-                           {"question": "Which are metals?", "choices": ["Iron", "Salt", "Tin"], "answer": "Iron, Tin"}),
+                           {"question": "Which are metals?", "choices": ["Iron", "Salt", "Tin"],
+                            "answer": "Iron, Tin"}),
     "true or false": ("The office opens at nine.{TRUE#At nine sharp.}",
                       {"question": "The office opens at nine.", "choices": ["True", "False"], "answer": "True"}),
     "a short answer": ("Who wrote it? {=Premchand =Munshi Premchand}", {"question": "Who wrote it?",
@@ -34,6 +35,11 @@ WHOLE = {
 def test_a_question(name):
     text, row = WHOLE[name]
     assert gift.rows(f"// A remark\n$CATEGORY: exam\n\n{text}\n") == [row]
+
+
+def test_a_paragraph_that_is_no_question_is_not_lost():
+    assert gift.rows("Read {1:MC:~a~=the} text.\n\nWho? {=Asha}")[0] == {
+        "question": "Read {1:MC:~a~=the} text.", "answer": ""}
 
 
 def test_where_only_some_have_choices_they_are_below_their_questions():

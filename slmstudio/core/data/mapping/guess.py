@@ -111,7 +111,7 @@ def _inside_objects(look: Look, by_look: bool) -> list[ColumnMap]:
         written(name, key): value for name in row if name in whole and isinstance(row[name], dict)
         for key, value in row[name].items() if not isinstance(value, (dict, list))} for row in look.rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
-    if not whole or columns == list(look.columns):
+    if not whole or len(look.rows) < 2 or columns == list(look.columns):
         return []
     found = []
     for each in guesses(columns, flat, by_look):

@@ -169,8 +169,8 @@ def answered(look: Look, question: str, answer: str, certainty: float, below: st
 
 
 def _most(look: Look, question: str, answer: str, below: str) -> float:
-    """The highest certainty that the contents of two columns allow: numbers aren't questions, nor is what is the same in
-    each row, a text that repeats the question isn't an answer, and a letter or digit needs the choices that it names."""
+    """The highest certainty that the contents of two columns allow: numbers aren't questions, nor is what each row has, a
+    text that repeats the question isn't an answer, and a letter or digit needs the choices that it names."""
     asked, said = look.of(question), look.of(answer)
     both = [(row[question], row[answer]) for row in look.rows if row.get(question) and row.get(answer)]
     if asked.is_number or (asked.is_same and not below) or 2 * sum(one == other for one, other in both) > len(both):

@@ -39,11 +39,12 @@ def is_gift(text: str) -> bool:
 def rows(text: str) -> list[dict[str, Any]]:
     """A row for each question: "question", "answer" and "choices".
 
-    A question without an answer, as an essay's, has "" for it. Where only some have choices, these are lines below
-    their questions instead.
+    A question without an answer, as an essay's, and a paragraph that isn't a question have "" for it. Where only some
+    have choices, these are lines below their questions instead.
     """
-    matches = (_QUESTION.fullmatch(each) for each in re.split(r"\n\s*\n", _REMARK.sub("", text).strip()))
-    found = [_row(match) for match in matches if match and _INSIDE.match(match["inside"])]
+    paragraphs = [each for each in re.split(r"\n\s*\n", _REMARK.sub("", text).strip()) if each.strip()]
+    found = [_row(match) if (match := _QUESTION.fullmatch(each)) and _INSIDE.match(match["inside"]) else
+             {"question": _plain(each), "answer": ""} for each in paragraphs]
     if not all("choices" in row for row in found):
         for row in found:
             row["question"] = "\n- ".join((row["question"], *row.pop("choices", ())))

@@ -32,8 +32,8 @@ def kind_of(first: bytes, suffix: str) -> str:
 
 
 def as_json(chunks: Iterable[bytes], kind: str, name: str) -> bytes:
-    """A whole text in UTF-8 of such a kind as JSON. Of an element, attributes and elements in it are keys, repeated ones
-    lists.
+    """A whole text in UTF-8 of such a kind as JSON. Of an XML element, attributes and elements in it are keys, repeated
+    ones lists.
 
     Args:
         name: of the file, in sentences.
