@@ -95,7 +95,9 @@ def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
     may_name = look.first(words)
     question = look.first(words, look.names) or ("" if look.of(may_name).is_word else may_name)
     answer = _only_text(look, question) if question else ""
-    wanted = list(_wanted(look, question or look.first(("input",))))
+    head = look.first(names.HEADS)
+    wanted = list(_wanted(look, question or look.first(("input",)) or head,
+                          "" if question else look.first(names.DETAILS, (head,))))
     yield from wanted
     if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
             not hold_more(look, [answer]) and not is_title(look, answer, question)):
@@ -103,9 +105,9 @@ def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
         yield from answered(look, question, answer, LIKELY if is_sure else LOOK)
 
 
-def _wanted(look: Look, question: str) -> Iterator[ColumnMap]:
-    """A question beside columns that say what is expected, or which function is to be called: as text, in JSON; a
-    function and its arguments together."""
+def _wanted(look: Look, question: str, below: str) -> Iterator[ColumnMap]:
+    """A question, or a title and what is below it, beside columns that say what is expected, or which function is to be
+    called: as text, in JSON; a function and its arguments together."""
     found = sorted((each for each in look.columns if each != question and look.of(each).words & names.WANTED_WORDS),
                    key=lambda each: look.is_text(each))
     if not question or not look.is_text(question):
@@ -169,7 +171,7 @@ def answered(look: Look, question: str, answer: str, certainty: float, below: st
 
 
 def _most(look: Look, question: str, answer: str, below: str) -> float:
-    """The highest certainty that the contents of two columns allow: numbers aren't questions, nor is what each row has, a
+    """The highest certainty that the contents of two columns allow: numbers aren't questions, nor is what all have, a
     text that repeats the question isn't an answer, and a letter or digit needs the choices that it names."""
     asked, said = look.of(question), look.of(answer)
     both = [(row[question], row[answer]) for row in look.rows if row.get(question) and row.get(answer)]

@@ -64,6 +64,8 @@ ASKED = {
         {"title": TITLE, "description": BODY, "customer": ("Asha Joshi", "John Smith"), "priority": ("High", "Low"),
          "status": ("Open", "New")}, ["instruction=title,input=description,output=priority"]),
     "what is expected": ({"input": ASK, "expected_risk": ("low", "high")}, ["instruction=input,output=expected_risk"]),
+    "what is expected of a ticket": ({"subject": TITLE, "body": BODY, "expected_action": REPLY}, [
+        "instruction=subject,input=body,output=expected_action"]),
     "a text and its topic": ({"lekh": BODY, "category": PLACE}, ["instruction=lekh,output=category", "text=lekh"]),
     "a text and its code": ({"description": BODY, "hs_code": ("4", "61")}, [
         "instruction=description,output=hs_code", "text=description"]),
