@@ -32,8 +32,9 @@ _PLAIN_KEY = re.compile(r"[\W_]*|\w*\d[\w-]*")
 _HELD_OUT = frozenset({"test", "tests", "testing", "val", "valid", "validation", "dev", "eval", "evaluation",
                        "heldout"})
 _DEEPEST = 3
-_TERMS, _WORDS = 5, 3
-"""So many terms with explanations of more words than that may be a glossary."""
+_TERMS, _WORDS, _DICTIONARY = 5, 3, 30
+"""So many terms with explanations of more words than that may be a glossary; and so many words with a text each a
+dictionary, whatever words these are."""
 UNSURE = 0.6
 """How sure it is that one of several lists with rows of the same kind is meant."""
 RIVAL, _OTHER = 0.5, 0.2
@@ -217,6 +218,8 @@ def _lists(value: dict[str, Any], keys: tuple[str, ...]) -> Iterator[RowList]:
 def _is_row(value: dict[str, Any]) -> bool:
     """Whether an object with lists of objects in it is one row nevertheless: it asks and answers something, or has the
     layout of one."""
+    if len(value) >= _DICTIONARY and are_texts(list(value.values())):
+        return False
     names = [key for key in value if not _ASKED.search(key)]
     asks = ask_and_answer(names)
     if asks is not None and all(isinstance(value[names[at]], str) for at in asks):
@@ -263,8 +266,8 @@ def _meanings(value: dict[str, Any]) -> list[Any]:
 def _answers(value: dict[str, str], path: str) -> Iterator[RowList]:
     """The rows of an object with answers under their questions; less surely, explanations under their terms."""
     asked = 2 * sum(_ASKED.search(key) is not None for key in value) > len(value)
-    explained = len(value) >= _TERMS and not any(map(is_known, value)) and 2 * sum(
-        len(each.split()) > _WORDS for each in value.values()) > len(value)
+    explained = len(value) >= _DICTIONARY or (len(value) >= _TERMS and not any(map(is_known, value)) and 2 * sum(
+        len(each.split()) > _WORDS for each in value.values()) > len(value))
     if asked or explained:
         rows = [{"question": question, "answer": answer} for question, answer in value.items()]
         yield row_list(f"items({path})", rows)._replace(certainty=1.0 if asked else UNSURE)

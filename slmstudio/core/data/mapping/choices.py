@@ -17,15 +17,15 @@ from slmstudio.core.data.conversations import Findings, kind_of
 from slmstudio.core.data.mapping.look import ColumnMap, Look
 from slmstudio.core.data.mapping.values import value_in
 from slmstudio.core.data.rows import RowError
+from slmstudio.core.data.sources.labels import INDIAN_LETTERS
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.i18n import ntr, tr
 
-_INDIAN = ("कखगघङ", "अबकडइ", "अबसदइ", "কখগঘঙ", "કખગઘઙ", "ਕਖਗਘਙ", "କଖଗଘଙ", "అఆఇఈఉ", "ಅಆಇಈಉ", "அஆஇஈஉ")
 SERIES = tuple(tuple(f"{word}{mark}" for mark in marks) for words, many in (
     (("", "option_", "option", "choice_", "choice", "alternative_", "op", "ending", "mc_answer", "sol", "answer",
       "answer_"), (LETTERS.lower(), range(10), range(1, 10))),
-    (("", "option_", "choice_"), _INDIAN)) for word in words for marks in many if word or marks != range(10))
+    (("", "option_", "choice_"), INDIAN_LETTERS)) for word in words for marks in many if word or marks != range(10))
 """Names of columns with a choice each: MMLU's A, B, C, D; MedMCQA's opa, opb ...; Winogrande's option1, option2."""
 ANSWERS = "answers"
 """A column that may have all choices, as those of `names.LISTED` have: see `key_of`."""
@@ -102,8 +102,10 @@ def right_ones(columns: Sequence[str], by_name: Mapping[str, str]) -> list[str]:
 
 
 def are_marks(values: Iterable[Any]) -> bool:
-    """Whether values are single letters or digits, which name a choice and say nothing without it."""
-    return all(len(str(each).strip(" ().")) == 1 for each in values)
+    """Whether values are single letters or digits, or some of the first letters such as "ABD", which name choices and
+    say nothing without them."""
+    marks = [str(each).strip(" ().") for each in values]
+    return all(len(each) == 1 or (each.isupper() and set(each) <= set(LETTERS[:8])) for each in marks)
 
 
 def offers(text: Any) -> bool:

@@ -61,6 +61,8 @@ _SHORT = 300
 """Characters of a text that is sorted, on average; an article has more."""
 _ARTICLE = 1500
 """Characters of a text that is rather learned than sorted, on average."""
+_CLASS_WORDS = frozenset(("type", "category", "class", "label", "intent"))
+"""In the names of columns that say of what kind a text is."""
 _FEW = 4
 """Rows that are too few to tell numbers from texts."""
 _QUESTIONS = 0.3, 0.7
@@ -94,8 +96,8 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
                                         _by_look) for each in ways(look)]
     least = 0 if asks and not any(each.certainty >= CLEAR for each in found) else POSSIBLE
     found = _by_coverage(look, [each for each in found if each.certainty > least])
-    if asks and not found:
-        found = _inside_objects(look, by_look)
+    if asks and all(each.certainty < scores.DROPPED for each in found):
+        found += _inside_objects(look, by_look)
     best: dict[tuple[Any, ...], ColumnMap] = {}
     for each in found:
         key = (each.layout, *sorted(each.columns.items()), each.series)
@@ -117,7 +119,7 @@ def _inside_objects(look: Look, by_look: bool) -> list[ColumnMap]:
     for each in guesses(columns, flat, by_look):
         made = {name: column for name in each.used - set(look.columns)
                 if (column := made_of(name, look.columns, look.rows, "")) is not None}
-        found.append(replace(each, certainty=min(each.certainty, scores.DROPPED), made={**each.made, **made}))
+        found.append(replace(each, certainty=min(each.certainty, scores.LOOK), made={**each.made, **made}))
     return found
 
 
@@ -318,7 +320,9 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     """A text, learned whole, and what else it may be where other columns have words too."""
     dropped = look.unused_words((text,))
     speaker = look.first(names.SPEAKERS)
-    is_alone = not dropped and is_likely and not _hold_most(look, text) and not (speaker and look.of(speaker).is_class)
+    is_sorted = any(look.of(each).words & _CLASS_WORDS and look.is_text(each) for each in look.columns if each != text)
+    is_alone = not (dropped or is_sorted or _hold_most(look, text)) and is_likely and not (
+        speaker and look.of(speaker).is_class)
     likely, other_ways = (DROPPED, LOOK) if is_named else (UNLIKELY, DROPPED)
     codes = [each for each in look.classes(text) if look.of(each).is_number] if is_alone and is_likely else []
     if codes and len(look.columns) == 2:  # what it is, as a number

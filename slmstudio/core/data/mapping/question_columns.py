@@ -177,7 +177,8 @@ def _most(look: Look, question: str, answer: str, below: str) -> float:
     both = [(row[question], row[answer]) for row in look.rows if row.get(question) and row.get(answer)]
     if asked.is_number or (asked.is_same and not below) or 2 * sum(one == other for one, other in both) > len(both):
         return UNLIKELY
-    is_mark = said.is_class and said.known in names.ANSWERED and choices.are_marks(said.values)
+    said_in = [one for each in said.values for one in (each.values() if isinstance(each, dict) else (each,))]
+    is_mark = said.is_class and choices.are_marks(said_in)
     return LOOK if is_mark and not any(
         map(choices.offers, (*asked.values, *(look.values(below) if below else ())))) else CLEAR
 

@@ -23,6 +23,9 @@ LONGEST, MOST_WORDS = 40, 4
 """Characters of a label or of a line that divides conversations, and words of a label."""
 LONGEST_MARK = 200
 """Characters in which a label is looked for: a long run of blanks would take hours."""
+INDIAN_LETTERS = ("कखगघङ", "अबकडइ", "अबसदइ", "কখগঘঙ", "કખગઘઙ", "અબકડઇ", "ਕਖਗਘਙ", "ੳਅੲਸਹ", "କଖଗଘଙ", "అఆఇఈఉ", "ಅಆಇಈಉ",
+                  "அஆஇஈஉ")
+"""By which choices are named, in their order."""
 SURE = 3
 """A shorter word with a number behind it may begin a sentence: "A 5 km walk"."""
 _SHORT = {"q": "question", "a": "answer", "प्र": "question", "उ": "answer"}

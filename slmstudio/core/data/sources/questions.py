@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, get_args
 from slmstudio.core.data.sources.labels import (
     BOLD,
     END,
+    INDIAN_LETTERS,
     LONGEST_MARK,
     OUT,
     Block,
@@ -57,14 +58,17 @@ LONGEST_ASKING = 200
 _LAST = Block(END, [], 0)
 _BEGIN = ("question", OUT, END)
 """Blocks before which a question and its answer end."""
-_CHOICE = re.compile(r"\s*\(?(?:[B-Eb-eख-ङ][.)]\s|[Aaक][.)]\s.*\s\(?[Bbख][.)]\s)")
+_FIRST_LETTERS = "Aa" + "".join({each[0] for each in INDIAN_LETTERS})
+_NEXT_LETTERS = "B-Eb-e" + "".join({letter for each in INDIAN_LETTERS for letter in each[1:]})
+_LETTER = rf"[{_FIRST_LETTERS}{_NEXT_LETTERS}]"
+_CHOICE = re.compile(rf"\s*\(?(?:[{_NEXT_LETTERS}][.)]\s|[{_FIRST_LETTERS}][.)]\s.*\s\(?[{_NEXT_LETTERS}][.)]\s)")
 """Another of some choices than the first, or several: then "A." isn't the mark of an answer."""
-_FIRST = re.compile(r"\s*\(?[Aaक][.)]\s")
-_CHOSEN = re.compile(r"\s*\(?([A-Ea-eक-ङ])[.)]?\s*(?:$|\n)")
+_FIRST = re.compile(rf"\s*\(?[{_FIRST_LETTERS}][.)]\s")
+_CHOSEN = re.compile(rf"\s*\(?({_LETTER})[.)]?\s*(?:$|\n)")
 """An answer that is the letter of a choice alone."""
 _TICK = re.compile(r"\s*(?:[-*+•]\s*)?(?:\[(?P<box>[ xX✓✔])?\](?!\()|(?P<sign>[✓✔☑✅☐✗✘❌])"
                    r"|(?P<star>\*)(?=\(?[A-Ea-e][.)]\s))\s*(?P<text>\S.*)", re.DOTALL)
-_TICKED_AFTER = re.compile(r"\s*(?P<text>\(?[A-Ea-eक-ङ][.)]\s.*\S)\s*[✓✔☑✅]\s*$", re.DOTALL)
+_TICKED_AFTER = re.compile(rf"\s*(?P<text>\(?{_LETTER}[.)]\s.*\S)\s*[✓✔☑✅]\s*$", re.DOTALL)
 _INLINE = re.compile(r"(?P<question>.+?)\s[*_]{0,3}(?P<word>[^\s:：.*_]{1,12})\.?[*_]{0,3}\s?[:：-]"
                      r"[*_]{0,3}\s+(?P<answer>\S.*)", re.DOTALL)
 """A question with its answer on the same line: "Who may join? A: Everybody."."""
@@ -158,7 +162,7 @@ def _pair(asked: list[Line], answered: list[Line], has_choices: bool) -> Raw:
 
 def _choice(asked: str, letter: str) -> str:
     """The choice below a question that an answer names by its letter; the letter where there is none."""
-    found = re.search(rf"(?:^|\s)(\(?{letter}[.)]\s*\S.*?)\s*(?=$|\n|\s\(?[A-Ea-eक-ङ][.)]\s)", asked, re.IGNORECASE)
+    found = re.search(rf"(?:^|\s)(\(?{letter}[.)]\s*\S.*?)\s*(?=$|\n|\s\(?{_LETTER}[.)]\s)", asked, re.IGNORECASE)
     return found[1] if found else letter
 
 
