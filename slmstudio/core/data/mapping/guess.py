@@ -113,10 +113,12 @@ def _inside_objects(look: Look, by_look: bool) -> list[ColumnMap]:
         written(name, key): value for name in row if name in whole and isinstance(row[name], dict)
         for key, value in row[name].items() if not isinstance(value, (dict, list))} for row in look.rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
-    if not whole or len(look.rows) < 2 or columns == list(look.columns):
-        return []
+    if not whole or len(look.rows) < 2 or any(has_objects(look.of(name)) for name in set(look.columns) - whole):
+        return []  # the lists hold what is to be learned
     found = []
     for each in guesses(columns, flat, by_look):
+        if each.layout == "text":
+            continue
         made = {name: column for name in each.used - set(look.columns)
                 if (column := made_of(name, look.columns, look.rows, "")) is not None}
         found.append(replace(each, certainty=min(each.certainty, scores.LOOK), made={**each.made, **made}))
