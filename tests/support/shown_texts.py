@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from slmstudio.core.i18n.pseudo import OPEN
+from slmstudio.core.i18n.catalogue import OPEN
 from slmstudio.gui.common.widgets.labels import ElidedLabel
 
 _TAGS = re.compile(r"<style>.*?</style>|<[^<>]+>", re.DOTALL)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from slmstudio.core import i18n
-from slmstudio.core.i18n import pseudo, speaking
+from slmstudio.core.i18n import catalogue, speaking
 
 
 @contextmanager
@@ -21,4 +21,4 @@ def brackets() -> Iterator[None]:
 
 def is_translated(text: str) -> bool:
     """Whether a text is made of messages from beginning to end."""
-    return text.startswith(pseudo.OPEN) and text.endswith(pseudo.CLOSE)
+    return text.startswith(catalogue.OPEN) and text.endswith(catalogue.CLOSE)

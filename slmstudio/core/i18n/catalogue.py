@@ -1,4 +1,5 @@
-"""Catalogues: `.po` files for translators, compiled into `.mo` files beside them for the program."""
+"""Catalogues: `.po` files for translators, compiled into `.mo` files beside them for the program; and a language that
+nobody speaks, for tests of the window."""
 
 from __future__ import annotations
 
@@ -9,8 +10,42 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from gettext import GNUTranslations
+from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
+
+# -- A language that nobody speaks: English with accents, in brackets, a third longer.
+
+_ACCENTED = str.maketrans("aceinosuyACEINOSUY", "áçéíñöšüýÁÇÉÍÑÖŠÜÝ")
+_KEPT = re.compile(r"(\{[^{}]*\}|<[^<>]*>|&\w+;)")
+"""Placeholders, tags and entities."""
+OPEN, CLOSE = "⟦", "⟧"
+_FILLER = "·"
+
+
+class PseudoTranslations(NullTranslations):
+    def gettext(self, message: str) -> str:
+        return disguise(message)
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        return disguise(msgid1 if n == 1 else msgid2)
+
+    def pgettext(self, context: str, message: str) -> str:
+        return disguise(message)
+
+
+def disguise(message: str) -> str:
+    """A message as the pseudo-locale says it.
+
+    >>> disguise("{rows:,} rows are empty.")
+    '⟦{rows:,} röwš áré émptý.····⟧'
+    """
+    if not message:
+        return message
+    parts = _KEPT.split(message)
+    said = "".join(part if place % 2 else part.translate(_ACCENTED) for place, part in enumerate(parts))
+    letters = sum(len(part) for part in parts[::2])
+    return f"{OPEN}{said}{_FILLER * (letters * 3 // 10)}{CLOSE}"
+
 
 # -- Reads `.po` files and writes `.mo` files with the standard library alone: the setup speaks before Babel is
 # there.

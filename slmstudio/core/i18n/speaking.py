@@ -80,7 +80,7 @@ def use(code: str = "") -> None:
     global _language, _catalogue
     code = code or os.environ.get(VARIABLE, "") or system_language()
     if code == PSEUDO:
-        from slmstudio.core.i18n.pseudo import PseudoTranslations
+        from slmstudio.core.i18n.catalogue import PseudoTranslations
 
         found: NullTranslations | None = PseudoTranslations()
     elif code == SOURCE:

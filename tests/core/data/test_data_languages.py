@@ -15,7 +15,7 @@ from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.data.health.survey import check
 from slmstudio.core.data.reader import Dataset, NoUsableRow, read_dataset
 from slmstudio.core.data.statistics import script_shares
-from slmstudio.core.i18n import pseudo, speaking
+from slmstudio.core.i18n import catalogue, speaking
 
 GOOD = '{"instruction": "Capital of Goa?", "output": "Panaji."}'
 BAD = (
@@ -46,15 +46,15 @@ def test_everything_that_is_wrong_with_rows_can_be_translated(tmp_path):
     found = read(tmp_path, *[GOOD] * 3 * len(BAD), *BAD)
     assert len({problem.line for problem in found.problems}) == len(BAD)
     for problem in found.problems:
-        assert problem.message.startswith(pseudo.OPEN) and problem.message.endswith(pseudo.CLOSE), problem
+        assert problem.message.startswith(catalogue.OPEN) and problem.message.endswith(catalogue.CLOSE), problem
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.id)
 def test_every_kind_of_finding_can_be_translated(kind):
     i18n.use(speaking.PSEUDO)
     figures = {"percent": "4%", "max_length": 512, "least_length": 1024}
-    for text in (kind.title, kind.sentence(1, **figures), kind.sentence(2, **figures), kind.fix or pseudo.OPEN):
-        assert text.startswith(pseudo.OPEN)
+    for text in (kind.title, kind.sentence(1, **figures), kind.sentence(2, **figures), kind.fix or catalogue.OPEN):
+        assert text.startswith(catalogue.OPEN)
 
 
 def test_a_finding_speaks_the_language_of_its_reader(tmp_path):

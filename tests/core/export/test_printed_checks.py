@@ -6,7 +6,7 @@ import pytest
 
 from slmstudio.cli.exports import print_checks
 from slmstudio.core import i18n
-from slmstudio.core.i18n.pseudo import OPEN
+from slmstudio.core.i18n.catalogue import OPEN
 
 PROOF = {"checks": [{"name": "tokens", "passed": False, "figure": "7 / 9", "limit": "all"},
                     {"name": "kl", "passed": True, "figure": "0.001", "limit": "under 0.01"}]}

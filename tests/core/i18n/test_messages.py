@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core import i18n
-from slmstudio.core.i18n import pseudo, speaking
+from slmstudio.core.i18n import catalogue, speaking
 
 
 @pytest.fixture
@@ -128,4 +128,4 @@ def test_the_pseudo_locale_keeps_placeholders_and_tags() -> None:
     i18n.use("en_XA")
     said = i18n.tr("<b>{rows:,}</b> rows are empty.", rows=1234)
     assert said.startswith("⟦<b>1,234</b> röwš") and said.endswith("⟧")
-    assert doctest.testmod(pseudo).failed == 0
+    assert doctest.testmod(catalogue).failed == 0

@@ -11,7 +11,7 @@ from support.report_run import ReportRun, finished, parity, scores
 from slmstudio.core import files, i18n, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scoring import score
-from slmstudio.core.i18n import pseudo as pseudo_locale
+from slmstudio.core.i18n import catalogue as pseudo_locale
 from slmstudio.core.jobs import processes
 from slmstudio.core.report.page import write_report
 

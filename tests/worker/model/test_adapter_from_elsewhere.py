@@ -14,7 +14,7 @@ from support import tiny_model as tiny
 from slmstudio.core import i18n, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import request
-from slmstudio.core.i18n.pseudo import OPEN
+from slmstudio.core.i18n.catalogue import OPEN
 from slmstudio.core.model.peft_adapter import read_adapter
 from slmstudio.core.report.page import write_report
 from slmstudio.core.run import adapter_import, folder

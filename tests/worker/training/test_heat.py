@@ -14,7 +14,7 @@ from support.tiers import first_fast
 from slmstudio.core import i18n, jobs
 from slmstudio.core.hardware.heat import guard
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.i18n.pseudo import disguise
+from slmstudio.core.i18n.catalogue import disguise
 from slmstudio.core.run import adjust
 from slmstudio.worker.training import clock, heat, train
 

@@ -17,7 +17,7 @@ from support.tiny_model import with_token_beyond
 from slmstudio.core import i18n
 from slmstudio.core.data import reader, split
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n.pseudo import OPEN
+from slmstudio.core.i18n.catalogue import OPEN
 from slmstudio.core.model import facts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import planner, row_counts
