@@ -220,22 +220,25 @@ def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
     most = scores.CLEAR if is_sure else scores.SIMILAR if names.column(text) in names.TEXT else scores.DROPPED
     certainty = min(certainty, most) - 0.2 * bool(look.first(names.ANSWERED, (kind,)))
     asked = look.first(names.OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
-    head = look.first(names.HEADS, (text, kind))  # as DBpedia's
     question = asked if asked and look.is_text(asked) and not look.of(asked).is_same else ""
     if names.column(text) in names.CLAIMS and not question:
         yield from answered(look, text, kind, certainty)
         return
-    question = question or (head if head and look.is_text(head) and not look.of(head).may_name else "")
+    question = question or _title_of(look, text, kind)  # as DBpedia's
     yield look.map("instruction", certainty, [by_name(kind)], instruction=question or text,
                    input=text if question else "", output=kind)
 
 
 def _sorted_by(look: Look, text: str, kinds: Iterable[str]) -> Iterator[ColumnMap]:
     """A text, and its title, with each of the classes that reports and tickets are sorted by."""
-    head = look.first(names.HEADS, (text,))
-    has_head = head and look.is_text(head) and not look.of(head).may_name
+    title = _title_of(look, text)
     for at, kind in enumerate(kinds):
-        yield from answered(look, head if has_head else text, kind, scores.SORTED - at / 100, text if has_head else "")
+        yield from answered(look, title or text, kind, scores.SORTED - at / 100, text if title else "")
+
+
+def _title_of(look: Look, *without: str) -> str:
+    title = look.first(names.HEADS, without)
+    return title if title and look.is_text(title) and not look.of(title).may_name else ""
 
 
 def _kind_of(look: Look, text: str) -> tuple[str, bool]:
