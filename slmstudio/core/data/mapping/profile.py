@@ -67,12 +67,13 @@ class ColumnProfile:
     @cached_property
     def kind(self) -> str:
         """"empty", "pictures", "numbers", "lists", "objects", "dates", "classes", "ids" or "words"."""
-        return "empty" if not self.values else next(kind for kind, is_so in (
-            ("pictures", lambda: self.known in names.PICTURES), ("numbers", lambda: self.is_number),
-            ("lists", lambda: all(isinstance(each, list) for each in self.values)),
+        kinds: tuple[tuple[str, Callable[[], bool]], ...] = (
+            ("empty", lambda: not self.values), ("pictures", lambda: self.known in names.PICTURES),
+            ("numbers", lambda: self.is_number), ("lists", lambda: all(isinstance(each, list) for each in self.values)),
             ("objects", lambda: not self.is_text or self.are_mostly(_OBJECT.match)),
             ("dates", lambda: self.is_number_or_date), ("classes", lambda: self.is_class or self.is_same),
-            ("ids", lambda: self.are_codes), ("words", lambda: True)) if is_so())
+            ("ids", lambda: self.are_codes))
+        return next((kind for kind, is_so in kinds if is_so()), "words")
 
     @property
     def has_words(self) -> bool:
