@@ -8,13 +8,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from string import ascii_uppercase as LETTERS
 from typing import Any, NamedTuple
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings, kind_of
-from slmstudio.core.data.mapping.look import ColumnMap, Look
 from slmstudio.core.data.mapping.values import value_in
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.sources.labels import INDIAN_LETTERS
@@ -352,21 +350,6 @@ class Counting:
 
 
 # -- what training makes of it -----------------------------------------------------------------------------------
-
-
-def look_at(look: Look) -> ColumnMap | None:
-    """A question with its choices, each in a column of its own, as MMLU's A, B, C and D, or all in one, and the right
-    one."""
-    listed = [(look.by_name[word],) for word in (*names.LISTED, ANSWERS) if word in look.by_name]
-    for series in (*series_of(look.by_name), *listed):
-        key = key_of(series, right_ones(look.columns, look.by_name), look.rows)
-        question = look.first((*names.ASKED, "sentence", *names.BELOW), (*series, key)) if key else ""
-        if key and question and not look.of(question).is_number:
-            below = look.first(names.BELOW, (*series, key, question))
-            found = look.map("instruction", instruction=question, input=below, output=key,
-                             choices="" if len(series) > 1 else series[0])
-            return replace(found, series=series) if len(series) > 1 else found
-    return None
 
 
 def key_of(series: Sequence[str], columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> str:

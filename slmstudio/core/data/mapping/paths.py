@@ -15,7 +15,7 @@ from jmespath.exceptions import JMESPathError
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.mapping import choices
-from slmstudio.core.data.mapping.speakers import are_pairs
+from slmstudio.core.data.mapping.speakers import are_pairs, in_turn, merged
 from slmstudio.core.data.mapping.turns import is_message
 from slmstudio.core.data.mapping.values import as_text, below, search
 
@@ -62,22 +62,10 @@ def _path(nodes: Mapping[str, Any], last: Any, parent: str) -> list[Any]:
 
 def _merged(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Messages, of which those that one speaker has written in a row are one, up to the last answer."""
-    found: list[dict[str, Any]] = []
-    for each in messages:
-        if found and found[-1]["role"] == each["role"] and isinstance(each["content"], str) and (
-                isinstance(found[-1]["content"], str)):
-            found[-1] = {**each, "content": f"{found[-1]['content']}\n\n{each['content']}"}
-        else:
-            found.append(each)
+    found = merged(messages, "\n\n")
     while found and found[-1]["role"] != "assistant":
         found.pop()
     return found
-
-
-def _in_turn(texts: list[Any]) -> list[dict[str, Any]]:
-    """Messages of user and assistant in turn, the assistant last."""
-    return [{"role": ("assistant", "user")[(len(texts) - at) % 2 == 0], "content": text}
-            for at, text in enumerate(texts)]
 
 
 def _about(story: Any, pairs: Any) -> list[Any] | None:
@@ -128,7 +116,7 @@ _OURS: dict[str, Callable[..., Any]] = {
     # what is around a list belongs to each of its rows
     "beside": lambda rows, around: [{**around, **row} for row in rows or () if isinstance(row, dict)],
     # conversations
-    "path": _path, "merged": _merged, "in_turn": _in_turn, "about": _about,
+    "path": _path, "merged": _merged, "in_turn": lambda texts: in_turn(texts, len(texts) % 2), "about": _about,
     "cycle": lambda asked, answers: [[each, answers[at % len(answers)]] for at, each in enumerate(asked)],
     "choose": _choose,
     # texts

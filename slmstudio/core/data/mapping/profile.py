@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -60,33 +60,26 @@ class ColumnProfile:
         """Those of its name."""
         return names.all_words(self.name)
 
+    def are_mostly(self, fits: Callable[[str], Any]) -> bool:
+        """Whether more than half of the values are such texts."""
+        return 2 * sum(bool(fits(str(each))) for each in self.values) > len(self.values)
+
     @cached_property
     def kind(self) -> str:
-        """"empty", "pictures", "lists", "objects", "numbers", "dates", "ids", "classes", "words" or "sentences"."""
-        if not self.values:
-            return "empty"
-        if self.known in names.PICTURES:
-            return "pictures"
-        if not self.is_text:
-            return ("numbers" if self.is_number else "lists" if all(isinstance(each, list) for each in self.values)
-                    else "objects")
-        if self.is_number:
-            return "numbers"
-        if 2 * sum(_OBJECT.match(each) is not None for each in self.values) > len(self.values):
-            return "objects"
-        if all(map(_NUMBERS.fullmatch, self.values)):
-            return "dates"
-        if self.is_class or self.is_same:
-            return "classes"
-        if 2 * sum(_CODE.fullmatch(each) is not None for each in self.values) > len(self.values):
-            return "ids"
-        return "sentences" if self.is_sentence else "words"
+        """"empty", "pictures", "numbers", "lists", "objects", "dates", "classes", "ids" or "words"."""
+        kinds: tuple[tuple[str, Callable[[], bool]], ...] = (
+            ("empty", lambda: not self.values), ("pictures", lambda: self.known in names.PICTURES),
+            ("numbers", lambda: self.is_number), ("lists", lambda: all(isinstance(each, list) for each in self.values)),
+            ("objects", lambda: not self.is_text or self.are_mostly(_OBJECT.match)),
+            ("dates", lambda: self.is_number_or_date), ("classes", lambda: self.is_class or self.is_same),
+            ("ids", lambda: self.are_codes))
+        return next((kind for kind, is_so in kinds if is_so()), "words")
 
     @property
     def has_words(self) -> bool:
         """Whether a model could learn from it: words or sentences, and not about its row, as a name or a date."""
         is_beside = self.known in names.BESIDE and self.known not in names.BESIDE_WITH_WORDS
-        return self.kind in ("words", "sentences") and (names.is_head(self.name) or not (
+        return self.kind == "words" and (names.is_head(self.name) or not (
             self.is_about_row or is_beside))
 
     @property
@@ -98,13 +91,12 @@ class ColumnProfile:
     def is_about_row(self) -> bool:
         """Whether its name says that it is about its row; whole sentences say more than the name does, as "Corrected by
         senior officer" may hold them."""
-        return names.is_about(self.name) and not (
-            self.is_sentence and 2 * sum(_END.search(each) is not None for each in self.values) > len(self.values))
+        return names.is_about(self.name) and not (self.is_sentence and self.are_mostly(_END.search))
 
     @property
     def are_codes(self) -> bool:
         """Whether most values are numbers, or have digits within a word, as the number of a route has."""
-        return 2 * sum(_CODE.fullmatch(str(each)) is not None for each in self.values) > len(self.values)
+        return self.are_mostly(_CODE.fullmatch)
 
     @property
     def weight(self) -> float:
@@ -114,7 +106,7 @@ class ColumnProfile:
     @cached_property
     def is_address(self) -> bool:
         """Whether most values are paths, links or e-mail addresses."""
-        return 2 * sum(_ADDRESS.fullmatch(str(each)) is not None for each in self.values) > len(self.values)
+        return self.are_mostly(_ADDRESS.fullmatch)
 
     @cached_property
     def is_text(self) -> bool:
@@ -180,8 +172,7 @@ class ColumnProfile:
         if not self.is_text or 2 * len(self.values) <= self.rows or self.may_name or self.is_number_or_date:
             return False
         least = _LEAST_SIGNS if any(map(_WITHOUT_SPACES.search, self.values)) else _LEAST_LETTERS
-        return self.mean_words >= _LEAST_WORDS or self.mean_length >= least or (
-            2 * sum(_END.search(each) is not None for each in self.values) > len(self.values))
+        return self.mean_words >= _LEAST_WORDS or self.mean_length >= least or self.are_mostly(_END.search)
 
     @cached_property
     def mean_words(self) -> float:

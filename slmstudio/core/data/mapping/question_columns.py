@@ -8,21 +8,11 @@ from itertools import combinations, islice, permutations
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
-from slmstudio.core.data.mapping import choices, values
+from slmstudio.core.data.mapping import choices, scores, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look
 from slmstudio.core.data.mapping.made import made_of
 from slmstudio.core.data.mapping.paths import written
 from slmstudio.core.data.mapping.profile import ColumnProfile
-from slmstudio.core.data.mapping.scores import (
-    CLEAR,
-    DROPPED,
-    LIKELY,
-    LOOK,
-    MOST_PAIRS,
-    SIMILAR,
-    SORTED,
-    UNLIKELY,
-)
 from slmstudio.core.data.mapping.speakers import are_texts, content_of
 
 
@@ -44,7 +34,8 @@ def questions_answers(look: Look) -> Iterator[ColumnMap]:
 def _clarity(column: str) -> float:
     """How clearly a name says that its column holds a question or an answer."""
     known = names.column(column)
-    return CLEAR if known in (*names.ASKED, *names.ANSWERED) and known not in names.WEAK_ANSWERS else SIMILAR
+    is_clear = known in (*names.ASKED, *names.ANSWERED) and known not in names.WEAK_ANSWERS
+    return scores.CLEAR if is_clear else scores.SIMILAR
 
 
 def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
@@ -57,7 +48,7 @@ def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
         return
     may_name = look.first(words, (answer,))
     if may_name:
-        yield may_name, "", SIMILAR - 0.05
+        yield may_name, "", scores.SIMILAR - 0.05
     profile = look.of(may_name)
     if not may_name or (profile.is_word and (profile.is_class or profile.known not in names.SOURCES)):
         yield from _asked_otherwise(look, answer, may_name)  # else words are translated
@@ -74,10 +65,10 @@ def _asked_otherwise(look: Look, answer: str, may_name: str) -> Iterator[tuple[s
     before = look.first(names.HISTORY, (answer,))  # what was said before it
     remark = before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
     for is_fit, question, certainty in (
-            (is_reply, head, SIMILAR),
-            (is_sure or names.column(answer) == "code", look.first(below, without), SIMILAR - 0.01),
-            (is_sure and not may_name, _only_text(look, answer) or remark, LIKELY),
-            (is_reply and title.is_word and not title.is_class, title.name, LIKELY - 0.01)):
+            (is_reply, head, scores.SIMILAR),
+            (is_sure or names.column(answer) == "code", look.first(below, without), scores.SIMILAR - 0.01),
+            (is_sure and not may_name, _only_text(look, answer) or remark, scores.LIKELY),
+            (is_reply and title.is_word and not title.is_class, title.name, scores.LIKELY - 0.01)):
         if is_fit and question:
             yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
 
@@ -102,7 +93,7 @@ def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
     if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
             not hold_more(look, [answer]) and not is_title(look, answer, question)):
         is_sure = names.column(question) not in names.NAMES and all(each.columns["output"] == answer for each in wanted)
-        yield from answered(look, question, answer, LIKELY if is_sure else LOOK)
+        yield from answered(look, question, answer, scores.LIKELY if is_sure else scores.LOOK)
 
 
 def _wanted(look: Look, question: str, below: str) -> Iterator[ColumnMap]:
@@ -116,17 +107,17 @@ def _wanted(look: Look, question: str, below: str) -> Iterator[ColumnMap]:
         parts = [written(each) for each in sorted(found, key=look.columns.index)]
         whole = f"{{{', '.join(f'{each}: {each}' for each in parts)}}}"
         if (made := made_of(whole, look.columns, look.rows, "")) is not None:
-            yield replace(look.map("instruction", DROPPED + 0.01, map(by_name, found), instruction=question,
+            yield replace(look.map("instruction", scores.DROPPED + 0.01, map(by_name, found), instruction=question,
                                    output=whole), made={whole: made})
-    for at, each in enumerate(found[:MOST_PAIRS]):
-        yield from answered(look, question, each, DROPPED - at / 100)
+    for at, each in enumerate(found[:scores.MOST_PAIRS]):
+        yield from answered(look, question, each, scores.DROPPED - at / 100)
 
 
 def translated(look: Look) -> Iterator[ColumnMap]:
     """Columns that are called by languages: the same in each of them."""
     found = [each for each in look.columns if look.of(each).has_words and names.is_language(each)]
-    for at, (one, other) in enumerate(islice(combinations(found, 2), MOST_PAIRS)):
-        for each in answered(look, one, other, SORTED - at / 100):
+    for at, (one, other) in enumerate(islice(combinations(found, 2), scores.MOST_PAIRS)):
+        for each in answered(look, one, other, scores.SORTED - at / 100):
             yield replace(each, evidence=(by_name(one), by_name(other)))
 
 
@@ -140,9 +131,9 @@ def corrected(look: Look) -> Iterator[ColumnMap]:
         pair = one.name, other.name
         evidence = tuple(map(by_name, pair))
         if (question := look.first(names.ASKED, (*pair, *look.names))) and look.of(question).has_words:
-            yield look.map("preference", SORTED, evidence, prompt=question, chosen=other.name, rejected=one.name)
-            yield from answered(look, question, other.name, DROPPED)
-        for each in answered(look, *pair, DROPPED - 0.01 if question else SORTED):
+            yield look.map("preference", scores.SORTED, evidence, prompt=question, chosen=other.name, rejected=one.name)
+            yield from answered(look, question, other.name, scores.DROPPED)
+        for each in answered(look, *pair, scores.DROPPED - 0.01 if question else scores.SORTED):
             yield replace(each, evidence=evidence)
 
 
@@ -155,15 +146,15 @@ def answered(look: Look, question: str, answer: str, certainty: float, below: st
     if parts := _parts(look, answer):  # whether these are several answers or one, no one knows
         made = made_of(parts, look.columns, look.rows, "")
         if made is not None:
-            found = look.map("instruction", DROPPED, evidence, instruction=question, input=below, output=parts)
+            found = look.map("instruction", scores.DROPPED, evidence, instruction=question, input=below, output=parts)
             yield replace(found, made={parts: made})
-            certainty = min(certainty, LOOK)
+            certainty = min(certainty, scores.LOOK)
     frame = look.first(names.FRAMES, (question, answer))
     if frame and not below and names.column(question) in names.BELOW:
         question, below = frame, question
     history = look.first(names.HISTORY, (question, answer))
     if any(answer in pair and set(base.split("_")) & names.ANSWER_WORDS for base, pair in look.twos().items()):
-        certainty = min(certainty, DROPPED)  # of two answers, no one knows the better one
+        certainty = min(certainty, scores.DROPPED)  # of two answers, no one knows the better one
     certainty = min(certainty, _most(look, question, answer, below))
     found = look.map("instruction", certainty, evidence, instruction=question, input=below, output=answer,
                      history=history if history and look.is_list(history) else "")
@@ -176,11 +167,11 @@ def _most(look: Look, question: str, answer: str, below: str) -> float:
     asked, said = look.of(question), look.of(answer)
     both = [(row[question], row[answer]) for row in look.rows if row.get(question) and row.get(answer)]
     if asked.is_number or (asked.is_same and not below) or 2 * sum(one == other for one, other in both) > len(both):
-        return UNLIKELY
+        return scores.UNLIKELY
     said_in = [one for each in said.values for one in (each.values() if isinstance(each, dict) else (each,))]
     is_mark = said.is_class and choices.are_marks(said_in)
-    return LOOK if is_mark and not any(
-        map(choices.offers, (*asked.values, *(look.values(below) if below else ())))) else CLEAR
+    return scores.LOOK if is_mark and not any(
+        map(choices.offers, (*asked.values, *(look.values(below) if below else ())))) else scores.CLEAR
 
 
 def _parts(look: Look, answer: str) -> str:
@@ -200,7 +191,7 @@ def marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str])
     if label:
         yield look.map("labelled", found.certainty, [*found.evidence, Evidence("mark_decides", {"column": label})],
                        label=label, **columns)
-    yield replace(found, certainty=UNLIKELY) if label else found
+    yield replace(found, certainty=scores.UNLIKELY) if label else found
 
 
 def _same_form(look: Look, question: str) -> str:

@@ -227,7 +227,7 @@ class RowReader:
             return asked[0]
         if column not in (*names.DIALOGUE, *names.CONVERSATION, *names.HISTORY, "context"):
             return "\n\n".join(asked)
-        return without_greeting(in_turn(["", *asked])[1:] if len(asked) % 2 == 0 else in_turn(asked))
+        return without_greeting(in_turn(asked, len(asked) % 2 == 0))
 
     def _prompt(self, row: _Row, target: str, asked: Any, below: Any) -> Any:
         """What is asked, as text, or as messages where something was said before it, with what it is about below."""

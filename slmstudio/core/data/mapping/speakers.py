@@ -4,7 +4,7 @@ forms: trees, columns, texts in turn, pairs."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from slmstudio.core.paths import resources
@@ -43,10 +43,26 @@ def content_of(message: Mapping[str, Any]) -> Any:
     return message.get(content_key(message))
 
 
-def in_turn(texts: Any) -> list[dict[str, Any]]:
-    """The messages of texts, or of objects that hold them, of user and assistant in turn."""
+def in_turn(texts: Iterable[Any], first: int = 0) -> list[dict[str, Any]]:
+    """The messages of texts, or of objects that hold them, of user and assistant in turn.
+
+    Args:
+        first: 1 where the assistant begins.
+    """
     return [{"role": _PAIR[at % 2], **(each if isinstance(each, dict) else {"content": each})}
-            for at, each in enumerate(texts)]
+            for at, each in enumerate(texts, first)]
+
+
+def merged(messages: Iterable[dict[str, Any]], between: str = "\n") -> list[dict[str, Any]]:
+    """Messages, of which the texts of one role in a row are one, with `between` them."""
+    found: list[dict[str, Any]] = []
+    for each in messages:
+        key, last = content_key(each), found[-1] if found else {}
+        if last.get("role") == each["role"] and isinstance(each.get(key), str) and isinstance(last.get(key), str):
+            last[key] = between.join(filter(None, (last[key], each[key])))
+        else:
+            found.append(dict(each))
+    return found
 
 
 def are_texts(value: Any) -> bool:
@@ -108,14 +124,8 @@ def by_people(value: Any) -> list[dict[str, Any]]:
     people = list(dict.fromkeys(who)) if are_texts(who) else []
     if len(people) != 2 or (any(map(role_of, people)) and {*map(str.casefold, people)} != {"a", "b"}):
         return []
-    found: list[dict[str, Any]] = []
-    for each in value:
-        made = {**{name: said for name, said in each.items() if name != key}, "role": _PAIR[people.index(each[key])]}
-        where = content_key(made)
-        if found and found[-1]["role"] == made["role"] and where in found[-1]:
-            found[-1][where] = f"{found[-1][where]}\n{made[where]}"
-        else:
-            found.append(made)
+    found = merged({**{name: said for name, said in each.items() if name != key},
+                    "role": _PAIR[people.index(each[key])]} for each in value)
     return found[:-1] if found[-1]["role"] == "user" else found
 
 

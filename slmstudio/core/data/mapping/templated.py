@@ -15,8 +15,6 @@ FORMS: dict[str, Any] = json.loads((resources() / "importing" / "templates.json"
 _HEADINGS = re.compile(r"(?<!#)### *([^\n:#]{2,30}):\s*")
 _SPEAKERS = re.compile(rf"(?:^|\n)\s*(?:#+ *|<)?({'|'.join(WORDS['in_texts'])})>? *: *", re.IGNORECASE)
 """What begins a turn where no template has written the text, as in glaive-function-calling-v2."""
-_OPEN = re.compile(r"\nassistant:\s*$", re.IGNORECASE)
-"""How a prompt ends where its answer begins: "\\n\\nHuman: Hi\\n\\nAssistant:"."""
 _ENDS = tuple(FORMS["ends"])
 _BEGINS = re.compile(rf"\s*(?:{'|'.join(map(re.escape, FORMS['begins']))})\s*")
 _PATTERNS = {each["name"]: re.compile(each.get("message") or each["speaker"], re.DOTALL)
@@ -34,11 +32,6 @@ def messages(text: str) -> tuple[str, list[dict[str, Any]]]:
         return "templated", found
     found = _in_turns(_SPEAKERS, text) if _SPEAKERS.match(text) else []
     return ("spoken", found) if found else ("", [])
-
-
-def is_open(text: str) -> bool:
-    """Whether a text is a prompt that ends where its answer begins."""
-    return _OPEN.search(text[-40:]) is not None
 
 
 def without_end(text: str) -> str:

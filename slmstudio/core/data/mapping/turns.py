@@ -54,7 +54,7 @@ def is_conversation(value: Any) -> bool:
     """Whether a value plainly is a list of messages, in one of the forms that `messages_of` reads."""
     value = _parsed(value)
     if isinstance(value, str):
-        return len(templated.messages(value)[1]) > 1 and not templated.is_open(value)
+        return len(templated.messages(value)[1]) > 1
     if isinstance(value, dict):
         return speakers.is_tree(value) or isinstance(value.get("messages"), list) or bool(speakers.of_columns(value))
     if not isinstance(value, list) or not value:

@@ -59,7 +59,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
         progress: called with (bytes read, bytes in all) about every MB.
         cancelled: asked about every MB; True ends the reading.
         said: what a user says about the columns and the sheet, as `read_options.parse` reads it; beside the targets of
-            training there are those of `columns.TARGETS`.
+            training there are those of `rows.TARGETS`.
 
     Raises:
         UserError: nothing can be used: no such file, no permission, empty, binary, damaged, changed while it

@@ -206,3 +206,39 @@ def test_a_poem_whose_lines_are_a_list_is_a_text(tmp_path):
     found = read_dataset(tmp_path / "poems.json")
     assert found.records[1].text == "Over river 1 the night\n\nand the ferry waits" and found.count == 4
     assert not found.is_sure and [each.line for each in found.candidates] == ["text=body", "text=title + body"]
+
+
+def written(path: Path, rows: list[dict[str, object]]) -> Dataset:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read_dataset(path)
+
+
+@pytest.mark.parametrize(("others", "is_sure"), [(2, True), (12, False)])
+def test_columns_of_a_minority_are_not_taken_for_the_files(tmp_path, others, is_sure):
+    """Rows packed into one file: a pair that only a few of them have doesn't decide without a question."""
+    rows = [{"question": ASK.format(at), "answer": REPLY.format(at)} for at in range(6)]
+    found = written(tmp_path / "rows.jsonl", [*rows, *({"zz": BODY.format(at)} for at in range(others))])
+    assert found.is_sure == is_sure
+
+
+def test_the_texts_of_an_answer_are_offered_joined_and_as_the_first(tmp_path):
+    found = written(tmp_path / "rows.jsonl", [
+        {"question": ASK.format(at), "answer": [f"Ward {at}", "Water tank"]} for at in range(6)])
+    assert not found.is_sure and found.records[1].messages[1]["content"] == "Ward 1, Water tank"
+    assert found.candidates[1].line == "instruction=question,output=answer"
+
+
+@pytest.mark.parametrize(("open_ones", "left_out"), [(3, 0), (2, 2)])
+def test_last_questions_are_dropped_only_where_most_conversations_end_so(tmp_path, open_ones, left_out):
+    """As they were cut; a single one is a mistake."""
+    rows = [{"messages": [{"role": role, "content": f"{at} {text}"} for role, text in (
+        ("user", ASK), ("assistant", REPLY), ("user", "Thanks"), ("assistant", "Bye"))][:3 if at < open_ones else 4]}
+            for at in range(5)]
+    found = written(tmp_path / "rows.jsonl", rows)
+    assert (found.count, found.rows_left_out) == (5 - left_out, left_out)
+
+
+def test_an_object_is_answered_as_json(tmp_path):
+    found = written(tmp_path / "rows.jsonl", [
+        {"question": ASK.format(at), "answer": {"opens": f"{at}:00", "note": "नोट"}} for at in range(6)])
+    assert found.records[1].messages[1]["content"] == '{"opens": "1:00", "note": "नोट"}'

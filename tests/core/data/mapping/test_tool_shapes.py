@@ -43,18 +43,20 @@ def test_tools_and_calls_of_them(tmp_path, row):
     assert messages[2]["content"] == "31" and messages[3] == GOOD
 
 
-def test_a_conversation_with_calls_that_is_one_text(tmp_path):
-    """As in the set glaive-function-calling-v2."""
+@pytest.mark.parametrize("city", ["Pune", "Pune's old town"])
+def test_a_conversation_with_calls_that_is_one_text(tmp_path, city):
+    """As in the set glaive-function-calling-v2, which puts the arguments between single quotes."""
     row = {"system": "SYSTEM: You are a helpful assistant with access to the following functions. Use them if "
                      f"required -\n{json.dumps(WEATHER['function'], indent=4)}",
            "chat": f'USER: {Q}\n\n\nASSISTANT: <functioncall> {{"name": "get_weather", "arguments": '
-                   '\'{"city": "Pune"}\'} <|endoftext|>\n\n\nFUNCTION RESPONSE: 31\n\n\n'
+                   f'\'{{"city": "{city}"}}\'}} <|endoftext|>\n\n\nFUNCTION RESPONSE: 31\n\n\n'
                    f"ASSISTANT: {A} <|endoftext|>\n\n"}
     record = read(tmp_path, row).records[0]
+    call = {"type": "function", "function": {"name": "get_weather", "arguments": {"city": city}}}
     assert list(record.tools) == [WEATHER]
     assert list(record.messages) == [
         {"role": "system", "content": "You are a helpful assistant"}, ASK,
-        {"role": "assistant", "content": "", "tool_calls": [CALL]}, {"role": "tool", "content": "31"}, GOOD]
+        {"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": "31"}, GOOD]
 
 
 def test_a_query_with_calls_as_its_answers(tmp_path):
