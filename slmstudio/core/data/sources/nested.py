@@ -109,7 +109,7 @@ def _of_po(text: bytes) -> Any:
         found = pofile.read_po(BytesIO(text), ignore_obsolete=True, abort_invalid=True)
     except pofile.PoFileError as error:
         raise ValueError(str(error)) from error
-    pairs = [(each.id, each.string) if isinstance(each.id, str) else (each.id[0], each.string[0])
+    pairs = [(each.id, each.string) if isinstance(each.id, str) else (each.id[0], (each.string or ("",))[0])
              for each in found if each.id and not each.fuzzy]
     return [{"source": source, "translation": translation} for source, translation in pairs if translation]
 
