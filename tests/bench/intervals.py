@@ -25,8 +25,7 @@ from support import score_shapes
 from support.score_shapes import Pair, Shape
 
 from slmstudio.core.evaluation.scores import verdicts
-from slmstudio.core.evaluation.scores.comparison import compare, difference_interval
-from slmstudio.core.evaluation.scores.intervals import interval, normal_quantile, wilson
+from slmstudio.core.evaluation.scores.statistics import compare, difference_interval, interval, normal_quantile, wilson
 
 LEAST, MOST, ALARMS = 93.0, 97.0, 6.0
 SHARES = (0.05, 0.1, 0.3, 0.5, 0.8, 0.95)

@@ -13,9 +13,9 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error, os_errors_as
-from slmstudio.core.evaluation import corrections, scoring
+from slmstudio.core.evaluation import answer_rows, scoring
 from slmstudio.core.evaluation.answer_rows import ITEMS
-from slmstudio.core.evaluation.scores.numbers import last_number
+from slmstudio.core.evaluation.scores.matching import last_number
 from slmstudio.core.i18n import tr
 
 OF_A_TEST_FILE = ("kind", "messages", "references", "choices", "answer", "pattern", "category", "language")
@@ -93,7 +93,7 @@ def undo(edit: ItemEdit) -> UserError | None:
     """
     _must_be_still(edit.folder)
     with os_errors_as(tr("Could not undo the change.")):
-        corrections.undo(edit.folder, edit.change)
+        answer_rows.undo_correction(edit.folder, edit.change)
     return _score_again(edit.folder)
 
 
@@ -124,7 +124,7 @@ def _as_asked(row: dict[str, Any], system: str | None) -> dict[str, Any]:
 
 def _rows(job_folder: Path) -> list[dict[str, Any]]:
     lines = [line for line in files.LineReader(job_folder / ITEMS).read() if isinstance(line.get("id"), int)]
-    return corrections.read(job_folder).applied(lines)
+    return answer_rows.read_corrections(job_folder).applied(lines)
 
 
 def _found(job_folder: Path, item: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -145,7 +145,7 @@ def _must_be_still(job_folder: Path) -> None:
 
 def _changed(job_folder: Path, row: dict[str, Any], **change: Any) -> ItemEdit:
     with os_errors_as(tr("Could not change the row.")):
-        name = corrections.add(job_folder, row["id"], **change)
+        name = answer_rows.add_correction(job_folder, row["id"], **change)
     return ItemEdit(job_folder, row["id"], row.get("line"), name, _score_again(job_folder))
 
 

@@ -7,21 +7,37 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import benchmark_rows, items_file
+from slmstudio.core.evaluation import answer_rows, benchmark_rows, scoring
 from slmstudio.core.evaluation.answer_rows import Rows, read_rows
 from slmstudio.core.evaluation.comparability import asked_how, result_name
-from slmstudio.core.evaluation.scores import model_pairs, sentences, verdicts
-from slmstudio.core.evaluation.scores.comparison import compare
+from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.metrics import METRICS
-from slmstudio.core.evaluation.scores.model_pairs import Pair
-from slmstudio.core.evaluation.side import ComparedRun, Progress
+from slmstudio.core.evaluation.scores.statistics import compare
+from slmstudio.core.evaluation.scores.verdicts import Pair
 from slmstudio.core.i18n import tr
+
+# -- One of several runs that are set against each other.
+
+Progress = Callable[[int, int], None]
+"""Called with (rows scored, rows)."""
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """
+    Attributes:
+        name: of the run; each has another one.
+    """
+
+    name: str
+    folder: Path
+
 
 # -- Two or more runs set against each other question by question of a benchmark, whose answers each has kept.
 
@@ -58,7 +74,7 @@ def compare_questions(title: str, sides: Sequence[ComparedRun],
         if progress:
             progress(len(both), len(both))
     corrected = verdicts.holm([pair.found.p for pair in pairs])
-    return [{"of": name, "with": first, **pair.said(p, len(pairs)), "main": True, "benchmark": title}
+    return [{"of": name, "with": first, **pair.to_dict(p, len(pairs)), "main": True, "benchmark": title}
             for name, pair, p in zip(names, pairs, corrected, strict=True)], remarks
 
 
@@ -164,8 +180,8 @@ def compare_rows(sides: Sequence[ComparedRun], progress: Progress | None = None)
     if rows is None:
         return Paired(remarks=remarks)
     table = rows.table(progress)
-    compared = sentences.with_losses(model_pairs.comparisons(rows.names, table))
-    return Paired(rows, compared, remarks + sentences.remarks({
+    compared = scoring.with_losses(verdicts.comparisons(rows.names, table))
+    return Paired(rows, compared, remarks + scoring.remarks({
         "test": {"rows": len(table), "trained_on": table.trained_on, "groups": {}, "damaged": 0},
         "comparisons": compared,
         "models": [{"name": name, "same_tokens": table.same_tokens(place)} for place, name in enumerate(rows.names)]}))
@@ -258,7 +274,7 @@ def _asked_otherwise(first: str, its: Rows, name: str, rows: Rows) -> str:
 
 def _thought_otherwise(first: ComparedRun, its: Rows, side: ComparedRun, rows: Rows) -> str:
     """Why the answers of two sides don't compare where one was asked to answer at once, or ""."""
-    if items_file.thinks(first.folder) == items_file.thinks(side.folder):
+    if answer_rows.may_think(first.folder) == answer_rows.may_think(side.folder):
         return ""
     thought = [name for name, found in ((first.name, its), (side.name, rows)) if found.thought(_tuned(found))]
     if len(thought) != 1:

@@ -12,16 +12,17 @@ from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.report.evaluations import (
     Evaluation,
     benchmark_results,
+    benchmark_tone,
+    interval,
     metric_name,
     test_name,
     told_in_full,
     why_main,
+    written,
 )
-from slmstudio.core.report.gather import Facts
-from slmstudio.core.report.score_tables import benchmark_tone, interval, written
+from slmstudio.core.report.gather import Facts, device_name
 from slmstudio.core.report.sections import gpu_names
 from slmstudio.core.report.text import exact, rounded
-from slmstudio.core.report.timeline import device_name
 from slmstudio.core.run.energy.money import format_money
 from slmstudio.core.run.energy.tariff import tariff
 

@@ -20,11 +20,10 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store, scoring
 from slmstudio.core.evaluation.benchmark_rows import FILE
 from slmstudio.core.evaluation.request_check import too_few
-from slmstudio.core.evaluation.scores.comparison import Difference, compare
-from slmstudio.core.evaluation.scores.intervals import interval
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
-from slmstudio.core.evaluation.scores.model_pairs import rounded
-from slmstudio.core.evaluation.scores.sentences import benchmark_sentence
+from slmstudio.core.evaluation.scores.statistics import Difference, compare, interval
+from slmstudio.core.evaluation.scores.verdicts import rounded
+from slmstudio.core.evaluation.scoring import benchmark_sentence
 from slmstudio.core.i18n import tr
 from slmstudio.worker.answering.control import Hand
 from slmstudio.worker.answering.model_loader import Models

@@ -12,7 +12,7 @@ The request and the files of the job folder:
      "precision": "fp32" | "bf16" | "fp16", "batch_size": rows or null,
      "judge": null or {"model": folder, "gguf": file, "rubric": text}}
 
-    items.json        of which file the items are, and whether models are to think (`core.evaluation.items_file`)
+    items.json        of which file the items are, and whether models are to think (`core.evaluation.answer_rows`)
     items.jsonl       what is asked, in the order of the file; written once
     answers-N.jsonl   what model N answered, a line an item, appended batch by batch: a killed one continues there
     scores.json       at the end
@@ -33,7 +33,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.data.conversations import Message
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import answer_rows, items_file, scoring
+from slmstudio.core.evaluation import answer_rows, scoring
 from slmstudio.core.evaluation.answer_rows import ITEMS, hold_thoughts
 from slmstudio.core.evaluation.held_out import learned_rows
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
@@ -66,7 +66,7 @@ def read_items(job: JobContext) -> list[dict[str, Any]]:
     if not path.exists():
         try:
             items, about = _made(job)
-            files.write_atomically(job.folder / items_file.ABOUT, about)
+            files.write_atomically(job.folder / answer_rows.ITEMS_FACTS, about)
             files.write_atomically(path, b"".join(map(files.dump_line, items)))
         except ReadingCancelled as error:
             raise Cancelled from error
@@ -86,7 +86,7 @@ def _made(job: JobContext) -> tuple[list[dict[str, Any]], bytes]:
     if request.get("train_file"):
         items = _marked(job, test, items, Path(request["train_file"]))
     items = _as_written(items, request["models"])
-    about = items_file.dump(test.sha256, len(test.items),
+    about = answer_rows.items_facts(test.sha256, len(test.items),
                             hold_thoughts(text for item in items for text in item.references))
     return [with_system(item.to_dict(), request.get("system")) for item in items], about
 
@@ -219,7 +219,7 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
     specs = job.request["models"]
     kept = [Kept(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
     ids = {item["id"] for item in items}
-    thinks = items_file.thinks(job.folder)
+    thinks = answer_rows.may_think(job.folder)
     hand = Hand(job, len(items) * len(specs), float(len(items) * len(specs)))
     try:
         for number, (spec, answers) in enumerate(zip(specs, kept, strict=True)):

@@ -25,7 +25,7 @@ from slmstudio.core import units
 from slmstudio.core.chat import sampling
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation.request_models import model_at, precision_of
+from slmstudio.core.evaluation.request import model_at, precision_of
 from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate, find_template

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from slmstudio.core.evaluation.scores.intervals import normal_quantile, wilson
+from slmstudio.core.evaluation.scores.statistics import normal_quantile, wilson
 from slmstudio.core.evaluation.scores.verdicts import holm, p_text
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.votes.store import BEST, Vote
