@@ -226,21 +226,13 @@ def new_chat_file(created: float) -> Path:
 
 
 def write_chat(path: Path, text: str) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        UserError: it can't be written.
-    """
+    """Write a file, whole or not at all. Raises UserError: it can't be written."""
     with os_errors_as(tr("Could not save the conversation.")):
         files.write_atomically(path, text)
 
 
 def save_chat(conversation: Conversation, path: Path) -> None:
-    """Write NAME.json, and NAME.md beside it.
-
-    Raises:
-        UserError: one of them can't be written.
-    """
+    """Write NAME.json, and NAME.md beside it. Raises UserError: one of them can't be written."""
     write_chat(path.with_suffix(".json"), conversation.to_json())
     write_chat(path.with_suffix(".md"), conversation.to_markdown())
 
@@ -283,10 +275,6 @@ def delete_chat(path: Path) -> bytes:
 
 
 def restore_chat(path: Path, content: bytes) -> None:
-    """Undo `delete_chat`.
-
-    Raises:
-        UserError: it can't be written.
-    """
+    """Undo `delete_chat`. Raises UserError: it can't be written."""
     with os_errors_as(tr("Could not restore the conversation.")):
         files.write_atomically(path, content)

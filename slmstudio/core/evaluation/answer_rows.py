@@ -196,14 +196,11 @@ class Row:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def gain(self, of: str, with_: str, metric: str | None = None) -> float | None:
-        """How much better `of` did than `with_`, in the metric's unit; None if one of them has no score.
-
-        Args:
-            metric: without one, that by which rows of this kind are judged.
-        """
+    def gain(self, of: str, with_: str) -> float | None:
+        """How much better `of` did than `with_` by the metric that decides for rows of this kind, in its unit; None if
+        one of them has no score."""
         first, second = self.scores.get(of, {}), self.scores.get(with_, {})
-        key = metric or main_metric(first, [self.kind])
+        key = main_metric(first, [self.kind])
         if key is None or key not in first or key not in second:
             return None
         gain = first[key] - second[key]

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import disk_space, jobs, paths, program
-from slmstudio.core.errors import UserError
+from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation.held_out import own_test_file
 from slmstudio.core.evaluation.request_check import Checked, check
 from slmstudio.core.evaluation.testset.reader import read_test_set
@@ -90,9 +90,14 @@ def _result_of(run: Path, unfinished: bool) -> dict[str, Any]:
         result, step = (kept.path, {"checkpoint": kept.global_step}) if kept else (None, {})
     if result is None:
         raise folder.no_result(run, config.name)
+    return {**_tuned_model(config.name, config, result), **step}
+
+
+def _tuned_model(name: str, config: RunConfig, result: Path) -> dict[str, Any]:
+    """The result of a run, an adapter or a whole model, or a checkpoint of it."""
     is_adapter = {folder.ADAPTER: True, folder.MODEL: False}.get(result.name, config.has_adapter)
-    return {"name": config.name, "model": str(Path(config.model).absolute()) if is_adapter else str(result),
-            "adapter": str(result) if is_adapter else None, "gguf": None, **step,
+    return {"name": name, "model": str(Path(config.model).absolute()) if is_adapter else str(result),
+            "adapter": str(result) if is_adapter else None, "gguf": None,
             **held_as_learned(config, whole=not is_adapter)}
 
 
@@ -193,15 +198,11 @@ def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, An
     Raises:
         UserError: the run has no result.
     """
-    base = str(Path(config.model).absolute())
-    models = [{"name": "base", "model": base, "adapter": None, "gguf": None}]
     result = folder.result_folder(run)
     if result is None:
         raise folder.no_result(run, config.name)
-    adapter = result.name == folder.ADAPTER
-    models.append({"name": "tuned", "model": base if adapter else str(result),
-                   "adapter": str(result) if adapter else None, "gguf": None})
-    models = [{**model, **held_as_learned(config, whole=model["model"] != base)} for model in models]
+    models = [{"name": "base", "model": str(Path(config.model).absolute()), "adapter": None, "gguf": None,
+               **held_as_learned(config)}, _tuned_model("tuned", config, result)]
     for path in folder.exported(run) if exports else ():
         name = path.stem
         with contextlib.suppress(UserError):  # `check` tells what is wrong with it
@@ -220,12 +221,8 @@ def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
     """
     parent = run / "jobs" if run else paths.evaluations_dir()
     disk_space.require(parent)
-    try:
+    with os_errors_as(tr("Could not create the evaluation's folder.")):
         return new.make(parent, "evaluate", **{key: value for key, value in request.items() if key != "kind"})
-    except OSError as error:
-        from slmstudio.core.errors import from_os_error
-
-        raise from_os_error(error, tr("Could not create the evaluation's folder.")) from error
 
 
 def _test(run: Path, config: RunConfig, cancelled: Callable[[], bool] | None) -> tuple[Path | None, str | None]:

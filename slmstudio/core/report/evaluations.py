@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import formats, jobs
-from slmstudio.core.evaluation.comparability import difference, is_own, model_names, preferred
+from slmstudio.core.evaluation.comparability import difference, is_own, model_names
 from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.evaluation.scores.score_table import LEARNED, NEW
 from slmstudio.core.evaluation.scoring import SCORES, read_scores
-from slmstudio.core.files import finite
+from slmstudio.core.files import an_object, finite, objects
 from slmstudio.core.i18n import noop, number_text, tr
 from slmstudio.core.report import text
 from slmstudio.core.report.text import Table, exact
@@ -42,15 +42,15 @@ class Evaluation:
     @property
     def benchmarks(self) -> list[dict[str, Any]]:
         """Results of benchmarks: {"name", "title", "models", "comparisons", "sentence", ...}."""
-        return [each for each in self.scores.get("benchmarks") or [] if isinstance(each, dict)]
+        return objects(self.scores.get("benchmarks"))
 
     @property
     def models(self) -> list[dict[str, Any]]:
-        return [model for model in self.scores.get("models") or [] if isinstance(model, dict)]
+        return objects(self.scores.get("models"))
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
-        return [each for each in self.scores.get("comparisons") or [] if isinstance(each, dict)]
+        return objects(self.scores.get("comparisons"))
 
     @property
     def main_comparisons(self) -> list[dict[str, Any]]:
@@ -59,8 +59,8 @@ class Evaluation:
 
     def of_group(self, key: str, group: str) -> list[dict[str, Any]]:
         """Comparisons in a group of "by_category", "by_language" or "by_training"."""
-        of_kind = (self.scores.get("group_comparisons") or {}).get(key.removeprefix("by_")) or {}
-        return [each for each in of_kind.get(group) or [] if isinstance(each, dict)]
+        of_kind = an_object(self.scores.get("group_comparisons")).get(key.removeprefix("by_"))
+        return objects(an_object(of_kind).get(group))
 
     @property
     def pair(self) -> tuple[str, str] | None:
@@ -72,11 +72,8 @@ class Evaluation:
 
     def score(self, model: str, metric: str) -> dict[str, Any] | None:
         """`{"value", "low", "high", "rows"}` of a model, or None."""
-        for each in self.models:
-            if each.get("name") == model:
-                found = (each.get("scores") or {}).get(metric)
-                return found if isinstance(found, dict) else None
-        return None
+        known = next((each for each in self.models if each.get("name") == model), {})
+        return an_object(known.get("scores")).get(metric)
 
     @property
     def metrics(self) -> list[str]:
@@ -98,11 +95,7 @@ def metric_name(key: Any) -> str:
 
 
 def read_evaluations(run: Path) -> list[Evaluation]:
-    """All evaluations below a run's jobs/, the newest first.
-
-    Raises:
-        UserError: a newer program made one of them.
-    """
+    """All evaluations below a run's jobs/, the newest first. Raises UserError: a newer program made one of them."""
     found = []
     for folder in sorted(path for path in (run / "jobs").glob("*") if path.is_dir()):  # held-out rows are there too
         request = formats.read("job", folder / jobs.REQUEST)
@@ -132,11 +125,6 @@ def _created(scores: dict[str, Any], folder: Path) -> float:
             value = None
     return float(value) if isinstance(value, int | float) and 0 < value < time.time() + 86_400 \
         else (folder / jobs.REQUEST).stat().st_mtime
-
-
-def main_evaluation(evaluations: list[Evaluation], eval_file: str | None) -> Evaluation | None:
-    """The one to judge the run by (`same_test.preferred` says which); None if no test set was scored."""
-    return next(iter(preferred(evaluations, eval_file)), None)
 
 
 def why_main(main: Evaluation, evaluations: list[Evaluation], eval_file: str | None) -> str:
@@ -190,7 +178,7 @@ def benchmark_results(evaluations: list[Evaluation]) -> tuple[list[dict[str, Any
 
 
 def _questions(result: dict[str, Any]) -> float:
-    models = [each for each in result.get("models") or [] if isinstance(each, dict)]
+    models = objects(result.get("models"))
     return max((finite((each.get("accuracy") or {}).get("rows")) or 0.0 for each in models), default=0.0)
 
 
@@ -199,12 +187,12 @@ VERDICTS = {"better": noop("better"), "worse": noop("worse"), "unknown": noop("n
 
 def benchmark_table(result: dict[str, Any]) -> Table:
     """A benchmark's accuracy, overall and by subject, with one column per model, each with its 95% interval."""
-    models = [each for each in result.get("models") or [] if isinstance(each, dict)]
+    models = objects(result.get("models"))
     lines = [(tr("All"), [model.get("accuracy") for model in models])]
     lines += [(subject, [(model.get("by_subject") or {}).get(subject) for model in models])
               for subject in dict.fromkeys(name for model in models for name in model.get("by_subject") or {})]
     rows: list[tuple[Any, ...]] = [
-        (name, *(_stacked(score, "accuracy") for score in scores),
+        (name, *(interval(score, "accuracy", stacked=True) for score in scores),
          exact(next((score.get("rows") for score in scores if isinstance(score, dict)), None)))
         for name, scores in lines]
     names = [str(model.get("name")) for model in models]
@@ -224,7 +212,7 @@ def score_table(evaluation: Evaluation) -> Table:
     answers."""
     models = evaluation.models
     rows: list[tuple[Any, ...]] = [
-        (metric_name(key), *(_stacked((model.get("scores") or {}).get(key), key) for model in models))
+        (metric_name(key), *(interval((model.get("scores") or {}).get(key), key, stacked=True) for model in models))
         for key in evaluation.metrics]
     speeds = [model.get("speed") or {} for model in models]
     rows += [(tr("Rows answered"), *(exact(model.get("rows")) for model in models)),
@@ -253,7 +241,8 @@ def group_table(evaluation: Evaluation, key: str, title: str) -> Table | None:
             metric = present[0]
             count = next((one[metric].get("rows") for one in found if isinstance(one.get(metric), dict)), None)
             rows.append((learned.get(group, group), metric_name(metric),
-                         *(_stacked(one.get(metric), metric) for one in found), exact(count), _verdicts(said)))
+                         *(interval(one.get(metric), metric, stacked=True) for one in found), exact(count),
+                         _verdicts(said)))
     names = [str(model.get("name")) for model in models]
     head, align = (title, tr("Score"), *names, tr("Rows"), tr("Verdict")), "ww" + "s" * len(names) + "rw"
     if not any(row[-1] for row in rows):  # one model, one group, or a program that didn't compare them
@@ -276,7 +265,8 @@ def comparison_table(evaluation: Evaluation) -> Table | None:
     rows = [(tr("{model} against {other}", model=each.get("of"), other=each.get("with")),
              tr("{score} (the one to judge by)", score=metric_name(each.get("metric"))) if each.get("main") else
              metric_name(each.get("metric")),
-             _difference(each), p_value(each.get("p")), exact(each.get("rows")), exact(each.get("rows_needed")),
+             interval({**each, "value": each.get("difference")}, str(each.get("metric")), stacked=True, sign="+"),
+             p_value(each.get("p")), exact(each.get("rows")), exact(each.get("rows_needed")),
              _verdict(each)) for each in evaluation.comparisons]
     head = (tr("Compared"), tr("Score"), tr("Difference"), "p", tr("Rows"), tr("Rows needed"), tr("Verdict"))
     return Table(head, "wwsnrrl", rows) if rows else None
@@ -287,28 +277,18 @@ def _verdict(comparison: dict[str, Any]) -> str:
     return tr(VERDICTS[verdict]) if verdict in VERDICTS else verdict
 
 
-def _stacked(score: Any, key: str) -> str | None:
-    found = _bounds(score, key)
-    if found is None:
-        return None
-    value, low, high = found
-    return f"{value}\n{tr('{low} to {high}', low=low, high=high)}" if low and high else value
+def interval(score: Any, key: str, stacked: bool = False, sign: str = "") -> str | None:
+    """ "52.4 (49.1 to 55.6)"; None if there is no such score.
 
-
-def _bounds(score: Any, key: str) -> tuple[str, str | None, str | None] | None:
-    """A score and its bounds, as they are written; None if there is no such score."""
-    if not isinstance(score, dict) or (value := written(score.get("value"), key)) is None:
-        return None
-    return value, written(score.get("low"), key), written(score.get("high"), key)
-
-
-def interval(score: Any, key: str) -> str | None:
-    """ "52.4 (49.1 to 55.6)"; None if there is no such score."""
-    found = _bounds(score, key)
-    if found is None:
-        return None
-    value, low, high = found
-    return tr("{value} ({low} to {high})", value=value, low=low, high=high) if low and high else value
+    Args:
+        stacked: whether the interval has a line of its own.
+        sign: "+" for a difference, which has one.
+    """
+    value, low, high = (written(an_object(score).get(name), key, sign) for name in ("value", "low", "high"))
+    if not (value and low and high):
+        return value
+    return (f"{value}\n{tr('{low} to {high}', low=low, high=high)}" if stacked else
+            tr("{value} ({low} to {high})", value=value, low=low, high=high))
 
 
 def written(value: Any, key: str, sign: str = "") -> str | None:
@@ -323,12 +303,6 @@ def p_value(value: Any) -> str | None:
     """ "< 0.001", "0.031": as in the sentences, never rounded up to the level that decides."""
     number = finite(value)
     return None if number is None else verdicts.p_text(number).removeprefix("p ").removeprefix("= ")
-
-
-def _difference(each: dict[str, Any]) -> str | None:
-    metric = str(each.get("metric"))
-    value, low, high = (written(each.get(name), metric, "+") for name in ("difference", "low", "high"))
-    return f"{value}\n{tr('{low} to {high}', low=low, high=high)}" if low and high else value
 
 
 def _one_digit(value: Any) -> str | None:

@@ -8,11 +8,12 @@ from typing import Any
 
 from slmstudio.core import files, formats, i18n, jobs, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.comparability import preferred
 from slmstudio.core.export import proof
 from slmstudio.core.files import finite
 from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.core.report import text
-from slmstudio.core.report.evaluations import Evaluation, main_evaluation, read_evaluations
+from slmstudio.core.report.evaluations import Evaluation, read_evaluations
 from slmstudio.core.run import adjust, checkpoints, folder, notes
 from slmstudio.core.run.event_text import event_text, tone
 from slmstudio.core.run.history import RunHistory
@@ -167,15 +168,12 @@ class Facts:
 
     @property
     def main_evaluation(self) -> Evaluation | None:
-        return main_evaluation(self.evaluations, self.run.config.eval_file)
+        """The one to judge the run by; None if no test set was scored."""
+        return next(iter(preferred(self.evaluations, self.run.config.eval_file)), None)
 
 
 def gather(run: Path) -> Facts:
-    """Read a run folder.
-
-    Raises:
-        UserError: it isn't a run folder, or its run.json can't be used.
-    """
+    """Read a run folder. Raises UserError: it isn't a run folder, or its run.json can't be used."""
     if not (run / jobs.RUN).is_file():
         raise UserError(tr("{run} isn't a run folder.", run=run), tr("It has no run.json."),
                         tr("To see the run folders: {command}", command=program.command("runs")))

@@ -200,7 +200,8 @@ def context(facts: Facts) -> dict[str, Any]:
         "verdicts": summary.verdicts(facts), "tiles": summary.tiles(facts),
         "not_checked": summary.not_checked(facts), "error": facts.run.error,
         "details": shortened(str(facts.outcome.get("details") or ""), LONGEST_DETAILS),
-        "evaluations": _evaluations(facts), "benchmarks": _benchmarks(facts),
+        "evaluations": [_evaluation(each) for each in scores.told_in_full(facts.evaluations, facts.main_evaluation)],
+        "benchmarks": _benchmarks(facts),
         "older": _older(facts), "unfinished": _unfinished(facts), "ranking": _ranking(facts),
         "ranked": "" if facts.main_evaluation is None else scores.test_name(facts.main_evaluation),
         "data": sections.data_table(facts), "left_out_said": said, "left_out": left_out, "base": facts.base,
@@ -217,11 +218,6 @@ def context(facts: Facts) -> dict[str, Any]:
         "kept": sections.checkpoints_table(facts), "files": sections.files_table(facts),
         "samples": _samples(facts.history),
     }
-
-
-def _evaluations(facts: Facts) -> list[dict[str, Any]]:
-    """The one to judge by, then the newest of each other test set."""
-    return [_evaluation(each) for each in scores.told_in_full(facts.evaluations, facts.main_evaluation)]
 
 
 def _evaluation(each: scores.Evaluation) -> dict[str, Any]:

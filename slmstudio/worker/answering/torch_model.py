@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import Cache, DynamicCache
@@ -68,37 +68,15 @@ class Room(DynamicLayer):
         return Room(self.capacity, self.keys[rows], self.values[rows], length)
 
 
-class Computes(Protocol):
-    """What a batch needs of a model.
-
-    Attributes:
-        model: of transformers.
-    """
-
-    model: Any
-
-    @property
-    def layers(self) -> int: ...
-
-    def tensor(self, rows: Sequence[Sequence[int]]) -> torch.Tensor: ...
-
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: Cache,
-                keep: slice | torch.Tensor) -> torch.Tensor: ...
-
-    def is_end(self, token: int) -> bool: ...
-
-    def decode(self, ids: Sequence[int]) -> str: ...
-
-
 class Batch:
-    def __init__(self, model: Computes, asks: Sequence[Ask], gate: Gate):
+    def __init__(self, model: TorchModel, asks: Sequence[Ask], gate: Gate):
         self.model, self.asks, self.gate = model, asks, gate
         self.lengths = [len(ask.prompt) for ask in asks]
         self.longest = max(self.lengths)
         # The last token of an answer and of a continuation is never read.
         more = max(max([ask.most, *map(len, ask.continuations)]) for ask in asks)
         self.capacity = self.longest + more
-        self.rooms = [Room(self.capacity) for _ in range(model.layers)]
+        self.rooms = [Room(self.capacity) for _ in range(model.layer_count)]
         self.replies = [Reply() for _ in asks]
         device = model.model.device
         self.mask = torch.ones((len(asks), self.capacity), dtype=torch.long, device=device)
@@ -236,7 +214,7 @@ PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 
 
 class TorchModel:
-    """Has what `evaluate_rows.Model` asks.
+    """Has what `rows.Model` asks.
 
     Args:
         model: on its device, in evaluation mode.
@@ -257,10 +235,10 @@ class TorchModel:
             isinstance(layer, DynamicLayer) for layer in layers)
         if self.shares_batches:
             ragged_attention.use(model)
-        self._layers = len(layers) or int(config.num_hidden_layers)
+        self.layer_count = len(layers) or int(config.num_hidden_layers)
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self.bytes_per_token = 2 * self._layers * heads * size * model.dtype.itemsize
+        self.bytes_per_token = 2 * self.layer_count * heads * size * model.dtype.itemsize
         self._ends = self._find_ends()
         self._hook = head_loss.in_one_piece(model)
 
@@ -366,10 +344,6 @@ class TorchModel:
 
     def is_end(self, token: int) -> bool:
         return token in self._ends
-
-    @property
-    def layers(self) -> int:
-        return self._layers
 
 
 def cached(model: Any, cache: Cache) -> dict[str, Cache]:

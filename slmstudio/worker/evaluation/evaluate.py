@@ -1,16 +1,6 @@
 """Lets models answer a test set, and scores the answers; or runs a benchmark of the field.
 
-The request and the files of the job folder:
-
-    {"kind": "evaluate", "test": file or null, "limit": rows or null, "seed": 0,
-     "benchmark": null or {"name", "data": folder or null for what was fetched, "fetch": true where it may be fetched,
-                           "limit": n per subject or null, "shots": n or null},
-     "models": [{"name", "model": folder, "adapter": folder or null, "gguf": file or null, "load_in_4bit": true where
-                 the base was held so while the adapter learned, "chat_template": name of the one that the run chose,
-                 where it chose one}, ...],
-     "train_run": folder or null, "train_file": file or null, "system": text or null, "max_new_tokens": n,
-     "precision": "fp32" | "bf16" | "fp16", "batch_size": rows or null,
-     "judge": null or {"model": folder, "gguf": file, "rubric": text}}
+The request is described in `core.evaluation.request`. The files of the job folder:
 
     items.json        of which file the items are, and whether models are to think (`core.evaluation.answer_rows`)
     items.jsonl       what is asked, in the order of the file; written once
@@ -220,11 +210,11 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
     kept = [Kept(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
     ids = {item["id"] for item in items}
     thinks = answer_rows.may_think(job.folder)
-    hand = Hand(job, len(items) * len(specs), float(len(items) * len(specs)))
+    hand = Hand(job, len(items) * len(specs))
     try:
         for number, (spec, answers) in enumerate(zip(specs, kept, strict=True)):
             if ids <= answers.keys:
-                hand.skip(len(items), float(len(items)))
+                hand.skip(len(items))
             else:
                 job.phase(jobs.LOADING, spec["name"])
                 model = models.open(spec, thinks)

@@ -21,7 +21,7 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 from slmstudio.worker.parity import weights
-from slmstudio.worker.parity.llama_file import LlamaFile, LlamaLogits, kept_small
+from slmstudio.worker.parity.llama_file import LlamaFile, kept_small
 from slmstudio.worker.parity.reference import Reference, Row, measure
 from slmstudio.worker.parity.reference_rows import Prompt
 from slmstudio.worker.runtime.context import JobContext
@@ -76,7 +76,7 @@ def _leading(ids: list[int], bos: int | None) -> int:
     return count
 
 
-def compare_end(reference: Reference, vocab: LlamaVocab, logits: LlamaLogits) -> dict[str, Any]:
+def compare_end(reference: Reference, vocab: LlamaVocab, file: LlamaFile) -> dict[str, Any]:
     """Whether the file names the token that ends a turn, and whether a generation really ends there.
 
     Returns:
@@ -86,7 +86,7 @@ def compare_end(reference: Reference, vocab: LlamaVocab, logits: LlamaLogits) ->
     row = _ending_row(reference)
     generated = None
     if not wrong and row is not None:
-        generated = logits.greedy(row.ids[:-1], GENERATED_TOKENS, vocab.ends)
+        generated = file.greedy(row.ids[:-1], GENERATED_TOKENS, vocab.ends)
         if not vocab.ends(generated[-1]):
             wrong = ntr("an answer continued for {n} token where the model ends it",
                         "an answer continued for {n} tokens where the model ends it", len(generated))
@@ -162,7 +162,7 @@ class _Sums:
         return float(np.take(self.errors, kept).sum() / np.take(self.powers, kept).sum()), len(left_out)
 
 
-def compare_logits(job: JobContext, reference: Reference, logits: LlamaLogits) -> dict[str, Any]:
+def compare_logits(job: JobContext, reference: Reference, file: LlamaFile) -> dict[str, Any]:
     """Teacher-forced, position by position.
 
     NMSE = Σ(a - b)² / Σa² over the whole vocabulary, where each position's mean is taken off first: softmax doesn't
@@ -180,7 +180,7 @@ def compare_logits(job: JobContext, reference: Reference, logits: LlamaLogits) -
     for row in reference.rows:
         job.check_cancelled()
         targets = row.ids[row.answer + 1:]
-        for ours, theirs, target in zip(row.logits, logits.after(row.ids[:-1], row.answer), targets, strict=True):
+        for ours, theirs, target in zip(row.logits, file.after(row.ids[:-1], row.answer), targets, strict=True):
             size = min(len(ours), len(theirs))  # either may have rows for tokens that don't exist
             known, found = sums.add(ours[:size], theirs[:size])
             losses[row.own].append((-known[target], -found[target]))
@@ -255,15 +255,13 @@ def _compare(job: JobContext, reference: Reference, gguf: Path) -> tuple[dict[st
     """The figures of all comparisons, and the file's key-value pairs."""
     longest = max((len(row.ids) for row in reference.rows), default=1)
     file = LlamaFile(gguf, longest + GENERATED_TOKENS)
-    logits = LlamaLogits(file)
     try:
         vocab = LlamaVocab(file)
         found = compare_tokens(reference, vocab)
         job.check_cancelled()
-        found |= compare_logits(job, reference, logits)
-        found |= compare_end(reference, vocab, logits)
+        found |= compare_logits(job, reference, file)
+        found |= compare_end(reference, vocab, file)
         found |= weights.compare_weights(reference, gguf, file.metadata, vocab.text)
     finally:
-        logits.close()
         file.close()
     return found, file.metadata

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from slmstudio.core.evaluation.advice import evidence
 from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
 from slmstudio.core.evaluation.scores.metrics import METRICS
-from slmstudio.core.evaluation.scores.statistics import normal_quantile
+from slmstudio.core.evaluation.scores.statistics import NORMAL_QUANTILE
 from slmstudio.core.evaluation.scores.verdicts import BETTER, KEPT_WITHIN, UNKNOWN, WORSE, score_text
 from slmstudio.core.i18n import ntr, tr
 
@@ -110,7 +110,7 @@ def _fewer(tuned: int, base: int, rows: int) -> int:
     shares = [(count + 1) / (rows + 2) for count in (tuned, base)]
     error = math.sqrt(sum(share * (1 - share) for share in shares) / (rows + 2))
     apart = shares[1] - shares[0]
-    return 0 if abs(apart) <= normal_quantile() * error else 1 if apart > 0 else -1
+    return 0 if abs(apart) <= NORMAL_QUANTILE * error else 1 if apart > 0 else -1
 
 
 KNOWN_BEFORE = 0.2
@@ -148,10 +148,8 @@ def headline(found: Evidence) -> tuple[str, str]:
     verdict = weighed_verdict(found)
     if verdict == MIXED:
         return tr("The results are mixed: it got better in some ways and worse in others."), WARN
-    if verdict == BETTER:
-        return _better(compared), OK
-    if verdict == WORSE:
-        return _worse(compared), BAD
+    if verdict in (BETTER, WORSE):
+        return _changed(compared, verdict == BETTER), OK if verdict == BETTER else BAD
     return _undecided(found, compared), WARN
 
 
@@ -259,20 +257,23 @@ def knows_the_test(found: Evidence) -> bool:
 
 def repeats_itself(found: Evidence) -> bool:
     """Whether the tuned model repeats itself to no end, and the base doesn't."""
-    rows = found.compared.rows if found.compared else 0
-    return rows > 0 and found.repeated >= REPEATED * rows and found.repeated > 2 * found.base_repeated
+    return _is_new_fault(found, found.repeated, found.base_repeated, REPEATED)
 
 
 def never_ends(found: Evidence) -> bool:
     """Whether the tuned model fails to end its answers and the base doesn't."""
-    rows = found.compared.rows if found.compared else 0
-    return rows > 0 and found.cut >= UNENDING * rows and found.cut > 2 * found.base_cut
+    return _is_new_fault(found, found.cut, found.base_cut, UNENDING)
 
 
 def shows_marks(found: Evidence) -> bool:
     """Whether a chat template's marks come out as words, and not the base's too."""
+    return _is_new_fault(found, found.marked, found.base_marked, MARKED)
+
+
+def _is_new_fault(found: Evidence, tuned: int, base: int, share: float) -> bool:
+    """Whether this share of the tuned model's answers has a fault, and more than twice as many as of the base's."""
     rows = found.compared.rows if found.compared else 0
-    return rows > 0 and found.marked >= MARKED * rows and found.marked > 2 * found.base_marked
+    return rows > 0 and tuned >= share * rows and tuned > 2 * base
 
 
 def answers_all_alike(found: Evidence) -> bool:
@@ -305,40 +306,26 @@ def _is_overlap(compared: Compared) -> bool:
     return compared.metric in ("chrf", "bleu", "bleu_intl", "rouge_l")
 
 
-def _better(compared: Compared) -> str:
+def _changed(compared: Compared, better: bool) -> str:
     if compared.metric == "loss":
-        return tr("It finds your answers more likely than before training.")
+        return (tr("It finds your answers more likely than before training.") if better else
+                tr("It finds your answers less likely than before training."))
     if _is_overlap(compared):
-        if compared.tuned - compared.base < LITTLE:
-            return tr("Its answers are a little closer to yours than before training.")
-        return tr("Its answers are clearly closer to yours than before training.")
+        if (compared.tuned - compared.base) * (1 if better else -1) < LITTLE:
+            return (tr("Its answers are a little closer to yours than before training.") if better else
+                    tr("Its answers are a little further from yours than the base model's."))
+        return (tr("Its answers are clearly closer to yours than before training.") if better else
+                tr("Its answers are further from yours than the base model's."))
     if counts_answers(compared):
         tuned, base = _right(compared)
-        return tr("It's right more often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
-                  rows=compared.rows, base=base)
-    return tr("It's better by {score}.", score=_named(compared))
-
-
-def _worse(compared: Compared) -> str:
-    if compared.metric == "loss":
-        return tr("It finds your answers less likely than before training.")
-    if _is_overlap(compared):
-        if compared.base - compared.tuned < LITTLE:
-            return tr("Its answers are a little further from yours than the base model's.")
-        return tr("Its answers are further from yours than the base model's.")
-    if counts_answers(compared):
-        tuned, base = _right(compared)
-        return tr("It's right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
-                  rows=compared.rows, base=base)
-    return tr("It's worse by {score}.", score=_named(compared))
+        values = {"tuned": tuned, "rows": compared.rows, "base": base}
+        return (tr("It's right more often: {tuned:,} of {rows:,} answers instead of {base:,}.", **values) if better else
+                tr("It's right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", **values))
+    metric = METRICS.get(compared.metric)  # a newer or a damaged file may tell about one that isn't known
+    score = tr(metric.name) if metric else compared.metric
+    return tr("It's better by {score}.", score=score) if better else tr("It's worse by {score}.", score=score)
 
 
 def _right(compared: Compared) -> tuple[int, int]:
     """Scores that count right answers, as counts: of the tuned model, and of its base."""
     return round(compared.tuned * compared.rows / 100), round(compared.base * compared.rows / 100)
-
-
-def _named(compared: Compared) -> str:
-    """Another score's name; of one that a newer or a damaged file tells about, its key."""
-    metric = METRICS.get(compared.metric)
-    return tr(metric.name) if metric else compared.metric

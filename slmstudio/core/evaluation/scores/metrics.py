@@ -87,52 +87,24 @@ class References:
         return ngrams.References(self.texts, ("13a", "intl") if self._intl else ("13a",))
 
 
-def _of_text(given: Given, count: Callable[[str], list[float]]) -> list[float] | None:
-    """What `count` makes of the text of an answer that has references."""
-    text = given.text
-    return count(text) if text is not None and given.references.texts else None
+def _of_text(count: Callable[[Given, str], list[float]]) -> Callable[[Given], list[float] | None]:
+    """Counts by the text of an answer; None where there is no text, or no reference."""
+
+    def counted(given: Given) -> list[float] | None:
+        text = given.text
+        return count(given, text) if text is not None and given.references.texts else None
+
+    return counted
 
 
 def _yes(right: bool) -> list[float]:
     return [float(right), 1]
 
 
-def numeric(given: Given) -> list[float] | None:
-    return _of_text(given, lambda text: _yes(same_number(text, given.references.texts)))
-
-
 def pattern(given: Given) -> list[float] | None:
     wanted = given.item.get("pattern")
     return None if given.text is None or not isinstance(wanted, str) else _yes(
         bool(matches_pattern(wanted, given.text)))
-
-
-def exact(given: Given) -> list[float] | None:
-    return _of_text(given, lambda text: _yes(any(same_text(text, each) for each in given.references.texts)))
-
-
-def normalised_match(given: Given) -> list[float] | None:
-    return _of_text(given, lambda text: _yes(same_words(text, given.references.normalised)))
-
-
-def chrf(given: Given) -> list[float] | None:
-    return _of_text(given, lambda text: [*given.references.grams.chrf(text)])
-
-
-def bleu(given: Given) -> list[float] | None:
-    return _of_text(given, lambda text: [*given.references.grams.bleu(text, "13a")])
-
-
-def bleu_intl(given: Given) -> list[float] | None:
-    return _of_text(given, lambda text: [*given.references.grams.bleu(text, "intl")]) if given.intl else None
-
-
-def rouge(given: Given) -> list[float] | None:
-    return _of_text(given, lambda text: [_grained(rouge_l_of_words(words(text), given.references.words)), 1])
-
-
-def loss(given: Given) -> list[float] | None:
-    return given.nats
 
 
 def accuracy(given: Given) -> list[float] | None:
@@ -223,6 +195,7 @@ def _perplexity(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(np.minimum(_ratio(sums), 700))
 
 
+_bleu_intl = _of_text(lambda given, text: [*given.references.grams.bleu(text, "intl")])
 EVERY_KIND = ("free", "choice", "number", "exact", "pattern")
 METRICS: dict[str, Metric] = {each.key: each for each in (
     Metric("accuracy", noop("percent accuracy"), noop("Accuracy"),
@@ -233,33 +206,39 @@ METRICS: dict[str, Metric] = {each.key: each for each in (
            ("choice",), 2, _share, accuracy_norm, yes_or_no=True, reads_text=False),
     Metric("numeric", noop("percent correct numbers"), noop("Correct number"),
            noop("Share of answers that end with the reference's number, in %."), ("number",), 2, _share,
-           numeric, yes_or_no=True),
+           _of_text(lambda given, text: _yes(same_number(text, given.references.texts))), yes_or_no=True),
     Metric("pattern", noop("percent matches of the pattern"), noop("Pattern met"),
            noop("Share of answers that match the row's pattern, in %."), ("pattern",), 2, _share, pattern,
            yes_or_no=True),
     Metric("exact", noop("percent exact matches"), noop("Exact match"),
            noop("Share of answers that match the reference letter by letter, in %."), ("exact", "free"), 2, _share,
-           exact, yes_or_no=True),
+           _of_text(lambda given, text: _yes(any(same_text(text, each) for each in given.references.texts))),
+           yes_or_no=True),
     Metric("normalised", noop("percent normalised matches"), noop("Normalised match"),
            noop("Share of answers that match the reference apart from case, punctuation and the script of digits, "
                 "in %."),
-           ("exact", "free"), 2, _share, normalised_match, yes_or_no=True),
+           ("exact", "free"), 2, _share,
+           _of_text(lambda given, text: _yes(same_words(text, given.references.normalised))), yes_or_no=True),
     Metric("chrf", "chrF++", "chrF++",
            noop("How many letters and words the answer shares with the reference (chrF++), 0 to 100. The score to "
-                "trust for Indian languages."), ("free",), ngrams.CHRF_WIDTH, ngrams.chrf_score, chrf),
+                "trust for Indian languages."), ("free",), ngrams.CHRF_WIDTH, ngrams.chrf_score,
+           _of_text(lambda given, text: [*given.references.grams.chrf(text)])),
     Metric("bleu", "BLEU", "BLEU", noop("Shared runs of up to four words (BLEU), 0 to 100."),
-           ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, bleu, ngrams.bleu_row_score),
+           ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score,
+           _of_text(lambda given, text: [*given.references.grams.bleu(text, "13a")]), ngrams.bleu_row_score),
     Metric("bleu_intl", noop("BLEU (international)"), noop("BLEU (international)"),
            noop("BLEU that separates the punctuation of every script from words, 0 to 100."),
-           ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score, bleu_intl, ngrams.bleu_row_score),
+           ("free",), ngrams.BLEU_WIDTH, ngrams.bleu_score,
+           lambda given: _bleu_intl(given) if given.intl else None, ngrams.bleu_row_score),
     Metric("rouge_l", "ROUGE-L", "ROUGE-L", noop("The longest sequence of words in common (ROUGE-L), 0 to 100."),
-           ("free",), 2, _share, rouge),
+           ("free",), 2, _share,
+           _of_text(lambda given, text: [_grained(rouge_l_of_words(words(text), given.references.words)), 1])),
     Metric("loss", noop("nats per token"), noop("Loss"),
            noop("How surprised the model is by a token of the reference. Lower is better."),
-           EVERY_KIND, 2, _ratio, loss, higher_is_better=False, reads_text=False),
+           EVERY_KIND, 2, _ratio, lambda given: given.nats, higher_is_better=False, reads_text=False),
     Metric("perplexity", noop("perplexity"), noop("Perplexity"),
            noop("The number of equally likely tokens that it would have to choose from. Lower is better."),
-           EVERY_KIND, 2, _perplexity, loss, higher_is_better=False, reads_text=False),
+           EVERY_KIND, 2, _perplexity, lambda given: given.nats, higher_is_better=False, reads_text=False),
 )}
 """In the order in which they are shown. "bleu" has sacrebleu's default tokenizer, 13a, and equals its command line; but
 13a knows ASCII punctuation only: a danda stays part of the word before it. "bleu_intl" is `--tokenize intl`, by the

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # -- Confidence intervals of scores: 95% of them hold the value that endless rows of the same kind would give.
 
 LEVEL = 0.95
+NORMAL_QUANTILE = NormalDist().inv_cdf((1 + LEVEL) / 2)
 RESAMPLES = 1000
 MOST_BLOCKS = 2000
 """More rows than these are joined to this many random blocks, which are resampled as rows are: the spread is the same,
@@ -58,7 +59,7 @@ def interval(counts: NDArray[np.float64], metric: Metric) -> Interval:
     rows = len(counts)
     value = float(metric.score(counts.sum(0)))
     if metric.yes_or_no:
-        low, high = wilson(value / 100, rows, normal_quantile())
+        low, high = wilson(value / 100, rows, NORMAL_QUANTILE)
         return Interval(value, 100 * low, 100 * high, rows)
     if rows < 2:
         return Interval(value, 0.0, metric.most, rows)
@@ -158,10 +159,6 @@ def _weights(rows: int) -> NDArray[np.float64]:
     drawn = np.random.default_rng(SEED).integers(0, rows, (RESAMPLES, rows))
     drawn += np.arange(RESAMPLES)[:, None] * rows
     return np.bincount(drawn.ravel(), minlength=RESAMPLES * rows).reshape(RESAMPLES, rows).astype(np.float64)
-
-
-def normal_quantile(level: float = LEVEL) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)
 
 
 def student_quantile(freedom: float) -> float:
@@ -286,7 +283,6 @@ def tango(won: int, lost: int, rows: int) -> tuple[float, float]:
         won: rows that only the first model has right.
         lost: rows that only the second has right.
     """
-    limit = normal_quantile()
     seen = (won - lost) / rows
 
     def refused(difference: float) -> bool:
@@ -295,7 +291,7 @@ def tango(won: int, lost: int, rows: int) -> tuple[float, float]:
         c = -lost * difference * (1 - difference)
         share = (math.sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a)
         variance = rows * (2 * share + difference * (1 - difference))
-        return (won - lost - rows * difference) ** 2 > limit * limit * max(variance, 0.0)
+        return (won - lost - rows * difference) ** 2 > NORMAL_QUANTILE * NORMAL_QUANTILE * max(variance, 0.0)
 
     bounds = []
     for far in (-1.0, 1.0):
@@ -314,6 +310,6 @@ def rows_needed(difference: float, spread: float) -> int | None:
     """
     if difference == 0 or not math.isfinite(spread):
         return None
-    z = normal_quantile(LEVEL) + NormalDist().inv_cdf(POWER)
+    z = NORMAL_QUANTILE + NormalDist().inv_cdf(POWER)
     rows = math.ceil((z * spread / difference) ** 2)
     return rows if rows <= MOST_ROWS else None
