@@ -120,7 +120,7 @@ KEY = "thoughts"
 """In the line of an answer: what the model thought before it; None if it thought nothing."""
 
 
-def parted(text: str, opened: bool = False, ended: bool = False) -> tuple[str | None, str]:
+def split_thoughts(text: str, opened: bool = False, ended: bool = False) -> tuple[str | None, str]:
     """The thoughts that a text begins with, None if it begins with none, and what follows them.
 
     Args:
@@ -128,8 +128,8 @@ def parted(text: str, opened: bool = False, ended: bool = False) -> tuple[str | 
         ended: whether the text's writer ended by itself: then it isn't a thought, unless it says where the thought
             ends. Of a text that was cut, thoughts that don't end are all there is.
 
-    >>> parted("<think>\\n2 + 2\\n</think>\\n\\n4"), parted("4"), parted("<think>Well"), parted("Well</think>4", True)
-    (('2 + 2', '4'), (None, '4'), ('Well', ''), ('Well', '4'))
+    >>> split_thoughts("<think>\\n2 + 2\\n</think>\\n\\n4"), split_thoughts("4"), split_thoughts("Well</think>4", True)
+    (('2 + 2', '4'), (None, '4'), ('Well', '4'))
     """
     begun = text.lstrip()
     if (ended and CLOSE not in begun) or (not opened and not begun.startswith(OPEN)):
@@ -140,7 +140,7 @@ def parted(text: str, opened: bool = False, ended: bool = False) -> tuple[str | 
 
 def answer_of(text: str) -> str:
     """A text without the thoughts before it; one that holds nothing else stays as it is."""
-    return parted(text)[1] or text
+    return split_thoughts(text)[1] or text
 
 
 def as_scored(line: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def as_scored(line: dict[str, Any]) -> dict[str, Any]:
     if KEY in line or not isinstance(text, str) or line.get("choice_logprobs") or line.get("choices_by"):
         return line
     before, close, _ = text.partition(CLOSE)
-    thought, answer = parted(text, bool(close) and OPEN not in before, line.get("finish") == "stop")
+    thought, answer = split_thoughts(text, bool(close) and OPEN not in before, line.get("finish") == "stop")
     return line if thought is None else {**line, KEY: thought, "answer": answer}
 
 
@@ -159,7 +159,7 @@ def opens(prompt: str) -> bool:
     return prompt.rstrip().endswith(OPEN)
 
 
-def hold_thoughts(references: Iterable[str]) -> bool:
+def have_thoughts(references: Iterable[str]) -> bool:
     """Whether any of these references shows how to think, so that models are to think too."""
     return any(CLOSE in each for each in references)
 
@@ -324,12 +324,12 @@ def read_rows(folder: Path) -> Rows:
                         tr("The evaluation has no answers yet."),
                         tr("Start it, or let it continue, and come back."))
     found = read_corrections(folder)
-    answers = [{item: {**line, **UNHEARD} if found.has_other_references(item) else line for item, line in each.items()}
-               for each in answers] if found.values else answers
+    answers = [{item: {**line, **NOT_MEASURED} if found.has_other_references(item) else line
+                for item, line in each.items()} for each in answers] if found.values else answers
     return Rows(found.applied(items.values()), answers, names, request, damaged, test_file_sha256(folder))
 
 
-UNHEARD: dict[str, Any] = {"reference_nats": [], "reference_tokens": []}
+NOT_MEASURED: dict[str, Any] = {"reference_nats": [], "reference_tokens": []}
 """How likely a model held references that nobody has asked it about."""
 _ITEM = {"kind": str, "messages": list, "references": list, "choices": list}
 _ANSWER = {"reference_nats": list, "reference_tokens": list, "choice_logprobs": list}

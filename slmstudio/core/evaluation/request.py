@@ -98,10 +98,10 @@ def _tuned_model(name: str, config: RunConfig, result: Path) -> dict[str, Any]:
     is_adapter = {folder.ADAPTER: True, folder.MODEL: False}.get(result.name, config.has_adapter)
     return {"name": name, "model": str(Path(config.model).absolute()) if is_adapter else str(result),
             "adapter": str(result) if is_adapter else None, "gguf": None,
-            **held_as_learned(config, whole=not is_adapter)}
+            **loading_options(config, whole=not is_adapter)}
 
 
-def held_as_learned(config: RunConfig, whole: bool = False) -> dict[str, Any]:
+def loading_options(config: RunConfig, whole: bool = False) -> dict[str, Any]:
     """What a model of a request says about its weights and its chat template, so that it is held and asked as while the
     run learned.
 
@@ -202,7 +202,7 @@ def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, An
     if result is None:
         raise folder.no_result(run, config.name)
     models = [{"name": "base", "model": str(Path(config.model).absolute()), "adapter": None, "gguf": None,
-               **held_as_learned(config)}, _tuned_model("tuned", config, result)]
+               **loading_options(config)}, _tuned_model("tuned", config, result)]
     for path in folder.exported(run) if exports else ():
         name = path.stem
         with contextlib.suppress(UserError):  # `check` tells what is wrong with it

@@ -108,7 +108,7 @@ def _judge_sentences(scores: State) -> State | None:
     if found is None:
         return None
     agreed = found["agreement"]
-    return {**found, **judging.told(found["pairs"]),
+    return {**found, **judging.with_sentences(found["pairs"]),
             "agreement": {**agreed, "sentence": judging.agreement_sentence(agreed)} if agreed else None}
 
 

@@ -144,7 +144,7 @@ def test_name(evaluation: Evaluation) -> str:
     return Path(str(path)).name if path else tr("the test set")
 
 
-def told_in_full(evaluations: list[Evaluation], main: Evaluation | None) -> list[Evaluation]:
+def shown_in_full(evaluations: list[Evaluation], main: Evaluation | None) -> list[Evaluation]:
     """The main one first, then the newest of each other test set; older ones with models that it lacks are among them.
 
     Args:

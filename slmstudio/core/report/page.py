@@ -200,7 +200,7 @@ def context(facts: Facts) -> dict[str, Any]:
         "verdicts": summary.verdicts(facts), "tiles": summary.tiles(facts),
         "not_checked": summary.not_checked(facts), "error": facts.run.error,
         "details": shortened(str(facts.outcome.get("details") or ""), LONGEST_DETAILS),
-        "evaluations": [_evaluation(each) for each in scores.told_in_full(facts.evaluations, facts.main_evaluation)],
+        "evaluations": [_evaluation(each) for each in scores.shown_in_full(facts.evaluations, facts.main_evaluation)],
         "benchmarks": _benchmarks(facts),
         "older": _older(facts), "unfinished": _unfinished(facts), "ranking": _ranking(facts),
         "ranked": "" if facts.main_evaluation is None else scores.test_name(facts.main_evaluation),
@@ -241,7 +241,7 @@ def _evaluation(each: scores.Evaluation) -> dict[str, Any]:
 
 def _older(facts: Facts) -> list[str]:
     """A line for each evaluation and each result of a benchmark that isn't told in full."""
-    told = scores.told_in_full(facts.evaluations, facts.main_evaluation)
+    told = scores.shown_in_full(facts.evaluations, facts.main_evaluation)
     lines = [(each.created, tr("{verdict} Rows: {rows}.", verdict=sentence, rows=exact(
         (each.scores.get("test") or {}).get("rows")) or tr("unknown")))
              for each in facts.evaluations if each.models and not any(each is one for one in told)

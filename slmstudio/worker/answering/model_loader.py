@@ -133,7 +133,7 @@ def load(folder: Path, dtype: torch.dtype, device: str = "cpu", packed: bool = F
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(tr("The model {folder} can't be loaded.", folder=folder.name), f"{_said(error)}.",
+        raise UserError(tr("The model {folder} can't be loaded.", folder=folder.name), f"{_first_line(error)}.",
                         tr("Choose a complete model folder, or download it again.")) from error
 
 
@@ -157,10 +157,11 @@ def with_adapter(model: Any, adapter: Path, merged: bool = True) -> Any:
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(tr("The adapter {adapter} can't be used with the model.", adapter=adapter), f"{_said(error)}.",
+        raise UserError(tr("The adapter {adapter} can't be used with the model.", adapter=adapter),
+                        f"{_first_line(error)}.",
                         tr("Choose the model that it was trained on.")) from error
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300].rstrip(".:")

@@ -36,7 +36,7 @@ def logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     return wide.gather(-1, ids[..., None])[..., 0] - wide.logsumexp(-1)
 
 
-class Room(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """A layer's keys and values [rows, heads, tokens, size], with space for all that will come."""
 
     def __init__(self, capacity: int, keys: torch.Tensor | None = None, values: torch.Tensor | None = None,
@@ -62,10 +62,10 @@ class Room(DynamicLayer):
     def get_seq_length(self) -> int:
         return self.length
 
-    def part(self, rows: slice | torch.Tensor, length: int) -> Room:
+    def part(self, rows: slice | torch.Tensor, length: int) -> PreallocatedLayer:
         """Some of the rows, wound back: a view for a slice, a copy for a list of rows."""
         assert self.keys is not None and self.values is not None
-        return Room(self.capacity, self.keys[rows], self.values[rows], length)
+        return PreallocatedLayer(self.capacity, self.keys[rows], self.values[rows], length)
 
 
 class Batch:
@@ -76,7 +76,7 @@ class Batch:
         # The last token of an answer and of a continuation is never read.
         more = max(max([ask.most, *map(len, ask.continuations)]) for ask in asks)
         self.capacity = self.longest + more
-        self.rooms = [Room(self.capacity) for _ in range(model.layer_count)]
+        self.rooms = [PreallocatedLayer(self.capacity) for _ in range(model.layer_count)]
         self.replies = [Reply() for _ in asks]
         device = model.model.device
         self.mask = torch.ones((len(asks), self.capacity), dtype=torch.long, device=device)
@@ -297,7 +297,7 @@ class TorchModel:
         try:
             if self.shares_batches:
                 return Batch(self, asks, gate).run()
-            return [self._alone(ask, gate) for ask in asks]
+            return [self._run_one(ask, gate) for ask in asks]
         except torch.OutOfMemoryError:
             if len(asks) == 1:
                 raise UserError(tr("The GPU has too little memory for the longest row."),
@@ -308,7 +308,7 @@ class TorchModel:
         return (self.run(asks[:middle], lambda share: gate(share / 2))
                 + self.run(asks[middle:], lambda share: gate(0.5 + share / 2)))
 
-    def _alone(self, ask: Ask, gate: Gate) -> Reply:
+    def _run_one(self, ask: Ask, gate: Gate) -> Reply:
         """One row of a model whose memory isn't a plain cache: it can neither be padded nor wound back."""
         reply = Reply()
         for continuation in ask.continuations:

@@ -50,7 +50,7 @@ def _rows(tasks: Tasks, loaded: Mapping[str, Any], right: Mapping[str, dict[str,
         scores = {model: by_subject.get(subject, {}) for model, by_subject in right.items()}
         answers = {model: _by_question(samples.get(name, []), tasks.filter) for model, samples in given.items()}
         for number in sorted(set().union(*scores.values())):
-            asked = _Asked(task, questions[number], tasks.metric)
+            asked = _Question(task, questions[number], tasks.metric)
             there = [model for model in scores if number in scores[model] and number in answers[model]]
             yield {"subject": subject, "question": asked.text, "choices": asked.choices, "right": asked.right,
                    "answers": {model: asked.chosen(answers[model][number]) for model in there},
@@ -63,7 +63,7 @@ def _by_question(samples: list[dict[str, Any]], wanted: str | None) -> dict[int,
             if wanted is None or each.get("filter") in (wanted, None)}
 
 
-class _Asked:
+class _Question:
     """One question as people read it, without the examples before it.
 
     Attributes:
@@ -326,20 +326,20 @@ def check_shots(title: str, tasks: Mapping[str, Any], subjects: Mapping[str, str
     Raises:
         UserError: a task has too few.
     """
-    counts = {name: _wanted(task, shots) for name, task in tasks.items()}
+    counts = {name: _examples_wanted(task, shots) for name, task in tasks.items()}
     for wanted in sorted(set(counts.values()), reverse=True):
-        few = too_few({subjects.get(name, name): _there(task, shots) for name, task in tasks.items()
+        few = too_few({subjects.get(name, name): _examples_available(task, shots) for name, task in tasks.items()
                        if counts[name] == wanted}, wanted)
         if few:
             raise UserError(tr("{benchmark} can't be run with that many examples.", benchmark=title), *few)
 
 
-def _wanted(task: Any, shots: int | None) -> int:
+def _examples_wanted(task: Any, shots: int | None) -> int:
     own = task.get_config("num_fewshot")
     return int(own or 0) if shots is None or own == 0 else shots  # 0 of its own is never changed by lm_eval
 
 
-def _there(task: Any, shots: int | None) -> int:
+def _examples_available(task: Any, shots: int | None) -> int:
     """Examples that may be shown before any question."""
     settings = getattr(task, "fewshot_cfg", None)
     if settings is None:

@@ -82,7 +82,7 @@ _MADV_DONTNEED = 4  # sys/mman.h
 
 
 @contextlib.contextmanager
-def kept_small(path: Path) -> Iterator[None]:
+def pages_released(path: Path) -> Iterator[None]:
     """While it lasts, pages of `path` that this process read go back to the system's cache a hundred times a second.
 
     llama.cpp maps a model's file and reads all of it for every batch, so that the whole file counts as this process's

@@ -21,7 +21,7 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.llama_vocab import LlamaVocab
 from slmstudio.worker.parity import weights
-from slmstudio.worker.parity.llama_file import LlamaFile, kept_small
+from slmstudio.worker.parity.llama_file import LlamaFile, pages_released
 from slmstudio.worker.parity.reference import Reference, Row, measure
 from slmstudio.worker.parity.reference_rows import Prompt
 from slmstudio.worker.runtime.context import JobContext
@@ -238,12 +238,12 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
 
     Returns:
         `{"format", "passed", "verdict", "failures": [sentence], "checks": [`proof.Check`], "type", "sha256"}`
-        and the figures of `parity_tokens`, `parity_weights` and `parity_answers`.
+        and the figures of `compare_tokens`, `compare_end`, `compare_logits` and `compare_weights`.
 
     Raises:
         UserError: the file can't be loaded or run.
     """
-    with kept_small(gguf):
+    with pages_released(gguf):
         found, metadata = _compare(job, reference, gguf)
     ftype = int(metadata.get("general.file_type", -1))
     kind = kind or next((known for known in QUANT_TYPES if known.ftype == ftype), None)

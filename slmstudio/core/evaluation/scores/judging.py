@@ -91,10 +91,11 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         a, b = str(line.get("a")), str(line.get("b"))
         pairs.setdefault(frozenset((a, b)), _Pair(a, b, {})).add(line)
     found = [_counted(pair) for pair in pairs.values()]
-    return told([{**each, "p": p} for each, p in zip(found, holm([each["p"] for each in found]), strict=True)])
+    corrected = holm([each["p"] for each in found])
+    return with_sentences([{**each, "p": p} for each, p in zip(found, corrected, strict=True)])
 
 
-def told(pairs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def with_sentences(pairs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What `judge_summary` returns of pairs that have no sentences yet, or sentences in another language."""
     found = [{**pair, "sentence": _sentence(pair)} for pair in pairs]
     return {"pairs": found, "sentence": " ".join(each["sentence"] for each in found)}
