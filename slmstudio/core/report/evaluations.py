@@ -73,7 +73,8 @@ class Evaluation:
     def score(self, model: str, metric: str) -> dict[str, Any] | None:
         """`{"value", "low", "high", "rows"}` of a model, or None."""
         known = next((each for each in self.models if each.get("name") == model), {})
-        return an_object(known.get("scores")).get(metric)
+        found = an_object(known.get("scores")).get(metric)
+        return found if isinstance(found, dict) else None
 
     @property
     def metrics(self) -> list[str]:

@@ -141,7 +141,8 @@ class LlamaBatch:
     def __init__(self, most: int):
         import llama_cpp
 
-        self._api, self.most, self.raw = llama_cpp, most, llama_cpp.llama_batch_init(most, 0, 1)
+        self._api, self.most = llama_cpp, most
+        self.raw: Any = llama_cpp.llama_batch_init(most, 0, 1)
 
     def close(self) -> None:
         raw, self.raw = self.raw, None
