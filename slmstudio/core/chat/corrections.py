@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slmstudio.core.chat.origin import train_file
+from slmstudio.core.chat.partners import train_file
 from slmstudio.core.data.appending.append import Added, append, find_twin, undo
 from slmstudio.core.data.appending.new_row import NewRow
 from slmstudio.core.errors import UserError
@@ -68,10 +68,6 @@ def add_all(wanted: Sequence[tuple[Path, NewRow]], cancelled: Callable[[], bool]
 
 
 def undo_all(added: Sequence[Added]) -> None:
-    """Take rows back, the last one first.
-
-    Raises:
-        UserError: one is no longer the last of its file.
-    """
+    """Take rows back, the last one first. Raises UserError: one is no longer the last of its file."""
     for each in reversed(added):
         undo(each)

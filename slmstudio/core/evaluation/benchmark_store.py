@@ -11,7 +11,7 @@ Both are complete or absent: a dataset's folder is filled under another name and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,3 @@ def missing(name: str) -> UserError:
                         "known beforehand."),
                      tr("Download it: {command}. Or choose a folder that has it (--data).",
                         command=program.command("evaluate", "starter", "--benchmark", name, "--fetch")))
-
-
-def names(fetched: Iterable[DataSet]) -> list[dict[str, str]]:
-    return [{"dataset": each.dataset, "part": each.part, "revision": each.revision} for each in fetched]

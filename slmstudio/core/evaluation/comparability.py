@@ -41,7 +41,7 @@ def test_set(request: Mapping[str, Any], scores: Mapping[str, Any] | None) -> st
     return _key(test.get("sha256") or test.get("path"), rows, request.get("seed") if drawn else None)
 
 
-def asked_how(request: Mapping[str, Any]) -> str:
+def answer_settings(request: Mapping[str, Any]) -> str:
     """What changes the answers to the same rows."""
     return _key(request.get("max_new_tokens"), request.get("system") or None)
 
@@ -66,7 +66,7 @@ def difference(evaluations: Sequence[Evaluated]) -> str:
     """In what these evaluations of test sets differ: `ROWS`, `HOW`, or "" if they asked the same."""
     if len({test_set(each.request, each.scores) for each in evaluations}) > 1:
         return ROWS
-    return HOW if len({asked_how(each.request) for each in evaluations}) > 1 else ""
+    return HOW if len({answer_settings(each.request) for each in evaluations}) > 1 else ""
 
 
 def preferred(evaluations: Sequence[E], eval_file: str | None) -> list[E]:

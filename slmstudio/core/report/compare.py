@@ -10,12 +10,10 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
-from slmstudio.core.evaluation.paired import Paired, compare_runs, unique
-from slmstudio.core.evaluation.side import ComparedRun, Progress
+from slmstudio.core.evaluation.paired import ComparedRun, Paired, Progress, compare_runs, unique
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.report.evaluations import Evaluation, benchmark_results, metric_name
+from slmstudio.core.report.evaluations import Evaluation, benchmark_results, interval, metric_name
 from slmstudio.core.report.gather import Facts, gather
-from slmstudio.core.report.score_tables import interval
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import label

@@ -148,7 +148,7 @@ class AdapterStrength(QWidget):
 
 
 def _adapters(model: Path) -> list[LoraFacts]:
-    from slmstudio.core.chat.origin import adapters
+    from slmstudio.core.chat.partners import adapters
 
     try:
         return adapters(model)

@@ -10,8 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
-from slmstudio.core.evaluation.paired import Paired, compare_runs, said, unique
-from slmstudio.core.evaluation.side import ComparedRun
+from slmstudio.core.evaluation.paired import ComparedRun, Paired, compare_runs, said, unique
 from slmstudio.core.files import an_object
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.announce import report_error

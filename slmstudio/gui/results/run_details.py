@@ -346,7 +346,7 @@ class RunDetails(Card):
 
 
 def _base_for_strength(run: Path) -> Path:
-    from slmstudio.core.chat.origin import base_for_strength
+    from slmstudio.core.chat.partners import base_for_strength
 
     return base_for_strength(run)
 

@@ -20,11 +20,7 @@ class _Context(JobContext):
 
 
 def work(request: dict[str, Any], report: Callable[..., None]) -> None:
-    """Fetch request["name"]; events go to the job in request["folder"].
-
-    Raises:
-        UserError: as `fetch_job.fetch`.
-    """
+    """Fetch request["name"]; events go to the job in request["folder"]. Raises UserError: as `fetch_job.fetch`."""
     folder = Path(request["folder"])
     worker_lock.install("fetch_benchmark", request, folder)
     from slmstudio.worker.benchmark.fetch_job import fetch

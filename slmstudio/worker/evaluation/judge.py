@@ -68,8 +68,8 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     job.phase(jobs.LOADING, tr("the judge"))
     model = models.open(job.request["judge"], thinks=False)
     job.phase(PHASE)
-    hand = Hand(job, total, float(total))
-    hand.skip(total - sum(len(cases) for _, cases in left), float(total - sum(len(cases) for _, cases in left)))
+    hand = Hand(job, total)
+    hand.skip(total - sum(len(cases) for _, cases in left))
     try:
         for kept, cases in left:
             _judge(job, model, cases, kept, hand)
@@ -141,7 +141,7 @@ def _judge(job: JobContext, model: Model, cases: list[Case], kept: Kept, hand: H
                                       "{n:,} comparisons are longer than the {tokens:,} tokens that the judge reads.",
                                       too_long, tokens=model.context_length))
     kept.write(done)
-    hand.skip(len(done), float(len(done)))
+    hand.skip(len(done))
     for batch in batches(rows, model, job.request.get("batch_size")):
         size = len(batch)
         replies = run_rows(batch, model, lambda share, size=size: hand.gate(share, size, float(size), PHASE))

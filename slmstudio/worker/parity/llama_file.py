@@ -7,7 +7,7 @@ import contextlib
 import ctypes
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from slmstudio.core.errors import UserError
@@ -35,6 +35,7 @@ class LlamaFile(LlamaGguf):
             super().__init__(gguf, n_gpu_layers=0, use_extra_bufts=False, load_mode=MMAP)
         except ValueError:
             raise self._refusal(gguf) from None
+        self._batch = LlamaBatch(BATCH)
         settings = self._api.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_seq_max = context_length, BATCH, BATCH, 1
         settings.op_offload = settings.offload_kqv = False  # the processor alone: a card may be busy with training
@@ -43,6 +44,33 @@ class LlamaFile(LlamaGguf):
         if not self.context:
             self.close()
             raise self._refusal(gguf)
+
+    def close(self) -> None:
+        self._batch.close()
+        super().close()
+
+    def failure(self, why: str) -> UserError:
+        return UserError(tr("The exported file couldn't be run."), why, tr("Export it again."))
+
+    def after(self, ids: Sequence[int], first: int) -> Iterator[Array]:
+        """Read a new row; the logits behind its tokens from position `first` on, each valid until the next one.
+
+        Raises:
+            UserError: llama.cpp can't compute them.
+        """
+        self._api.llama_memory_clear(self._api.llama_get_memory(self.context), True)
+        yield from self.read(self._batch, ids, 0, first)
+
+    def greedy(self, ids: list[int], most: int, ends: Callable[[int], bool]) -> list[int]:
+        """The most likely continuation of a row, until a token at which it `ends`, that one included."""
+        found: list[int] = []
+        [logits] = self.after(ids, len(ids) - 1)
+        while len(found) < most:
+            found.append(int(logits.argmax()))
+            if ends(found[-1]):
+                break
+            [logits] = self.read(self._batch, found[-1:], len(ids) + len(found) - 1, 0)
+        return found
 
     def _refusal(self, gguf: Path) -> UserError:
         return UserError(tr("{file} can't be loaded.", file=gguf.name),
@@ -54,7 +82,7 @@ _MADV_DONTNEED = 4  # sys/mman.h
 
 
 @contextlib.contextmanager
-def kept_small(path: Path) -> Iterator[None]:
+def pages_released(path: Path) -> Iterator[None]:
     """While it lasts, pages of `path` that this process read go back to the system's cache a hundred times a second.
 
     llama.cpp maps a model's file and reads all of it for every batch, so that the whole file counts as this process's
@@ -94,56 +122,3 @@ def _shared_mappings(path: Path) -> list[tuple[int, int]]:
                 start, end = (int(part, 16) for part in place.split("-"))
                 found.append((start, end - start))
     return found
-
-
-class LlamaLogits:
-    """Runs token rows through a loaded file."""
-
-    def __init__(self, file: LlamaFile):
-        import llama_cpp
-
-        self._api, self._file, self._batch = llama_cpp, file, LlamaBatch(BATCH)
-        self._done = 0
-
-    def close(self) -> None:
-        self._batch.close()
-
-    def after(self, ids: list[int], first: int) -> Iterator[Array]:
-        """Feed a new row; the logits behind its tokens from position `first` on, each valid until the next one.
-
-        Raises:
-            UserError: llama.cpp couldn't compute them.
-        """
-        self._api.llama_memory_clear(self._api.llama_get_memory(self._file.context), True)
-        self._done = 0
-        yield from self._feed(ids, first)
-
-    def greedy(self, ids: list[int], most: int, ends: Callable[[int], bool]) -> list[int]:
-        """The most likely continuation of a row, until a token at which it `ends`, that one included."""
-        found: list[int] = []
-        [logits] = self.after(ids, len(ids) - 1)
-        while len(found) < most:
-            found.append(int(logits.argmax()))
-            if ends(found[-1]):
-                break
-            [logits] = self._feed(found[-1:], self._done)
-        return found
-
-    def _feed(self, ids: list[int], first: int) -> Iterator[Array]:
-        start = self._done
-        for begin in range(0, len(ids), BATCH):
-            part = ids[begin:begin + BATCH]
-            wanted = [place for place in range(len(part)) if start + begin + place >= first]
-            self._compute(part, start + begin, set(wanted))
-            yield from map(self._file.logits, wanted)
-        self._done = start + len(ids)
-
-    def _compute(self, part: list[int], position: int, wanted: set[int]) -> None:
-        self._batch.clear()
-        for place, token in enumerate(part):
-            self._batch.add(token, position + place, 0, place in wanted)
-        status = self._api.llama_decode(self._file.context, self._batch.raw)
-        if status != 0:
-            raise UserError(tr("The exported file couldn't be run."),
-                            tr("llama.cpp says: {reason}.", reason=llama_gguf.last_error() or status),
-                            tr("Export it again."))

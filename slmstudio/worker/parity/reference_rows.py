@@ -135,28 +135,21 @@ def _of_files(job: JobContext, source: Any) -> list[Record]:
                 head = job.folder / f"rows{path.suffix}"
                 with open(path, "rb", opener=files.regular) as file:
                     files.write_atomically(head, file.read(HEAD_BYTES).rpartition(b"\n")[0] + b"\n")
-            return _held_out_first(read_as(head, _said(source.folder, path)).records, source.folder, path)
+            return _rows_of(source.folder, path, head)
         except (UserError, OSError) as error:
             job.log(f"no rows for the proof from {path.name}: {error}")
     return []
 
 
-def _said(folder: Path, path: Path) -> str | None:
-    """What the run was told about the columns of a file."""
-    state = files.read_json(folder / jobs.RUN)
-    config = RunConfig.from_dict(state) if state is not None else None
-    if config is None:
-        return None
-    return config.train_map if Path(config.train_file) == path else config.eval_map
-
-
-def _held_out_first(records: list[Record], folder: Path, path: Path) -> list[Record]:
-    """As the run has split them. Rows of a file that was only learned stay as they are."""
+def _rows_of(folder: Path, path: Path, head: Path) -> list[Record]:
+    """The rows of a file of the run, or of its `head`, those first that the run has split off for its evaluation."""
     state = files.read_json(folder / jobs.RUN)
     if state is None:
-        return records
+        return read_as(head, None).records
     config = RunConfig.from_dict(state)
-    if config.eval_file or Path(config.train_file) != path:
+    is_trained_on = Path(config.train_file) == path
+    records = read_as(head, config.train_map if is_trained_on else config.eval_map).records
+    if config.eval_file or not is_trained_on:
         return records
     learned, held_out = curves.divided(records, config)
     return [*held_out, *learned]

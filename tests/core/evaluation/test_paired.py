@@ -10,10 +10,9 @@ import pytest
 from support.scored_jobs import answers_of, items_of, write
 
 from slmstudio.core import files
-from slmstudio.core.evaluation import items_file
-from slmstudio.core.evaluation.paired import compare_rows, unique
+from slmstudio.core.evaluation import answer_rows
+from slmstudio.core.evaluation.paired import ComparedRun, compare_rows, unique
 from slmstudio.core.evaluation.scoring import score
-from slmstudio.core.evaluation.side import ComparedRun
 
 Line = dict[str, Any]
 
@@ -115,7 +114,7 @@ def test_other_number_formats_are_named(tmp_path: Path) -> None:
 def test_answers_after_thoughts_are_not_compared_with_answers_given_at_once(tmp_path: Path) -> None:
     items = items_of(30)
     before, now = side("before", tmp_path, items, 0.5, 4), side("now", tmp_path, items, 0.5, 5)
-    files.write_atomically(now.folder / items_file.ABOUT, items_file.dump("0", 24, thinks=False))
+    files.write_atomically(now.folder / answer_rows.ITEMS_FACTS, answer_rows.items_facts("0", 24, thinks=False))
     assert compare_rows([before, now]).comparisons, "nobody thought"
     path = before.folder / "answers-1.jsonl"
     lines = [{**line, "answer": f"<think>hm</think>{line['answer']}"} for line in files.LineReader(path).read()]

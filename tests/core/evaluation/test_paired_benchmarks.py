@@ -9,8 +9,7 @@ import pytest
 
 from slmstudio.core import files
 from slmstudio.core.evaluation.benchmark_rows import FILE
-from slmstudio.core.evaluation.paired import Paired, compare_runs
-from slmstudio.core.evaluation.side import ComparedRun
+from slmstudio.core.evaluation.paired import ComparedRun, Paired, compare_runs
 
 
 def side(name: str, place: Path, good: float, seed: int, questions: range = range(200)) -> ComparedRun:

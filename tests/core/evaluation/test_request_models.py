@@ -5,8 +5,8 @@ from support import model_files
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import request, request_models
-from slmstudio.core.evaluation.request_models import model_at, precision_of
+from slmstudio.core.evaluation import request
+from slmstudio.core.evaluation.request import model_at, precision_of
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -56,5 +56,5 @@ def test_the_precision_is_that_of_the_checkpoints_on_a_gpu(tmp_path, monkeypatch
         model_files.llama_tensors(dtype="F16"))))}
     assert precision_of([half], new) == "fp16" and precision_of([half, model], new) == "bf16"
     assert precision_of([{"model": str(tmp_path / "none")}, {"model": None}], new) == "bf16"
-    monkeypatch.setattr(request_models, "FP16_OVERFLOWS", {"llama"})
+    monkeypatch.setattr(request, "FP16_OVERFLOWS", {"llama"})
     assert precision_of([model], new) == "bf16" and precision_of([model], old) == "fp32"

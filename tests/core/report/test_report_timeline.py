@@ -8,8 +8,7 @@ import pytest
 from support.report_run import ReportRun
 
 from slmstudio.core import jobs
-from slmstudio.core.report.gather import gather
-from slmstudio.core.report.timeline import Line, fitting
+from slmstudio.core.report.gather import Line, fitting, gather
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from support import compared_chats, model_files
 from support.compared_chats import ask, press, ready, start, vote
 
 from slmstudio.core import paths
-from slmstudio.core.chat.origin import base_for_strength
+from slmstudio.core.chat.partners import base_for_strength
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.advice import proposals
 from slmstudio.core.run import folder

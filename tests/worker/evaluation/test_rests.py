@@ -20,7 +20,7 @@ def hand(tmp_path, fake_nvml, monkeypatch):
     monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
     monkeypatch.setattr(cooling, "PERIOD_SECONDS", 0.002)
     monkeypatch.setattr(cooling, "SETTINGS", Settings(rest_seconds=0.0))
-    made = Hand(JobContext(tmp_path, {"kind": "evaluate"}), 10, 10.0)
+    made = Hand(JobContext(tmp_path, {"kind": "evaluate"}), 10)
     yield made
     made.close()
     assert fake_nvml.users() == 0

@@ -1,8 +1,7 @@
 """What a run came to in one plain sentence, and what to do next, each proposal with its reason.
 
-`evidence` collects what is known about a run and its evaluation, `curve` names the shape of its eval losses, `weighing`
-sets all scores against each other, `headline` says what came of it, and `proposals` what an experienced person would
-try. Nothing here measures anything.
+`evidence` collects what is known about a run and its evaluation, `headline` weighs it and says what came of it, and
+`proposals` what an experienced person would try. Nothing here measures anything.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from support import evaluated_runs
 
 from slmstudio.core import files
 from slmstudio.core.evaluation import advice
-from slmstudio.core.evaluation.advice import curve, evidence
+from slmstudio.core.evaluation.advice import evidence
 from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
 from slmstudio.core.evaluation.advice.headline import caveat, headline
 from slmstudio.core.evaluation.advice.proposals import propose
@@ -261,12 +261,13 @@ def test_the_same_answers_are_known_whatever_else_the_sentence_says(told):
 
 
 @pytest.mark.parametrize(("losses", "expected"), [
-    ((), curve.UNKNOWN), (((0, 2.0),), curve.UNKNOWN), (((0, 2.0), (9, 1.0)), curve.UNKNOWN),
-    (((20, 2.0), (40, 1.0)), curve.UNKNOWN), (FALLING, curve.FALLING), (SETTLED, curve.SETTLED), (TURNED, curve.TURNED),
-    (RISING, curve.RISING), (UNMOVED, curve.UNMOVED), (BROKEN, curve.BROKEN), (((0, 2.0), (9, 3.1)), curve.BROKEN),
-    (((0, float("nan")), (9, 1.0), (18, 1.0)), curve.UNKNOWN)])
+    ((), evidence.UNKNOWN), (((0, 2.0),), evidence.UNKNOWN), (((0, 2.0), (9, 1.0)), evidence.UNKNOWN),
+    (((20, 2.0), (40, 1.0)), evidence.UNKNOWN), (FALLING, evidence.FALLING), (SETTLED, evidence.SETTLED),
+    (TURNED, evidence.TURNED), (RISING, evidence.RISING), (UNMOVED, evidence.UNMOVED), (BROKEN, evidence.BROKEN),
+    (((0, 2.0), (9, 3.1)), evidence.BROKEN),
+    (((0, float("nan")), (9, 1.0), (18, 1.0)), evidence.UNKNOWN)])
 def test_shapes_of_curves(losses, expected):
-    assert curve.shape(losses) == expected
+    assert evidence.curve_shape(losses) == expected
 
 
 def test_a_proposal_holds_what_it_sets():

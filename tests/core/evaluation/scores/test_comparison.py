@@ -10,8 +10,8 @@ from support import score_shapes
 from support.score_shapes import Pair
 
 from slmstudio.core.evaluation.scores import verdicts
-from slmstudio.core.evaluation.scores.comparison import by_swapping, compare, difference_interval, rows_needed, tango
 from slmstudio.core.evaluation.scores.metrics import METRICS
+from slmstudio.core.evaluation.scores.statistics import by_swapping, compare, difference_interval, rows_needed, tango
 
 TRIALS = 300
 MOST = 100 * (0.06 + 3.5 * math.sqrt(0.06 * 0.94 / TRIALS))  # the chance of more, at 6%, is 1 in 4,000

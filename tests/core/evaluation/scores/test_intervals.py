@@ -9,7 +9,8 @@ import pytest
 from support import score_shapes
 from support.score_shapes import Shape
 
-from slmstudio.core.evaluation.scores.intervals import (
+from slmstudio.core.evaluation.scores.metrics import METRICS
+from slmstudio.core.evaluation.scores.statistics import (
     MOST_BLOCKS,
     blocks,
     bounded,
@@ -19,7 +20,6 @@ from slmstudio.core.evaluation.scores.intervals import (
     student_quantile,
     wilson,
 )
-from slmstudio.core.evaluation.scores.metrics import METRICS
 
 TRIALS = 300
 LEAST = 100 * (0.93 - 3.5 * math.sqrt(0.93 * 0.07 / TRIALS))  # the chance of less, at a coverage of 93%, is 1 in 4,000

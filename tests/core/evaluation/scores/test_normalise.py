@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slmstudio.core.evaluation.scores.counting import normalised, same_text, same_words, words
+from slmstudio.core.evaluation.scores.matching import normalised, same_text, same_words, words
 from slmstudio.core.units import plain_digits
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from slmstudio.core.evaluation.scores.numbers import last_number, numbers, same_number
+from slmstudio.core.evaluation.scores.matching import last_number, numbers, same_number
 
 
 @pytest.mark.parametrize(("text", "value"), [

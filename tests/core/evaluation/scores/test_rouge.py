@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from slmstudio.core.evaluation.scores.counting import words
+from slmstudio.core.evaluation.scores.matching import words
 from slmstudio.core.evaluation.scores.ngrams import common_length, rouge_l_of_words
 
 WORDS = st.lists(st.sampled_from("abcde"), max_size=25)

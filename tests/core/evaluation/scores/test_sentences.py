@@ -10,8 +10,7 @@ from support import spoken
 from support.scored_jobs import answers_of, items_of, write
 
 from slmstudio.core import files
-from slmstudio.core.evaluation.scores.sentences import benchmark_sentence
-from slmstudio.core.evaluation.scoring import SCORES, read_scores, score
+from slmstudio.core.evaluation.scoring import SCORES, benchmark_sentence, read_scores, score
 
 COMPARED = {"of": "tuned", "with": "base", "difference": -0.7, "low": -1.8, "high": 0.4, "p": 0.5, "rows": 400}
 

@@ -6,16 +6,23 @@ import math
 
 import pytest
 
-from slmstudio.core.evaluation.scores.comparison import Difference
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
-from slmstudio.core.evaluation.scores.model_pairs import Pair
-from slmstudio.core.evaluation.scores.verdicts import holm, kept, p_text, rounded_up, score_text, verdict
+from slmstudio.core.evaluation.scores.statistics import Difference
+from slmstudio.core.evaluation.scores.verdicts import (
+    Pair,
+    holm,
+    knowledge_sentence,
+    p_text,
+    rounded_up,
+    score_text,
+    verdict,
+)
 
 CHRF, LOSS, ACCURACY = METRICS["chrf"], METRICS["loss"], METRICS["accuracy"]
 
 
 def sentence(metric: Metric, of: float, with_: float, found: Difference, p: float, tests: int = 1) -> str:
-    said = Pair(metric, 1, of, with_, found, "", 0).said(p, tests)["sentence"]
+    said = Pair(metric, 1, of, with_, found, "", 0).to_dict(p, tests)["sentence"]
     assert isinstance(said, str)
     return said
 
@@ -71,7 +78,7 @@ def test_a_single_row_has_no_interval() -> None:
 def test_a_benchmark_claims_no_more_than_its_questions_show() -> None:
     def said(value: float, half: float | None, rows: int = 400) -> str:
         low, high = (None, None) if half is None else (value - half, value + half)
-        return kept("MMLU", {"difference": value, "low": low, "high": high, "rows": rows})
+        return knowledge_sentence("MMLU", {"difference": value, "low": low, "high": high, "rows": rows})
 
     assert said(-0.7, 1.1) == "General knowledge kept: MMLU −0.7 ± 1.1."
     assert said(-5.2, 1.1) == "General knowledge lost: MMLU −5.2 ± 1.1."

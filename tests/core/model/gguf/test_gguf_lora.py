@@ -10,7 +10,7 @@ import pytest
 from support import model_files
 
 from slmstudio.core import paths
-from slmstudio.core.chat.origin import adapters, train_file
+from slmstudio.core.chat.partners import adapters, train_file
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.gguf.lora import check_fits, fitting, read_lora
 
