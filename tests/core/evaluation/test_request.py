@@ -19,7 +19,9 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import request
 from slmstudio.core.evaluation.comparability import is_own
 from slmstudio.core.evaluation.held_out import learned, learned_rows
+from slmstudio.core.evaluation.request import model_at, precision_of
 from slmstudio.core.evaluation.testset.reader import read_test_set
+from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows
@@ -369,3 +371,37 @@ def test_a_template_that_refuses_system_prompts_is_told_before_the_start(run, tm
     assert problems(asked) == ["system: base: The chat template refuses system messages: No system role. Leave the "
                                "system prompt out."]
     assert len(request.check({**asked, "system": None}).test.items) > 0
+
+
+def test_runs_model_folders_and_gguf_files_are_told_apart(run, tmp_path):
+    """And a QLoRA run is held as it learned."""
+    base, file = tmp_path / "base", tmp_path / "small-Q4_K_M.gguf"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    file.write_bytes(b"GGUF")
+    assert model_at(base) == {"name": "base", "model": str(base), "adapter": None, "gguf": None}
+    assert model_at(file) == {"name": "small-Q4_K_M", "model": None, "adapter": None, "gguf": str(file)}
+    with pytest.raises(UserError, match="no result yet"):
+        model_at(run(result=None, name="other"))
+    with pytest.raises(UserError, match="can't be used as a model"):
+        model_at(tmp_path / "notes.txt")
+    place = run(method="qlora")
+    assert model_at(place) == {"name": "helpdesk", "model": str(tmp_path / "model"), "gguf": None,
+                               "adapter": str(place / folder.ADAPTER), "load_in_4bit": True}
+    assert [model["load_in_4bit"] for model in request.run_models(place, config_of(place), exports=False)] == [True] * 2
+
+
+def test_the_precision_is_that_of_the_checkpoints_on_a_gpu(tmp_path, monkeypatch):
+    new, old = (Gpu(0, "a card", 2**33, 2**33, capability) for capability in ((8, 6), (7, 5)))
+    model = {"model": str(model_files.write_model(tmp_path / "model"))}
+    assert precision_of([model], None) == "fp32"
+    assert precision_of([model], new) == "bf16" and precision_of([model], old) == "fp16"
+    wide = {"model": str(model_files.write_model(tmp_path / "wide", weights=model_files.safetensors(
+        model_files.llama_tensors(dtype="F32"))))}
+    assert precision_of([model, wide], new) == "fp32"
+    half = {"model": str(model_files.write_model(tmp_path / "half", weights=model_files.safetensors(
+        model_files.llama_tensors(dtype="F16"))))}
+    assert precision_of([half], new) == "fp16" and precision_of([half, model], new) == "bf16"
+    assert precision_of([{"model": str(tmp_path / "none")}, {"model": None}], new) == "bf16"
+    monkeypatch.setattr(request, "FP16_OVERFLOWS", {"llama"})
+    assert precision_of([model], new) == "bf16" and precision_of([model], old) == "fp32"
