@@ -17,6 +17,7 @@ from slmstudio.core.evaluation.advice.evidence import Evidence, gather
 from slmstudio.core.evaluation.advice.proposals import Proposal, propose
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.store import RUNS
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,4 @@ def of_run(run: Path, scores: Mapping[str, Any] | None, request: Mapping[str, An
     """
     if not (run / jobs.RUN).is_file():
         return None
-    history = RunHistory()
-    for event in jobs.EventReader(run).read():
-        history.add(event)
-    return advise(RunConfig.from_dict(jobs.Job(run).request()), history, scores, request)
+    return advise(RunConfig.from_dict(jobs.Job(run).request()), RUNS.history(run), scores, request)
