@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import answer_rows, benchmark_rows, scoring
+from slmstudio.core.evaluation import answer_rows, benchmark_store, scoring
 from slmstudio.core.evaluation.answer_rows import Rows, read_rows
 from slmstudio.core.evaluation.comparability import answer_settings, result_name
 from slmstudio.core.evaluation.scores import verdicts
@@ -82,7 +82,7 @@ def _pair(place: int, first: list[float], second: list[float], left_out: int) ->
     import numpy as np
 
     # Some benchmarks give shares, as the probability of what is true.
-    metric = replace(METRICS[benchmark_rows.METRIC], yes_or_no={*first, *second} <= {0.0, 1.0})
+    metric = replace(METRICS[benchmark_store.METRIC], yes_or_no={*first, *second} <= {0.0, 1.0})
     counts = [np.array([[right, 1.0] for right in each]) for each in (first, second)]
     same = verdicts.SAME_SCORES if first == second else ""
     of, with_ = (float(metric.score(each.sum(0))) for each in reversed(counts))
@@ -91,14 +91,14 @@ def _pair(place: int, first: list[float], second: list[float], left_out: int) ->
 
 def _right(folder: Path, progress: Progress | None) -> Right:
     """Raises UserError: the answers weren't kept, or can't be read."""
-    rows = benchmark_rows.read(folder, progress)
+    rows = benchmark_store.read_rows(folder, progress)
     name = result_name(list(dict.fromkeys(name for row in rows for name in row.scores)))
     seen: Counter[tuple[Any, ...]] = Counter()
     found: Right = {}
     for row in rows:
         question = (row.category, *(message["content"] for message in row.messages), *row.references)
         seen[question] += 1  # a benchmark may hold a question twice
-        score = row.scores.get(name or "", {}).get(benchmark_rows.METRIC)
+        score = row.scores.get(name or "", {}).get(benchmark_store.METRIC)
         if score is not None:
             found[(seen[question], *question)] = score / 100
     return found

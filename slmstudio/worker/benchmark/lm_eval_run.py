@@ -18,7 +18,6 @@ import numpy as np
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store, scoring
-from slmstudio.core.evaluation.benchmark_rows import FILE
 from slmstudio.core.evaluation.request_check import too_few
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
 from slmstudio.core.evaluation.scores.statistics import compare, interval
@@ -188,7 +187,7 @@ def _keep_rows(job: JobContext, prepared: Prepared, found: dict[str, Answers], g
     try:
         rows = _rows(prepared.tasks, prepared.loaded, found, given)
         lines = [files.dump_line({"id": number, **row}) for number, row in enumerate(rows)]
-        files.write_atomically(job.folder / FILE, b"".join(lines))
+        files.write_atomically(job.folder / benchmark_store.ROWS_FILE, b"".join(lines))
     except OSError:
         raise
     except Exception as error:

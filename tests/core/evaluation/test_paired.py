@@ -11,7 +11,7 @@ from support.scored_jobs import answers_of, items_of, write
 
 from slmstudio.core import files
 from slmstudio.core.evaluation import answer_rows
-from slmstudio.core.evaluation.benchmark_rows import FILE
+from slmstudio.core.evaluation.benchmark_store import ROWS_FILE
 from slmstudio.core.evaluation.paired import ComparedRun, Paired, compare_rows, compare_runs, unique
 from slmstudio.core.evaluation.scoring import score
 
@@ -186,7 +186,7 @@ def questions_of(name: str, place: Path, good: float, seed: int, questions: rang
                       "choices": ["a", "b"], "right": ["a"], "answers": {"base": "a", "tuned": "b"},
                       "scores": {"base": 1.0, "tuned": right}})
     (place / name).mkdir()
-    (place / name / FILE).write_bytes(b"".join(map(files.dump_line, sorted(lines, key=lambda line: line["id"]))))
+    (place / name / ROWS_FILE).write_bytes(b"".join(map(files.dump_line, sorted(lines, key=lambda line: line["id"]))))
     return ComparedRun(name, place / name)
 
 
@@ -232,9 +232,9 @@ def test_shares_are_compared_as_shares(tmp_path: Path) -> None:
     """A little better at every question is better, though nothing was right before and wrong now."""
     sides = [questions_of(name, tmp_path, 0.5, 1) for name in ("a", "b")]
     for each, more in zip(sides, (0.0, 0.1), strict=True):
-        lines = list(files.LineReader(each.folder / FILE).read())
+        lines = list(files.LineReader(each.folder / ROWS_FILE).read())
         for line in lines:
             line["scores"]["tuned"] = 0.3 + 0.4 * line["scores"]["tuned"] + more * (line["id"] % 3 + 1)
-        (each.folder / FILE).write_bytes(b"".join(map(files.dump_line, lines)))
+        (each.folder / ROWS_FILE).write_bytes(b"".join(map(files.dump_line, lines)))
     (main,) = mmlu(*sides).comparisons
     assert main["verdict"] == "better" and 15 < main["low"] < 20 < main["high"] < 25

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -237,10 +238,9 @@ def test_scores_that_are_no_yes_or_no_are_compared_as_shares(tiny_model, tmp_pat
     assert all(0 < value < 1 for value in values)
     its = result["models"][0]["accuracy"]
     assert its["value"] == pytest.approx(100 * sum(values) / 12) and 0 < its["high"] - its["low"] < 20
-    first = {"q": {n: 0.60 + 0.001 * (n % 7) for n in range(200)}}
-    second = {"q": {n: 0.59 + 0.001 * (n % 5) for n in range(200)}}
-    metric = lm_eval_run._metric({"base": first, "tuned": second})
-    found = lm_eval_run._difference(first, second, metric)
-    assert not metric.yes_or_no and found.p < 0.001
-    assert found.value == pytest.approx(1.1, abs=0.05) and found.value - 0.1 < found.low < found.value < found.high
-    assert lm_eval_run._metric({"base": {"q": {0: 1.0, 1: 0.0}}}).yes_or_no
+    tuned = {"q": {n: 0.60 + 0.001 * (n % 7) for n in range(200)}}
+    base = {"q": {n: 0.59 + 0.001 * (n % 5) for n in range(200)}}
+    found = lm_eval_run._result({"name": "x", "data": "x"}, SimpleNamespace(title="X"), {"base": base, "tuned": tuned})
+    [compared] = found["comparisons"]
+    assert compared["p"] < 0.001 and compared["difference"] == pytest.approx(1.1, abs=0.05)
+    assert compared["difference"] - 0.1 < compared["low"] < compared["difference"] < compared["high"]

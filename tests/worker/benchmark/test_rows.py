@@ -11,7 +11,7 @@ from support import gguf_models, mmlu_folder
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import benchmark_rows
+from slmstudio.core.evaluation import benchmark_store
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.benchmark import lm_eval_run
 
@@ -38,7 +38,7 @@ def ran(folder: Path, model: Path, adapter: Path | None, name: str, data: Path, 
 
 def agrees(folder: Path, result: dict[str, Any]) -> list[dict[str, Any]]:
     """The lines of the file, whose scores are those of scores.json, model by model and subject by subject."""
-    lines = [json.loads(line) for line in (folder / benchmark_rows.FILE).read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in (folder / benchmark_store.ROWS_FILE).read_text(encoding="utf-8").splitlines()]
     assert [line["id"] for line in lines] == list(range(len(lines)))
     for model in result["models"]:
         assert model["accuracy"]["rows"] == len(lines)
@@ -62,9 +62,9 @@ def test_rows_of_mmlu_agree_with_its_scores(tiny_model, tuned, tmp_path):
             assert line["scores"][name] == float(line["answers"][name] == right)
     assert any(line["answers"]["base"] != line["answers"]["tuned"] for line in lines)
 
-    rows = benchmark_rows.read(tmp_path / "job")
+    rows = benchmark_store.read_rows(tmp_path / "job")
     assert [row.category for row in rows] == [line["subject"] for line in lines]
-    assert benchmark_rows.shows(tmp_path / "job") and {row.kind for row in rows} == {"choice"}
+    assert benchmark_store.shows_rows(tmp_path / "job") and {row.kind for row in rows} == {"choice"}
     difference = sum(row.gain("tuned", "base") or 0.0 for row in rows) / len(rows)
     assert difference == pytest.approx(result["comparisons"][0]["difference"])
 
@@ -93,7 +93,7 @@ def test_rows_of_arc_and_gsm8k_agree_with_their_scores(tiny_model, tuned, tmp_pa
     assert len(lines) == 2 and all(line["choices"] == [] for line in lines)
     assert lines[0]["right"][0].endswith(f"#### {lines[0]['right'][0].split()[-1]}")
     assert {text for line in lines for text in line["answers"].values()} == {"[invalid]"}, "as the harness reads it"
-    assert {row.kind for row in benchmark_rows.read(tmp_path / "job-gsm")} == {"free"}
+    assert {row.kind for row in benchmark_store.read_rows(tmp_path / "job-gsm")} == {"free"}
 
 
 def test_a_task_whose_questions_cannot_be_read_apart_keeps_its_scores(tiny_model, tmp_path, monkeypatch):
@@ -102,18 +102,18 @@ def test_a_task_whose_questions_cannot_be_read_apart_keeps_its_scores(tiny_model
 
     monkeypatch.setattr("slmstudio.worker.benchmark.lm_eval_run._rows", stumble)
     result = ran(tmp_path / "job", tiny_model, None, "mmlu", mmlu_folder.write(tmp_path / "mmlu", 2))
-    assert result["models"][0]["accuracy"]["rows"] == 8 and not benchmark_rows.shows(tmp_path / "job")
+    assert result["models"][0]["accuracy"]["rows"] == 8 and not benchmark_store.shows_rows(tmp_path / "job")
     [told] = [event for event in gguf_models.events(tmp_path / "job") if event.get("code") == "benchmark_rows"]
     assert "can't be shown one by one: KeyError" in told["message"]
 
 
 def test_a_folder_without_rows_and_damaged_lines(tmp_path):
-    assert not benchmark_rows.shows(tmp_path)
+    assert not benchmark_store.shows_rows(tmp_path)
     with pytest.raises(UserError, match="has no answers to a benchmark"):
-        benchmark_rows.read(tmp_path)
+        benchmark_store.read_rows(tmp_path)
     good = {"id": 0, "subject": "anatomy", "question": "Q?", "choices": ["a", "b"], "right": ["b"],
             "answers": {"base": "b", "tuned": "a"}, "scores": {"base": 1.0, "tuned": 0.0}}
-    (tmp_path / benchmark_rows.FILE).write_bytes(
+    (tmp_path / benchmark_store.ROWS_FILE).write_bytes(
         b"half\n" + files.dump_line(good) + files.dump_line({**good, "id": 1, "scores": None}))
-    [row] = benchmark_rows.read(tmp_path)
+    [row] = benchmark_store.read_rows(tmp_path)
     assert row.gain("tuned", "base") == -100.0 and row.references == ["b"] and row.answers["tuned"] == "a"

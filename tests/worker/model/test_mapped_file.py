@@ -18,7 +18,7 @@ def shared_bytes() -> int:
 
 
 def test_read_pages_go_back(tmp_path) -> None:
-    from slmstudio.worker.parity.llama_file import pages_released
+    from slmstudio.worker.parity.parity import pages_released
 
     path = tmp_path / "a file with spaces"
     path.write_bytes(bytes(range(256)) * (SIZE // 256))
