@@ -14,28 +14,13 @@ from typing import Any
 
 import pytest
 from support import gguf_models, mmlu_folder, starter
+from support.benchmark_jobs import ran
 
-from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
-from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.benchmark import lm_eval_run
 from slmstudio.worker.benchmark.tasks import harness_tasks, write_tasks
 from slmstudio.worker.evaluation import evaluate
-
-
-def ran(folder: Path, model: Path, name: str, data: Path, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """scores.json's benchmark, and what was kept of the model's answers."""
-    settings = {"name": name, "data": str(data), "limit": None, "shots": None, **more}
-    job = gguf_models.context(folder, kind="evaluate", test=None, benchmark=settings, precision="fp32",
-                              models=[{"name": "base", "model": str(model), "adapter": None, "gguf": None}])
-    models = Models(job)
-    lm_eval_run.run(job, models)
-    models.close()
-    scores = files.read_json(folder / "scores.json")
-    kept = files.read_json(folder / "benchmark" / "model-0.json")
-    assert scores is not None and kept is not None
-    return scores["benchmarks"][0], kept
 
 
 def command_line(folder: Path, model: Path, data: Path, shots: int) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -75,7 +60,7 @@ def command_line(folder: Path, model: Path, data: Path, shots: int) -> tuple[dic
 
 def equals_the_command_line(folder: Path, model: Path, questions: int, shots: int) -> dict[str, Any]:
     data = mmlu_folder.write(folder / "mmlu", questions)
-    result, kept = ran(folder / "job", model, "mmlu", data, shots=shots)
+    result, kept = ran(folder / "job", "mmlu", data, model, shots=shots)
     accuracies, likelihoods = command_line(folder / "cli", model, data, shots)
     [ours] = result["models"]
     assert ours["accuracy"]["rows"] == 4 * questions and len(ours["by_subject"]) == 4
@@ -107,49 +92,15 @@ def test_the_starter_model_has_the_numbers_of_the_command_line(tmp_path):
 
 def test_a_sample_of_each_subject_has_its_interval(tiny_model, tmp_path):
     data = mmlu_folder.write(tmp_path / "mmlu", 12)
-    result, kept = ran(tmp_path / "job", tiny_model, "mmlu", data, limit=5)
+    result, kept = ran(tmp_path / "job", "mmlu", data, tiny_model, limit=5)
     its = result["models"][0]["accuracy"]
     assert its["rows"] == 20 and its["low"] <= its["value"] <= its["high"] and its["low"] < its["high"]
-    whole, all_ = ran(tmp_path / "whole", tiny_model, "mmlu", data)
+    whole, all_ = ran(tmp_path / "whole", "mmlu", data, tiny_model)
     for subject, rows in kept["right"].items():
         assert len(rows) == 5 and {key: all_["right"][subject][key] for key in rows} == rows
-    only, _ = ran(tmp_path / "one", tiny_model, "mmlu_hindi_words", data)
+    only, _ = ran(tmp_path / "one", "mmlu_hindi_words", data, tiny_model)
     assert only["models"][0]["accuracy"] == whole["models"][0]["by_subject"]["hindi words"]
     assert (whole["title"], only["title"]) == ("MMLU", "MMLU (hindi words)")
-
-
-@pytest.mark.full
-def test_arc_hellaswag_and_gsm8k_run_from_a_folder(tiny_model, tmp_path):
-    arc = tmp_path / "arc" / "ARC-Challenge"
-    arc.mkdir(parents=True)
-    rows = [{"id": str(n), "question": f"What is {n} + {n}?", "answerKey": "B",
-             "choices": {"text": [str(n), str(2 * n), "none of these"], "label": ["A", "B", "C"]}} for n in range(3)]
-    for split in ("train", "validation", "test"):
-        (arc / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    result, kept = ran(tmp_path / "job-arc", tiny_model, "arc_challenge", tmp_path / "arc")
-    assert result["title"] == "ARC Challenge" and result["models"][0]["accuracy"]["rows"] == 3
-    assert set(kept["right"]) == {"arc_challenge"}
-
-    swag = tmp_path / "swag" / "data"
-    swag.mkdir(parents=True)
-    rows = [{"ind": n, "activity_label": "Cooking", "ctx_a": "A man [title] cuts.", "ctx_b": "he", "label": str(n % 4),
-             "endings": ["eats.", "sleeps [x] now.", "runs away quickly.", "sings."]} for n in range(4)]
-    import pandas
-
-    for split in ("train", "validation"):
-        pandas.DataFrame(rows).to_parquet(swag / f"{split}-00000-of-00001.parquet")
-    result, _ = ran(tmp_path / "job-swag", tiny_model, "hellaswag", tmp_path / "swag")
-    assert result["title"] == "HellaSwag" and result["models"][0]["accuracy"]["rows"] == 4
-
-    gsm = tmp_path / "gsm"
-    gsm.mkdir()
-    for split in ("train", "test"):
-        (gsm / f"gsm8k_{split}.jsonl").write_text("\n".join(json.dumps(
-            {"question": f"Ravi has {n} and {n}?", "answer": f"{n}+{n}={2 * n}\n#### {2 * n}"}) for n in range(6)))
-    result, kept = ran(tmp_path / "job-gsm", tiny_model, "gsm8k", gsm, limit=2, shots=1)
-    assert result["models"][0]["accuracy"] == {"value": 0.0, "low": 0.0, "rows": 2,
-                                               "high": pytest.approx(65.76, abs=0.01)}
-    assert all(len(row["answers"]) >= 1 for row in kept["samples"]["gsm8k"])
 
 
 class TestBadFolders:
@@ -194,16 +145,16 @@ class TestBadFolders:
         data = mmlu_folder.write(tmp_path / "mmlu", 3, examples=3)
         nowhere = tmp_path / "nowhere"
         with pytest.raises(UserError) as caught:
-            ran(tmp_path / "job", nowhere, "mmlu", data, shots=5)
+            ran(tmp_path / "job", "mmlu", data, nowhere, shots=5)
         assert "5 examples are needed before each question, and elementary mathematics has only 3" in caught.value.why
         assert "--shots 3" in caught.value.remedy
-        ran(tmp_path / "job-3", tiny_model, "mmlu", data, shots=3)
+        ran(tmp_path / "job-3", "mmlu", data, tiny_model, shots=3)
         gsm = tmp_path / "gsm"
         gsm.mkdir()
         for split in ("train", "test"):
             (gsm / f"{split}.jsonl").write_text(json.dumps({"question": "1 + 1?", "answer": "2\n#### 2"}))
         with pytest.raises(UserError) as caught:
-            ran(tmp_path / "job-gsm", nowhere, "gsm8k", gsm)  # whose own number is 5
+            ran(tmp_path / "job-gsm", "gsm8k", gsm, nowhere)  # whose own number is 5
         assert "5 examples are needed" in caught.value.why and "--shots 1" in caught.value.remedy
 
     def test_nothing_is_answered_before_a_benchmark_that_cannot_be_asked(self, tiny_model, tmp_path):
@@ -221,9 +172,9 @@ class TestBadFolders:
         data = mmlu_folder.write(tmp_path / "mmlu", 3)
         shutil.rmtree(data / "dev")
         with pytest.raises(UserError) as caught:
-            ran(tmp_path / "job", tmp_path / "nowhere", "mmlu", data, shots=2)
+            ran(tmp_path / "job", "mmlu", data, tmp_path / "nowhere", shots=2)
         assert "has only questions" in caught.value.why and "--shots 0" in caught.value.remedy
-        assert ran(tmp_path / "job-0", tiny_model, "mmlu", data, shots=0)[0]["models"][0]["accuracy"]["rows"] == 12
+        assert ran(tmp_path / "job-0", "mmlu", data, tiny_model, shots=0)[0]["models"][0]["accuracy"]["rows"] == 12
 
 
 def test_scores_that_are_no_yes_or_no_are_compared_as_shares(tiny_model, tmp_path):
@@ -233,7 +184,7 @@ def test_scores_that_are_no_yes_or_no_are_compared_as_shares(tiny_model, tmp_pat
     (folder / "validation.jsonl").write_text("\n".join(json.dumps({
         "question": f"What is {n}?", "mc1_targets": {"choices": ["A number.", "A cat."], "labels": [1, 0]},
         "mc2_targets": {"choices": ["A number.", "It is one.", "A cat."], "labels": [1, 1, 0]}}) for n in range(12)))
-    result, kept = ran(tmp_path / "job", tiny_model, "truthfulqa_mc2", folder)
+    result, kept = ran(tmp_path / "job", "truthfulqa_mc2", folder, tiny_model)
     [values] = [list(rows.values()) for rows in kept["right"].values()]
     assert all(0 < value < 1 for value in values)
     its = result["models"][0]["accuracy"]

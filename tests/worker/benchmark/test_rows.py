@@ -8,32 +8,16 @@ from typing import Any
 
 import pytest
 from support import gguf_models, mmlu_folder
+from support.benchmark_jobs import ran
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store
-from slmstudio.worker.answering.model_loader import Models
-from slmstudio.worker.benchmark import lm_eval_run
 
 
 @pytest.fixture(scope="module")
 def tuned(tiny_model, tmp_path_factory) -> Path:
     return gguf_models.adapter_on(tiny_model, tmp_path_factory.mktemp("adapters") / "tuned", lora_alpha=64)
-
-
-def ran(folder: Path, model: Path, adapter: Path | None, name: str, data: Path, **more: Any) -> dict[str, Any]:
-    """scores.json's benchmark, for the model and the model with the adapter."""
-    job = gguf_models.context(
-        folder, kind="evaluate", test=None, precision="fp32",
-        benchmark={"name": name, "data": str(data), "limit": None, "shots": None, **more},
-        models=[{"name": name, "model": str(model), "adapter": each, "gguf": None}
-                for name, each in (("base", None), ("tuned", str(adapter) if adapter else None))])
-    models = Models(job)
-    lm_eval_run.run(job, models)
-    models.close()
-    scores = files.read_json(folder / "scores.json")
-    assert scores is not None
-    return scores["benchmarks"][0]
 
 
 def agrees(folder: Path, result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -50,7 +34,7 @@ def agrees(folder: Path, result: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_rows_of_mmlu_agree_with_its_scores(tiny_model, tuned, tmp_path):
     data = mmlu_folder.write(tmp_path / "mmlu", 8)
-    result = ran(tmp_path / "job", tiny_model, tuned, "mmlu", data, shots=2, limit=6)
+    result, _ = ran(tmp_path / "job", "mmlu", data, tiny_model, tuned, shots=2, limit=6)
     lines = agrees(tmp_path / "job", result)
     assert len(lines) == 24
     for line in lines:
@@ -70,25 +54,40 @@ def test_rows_of_mmlu_agree_with_its_scores(tiny_model, tuned, tmp_path):
 
 
 @pytest.mark.full
-def test_rows_of_arc_and_gsm8k_agree_with_their_scores(tiny_model, tuned, tmp_path):
-    arc = tmp_path / "arc" / "ARC-Challenge"
-    arc.mkdir(parents=True)
-    rows = [{"id": str(n), "question": f"What is {n} + {n}?", "answerKey": "ABC"[n % 3],
-             "choices": {"text": [str(n), str(2 * n + 100), "none of these, which is long"], "label": ["A", "B", "C"]}}
-            for n in range(9)]
-    for split in ("train", "validation", "test"):
-        (arc / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    lines = agrees(tmp_path / "job", ran(tmp_path / "job", tiny_model, tuned, "arc_challenge", tmp_path / "arc"))
-    for line in lines:  # by acc_norm, the likelihood by length
+def test_rows_of_arc_hellaswag_and_gsm8k_agree_with_their_scores(tiny_model, tuned, tmp_path):
+    def written(name: str, splits: tuple[str, ...], rows: list[dict[str, Any]]) -> Path:
+        place = tmp_path / name
+        place.mkdir(parents=True)
+        for split in splits:
+            (place / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        return place
+
+    arc = [{"id": str(n), "question": f"What is {n} + {n}?", "answerKey": "ABC"[n % 3],
+            "choices": {"text": [str(n), str(2 * n + 100), "none of these, which is long"], "label": ["A", "B", "C"]}}
+           for n in range(9)]
+    place = written("arc/ARC-Challenge", ("train", "validation", "test"), arc).parent
+    result, kept = ran(tmp_path / "job", "arc_challenge", place, tiny_model, tuned)
+    assert result["title"] == "ARC Challenge" and set(kept["right"]) == {"arc_challenge"}
+    for line in agrees(tmp_path / "job", result):  # by acc_norm, the likelihood by length
         for name in ("base", "tuned"):
             assert line["scores"][name] == float([line["answers"][name]] == line["right"])
 
-    gsm = tmp_path / "gsm"
-    gsm.mkdir()
-    for split in ("train", "test"):
-        (gsm / f"{split}.jsonl").write_text("\n".join(json.dumps(
-            {"question": f"Ravi has {n} and {n}?", "answer": f"{n}+{n}={2 * n}\n#### {2 * n}"}) for n in range(3)))
-    result = ran(tmp_path / "job-gsm", tiny_model, tuned, "gsm8k", gsm, limit=2, shots=1)
+    swag = [{"ind": n, "activity_label": "Cooking", "ctx_a": "A man [title] cuts.", "ctx_b": "he", "label": str(n % 4),
+             "endings": ["eats.", "sleeps [x] now.", "runs away quickly.", "sings."]} for n in range(4)]
+    import pandas
+
+    (tmp_path / "swag").mkdir()
+    for split in ("train", "validation"):
+        pandas.DataFrame(swag).to_parquet(tmp_path / "swag" / f"{split}-00000-of-00001.parquet")
+    result, _ = ran(tmp_path / "job-swag", "hellaswag", tmp_path / "swag", tiny_model)
+    assert result["title"] == "HellaSwag" and result["models"][0]["accuracy"]["rows"] == 4
+
+    gsm = [{"question": f"Ravi has {n} and {n}?", "answer": f"{n}+{n}={2 * n}\n#### {2 * n}"} for n in range(6)]
+    place = written("gsm", ("gsm8k_train", "gsm8k_test"), gsm)
+    result, kept = ran(tmp_path / "job-gsm", "gsm8k", place, tiny_model, tuned, limit=2, shots=1)
+    assert result["models"][0]["accuracy"] == {"value": 0.0, "low": 0.0, "rows": 2,
+                                               "high": pytest.approx(65.76, abs=0.01)}
+    assert all(len(row["answers"]) >= 1 for row in kept["samples"]["gsm8k"])
     lines = agrees(tmp_path / "job-gsm", result)
     assert len(lines) == 2 and all(line["choices"] == [] for line in lines)
     assert lines[0]["right"][0].endswith(f"#### {lines[0]['right'][0].split()[-1]}")
@@ -101,7 +100,7 @@ def test_a_task_whose_questions_cannot_be_read_apart_keeps_its_scores(tiny_model
         raise KeyError("question")
 
     monkeypatch.setattr("slmstudio.worker.benchmark.lm_eval_run._rows", stumble)
-    result = ran(tmp_path / "job", tiny_model, None, "mmlu", mmlu_folder.write(tmp_path / "mmlu", 2))
+    result, _ = ran(tmp_path / "job", "mmlu", mmlu_folder.write(tmp_path / "mmlu", 2), tiny_model)
     assert result["models"][0]["accuracy"]["rows"] == 8 and not benchmark_store.shows_rows(tmp_path / "job")
     [told] = [event for event in gguf_models.events(tmp_path / "job") if event.get("code") == "benchmark_rows"]
     assert "can't be shown one by one: KeyError" in told["message"]

@@ -43,47 +43,31 @@ def failed(run, tmp_path_factory):
     return check
 
 
-@pytest.mark.full
-def test_the_sound_files_pass(made, failed) -> None:
-    assert failed(made["F16"]) == {} and failed(made["Q4_K_M"], "Q4_K_M") == {}
+REPLACED = ("{{ bos_token }}{% for message in messages %}### {{ message.role }}:\n{{ message.content }}\n"
+            "{% endfor %}### answer:\n")
+VALUES = {
+    "a wrong end": ({"tokenizer__ggml__eos_token_id": 300, "tokenizer__ggml__eot_token_id": 300}, "stop",
+                    "wouldn't stop"),
+    "an ordinary word that ends answers too": ({"tokenizer__ggml__eos_token_id": 300}, "stop", "it would end at"),
+    "a replaced template": ({"tokenizer__chat_template": REPLACED}, "prompt", ""),
+    "a template that refuses what training took": ({"tokenizer__chat_template": "{{ raise_exception('no') }}"},
+                                                   "prompt", ""),
+    # The tiny model's conversations begin with its BOS, <|im_start|>.
+    "a doubled BOS": ({"tokenizer__chat_template": "{{ bos_token }}TEMPLATE"}, "bos", "double"),
+    "another rope base": ({"llama__rope__freq_base": 1e6}, "settings",
+                          "rope.freq_base 1000000.000000 instead of 10000"),
+}
 
 
 @pytest.mark.full
-def test_a_wrong_end_token(made, failed, tmp_path) -> None:
-    path = models.with_values(made["F16"], tmp_path / "end.gguf", tokenizer__ggml__eos_token_id=300,
-                              tokenizer__ggml__eot_token_id=300)
-    found = failed(path)
-    assert set(found) == {"stop"} and "wouldn't stop" in found["stop"]
-
-
-@pytest.mark.full
-def test_an_ordinary_word_that_ends_answers_too(made, failed, tmp_path) -> None:
-    path = models.with_values(made["F16"], tmp_path / "end.gguf", tokenizer__ggml__eos_token_id=300)
-    assert "it would end at" in failed(path)["stop"]
-
-
-@pytest.mark.full
-def test_a_replaced_template(made, failed, tmp_path) -> None:
-    template = ("{{ bos_token }}{% for message in messages %}### {{ message.role }}:\n{{ message.content }}\n"
-                "{% endfor %}### answer:\n")
-    path = models.with_values(made["F16"], tmp_path / "template.gguf", tokenizer__chat_template=template)
-    assert set(failed(path)) == {"prompt"}
-
-
-@pytest.mark.full
-def test_a_template_that_refuses_what_training_took(made, failed, tmp_path) -> None:
-    path = models.with_values(made["F16"], tmp_path / "template.gguf",
-                              tokenizer__chat_template="{{ raise_exception('no') }}")
-    assert set(failed(path)) == {"prompt"}
-
-
-@pytest.mark.full
-def test_a_doubled_bos(made, failed, tmp_path) -> None:
-    """The tiny model's conversations begin with its BOS, <|im_start|>."""
-    template = "{{ bos_token }}" + (models.tiny() / "chat_template.jinja").read_text(encoding="utf-8")
-    path = models.with_values(made["F16"], tmp_path / "bos.gguf", tokenizer__chat_template=template)
-    found = failed(path)
-    assert "bos" in found and "double" in found["bos"]
+@pytest.mark.parametrize(("values", "check", "words"), VALUES.values(), ids=VALUES)
+def test_a_value_that_is_not_the_trained_models(made, failed, tmp_path, values, check, words) -> None:
+    template = (models.tiny() / "chat_template.jinja").read_text(encoding="utf-8")
+    changed = {key: value.replace("TEMPLATE", template) if isinstance(value, str) else value
+               for key, value in values.items()}
+    found = failed(models.with_values(made["F16"], tmp_path / "changed.gguf", **changed))
+    assert words in found[check]
+    assert set(found) == {check} or check not in ("stop", "prompt")
 
 
 @pytest.mark.full
@@ -93,13 +77,6 @@ def test_two_embeddings_that_have_changed_places(made, failed, tmp_path, kind, r
     path = models.with_swapped_rows(made[kind], tmp_path / "swapped.gguf", "token_embd.weight", *rows)
     found = failed(path, kind)
     assert set(found) >= {"embeddings"} and "embeddings of 2 of 49,152 tokens" in found["embeddings"]
-
-
-@pytest.mark.full
-def test_another_rope_base(made, failed, tmp_path) -> None:
-    path = models.with_values(made["F16"], tmp_path / "rope.gguf", llama__rope__freq_base=1e6)
-    found = failed(path)
-    assert "rope.freq_base 1000000.000000 instead of 10000" in found["settings"]
 
 
 @pytest.mark.parametrize("kind", first_fast(TYPES))

@@ -89,12 +89,6 @@ def test_another_pre_tokenizer_is_found(changed, check) -> None:
 
 
 @pytest.mark.full
-def test_another_template_is_found(changed, check) -> None:
-    result = check(changed(b"You are a helpful", b"You are a hateful"))
-    assert result["token_ids_equal"] and not result["prompts_equal"] and not result["passed"]
-
-
-@pytest.mark.full
 def test_a_bos_that_training_never_saw_is_found(tmp_path, check) -> None:
     """Servers add BOS where the file says so; a template without one was trained without one."""
     from support import tiny_model
