@@ -261,7 +261,6 @@ def _content(item: Mapping[str, Any]) -> str:
 
 
 def _different_questions(first: str, its: Rows, name: str, rows: Rows) -> str:
-    """Why the answers of two sides don't compare, or ""."""
     if answer_settings(its.request) == answer_settings(rows.request):
         return ""
     if (its.request.get("system") or None) != (rows.request.get("system") or None):
@@ -284,7 +283,6 @@ def _different_thinking(first: ComparedRun, its: Rows, side: ComparedRun, rows: 
 
 
 def _different_formats(first: str, its: Rows, name: str, rows: Rows) -> list[str]:
-    """A sentence on the number formats of two sides, where they differ."""
     formats = [_format(each) for each in (its, rows)]
     if formats[0] == formats[1]:
         return []
@@ -300,7 +298,6 @@ def _format(rows: Rows) -> str:
 
 
 def _rows_left_out(first: str, its: int, name: str, others: int, both: int) -> list[str]:
-    """A sentence on rows that only one of two sides was asked."""
     if both == its == others:
         return []
     return [tr("{model} and {other} are compared on the {both:,} rows that both were asked. {rows:,} rows of {model} "

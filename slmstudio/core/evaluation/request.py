@@ -226,7 +226,6 @@ def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
 
 
 def _test(run: Path, config: RunConfig, cancelled: Callable[[], bool] | None) -> tuple[Path | None, str | None]:
-    """The run's test file, or why there is none."""
     try:
         return own_test_file(run, config, cancelled), None
     except UserError as error:

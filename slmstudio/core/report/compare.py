@@ -105,7 +105,6 @@ def _warnings(runs: list[dict[str, Any]], chosen: list[Evaluation]) -> list[str]
 
 
 def _unlike(runs: list[dict[str, Any]], title: str) -> list[str]:
-    """In what a benchmark was asked differently."""
     return comparability.unlike([run["benchmarks_asked"][title] for run in runs if title in run["benchmarks"]])
 
 

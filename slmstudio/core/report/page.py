@@ -259,7 +259,6 @@ def _of_benchmark(result: dict[str, Any]) -> str:
 
 
 def _asked(result: dict[str, Any]) -> str:
-    """How a benchmark was asked, for its line on the page."""
     if result.get("shots") is None:
         return tr("The harness chose how many examples come before each question.")
     return tr("Examples before each question: {shots}.", shots=exact(result["shots"]))
@@ -287,7 +286,6 @@ def _unfinished(facts: Facts) -> list[str]:
 
 
 def _ranking(facts: Facts) -> Ranking | None:
-    """Best and worst rows of the evaluation to judge by."""
     from slmstudio.core.evaluation.scoring import row_scores
 
     main = facts.main_evaluation

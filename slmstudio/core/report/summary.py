@@ -80,7 +80,6 @@ def sentences(facts: Facts) -> list[str]:
 
 
 def _work(facts: Facts) -> str:
-    """How many steps it made, how long they took, and on what."""
     run, device = facts.run, facts.history.plan.get("device")
     card = next(iter(gpu_names(facts.history.machine)), "") if str(device).startswith("cuda") else ""
     place, duration = card or device_name(device), units.format_duration(run.seconds)

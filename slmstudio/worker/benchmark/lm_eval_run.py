@@ -339,7 +339,6 @@ def _examples_wanted(task: Any, shots: int | None) -> int:
 
 
 def _examples_available(task: Any, shots: int | None) -> int:
-    """Examples that may be shown before any question."""
     settings = getattr(task, "fewshot_cfg", None)
     if settings is None:
         return sys.maxsize  # a program of its own, which knows what it has

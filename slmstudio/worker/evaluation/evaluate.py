@@ -205,7 +205,6 @@ def _summary(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
-    """Let every model answer every item that it hasn't answered yet."""
     specs = job.request["models"]
     kept = [Kept(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
     ids = {item["id"] for item in items}
@@ -239,7 +238,6 @@ def _warn_no_answers(job: JobContext, number: int) -> None:
 
 
 def _need_answers(job: JobContext) -> None:
-    """There must be something to score."""
     models = job.request["models"]
     answers = [_lines(job, number) for number in range(len(models))]
     if not all(map(_is_silent, answers)):

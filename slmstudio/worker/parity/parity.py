@@ -367,7 +367,6 @@ def compare(job: JobContext, reference: Reference, gguf: Path, kind: QuantType |
 
 
 def _compare(job: JobContext, reference: Reference, gguf: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The figures of all comparisons, and the file's key-value pairs."""
     longest = max((len(row.ids) for row in reference.rows), default=1)
     file = LlamaFile(gguf, longest + GENERATED_TOKENS)
     try:

@@ -191,12 +191,7 @@ def test_evaluation_rows_of_a_file_that_is_another_are_the_kept_ones(run, tmp_pa
     assert (asked["test"] == str(file)) == (harm == "none")
     assert [item.question for item in read_test_set(asked["test"]).items] == [row["question"] for row in ROWS[:3]]
     assert is_own(Asked(place / "jobs" / "evaluate-1", asked), str(file))
-
-
-def test_an_eval_file_is_the_test_and_all_training_rows_were_learned(run, tmp_path):
-    (tmp_path / "eval.jsonl").write_text(lines(ROWS[:3]), encoding="utf-8")
-    asked = request.propose(run(eval_file=str(tmp_path / "eval.jsonl")))
-    assert asked["test"] == str(tmp_path / "eval.jsonl") and asked["train_split"] is None
+    assert asked["train_split"] is None, "all training rows were learned"
 
 
 @pytest.mark.parametrize(("fields", "text", "words"), [
@@ -220,11 +215,6 @@ def test_a_full_model_and_its_exports(run):
     names = [model["name"] for model in asked["models"]]
     assert len(names) == len(set(names)) and {"base", "tuned", "Q8_0", "broken"} <= set(names)
     assert len(request.propose(place)["models"]) == 2
-
-
-def test_a_run_without_a_result(run):
-    with pytest.raises(UserError, match="has no result yet"):
-        request.propose(run(result=None))
 
 
 def test_every_problem_is_told_at_once(run, tmp_path):
@@ -381,8 +371,10 @@ def test_runs_model_folders_and_gguf_files_are_told_apart(run, tmp_path):
     file.write_bytes(b"GGUF")
     assert model_at(base) == {"name": "base", "model": str(base), "adapter": None, "gguf": None}
     assert model_at(file) == {"name": "small-Q4_K_M", "model": None, "adapter": None, "gguf": str(file)}
-    with pytest.raises(UserError, match="no result yet"):
-        model_at(run(result=None, name="other"))
+    without = run(result=None, name="other")
+    for work in (lambda: model_at(without), lambda: request.propose(without)):
+        with pytest.raises(UserError, match="no result yet"):
+            work()
     with pytest.raises(UserError, match="can't be used as a model"):
         model_at(tmp_path / "notes.txt")
     place = run(method="qlora")

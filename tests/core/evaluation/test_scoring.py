@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from pathlib import Path
 from typing import Any
 
@@ -137,17 +136,6 @@ def test_the_judges_word_is_in_the_scores(folder: Path) -> None:
     (folder / "judge.jsonl").write_bytes(b"".join(map(files.dump_line, lines)))
     judge = score(folder)["judge"]
     assert judge["pairs"][0]["wins_b"] == 10 and judge["agreement"] is None
-
-
-@pytest.mark.full
-def test_a_hundred_thousand_rows(tmp_path: Path) -> None:
-    items = items_of(100_000)
-    folder = write(tmp_path / "job", items, answers_of(items, 0.5, 1), answers_of(items, 0.52, 2))
-    started = time.process_time()
-    scores = score(folder)
-    assert time.process_time() - started < 110  # about 27 s on two slow cores
-    assert {each["metric"] for each in scores["comparisons"]} >= {"chrf", "bleu", "loss", "numeric", "accuracy"}
-    assert scores["models"][0]["scores"]["accuracy"]["high"] - scores["models"][0]["scores"]["accuracy"]["low"] < 1.2
 
 
 def test_each_category_has_a_verdict_of_its_own_corrected_for_their_number(tmp_path):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support import gguf_models, mmlu_folder, starter
-from support.benchmark_jobs import ran
+from support.evaluation_jobs import ran
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from support import gguf_models, mmlu_folder
-from support.benchmark_jobs import ran
+from support.evaluation_jobs import ran
 
 from slmstudio.core.errors import UserError
 from slmstudio.worker.answering.model_loader import Models

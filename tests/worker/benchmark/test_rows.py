@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support import gguf_models, mmlu_folder
-from support.benchmark_jobs import ran
+from support.evaluation_jobs import ran
 
 from slmstudio.core import files
 from slmstudio.core.errors import UserError

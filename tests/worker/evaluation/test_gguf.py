@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from support import gguf_models, mmlu_folder
-from support.benchmark_jobs import ran
+from support.evaluation_jobs import ran
 from worker.evaluation.test_evaluate import items, lines, same
 
 from slmstudio.worker.answering import model_loader

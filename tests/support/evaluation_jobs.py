@@ -1,7 +1,9 @@
-"""Benchmarks of lm_eval run on models, in this process, without the rest of an evaluation."""
+"""Evaluations of models as a worker gets them, and benchmarks run without the rest of an evaluation."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,23 @@ from support import gguf_models
 from slmstudio.core import files
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.benchmark import lm_eval_run
+
+
+def asked(folder: Path, *models: Path, answers: Sequence[str], names: Sequence[str] = (), **request: Any) -> Any:
+    """An evaluation of models on a test file with a question for each of these answers.
+
+    Args:
+        names: of the models; those of their folders where none are given.
+    """
+    rows = folder.parent / f"{folder.name}.jsonl"
+    rows.write_text("".join(json.dumps({"question": f"Question {number}?", "answer": text}) + "\n"
+                            for number, text in enumerate(answers)), encoding="utf-8")
+    specs = [{"name": name, "model": str(model)}
+             for name, model in zip(names or [model.name for model in models], models, strict=True)]
+    made = gguf_models.context(folder, **{"kind": "evaluate", "test": str(rows), "precision": "fp32",
+                                          "max_new_tokens": 8, "models": specs, **request})
+    (folder / "request.json").write_text(json.dumps(made.request), encoding="utf-8")
+    return made
 
 
 def ran(folder: Path, name: str, data: Path, base: Path, adapter: Path | None = None, *, precision: str = "fp32",
