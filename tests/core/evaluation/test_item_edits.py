@@ -85,16 +85,6 @@ def test_the_last_of_several_changes_holds_and_the_one_before_comes_back(job):
     assert "references" not in answer_rows.read_corrections(job).values[3]
 
 
-def test_a_line_that_a_power_cut_has_torn_costs_that_change_alone(job):
-    edit = item_edits.set_references(job, 3, ["One."])
-    with open(job / answer_rows.CORRECTIONS, "ab") as file:
-        file.write(b'{"change": "0badc0de", "id": 4, "refer')
-    item_edits.set_tags(job, 5, "law", "hi")
-    assert set(answer_rows.read_corrections(job).values) == {3, 5}
-    item_edits.undo(edit)
-    assert set(answer_rows.read_corrections(job).values) == {5}
-
-
 def test_what_cannot_be_done_changes_nothing(job):
     for work in (lambda: item_edits.set_references(job, 3, ["  "]), lambda: item_edits.set_references(job, 3, []),
                  lambda: item_edits.remove(job, 99)):

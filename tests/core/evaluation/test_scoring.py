@@ -130,14 +130,6 @@ def test_a_model_that_has_not_answered_yet_has_no_scores(folder: Path) -> None:
     assert scores["models"][1]["scores"] == {} and scores["comparisons"] == []
 
 
-def test_the_judges_word_is_in_the_scores(folder: Path) -> None:
-    lines = [{"id": row, "order": order, "a": "base", "b": "tuned", "winner": "b"}
-             for row in range(10) for order in ("ab", "ba")]
-    (folder / "judge.jsonl").write_bytes(b"".join(map(files.dump_line, lines)))
-    judge = score(folder)["judge"]
-    assert judge["pairs"][0]["wins_b"] == 10 and judge["agreement"] is None
-
-
 def test_each_category_has_a_verdict_of_its_own_corrected_for_their_number(tmp_path):
     items = items_of(60)
     made = {seed: answers_of(items, good, seed) for seed, good in ((1, 0.1), (2, 0.95))}

@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 
 from support.kept import keep
-from support.report_checks import missing, untold
+from support.report_checks import untold
 from support.report_run import add_rows, finished, parity, scores
 
 from slmstudio.core import files, jobs
 from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
 from slmstudio.core.run.config_file import differences
 from slmstudio.core.run.rows import kept_rows
-
-
-def test_the_search_itself_can_fail():
-    assert missing([("rank", 24)], "Rank 240 and 1.24") == [("rank", 24)]
-    assert missing([("rank", 24), ("off", False), ("none", None)], "Rank 24") == []
 
 
 def test_every_value_of_run_json_outcome_json_and_the_events(run, page):
