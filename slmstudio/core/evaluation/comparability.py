@@ -118,6 +118,19 @@ def result_name(names: Sequence[str]) -> str | None:
     return TUNED if TUNED in names else next(iter([*names[1:2], *names[:1]]), None)
 
 
+def unique(names: Sequence[str]) -> list[str]:
+    """Names made unique.
+
+    >>> unique(["help", "desk", "help"])
+    ['help', 'desk', 'help (2)']
+    """
+    found: list[str] = []
+    for name in names:
+        others = (name, *(f"{name} ({count})" for count in range(2, len(names) + 2)))
+        found.append(next(each for each in others if each not in found))
+    return found
+
+
 def _test(scores: Mapping[str, Any] | None) -> dict[str, Any]:
     return an_object((scores or {}).get("test"))
 

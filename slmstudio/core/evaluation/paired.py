@@ -131,19 +131,6 @@ class Paired:
         return [said(each) for each in self.comparisons if each["main"]]
 
 
-def unique(names: Sequence[str]) -> list[str]:
-    """Names made unique.
-
-    >>> unique(["help", "desk", "help"])
-    ['help', 'desk', 'help (2)']
-    """
-    found: list[str] = []
-    for name in names:
-        others = (name, *(f"{name} ({count})" for count in range(2, len(names) + 2)))
-        found.append(next(each for each in others if each not in found))
-    return found
-
-
 def said(comparison: Mapping[str, Any]) -> str:
     """A comparison with the names of its two sides, and of the benchmark if it belongs to one."""
     of, with_, verdict = comparison["of"], comparison["with"], comparison["sentence"]

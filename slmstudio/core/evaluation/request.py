@@ -27,6 +27,7 @@ from typing import Any
 
 from slmstudio.core import disk_space, jobs, paths, program
 from slmstudio.core.errors import UserError, os_errors_as
+from slmstudio.core.evaluation.comparability import unique
 from slmstudio.core.evaluation.held_out import own_test_file
 from slmstudio.core.evaluation.request_check import Checked, check
 from slmstudio.core.evaluation.testset.reader import read_test_set
@@ -140,10 +141,7 @@ def with_own_name(model: Mapping[str, Any], others: Iterable[str]) -> dict[str, 
     >>> with_own_name({"name": "base"}, ["base", "base (2)"])
     {'name': 'base (3)'}
     """
-    taken, name, number = set(others), str(model["name"]), 2
-    while name in taken:
-        name, number = f"{model['name']} ({number})", number + 1
-    return {**model, "name": name}
+    return {**model, "name": unique([*others, str(model["name"])])[-1]}
 
 
 __all__ = ["Checked", "check", "create", "propose"]

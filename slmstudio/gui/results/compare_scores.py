@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
-from slmstudio.core.evaluation.paired import ComparedRun, Paired, compare_runs, said, unique
+from slmstudio.core.evaluation.paired import ComparedRun, Paired, compare_runs, said
 from slmstudio.core.files import an_object
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.announce import report_error
@@ -176,7 +176,7 @@ def shown(runs: Sequence[RunFacts]) -> Shown:
 
 def run_names(runs: Sequence[RunFacts]) -> list[str]:
     """What each run is called in a comparison: runs with the same name are told apart."""
-    return unique([run.summary.config.name for run in runs])
+    return comparability.unique([run.summary.config.name for run in runs])
 
 
 def score_rows(runs: Sequence[RunFacts], found: Shown) -> tuple[list[str], list[list[Figure]]]:

@@ -12,7 +12,8 @@ from support.scored_jobs import answers_of, items_of, write
 from slmstudio.core import files
 from slmstudio.core.evaluation import answer_rows
 from slmstudio.core.evaluation.benchmark_store import ROWS_FILE
-from slmstudio.core.evaluation.paired import ComparedRun, Paired, compare_rows, compare_runs, unique
+from slmstudio.core.evaluation.comparability import unique
+from slmstudio.core.evaluation.paired import ComparedRun, Paired, compare_rows, compare_runs
 from slmstudio.core.evaluation.scoring import score
 
 Line = dict[str, Any]
