@@ -152,24 +152,6 @@ def test_the_rows_can_be_looked_at(tmp_path: Path) -> None:
     assert max(gain for row in rows if (gain := row.gain("b", "a")) is not None) > 50
 
 
-def test_it_can_be_cancelled(tmp_path: Path) -> None:
-    items = items_of(30)
-    sides = [side("a", tmp_path, items, 0.2, 2), side("b", tmp_path, items, 0.8, 3)]
-    asked: list[tuple[int, int]] = []
-
-    class Enough(Exception):
-        pass
-
-    def cancel(done: int, total: int) -> None:
-        asked.append((done, total))
-        if done == total:
-            raise Enough
-
-    with pytest.raises(Enough):
-        compare_rows(sides, cancel)
-    assert asked[0] == (0, 30)
-
-
 def test_names_are_told_apart() -> None:
     assert unique(["help", "desk", "help", "help (2)"]) == ["help", "desk", "help (2)", "help (2) (2)"]
 
