@@ -128,10 +128,10 @@ class Paired:
 
     def sentences(self) -> list[str]:
         """What the score says by which rows like these are judged."""
-        return [said(each) for each in self.comparisons if each["main"]]
+        return [comparison_sentence(each) for each in self.comparisons if each["main"]]
 
 
-def said(comparison: Mapping[str, Any]) -> str:
+def comparison_sentence(comparison: Mapping[str, Any]) -> str:
     """A comparison with the names of its two sides, and of the benchmark if it belongs to one."""
     of, with_, verdict = comparison["of"], comparison["with"], comparison["sentence"]
     if comparison.get("benchmark"):

@@ -17,7 +17,7 @@ from slmstudio.worker.runtime.keep_awake import Awake
 # -- Lines that are appended batch by batch, so that whoever kills the worker loses one batch at most.
 
 
-class Kept:
+class LineLog:
     """What is already there, and what is added.
 
     Args:
@@ -61,7 +61,7 @@ POLL_SECONDS = 0.1
 TELL_SECONDS = 0.5
 
 
-class Hand:
+class EvaluationControl:
     """Progress and commands of an evaluation.
 
     Work is counted in answers, weighed by how long each takes: all of it together is as much as there are answers.

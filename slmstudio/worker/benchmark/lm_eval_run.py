@@ -24,7 +24,7 @@ from slmstudio.core.evaluation.scores.statistics import compare, interval
 from slmstudio.core.evaluation.scores.verdicts import rounded
 from slmstudio.core.evaluation.scoring import benchmark_sentence
 from slmstudio.core.i18n import tr
-from slmstudio.worker.answering.control import Hand
+from slmstudio.worker.answering.control import EvaluationControl
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.benchmark.tasks import Tasks, write_tasks
 from slmstudio.worker.runtime.context import JobContext
@@ -165,16 +165,16 @@ def run(job: JobContext, models: Models, prepared: Prepared | None = None) -> di
     prepared = prepared or prepare(job)
     place = job.folder / FOLDER
     kept: dict[str, dict[str, Any]] = {}
-    hand = Hand(job, 0)
+    control = EvaluationControl(job, 0)
     try:
         for number, spec in enumerate(job.request["models"]):
             path = place / f"model-{number}.json"
             if (known := files.read_json(path)) is None:
-                known = _run_model(job, models, spec, prepared, place / f"model-{number}", hand, number)
+                known = _run_model(job, models, spec, prepared, place / f"model-{number}", control, number)
                 files.write_atomically(path, files.dump_pretty(known))
             kept[spec["name"]] = known
     finally:
-        hand.close()
+        control.close()
     found = {name: {subject: {int(key): value for key, value in rows.items()}
                     for subject, rows in known["right"].items()} for name, known in kept.items()}
     scores = _write(job, _result(job.request["benchmark"], prepared.tasks, found))
@@ -195,8 +195,8 @@ def _keep_rows(job: JobContext, prepared: Prepared, found: dict[str, Answers], g
                                       benchmark=prepared.tasks.title, reason=f"{type(error).__name__}: {error}"))
 
 
-def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: Prepared, cache: Path, hand: Hand,
-               number: int) -> dict[str, Any]:
+def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: Prepared, cache: Path,
+               control: EvaluationControl, number: int) -> dict[str, Any]:
     from slmstudio.worker.benchmark.language_model import harness_model
 
     job.phase(jobs.LOADING, spec["name"])
@@ -208,8 +208,8 @@ def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: 
 
     def tell(done: int, left: int, before: int) -> None:
         total = left + before
-        hand.expect(total * count, total * number + before)
-        hand.gate(done / max(1, left), left, float(left), phase)
+        control.expect(total * count, total * number + before)
+        control.gate(done / max(1, left), left, float(left), phase)
 
     asked = harness_model(model, spec["name"], tell, f"{cache}_rank0.db")
     try:

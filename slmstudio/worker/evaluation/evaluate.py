@@ -33,7 +33,7 @@ from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import Encoder, answer_shown, local_tokenizer
-from slmstudio.worker.answering.control import Hand, Kept
+from slmstudio.worker.answering.control import EvaluationControl, LineLog
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import BROKEN, Model, Row, batches, line_of, prepare, run_rows
 from slmstudio.worker.runtime import threads
@@ -206,22 +206,22 @@ def _summary(scores: dict[str, Any]) -> dict[str, Any]:
 
 def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     specs = job.request["models"]
-    kept = [Kept(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
+    kept = [LineLog(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
     ids = {item["id"] for item in items}
     thinks = answer_rows.may_think(job.folder)
-    hand = Hand(job, len(items) * len(specs))
+    control = EvaluationControl(job, len(items) * len(specs))
     try:
         for number, (spec, answers) in enumerate(zip(specs, kept, strict=True)):
             if ids <= answers.keys:
-                hand.skip(len(items))
+                control.skip(len(items))
             else:
                 job.phase(jobs.LOADING, spec["name"])
                 model = models.open(spec, thinks)
                 job.check_cancelled()
-                _answer_all(job, model, spec["name"], items, answers, hand)
+                _answer_all(job, model, spec["name"], items, answers, control)
             _warn_no_answers(job, number)
     finally:
-        hand.close()
+        control.close()
     _need_answers(job)
 
 
@@ -279,8 +279,8 @@ def _lines(job: JobContext, number: int) -> list[dict[str, Any]]:
     return list(files.LineReader(job.folder / f"answers-{number}.jsonl").read())
 
 
-def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: Kept,
-                hand: Hand) -> None:
+def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: LineLog,
+                control: EvaluationControl) -> None:
     phase = f"answering: {name}"
     job.phase(phase)
     most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
@@ -295,20 +295,20 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
                                     model=name, skipped=len(left_out), rows=len(rows), line=left_out[0].item["line"],
                                     reason=left_out[0].skipped))
         answers.write([line_of(row, [], model, 0.0) for row in left_out])
-    hand.skip(len(rows) - len(asks), 0.0)
+    control.skip(len(rows) - len(asks), 0.0)
     for batch in batches(asks, model, job.request.get("batch_size")):
         work = share * sum(row.length for row in batch)
         if all(row.item["id"] in answers.keys for row in batch):
-            hand.skip(len(batch), work)
+            control.skip(len(batch), work)
             continue
         started = time.monotonic()
-        replies = run_rows(batch, model, lambda part, batch=batch, work=work: hand.gate(
+        replies = run_rows(batch, model, lambda part, batch=batch, work=work: control.gate(
             part, len(batch), work, phase))
         seconds = (time.monotonic() - started) / len(batch)
         lines = [line_of(row, reply, model, seconds) for row, reply in zip(batch, replies, strict=True)]
         answers.write(lines)
         _warn_skipped(job, name, batch, lines)
-        hand.add(len(batch), work, phase)
+        control.add(len(batch), work, phase)
 
 
 def _warn_skipped(job: JobContext, name: str, batch: list[Row], lines: list[dict[str, Any]]) -> None:
