@@ -42,7 +42,6 @@ from slmstudio.core.model.hub import on_disk
 from slmstudio.core.run import adjust, checkpoints, folder, named
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.config_file import IMPORTED
-from slmstudio.core.run.folder import RunSummary
 
 # -- Models that a user names by a path, in the form in which a request holds them.
 
@@ -154,14 +153,12 @@ SHORTEST, USUAL, LONGEST = 32, 256, 1024
 """Tokens of an answer that are proposed."""
 
 
-def propose(run: RunSummary | Path | str, exports: bool = False,
-            cancelled: Callable[[], bool] | None = None) -> dict[str, Any]:
+def propose(run: Path, exports: bool = False, cancelled: Callable[[], bool] | None = None) -> dict[str, Any]:
     """A request that compares a run's result with its base model, on rows that the run never learned.
 
     Reads the run's data: seconds for a large file, so not on the UI thread.
 
     Args:
-        run: the run, or its folder.
         exports: whether its GGUF files are evaluated too.
 
     Returns:
@@ -171,7 +168,7 @@ def propose(run: RunSummary | Path | str, exports: bool = False,
         UserError: run.json can't be used, or the run has no result yet.
         ReadingCancelled: `cancelled` said so.
     """
-    place = (run.folder if isinstance(run, RunSummary) else Path(run)).absolute()
+    place = run.absolute()
     state = jobs.Job(place).request()
     config, imported = adjust.apply(RunConfig.from_dict(state), place), IMPORTED in state
     models = run_models(place, config, exports)

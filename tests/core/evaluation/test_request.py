@@ -210,7 +210,7 @@ def test_a_full_model_and_its_exports(run):
     for name in ("helpdesk-Q8_0.gguf", "helpdesk-again.gguf", "helpdesk-lora.gguf"):
         (place / "exports" / name).write_bytes(model_files.small_gguf())
     (place / "exports" / "broken.gguf").write_bytes(b"GGUF")
-    asked = request.propose(folder.summarise(place), exports=True)
+    asked = request.propose(place, exports=True)
     assert asked["models"][1] == {"name": "tuned", "model": str(place / "model"), "adapter": None, "gguf": None}
     names = [model["name"] for model in asked["models"]]
     assert len(names) == len(set(names)) and {"base", "tuned", "Q8_0", "broken"} <= set(names)
