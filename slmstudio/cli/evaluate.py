@@ -68,7 +68,7 @@ def evaluate(
 
     Every batch of answers is kept: to continue an evaluation that was interrupted, give its folder.
     """
-    from slmstudio.core.evaluation.request_models import model_at, with_own_name
+    from slmstudio.core.evaluation.request import model_at, with_own_name
 
     begun, told = formats.read("job", Path(run_or_model) / jobs.REQUEST), TOLD_AFTER
     if begun is not None and begun.get("kind") == "evaluate":
@@ -103,7 +103,7 @@ def evaluate(
 
 def _request(text: str, exports: bool) -> tuple[dict[str, Any], Path | None]:
     from slmstudio.core.evaluation import request
-    from slmstudio.core.evaluation.request_models import model_at
+    from slmstudio.core.evaluation.request import model_at
     from slmstudio.core.run import named
 
     if (run := named.find(text)) is not None:
@@ -115,7 +115,7 @@ def _request(text: str, exports: bool) -> tuple[dict[str, Any], Path | None]:
 
 def _precision(request: dict[str, Any]) -> str:
     """The run's, or what suits the models."""
-    from slmstudio.core.evaluation.request_models import precision_of
+    from slmstudio.core.evaluation.request import precision_of
     from slmstudio.core.hardware.machine import read_gpus
 
     if request["precision"]:

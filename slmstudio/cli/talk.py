@@ -12,8 +12,8 @@ from typing import Any
 
 from slmstudio.cli.output import print_error, say
 from slmstudio.core import repetition
-from slmstudio.core.chat import sampling, store
-from slmstudio.core.chat.conversation import Conversation, Lane
+from slmstudio.core.chat import sampling
+from slmstudio.core.chat.conversation import Conversation, Lane, save_chat
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs.interactive import InteractiveWorker
@@ -218,7 +218,7 @@ class Talk:
             UserError: it cannot be written.
         """
         settings = {"system": self.system, **self.settings}
-        store.save(Conversation(self._began, settings, [voice.lane for voice in self.voices]), path)
+        save_chat(Conversation(self._began, settings, [voice.lane for voice in self.voices]), path)
 
 
 def converse(talk: Talk) -> None:

@@ -180,14 +180,14 @@ def _lock(job: Any) -> None:
     """From here on this process has no network, unless fetching is its job, and no files but its own.
 
     Raises:
-        UserError, Cancelled: as `fetch_first`.
+        UserError, Cancelled: as `fetch_job.fetch`.
     """
     from slmstudio.worker.runtime import child
 
     benchmark = job.request.get("benchmark") or {}
     if job.request["kind"] == "evaluate" and benchmark.get("fetch") and not benchmark.get("data"):
         # In a process of its own, which may use the network; and first: what it may fail of must not come after hours.
-        child.run(job, "slmstudio.worker.benchmark.fetch_first",
+        child.run(job, "slmstudio.worker.benchmark.fetch_job",
                   {"folder": str(job.folder), "name": benchmark["name"]}, [], lambda report: None,
                   crashed=tr("The download of the benchmark ended unexpectedly."))
     worker_lock.keep_compiled()

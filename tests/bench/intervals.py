@@ -25,8 +25,7 @@ from support import score_shapes
 from support.score_shapes import Pair, Shape
 
 from slmstudio.core.evaluation.scores import verdicts
-from slmstudio.core.evaluation.scores.comparison import compare, difference_interval
-from slmstudio.core.evaluation.scores.intervals import interval, normal_quantile, wilson
+from slmstudio.core.evaluation.scores.statistics import NORMAL_QUANTILE, compare, difference_interval, interval, wilson
 
 LEAST, MOST, ALARMS = 93.0, 97.0, 6.0
 SHARES = (0.05, 0.1, 0.3, 0.5, 0.8, 0.95)
@@ -48,7 +47,7 @@ def share_coverage(share: float, rows: int) -> float:
     A single share would say how its own few counts happen to fall (Brown, Cai and DasGupta, "Interval estimation for a
     binomial proportion", Statistical Science 16, 2001).
     """
-    bounds = [wilson(right / rows, rows, normal_quantile()) for right in range(rows + 1)]
+    bounds = [wilson(right / rows, rows, NORMAL_QUANTILE) for right in range(rows + 1)]
     width = min(share, 1 - share) / 5
     held = []
     for each in np.linspace(share - width, share + width, 101):

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core import files, formats, jobs, paths, settings
-from slmstudio.core.chat import store
-from slmstudio.core.chat.conversation import Conversation
+from slmstudio.core.chat.conversation import Conversation, read_chats, save_chat
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import scoring
 from slmstudio.core.report import evaluations
@@ -193,7 +192,7 @@ def test_a_newer_file_is_neither_used_nor_changed(job, make_newer, use):
 
 def test_a_newer_conversation_is_named_beside_the_others(studio_home):
     path = put(paths.chats_dir() / "newer.json", {"lanes": [], "created": 1.0, "settings": {}, **NEWER["chat"]})
-    store.save(Conversation(2.0, {}, []), paths.chats_dir() / "own.json")
-    found, refused = store.read_all(paths.chats_dir())
+    save_chat(Conversation(2.0, {}, []), paths.chats_dir() / "own.json")
+    found, refused = read_chats(paths.chats_dir())
     assert [each[0].name for each in found] == ["own.json"]
     assert [(each, type(error)) for each, error in refused] == [(path, formats.NewerFormat)]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core import settings
-from slmstudio.core.chat import store
+from slmstudio.core.chat.conversation import read_chats
 from slmstudio.core.export import proof
 from slmstudio.core.report import page
 from slmstudio.core.report.gather import Facts, gather
@@ -64,7 +64,7 @@ def test_its_report_is_written_and_has_no_gap(finished: Facts, tmp_path: Path) -
 
 
 def test_its_conversation_and_settings_open(home: Path) -> None:
-    [(_, conversation)], faults = store.read_all(home / "chats")
+    [(_, conversation)], faults = read_chats(home / "chats")
     assert faults == [] and conversation.lanes[0].turns[-1].content == "सात दिन में।"
     found, trouble = settings.load()
     assert trouble is None and (found.language, found.theme, found.currency) == ("hi", "dark", "INR")

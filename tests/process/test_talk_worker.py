@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.interactive import InteractiveWorker
-from slmstudio.worker.answering.model_loader import merge
+from slmstudio.worker.answering.model_loader import with_adapter
 
 pytestmark = pytest.mark.timeout(180)
 QUESTION = [{"role": "user", "content": "Where do I report a broken street light?"}]
@@ -53,7 +53,7 @@ def by_transformers(base: Path, adapter: Path | None, count: int) -> str:
     """The greedy answer, computed without our worker."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(base).eval(), AutoTokenizer.from_pretrained(base)
     if adapter is not None:
-        model = merge(model, adapter)
+        model = with_adapter(model, adapter)
     prompt = tokenizer.apply_chat_template(QUESTION, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     found = model.generate(**prompt, max_new_tokens=count, do_sample=False)
     return str(tokenizer.decode(found[0, prompt["input_ids"].shape[1]:], skip_special_tokens=True))

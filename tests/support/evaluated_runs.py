@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
-from slmstudio.core.evaluation import items_file, scoring
+from slmstudio.core.evaluation import answer_rows, scoring
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder
@@ -79,7 +79,7 @@ def write(run: Path, name: str = "evaluate-1", count: int = 24, models: Sequence
 def answer(folder: Path, models: Sequence[str], rows: list[dict[str, Any]], digest: str, *,
            finished: bool = True) -> None:
     """Put the answers of these models into an evaluation's folder, and their scores."""
-    files.write_atomically(folder / items_file.ABOUT, items_file.dump(digest, len(rows), thinks=False))
+    files.write_atomically(folder / answer_rows.ITEMS_FACTS, answer_rows.items_facts(digest, len(rows), thinks=False))
     files.write_atomically(folder / "items.jsonl", b"".join(map(files.dump_line, rows)))
     for number, model in enumerate(models):
         given = base_answer if model == "base" else tuned_answer

@@ -1,4 +1,4 @@
-"""A conversation: for each model a tree of messages, of which one branch is shown.
+"""A conversation: for each model a tree of messages, of which one branch is shown; and the files of saved ones.
 
 An edited question and another answer to the same question are branches; none is thrown away.
 """
@@ -13,10 +13,12 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import files, formats
-from slmstudio.core.errors import UserError, from_os_error
+from slmstudio.core import files, formats, paths
+from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.named import model_title
+
+# -- A conversation: for each model a tree of messages, of which one branch is shown.
 
 TITLE_CHARACTERS = 60
 ROLES = ("user", "assistant")
@@ -215,3 +217,64 @@ class Conversation:
 
 def _reason(error: Exception) -> str:
     return tr("{key} is missing", key=error) if isinstance(error, KeyError) else str(error).rstrip(".।")
+
+
+def new_chat_file(created: float) -> Path:
+    """Where a conversation that began then is kept."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
+    return paths.chats_dir() / f"{stamp}-{int(created * 1000) % 1000:03d}.json"
+
+
+def write_chat(path: Path, text: str) -> None:
+    """Write a file, whole or not at all. Raises UserError: it can't be written."""
+    with os_errors_as(tr("Could not save the conversation.")):
+        files.write_atomically(path, text)
+
+
+def save_chat(conversation: Conversation, path: Path) -> None:
+    """Write NAME.json, and NAME.md beside it. Raises UserError: one of them can't be written."""
+    write_chat(path.with_suffix(".json"), conversation.to_json())
+    write_chat(path.with_suffix(".md"), conversation.to_markdown())
+
+
+def read_chats(folder: Path) -> tuple[list[tuple[Path, Conversation]], list[tuple[Path, UserError]]]:
+    """The saved conversations, newest first, and the files that can't be read, with the reason."""
+    found: list[tuple[Path, Conversation]] = []
+    damaged: list[tuple[Path, UserError]] = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append((path, Conversation.read(path)))
+        except UserError as error:
+            damaged.append((path, error))
+    return sorted(found, key=lambda each: -each[1].created), damaged
+
+
+def rename_chat(path: Path, name: str) -> None:
+    """Give a saved conversation a name; an empty one gives it back its first question.
+
+    Raises:
+        UserError: it can't be read or written.
+    """
+    conversation = Conversation.read(path)
+    conversation.name = " ".join(name.split())
+    write_chat(path, conversation.to_json())
+
+
+def delete_chat(path: Path) -> bytes:
+    """Put a file into the system's trash. Returns what was in it, for `restore_chat`.
+
+    Raises:
+        UserError: it can't be read or moved.
+    """
+    import send2trash
+
+    with os_errors_as(tr("Could not move the conversation to the trash.")):
+        content = files.read_bytes(path)
+        send2trash.send2trash(path)
+    return content
+
+
+def restore_chat(path: Path, content: bytes) -> None:
+    """Undo `delete_chat`. Raises UserError: it can't be written."""
+    with os_errors_as(tr("Could not restore the conversation.")):
+        files.write_atomically(path, content)

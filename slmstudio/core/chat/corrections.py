@@ -68,10 +68,6 @@ def add_all(wanted: Sequence[tuple[Path, NewRow]], cancelled: Callable[[], bool]
 
 
 def undo_all(added: Sequence[Added]) -> None:
-    """Take rows back, the last one first.
-
-    Raises:
-        UserError: one is no longer the last of its file.
-    """
+    """Take rows back, the last one first. Raises UserError: one is no longer the last of its file."""
     for each in reversed(added):
         undo(each)

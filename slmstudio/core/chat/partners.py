@@ -1,5 +1,5 @@
-"""What Chat opens for a run: what it has learned, and beside it the base, so that the difference is seen; and what it
-opens and the server serves for a place or a name that was typed; which adapters fit a model that answers."""
+"""What Chat opens for a run, a place or a name, and what the server serves; what a model has learned from, and the
+adapters that fit it."""
 
 from __future__ import annotations
 

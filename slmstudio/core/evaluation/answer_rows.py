@@ -1,7 +1,17 @@
-"""Items and answers of a job folder, brought together row by row."""
+"""Items and answers of a job folder, brought together row by row, as corrected.
+
+    items.json           {"sha256": of the test file that the items are from, "rows": how many that file has,
+                          "thinks": whether the models are to think before they answer}; older evaluations have none
+    items.jsonl          what was asked
+    answers-N.jsonl      what model N answered
+    corrections.jsonl    one line per change, append-only; each has a name of its own as "change": {"id": item,
+                         "references": [...]}, {"id": item, "category": text or null, "language": text or null},
+                         {"id": item, "removed": true}, or {"undo": name of a change}. The rows stay as they were asked.
+"""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,10 +19,99 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, os_errors_as
-from slmstudio.core.evaluation import corrections, items_file
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric, needs_intl, row_counts, row_values
 from slmstudio.core.evaluation.scores.score_table import ScoreTable
 from slmstudio.core.i18n import tr
+
+# -- Corrections of an evaluation's rows, kept beside them: the rows and the test file stay as they were asked.
+
+CORRECTIONS = "corrections.jsonl"
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """
+    Attributes:
+        values: by item, what it has instead of what it was asked with.
+        removed: items that count no more.
+    """
+
+    values: dict[int, dict[str, Any]] = field(default_factory=dict)
+    removed: frozenset[int] = frozenset()
+
+    def applied(self, items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**item, **self.values.get(item["id"], {})} for item in items if item["id"] not in self.removed]
+
+    def has_other_references(self, item: Any) -> bool:
+        """Whether nobody has asked a model, or a judge, about the item's references as they are now."""
+        return "references" in self.values.get(item, {})
+
+    def counts(self, item: Any) -> bool:
+        """Whether what a judge said about the item still holds."""
+        return item not in self.removed and not self.has_other_references(item)
+
+
+def read_corrections(folder: Path) -> Corrections:
+    """The changes that hold: of several of a row's references, or of its tags, the last."""
+    lines = list(files.LineReader(folder / CORRECTIONS).read())
+    undone = {line["undo"] for line in lines if isinstance(line.get("undo"), str)}
+    values: dict[int, dict[str, Any]] = {}
+    removed = set()
+    for line in lines:
+        item = line.get("id")
+        if not isinstance(item, int) or line.get("change") in undone:
+            continue
+        if line.get("removed"):
+            removed.add(item)
+        elif isinstance(line.get("references"), list):
+            values[item] = values.get(item, {}) | {"references": line["references"]}
+        elif "category" in line:
+            values[item] = values.get(item, {}) | {
+                "category": line["category"], "language": line.get("language"), "language_guessed": False}
+    return Corrections(values, frozenset(removed))
+
+
+def add_correction(folder: Path, item: int, **change: Any) -> str:
+    """Keep a change of a row; its name. Raises OSError."""
+    name = secrets.token_hex(8)
+    files.append_line(folder / CORRECTIONS, {"change": name, "id": item, **change})
+    return name
+
+
+def undo_correction(folder: Path, change: str) -> None:
+    """Let a change count no more. Raises OSError."""
+    files.append_line(folder / CORRECTIONS, {"undo": change})
+
+
+# -- What is known about an evaluation's items beside themselves: items.json, written before items.jsonl.
+
+ITEMS_FACTS = "items.json"
+
+
+def items_facts(digest: str, rows: int, thinks: bool) -> bytes:
+    return files.dump_pretty({"sha256": digest, "rows": rows, "thinks": thinks}).encode()
+
+
+def test_file_sha256(folder: Path) -> str | None:
+    """The hash of the test file that was asked; None if it isn't known."""
+    found = _items_facts(folder).get("sha256")
+    return found if isinstance(found, str) else None
+
+
+def test_file_rows(folder: Path) -> int | None:
+    """How many rows of the test file could have been asked; None if it isn't known."""
+    found = _items_facts(folder).get("rows")
+    return found if isinstance(found, int) else None
+
+
+def may_think(folder: Path) -> bool:
+    """Whether the models are to think, where they can."""
+    return bool(_items_facts(folder).get("thinks", True))
+
+
+def _items_facts(folder: Path) -> dict[str, Any]:
+    return files.read_json(folder / ITEMS_FACTS) or {}
+
 
 # -- What a model thinks before it answers, `<think>…</think>`: no part of the answer, and kept beside it.
 
@@ -21,7 +120,7 @@ KEY = "thoughts"
 """In the line of an answer: what the model thought before it; None if it thought nothing."""
 
 
-def parted(text: str, opened: bool = False, ended: bool = False) -> tuple[str | None, str]:
+def split_thoughts(text: str, opened: bool = False, ended: bool = False) -> tuple[str | None, str]:
     """The thoughts that a text begins with, None if it begins with none, and what follows them.
 
     Args:
@@ -29,8 +128,8 @@ def parted(text: str, opened: bool = False, ended: bool = False) -> tuple[str | 
         ended: whether the text's writer ended by itself: then it isn't a thought, unless it says where the thought
             ends. Of a text that was cut, thoughts that don't end are all there is.
 
-    >>> parted("<think>\\n2 + 2\\n</think>\\n\\n4"), parted("4"), parted("<think>Well"), parted("Well</think>4", True)
-    (('2 + 2', '4'), (None, '4'), ('Well', ''), ('Well', '4'))
+    >>> split_thoughts("<think>\\n2 + 2\\n</think>\\n\\n4"), split_thoughts("4"), split_thoughts("Well</think>4", True)
+    (('2 + 2', '4'), (None, '4'), ('Well', '4'))
     """
     begun = text.lstrip()
     if (ended and CLOSE not in begun) or (not opened and not begun.startswith(OPEN)):
@@ -41,7 +140,7 @@ def parted(text: str, opened: bool = False, ended: bool = False) -> tuple[str | 
 
 def answer_of(text: str) -> str:
     """A text without the thoughts before it; one that holds nothing else stays as it is."""
-    return parted(text)[1] or text
+    return split_thoughts(text)[1] or text
 
 
 def as_scored(line: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +150,7 @@ def as_scored(line: dict[str, Any]) -> dict[str, Any]:
     if KEY in line or not isinstance(text, str) or line.get("choice_logprobs") or line.get("choices_by"):
         return line
     before, close, _ = text.partition(CLOSE)
-    thought, answer = parted(text, bool(close) and OPEN not in before, line.get("finish") == "stop")
+    thought, answer = split_thoughts(text, bool(close) and OPEN not in before, line.get("finish") == "stop")
     return line if thought is None else {**line, KEY: thought, "answer": answer}
 
 
@@ -60,7 +159,7 @@ def opens(prompt: str) -> bool:
     return prompt.rstrip().endswith(OPEN)
 
 
-def hold_thoughts(references: Iterable[str]) -> bool:
+def have_thoughts(references: Iterable[str]) -> bool:
     """Whether any of these references shows how to think, so that models are to think too."""
     return any(CLOSE in each for each in references)
 
@@ -97,14 +196,11 @@ class Row:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def gain(self, of: str, with_: str, metric: str | None = None) -> float | None:
-        """How much better `of` did than `with_`, in the metric's unit; None if one of them has no score.
-
-        Args:
-            metric: without one, that by which rows of this kind are judged.
-        """
+    def gain(self, of: str, with_: str) -> float | None:
+        """How much better `of` did than `with_` by the metric that decides for rows of this kind, in its unit; None if
+        one of them has no score."""
         first, second = self.scores.get(of, {}), self.scores.get(with_, {})
-        key = metric or main_metric(first, [self.kind])
+        key = main_metric(first, [self.kind])
         if key is None or key not in first or key not in second:
             return None
         gain = first[key] - second[key]
@@ -227,13 +323,13 @@ def read_rows(folder: Path) -> Rows:
                         tr("The evaluation has no test rows yet.") if not items else
                         tr("The evaluation has no answers yet."),
                         tr("Start it, or let it continue, and come back."))
-    found = corrections.read(folder)
-    answers = [{item: {**line, **UNHEARD} if found.has_other_references(item) else line for item, line in each.items()}
-               for each in answers] if found.values else answers
-    return Rows(found.applied(items.values()), answers, names, request, damaged, items_file.sha256(folder))
+    found = read_corrections(folder)
+    answers = [{item: {**line, **NOT_MEASURED} if found.has_other_references(item) else line
+                for item, line in each.items()} for each in answers] if found.values else answers
+    return Rows(found.applied(items.values()), answers, names, request, damaged, test_file_sha256(folder))
 
 
-UNHEARD: dict[str, Any] = {"reference_nats": [], "reference_tokens": []}
+NOT_MEASURED: dict[str, Any] = {"reference_nats": [], "reference_tokens": []}
 """How likely a model held references that nobody has asked it about."""
 _ITEM = {"kind": str, "messages": list, "references": list, "choices": list}
 _ANSWER = {"reference_nats": list, "reference_tokens": list, "choice_logprobs": list}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs
-from slmstudio.core.evaluation import corrections
+from slmstudio.core.evaluation import answer_rows
 from slmstudio.core.evaluation.answer_rows import ITEMS, Row
 from slmstudio.core.evaluation.scores.judging import TIE, WINNERS, VotedPair, agreement
 from slmstudio.core.evaluation.scores.verdicts import p_text
@@ -104,7 +104,7 @@ def read(folder: Path, of: str, with_: str) -> dict[int, str]:
     if not found:
         return {}  # most evaluations have no votes, and a hundred thousand rows take a while to read
     there = {row for line in files.LineReader(folder / ITEMS).read() if isinstance(row := line.get("id"), int)}
-    there -= corrections.read(folder).removed
+    there -= answer_rows.read_corrections(folder).removed
     return {item: winner for item, winner in found.items() if item in there}
 
 
@@ -148,7 +148,7 @@ def summary(folder: Path, of: str, with_: str) -> dict[str, Any]:
 
 
 def _agreement(folder: Path, voted: dict[int, str], of: str, with_: str) -> dict[str, Any] | None:
-    lines, found = [], corrections.read(folder)
+    lines, found = [], answer_rows.read_corrections(folder)
     for line in files.LineReader(folder / JUDGE).read():
         if not found.counts(line.get("id")):
             continue

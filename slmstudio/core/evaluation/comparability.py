@@ -41,7 +41,7 @@ def test_set(request: Mapping[str, Any], scores: Mapping[str, Any] | None) -> st
     return _key(test.get("sha256") or test.get("path"), rows, request.get("seed") if drawn else None)
 
 
-def asked_how(request: Mapping[str, Any]) -> str:
+def answer_settings(request: Mapping[str, Any]) -> str:
     """What changes the answers to the same rows."""
     return _key(request.get("max_new_tokens"), request.get("system") or None)
 
@@ -66,7 +66,7 @@ def difference(evaluations: Sequence[Evaluated]) -> str:
     """In what these evaluations of test sets differ: `ROWS`, `HOW`, or "" if they asked the same."""
     if len({test_set(each.request, each.scores) for each in evaluations}) > 1:
         return ROWS
-    return HOW if len({asked_how(each.request) for each in evaluations}) > 1 else ""
+    return HOW if len({answer_settings(each.request) for each in evaluations}) > 1 else ""
 
 
 def preferred(evaluations: Sequence[E], eval_file: str | None) -> list[E]:
@@ -116,6 +116,19 @@ def model_names(scores: Mapping[str, Any] | None) -> list[str]:
 def result_name(names: Sequence[str]) -> str | None:
     """The model in question among these: the tuned one, else the first that is held against another, else the only."""
     return TUNED if TUNED in names else next(iter([*names[1:2], *names[:1]]), None)
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Names made unique.
+
+    >>> unique(["help", "desk", "help"])
+    ['help', 'desk', 'help (2)']
+    """
+    found: list[str] = []
+    for name in names:
+        others = (name, *(f"{name} ({count})" for count in range(2, len(names) + 2)))
+        found.append(next(each for each in others if each not in found))
+    return found
 
 
 def _test(scores: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from typing import Any
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError, from_os_error, os_errors_as
-from slmstudio.core.evaluation import corrections, scoring
+from slmstudio.core.evaluation import answer_rows, scoring
 from slmstudio.core.evaluation.answer_rows import ITEMS
-from slmstudio.core.evaluation.scores.numbers import last_number
+from slmstudio.core.evaluation.scores.matching import last_number
 from slmstudio.core.i18n import tr
 
 OF_A_TEST_FILE = ("kind", "messages", "references", "choices", "answer", "pattern", "category", "language")
@@ -91,10 +91,10 @@ def undo(edit: ItemEdit) -> UserError | None:
     Raises:
         UserError: the evaluation is running, or it can't be written.
     """
-    _must_be_still(edit.folder)
+    _need_ended(edit.folder)
     with os_errors_as(tr("Could not undo the change.")):
-        corrections.undo(edit.folder, edit.change)
-    return _score_again(edit.folder)
+        answer_rows.undo_correction(edit.folder, edit.change)
+    return _rescore(edit.folder)
 
 
 def export(job_folder: Path, path: Path) -> int:
@@ -124,11 +124,11 @@ def _as_asked(row: dict[str, Any], system: str | None) -> dict[str, Any]:
 
 def _rows(job_folder: Path) -> list[dict[str, Any]]:
     lines = [line for line in files.LineReader(job_folder / ITEMS).read() if isinstance(line.get("id"), int)]
-    return corrections.read(job_folder).applied(lines)
+    return answer_rows.read_corrections(job_folder).applied(lines)
 
 
 def _found(job_folder: Path, item: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    _must_be_still(job_folder)
+    _need_ended(job_folder)
     rows = _rows(job_folder)
     row = next((row for row in rows if row["id"] == item), None)
     if row is None:
@@ -138,18 +138,18 @@ def _found(job_folder: Path, item: int) -> tuple[list[dict[str, Any]], dict[str,
     return rows, row
 
 
-def _must_be_still(job_folder: Path) -> None:
+def _need_ended(job_folder: Path) -> None:
     if jobs.Job(job_folder).is_alive():
         raise UserError(tr("The row wasn't changed."), tr("The evaluation is running."), tr("Wait until it's done."))
 
 
 def _changed(job_folder: Path, row: dict[str, Any], **change: Any) -> ItemEdit:
     with os_errors_as(tr("Could not change the row.")):
-        name = corrections.add(job_folder, row["id"], **change)
-    return ItemEdit(job_folder, row["id"], row.get("line"), name, _score_again(job_folder))
+        name = answer_rows.add_correction(job_folder, row["id"], **change)
+    return ItemEdit(job_folder, row["id"], row.get("line"), name, _rescore(job_folder))
 
 
-def _score_again(job_folder: Path) -> UserError | None:
+def _rescore(job_folder: Path) -> UserError | None:
     """Score again, where there are scores. The change is made by now, and can be undone: that it couldn't be scored
     must not hide it.
 

@@ -7,21 +7,37 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import benchmark_rows, items_file
+from slmstudio.core.evaluation import answer_rows, benchmark_store, scoring
 from slmstudio.core.evaluation.answer_rows import Rows, read_rows
-from slmstudio.core.evaluation.comparability import asked_how, result_name
-from slmstudio.core.evaluation.scores import model_pairs, sentences, verdicts
-from slmstudio.core.evaluation.scores.comparison import compare
+from slmstudio.core.evaluation.comparability import answer_settings, result_name
+from slmstudio.core.evaluation.scores import verdicts
 from slmstudio.core.evaluation.scores.metrics import METRICS
-from slmstudio.core.evaluation.scores.model_pairs import Pair
-from slmstudio.core.evaluation.side import ComparedRun, Progress
+from slmstudio.core.evaluation.scores.statistics import compare
+from slmstudio.core.evaluation.scores.verdicts import Pair
 from slmstudio.core.i18n import tr
+
+# -- One of several runs that are set against each other.
+
+Progress = Callable[[int, int], None]
+"""Called with (rows scored, rows)."""
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """
+    Attributes:
+        name: of the run; each has another one.
+    """
+
+    name: str
+    folder: Path
+
 
 # -- Two or more runs set against each other question by question of a benchmark, whose answers each has kept.
 
@@ -58,7 +74,7 @@ def compare_questions(title: str, sides: Sequence[ComparedRun],
         if progress:
             progress(len(both), len(both))
     corrected = verdicts.holm([pair.found.p for pair in pairs])
-    return [{"of": name, "with": first, **pair.said(p, len(pairs)), "main": True, "benchmark": title}
+    return [{"of": name, "with": first, **pair.to_dict(p, len(pairs)), "main": True, "benchmark": title}
             for name, pair, p in zip(names, pairs, corrected, strict=True)], remarks
 
 
@@ -66,7 +82,7 @@ def _pair(place: int, first: list[float], second: list[float], left_out: int) ->
     import numpy as np
 
     # Some benchmarks give shares, as the probability of what is true.
-    metric = replace(METRICS[benchmark_rows.METRIC], yes_or_no={*first, *second} <= {0.0, 1.0})
+    metric = replace(METRICS[benchmark_store.METRIC], yes_or_no={*first, *second} <= {0.0, 1.0})
     counts = [np.array([[right, 1.0] for right in each]) for each in (first, second)]
     same = verdicts.SAME_SCORES if first == second else ""
     of, with_ = (float(metric.score(each.sum(0))) for each in reversed(counts))
@@ -75,14 +91,14 @@ def _pair(place: int, first: list[float], second: list[float], left_out: int) ->
 
 def _right(folder: Path, progress: Progress | None) -> Right:
     """Raises UserError: the answers weren't kept, or can't be read."""
-    rows = benchmark_rows.read(folder, progress)
+    rows = benchmark_store.read_rows(folder, progress)
     name = result_name(list(dict.fromkeys(name for row in rows for name in row.scores)))
     seen: Counter[tuple[Any, ...]] = Counter()
     found: Right = {}
     for row in rows:
         question = (row.category, *(message["content"] for message in row.messages), *row.references)
         seen[question] += 1  # a benchmark may hold a question twice
-        score = row.scores.get(name or "", {}).get(benchmark_rows.METRIC)
+        score = row.scores.get(name or "", {}).get(benchmark_store.METRIC)
         if score is not None:
             found[(seen[question], *question)] = score / 100
     return found
@@ -112,23 +128,10 @@ class Paired:
 
     def sentences(self) -> list[str]:
         """What the score says by which rows like these are judged."""
-        return [said(each) for each in self.comparisons if each["main"]]
+        return [comparison_sentence(each) for each in self.comparisons if each["main"]]
 
 
-def unique(names: Sequence[str]) -> list[str]:
-    """Names made unique.
-
-    >>> unique(["help", "desk", "help"])
-    ['help', 'desk', 'help (2)']
-    """
-    found: list[str] = []
-    for name in names:
-        others = (name, *(f"{name} ({count})" for count in range(2, len(names) + 2)))
-        found.append(next(each for each in others if each not in found))
-    return found
-
-
-def said(comparison: Mapping[str, Any]) -> str:
+def comparison_sentence(comparison: Mapping[str, Any]) -> str:
     """A comparison with the names of its two sides, and of the benchmark if it belongs to one."""
     of, with_, verdict = comparison["of"], comparison["with"], comparison["sentence"]
     if comparison.get("benchmark"):
@@ -164,8 +167,8 @@ def compare_rows(sides: Sequence[ComparedRun], progress: Progress | None = None)
     if rows is None:
         return Paired(remarks=remarks)
     table = rows.table(progress)
-    compared = sentences.with_losses(model_pairs.comparisons(rows.names, table))
-    return Paired(rows, compared, remarks + sentences.remarks({
+    compared = scoring.with_losses(verdicts.comparisons(rows.names, table))
+    return Paired(rows, compared, remarks + scoring.remarks({
         "test": {"rows": len(table), "trained_on": table.trained_on, "groups": {}, "damaged": 0},
         "comparisons": compared,
         "models": [{"name": name, "same_tokens": table.same_tokens(place)} for place, name in enumerate(rows.names)]}))
@@ -188,7 +191,7 @@ def pair(sides: Sequence[ComparedRun], progress: Progress | None = None) -> tupl
     shared: set[int] = set()
     for side, rows in read[1:]:
         name = side.name
-        trouble = _asked_otherwise(first.name, its, name, rows) or _thought_otherwise(first, its, side, rows)
+        trouble = _different_questions(first.name, its, name, rows) or _different_thinking(first, its, side, rows)
         found = {} if trouble else _alike(items, rows, progress)
         if not found:
             remarks.append(trouble or tr("{model} isn't compared with {other}: they have no test rows in common.",
@@ -199,8 +202,8 @@ def pair(sides: Sequence[ComparedRun], progress: Progress | None = None) -> tupl
         answers.append({number: answer for number, (_, answer) in found.items() if answer is not None})
         for number, (item, _) in found.items():
             items[number]["trained_on"] = items[number].get("trained_on") or item.get("trained_on")
-        remarks += _left_alone(names[0], len(items), name, len(rows), len(found))
-        remarks += _computed_otherwise(names[0], its, name, rows)
+        remarks += _rows_left_out(names[0], len(items), name, len(rows), len(found))
+        remarks += _different_formats(names[0], its, name, rows)
     if not shared:
         return None, remarks
     return Rows([item for number, item in items.items() if number in shared], answers, names, its.request, 0), remarks
@@ -244,9 +247,8 @@ def _content(item: Mapping[str, Any]) -> str:
                       ensure_ascii=False)
 
 
-def _asked_otherwise(first: str, its: Rows, name: str, rows: Rows) -> str:
-    """Why the answers of two sides don't compare, or ""."""
-    if asked_how(its.request) == asked_how(rows.request):
+def _different_questions(first: str, its: Rows, name: str, rows: Rows) -> str:
+    if answer_settings(its.request) == answer_settings(rows.request):
         return ""
     if (its.request.get("system") or None) != (rows.request.get("system") or None):
         return tr("{model} isn't compared with {other}: they were asked with different system prompts.", model=name,
@@ -256,9 +258,9 @@ def _asked_otherwise(first: str, its: Rows, name: str, rows: Rows) -> str:
               other_tokens=its.request.get("max_new_tokens"))
 
 
-def _thought_otherwise(first: ComparedRun, its: Rows, side: ComparedRun, rows: Rows) -> str:
+def _different_thinking(first: ComparedRun, its: Rows, side: ComparedRun, rows: Rows) -> str:
     """Why the answers of two sides don't compare where one was asked to answer at once, or ""."""
-    if items_file.thinks(first.folder) == items_file.thinks(side.folder):
+    if answer_rows.may_think(first.folder) == answer_rows.may_think(side.folder):
         return ""
     thought = [name for name, found in ((first.name, its), (side.name, rows)) if found.thought(_tuned(found))]
     if len(thought) != 1:
@@ -267,8 +269,7 @@ def _thought_otherwise(first: ComparedRun, its: Rows, side: ComparedRun, rows: R
               "answer right away. Evaluate both again.", model=side.name, other=first.name, thinking=thought[0])
 
 
-def _computed_otherwise(first: str, its: Rows, name: str, rows: Rows) -> list[str]:
-    """A sentence on the number formats of two sides, where they differ."""
+def _different_formats(first: str, its: Rows, name: str, rows: Rows) -> list[str]:
     formats = [_format(each) for each in (its, rows)]
     if formats[0] == formats[1]:
         return []
@@ -283,8 +284,7 @@ def _format(rows: Rows) -> str:
     return "4 bits" if four_bits else str(rows.request.get("precision") or "fp32")
 
 
-def _left_alone(first: str, its: int, name: str, others: int, both: int) -> list[str]:
-    """A sentence on rows that only one of two sides was asked."""
+def _rows_left_out(first: str, its: int, name: str, others: int, both: int) -> list[str]:
     if both == its == others:
         return []
     return [tr("{model} and {other} are compared on the {both:,} rows that both were asked. {rows:,} rows of {model} "

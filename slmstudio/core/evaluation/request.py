@@ -21,23 +21,127 @@ in its own precision is told by the same folder, added as another model.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import disk_space, jobs, paths
-from slmstudio.core.errors import UserError
+from slmstudio.core import disk_space, jobs, paths, program
+from slmstudio.core.errors import UserError, os_errors_as
+from slmstudio.core.evaluation.comparability import unique
 from slmstudio.core.evaluation.held_out import own_test_file
 from slmstudio.core.evaluation.request_check import Checked, check
-from slmstudio.core.evaluation.request_models import held_as_learned
 from slmstudio.core.evaluation.testset.reader import read_test_set
+from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
+from slmstudio.core.model import library
+from slmstudio.core.model.architecture import FP16_OVERFLOWS
+from slmstudio.core.model.facts import model_name, read_model
 from slmstudio.core.model.gguf.model import read_gguf
-from slmstudio.core.run import adjust, folder
+from slmstudio.core.model.hub import on_disk
+from slmstudio.core.run import adjust, checkpoints, folder, named
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.config_file import IMPORTED
-from slmstudio.core.run.folder import RunSummary
+
+# -- Models that a user names by a path, in the form in which a request holds them.
+
+
+def model_at(place: Path | str, unfinished: bool = False) -> dict[str, Any]:
+    """What a path or a name means: the result of a run, a model folder, a GGUF file, or with "starter" the starter
+    model.
+
+    Args:
+        unfinished: whether the last checkpoint of a run will do, where it has no result.
+
+    Returns:
+        {"name", "model", "adapter", "gguf"} as in a request, with "load_in_4bit" where the run is a QLoRA one,
+        "chat_template" where it chose one, and "checkpoint" with its step where it is one.
+
+    Raises:
+        UserError: it isn't a model, or is a run without a result.
+    """
+    path = Path(place)
+    if str(place) == library.STARTER and not path.exists():
+        from slmstudio.core import starter
+
+        return {"name": library.STARTER, "model": str(starter.prepare().path), "adapter": None, "gguf": None}
+    if path.suffix.lower() == ".gguf" and path.is_file():
+        return {"name": path.stem, "model": None, "adapter": None, "gguf": str(path.absolute())}
+    if (run := named.find(place)) is not None:
+        return _result_of(run, unfinished)
+    try:
+        folder_ = on_disk.resolve(str(place))
+    except UserError:
+        if "/" in str(place):
+            raise
+        folder_ = path  # it may as well be a run whose folder is elsewhere
+    if (folder_ / "config.json").is_file():
+        return {"name": model_name(folder_), "model": str(folder_), "adapter": None, "gguf": None}
+    why = tr("It isn't a run, a model folder or a GGUF file.")
+    raise UserError(tr("{place} can't be used as a model.", place=place), f"{why} {named.similar(place)}".strip(),
+                    tr("To see the runs: {command}", command=program.command("runs")))
+
+
+def _result_of(run: Path, unfinished: bool) -> dict[str, Any]:
+    config = adjust.apply(RunConfig.from_dict(jobs.Job(run).request()), run)
+    result, step = folder.result_folder(run), {}
+    if result is None and unfinished:
+        kept = checkpoints.newest_good(run / folder.CHECKPOINTS, lambda *damaged: None)  # an older one will do as well
+        result, step = (kept.path, {"checkpoint": kept.global_step}) if kept else (None, {})
+    if result is None:
+        raise folder.no_result(run, config.name)
+    return {**_tuned_model(config.name, config, result), **step}
+
+
+def _tuned_model(name: str, config: RunConfig, result: Path) -> dict[str, Any]:
+    """The result of a run, an adapter or a whole model, or a checkpoint of it."""
+    is_adapter = {folder.ADAPTER: True, folder.MODEL: False}.get(result.name, config.has_adapter)
+    return {"name": name, "model": str(Path(config.model).absolute()) if is_adapter else str(result),
+            "adapter": str(result) if is_adapter else None, "gguf": None,
+            **loading_options(config, whole=not is_adapter)}
+
+
+def loading_options(config: RunConfig, whole: bool = False) -> dict[str, Any]:
+    """What a model of a request says about its weights and its chat template, so that it is held and asked as while the
+    run learned.
+
+    Args:
+        whole: whether it is a whole model that the run has left: its chat template is in it.
+    """
+    return {**({"load_in_4bit": True} if config.method == "qlora" else {}),
+            **({"chat_template": config.chat_template} if config.chat_template and not whole else {})}
+
+
+def precision_of(models: Iterable[Mapping[str, Any]], gpu: Gpu | None) -> str:
+    """In which number format to evaluate models that don't come from a run: on a GPU in that of their checkpoints, if
+    it has that, the widest if they differ, since it must hold all of them; on the processor in fp32, in which all of
+    them run well.
+
+    Args:
+        gpu: that will be used; None for the processor.
+    """
+    if gpu is None:
+        return "fp32"
+    ampere = (gpu.compute_capability or (0, 0)) >= (8, 0)
+    formats = set()
+    for model in models:
+        with contextlib.suppress(UserError):  # `request_check` tells what is wrong with it
+            if model.get("model"):
+                facts = read_model(model["model"])
+                formats.add("fp32" if facts.model_type in FP16_OVERFLOWS and not ampere else facts.dtype)
+    if "fp32" in formats:
+        return "fp32"
+    return "bf16" if ampere and formats != {"fp16"} else "fp16"
+
+
+def with_own_name(model: Mapping[str, Any], others: Iterable[str]) -> dict[str, Any]:
+    """The model under a name that none of the others has.
+
+    >>> with_own_name({"name": "base"}, ["base", "base (2)"])
+    {'name': 'base (3)'}
+    """
+    return {**model, "name": unique([*others, str(model["name"])])[-1]}
+
 
 __all__ = ["Checked", "check", "create", "propose"]
 
@@ -49,14 +153,12 @@ SHORTEST, USUAL, LONGEST = 32, 256, 1024
 """Tokens of an answer that are proposed."""
 
 
-def propose(run: RunSummary | Path | str, exports: bool = False,
-            cancelled: Callable[[], bool] | None = None) -> dict[str, Any]:
+def propose(run: Path, exports: bool = False, cancelled: Callable[[], bool] | None = None) -> dict[str, Any]:
     """A request that compares a run's result with its base model, on rows that the run never learned.
 
     Reads the run's data: seconds for a large file, so not on the UI thread.
 
     Args:
-        run: the run, or its folder.
         exports: whether its GGUF files are evaluated too.
 
     Returns:
@@ -66,7 +168,7 @@ def propose(run: RunSummary | Path | str, exports: bool = False,
         UserError: run.json can't be used, or the run has no result yet.
         ReadingCancelled: `cancelled` said so.
     """
-    place = (run.folder if isinstance(run, RunSummary) else Path(run)).absolute()
+    place = run.absolute()
     state = jobs.Job(place).request()
     config, imported = adjust.apply(RunConfig.from_dict(state), place), IMPORTED in state
     models = run_models(place, config, exports)
@@ -91,15 +193,11 @@ def run_models(run: Path, config: RunConfig, exports: bool) -> list[dict[str, An
     Raises:
         UserError: the run has no result.
     """
-    base = str(Path(config.model).absolute())
-    models = [{"name": "base", "model": base, "adapter": None, "gguf": None}]
     result = folder.result_folder(run)
     if result is None:
         raise folder.no_result(run, config.name)
-    adapter = result.name == folder.ADAPTER
-    models.append({"name": "tuned", "model": base if adapter else str(result),
-                   "adapter": str(result) if adapter else None, "gguf": None})
-    models = [{**model, **held_as_learned(config, whole=model["model"] != base)} for model in models]
+    models = [{"name": "base", "model": str(Path(config.model).absolute()), "adapter": None, "gguf": None,
+               **loading_options(config)}, _tuned_model("tuned", config, result)]
     for path in folder.exported(run) if exports else ():
         name = path.stem
         with contextlib.suppress(UserError):  # `check` tells what is wrong with it
@@ -118,16 +216,11 @@ def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
     """
     parent = run / "jobs" if run else paths.evaluations_dir()
     disk_space.require(parent)
-    try:
+    with os_errors_as(tr("Could not create the evaluation's folder.")):
         return new.make(parent, "evaluate", **{key: value for key, value in request.items() if key != "kind"})
-    except OSError as error:
-        from slmstudio.core.errors import from_os_error
-
-        raise from_os_error(error, tr("Could not create the evaluation's folder.")) from error
 
 
 def _test(run: Path, config: RunConfig, cancelled: Callable[[], bool] | None) -> tuple[Path | None, str | None]:
-    """The run's test file, or why there is none."""
     try:
         return own_test_file(run, config, cancelled), None
     except UserError as error:

@@ -11,7 +11,7 @@ from slmstudio.core import llama
 from slmstudio.core.data.record import message_text
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation import benchmark_store
-from slmstudio.core.evaluation.answer_rows import hold_thoughts
+from slmstudio.core.evaluation.answer_rows import have_thoughts
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.mmlu_folder import MmluFolder, examples, find_mmlu
 from slmstudio.core.evaluation.testset.reader import ReadingCancelled, doubt, read_test_set
@@ -108,7 +108,7 @@ def check_context(items: list[TestItem], reader: Reader, answer: int, problems: 
 def _tokens(items: list[TestItem], reader: Reader, most: int) -> Iterator[tuple[TestItem, int, int]]:
     """The items that may have more than `most` tokens, with those of the question and of the longest reference."""
     template = reader.template()
-    if not hold_thoughts(text for item in items for text in item.references):
+    if not have_thoughts(text for item in items for text in item.references):
         template = template.without_thoughts()
     around = len(template.render([{"role": "user", "content": "x"}], add_generation_prompt=True).encode())
     doubtful = [item for item in items if max((len(each.encode()) for each in item.references), default=0)

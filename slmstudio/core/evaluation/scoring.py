@@ -1,27 +1,133 @@
-"""Scores a job folder: items and answers in, scores.json out.
+"""Scores a job folder: items and answers in, scores.json out; and its sentences in the reader's language.
 
 The same answers give the same scores, bit by bit, in whatever order and in however many attempts they were written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats
 from slmstudio.core.errors import os_errors_as
-from slmstudio.core.evaluation import corrections, items_file
+from slmstudio.core.evaluation import answer_rows
 from slmstudio.core.evaluation.answer_rows import Row, Rows, read_rows
-from slmstudio.core.evaluation.scores import model_pairs, sentences
-from slmstudio.core.evaluation.scores.intervals import interval
+from slmstudio.core.evaluation.scores import judging, verdicts
 from slmstudio.core.evaluation.scores.judging import agreement, judge_summary, voted_pairs
 from slmstudio.core.evaluation.scores.metrics import METRICS
-from slmstudio.core.evaluation.scores.model_pairs import GROUPED_BY, rounded
 from slmstudio.core.evaluation.scores.score_table import ScoreTable
-from slmstudio.core.i18n import tr
+from slmstudio.core.evaluation.scores.statistics import interval
+from slmstudio.core.evaluation.scores.verdicts import GROUPED_BY, MOST_GROUPS, rounded
+from slmstudio.core.files import an_object
+from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.votes import store as votes
+
+# -- What scores.json says, in the language of who reads it: its sentences are computed from the figures beside them.
+
+State = dict[str, Any]
+
+
+def retranslate(scores: State) -> State:
+    """The scores with every sentence in the language that is spoken now.
+
+    What an older program wrote without the figures for it, or what is damaged, stays as it is.
+    """
+    found = dict(scores)
+    for key, write in _PARTS.items():
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            found[key] = write(found)
+    return found
+
+
+def remarks(scores: Mapping[str, Any]) -> list[str]:
+    """What a reader of the scores should know beside them.
+
+    Args:
+        scores: {"test": {"rows", "trained_on", "groups": how many there are of each kind, "damaged": lines},
+            "models": [{"name", "same_tokens": as the first, "rows", "speed"}], "comparisons"}, as in scores.json;
+            "rows" and "speed" may be missing together.
+
+    Raises:
+        KeyError, TypeError, ValueError: they aren't whole.
+    """
+    test, compared, models, found = scores["test"], scores["comparisons"], scores["models"], []
+    if left_out := max((each["left_out"] for each in compared), default=0):
+        found.append(tr("Comparisons leave out {left_out:,} of {rows:,} rows, because one of the models didn't answer "
+                        "them.", left_out=left_out, rows=test["rows"]))
+    if others := [model["name"] for model in models if not model["same_tokens"]]:
+        found.append(tr("The loss isn't compared: the two models split text into different tokens.")
+                     if len(models) == 2 else
+                     tr("The loss isn't compared with that of {first} for these models, which split text into "
+                        "different tokens: {others}.", first=models[0]["name"], others=", ".join(others)))
+    if test["trained_on"]:
+        found.append(tr("{trained_on:,} of {rows:,} rows were in the training data. A good answer to them shows "
+                        "memory, not skill.", trained_on=test["trained_on"], rows=test["rows"]))
+    loops = [tr("{model}: {repeated:,} of {rows:,}", model=model["name"], repeated=repeated, rows=model["rows"])
+             for model in models if (repeated := an_object(model.get("speed")).get("repeated"))]
+    if loops:
+        found.append(tr("Answers that repeated themselves were stopped ({counts}). A lower learning rate, fewer epochs "
+                        "or more rows help a tuned model; in Chat, a repeat penalty helps any.",
+                        counts=", ".join(loops)))
+    main = next((METRICS[each["metric"]].name for each in compared if each["main"]), None)
+    if main and len({each["metric"] for each in compared}) > 1:
+        found.append(tr("Judge by {metric}, which was chosen before anything was measured: of 20 scores that are "
+                        "really equal, one differs by chance.", metric=tr(main)))
+    for name, count in test["groups"].items():
+        if count > MOST_GROUPS:
+            found.append(tr("“{column}” has {count:,} values. Only the {most} with the most rows are scored "
+                            "separately, and none with a single row.", column=name, count=count, most=MOST_GROUPS))
+    if test["damaged"]:
+        found.append(ntr("{n:,} damaged line was skipped.", "{n:,} damaged lines were skipped.", test["damaged"]))
+    return found
+
+
+def with_losses(compared: list[State]) -> list[State]:
+    """Where the score that decides tells nothing and the loss does, the sentence says that too: training lowers a loss
+    long before the written answers are any better."""
+    losses = {each["of"]: each for each in compared if each["metric"] == "loss" and each["verdict"] != verdicts.UNKNOWN}
+    return [{**each, "sentence": tr("{verdict} The loss does show a difference. {loss_verdict}",
+                                    verdict=each["sentence"], loss_verdict=losses[each["of"]]["sentence"])}
+            if each["main"] and each["verdict"] == verdicts.UNKNOWN and each["of"] in losses else each
+            for each in compared]
+
+
+def _one_by_one(compared: list[State]) -> list[State]:
+    return [{**each, "sentence": verdicts.sentence(each)} for each in compared]
+
+
+def _groups(scores: State) -> dict[str, dict[str, list[State]]]:
+    return {name: {group: _one_by_one(compared) for group, compared in groups.items()}
+            for name, groups in scores["group_comparisons"].items()}
+
+
+def _judge_sentences(scores: State) -> State | None:
+    found = scores["judge"]
+    if found is None:
+        return None
+    agreed = found["agreement"]
+    return {**found, **judging.with_sentences(found["pairs"]),
+            "agreement": {**agreed, "sentence": judging.agreement_sentence(agreed)} if agreed else None}
+
+
+def _benchmarks(scores: State) -> list[State]:
+    return [{**each, "sentence": benchmark_sentence(each["title"], each["comparisons"]) or each["sentence"]}
+            for each in scores["benchmarks"]]
+
+
+def benchmark_sentence(title: str, compared: list[State]) -> str:
+    """What a benchmark says about each model against the first; "" of one that is alone."""
+    several = len(compared) > 1
+    return " ".join((f"{each['of']}: " if several else "") + verdicts.knowledge_sentence(title, each)
+                    for each in compared)
+
+
+_PARTS: dict[str, Callable[[State], Any]] = {
+    "comparisons": lambda scores: with_losses(_one_by_one(scores["comparisons"])), "group_comparisons": _groups,
+    "judge": _judge_sentences, "benchmarks": _benchmarks, "remarks": remarks}
+
 
 __all__ = ["SCORES", "Row", "read_scores", "row_scores", "score"]
 
@@ -60,7 +166,7 @@ def read_scores(job_folder: Path) -> dict[str, Any] | None:
         UserError: a newer program wrote it.
     """
     found = formats.read("scores", job_folder / SCORES)
-    return None if found is None else sentences.retranslate(found)
+    return None if found is None else retranslate(found)
 
 
 def row_scores(job_folder: Path | str) -> list[Row]:
@@ -75,14 +181,14 @@ def row_scores(job_folder: Path | str) -> list[Row]:
 def _scores(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
     models = [_model(rows, table, i) for i in range(len(rows.names))]
     found = {"protocol": PROTOCOL, "created": time.time(), "test": _test(folder, rows, table), "models": models,
-             "comparisons": sentences.with_losses(model_pairs.comparisons(rows.names, table)),
-             "group_comparisons": model_pairs.group_comparisons(rows.names, table), "judge": _judge(folder)}
-    return {**found, "remarks": sentences.remarks(found)}
+             "comparisons": with_losses(verdicts.comparisons(rows.names, table)),
+             "group_comparisons": verdicts.group_comparisons(rows.names, table), "judge": _judge(folder)}
+    return {**found, "remarks": remarks(found)}
 
 
 def _judge(folder: Path) -> dict[str, Any] | None:
     """What the judge said, and how far it agrees with the user's votes; None if none was asked."""
-    found = corrections.read(folder)
+    found = answer_rows.read_corrections(folder)
     lines = [line for line in files.LineReader(folder / JUDGE).read() if found.counts(line.get("id"))]
     if not lines:
         return None
@@ -94,7 +200,7 @@ def _judge(folder: Path) -> dict[str, Any] | None:
 
 def _test(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
     path = rows.request.get("test") or (rows.request.get("benchmark") or {}).get("data")
-    return {"path": path, "sha256": rows.sha256, "rows": len(rows), "rows_in_file": items_file.rows(folder),
+    return {"path": path, "sha256": rows.sha256, "rows": len(rows), "rows_in_file": answer_rows.test_file_rows(folder),
             "kinds": dict(table.kinds),
             "trained_on": table.trained_on, "references_alike": table.references_alike(), "damaged": rows.damaged,
             "groups": {name: len(table.groups(name)) for name in GROUPED_BY}}
@@ -102,7 +208,7 @@ def _test(folder: Path, rows: Rows, table: ScoreTable) -> dict[str, Any]:
 
 def _model(rows: Rows, table: ScoreTable, model: int) -> dict[str, Any]:
     groups = {f"by_{name}": {group: _group(table, model, members)
-                             for group, members in model_pairs.groups(table, name).items()} for name in GROUPED_BY}
+                             for group, members in verdicts.groups(table, name).items()} for name in GROUPED_BY}
     return {"name": rows.names[model], "rows": table.answered(model), "skipped": table.skipped[model],
             "same_tokens": table.same_tokens(model), "scores": _group(table, model), **groups,
             "speed": table.speeds[model].to_dict()}

@@ -170,7 +170,7 @@ def limits_of(kind: QuantType | None) -> Limits:
 
 
 def token_checks(found: dict[str, Any]) -> list[Check]:
-    """From `worker.parity.tokens.compare` and `compare_end`."""
+    """From `worker.parity.parity`."""
     differ, other, stop = found["token_ids_differ"], found["prompts_differ"], end_figure(found)
     own = found["user_conversations"]
     wrong = ""

@@ -10,12 +10,10 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
-from slmstudio.core.evaluation.paired import Paired, compare_runs, unique
-from slmstudio.core.evaluation.side import ComparedRun, Progress
+from slmstudio.core.evaluation.paired import ComparedRun, Paired, Progress, compare_runs
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.report.evaluations import Evaluation, benchmark_results, metric_name
+from slmstudio.core.report.evaluations import Evaluation, benchmark_results, interval, metric_name
 from slmstudio.core.report.gather import Facts, gather
-from slmstudio.core.report.score_tables import interval
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import label
@@ -84,7 +82,7 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
     benchmarks = [{str(result.get("title")): result for result in benchmark_results(each.evaluations)[0]}
                   for each in facts]
     runs = [_run(*each) for each in zip(facts, chosen, benchmarks, strict=True)]
-    names = unique([run["name"] for run in runs])
+    names = comparability.unique([run["name"] for run in runs])
     runs = [{**run, "label": name} for run, name in zip(runs, names, strict=True)]
     found = compare_runs([ComparedRun(name, main.folder) for name, main in zip(names, chosen, strict=True) if main], {
         title: [ComparedRun(name, results[title]["folder"]) for name, results in zip(names, benchmarks, strict=True)
@@ -107,7 +105,6 @@ def _warnings(runs: list[dict[str, Any]], chosen: list[Evaluation]) -> list[str]
 
 
 def _unlike(runs: list[dict[str, Any]], title: str) -> list[str]:
-    """In what a benchmark was asked differently."""
     return comparability.unlike([run["benchmarks_asked"][title] for run in runs if title in run["benchmarks"]])
 
 

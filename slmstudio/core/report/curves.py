@@ -60,15 +60,15 @@ class Plot:
     x_form: Callable[[float], str] = field(default=lambda x: f"{x:,.0f}")
 
 
-def thinned(x: Sequence[float], y: Sequence[float], points: int = POINTS) -> Points:
-    """About `points` of a curve: of each part the lowest and the highest, in their order; first and last always.
+def thinned(x: Sequence[float], y: Sequence[float]) -> Points:
+    """About `POINTS` of a curve: of each part the lowest and the highest, in their order; first and last always.
 
     NaN stays where a part has one, so that a gap is seen.
     """
     count = len(x)
-    if count <= points:
+    if count <= POINTS:
         return list(zip(x, y, strict=True))
-    parts = max(1, points // 2)
+    parts = POINTS // 2
     kept = {0, count - 1}
     for part in range(parts):
         indices = range(part * count // parts, (part + 1) * count // parts)

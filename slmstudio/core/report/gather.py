@@ -1,4 +1,4 @@
-"""All facts about a run folder, read once. Nothing here decides how they are displayed."""
+"""All facts about a run folder, read once, and what happened in it as a timeline."""
 
 from __future__ import annotations
 
@@ -8,17 +8,102 @@ from typing import Any
 
 from slmstudio.core import files, formats, i18n, jobs, program
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.comparability import preferred
 from slmstudio.core.export import proof
+from slmstudio.core.files import finite
 from slmstudio.core.i18n import ntr, number_text, tr
-from slmstudio.core.report import text, timeline
-from slmstudio.core.report.evaluations import Evaluation, main_evaluation, read_evaluations
-from slmstudio.core.report.timeline import Timeline
+from slmstudio.core.report import text
+from slmstudio.core.report.evaluations import Evaluation, read_evaluations
 from slmstudio.core.run import adjust, checkpoints, folder, notes
+from slmstudio.core.run.event_text import event_text, tone
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.notes import Notes
 from slmstudio.core.run.rows import kept_rows
 from slmstudio.core.run.rows.manifest import Manifest
 from slmstudio.core.run.store import RUNS
+
+# -- What happened in a run, as lines: told events, crashes between attempts, what the user or want of memory
+# changed.
+
+MOST_LINES = 150
+_EVERYDAY = frozenset({"eval", "checkpoint_saved", "guard_rest", "guard_resume"})
+"""Events that a long run has hundreds of; the evaluations have a table of their own, and the rests a sentence."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the timeline.
+
+    Attributes:
+        time: seconds since 1970, or None if the event has no time.
+        work: seconds of work at that moment.
+        tone: "warn" for what an approver should notice, "bad" for a failure, else "".
+        everyday: left out first when there are too many lines.
+    """
+
+    time: float | None
+    work: float
+    text: str
+    tone: str = ""
+    everyday: bool = False
+
+
+@dataclass
+class Timeline:
+    """
+    Attributes:
+        lines: what happened.
+        crashes: attempts that ended without a word.
+        pauses: how often it was paused.
+    """
+
+    lines: list[Line] = field(default_factory=list)
+    crashes: int = 0
+    pauses: int = 0
+
+
+def timeline_of(history: RunHistory) -> Timeline:
+    """What happened in a run."""
+    found = Timeline()
+    at_work = restarts = False
+    for event, work in zip(history.told, history.told_at, strict=True):
+        kind = str(event.get("type"))
+        if kind == "job_started" and at_work and not restarts:
+            found.crashes += 1
+            found.lines.append(Line(None, work, tr("The previous worker ended unexpectedly: it crashed, was killed, or "
+                                                   "the machine went down"), "bad"))
+        if text := event_text(event):
+            found.lines.append(Line(finite(event.get("time")), work, f"{text[0].upper()}{text[1:]}", tone(event),
+                                    kind in _EVERYDAY))
+        found.pauses += kind == "paused"
+        if kind == "job_started":
+            at_work, restarts = True, False
+        elif kind == "job_ended":
+            at_work = False
+        elif kind in ("adjusted", jobs.MEMORY_KILL):
+            restarts = True  # the next start is the program's own
+    return found
+
+
+def fitting(lines: list[Line], most: int = MOST_LINES) -> tuple[list[Line], str]:
+    """The lines that fit into the page, and a sentence on what was left out."""
+    if len(lines) <= most:
+        return lines, ""
+    kept = [line for line in lines if not line.everyday]
+    note = tr("{lines:,} evaluations, checkpoints and rests are left out here; events.jsonl has them all.",
+              lines=len(lines) - len(kept))
+    if len(kept) > most:
+        half = most // 2
+        note = tr("{lines:,} lines are too many for a page. Apart from evaluations, checkpoints and rests, only the "
+                  "first and last {half} are shown; events.jsonl has them all.", lines=len(lines),
+                  half=half)
+        kept = [*kept[:half], *kept[-half:]]
+    return kept, note
+
+
+def device_name(device: Any) -> str:
+    return tr("the processor") if device == "cpu" else str(device or tr("a device that wasn't recorded"))
+
 
 MOST_STEPS = 200
 
@@ -83,15 +168,12 @@ class Facts:
 
     @property
     def main_evaluation(self) -> Evaluation | None:
-        return main_evaluation(self.evaluations, self.run.config.eval_file)
+        """The one to judge the run by; None if no test set was scored."""
+        return next(iter(preferred(self.evaluations, self.run.config.eval_file)), None)
 
 
 def gather(run: Path) -> Facts:
-    """Read a run folder.
-
-    Raises:
-        UserError: it isn't a run folder, or its run.json can't be used.
-    """
+    """Read a run folder. Raises UserError: it isn't a run folder, or its run.json can't be used."""
     if not (run / jobs.RUN).is_file():
         raise UserError(tr("{run} isn't a run folder.", run=run), tr("It has no run.json."),
                         tr("To see the run folders: {command}", command=program.command("runs")))
@@ -104,7 +186,7 @@ def gather(run: Path) -> Facts:
     record = _fitting(files.read_json(run / jobs.RUN) or {}, text.RECORD, jobs.RUN, gaps)
     evaluations = read_evaluations(run)
     found = Facts(
-        run=summary, history=history, timeline=timeline.of(history), steps=_steps(run, history),
+        run=summary, history=history, timeline=timeline_of(history), steps=_steps(run, history),
         record=record, adjusted=adjust.load(run)["values"], outcome=i18n.without_sources(_outcome(run, gaps)),
         base=read_base(Path(summary.config.model)), result_files=_result_files(run), exports=_exports(run, gaps),
         kept=checkpoints.all_checkpoints(run / folder.CHECKPOINTS), evaluations=evaluations, notes=notes.read(run),

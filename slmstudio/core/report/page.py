@@ -17,9 +17,9 @@ from slmstudio.core.export.proof import HEADINGS, required, result
 from slmstudio.core.export.proof import LABELS as CHECKS
 from slmstudio.core.i18n import is_right_to_left, language, noop, ntr, number_text, tr
 from slmstudio.core.report import evaluations as scores
-from slmstudio.core.report import score_tables, sections, summary, timeline
+from slmstudio.core.report import sections, summary
 from slmstudio.core.report.evaluations import Evaluation
-from slmstudio.core.report.gather import Export, Facts, gather
+from slmstudio.core.report.gather import Export, Facts, fitting, gather
 from slmstudio.core.report.text import Cut, Table, exact, flat, moment, shortened, visible
 from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import tariff
@@ -190,7 +190,7 @@ def context(facts: Facts) -> dict[str, Any]:
     """Everything that the template shows, by name."""
     from markupsafe import Markup
 
-    lines, lines_note = timeline.fitting(facts.timeline.lines)
+    lines, lines_note = fitting(facts.timeline.lines)
     steps, steps_note = sections.steps_table(facts)
     said, left_out = sections.left_out(facts)
     return {
@@ -200,7 +200,8 @@ def context(facts: Facts) -> dict[str, Any]:
         "verdicts": summary.verdicts(facts), "tiles": summary.tiles(facts),
         "not_checked": summary.not_checked(facts), "error": facts.run.error,
         "details": shortened(str(facts.outcome.get("details") or ""), LONGEST_DETAILS),
-        "evaluations": _evaluations(facts), "benchmarks": _benchmarks(facts),
+        "evaluations": [_evaluation(each) for each in scores.shown_in_full(facts.evaluations, facts.main_evaluation)],
+        "benchmarks": _benchmarks(facts),
         "older": _older(facts), "unfinished": _unfinished(facts), "ranking": _ranking(facts),
         "ranked": "" if facts.main_evaluation is None else scores.test_name(facts.main_evaluation),
         "data": sections.data_table(facts), "left_out_said": said, "left_out": left_out, "base": facts.base,
@@ -219,15 +220,10 @@ def context(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _evaluations(facts: Facts) -> list[dict[str, Any]]:
-    """The one to judge by, then the newest of each other test set."""
-    return [_evaluation(each) for each in scores.told_in_full(facts.evaluations, facts.main_evaluation)]
-
-
 def _evaluation(each: scores.Evaluation) -> dict[str, Any]:
     test = each.scores.get("test") or {}
     judge = each.scores.get("judge")
-    groups = [score_tables.group_table(each, key, title) for key, title in (
+    groups = [scores.group_table(each, key, title) for key, title in (
         ("by_category", tr("Category")), ("by_language", tr("Language")), ("by_training", tr("Learned")))]
     return {
         "title": tr("Test set: {name}", name=scores.test_name(each)) if test.get("path") else tr("Test set"),
@@ -235,7 +231,7 @@ def _evaluation(each: scores.Evaluation) -> dict[str, Any]:
         "path": test.get("path") or tr("not recorded"), "sha256": test.get("sha256"), "rows": exact(test.get("rows")),
         "kinds": ", ".join(f"{exact(count)} {kind}" for kind, count in (test.get("kinds") or {}).items()),
         "trained_on": exact(test["trained_on"]) if test.get("trained_on") else None,
-        "scores": score_tables.score_table(each), "comparisons": score_tables.comparison_table(each),
+        "scores": scores.score_table(each), "comparisons": scores.comparison_table(each),
         "sentences": [tr("{model} against {other}: {verdict}", model=one.get("of"), other=one.get("with"),
                          verdict=one["sentence"]) for one in each.main_comparisons if one.get("sentence")],
         "remarks": each.scores.get("remarks") or [], "groups": [table for table in groups if table],
@@ -245,7 +241,7 @@ def _evaluation(each: scores.Evaluation) -> dict[str, Any]:
 
 def _older(facts: Facts) -> list[str]:
     """A line for each evaluation and each result of a benchmark that isn't told in full."""
-    told = scores.told_in_full(facts.evaluations, facts.main_evaluation)
+    told = scores.shown_in_full(facts.evaluations, facts.main_evaluation)
     lines = [(each.created, tr("{verdict} Rows: {rows}.", verdict=sentence, rows=exact(
         (each.scores.get("test") or {}).get("rows")) or tr("unknown")))
              for each in facts.evaluations if each.models and not any(each is one for one in told)
@@ -263,7 +259,6 @@ def _of_benchmark(result: dict[str, Any]) -> str:
 
 
 def _asked(result: dict[str, Any]) -> str:
-    """How a benchmark was asked, for its line on the page."""
     if result.get("shots") is None:
         return tr("The harness chose how many examples come before each question.")
     return tr("Examples before each question: {shots}.", shots=exact(result["shots"]))
@@ -273,7 +268,7 @@ def _benchmarks(facts: Facts) -> list[dict[str, Any]]:
     return [{"title": each.get("title") or each.get("name"), "data": each.get("data"), "when": moment(each["created"]),
              "asked": _asked(each),
              "limit": exact(each.get("limit")), "sentence": each.get("sentence") or "",
-             "table": score_tables.benchmark_table(each)} for each in scores.benchmark_results(facts.evaluations)[0]]
+             "table": scores.benchmark_table(each)} for each in scores.benchmark_results(facts.evaluations)[0]]
 
 
 def _judge(judge: Any) -> dict[str, Any]:
@@ -291,7 +286,6 @@ def _unfinished(facts: Facts) -> list[str]:
 
 
 def _ranking(facts: Facts) -> Ranking | None:
-    """Best and worst rows of the evaluation to judge by."""
     from slmstudio.core.evaluation.scoring import row_scores
 
     main = facts.main_evaluation

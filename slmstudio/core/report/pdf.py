@@ -116,16 +116,11 @@ def _run(command: list[str], folder: Path, seconds: float, cancelled: Callable[[
 def _end_tree(process: subprocess.Popen[bytes]) -> None:
     import psutil
 
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         parent = psutil.Process(process.pid)
-        tree = [*parent.children(recursive=True), parent]
-    except psutil.NoSuchProcess:
-        return
-    for each in tree:
-        try:
-            each.kill()
-        except psutil.NoSuchProcess:
-            continue
+        for each in [*parent.children(recursive=True), parent]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
     process.wait(timeout=5)
 
 

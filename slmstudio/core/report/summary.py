@@ -12,16 +12,17 @@ from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.report.evaluations import (
     Evaluation,
     benchmark_results,
+    benchmark_tone,
+    interval,
     metric_name,
+    shown_in_full,
     test_name,
-    told_in_full,
     why_main,
+    written,
 )
-from slmstudio.core.report.gather import Facts
-from slmstudio.core.report.score_tables import benchmark_tone, interval, written
+from slmstudio.core.report.gather import Facts, device_name
 from slmstudio.core.report.sections import gpu_names
 from slmstudio.core.report.text import exact, rounded
-from slmstudio.core.report.timeline import device_name
 from slmstudio.core.run.energy.money import format_money
 from slmstudio.core.run.energy.tariff import tariff
 
@@ -79,7 +80,6 @@ def sentences(facts: Facts) -> list[str]:
 
 
 def _work(facts: Facts) -> str:
-    """How many steps it made, how long they took, and on what."""
     run, device = facts.run, facts.history.plan.get("device")
     card = next(iter(gpu_names(facts.history.machine)), "") if str(device).startswith("cuda") else ""
     place, duration = card or device_name(device), units.format_duration(run.seconds)
@@ -159,7 +159,7 @@ def alarms(facts: Facts) -> list[str]:
     found = [tr("{file} doesn't answer like the trained model: its proof failed. Don't use it.",
                 file=export.path.name)
              for export in facts.exports if export.parity.get("passed") is False]
-    told = told_in_full(facts.evaluations, facts.main_evaluation)
+    told = shown_in_full(facts.evaluations, facts.main_evaluation)
     for each in told:
         test = each.scores.get("test") or {}
         if test.get("trained_on"):
@@ -177,7 +177,7 @@ def verdicts(facts: Facts) -> list[tuple[str, str]]:
     if main is None and not benchmarks:
         return [("warn", tr(NOT_EVALUATED))]
     said = _in_plain_words(facts)
-    said += [line for each in told_in_full(facts.evaluations, main)[:MOST_TEST_SETS]
+    said += [line for each in shown_in_full(facts.evaluations, main)[:MOST_TEST_SETS]
             for line in of_evaluation(each)[:MOST_VERDICTS if each is main else MOST_OF_OTHERS]]
     if main is not None and (why := why_main(main, facts.evaluations, facts.run.config.eval_file)):
         said.append(("", why))

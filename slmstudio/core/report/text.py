@@ -139,9 +139,9 @@ def exact(value: Any) -> str | None:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def rounded(value: Any, digits: int = 3) -> str:
+def rounded(value: Any) -> str:
     number = finite(value)
-    return tr("not a number") if number is None else number_text(number, f",.{digits}f")
+    return tr("not a number") if number is None else number_text(number, ",.3f")
 
 
 def moment(seconds: float) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from slmstudio.core.chat import store
-from slmstudio.core.chat.conversation import Conversation, Lane
+from slmstudio.core.chat.conversation import Conversation, Lane, new_chat_file, save_chat, write_chat
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.tasks import run_task
@@ -72,14 +71,14 @@ class OpenChat(QObject):
         now = self.conversation()
         if not any(lane.tree for lane in now.lanes):
             return
-        self.file = file = self.file or store.new_file(now.created)
+        self.file = file = self.file or new_chat_file(now.created)
         text = now.to_json()
-        run_task(self, lambda task: store.write(file, text), lambda _: self.kept.emit())
+        run_task(self, lambda task: write_chat(file, text), lambda _: self.kept.emit())
 
     def export(self, path: Path) -> None:
         """Write it as JSON, and as Markdown beside it."""
         now = self.conversation()
-        run_task(self, lambda task: store.save(now, path), lambda _: self.exported.emit(path))
+        run_task(self, lambda task: save_chat(now, path), lambda _: self.exported.emit(path))
 
     def rename(self, path: Path, name: str) -> None:
         """A saved conversation has another name now; it may be this one."""

@@ -9,8 +9,7 @@ from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QLineEdit, QListWidgetItem, QMenu
 
 from slmstudio.core import paths
-from slmstudio.core.chat import store
-from slmstudio.core.chat.conversation import Conversation
+from slmstudio.core.chat.conversation import Conversation, delete_chat, read_chats, rename_chat, restore_chat
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -111,7 +110,7 @@ class ChatList(Card):
 
     def read(self) -> None:
         """Look at the folder again."""
-        run_task(self, lambda task: store.read_all(paths.chats_dir()), self._read)
+        run_task(self, lambda task: read_chats(paths.chats_dir()), self._read)
 
     def _read(self, found: tuple[list[tuple[Path, Conversation]], list[tuple[Path, UserError]]]) -> None:
         self._found, self._damaged = found
@@ -180,13 +179,13 @@ class ChatList(Card):
         self.name.hide()
         if path is not None:
             self.renamed.emit(path, name.strip())
-            run_task(self, lambda task: store.rename(path, name), lambda _: self.read())
+            run_task(self, lambda task: rename_chat(path, name), lambda _: self.read())
 
     def delete(self) -> None:
         """Put the conversation that is marked into the trash."""
         path = self.list.value()
         if isinstance(path, Path):
-            run_task(self, lambda task: store.delete(path), lambda content: self._deleted(path, content))
+            run_task(self, lambda task: delete_chat(path), lambda content: self._deleted(path, content))
 
     def _deleted(self, path: Path, content: bytes) -> None:
         self._gone = (path, content)
@@ -199,7 +198,7 @@ class ChatList(Card):
             path, content = self._gone
             self._gone = None
             self._show_undo()
-            run_task(self, lambda task: store.put_back(path, content), lambda _: self.read())
+            run_task(self, lambda task: restore_chat(path, content), lambda _: self.read())
 
     def _show_undo(self) -> None:
         title = next((each.title for path, each in self._found if self._gone and path == self._gone[0]), "")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import formats, jobs
-from slmstudio.core.evaluation import benchmark_rows
+from slmstudio.core.evaluation import benchmark_store
 from slmstudio.core.evaluation.answer_rows import ITEMS
 from slmstudio.core.evaluation.scoring import read_scores
 from slmstudio.core.files import an_object, objects
@@ -43,7 +43,7 @@ class Evaluation:
     @property
     def has_rows(self) -> bool:
         """Whether its answers can be shown row by row; of benchmarks, older versions kept none."""
-        return not self.benchmark or any((self.folder / name).is_file() for name in (ITEMS, benchmark_rows.FILE))
+        return not self.benchmark or any((self.folder / name).is_file() for name in (ITEMS, benchmark_store.ROWS_FILE))
 
     @property
     def resumable(self) -> bool:

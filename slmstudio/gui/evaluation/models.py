@@ -89,7 +89,7 @@ class ModelBoxes(QWidget):
 
     def add(self, model: Mapping[str, Any]) -> None:
         """Show one more model, marked. One that was added already is marked again."""
-        from slmstudio.core.evaluation.request_models import with_own_name
+        from slmstudio.core.evaluation.request import with_own_name
 
         place = str(model["gguf"] or model["adapter"] or model["model"])
         same = next((each for each in self.added if place in (each["gguf"], each["adapter"], each["model"])

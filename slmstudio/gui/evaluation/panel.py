@@ -297,7 +297,7 @@ class EvaluationPanel(QFrame):
     # -- doing -----------------------------------------------------------------------------------------------
 
     def _add_model(self, place: Path) -> None:
-        from slmstudio.core.evaluation.request_models import model_at
+        from slmstudio.core.evaluation.request import model_at
 
         self.banner.clear()
         folder = self._folder
@@ -350,7 +350,7 @@ def make_job(run: Path, request: Mapping[str, Any], told: tuple[str, ...] = (),
         ReadingCancelled: `cancelled` said so; nothing is made.
     """
     from slmstudio.core.evaluation import request as requests
-    from slmstudio.core.evaluation.request_models import model_at
+    from slmstudio.core.evaluation.request import model_at
     from slmstudio.core.evaluation.testset.reader import ReadingCancelled
 
     if request["judge"]:

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QWidget
 
-from slmstudio.core import jobs
 from slmstudio.core.i18n import tr
-from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.store import RUNS
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
@@ -96,7 +93,5 @@ def read_advice(run: Path, evaluation: Evaluation | None) -> Advice | None:
     """
     from slmstudio.core.evaluation import advice
 
-    if not (run / jobs.RUN).is_file():
-        return None
     scores, request = (evaluation.scores, evaluation.request) if evaluation is not None else (None, None)
-    return advice.advise(RunConfig.from_dict(jobs.Job(run).request()), RUNS.history(run), scores, request)
+    return advice.of_run(run, scores, request)

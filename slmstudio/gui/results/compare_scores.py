@@ -10,8 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
-from slmstudio.core.evaluation.paired import Paired, compare_runs, said, unique
-from slmstudio.core.evaluation.side import ComparedRun
+from slmstudio.core.evaluation.paired import ComparedRun, Paired, compare_runs, comparison_sentence
 from slmstudio.core.files import an_object
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.announce import report_error
@@ -153,7 +152,7 @@ def _compared(tests: list[ComparedRun], benchmarks: dict[str, list[ComparedRun]]
 
 def verdicts(found: Paired) -> list[str]:
     """What the paired test says about the main score, in no more sentences than people will read."""
-    return _limited([sentence({"sentence": said(each)}) for each in found.comparisons if each["main"]],
+    return _limited([sentence({"sentence": comparison_sentence(each)}) for each in found.comparisons if each["main"]],
                     MOST_SENTENCES)
 
 
@@ -177,7 +176,7 @@ def shown(runs: Sequence[RunFacts]) -> Shown:
 
 def run_names(runs: Sequence[RunFacts]) -> list[str]:
     """What each run is called in a comparison: runs with the same name are told apart."""
-    return unique([run.summary.config.name for run in runs])
+    return comparability.unique([run.summary.config.name for run in runs])
 
 
 def score_rows(runs: Sequence[RunFacts], found: Shown) -> tuple[list[str], list[list[Figure]]]:

@@ -21,9 +21,8 @@ from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
 if TYPE_CHECKING:
-    from slmstudio.core.votes.preferences import Exported
     from slmstudio.core.votes.store import Vote
-    from slmstudio.core.votes.tally import Tally
+    from slmstudio.core.votes.tally import Exported, Tally
 
 
 class VotesDialog(QDialog):
@@ -120,11 +119,11 @@ class VotesDialog(QDialog):
 
     def export_to(self, path: Path, between: Tally | None) -> None:
         """Write the pairs of one comparison, or of all."""
-        from slmstudio.core.votes import preferences
+        from slmstudio.core.votes.tally import export_preferences
 
         votes = self._votes
         self.banner.clear()
-        run_task(self, lambda task: preferences.export(path, votes, between), partial(self._exported, path),
+        run_task(self, lambda task: export_preferences(path, votes, between), partial(self._exported, path),
                  self.banner.show_error)
 
     def _exported(self, path: Path, result: Exported) -> None:

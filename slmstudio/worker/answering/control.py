@@ -17,7 +17,7 @@ from slmstudio.worker.runtime.keep_awake import Awake
 # -- Lines that are appended batch by batch, so that whoever kills the worker loses one batch at most.
 
 
-class Kept:
+class LineLog:
     """What is already there, and what is added.
 
     Args:
@@ -61,15 +61,17 @@ POLL_SECONDS = 0.1
 TELL_SECONDS = 0.5
 
 
-class Hand:
-    """Progress and commands of an evaluation, in units of work that take about equally long.
+class EvaluationControl:
+    """Progress and commands of an evaluation.
+
+    Work is counted in answers, weighed by how long each takes: all of it together is as much as there are answers.
 
     Args:
-        total: answers that are wanted in all; `work`: what they take, in tokens for instance.
+        total: answers that are wanted in all.
     """
 
-    def __init__(self, job: JobContext, total: int, work: float):
-        self.job, self.total, self.work = job, total, work
+    def __init__(self, job: JobContext, total: int):
+        self.job, self.total = job, total
         self.done, self.finished = 0, 0.0
         self._here = 0.0  # work done by this process, which is what its speed is known from
         self._paused_seconds = 0.0
@@ -79,15 +81,16 @@ class Hand:
         self._awake.on()
         self._cooling = Cooling(job, "evaluation")
 
-    def expect(self, total: int, work: float, done: int, finished: float) -> None:
+    def expect(self, total: int, done: int) -> None:
         """How much it is becomes known, and what of it is over; the speed is measured again from here."""
         if (total, done) != (self.total, self.done):
-            self.total, self.work, self.done, self.finished = total, work, done, finished
+            self.total, self.done, self.finished = total, done, float(done)
             self._here, self._left = 0.0, ProgressLeft(time.monotonic() - self._paused_seconds)
 
-    def skip(self, answers: int, work: float) -> None:
+    def skip(self, answers: int, work: float | None = None) -> None:
+        """Answers that needn't be made; their work is as much as their number, unless it is known better."""
         self.done += answers
-        self.finished += work
+        self.finished += answers if work is None else work
 
     def add(self, answers: int, work: float, phase: str) -> None:
         self.skip(answers, work)
@@ -133,7 +136,7 @@ class Hand:
         if not always and now - self._told < TELL_SECONDS:
             return
         self._told = now
-        here, rest = self._here + work, self.work - self.finished - work
+        here, rest = self._here + work, self.total - self.finished - work
         left = self._left.update(here, here + rest, now - self._paused_seconds)
         self.job.emit("progress", phase=phase, done=int(self.done + answers), total=self.total, unit="answers",
                       seconds_left=None if left is None else round(left, 1))

@@ -20,8 +20,6 @@ from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, LlamaVocab
 
 BATCH = 512
 """Tokens that llama.cpp computes at a time."""
-SCORED = 64
-"""How many of those tokens keep their logits: 39 MB for a vocabulary of 151,936."""
 READING = 0.5
 
 
@@ -61,12 +59,10 @@ class LlamaModel(LlamaGguf):
         self.end = ends[0] if ends else 0
         bos = int(llama_cpp.llama_vocab_bos(self.vocabulary))
         self.prefix = bos if bos >= 0 else self.end
-        self._batch: LlamaBatch | None = LlamaBatch(BATCH)
+        self._batch = LlamaBatch(BATCH)
 
     def close(self) -> None:
-        batch, self._batch = self._batch, None
-        if batch is not None:
-            batch.close()
+        self._batch.close()
         super().close()
 
     # -- texts ------------------------------------------------------------------------------------
@@ -101,17 +97,13 @@ class LlamaModel(LlamaGguf):
     # -- work -------------------------------------------------------------------------------------
 
     def run(self, asks: Sequence[Ask], gate: Gate) -> list[Reply]:
-        """Read the prompts, score the continuations, write the answers.
-
-        Raises:
-            UserError: llama.cpp failed.
-        """
+        """Read the prompts, score the continuations, write the answers. Raises UserError: llama.cpp failed."""
         self._make_context(max(ask.length for ask in asks) + 1, len(asks))
         replies = [Reply() for _ in asks]
         last = np.empty((len(asks), self.vocabulary_size), np.float32)
         for row, ask in enumerate(asks):
             gate(READING * row / len(asks))
-            [last[row]] = self._read(row, ask.prompt, 0, len(ask.prompt) - 1)
+            [last[row]] = self.read(self._batch, ask.prompt, 0, len(ask.prompt) - 1, row)
             replies[row].broken = not np.isfinite(last[row].max())
             for continuation in ask.continuations:
                 replies[row].logprobs.append(self._score(row, ask, continuation, last[row]))
@@ -123,12 +115,12 @@ class LlamaModel(LlamaGguf):
     def grow(self, prompt: list[int], most: int) -> Iterator[list[int]]:
         """A greedy answer as it grows, token by token."""
         self._make_context(len(prompt) + most + 1, 1)
-        [logits] = self._read(0, prompt, 0, len(prompt) - 1)
+        [logits] = self.read(self._batch, prompt, 0, len(prompt) - 1)
         ids: list[int] = []
         while len(ids) < most and not self.vocab.ends(token := int(logits.argmax())):
             ids.append(token)
             yield ids
-            [logits] = self._read(0, [token], len(prompt) + len(ids) - 1, 0)
+            [logits] = self.read(self._batch, [token], len(prompt) + len(ids) - 1, 0)
 
     def _make_context(self, tokens: int, sequences: int) -> None:
         """A context with room for `tokens` in each of the sequences; the one that is there, if it fits."""
@@ -150,44 +142,22 @@ class LlamaModel(LlamaGguf):
                             tr("Choose a model that writes text, or fewer rows at once."))
         self._capacity, self._sequences = tokens, sequences
 
-    def _read(self, row: int, ids: Sequence[int], start: int, first: int) -> Iterator[Any]:
-        """Read tokens of one sequence from position `start` on; the logits behind those from number `first` on."""
-        at = 0
-        while at < len(ids):
-            # Where all logits are wanted, fewer tokens go at once.
-            part = ids[at:at + (BATCH if at + BATCH <= first else max(SCORED, min(BATCH, first - at)))]
-            wanted = [at + place >= first for place in range(len(part))]
-            self._compute([(token, start + at + place, row, keep)
-                           for place, (token, keep) in enumerate(zip(part, wanted, strict=True))])
-            for place, keep in enumerate(wanted):
-                if keep:
-                    yield self.logits(place).copy()
-            at += len(part)
-
-    def _compute(self, tokens: Sequence[tuple[int, int, int, bool]]) -> None:
-        """One batch of (token, position, sequence, whether its logits are wanted)."""
-        assert self._batch is not None
-        self._batch.clear()
-        for each in tokens:
-            self._batch.add(*each)
-        status = self._api.llama_decode(self.context, self._batch.raw)
-        if status != 0:
-            raise UserError(tr("{model} couldn't continue.", model=self._name),
-                            tr("llama.cpp says: {reason}.", reason=llama_gguf.last_error() or status),
-                            tr("Choose fewer rows at once, or export the run again."))
+    def failure(self, why: str) -> UserError:
+        return UserError(tr("{model} couldn't continue.", model=self._name), why,
+                         tr("Choose fewer rows at once, or export the run again."))
 
     def _score(self, row: int, ask: Ask, continuation: Sequence[int], last: Any) -> float:
         """ln p of a continuation; the sequence is wound back to the prompt afterwards."""
         found = logprob(last, continuation[0])
         if len(continuation) > 1:
-            following = self._read(row, continuation[:-1], len(ask.prompt), 0)
+            following = self.read(self._batch, continuation[:-1], len(ask.prompt), 0, row)
             for logits, token in zip(following, continuation[1:], strict=True):
                 found += logprob(logits, token)
             memory = self._api.llama_get_memory(self.context)
             if not self._api.llama_memory_seq_rm(memory, row, len(ask.prompt), -1):
                 # A recurrent model can't forget only the end.
                 self._api.llama_memory_seq_rm(memory, row, -1, -1)
-                list(self._read(row, ask.prompt, 0, len(ask.prompt) - 1))
+                list(self.read(self._batch, ask.prompt, 0, len(ask.prompt) - 1, row))
         return found
 
     def _write(self, asks: Sequence[Ask], replies: Sequence[Reply], last: Any, gate: Gate) -> None:
@@ -207,7 +177,8 @@ class LlamaModel(LlamaGguf):
             alive = going
             if alive:
                 gate(READING + (1 - READING) * step / most)
-                self._compute([(replies[row].ids[-1], len(asks[row].prompt) + step, row, True) for row in alive])
+                self.compute(self._batch, ((replies[row].ids[-1], len(asks[row].prompt) + step, row, True)
+                                           for row in alive))
                 logits = {row: self.logits(place).copy() for place, row in enumerate(alive)}
                 step += 1
 

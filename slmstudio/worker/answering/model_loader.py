@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ class Models:
             model = self._load(folder, packed)
             if adapter:
                 self._base = None  # the adapter goes into this very model
-                model = (put_on if packed else merge)(model, Path(adapter))
+                model = with_adapter(model, Path(adapter), merged=not packed)
             return TorchModel(model, folder, self._budget(), template)
         except torch.OutOfMemoryError as error:
             self._forget()
@@ -134,42 +133,35 @@ def load(folder: Path, dtype: torch.dtype, device: str = "cpu", packed: bool = F
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(tr("The model {folder} can't be loaded.", folder=folder.name), f"{_said(error)}.",
+        raise UserError(tr("The model {folder} can't be loaded.", folder=folder.name), f"{_first_line(error)}.",
                         tr("Choose a complete model folder, or download it again.")) from error
 
 
-def merge(model: Any, adapter: Path) -> Any:
-    """Put an adapter into the weights of its base, which are changed by it.
+def with_adapter(model: Any, adapter: Path, merged: bool = True) -> Any:
+    """The model with an adapter, as which it is changed.
+
+    Args:
+        merged: whether it goes into the weights; otherwise it stays beside them, as 4 bits can't hold what it adds.
 
     Raises:
-        UserError: it isn't a adapter, or belongs to another base model.
+        UserError: it isn't an adapter, or belongs to another base model.
         torch.OutOfMemoryError: it doesn't fit.
     """
-    return _with_adapter(model, adapter, lambda both: both.merge_and_unload())
-
-
-def put_on(model: Any, adapter: Path) -> Any:
-    """Put an adapter beside the weights of its base: 4 bits can't hold what it adds to them.
-
-    Raises:
-        as `merge`.
-    """
-    return _with_adapter(model, adapter, lambda both: both.get_base_model())  # whose layers have the adapter in them
-
-
-def _with_adapter(model: Any, adapter: Path, ready: Callable[[Any], Any]) -> Any:
     from peft import PeftModel
 
     peft_adapter.need_loadable(adapter)
     try:
-        return ready(PeftModel.from_pretrained(model, adapter, local_files_only=True)).eval()
+        both = PeftModel.from_pretrained(model, adapter, local_files_only=True)
+        # The base's layers have the adapter in them.
+        return (both.merge_and_unload() if merged else both.get_base_model()).eval()
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UserError(tr("The adapter {adapter} can't be used with the model.", adapter=adapter), f"{_said(error)}.",
+        raise UserError(tr("The adapter {adapter} can't be used with the model.", adapter=adapter),
+                        f"{_first_line(error)}.",
                         tr("Choose the model that it was trained on.")) from error
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300].rstrip(".:")

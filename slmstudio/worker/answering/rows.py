@@ -273,7 +273,7 @@ def line_of(row: Row, replies: Sequence[Reply], model: Model, seconds: float) ->
 def written(row: Row, reply: Reply, model: Model) -> tuple[str, str | None]:
     """The answer, and what the model thought before it; None if it didn't think."""
     # A model whose prompt opens thoughts, and which ends without ending them, was taught to answer without any.
-    thought, answer = answer_rows.parted(model.decode(reply.ids), row.opened, reply.ended)
+    thought, answer = answer_rows.split_thoughts(model.decode(reply.ids), row.opened, reply.ended)
     return answer, thought
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import Cache, DynamicCache
@@ -36,7 +36,7 @@ def logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     return wide.gather(-1, ids[..., None])[..., 0] - wide.logsumexp(-1)
 
 
-class Room(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """A layer's keys and values [rows, heads, tokens, size], with space for all that will come."""
 
     def __init__(self, capacity: int, keys: torch.Tensor | None = None, values: torch.Tensor | None = None,
@@ -62,43 +62,21 @@ class Room(DynamicLayer):
     def get_seq_length(self) -> int:
         return self.length
 
-    def part(self, rows: slice | torch.Tensor, length: int) -> Room:
+    def part(self, rows: slice | torch.Tensor, length: int) -> PreallocatedLayer:
         """Some of the rows, wound back: a view for a slice, a copy for a list of rows."""
         assert self.keys is not None and self.values is not None
-        return Room(self.capacity, self.keys[rows], self.values[rows], length)
-
-
-class Computes(Protocol):
-    """What a batch needs of a model.
-
-    Attributes:
-        model: of transformers.
-    """
-
-    model: Any
-
-    @property
-    def layers(self) -> int: ...
-
-    def tensor(self, rows: Sequence[Sequence[int]]) -> torch.Tensor: ...
-
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: Cache,
-                keep: slice | torch.Tensor) -> torch.Tensor: ...
-
-    def is_end(self, token: int) -> bool: ...
-
-    def decode(self, ids: Sequence[int]) -> str: ...
+        return PreallocatedLayer(self.capacity, self.keys[rows], self.values[rows], length)
 
 
 class Batch:
-    def __init__(self, model: Computes, asks: Sequence[Ask], gate: Gate):
+    def __init__(self, model: TorchModel, asks: Sequence[Ask], gate: Gate):
         self.model, self.asks, self.gate = model, asks, gate
         self.lengths = [len(ask.prompt) for ask in asks]
         self.longest = max(self.lengths)
         # The last token of an answer and of a continuation is never read.
         more = max(max([ask.most, *map(len, ask.continuations)]) for ask in asks)
         self.capacity = self.longest + more
-        self.rooms = [Room(self.capacity) for _ in range(model.layers)]
+        self.rooms = [PreallocatedLayer(self.capacity) for _ in range(model.layer_count)]
         self.replies = [Reply() for _ in asks]
         device = model.model.device
         self.mask = torch.ones((len(asks), self.capacity), dtype=torch.long, device=device)
@@ -236,7 +214,7 @@ PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 
 
 class TorchModel:
-    """Has what `evaluate_rows.Model` asks.
+    """Has what `rows.Model` asks.
 
     Args:
         model: on its device, in evaluation mode.
@@ -257,10 +235,10 @@ class TorchModel:
             isinstance(layer, DynamicLayer) for layer in layers)
         if self.shares_batches:
             ragged_attention.use(model)
-        self._layers = len(layers) or int(config.num_hidden_layers)
+        self.layer_count = len(layers) or int(config.num_hidden_layers)
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self.bytes_per_token = 2 * self._layers * heads * size * model.dtype.itemsize
+        self.bytes_per_token = 2 * self.layer_count * heads * size * model.dtype.itemsize
         self._ends = self._find_ends()
         self._hook = head_loss.in_one_piece(model)
 
@@ -319,7 +297,7 @@ class TorchModel:
         try:
             if self.shares_batches:
                 return Batch(self, asks, gate).run()
-            return [self._alone(ask, gate) for ask in asks]
+            return [self._run_one(ask, gate) for ask in asks]
         except torch.OutOfMemoryError:
             if len(asks) == 1:
                 raise UserError(tr("The GPU has too little memory for the longest row."),
@@ -330,7 +308,7 @@ class TorchModel:
         return (self.run(asks[:middle], lambda share: gate(share / 2))
                 + self.run(asks[middle:], lambda share: gate(0.5 + share / 2)))
 
-    def _alone(self, ask: Ask, gate: Gate) -> Reply:
+    def _run_one(self, ask: Ask, gate: Gate) -> Reply:
         """One row of a model whose memory isn't a plain cache: it can neither be padded nor wound back."""
         reply = Reply()
         for continuation in ask.continuations:
@@ -366,10 +344,6 @@ class TorchModel:
 
     def is_end(self, token: int) -> bool:
         return token in self._ends
-
-    @property
-    def layers(self) -> int:
-        return self._layers
 
 
 def cached(model: Any, cache: Cache) -> dict[str, Cache]:

@@ -2,14 +2,17 @@
 
     {"kind": "fetch_benchmark", "name": a task or group of lm_eval}
 
-An evaluation whose benchmark says `"fetch": true` does the same before it begins. The network is used by a child
-process alone (`fetch_child`): this one stays offline, and Cancel ends that one in the middle of a download.
+An evaluation whose benchmark says `"fetch": true` does the same before it begins, by this module as a process of its
+own. The network is used by a child process alone (`fetch_child`): this one stays offline, and Cancel ends that one in
+the middle of a download.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.core.formats import NewerFormat
 from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.lock import worker_lock
 from slmstudio.worker.benchmark.tasks import Source, sources_of
 from slmstudio.worker.runtime import child, network
 from slmstudio.worker.runtime.context import JobContext
@@ -102,3 +106,21 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     job.progress(len(left), len(left), "data sets", PHASE)
+
+
+class _Context(JobContext):
+    """The evaluation's events. Cancel is for the evaluation: it ends this process."""
+
+    def cancelled(self) -> bool:
+        return False
+
+
+def _work(request: dict[str, Any], report: Callable[..., None]) -> None:
+    """Fetch request["name"]; events go to the job in request["folder"]. Raises UserError: as `fetch`."""
+    folder = Path(request["folder"])
+    worker_lock.install("fetch_benchmark", request, folder)
+    fetch(_Context(folder, request), request["name"])
+
+
+if __name__ == "__main__":
+    sys.exit(child.serve(Path(sys.argv[1]), _work))

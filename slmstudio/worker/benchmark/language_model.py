@@ -28,7 +28,7 @@ Group = list[int]
 """Requests, by their numbers, that one prompt answers."""
 
 
-class Kept:
+class AnswerCache:
     """In the file of lm_eval's own cache and under its names, so that an interrupted run continues there.
 
     Args:
@@ -91,7 +91,7 @@ def batches(groups: Iterable[tuple[int, Group]], most: Callable[[int], int]) -> 
     return found
 
 
-def answer_all(kept: Kept, kind: str, asked: Sequence[Any], made: Sequence[list[Group]],
+def answer_all(kept: AnswerCache, kind: str, asked: Sequence[Any], made: Sequence[list[Group]],
                compute: Callable[[list[Group]], list[Any]], tell: Tell) -> list[Any]:
     """The answers to all requests, in their order; each batch is kept as soon as it is there.
 
@@ -135,14 +135,14 @@ def harness_model(model: Model, name: str, tell: Tell, cache: str | None = None,
         cache: the file that its answers are kept in.
         rows: prompts of one batch at most.
     """
-    kept = Kept(cache)
+    kept = AnswerCache(cache)
     if isinstance(model, TorchModel):
         return _Torch(model, name, tell, kept, rows or (1 if model.model.device.type == "cpu" else GPU_ROWS))
     return _Llama(model, name, tell, kept)
 
 
 class _Torch(HFLM):  # type: ignore[misc]
-    def __init__(self, model: TorchModel, name: str, tell: Tell, kept: Kept, rows: int):
+    def __init__(self, model: TorchModel, name: str, tell: Tell, kept: AnswerCache, rows: int):
         super().__init__(pretrained=model.model, tokenizer=model.tokenizer, batch_size=rows)
         self._name, self._tell, self._kept, self._rows = name, tell, kept, rows
         self._memory, self._cache_bytes = model.memory, model.bytes_per_token
@@ -264,7 +264,7 @@ class _Llama(TemplateLM):  # type: ignore[misc]
 
     backend = "causal"
 
-    def __init__(self, model: Any, name: str, tell: Tell, kept: Kept):
+    def __init__(self, model: Any, name: str, tell: Tell, kept: AnswerCache):
         super().__init__()
         self._model, self._name, self._tell, self._kept = model, name, tell, kept
 

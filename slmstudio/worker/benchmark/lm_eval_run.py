@@ -18,15 +18,13 @@ import numpy as np
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import benchmark_store, scoring
-from slmstudio.core.evaluation.benchmark_rows import FILE
 from slmstudio.core.evaluation.request_check import too_few
-from slmstudio.core.evaluation.scores.comparison import Difference, compare
-from slmstudio.core.evaluation.scores.intervals import interval
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
-from slmstudio.core.evaluation.scores.model_pairs import rounded
-from slmstudio.core.evaluation.scores.sentences import benchmark_sentence
+from slmstudio.core.evaluation.scores.statistics import compare, interval
+from slmstudio.core.evaluation.scores.verdicts import rounded
+from slmstudio.core.evaluation.scoring import benchmark_sentence
 from slmstudio.core.i18n import tr
-from slmstudio.worker.answering.control import Hand
+from slmstudio.worker.answering.control import EvaluationControl
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.benchmark.tasks import Tasks, write_tasks
 from slmstudio.worker.runtime.context import JobContext
@@ -37,28 +35,21 @@ Samples = Mapping[str, list[dict[str, Any]]]
 """Task: its questions, as `benchmark.samples` has them."""
 
 
-def write(folder: Path, tasks: Tasks, loaded: Mapping[str, Any], right: Mapping[str, dict[str, dict[int, float]]],
-          given: Mapping[str, Samples]) -> None:
-    """Write the rows, whole or not at all.
-
+def _rows(tasks: Tasks, loaded: Mapping[str, Any], right: Mapping[str, dict[str, dict[int, float]]],
+          given: Mapping[str, Samples]) -> Iterator[dict[str, Any]]:
+    """
     Args:
         loaded: lm_eval's tasks, by name.
         right: model: subject: question: its score, 0 to 1.
         given: model: what it was scored by.
     """
-    lines = [files.dump_line({"id": number, **row}) for number, row in enumerate(_rows(tasks, loaded, right, given))]
-    files.write_atomically(folder / FILE, b"".join(lines))
-
-
-def _rows(tasks: Tasks, loaded: Mapping[str, Any], right: Mapping[str, dict[str, dict[int, float]]],
-          given: Mapping[str, Samples]) -> Iterator[dict[str, Any]]:
     for name in tasks.names:
         task, subject = loaded[name], tasks.subjects.get(name, name)
         questions = task.eval_docs
         scores = {model: by_subject.get(subject, {}) for model, by_subject in right.items()}
         answers = {model: _by_question(samples.get(name, []), tasks.filter) for model, samples in given.items()}
         for number in sorted(set().union(*scores.values())):
-            asked = _Asked(task, questions[number], tasks.metric)
+            asked = _Question(task, questions[number], tasks.metric)
             there = [model for model in scores if number in scores[model] and number in answers[model]]
             yield {"subject": subject, "question": asked.text, "choices": asked.choices, "right": asked.right,
                    "answers": {model: asked.chosen(answers[model][number]) for model in there},
@@ -71,7 +62,7 @@ def _by_question(samples: list[dict[str, Any]], wanted: str | None) -> dict[int,
             if wanted is None or each.get("filter") in (wanted, None)}
 
 
-class _Asked:
+class _Question:
     """One question as people read it, without the examples before it.
 
     Attributes:
@@ -174,16 +165,16 @@ def run(job: JobContext, models: Models, prepared: Prepared | None = None) -> di
     prepared = prepared or prepare(job)
     place = job.folder / FOLDER
     kept: dict[str, dict[str, Any]] = {}
-    hand = Hand(job, 0, 1.0)
+    control = EvaluationControl(job, 0)
     try:
         for number, spec in enumerate(job.request["models"]):
             path = place / f"model-{number}.json"
             if (known := files.read_json(path)) is None:
-                known = _run_model(job, models, spec, prepared, place / f"model-{number}", hand, number)
+                known = _run_model(job, models, spec, prepared, place / f"model-{number}", control, number)
                 files.write_atomically(path, files.dump_pretty(known))
             kept[spec["name"]] = known
     finally:
-        hand.close()
+        control.close()
     found = {name: {subject: {int(key): value for key, value in rows.items()}
                     for subject, rows in known["right"].items()} for name, known in kept.items()}
     scores = _write(job, _result(job.request["benchmark"], prepared.tasks, found))
@@ -194,7 +185,9 @@ def run(job: JobContext, models: Models, prepared: Prepared | None = None) -> di
 def _keep_rows(job: JobContext, prepared: Prepared, found: dict[str, Answers], given: dict[str, Any]) -> None:
     """Tasks are programs of many people: one whose questions can't be read apart must not cost its scores."""
     try:
-        write(job.folder, prepared.tasks, prepared.loaded, found, given)
+        rows = _rows(prepared.tasks, prepared.loaded, found, given)
+        lines = [files.dump_line({"id": number, **row}) for number, row in enumerate(rows)]
+        files.write_atomically(job.folder / benchmark_store.ROWS_FILE, b"".join(lines))
     except OSError:
         raise
     except Exception as error:
@@ -202,8 +195,8 @@ def _keep_rows(job: JobContext, prepared: Prepared, found: dict[str, Answers], g
                                       benchmark=prepared.tasks.title, reason=f"{type(error).__name__}: {error}"))
 
 
-def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: Prepared, cache: Path, hand: Hand,
-               number: int) -> dict[str, Any]:
+def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: Prepared, cache: Path,
+               control: EvaluationControl, number: int) -> dict[str, Any]:
     from slmstudio.worker.benchmark.language_model import harness_model
 
     job.phase(jobs.LOADING, spec["name"])
@@ -215,9 +208,8 @@ def _run_model(job: JobContext, models: Models, spec: dict[str, Any], prepared: 
 
     def tell(done: int, left: int, before: int) -> None:
         total = left + before
-        over = total * number + before
-        hand.expect(total * count, float(total * count), over, float(over))
-        hand.gate(done / max(1, left), left, float(left), phase)
+        control.expect(total * count, total * number + before)
+        control.gate(done / max(1, left), left, float(left), phase)
 
     asked = harness_model(model, spec["name"], tell, f"{cache}_rank0.db")
     try:
@@ -274,7 +266,8 @@ def _result(request: dict[str, Any], tasks: Tasks, found: dict[str, Answers]) ->
     models = [{"name": name, "accuracy": _accuracy(_flat(answers), metric),
                "by_subject": {subject: _accuracy(list(rows.values()), metric)
                               for subject, rows in sorted(answers.items())}} for name, answers in found.items()]
-    pairs = [(name, _difference(found[name], found[names[0]], metric)) for name in names[1:]]
+    counts = {name: _counts(_flat(answers)) for name, answers in found.items()}
+    pairs = [(name, compare(counts[name], counts[names[0]], metric)) for name in names[1:]]
     compared = [{"of": name, "with": names[0], "difference": pair.value, "low": rounded(pair.low),
                  "high": rounded(pair.high), "p": pair.p, "rows": pair.rows} for name, pair in pairs]
     return {"name": request["name"], "title": tasks.title, "shots": request.get("shots"),
@@ -294,7 +287,8 @@ def _data(request: dict[str, Any]) -> dict[str, Any]:
         return {"data": str(request["data"])}
     fetched = benchmark_store.find(request["name"])
     assert fetched is not None
-    return {"data": fetched.sentence(), "data_sets": benchmark_store.names(fetched.data_sets)}
+    return {"data": fetched.sentence(), "data_sets": [
+        {"dataset": each.dataset, "part": each.part, "revision": each.revision} for each in fetched.data_sets]}
 
 
 def _flat(answers: Answers) -> list[float]:
@@ -308,10 +302,6 @@ def _counts(values: list[float]) -> Any:
 def _accuracy(values: list[float], metric: Metric) -> dict[str, Any]:
     its = interval(_counts(values), metric)
     return {"value": its.value, "low": its.low, "high": its.high, "rows": its.rows}
-
-
-def _difference(first: Answers, second: Answers, metric: Metric) -> Difference:
-    return compare(_counts(_flat(first)), _counts(_flat(second)), metric)
 
 
 def _write(job: JobContext, result: dict[str, Any]) -> dict[str, Any]:
@@ -335,21 +325,20 @@ def check_shots(title: str, tasks: Mapping[str, Any], subjects: Mapping[str, str
     Raises:
         UserError: a task has too few.
     """
-    counts = {name: _wanted(task, shots) for name, task in tasks.items()}
+    counts = {name: _examples_wanted(task, shots) for name, task in tasks.items()}
     for wanted in sorted(set(counts.values()), reverse=True):
-        few = too_few({subjects.get(name, name): _there(task, shots) for name, task in tasks.items()
+        few = too_few({subjects.get(name, name): _examples_available(task, shots) for name, task in tasks.items()
                        if counts[name] == wanted}, wanted)
         if few:
             raise UserError(tr("{benchmark} can't be run with that many examples.", benchmark=title), *few)
 
 
-def _wanted(task: Any, shots: int | None) -> int:
+def _examples_wanted(task: Any, shots: int | None) -> int:
     own = task.get_config("num_fewshot")
     return int(own or 0) if shots is None or own == 0 else shots  # 0 of its own is never changed by lm_eval
 
 
-def _there(task: Any, shots: int | None) -> int:
-    """Examples that may be shown before any question."""
+def _examples_available(task: Any, shots: int | None) -> int:
     settings = getattr(task, "fewshot_cfg", None)
     if settings is None:
         return sys.maxsize  # a program of its own, which knows what it has

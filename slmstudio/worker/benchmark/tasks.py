@@ -352,7 +352,6 @@ class _Stock:
 
 
 def _unknown(name: str, known: list[str]) -> UserError:
-    """For a benchmark that lm_eval doesn't have."""
     import difflib
 
     near = difflib.get_close_matches(name, known, 3)

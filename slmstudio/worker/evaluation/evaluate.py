@@ -1,18 +1,8 @@
 """Lets models answer a test set, and scores the answers; or runs a benchmark of the field.
 
-The request and the files of the job folder:
+The request is described in `core.evaluation.request`. The files of the job folder:
 
-    {"kind": "evaluate", "test": file or null, "limit": rows or null, "seed": 0,
-     "benchmark": null or {"name", "data": folder or null for what was fetched, "fetch": true where it may be fetched,
-                           "limit": n per subject or null, "shots": n or null},
-     "models": [{"name", "model": folder, "adapter": folder or null, "gguf": file or null, "load_in_4bit": true where
-                 the base was held so while the adapter learned, "chat_template": name of the one that the run chose,
-                 where it chose one}, ...],
-     "train_run": folder or null, "train_file": file or null, "system": text or null, "max_new_tokens": n,
-     "precision": "fp32" | "bf16" | "fp16", "batch_size": rows or null,
-     "judge": null or {"model": folder, "gguf": file, "rubric": text}}
-
-    items.json        of which file the items are, and whether models are to think (`core.evaluation.items_file`)
+    items.json        of which file the items are, and whether models are to think (`core.evaluation.answer_rows`)
     items.jsonl       what is asked, in the order of the file; written once
     answers-N.jsonl   what model N answered, a line an item, appended batch by batch: a killed one continues there
     scores.json       at the end
@@ -33,8 +23,8 @@ from slmstudio.core import files, jobs
 from slmstudio.core.data.conversations import Message
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import answer_rows, items_file, scoring
-from slmstudio.core.evaluation.answer_rows import ITEMS, hold_thoughts
+from slmstudio.core.evaluation import answer_rows, scoring
+from slmstudio.core.evaluation.answer_rows import ITEMS, have_thoughts
 from slmstudio.core.evaluation.held_out import learned_rows
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.overlap import find_overlap
@@ -43,7 +33,7 @@ from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import Encoder, answer_shown, local_tokenizer
-from slmstudio.worker.answering.control import Hand, Kept
+from slmstudio.worker.answering.control import EvaluationControl, LineLog
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import BROKEN, Model, Row, batches, line_of, prepare, run_rows
 from slmstudio.worker.runtime import threads
@@ -66,7 +56,7 @@ def read_items(job: JobContext) -> list[dict[str, Any]]:
     if not path.exists():
         try:
             items, about = _made(job)
-            files.write_atomically(job.folder / items_file.ABOUT, about)
+            files.write_atomically(job.folder / answer_rows.ITEMS_FACTS, about)
             files.write_atomically(path, b"".join(map(files.dump_line, items)))
         except ReadingCancelled as error:
             raise Cancelled from error
@@ -81,17 +71,17 @@ def _made(job: JobContext) -> tuple[list[dict[str, Any]], bytes]:
     job.phase("reading", path.name)
     test = read_test_set(path, lambda done, total: job.progress(done, total, "bytes", "reading"), job.cancelled,
                          request.get("test_columns"))
-    _tell_problems(job, test)
+    _warn_problems(job, test)
     items = sample(test.items, request.get("limit"), request.get("seed") or 0)
     if request.get("train_file"):
         items = _marked(job, test, items, Path(request["train_file"]))
     items = _as_written(items, request["models"])
-    about = items_file.dump(test.sha256, len(test.items),
-                            hold_thoughts(text for item in items for text in item.references))
+    about = answer_rows.items_facts(test.sha256, len(test.items),
+                            have_thoughts(text for item in items for text in item.references))
     return [with_system(item.to_dict(), request.get("system")) for item in items], about
 
 
-def _tell_problems(job: JobContext, test: TestSet) -> None:
+def _warn_problems(job: JobContext, test: TestSet) -> None:
     for note in test.notes:
         job.log(note)
     if test.problems:
@@ -187,7 +177,7 @@ def _run(job: JobContext) -> dict[str, Any]:
         if job.request.get("test"):
             items = read_items(job)
             _answer(job, models, items)
-            _tell_cut(job)
+            _warn_cut_thinking(job)
             if job.request.get("judge"):
                 from slmstudio.worker.evaluation import judge
 
@@ -215,28 +205,27 @@ def _summary(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
-    """Let every model answer every item that it hasn't answered yet."""
     specs = job.request["models"]
-    kept = [Kept(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
+    kept = [LineLog(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
     ids = {item["id"] for item in items}
-    thinks = items_file.thinks(job.folder)
-    hand = Hand(job, len(items) * len(specs), float(len(items) * len(specs)))
+    thinks = answer_rows.may_think(job.folder)
+    control = EvaluationControl(job, len(items) * len(specs))
     try:
         for number, (spec, answers) in enumerate(zip(specs, kept, strict=True)):
             if ids <= answers.keys:
-                hand.skip(len(items), float(len(items)))
+                control.skip(len(items))
             else:
                 job.phase(jobs.LOADING, spec["name"])
                 model = models.open(spec, thinks)
                 job.check_cancelled()
-                _answer_all(job, model, spec["name"], items, answers, hand)
-            _tell_silent(job, number)
+                _answer_all(job, model, spec["name"], items, answers, control)
+            _warn_no_answers(job, number)
     finally:
-        hand.close()
+        control.close()
     _need_answers(job)
 
 
-def _tell_silent(job: JobContext, number: int) -> None:
+def _warn_no_answers(job: JobContext, number: int) -> None:
     """A warning where a model answered nothing, told before the others take their hours; their answers are kept."""
     models, lines = job.request["models"], _lines(job, number)
     if len(models) < 2 or not _is_silent(lines):
@@ -249,7 +238,6 @@ def _tell_silent(job: JobContext, number: int) -> None:
 
 
 def _need_answers(job: JobContext) -> None:
-    """There must be something to score."""
     models = job.request["models"]
     answers = [_lines(job, number) for number in range(len(models))]
     if not all(map(_is_silent, answers)):
@@ -273,7 +261,7 @@ def _remedy(job: JobContext, lines: list[dict[str, Any]]) -> str:
     return tr("Choose another model, or other rows.")
 
 
-def _tell_cut(job: JobContext) -> None:
+def _warn_cut_thinking(job: JobContext) -> None:
     """One warning of the answers that ended in the middle of a thought."""
     told = []
     for number, spec in enumerate(job.request["models"]):
@@ -291,8 +279,8 @@ def _lines(job: JobContext, number: int) -> list[dict[str, Any]]:
     return list(files.LineReader(job.folder / f"answers-{number}.jsonl").read())
 
 
-def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: Kept,
-                hand: Hand) -> None:
+def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: LineLog,
+                control: EvaluationControl) -> None:
     phase = f"answering: {name}"
     job.phase(phase)
     most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
@@ -307,23 +295,23 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
                                     model=name, skipped=len(left_out), rows=len(rows), line=left_out[0].item["line"],
                                     reason=left_out[0].skipped))
         answers.write([line_of(row, [], model, 0.0) for row in left_out])
-    hand.skip(len(rows) - len(asks), 0.0)
+    control.skip(len(rows) - len(asks), 0.0)
     for batch in batches(asks, model, job.request.get("batch_size")):
         work = share * sum(row.length for row in batch)
         if all(row.item["id"] in answers.keys for row in batch):
-            hand.skip(len(batch), work)
+            control.skip(len(batch), work)
             continue
         started = time.monotonic()
-        replies = run_rows(batch, model, lambda part, batch=batch, work=work: hand.gate(
+        replies = run_rows(batch, model, lambda part, batch=batch, work=work: control.gate(
             part, len(batch), work, phase))
         seconds = (time.monotonic() - started) / len(batch)
         lines = [line_of(row, reply, model, seconds) for row, reply in zip(batch, replies, strict=True)]
         answers.write(lines)
-        _tell_broken(job, name, batch, lines)
-        hand.add(len(batch), work, phase)
+        _warn_skipped(job, name, batch, lines)
+        control.add(len(batch), work, phase)
 
 
-def _tell_broken(job: JobContext, name: str, batch: list[Row], lines: list[dict[str, Any]]) -> None:
+def _warn_skipped(job: JobContext, name: str, batch: list[Row], lines: list[dict[str, Any]]) -> None:
     for row, line in zip(batch, lines, strict=True):
         if line["skipped"]:
             job.warn("row_skipped", tr("{model}, line {line}: {reason}", model=name, line=row.item["line"],

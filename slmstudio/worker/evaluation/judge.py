@@ -22,7 +22,7 @@ from slmstudio.core.evaluation.scores.judging import THINKING, TIE, voted_pairs
 from slmstudio.core.evaluation.scoring import JUDGE, JUDGE_VOTES
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.votes import store as votes
-from slmstudio.worker.answering.control import Hand, Kept
+from slmstudio.worker.answering.control import EvaluationControl, LineLog
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import Ask, Model, Reply, Row, batches, run_rows, written
 from slmstudio.worker.runtime.context import JobContext
@@ -59,8 +59,8 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
         UserError: the judge can't be loaded.
         Cancelled: the user asked this job to end.
     """
-    work = [(Kept(job.folder / JUDGE, _key), list(_cases(job, items))),
-            (Kept(job.folder / JUDGE_VOTES, _key), list(_voted()))]
+    work = [(LineLog(job.folder / JUDGE, _key), list(_cases(job, items))),
+            (LineLog(job.folder / JUDGE_VOTES, _key), list(_voted()))]
     left = [(kept, [case for case in cases if _key(case.line) not in kept.keys]) for kept, cases in work]
     total = sum(len(cases) for _, cases in work)
     if not any(cases for _, cases in left):
@@ -68,13 +68,13 @@ def run(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     job.phase(jobs.LOADING, tr("the judge"))
     model = models.open(job.request["judge"], thinks=False)
     job.phase(PHASE)
-    hand = Hand(job, total, float(total))
-    hand.skip(total - sum(len(cases) for _, cases in left), float(total - sum(len(cases) for _, cases in left)))
+    control = EvaluationControl(job, total)
+    control.skip(total - sum(len(cases) for _, cases in left))
     try:
         for kept, cases in left:
-            _judge(job, model, cases, kept, hand)
+            _judge(job, model, cases, kept, control)
     finally:
-        hand.close()
+        control.close()
     said = [line for line in files.LineReader(job.folder / JUDGE).read() if not line.get("skipped")]
     unreadable = sum(line.get("winner") is None for line in said)
     thinking = sum(bool(line.get("cut")) for line in said)
@@ -121,7 +121,7 @@ def _both_orders(key: Any, name_a: str, name_b: str, messages: Sequence[Mapping[
         yield Case({"id": key, "order": order, "a": name_a, "b": name_b}, messages, references, first, second)
 
 
-def _judge(job: JobContext, model: Model, cases: list[Case], kept: Kept, hand: Hand) -> None:
+def _judge(job: JobContext, model: Model, cases: list[Case], kept: LineLog, control: EvaluationControl) -> None:
     rows: list[Row] = []
     done: list[dict[str, Any]] = []
     too_long = 0
@@ -141,16 +141,16 @@ def _judge(job: JobContext, model: Model, cases: list[Case], kept: Kept, hand: H
                                       "{n:,} comparisons are longer than the {tokens:,} tokens that the judge reads.",
                                       too_long, tokens=model.context_length))
     kept.write(done)
-    hand.skip(len(done), float(len(done)))
+    control.skip(len(done))
     for batch in batches(rows, model, job.request.get("batch_size")):
         size = len(batch)
-        replies = run_rows(batch, model, lambda share, size=size: hand.gate(share, size, float(size), PHASE))
+        replies = run_rows(batch, model, lambda share, size=size: control.gate(share, size, float(size), PHASE))
         lines = []
         for row, [reply] in zip(batch, replies, strict=True):
             line = cases[row.item["id"]].line
             lines.append({**line, **verdict(row, reply, model, line["order"])})
         kept.write(lines)
-        hand.add(size, float(size), PHASE)
+        control.add(size, float(size), PHASE)
 
 
 def prompt(model: Model, case: Case, rubric: str) -> str:

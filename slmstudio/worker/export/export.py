@@ -102,7 +102,7 @@ def measure(job: JobContext, source: Any, target: Path) -> int:
 def _blocks(job: JobContext, source: Any, most: int) -> list[list[int]]:
     """The learned rows behind one another, cut into blocks of one length: no position is filled up."""
     from slmstudio.worker.model.gguf_vocabulary import Vocabulary
-    from slmstudio.worker.parity.reference_rows import Renderer, own_rows
+    from slmstudio.worker.parity.reference import Renderer, own_rows
 
     renderer = Renderer(source.base, Vocabulary.of(source.base, source.adapter))
     ids: list[int] = []

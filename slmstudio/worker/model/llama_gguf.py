@@ -12,12 +12,14 @@ import re
 import sys
 import unicodedata
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import llama
+from slmstudio.core.errors import UserError
+from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import sandbox
 from slmstudio.worker.model.gguf_vocabulary import NEAREST, NORMALIZER_KEY
@@ -194,6 +196,10 @@ MMAP = 1
 """llama.h, enum llama_load_mode: pages of the file, which the system can drop and read again."""
 
 
+KEPT_LOGITS = 64
+"""How many tokens of a batch keep their logits at most: 39 MB for a vocabulary of 151,936."""
+
+
 class LlamaGguf:
     """A loaded file; what is built on it makes the context.
 
@@ -250,6 +256,40 @@ class LlamaGguf:
                 return list(found[:count])
             room = -count
 
+    def read(self, batch: LlamaBatch, ids: Sequence[int], start: int, first: int, sequence: int = 0) -> Iterator[Any]:
+        """Read tokens of one sequence from position `start` on; the logits behind those from number `first` on, each
+        valid until the next one.
+
+        Raises:
+            UserError: as `compute`.
+        """
+        at = 0
+        while at < len(ids):
+            # Where all logits are wanted, fewer tokens go at once.
+            most = batch.most if at + batch.most <= first else max(KEPT_LOGITS, min(batch.most, first - at))
+            part = ids[at:at + most]
+            self.compute(batch, [(token, start + at + place, sequence, at + place >= first)
+                                 for place, token in enumerate(part)])
+            yield from (self.logits(place) for place in range(len(part)) if at + place >= first)
+            at += len(part)
+
+    def compute(self, batch: LlamaBatch, tokens: Iterable[tuple[int, int, int, bool]]) -> None:
+        """Compute a batch of (token, position, sequence, whether its logits are wanted).
+
+        Raises:
+            UserError: llama.cpp can't, as `failure` says it.
+        """
+        batch.clear()
+        for each in tokens:
+            batch.add(*each)
+        status = self._api.llama_decode(self.context, batch.raw)
+        if status != 0:
+            raise self.failure(tr("llama.cpp says: {reason}.", reason=last_error() or status))
+
+    def failure(self, why: str) -> UserError:
+        """What a person reads where llama.cpp can't compute a batch."""
+        raise NotImplementedError
+
     def logits(self, place: int) -> Any:
         """Those behind a token of the last batch [vocabulary], float32; they hold until the next batch."""
         import numpy as np
@@ -271,16 +311,20 @@ class LlamaBatch:
     """Tokens of one or several sequences.
 
     Attributes:
+        most: how many there may be.
         raw: llama.cpp's own.
     """
 
     def __init__(self, most: int):
         import llama_cpp
 
-        self._api, self.raw = llama_cpp, llama_cpp.llama_batch_init(most, 0, 1)
+        self._api, self.most = llama_cpp, most
+        self.raw: Any = llama_cpp.llama_batch_init(most, 0, 1)
 
     def close(self) -> None:
-        self._api.llama_batch_free(self.raw)
+        raw, self.raw = self.raw, None
+        if raw is not None:
+            self._api.llama_batch_free(raw)
 
     def clear(self) -> None:
         self.raw.n_tokens = 0

@@ -37,7 +37,7 @@ REORDERED = frozenset({"llama", "smollm3", "granite"})
 _LEAST_LEARNED = 1e-12
 
 
-def compare(reference: Reference, gguf: Path, metadata: dict[str, str], tokens: Any) -> dict[str, Any]:
+def compare_weights(reference: Reference, gguf: Path, metadata: dict[str, str], tokens: Any) -> dict[str, Any]:
     """
     Args:
         metadata: the GGUF's key-value pairs, as text.

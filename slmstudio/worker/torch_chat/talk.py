@@ -25,7 +25,7 @@ from slmstudio.core import units
 from slmstudio.core.chat import sampling
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation.request_models import model_at, precision_of
+from slmstudio.core.evaluation.request import model_at, precision_of
 from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import ChatTemplate, find_template
@@ -218,7 +218,7 @@ def load(message: dict[str, Any]) -> Loaded:
     try:
         model = model_loader.load(folder, dtype, device, packed)
         if adapter:
-            model = (model_loader.put_on if packed else model_loader.merge)(model, Path(adapter))
+            model = model_loader.with_adapter(model, Path(adapter), merged=not packed)
     except torch.OutOfMemoryError as error:
         raise UserError(tr("{model} doesn't fit in the GPU's memory.", model=spec["name"]), "",
                         tr("Close other programs that use the GPU, or export the run and chat with a smaller GGUF "

@@ -6,8 +6,16 @@ import json
 
 import pytest
 
-from slmstudio.core.chat import store
-from slmstudio.core.chat.conversation import Conversation, Lane, Tree
+from slmstudio.core.chat.conversation import (
+    Conversation,
+    Lane,
+    Tree,
+    delete_chat,
+    read_chats,
+    rename_chat,
+    restore_chat,
+    write_chat,
+)
 from slmstudio.core.errors import UserError
 
 
@@ -53,7 +61,7 @@ def test_branches_survive_the_file(tree, tmp_path) -> None:
     tree.add("user", "another beginning")
     made = Conversation(12.5, {"system": "सहायक"}, [Lane("m.gguf", tree)], "नाम", {"votes": {"base": 3}})
     path = tmp_path / "c.json"
-    store.write(path, made.to_json())
+    write_chat(path, made.to_json())
     read = Conversation.read(path)
     assert read.to_json() == made.to_json()
     assert said(read.lanes[0].tree) == ["another beginning"] and read.title == "नाम" and read.extra == made.extra
@@ -91,8 +99,8 @@ def test_damaged_trees_are_refused(tmp_path, lane) -> None:
                                      b"[" * 100_000, b'{"created": "x", "settings": {}, "lanes": []}'])
 def test_damaged_files_are_listed_with_their_reason(tmp_path, content) -> None:
     (tmp_path / "x.json").write_bytes(content)
-    store.write(tmp_path / "good.json", Conversation(1.0, {}, [Lane("m")]).to_json())
-    found, damaged = store.read_all(tmp_path)
+    write_chat(tmp_path / "good.json", Conversation(1.0, {}, [Lane("m")]).to_json())
+    found, damaged = read_chats(tmp_path)
     assert [path.name for path, _ in found] == ["good.json"]
     assert [path.name for path, _ in damaged] == ["x.json"] and damaged[0][1].why
 
@@ -114,31 +122,31 @@ def test_it_is_found_by_what_was_said_in_any_branch(tree) -> None:
 def test_it_is_renamed_thrown_away_and_put_back(tmp_path, tree, monkeypatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     path = tmp_path / "c.json"
-    store.write(path, Conversation(0.0, {}, [Lane("m", tree)]).to_json())
-    store.rename(path, "  Ration\n card ")
+    write_chat(path, Conversation(0.0, {}, [Lane("m", tree)]).to_json())
+    rename_chat(path, "  Ration\n card ")
     assert Conversation.read(path).title == "Ration card"
-    store.rename(path, "")
+    rename_chat(path, "")
     assert Conversation.read(path).title == "Q1"
-    content = store.delete(path)
+    content = delete_chat(path)
     assert not path.exists()
-    store.put_back(path, content)
+    restore_chat(path, content)
     assert Conversation.read(path).title == "Q1"
     with pytest.raises(UserError, match="trash"):
-        store.delete(tmp_path / "gone.json")
+        delete_chat(tmp_path / "gone.json")
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, tree, monkeypatch) -> None:
     import os
 
     path = tmp_path / "c.json"
-    store.write(path, "{}")
+    write_chat(path, "{}")
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="save the conversation") as caught:
-        store.write(path, Conversation(0.0, {}, [Lane("m", tree)]).to_json())
+        write_chat(path, Conversation(0.0, {}, [Lane("m", tree)]).to_json())
     assert caught.value.why == "The disk is full."
     assert path.read_text() == "{}" and [each.name for each in tmp_path.iterdir()] == ["c.json"]
 

@@ -11,9 +11,8 @@ from slmstudio.core import files, paths
 from slmstudio.core.evaluation import ballots, item_edits
 from slmstudio.core.evaluation.scoring import row_scores
 from slmstudio.core.votes import store
-from slmstudio.core.votes.preferences import preference_rows
 from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
-from slmstudio.core.votes.tally import tallies
+from slmstudio.core.votes.tally import preference_rows, tallies
 
 
 @pytest.fixture(autouse=True)

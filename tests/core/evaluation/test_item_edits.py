@@ -11,7 +11,7 @@ from support import evaluated_runs
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import corrections, item_edits, scoring
+from slmstudio.core.evaluation import answer_rows, item_edits, scoring
 from slmstudio.core.evaluation.testset.reader import read_test_set
 
 
@@ -76,23 +76,13 @@ def test_a_row_is_removed_with_all_that_was_said_of_it_and_put_back(job):
 def test_the_last_of_several_changes_holds_and_the_one_before_comes_back(job):
     first, second = (item_edits.set_references(job, 3, [text]) for text in ("One.", "Two."))
     item_edits.set_tags(job, 3, "law", "")
-    assert corrections.read(job).values[3] == {"references": ["Two."], "category": "law", "language": None,
+    assert answer_rows.read_corrections(job).values[3] == {"references": ["Two."], "category": "law", "language": None,
                                                "language_guessed": False}
     item_edits.undo(second)
     row = next(row for row in scoring.row_scores(job) if row.id == 3)
     assert (row.references, row.category, row.language) == (["One."], "law", None)
     item_edits.undo(first)
-    assert "references" not in corrections.read(job).values[3]
-
-
-def test_a_line_that_a_power_cut_has_torn_costs_that_change_alone(job):
-    edit = item_edits.set_references(job, 3, ["One."])
-    with open(job / corrections.FILE, "ab") as file:
-        file.write(b'{"change": "0badc0de", "id": 4, "refer')
-    item_edits.set_tags(job, 5, "law", "hi")
-    assert set(corrections.read(job).values) == {3, 5}
-    item_edits.undo(edit)
-    assert set(corrections.read(job).values) == {5}
+    assert "references" not in answer_rows.read_corrections(job).values[3]
 
 
 def test_what_cannot_be_done_changes_nothing(job):
@@ -100,7 +90,7 @@ def test_what_cannot_be_done_changes_nothing(job):
                  lambda: item_edits.remove(job, 99)):
         with pytest.raises(UserError, match="wasn't changed"):
             work()
-    assert not (job / corrections.FILE).exists()
+    assert not (job / answer_rows.CORRECTIONS).exists()
     for item in range(11):
         item_edits.remove(job, item)
     with pytest.raises(UserError, match="only one"):

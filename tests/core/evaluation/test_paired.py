@@ -10,10 +10,11 @@ import pytest
 from support.scored_jobs import answers_of, items_of, write
 
 from slmstudio.core import files
-from slmstudio.core.evaluation import items_file
-from slmstudio.core.evaluation.paired import compare_rows, unique
+from slmstudio.core.evaluation import answer_rows
+from slmstudio.core.evaluation.benchmark_store import ROWS_FILE
+from slmstudio.core.evaluation.comparability import unique
+from slmstudio.core.evaluation.paired import ComparedRun, Paired, compare_rows, compare_runs
 from slmstudio.core.evaluation.scoring import score
-from slmstudio.core.evaluation.side import ComparedRun
 
 Line = dict[str, Any]
 
@@ -62,17 +63,6 @@ def test_equal_runs_are_not_told_apart(tmp_path: Path) -> None:
     assert main["verdict"] == "unknown" and "20 rows aren't enough to show a difference" in main["sentence"]
 
 
-def test_p_is_corrected_for_the_number_of_runs(tmp_path: Path) -> None:
-    items = items_of(60)
-    first, *others = [side(name, tmp_path, items, good, seed)
-                      for name, good, seed in (("a", 0.2, 2), ("b", 0.5, 3), ("c", 0.6, 4))]
-    two = [main_of(compare_rows([first, each]).comparisons)[0] for each in others]
-    three = main_of(compare_rows([first, *others]).comparisons)
-    assert [each["of"] for each in three] == ["b", "c"] and all(each["with"] == "a" for each in three)
-    assert [each["p_uncorrected"] for each in three] == [each["p"] for each in two]
-    assert min(each["p"] for each in three) == pytest.approx(2 * min(each["p"] for each in two))
-
-
 def test_only_rows_with_the_same_content_are_paired(tmp_path: Path) -> None:
     items = items_of(60)
     changed = [dict(item) for item in items]
@@ -115,7 +105,7 @@ def test_other_number_formats_are_named(tmp_path: Path) -> None:
 def test_answers_after_thoughts_are_not_compared_with_answers_given_at_once(tmp_path: Path) -> None:
     items = items_of(30)
     before, now = side("before", tmp_path, items, 0.5, 4), side("now", tmp_path, items, 0.5, 5)
-    files.write_atomically(now.folder / items_file.ABOUT, items_file.dump("0", 24, thinks=False))
+    files.write_atomically(now.folder / answer_rows.ITEMS_FACTS, answer_rows.items_facts("0", 24, thinks=False))
     assert compare_rows([before, now]).comparisons, "nobody thought"
     path = before.folder / "answers-1.jsonl"
     lines = [{**line, "answer": f"<think>hm</think>{line['answer']}"} for line in files.LineReader(path).read()]
@@ -162,23 +152,72 @@ def test_the_rows_can_be_looked_at(tmp_path: Path) -> None:
     assert max(gain for row in rows if (gain := row.gain("b", "a")) is not None) > 50
 
 
-def test_it_can_be_cancelled(tmp_path: Path) -> None:
-    items = items_of(30)
-    sides = [side("a", tmp_path, items, 0.2, 2), side("b", tmp_path, items, 0.8, 3)]
-    asked: list[tuple[int, int]] = []
-
-    class Enough(Exception):
-        pass
-
-    def cancel(done: int, total: int) -> None:
-        asked.append((done, total))
-        if done == total:
-            raise Enough
-
-    with pytest.raises(Enough):
-        compare_rows(sides, cancel)
-    assert asked[0] == (0, 30)
-
-
 def test_names_are_told_apart() -> None:
     assert unique(["help", "desk", "help", "help (2)"]) == ["help", "desk", "help (2)", "help (2) (2)"]
+
+
+# -- question by question of a benchmark
+
+
+def questions_of(name: str, place: Path, good: float, seed: int, questions: range = range(200)) -> ComparedRun:
+    """Answers of base and tuned; a question stands twice, with another right answer."""
+    rng = random.Random(seed)
+    lines = []
+    for number in rng.sample(list(questions), len(questions)):
+        right = float(random.Random(f"{seed} {number}").random() < good)
+        lines.append({"id": number, "subject": ("anatomy", "law")[number % 2], "question": f"Question {number // 4}?",
+                      "choices": ["a", "b"], "right": ["a"], "answers": {"base": "a", "tuned": "b"},
+                      "scores": {"base": 1.0, "tuned": right}})
+    (place / name).mkdir()
+    (place / name / ROWS_FILE).write_bytes(b"".join(map(files.dump_line, sorted(lines, key=lambda line: line["id"]))))
+    return ComparedRun(name, place / name)
+
+
+def mmlu(*sides: ComparedRun) -> Paired:
+    return compare_runs([], {"MMLU": sides})
+
+
+def test_the_run_that_is_better_at_a_benchmark_is_found(tmp_path: Path) -> None:
+    found = mmlu(questions_of("a", tmp_path, 0.4, 1), questions_of("b", tmp_path, 0.7, 2))
+    (said,) = found.sentences()
+    assert said.startswith("MMLU: b against a: Better: ") and "percent accuracy" in said and found.remarks == []
+    (main,) = found.comparisons
+    assert main["rows"] == 200 and main["difference"] > 15 and main["benchmark"] == "MMLU"
+    assert mmlu(questions_of("c", tmp_path, 0.5, 3), questions_of("d", tmp_path, 0.5, 3)).sentences() == [
+        "MMLU: d against c: Every row has the same score."]
+
+
+def test_p_of_benchmarks_is_corrected_for_the_number_of_runs(tmp_path: Path) -> None:
+    sides = [questions_of(name, tmp_path, good, seed)
+             for name, good, seed in (("a", 0.4, 1), ("b", 0.5, 2), ("c", 0.55, 3))]
+    alone = [mmlu(sides[0], each).comparisons[0]["p"] for each in sides[1:]]
+    together = [each["p"] for each in mmlu(*sides).comparisons]
+    assert min(together) == pytest.approx(2 * min(alone))
+
+
+def test_only_questions_that_both_were_asked_count(tmp_path: Path) -> None:
+    whole, part = questions_of("a", tmp_path, 0.4, 1), questions_of("b", tmp_path, 0.7, 2, range(40))
+    (main,) = mmlu(whole, part).comparisons
+    assert main["rows"] == 40 and main["left_out"] == 160
+    others = questions_of("c", tmp_path, 0.7, 2, range(400, 440))
+    found = mmlu(whole, others)
+    assert found.comparisons == [] and found.remarks == ["MMLU: c and a weren't asked any of the same questions."]
+
+
+def test_answers_that_were_not_kept_are_named(tmp_path: Path) -> None:
+    kept = questions_of("a", tmp_path, 0.4, 1)
+    found = mmlu(kept, ComparedRun("b", tmp_path))
+    assert found.comparisons == [] and found.remarks[0].startswith("MMLU: the answers of b can't be compared")
+    assert len(mmlu(ComparedRun("b", tmp_path), ComparedRun("c", tmp_path)).remarks) == 2
+
+
+def test_shares_are_compared_as_shares(tmp_path: Path) -> None:
+    """A little better at every question is better, though nothing was right before and wrong now."""
+    sides = [questions_of(name, tmp_path, 0.5, 1) for name in ("a", "b")]
+    for each, more in zip(sides, (0.0, 0.1), strict=True):
+        lines = list(files.LineReader(each.folder / ROWS_FILE).read())
+        for line in lines:
+            line["scores"]["tuned"] = 0.3 + 0.4 * line["scores"]["tuned"] + more * (line["id"] % 3 + 1)
+        (each.folder / ROWS_FILE).write_bytes(b"".join(map(files.dump_line, lines)))
+    (main,) = mmlu(*sides).comparisons
+    assert main["verdict"] == "better" and 15 < main["low"] < 20 < main["high"] < 25

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from slmstudio.core import files
-from slmstudio.core.evaluation.answer_rows import answer_of, as_scored, hold_thoughts, is_cut, opens, parted
+from slmstudio.core.evaluation.answer_rows import answer_of, as_scored, have_thoughts, is_cut, opens, split_thoughts
 from slmstudio.core.evaluation.scoring import row_scores, score
 
 
@@ -27,21 +27,23 @@ def write(folder, items, lines):
     ("", (None, "")), ("<think>a</think>b</think>c", ("a", "b</think>c")),
 ])
 def test_parts(text, wanted):
-    assert parted(text) == wanted
+    assert split_thoughts(text) == wanted
 
 
 def test_thoughts_that_the_prompt_has_opened():
-    assert parted("Well\n</think>\n4", opened=True) == ("Well", "4")
-    assert parted("<think>Well</think>4", opened=True) == ("Well", "4")
-    assert parted("Well", opened=True) == ("Well", "")
+    assert split_thoughts("Well\n</think>\n4", opened=True) == ("Well", "4")
+    assert split_thoughts("<think>Well</think>4", opened=True) == ("Well", "4")
+    assert split_thoughts("Well", opened=True) == ("Well", "")
     assert opens("assistant\n<think>\n") and not opens("assistant\n<think>\n\n</think>\n\n")
 
 
 def test_who_ends_without_ending_a_thought_has_answered():
     tag = "<think> is the tag that opens a thought."
-    assert parted(tag, ended=True) == (None, tag) and parted(tag) == ("is the tag that opens a thought.", "")
-    assert parted("4", opened=True, ended=True) == (None, "4")
-    assert parted("<think>Well</think>4", ended=True) == parted("Well</think>4", True, True) == ("Well", "4")
+    assert split_thoughts(tag, ended=True) == (None, tag)
+    assert split_thoughts(tag) == ("is the tag that opens a thought.", "")
+    assert split_thoughts("4", opened=True, ended=True) == (None, "4")
+    assert split_thoughts("<think>Well</think>4", ended=True) == ("Well", "4")
+    assert split_thoughts("Well</think>4", True, True) == ("Well", "4")
 
 
 @pytest.mark.parametrize(("line", "wanted"), [
@@ -75,7 +77,7 @@ def test_an_old_answer_of_a_model_that_always_thinks_is_scored_without_its_thoug
 
 def test_what_is_asked_of_references_and_lines():
     assert answer_of("<think>a</think> b") == "b" and answer_of("<think>a") == "<think>a" and answer_of("b ") == "b "
-    assert hold_thoughts(["a", "<think>b</think>c"]) and not hold_thoughts(["a", "<think>"])
+    assert have_thoughts(["a", "<think>b</think>c"]) and not have_thoughts(["a", "<think>"])
     line = {"answer": "", "thoughts": "Well", "finish": "length"}
     assert is_cut(line) and not is_cut({**line, "finish": "stop"}) and not is_cut({**line, "answer": "4"})
     assert not is_cut({"answer": "", "finish": "length"})

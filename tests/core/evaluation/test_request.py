@@ -19,7 +19,9 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import request
 from slmstudio.core.evaluation.comparability import is_own
 from slmstudio.core.evaluation.held_out import learned, learned_rows
+from slmstudio.core.evaluation.request import model_at, precision_of
 from slmstudio.core.evaluation.testset.reader import read_test_set
+from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows
@@ -189,12 +191,7 @@ def test_evaluation_rows_of_a_file_that_is_another_are_the_kept_ones(run, tmp_pa
     assert (asked["test"] == str(file)) == (harm == "none")
     assert [item.question for item in read_test_set(asked["test"]).items] == [row["question"] for row in ROWS[:3]]
     assert is_own(Asked(place / "jobs" / "evaluate-1", asked), str(file))
-
-
-def test_an_eval_file_is_the_test_and_all_training_rows_were_learned(run, tmp_path):
-    (tmp_path / "eval.jsonl").write_text(lines(ROWS[:3]), encoding="utf-8")
-    asked = request.propose(run(eval_file=str(tmp_path / "eval.jsonl")))
-    assert asked["test"] == str(tmp_path / "eval.jsonl") and asked["train_split"] is None
+    assert asked["train_split"] is None, "all training rows were learned"
 
 
 @pytest.mark.parametrize(("fields", "text", "words"), [
@@ -213,16 +210,11 @@ def test_a_full_model_and_its_exports(run):
     for name in ("helpdesk-Q8_0.gguf", "helpdesk-again.gguf", "helpdesk-lora.gguf"):
         (place / "exports" / name).write_bytes(model_files.small_gguf())
     (place / "exports" / "broken.gguf").write_bytes(b"GGUF")
-    asked = request.propose(folder.summarise(place), exports=True)
+    asked = request.propose(place, exports=True)
     assert asked["models"][1] == {"name": "tuned", "model": str(place / "model"), "adapter": None, "gguf": None}
     names = [model["name"] for model in asked["models"]]
     assert len(names) == len(set(names)) and {"base", "tuned", "Q8_0", "broken"} <= set(names)
     assert len(request.propose(place)["models"]) == 2
-
-
-def test_a_run_without_a_result(run):
-    with pytest.raises(UserError, match="has no result yet"):
-        request.propose(run(result=None))
 
 
 def test_every_problem_is_told_at_once(run, tmp_path):
@@ -369,3 +361,39 @@ def test_a_template_that_refuses_system_prompts_is_told_before_the_start(run, tm
     assert problems(asked) == ["system: base: The chat template refuses system messages: No system role. Leave the "
                                "system prompt out."]
     assert len(request.check({**asked, "system": None}).test.items) > 0
+
+
+def test_runs_model_folders_and_gguf_files_are_told_apart(run, tmp_path):
+    """And a QLoRA run is held as it learned."""
+    base, file = tmp_path / "base", tmp_path / "small-Q4_K_M.gguf"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    file.write_bytes(b"GGUF")
+    assert model_at(base) == {"name": "base", "model": str(base), "adapter": None, "gguf": None}
+    assert model_at(file) == {"name": "small-Q4_K_M", "model": None, "adapter": None, "gguf": str(file)}
+    without = run(result=None, name="other")
+    for work in (lambda: model_at(without), lambda: request.propose(without)):
+        with pytest.raises(UserError, match="no result yet"):
+            work()
+    with pytest.raises(UserError, match="can't be used as a model"):
+        model_at(tmp_path / "notes.txt")
+    place = run(method="qlora")
+    assert model_at(place) == {"name": "helpdesk", "model": str(tmp_path / "model"), "gguf": None,
+                               "adapter": str(place / folder.ADAPTER), "load_in_4bit": True}
+    assert [model["load_in_4bit"] for model in request.run_models(place, config_of(place), exports=False)] == [True] * 2
+
+
+def test_the_precision_is_that_of_the_checkpoints_on_a_gpu(tmp_path, monkeypatch):
+    new, old = (Gpu(0, "a card", 2**33, 2**33, capability) for capability in ((8, 6), (7, 5)))
+    model = {"model": str(model_files.write_model(tmp_path / "model"))}
+    assert precision_of([model], None) == "fp32"
+    assert precision_of([model], new) == "bf16" and precision_of([model], old) == "fp16"
+    wide = {"model": str(model_files.write_model(tmp_path / "wide", weights=model_files.safetensors(
+        model_files.llama_tensors(dtype="F32"))))}
+    assert precision_of([model, wide], new) == "fp32"
+    half = {"model": str(model_files.write_model(tmp_path / "half", weights=model_files.safetensors(
+        model_files.llama_tensors(dtype="F16"))))}
+    assert precision_of([half], new) == "fp16" and precision_of([half, model], new) == "bf16"
+    assert precision_of([{"model": str(tmp_path / "none")}, {"model": None}], new) == "bf16"
+    monkeypatch.setattr(request, "FP16_OVERFLOWS", {"llama"})
+    assert precision_of([model], new) == "bf16" and precision_of([model], old) == "fp32"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from pathlib import Path
 from typing import Any
 
@@ -73,26 +72,6 @@ def test_the_same_answers_give_the_same_scores(folder: Path, tmp_path: Path) -> 
     assert json.dumps(without_time(score(folder))) == json.dumps(whole)
 
 
-def test_a_model_compared_with_itself(tmp_path: Path) -> None:
-    items = items_of(60)
-    answers = answers_of(items, 0.5, 1)
-    scores = score(write(tmp_path / "job", items, answers, answers))
-    assert {each["sentence"] for each in scores["comparisons"]} == {"The answers are the same."}
-    said = {(each["verdict"], each["p"], each["difference"]) for each in scores["comparisons"]}
-    assert said == {("unknown", 1.0, 0.0)}
-
-
-def test_the_same_words_with_other_likelihoods_are_the_same_to_chrf_only(tmp_path: Path) -> None:
-    items = items_of(60)
-    base, other = answers_of(items, 0.5, 1), answers_of(items, 0.5, 1)
-    for line in other:
-        line["reference_nats"] = [line["reference_nats"][0] * 0.5]
-    said = {each["metric"]: each for each in score(write(tmp_path / "job", items, base, other))["comparisons"]}
-    assert said["chrf"]["sentence"].startswith("The answers are the same. The loss does show a difference. Better: ")
-    assert said["loss"]["verdict"] == "better"
-    assert said["accuracy"]["sentence"] == "Every row has the same score."
-
-
 def test_only_rows_that_both_answered_are_compared(tmp_path: Path) -> None:
     items = items_of(60)
     base, tuned = answers_of(items, 0.5, 1), answers_of(items, 0.5, 2)
@@ -123,8 +102,6 @@ def test_rows_for_the_viewer(folder: Path) -> None:
     gains = [row.gain("tuned", "base") for row in free]
     assert np.mean([gain for gain in gains if gain is not None]) > 20
     assert rows[1].scores["base"].keys() == {"accuracy", "accuracy_norm", "loss", "perplexity"}
-    assert rows[0].gain("tuned", "base", "loss") == pytest.approx(
-        rows[0].scores["base"]["loss"] - rows[0].scores["tuned"]["loss"])
     assert rows[0].gain("tuned", "nobody") is None
 
 
@@ -151,34 +128,6 @@ def test_a_model_that_has_not_answered_yet_has_no_scores(folder: Path) -> None:
     (folder / "answers-1.jsonl").unlink()
     scores = score(folder)
     assert scores["models"][1]["scores"] == {} and scores["comparisons"] == []
-
-
-def test_cancel_leaves_no_scores(folder: Path) -> None:
-    def cancel(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        score(folder, cancel)
-    assert not (folder / "scores.json").exists()
-
-
-def test_the_judges_word_is_in_the_scores(folder: Path) -> None:
-    lines = [{"id": row, "order": order, "a": "base", "b": "tuned", "winner": "b"}
-             for row in range(10) for order in ("ab", "ba")]
-    (folder / "judge.jsonl").write_bytes(b"".join(map(files.dump_line, lines)))
-    judge = score(folder)["judge"]
-    assert judge["pairs"][0]["wins_b"] == 10 and judge["agreement"] is None
-
-
-@pytest.mark.full
-def test_a_hundred_thousand_rows(tmp_path: Path) -> None:
-    items = items_of(100_000)
-    folder = write(tmp_path / "job", items, answers_of(items, 0.5, 1), answers_of(items, 0.52, 2))
-    started = time.process_time()
-    scores = score(folder)
-    assert time.process_time() - started < 110  # about 27 s on two slow cores
-    assert {each["metric"] for each in scores["comparisons"]} >= {"chrf", "bleu", "loss", "numeric", "accuracy"}
-    assert scores["models"][0]["scores"]["accuracy"]["high"] - scores["models"][0]["scores"]["accuracy"]["low"] < 1.2
 
 
 def test_each_category_has_a_verdict_of_its_own_corrected_for_their_number(tmp_path):
@@ -260,8 +209,11 @@ def test_what_only_the_loss_shows_is_told_with_the_verdict(tmp_path: Path) -> No
     worse = score(write(tmp_path / "worse", items, learned, base))
     assert any(" The loss does show a difference. Worse: " in each["sentence"] for each in worse["comparisons"]
                if each["main"])
+    (accuracy,) = (each for each in scores["comparisons"] if each["metric"] == "accuracy")
+    assert accuracy["sentence"] == "Every row has the same score."
     same = score(write(tmp_path / "same", items, base, base))
-    assert not any("The loss does show" in each["sentence"] for each in same["comparisons"])
+    assert {(each["sentence"], each["verdict"], each["p"], each["difference"]) for each in same["comparisons"]} == {
+        ("The answers are the same.", "unknown", 1.0, 0.0)}
 
 
 def test_a_column_with_another_text_in_each_row_is_no_category(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.report_checks import Page
+from support.report_run import ReportRun, finished
 
 from slmstudio.core.report.gather import gather
 from slmstudio.core.report.page import render
@@ -16,3 +17,9 @@ from slmstudio.core.report.page import render
 def page() -> Callable[[Path], Page]:
     """The report of a run folder."""
     return lambda folder: Page(render(gather(folder)))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> ReportRun:
+    """A whole run with a GPU."""
+    return finished(tmp_path)

@@ -16,6 +16,15 @@ def india(studio_home, monkeypatch):
     monkeypatch.setattr(tariff_module, "country_here", lambda: "IN")
 
 
+def sensed_otherwise(run, change):
+    """The run with each card's readings changed."""
+    events = list(files.LineReader(run.folder / jobs.EVENTS).read())
+    for event in events:
+        if event["type"] == "sensors":
+            change(event["gpu"], event["time"])
+    (run.folder / jobs.EVENTS).write_bytes(b"".join(map(files.dump_line, events)))
+
+
 def test_energy_by_part_with_cost_and_co2(tmp_path, page, india):
     shown = page(finished(tmp_path).folder).text
     assert ("Energy: 0.254 Wh (0.167 Wh measured, the rest estimated) (915 J), measured over 4 s. "
@@ -43,28 +52,16 @@ def test_ones_own_figures_are_said_to_be_ones_own(tmp_path, page, studio_home):
     assert "at €0.31 per kWh (your own figure)" in shown and "at 20 g per kWh (your own figure)" in shown
 
 
-def test_the_cards_own_counter_is_named(tmp_path, page, studio_home):
-    run = finished(tmp_path)
-    events = list(files.LineReader(run.folder / jobs.EVENTS).read())
-    (run.folder / jobs.EVENTS).unlink()
-    for event in events:
-        if event["type"] == "sensors":
-            event["gpu"]["energy_j"] = 1000 + 150 * event["time"]
-        files.append_line(run.folder / jobs.EVENTS, event)
+def test_the_cards_own_counter_is_named(run, page, studio_home):
+    sensed_otherwise(run, lambda gpu, time: gpu.update(energy_j=1000 + 150 * time))
     assert "Cards 0.167 Wh measured by the cards' own counters" in page(run.folder).text
 
 
-def test_a_card_without_power_is_said_to_be_missing(tmp_path, page, studio_home):
-    run = finished(tmp_path)
+def test_a_card_without_power_is_said_to_be_missing(run, page, studio_home):
     run.start()
     run.sense(5, power_w=None)
     assert "The card doesn't report its power" not in page(run.folder).text
-    events = list(files.LineReader(run.folder / jobs.EVENTS).read())
-    (run.folder / jobs.EVENTS).unlink()
-    for event in events:
-        if event["type"] == "sensors":
-            del event["gpu"]["power_w"]
-        files.append_line(run.folder / jobs.EVENTS, event)
+    sensed_otherwise(run, lambda gpu, time: gpu.pop("power_w"))
     shown = page(run.folder).text
     assert "The card doesn't report its power, so its energy isn't known and isn't in these figures." in shown
     assert "Energy: about" in shown and "(estimated)" in shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.report_run import BEGIN, finished, scores
+from support.report_run import BEGIN, scores
 
 from slmstudio.core import files
 from slmstudio.core.report import gather, summary
@@ -21,8 +21,7 @@ def other(path: str, rows: int, after: float, models: tuple[str, ...] = ("base",
             "test": {"path": path, "sha256": path * 3, "rows": rows, "kinds": {"free": rows}, **test}}
 
 
-def test_a_later_look_at_few_rows_does_not_take_the_verdicts_place(tmp_path, page):
-    run = finished(tmp_path)
+def test_a_later_look_at_few_rows_does_not_take_the_verdicts_place(run, page):
     run.evaluate("evaluate-1", scores())
     run.evaluate("evaluate-2", other("questions.jsonl", 20, 9, ("base", "Q4_K_M"), "No difference, says Q4_K_M."))
     run.evaluate("evaluate-3", other("english.jsonl", 60, 10, said="Worse: what English says.", trained_on=4))
@@ -42,16 +41,14 @@ def test_a_later_look_at_few_rows_does_not_take_the_verdicts_place(tmp_path, pag
 @pytest.mark.parametrize(("learned", "tone", "words"), [
     (0, "ok", "Its answers are clearly closer to yours than before training."), (101, "warn", "this shows memory, not "
                                                                                               "skill.")])
-def test_the_colour_of_the_plain_sentence_is_its_own(tmp_path, learned, tone, words):
-    run = finished(tmp_path)
+def test_the_colour_of_the_plain_sentence_is_its_own(run, learned, tone, words):
     found = scores()
     run.evaluate("evaluate-1", {**found, "test": {**found["test"], "trained_on": learned}})
     shown, said = summary.verdicts(gather.gather(run.folder))[0]
     assert words in said and shown == tone
 
 
-def test_the_runs_own_held_out_rows_decide_whatever_was_asked_besides(tmp_path, page):
-    run = finished(tmp_path)
+def test_the_runs_own_held_out_rows_decide_whatever_was_asked_besides(run, page):
     held_out = run.record["eval_file"]
     run.evaluate("evaluate-1", other(held_out, 48, 0, said="Better: its own."))
     run.evaluate("evaluate-2", other("large.jsonl", 5000, 5, said="Worse: the large one."))
@@ -60,8 +57,7 @@ def test_the_runs_own_held_out_rows_decide_whatever_was_asked_besides(tmp_path, 
     assert "judged by 48 rows of held_out.jsonl: the newest evaluation of its own held-out rows." in begin
 
 
-def test_an_older_evaluation_of_the_same_rows_is_one_line(tmp_path, page):
-    run = finished(tmp_path)
+def test_an_older_evaluation_of_the_same_rows_is_one_line(run, page):
     run.evaluate("evaluate-1", other("questions.jsonl", 101, -9, said="The older word.", sha256="98" * 32))
     run.evaluate("evaluate-2", scores())
     text = page(run.folder).text
@@ -69,8 +65,7 @@ def test_an_older_evaluation_of_the_same_rows_is_one_line(tmp_path, page):
     assert text.index("Other evaluations") < text.index("questions.jsonl, tuned against base: The older")
 
 
-def test_a_small_benchmark_does_not_take_the_place_of_a_whole_one(tmp_path, page):
-    run = finished(tmp_path)
+def test_a_small_benchmark_does_not_take_the_place_of_a_whole_one(run, page):
     for number, (rows, limit, said) in enumerate(((14_042, None, "All of MMLU."), (285, 5, "A little of MMLU."))):
         accuracy = {"value": 59.8, "low": 57.8, "high": 61.8, "rows": rows}
         run.evaluate(f"evaluate-{number}", {"protocol": 1, "created": BEGIN + number, "test": None, "models": [],
@@ -83,8 +78,7 @@ def test_a_small_benchmark_does_not_take_the_place_of_a_whole_one(tmp_path, page
     assert "MMLU, 5 questions per subject: A little of MMLU." in text
 
 
-def test_each_group_has_its_verdict(tmp_path, page):
-    run = finished(tmp_path)
+def test_each_group_has_its_verdict(run, page):
     found = scores()
     found["group_comparisons"] = {
         "category": {"tax": [{**found["comparisons"][0], "metric": "loss", "verdict": "worse", "p": 0.0499}]},
@@ -96,15 +90,13 @@ def test_each_group_has_its_verdict(tmp_path, page):
     assert "corrected for the number of groups" in text
 
 
-def test_remarks_are_told_of_a_single_model_too(tmp_path, page):
-    run = finished(tmp_path)
+def test_remarks_are_told_of_a_single_model_too(run, page):
     run.evaluate(scores={**other("q.jsonl", 9, 0, ("tuned",)), "remarks": ["3 damaged lines were skipped."]})
     assert "3 damaged lines were skipped." in page(run.folder).text
 
 
 @pytest.mark.parametrize("value", [None, "x", True])
-def test_a_damaged_score_leaves_its_tile_out(tmp_path, page, value):
-    run = finished(tmp_path)
+def test_a_damaged_score_leaves_its_tile_out(run, page, value):
     place = run.evaluate(scores=scores())
     found = files.read_json(place / "scores.json")
     found["models"][0]["scores"]["chrf"] = {**found["models"][0]["scores"]["chrf"], "value": value}
@@ -113,8 +105,7 @@ def test_a_damaged_score_leaves_its_tile_out(tmp_path, page, value):
     assert "52.4" in shown.text and "base → tuned" not in shown.text
 
 
-def test_a_tile_writes_a_loss_as_the_table_does(tmp_path, page):
-    run = finished(tmp_path)
+def test_a_tile_writes_a_loss_as_the_table_does(run, page):
     found = scores()
     found["comparisons"][0]["metric"] = "loss"
     run.evaluate(scores=found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from support.kept import keep
-from support.report_checks import missing, untold
+from support.report_checks import untold
 from support.report_run import add_rows, finished, parity, scores
 
 from slmstudio.core import files, jobs
@@ -14,13 +14,7 @@ from slmstudio.core.run.config_file import differences
 from slmstudio.core.run.rows import kept_rows
 
 
-def test_the_search_itself_can_fail():
-    assert missing([("rank", 24)], "Rank 240 and 1.24") == [("rank", 24)]
-    assert missing([("rank", 24), ("off", False), ("none", None)], "Rank 24") == []
-
-
-def test_every_value_of_run_json_outcome_json_and_the_events(tmp_path, page):
-    run = finished(tmp_path)
+def test_every_value_of_run_json_outcome_json_and_the_events(run, page):
     assert untold(run.folder, page(run.folder).text) == []
     # The walk reaches all of them: one that is changed behind the page's back is missed.
     shown = page(run.folder).text
@@ -34,13 +28,7 @@ def test_every_value_of_run_json_outcome_json_and_the_events(tmp_path, page):
         path.write_text(text)
 
 
-def test_fields_that_are_on_or_off_say_so(tmp_path, page):
-    shown = page(finished(tmp_path, packing=True, use_dora=False).folder).text
-    assert "Packing packing yes" in shown and "DoRA use_dora no" in shown
-
-
-def test_scores_parity_and_heat(tmp_path, page):
-    run = finished(tmp_path)
+def test_scores_parity_and_heat(run, page):
     run.export(parity=parity())
     run.evaluate(scores=scores())
     shown = page(run.folder).text
@@ -55,21 +43,17 @@ def test_scores_parity_and_heat(tmp_path, page):
     assert "Intel Core i5-10400" in shown and "NVIDIA GeForce RTX 3060, 12 GB" in shown
 
 
-def test_values_that_came_later_are_shown_beside_those_of_run_json(tmp_path, page):
-    run = finished(tmp_path, micro_batch_size=8)
+def test_fields_that_are_switches_or_were_changed_or_are_of_another_version(tmp_path, page):
+    run = finished(tmp_path, micro_batch_size=8, packing=True, use_dora=False)
     files.write_atomically(run.folder / "adjustments.json", json.dumps({"values": {"micro_batch_size": 4}}))
-    assert "micro_batch_size 8 → 4 (changed while it was running)" in page(run.folder).text
+    files.write_atomically(run.folder / jobs.RUN, json.dumps({**run.record, "colour_of_the_run": "blue"}))
+    text = page(run.folder).text
+    for words in ("Packing packing yes", "DoRA use_dora no", "colour_of_the_run blue",
+                  "micro_batch_size 8 → 4 (changed while it was running)"):
+        assert words in text, words
 
 
-def test_a_field_of_another_version_is_shown_too(tmp_path, page):
-    run = finished(tmp_path)
-    run.record["colour_of_the_run"] = "blue"
-    files.write_atomically(run.folder / jobs.RUN, json.dumps(run.record))
-    assert "colour_of_the_run blue" in page(run.folder).text
-
-
-def test_rows_that_were_left_out_are_named_with_their_line(tmp_path, page):
-    run = finished(tmp_path)
+def test_rows_that_were_left_out_are_named_with_their_line(run, page):
     run.tell("warning", code="rows_left_out", message="1 problems in rows.jsonl: those rows are left out.")
     path = add_rows(run, ['{"instruction": "a", "output": "b"}', '{"instruction": "no answer"}'])
     shown = page(run.folder).text

@@ -33,8 +33,7 @@ def mmlu(difference: float, low: float, high: float) -> dict:
                                  "p": 0.2, "rows": 200}]}]}
 
 
-def test_a_benchmark_alone_and_beside_a_test_set(tmp_path, page):
-    run = finished(tmp_path)
+def test_a_benchmark_alone_and_beside_a_test_set(run, page):
     run.evaluate("evaluate-mmlu", benchmark={"name": "mmlu"}, scores=mmlu(-0.7, -1.8, 0.4))
     shown = page(run.folder)
     assert "All 59.8 57.8 to 61.8 59.1 57.1 to 61.1 200 anatomy 59.8 57.8 to 61.8 59.1 57.1 to 61.1 50" in shown.text
@@ -47,8 +46,7 @@ def test_a_benchmark_alone_and_beside_a_test_set(tmp_path, page):
     assert '<li class="bad">General knowledge lost: MMLU ' in shown.html and "52.4 49.2 to 55.6" in shown.text
 
 
-def test_the_page_speaks_the_language_of_the_moment(tmp_path, page):
-    run = finished(tmp_path)
+def test_the_page_speaks_the_language_of_the_moment(run, page):
     i18n.use("hi")
     hindi = page(run.folder)
     i18n.use(i18n.speaking.PSEUDO)
@@ -59,8 +57,7 @@ def test_the_page_speaks_the_language_of_the_moment(tmp_path, page):
     assert bare <= {"pune helpdesk"}, "headings that can't be translated"
 
 
-def test_scores_of_learned_and_of_new_rows_stand_apart(tmp_path, page):
-    run = finished(tmp_path)
+def test_scores_of_learned_and_of_new_rows_stand_apart(run, page):
     found = scores()
     for model in found["models"]:
         model["by_training"] = {"learned": model["scores"], "new": model["scores"]}
@@ -69,8 +66,7 @@ def test_scores_of_learned_and_of_new_rows_stand_apart(tmp_path, page):
     assert "Learned Score base tuned Rows yes chrF++" in text and " no chrF++" in text
 
 
-def test_the_summary_stands_first_in_plain_sentences(tmp_path, page):
-    run = finished(tmp_path)
+def test_the_summary_stands_first_in_plain_sentences(run, page):
     run.export(parity=parity())
     run.evaluate(scores=scores())
     text = page(run.folder).text
@@ -84,17 +80,12 @@ def test_the_summary_stands_first_in_plain_sentences(tmp_path, page):
         assert words in begin, words
 
 
-def test_without_an_evaluation_it_says_so_and_guesses_nothing(tmp_path, page):
-    text = page(finished(tmp_path).folder).text
-    assert "Not evaluated yet: nothing here says whether its answers are better" in text
-    assert "Best and worst rows" not in text and "Nothing was exported." in text
-
-
-def test_what_was_not_checked_follows_from_what_was_done(tmp_path, page):
-    run = finished(tmp_path)
+def test_what_was_not_checked_follows_from_what_was_done(run, page):
     text = page(run.folder).text
     assert "it wasn't evaluated on a test set" in text and "no benchmark was run" in text
     assert "Exports: there are none" in text and "its folder doesn't state one" in text
+    assert "Not evaluated yet: nothing here says whether its answers are better" in text
+    assert "Best and worst rows" not in text and "Nothing was exported." in text
     run.export(parity=parity())
     run.export("unproven")
     run.evaluate(scores=scores())
@@ -106,8 +97,7 @@ def test_what_was_not_checked_follows_from_what_was_done(tmp_path, page):
     assert "helpdesk-Q4_K_M.gguf: these couldn't be measured: KL divergence." in text and "Benchmark: MMLU" in text
 
 
-def test_what_nobody_may_overlook_stands_at_the_top(tmp_path, page):
-    run = finished(tmp_path)
+def test_what_nobody_may_overlook_stands_at_the_top(run, page):
     run.export("good", parity())
     run.evaluate(scores={**scores(), "test": {"path": "q.jsonl", "rows": 50, "trained_on": 0}})
     assert "callout bad" not in page(run.folder).html
@@ -118,8 +108,7 @@ def test_what_nobody_may_overlook_stands_at_the_top(tmp_path, page):
     assert "The model was trained on 3 of 101 test rows of questions.jsonl." in begin
 
 
-def test_a_judges_words_and_figures_are_told(tmp_path, page):
-    run = finished(tmp_path)
+def test_a_judges_words_and_figures_are_told(run, page):
     pair = {"a": "base", "b": "tuned", "wins": [11, 67], "ties": 22, "sentence": "The judge prefers tuned: 67 to 11."}
     run.evaluate(scores={**scores(), "judge": {"model": "Judge-7B", "pairs": [pair]}})
     text = page(run.folder).text
@@ -160,6 +149,20 @@ def test_a_run_that_goes_on_and_one_that_never_began(tmp_path, page):
     assert "The run is still in progress. It completed 3 of 60 steps" in page(begun.folder).text
 
 
+@pytest.mark.parametrize(("losses", "said"), [
+    ([2.31], "wasn't measured before and after"),
+    ([2.31, float("nan")], "wasn't a number at the end"),
+    ([float("nan"), 1.5], "wasn't a number at the start"),
+    ([2.31, 1.5], "fell from 2.310 to 1.500 (−35%)")])
+def test_the_first_loss_is_never_told_as_the_last(tmp_path, page, losses, said):
+    run = ReportRun(tmp_path)
+    run.start()
+    for number, loss in enumerate(losses):
+        run.tell("eval", global_step=20 * number, eval_loss=loss)
+    text = page(run.folder).text
+    assert said in text and "(+0%)" not in text and "2.310 → 2.310" not in text
+
+
 def test_losses_that_are_no_numbers_leave_gaps_and_are_named(tmp_path, page):
     run = ReportRun(tmp_path)
     run.start()
@@ -169,13 +172,6 @@ def test_losses_that_are_no_numbers_leave_gaps_and_are_named(tmp_path, page):
     shown = page(run.folder)
     assert re.search(r"6 – nan 0\.0001 inf", shown.text) and "Eval loss at step 6 isn't" in shown.text
     assert not re.search(r'd="[^"]*nan', shown.html)
-
-
-def test_damaged_lines_are_counted(tmp_path, page):
-    run = finished(tmp_path)
-    with open(run.folder / jobs.EVENTS, "ab") as file:
-        file.write(b"\xff\xfe\n{half\n[1]\n")
-    assert "3 lines of events.jsonl are damaged" in page(run.folder).text
 
 
 def test_nothing_is_fetched_and_no_script_can_run(tmp_path, page):
@@ -191,7 +187,8 @@ def test_nothing_is_fetched_and_no_script_can_run(tmp_path, page):
     assert all(name[:2] != "on" for _, given in shown.tags for name in given)
 
 
-@pytest.mark.parametrize("hostile", [SCRIPT, TURNED, "\x00\x1b[31m", "{{ 7 * 6001 }}{% if %}", "</style>"])
+@pytest.mark.parametrize("hostile", [SCRIPT, TURNED, "\x00\x1b[31m", "{{ 7 * 6001 }}{% if %}", "</style>",
+                                     "पुणे சென்னை কলকাতা क्\u200dष"])
 def test_hostile_text_stays_text(tmp_path, page, hostile):
     run = finished(tmp_path, name=hostile, model=f"/models/{hostile}", train_file=f"/data/{hostile}.jsonl",
                    sample_prompts=[hostile], reasons={"seed": hostile})
@@ -221,13 +218,7 @@ def test_half_characters_do_not_break_the_page(tmp_path, page):
     shown.html.encode("utf-8")
 
 
-def test_text_of_any_script_stays_as_it_is(tmp_path, page):
-    name = "पुणे சென்னை কলকাতা क्\u200dष"
-    assert name in page(finished(tmp_path, name=name).folder).text
-
-
-def test_long_answers_are_cut_with_a_note(tmp_path, page):
-    run = finished(tmp_path)
+def test_long_answers_are_cut_with_a_note(run, page):
     place = run.evaluate(models=[{"name": "base"}, {"name": "tuned"}], test="x.jsonl")
     run.items(place, [("Q", "right", "wrong", "y" * 1_000_000), ("Q2", "right", "wrong", "right")])
     score(place)
@@ -235,8 +226,7 @@ def test_long_answers_are_cut_with_a_note(tmp_path, page):
     assert "Cut here: 1,500 of 1,000,000 characters are shown." in shown.text and len(shown.html) < 300_000
 
 
-def test_best_and_worst_rows(tmp_path, page):
-    run = finished(tmp_path)
+def test_best_and_worst_rows(run, page):
     place = run.evaluate(models=[{"name": "base"}, {"name": "tuned"}], test="x.jsonl")
     good = "the office opens at ten"
     run.items(place, [(f"question {n}", good, "zzz", good if n < 12 else "zzz") for n in range(13)]
@@ -252,8 +242,7 @@ def test_best_and_worst_rows(tmp_path, page):
             f"tuned · 100.0 chrF++ {good}") in text
 
 
-def test_it_is_written_whole_into_the_run(tmp_path):
-    run = finished(tmp_path)
+def test_it_is_written_whole_into_the_run(run, tmp_path):
     written = write_report(run.folder)
     assert written == run.folder / "report.html" and written.read_text(encoding="utf-8").rstrip().endswith("</html>")
     assert not list(run.folder.glob(".*partial*"))

@@ -8,8 +8,7 @@ import pytest
 from support.report_run import ReportRun
 
 from slmstudio.core import jobs
-from slmstudio.core.report.gather import gather
-from slmstudio.core.report.timeline import Line, fitting
+from slmstudio.core.report.gather import Line, fitting, gather
 
 
 @pytest.fixture
@@ -55,15 +54,6 @@ def test_what_a_resumed_attempt_did_again_counts_once(run):
     assert [event["global_step"] for event in facts.steps] == list(range(1, 23))
     assert [event["global_step"] for event in facts.history.evaluations] == [20]
     assert facts.steps[-1]["time"] > facts.steps[0]["time"]
-
-
-def test_events_of_odd_shapes_break_nothing(run, page):
-    for kind in ("eval", "step", "plan", "changed", "adjusted", "suspended", "checkpoint_saved", "sensors", "warning",
-                 "sample", "machine", "job_ended", "paused", "best_used", "overfitting", "early_stop"):
-        run.tell(kind)
-        run.tell(kind, global_step="x", seconds=[], changes=1, was=2, gpu=3, samples=4, eval_loss="low", message=None,
-                 gpus=5, train_rows="many", ram_total="much", total_steps=[])
-    assert "What happened" in page(run.folder).text
 
 
 def test_a_long_timeline_loses_its_everyday_lines_first():

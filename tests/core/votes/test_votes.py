@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
-from slmstudio.core.votes import preferences, tally
 from slmstudio.core.votes import store as votes
+from slmstudio.core.votes import tally
 from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST, Answer, Vote, VotedModel
-from slmstudio.core.votes.tally import by_chance, votes_needed
+from slmstudio.core.votes.tally import by_chance, export_preferences, preference_rows, votes_needed
 
 ASK = ({"role": "user", "content": "राशन कार्ड में नाम कैसे जोड़ें?"},)
 MODELS = [VotedModel(name, f"/models/{name}.gguf", 10 + i, f"{i:064x}")
@@ -58,12 +58,6 @@ def test_known_values() -> None:
     assert by_chance(6, 0) == pytest.approx(2 / 64)
     # Thousands of votes don't overflow, and the normal approximation with continuity correction is near by then.
     assert by_chance(5200, 4800) == pytest.approx(math.erfc(3.99 / math.sqrt(2)), rel=0.01)
-
-
-@given(st.integers(0, 60), st.integers(0, 60))
-def test_one_more_win_for_the_leader_is_never_likelier(wins: int, losses: int) -> None:
-    if wins >= losses:
-        assert by_chance(wins + 1, losses) <= by_chance(wins, losses)
 
 
 @given(st.integers(0, 80), st.integers(0, 80))
@@ -104,10 +98,6 @@ def test_every_order_is_equally_likely(count: int) -> None:
         seen[votes.shuffled(count, seed)] += 1
     # Chi-square with 23 degrees of freedom exceeds 49.7 once in a thousand; the seeds are fixed.
     assert sum((each - 400) ** 2 / 400 for each in seen.values()) < 49.7
-
-
-def test_seeds_are_not_foreseen() -> None:
-    assert len({votes.new_seed() for _ in range(50)}) > 45
 
 
 # -- the file ------------------------------------------------------------------------------------------------
@@ -242,7 +232,7 @@ def test_every_vote_about_a_pair_is_counted_once(some: list[Vote]) -> None:
 def test_votes_become_preference_pairs_that_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "preferences.jsonl"
     third = vote(models=MODELS[:3], texts=("नहीं", "हाँ", "शायद"))
-    result = preferences.export(path, [vote(), third, vote(), vote(ALL_GOOD, None), vote(texts=("same", "same"))])
+    result = export_preferences(path, [vote(), third, vote(), vote(ALL_GOOD, None), vote(texts=("same", "same"))])
     assert (result.pairs, result.undecided, result.same, result.apart) == (3, 1, 2, 0)
     dataset = read_dataset(path)
     assert dataset.layout == "preference" and dataset.problems == [] and dataset.unused == ()
@@ -254,21 +244,21 @@ def test_votes_become_preference_pairs_that_are_read_back(tmp_path: Path) -> Non
 def test_answers_to_different_conversations_are_no_pair() -> None:
     before = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, *ASK)
     apart = Vote(1.0, (Answer(BASE, ASK, "No."), Answer(TUNED, before, "Yes.")), 0, (0, 1), BEST, 1, True)
-    rows, result = preferences.preference_rows([apart])
+    rows, result = preference_rows([apart])
     assert rows == [] and result.apart == 1
 
 
 def test_only_the_votes_between_two_models() -> None:
     some = [vote(models=MODELS[:3], texts="abc"), vote(models=(MODELS[2], TUNED), texts="de"), vote(ALL_BAD, None)]
     between = next(each for each in tally.tallies(some) if {each.first.name, each.second.name} == {"base", "tuned"})
-    rows, result = preferences.preference_rows(some, between)
+    rows, result = preference_rows(some, between)
     assert [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in rows] == [("b", "a")]
     assert result.undecided == 1
 
 
 def test_without_a_pair_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to export"):
-        preferences.export(tmp_path / "x.jsonl", [vote(ALL_GOOD, None)])
+        export_preferences(tmp_path / "x.jsonl", [vote(ALL_GOOD, None)])
     assert not list(tmp_path.iterdir())
 
 
@@ -276,11 +266,11 @@ def test_without_a_pair_nothing_is_written(tmp_path: Path) -> None:
 @given(st.lists(any_votes(), max_size=8))
 def test_whatever_is_exported_reads_back(tmp_path_factory, some: list[Vote]) -> None:
     path = tmp_path_factory.mktemp("export") / "pairs.jsonl"
-    rows, result = preferences.preference_rows(some)
+    rows, result = preference_rows(some)
     assert len(rows) + result.apart + result.same + result.empty == sum(
         len(each.answers) - 1 for each in some if each.best is not None)
     if rows:
-        preferences.export(path, some)
+        export_preferences(path, some)
         found = read_dataset(path)
         assert found.problems == []
         assert [(row.messages[-1]["content"], row.rejected) for row in found.records] == [

@@ -12,7 +12,7 @@ from support import evaluated_runs
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation import answer_rows, corrections, item_edits, scoring
+from slmstudio.core.evaluation import answer_rows, item_edits, scoring
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.evaluation.answers.panes import ReferencePane
 from slmstudio.gui.evaluation.jobs import read_evaluation
@@ -83,7 +83,7 @@ def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alon
     with qtbot.waitSignal(session.run_changed, timeout=60_000):
         held.set()
     qtbot.waitUntil(lambda: not page._task.is_busy() and page.detail.isEnabled(), timeout=60_000)
-    assert not corrections.read(folders[1]).removed, "taken back there"
+    assert not answer_rows.read_corrections(folders[1]).removed, "taken back there"
     page.detail.remove.click()  # a change that has ended hinders no other
     qtbot.waitUntil(page.edits.can_undo, timeout=60_000)
 
@@ -254,7 +254,7 @@ def test_another_order_and_undo_wait_until_the_answers_are_read(qtbot, page, rea
     page.filters.changed.emit()
     page.edits.undo()
     assert page._reading and not page.edits._task.is_busy()
-    assert corrections.read(folders[0]).removed
+    assert answer_rows.read_corrections(folders[0]).removed
     reading.set()
     qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
     assert [row.id for row in page._rows] == page.table.rows.shown == list(range(6))

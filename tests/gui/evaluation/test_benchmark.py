@@ -11,7 +11,7 @@ from support.results_window import show
 from support.window import press
 
 from slmstudio.core import files, jobs
-from slmstudio.core.evaluation import benchmark_rows, scoring
+from slmstudio.core.evaluation import benchmark_store, scoring
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.gui.evaluation.jobs import read_evaluation
@@ -34,7 +34,7 @@ def write(run: Path, with_rows: bool = True) -> Job:
               "answers": {name: choices[(n + (not right(n))) % 4] for name, right in RIGHT.items()},
               "scores": {name: float(right(n)) for name, right in RIGHT.items()}} for n in range(QUESTIONS)]
     if with_rows:
-        files.write_atomically(job.folder / benchmark_rows.FILE, b"".join(map(files.dump_line, lines)))
+        files.write_atomically(job.folder / benchmark_store.ROWS_FILE, b"".join(map(files.dump_line, lines)))
     models = [{"name": name, "accuracy": {"value": 5.0 * sum(map(right, range(QUESTIONS))), "low": 10.0, "high": 80.0,
                                           "rows": QUESTIONS}, "by_subject": {}} for name, right in RIGHT.items()]
     files.write_atomically(job.folder / scoring.SCORES, files.dump_pretty({

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from pathlib import Path
@@ -48,21 +47,17 @@ def rows_of() -> dict[str, dict[str, dict[str, list[dict[str, Any]]]]]:
 
 @pytest.fixture(scope="module")
 def hub_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
+    """Parquet files, and of one dataset lines, as many have them."""
     place = tmp_path_factory.mktemp("hub")
     found: dict[str, dict[str, bytes]] = {}
     for name, parts in rows_of().items():
-        here: dict[str, bytes] = {}
+        here, lines = found.setdefault(name, {}), name == "alexandrainst/m_mmlu"
         for part, splits in parts.items():
             for split, rows in splits.items():
-                here[f"{part}/{split}-00000-of-00001.parquet"] = hub_server.parquet(rows, place / "rows.parquet")
-        here["README.md"] = hub_server.card({part: {split: f"{part}/{split}-*" for split in splits}
-                                             for part, splits in parts.items()})
-        found[name] = here
-    # One that is made of lines, as many are.
-    found["alexandrainst/m_mmlu"] = {
-        **{f"data/hi/{split}.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-           for split, rows in rows_of()["alexandrainst/m_mmlu"]["hi"].items()},
-        "README.md": hub_server.card({"hi": {split: f"data/hi/{split}.jsonl" for split in ("train", "val", "test")}})}
+                here[f"{part}/{split}{'.jsonl' if lines else '-00000-of-00001.parquet'}"] = (
+                    b"".join(map(files.dump_line, rows)) if lines else hub_server.parquet(rows, place / "rows.parquet"))
+        here["README.md"] = hub_server.card({part: {split: f"{part}/{split}{'.jsonl' if lines else '-*'}"
+                                                    for split in splits} for part, splits in parts.items()})
     return found
 
 

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 import torch
 from support import gguf_models, mmlu_folder
+from support.evaluation_jobs import ran
 
-from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.worker.answering.model_loader import Models
-from slmstudio.worker.benchmark import lm_eval_run
 from slmstudio.worker.benchmark.language_model import harness_model
 
 
@@ -180,25 +179,14 @@ class TestNoNumber:
                 shutil.copy(tiny_model / name, folder / name)
         return folder
 
-    def run(self, folder: Path, model: Path, precision: str, **asked: Any) -> None:
-        job = gguf_models.context(folder, kind="evaluate", test=None, precision=precision, benchmark=asked,
-                                  models=[{"name": "base", "model": str(model), "adapter": None, "gguf": None}])
-        models = Models(job)
-        try:
-            lm_eval_run.run(job, models)
-        finally:
-            models.close()
-
     def test_choices_are_refused_and_not_all_a(self, loud, tmp_path):
-        asked = {"name": "mmlu", "data": str(mmlu_folder.write(tmp_path / "mmlu", 2)), "limit": None, "shots": 0}
+        data = mmlu_folder.write(tmp_path / "mmlu", 2)
         with pytest.raises(UserError) as caught:
-            self.run(tmp_path / "job", loud, "fp16", **asked)
+            ran(tmp_path / "job", "mmlu", data, loud, precision="fp16", shots=0)
         assert caught.value.what == "base computed something that isn't a number (NaN)."
         assert "fp16" in caught.value.why and "--precision bf16" in caught.value.remedy
         assert not (tmp_path / "job" / "scores.json").exists()
-        self.run(tmp_path / "job", loud, "bf16", **asked)
-        scores = files.read_json(tmp_path / "job" / "scores.json")
-        assert [each["title"] for each in scores["benchmarks"]] == ["MMLU"]
+        assert ran(tmp_path / "job", "mmlu", data, loud, precision="bf16", shots=0)[0]["title"] == "MMLU"
 
     def test_written_answers_are_refused(self, loud, tmp_path):
         asked = [SimpleNamespace(args=("Why?", {"until": ["\n"], "do_sample": False, "max_gen_toks": 4}))]

@@ -33,6 +33,17 @@ def opened(folder: Path, memory: int = 2**28) -> TorchModel:
     return TorchModel(model_loader.load(folder, torch.float32), folder, memory)
 
 
+@pytest.fixture
+def model(tiny_model: Path) -> TorchModel:
+    return opened(tiny_model)
+
+
+@pytest.fixture
+def rows(model: TorchModel) -> list[Any]:
+    """The usual items, prepared for the tiny model."""
+    return [prepare(item, model, MOST) for item in items()]
+
+
 def lines(model: TorchModel, rows: list[Any], at_once: int) -> dict[int, dict[str, Any]]:
     found = {}
     for batch in batches(rows, model, at_once):
@@ -60,9 +71,7 @@ def test_a_row_is_independent_of_its_neighbours_in_every_family(families, family
     same(lines(model, rows, 8), lines(model, rows, 1))
 
 
-def test_answers_are_those_of_generate(tiny_model):
-    model = opened(tiny_model)
-    rows = [prepare(item, model, MOST) for item in items()]
+def test_answers_are_those_of_generate(model, rows):
     for number, line in lines(model, rows, 8).items():
         prompt = torch.tensor([rows[number].asks[0].prompt])
         output = model.model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=MOST,
@@ -70,8 +79,7 @@ def test_answers_are_those_of_generate(tiny_model):
         assert line["answer"] == model.decode(output[0, prompt.shape[1]:].tolist()).strip()
 
 
-def test_log_likelihoods_are_those_of_one_pass_over_all_tokens(tiny_model):
-    model = opened(tiny_model)
+def test_log_likelihoods_are_those_of_one_pass_over_all_tokens(model):
     rows = [prepare(item, model, 1) for item in items()]
     for number, line in lines(model, rows, 8).items():
         for text, nats, count in zip(rows[number].item["references"], line["reference_nats"], line["reference_tokens"],
@@ -84,11 +92,10 @@ def test_log_likelihoods_are_those_of_one_pass_over_all_tokens(tiny_model):
             assert nats == pytest.approx(wanted, abs=1e-3) and count == len(continuation)
 
 
-def test_a_reference_is_what_training_learns(tiny_model):
+def test_a_reference_is_what_training_learns(model):
     """The loss of the references is the run's eval loss: same tokens, with the one that ends the turn."""
     from slmstudio.core.model import tokens
 
-    model = opened(tiny_model)
     chat = [{"role": "user", "content": "नमस्ते?"}, {"role": "assistant", "content": "आधार 12."}]
     context, continuation = model.reference(chat[:1], chat[1]["content"])
     encoded = tokens.encode(chat, model.tokenizer.backend_tokenizer, model.template)
@@ -114,9 +121,8 @@ def test_an_answer_ends_at_any_end_that_the_model_names_and_the_rest_goes_on(tin
     assert min(lengths) < MOST and sum(length < MOST for length in lengths) >= 1
 
 
-def test_dropping_ended_rows_changes_nothing(tiny_model):
+def test_dropping_ended_rows_changes_nothing(model):
     """Answers of very different length: the batch is made smaller several times on the way."""
-    model = opened(tiny_model)
     prompts = [model.encode(text) for text in QUESTIONS]
     asks = [Ask(prompt, most=3 * number + 1) for number, prompt in enumerate(prompts)]
     together = model.run(asks, lambda share: None)
@@ -152,8 +158,7 @@ def test_base_and_tuned_share_one_loading_and_equal_separate_ones(tiny_model, tm
     assert lines(model, [prepare(item, model, MOST) for item in items()], 8) == tuned
 
 
-def test_rows_that_do_not_fit_are_skipped_with_a_sentence(tiny_model):
-    model = opened(tiny_model)
+def test_rows_that_do_not_fit_are_skipped_with_a_sentence(model):
     row = prepare(items(("word " * 2000,))[0], model, MOST)
     assert row.skipped.endswith("the model reads 512 at most.") and "tokens" in row.skipped
     line = line_of(row, [], model, 0.0)
@@ -163,9 +168,7 @@ def test_rows_that_do_not_fit_are_skipped_with_a_sentence(tiny_model):
     assert not near.skipped and near.asks[0].most == 512 - len(near.asks[0].prompt) < 400
 
 
-def test_a_row_that_makes_nan_is_named_and_its_neighbours_are_not_touched(tiny_model):
-    model = opened(tiny_model)
-    rows = [prepare(item, model, MOST) for item in items()]
+def test_a_row_that_makes_nan_is_named_and_its_neighbours_are_not_touched(model, tiny_model, rows):
     fine = lines(model, rows, 8)
     poison = model.encode("1947")[0]
     assert not any(poison in row.asks[0].prompt for row in rows if row.item["id"] != 3)
@@ -184,13 +187,12 @@ def test_a_row_that_makes_nan_is_named_and_its_neighbours_are_not_touched(tiny_m
         assert poison in seen
 
 
-def test_choices_are_shown_with_letters_and_scored_by_them(tiny_model):
+def test_choices_are_shown_with_letters_and_scored_by_them(model):
     item = {"id": 0, "line": 1, "kind": "choice", "messages": [{"role": "user", "content": "Capital of Kerala? "}],
             "references": ["Kochi"], "choices": ["Kochi", "Thiruvananthapuram", "Kollam"], "answer": 1}
     shown = lettered(item)
     assert shown is not None
     assert shown[0]["content"] == "Capital of Kerala?\nA. Kochi\nB. Thiruvananthapuram\nC. Kollam\nAnswer:"
-    model = opened(tiny_model)
     row = prepare(item, model, MOST)
     line = lines(model, [row], 8)[0]
     text = model.template.render(shown, add_generation_prompt=True)
@@ -205,18 +207,15 @@ def test_choices_are_shown_with_letters_and_scored_by_them(tiny_model):
     assert many.skipped == "It has 27 choices. At most 26 choices can have a letter."
 
 
-def test_a_continuation_is_split_as_lm_eval_does(tiny_model):
+def test_a_continuation_is_split_as_lm_eval_does(model):
     from lm_eval.models.huggingface import HFLM
 
-    model = opened(tiny_model)
     harness = HFLM(pretrained=model.model, tokenizer=model.tokenizer, batch_size=1)
     for pair in (("Answer:", " A"), ("Answer: ", "A"), ("प्रश्न:\n\n", "उत्तर 12"), ("a", "bc")):
         assert split(model.encode, *pair) == harness._encode_pair(*pair)
 
 
-def test_batches_are_by_length_and_bounded_by_memory(tiny_model):
-    model = opened(tiny_model)
-    rows = [prepare(item, model, MOST) for item in items()]
+def test_batches_are_by_length_and_bounded_by_memory(model, rows):
     model.memory = rows[6].length * model.bytes_per_token * 2
     found = batches(rows, model)
     assert sorted(row.item["id"] for batch in found for row in batch) == list(range(7))

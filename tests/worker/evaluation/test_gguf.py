@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from support import gguf_models
-from worker.benchmark.test_benchmark import ran
+from support import gguf_models, mmlu_folder
+from support.evaluation_jobs import ran
 from worker.evaluation.test_evaluate import items, lines, same
 
-from slmstudio.core import files
 from slmstudio.worker.answering import model_loader
 from slmstudio.worker.answering.llama_model import LlamaModel
-from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import prepare
 from slmstudio.worker.answering.torch_model import TorchModel
-from slmstudio.worker.benchmark import lm_eval_run
 
 pytestmark = pytest.mark.timeout(900)
 MOST = 24
@@ -29,12 +28,12 @@ def exported(tmp_path_factory):
     base = gguf_models.tiny()
     job = gguf_models.context(folder / "job", kind="export", run=str(base), types=["F32"], out=str(folder))
     [made] = export.run(job)["files"]
-    return base, made["path"]
+    return base, Path(made["path"])
 
 
 def test_rows_are_independent_and_equal_to_the_model_folder(exported):
     base, gguf = exported
-    model = LlamaModel(gguf_path(gguf), 2**28)
+    model = LlamaModel(gguf, 2**28)
     try:
         rows = [prepare(item, model, MOST) for item in items()]
         together = lines(model, rows, 8)
@@ -51,27 +50,11 @@ def test_rows_are_independent_and_equal_to_the_model_folder(exported):
 
 @pytest.mark.full
 def test_a_benchmark_of_a_file_equals_that_of_the_folder(exported, tmp_path):
-    from support import mmlu_folder
-
     base, gguf = exported
     data = mmlu_folder.write(tmp_path / "mmlu", 4)
-    _, of_folder = ran(tmp_path / "folder", base, "mmlu", data, shots=1)
-    job = gguf_models.context(
-        tmp_path / "file", kind="evaluate", test=None, precision="fp32",
-        benchmark={"name": "mmlu", "data": str(data), "limit": None, "shots": 1},
-        models=[{"name": "F32", "model": None, "adapter": None, "gguf": str(gguf)}])
-    models = Models(job)
-    lm_eval_run.run(job, models)
-    models.close()
-    of_file = files.read_json(tmp_path / "file" / "benchmark" / "model-0.json")
-    assert of_file is not None
+    (_, of_folder), (_, of_file) = (ran(tmp_path / name, "mmlu", data, place, shots=1)
+                                    for name, place in (("folder", base), ("file", gguf)))
     for task, rows in of_folder["samples"].items():
         for mine, other in zip(of_file["samples"][task], rows, strict=True):
             assert [float(choice[0]) for choice in mine["answers"]] == pytest.approx(
                 [float(choice[0]) for choice in other["answers"]], abs=0.02)
-
-
-def gguf_path(text):
-    from pathlib import Path
-
-    return Path(text)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from support import gguf_models
+from support.evaluation_jobs import asked
 from support.tiers import first_fast
 from transformers import AutoModelForCausalLM
 from worker.evaluation.test_evaluate import MOST, items, lines, same
@@ -21,6 +22,8 @@ from slmstudio.worker.answering.rows import prepare
 from slmstudio.worker.answering.torch_model import TorchModel
 from slmstudio.worker.evaluation import evaluate
 from slmstudio.worker.training import methods
+
+ROWS = ("A.",) * 3
 
 
 def test_a_qlora_result_is_evaluated_as_it_learned(tiny_model, tmp_path):
@@ -85,16 +88,6 @@ def refusing(model: Path, folder: Path) -> Path:
     return folder
 
 
-def asked(folder: Path, system: str | None = None, **models: Path) -> Any:
-    """An evaluation of three rows."""
-    rows = folder.parent / "rows.jsonl"
-    rows.write_text("".join(json.dumps({"question": f"Q{n}?", "answer": "A."}) + "\n" for n in range(3)))
-    job = gguf_models.context(folder, kind="evaluate", test=str(rows), precision="fp32", max_new_tokens=4,
-                              system=system, models=[{"name": name, "model": str(models[name])} for name in models])
-    (job.folder / "request.json").write_text(json.dumps(job.request), encoding="utf-8")
-    return job
-
-
 def broken(model: Path, folder: Path) -> Path:
     """A model that computes no numbers."""
     from transformers import AutoModelForCausalLM
@@ -115,7 +108,7 @@ def test_models_that_answer_no_row_are_told_and_not_scored(tiny_model, tmp_path,
     refuses = refusing(tiny_model, tmp_path / "refuses")
     for names, what in ((("base",), "base answered none of the 3 rows."),
                         (("base", "tuned"), "No model answered any of the 3 rows.")):
-        job = asked(tmp_path / what[:4], "Be brief.", **dict.fromkeys(names, refuses))
+        job = asked(tmp_path / what[:4], *[refuses] * len(names), names=names, answers=ROWS, system="Be brief.")
         for _ in range(2):  # given again, it has learned nothing new
             with pytest.raises(UserError) as caught:
                 evaluate.run(job)
@@ -127,7 +120,7 @@ def test_models_that_answer_no_row_are_told_and_not_scored(tiny_model, tmp_path,
 
 def test_one_that_answers_no_row_costs_the_others_nothing(tiny_model, tmp_path, studio_home):
     nan = broken(tiny_model, tmp_path / "broken")
-    job = asked(tmp_path / "job", base=tiny_model, tuned=tiny_model, Q2_K=nan)
+    job = asked(tmp_path / "job", tiny_model, tiny_model, nan, names=("base", "tuned", "Q2_K"), answers=ROWS)
     said = ("Q2_K answered none of the 3 rows, so it has no scores. The model computed something that isn't a number "
             "(NaN). Evaluate in another precision, or choose an earlier checkpoint.")
     for attempt in (1, 2):  # nor when it is given again
@@ -144,7 +137,8 @@ def test_where_the_first_answers_no_row_the_others_are_scored_and_not_compared(
         tiny_model, tmp_path, studio_home, capsys):
     from slmstudio.cli.evaluate import print_scores
 
-    job = asked(tmp_path / "job", "Be brief.", base=refusing(tiny_model, tmp_path / "refuses"), tuned=tiny_model)
+    job = asked(tmp_path / "job", refusing(tiny_model, tmp_path / "refuses"), tiny_model, names=("base", "tuned"),
+                answers=ROWS, system="Be brief.")
     result = evaluate.run(job)
     assert result["models"]["base"] == {} != result["models"]["tuned"] and result["verdict"] is None
     [message] = told(job)
@@ -155,10 +149,3 @@ def test_where_the_first_answers_no_row_the_others_are_scored_and_not_compared(
     assert scores["comparisons"] == [] and scores["group_comparisons"] == {}
     print_scores(scores)
     assert "chrF++" in capsys.readouterr().out
-
-
-def test_a_model_of_broken_numbers_is_told_as_that(tiny_model, tmp_path, studio_home):
-    job = asked(tmp_path / "job", broken=broken(tiny_model, tmp_path / "broken"))
-    with pytest.raises(UserError) as caught:
-        evaluate.run(job)
-    assert "NaN" in caught.value.why and "another precision" in caught.value.remedy

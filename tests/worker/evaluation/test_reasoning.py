@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import gguf_models, thinking_models
-from worker.evaluation.test_evaluate import lines
+from support.evaluation_jobs import asked as evaluation
 from worker.evaluation.test_judge import ask, judged, prepared
 
 from slmstudio.core import files
@@ -24,21 +23,12 @@ pytestmark = pytest.mark.usefixtures("studio_home")
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "आधार की हेल्पलाइन?"},
         {"role": "assistant", "content": "1947"}, {"role": "user", "content": "How long is a passport valid?"}]
 REFERENCE = "Ten years for adults."
+ANSWERS = ("B", "Ten years.")
 
 
 def item(reference: str = REFERENCE, number: int = 0) -> dict[str, Any]:
     return {"id": number, "line": number + 1, "kind": "free", "messages": CHAT, "references": [reference],
             "choices": None}
-
-
-def job(folder: Path, *models: Path, references: tuple[str, ...] = ("B", "Ten years."), **more: Any) -> Any:
-    rows = folder.parent / f"{folder.name}.jsonl"
-    rows.write_text("".join(json.dumps({"question": f"Question {number}?", "answer": text}) + "\n"
-                            for number, text in enumerate(references)), encoding="utf-8")
-    made = gguf_models.context(folder, kind="evaluate", test=str(rows), precision="fp32", **{
-        "max_new_tokens": 8, "models": [{"name": model.name, "model": str(model)} for model in models], **more})
-    (folder / "request.json").write_text(json.dumps(made.request), encoding="utf-8")
-    return made
 
 
 def answers(folder: Path, number: int = 0) -> list[dict[str, Any]]:
@@ -76,7 +66,8 @@ def test_the_prompt_is_that_of_transformers(tiny_model, tmp_path):
 def test_references_that_think_let_the_models_think(tiny_model, tmp_path):
     folder = thinking_models.build(tiny_model, tmp_path / "thinker", thinking_models.QWEN3,
                                    ["<think>", "A", "</think>", "B"])
-    asked = job(tmp_path / "job", folder, references=("<think>\nA\n</think>\n\nB", "<think>\nHm.\n</think>\n\nTen."))
+    asked = evaluation(tmp_path / "job", folder,
+                       answers=("<think>\nA\n</think>\n\nB", "<think>\nHm.\n</think>\n\nTen."))
     scores = evaluate.run(asked)["models"][folder.name]
     assert files.read_json(asked.folder / "items.json")["thinks"] is True
     assert [(line["answer"], line["thoughts"]) for line in answers(asked.folder)] == [("B", "A")] * 2
@@ -91,7 +82,7 @@ def test_references_that_think_let_the_models_think(tiny_model, tmp_path):
 
 def test_thoughts_are_kept_beside_the_answer(tiny_model, tmp_path):
     folder = thinking_models.build(tiny_model, tmp_path / "plain", None, ["<think>", "A", "</think>", "B"])
-    asked = job(tmp_path / "job", folder)
+    asked = evaluation(tmp_path / "job", folder, answers=ANSWERS)
     scores = evaluate.run(asked)["models"][folder.name]
     assert scores["exact"] == 50
     line = answers(asked.folder)[0]
@@ -102,7 +93,7 @@ def test_thoughts_are_kept_beside_the_answer(tiny_model, tmp_path):
 def test_answers_cut_in_a_thought_are_empty_and_told_once(tiny_model, tmp_path):
     endless = thinking_models.build(tiny_model, tmp_path / "endless", None, ["<think>", "A"], ends=False)
     opened = thinking_models.build(tiny_model, tmp_path / "opened", thinking_models.ALWAYS, ["A"], ends=False)
-    asked = job(tmp_path / "job", endless, opened)
+    asked = evaluation(tmp_path / "job", endless, opened, answers=ANSWERS)
     scores = evaluate.run(asked)["models"]
     for number in (0, 1):
         assert {(line["answer"], line["thoughts"][0], line["finish"]) for line in answers(asked.folder, number)} == {
@@ -116,7 +107,7 @@ def test_answers_cut_in_a_thought_are_empty_and_told_once(tiny_model, tmp_path):
 def test_a_model_whose_prompt_opens_thoughts(tiny_model, tmp_path):
     thinks = thinking_models.build(tiny_model, tmp_path / "thinks", thinking_models.ALWAYS, ["A", "</think>", "B"])
     taught = thinking_models.build(tiny_model, tmp_path / "taught", thinking_models.ALWAYS, ["B"])
-    asked = job(tmp_path / "job", thinks, taught)
+    asked = evaluation(tmp_path / "job", thinks, taught, answers=ANSWERS)
     scores = evaluate.run(asked)["models"]
     assert scores["thinks"]["exact"] == scores["taught"]["exact"] == 50
     assert answers(asked.folder)[0]["thoughts"] == "A"
@@ -126,7 +117,7 @@ def test_a_model_whose_prompt_opens_thoughts(tiny_model, tmp_path):
 def test_an_answer_that_begins_with_the_tag_is_one(tiny_model, tmp_path):
     speaks = thinking_models.build(tiny_model, tmp_path / "speaks", None, ["<think>", "B"])
     ends = thinking_models.build(tiny_model, tmp_path / "ends", None, ["A", "</think>", "B"])
-    asked = job(tmp_path / "job", speaks, ends, references=("<think>B", "A</think>B"))
+    asked = evaluation(tmp_path / "job", speaks, ends, answers=("<think>B", "A</think>B"))
     scores = evaluate.run(asked)["models"]
     assert [answers(asked.folder, number)[0]["answer"] for number in (0, 1)] == ["<think>B", "A</think>B"]
     assert all(line["thoughts"] is None for number in (0, 1) for line in answers(asked.folder, number))
@@ -180,13 +171,6 @@ def test_a_judge_is_asked_not_to_think_and_reads_no_thoughts(tiny_model, tmp_pat
     assert cases[0].references == ["Yes."]
     model = Models(asked).open(asked.request["judge"], thinks=False)
     assert judge.prompt(model, cases[0], "Be fair.").endswith("assistant\n<think>\n\n</think>\n\n")
-
-
-def test_rows_of_a_thinker_are_independent_of_their_neighbours(tiny_model, tmp_path):
-    folder = thinking_models.build(tiny_model, tmp_path / "thinker", thinking_models.QWEN3)
-    model = Models(gguf_models.context(tmp_path / "job", precision="fp32")).open({"model": str(folder)}, thinks=False)
-    rows = [prepare(item(f"Answer {number}", number), model, 12) for number in range(5)]
-    assert lines(model, rows, 8).keys() == lines(model, rows, 1).keys() == set(range(5))
 
 
 @pytest.mark.full

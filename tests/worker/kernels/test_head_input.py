@@ -65,10 +65,8 @@ def test_an_adapter_costs_no_more_than_its_base(gemma, tmp_path, packed):
     adapter = gguf_models.adapter_on(gemma, tmp_path / "adapter")
     base = model_loader.load(gemma, torch.float32)
     plain = work_of(TorchModel(base, gemma, 2**28))
-    if packed:
-        held = model_loader.put_on(model_loader.load(gemma, torch.float32, packed=True), adapter)
-    else:
-        held = model_loader.merge(model_loader.load(gemma, torch.float32), adapter)
+    loaded = model_loader.load(gemma, torch.float32, packed=packed)
+    held = model_loader.with_adapter(loaded, adapter, merged=not packed)
     assert not any(parameter.requires_grad for parameter in held.get_output_embeddings().parameters())
     tuned = work_of(TorchModel(held, gemma, 2**28))
     assert (plain.copied, tuned.copied) == (0, 0)

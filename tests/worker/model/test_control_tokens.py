@@ -16,7 +16,7 @@ from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import sandbox
 from slmstudio.worker.model.llama_gguf import LlamaVocab
-from slmstudio.worker.parity.llama_file import LlamaFile
+from slmstudio.worker.parity.parity import LlamaFile
 from slmstudio.worker.serve.http_api import Api
 from slmstudio.worker.serve.request import ChatRequest, parse
 

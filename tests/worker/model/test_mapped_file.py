@@ -18,7 +18,7 @@ def shared_bytes() -> int:
 
 
 def test_read_pages_go_back(tmp_path) -> None:
-    from slmstudio.worker.parity.llama_file import kept_small
+    from slmstudio.worker.parity.parity import pages_released
 
     path = tmp_path / "a file with spaces"
     path.write_bytes(bytes(range(256)) * (SIZE // 256))
@@ -26,6 +26,6 @@ def test_read_pages_go_back(tmp_path) -> None:
         before = shared_bytes()
         assert sum(mapped[::4096]) == 0
         assert shared_bytes() - before > SIZE // 2
-        with kept_small(path):
+        with pages_released(path):
             until(lambda: shared_bytes() - before <= SIZE // 8)
             assert mapped[1] == 1 and mapped[SIZE - 1] == 255  # what was given back is read again

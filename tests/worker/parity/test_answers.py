@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slmstudio.worker.parity.answers import _Sums
+from slmstudio.worker.parity.parity import _Sums
 
 
 @pytest.mark.parametrize(("experts", "wrong", "passes", "rerouted"), [

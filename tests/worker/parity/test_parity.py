@@ -1,4 +1,4 @@
-"""The proof finds what is wrong with a GGUF: other weights, other tokens, another template, another end."""
+"""A sound file passes the proof; of files broken on purpose each is caught, by the check that is there for it."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ from pathlib import Path
 
 import pytest
 from support import gguf_models as models
+from support.gguf_models import quant_type
+from support.tiers import first_fast
 
 from slmstudio.core.errors import UserError
 
 pytestmark = pytest.mark.timeout(900)
+TYPES = ("F16", "Q4_K_M")
 
 
 @pytest.fixture(scope="module")
-def run():
+def run() -> Path:
     return models.exported_run()[0]
 
 
 @pytest.fixture(scope="module")
-def good():
-    """A GGUF of the run."""
-    return str(models.exported_run()[1]["F16"])
+def made() -> dict[str, Path]:
+    """Sound files of the run, by type."""
+    return models.exported_run()[1]
+
+
+@pytest.fixture(scope="module")
+def failed(run, tmp_path_factory):
+    """`failed(path)`: names and remedies of the checks that a file fails."""
+    from slmstudio.worker.model.export_source import Source
+    from slmstudio.worker.parity import parity
+    from slmstudio.worker.parity.reference import measure
+
+    job = models.context(tmp_path_factory.mktemp("check"))
+    reference = measure(job, Source.of(run))
+
+    def check(path: Path, kind: str = "F16", against=reference) -> dict[str, str]:
+        result = parity.compare(job, against, path, quant_type(kind))
+        found = {line["name"]: line["remedy"] for line in result["checks"] if line["passed"] is False}
+        assert result["passed"] == (not found) and all(found.values())
+        return found
+
+    return check
 
 
 @pytest.fixture
 def check(run, tmp_path):
+    """`check(path)`: the result of the job that proves a file."""
     from slmstudio.worker.parity import parity
 
-    def parity_of(gguf, of=run):
-        return parity.run(models.context(tmp_path / "job", gguf=str(gguf), run=str(of)))
-
-    return parity_of
+    return lambda gguf, of=run: parity.run(models.context(tmp_path / "job", gguf=str(gguf), run=str(of)))
 
 
-@pytest.fixture
-def changed(good, tmp_path):
-    """A copy of the GGUF with some bytes replaced by as many others."""
-
-    def replace(old: bytes, new: bytes):
-        assert len(old) == len(new)
-        path = tmp_path / "changed.gguf"
-        with open(good, "rb") as file:
-            data = file.read()
-        at = data.index(old)
-        path.write_bytes(data[:at] + new + data[at + len(old):])
-        return path
-
-    return replace
-
-
-def failed(result) -> set[str]:
-    return {check["name"] for check in result["checks"] if check["passed"] is False}
-
-
-def test_a_good_file_passes_and_the_result_lies_beside_it(good, check, tmp_path) -> None:
-    copy = shutil.copy(good, tmp_path / "copy.gguf")
+def test_a_good_file_passes_and_the_result_lies_beside_it(made, check, tmp_path) -> None:
+    copy = shutil.copy(made["F16"], tmp_path / "copy.gguf")
     result = check(copy)
     assert result["passed"] and result["failures"] == []
     assert result["token_ids_equal"] and result["prompts_equal"]
@@ -74,24 +74,19 @@ def test_a_good_file_passes_and_the_result_lies_beside_it(good, check, tmp_path)
 
 
 @pytest.mark.full
-def test_weights_without_the_adapter_are_found(good, check) -> None:
-    result = check(good, of=models.tiny())
+def test_weights_without_the_adapter_are_found(made, check) -> None:
+    result = check(made["F16"], of=models.tiny())
     assert not result["passed"] and result["nmse"] > 1e-3
     assert result["token_ids_equal"] and result["prompts_equal"]
-    assert failed(result) == {"layers", "nmse", "kl", "top1"} - ({"top1"} if result["top1"] >= 0.99 else set())
+    wrong = {line["name"] for line in result["checks"] if line["passed"] is False}
+    assert wrong == {"layers", "nmse", "kl", "top1"} - ({"top1"} if result["top1"] >= 0.99 else set())
     assert any("logits differ" in failure for failure in result["failures"])
 
 
-def test_another_pre_tokenizer_is_found(changed, check) -> None:
-    result = check(changed(b"smollm", b"mellum"))  # llama.cpp's name of one that keeps digits together
-    assert not result["token_ids_equal"] and not result["passed"]
-    assert "get different tokens than in training" in result["verdict"]
-
-
-@pytest.mark.full
-def test_another_template_is_found(changed, check) -> None:
-    result = check(changed(b"You are a helpful", b"You are a hateful"))
-    assert result["token_ids_equal"] and not result["prompts_equal"] and not result["passed"]
+def test_another_pre_tokenizer_is_found(made, failed, tmp_path) -> None:
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(made["F16"].read_bytes().replace(b"smollm", b"mellum", 1))  # one that keeps digits together
+    assert "get different tokens than in training" in failed(path)["tokens"]
 
 
 @pytest.mark.full
@@ -120,9 +115,64 @@ def test_a_bos_that_training_never_saw_is_found(tmp_path, check) -> None:
     assert "beginning-of-sequence" in result["verdict"]
 
 
-def test_a_damaged_file_is_said_to_be_one(good, check, tmp_path) -> None:
+def test_a_damaged_file_is_said_to_be_one(made, check, tmp_path) -> None:
     path = tmp_path / "half.gguf"
-    with open(good, "rb") as file:
-        path.write_bytes(file.read(1_000_000))
+    path.write_bytes(made["F16"].read_bytes()[:1_000_000])
     with pytest.raises(UserError, match="truncated"):
         check(path)
+
+
+REPLACED = ("{{ bos_token }}{% for message in messages %}### {{ message.role }}:\n{{ message.content }}\n"
+            "{% endfor %}### answer:\n")
+VALUES = {
+    "a wrong end": ({"tokenizer__ggml__eos_token_id": 300, "tokenizer__ggml__eot_token_id": 300}, "stop",
+                    "wouldn't stop"),
+    "an ordinary word that ends answers too": ({"tokenizer__ggml__eos_token_id": 300}, "stop", "it would end at"),
+    "a replaced template": ({"tokenizer__chat_template": REPLACED}, "prompt", ""),
+    "a template that refuses what training took": ({"tokenizer__chat_template": "{{ raise_exception('no') }}"},
+                                                   "prompt", ""),
+    # The tiny model's conversations begin with its BOS, <|im_start|>.
+    "a doubled BOS": ({"tokenizer__chat_template": "{{ bos_token }}TEMPLATE"}, "bos", "double"),
+    "another rope base": ({"llama__rope__freq_base": 1e6}, "settings",
+                          "rope.freq_base 1000000.000000 instead of 10000"),
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("values", "check", "words"), VALUES.values(), ids=VALUES)
+def test_a_value_that_is_not_the_trained_models(made, failed, tmp_path, values, check, words) -> None:
+    template = (models.tiny() / "chat_template.jinja").read_text(encoding="utf-8")
+    changed = {key: value.replace("TEMPLATE", template) if isinstance(value, str) else value
+               for key, value in values.items()}
+    found = failed(models.with_values(made["F16"], tmp_path / "changed.gguf", **changed))
+    assert words in found[check]
+    assert set(found) == {check} or check not in ("stop", "prompt")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("rows", [(1400, 2300), (48001, 48002)], ids=["common", "rare"])
+def test_two_embeddings_that_have_changed_places(made, failed, tmp_path, kind, rows) -> None:
+    path = models.with_swapped_rows(made[kind], tmp_path / "swapped.gguf", "token_embd.weight", *rows)
+    found = failed(path, kind)
+    assert set(found) >= {"embeddings"} and "embeddings of 2 of 49,152 tokens" in found["embeddings"]
+
+
+@pytest.mark.parametrize("kind", first_fast(TYPES))
+def test_an_adapter_of_another_run(made, failed, run, tmp_path, kind) -> None:
+    from slmstudio.worker.model.export_source import Source
+    from slmstudio.worker.parity.reference import measure
+
+    other = models.run_folder(models.tiny(), tmp_path / "runs")
+    models.adapter_on(models.tiny(), other / "adapter", seed=2)
+    reference = measure(models.context(tmp_path / "job"), Source.of(other))
+    found = failed(made[kind], kind, reference)
+    assert "adapter" in found and "another adapter" in found["adapter"]
+    assert failed(made[kind], kind) == {}
+
+
+@pytest.mark.full
+def test_a_layer_of_the_base(made, failed, tmp_path) -> None:
+    """Rows of one layer have changed places: too little for the prompts, the template or the embeddings to show."""
+    path = models.with_swapped_rows(made["F16"], tmp_path / "layer.gguf", "blk.1.ffn_down.weight", 0, 255)
+    assert "layers" in failed(path)

@@ -53,7 +53,7 @@ def test_families_are_equal(families, tmp_path, family) -> None:
 
 
 def test_rows_are_taken_in_order_until_there_are_enough_positions() -> None:
-    from slmstudio.worker.parity.reference_rows import Span, chosen
+    from slmstudio.worker.parity.reference import Span, chosen
 
     def spans(*lengths: int, answer: int) -> list[Span]:
         return [Span(list(range(length)), answer, True) for length in lengths]
@@ -69,7 +69,7 @@ def test_rows_are_taken_in_order_until_there_are_enough_positions() -> None:
 
 def test_a_long_row_keeps_what_surrounds_its_answer() -> None:
     from slmstudio.worker.model.gguf_vocabulary import Vocabulary
-    from slmstudio.worker.parity.reference_rows import AFTER, BEFORE, Renderer
+    from slmstudio.worker.parity.reference import AFTER, BEFORE, Renderer
 
     base = models.tiny()
     renderer = Renderer(base, Vocabulary.of(base))
@@ -85,8 +85,7 @@ def test_a_long_row_keeps_what_surrounds_its_answer() -> None:
 
 def test_the_tokens_of_all_rows_are_compared_with_their_answers() -> None:
     from slmstudio.worker.model.gguf_vocabulary import Vocabulary
-    from slmstudio.worker.parity.reference import USER_CONVERSATIONS, USER_PROMPTS, _tokens
-    from slmstudio.worker.parity.reference_rows import Renderer
+    from slmstudio.worker.parity.reference import USER_CONVERSATIONS, USER_PROMPTS, Renderer, _tokens
 
     base = models.tiny()
     vocabulary = Vocabulary.of(base)

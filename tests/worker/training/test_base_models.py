@@ -59,7 +59,7 @@ def warned(run: Path) -> list[str]:
 
 
 def test_a_result_brings_the_template_and_its_end_along(base, rows, tmp_path):
-    from slmstudio.core.evaluation import request, request_models
+    from slmstudio.core.evaluation import request
 
     config = planned(base, rows, max_steps=2)
     assert config.chat_template == "chatml" and config.method == "lora"
@@ -74,7 +74,7 @@ def test_a_result_brings_the_template_and_its_end_along(base, rows, tmp_path):
     # The base that it is compared with is asked in the same template.
     models = request.run_models(run, config, exports=False)
     assert [model.get("chat_template") for model in models] == ["chatml", "chatml"]
-    assert request_models.model_at(run)["adapter"] == str(adapter)
+    assert request.model_at(run)["adapter"] == str(adapter)
     with pytest.raises(UserError, match="base has no chat template"):
         ChatTemplate.from_folder(base)
 

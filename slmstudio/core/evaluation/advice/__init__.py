@@ -1,8 +1,7 @@
 """What a run came to in one plain sentence, and what to do next, each proposal with its reason.
 
-`evidence` collects what is known about a run and its evaluation, `curve` names the shape of its eval losses, `weighing`
-sets all scores against each other, `headline` says what came of it, and `proposals` what an experienced person would
-try. Nothing here measures anything.
+`evidence` collects what is known about a run and its evaluation, `headline` weighs it and says what came of it, and
+`proposals` what an experienced person would try. Nothing here measures anything.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from slmstudio.core.evaluation.advice.evidence import Evidence, gather
 from slmstudio.core.evaluation.advice.proposals import Proposal, propose
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.store import RUNS
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,4 @@ def of_run(run: Path, scores: Mapping[str, Any] | None, request: Mapping[str, An
     """
     if not (run / jobs.RUN).is_file():
         return None
-    history = RunHistory()
-    for event in jobs.EventReader(run).read():
-        history.add(event)
-    return advise(RunConfig.from_dict(jobs.Job(run).request()), history, scores, request)
+    return advise(RunConfig.from_dict(jobs.Job(run).request()), RUNS.history(run), scores, request)

@@ -3,13 +3,115 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from slmstudio.core.evaluation.advice import curve, weighing
+from slmstudio.core.evaluation.advice import evidence
 from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
-from slmstudio.core.evaluation.advice.weighing import counts_answers
 from slmstudio.core.evaluation.scores.metrics import METRICS
-from slmstudio.core.evaluation.scores.verdicts import BETTER, KEPT_WITHIN, WORSE
+from slmstudio.core.evaluation.scores.statistics import NORMAL_QUANTILE
+from slmstudio.core.evaluation.scores.verdicts import BETTER, KEPT_WITHIN, UNKNOWN, WORSE, score_text
 from slmstudio.core.i18n import ntr, tr
+
+# -- All that an evaluation shows of the tuned model and its base, weighed against each other.
+
+MIXED = "mixed"
+CONTRADICTED = 1 / 3
+"""Share of the signs that point away from the score to judge by, from which the verdict is mixed."""
+SAME = {"exact": "normalised", "bleu": "bleu_intl", "accuracy_norm": "accuracy"}
+"""Scores that say the same as another, which is the one that counts where both are there."""
+LENGTH = 1.25
+"""How many times as far from the references' length answers must be, for that to be a sign."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """
+    Attributes:
+        better: whether it speaks for the tuned model, or for its base.
+        text: what differs, with the figures of the base and of the tuned model.
+    """
+
+    better: bool
+    text: str
+
+
+def counts_answers(compared: Compared) -> bool:
+    """Whether the score is the share of right answers."""
+    return compared.metric in METRICS and METRICS[compared.metric].yes_or_no
+
+
+def weighed_verdict(found: Evidence) -> str:
+    """`BETTER`, `WORSE`, `MIXED` or `UNKNOWN`."""
+    if found.compared is None or found.compared.verdict not in (BETTER, WORSE):
+        return UNKNOWN
+    seen = signs(found)
+    contrary = [sign for sign in seen if sign.better != (found.compared.verdict == BETTER)]
+    return MIXED if len(contrary) >= CONTRADICTED * len(seen) else found.compared.verdict
+
+
+def sign_texts(found: Evidence, better: bool) -> str:
+    """What speaks for the tuned model, or for its base; "" for nothing."""
+    return ", ".join(sign.text for sign in signs(found) if sign.better == better)
+
+
+def signs(found: Evidence) -> list[Sign]:
+    """What clearly differs, the score to judge by first.
+
+    Where that one counts right answers, a likelier or a shorter answer doesn't make up for a wrong one. But where its
+    rows are too few for it, the loss shows what it can't show yet.
+    """
+    compared = found.compared
+    if compared is None:
+        return []
+    counts, decided = counts_answers(compared), compared.verdict in (BETTER, WORSE)
+    there = {each.metric for each in (compared, *found.others)}
+    others = [each for each in found.others if SAME.get(each.metric) not in there
+              and not (counts and decided and each.metric == "loss")]
+    scores = [each for each in (compared, *others) if each.verdict in (BETTER, WORSE)]
+    return [Sign(each.verdict == BETTER, _score(each)) for each in scores] + (
+        [] if counts else list(_of_answers(found, compared.rows)))
+
+
+def metric_label(metric: str) -> str:
+    """A score's name in a table; of one that a newer program knows, its key."""
+    return tr(METRICS[metric].label) if metric in METRICS else metric
+
+
+def _score(compared: Compared) -> str:
+    metric, values = compared.metric, (compared.base, compared.tuned)
+    if metric == "loss":  # the same, in the unit that has a meaning
+        metric, values = "perplexity", (math.exp(min(values[0], 700)), math.exp(min(values[1], 700)))
+    return tr("{score} {before} → {after}", score=metric_label(metric), before=score_text(metric, values[0]),
+              after=score_text(metric, values[1]))
+
+
+def _of_answers(found: Evidence, rows: int) -> Iterator[Sign]:
+    """What the answers look like, whatever they say."""
+    if less := _fewer(found.cut, found.base_cut, rows):
+        yield Sign(less > 0, tr("answers cut at the limit {before:.0%} → {after:.0%}", before=found.base_cut / rows,
+                                after=found.cut / rows))
+    if less := _fewer(found.repeated, found.base_repeated, rows):
+        yield Sign(less > 0, tr("answers that repeat themselves {before:.0%} → {after:.0%}",
+                                before=found.base_repeated / rows, after=found.repeated / rows))
+    if min(found.tokens, found.base_tokens, found.reference_tokens) > 0:
+        tuned, base = (abs(math.log(each / found.reference_tokens)) for each in (found.tokens, found.base_tokens))
+        if abs(tuned - base) >= math.log(LENGTH):
+            yield Sign(tuned < base, tr("length of answers {before:,.0f} → {after:,.0f} tokens (yours: {yours:,.0f})",
+                                        before=found.base_tokens, after=found.tokens, yours=found.reference_tokens))
+
+
+def _fewer(tuned: int, base: int, rows: int) -> int:
+    """1 for fewer, -1 for more, 0 where the 95% interval of the difference of the two shares holds zero.
+
+    Agresti and Caffo, "Simple and effective confidence intervals for proportions and differences of proportions", The
+    American Statistician 54, 2000.
+    """
+    shares = [(count + 1) / (rows + 2) for count in (tuned, base)]
+    error = math.sqrt(sum(share * (1 - share) for share in shares) / (rows + 2))
+    apart = shares[1] - shares[0]
+    return 0 if abs(apart) <= NORMAL_QUANTILE * error else 1 if apart > 0 else -1
+
 
 KNOWN_BEFORE = 0.2
 """Share of test rows among those that were learned, from which the scores show memory."""
@@ -43,13 +145,11 @@ def headline(found: Evidence) -> tuple[str, str]:
         return _uncompared(found)
     if fault := _fault(found, compared):
         return fault
-    verdict = weighing.verdict(found)
-    if verdict == weighing.MIXED:
+    verdict = weighed_verdict(found)
+    if verdict == MIXED:
         return tr("The results are mixed: it got better in some ways and worse in others."), WARN
-    if verdict == BETTER:
-        return _better(compared), OK
-    if verdict == WORSE:
-        return _worse(compared), BAD
+    if verdict in (BETTER, WORSE):
+        return _changed(compared, verdict == BETTER), OK if verdict == BETTER else BAD
     return _undecided(found, compared), WARN
 
 
@@ -61,7 +161,7 @@ def _uncompared(found: Evidence) -> tuple[str, str]:
         return found.benchmark, ""
     if found.objective == "text" and (change := loss_change(found)) is not None:
         before, after = change
-        if after < before * (1 - curve.MOVED):
+        if after < before * (1 - evidence.MOVED):
             return tr("It continues text like yours better than before: the loss on held-out rows fell from "
                       "{before:.2f} to {after:.2f}.", before=before, after=after), OK
     return tr("Nothing has been compared yet. Evaluate the run to see whether it's better than its base model."), ""
@@ -99,10 +199,10 @@ def _undecided(found: Evidence, compared: Compared) -> str:
     if is_as_before(found):
         return (tr("About as good as before: {tuned:,} of {rows:,} answers are right, and {base:,} were.", tuned=tuned,
                    rows=compared.rows, base=base) if counts_answers(compared) else tr("About as good as before."))
-    if better := weighing.texts(found, better=True):
+    if better := sign_texts(found, better=True):
         return ntr("{n:,} row can't show yet whether its answers are better ({score}), but this got better: {better}.",
                    "{n:,} rows can't show yet whether its answers are better ({score}), but this got better: {better}.",
-                   compared.rows, score=weighing.label(compared.metric), better=better)
+                   compared.rows, score=metric_label(compared.metric), better=better)
     return ntr("{n:,} row can't show whether it's better.", "{n:,} rows can't show whether it's better.",
                compared.rows)
 
@@ -113,16 +213,16 @@ def caveat(found: Evidence) -> str:
     compared = found.compared
     if compared is None or is_broken(found) or _fault(found, compared):
         return ""
-    verdict = weighing.verdict(found)
-    if verdict == weighing.MIXED:
-        return tr("Better: {better}. Worse: {worse}.", better=weighing.texts(found, better=True),
-                  worse=weighing.texts(found, better=False))
+    verdict = weighed_verdict(found)
+    if verdict == MIXED:
+        return tr("Better: {better}. Worse: {worse}.", better=sign_texts(found, better=True),
+                  worse=sign_texts(found, better=False))
     if verdict == WORSE:
         return tr("It began with random weights, and the base model has learned from far more text."
                   ) if found.method == "scratch" else ""
     if found.forgotten:
         return tr("But it got worse at general questions ({forgotten}).", forgotten=found.forgotten)
-    if worse := weighing.texts(found, better=False):
+    if worse := sign_texts(found, better=False):
         return tr("But this got worse: {worse}.", worse=worse)
     if verdict != BETTER:
         return ""
@@ -138,7 +238,7 @@ def caveat(found: Evidence) -> str:
 
 def is_broken(found: Evidence) -> bool:
     """Whether the result is: not where the weights from before the break were kept."""
-    return found.shape == curve.BROKEN and not found.used_step
+    return found.shape == evidence.BROKEN and not found.used_step
 
 
 def loss_change(found: Evidence) -> tuple[float, float] | None:
@@ -157,20 +257,23 @@ def knows_the_test(found: Evidence) -> bool:
 
 def repeats_itself(found: Evidence) -> bool:
     """Whether the tuned model repeats itself to no end, and the base doesn't."""
-    rows = found.compared.rows if found.compared else 0
-    return rows > 0 and found.repeated >= REPEATED * rows and found.repeated > 2 * found.base_repeated
+    return _is_new_fault(found, found.repeated, found.base_repeated, REPEATED)
 
 
 def never_ends(found: Evidence) -> bool:
     """Whether the tuned model fails to end its answers and the base doesn't."""
-    rows = found.compared.rows if found.compared else 0
-    return rows > 0 and found.cut >= UNENDING * rows and found.cut > 2 * found.base_cut
+    return _is_new_fault(found, found.cut, found.base_cut, UNENDING)
 
 
 def shows_marks(found: Evidence) -> bool:
     """Whether a chat template's marks come out as words, and not the base's too."""
+    return _is_new_fault(found, found.marked, found.base_marked, MARKED)
+
+
+def _is_new_fault(found: Evidence, tuned: int, base: int, share: float) -> bool:
+    """Whether this share of the tuned model's answers has a fault, and more than twice as many as of the base's."""
     rows = found.compared.rows if found.compared else 0
-    return rows > 0 and found.marked >= MARKED * rows and found.marked > 2 * found.base_marked
+    return rows > 0 and tuned >= share * rows and tuned > 2 * base
 
 
 def answers_all_alike(found: Evidence) -> bool:
@@ -203,40 +306,26 @@ def _is_overlap(compared: Compared) -> bool:
     return compared.metric in ("chrf", "bleu", "bleu_intl", "rouge_l")
 
 
-def _better(compared: Compared) -> str:
+def _changed(compared: Compared, better: bool) -> str:
     if compared.metric == "loss":
-        return tr("It finds your answers more likely than before training.")
+        return (tr("It finds your answers more likely than before training.") if better else
+                tr("It finds your answers less likely than before training."))
     if _is_overlap(compared):
-        if compared.tuned - compared.base < LITTLE:
-            return tr("Its answers are a little closer to yours than before training.")
-        return tr("Its answers are clearly closer to yours than before training.")
+        if (compared.tuned - compared.base) * (1 if better else -1) < LITTLE:
+            return (tr("Its answers are a little closer to yours than before training.") if better else
+                    tr("Its answers are a little further from yours than the base model's."))
+        return (tr("Its answers are clearly closer to yours than before training.") if better else
+                tr("Its answers are further from yours than the base model's."))
     if counts_answers(compared):
         tuned, base = _right(compared)
-        return tr("It's right more often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
-                  rows=compared.rows, base=base)
-    return tr("It's better by {score}.", score=_named(compared))
-
-
-def _worse(compared: Compared) -> str:
-    if compared.metric == "loss":
-        return tr("It finds your answers less likely than before training.")
-    if _is_overlap(compared):
-        if compared.base - compared.tuned < LITTLE:
-            return tr("Its answers are a little further from yours than the base model's.")
-        return tr("Its answers are further from yours than the base model's.")
-    if counts_answers(compared):
-        tuned, base = _right(compared)
-        return tr("It's right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", tuned=tuned,
-                  rows=compared.rows, base=base)
-    return tr("It's worse by {score}.", score=_named(compared))
+        values = {"tuned": tuned, "rows": compared.rows, "base": base}
+        return (tr("It's right more often: {tuned:,} of {rows:,} answers instead of {base:,}.", **values) if better else
+                tr("It's right less often: {tuned:,} of {rows:,} answers instead of {base:,}.", **values))
+    metric = METRICS.get(compared.metric)  # a newer or a damaged file may tell about one that isn't known
+    score = tr(metric.name) if metric else compared.metric
+    return tr("It's better by {score}.", score=score) if better else tr("It's worse by {score}.", score=score)
 
 
 def _right(compared: Compared) -> tuple[int, int]:
     """Scores that count right answers, as counts: of the tuned model, and of its base."""
     return round(compared.tuned * compared.rows / 100), round(compared.base * compared.rows / 100)
-
-
-def _named(compared: Compared) -> str:
-    """Another score's name; of one that a newer or a damaged file tells about, its key."""
-    metric = METRICS.get(compared.metric)
-    return tr(metric.name) if metric else compared.metric

@@ -7,8 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from slmstudio.core.evaluation.advice import curve, headline, weighing
-from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
+from slmstudio.core.evaluation.advice import headline
+from slmstudio.core.evaluation.advice.evidence import (
+    BROKEN,
+    FALLING,
+    RISING,
+    SETTLED,
+    TURNED,
+    UNKNOWN,
+    UNMOVED,
+    Compared,
+    Evidence,
+)
 from slmstudio.core.evaluation.scores.verdicts import BETTER, WORSE, rounded_up
 from slmstudio.core.i18n import ntr, tr
 
@@ -55,7 +65,7 @@ def propose(found: Evidence) -> list[Proposal]:
 
 
 def _in_order(found: Evidence) -> Iterator[Proposal]:
-    if found.shape == curve.BROKEN:
+    if found.shape == BROKEN:
         yield _slower(found, tr("The loss rose far above where it started, as happens when steps are too large.")
                       if math.isfinite(found.losses[-1][1]) else
                       tr("The loss is no longer a number, as happens when steps are too large."))
@@ -116,7 +126,7 @@ def _faults(found: Evidence, compared: Compared) -> Iterator[Proposal]:
                        tr("The marks should be tokens that nobody reads. The rows may contain them as text, or the "
                           "template may be another model's."))
     if headline.answers_all_alike(found):
-        if found.shape in (curve.TURNED, curve.RISING, curve.BROKEN):
+        if found.shape in (TURNED, RISING, BROKEN):
             yield _slower(found, tr("Steps that are too large can leave a model with a single answer."))
         yield Proposal(ROWS, tr("Count the answers in your rows"),
                        tr("If most rows have the same answer, giving it every time is what they teach."))
@@ -133,7 +143,8 @@ def _forgot(found: Evidence) -> Iterator[Proposal]:
 
 
 def _by_verdict(found: Evidence, compared: Compared) -> Iterator[Proposal]:
-    shape, verdict, as_before = found.shape, weighing.verdict(found), headline.is_as_before(found) and not compared.same
+    shape, verdict = found.shape, headline.weighed_verdict(found)
+    as_before = headline.is_as_before(found) and not compared.same
     answers = Proposal(ANSWERS, tr("Read the worst answers"),
                        tr("They show what it gets wrong. The questions may need something that the rows don't teach, "
                           "or the answers may be right in other words."))
@@ -145,15 +156,15 @@ def _by_verdict(found: Evidence, compared: Compared) -> Iterator[Proposal]:
     if verdict != BETTER and found.usual_rate and found.learning_rate >= FAR_ABOVE * found.usual_rate:
         yield _slower(found, tr("{rate:g} is far above the usual rate for a model of this size, {usual:g}.",
                                 rate=found.learning_rate, usual=found.usual_rate))
-    learned = shape in (curve.SETTLED, curve.FALLING, curve.UNKNOWN) or (shape == curve.TURNED and found.used_step)
-    if (verdict in (WORSE, weighing.MIXED) and learned and found.method != "scratch") or headline.none_right(found):
+    learned = shape in (SETTLED, FALLING, UNKNOWN) or (shape == TURNED and found.used_step)
+    if (verdict in (WORSE, headline.MIXED) and learned and found.method != "scratch") or headline.none_right(found):
         yield answers
     yield from SHAPES.get(shape, _nothing)(found)
     if as_before:
         yield answers
     elif verdict not in (BETTER, WORSE) and compared.rows_needed and compared.rows_needed <= MOST_TEST_ROWS:
         yield _more_test_rows(found, compared, compared.rows_needed)
-    if verdict == BETTER and shape in (curve.SETTLED, curve.UNKNOWN):
+    if verdict == BETTER and shape in (SETTLED, UNKNOWN):
         yield _chat(found)
     if verdict != WORSE:
         yield from _grow(found)
@@ -170,14 +181,14 @@ def _more_test_rows(found: Evidence, compared: Compared, needed: int) -> Proposa
 
 
 def _chat(found: Evidence) -> Proposal:
-    why = (tr("Its loss has settled, so more steps would change little.") if found.shape == curve.SETTLED else
+    why = (tr("Its loss has settled, so more steps would change little.") if found.shape == SETTLED else
            tr("The weights with the lowest loss were kept.") if found.used_step else
            tr("Questions of your own show what no score does."))
     return Proposal(CHAT, tr("Talk to it"), why)
 
 
 def _resume(found: Evidence) -> Iterator[Proposal]:
-    if found.stopped and found.shape not in (curve.TURNED, curve.RISING, curve.BROKEN):
+    if found.stopped and found.shape not in (TURNED, RISING, BROKEN):
         done, planned = found.stopped
         yield Proposal(RESUME, tr("Resume the run"),
                        tr("It was stopped after {done:,} of {planned:,} steps.", done=done, planned=planned))
@@ -185,7 +196,7 @@ def _resume(found: Evidence) -> Iterator[Proposal]:
 
 def _longer(found: Evidence) -> Iterator[Proposal]:
     cut, rows = found.cut_rows
-    better = weighing.verdict(found) == BETTER and not headline.never_ends(found)
+    better = headline.weighed_verdict(found) == BETTER and not headline.never_ends(found)
     if cut and cut >= (MOST_CUT if better else MANY_CUT) * rows:
         yield Proposal(AGAIN, tr("Train again with a sequence length of {tokens:,}", tokens=2 * found.max_length),
                        tr("{cut:,} of {rows:,} rows were cut at {tokens:,} tokens, so it never saw how they end.",
@@ -200,7 +211,7 @@ def _grow(found: Evidence) -> Iterator[Proposal]:
     if 0 < found.parameters < LARGEST:
         larger = tr("A larger model knows more to begin with.")
         yield Proposal(MODEL, tr("Try a larger model"), f"{tr('More steps would change little now.')} {larger}"
-                       if found.shape == curve.SETTLED else larger)
+                       if found.shape == SETTLED else larger)
     yield _more_rows(found)
 
 
@@ -217,7 +228,7 @@ def _turned(found: Evidence) -> Iterator[Proposal]:
     if 0 < found.train_rows < FEW_ROWS:
         yield _more_rows(found)
     if found.used_step:
-        if weighing.verdict(found) == BETTER:
+        if headline.weighed_verdict(found) == BETTER:
             yield _chat(found)
         yield Proposal(ROWS, tr("Add more rows"),
                        tr("The weights with the lowest loss, {best:.2f}, were kept. After that it only overfitted, "
@@ -247,7 +258,7 @@ def _unmoved(found: Evidence) -> Iterator[Proposal]:
 
 
 def _settled(found: Evidence) -> Iterator[Proposal]:
-    better = weighing.verdict(found) == BETTER
+    better = headline.weighed_verdict(found) == BETTER
     if 0 < found.train_rows < FEW_ROWS:
         yield _more_rows(found)
     elif not better and found.train_loss is not None and found.losses and (
@@ -276,5 +287,5 @@ def _slower(found: Evidence, reason: str) -> Proposal:
 
 
 SHAPES: dict[str, Callable[[Evidence], Iterator[Proposal]]] = {
-    curve.FALLING: _falling, curve.TURNED: _turned, curve.RISING: _rising, curve.UNMOVED: _unmoved,
-    curve.SETTLED: _settled, curve.UNKNOWN: _settled}
+    FALLING: _falling, TURNED: _turned, RISING: _rising, UNMOVED: _unmoved,
+    SETTLED: _settled, UNKNOWN: _settled}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from slmstudio.core.evaluation.scores.intervals import normal_quantile, wilson
+from slmstudio.core.evaluation.scores.statistics import NORMAL_QUANTILE, wilson
 from slmstudio.core.evaluation.scores.verdicts import holm, p_text
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.votes.store import BEST, Vote
@@ -91,10 +91,11 @@ def judge_summary(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         a, b = str(line.get("a")), str(line.get("b"))
         pairs.setdefault(frozenset((a, b)), _Pair(a, b, {})).add(line)
     found = [_counted(pair) for pair in pairs.values()]
-    return told([{**each, "p": p} for each, p in zip(found, holm([each["p"] for each in found]), strict=True)])
+    corrected = holm([each["p"] for each in found])
+    return with_sentences([{**each, "p": p} for each, p in zip(found, corrected, strict=True)])
 
 
-def told(pairs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def with_sentences(pairs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What `judge_summary` returns of pairs that have no sentences yet, or sentences in another language."""
     found = [{**pair, "sentence": _sentence(pair)} for pair in pairs]
     return {"pairs": found, "sentence": " ".join(each["sentence"] for each in found)}
@@ -203,11 +204,11 @@ def agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) ->
         would agree if the judge said as much by guessing), "kappa" (Cohen 1960; None if it has no meaning),
         "sentence"}.
     """
-    found = _agreement(pairs, lines)
+    found = _agreement_figures(pairs, lines)
     return {**found, "sentence": agreement_sentence(found)}
 
 
-def _agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _agreement_figures(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     judged = _Pair("a", "b", {})
     for line in lines:
         judged.add({**line, "a": "a", "b": "b"})
@@ -216,7 +217,7 @@ def _agreement(pairs: Sequence[VotedPair], lines: Iterable[Mapping[str, Any]]) -
     if not both:
         return {"votes": 0, "agreed": 0, "share": None, "low": None, "high": None, "by_chance": None, "kappa": None}
     rows, agreed = len(both), sum(user == judge for user, judge in both)
-    low, high = wilson(agreed / rows, rows, normal_quantile())
+    low, high = wilson(agreed / rows, rows, NORMAL_QUANTILE)
     users, judges = Counter(user for user, _ in both), Counter(judge for _, judge in both)
     chance = sum(users[each] * judges[each] for each in WINNERS) / rows**2
     return {"votes": rows, "agreed": agreed, "share": round(100 * agreed / rows, 6), "low": round(100 * low, 6),

@@ -78,32 +78,21 @@ def chrf_score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return score
 
 
-def bleu_score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+def bleu_score(sums: NDArray[np.float64], effective: bool = False) -> NDArray[np.float64]:
     """BLEU of summed counts, 0 to 100: Papineni et al. 2002, exponential smoothing of orders without a match.
 
     That is sacrebleu's default, `smooth:exp`, `eff:no`; see `bleu_row_score` for single rows.
 
     Args:
         sums: (..., BLEU_WIDTH).
+        effective: whether orders longer than the answer are left out.
 
     Returns:
         (...).
     """
     import numpy as np
 
-    return _bleu_of(np.asarray(sums, dtype=np.float64), effective=False)
-
-
-def bleu_row_score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """BLEU of single answers: orders longer than the answer are left out, as sacrebleu's `sentence_bleu` does."""
-    import numpy as np
-
-    return _bleu_of(np.asarray(sums, dtype=np.float64), effective=True)
-
-
-def _bleu_of(sums: NDArray[np.float64], effective: bool) -> NDArray[np.float64]:
-    import numpy as np
-
+    sums = np.asarray(sums, dtype=np.float64)
     length, wanted = sums[..., 0], sums[..., 1]
     right, total = sums[..., 2 : 2 + MAX_ORDER], sums[..., 2 + MAX_ORDER :]
     there = np.cumprod(total > 0, axis=-1).astype(bool)  # sacrebleu stops at the first order without an n-gram
@@ -116,6 +105,10 @@ def _bleu_of(sums: NDArray[np.float64], effective: bool) -> NDArray[np.float64]:
     shorter = (length < wanted) & (length > 0)
     penalty = np.where(shorter, np.exp(np.where(shorter, 1 - wanted / np.where(length > 0, length, 1), 0)), 1.0)
     return np.where(some, 100 * penalty * np.exp(logs), 0.0)
+
+
+bleu_row_score = functools.partial(bleu_score, effective=True)
+"""BLEU of single answers, as sacrebleu's `sentence_bleu`."""
 
 
 @functools.cache

@@ -30,7 +30,7 @@ class TestItem:
             "choice" row the right choice's text; may be empty for a "pattern" row only.
         choices: of a "choice" row, two or more different texts.
         answer: of a "choice" row, the index of the right one, from 0.
-        pattern: of a "pattern" row, a regular expression that compiles; match it by `patterns.matches`.
+        pattern: of a "pattern" row, a regular expression that compiles; match it by `matching.matches_pattern`.
         category: a subject or another tag, when a column says one.
         language: BCP 47 like "hi": from a column, or guessed by the script.
         language_guessed: whether `language` comes from the script of the text and from no column.

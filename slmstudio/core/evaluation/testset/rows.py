@@ -21,7 +21,7 @@ from slmstudio.core.data.record import message_text
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
-from slmstudio.core.evaluation.scores import patterns
+from slmstudio.core.evaluation.scores import matching
 from slmstudio.core.evaluation.testset import languages
 from slmstudio.core.evaluation.testset.item import KINDS
 from slmstudio.core.i18n import noop, tr
@@ -365,7 +365,7 @@ def _pattern(row: Mapping[str, Any], name: str, findings: Findings) -> str | Non
     pattern = text_of(row, name, findings) if name else ""
     if pattern:
         try:
-            patterns.compiled(pattern)
-        except patterns.BadPattern as error:
+            matching.compiled(pattern)
+        except matching.BadPattern as error:
             findings.append((name, str(error)))
     return pattern or None

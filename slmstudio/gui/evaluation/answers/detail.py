@@ -221,12 +221,12 @@ class RowDetail(QWidget):
 
     def begin(self, evaluation: Path) -> None:
         """Show rows of another evaluation from now on."""
-        from slmstudio.core.evaluation import benchmark_rows
+        from slmstudio.core.evaluation import benchmark_store
 
         self.show_row(None, "", "")
         self._evaluation = evaluation
         self.fixed = tr("Benchmark questions can't be changed or used for training. Otherwise its figures could no "
-                        "longer be compared with others.") if benchmark_rows.shows(evaluation) else ""
+                        "longer be compared with others.") if benchmark_store.shows_rows(evaluation) else ""
         for widget, tip in self._tips.items():
             widget.setEnabled(not self.fixed)
             widget.setToolTip(self.fixed or tip)

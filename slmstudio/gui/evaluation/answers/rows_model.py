@@ -70,7 +70,7 @@ def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
     Raises:
         UserError: they can't be read, or the task was cancelled.
     """
-    from slmstudio.core.evaluation import benchmark_rows
+    from slmstudio.core.evaluation import benchmark_store
     from slmstudio.core.evaluation.answer_rows import read_rows
 
     def tell(done: int, total: int) -> None:
@@ -78,7 +78,8 @@ def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
             raise UserError(tr("Reading the answers was cancelled."))
         task.progress(done, total)
 
-    rows = benchmark_rows.read(folder, tell) if benchmark_rows.shows(folder) else read_rows(folder).scored(tell, known)
+    rows = (benchmark_store.read_rows(folder, tell) if benchmark_store.shows_rows(folder) else
+            read_rows(folder).scored(tell, known))
     return ReadRows(rows, sorted({row.category or "" for row in rows}), sorted({row.language or "" for row in rows}))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from support import evaluated_runs
 
 from slmstudio.core import files
 from slmstudio.core.evaluation import advice
-from slmstudio.core.evaluation.advice import curve, evidence
+from slmstudio.core.evaluation.advice import evidence
 from slmstudio.core.evaluation.advice.evidence import Compared, Evidence
 from slmstudio.core.evaluation.advice.headline import caveat, headline
 from slmstudio.core.evaluation.advice.proposals import propose
@@ -39,160 +40,142 @@ UNMOVED = ((0, 2.0), (20, 1.995), (40, 1.99), (60, 1.99))
 BROKEN = ((0, 2.0), (20, 4.0), (40, 7.0), (60, float("nan")))
 RUN = Evidence(compared=BETTER, exact=(30, 48), train_rows=800, epochs=3.0, best_epoch=3.0, losses=SETTLED,
                learning_rate=2e-4, parameters=500_000_000, max_new_tokens=128)
+of = partial(replace, RUN)
 
-ADVICE = replace(RUN, compared=FREE, others=(ROUGE, LIKELIER), tokens=279, base_tokens=436, reference_tokens=240,
+ADVICE = of(compared=FREE, others=(ROUGE, LIKELIER), tokens=279, base_tokens=436, reference_tokens=240,
                  cut=80, base_cut=120, max_new_tokens=512)
 MIXED = "The results are mixed"
 CLOSER, FURTHER = "Its answers are clearly closer", "Its answers are further from yours"
 CASES = {
     "better, nothing left to gain from steps": (RUN, CLOSER, "", "chat"),
-    "better, but no answer is right": (replace(RUN, exact=(0, 48)), CLOSER,
-                                       "Closer doesn't mean correct: 0 of 48", "chat"),
-    "better, and still learning": (replace(RUN, losses=FALLING), CLOSER, "", "train"),
-    "a little better": (replace(RUN, compared=A_LITTLE), "Its answers are a little closer", "", "chat"),
-    "right more often": (replace(RUN, compared=RIGHT), "It's right more often: 62 of 100 answers instead of 41.", "",
-                         "chat"),
-    "better, and overfitted": (replace(RUN, losses=TURNED, best_epoch=1.0), CLOSER, "", "again"),
-    "better, from few rows": (replace(RUN, train_rows=40), CLOSER, "", "rows"),
-    "better, but forgot": (replace(RUN, forgotten="MMLU"), CLOSER, "But it got worse at general", "rows"),
-    "better, but worse in a category": (replace(RUN, weakest="forms"), CLOSER, "But it got worse at “forms”",
-                                        "chat"),
-    "underfitted": (replace(RUN, compared=OPEN, losses=FALLING, epochs=1.0), "48 rows can't show", "", "train"),
-    "too small a test set": (replace(RUN, compared=OPEN), "48 rows can't show", "", "other_test"),
-    "nothing moved": (replace(RUN, compared=replace(OPEN, rows_needed=None), losses=UNMOVED), "48 rows can't show", "",
-                      "again"),
-    "the same answers": (replace(RUN, compared=replace(OPEN, same=True, rows_needed=None), losses=UNMOVED),
+    "better, but no answer is right": (of(exact=(0, 48)), CLOSER, "Closer doesn't mean correct: 0 of 48", "chat"),
+    "better, and still learning": (of(losses=FALLING), CLOSER, "", "train"),
+    "a little better": (of(compared=A_LITTLE), "Its answers are a little closer", "", "chat"),
+    "right more often": (of(compared=RIGHT), "It's right more often: 62 of 100 answers instead of 41.", "", "chat"),
+    "better, and overfitted": (of(losses=TURNED, best_epoch=1.0), CLOSER, "", "again"),
+    "better, from few rows": (of(train_rows=40), CLOSER, "", "rows"),
+    "better, but forgot": (of(forgotten="MMLU"), CLOSER, "But it got worse at general", "rows"),
+    "better, but worse in a category": (of(weakest="forms"), CLOSER, "But it got worse at “forms”", "chat"),
+    "underfitted": (of(compared=OPEN, losses=FALLING, epochs=1.0), "48 rows can't show", "", "train"),
+    "too small a test set": (of(compared=OPEN), "48 rows can't show", "", "other_test"),
+    "nothing moved": (of(compared=replace(OPEN, rows_needed=None), losses=UNMOVED), "48 rows can't show", "", "again"),
+    "the same answers": (of(compared=replace(OPEN, same=True, rows_needed=None), losses=UNMOVED),
                          "It answers exactly as it did", "", "again"),
-    "no difference, all settled": (replace(RUN, compared=replace(OPEN, rows_needed=90_000)), "48 rows can't show", "",
-                                   "model"),
-    "worse, and overfitted": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0), FURTHER,
-                              "", "again"),
-    "worse, overfitted on few rows": (replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0, train_rows=30),
+    "no difference, all settled": (of(compared=replace(OPEN, rows_needed=90_000)), "48 rows can't show", "", "model"),
+    "worse, and overfitted": (of(compared=WORSE, losses=TURNED, best_epoch=1.0), FURTHER, "", "again"),
+    "worse, overfitted on few rows": (of(compared=WORSE, losses=TURNED, best_epoch=1.0, train_rows=30),
                                       FURTHER, "", "rows"),
-    "worse from the first step": (replace(RUN, compared=WORSE, losses=RISING), FURTHER, "",
-                                  "again"),
-    "worse though it learned": (replace(RUN, compared=WORSE), FURTHER, "", "answers"),
-    "right less often": (replace(RUN, compared=WRONG), "It's right less often: 20 of 100 answers instead of 41.", "",
-                         "answers"),
-    "a leaking test set": (replace(RUN, learned=40), "It was trained on 40 of the 48 test rows", "", "other_test"),
-    "an end that isn't learned": (replace(RUN, cut=44, base_cut=3), "Most answers don't end: 44 of 48", "", "template"),
-    "answers cut off in both": (replace(RUN, cut=40, base_cut=41), CLOSER, "", "evaluate"),
-    "a broken model": (replace(RUN, compared=WORSE, losses=BROKEN), "Training broke the model", "", "again"),
-    "broken, not evaluated": (replace(RUN, compared=None, losses=BROKEN), "Training broke the model", "", "again"),
-    "not evaluated": (replace(RUN, compared=None), "Nothing has been compared yet", "", "evaluate"),
-    "better, overfitted later, best weights kept": (replace(RUN, losses=TURNED, best_epoch=1.0, used_step=20),
+    "worse from the first step": (of(compared=WORSE, losses=RISING), FURTHER, "", "again"),
+    "worse though it learned": (of(compared=WORSE), FURTHER, "", "answers"),
+    "right less often": (of(compared=WRONG), "It's right less often: 20 of 100 answers instead of 41.", "", "answers"),
+    "a leaking test set": (of(learned=40), "It was trained on 40 of the 48 test rows", "", "other_test"),
+    "an end that isn't learned": (of(cut=44, base_cut=3), "Most answers don't end: 44 of 48", "", "template"),
+    "answers cut off in both": (of(cut=40, base_cut=41), CLOSER, "", "evaluate"),
+    "a broken model": (of(compared=WORSE, losses=BROKEN), "Training broke the model", "", "again"),
+    "broken, not evaluated": (of(compared=None, losses=BROKEN), "Training broke the model", "", "again"),
+    "not evaluated": (of(compared=None), "Nothing has been compared yet", "", "evaluate"),
+    "better, overfitted later, best weights kept": (of(losses=TURNED, best_epoch=1.0, used_step=20),
                                                     CLOSER, "", "chat"),
-    "ended early, best weights kept": (replace(RUN, losses=(*SETTLED, (80, 1.44), (100, 1.5)), used_step=60),
-                                       CLOSER, "", "chat"),
+    "ended early, best weights kept": (of(losses=(*SETTLED, (80, 1.44), (100, 1.5)), used_step=60), CLOSER, "", "chat"),
     "no difference, overfitted later, best weights kept": (
-        replace(RUN, compared=OPEN, losses=TURNED, best_epoch=1.0, used_step=20), "48 rows can't show", "", "rows"),
+        of(compared=OPEN, losses=TURNED, best_epoch=1.0, used_step=20), "48 rows can't show", "", "rows"),
     "worse, overfitted later, best weights kept": (
-        replace(RUN, compared=WORSE, losses=TURNED, best_epoch=1.0, used_step=20), FURTHER, "", "answers"),
+        of(compared=WORSE, losses=TURNED, best_epoch=1.0, used_step=20), FURTHER, "", "answers"),
     "better, overfitted far above the start": (
-        replace(RUN, losses=FAR_TURNED, train_loss=0.02, best_epoch=1.0, used_step=20), CLOSER, "", "chat"),
+        of(losses=FAR_TURNED, train_loss=0.02, best_epoch=1.0, used_step=20), CLOSER, "", "chat"),
     "preferences, overfitted far": (
-        replace(RUN, losses=((0, 0.69), (20, 0.55), (40, 1.3)), train_loss=0.01, objective="dpo", best_epoch=1.0),
+        of(losses=((0, 0.69), (20, 0.55), (40, 1.3)), train_loss=0.01, objective="dpo", best_epoch=1.0),
         CLOSER, "", "again"),
-    "broke, but the weights from before were kept": (replace(RUN, losses=BROKEN, used_step=20), CLOSER, "",
-                                                     "again"),
-    "few rows, none held out": (replace(RUN, compared=OPEN, losses=(), train_rows=30), "48 rows can't show", "",
-                                "rows"),
-    "no difference, learned by rote": (replace(RUN, compared=OPEN, train_loss=0.02), "48 rows can't show", "", "rows"),
-    "no difference in very many rows": (replace(RUN, compared=AS_BEFORE), "About as good as before: 1,104 of 2,000",
+    "broke, but the weights from before were kept": (of(losses=BROKEN, used_step=20), CLOSER, "", "again"),
+    "few rows, none held out": (of(compared=OPEN, losses=(), train_rows=30), "48 rows can't show", "", "rows"),
+    "no difference, learned by rote": (of(compared=OPEN, train_loss=0.02), "48 rows can't show", "", "rows"),
+    "no difference in very many rows": (of(compared=AS_BEFORE), "About as good as before: 1,104 of 2,000",
                                         "", "answers"),
-    "the base knew it all": (replace(RUN, compared=NEAR_PERFECT), "The base model already had 195 of 200", "",
-                             "other_test"),
-    "none right, before or after": (replace(RUN, compared=NONE_RIGHT), "None of the 200 answers is right", "",
-                                    "answers"),
-    "stopped soon": (replace(RUN, losses=((0, 2.5), (30, 2.1)), stopped=(30, 300)), CLOSER, "", "resume"),
-    "stopped when it overfitted": (replace(RUN, losses=TURNED, best_epoch=1.0, used_step=20, stopped=(60, 300)),
+    "the base knew it all": (of(compared=NEAR_PERFECT), "The base model already had 195 of 200", "", "other_test"),
+    "none right, before or after": (of(compared=NONE_RIGHT), "None of the 200 answers is right", "", "answers"),
+    "stopped soon": (of(losses=((0, 2.5), (30, 2.1)), stopped=(30, 300)), CLOSER, "", "resume"),
+    "stopped when it overfitted": (of(losses=TURNED, best_epoch=1.0, used_step=20, stopped=(60, 300)),
                                    CLOSER, "", "chat"),
-    "rows cut off": (replace(RUN, compared=OPEN, cut_rows=(320, 800), max_length=512), "48 rows can't show", "",
-                     "again"),
-    "better, a few rows cut off": (replace(RUN, cut_rows=(100, 800), max_length=512), CLOSER, "", "chat"),
-    "better, most rows cut off": (replace(RUN, cut=40, base_cut=41, cut_rows=(700, 800), max_length=512),
-                                  CLOSER, "", "again"),
-    "endless, of rows cut off": (replace(RUN, cut=44, cut_rows=(600, 800), max_length=512), "Most answers don't end",
+    "rows cut off": (of(compared=OPEN, cut_rows=(320, 800), max_length=512), "48 rows can't show", "", "again"),
+    "better, a few rows cut off": (of(cut_rows=(100, 800), max_length=512), CLOSER, "", "chat"),
+    "better, most rows cut off": (of(cut=40, base_cut=41, cut_rows=(700, 800), max_length=512), CLOSER, "", "again"),
+    "endless, of rows cut off": (of(cut=44, cut_rows=(600, 800), max_length=512), "Most answers don't end",
                                  "", "again"),
-    "a broken template": (replace(RUN, compared=WORSE, marked=30, mark="<|im_end|>"),
+    "a broken template": (of(compared=WORSE, marked=30, mark="<|im_end|>"),
                           "30 of 48 answers contain marks of a chat template", "", "template"),
-    "the same answer to everything": (replace(RUN, compared=WRONG, alike=98, references_alike=3),
+    "the same answer to everything": (of(compared=WRONG, alike=98, references_alike=3),
                                       "It gives the same answer to 98 of 100 questions.", "", "rows"),
-    "the same answer, of steps too large": (replace(RUN, compared=WRONG, losses=RISING, alike=98, references_alike=3),
+    "the same answer, of steps too large": (of(compared=WRONG, losses=RISING, alike=98, references_alike=3),
                                             "It gives the same answer to 98", "", "again"),
     "no rate to speak of, and a base that says one thing only": (
-        replace(RUN, compared=replace(OPEN, same=True, rows_needed=None), losses=UNMOVED, alike=48, base_alike=48,
+        of(compared=replace(OPEN, same=True, rows_needed=None), losses=UNMOVED, alike=48, base_alike=48,
                 cut=48, base_cut=48), "It answers exactly as it did", "", "again"),
     "a rate far too high, on a smooth curve": (
-        replace(RUN, compared=replace(OPEN, same=True, rows_needed=None), learning_rate=0.9, usual_rate=1e-3),
+        of(compared=replace(OPEN, same=True, rows_needed=None), learning_rate=0.9, usual_rate=1e-3),
         "It answers exactly as it did", "", "again"),
-    "a test with one answer": (replace(RUN, compared=RIGHT, alike=98, references_alike=95), "It's right more often", "",
-                               "chat"),
-    "worse on rows that it learned": (replace(RUN, compared=WRONG, learned=90), "It's right less often", "", "answers"),
-    "an export that lost": (replace(RUN, compared=RIGHT, export=("Q2_K", 45.0)), "It's right more often",
+    "a test with one answer": (of(compared=RIGHT, alike=98, references_alike=95), "It's right more often", "", "chat"),
+    "worse on rows that it learned": (of(compared=WRONG, learned=90), "It's right less often", "", "answers"),
+    "an export that lost": (of(compared=RIGHT, export=("Q2_K", 45.0)), "It's right more often",
                             "But its export Q2_K answers worse", "export"),
-    "forgot, all weights tuned": (replace(RUN, forgotten="MMLU", method="full"), CLOSER, "But it got worse",
-                                  "rows"),
-    "a benchmark alone, kept": (replace(RUN, compared=None, benchmark="General knowledge kept: MMLU −0.4 ± 1.2."),
+    "forgot, all weights tuned": (of(forgotten="MMLU", method="full"), CLOSER, "But it got worse", "rows"),
+    "a benchmark alone, kept": (of(compared=None, benchmark="General knowledge kept: MMLU −0.4 ± 1.2."),
                                 "General knowledge kept", "", "evaluate"),
-    "a benchmark alone, forgot": (replace(RUN, compared=None, benchmark="Lost.", forgotten="MMLU"),
+    "a benchmark alone, forgot": (of(compared=None, benchmark="Lost.", forgotten="MMLU"),
                                   "It got worse at general questions (MMLU).", "", "rows"),
-    "text, not evaluated": (replace(RUN, compared=None, objective="text"),
+    "text, not evaluated": (of(compared=None, objective="text"),
                             "It continues text like yours better than before: the loss on held-out rows fell from 3.00 "
                             "to 1.40.", "", "chat"),
-    "from scratch, still learning": (replace(RUN, compared=None, objective="text", method="scratch", losses=FALLING),
+    "from scratch, still learning": (of(compared=None, objective="text", method="scratch", losses=FALLING),
                                      "It continues text like yours better", "", "train"),
-    "from scratch, against a trained base": (replace(RUN, compared=WRONG, method="scratch", losses=FALLING),
+    "from scratch, against a trained base": (of(compared=WRONG, method="scratch", losses=FALLING),
                                              "It's right less often", "It began with random weights", "train"),
     "free text: chrF++ against all the rest": (
         ADVICE, MIXED, "Better: ROUGE-L 9.9 → 11.3, Perplexity 30.6 → 21.5, answers cut at the limit 80% → 53%, "
         "length of answers 436 → 279 tokens (yours: 240). Worse: chrF++ 22.4 → 18.9.", "evaluate"),
-    "one score against another": (replace(RUN, compared=FREE, others=(ROUGE,)), MIXED, "Better: ROUGE-L", "answers"),
-    "closer, and less likely": (replace(RUN, others=(LESS_LIKELY,)), MIXED, "Better: chrF++", "answers"),
-    "worse in every score": (replace(RUN, compared=FREE, others=(WORSE_ROUGE, LESS_LIKELY)), FURTHER, "", "answers"),
+    "one score against another": (of(compared=FREE, others=(ROUGE,)), MIXED, "Better: ROUGE-L", "answers"),
+    "closer, and less likely": (of(others=(LESS_LIKELY,)), MIXED, "Better: chrF++", "answers"),
+    "worse in every score": (of(compared=FREE, others=(WORSE_ROUGE, LESS_LIKELY)), FURTHER, "", "answers"),
     "worse in every score, and less endless": (
-        replace(RUN, compared=FREE, others=(WORSE_ROUGE, LESS_LIKELY), cut=10, base_cut=60), FURTHER, "", "answers"),
-    "worse, and only less endless": (replace(RUN, compared=FREE, cut=10, base_cut=60), MIXED,
+        of(compared=FREE, others=(WORSE_ROUGE, LESS_LIKELY), cut=10, base_cut=60), FURTHER, "", "answers"),
+    "worse, and only less endless": (of(compared=FREE, cut=10, base_cut=60), MIXED,
                                      "Better: answers cut at the limit 40% → 7%. Worse: chrF++", "answers"),
-    "better in every score": (replace(RUN, others=(ROUGE, LIKELIER)), CLOSER, "", "chat"),
-    "better in most scores": (replace(RUN, others=(ROUGE, BLEU, LESS_LIKELY)), CLOSER,
+    "better in every score": (of(others=(ROUGE, LIKELIER)), CLOSER, "", "chat"),
+    "better in most scores": (of(others=(ROUGE, BLEU, LESS_LIKELY)), CLOSER,
                               "But this got worse: Perplexity 30.6 → 49.4.", "chat"),
     "better in words, and far too short": (
-        replace(RUN, others=(ROUGE,), tokens=20, base_tokens=90, reference_tokens=100), MIXED,
+        of(others=(ROUGE,), tokens=20, base_tokens=90, reference_tokens=100), MIXED,
         "Better: chrF++ 13.5 → 52.0, ROUGE-L 9.9 → 11.3. Worse: length of answers 90 → 20 tokens", "answers"),
     "better, with answers that repeat themselves": (
-        replace(RUN, others=(ROUGE, LIKELIER), repeated=9), CLOSER,
+        of(others=(ROUGE, LIKELIER), repeated=9), CLOSER,
         "But this got worse: answers that repeat themselves 0% → 19%.", "chat"),
-    "better words, no more than that": (replace(RUN, repeated=9), MIXED, "Better: chrF++", "answers"),
-    "repeats itself": (replace(RUN, repeated=30), "It repeats itself: 30 of 48 answers were stopped", "", "again"),
-    "repeats itself, of few rows": (replace(RUN, compared=WORSE, train_rows=40, repeated=30), "It repeats itself", "",
-                                    "rows"),
-    "repeats itself as its base does": (replace(RUN, repeated=20, base_repeated=22), CLOSER, "", "chat"),
-    "not shown by its score, worse in another": (replace(RUN, compared=OPEN, others=(WORSE_ROUGE, LIKELIER)),
+    "better words, no more than that": (of(repeated=9), MIXED, "Better: chrF++", "answers"),
+    "repeats itself": (of(repeated=30), "It repeats itself: 30 of 48 answers were stopped", "", "again"),
+    "repeats itself, of few rows": (of(compared=WORSE, train_rows=40, repeated=30), "It repeats itself", "", "rows"),
+    "repeats itself as its base does": (of(repeated=20, base_repeated=22), CLOSER, "", "chat"),
+    "not shown by its score, worse in another": (of(compared=OPEN, others=(WORSE_ROUGE, LIKELIER)),
                                                  "48 rows can't show", "But this got worse: ROUGE-L", "other_test"),
     "not shown by its score, likelier": (
-        replace(RUN, compared=replace(OPEN, rows=10), others=(replace(LIKELIER, base=2.63, tuned=1.49),)),
+        of(compared=replace(OPEN, rows=10), others=(replace(LIKELIER, base=2.63, tuned=1.49),)),
         "10 rows can't show yet whether its answers are better (chrF++), but this got better: Perplexity 13.9 → 4.4.",
         "", "other_test"),
     "not shown by right answers, likelier": (
-        replace(RUN, compared=replace(OPEN, metric="exact"), others=(LIKELIER,)),
+        of(compared=replace(OPEN, metric="exact"), others=(LIKELIER,)),
         "48 rows can't show yet whether its answers are better (Exact match), but this got better: Perplexity", "",
         "other_test"),
-    "right more often, and less likely": (replace(RUN, compared=RIGHT, others=(LESS_LIKELY,), cut=60,
+    "right more often, and less likely": (of(compared=RIGHT, others=(LESS_LIKELY,), cut=60,
                                                   base_cut=35), "It's right more often", "", "evaluate"),
-    "right less often, and likelier": (replace(RUN, compared=WRONG, others=(LIKELIER,)), "It's right less often", "",
-                                       "answers"),
-    "right in numbers, worse in free text": (replace(RUN, compared=RIGHT, others=(FREE,)), MIXED,
+    "right less often, and likelier": (of(compared=WRONG, others=(LIKELIER,)), "It's right less often", "", "answers"),
+    "right in numbers, worse in free text": (of(compared=RIGHT, others=(FREE,)), MIXED,
                                              "Better: Accuracy 41.0 → 62.0. Worse: chrF++", "answers"),
-    "more often letter by letter, further otherwise": (replace(RUN, compared=FREE, others=(EQUAL, WORSE_ROUGE)), MIXED,
+    "more often letter by letter, further otherwise": (of(compared=FREE, others=(EQUAL, WORSE_ROUGE)), MIXED,
                                                        "Better: Normalised match 2.0 → 12.0. Worse: ", "answers"),
     "what says the same counts once": (
-        replace(RUN, others=(ROUGE, LIKELIER, replace(EQUAL, verdict="worse"), replace(EQUAL, metric="exact",
+        of(others=(ROUGE, LIKELIER, replace(EQUAL, verdict="worse"), replace(EQUAL, metric="exact",
                                                                                        verdict="worse"))),
         CLOSER, "But this got worse: Normalised match 2.0 → 12.0.", "chat"),
-    "a score of a newer program": (replace(RUN, compared=FREE, others=(Compared("meteor", 9.0, 7.0, "better", 150),)),
+    "a score of a newer program": (of(compared=FREE, others=(Compared("meteor", 9.0, 7.0, "better", 150),)),
                                    MIXED, "Better: meteor 7.0 → 9.0.", "answers"),
-    "a difference that may be chance": (replace(RUN, compared=FREE, others=(replace(ROUGE, verdict="unknown"),)),
+    "a difference that may be chance": (of(compared=FREE, others=(replace(ROUGE, verdict="unknown"),)),
                                         FURTHER, "", "answers"),
     "nothing known": (Evidence(), "Nothing has been compared yet", "", "evaluate"),
 }
@@ -210,9 +193,9 @@ def test_the_sentence_and_the_first_proposal(case):
 
 
 @pytest.mark.parametrize(("found", "tone"), [
-    (RUN, "ok"), (replace(RUN, compared=WORSE), "bad"), (replace(RUN, compared=OPEN), "warn"),
-    (replace(RUN, learned=40), "warn"), (replace(RUN, cut=44, base_cut=3), "bad"),
-    (replace(RUN, losses=BROKEN), "bad"), (replace(RUN, compared=replace(OPEN, same=True)), "warn"), (Evidence(), "")])
+    (RUN, "ok"), (of(compared=WORSE), "bad"), (of(compared=OPEN), "warn"),
+    (of(learned=40), "warn"), (of(cut=44, base_cut=3), "bad"),
+    (of(losses=BROKEN), "bad"), (of(compared=replace(OPEN, same=True)), "warn"), (Evidence(), "")])
 def test_the_colour_is_that_of_the_sentence_and_not_of_the_score(found, tone):
     assert headline(found)[1] == tone
 
@@ -245,7 +228,7 @@ def test_all_scores_of_the_file_are_weighed():
 
 
 def test_a_base_of_unknown_size_is_not_called_small():
-    assert "model" not in {each.action for each in propose(replace(RUN, losses=SETTLED, parameters=0))}
+    assert "model" not in {each.action for each in propose(of(losses=SETTLED, parameters=0))}
     assert "model" in {each.action for each in propose(RUN)}
 
 
@@ -261,34 +244,35 @@ def test_the_same_answers_are_known_whatever_else_the_sentence_says(told):
 
 
 @pytest.mark.parametrize(("losses", "expected"), [
-    ((), curve.UNKNOWN), (((0, 2.0),), curve.UNKNOWN), (((0, 2.0), (9, 1.0)), curve.UNKNOWN),
-    (((20, 2.0), (40, 1.0)), curve.UNKNOWN), (FALLING, curve.FALLING), (SETTLED, curve.SETTLED), (TURNED, curve.TURNED),
-    (RISING, curve.RISING), (UNMOVED, curve.UNMOVED), (BROKEN, curve.BROKEN), (((0, 2.0), (9, 3.1)), curve.BROKEN),
-    (((0, float("nan")), (9, 1.0), (18, 1.0)), curve.UNKNOWN)])
+    ((), evidence.UNKNOWN), (((0, 2.0),), evidence.UNKNOWN), (((0, 2.0), (9, 1.0)), evidence.UNKNOWN),
+    (((20, 2.0), (40, 1.0)), evidence.UNKNOWN), (FALLING, evidence.FALLING), (SETTLED, evidence.SETTLED),
+    (TURNED, evidence.TURNED), (RISING, evidence.RISING), (UNMOVED, evidence.UNMOVED), (BROKEN, evidence.BROKEN),
+    (((0, 2.0), (9, 3.1)), evidence.BROKEN),
+    (((0, float("nan")), (9, 1.0), (18, 1.0)), evidence.UNKNOWN)])
 def test_shapes_of_curves(losses, expected):
-    assert curve.shape(losses) == expected
+    assert evidence.curve_shape(losses) == expected
 
 
 def test_a_proposal_holds_what_it_sets():
-    assert propose(replace(RUN, losses=FALLING))[0].changes == {"epochs": 3.0}
-    assert "1.60 → 1.40" in propose(replace(RUN, losses=FALLING))[0].reason
-    assert propose(replace(RUN, losses=TURNED, best_epoch=0.9))[0].changes == {"epochs": 1.0}
-    assert propose(replace(RUN, compared=WORSE, losses=RISING))[0].changes == {"learning_rate": 7e-5}
-    assert propose(replace(RUN, losses=RISING, learning_rate=1e-2, usual_rate=3e-4))[0].changes == {
+    assert propose(of(losses=FALLING))[0].changes == {"epochs": 3.0}
+    assert "1.60 → 1.40" in propose(of(losses=FALLING))[0].reason
+    assert propose(of(losses=TURNED, best_epoch=0.9))[0].changes == {"epochs": 1.0}
+    assert propose(of(compared=WORSE, losses=RISING))[0].changes == {"learning_rate": 7e-5}
+    assert propose(of(losses=RISING, learning_rate=1e-2, usual_rate=3e-4))[0].changes == {
         "learning_rate": 3e-4}
-    assert propose(replace(RUN, losses=UNMOVED, learning_rate=1e-7, usual_rate=3e-4))[0].changes == {
+    assert propose(of(losses=UNMOVED, learning_rate=1e-7, usual_rate=3e-4))[0].changes == {
         "learning_rate": 3e-4}
-    assert propose(replace(RUN, compared=OPEN, test_rows=2000))[0].changes == {"limit": 730}
-    assert propose(replace(RUN, compared=replace(OPEN, rows_needed=726), test_rows=728))[0].changes == {"limit": 728}
-    assert propose(replace(RUN, compared=OPEN, test_rows=2000, test="/a.jsonl"))[0].changes == {
+    assert propose(of(compared=OPEN, test_rows=2000))[0].changes == {"limit": 730}
+    assert propose(of(compared=replace(OPEN, rows_needed=726), test_rows=728))[0].changes == {"limit": 728}
+    assert propose(of(compared=OPEN, test_rows=2000, test="/a.jsonl"))[0].changes == {
         "limit": 730, "test": "/a.jsonl"}
-    assert propose(replace(RUN, compared=OPEN, cut_rows=(320, 800), max_length=512))[0].changes == {"max_length": 1024}
-    assert propose(replace(RUN, cut=40, base_cut=41))[0].changes == {"max_new_tokens": 256}
+    assert propose(of(compared=OPEN, cut_rows=(320, 800), max_length=512))[0].changes == {"max_length": 1024}
+    assert propose(of(cut=40, base_cut=41))[0].changes == {"max_new_tokens": 256}
 
 
 @pytest.mark.parametrize("there", [0, 48, 729])
 def test_more_rows_than_the_test_file_has_are_those_of_another_file(there):
-    proposal = propose(replace(RUN, compared=OPEN, test_rows=there))[0]
+    proposal = propose(of(compared=OPEN, test_rows=there))[0]
     assert (proposal.action, proposal.changes) == ("other_test", {})
     assert proposal.text == "Test with another file of about 730 rows"
 
@@ -309,10 +293,10 @@ def test_the_rows_of_the_test_file_are_known(tmp_path):
 
 def test_no_proposal_says_what_nobody_has_seen():
     """An adapter that isn't one, a loss that was never measured, a run that would be as long as before."""
-    assert "strength" not in {each.action for each in propose(replace(RUN, forgotten="MMLU", method="full"))}
-    assert "settled" not in propose(replace(RUN, losses=()))[0].reason
-    assert "no longer a number" in propose(replace(RUN, losses=BROKEN))[0].reason
-    assert "again" not in {each.action for each in propose(replace(RUN, losses=TURNED, best_epoch=2.8))}
+    assert "strength" not in {each.action for each in propose(of(forgotten="MMLU", method="full"))}
+    assert "settled" not in propose(of(losses=()))[0].reason
+    assert "no longer a number" in propose(of(losses=BROKEN))[0].reason
+    assert "again" not in {each.action for each in propose(of(losses=TURNED, best_epoch=2.8))}
 
 
 def test_a_run_says_how_it_ended_and_what_it_lost():

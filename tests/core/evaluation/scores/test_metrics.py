@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric, row_counts, row_values
@@ -33,14 +32,6 @@ def test_choices_are_judged_by_likelihood_and_by_likelihood_a_character() -> Non
     assert values(CHOICE | {"answer": 0}, {"choice_logprobs": [-2.0, -9.0, -2.0]})["accuracy"] == 100
     assert values(CHOICE | {"answer": 0}, {"choice_logprobs": [-2.0, -99.0, -2.1]})["accuracy_norm"] == 100
     assert values(CHOICE | {"answer": 2}, {"choice_logprobs": [-2.0, -99.0, -1.9]})["accuracy_norm"] == 100
-
-
-def test_accuracy_by_length_is_lm_evals() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        logprobs = -rng.gamma(3, 3, 3)
-        best = int(np.argmax(logprobs / np.array([float(len(each)) for each in CHOICE["choices"]])))
-        assert values(CHOICE | {"answer": best}, {"choice_logprobs": logprobs.tolist()})["accuracy_norm"] == 100
 
 
 def test_loss_is_nats_by_tokens_over_all_references() -> None:

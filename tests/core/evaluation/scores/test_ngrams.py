@@ -1,4 +1,4 @@
-"""chrF++ and BLEU are sacrebleu's, to the last digit its command line prints."""
+"""chrF++ and BLEU are sacrebleu's to the last digit that its command line prints, and ROUGE-L is rouge_score's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 from support.tiers import examples
 
 from slmstudio.core.evaluation.scores import ngrams
+from slmstudio.core.evaluation.scores.matching import words
+from slmstudio.core.evaluation.scores.ngrams import common_length, rouge_l_of_words
 
 ANSWERS = ["The cat sat on the mat.", "पैंथर्स ने 308 अंक दिए।", "", "दो", "Nothing in common", "उत्तर: 24, \"ठीक\" है?"]
 REFERENCES = [["The cat sat on a mat.", "A cat was on the mat."], ["पैंथर्स डिफ़ेंस ने 308 अंक दिए थे।"], ["empty"],
@@ -94,3 +97,38 @@ def test_the_danda_parts_words_for_the_international_tokenizer_only() -> None:
     row = ngrams.References(["वह घर गया।"], ["13a", "intl"])
     assert row.bleu("वह घर गया", "13a")[2] == 2
     assert row.bleu("वह घर गया", "intl")[2] == 3
+
+
+WORDS = st.lists(st.sampled_from("abcde"), max_size=25)
+
+
+def slow_common_length(first: list[str], second: list[str]) -> int:
+    """As in every textbook."""
+    row = [0] * (len(second) + 1)
+    for one in first:
+        above = row[:]
+        for j, other in enumerate(second):
+            row[j + 1] = above[j] + 1 if one == other else max(above[j + 1], row[j])
+    return row[-1]
+
+
+def rouge_l(answer: str, references: list[str]) -> float:
+    return rouge_l_of_words(words(answer), list(map(words, references)))
+
+
+@given(WORDS, WORDS)
+def test_the_fast_subsequence_is_the_textbook_one(first: list[str], second: list[str]) -> None:
+    assert common_length(first, second) == slow_common_length(first, second)
+
+
+@given(st.lists(st.sampled_from(["the", "Cat", "sat", "on", "mat.", "42", "now,"]), min_size=1, max_size=15),
+       st.lists(st.sampled_from(["the", "cat", "sat", "under", "mat", "42"]), min_size=1, max_size=15))
+def test_english_equals_rouge_score(answer: list[str], reference: list[str]) -> None:
+    wanted = RougeScorer(["rougeL"]).score(" ".join(reference), " ".join(answer))["rougeL"].fmeasure
+    assert rouge_l(" ".join(answer), [" ".join(reference)]) == pytest.approx(wanted)
+
+
+def test_hindi_counts() -> None:
+    assert rouge_l("राम घर गया।", ["राम अपने घर गया"]) == pytest.approx(2 * 3 / 7)
+    assert rouge_l("राम घर गया", ["कुछ और", "राम घर गया।"]) == 1
+    assert rouge_l("", ["राम"]) == rouge_l("राम", ["।"]) == 0

@@ -6,47 +6,42 @@ import math
 
 import pytest
 
-from slmstudio.core.evaluation.scores.comparison import Difference
 from slmstudio.core.evaluation.scores.metrics import METRICS, Metric
-from slmstudio.core.evaluation.scores.model_pairs import Pair
-from slmstudio.core.evaluation.scores.verdicts import holm, kept, p_text, rounded_up, score_text, verdict
+from slmstudio.core.evaluation.scores.statistics import Difference
+from slmstudio.core.evaluation.scores.verdicts import (
+    Pair,
+    holm,
+    knowledge_sentence,
+    p_text,
+    rounded_up,
+    score_text,
+    verdict,
+)
 
 CHRF, LOSS, ACCURACY = METRICS["chrf"], METRICS["loss"], METRICS["accuracy"]
 
 
-def sentence(metric: Metric, of: float, with_: float, found: Difference, p: float, tests: int = 1) -> str:
-    said = Pair(metric, 1, of, with_, found, "", 0).said(p, tests)["sentence"]
-    assert isinstance(said, str)
-    return said
-
-
-def test_better() -> None:
-    found = Difference(31.1, 27.9, 34.2, 0.0001, 100, 4)
-    assert sentence(CHRF, 52.4, 21.3, found, found.p) == (
-        "Better: 52.4 against 21.3 chrF++ (difference 31.1, 27.9 to 34.2), p < 0.001.")
-    assert verdict(CHRF, 52.4, 21.3, found, found.p) == "better"
-
-
-def test_of_losses_less_is_better() -> None:
-    found = Difference(-0.509, -0.562, -0.457, 0.0001, 188, 4)
-    assert sentence(LOSS, 1.473, 1.982, found, found.p) == (
-        "Better: 1.473 against 1.982 nats per token (difference −0.509, −0.562 to −0.457), p < 0.001.")
-    assert verdict(LOSS, 1.982, 1.473, Difference(0.509, 0.457, 0.562, 0.0001, 188, 4), 0.0001) == "worse"
-
-
-def test_unknown_says_how_many_rows_would_do() -> None:
-    found = Difference(2.0, -1.5, 5.5, 0.27, 40, 183)
-    assert sentence(ACCURACY, 52.0, 50.0, found, found.p) == (
-        "40 rows aren't enough to show a difference; about 190 would be. 52.0 against 50.0 percent accuracy, p = 0.27.")
-    alone = Difference(0.0, -1.5, 1.5, 1.0, 1, None)
-    assert sentence(ACCURACY, 50.0, 50.0, alone, 1.0).startswith("1 row isn't enough to show a difference. 50.0")
-
-
-def test_where_test_and_interval_disagree_both_are_said() -> None:
-    found = Difference(1.0, -0.593, 2.597, 0.0001, 100, 510)
-    assert sentence(METRICS["bleu"], 2.0, 1.0, found, found.p) == (
-        "100 rows aren't enough to show a difference; about 510 would be. 2.0 against 1.0 BLEU, p < 0.001, "
-        "but the difference may be anything from −0.6 to 2.6.")
+@pytest.mark.parametrize(("metric", "of", "with_", "found", "tests", "said"), [
+    (CHRF, 52.4, 21.3, Difference(31.1, 27.9, 34.2, 0.0001, 100, 4), 1,
+     "Better: 52.4 against 21.3 chrF++ (difference 31.1, 27.9 to 34.2), p < 0.001."),
+    (LOSS, 1.473, 1.982, Difference(-0.509, -0.562, -0.457, 0.0001, 188, 4), 1,
+     "Better: 1.473 against 1.982 nats per token (difference −0.509, −0.562 to −0.457), p < 0.001."),
+    (LOSS, 1.982, 1.473, Difference(0.509, 0.457, 0.562, 0.0001, 188, 4), 1,
+     "Worse: 1.982 against 1.473 nats per token (difference 0.509, 0.457 to 0.562), p < 0.001."),
+    (ACCURACY, 52.0, 50.0, Difference(2.0, -1.5, 5.5, 0.27, 40, 183), 1,
+     "40 rows aren't enough to show a difference; about 190 would be. 52.0 against 50.0 percent accuracy, p = 0.27."),
+    (ACCURACY, 50.0, 50.0, Difference(0.0, -1.5, 1.5, 1.0, 1, None), 1,
+     "1 row isn't enough to show a difference. 50.0 against 50.0 percent accuracy, p = 1."),
+    (METRICS["bleu"], 2.0, 1.0, Difference(1.0, -0.593, 2.597, 0.0001, 100, 510), 1,
+     "100 rows aren't enough to show a difference; about 510 would be. 2.0 against 1.0 BLEU, p < 0.001, "
+     "but the difference may be anything from −0.6 to 2.6."),
+    (CHRF, 52, 50, Difference(2.0, 0.5, 3.5, 0.03, 40, 30), 3, "p = 0.03 (corrected for 3 comparisons)."),
+    (CHRF, 52, 50, Difference(2.0, -math.inf, math.inf, 0.04, 1, None), 1,
+     "but the difference may be anything from unknown to unknown."),
+], ids=["better", "less loss", "more loss", "open", "one row", "test and interval disagree", "several", "no interval"])
+def test_a_sentence_says_what_the_rows_can_carry(metric: Metric, of: float, with_: float, found: Difference, tests: int,
+                                                 said: str) -> None:
+    assert Pair(metric, 1, of, with_, found, "", 0).to_dict(found.p, tests)["sentence"].endswith(said)
 
 
 @pytest.mark.parametrize("found", [
@@ -58,20 +53,10 @@ def test_no_verdict_where_anything_speaks_against_it(found: Difference) -> None:
     assert verdict(CHRF, 50.0 + found.value, 50.0, found, found.p) == "unknown"
 
 
-def test_a_correction_is_said() -> None:
-    found = Difference(2.0, 0.5, 3.5, 0.01, 40, 30)
-    assert sentence(CHRF, 52, 50, found, 0.03, tests=3).endswith("p = 0.03 (corrected for 3 comparisons).")
-
-
-def test_a_single_row_has_no_interval() -> None:
-    found = Difference(2.0, -math.inf, math.inf, 0.04, 1, None)
-    assert sentence(CHRF, 52, 50, found, 0.04).endswith("but the difference may be anything from unknown to unknown.")
-
-
 def test_a_benchmark_claims_no_more_than_its_questions_show() -> None:
     def said(value: float, half: float | None, rows: int = 400) -> str:
         low, high = (None, None) if half is None else (value - half, value + half)
-        return kept("MMLU", {"difference": value, "low": low, "high": high, "rows": rows})
+        return knowledge_sentence("MMLU", {"difference": value, "low": low, "high": high, "rows": rows})
 
     assert said(-0.7, 1.1) == "General knowledge kept: MMLU −0.7 ± 1.1."
     assert said(-5.2, 1.1) == "General knowledge lost: MMLU −5.2 ± 1.1."

@@ -21,7 +21,7 @@ from slmstudio.core.model.foreign import template_client
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import kept_rows, row_cache, source_rows
-from slmstudio.worker.parity.reference_rows import own_rows
+from slmstudio.worker.parity.reference import own_rows
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods, train
 from slmstudio.worker.training.rows import data, token_cache

@@ -1,4 +1,7 @@
-"""Paired tests call equal models different in at most one of 20 cases, and find differences that are there."""
+"""Intervals hold what they say, and paired tests call equal models different in at most one of 20 cases.
+
+tests/bench/intervals.py asks the same with many more trials.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,105 @@ import math
 import numpy as np
 import pytest
 from support import score_shapes
-from support.score_shapes import Pair
+from support.score_shapes import Pair, Shape
 
 from slmstudio.core.evaluation.scores import verdicts
-from slmstudio.core.evaluation.scores.comparison import by_swapping, compare, difference_interval, rows_needed, tango
 from slmstudio.core.evaluation.scores.metrics import METRICS
+from slmstudio.core.evaluation.scores.statistics import (
+    MOST_BLOCKS,
+    blocks,
+    bounded,
+    by_swapping,
+    compare,
+    difference_interval,
+    freedom,
+    interval,
+    rows_needed,
+    standard_error,
+    tango,
+    wilson,
+)
 
 TRIALS = 300
-MOST = 100 * (0.06 + 3.5 * math.sqrt(0.06 * 0.94 / TRIALS))  # the chance of more, at 6%, is 1 in 4,000
-LEAST = 100 * (0.93 - 3.5 * math.sqrt(0.93 * 0.07 / TRIALS))
+LEAST = 100 * (0.93 - 3.5 * math.sqrt(0.93 * 0.07 / TRIALS))  # the chance of less, at a coverage of 93%, is 1 in 4,000
+MOST = 100 * (0.06 + 3.5 * math.sqrt(0.06 * 0.94 / TRIALS))  # and the chance of more, at 6%
 SHARE, CHRF = METRICS["accuracy"], METRICS["chrf"]
+
+
+def coverage(shape: Shape, rows: int) -> float:
+    rng = np.random.default_rng(rows)
+    found = [interval(shape.draw(rng, rows), shape.metric) for _ in range(TRIALS)]
+    return 100 * float(np.mean([each.low <= shape.truth <= each.high for each in found]))
+
+
+@pytest.mark.parametrize("shape", (*score_shapes.MEANS, *score_shapes.corpora()), ids=lambda shape: shape.name)
+@pytest.mark.parametrize("rows", [20, 100])
+def test_intervals_hold_the_true_score(shape: Shape, rows: int) -> None:
+    assert coverage(shape, rows) >= LEAST
+
+
+@pytest.mark.parametrize("shape", score_shapes.MEANS[:3], ids=lambda shape: shape.name)
+def test_intervals_are_no_wider_than_they_need_be(shape: Shape) -> None:
+    """Nearly always right is easy: from 0 to 100. Widths are those of the normal distribution."""
+    rng = np.random.default_rng(1)
+    rows = shape.draw(rng, 200)
+    found = interval(rows, shape.metric)
+    width = 2 * 1.96 * 100 * rows[:, 0].std(ddof=1) / math.sqrt(200)
+    assert found.high - found.low == pytest.approx(width, rel=0.1)
+
+
+def test_wilson_is_the_known_one() -> None:
+    assert wilson(0.0, 10, 1.959964) == pytest.approx((0, 0.2775), abs=1e-4)
+    assert wilson(0.9, 10, 1.959964) == pytest.approx((0.5958, 0.9821), abs=1e-4)
+    assert wilson(1.0, 10, 1.959964)[1] == 1
+
+
+def test_of_yes_or_no_rows_the_general_interval_is_wilsons() -> None:
+    rows = np.array([[1.0, 1.0]] * 30 + [[0.0, 1.0]] * 170)
+    exact, general = interval(rows, METRICS["accuracy"]), interval(rows, METRICS["rouge_l"])
+    assert exact.value == general.value == 15
+    assert (general.low, general.high) == pytest.approx((exact.low, exact.high), rel=0.05)
+
+
+def test_the_bootstraps_error_is_that_of_the_mean() -> None:
+    rows = np.stack([np.random.default_rng(0).beta(2, 3, 400), np.ones(400)], 1)
+    known = 100 * rows[:, 0].std(ddof=1) / math.sqrt(400)
+    assert standard_error(METRICS["rouge_l"].score, rows) == pytest.approx(known, rel=0.08)
+
+
+def test_blocks_move_as_rows_do() -> None:
+    """Also where the file is sorted, as by subject."""
+    values = np.sort(np.random.default_rng(0).beta(2, 3, 30_000))
+    rows = np.stack([values, np.ones(30_000)], 1)
+    assert blocks(rows).shape == (MOST_BLOCKS, 2) and blocks(rows).sum(0) == pytest.approx(rows.sum(0))
+    known = 100 * values.std(ddof=1) / math.sqrt(30_000)
+    assert standard_error(METRICS["rouge_l"].score, rows) == pytest.approx(known, rel=0.08)
+
+
+def test_edges() -> None:
+    one = np.array([[0.4, 1.0]])
+    assert interval(one, METRICS["rouge_l"]).low == 0 and interval(one, METRICS["rouge_l"]).high == 100
+    assert interval(np.array([[3.0, 2.0]]), METRICS["loss"]).high == math.inf
+    same = interval(np.array([[0.0, 1.0]] * 20), METRICS["rouge_l"])
+    assert same.value == same.low == 0 and 10 < same.high < 25  # 20 failures don't prove that it never succeeds
+    assert bounded(1.0000001, 0.0, 20, 2.0)[1] == 1
+
+
+def test_perplexity_is_e_to_the_loss_and_so_is_its_interval() -> None:
+    rows = np.random.default_rng(0).gamma(4, 2, (50, 1)) * [[1.0, 0.0]] + [[0.0, 5.0]]
+    loss, perplexity = interval(rows, METRICS["loss"]), interval(rows, METRICS["perplexity"])
+    assert [math.log(each) for each in (perplexity.value, perplexity.low, perplexity.high)] == pytest.approx(
+        [loss.value, loss.low, loss.high])
+    assert loss.low < loss.value < loss.high
+
+
+def test_rare_rows_leave_few_degrees_of_freedom() -> None:
+    score = METRICS["rouge_l"].score
+    rng = np.random.default_rng(0)
+    normal = np.stack([0.5 + 0.01 * rng.normal(size=400), np.ones(400)], 1)
+    rare = np.stack([np.arange(400) < 4, np.ones(400)], 1)
+    assert 300 < freedom(score, normal) <= 399 and freedom(score, rare) == pytest.approx(8.2, abs=0.2)
+    assert freedom(score, normal * 0 + 1) == 399
 
 
 def yes_no(won: int, lost: int, both: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,25 +133,10 @@ def test_equal_models_are_seldom_called_different(pair: Pair, rows: int) -> None
     assert 100 * wrong / TRIALS <= MOST
 
 
-def test_unpaired_rows_would_be_told_apart_by_no_test_with_so_few() -> None:
-    """What pairing gives: 40 rows, each a little better, in a sea of easy and hard ones."""
-    rng = np.random.default_rng(0)
-    base = rng.beta(1, 1, 40) * 0.9
-    first = np.stack([base + rng.uniform(0.01, 0.06, 40), np.ones(40)], 1)
-    found = compare(first, np.stack([base, np.ones(40)], 1), METRICS["rouge_l"])
-    assert found.p < 0.001 and 0 < found.low < found.value < found.high < 10
-
-
 def test_mcnemar_is_exact() -> None:
     found = compare(*yes_no(9, 3, 20, 8), SHARE)
     assert found.value == pytest.approx(15) and found.p == pytest.approx(0.1460, abs=1e-4)
     assert compare(*yes_no(10, 0, 5, 5), SHARE).p == pytest.approx(2 / 2**10)
-
-
-def test_swapping_agrees_with_the_exact_test_on_yes_or_no_rows() -> None:
-    for cells in ((9, 3, 20, 8), (12, 2, 30, 6), (5, 5, 5, 5)):
-        first, second = yes_no(*cells)
-        assert by_swapping(first, second, SHARE.score) == pytest.approx(compare(first, second, SHARE).p, abs=0.015)
 
 
 def test_swapping_agrees_with_sacrebleus_own_test(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,10 +196,3 @@ def test_nothing_to_tell_apart() -> None:
     assert (found.value, found.low, found.high, found.p, found.rows_needed) == (0, 0, 0, 1, None)
     one = compare(rows[:1], rows[:1] * 2, METRICS["rouge_l"])
     assert one.p == 1 and one.low == -math.inf and one.rows_needed is None
-
-
-def test_one_hundred_thousand_rows_take_moments() -> None:
-    rng = np.random.default_rng(0)
-    first, second = (np.stack([rng.beta(2, 3, 100_000) + up, np.ones(100_000)], 1) for up in (0.01, 0.0))
-    found = compare(first, second, METRICS["rouge_l"])
-    assert found.p < 0.001 and found.low < 1.0 < found.high

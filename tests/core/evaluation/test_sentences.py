@@ -10,10 +10,11 @@ from support import spoken
 from support.scored_jobs import answers_of, items_of, write
 
 from slmstudio.core import files
-from slmstudio.core.evaluation.scores.sentences import benchmark_sentence
-from slmstudio.core.evaluation.scoring import SCORES, read_scores, score
+from slmstudio.core.evaluation.scores.judging import agreement_sentence
+from slmstudio.core.evaluation.scoring import SCORES, benchmark_sentence, read_scores, score
 
 COMPARED = {"of": "tuned", "with": "base", "difference": -0.7, "low": -1.8, "high": 0.4, "p": 0.5, "rows": 400}
+AGREED = {"votes": 20, "agreed": 18, "share": 90.0, "low": 69.9, "high": 97.2, "by_chance": 50.0, "kappa": 0.8}
 
 
 @pytest.fixture
@@ -28,8 +29,10 @@ def folder(tmp_path: Path) -> Path:
     (made / "judge.jsonl").write_bytes(b"".join(
         files.dump_line({"id": i, "order": order, "a": "base", "b": "tuned", "winner": winner if i else None})
         for i, winner in enumerate("bbbabbab") for order in ("ab", "ba")))
-    whole = {**score(made), "benchmarks": [
-        {"title": "MMLU", "comparisons": [COMPARED], "sentence": benchmark_sentence("MMLU", [COMPARED])}]}
+    whole = score(made)
+    whole["benchmarks"] = [
+        {"title": "MMLU", "comparisons": [COMPARED], "sentence": benchmark_sentence("MMLU", [COMPARED])}]
+    whole["judge"]["agreement"] = {**AGREED, "sentence": agreement_sentence(AGREED)}
     files.write_atomically(made / SCORES, files.dump_pretty(whole))
     return made
 
@@ -38,7 +41,7 @@ def said(scores: dict[str, Any]) -> list[str]:
     groups = [each for kind in scores["group_comparisons"].values() for group in kind.values() for each in group]
     judge = scores["judge"]
     return [*(each["sentence"] for each in (*scores["comparisons"], *groups, *scores["benchmarks"], *judge["pairs"])),
-            judge["sentence"], *scores["remarks"]]
+            judge["sentence"], judge["agreement"]["sentence"], *scores["remarks"]]
 
 
 def test_in_the_language_in_which_it_was_written_nothing_changes(folder: Path) -> None:
@@ -53,18 +56,6 @@ def test_every_sentence_is_in_the_language_of_who_reads_it(folder: Path) -> None
     sentences = said(found)
     assert len(sentences) > 20 and all(map(spoken.is_translated, sentences)), sentences
     assert len(found["remarks"]) == 4
-
-
-def test_a_judge_is_held_against_votes_in_the_readers_language(folder: Path) -> None:
-    scores = files.read_json(folder / SCORES)
-    assert scores is not None
-    agreement = {"votes": 20, "agreed": 18, "share": 90.0, "low": 69.9, "high": 97.2, "by_chance": 50.0, "kappa": 0.8,
-                 "sentence": "The judge agreed."}
-    files.write_atomically(folder / SCORES, files.dump_pretty(
-        {**scores, "judge": {**scores["judge"], "agreement": agreement}}))
-    with spoken.brackets():
-        found = read_scores(folder)
-    assert found is not None and spoken.is_translated(found["judge"]["agreement"]["sentence"])
 
 
 def without_figures(scores: dict[str, Any]) -> dict[str, Any]:
