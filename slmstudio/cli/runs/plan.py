@@ -47,9 +47,9 @@ def plan(
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.vetting import vet
     from slmstudio.core.run import config_file
-    from slmstudio.core.run.fields.choices import LEAVE_OUT
     from slmstudio.core.run.memory import outlook
     from slmstudio.core.run.planning import plan_rows, planner, row_counts
+    from slmstudio.core.run.run_fields import LEAVE_OUT
 
     overrides = planner.parse_settings(set_ or [])
     spare([data, test], out)
@@ -149,7 +149,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 def told(outlook: Outlook) -> str:
     """What a run takes: "Needs 7.9 to 8.6 GB (estimated). 11.2 GB is free. It takes about 14 min."."""
-    from slmstudio.core.run.memory import judgement
+    from slmstudio.core.run.memory import formula
 
     best = outlook.best
     if best.measured is not None and best.measured.ran_out:
@@ -165,10 +165,10 @@ def told(outlook: Outlook) -> str:
         said.append(tr("{size} is free.", size=format_bytes(outlook.free)))
     if best.measured is not None and outlook.seconds:
         said.append(tr("It takes {time}.", time=format_about(outlook.seconds)))
-    if outlook.judgement.reason == judgement.SLOW and outlook.seconds is None:
+    if outlook.judgement.reason == formula.SLOW and outlook.seconds is None:
         said.append(tr("Training on this machine would take long: {time}, by a rough estimate.",
                        time=format_about(outlook.rough_seconds or 0.0)))
-    if best.measured is None and outlook.judgement.level == judgement.NO:
+    if best.measured is None and outlook.judgement.level == formula.NO:
         said.append(tr("That doesn't fit, but you can start it anyway."))
     return " ".join(said)
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.config import RunConfig
-    from slmstudio.core.run.memory.cards import CardRow
-    from slmstudio.core.run.memory.judgement import Judgement
+    from slmstudio.core.run.memory.fit_badge import CardRow
+    from slmstudio.core.run.memory.formula import Judgement
     from slmstudio.core.run.memory.levers import Lever
     from slmstudio.core.run.memory.outlook import Best
 
@@ -76,8 +76,10 @@ def usual(facts: ModelFacts, machine: Machine) -> Fit:
 
 def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, tokens: float, is_planned: bool) -> Fit:
     from slmstudio.core.hardware.speed import rough_seconds
-    from slmstudio.core.run.memory import levers, measured, outlook, what_fits
-    from slmstudio.core.run.memory.judgement import COMFORTABLE
+    from slmstudio.core.run.memory import measured, outlook
+    from slmstudio.core.run.memory.fit_badge import what_fits
+    from slmstudio.core.run.memory.formula import COMFORTABLE
+    from slmstudio.core.run.memory.levers import levers
 
     device, free = measured.free_on(config, machine)
     best = outlook.best_estimate(facts, config, machine)

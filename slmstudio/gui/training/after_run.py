@@ -57,7 +57,7 @@ class ScriptSaver(QObject):
     def save(self, run: Path | RunConfig, out: Path) -> None:
         """Write the script, and the rows that it learns beside it."""
         def write(task: Task) -> Path:
-            from slmstudio.core.run.script.script import write_script
+            from slmstudio.core.run.run_script import write_script
 
             return write_script(run, out).path
 

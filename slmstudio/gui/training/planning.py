@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.core.run.fields.choices import VARIANTS
+from slmstudio.core.run.run_fields import VARIANTS
 from slmstudio.gui.common.plan_fields import VARIANT_FLAGS
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot

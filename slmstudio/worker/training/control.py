@@ -16,7 +16,7 @@ from slmstudio.core.hardware.guard import SpillWatch, can_spill
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.overfitting import EvalWatch
+from slmstudio.core.run.curves import EvalWatch
 from slmstudio.worker.runtime import ending, ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors

@@ -18,8 +18,8 @@ from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.jobs import EVENTS
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy.meter import EnergyMeter
-from slmstudio.core.run.guard.summary import HOLD
+from slmstudio.core.run.energy.energy_use import EnergyMeter
+from slmstudio.core.run.guard_summary import HOLD
 from slmstudio.core.run.memory import measured, outlook
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.peak import Heap, PeakMemory

@@ -23,9 +23,9 @@ from slmstudio.core.hardware.gpu_order import torchs_first
 from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.model.vetting import vet
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.guard.summary import settings_of
+from slmstudio.core.run.guard_summary import settings_of
 from slmstudio.core.run.memory import fit_badge, measured, outlook
-from slmstudio.core.run.rows import kept_rows
+from slmstudio.core.run.rows import run_rows
 from slmstudio.worker.runtime import threads
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.cooling import cooled
@@ -65,7 +65,7 @@ def run(job: JobContext) -> dict[str, Any]:
             sensors.warns = config.heat_guard == "off"
             return _Trial(job, config, machine).run()
     finally:
-        for left in (kept_rows.FOLDER, "trainer"):
+        for left in (run_rows.FOLDER, "trainer"):
             shutil.rmtree(job.folder / left, ignore_errors=True)
 
 

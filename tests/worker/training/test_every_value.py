@@ -14,8 +14,8 @@ from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import FIELDS, default_of
-from slmstudio.core.run.fields.kinds import Choice, Switch
 from slmstudio.core.run.planning import planner
+from slmstudio.core.run.run_fields import Choice, Switch
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import train
 

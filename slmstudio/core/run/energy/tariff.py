@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from slmstudio.core import settings as settings_module
 from slmstudio.core.i18n import noop, tr
+from slmstudio.core.run.energy.energy_use import KWH
 from slmstudio.core.run.energy.money import CURRENCIES
-from slmstudio.core.run.energy.use import KWH
 from slmstudio.core.settings import Settings
 
 OWN = noop("your own figure")

@@ -17,12 +17,12 @@ from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.model.vetting.gguf_outlook import why_no_gguf
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.core.run.fields.choices import METHOD_WORDS, PARALLELISM_WORDS
 from slmstudio.core.run.planning import plan_rows, row_counts
 from slmstudio.core.run.planning.draft import Draft
 from slmstudio.core.run.planning.proposal import propose
 from slmstudio.core.run.planning.row_counts import MeasuredRows
 from slmstudio.core.run.rows.row_tokens import RowEncoder
+from slmstudio.core.run.run_fields import METHOD_WORDS, PARALLELISM_WORDS
 
 
 @dataclass(frozen=True)

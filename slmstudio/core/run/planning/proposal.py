@@ -16,15 +16,15 @@ from slmstudio.core.hardware import visible_cards
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model import scratch
 from slmstudio.core.model.families import FP16_OVERFLOWS, PADDED_ONLY
-from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig, default_of
 from slmstudio.core.run.curves import most_evaluations, total_steps
-from slmstudio.core.run.fields.choices import OBJECTIVES, PREFERENCES
 from slmstudio.core.run.memory.fit_badge import spares_optimizer
-from slmstudio.core.run.memory.judgement import COMFORTABLE
+from slmstudio.core.run.memory.formula import COMFORTABLE
+from slmstudio.core.run.memory.levers import Lever, to_fit
 from slmstudio.core.run.planning import plan_rows, row_counts
 from slmstudio.core.run.planning.draft import Draft
 from slmstudio.core.run.planning.rates import preference_part, usual_for, usual_rate
+from slmstudio.core.run.run_fields import OBJECTIVES, PREFERENCES
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20
 PATIENCE = 3
@@ -333,7 +333,7 @@ def _memory(draft: Draft) -> None:
     fits = tr("Needs about {needed} of {free} free.", needed=units.format_bytes(int(total)),
               free=units.format_bytes(free))
     if free and total > free:
-        fits = _too_much(total, memory.to_fit(draft.base, run(micro, checkpointing), free,
+        fits = _too_much(total, to_fit(draft.base, run(micro, checkpointing), free,
                                               "cuda" if draft.gpu else "cpu", draft.measured.lengths), free)
     micro = draft.set("micro_batch_size", micro, fits)
     draft.set("gradient_accumulation_steps", max(1, round(draft.batch / micro)),
@@ -344,7 +344,7 @@ def _memory(draft: Draft) -> None:
               tr("Not needed: there is enough memory."))
 
 
-def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> str:
+def _too_much(needed: float, levers: list[Lever] | None, free: int) -> str:
     """A run that may not fit is planned all the same: the estimate can be wrong, and the user decides."""
     said = tr("May need up to {needed}, and {free} is free.", needed=units.format_bytes(int(needed)),
               free=units.format_bytes(free))

@@ -7,10 +7,10 @@ import doctest
 import pytest
 
 from slmstudio.core.run.energy import energy_texts, money
+from slmstudio.core.run.energy.energy_use import CARDS, LOAD, PROCESSOR, EnergyUse, Part
 from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME, Forecast
 from slmstudio.core.run.energy.money import CURRENCIES, format_money
 from slmstudio.core.run.energy.tariff import GRAMS, OWN, PRICES, country_here, tariff
-from slmstudio.core.run.energy.use import CARDS, LOAD, PROCESSOR, EnergyUse, Part
 from slmstudio.core.settings import Settings
 
 KWH = 3.6e6

@@ -20,9 +20,8 @@ from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.hardware.visible_cards import FLEX, PER_ROW, VARLEN, Installed
 from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory.judgement import COMFORTABLE
+from slmstudio.core.run.memory.formula import COMFORTABLE, estimate
 from slmstudio.core.run.planning import planner
 from slmstudio.core.run.planning.proposal import EAGER_ONLY
 from slmstudio.core.run.planning.row_counts import MeasuredRows
@@ -141,7 +140,7 @@ class Fits:
 
     def share(self, config: RunConfig, **changes: object) -> float:
         """Of the free memory, at most."""
-        return memory.estimate(self.model, dataclasses.replace(config, **changes), "cuda").high / self.free
+        return estimate(self.model, dataclasses.replace(config, **changes), "cuda").high / self.free
 
 
 def check_memory(config: RunConfig, fits: Fits, title: str) -> None:

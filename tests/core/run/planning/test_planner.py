@@ -14,9 +14,9 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import visible_cards
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import facts
-from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.memory import measured
+from slmstudio.core.run.memory.formula import estimate
 from slmstudio.core.run.planning import planner
 
 CPU = Machine("Linux", "a processor", 4, 8, 16 * GB, 12 * GB, (), True, False, "No driver.")
@@ -87,7 +87,7 @@ def test_what_cannot_be_packed_is_not_planned_or_estimated_so(plan):
 def test_what_is_packed_in_vain_is_estimated_as_padded(plan, tiny_model):
     config = dataclasses.replace(plan(), micro_batch_size=4, max_length=512, packing=True)
     model, padded = facts.read_model(tiny_model), dataclasses.replace(config, packing=False)
-    of = {kind: [memory.estimate(dataclasses.replace(model, model_type=kind), each, "cuda").high
+    of = {kind: [estimate(dataclasses.replace(model, model_type=kind), each, "cuda").high
                  for each in (config, padded)] for kind in ("falcon", "llama")}
     assert of["falcon"][0] == of["falcon"][1] and of["llama"][0] < of["llama"][1]
 
