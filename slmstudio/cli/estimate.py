@@ -46,11 +46,11 @@ def estimate(
     from slmstudio.core.run.memory import formula
     from slmstudio.core.run.memory.fit_badge import what_fits
     from slmstudio.core.run.memory.levers import levers, to_fit
-    from slmstudio.core.run.planning import planner
+    from slmstudio.core.run.planning import plan_inputs
 
     asked: dict[str, Any] = {"method": method, "max_length": max_length, "micro_batch_size": micro_batch}
-    chosen = planner.overrides({**{name: value for name, value in asked.items() if value is not None},
-                                **planner.parse_settings(set_ or [])})
+    chosen = plan_inputs.overrides({**{name: value for name, value in asked.items() if value is not None},
+                                **plan_inputs.parse_settings(set_ or [])})
     free, device, where, precision = _place(gpu, chosen.get("device", "auto"))
     facts = facts_for(model)
     config = _config(facts, chosen, precision)

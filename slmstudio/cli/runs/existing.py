@@ -52,10 +52,10 @@ def continue_(
 ) -> int:
     """Propose a run that continues from a finished one's adapter or model, and write it to a file."""
     from slmstudio.core.run import config_file
-    from slmstudio.core.run.planning import follow_up, planner
+    from slmstudio.core.run.planning import follow_up, plan_inputs
 
-    overrides = planner.parse_settings(set_ or [])
-    earlier, said = config_file.load(run), planner.overrides(overrides)
+    overrides = plan_inputs.parse_settings(set_ or [])
+    earlier, said = config_file.load(run), plan_inputs.overrides(overrides)
     for file, field in ((data, "train_map"), (test, "eval_map")):
         if line := asking.map_for(file, field, said, earlier.train_map):
             overrides[field] = line

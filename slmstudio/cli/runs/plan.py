@@ -19,9 +19,8 @@ from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.units import format_about, format_bytes, format_duration, format_span
 
 if TYPE_CHECKING:
-    from slmstudio.core.run.config import RunConfig
     from slmstudio.core.run.memory.outlook import Outlook
-    from slmstudio.core.run.planning.row_counts import RowCounts
+    from slmstudio.core.run.planning.planner import Plan
 
 app = typer.Typer()
 
@@ -43,30 +42,24 @@ def plan(
     """Propose a whole run configuration, with a reason for each value, and write it to a file."""
     from slmstudio.core import starter
     from slmstudio.core.data import given
-    from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.vetting import vet
     from slmstudio.core.run import config_file
-    from slmstudio.core.run.memory import outlook
-    from slmstudio.core.run.planning import plan_rows, planner, row_counts
+    from slmstudio.core.run.planning import plan_inputs, plan_rows, planner
     from slmstudio.core.run.run_fields import LEAVE_OUT
 
-    overrides = planner.parse_settings(set_ or [])
+    overrides = plan_inputs.parse_settings(set_ or [])
     spare([data, test], out)
     with Follower() as follower:
         model_facts = (starter.prepare(lambda event: follower.on_event("model", event)) if model == "starter"
                        else vet.read_vetted(on_disk.resolve(model)))
-        chosen = planner.overrides(overrides)
+        chosen = plan_inputs.overrides(overrides)
         dataset = asking.read(data, said(map_, sheet, text_by) or chosen.get("train_map"), follower)
         eval_map = asking.map_for(test, "eval_map", chosen, given.of(dataset))
-    machine = read_machine()
-    rows = planner.measure_rows(dataset, model_facts, chosen)
-    config = planner.plan(planner.PlanRequest(
-        dataset, model_facts, machine, test.absolute() if test else None, overrides, rows, eval_map))
+    made = planner.plan(plan_inputs.PlanInputs(dataset, model_facts, None, test.absolute() if test else None, overrides,
+                                               eval_map=eval_map))
+    config, counts, lost = made.config, made.counts, made.lost
     spare([model_facts.path, config.train_file, config.eval_file], out)
-    counts = row_counts.count(dataset.records, rows, config)
-    found, lost = (outlook.look(model_facts, config, machine, counts.learned, counts.tokens),
-                   row_counts.lost(dataset.records, rows, counts, model_facts, config, machine))
     config_file.write(config, out)
     for line in problems.first(dataset.problems, data):
         print_warning(tr("a row of {file} is left out: {problem}", file=data, problem=line))
@@ -75,11 +68,11 @@ def plan(
         print_warning(sentence)
     if as_json:
         print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons, **counts.to_dict(),
-                    "longer_length": lost.longer if lost else None, "outlook": found.to_dict(),
-                    "energy": energy.expected(found.energy), **problems.for_json(dataset.problems),
+                    "longer_length": lost.longer if lost else None, "outlook": made.outlook.to_dict(),
+                    "energy": energy.expected(made.outlook.energy), **problems.for_json(dataset.problems),
                     "warnings": warnings})
     else:
-        _show_plan(config, counts, found, out)
+        _show_plan(made, out)
         if lost is not None:
             print_warning(join_sentences(
                 lost.what, lost.ways,
@@ -89,10 +82,11 @@ def plan(
     return 0
 
 
-def _show_plan(config: RunConfig, counts: RowCounts, outlook: Outlook, out: Path) -> None:
+def _show_plan(plan: Plan, out: Path) -> None:
     from slmstudio.core.run.energy import energy_texts as energy_told
     from slmstudio.core.run.energy.tariff import tariff
 
+    config, counts, outlook = plan.config, plan.counts, plan.outlook
     print_table(tr("Plan: {name}", name=config.name), [
         (name, str(value), config.reasons.get(name, "")) for name, value in config.to_dict().items()
         if name not in ("reasons", "chosen", "format", "kind")])

@@ -73,10 +73,10 @@ def train(
     from dataclasses import replace
 
     from slmstudio.core.run import adjust, config_file, folder
-    from slmstudio.core.run.planning import planner
+    from slmstudio.core.run.planning import plan_inputs
 
-    config, changed = config_file.load(run), planner.overrides(
-        {**planner.parse_settings(set_ or []), **_chosen(processes, parallelism)})
+    config, changed = config_file.load(run), plan_inputs.overrides(
+        {**plan_inputs.parse_settings(set_ or []), **_chosen(processes, parallelism)})
     _need_machine(replace(config, **changed))
     if run.is_dir():
         job = _unfinished(run)
@@ -116,9 +116,9 @@ def launch(
 
     from slmstudio.core.run import adjust, config_file, folder
     from slmstudio.core.run import launch as launching
-    from slmstudio.core.run.planning import planner
+    from slmstudio.core.run.planning import plan_inputs
 
-    changed = planner.overrides({**planner.parse_settings(set_ or []), **_chosen(processes, parallelism),
+    changed = plan_inputs.overrides({**plan_inputs.parse_settings(set_ or []), **_chosen(processes, parallelism),
                                  "nodes": nodes})
     config = replace(config_file.load(run), **changed)
     _need_machine(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,16 +52,13 @@ def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: D
         UserError: no run can be planned with these rows.
     """
     from slmstudio.core.data import given
-    from slmstudio.core.run.planning import planner, row_counts
+    from slmstudio.core.run.planning.plan_inputs import PlanInputs
+    from slmstudio.core.run.planning.planner import plan
 
-    request = planner.PlanRequest(
-        dataset, facts, machine, evaluation.path if evaluation is not None else None, chosen,
-        eval_map=given.of(evaluation) if evaluation is not None else None,
-        eval_rows=len(evaluation.records) if evaluation is not None else None)
-    measured = planner.measure_rows(dataset, facts, chosen)
-    config = planner.plan(replace(request, measured=measured))
-    counts = row_counts.count(dataset.records, measured, config)
-    return _fit(facts, machine, config, counts.tokens * config.epochs, True)
+    made = plan(PlanInputs(dataset, facts, machine, evaluation and evaluation.path, chosen,
+                           eval_map=evaluation and given.of(evaluation),
+                           eval_rows=evaluation and len(evaluation.records)))
+    return _fit(facts, machine, made.config, made.counts.tokens * made.config.epochs, True)
 
 
 def usual(facts: ModelFacts, machine: Machine) -> Fit:

@@ -22,8 +22,7 @@ from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, is_busy, run_task
 from slmstudio.gui.training.plan_panel import PlanPanel
-from slmstudio.gui.training.plan_task import Earlier
-from slmstudio.gui.training.planning import Planning
+from slmstudio.gui.training.planning import Earlier, Planning
 from slmstudio.gui.training.run_queue import RunQueue
 
 if TYPE_CHECKING:

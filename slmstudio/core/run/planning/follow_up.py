@@ -18,7 +18,7 @@ from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.run import adjust, checkpoints, curves, folder
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.core.run.config_file import IMPORTED
-from slmstudio.core.run.planning import plan_rows, planner, row_counts
+from slmstudio.core.run.planning import plan_inputs, plan_rows, row_counts
 from slmstudio.core.run.planning.row_counts import MeasuredRows
 from slmstudio.core.run.rows import disk_rows, run_rows
 from slmstudio.core.run.rows.row_tokens import RowTokens
@@ -53,7 +53,7 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
         epochs: passes over the rows; None keeps the earlier number.
         train_file: rows to learn; None learns the earlier ones again.
         eval_file: rows to evaluate; None keeps the earlier file, or splits rows off.
-        overrides: fields that the user decided, as in `planner.plan`.
+        overrides: fields that the user decided, as in `plan_inputs.plan`.
         records, eval_rows: the rows of `train_file`, and how many are in `eval_file`, where they were read already.
         measured: `records` as tokens, when that was done already.
 
@@ -70,7 +70,7 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
     chosen: dict[str, Any] = {}
     for name, value in asked.items():
         try:
-            chosen |= planner.overrides({name: str(value) if isinstance(value, Path) else value})
+            chosen |= plan_inputs.overrides({name: str(value) if isinstance(value, Path) else value})
         except UserError as error:
             problems += error.problems
     problems += _fixed(chosen, _method(earlier), earlier)
@@ -212,7 +212,7 @@ def _for_other_rows(config: RunConfig, chosen: set[str], records: Sequence[Recor
 def _measured(rows: Sequence[Record], config: RunConfig) -> MeasuredRows:
     """The rows as tokens; where the base model can't be used, which whoever loads it tells, each counts as one row."""
     try:
-        return planner.measure_for(rows, config)
+        return plan_inputs.measure_for(rows, config)
     except (UserError, OSError):
         return MeasuredRows(dict.fromkeys(range(len(rows)), RowTokens(1, 0)), len(rows))
 

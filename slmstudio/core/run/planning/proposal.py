@@ -22,7 +22,7 @@ from slmstudio.core.run.memory.fit_badge import spares_optimizer
 from slmstudio.core.run.memory.formula import COMFORTABLE
 from slmstudio.core.run.memory.levers import Lever, to_fit
 from slmstudio.core.run.planning import plan_rows, row_counts
-from slmstudio.core.run.planning.draft import Draft
+from slmstudio.core.run.planning.plan_inputs import Draft
 from slmstudio.core.run.planning.rates import preference_part, usual_for, usual_rate
 from slmstudio.core.run.run_fields import OBJECTIVES, PREFERENCES
 
@@ -43,11 +43,11 @@ def propose(draft: Draft) -> RunConfig:
     draft.values["model"], draft.values["train_file"] = str(draft.base.path), str(draft.dataset.path)
     if (said := given.of(draft.dataset)) and "train_map" not in draft.chosen:
         draft.values["train_map"], draft.reasons["train_map"] = said, tr("What you said about the file.")
-    if draft.eval_file and "eval_file" not in draft.chosen:
-        draft.values["eval_file"] = str(draft.eval_file)
+    if (inputs := draft.inputs).eval_file and "eval_file" not in draft.chosen:
+        draft.values["eval_file"] = str(inputs.eval_file)
         draft.reasons["eval_file"] = tr("The test rows that you chose; they are never used for training.")
-        if draft.eval_map and "eval_map" not in draft.chosen:
-            draft.values["eval_map"], draft.reasons["eval_map"] = draft.eval_map, tr("What you said about the file.")
+        if inputs.eval_map and "eval_map" not in draft.chosen:
+            draft.values["eval_map"], draft.reasons["eval_map"] = inputs.eval_map, tr("What you said about the file.")
     for decide in (_objective, _device, _method, _lengths_and_batch, _learning, _speed, _memory, _intervals, _defaults):
         decide(draft)
     return RunConfig(**draft.values, reasons=draft.reasons, chosen=list(draft.chosen))
@@ -245,15 +245,15 @@ def _held_back(draft: Draft) -> list[bool]:
 
 
 def _test_file(draft: Draft) -> Path | str | None:
-    return draft.chosen.get("eval_file", draft.eval_file)
+    return draft.chosen.get("eval_file", draft.inputs.eval_file)
 
 
 def _in_test_file(draft: Draft) -> int:
     """How many rows of a test file each evaluation reads; 0 without one."""
     file = _test_file(draft)
-    if file == draft.eval_file and draft.eval_rows is not None:
-        return draft.eval_rows
-    return plan_rows.in_test_file(file, draft.chosen.get("eval_map", draft.eval_map)) if file else 0
+    if file == draft.inputs.eval_file and draft.inputs.eval_rows is not None:
+        return draft.inputs.eval_rows
+    return plan_rows.in_test_file(file, draft.chosen.get("eval_map", draft.inputs.eval_map)) if file else 0
 
 
 def _learning(draft: Draft) -> None:

@@ -1,4 +1,5 @@
-"""Keeps the rows of a run in its folder, as `kept_rows` reads them, and mends them where they are damaged."""
+"""Reads the rows of the files that a run names and saves them in its folder, as `run_rows` reads them; reads damaged
+ones again."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ from slmstudio.core.run.rows.run_rows import EVALUATION, TRAIN, Damaged, Kept, M
 if TYPE_CHECKING:
     import numpy as np
 
-# -- Rows of a large file as a run has kept them, for the next run that learns the same rows of the same file.
+# -- Rows of a large file as a run has saved them, for the next run that learns the same rows of the same file:
+# cache/rows/KEY is a run's data folder. KEY is made of everything that decides the rows, so that an entry is right or
+# isn't found. A damaged one is removed.
 
 FORMAT = 2
 """Raised whenever the same file yields different rows: older entries are then no longer found, and removed in time."""
