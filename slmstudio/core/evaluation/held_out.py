@@ -94,7 +94,7 @@ def held_out_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> 
         return path
     try:
         _write(path, map(disk_rows.as_json, run_rows.evaluation_rows(run)))
-    except run_rows.Damaged:
+    except run_rows.DamagedRows:
         if config.eval_file:
             raise
         return _of_its_file(run, config, cancelled)

@@ -26,7 +26,7 @@ from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import saving_rows
 from slmstudio.core.run.rows.row_tokens import RowEncoder
-from slmstudio.core.run.rows.run_rows import Kept
+from slmstudio.core.run.rows.run_rows import SavedRows
 from slmstudio.core.run.run_fields import LEAVE_OUT
 
 # -- The rows of a run as its script reads them: in their own words where the script's encoding gives the run's
@@ -52,7 +52,7 @@ class ScriptRows:
     after_answer: str = ""
 
 
-def script_rows(config: RunConfig, kept: Kept | None = None) -> ScriptRows:
+def script_rows(config: RunConfig, kept: SavedRows | None = None) -> ScriptRows:
     """Encode as the run does, and choose the layout.
 
     Args:

@@ -133,16 +133,16 @@ BLOCK = 1 << 20
 PUT_BACK = noop("Restore the run's folder {folder}, or the file as it was, from a copy; or start a new run.")
 
 
-class Damaged(UserError):
+class DamagedRows(UserError):
     """The rows aren't what they were when they were kept."""
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedRows:
     """
     Attributes:
         train: rows to learn. These and the next are read from the run's folder on demand, and verified each time:
-            `Damaged` is raised if they have changed.
+            `DamagedRows` is raised if they have changed.
     """
 
     train: Sequence[Record]
@@ -161,7 +161,7 @@ class Kept:
         return self.manifest.sides[side].sha256
 
 
-def read(run: Path) -> Kept | None:
+def read(run: Path) -> SavedRows | None:
     """The rows that a run keeps; None if it keeps none.
 
     Raises:
@@ -176,12 +176,12 @@ def read(run: Path) -> Kept | None:
     return opened(run, manifest)
 
 
-def opened(run: Path, manifest: Manifest) -> Kept:
+def opened(run: Path, manifest: Manifest) -> SavedRows:
     def side(name: str) -> DiskRows:
         return DiskRows(lambda: _proven(run, name, manifest), manifest.sides[name].rows,
                         lambda line: _loaded(run, name, line)[0])
 
-    return Kept(side(TRAIN), side(EVALUATION), manifest)
+    return SavedRows(side(TRAIN), side(EVALUATION), manifest)
 
 
 def read_manifest(run: Path) -> Manifest | None:
@@ -275,6 +275,6 @@ def file_of(folder: Path, side: str) -> Path:
     return folder / f"{side}.jsonl.gz"
 
 
-def _damaged(run: Path, why: str) -> Damaged:
-    return Damaged(" ".join((tr("The rows that {run} keeps are damaged.", run=run.name), why)), "",
+def _damaged(run: Path, why: str) -> DamagedRows:
+    return DamagedRows(" ".join((tr("The rows that {run} keeps are damaged.", run=run.name), why)), "",
                    tr(PUT_BACK, folder=FOLDER))

@@ -28,7 +28,16 @@ from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import disk_rows, run_rows
 from slmstudio.core.run.rows.disk_rows import RowWriter, raw_lines
-from slmstudio.core.run.rows.run_rows import EVALUATION, TRAIN, Damaged, Kept, Manifest, Side, SourceFile, split_of
+from slmstudio.core.run.rows.run_rows import (
+    EVALUATION,
+    TRAIN,
+    DamagedRows,
+    Manifest,
+    SavedRows,
+    Side,
+    SourceFile,
+    split_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +67,7 @@ def cache_key(config: RunConfig) -> str | None:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def take_cached(run: Path, key: str, config: RunConfig) -> run_rows.Kept | None:
+def take_cached(run: Path, key: str, config: RunConfig) -> SavedRows | None:
     """Give a run the rows that are kept under this key; None if there are none, or they can't be used."""
     entry, partial = _folder() / key, run / f".{run_rows.FOLDER}.partial"
     if not entry.is_dir():
@@ -227,7 +236,7 @@ def spooling(run: Path) -> Iterator[Callable[[], RowWriter]]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled = None) -> Kept:
+def write(run: Path, config: RunConfig, rows: SourceRows, cancelled: Cancelled = None) -> SavedRows:
     """Keep these rows, instead of any that are there.
 
     Raises:
@@ -291,7 +300,8 @@ def _packed(path: Path | None) -> Iterator[Callable[[bytes], object]]:
         os.fsync(file.fileno())
 
 
-def mend(run: Path, config: RunConfig, damage: Damaged, progress: Progress = None, cancelled: Cancelled = None) -> Kept:
+def repair(run: Path, config: RunConfig, damage: DamagedRows, progress: Progress = None,
+           cancelled: Cancelled = None) -> SavedRows:
     """Read damaged rows from their files again, and keep them.
 
     Raises:
@@ -299,14 +309,14 @@ def mend(run: Path, config: RunConfig, damage: Damaged, progress: Progress = Non
         UserError, ReadingCancelled: as `write`.
     """
     with spooling(run) as store:
-        return write(run, config, _again(run, config, damage, progress, cancelled, store)[0], cancelled)
+        return write(run, config, _reread(run, config, damage, progress, cancelled, store)[0], cancelled)
 
 
-def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, cancelled: Cancelled,
-           store: Callable[[], RowWriter] | None) -> tuple[SourceRows, Manifest]:
+def _reread(run: Path, config: RunConfig, damage: DamagedRows, progress: Progress, cancelled: Cancelled,
+            store: Callable[[], RowWriter] | None) -> tuple[SourceRows, Manifest]:
     """The rows that were kept, from their files, and what is to be said about them."""
     manifest = None
-    with contextlib.suppress(Damaged):
+    with contextlib.suppress(DamagedRows):
         manifest = run_rows.read_manifest(run)
     known = {name: file.sha256 for name, file in manifest.sources.items()} if manifest else \
         jobs.Job(run).request().get("hashes") or {}
@@ -327,15 +337,15 @@ def _again(run: Path, config: RunConfig, damage: Damaged, progress: Progress, ca
     return rows, found
 
 
-def _still_damaged(damage: Damaged, why: str) -> Damaged:
+def _still_damaged(damage: DamagedRows, why: str) -> DamagedRows:
     said = tr("They can't be read from their file again.")
-    return Damaged(damage.what, join_sentences(said, why), tr(run_rows.PUT_BACK, folder=run_rows.FOLDER))
+    return DamagedRows(damage.what, join_sentences(said, why), tr(run_rows.PUT_BACK, folder=run_rows.FOLDER))
 
 
-def of_run(run: Path, config: RunConfig, cancelled: Cancelled = None) -> Kept | None:
+def of_run(run: Path, config: RunConfig, cancelled: Cancelled = None) -> SavedRows | None:
     """As `read`, but damaged rows are read from their files again, where these are what they were."""
     try:
         return run_rows.read(run)
-    except Damaged as damage:
-        rows, manifest = _again(run, config, damage, None, cancelled, None)
-        return Kept(rows.train, rows.evaluation, manifest)
+    except DamagedRows as damage:
+        rows, manifest = _reread(run, config, damage, None, cancelled, None)
+        return SavedRows(rows.train, rows.evaluation, manifest)

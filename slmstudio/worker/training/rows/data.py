@@ -23,7 +23,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import run_rows, saving_rows
 from slmstudio.core.run.rows.disk_rows import RowWriter
 from slmstudio.core.run.rows.row_tokens import RowEncoder, RowTokens
-from slmstudio.core.run.rows.run_rows import Kept, SourceFile
+from slmstudio.core.run.rows.run_rows import SavedRows, SourceFile
 from slmstudio.core.run.rows.saving_rows import SourceRows
 from slmstudio.core.run.run_fields import LEAVE_OUT
 from slmstudio.worker.runtime.context import Cancelled, JobContext
@@ -37,7 +37,7 @@ class NothingLearned(UserError):
     """No row has anything to learn within the sequence length."""
 
 
-def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
+def read_rows(config: RunConfig, job: JobContext) -> SavedRows | SourceRows:
     """Training and evaluation rows: those that the run keeps, else those of its files, which are kept then.
 
     Raises:
@@ -51,8 +51,8 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
     try:
         try:
             kept = run_rows.read(job.folder)
-        except run_rows.Damaged as damage:
-            kept = saving_rows.mend(job.folder, config, damage, progress, job.cancelled)
+        except run_rows.DamagedRows as damage:
+            kept = saving_rows.repair(job.folder, config, damage, progress, job.cancelled)
             job.warn("kept_rows_mended",
                      join_sentences(damage.what, tr("They were read from {file} again, which is unchanged.",
                                                     file=kept.source.name)))
@@ -66,7 +66,7 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
 
 
 def _from_files(config: RunConfig, job: JobContext, progress: saving_rows.Progress,
-                store: Callable[[], RowWriter]) -> Kept | SourceRows:
+                store: Callable[[], RowWriter]) -> SavedRows | SourceRows:
     """The rows, kept; those of a file that is another one than earlier steps have learned from aren't, and are in
     memory."""
     known = job.request.get("hashes") or {}

@@ -210,14 +210,14 @@ def test_rows_lie_on_the_disk_and_are_read_as_they_are_asked_for(run):
     with pytest.raises(IndexError):
         rows[15]
     cut_off(place / run_rows.FOLDER)
-    with pytest.raises(run_rows.Damaged):
+    with pytest.raises(run_rows.DamagedRows):
         list(rows)
 
 
 # -- damage ------------------------------------------------------------------------------------------------
 
 
-def held(kept: run_rows.Kept) -> tuple[list[Record], list[Record], Manifest]:
+def held(kept: run_rows.SavedRows) -> tuple[list[Record], list[Record], Manifest]:
     """All of it, in memory."""
     return list(kept.train), list(kept.evaluation), kept.manifest
 
@@ -253,12 +253,12 @@ def test_damaged_rows_are_named_and_read_again_from_a_file_that_is_the_same(run,
     place, config = run()
     wanted = held(keep(place, config))
     HARM[said](place / run_rows.FOLDER)
-    with pytest.raises(run_rows.Damaged) as caught:
+    with pytest.raises(run_rows.DamagedRows) as caught:
         run_rows.read(place)
     assert caught.value.what.startswith(f"The rows that {place.name} keeps are damaged. {said}")
     assert "Restore the run's folder data" in caught.value.remedy
     assert held(saving_rows.of_run(place, config)) == wanted
-    assert held(saving_rows.mend(place, config, caught.value)) == held(run_rows.read(place)) == wanted
+    assert held(saving_rows.repair(place, config, caught.value)) == held(run_rows.read(place)) == wanted
     assert not list(place.glob(".*"))
 
 
@@ -277,9 +277,9 @@ def test_damaged_rows_of_a_run_of_before_are_read_again_too(run):
     assert held(run_rows.read(place))[:2] == wanted
     cut_off(data)
     assert held(saving_rows.of_run(place, config))[:2] == wanted
-    with pytest.raises(run_rows.Damaged) as caught:
+    with pytest.raises(run_rows.DamagedRows) as caught:
         run_rows.read(place)
-    assert held(saving_rows.mend(place, config, caught.value)) == held(run_rows.read(place))
+    assert held(saving_rows.repair(place, config, caught.value)) == held(run_rows.read(place))
     assert held(run_rows.read(place))[:2] == wanted
 
 
@@ -295,7 +295,7 @@ def test_damaged_rows_are_lost_where_the_file_is_another(run, harm, tmp_path):
     else:
         config = RunConfig(**{**vars(config), "split_seed": 4})
     words = {"changed": "rows.jsonl has changed since", "gone": " exist", "split": "split into different rows"}
-    with pytest.raises(run_rows.Damaged, match=r"train\.jsonl\.gz is cut off") as caught:
+    with pytest.raises(run_rows.DamagedRows, match=r"train\.jsonl\.gz is cut off") as caught:
         saving_rows.of_run(place, config)
     assert words[harm] in caught.value.why and "start a new run" in caught.value.remedy
 

@@ -25,7 +25,7 @@ def config(tmp_path, studio_home, monkeypatch) -> RunConfig:
     return RunConfig(name="helpdesk", model=str(tmp_path), train_file=str(file), eval_fraction=0.25)
 
 
-def kept(config: RunConfig, parent: Path) -> run_rows.Kept:
+def kept(config: RunConfig, parent: Path) -> run_rows.SavedRows:
     run = folder.create(config, parent).folder
     found = keep(run, config)
     saving_rows.put_into_cache(run, saving_rows.cache_key(config))
