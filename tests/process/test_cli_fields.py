@@ -8,7 +8,7 @@ import pytest
 
 from slmstudio.cli import commands
 from slmstudio.core.run.config import FIELDS, default_of
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.planning import plan_inputs
 
 
 def test_every_field_with_its_limits_and_its_default(studio_home, capsys):
@@ -33,7 +33,7 @@ def test_a_default_is_written_as_it_is_typed(studio_home, capsys):
     from slmstudio.cli.runs.plan import _typed
 
     for name in FIELDS.keys() - {"name", "model", "train_file"}:
-        assert planner.overrides({name: _typed(default_of(name))}) == {name: default_of(name)}, name
+        assert plan_inputs.overrides({name: _typed(default_of(name))}) == {name: default_of(name)}, name
 
 
 def test_an_unknown_name_says_how_to_see_them_all(studio_home, capsys):

@@ -22,8 +22,7 @@ from slmstudio.core.report.score_tables import benchmark_tone, interval, written
 from slmstudio.core.report.sections import gpu_names
 from slmstudio.core.report.text import exact, rounded
 from slmstudio.core.report.timeline import device_name
-from slmstudio.core.run.energy.money import format_money
-from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.core.run.energy.tariff import format_money, tariff
 
 METHODS = {
     "lora": noop("{base} was tuned with LoRA: an adapter was trained, and the base model didn't change."),

@@ -14,8 +14,8 @@ from slmstudio.core.files import an_object, finite, number
 from slmstudio.core.hardware.readings import cards_of
 from slmstudio.core.jobs import MEMORY_KILL
 from slmstudio.core.run.curves import MachineCurves, Series
-from slmstudio.core.run.energy.meter import EnergyMeter
-from slmstudio.core.run.guard.summary import GuardSummary
+from slmstudio.core.run.energy.energy_use import EnergyMeter
+from slmstudio.core.run.guard_summary import GuardSummary
 
 STEP_FIELDS = ("train_loss", "learning_rate", "grad_norm", "tokens_per_second")
 TOLD = frozenset(

@@ -11,7 +11,7 @@ from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.files import an_object, number
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.weights import fingerprint
-from slmstudio.core.run import checkpoints, folder, provenance
+from slmstudio.core.run import checkpoints, config_file, folder
 from slmstudio.core.run.config import RunConfig
 
 
@@ -36,8 +36,8 @@ def check(run: Path, record: dict[str, Any], config: RunConfig) -> None:
     known = an_object(record.get("hashes"))
     base = Path(config.model)
     with os_errors_as(tr("Could not read the base model.")):
-        if provenance.WEIGHTS in known:
-            same = known[provenance.WEIGHTS] == (fingerprint(base) or known[provenance.WEIGHTS])
+        if config_file.WEIGHTS in known:
+            same = known[config_file.WEIGHTS] == (fingerprint(base) or known[config_file.WEIGHTS])
         else:  # an older run; versions of one model share config.json, so that this tells less
             same = known.get("config.json") in (None, files.sha256_of(base / "config.json"))
     if not same:

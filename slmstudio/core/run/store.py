@@ -29,11 +29,11 @@ from slmstudio import __version__
 from slmstudio.core import files, i18n, jobs, paths
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.lock import proof
+from slmstudio.core.run import guard_summary
 from slmstudio.core.run.curves import MachineCurves, Series, Smoother
-from slmstudio.core.run.energy import meter
-from slmstudio.core.run.energy.use import HOW, NAMES, EnergyUse, Part
-from slmstudio.core.run.guard import summary
-from slmstudio.core.run.guard.summary import GuardSummary, Interval
+from slmstudio.core.run.energy import energy_use
+from slmstudio.core.run.energy.energy_use import HOW, NAMES, EnergyUse, Part
+from slmstudio.core.run.guard_summary import GuardSummary, Interval
 from slmstudio.core.run.history import RunHistory
 
 FORMAT = 2
@@ -45,7 +45,8 @@ MOST_RUNS = 8
 TAIL = 2**12
 EVENTS_A_LOOK = 2048
 """Events between two looks whether the reading was cancelled."""
-_CHANGING = (RunHistory, MachineCurves, Series, GuardSummary, Interval, meter.EnergyMeter, meter._Card, meter._Counter)
+_CHANGING = (RunHistory, MachineCurves, Series, GuardSummary, Interval, energy_use.EnergyMeter,
+             energy_use._Card, energy_use._Counter)
 """What a history is made of, beside events."""
 _CLASSES = {kind.__name__: kind for kind in _CHANGING}
 _DAMAGED = (AttributeError, LookupError, OSError, TypeError, ValueError)
@@ -94,7 +95,7 @@ class Totals:
     @property
     def heat(self) -> str:
         """What the guard did, in a sentence, or ""."""
-        return summary.sentence(self.rests, self.pauses, self.peak_c)
+        return guard_summary.sentence(self.rests, self.pauses, self.peak_c)
 
     @classmethod
     def of(cls, history: RunHistory) -> Totals:

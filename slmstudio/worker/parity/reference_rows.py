@@ -14,8 +14,8 @@ from slmstudio.core.data.reader import Record, read_as
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import curves
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows
-from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
+from slmstudio.core.run.rows import run_rows
+from slmstudio.core.run.rows.run_rows import EVALUATION, TRAIN
 from slmstudio.worker.model.gguf_vocabulary import Vocabulary
 from slmstudio.worker.runtime.context import JobContext
 
@@ -119,8 +119,8 @@ def own_rows(job: JobContext, source: Any) -> list[Messages]:
 
 def _kept(job: JobContext, run: Path) -> list[Record]:
     try:
-        if kept_rows.read_manifest(run) is not None:
-            return [record for side in (EVALUATION, TRAIN) for record in kept_rows.head(run, side, HEAD_BYTES)]
+        if run_rows.read_manifest(run) is not None:
+            return [record for side in (EVALUATION, TRAIN) for record in run_rows.head(run, side, HEAD_BYTES)]
     except UserError as error:
         job.log(f"the run's own rows are read from their file: {error}")
     return []

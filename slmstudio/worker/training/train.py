@@ -27,10 +27,10 @@ from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import methods, options, out_of_memory
 from slmstudio.worker.training.control import TrainingControl
-from slmstudio.worker.training.first_steps import FirstSteps
 from slmstudio.worker.training.heat import HeatPauses
 from slmstudio.worker.training.loading import load
 from slmstudio.worker.training.several import dealing, preflight
+from slmstudio.worker.training.step_times import FirstSteps
 from slmstudio.worker.training.trainer_mixin import may_split
 
 # -- What a run leaves: the adapter or the model, of the best or of the last step, complete or absent; and its

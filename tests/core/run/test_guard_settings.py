@@ -11,9 +11,8 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.heat.guard import Settings
 from slmstudio.core.hardware.heat.limits import Hours
-from slmstudio.core.run import adjust, folder
+from slmstudio.core.run import adjust, folder, guard_summary
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.guard import summary
 
 
 def config(**changes) -> RunConfig:
@@ -21,13 +20,13 @@ def config(**changes) -> RunConfig:
 
 
 def test_the_defaults_are_those_of_the_guard():
-    assert summary.settings_of(config()) == Settings()
+    assert guard_summary.settings_of(config()) == Settings()
 
 
 def test_every_field_arrives():
     asked = config(heat_guard="hold", heat_limit_c=78, heat_rest_seconds=5, pause_on_battery=True, train_hours="22-6")
-    assert summary.settings_of(asked) == Settings("hold", 78, 5, True, Hours(time(22), time(6)))
-    assert set(summary.GUARD_FIELDS) == {
+    assert guard_summary.settings_of(asked) == Settings("hold", 78, 5, True, Hours(time(22), time(6)))
+    assert set(guard_summary.GUARD_FIELDS) == {
         "heat_guard", "heat_limit_c", "heat_rest_seconds", "pause_on_battery", "train_hours"}
 
 
@@ -48,7 +47,7 @@ def test_a_run_that_does_not_train_takes_them_at_its_next_start(tmp_path, capsys
         "heat_guard": "hold", "heat_limit_c": 78, "pause_on_battery": True, "train_hours": "22:00-06:00"}
     assert "78" in capsys.readouterr().out
     assert commands.main(["guard", str(job.folder), "--limit", "auto", "--hours", "always"]) == 0
-    changed = summary.ask(jobs.Job(job.folder), {})
+    changed = guard_summary.ask(jobs.Job(job.folder), {})
     assert (changed.heat_limit_c, changed.train_hours, changed.heat_guard) == (None, None, "hold")
     assert not (job.folder / jobs.COMMANDS).exists()
     told = capsys.readouterr().out
@@ -58,10 +57,10 @@ def test_a_run_that_does_not_train_takes_them_at_its_next_start(tmp_path, capsys
 def test_all_that_does_not_fit_is_said_at_once(tmp_path):
     job = folder.create(config(), tmp_path)
     with pytest.raises(UserError) as caught:
-        summary.ask(job, {"heat_limit_c": "hot", "train_hours": "22:00", "heat_rest_seconds": 5})
+        guard_summary.ask(job, {"heat_limit_c": "hot", "train_hours": "22:00", "heat_rest_seconds": 5})
     assert {problem.field for problem in caught.value.problems} == {"heat_limit_c"}
     with pytest.raises(UserError) as caught:
-        summary.ask(job, {"train_hours": "22:00", "heat_rest_seconds": 0})
+        guard_summary.ask(job, {"train_hours": "22:00", "heat_rest_seconds": 0})
     assert {problem.field for problem in caught.value.problems} == {"train_hours", "heat_rest_seconds"}
     assert adjust.load(job.folder)["values"] == {}
 
@@ -69,7 +68,7 @@ def test_all_that_does_not_fit_is_said_at_once(tmp_path):
 def test_a_run_that_trains_is_asked_and_keeps_them_if_it_ends_before_its_next_step(tmp_path, monkeypatch):
     job = folder.create(config(), tmp_path)
     monkeypatch.setattr(jobs.Job, "is_alive", lambda self: True)
-    summary.ask(job, {"heat_limit_c": "78"})
+    guard_summary.ask(job, {"heat_limit_c": "78"})
     command, = (job.folder / jobs.COMMANDS).read_text("utf-8").splitlines()
     assert '"command":"guard"' in command.replace(" ", "") and '"heat_limit_c":78' in command.replace(" ", "")
     assert adjust.load(job.folder)["values"] == {"heat_limit_c": 78}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.guard_events import of_events
 
 from slmstudio.core.run import folder
-from slmstudio.core.run.guard.summary import GuardSummary, Interval
+from slmstudio.core.run.guard_summary import GuardSummary, Interval
 from slmstudio.core.run.history import RunHistory
 from tests.support.report_run import ReportRun
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import folder, names
+from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 
 
@@ -26,8 +26,8 @@ def state(run: Path) -> dict:
 
 @given(st.text(min_size=1, max_size=20), st.lists(st.text(max_size=20)))
 def test_a_free_name_is_taken_by_nobody(name: str, taken: list[str]) -> None:
-    found = names.free(name, taken)
-    assert not names.is_taken(found, taken) and (found == name or names.is_taken(name, taken))
+    found = folder.free_name(name, taken)
+    assert not folder.is_name_taken(found, taken) and (found == name or folder.is_name_taken(name, taken))
 
 
 def test_runs_of_the_same_name_are_told_apart_when_they_are_made(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from support import model_files
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.weights import fingerprint
-from slmstudio.core.run import checkpoints, folder, provenance, resume
+from slmstudio.core.run import checkpoints, config_file, folder, resume
 from slmstudio.core.run.config import RunConfig
 
 ODD: list[dict[str, Any]] = [{"type": "step"}, {"type": "step", "global_step": "nine"}, {"type": []}, {}]
@@ -60,7 +60,7 @@ def test_checkpoints_of_another_base_are_refused(run: Path, tmp_path: Path, olde
     if older:
         (other / "config.json").write_text(json.dumps({**model_files.CONFIG, "rope_theta": 1.0}))
         hashes = jobs.Job(run).request()["hashes"]
-        changes["hashes"] = {name: value for name, value in hashes.items() if name != provenance.WEIGHTS}
+        changes["hashes"] = {name: value for name, value in hashes.items() if name != config_file.WEIGHTS}
     with pytest.raises(UserError, match="its checkpoints were made with a different base model") as caught:
         check(run, **changes)
     assert str(other) in caught.value.why and "start a new run" in caught.value.remedy

@@ -11,8 +11,8 @@ from typing import Any
 from slmstudio.core.hardware.linux_sensors import read_battery
 from slmstudio.core.hardware.machine import Machine, visible
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy import use
-from slmstudio.core.run.energy.use import KWH
+from slmstudio.core.run.energy import energy_use
+from slmstudio.core.run.energy.energy_use import KWH
 
 SAME, MACHINE, ESTIMATE = "same", "machine", "estimate"
 """What a forecast rests on: runs with the same settings on this machine, other runs on it, or its parts alone."""
@@ -66,15 +66,15 @@ def forecast(config: RunConfig, machine: Machine, on_gpu: bool, seconds: float |
         return None
     rest = _rest(machine, 1 / machine.physical_cores)  # one core feeds the card
     watts, low, high = (_at_the_socket(limit * share) + rest for share in (
-        use.GPU_SHARE, use.GPU_LOW, use.GPU_HIGH))
+        energy_use.GPU_SHARE, energy_use.GPU_LOW, energy_use.GPU_HIGH))
     return Forecast(watts, low, high, ESTIMATE, seconds)
 
 
 def _rest(machine: Machine, load: float) -> float:
     """Watts of processor and memory at the socket."""
-    return _at_the_socket(use.processor_watts(machine.physical_cores, load, read_battery() is not None)
-                          + use.memory_watts(machine.ram_total))
+    return _at_the_socket(energy_use.processor_watts(machine.physical_cores, load, read_battery() is not None)
+                          + energy_use.memory_watts(machine.ram_total))
 
 
 def _at_the_socket(watts: float) -> float:
-    return watts + use.supply_loss(watts)
+    return watts + energy_use.supply_loss(watts)

@@ -20,13 +20,12 @@ from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.fields.choices import LEAVE_OUT
-from slmstudio.core.run.rows import keeping, kept_rows, row_cache, source_rows
+from slmstudio.core.run.rows import run_rows, saving_rows
 from slmstudio.core.run.rows.disk_rows import RowWriter
-from slmstudio.core.run.rows.kept_rows import Kept
-from slmstudio.core.run.rows.manifest import SourceFile
 from slmstudio.core.run.rows.row_tokens import RowEncoder, RowTokens
-from slmstudio.core.run.rows.source_rows import SourceRows
+from slmstudio.core.run.rows.run_rows import SavedRows, SourceFile
+from slmstudio.core.run.rows.saving_rows import SourceRows
+from slmstudio.core.run.run_fields import LEAVE_OUT
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training.rows.batches import IGNORED
 
@@ -38,7 +37,7 @@ class NothingLearned(UserError):
     """No row has anything to learn within the sequence length."""
 
 
-def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
+def read_rows(config: RunConfig, job: JobContext) -> SavedRows | SourceRows:
     """Training and evaluation rows: those that the run keeps, else those of its files, which are kept then.
 
     Raises:
@@ -51,35 +50,35 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
 
     try:
         try:
-            kept = kept_rows.read(job.folder)
-        except kept_rows.Damaged as damage:
-            kept = keeping.mend(job.folder, config, damage, progress, job.cancelled)
+            kept = run_rows.read(job.folder)
+        except run_rows.DamagedRows as damage:
+            kept = saving_rows.repair(job.folder, config, damage, progress, job.cancelled)
             job.warn("kept_rows_mended",
                      join_sentences(damage.what, tr("They were read from {file} again, which is unchanged.",
                                                     file=kept.source.name)))
         # A run that hasn't learned anything yet may be given other rows.
         if kept is not None and (kept.manifest.is_of(config) or _has_learned(job)):
             return kept
-        with keeping.spooling(job.folder) as store:
+        with saving_rows.spooling(job.folder) as store:
             return _from_files(config, job, progress, store)
     except ReadingCancelled as error:
         raise Cancelled from error
 
 
-def _from_files(config: RunConfig, job: JobContext, progress: keeping.Progress,
-                store: Callable[[], RowWriter]) -> Kept | SourceRows:
+def _from_files(config: RunConfig, job: JobContext, progress: saving_rows.Progress,
+                store: Callable[[], RowWriter]) -> SavedRows | SourceRows:
     """The rows, kept; those of a file that is another one than earlier steps have learned from aren't, and are in
     memory."""
     known = job.request.get("hashes") or {}
     paths = {name: Path(path) for name in ("train_file", "eval_file") if (path := getattr(config, name))}
     keeps = not _has_learned(job) or all(
         path.is_file() and known.get(name) == files.sha256_of(path) for name, path in paths.items())
-    key = row_cache.key(config) if keeps else None
-    if key is not None and (kept := row_cache.take(job.folder, key, config)):
+    key = saving_rows.cache_key(config) if keeps else None
+    if key is not None and (kept := saving_rows.take_cached(job.folder, key, config)):
         job.log(f"The {len(kept.train):,} rows to learn were read by an earlier run.")
         _tell(job, known, kept.manifest.sources)
         return kept
-    rows = source_rows.read(config, progress, job.cancelled, store if keeps else None)
+    rows = saving_rows.read(config, progress, job.cancelled, store if keeps else None)
     _tell(job, known, {name: SourceFile.of(dataset) for name, dataset in rows.files.items()})
     if config.eval_file and (seen := _seen(rows)):
         job.warn("test_rows_learned", ntr(
@@ -88,9 +87,9 @@ def _from_files(config: RunConfig, job: JobContext, progress: keeping.Progress,
             seen, rows=len(rows.evaluation)))
     if not keeps:
         return rows
-    kept = keeping.write(job.folder, config, rows, job.cancelled)
+    kept = saving_rows.write(job.folder, config, rows, job.cancelled)
     if key is not None:
-        row_cache.put(job.folder, key)
+        saving_rows.put_into_cache(job.folder, key)
     return kept
 
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from scipy.integrate import quad
 
-from slmstudio.core.run.energy.meter import EnergyMeter
-from slmstudio.core.run.energy.use import (
+from slmstudio.core.run.energy.energy_use import (
     CARDS,
     MEMORY,
     PROCESSOR,
     SUPPLY,
     SUPPLY_EFFICIENCY,
+    EnergyMeter,
     memory_watts,
     processor_watts,
 )

@@ -6,11 +6,11 @@ import doctest
 
 import pytest
 
-from slmstudio.core.run.energy import energy_texts, money
+from slmstudio.core.run.energy import energy_texts
+from slmstudio.core.run.energy import tariff as tariff_module
+from slmstudio.core.run.energy.energy_use import CARDS, LOAD, PROCESSOR, EnergyUse, Part
 from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME, Forecast
-from slmstudio.core.run.energy.money import CURRENCIES, format_money
-from slmstudio.core.run.energy.tariff import GRAMS, OWN, PRICES, country_here, tariff
-from slmstudio.core.run.energy.use import CARDS, LOAD, PROCESSOR, EnergyUse, Part
+from slmstudio.core.run.energy.tariff import CURRENCIES, GRAMS, OWN, PRICES, country_here, format_money, tariff
 from slmstudio.core.settings import Settings
 
 KWH = 3.6e6
@@ -79,7 +79,7 @@ def test_every_country_with_a_price_has_a_currency_and_every_factor_a_source_wit
 
 
 def test_the_examples_in_the_docstrings_hold():
-    assert doctest.testmod(money) == doctest.TestResults(failed=0, attempted=2)
+    assert doctest.testmod(tariff_module) == doctest.TestResults(failed=0, attempted=2)
 
 
 @pytest.mark.parametrize(("amount", "currency", "text"), [
