@@ -16,8 +16,7 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
-    from slmstudio.core.run.energy.energy_use import EnergyUse
-    from slmstudio.core.run.energy.forecast import Forecast
+    from slmstudio.core.run.energy.energy_use import EnergyUse, Forecast
     from slmstudio.core.run.energy.tariff import Tariff
 
 app = typer.Typer()

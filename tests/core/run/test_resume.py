@@ -13,7 +13,7 @@ from support import model_files
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.weights import fingerprint
-from slmstudio.core.run import checkpoints, config_file, folder, resume
+from slmstudio.core.run import checkpoints, config_file, folder
 from slmstudio.core.run.config import RunConfig
 
 ODD: list[dict[str, Any]] = [{"type": "step"}, {"type": "step", "global_step": "nine"}, {"type": []}, {}]
@@ -34,7 +34,7 @@ def run(tmp_path: Path) -> Path:
 
 def check(run: Path, **changes: Any) -> None:
     record = {**jobs.Job(run).request(), **changes}
-    resume.check(run, record, RunConfig.from_dict(record))
+    checkpoints.check_own(run / folder.CHECKPOINTS, record, RunConfig.from_dict(record))
 
 
 def other_version(base: Path, target: Path) -> Path:
@@ -86,11 +86,11 @@ def test_a_checkpoint_that_is_a_link_is_passed_over(run: Path, tmp_path: Path) -
 
 
 def test_lost_checkpoints_are_refused_and_a_run_without_any_starts_over(run: Path) -> None:
-    assert resume.nothing_to_resume(run, []) is None
-    said = resume.nothing_to_resume(run, [*ODD, STEP, *ODD])
+    assert checkpoints.nothing_to_resume(run / folder.CHECKPOINTS, []) is None
+    said = checkpoints.nothing_to_resume(run / folder.CHECKPOINTS, [*ODD, STEP, *ODD])
     assert said is not None and "interrupted at step 5, so training starts again at step 0" in said
     with pytest.raises(UserError, match="all of its checkpoints are gone or damaged") as caught:
-        resume.nothing_to_resume(run, [SAVED, STEP])
+        checkpoints.nothing_to_resume(run / folder.CHECKPOINTS, [SAVED, STEP])
     assert "5 steps" in caught.value.why and f"slmstudio train {run / 'run.json'}" in caught.value.remedy
 
 

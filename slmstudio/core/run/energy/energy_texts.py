@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.run.energy.energy_use import EnergyUse
-from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME, Forecast
+from slmstudio.core.run.energy.energy_use import ESTIMATE, MACHINE, SAME, EnergyUse, Forecast
 from slmstudio.core.run.energy.tariff import Tariff, format_money, format_price
 from slmstudio.core.units import format_about, format_energy, format_weight
 

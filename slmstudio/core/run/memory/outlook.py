@@ -13,7 +13,7 @@ from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import steps_per_epoch, total_steps
-from slmstudio.core.run.energy.forecast import MACHINE, SAME, Forecast, forecast
+from slmstudio.core.run.energy.energy_use import MACHINE, SAME, Forecast, forecast
 from slmstudio.core.run.memory import formula, measured
 from slmstudio.core.run.memory.formula import Judgement, MemoryEstimate, judge
 from slmstudio.core.run.memory.measured import FACTOR_LIMITS, Correction, Measurement

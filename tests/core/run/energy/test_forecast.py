@@ -9,8 +9,8 @@ import pytest
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import facts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy import forecast as module
-from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME
+from slmstudio.core.run.energy import energy_use as module
+from slmstudio.core.run.energy.energy_use import ESTIMATE, MACHINE, SAME
 from slmstudio.core.run.memory import measured, outlook
 
 GB = 1024**3
