@@ -35,12 +35,13 @@ class Printed(NamedTuple):
 
 @pytest.fixture
 def slmstudio(studio_home: Path) -> Callable[..., Printed]:
-    """`slmstudio(words…)`: the program in a process of its own, which ends with `status` and shows no traceback."""
+    """`slmstudio(words…)`: the program in a process of its own, which ends with `status` and shows no traceback.
+    `typed` is what it gets on stdin."""
 
-    def call(*words: object, status: int = 0, where: Path = ROOT, **environment: str) -> Printed:
+    def call(*words: object, status: int = 0, typed: str = "", where: Path = ROOT, **environment: str) -> Printed:
         done = subprocess.run([sys.executable, "-P", "-m", "slmstudio", *map(str, words)], cwd=where,
                               env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **environment},
-                              capture_output=True, text=True, encoding="utf-8", timeout=200, stdin=subprocess.DEVNULL)
+                              capture_output=True, text=True, encoding="utf-8", timeout=200, input=typed)
         assert done.returncode == status, done.stdout + done.stderr
         assert "Traceback" not in done.stderr and "SLM Studio itself" not in done.stderr, done.stderr
         return Printed(done.stdout, done.stderr)

@@ -10,8 +10,6 @@ from support.report_run import finished
 from slmstudio.cli import commands
 from slmstudio.cli.progress import Follower
 from slmstudio.core import files, jobs, paths, settings
-from slmstudio.core.run import folder
-from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import tariff
 
 KWH = 3.6e6
@@ -92,12 +90,10 @@ def test_a_plan_tells_energy_and_cost_before_a_run(told, tmp_path, tiny_model, r
 
 
 @pytest.mark.full
-def test_a_real_run_draws_what_its_cards_were_told_to(told, tmp_path, tiny_model, rows_file, fake_nvml):
+def test_a_real_run_draws_what_its_cards_were_told_to(told, new_run, fake_nvml):
     """A worker reads two fake cards through the real pynvml while they follow a power curve by the clock: one tells its
     power alone, the other counts its energy too."""
-    config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=100_000,
-                       eval_fraction=0.25, eval_steps=10**6, save_steps=10**6, device="cpu", threads=1)
-    job = folder.create(config, tmp_path)
+    job = new_run(max_steps=100_000, eval_steps=10**6, save_steps=10**6)
     fake_nvml.set(count=2)
     fake_nvml.set(0, energy="NOT_SUPPORTED", uuid="GPU-a")
     fake_nvml.set(1, uuid="GPU-b")
@@ -109,16 +105,13 @@ def test_a_real_run_draws_what_its_cards_were_told_to(told, tmp_path, tiny_model
 
     fake_nvml.play([moment(number * length) for number in range(4000)], seconds=length)
     job.start()
-    try:
-        count = 0
-        for event in job.follow():
-            count += event["type"] == "sensors"
-            if count >= 5 and event["type"] == "step":
-                job.send("stop")
-                break
-        assert job.wait().state == "stopped"
-    finally:
-        job.kill()
+    count = 0
+    for event in job.follow():
+        count += event["type"] == "sensors"
+        if count >= 5 and event["type"] == "step":
+            job.send("stop")
+            break
+    assert job.wait().state == "stopped"
     times = [event["time"] - begin for event in job.events() if event["type"] == "sensors"]
     first, last = times[0], times[-1]
     area = 140 * (last - first) + 1.5 * (last**2 - first**2)

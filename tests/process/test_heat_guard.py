@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -75,7 +74,7 @@ def losses(job: jobs.Job) -> dict[int, float]:
     return {event["global_step"]: event["train_loss"] for event in job.events() if event["type"] == "step"}
 
 
-def test_heat_makes_it_rest_and_it_works_again_when_it_is_cool(make_run, heat):
+def test_heat_makes_it_rest_and_it_works_again_when_it_is_cool(told, make_run, heat):
     heat(91)
     job = make_run(max_steps=10**6, save_steps=10**6)
     start(job)
@@ -83,9 +82,7 @@ def test_heat_makes_it_rest_and_it_works_again_when_it_is_cool(make_run, heat):
     assert (rest["why"], rest["temperature_c"], rest["limit_c"], rest["gpu"]) == ("heat", 91, 90, None)
     heat(81)
     wait_event(job, "sensors", lambda event: event["cpu"]["temperature_c"] == 81)
-    told = subprocess.run([sys.executable, "-m", "slmstudio", "guard", str(job.folder), "--limit", "91", "--json"],
-                          check=True, capture_output=True, text=True)
-    assert json.loads(told.stdout.splitlines()[-1])["heat_limit_c"] == 91
+    assert told("guard", job.folder, "--limit", 91)["heat_limit_c"] == 91
     resume = wait_event(job, "guard_resume")
     assert resume["temperature_c"] == 81
     wait_event(job, "guard_changed")

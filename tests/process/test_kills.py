@@ -11,8 +11,6 @@ import pytest
 from support.tiers import first_fast
 
 from slmstudio.core import files, jobs
-from slmstudio.core.run import folder
-from slmstudio.core.run.config import RunConfig
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are of POSIX systems")
 
@@ -55,14 +53,11 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing(tmp_path, studio_home):
 
 
 @pytest.fixture
-def job(tmp_path, tiny_model, rows_file, studio_home, monkeypatch):
+def job(new_run, studio_home, monkeypatch):
     script = Path(__file__).parents[1] / "support" / "starved_worker.py"
     monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, str(script)]))
-    config = RunConfig(
-        name="starved", model=str(tiny_model), train_file=str(rows_file), max_steps=6, micro_batch_size=4,
-        gradient_accumulation_steps=1, max_length=128, eval_fraction=0.25, eval_steps=2, save_steps=2, device="cpu",
-        threads=1, sample_max_tokens=0)
-    return folder.create(config, tmp_path / "runs")
+    return new_run(max_steps=6, micro_batch_size=4, gradient_accumulation_steps=1, max_length=128, eval_steps=2,
+                   save_steps=2, sample_max_tokens=0)
 
 
 def follow(job) -> tuple[jobs.Outcome, set[int]]:

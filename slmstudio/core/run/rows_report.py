@@ -77,8 +77,8 @@ class TokenCounts:
         return {name: value for name, value in asdict(self).items() if name != "lengths"}
 
 
-def count_tokens(records: Sequence[Record], folder: Path, progress: Callable[[int, int], None] | None = None,
-                 cancelled: Callable[[], bool] | None = None) -> TokenCounts:
+def count_tokens(records: Rows, folder: Path, progress: Progress | None = None,
+                 cancelled: Cancelled | None = None) -> TokenCounts:
     """Measure rows with the tokenizer and the chat template of a model folder.
 
     A folder without a template is measured with the one that would be proposed; plain text needs none.
@@ -112,7 +112,7 @@ def _at(ordered: Sequence[int], share: float) -> int:
     return ordered[max(0, math.ceil(round(share * len(ordered), 6)) - 1)]
 
 
-def _per_word(records: Sequence[Record], tokenizer: Any) -> dict[str, float]:
+def _per_word(records: Rows, tokenizer: Any) -> dict[str, float]:
     """Tokens a word of each script, by the texts whose letters are mostly of it; the script with most words first."""
     words: Counter[str] = Counter()
     pieces: Counter[str] = Counter()

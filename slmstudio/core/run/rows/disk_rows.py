@@ -79,7 +79,7 @@ class DiskRows(Sequence[Record]):
     """Rows in their order; each look through them reads the file again.
 
     Args:
-        read: begins to read the lines, as `lines.dump` has made them.
+        read: begins to read the lines, as `dump` has made them.
         parse: makes a record of a line.
     """
 

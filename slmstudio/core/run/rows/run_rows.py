@@ -164,7 +164,7 @@ def read(run: Path) -> SavedRows | None:
     """The rows that a run keeps; None if it keeps none.
 
     Raises:
-        Damaged: they aren't what they were.
+        DamagedRows: they aren't what they were.
         UserError: they can't be read, or a newer program wrote them.
     """
     manifest = read_manifest(run)

@@ -42,6 +42,10 @@ from slmstudio.core.run.rows.run_rows import (
 if TYPE_CHECKING:
     import numpy as np
 
+Progress = Callable[[int, int], None] | None
+Cancelled = Callable[[], bool] | None
+Dump = Callable[[Record, Any], bytes]
+
 # -- Rows of a large file as a run has saved them, for the next run that learns the same rows of the same file:
 # cache/rows/KEY is a run's data folder. KEY is made of everything that decides the rows, so that an entry is right or
 # isn't found. A damaged one is removed.
@@ -163,8 +167,8 @@ class SourceRows:
         return None
 
 
-def read(config: RunConfig, progress: Callable[[int, int], None] | None = None,
-         cancelled: Callable[[], bool] | None = None, store: Callable[[], RowWriter] | None = None) -> SourceRows:
+def read(config: RunConfig, progress: Progress = None, cancelled: Cancelled = None,
+         store: Callable[[], RowWriter] | None = None) -> SourceRows:
     """Read the files and divide their rows.
 
     Args:
@@ -200,15 +204,13 @@ def _part(records: list[Record] | RowWriter, wanted: np.ndarray[Any, Any]) -> Se
     return list(compress(records, wanted))
 
 
+# -- The rows in the run's folder: written, and repaired.
+
 LEVEL = 2
 """gzip's level: files are a third larger than with the usual 6, but written three times as fast."""
 SHARE = 0.5
-"""Kept rows, compressed, take at most this share of the files' bytes, however short they are."""
+"""Saved rows, compressed, take at most this share of the files' bytes, however short they are."""
 CHECK_EVERY = 2000
-
-Progress = Callable[[int, int], None] | None
-Cancelled = Callable[[], bool] | None
-Dump = Callable[[Record, Any], bytes]
 
 
 @contextlib.contextmanager
@@ -305,7 +307,7 @@ def repair(run: Path, config: RunConfig, damage: DamagedRows, progress: Progress
     """Read damaged rows from their files again, and keep them.
 
     Raises:
-        Damaged: a file is gone, or is another one by now.
+        DamagedRows: a file is gone, or is another one by now.
         UserError, ReadingCancelled: as `write`.
     """
     with spooling(run) as store:
