@@ -45,7 +45,7 @@ def test_a_report_says_everything(told, table, tiny_model):
     assert set(tokens["per_word"]) == {"Latin", "Devanagari"} == set(report["scripts"])
 
 
-def test_problems_have_their_lines_and_the_exit_status_says_so(told, tmp_path):
+def test_problems_have_their_lines_and_the_exit_status_says_so(cli, told, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"instruction": "a", "output": "b"}\n{"instruction": "a", "output": ""}\n{broken\n')
     report = told("data", "check", path, status=2)
@@ -53,6 +53,8 @@ def test_problems_have_their_lines_and_the_exit_status_says_so(told, tmp_path):
     assert (report["records"], report["rows_left_out"]) == (1, 2)
     both = told("data", "check", path, tmp_path / "absent.jsonl", status=2)
     assert [each["records"] for each in both["files"]] == [1, 0] and both["files"][1]["error"]["remedy"]
+    said = cli("data", "check", tmp_path / "absent.jsonl", "--json", status=2)
+    assert "absent.jsonl" in said.json["error"]["what"] and said.err.startswith("error: ")
 
 
 def test_clean_writes_a_mended_copy(told, table, tmp_path):
