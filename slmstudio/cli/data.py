@@ -114,20 +114,20 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
     from slmstudio.core.data.health.survey import check as look_for_faults
     from slmstudio.core.data.record import as_row
     from slmstudio.core.data.statistics import script_shares
-    from slmstudio.core.run import token_counts
+    from slmstudio.core.run import rows_report
 
     folder = _model_folder(model, follower)
     counts, notes = None, list(dataset.notes)
     if folder is not None:
         try:
-            counts = token_counts.count_tokens(dataset.records, folder, follower.on_rows)
+            counts = rows_report.count_tokens(dataset.records, folder, follower.on_rows)
         except UserError as error:
             if model is not None:
                 raise
             left = tr("The tokens weren't counted.")
             notes.append(f"{left} {error.what} {error.why}".strip())
     lengths = counts.lengths if counts and len(counts.lengths) == len(dataset.records) else None
-    special = token_counts.special_tokens(folder) if folder is not None else ()
+    special = rows_report.special_tokens(folder) if folder is not None else ()
     found = look_for_faults(dataset.records, Context(special, lengths, max_length), follower.on_rows)
     return {
         "file": str(file), "format": dataset.format, "encoding": dataset.encoding, "layout": dataset.layout,
@@ -229,7 +229,7 @@ def clean(
     from slmstudio.core.data.health.fixing import fix as fix_rows
     from slmstudio.core.data.health.kinds import KINDS
     from slmstudio.core.data.versions import store
-    from slmstudio.core.run import token_counts
+    from slmstudio.core.run import rows_report
 
     spare([file], out)
     wanted = [kind for each in fix for kind in each.split(",") if kind]
@@ -241,7 +241,7 @@ def clean(
     with Follower() as follower:
         dataset = _read(file, map_, sheet, text_by, follower)
         folder = _model_folder(model, follower)
-        special = token_counts.special_tokens(folder) if folder is not None else ()
+        special = rows_report.special_tokens(folder) if folder is not None else ()
         fixed = fix_rows(dataset.records, wanted, Context(special))
     store.write_rows(out.absolute(), fixed.records, {"source": dataset.path.name, "sha256": dataset.sha256,
                                                      "steps": [{"fix": kind} for kind in wanted]})

@@ -16,9 +16,8 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
-    from slmstudio.core.run.energy.forecast import Forecast
+    from slmstudio.core.run.energy.energy_use import EnergyUse, Forecast
     from slmstudio.core.run.energy.tariff import Tariff
-    from slmstudio.core.run.energy.use import EnergyUse
 
 app = typer.Typer()
 
@@ -139,7 +138,7 @@ def _show(use: EnergyUse | None, tariff: Tariff) -> None:
 
 
 def _show_tariff(tariff: Tariff) -> None:
-    from slmstudio.core.run.energy.money import format_price
+    from slmstudio.core.run.energy.tariff import format_price
 
     price = tr("not known") if tariff.price is None else format_price(tariff.price, tariff.currency)
     print_table(tr("A kilowatt-hour"), [(tr("Price"), price, tariff.price_source),

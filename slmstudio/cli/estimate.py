@@ -15,7 +15,9 @@ from slmstudio.core.i18n import noop, tr
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.config import RunConfig
-    from slmstudio.core.run.memory import CardRow, Lever, MemoryEstimate
+    from slmstudio.core.run.memory.fit_badge import CardRow
+    from slmstudio.core.run.memory.formula import MemoryEstimate
+    from slmstudio.core.run.memory.levers import Lever
 
 app = typer.Typer()
 GB = 2**30
@@ -41,20 +43,21 @@ def estimate(
     as_json: Json = False,
 ) -> int:
     """Show how much memory training would need, part by part, whether it fits, and what would make it fit."""
-    from slmstudio.core.run import memory
-    from slmstudio.core.run.memory.judgement import COMFORTABLE
-    from slmstudio.core.run.planning import planner
+    from slmstudio.core.run.memory import formula
+    from slmstudio.core.run.memory.fit_badge import what_fits
+    from slmstudio.core.run.memory.levers import levers, to_fit
+    from slmstudio.core.run.planning import plan_inputs
 
     asked: dict[str, Any] = {"method": method, "max_length": max_length, "micro_batch_size": micro_batch}
-    chosen = planner.overrides({**{name: value for name, value in asked.items() if value is not None},
-                                **planner.parse_settings(set_ or [])})
+    chosen = plan_inputs.overrides({**{name: value for name, value in asked.items() if value is not None},
+                                **plan_inputs.parse_settings(set_ or [])})
     free, device, where, precision = _place(gpu, chosen.get("device", "auto"))
     facts = facts_for(model)
     config = _config(facts, chosen, precision)
-    found = memory.estimate(facts, config, device)
-    room = int(COMFORTABLE * free)
-    pulls, fewest = memory.levers(facts, config, room, device), memory.to_fit(facts, config, room, device)
-    cards = memory.what_fits(facts, config)
+    found = formula.estimate(facts, config, device)
+    room = int(formula.COMFORTABLE * free)
+    pulls, fewest = levers(facts, config, room, device), to_fit(facts, config, room, device)
+    cards = what_fits(facts, config)
     if as_json:
         print_json(_as_dict(facts, config, found, free, device, pulls, fewest, cards))
     else:
@@ -109,7 +112,7 @@ def card_memory(name: str) -> int:
 def _place(gpu: str | None, device: str) -> tuple[int, str, str, str]:
     """Bytes that may be filled, the kind of device, a sentence on what is free, and the precision that suits it."""
     from slmstudio.core.hardware.machine import read_machine
-    from slmstudio.core.run.memory.cards import TAKEN
+    from slmstudio.core.run.memory.fit_badge import TAKEN
     from slmstudio.core.units import format_bytes
 
     if gpu is not None:
@@ -134,7 +137,7 @@ def _config(facts: ModelFacts, chosen: dict[str, Any], precision: str) -> RunCon
     """
     from slmstudio.core.errors import UserError
     from slmstudio.core.run.config import RunConfig
-    from slmstudio.core.run.fields.choices import PREFERENCES
+    from slmstudio.core.run.run_fields import PREFERENCES
 
     packing = chosen.get("objective", "sft") not in PREFERENCES and chosen.get("attention") != "eager"
     usual = {"precision": precision, "packing": packing, "max_length": min(1024, facts.context_length)}
@@ -161,7 +164,7 @@ def _as_dict(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: 
 
 def _show(facts: ModelFacts, config: RunConfig, found: MemoryEstimate, free: int, where: str, pulls: list[Lever],
           fewest: list[Lever] | None, cards: list[CardRow]) -> None:
-    from slmstudio.core.run.fields.choices import METHODS
+    from slmstudio.core.run.run_fields import METHODS
     from slmstudio.core.units import format_bytes
 
     title = tr("{model}, {method}: {tokens:,} tokens, micro-batch {rows}, {precision}", model=facts.name,

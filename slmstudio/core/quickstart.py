@@ -11,14 +11,13 @@ from slmstudio.core import jobs, llama, paths, starter
 from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.evaluation.answer_rows import read_rows
-from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.planning import plan_inputs, planner
 
 Report = Callable[[str, dict[str, Any]], None]
 """Called with the phase ("model", "train", ...) and each event of its worker."""
@@ -88,8 +87,8 @@ def run(out: Path, report: Report = lambda phase, event: None) -> dict[str, Any]
 
 def _train(model: ModelFacts, out: Path, report: Report) -> tuple[jobs.Job, dict[str, Any]]:
     """Plan a run on the starter data, and train it. Returns it with its result."""
-    config = planner.plan(planner.PlanRequest(
-        dataset=reader.read_dataset(paths.starter_train_file()), model=model, machine=read_machine(),
+    config = planner.configure(plan_inputs.PlanInputs(
+        dataset=reader.read_dataset(paths.starter_train_file()), model=model,
         eval_file=paths.starter_test_file(), overrides={"name": "quickstart", "epochs": EPOCHS}))
     job = folder.create(config, out)
     return job, _done(job, "train", report)

@@ -36,7 +36,7 @@ from slmstudio.core.hardware.machine import read_machine  # noqa: E402
 from slmstudio.core.model import facts  # noqa: E402
 from slmstudio.core.run import folder  # noqa: E402
 from slmstudio.core.run.config import RunConfig, default_of  # noqa: E402
-from slmstudio.core.run.planning import planner  # noqa: E402
+from slmstudio.core.run.planning import plan_inputs, planner  # noqa: E402
 
 DATA = {"sample": paths.starter_train_file(), "gsm8k": ROOT / "tests/data/gsm8k_train.jsonl",
         "xquad-hi": ROOT / "tests/data/xquad_hi_instructions.jsonl"}
@@ -78,7 +78,7 @@ class Sweep:
         self.done = [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
 
     def plan(self, row: Row, chosen: dict[str, Any]) -> RunConfig:
-        return planner.plan(planner.PlanRequest(reader.read_dataset(self._cut(row)), row.model, read_machine(),
+        return planner.configure(plan_inputs.PlanInputs(reader.read_dataset(self._cut(row)), row.model, read_machine(),
                                                 overrides={**self.fixed, **chosen}))
 
     def run(self, row: Row, name: str, chosen: dict[str, Any]) -> dict[str, Any]:

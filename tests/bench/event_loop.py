@@ -35,14 +35,14 @@ def main() -> None:
     from slmstudio.core.data import reader
     from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.run import folder
-    from slmstudio.core.run.planning import planner
+    from slmstudio.core.run.planning import plan_inputs, planner
     from slmstudio.gui.app.main_window import MainWindow
     from slmstudio.gui.common import theme
     from slmstudio.gui.common.session import Session
 
     model = starter.prepare()
     dataset = reader.read_dataset(paths.starter_train_file())
-    config = planner.plan(planner.PlanRequest(
+    config = planner.configure(plan_inputs.PlanInputs(
         dataset, model, read_machine(), paths.starter_test_file(), {"epochs": 1000, "eval_steps": 10**6}))
     job = folder.create(config, Path(tempfile.mkdtemp(prefix="slmstudio-bench-")))
     app = QApplication([])

@@ -106,7 +106,7 @@ def qlora(here: Here) -> dict[str, Any]:
 
     from slmstudio.core.model import facts
     from slmstudio.core.run.config import RunConfig
-    from slmstudio.core.run.memory import estimate
+    from slmstudio.core.run.memory.formula import estimate
 
     model = model_of(here)
     found = train(here, model, 8 if here.on_card else 2, method="qlora", packing=True, lora_rank=8)

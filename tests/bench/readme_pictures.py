@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from slmstudio.core import i18n, paths
 from slmstudio.core.hardware.machine import read_machine
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.planning import plan_inputs
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import tasks, theme
@@ -130,7 +130,7 @@ def main() -> int:
     session.set_machine(read_machine())
     with tempfile.TemporaryDirectory() as folder:
         visit(window, Visitor(window, options.out), few_rows(Path(folder), options.rows),
-              planner.parse_settings(options.set))
+              plan_inputs.parse_settings(options.set))
     window.close()
     QTimer.singleShot(0, app.quit)
     app.exec()  # its end ends the threads

@@ -43,7 +43,7 @@ from slmstudio.core.jobs import processes  # noqa: E402
 from slmstudio.core.model import facts, tokens  # noqa: E402
 from slmstudio.core.model.chat_template import ChatTemplate  # noqa: E402
 from slmstudio.core.run import folder  # noqa: E402
-from slmstudio.core.run.planning import planner  # noqa: E402
+from slmstudio.core.run.planning import plan_inputs, planner  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
 RATIO, MEMORY_RATIO, FLOOR_SHARE = 4.5, 0.6, 0.38
@@ -144,7 +144,7 @@ def measure(name: str, rows: int, rounds: int, seconds: float, say: Any) -> dict
         model = make_model(name, place)
         # What stock training doesn't do either: evaluations, samples, checkpoints on the way.
         chosen = {"eval_fraction": 0, "sample_max_tokens": 0, "epochs": 1, "save_steps": 10**6, "eval_steps": 10**6}
-        config = planner.plan(planner.PlanRequest(
+        config = planner.configure(plan_inputs.PlanInputs(
             reader.read_dataset(place / "rows.jsonl"), model, read_machine(), overrides=chosen))
         write_tokens(place / "tokens.json", config)
         request = place / "request.json"

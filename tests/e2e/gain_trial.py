@@ -17,7 +17,7 @@ from slmstudio.core.data import reader
 from slmstudio.core.evaluation import request as requests
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.run import folder
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.planning import plan_inputs, planner
 
 pytestmark = pytest.mark.timeout(3000)
 HELD_OUT = 100
@@ -45,7 +45,7 @@ def split(source: Path, place: Path) -> tuple[Path, Path]:
 def trained(train: Path, test: Path, parent: Path, **overrides: Any) -> tuple[jobs.Job, float]:
     from slmstudio.core import starter
 
-    config = planner.plan(planner.PlanRequest(
+    config = planner.configure(plan_inputs.PlanInputs(
         reader.read_dataset(train), starter.prepare(), read_machine(), eval_file=test,
         overrides={"name": "hindi-answers", "eval_steps": 1000, "sample_max_tokens": 0, **overrides}))
     job = folder.create(config, parent)

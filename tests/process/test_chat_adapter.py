@@ -12,8 +12,10 @@ import gguf
 import numpy as np
 import pytest
 from support import starter
+from support.chat_worker import Chat
 from support.tiers import first_fast
 
+from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model.gguf.lora import fitting, read_lora
@@ -145,115 +147,99 @@ def test_going_back_gives_the_same_numbers_again(files: dict[Any, Path]) -> None
 # -- the worker ----------------------------------------------------------------------------------------------
 
 
-class Chat:
-    """A worker. It may read what is in `runs`, apart from the folder of its model."""
+def answer(chat: Chat) -> tuple[str, dict[str, Any]]:
+    """A greedy answer, and its figures."""
+    texts, done = chat.generate(ASK, max_tokens=16)
+    assert done["type"] == "done", done
+    return "".join(texts), done
 
-    def __init__(self, home: Path) -> None:
-        self.runs = home / "runs"
-        self.runs.mkdir()
-        self.worker = InteractiveWorker("chat")
-        self.worker.start()
-        self.messages = self.worker.receive()
-        self.generated = 0
 
-    def tell(self, command: str, **fields: Any) -> dict[str, Any]:
-        self.worker.send({"command": command, **fields})
-        return self.hear()
+def adapt(chat: Chat, path: Path | None, scale: Any = 1.0) -> dict[str, Any]:
+    """What the worker says of an adapter that it is to use."""
+    return chat.ask("adapter", path=path and str(path), scale=scale)[1]
 
-    def hear(self) -> dict[str, Any]:
-        message = next(self.messages, None)
-        assert message is not None, self.worker.log.read_text()
-        return message
 
-    def answer(self) -> tuple[str, dict[str, Any]]:
-        """A greedy answer, and its figures."""
-        self.generated += 1
-        message = self.tell("generate", id=self.generated, messages=ASK, temperature=0, max_tokens=16)
-        text = ""
-        while message["type"] == "token":
-            text += message["text"]
-            message = self.hear()
-        assert message["type"] == "done", message
-        return text, message
+def load(chat: Chat, path: Path) -> None:
+    assert chat.ask("load", path=str(path), context_length=256, gpu_layers=0)[1]["type"] == "loaded"
 
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:
-    home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLMSTUDIO_HOME", str(home))
-        made = Chat(home)
-    yield made
+        patch.setenv("SLMSTUDIO_HOME", str(tmp_path_factory.mktemp("home")))
+        paths.runs_dir().mkdir()
+        made = Chat()
+        yield made
     made.worker.close()
 
 
 @pytest.fixture
 def loaded(chat: Chat, files: dict[Any, Path]) -> Chat:
-    assert chat.tell("load", path=str(files["base"]), context_length=256, gpu_layers=0)["type"] == "loaded"
+    load(chat, files["base"])
     return chat
 
 
 def test_greedy_answers_are_those_of_base_and_tuned(loaded: Chat, files: dict[Any, Path]) -> None:
-    base, _ = loaded.answer()
-    said = loaded.tell("adapter", path=str(files["lora"]), scale=1.0)
+    base, _ = answer(loaded)
+    said = adapt(loaded, files["lora"], 1.0)
     assert (said["type"], said["scale"], said["path"], said["rank"], said["alpha"]) == (
         "adapter", 1.0, str(files["lora"]), RANK, ALPHA)
-    tuned, done = loaded.answer()
+    tuned, done = answer(loaded)
     assert done["cached_tokens"] == 0, "what was remembered came from other weights"
-    assert loaded.answer()[1]["cached_tokens"] > 0
-    assert loaded.tell("adapter", path=str(files["lora"]), scale=0)["scale"] == 0
-    assert loaded.answer()[0] == base
-    assert loaded.tell("adapter", path=None)["path"] is None
-    assert loaded.answer()[0] == base != tuned
-    loaded.tell("load", path=str(files[1.0]), context_length=256, gpu_layers=0)
-    assert loaded.answer()[0] == tuned
+    assert answer(loaded)[1]["cached_tokens"] > 0
+    assert adapt(loaded, files["lora"], 0)["scale"] == 0
+    assert answer(loaded)[0] == base
+    assert adapt(loaded, None)["path"] is None
+    assert answer(loaded)[0] == base != tuned
+    load(loaded, files[1.0])
+    assert answer(loaded)[0] == tuned
 
 
 def test_the_same_strength_again_costs_nothing(loaded: Chat, files: dict[Any, Path]) -> None:
     for _ in range(2):
-        loaded.tell("adapter", path=str(files["lora"]), scale=0.5)
-        _, done = loaded.answer()
+        adapt(loaded, files["lora"], 0.5)
+        _, done = answer(loaded)
     assert done["cached_tokens"] > 0
 
 
 @pytest.mark.full
 def test_another_model_begins_without_the_adapter(loaded: Chat, files: dict[Any, Path]) -> None:
-    base, _ = loaded.answer()
-    loaded.tell("adapter", path=str(files["lora"]), scale=1.5)
-    loaded.tell("load", path=str(files["base"]), context_length=256, gpu_layers=0)
-    assert loaded.answer()[0] == base
+    base, _ = answer(loaded)
+    adapt(loaded, files["lora"], 1.5)
+    load(loaded, files["base"])
+    assert answer(loaded)[0] == base
 
 
 @pytest.mark.full
 def test_another_export_under_the_same_name_is_read(loaded: Chat, files: dict[Any, Path]) -> None:
-    path = loaded.runs / "again-lora-F16.gguf"
+    path = paths.runs_dir() / "again-lora-F16.gguf"
     parts = {"blk.0.ffn_up.weight": (np.zeros((RANK, WIDTH), np.float32), np.zeros((INNER, RANK), np.float32))}
-    base, _ = loaded.answer()
-    loaded.tell("adapter", path=str(write_lora(path, parts)), scale=1.0)
-    assert loaded.answer()[0] == base, "an update of zeros is none"
+    base, _ = answer(loaded)
+    adapt(loaded, write_lora(path, parts))
+    assert answer(loaded)[0] == base, "an update of zeros is none"
     a, b = (np.random.default_rng(2).normal(0, 3, part.shape).astype(np.float32) for part in
             parts["blk.0.ffn_up.weight"])
     write_lora(path, {"blk.0.ffn_up.weight": (a, b)})
     os.utime(path, ns=(1, 1))
-    loaded.tell("adapter", path=str(path), scale=1.0)
-    assert loaded.answer()[0] != base
+    adapt(loaded, path)
+    assert answer(loaded)[0] != base
 
 
 @pytest.mark.parametrize("make", first_fast(["shape", "missing", "a model", "architecture", "layer", "half",
                                              "truncated", "too strong", "no number", "not a number"], 2))
 def test_what_does_not_fit_is_refused_and_the_model_stays(loaded: Chat, files: dict[Any, Path], make: str) -> None:
-    loaded.tell("adapter", path=str(files["lora"]), scale=1.0)
-    before, _ = loaded.answer()
-    state = loaded.tell("adapter", **bad(make, files, loaded.runs / f"{make}.gguf"))
+    adapt(loaded, files["lora"], 1.0)
+    before, _ = answer(loaded)
+    state = adapt(loaded, *bad(make, files, paths.runs_dir() / f"{make}.gguf"))
     assert (state["type"], state["path"], state["scale"]) == ("adapter", str(files["lora"]), 1.0)
-    error = loaded.hear()
+    _, error = loaded.answer()
     assert error["type"] == "error" and error["error"]["what"] and error["error"]["remedy"], error
     assert "traceback" not in str(error).lower() and "details" not in error
-    after, done = loaded.answer()
+    after, done = answer(loaded)
     assert after == before and done["cached_tokens"] > 0
 
 
-def bad(make: str, files: dict[Any, Path], path: Path) -> dict[str, Any]:
+def bad(make: str, files: dict[Any, Path], path: Path) -> tuple[Path, Any]:
     a, b = np.ones((RANK, WIDTH), np.float32), np.ones((INNER, RANK), np.float32)
     if make == "a model":
         path = files["base"]
@@ -268,7 +254,7 @@ def bad(make: str, files: dict[Any, Path], path: Path) -> dict[str, Any]:
     elif make == "truncated":
         path.write_bytes(files["lora"].read_bytes()[:-64])
     scale = {"too strong": 2.5, "no number": "much", "not a number": True}.get(make, 1.0)
-    return {"path": str(files["lora"] if make in ("too strong", "no number", "not a number") else path), "scale": scale}
+    return files["lora"] if make in ("too strong", "no number", "not a number") else path, scale
 
 
 def test_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[Any, Path]) -> None:

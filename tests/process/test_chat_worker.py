@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import starter
+from support.chat_worker import Chat
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
@@ -20,35 +21,6 @@ QUESTION = [{"role": "user", "content": "What is the capital of India?"}]
 @pytest.fixture(scope="module")
 def gguf() -> Path:
     return starter.gguf()
-
-
-class Chat:
-    """A worker with a model loaded, and a way to wait for what it says."""
-
-    def __init__(self) -> None:
-        self.worker = InteractiveWorker("chat")
-        self.worker.start()
-        self.messages = self.worker.receive()
-        self.generated = 0
-
-    def ask(self, command: str, **arguments):
-        """Send a command; returns the texts of the tokens, and the first message that is none."""
-        self.worker.send({"command": command, **arguments})
-        return self.answer()
-
-    def answer(self):
-        texts = []
-        for message in self.messages:
-            assert message["protocol"] == 1
-            if message["type"] != "token":
-                return texts, message
-            texts.append(message["text"])
-        raise AssertionError(self.worker.log.read_text())
-
-    def generate(self, messages, **arguments):
-        self.generated += 1
-        settings = {"temperature": 0, "max_tokens": 6, **arguments}
-        return self.ask("generate", id=self.generated, messages=messages, **settings)
 
 
 @pytest.fixture(scope="module")

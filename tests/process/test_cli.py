@@ -1,12 +1,10 @@
-"""The terminal, run as a person runs it: a process, its exit status, stdout and stderr."""
+"""The terminal, run as a person runs it: its exit status, stdout and stderr; and what a newer program wrote."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,72 +15,27 @@ from support.report_run import ReportRun
 from slmstudio import __version__
 from slmstudio.cli import commands
 from slmstudio.cli.progress import Follower
-from slmstudio.core import files, jobs
+from slmstudio.core import files, formats, jobs
 from slmstudio.core.hardware.machine import read_machine
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-@pytest.fixture
-def slmstudio(studio_home):
-    def call(*arguments: object, status: int = 0, where: Path = ROOT) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "slmstudio", *map(str, arguments)],
-            cwd=where,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=110,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == status, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return call
-
-
-def last_json(done: subprocess.CompletedProcess[str]) -> dict:
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_data_check_counts_rows(slmstudio, rows_file):
-    result = last_json(slmstudio("data", "check", rows_file, "--json"))
-    assert result["records"] == 8 and result["problems"] == []
-
-
-def test_data_check_names_all_problems(slmstudio, rows_file):
-    with open(rows_file, "a", encoding="utf-8") as file:
-        file.write('{"instruction": "no answer"}\n{"instruction": "x", "output": "y",}\n')
-    result = last_json(slmstudio("data", "check", rows_file, "--json", status=2))
-    assert result["records"] == 8
-    assert [problem["line"] for problem in result["problems"]] == [9, 10]
-
-
-def test_a_missing_file_is_one_sentence(slmstudio, tmp_path):
-    done = slmstudio("data", "check", tmp_path / "absent.jsonl", "--json", status=2)
-    assert "absent.jsonl" in last_json(done)["error"]["what"]
-    assert done.stderr.startswith("error: ")
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
 
 
 def test_plan_then_train_then_runs_then_report(slmstudio, rows_file, tiny_model, tmp_path, studio_home):
     run_json = tmp_path / "run.json"
-    plan = last_json(
-        slmstudio("plan", "--model", tiny_model, "--data", rows_file, "--out", run_json, "--set", "max_steps=2",
-                  "--set", "device=cpu", "--json")
-    )
+    plan = slmstudio("plan", "--model", tiny_model, "--data", rows_file, "--out", run_json, "--set", "max_steps=2",
+                     "--set", "device=cpu", "--json").json
     assert plan["config"]["max_steps"] == 2
-    assert plan["reasons"]["max_steps"] == "You set this."
     reasoned = {"method", "learning_rate", "max_length", "micro_batch_size", "precision", "eval_steps", "lora_rank"}
     assert reasoned <= plan["reasons"].keys()
     assert plan["rows_learned"] > 0 and (plan["rows_cut"], plan["steps"], plan["longer_length"]) == (0, 2, None)
 
-    result = last_json(slmstudio("train", run_json, "--json"))
+    result = slmstudio("train", run_json, "--json").json
     assert result["outcome"] == "finished" and result["steps"] == 2
     assert result["train_loss_first"] > 0 and result["eval_loss_after"] > 0
     assert Path(result["run_dir"]).parent == studio_home / "runs"
 
-    listed = last_json(slmstudio("runs", "--json"))["runs"]
+    listed = slmstudio("runs", "--json").json["runs"]
     assert [(run["state"], run["steps"]) for run in listed] == [("finished", 2)]
 
     slmstudio("report", result["run_dir"])
@@ -91,27 +44,24 @@ def test_plan_then_train_then_runs_then_report(slmstudio, rows_file, tiny_model,
     assert "don't say which machine" not in html and "adapter/adapter_model.safetensors" in html
 
 
-def test_all_wrong_settings_at_once(slmstudio, rows_file, tiny_model, tmp_path):
-    done = slmstudio("plan", "--model", tiny_model, "--data", rows_file, "--out", tmp_path / "run.json", "--set",
-                     "lora_rank=many", "--set", "colour=red", "--json", status=2)
-    fields = {problem["field"] for problem in last_json(done)["error"]["problems"]}
-    assert fields == {"lora_rank", "colour"}
+def test_all_wrong_settings_at_once(told, rows_file, tiny_model, tmp_path):
+    error = told("plan", "--model", tiny_model, "--data", rows_file, "--out", tmp_path / "run.json", "--set",
+                 "lora_rank=many", "--set", "colour=red", status=2)["error"]
+    assert {problem["field"] for problem in error["problems"]} == {"lora_rank", "colour"}
     assert not (tmp_path / "run.json").exists()
 
 
-def test_training_with_missing_files_is_refused_before_a_run_exists(slmstudio, tmp_path, studio_home):
+def test_training_with_missing_files_is_refused_before_a_run_exists(told, tmp_path, studio_home):
     run_json = tmp_path / "run.json"
     run_json.write_text(json.dumps({"name": "x", "model": "/nowhere", "train_file": "/nothing", "lora_rank": 0}))
-    done = slmstudio("train", run_json, "--json", status=2)
-    fields = {problem["field"] for problem in last_json(done)["error"]["problems"]}
-    assert fields == {"model", "train_file", "lora_rank"}
+    problems = told("train", run_json, status=2)["error"]["problems"]
+    assert {problem["field"] for problem in problems} == {"model", "train_file", "lora_rank"}
     assert not (studio_home / "runs").exists()
 
 
-def test_all_that_is_missing_is_told_at_once(studio_home, capsys):
+def test_all_that_is_missing_is_told_at_once(told):
     def said(*words: str) -> str:
-        assert commands.main([*words, "--json"]) == 2
-        return json.loads(capsys.readouterr().out.splitlines()[-1])["error"]["what"]
+        return told(*words, status=2)["error"]["what"]
 
     assert said("plan") == "These are missing: '--model', '--data', '--out'."
     assert said("plan", "--data", "rows.jsonl") == "These are missing: '--model', '--out'."
@@ -129,7 +79,7 @@ def test_each_command_has_json():
 
 
 def test_unknown_command(slmstudio):
-    assert "There's no command “fly”." in slmstudio("fly", status=2).stderr
+    assert "There's no command “fly”." in slmstudio("fly", status=2).err
 
 
 @pytest.mark.full
@@ -138,27 +88,26 @@ def test_paths_below_the_current_folder_work(slmstudio, rows_file, tiny_model, t
     monkeypatch.chdir(tmp_path)
     slmstudio("plan", "--model", os.path.relpath(tiny_model), "--data", rows_file.name, "--out", "run.json", "--set",
               "max_steps=1", "--set", "device=cpu", "--json", where=tmp_path)
-    result = last_json(slmstudio("train", "run.json", "--out", "here", "--json", where=tmp_path))
+    result = slmstudio("train", "run.json", "--out", "here", "--json", where=tmp_path).json
     assert result["outcome"] == "finished"
     assert Path(result["run_dir"]).parent == tmp_path / "here"
     run = os.path.relpath(result["run_dir"], tmp_path)
-    exported = last_json(slmstudio("export", run, "--type", "F16", "--json", where=tmp_path))
+    exported = slmstudio("export", run, "--type", "F16", "--json", where=tmp_path).json
     assert Path(exported["files"][0]["path"]).is_file()
     assert exported["files"][0]["parity"]["passed"]
     shown = slmstudio("export", run, "--type", "q8_0", "--type", "lora", "--out", "elsewhere", where=tmp_path)
-    assert "passed" in shown.stdout
+    assert "passed" in shown.out
     assert sorted(path.suffix for path in (tmp_path / "elsewhere").iterdir()) == [".gguf", ".gguf", ".json"]
-    assert "There's no run “nowhere”." in slmstudio("export", "nowhere", status=2, where=tmp_path).stderr
+    assert "There's no run “nowhere”." in slmstudio("export", "nowhere", status=2, where=tmp_path).err
 
 
-def test_a_loss_that_ran_away_has_a_word(tmp_path, capsys):
+def test_a_loss_that_ran_away_has_a_word(cli, tmp_path, capsys):
     run = ReportRun(tmp_path / "runs")
     run.start()
     run.learn(1, 20)
     run.tell("eval", global_step=40, eval_loss=math.nan, seconds=7.5)
     files.write_atomically(run.folder / jobs.OUTCOME, files.dump_pretty({"protocol": 1, "state": "stopped"}))
-    assert commands.main(["runs", "--folder", str(tmp_path / "runs")]) == 0
-    shown = capsys.readouterr().out
+    shown = cli("runs", "--folder", tmp_path / "runs").out
     assert "diverged" in shown and "nan" not in shown.lower()
     with Follower() as follower:
         for event in jobs.Job(run.folder).events():
@@ -179,31 +128,26 @@ def test_a_held_temperature_is_told_when_its_share_changes_and_once_an_hour(caps
     assert told == [str(minute) for minute in (*range(1, 720, 60), 721, 722)]
 
 
-def test_a_run_is_renamed_in_the_terminal(studio_home, capsys):
-    from slmstudio.cli import commands
+def test_a_run_is_renamed_in_the_terminal(cli, told):
     from slmstudio.core.run import folder
     from slmstudio.core.run.config import RunConfig
 
     one, _ = (folder.create(RunConfig(name=name, model="m", train_file="t.jsonl")).folder for name in ("one", "two"))
-    assert commands.main(["runs", "rename", str(one), "best  so far", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"run_dir": str(one), "name": "best so far"}
-    assert commands.main(["runs", "rename", "two", "Best so far"]) == 2
-    assert "Another run is called “Best so far”." in capsys.readouterr().err
-    assert commands.main(["runs", "--json"]) == 0
-    assert [run["name"] for run in json.loads(capsys.readouterr().out)["runs"]] == ["two", "best so far"]
+    assert told("runs", "rename", one, "best  so far") == {"run_dir": str(one), "name": "best so far"}
+    assert "Another run is called “Best so far”." in cli("runs", "rename", "two", "Best so far", status=2).err
+    assert [run["name"] for run in told("runs")["runs"]] == ["two", "best so far"]
 
 
 @pytest.mark.parametrize("command", ["report", "export", "evaluate", "energy", "guard", "chat", "serve", "queue remove",
                                      "runs rename x", "compare", "continue --out x.json"])
-def test_a_mistyped_name_of_a_run_is_told_with_those_that_are_near(studio_home, capsys, command):
+def test_a_mistyped_name_of_a_run_is_told_with_those_that_are_near(told, command):
     from slmstudio.core.run import folder
     from slmstudio.core.run.config import RunConfig
 
     folder.create(RunConfig(name="helpdesk", model="m", train_file="t.jsonl"))
     words = command.split()
     place = 2 if words[0] in ("runs", "queue") else 1
-    assert commands.main([*words[:place], "helpdsk", *words[place:], "--json"]) == 2
-    error = json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
+    error = told(*words[:place], "helpdsk", *words[place:], status=2)["error"]
     assert "helpdsk" in error["what"] and "Did you mean: helpdesk?" in error["why"] and error["remedy"].endswith("runs")
 
 
@@ -212,9 +156,8 @@ def test_version_and_help_are_where_other_programs_have_them(studio_home, capsys
     assert commands.main(["chat", "-h"]) == 0 and "--base" in capsys.readouterr().out
 
 
-def test_a_folder_of_runs_that_is_not_there_is_not_an_empty_one(studio_home, capsys):
-    assert commands.main(["runs", "--folder", "nowhere", "--json"]) == 2
-    assert json.loads(capsys.readouterr().out)["error"]["what"] == "nowhere isn't a folder."
+def test_a_folder_of_runs_that_is_not_there_is_not_an_empty_one(told):
+    assert told("runs", "--folder", "nowhere", status=2)["error"]["what"] == "nowhere isn't a folder."
 
 
 def test_the_quickstart_shows_both_answers_side_by_side(tmp_path, capsys):
@@ -238,3 +181,45 @@ def test_the_quickstart_shows_both_answers_side_by_side(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "Export was left out.\n\nNext: " in shown and "report first/run" in shown.splitlines()[-1]
     assert "in chat" not in shown
+
+
+def content(run: Path) -> dict[str, bytes]:
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def newer(studio_home: Path) -> Path:
+    run = folder.create(RunConfig(name="newer", model="m", train_file="t.jsonl")).folder
+    state = files.read_json(run / jobs.RUN)
+    files.write_atomically(run / jobs.RUN, files.dump_pretty({**state, "format": formats.KINDS["run"].format + 1}))
+    return run
+
+
+def test_each_command_refuses_a_run_of_a_newer_program(cli, newer: Path, tmp_path: Path):
+    gguf = tmp_path / "a.gguf"
+    gguf.write_bytes(b"GGUF")
+    before = content(newer)
+    for command in (("train", newer), ("evaluate", newer), ("export", newer), ("parity", newer, gguf),
+                    ("report", newer), ("chat", newer), ("code", newer, "--out", tmp_path / "a.py"),
+                    ("continue", newer, "--out", tmp_path / "next.json"), ("queue", "add", newer)):
+        done = cli(*command, "--json", status=2)
+        error = done.json["error"]
+        assert error["what"] == f"run.json of {newer.name} was written by a newer SLM Studio.", command
+        assert error["why"] == "Its format is 2; this program reads up to 1."
+        assert "Update SLM Studio" in done.err
+        assert content(newer) == before, command
+
+
+def test_the_list_of_runs_names_it_and_shows_the_others(cli, newer: Path):
+    own = folder.create(RunConfig(name="own", model="m", train_file="t.jsonl")).folder
+    done = cli("runs", "--json")
+    listed = done.json
+    assert [run["run_dir"] for run in listed["runs"]] == [str(own)]
+    assert [run["run_dir"] for run in listed["unreadable"]] == [str(newer)]
+    assert f"warning: {newer.name} can't be shown." in done.err and "newer SLM Studio" in done.err
+
+
+def test_newer_settings_do_not_keep_the_terminal_from_working(slmstudio, studio_home: Path):
+    files.write_atomically(studio_home / "settings.json", files.dump_pretty({"format": 99, "theme": "dark"}))
+    assert slmstudio("runs", "--json").json["runs"] == []
+    assert json.loads((studio_home / "settings.json").read_bytes())["format"] == 99

@@ -30,21 +30,19 @@ def libraries(tmp_path: Path, studio_home: Path, monkeypatch: pytest.MonkeyPatch
     return answer
 
 
-def test_a_problem_is_the_exit_status_and_one_line_of_json(libraries, capsys):
+def test_a_problem_is_the_exit_status_and_one_line_of_json(told, libraries):
     libraries(peft="ImportError: no module named x")
-    assert commands.main(["doctor", "--json"]) == 1
-    told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert told["state"] == "problem"
-    (found,) = [line for line in told["lines"] if line["code"] == "loads"]
+    said = told("doctor", status=1)
+    assert said["state"] == "problem"
+    (found,) = [line for line in said["lines"] if line["code"] == "loads"]
     assert (found["state"], found["topic"], found["why"]) == ("problem", "Libraries", "ImportError: no module named x")
     assert found["remedy"] and found["command"].endswith("setup")
 
 
-def test_tables_and_then_what_to_do(libraries, capsys, monkeypatch):
+def test_tables_and_then_what_to_do(cli, libraries, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     libraries(trl="OSError: gone")
-    assert commands.main(["doctor"]) == 1
-    out = capsys.readouterr().out
+    out = cli("doctor", status=1).out
     assert "Graphics card" in out and "System" in out
     _, _, to_do = out.partition("\nproblem: The library trl doesn't load. Run setup again")
     assert to_do.splitlines()[1].startswith("    ") and to_do.splitlines()[1].endswith(" setup")
@@ -63,14 +61,13 @@ def test_no_problem_is_0_and_the_report_names_nobody(libraries, studio_home, cap
     assert "<runs and models>" in as_json and str(studio_home) not in as_json
 
 
-def test_a_missing_folder_is_a_finding(libraries, tmp_path, capsys, monkeypatch):
+def test_a_missing_folder_is_a_finding(told, libraries, tmp_path, monkeypatch):
     monkeypatch.delenv("SLMSTUDIO_HOME")
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
     paths.place_file().parent.mkdir(parents=True)
     paths.place_file().write_text(json.dumps({"format": 1, "folder": str(tmp_path / "unplugged")}))
-    assert commands.main(["doctor", "--json"]) == 1
-    told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    (found,) = [line for line in told["lines"] if line["code"] == "home"]
+    said = told("doctor", status=1)
+    (found,) = [line for line in said["lines"] if line["code"] == "home"]
     assert found["state"] == "problem" and str(tmp_path / "unplugged") in found["title"]
-    assert not [line for line in told["lines"] if line["code"] in ("room", "disk")]
+    assert not [line for line in said["lines"] if line["code"] in ("room", "disk")]

@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from support.every_method import told
 from support.report_run import finished
 
 from slmstudio.cli import commands
 from slmstudio.cli.progress import Follower
 from slmstudio.core import files, jobs, paths, settings
-from slmstudio.core.run import folder
-from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import tariff
 
 KWH = 3.6e6
@@ -23,74 +20,69 @@ def india(studio_home, monkeypatch):
     monkeypatch.setattr(tariff, "country_here", lambda: "IN")
 
 
-def test_a_price_is_remembered_and_forgotten(capsys):
-    assert told(capsys, "energy")["tariff"]["price_per_kwh"] == 7.12
-    assert told(capsys, "energy", "--price", 0.3, "--currency", "eur", "--grams", 21)["tariff"] == {
+def test_a_price_is_remembered_and_forgotten(told):
+    assert told("energy")["tariff"]["price_per_kwh"] == 7.12
+    assert told("energy", "--price", 0.3, "--currency", "eur", "--grams", 21)["tariff"] == {
         "price_per_kwh": 0.3, "currency": "EUR", "price_source": "your own figure", "grams_per_kwh": 21.0,
         "grams_source": "your own figure"}
     assert settings.load()[0].currency == "EUR"
-    assert told(capsys, "energy", "--default")["tariff"]["currency"] == "INR"
+    assert told("energy", "--default")["tariff"]["currency"] == "INR"
     assert settings.load()[0] == settings.Settings()
 
 
-def test_damaged_settings_are_set_aside_for_a_new_price(capsys):
+def test_damaged_settings_are_set_aside_for_a_new_price(told):
     file = paths.settings_file()
     file.parent.mkdir(parents=True)
     file.write_text("{half")
-    assert told(capsys, "energy", "--price", 9)["tariff"]["price_per_kwh"] == 9
+    assert told("energy", "--price", 9)["tariff"]["price_per_kwh"] == 9
     assert settings.load() == (settings.Settings(price_per_kwh=9, currency="INR"), None)
     assert [each.read_text() for each in file.parent.glob("*.damaged-*")] == ["{half"]
 
 
-def test_a_price_stays_in_its_currency(capsys, monkeypatch):
-    assert told(capsys, "energy", "--price", 9)["tariff"]["currency"] == "INR"
+def test_a_price_stays_in_its_currency(told, monkeypatch):
+    assert told("energy", "--price", 9)["tariff"]["currency"] == "INR"
     monkeypatch.setattr(tariff, "country_here", lambda: "DE")
-    found = told(capsys, "energy")["tariff"]
+    found = told("energy")["tariff"]
     assert (found["price_per_kwh"], found["currency"], found["grams_per_kwh"]) == (9, "INR", 381.0)
 
 
-def test_everything_that_is_wrong_is_told_at_once(capsys, monkeypatch):
+def test_everything_that_is_wrong_is_told_at_once(cli, monkeypatch):
     monkeypatch.setattr(tariff, "country_here", lambda: "")
-    assert commands.main(["energy", "--price", "-2", "--grams", "nan", "--currency", "rupee"]) == 2
-    said = capsys.readouterr().err
+    said = cli("energy", "--price", "-2", "--grams", "nan", "--currency", "rupee", status=2).err
     for words in ("-2 isn't allowed; it must be 0", "nan isn't allowed", "rupee isn't a three-letter"):
         assert words in said
-    assert commands.main(["energy", "--price", "8"]) == 2
-    assert "Give the currency, too." in capsys.readouterr().err
+    assert "Give the currency, too." in cli("energy", "--price", "8", status=2).err
     assert settings.load()[0] == settings.Settings()
 
 
-def test_a_run_by_part(tmp_path, capsys):
+def test_a_run_by_part(cli, told, tmp_path):
     run = finished(tmp_path).folder
-    found = told(capsys, "energy", run)["energy"]
+    found = told("energy", run)["energy"]
     assert found["kwh"] == pytest.approx(sum(part["kwh"] for part in found["parts"]))
     assert found["measured_kwh"] == pytest.approx(600 / KWH) and found["seconds"] == pytest.approx(4)
     assert found["cost"] == pytest.approx(7.12 * found["kwh"]) and found["currency"] == "INR"
     assert found["co2_grams"] == pytest.approx(727 * found["kwh"])
-    assert commands.main(["energy", str(run)]) == 0
-    said = " ".join(capsys.readouterr().out.split())
+    said = " ".join(cli("energy", run).out.split())
     assert "Total: 0.254 Wh (0.167 Wh measured, the rest estimated), measured over 4 s" in said
     assert "Cost: ₹0.0018 at ₹7.12 per kWh" in said and "CO2: 0.185 g at 727 g" in said
 
 
-def test_the_list_of_runs_has_it(tmp_path, capsys):
+def test_the_list_of_runs_has_it(cli, told, tmp_path):
     finished(tmp_path)
-    listed, = told(capsys, "runs", "--folder", tmp_path)["runs"]
+    listed, = told("runs", "--folder", tmp_path)["runs"]
     assert listed["energy"]["measured_kwh"] == pytest.approx(600 / KWH)
-    assert commands.main(["runs", "--folder", str(tmp_path)]) == 0
-    assert "0.254 Wh" in capsys.readouterr().out
+    assert "0.254 Wh" in cli("runs", "--folder", tmp_path).out
 
 
-def test_without_a_price_it_says_how_to_set_it(tmp_path, capsys, monkeypatch):
+def test_without_a_price_it_says_how_to_set_it(cli, tmp_path, monkeypatch):
     monkeypatch.setattr(tariff, "country_here", lambda: "")
-    assert commands.main(["energy", str(finished(tmp_path).folder)]) == 0
-    said = capsys.readouterr().out
+    said = cli("energy", finished(tmp_path).folder).out
     assert "Cost: not known" in said and "energy --price PRICE --currency CURRENCY" in said
 
 
-def test_a_plan_tells_energy_and_cost_before_a_run(tmp_path, tiny_model, rows_file, capsys):
+def test_a_plan_tells_energy_and_cost_before_a_run(told, tmp_path, tiny_model, rows_file, capsys):
     arguments = ["plan", "--model", str(tiny_model), "--data", str(rows_file), "--out", str(tmp_path / "run.json")]
-    found = told(capsys, *arguments)["energy"]
+    found = told(*arguments)["energy"]
     assert found["watts"] > 0 and found["basis"] == "estimate" and found["seconds"] is None
     assert commands.main(arguments) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -98,12 +90,10 @@ def test_a_plan_tells_energy_and_cost_before_a_run(tmp_path, tiny_model, rows_fi
 
 
 @pytest.mark.full
-def test_a_real_run_draws_what_its_cards_were_told_to(tmp_path, tiny_model, rows_file, fake_nvml, capsys):
+def test_a_real_run_draws_what_its_cards_were_told_to(told, new_run, fake_nvml):
     """A worker reads two fake cards through the real pynvml while they follow a power curve by the clock: one tells its
     power alone, the other counts its energy too."""
-    config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=100_000,
-                       eval_fraction=0.25, eval_steps=10**6, save_steps=10**6, device="cpu", threads=1)
-    job = folder.create(config, tmp_path)
+    job = new_run(max_steps=100_000, eval_steps=10**6, save_steps=10**6)
     fake_nvml.set(count=2)
     fake_nvml.set(0, energy="NOT_SUPPORTED", uuid="GPU-a")
     fake_nvml.set(1, uuid="GPU-b")
@@ -115,20 +105,17 @@ def test_a_real_run_draws_what_its_cards_were_told_to(tmp_path, tiny_model, rows
 
     fake_nvml.play([moment(number * length) for number in range(4000)], seconds=length)
     job.start()
-    try:
-        count = 0
-        for event in job.follow():
-            count += event["type"] == "sensors"
-            if count >= 5 and event["type"] == "step":
-                job.send("stop")
-                break
-        assert job.wait().state == "stopped"
-    finally:
-        job.kill()
+    count = 0
+    for event in job.follow():
+        count += event["type"] == "sensors"
+        if count >= 5 and event["type"] == "step":
+            job.send("stop")
+            break
+    assert job.wait().state == "stopped"
     times = [event["time"] - begin for event in job.events() if event["type"] == "sensors"]
     first, last = times[0], times[-1]
     area = 140 * (last - first) + 1.5 * (last**2 - first**2)
-    found = told(capsys, "energy", job.folder)["energy"]
+    found = told("energy", job.folder)["energy"]
     cards = {part["how"]: part["kwh"] * KWH for part in found["parts"] if part["part"] == "cards"}
     assert cards.keys() == {"power", "counter"}
     assert sum(cards.values()) == pytest.approx(area, rel=0.01)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,6 @@ from support import gguf_models as models
 
 from slmstudio.core import files
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
@@ -27,16 +23,8 @@ def exported(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def parity(studio_home):
-    def call(*arguments: object, status: int) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([sys.executable, "-m", "slmstudio", "parity", *map(str, arguments)], cwd=ROOT,
-                              env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=200,
-                              stdin=subprocess.DEVNULL)
-        assert done.returncode == status, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return call
+def parity(slmstudio):
+    return partial(slmstudio, "parity")
 
 
 def test_a_sound_file(parity, exported) -> None:
@@ -44,10 +32,10 @@ def test_a_sound_file(parity, exported) -> None:
     stored = gguf.with_suffix(".parity.json")
     stored.unlink()
     done = parity(run, gguf, "--json", status=0)
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = done.json
     assert result["passed"] and {"name", "passed", "figure", "limit", "remedy"} == set(result["checks"][0])
     assert files.read_json(stored) == {key: result[key] for key in result if key not in ("gguf", "run")}
-    table = parity(run, gguf, status=0).stdout
+    table = parity(run, gguf, status=0).out
     assert "Token ids equal" in table and "passed" in table and "FAILED" not in table
 
 
@@ -55,16 +43,16 @@ def test_a_file_of_another_run(parity, exported, tmp_path) -> None:
     other = models.run_folder(models.tiny(), tmp_path / "runs")
     models.adapter_on(models.tiny(), other / "adapter", seed=2)
     done = parity(other, exported[1], status=1)
-    assert "FAILED" in done.stdout and "another adapter" in done.stderr
+    assert "FAILED" in done.out and "another adapter" in done.err
     marked = files.read_json(exported[1].with_suffix(".parity.json"))
     assert marked is not None and marked["passed"] is False and exported[1].is_file()
 
 
 def test_what_cannot_be_proven_is_said(parity, exported, tmp_path) -> None:
     run, gguf = exported
-    assert "doesn't exist" in parity(run, tmp_path / "absent.gguf", status=2).stderr
+    assert "doesn't exist" in parity(run, tmp_path / "absent.gguf", status=2).err
     half = tmp_path / "half.gguf"
     half.write_bytes(gguf.read_bytes()[:2_000_000])
     done = parity(run, half, "--json", status=2)
-    assert "truncated" in json.loads(done.stdout.splitlines()[-1])["error"]["what"]
+    assert "truncated" in done.json["error"]["what"]
     assert not half.with_suffix(".parity.json").exists()

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import Any
 
 import psutil
 import pytest
+from support import thinking_models
 from support.tiers import first_fast
 from support.wait import until
 
 from slmstudio.core import files, jobs
 from slmstudio.core.jobs import processes
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 ROWS = 22
 BATCH = 4
 posix = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are of POSIX systems")
@@ -209,36 +208,27 @@ def test_the_test_file_may_change_or_go_once_the_items_are_written(tiny_model, t
     assert scores(job)["models"] == before["models"]
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "slmstudio", *arguments], cwd=ROOT, capture_output=True, text=True)
-
-
-def test_the_command_prints_scores_with_intervals_and_goes_on_with_a_folder(tiny_model, tmp_path, studio_home):
+def test_the_command_prints_scores_with_intervals_and_goes_on_with_a_folder(slmstudio, tiny_model, tmp_path):
     new_job(tmp_path / "job", tiny_model)  # for its rows
-    done = command("evaluate", str(tiny_model), "--test", str(tmp_path / "test.jsonl"), "--limit", "6",
-                   "--max-new-tokens", "4", "--against", str(tiny_model), "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = slmstudio("evaluate", tiny_model, "--test", tmp_path / "test.jsonl", "--limit", 6, "--max-new-tokens", 4,
+                       "--against", tiny_model, "--json").json
     assert [model["name"] for model in result["models"]] == ["tiny", "tiny (2)"]
     loss = result["models"][0]["scores"]["loss"]
     assert loss["low"] < loss["value"] < loss["high"] and loss["rows"] == 6
     assert [each["verdict"] for each in result["comparisons"] if each["main"]] == ["unknown"]
-    again = command("evaluate", result["evaluation"])
-    assert again.returncode == 0, again.stderr
+    shown = slmstudio("evaluate", result["evaluation"]).out
     for words in ("chrF++", "Scores of 6 rows", "The answers are the same."):
-        assert words in again.stdout
+        assert words in shown
 
 
-def test_bad_input_is_told_at_once_with_status_2(tiny_model, tmp_path, studio_home):
+def test_bad_input_is_told_at_once_with_status_2(cli, told, tiny_model, tmp_path, studio_home):
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
-    done = command("evaluate", str(tiny_model), "--test", str(empty), "--judge", str(tmp_path / "nobody.gguf"))
-    assert done.returncode == 2 and "nobody.gguf can't be used as a model" in done.stderr
-    done = command("evaluate", str(tiny_model), "--test", str(empty), "--benchmark", "mmlu", "--data",
-                   str(tmp_path / "nowhere"), "--max-new-tokens", "0", "--precision", "int3", "--json")
-    assert done.returncode == 2
-    said = json.loads(done.stdout.splitlines()[-1])["error"]["problems"]
-    assert {problem["field"] for problem in said} == {"test", "benchmark", "max_new_tokens", "precision"}
+    said = cli("evaluate", tiny_model, "--test", empty, "--judge", tmp_path / "nobody.gguf", status=2).err
+    assert "nobody.gguf can't be used as a model" in said
+    error = told("evaluate", tiny_model, "--test", empty, "--benchmark", "mmlu", "--data", tmp_path / "nowhere",
+                 "--max-new-tokens", 0, "--precision", "int3", status=2)["error"]
+    assert {problem["field"] for problem in error["problems"]} == {"test", "benchmark", "max_new_tokens", "precision"}
     assert not (studio_home / "evaluations").exists()
 
 
@@ -251,3 +241,40 @@ def test_a_full_answer_file_is_whole_after_sigterm(tiny_model, tmp_path, studio_
     process.join()
     assert _files(job)[0].read_bytes().endswith(b"\n") and not _files(job)[1].exists()
     assert BATCH <= count(job) < ROWS and count(job) % BATCH == 0
+
+
+@pytest.mark.full
+@posix
+@pytest.mark.timeout(300)
+def test_kills_and_pauses_change_no_thought_and_no_score(tiny_model, tmp_path, studio_home):
+    thinks = thinking_models.build(tiny_model, tmp_path / "thinks", None, ["<think>", "A", "</think>", "B"])
+    endless = thinking_models.build(tiny_model, tmp_path / "endless", thinking_models.ALWAYS, ["A"], ends=False)
+    models = [{"name": each.name, "model": str(each), "adapter": None, "gguf": None} for each in (thinks, endless)]
+    workers = Workers()
+    whole, broken = (new_job(tmp_path / name, tiny_model, models=models) for name in ("whole", "broken"))
+    assert workers.finish(whole).state == "finished"
+    first, second = answers(whole)
+    assert len(first) == len(second) == ROWS
+    assert {(line["answer"], line["thoughts"]) for line in first} == {("B", "A")}
+    assert {(line["answer"], line["finish"]) for line in second} == {("", "length")}
+
+    for wanted in (1, 9, 25):
+        process = workers.start(broken)
+        until(lambda wanted=wanted, process=process: count(broken) >= wanted or not process.is_alive())
+        process.kill()
+        process.join()
+    process = workers.start(broken)
+    broken.send("pause")
+    until(lambda: "paused" in event_types(broken) or not process.is_alive())
+    broken.send("resume")
+    process.join()
+    outcome = broken.outcome()
+    assert outcome is not None and outcome.state == "finished"
+    assert answers(broken) == answers(whole)
+    assert scores(broken) == scores(whole)
+    for job in (whole, broken):
+        assert [event["message"] for event in job.events() if event.get("code") == "cut_thinking"] == [
+            f"Answers that were cut off while the model was still thinking count as empty (endless: {ROWS} of "
+            f"{ROWS}). Allow more than 40 tokens per answer."]
+        assert files.read_json(job.folder / "items.json") == {
+            "sha256": files.sha256_of(tmp_path / "test.jsonl"), "rows": ROWS, "thinks": False}

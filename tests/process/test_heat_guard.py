@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from itertools import cycle, pairwise
 from pathlib import Path
 
@@ -15,31 +14,18 @@ import pytest
 from support import starter
 from support import tiny_model as small_model
 from support.guard_events import of_events
+from support.wait import event as wait_event
 from support.wait import until
 
 from slmstudio.core import files, jobs, paths
-from slmstudio.core.run import folder
-from slmstudio.core.run.config import RunConfig
 
 START = "import sys; from pathlib import Path; from slmstudio.core.jobs import Job; Job(Path(sys.argv[1])).start()"
 
 
 @pytest.fixture
-def make_run(tmp_path, rows_file):
-    made: list[jobs.Job] = []
-
-    def call(model: Path, **changes) -> jobs.Job:
-        settings = {"micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128, "eval_fraction": 0.25,
-                    "eval_steps": 10**6, "save_steps": 20, "sample_max_tokens": 0, "lora_dropout": 0.1,
-                    "heat_rest_seconds": 2, "device": "cpu", "threads": 1, **changes}
-        job = folder.create(RunConfig(name="trial", model=str(model), train_file=str(rows_file), **settings),
-                            tmp_path / "runs")
-        made.append(job)
-        return job
-
-    yield call
-    for job in made:
-        job.kill()
+def make_run(new_run):
+    return partial(new_run, micro_batch_size=2, gradient_accumulation_steps=1, max_length=128, eval_steps=10**6,
+                   save_steps=20, sample_max_tokens=0, lora_dropout=0.1, heat_rest_seconds=2)
 
 
 @pytest.fixture
@@ -69,16 +55,6 @@ def start(job: jobs.Job) -> None:
     subprocess.run([sys.executable, "-c", START, str(job.folder)], check=True)
 
 
-def wait_for(job: jobs.Job, kind: str, seconds: float = 120, **values) -> dict:
-    """The first event of that kind with these values of the processor."""
-    deadline = time.monotonic() + seconds
-    for event in job.follow():
-        if event["type"] == kind and (not values or values.items() <= event["cpu"].items()):
-            return event
-        assert time.monotonic() < deadline, f"no {kind} in time"
-    pytest.fail(f"no {kind}: {job.outcome()}\n{job.log_tail()}")
-
-
 def kill(job: jobs.Job) -> None:
     os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
     until(lambda: job.outcome() is not None, "a killed run is a crashed one")
@@ -98,20 +74,18 @@ def losses(job: jobs.Job) -> dict[int, float]:
     return {event["global_step"]: event["train_loss"] for event in job.events() if event["type"] == "step"}
 
 
-def test_heat_makes_it_rest_and_it_works_again_when_it_is_cool(make_run, tiny_model, heat):
+def test_heat_makes_it_rest_and_it_works_again_when_it_is_cool(told, make_run, heat):
     heat(91)
-    job = make_run(tiny_model, max_steps=10**6, save_steps=10**6)
+    job = make_run(max_steps=10**6, save_steps=10**6)
     start(job)
-    rest = wait_for(job, "guard_rest")
+    rest = wait_event(job, "guard_rest")
     assert (rest["why"], rest["temperature_c"], rest["limit_c"], rest["gpu"]) == ("heat", 91, 90, None)
     heat(81)
-    wait_for(job, "sensors", temperature_c=81)
-    told = subprocess.run([sys.executable, "-m", "slmstudio", "guard", str(job.folder), "--limit", "91", "--json"],
-                          check=True, capture_output=True, text=True)
-    assert json.loads(told.stdout.splitlines()[-1])["heat_limit_c"] == 91
-    resume = wait_for(job, "guard_resume")
+    wait_event(job, "sensors", lambda event: event["cpu"]["temperature_c"] == 81)
+    assert told("guard", job.folder, "--limit", 91)["heat_limit_c"] == 91
+    resume = wait_event(job, "guard_resume")
     assert resume["temperature_c"] == 81
-    wait_for(job, "guard_changed")
+    wait_event(job, "guard_changed")
     job.send("stop")
     assert job.wait().state == "stopped"
     found = of_events(job.events())
@@ -122,13 +96,13 @@ def test_heat_makes_it_rest_and_it_works_again_when_it_is_cool(make_run, tiny_mo
 @pytest.mark.full
 def test_a_run_that_was_killed_in_a_rest_learns_what_an_untouched_one_does(make_run, tmp_path, heat):
     model = small_model.build(tmp_path / "model", layers=2, hidden=192)
-    untouched = make_run(model, max_steps=200, heat_guard="off")
+    untouched = make_run(model=str(model), max_steps=200, heat_guard="off")
     start(untouched)
     finish(untouched)
     heat(91)
-    job = make_run(model, max_steps=200)
+    job = make_run(model=str(model), max_steps=200)
     start(job)
-    wait_for(job, "guard_rest")
+    wait_event(job, "guard_rest")
     kill(job)
     heat(60)
     start(job)
@@ -146,8 +120,8 @@ def test_the_starter_model_is_trained_in_pauses(make_run, heat):
     results = []
     for guard in ("off", "pause"):
         heat(88)
-        job = make_run(starter.shallow_model(), max_steps=24, heat_guard=guard, heat_rest_seconds=5, lora_rank=4,
-                       save_steps=100, max_length=64)
+        job = make_run(model=str(starter.shallow_model()), max_steps=24, heat_guard=guard, heat_rest_seconds=5,
+                       lora_rank=4, save_steps=100, max_length=64)
         start(job)
         follow = cycle((90, 91, 90, 91, 89, 90, 91, 92, 84, 79, 79, 88))
         for event in job.follow():
@@ -162,18 +136,18 @@ def test_the_starter_model_is_trained_in_pauses(make_run, heat):
 
 
 @pytest.mark.full
-def test_on_battery_it_rests(make_run, tiny_model, sensors):
+def test_on_battery_it_rests(make_run, sensors):
     supply = sensors / "class/power_supply"
     for name, values in {"BAT0": {"type": "Battery", "capacity": "71", "status": "Discharging"},
                          "AC": {"type": "Mains", "online": "0"}}.items():
         (supply / name).mkdir(parents=True)
         for key, value in values.items():
             (supply / name / key).write_text(value + "\n", "utf-8")
-    job = make_run(tiny_model, max_steps=3, pause_on_battery=True)
+    job = make_run(max_steps=3, pause_on_battery=True)
     start(job)
-    rest = wait_for(job, "guard_rest")
+    rest = wait_event(job, "guard_rest")
     assert rest["message"] == "The machine is running on battery (71%). Training rests until it's plugged in."
-    assert wait_for(job, "phase")["phase"] == "waiting"
+    assert wait_event(job, "phase")["phase"] == "waiting"
     (supply / "AC/online").write_text("1\n", "utf-8")
     (supply / "BAT0/status").write_text("Charging\n", "utf-8")
     finish(job)

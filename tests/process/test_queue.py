@@ -50,7 +50,7 @@ def plays(tmp_path, monkeypatch):
     return choose
 
 
-def slmstudio(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", "slmstudio", *map(str, arguments)], cwd=ROOT, text=True,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -109,20 +109,20 @@ def test_a_worker_that_cannot_be_started_does_not_hold_up_the_others(make_run, m
         ("failed", True)] * 2
 
 
-def test_the_terminal_works_through_the_queue(make_run, plays):
+def test_the_terminal_works_through_the_queue(told, make_run, plays):
     plays({"one": "start steps:3 error", "two": "start steps:2 die", "three": "start steps:2 finish"})
     runs = [make_run(name) for name in ("one", "two", "three")]
     for run in runs:
-        assert result(slmstudio("queue", "add", run, "--json"))["state"] == "waiting"
-    listed = result(slmstudio("queue", "list", "--json"))["queue"]
+        assert told("queue", "add", run)["state"] == "waiting"
+    listed = told("queue", "list")["queue"]
     assert [entry["run_dir"] for entry in listed] == [str(run) for run in runs]
-    done = result(slmstudio("queue", "run", "--json"), status=1)
+    done = told("queue", "run", status=1)
     assert [(run["name"], run["outcome"]) for run in done["runs"]] == [
         ("one", "failed"), ("two", "crashed"), ("three", "finished")]
     assert "micro-batch" in done["runs"][0]["error"]["remedy"]
     assert done["waiting"] == []
-    assert [entry["state"] for entry in result(slmstudio("queue", "list", "--json"))["queue"]] == ["failed", "crashed"]
-    assert result(slmstudio("queue", "remove", runs[0], "--json"))["removed"] == str(runs[0])
+    assert [entry["state"] for entry in told("queue", "list")["queue"]] == ["failed", "crashed"]
+    assert told("queue", "remove", runs[0])["removed"] == str(runs[0])
     assert [entry.folder for entry in queue.entries()] == [runs[1]]
 
 
@@ -131,7 +131,7 @@ def test_ctrl_c_stops_the_run_at_work_and_keeps_the_others(make_run, plays):
     first, second = make_run("one"), make_run("two")
     for run in (first, second):
         queue.add(run)
-    process = slmstudio("queue", "run", "--json")
+    process = start("queue", "run", "--json")
     try:
         for line in process.stderr:
             if line.startswith("step 10/"):
@@ -151,7 +151,7 @@ def test_it_waits_for_a_run_that_is_no_part_of_it(make_run, plays):
     other, mine = jobs.Job(make_run("other")), make_run("mine")
     other.start()
     queue.add(mine)
-    process = slmstudio("queue", "run", "--json")
+    process = start("queue", "run", "--json")
     try:
         for line in process.stderr:
             if line.startswith("Waiting for"):
@@ -163,18 +163,18 @@ def test_it_waits_for_a_run_that_is_no_part_of_it(make_run, plays):
         process.kill()
 
 
-def test_a_configuration_becomes_a_run_folder(studio_home, tiny_model, rows_file, tmp_path):
+def test_a_configuration_becomes_a_run_folder(told, studio_home, tiny_model, rows_file, tmp_path):
     config = RunConfig(name="from a file", model=str(tiny_model), train_file=str(rows_file))
     file = tmp_path / "run.json"
     files.write_atomically(file, files.dump_pretty(config.to_dict()))
-    added = result(slmstudio("queue", "add", file, "--json"))
+    added = told("queue", "add", file)
     assert Path(added["run_dir"]).parent == studio_home / "runs"
-    assert result(slmstudio("queue", "move", added["run_dir"], 1, "--json"))["queue"] == [added]
-    assert result(slmstudio("queue", "add", added["run_dir"], "--json"), status=2)["error"]["what"].startswith(
+    assert told("queue", "move", added["run_dir"], 1)["queue"] == [added]
+    assert told("queue", "add", added["run_dir"], status=2)["error"]["what"].startswith(
         "from a file is already in the queue")
 
 
-def test_code_and_continue_on_the_command_line(make_run, studio_home, tiny_model, rows_file, tmp_path):
+def test_code_and_continue_on_the_command_line(told, make_run, studio_home, tiny_model, rows_file, tmp_path):
     from slmstudio.core.run import checkpoints
 
     config = RunConfig(name="done", model=str(tiny_model), train_file=str(rows_file))
@@ -183,12 +183,11 @@ def test_code_and_continue_on_the_command_line(make_run, studio_home, tiny_model
     (run / "adapter" / "adapter_config.json").write_text("{}", encoding="utf-8")
     checkpoints.seal(run / "adapter", 3)
     jobs.write_outcome(run, jobs.Outcome("finished"))
-    written = result(slmstudio("code", run, "--out", tmp_path / "script.py", "--json"))
+    written = told("code", run, "--out", tmp_path / "script.py")
     assert Path(written["out"]).is_file() and Path(written["train_file"]).is_file()
-    following = result(slmstudio("continue", run, "--data", rows_file, "--epochs", 2, "--set", "seed=7", "--out",
-                                 tmp_path / "next.json", "--json"))
+    following = told("continue", run, "--data", rows_file, "--epochs", 2, "--set", "seed=7", "--out",
+                                 tmp_path / "next.json")
     assert following["config"]["start_from"] == str(run) and following["config"]["seed"] == 7
     assert RunConfig.from_dict(files.read_json(tmp_path / "next.json")).epochs == 2
-    refused = result(slmstudio("continue", run, "--set", "lora_rank=3", "--epochs", -1, "--out", tmp_path / "n.json",
-                               "--json"), status=2)
+    refused = told("continue", run, "--set", "lora_rank=3", "--epochs", -1, "--out", tmp_path / "n.json", status=2)
     assert {problem["field"] for problem in refused["error"]["problems"]} == {"lora_rank", "epochs"}

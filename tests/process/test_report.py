@@ -123,42 +123,35 @@ def test_a_browser_that_hangs_or_fails_is_told_in_a_sentence(run, tmp_path, monk
         assert not (tmp_path / "x.pdf").exists()
 
 
-def test_without_a_browser_the_remedy_is_named(run, tmp_path, monkeypatch, capsys):
+def test_without_a_browser_the_remedy_is_named(cli, run, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     if sys.platform != "linux":
         monkeypatch.setattr(pdf, "browsers", lambda: [])
-    assert commands.main(["report", str(run.folder), "--out", str(tmp_path / "x.pdf"), "--json"]) == 2
-    said = capsys.readouterr()
+    said = cli("report", run.folder, "--out", tmp_path / "x.pdf", "--json", status=2)
     assert "open it and print it" in said.err and '"The PDF wasn\'t created."' in said.out
     assert not (tmp_path / "x.pdf").exists()
 
 
-def test_the_terminal_writes_and_compares(run, tmp_path, capsys):
-    import json
-
-    assert commands.main(["report", str(run.folder), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert Path(told["out"]) == run.folder / "report.html" and told["bytes"] == Path(told["out"]).stat().st_size
+def test_the_terminal_writes_and_compares(cli, told, run, tmp_path, capsys):
+    made = told("report", run.folder)
+    assert Path(made["out"]) == run.folder / "report.html" and made["bytes"] == Path(made["out"]).stat().st_size
 
     other = finished(tmp_path / "other", lora_rank=8, lora_alpha=16)
     accuracy = {"value": 59.1, "low": 57.0, "high": 61.0, "rows": 200}
     other.evaluate(scores={**scores(), "benchmarks": [
         {"name": "mmlu", "title": "MMLU", "models": [{"name": "tuned", "accuracy": accuracy}]}]})
-    assert commands.main(["compare", str(run.folder), str(other.folder), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    found = told("compare", run.folder, other.folder)
     differing = {each["field"]: each["values"] for each in found["differences"]}
     assert differing["lora_rank"] == [24, 8] and differing["lora_alpha"] == [48, 16] and "seed" not in differing
     first, second = found["runs"]
     assert first["eval_loss_after"] == 1.2512344666 and second["scores"]["tuned"]["chrf"]["value"] == 52.4
     assert first["tokens_per_second"] == 3431.0 and first["steps"] == 60
 
-    assert commands.main(["compare", str(run.folder), str(other.folder)]) == 0
-    shown = capsys.readouterr().out
+    shown = cli("compare", run.folder, other.folder).out
     assert "52.4 (49.2 to 55.6)" in shown and "59.1 (57.0 to 61.0)" in shown and "MMLU, tuned" in shown
     assert "Rank" in shown and "Seed" not in shown
     assert commands.main(["compare", str(run.folder)]) == 2 and "two or more" in capsys.readouterr().err
-    assert commands.main(["compare", str(run.folder), str(tmp_path)]) == 2
-    assert "isn't a run folder" in capsys.readouterr().err
+    assert "isn't a run folder" in cli("compare", run.folder, tmp_path, status=2).err
 
 
 @pytest.mark.parametrize("first", [0.0, 3600.0])

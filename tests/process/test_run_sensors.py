@@ -7,46 +7,35 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.wait import event
 
 from slmstudio.core import jobs
 from slmstudio.core.hardware import nvml
 from slmstudio.core.run import checkpoints, folder
-from slmstudio.core.run.config import RunConfig
+
+
+def has_card(event: dict) -> bool:
+    return bool(event["gpu"])
 
 
 @pytest.fixture
-def start(tmp_path, tiny_model, rows_file):
-    started: list[jobs.Job] = []
-
+def start(new_run):
     def call(save_steps: int = 10**6) -> jobs.Job:
-        config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=100_000,
-                           eval_fraction=0.25, eval_steps=10**6, save_steps=save_steps, device="cpu", threads=1,
-                           heat_guard="off", sample_max_tokens=4)
-        job = folder.create(config, tmp_path / "runs")
+        job = new_run(max_steps=100_000, eval_steps=10**6, save_steps=save_steps, heat_guard="off", sample_max_tokens=4)
         job.start()
-        started.append(job)
         return job
 
-    yield call
-    for job in started:
-        job.kill()
-
-
-def first(job: jobs.Job, wanted) -> dict:
-    for event in job.follow():
-        if wanted(event):
-            return event
-    pytest.fail(f"{job.outcome()}\n{job.log_tail()}")
+    return call
 
 
 @pytest.mark.full
 def test_temperature_power_and_memory_are_sampled_and_heat_is_warned_of(start, fake_nvml):
     fake_nvml.set(temperature=60)
     job = start()
-    gpu = first(job, lambda e: e["type"] == "sensors" and e["gpu"])["gpu"]
+    gpu = event(job, "sensors", has_card)["gpu"]
     assert gpu["temperature_c"] == 60 and gpu["power_w"] > 0 and gpu["memory_total"] > 0
     fake_nvml.set(temperature=gpu["slowdown_c"] - 5)
-    warning = first(job, lambda e: e["type"] == "warning")
+    warning = event(job, "warning")
     assert warning["code"] == "gpu_hot"
     assert f"{gpu['slowdown_c'] - 5} °C" in warning["message"]
     assert f"{gpu['slowdown_c']} °C" in warning["message"]
@@ -55,9 +44,9 @@ def test_temperature_power_and_memory_are_sampled_and_heat_is_warned_of(start, f
 @pytest.mark.full
 def test_a_lost_card_is_said_and_does_not_end_a_run_on_the_processor(start, fake_nvml):
     job = start()
-    first(job, lambda e: e["type"] == "sensors" and e["gpu"])
+    event(job, "sensors", has_card)
     fake_nvml.set(every_query="GPU_IS_LOST")
-    assert first(job, lambda e: e["type"] == "warning")["code"] == "gpu_lost"
+    assert event(job, "warning")["code"] == "gpu_lost"
     assert job.is_alive()
 
 
@@ -83,7 +72,7 @@ def ended_for_its_card(job: jobs.Job) -> None:
 def test_a_run_that_hangs_on_a_lost_card_is_ended_and_can_be_resumed(start, fake_nvml, on_the_card, monkeypatch):
     monkeypatch.setenv("LOST_CARD_HANGS", "2")
     job = start(save_steps=2)
-    first(job, lambda e: e["type"] == "checkpoint_saved")
+    event(job, "checkpoint_saved")
     fake_nvml.set(every_query="GPU_IS_LOST")
     ended_for_its_card(job)
     assert not job.is_alive()
@@ -93,7 +82,7 @@ def test_a_run_that_hangs_on_a_lost_card_is_ended_and_can_be_resumed(start, fake
 @pytest.mark.full
 def test_a_run_that_still_makes_steps_saves_and_ends_when_its_card_is_lost(start, fake_nvml, on_the_card):
     job = start()
-    first(job, lambda e: e["type"] == "step")
+    event(job, "step")
     fake_nvml.set(every_query="GPU_IS_LOST")
     ended_for_its_card(job)
     events = list(job.events())
@@ -104,7 +93,7 @@ def test_a_run_that_still_makes_steps_saves_and_ends_when_its_card_is_lost(start
 @pytest.mark.full
 def test_no_card_is_said_once_in_words(start):
     job = start()
-    said = first(job, lambda e: e["type"] == "sensors_unavailable")
+    said = event(job, "sensors_unavailable")
     assert said["reason"].endswith(".")
-    sample = first(job, lambda e: e["type"] == "sensors")
+    sample = event(job, "sensors")
     assert sample["gpu"] is None and sample["process_memory"] > 0

@@ -4,55 +4,38 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from support.small_disk import fill, mounted
-from support.wait import until
+from support.wait import event, until
 
 from slmstudio.core import disk_space, files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.lock import seccomp
 from slmstudio.core.run import checkpoints, folder
-from slmstudio.core.run.config import RunConfig
 
-SETTINGS = {"micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128, "eval_fraction": 0.25,
-            "eval_steps": 1000, "save_steps": 5, "device": "cpu", "threads": 1, "sample_max_tokens": 4}
+SETTINGS = {"micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128,
+            "eval_steps": 1000, "save_steps": 5, "sample_max_tokens": 4}
 
 
 @pytest.fixture
-def start(tmp_path, tiny_model, rows_file):
+def start(new_run):
     """Start a run; whatever is left of it is ended with the test."""
-    started: list[jobs.Job] = []
 
-    def call(parent: Path = tmp_path / "runs", **changes) -> jobs.Job:
-        config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), **{**SETTINGS, **changes})
-        job = folder.create(config, parent)
+    def call(*parent: Path, **changes) -> jobs.Job:
+        job = new_run(*parent, **{**SETTINGS, **changes})
         job.start()
-        started.append(job)
         return job
 
-    yield call
-    for job in started:
-        job.kill()
-
-
-def wait_for(job: jobs.Job, kind: str, seconds: float = 90, **fields) -> dict:
-    """The first event of that kind with those values; fails when the job ends without it."""
-    deadline = time.monotonic() + seconds
-    for event in job.follow():
-        if event["type"] == kind and all(event.get(key) == value for key, value in fields.items()):
-            return event
-        assert time.monotonic() < deadline, f"no {kind} in time"
-    pytest.fail(f"no {kind}: {job.outcome()}\n{job.log_tail()}")
+    return call
 
 
 @pytest.mark.full
 def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
     job = start(max_steps=200)
-    wait_for(job, "step", global_step=12)
+    event(job, "step", global_step=12)
     os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
     until(lambda: job.outcome() is not None, "a killed run is a crashed one")
     assert job.outcome().state == "crashed"
@@ -62,8 +45,8 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
     assert seccomp.here() is None or run.locked.startswith("The system blocked its access to the network")
 
     job.start()
-    assert wait_for(job, "resumed_from")["global_step"] >= 10
-    wait_for(job, "step", global_step=60)  # a stop before the first step only cancels the attempt
+    assert event(job, "resumed_from")["global_step"] >= 10
+    event(job, "step", global_step=60)  # a stop before the first step only cancels the attempt
     job.send("stop")
     assert job.wait().state == "stopped"
     assert (job.folder / "adapter" / "adapter_model.safetensors").is_file()
@@ -71,7 +54,7 @@ def test_a_killed_worker_is_a_crashed_run_that_resumes(start):
 
 def test_a_second_worker_on_the_same_run_is_refused_and_stop_saves(start):
     job = start(max_steps=5000, save_steps=5000)
-    wait_for(job, "step", global_step=3)
+    event(job, "step", global_step=3)
     with pytest.raises(UserError, match="already running"):
         jobs.Job(job.folder).start()
     assert job.is_alive()
@@ -93,9 +76,9 @@ def test_a_full_disk_pauses_and_space_resumes(small_disk, start):
     """A checkpoint that doesn't fit is told once, though not a byte is left; the run waits, goes on by itself, and ends
     well."""
     job = start(small_disk, max_steps=6, save_steps=4)
-    wait_for(job, "plan")
+    event(job, "plan")
     ballast = fill(small_disk)
-    warning = wait_for(job, "warning", code="disk_full")
+    warning = event(job, "warning", code="disk_full")
     assert "disk is full" in warning["message"] and "continues by itself" in warning["message"]
     assert checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS) == []
     assert job.is_alive()
@@ -108,9 +91,9 @@ def test_a_full_disk_pauses_and_space_resumes(small_disk, start):
 @pytest.mark.full
 def test_a_run_that_waits_for_space_can_be_stopped(small_disk, start):
     job = start(small_disk, max_steps=100, save_steps=4)
-    wait_for(job, "plan")
+    event(job, "plan")
     fill(small_disk)
-    wait_for(job, "paused", reason="disk_full")
+    event(job, "paused", reason="disk_full")
     fill(small_disk)
     job.send("stop")
     until(lambda: job.outcome() is not None, "the outcome takes no room")
@@ -118,26 +101,21 @@ def test_a_run_that_waits_for_space_can_be_stopped(small_disk, start):
 
 
 @pytest.mark.full
-def test_a_model_folder_that_vanished_fails_in_a_sentence(tmp_path, rows_file):
-    config = RunConfig(name="trial", model=str(tmp_path / "gone"), train_file=str(rows_file), **SETTINGS)
-    job = folder.create(config, tmp_path / "runs")
-    job.start()
-    outcome = job.wait()
+def test_a_model_folder_that_vanished_fails_in_a_sentence(start, tmp_path):
+    outcome = start(model=str(tmp_path / "gone")).wait()
     assert outcome.state == "failed" and "gone" in outcome.error["what"] and not outcome.details
 
 
-def test_a_read_only_disk_is_said(tmp_path, tiny_model, rows_file):
+def test_a_read_only_disk_is_said(new_run, tmp_path):
     with mounted(tmp_path / "disk", "ro") as disk:
-        config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), **SETTINGS)
         with pytest.raises(UserError) as caught:
-            folder.create(config, disk)
+            new_run(disk)
         assert "read-only" in caught.value.why
 
 
 @pytest.mark.full
-def test_two_windows_that_start_at_once_start_one_worker(tmp_path, tiny_model, rows_file):
-    config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=5000, **SETTINGS)
-    job = folder.create(config, tmp_path / "runs")
+def test_two_windows_that_start_at_once_start_one_worker(new_run):
+    job = new_run(max_steps=5000, **SETTINGS)
 
     def press_start(_: int) -> bool:
         try:
@@ -146,13 +124,10 @@ def test_two_windows_that_start_at_once_start_one_worker(tmp_path, tiny_model, r
             return False
         return True
 
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            assert sum(pool.map(press_start, range(4))) == 1
-        wait_for(job, "step")
-        assert job.is_alive() and job.outcome() is None
-    finally:
-        job.kill()
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(press_start, range(4))) == 1
+    event(job, "step")
+    assert job.is_alive() and job.outcome() is None
 
 
 @pytest.mark.full

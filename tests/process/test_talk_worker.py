@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import evaluated_runs, gguf_models
+from support.chat_worker import Chat
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.worker.answering.model_loader import with_adapter
 
 pytestmark = pytest.mark.timeout(180)
 QUESTION = [{"role": "user", "content": "Where do I report a broken street light?"}]
-Ask = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +28,11 @@ def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def ask() -> Iterator[Ask]:
-    worker = InteractiveWorker("talk")
-    worker.start()
-    replies = worker.receive()
-
-    def send(last: str, **command: Any) -> list[dict[str, Any]]:
-        worker.send(command)
-        heard: list[dict[str, Any]] = []
-        for message in replies:
-            heard.append(message)
-            if message["type"] in (last, "error"):
-                return heard
-        raise AssertionError(worker.log.read_text())
-
-    yield send
-    worker.close()
-    assert not worker.is_alive()
+def talk() -> Iterator[Chat]:
+    made = Chat("talk")
+    yield made
+    made.worker.close()
+    assert not made.worker.is_alive()
 
 
 def by_transformers(base: Path, adapter: Path | None, count: int) -> str:
@@ -61,29 +47,27 @@ def by_transformers(base: Path, adapter: Path | None, count: int) -> str:
 
 @pytest.mark.parametrize("tuned", [pytest.param(True, id="run"),
                                    pytest.param(False, id="base", marks=pytest.mark.full)])
-def test_a_run_and_its_base_answer_without_an_export(run: Path, tiny_model: Path, ask: Ask, tuned: bool):
-    (loaded,) = ask("loaded", command="load", path=str(run if tuned else tiny_model), context_length=None)
+def test_a_run_and_its_base_answer_without_an_export(run: Path, tiny_model: Path, talk: Chat, tuned: bool):
+    _, loaded = talk.ask("load", path=str(run if tuned else tiny_model), context_length=None)
     assert loaded["type"] == "loaded", loaded
     assert (loaded["name"], loaded["context_length"]) == ("helpdesk" if tuned else "tiny", 512)
     assert loaded["chat_template"] and loaded["device"] == "On the processor."
-    *tokens, done = ask("done", command="generate", id=1, messages=QUESTION, temperature=0, max_tokens=12)
-    text = "".join(each["text"] for each in tokens)
+    texts, done = talk.generate(QUESTION, max_tokens=12)
+    text = "".join(texts)
     expected = by_transformers(tiny_model, run / "adapter" if tuned else None, 12)
     # Half a character at the end is held back; transformers shows it as a question mark.
     assert text == expected[:len(text)] and len(text) >= len(expected.rstrip("\ufffd")) - 1
     assert (done["reason"], done["completion_tokens"], done["cached_tokens"]) == ("length", 12, 0)
     longer = [*QUESTION, {"role": "assistant", "content": text}, {"role": "user", "content": "And a pothole?"}]
-    second = ask("done", command="generate", id=2, messages=longer, temperature=0.8, seed=3, max_tokens=4)[-1]
+    _, second = talk.generate(longer, temperature=0.8, seed=3, max_tokens=4)
     assert second["type"] == "done", second
     assert second["cached_tokens"] >= done["prompt_tokens"], "only what is new is read"
-    again = [ask("done", command="generate", id=number, messages=QUESTION, temperature=1.0, seed=7, max_tokens=8)[:-1]
-             for number in (3, 4)]
-    first, other = ("".join(each["text"] for each in tokens) for tokens in again)  # it's cut as time goes
-    assert first == other, "the same seed"
+    again = ["".join(talk.generate(QUESTION, temperature=1.0, seed=7, max_tokens=8)[0]) for _ in range(2)]
+    assert again[0] == again[1], "the same seed; it's cut into pieces as time goes"
 
 
 @pytest.mark.full
-def test_what_cannot_be_loaded_is_said(run: Path, ask: Ask, tmp_path: Path):
-    (error,) = ask("loaded", command="load", path=str(tmp_path), context_length=None)
+def test_what_cannot_be_loaded_is_said(run: Path, talk: Chat, tmp_path: Path):
+    _, error = talk.ask("load", path=str(tmp_path), context_length=None)
     assert error["type"] == "error"
     assert "isn't a run, a model folder" in UserError.from_dict(error["error"]).why

@@ -1,13 +1,11 @@
-"""What the terminal prints of others' text, and what it makes of events that make no sense."""
+"""What the terminal prints of others' text and of events that make no sense, and its words in another language."""
 
 from __future__ import annotations
 
 import ast
 import json
-import os
 import re
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,11 +21,6 @@ HOSTILE = "\x1b]0;title\x07\x1b[31m\x9b31m\x08\r\x7f\u202egpj.exe\u2066"
 SCRIPTS = "क्\u200dष श्\u200cर \u200f👩\u200d👩"
 MARKUP = "[red]not[/red] [/nothing] :smile:"
 TEXT = f"{HOSTILE} {SCRIPTS} {MARKUP}\n\tand on"
-
-
-def slmstudio(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-P", "-m", "slmstudio", *map(str, arguments)], capture_output=True,
-                          text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def assert_harmless(printed: str) -> None:
@@ -65,19 +58,16 @@ def test_nor_the_progress_bar(capsys, monkeypatch):
     assert "[U+001B]]0;title" in printed and SCRIPTS in printed and printed.count(MARKUP) == 3
 
 
-def test_an_answer_is_printed_harmlessly(play, studio_home, tmp_path):
+def test_an_answer_is_printed_harmlessly(play, slmstudio, tmp_path):
     play("")
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    done = slmstudio("chat", tmp_path / "model.gguf", "--prompt", TEXT)
-    assert done.returncode == 0, done.stderr
-    assert_harmless(done.stdout)
-    assert SCRIPTS in done.stdout and "[U+001B][31m" in done.stdout and "\n\tand on" in done.stdout
+    said = slmstudio("chat", tmp_path / "model.gguf", "--prompt", TEXT).out
+    assert_harmless(said)
+    assert SCRIPTS in said and "[U+001B][31m" in said and "\n\tand on" in said
 
 
-def test_what_a_person_mistypes_too(studio_home):
-    done = slmstudio("runs", HOSTILE)
-    assert done.returncode == 2
-    assert_harmless(done.stderr)
+def test_what_a_person_mistypes_too(slmstudio):
+    assert_harmless(slmstudio("runs", HOSTILE, status=2).err)
 
 
 def test_all_of_it_goes_through_one_function():
@@ -93,16 +83,15 @@ INFINITE = '{"type":"step","global_step":10,"train_loss":null,"non_finite":{"tra
 NESTED = "[" * 100_000
 
 
-def test_training_is_followed_whatever_its_events_say(play, studio_home):
+def test_training_is_followed_whatever_its_events_say(play, slmstudio):
     run = folder.create(RunConfig(name="run", model="m", train_file="t.jsonl")).folder
     play(f'start plan:40 event:{NAN} garbage event:{INFINITE} event:{{"type":"step"}} event:{NESTED} garbage steps:20 '
          'finish')
     done = slmstudio("train", run, "--json")
-    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    assert json.loads(done.stdout)["outcome"] == "finished"
-    assert "step 0: eval loss isn't a number\n" in done.stderr and "loss is infinite\n" in done.stderr
-    assert "step 20/40 loss 1." in done.stderr
-    assert done.stderr.count("couldn't be read") == 1
+    assert done.json["outcome"] == "finished"
+    assert "step 0: eval loss isn't a number\n" in done.err and "loss is infinite\n" in done.err
+    assert "step 20/40 loss 1." in done.err
+    assert done.err.count("couldn't be read") == 1
 
 
 KINDS = ("phase", "progress", "plan", "step", "eval", "warning", "sample", "overfitting", "changed", "suspended")
@@ -131,3 +120,37 @@ def test_json_for_programs_says_sentences_once(capsys):
     assert i18n.KEY in error and i18n.KEY in error["problems"][0]
     output.print_json({"error": error})
     assert i18n.KEY not in capsys.readouterr().out
+
+
+DEVANAGARI = re.compile(r"[\u0900-\u097f]{2,}")
+ENGLISH_OF_TYPER = ("Usage", "Options", "Arguments", "Commands", "Show this", "[required]", "[default", "Missing")
+
+
+@pytest.fixture
+def hindi(slmstudio, tmp_path: Path):
+    return partial(slmstudio, where=tmp_path, SLMSTUDIO_LANGUAGE="hi", COLUMNS="100")
+
+
+def test_help_speaks_hindi(hindi) -> None:
+    for words in (("--help",), ("plan", "--help"), ("models", "get", "--help")):
+        said = hindi(*words).out
+        assert "इस्तेमाल: " in said and " विकल्प " in said and "यह मदद दिखाएँ" in said
+        assert [each for each in ENGLISH_OF_TYPER if each in said] == []
+        # Every explanation, whatever its command or option is called.
+        rows = [line for line in said.splitlines() if re.match(r"│ +(\* +)?[a-z-]{3,} .*[A-Za-z]{3}", line)]
+        assert rows and [line for line in rows if not DEVANAGARI.search(line)] == []
+
+
+def test_errors_speak_hindi_and_json_keeps_its_keys(hindi) -> None:
+    assert "गड़बड़ी: “plam” नाम की कोई कमांड नहीं है। क्या आपका मतलब यह था: plan" in hindi("plam", status=2).err
+    for words in (("plan", "--json"), ("plan", "--modle", "x", "--json"), ("chat", "x.gguf", "--seed", "y", "--json")):
+        done = hindi(*words, status=2)
+        assert "गड़बड़ी: " in done.err
+        error = done.json["error"]
+        assert DEVANAGARI.search(error["what"]) and {"what", "why", "remedy", "problems"} <= error.keys()
+    for language in ("hi", "en"):
+        assert hindi("runs", "--json", SLMSTUDIO_LANGUAGE=language).json == {"runs": [], "unreadable": []}
+
+
+def test_a_language_that_is_not_there_is_english(slmstudio) -> None:
+    assert "Usage: " in slmstudio("queue", "--help", SLMSTUDIO_LANGUAGE="xx").out

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from support.wait import until
 
-from slmstudio.core.run import folder
-from slmstudio.core.run.config import RunConfig
+from slmstudio.core import paths
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application
 from slmstudio.gui.app.main_window import MainWindow
@@ -40,12 +39,8 @@ app.exec()
 
 
 @pytest.fixture
-def job(studio_home, tiny_model, rows_file):
-    config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), max_steps=100_000,
-                       eval_fraction=0.25, eval_steps=10**6, save_steps=10**6, device="cpu", threads=1)
-    made = folder.create(config)
-    yield made
-    made.kill()
+def job(studio_home, new_run):
+    return new_run(paths.runs_dir(), max_steps=100_000, eval_steps=10**6, save_steps=10**6)
 
 
 def steps(job) -> list[int]:

@@ -15,7 +15,6 @@ import pytest
 from slmstudio.core import jobs
 from slmstudio.core.lock import landlock, seccomp
 from slmstudio.core.run import folder
-from slmstudio.core.run.config import RunConfig
 
 pytestmark = [pytest.mark.skipif(seccomp.here() is None, reason="only Linux has such a lock")]
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,15 +78,12 @@ def test_hostile_code_in_a_worker_reaches_nothing_and_is_named_in_its_log(studio
 
 
 @pytest.mark.full
-def test_a_locked_run_learns_the_same_bits_and_says_that_it_was_locked(studio_home, tiny_model, rows_file, tmp_path,
-                                                                         monkeypatch):
+def test_a_locked_run_learns_the_same_bits_and_says_that_it_was_locked(studio_home, new_run, monkeypatch):
     weights = {}
     for name in ("locked", "unlocked"):
         if name == "unlocked":
             monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([sys.executable, "-P", "-c", UNLOCKED]))
-        config = RunConfig(name=name, model=str(tiny_model), train_file=str(rows_file), max_steps=3,
-                           eval_fraction=0.25, device="cpu", threads=1, seed=5, sample_max_tokens=4)
-        job = folder.create(config, tmp_path / "runs")
+        job = new_run(name=name, max_steps=3, seed=5, sample_max_tokens=4)
         job.start()
         assert job.wait().state == "finished", job.log_tail()
         files = sorted((job.folder / "adapter").glob("*.safetensors"))

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from slmstudio.cli import commands
 from slmstudio.core import paths
 from slmstudio.core.data import reader
-from slmstudio.core.run.fields.choices import PREFERENCES
+from slmstudio.core.run.run_fields import PREFERENCES
 
 ROWS = 8
 ROWS_OF = {"text": "text", "pretrain": "text", "dpo": "pairs", "orpo": "pairs", "kto": "labelled"}

@@ -48,7 +48,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import processes
 from slmstudio.core.run import checkpoints
-from slmstudio.core.run.guard.summary import GUARD_FIELDS, told
+from slmstudio.core.run.guard_summary import GUARD_FIELDS, told
 
 EVAL_EVERY, SAVE_EVERY = 20, 50
 POLL = 0.01

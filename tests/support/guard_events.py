@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from slmstudio.core.run.guard.summary import GuardSummary
+from slmstudio.core.run.guard_summary import GuardSummary
 from slmstudio.core.run.history import RunHistory
 
 

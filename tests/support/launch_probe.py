@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import provenance
+from slmstudio.core.run import config_file
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker import __main__ as worker
 from slmstudio.worker.runtime import ranks
@@ -65,7 +65,7 @@ def _check(job: JobContext, what: str) -> None:
 
     preflight.SECONDS = float(os.environ.get("LAUNCH_PROBE_SECONDS", preflight.SECONDS))
     honest = preflight.report
-    other = {"check other torch": {"versions": {**provenance.versions(), "torch": "1.0"}},
+    other = {"check other torch": {"versions": {**config_file.versions(), "torch": "1.0"}},
              "check other model": {"model": "another"}}.get(what, {})
     preflight.report = lambda *of: honest(*of) | other
     preflight.check(job, RunConfig.from_dict(job.request))

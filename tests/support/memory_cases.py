@@ -18,7 +18,7 @@ from slmstudio.core.jobs import processes
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import MemoryEstimate, estimate
+from slmstudio.core.run.memory.formula import MemoryEstimate, estimate
 
 CASE_SECONDS = 900.0
 """That a run of two steps may take: one that hangs must not hold up the others."""

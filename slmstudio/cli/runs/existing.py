@@ -76,9 +76,9 @@ def code(
     as_json: Json = False,
 ) -> int:
     """Write a run as a script, with its rows beside it: the usual libraries, the same losses."""
-    from slmstudio.core.run.script import script
+    from slmstudio.core.run import run_script
 
-    written = script.write_script(run, out)
+    written = run_script.write_script(run, out)
     if as_json:
         print_json({"out": str(written.path), "train_file": str(written.train_file),
                     "eval_file": str(written.eval_file), "rows_are_ids": written.rows_are_ids})
@@ -105,10 +105,10 @@ def continue_(
 ) -> int:
     """Propose a run that continues from a finished one's adapter or model, and write it to a file."""
     from slmstudio.core.run import config_file
-    from slmstudio.core.run.planning import follow_up, planner
+    from slmstudio.core.run.planning import follow_up, plan_inputs
 
-    overrides = planner.parse_settings(set_ or [])
-    earlier, said = config_file.load(run), planner.overrides(overrides)
+    overrides = plan_inputs.parse_settings(set_ or [])
+    earlier, said = config_file.load(run), plan_inputs.overrides(overrides)
     for file, field in ((data, "train_map"), (test, "eval_map")):
         if line := asking.map_text(file, field, said, earlier.train_map):
             overrides[field] = line
@@ -141,19 +141,19 @@ def guard(
     as_json: Json = False,
 ) -> int:
     """Show or change what protects the machine from a run's heat, even while the run trains."""
-    from slmstudio.core.run.guard import summary
+    from slmstudio.core.run import guard_summary
     from slmstudio.core.run.store import RUNS
 
     job = jobs.Job(run)
     asked = {"heat_guard": mode, "heat_limit_c": "" if limit == "auto" else limit, "heat_rest_seconds": rest,
              "pause_on_battery": battery, "train_hours": "" if hours == "always" else hours}
-    config = summary.ask(job, {name: value for name, value in asked.items() if value is not None})
+    config = guard_summary.ask(job, {name: value for name, value in asked.items() if value is not None})
     found = RUNS.history(run).guard.ended()
-    values = {name: getattr(config, name) for name in summary.GUARD_FIELDS}
+    values = {name: getattr(config, name) for name in guard_summary.GUARD_FIELDS}
     if as_json:
         print_json({"run_dir": str(job.folder), **values, "guard": found.to_dict()})
         return 0
-    print_table(tr("Heat and hours"), [tuple(line.rsplit(": ", 1)) for line in summary.told(values)])
+    print_table(tr("Heat and hours"), [tuple(line.rsplit(": ", 1)) for line in guard_summary.told(values)])
     if sentence := found.sentence():
         say(sentence)
     return 0

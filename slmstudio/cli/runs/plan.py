@@ -19,9 +19,8 @@ from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.units import format_about, format_bytes, format_duration, format_span
 
 if TYPE_CHECKING:
-    from slmstudio.core.run.config import RunConfig
     from slmstudio.core.run.memory.outlook import Outlook
-    from slmstudio.core.run.planning.row_counts import RowCounts
+    from slmstudio.core.run.planning.planner import Plan
 
 app = typer.Typer()
 
@@ -42,30 +41,24 @@ def plan(
 ) -> int:
     """Propose a whole run configuration, with a reason for each value, and write it to a file."""
     from slmstudio.core import starter
-    from slmstudio.core.hardware.machine import read_machine
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.vetting import vet
     from slmstudio.core.run import config_file
-    from slmstudio.core.run.fields.choices import LEAVE_OUT
-    from slmstudio.core.run.memory import outlook
-    from slmstudio.core.run.planning import plan_rows, planner, row_counts
+    from slmstudio.core.run.planning import plan_inputs, plan_rows, planner
+    from slmstudio.core.run.run_fields import LEAVE_OUT
 
-    overrides = planner.parse_settings(set_ or [])
+    overrides = plan_inputs.parse_settings(set_ or [])
     spare([data, test], out)
     with Follower() as follower:
         model_facts = (starter.prepare(lambda event: follower.on_event("model", event)) if model == "starter"
                        else vet.read_vetted(on_disk.resolve(model)))
-        chosen = planner.overrides(overrides)
+        chosen = plan_inputs.overrides(overrides)
         dataset = asking.read(data, mapping_text(map_, sheet, text_by) or chosen.get("train_map"), follower)
         eval_map = asking.map_text(test, "eval_map", chosen, dataset.line)
-    machine = read_machine()
-    rows = planner.measure_rows(dataset, model_facts, chosen)
-    config = planner.plan(planner.PlanRequest(
-        dataset, model_facts, machine, test.absolute() if test else None, overrides, rows, eval_map))
+    made = planner.plan(plan_inputs.PlanInputs(dataset, model_facts, None, test.absolute() if test else None, overrides,
+                                               eval_map=eval_map))
+    config, counts, lost = made.config, made.counts, made.lost
     spare([model_facts.path, config.train_file, config.eval_file], out)
-    counts = row_counts.count(dataset.records, rows, config)
-    found, lost = (outlook.look(model_facts, config, machine, counts.learned, counts.tokens),
-                   row_counts.lost(dataset.records, rows, counts, model_facts, config, machine))
     config_file.write(config, out)
     for line in output.first(dataset.problems, data):
         print_warning(tr("a row of {file} is left out: {problem}", file=data, problem=line))
@@ -74,11 +67,11 @@ def plan(
         print_warning(sentence)
     if as_json:
         print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons, **counts.to_dict(),
-                    "longer_length": lost.longer if lost else None, "outlook": found.to_dict(),
-                    "energy": energy.expected(found.energy), **output.for_json(dataset.problems),
+                    "longer_length": lost.longer if lost else None, "outlook": made.outlook.to_dict(),
+                    "energy": energy.expected(made.outlook.energy), **output.for_json(dataset.problems),
                     "warnings": warnings})
     else:
-        _show_plan(config, counts, found, out)
+        _show_plan(made, out)
         if lost is not None:
             print_warning(join_sentences(
                 lost.what, lost.ways,
@@ -88,10 +81,11 @@ def plan(
     return 0
 
 
-def _show_plan(config: RunConfig, counts: RowCounts, outlook: Outlook, out: Path) -> None:
+def _show_plan(plan: Plan, out: Path) -> None:
     from slmstudio.core.run.energy import energy_texts as energy_told
     from slmstudio.core.run.energy.tariff import tariff
 
+    config, counts, outlook = plan.config, plan.counts, plan.outlook
     print_table(tr("Plan: {name}", name=config.name), [
         (name, str(value), config.reasons.get(name, "")) for name, value in config.to_dict().items()
         if name not in ("reasons", "chosen", "format", "kind")])
@@ -148,7 +142,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 def outlook_text(outlook: Outlook) -> str:
     """What a run takes: "Needs 7.9 to 8.6 GB (estimated). 11.2 GB is free. It takes about 14 min."."""
-    from slmstudio.core.run.memory import judgement
+    from slmstudio.core.run.memory import formula
 
     best = outlook.best
     if best.measured is not None and best.measured.ran_out:
@@ -164,10 +158,10 @@ def outlook_text(outlook: Outlook) -> str:
         sentences.append(tr("{size} is free.", size=format_bytes(outlook.free)))
     if best.measured is not None and outlook.seconds:
         sentences.append(tr("It takes {time}.", time=format_about(outlook.seconds)))
-    if outlook.judgement.reason == judgement.SLOW and outlook.seconds is None:
+    if outlook.judgement.reason == formula.SLOW and outlook.seconds is None:
         sentences.append(tr("Training on this machine would take long: {time}, by a rough estimate.",
                        time=format_about(outlook.rough_seconds or 0.0)))
-    if best.measured is None and outlook.judgement.level == judgement.NO:
+    if best.measured is None and outlook.judgement.level == formula.NO:
         sentences.append(tr("That doesn't fit, but you can start it anyway."))
     return " ".join(sentences)
 

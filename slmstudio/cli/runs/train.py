@@ -36,10 +36,10 @@ def _changed(set_: list[str] | None, **options: Any) -> dict[str, Any]:
     Raises:
         UserError: one of them can't be set to that.
     """
-    from slmstudio.core.run.planning import planner
+    from slmstudio.core.run.planning import plan_inputs
 
     asked = {name: value for name, value in options.items() if value is not None}
-    return planner.overrides({**planner.parse_settings(set_ or []), **asked})
+    return plan_inputs.overrides({**plan_inputs.parse_settings(set_ or []), **asked})
 
 
 def _need_machine(config: RunConfig) -> None:

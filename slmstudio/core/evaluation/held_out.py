@@ -16,8 +16,8 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import keeping, kept_rows, lines
-from slmstudio.core.run.rows.manifest import EVALUATION
+from slmstudio.core.run.rows import disk_rows, run_rows, saving_rows
+from slmstudio.core.run.rows.run_rows import EVALUATION
 
 Cancelled = Callable[[], bool] | None
 OTHER_FILE = noop("Choose a test file, with questions and their answers.")
@@ -51,7 +51,7 @@ def learned_rows(request: Mapping[str, Any], cancelled: Cancelled = None) -> tup
     """
     run = request.get("train_run")
     if run and (Path(run) / jobs.RUN).is_file():
-        kept = keeping.of_run(Path(run), RunConfig.from_dict(jobs.Job(Path(run)).request()), cancelled)
+        kept = saving_rows.of_run(Path(run), RunConfig.from_dict(jobs.Job(Path(run)).request()), cancelled)
         if kept is not None:
             return kept.train, kept.source.sha256
     training = read_as(Path(str(request["train_file"])), request.get("train_map"), cancelled=cancelled)
@@ -65,7 +65,7 @@ def own_test_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> 
     """
     if not config.eval_file:
         return held_out_file(run, config, cancelled)
-    file, manifest = Path(config.eval_file).absolute(), kept_rows.read_manifest(run)
+    file, manifest = Path(config.eval_file).absolute(), run_rows.read_manifest(run)
     known = manifest.sources.get("eval_file") if manifest is not None else None
     try:
         same = known is None or files.sha256_of(file) == known.sha256
@@ -84,7 +84,7 @@ def held_out_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> 
             training file is gone, or is another one now.
         ReadingCancelled: `cancelled` said so.
     """
-    manifest = kept_rows.read_manifest(run)
+    manifest = run_rows.read_manifest(run)
     if manifest is None:
         return _of_its_file(run, config, cancelled)
     side, name = manifest.sides[EVALUATION], manifest.sources.get("eval_file", manifest.sources["train_file"]).name
@@ -93,8 +93,8 @@ def held_out_file(run: Path, config: RunConfig, cancelled: Cancelled = None) -> 
     if path.is_file():
         return path
     try:
-        _write(path, map(lines.as_json, kept_rows.evaluation_rows(run)))
-    except kept_rows.Damaged:
+        _write(path, map(disk_rows.as_json, run_rows.evaluation_rows(run)))
+    except run_rows.DamagedRows:
         if config.eval_file:
             raise
         return _of_its_file(run, config, cancelled)
@@ -119,7 +119,7 @@ def _of_its_file(run: Path, config: RunConfig, cancelled: Cancelled) -> Path:
         raise UserError(tr("{file} changed while it was being read.", file=source.name),
                         tr("Another program wrote to it."), tr("Wait until that program is done, then try again."))
     path = _place(run, config, dataset.sha256)
-    _write(path, map(lines.as_json, rows))
+    _write(path, map(disk_rows.as_json, rows))
     return path
 
 

@@ -20,8 +20,8 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.gguf.model import read_sound_gguf
 from slmstudio.core.model.named_templates import template_of
-from slmstudio.core.run.fields.choices import PRECISIONS
 from slmstudio.core.run.folder import need_own_result
+from slmstudio.core.run.run_fields import PRECISIONS
 
 # -- Whether the rows of a test set can be put to a model: within its context, and with the system prompt.
 

@@ -18,8 +18,8 @@ from slmstudio.core.run import adjust, checkpoints, folder, notes
 from slmstudio.core.run.event_text import event_text, tone
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.notes import Notes
-from slmstudio.core.run.rows import kept_rows
-from slmstudio.core.run.rows.manifest import Manifest
+from slmstudio.core.run.rows import run_rows
+from slmstudio.core.run.rows.run_rows import Manifest
 from slmstudio.core.run.store import RUNS
 
 # -- What happened in a run, as lines: told events, crashes between attempts, what the user or want of memory
@@ -215,7 +215,7 @@ def _steps(run: Path, history: RunHistory) -> list[dict[str, Any]]:
 
 def _rows(run: Path, gaps: list[str]) -> Manifest | None:
     try:
-        return kept_rows.read_manifest(run)
+        return run_rows.read_manifest(run)
     except formats.NewerFormat:
         raise
     except UserError as error:

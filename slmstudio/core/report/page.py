@@ -22,8 +22,8 @@ from slmstudio.core.report.evaluations import Evaluation
 from slmstudio.core.report.gather import Export, Facts, fitting, gather
 from slmstudio.core.report.text import Cut, Table, exact, flat, moment, shortened, visible
 from slmstudio.core.run.energy import energy_texts
+from slmstudio.core.run.energy.energy_use import CARDS, EnergyUse
 from slmstudio.core.run.energy.tariff import tariff
-from slmstudio.core.run.energy.use import CARDS, EnergyUse
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.units import format_bytes, format_duration, format_energy
 

@@ -15,7 +15,7 @@ from slmstudio.core.report.gather import Facts
 from slmstudio.core.report.text import Table, exact, flat, moment
 from slmstudio.core.run.config import FIELDS, in_groups, label
 from slmstudio.core.run.curves import CPU_LIMIT, CPU_TEMPERATURE, MachineCurves, Series, of_card
-from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest
+from slmstudio.core.run.rows.run_rows import EVALUATION, TRAIN, Manifest
 from slmstudio.core.units import format_bytes, format_reading
 
 READ_AGAIN = 200 * 1024**2

@@ -14,7 +14,7 @@ from slmstudio.core import files, formats, i18n, program
 from slmstudio.core.data import split
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.run.fields.choices import (
+from slmstudio.core.run.run_fields import (
     GUARDS,
     METHODS,
     OBJECTIVES,
@@ -23,9 +23,6 @@ from slmstudio.core.run.fields.choices import (
     PRECISIONS,
     PREFERENCES,
     TEMPLATES,
-)
-from slmstudio.core.run.fields.contradictions import contradictions
-from slmstudio.core.run.fields.kinds import (
     Choice,
     DayHours,
     Field,
@@ -35,6 +32,7 @@ from slmstudio.core.run.fields.kinds import (
     Switch,
     Text,
     Whole,
+    contradictions,
     described,
     fields_of,
     not_allowed,

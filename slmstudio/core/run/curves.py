@@ -6,12 +6,55 @@ import bisect
 import math
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.data import split
 from slmstudio.core.data.record import Record
 from slmstudio.core.files import finite
 from slmstudio.core.run.config import RunConfig
+
+# -- Watches the eval loss: which evaluation was the best, when overfitting began, when to end.
+
+TURNED_AFTER = 2
+"""Evaluations in a row above the best before it is called a turn; a single one may be chance."""
+
+
+@dataclass
+class EvalWatch:
+    """Takes the evaluations of a run in their order.
+
+    Attributes:
+        patience: evaluations in a row without a better loss after which the run ends; 0 is never.
+        best_step, best_loss: of the best evaluation so far; None before the first.
+        worse: evaluations since the best one.
+    """
+
+    patience: int
+    best_step: int | None = None
+    best_loss: float | None = None
+    worse: int = 0
+    _told_of: set[int] = field(default_factory=set)
+
+    def update(self, step: int, loss: float) -> bool:
+        """Take an evaluation; whether it is the best so far. A loss that isn't a number never is."""
+        if math.isfinite(loss) and (self.best_loss is None or loss < self.best_loss):
+            self.best_step, self.best_loss, self.worse = step, loss, 0
+            return True
+        self.worse += 1
+        return False
+
+    def turned(self) -> bool:
+        """Whether the eval loss has just turned upwards, once for each turn."""
+        if self.worse < TURNED_AFTER or self.best_step is None or self.best_step in self._told_of:
+            return False
+        self._told_of.add(self.best_step)
+        return True
+
+    def wants_to_stop(self) -> bool:
+        """Whether patience is at its end."""
+        return 0 < self.patience <= self.worse and self.best_step is not None
+
 
 # -- How many rows a run learns and how many steps it takes: the one count of the plan, the window and the worker.
 
@@ -150,14 +193,14 @@ class MachineCurves:
     def _note(self, reading: dict[str, Any], fields: dict[str, str], limits: dict[str, str], at: float,
               place: int = 0) -> None:
         """Add a point to the curve of each field that the reading has, and note its limits."""
-        for field, name in fields.items():
-            if (value := reading.get(field)) is not None and (value := finite(value)) is not None:
+        for own, name in fields.items():
+            if (value := reading.get(own)) is not None and (value := finite(value)) is not None:
                 name = of_card(name, place) if place else name
                 if (curve := self.series.get(name)) is None:
                     curve = self.series[name] = Series()
                 curve.add(at, value)
-        for field, name in limits.items():
-            if (value := reading.get(field)) is not None and (value := finite(value)) is not None:
+        for own, name in limits.items():
+            if (value := reading.get(own)) is not None and (value := finite(value)) is not None:
                 self.limits[of_card(name, place) if place else name] = value
 
 

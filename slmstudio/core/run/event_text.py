@@ -11,7 +11,7 @@ from slmstudio.core.files import an_object, number
 from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.core.jobs.outcome import state_text
 from slmstudio.core.run import config as run_config
-from slmstudio.core.run.fields.kinds import write
+from slmstudio.core.run.run_fields import write
 
 Event = dict[str, Any]
 

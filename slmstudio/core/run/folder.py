@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,51 @@ from slmstudio.core import files, formats, jobs, paths, program
 from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.files import number
 from slmstudio.core.i18n import join_sentences, tr
-from slmstudio.core.run import checkpoints, names, provenance
+from slmstudio.core.run import checkpoints, config_file
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.store import RUNS, Totals
+
+# -- Names of runs: what a name may be, and how one that is taken is told apart. The name itself is kept in run.json.
+
+LONGEST_NAME = 100
+"""Characters; a longer one is a note."""
+
+
+def cleaned_name(name: str) -> str:
+    """A name as it is kept: composed, in one line, without spaces around it.
+
+    >>> cleaned_name("  help   desk ")
+    'help desk'
+    """
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def following_name(name: str) -> str:
+    """The name of the run after this one.
+
+    >>> following_name("helpdesk"), following_name("helpdesk-2")
+    ('helpdesk-2', 'helpdesk-3')
+    """
+    match = re.fullmatch(r"(.*)-([1-9]\d{0,3})", name)
+    return f"{match[1]}-{int(match[2]) + 1}" if match else f"{name}-2"
+
+
+def is_name_taken(name: str, taken: Iterable[str]) -> bool:
+    """Whether another run has this name, whatever its case."""
+    return cleaned_name(name).casefold() in {cleaned_name(each).casefold() for each in taken}
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """The name itself, or the next one after it that no other run has.
+
+    >>> free_name("helpdesk", ["Helpdesk", "helpdesk-2"]), free_name("helpdesk", [])
+    ('helpdesk-3', 'helpdesk')
+    """
+    known = list(taken)
+    while is_name_taken(name, known):
+        name = following_name(name)
+    return name
+
 
 CHECKPOINTS, ADAPTER, MODEL, EXPORTS = "checkpoints", "adapter", "model", paths.EXPORTS
 RESULT_DIGEST = "manifest_sha256"
@@ -35,14 +77,14 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
         UserError: the folder can't be written.
     """
     parent = parent or paths.runs_dir()
-    config = replace(config, name=names.free(config.name, names_in(parent)))
+    config = replace(config, name=free_name(config.name, names_in(parent)))
     folder = parent / f"{time.strftime('%Y-%m-%d')}-{slug(config.name)}-{secrets.token_hex(2)}"
     with os_errors_as(tr("Could not create the run folder.")):
         folder = files.new_folder(folder)
         files.write_atomically(
             folder / jobs.RUN,
             files.dump_pretty({"protocol": jobs.PROTOCOL, **config.to_dict(), "created": time.time(),
-                               "versions": provenance.versions(), "hashes": provenance.hashes(config)}))
+                               "versions": config_file.versions(), "hashes": config_file.hashes(config)}))
     return jobs.Job(folder)
 
 
@@ -55,16 +97,16 @@ def rename(folder: Path, name: str) -> str:
     Raises:
         UserError: the name is none, is too long or is taken; or run.json is damaged or can't be written.
     """
-    path, name = Path(folder) / jobs.RUN, names.cleaned(name)
+    path, name = Path(folder) / jobs.RUN, cleaned_name(name)
     refused = tr("{run} wasn't renamed.", run=Path(folder).name)
-    if not 0 < len(name) <= names.LONGEST:
+    if not 0 < len(name) <= LONGEST_NAME:
         raise UserError(refused,
-                        tr("A name can have 1 to {longest} characters; this one has {length:,}.", longest=names.LONGEST,
+                        tr("A name can have 1 to {longest} characters; this one has {length:,}.", longest=LONGEST_NAME,
                            length=len(name)), tr("Choose another name."))
     taken = names_in(path.absolute().parent.parent, but=path.absolute().parent)
-    if names.is_taken(name, taken):
+    if is_name_taken(name, taken):
         raise UserError(refused, tr("Another run is called “{name}”.", name=name),
-                        tr("Choose another name: “{free}” is free.", free=names.free(name, taken)))
+                        tr("Choose another name: “{free}” is free.", free=free_name(name, taken)))
     with os_errors_as(tr("Could not rename the run.")):
         state = formats.read("run", path)
         if state is None:

@@ -13,9 +13,10 @@ from typing import Any
 from slmstudio.core.files import an_object, finite, number
 from slmstudio.core.hardware.readings import cards_of
 from slmstudio.core.jobs import MEMORY_KILL
-from slmstudio.core.run.curves import MachineCurves, Series
-from slmstudio.core.run.energy.meter import EnergyMeter
-from slmstudio.core.run.guard.summary import GuardSummary
+from slmstudio.core.run.curves import MachineCurves, Series, Smoother
+from slmstudio.core.run.energy import energy_use
+from slmstudio.core.run.energy.energy_use import EnergyMeter
+from slmstudio.core.run.guard_summary import GuardSummary, Interval
 
 STEP_FIELDS = ("train_loss", "learning_rate", "grad_norm", "tokens_per_second")
 TOLD = frozenset(
@@ -327,3 +328,45 @@ class RunHistory:
 def _lasting(machine: dict[str, Any]) -> dict[str, Any]:
     """What distinguishes machines; free memory differs each time."""
     return {name: machine.get(name) for name in ("cpu", "cores", "ram_total", "gpus", "system")}
+
+
+# -- A history as JSON, and copies of it.
+
+_CHANGING = (RunHistory, MachineCurves, Series, GuardSummary, Interval, EnergyMeter,
+             energy_use._Card, energy_use._Counter)
+"""What a history is made of, beside events."""
+_CLASSES = {kind.__name__: kind for kind in _CHANGING}
+
+
+def copied(value: Any) -> Any:
+    """A history that can change without this one; they share the events that they hold, which nobody changes."""
+    if isinstance(value, array):
+        return value[:]
+    if isinstance(value, list):
+        return [copied(each) if isinstance(each, Interval) else each for each in value]
+    if isinstance(value, dict):
+        return {name: copied(each) if isinstance(each, _CHANGING) else each for name, each in value.items()}
+    if not isinstance(value, (*_CHANGING, Smoother)):
+        return value
+    made = object.__new__(type(value))
+    vars(made).update({name: copied(each) for name, each in vars(value).items()})
+    return made
+
+
+def as_plain(tag: str, arrays: dict[bytes, int], value: Any) -> Any:
+    """An object of a history as JSON, which calls it `tag`; the points of a curve by their place in `arrays`."""
+    if isinstance(value, array):
+        return {tag: array.__name__, "place": arrays.setdefault(value.tobytes(), len(arrays))}
+    return None if isinstance(value, Smoother) else {tag: type(value).__name__, **vars(value)}
+
+
+def from_plain(tag: str, arrays: list[bytes], value: dict[str, Any]) -> Any:
+    """The object of which `as_plain` made this."""
+    kind = value.pop(tag, None)
+    if kind is None:
+        return value
+    if kind == array.__name__:
+        return array("d", arrays[value["place"]])
+    made = object.__new__(_CLASSES[kind])
+    vars(made).update(value)
+    return made

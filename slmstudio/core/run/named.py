@@ -9,7 +9,7 @@ from slmstudio.core import files, jobs, paths, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import library
-from slmstudio.core.run import folder, names
+from slmstudio.core.run import folder
 
 
 def model_title(path: Path) -> str:
@@ -57,7 +57,7 @@ def _called(text: Path | str) -> Path | None:
     if Path(text).is_absolute():
         return None
     found = [place for place, request in folder.requests()
-             if place.name == str(text) or names.is_taken(str(text), [str(request.get("name"))])]
+             if place.name == str(text) or folder.is_name_taken(str(text), [str(request.get("name"))])]
     if len(found) > 1:
         raise UserError(tr("Several runs are called {name}.", name=text), "",
                         tr("Give the folder of one of them: {folders}", folders=", ".join(map(str, sorted(found)))))

@@ -17,11 +17,10 @@ import os
 import secrets
 import threading
 import zlib
-from array import array
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,9 @@ from slmstudio import __version__
 from slmstudio.core import files, i18n, jobs, paths
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.lock import proof
-from slmstudio.core.run.curves import MachineCurves, Series, Smoother
-from slmstudio.core.run.energy import meter
-from slmstudio.core.run.energy.use import HOW, NAMES, EnergyUse, Part
-from slmstudio.core.run.guard import summary
-from slmstudio.core.run.guard.summary import GuardSummary, Interval
-from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run import guard_summary
+from slmstudio.core.run.energy.energy_use import HOW, NAMES, EnergyUse, Part
+from slmstudio.core.run.history import RunHistory, as_plain, copied, from_plain
 
 FORMAT = 2
 """Increased whenever events add up differently, so that totals kept before aren't used."""
@@ -45,9 +41,6 @@ MOST_RUNS = 8
 TAIL = 2**12
 EVENTS_A_LOOK = 2048
 """Events between two looks whether the reading was cancelled."""
-_CHANGING = (RunHistory, MachineCurves, Series, GuardSummary, Interval, meter.EnergyMeter, meter._Card, meter._Counter)
-"""What a history is made of, beside events."""
-_CLASSES = {kind.__name__: kind for kind in _CHANGING}
 _DAMAGED = (AttributeError, LookupError, OSError, TypeError, ValueError)
 
 
@@ -83,10 +76,6 @@ class Totals:
     peak_c: float | None
 
     @property
-    def rested(self) -> float:
-        return sum(self.rests.values())
-
-    @property
     def locked(self) -> str:
         """Whether its process was kept from the network and from other files, in a sentence."""
         return proof.sentence(self.locks)
@@ -94,7 +83,7 @@ class Totals:
     @property
     def heat(self) -> str:
         """What the guard did, in a sentence, or ""."""
-        return summary.sentence(self.rests, self.pauses, self.peak_c)
+        return guard_summary.sentence(self.rests, self.pauses, self.peak_c)
 
     @classmethod
     def of(cls, history: RunHistory) -> Totals:
@@ -197,7 +186,7 @@ class RunStore:
             self._read(run, cancelled)
             reader = jobs.EventReader(folder)
             reader.offset = run.reader.offset
-            return _copied(run.history), reader
+            return copied(run.history), reader
 
     def totals(self, folder: Path, outcome: Outcome | None) -> Totals:
         """What a run's events add up to in a list of runs: as its outcome or the cache says, otherwise they are read.
@@ -254,7 +243,7 @@ class RunStore:
             run.forget()
         reader = run.reader
         if run.lent:
-            run.history, run.lent = _copied(run.history), False
+            run.history, run.lent = copied(run.history), False
         try:
             for count, event in enumerate(reader.read()):
                 if not count % EVENTS_A_LOOK and cancelled():
@@ -280,7 +269,7 @@ class RunStore:
         path = _file(folder)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
         with contextlib.suppress(OSError, RecursionError):  # the latter if an event is nested absurdly deep
-            state = json.dumps(run.history, default=partial(_plain, tag, arrays)).encode()
+            state = json.dumps(run.history, default=partial(as_plain, tag, arrays)).encode()
             header = {"format": FORMAT, "version": __version__, "language": run.language, "folder": str(folder),
                       "stamp": run.stamp, "offset": run.reader.offset, "tail": run.tail, "tag": tag,
                       "sizes": [len(state), *map(len, arrays)], "check": _checksum([state, *arrays]),
@@ -368,47 +357,10 @@ def _load(run: _Reading) -> None:
         state, *arrays = [file.read(size) for size in header["sizes"]]
         if _checksum([state, *arrays]) != header["check"]:
             return
-        history = json.loads(state, object_hook=partial(_made, header["tag"], arrays))
+        history = json.loads(state, object_hook=partial(from_plain, header["tag"], arrays))
         run.history, run.stamp, run.tail = history, tuple(header["stamp"]), header["tail"]
         run.reader.damaged, run.reader.offset, run.saved = history.damaged, header["offset"], header["offset"]
 
 
-def _copied(value: Any) -> Any:
-    """A history that can change without this one; they share the events that they hold, which nobody changes."""
-    if isinstance(value, array):
-        return value[:]
-    if isinstance(value, list):
-        return [_copied(each) if isinstance(each, Interval) else each for each in value]
-    if isinstance(value, dict):
-        return {name: _copied(each) if isinstance(each, _CHANGING) else each for name, each in value.items()}
-    if not isinstance(value, (*_CHANGING, Smoother)):
-        return value
-    made = object.__new__(type(value))
-    vars(made).update({name: _copied(each) for name, each in vars(value).items()})
-    return made
-
-
 def _checksum(parts: list[bytes]) -> int:
-    check = 0
-    for part in parts:
-        check = zlib.crc32(part, check)
-    return check
-
-
-def _plain(tag: str, arrays: dict[bytes, int], value: Any) -> Any:
-    """An object of a history as JSON, which calls it `tag`; the points of a curve by their place in `arrays`."""
-    if isinstance(value, array):
-        return {tag: array.__name__, "place": arrays.setdefault(value.tobytes(), len(arrays))}
-    return None if isinstance(value, Smoother) else {tag: type(value).__name__, **vars(value)}
-
-
-def _made(tag: str, arrays: list[bytes], value: dict[str, Any]) -> Any:
-    """The object of which `_plain` made this."""
-    kind = value.pop(tag, None)
-    if kind is None:
-        return value
-    if kind == array.__name__:
-        return array("d", arrays[value["place"]])
-    made = object.__new__(_CLASSES[kind])
-    vars(made).update(value)
-    return made
+    return reduce(lambda check, part: zlib.crc32(part, check), parts, 0)

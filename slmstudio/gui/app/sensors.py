@@ -65,7 +65,7 @@ class Sensors(QObject):
     def _show_heat(self) -> None:
         """The chip, by the guard of the run at work, else by that of the planned one."""
         from slmstudio.core.hardware.heat.guard import Settings
-        from slmstudio.core.run.guard.summary import settings_of
+        from slmstudio.core.run.guard_summary import settings_of
         from slmstudio.gui.app.temperature import show_heat
 
         session = self._session

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.core.run.fields.choices import METHODS, VARIANTS
-from slmstudio.core.run.fields.kinds import Choice
+from slmstudio.core.run.run_fields import METHODS, VARIANTS, Choice
 
 FIXED = ("model", "train_file", "eval_file")
 """Decided in the tabs before; the plan only shows them."""

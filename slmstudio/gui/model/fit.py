@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.config import RunConfig
-    from slmstudio.core.run.memory.cards import CardRow
-    from slmstudio.core.run.memory.judgement import Judgement
+    from slmstudio.core.run.memory.fit_badge import CardRow
+    from slmstudio.core.run.memory.formula import Judgement
     from slmstudio.core.run.memory.levers import Lever
     from slmstudio.core.run.memory.outlook import Best
 
@@ -51,16 +51,13 @@ def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: D
     Raises:
         UserError: no run can be planned with these rows.
     """
-    from slmstudio.core.run.planning import planner, row_counts
+    from slmstudio.core.run.planning.plan_inputs import PlanInputs
+    from slmstudio.core.run.planning.planner import plan
 
-    request = planner.PlanRequest(
-        dataset, facts, machine, evaluation.path if evaluation is not None else None, chosen,
-        eval_map=evaluation.line if evaluation is not None else None,
-        eval_rows=len(evaluation.records) if evaluation is not None else None)
-    measured = planner.measure_rows(dataset, facts, chosen)
-    config = planner.plan(replace(request, measured=measured))
-    counts = row_counts.count(dataset.records, measured, config)
-    return _fit(facts, machine, config, counts.tokens * config.epochs, True)
+    made = plan(PlanInputs(dataset, facts, machine, evaluation and evaluation.path, chosen,
+                           eval_map=evaluation and evaluation.line,
+                           eval_rows=evaluation and len(evaluation.records)))
+    return _fit(facts, machine, made.config, made.counts.tokens * made.config.epochs, True)
 
 
 def usual(facts: ModelFacts, machine: Machine) -> Fit:
@@ -75,8 +72,10 @@ def usual(facts: ModelFacts, machine: Machine) -> Fit:
 
 def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, tokens: float, is_planned: bool) -> Fit:
     from slmstudio.core.hardware.guidance import rough_seconds
-    from slmstudio.core.run.memory import levers, measured, outlook, what_fits
-    from slmstudio.core.run.memory.judgement import COMFORTABLE
+    from slmstudio.core.run.memory import measured, outlook
+    from slmstudio.core.run.memory.fit_badge import what_fits
+    from slmstudio.core.run.memory.formula import COMFORTABLE
+    from slmstudio.core.run.memory.levers import levers
 
     device, free = measured.free_on(config, machine)
     best = outlook.best_estimate(facts, config, machine)

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFrame, QLabel, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
-from slmstudio.core.run.memory import judgement
+from slmstudio.core.run.memory import formula
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import variant_label
 from slmstudio.gui.common.run_texts import when
@@ -116,7 +116,7 @@ class FitView(QWidget):
             if known.ran_out:
                 text = tr("Measured {when}: memory ran out at {peak}.", when=moment, peak=peak)
                 return "bad", f"{text} {self._way_out(fit)}"
-            if fit.judgement.reason == judgement.SLOW:
+            if fit.judgement.reason == formula.SLOW:
                 return "warn", self._slow(fit)
             if free is None or estimate.high <= free:
                 return "ok" if fit.judgement.fits else "warn", tr(
@@ -129,9 +129,9 @@ class FitView(QWidget):
         available = _available(free, fit.device)
         if fit.judgement.fits:
             return "ok", tr("It fits. It needs about {span}, and there is {available}.", span=span, available=available)
-        if fit.judgement.reason == judgement.SLOW:
+        if fit.judgement.reason == formula.SLOW:
             return "warn", self._slow(fit)
-        if fit.judgement.level == judgement.TIGHT:
+        if fit.judgement.level == formula.TIGHT:
             kind, text = "warn", tr("It may just fit. It needs {span}, and there is {available}.", span=span,
                                     available=available)
         else:

@@ -17,7 +17,7 @@ from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import of_card
-from slmstudio.core.run.guard.summary import CAUSES, HOLD, as_changed, settings_of
+from slmstudio.core.run.guard_summary import CAUSES, HOLD, as_changed, settings_of
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.throttle import Throttle

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, Q
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
-from slmstudio.core.run.fields.kinds import write
+from slmstudio.core.run.run_fields import write
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import label
 from slmstudio.gui.common.run_texts import outcome_chip

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.run import names
+from slmstudio.core.run import folder
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
@@ -32,11 +32,11 @@ class RenameDialog(QDialog):
         self.field = named(QLineEdit(name), "run_name", tr("Name of the run"),
                            tr("What the run is called in this window, in reports and in the terminal. Its folder and "
                               "its exported files keep their names."))
-        self.field.setMaxLength(names.LONGEST)
+        self.field.setMaxLength(folder.LONGEST_NAME)
         self.field.selectAll()
         self.note = text_label("", "small", wrap=True, name="run_name_note")
         self.free = SecondaryButton("", tr("Take the next name that no other run has."), "small", name="run_name_free",
-                                    clicked=lambda: self.field.setText(names.free(self.name(), self._taken)))
+                                    clicked=lambda: self.field.setText(folder.free_name(self.name(), self._taken)))
         self.rename = PrimaryButton(tr("Rename"), tr("Give the run this name."), name="confirm_rename",
                                     clicked=self.accept)
         self.rename.setDefault(True)
@@ -53,18 +53,18 @@ class RenameDialog(QDialog):
 
     def name(self) -> str:
         """The name as it would be kept."""
-        return names.cleaned(self.field.text())
+        return folder.cleaned_name(self.field.text())
 
     def _check(self) -> None:
         name = self.name()
-        taken = names.is_taken(name, self._taken)
+        taken = folder.is_name_taken(name, self._taken)
         if not name:
             self.note.setText(tr("A run needs a name."))
         elif taken:
             self.note.setText(tr("Another run has this name."))
         else:
             self.note.setText(tr("The run's folder and its exported files keep their names."))
-        self.free.setText(tr("Use “{name}”", name=names.free(name, self._taken)).replace("&", "&&"))
+        self.free.setText(tr("Use “{name}”", name=folder.free_name(name, self._taken)).replace("&", "&&"))
         self.free.setVisible(taken)
         self.rename.setEnabled(bool(name) and not taken)
 

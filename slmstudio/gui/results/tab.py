@@ -20,7 +20,7 @@ from slmstudio.core.run import adjust
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import RunSummary
-from slmstudio.core.run.guard.summary import as_changed
+from slmstudio.core.run.guard_summary import as_changed
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.store import RUNS
 from slmstudio.gui.common import theme

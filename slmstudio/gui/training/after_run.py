@@ -23,8 +23,7 @@ from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, is_busy, run_task
 from slmstudio.gui.training.plan_panel import PlanPanel
-from slmstudio.gui.training.plan_task import Earlier
-from slmstudio.gui.training.planning import Planning
+from slmstudio.gui.training.planning import Earlier, Planning
 from slmstudio.gui.training.run_queue import RunQueue
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class ScriptSaver(QObject):
     def save(self, run: Path | RunConfig, out: Path) -> None:
         """Write the script, and the rows that it learns beside it."""
         def write(task: Task) -> Path:
-            from slmstudio.core.run.script.script import write_script
+            from slmstudio.core.run.run_script import write_script
 
             return write_script(run, out).path
 

@@ -10,8 +10,7 @@ from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.core.run.fields.choices import VARIANTS
-from slmstudio.core.run.fields.kinds import Choice, DayHours, Lines, Switch, write
+from slmstudio.core.run.run_fields import VARIANTS, Choice, DayHours, Lines, Switch, write
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import FIXED, MEANINGS, choice_label, label, variant, variant_label
 from slmstudio.gui.common.widgets.buttons import IconButton

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy import energy_texts
-from slmstudio.core.run.memory import judgement
+from slmstudio.core.run.memory import formula
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
@@ -85,7 +85,7 @@ class FitLine(QWidget):
         if self._outlook is not None and not self._measuring:
             self.line.setText(self._sentence(self._outlook))
         level = self._outlook.judgement.level if self._outlook is not None and not self._measuring else ""
-        self.line.setProperty("tone", {judgement.NO: "bad", judgement.TIGHT: "warn"}.get(level, ""))
+        self.line.setProperty("tone", {formula.NO: "bad", formula.TIGHT: "warn"}.get(level, ""))
         theme.restyle(self.line)
         self.strip.setVisible(self._measuring)
         self.measure.setVisible(not self._measuring)  # nothing moves while something else is running
@@ -128,12 +128,12 @@ class FitLine(QWidget):
 
     def _advice(self, outlook: Outlook) -> str:
         found = outlook.judgement
-        if found.level == judgement.NO:
+        if found.level == formula.NO:
             return tr("This doesn't fit. A smaller micro-batch, a shorter sequence length or QLoRA takes less. You can "
                       "still start: a run that runs out of memory lowers its own micro-batch.")
-        if found.reason == judgement.LITTLE_ROOM:
+        if found.reason == formula.LITTLE_ROOM:
             return tr("It may just fit.")
-        if found.reason == judgement.SLOW and outlook.seconds is None:
+        if found.reason == formula.SLOW and outlook.seconds is None:
             return tr("Training on this machine would take long: {time}, by a rough estimate.",
                       time=units.format_about(outlook.rough_seconds or 0.0))
         return ""

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFrame, QWidget
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
-from slmstudio.core.run.fields.choices import CUT, LEAVE_OUT
+from slmstudio.core.run.run_fields import CUT, LEAVE_OUT
 from slmstudio.gui.common import plan_fields, theme
 from slmstudio.gui.common.announce import announce
 from slmstudio.gui.common.widgets.areas import scrolled

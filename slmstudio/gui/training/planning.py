@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +12,34 @@ from PySide6.QtCore import QObject, Signal
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.core.run.fields.choices import VARIANTS
+from slmstudio.core.run.run_fields import VARIANTS
 from slmstudio.gui.common.plan_fields import VARIANT_FLAGS
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot
-from slmstudio.gui.training.plan_task import Earlier, PlanInputs, PlanResult, plan
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.memory.outlook import Outlook
+    from slmstudio.core.run.planning.planner import Plan
     from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
 
 
 KEPT_GROUPS = ("Method", "Machine", "Heat and hours")
 """Groups of fields whose values suit other data too; those of the others were meant for the rows of that time."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The finished run whose result a plan continues from.
+
+    Attributes:
+        model: folder of its base model.
+    """
+
+    folder: Path
+    name: str
+    model: str
 
 
 class Planning(QObject):
@@ -67,8 +81,9 @@ class Planning(QObject):
         self.active = True
         self._session = session
         self._decided_for = session.dataset.path if session.dataset is not None else None
-        self._newest: PlanResult | None = None
-        self._made_for: PlanInputs | None = None
+        self._newest: Plan | None = None
+        self._measured_by: tuple[Any, ...] = ()  # what decided the tokens of the newest plan's rows
+        self._made_for: tuple[Any, ...] | None = None
         self._task = TaskSlot()
         self._refused: list[Problem] | None = None
         session.dataset_changed.connect(self._drop_decisions)
@@ -128,15 +143,16 @@ class Planning(QObject):
         self.overrides = dict(changes or {})
         self.refresh()
 
-    def save_state(self) -> tuple[Earlier | None, dict[str, Any], PlanResult | None]:
+    def save_state(self) -> tuple[Any, ...]:
         """What the plan rests on besides what is chosen in other tabs, and the newest plan."""
-        return self.after, self.overrides, self._newest
+        return self.after, self.overrides, self._newest, self._measured_by, self.objectives
 
-    def restore_state(self, after: Earlier | None, overrides: dict[str, Any], newest: PlanResult | None) -> None:
+    def restore_state(self, after: Earlier | None, overrides: dict[str, Any], newest: Plan | None,
+                      measured_by: tuple[Any, ...], objectives: tuple[str, ...]) -> None:
         """Plan what `save_state` found. That plan is shown until it is made again, for which the rows are measured."""
         self.after, self.overrides = after, overrides
         if newest is not None:
-            self._show(newest)
+            self._show(newest, measured_by, objectives)
         self.look_again()
 
     def look_again(self) -> None:
@@ -156,40 +172,49 @@ class Planning(QObject):
             return
         if self.after is not None and Path(self.after.model) != Path(model.path):
             self.after = None
-        wish = self._wish(dataset, model)
-        if wish == self._made_for:
+        from slmstudio.core.data.layouts import objectives
+
+        inputs, files = self._inputs(dataset, model)
+        made_for = {**inputs, "dataset": None}, files
+        if made_for == self._made_for:
             if self.config is not None and not self.is_busy():
                 self.confirmed.emit()
                 if self._refused is not None:
                     self.refused.emit(self._refused)
             return
-        self._made_for = wish
+        self._made_for = made_for
         self._task.cancel()
         if problems := self._problems():
             self._fail(UserError(tr("The plan can't be used."), tr("Some values are wrong."), tr("Correct them."),
                                  problems))
             return
-        known = self._newest
-        self._task.run(self, lambda task: plan(wish, known), self._show, self._fail)
+        chosen = {"chat_template": inputs["template"]} | self.overrides
+        measured_by = (files[0], model.path, inputs["after"], *(
+            chosen.get(name) for name in ("chat_template", "objective", "completion_only_loss")))
+        if self._newest is not None and measured_by == self._measured_by:
+            inputs["measured"] = self._newest.measured
+        self._task.run(self, lambda task: _plan(inputs),
+                       lambda made: self._show(made, measured_by, tuple(objectives(dataset.layout))), self._fail)
 
-    def _show(self, answer: PlanResult) -> None:
-        self._refused, self._newest = None, answer
-        self.config, self.counts, self.outlook = answer.config, answer.counts, answer.outlook
-        self.lost, self.objectives = answer.lost, answer.objectives
+    def _show(self, made: Plan, measured_by: tuple[Any, ...], objectives: tuple[str, ...]) -> None:
+        self._refused, self._newest, self._measured_by = None, made, measured_by
+        self.config, self.counts, self.outlook, self.lost = made.config, made.counts, made.outlook, made.lost
+        self.objectives = objectives
         self.planned.emit()
 
-    def _wish(self, dataset: Dataset, model: ModelFacts) -> PlanInputs:
-        """What a plan would be made from now."""
+    def _inputs(self, dataset: Dataset, model: ModelFacts) -> tuple[dict[str, Any], tuple[Any, ...]]:
+        """What a plan would be made from now: the fields of `PlanInputs`; and of the data, name, checksum, and what was
+        said about its columns, by which two plans' data are compared."""
 
         session = self._session
-        template = session.chat_template_of(model.path)
-        eval_dataset = session.eval_dataset
-        split = {} if eval_dataset is not None else {
+        test = session.eval_dataset
+        split = {} if test is not None else {
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
-        files = tuple((each.path, each.sha256, each.line) for each in (dataset, eval_dataset) if each is not None)
-        return PlanInputs(dataset, model, session.machine, eval_dataset.path if eval_dataset else None, split,
-                     dict(self.overrides), {"chat_template": template} if template else {}, self.after, files,
-                     len(eval_dataset.records) if eval_dataset else None)
+        inputs = {"dataset": dataset, "model": model, "machine": session.machine, "eval_file": test and test.path,
+                  "overrides": dict(self.overrides), "eval_map": test and test.line,
+                  "eval_rows": test and len(test.records), "split": split,
+                  "template": session.chat_template_of(model.path) or "", "after": self.after and self.after.folder}
+        return inputs, tuple((each.path, each.sha256, each.line) for each in (dataset, test) if each is not None)
 
     def _problems(self) -> list[Problem]:
         """Everything wrong with what the user typed: no number where one belongs, and numbers out of range."""
@@ -211,3 +236,11 @@ class Planning(QObject):
             self.failed.emit(error)
         self._refused = of_fields
         self.refused.emit(of_fields)
+
+
+def _plan(inputs: dict[str, Any]) -> Plan:
+    """Plan in a thread of the pool, which also imports what only a plan needs."""
+    from slmstudio.core.run.planning.plan_inputs import PlanInputs
+    from slmstudio.core.run.planning.planner import plan
+
+    return plan(PlanInputs(**inputs))

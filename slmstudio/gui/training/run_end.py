@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.jobs.outcome import Outcome
-from slmstudio.core.run.fields.kinds import write
 from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.run_fields import write
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import label
 from slmstudio.gui.common.run_grid import number_text as figure_text

@@ -15,8 +15,8 @@ from slmstudio.core.i18n import noop, ntr, number_text, tr
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.event_text import adjusted_text
-from slmstudio.core.run.fields.kinds import write
 from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.run_fields import write
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import outcome_chip, phase_text
 from slmstudio.gui.common.tasks import run_task

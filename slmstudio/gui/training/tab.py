@@ -14,7 +14,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
-from slmstudio.core.run.guard import summary as guard_settings
+from slmstudio.core.run import guard_summary as guard_settings
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import question
 from slmstudio.gui.common.followed_job import TRAINING, tell_end

@@ -16,7 +16,7 @@ from slmstudio.core.model import peft_adapter
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.run.folder import need_own_result
-from slmstudio.core.run.memory import four_bit_bytes
+from slmstudio.core.run.memory.formula import four_bit_bytes
 from slmstudio.worker.answering.rows import Model, cache_budget
 from slmstudio.worker.answering.torch_model import TorchModel
 from slmstudio.worker.model import base_weights

@@ -19,8 +19,8 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model.structure.settings import EXPERT_COUNTS
 from slmstudio.core.run import curves
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows
-from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
+from slmstudio.core.run.rows import run_rows
+from slmstudio.core.run.rows.run_rows import EVALUATION, TRAIN
 from slmstudio.worker.model import gguf_vocabulary
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.gguf_vocabulary import Vocabulary
@@ -131,8 +131,8 @@ def own_rows(job: JobContext, source: Any) -> list[Messages]:
 
 def _kept(job: JobContext, run: Path) -> list[Record]:
     try:
-        if kept_rows.read_manifest(run) is not None:
-            return [record for side in (EVALUATION, TRAIN) for record in kept_rows.head(run, side, HEAD_BYTES)]
+        if run_rows.read_manifest(run) is not None:
+            return [record for side in (EVALUATION, TRAIN) for record in run_rows.head(run, side, HEAD_BYTES)]
     except UserError as error:
         job.log(f"the run's own rows are read from their file: {error}")
     return []

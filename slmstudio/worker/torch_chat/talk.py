@@ -32,7 +32,7 @@ from slmstudio.core.model.chat_template import ChatTemplate, find_template
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.model.named_templates import optional_template, template_of
 from slmstudio.core.run import folder as run_folder
-from slmstudio.core.run.memory import four_bit_bytes
+from slmstudio.core.run.memory.formula import four_bit_bytes
 from slmstudio.worker.answering import model_loader
 from slmstudio.worker.answering.rows import BROKEN
 from slmstudio.worker.answering.torch_model import TorchModel, cached

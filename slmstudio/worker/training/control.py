@@ -16,17 +16,15 @@ from slmstudio.core.hardware.guard import SpillWatch, can_spill
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.overfitting import EvalWatch
+from slmstudio.core.run.curves import EvalWatch
 from slmstudio.worker.runtime import ending, ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training.clock import Clock
-from slmstudio.worker.training.first_steps import FirstSteps
 from slmstudio.worker.training.heat import HeatPauses
 from slmstudio.worker.training.preference import METRICS
 from slmstudio.worker.training.samples import Samples
-from slmstudio.worker.training.saving import Saver
-from slmstudio.worker.training.tensorboard import TensorBoardLog
+from slmstudio.worker.training.saving import Saver, TensorBoardLog
+from slmstudio.worker.training.step_times import Clock, FirstSteps
 
 POLL_SECONDS = 0.1
 BOARD = "tensorboard"

@@ -22,17 +22,17 @@ from transformers import TrainerCallback
 from slmstudio.core.hardware.machine import Machine, read_machine, torchs_first
 from slmstudio.core.model.vetting import vet
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.guard.summary import settings_of
+from slmstudio.core.run.guard_summary import settings_of
 from slmstudio.core.run.memory import fit_badge, measured, outlook
-from slmstudio.core.run.rows import kept_rows
+from slmstudio.core.run.rows import run_rows
 from slmstudio.worker.runtime import threads
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.cooling import cooled
 from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import loading, methods, options, out_of_memory, train
-from slmstudio.worker.training.first_steps import keep
-from slmstudio.worker.training.rows import data, micro_batches
+from slmstudio.worker.training.rows import batches, data
+from slmstudio.worker.training.step_times import keep
 
 USUAL = (5 / 8, 3 / 8, 7 / 8, 1 / 8)
 """Which micro-batches are timed: by their place among all, sorted by length. Their mean is that of all, about."""
@@ -64,7 +64,7 @@ def run(job: JobContext) -> dict[str, Any]:
             sensors.warns = config.heat_guard == "off"
             return _Trial(job, config, machine).run()
     finally:
-        for left in (kept_rows.FOLDER, "trainer"):
+        for left in (run_rows.FOLDER, "trainer"):
             shutil.rmtree(job.folder / left, ignore_errors=True)
 
 
@@ -98,12 +98,12 @@ class _Trial:
         trainer = loaded.trainer
         job.check_cancelled()
         job.phase("measuring")
-        batches = micro_batches.of_run(trainer, config)
-        tokens = micro_batches.tokens(batches, trainer.lengths, config)
+        order = batches.of_run(trainer, config)
+        tokens = batches.tokens(order, trainer.lengths, config)
         by_length = tokens.argsort(kind="stable")
-        longest = batches[by_length[-1]].tolist()
+        longest = order[by_length[-1]].tolist()
         self.tokens = int(tokens.max())
-        usual = [batches[by_length[int(place * len(by_length))]].tolist() for place in USUAL]
+        usual = [order[by_length[int(place * len(by_length))]].tolist() for place in USUAL]
         together = min(2, config.gradient_accumulation_steps)  # the second adds its gradients to those of the first
         watch = _Stopwatch(job, trainer, 2 * together, 2 * together + len(usual))
         _learn_these(trainer, [longest] * 2 * together + usual, together)
@@ -124,7 +124,7 @@ class _Trial:
             return None
         size = self.config.micro_batch_size
         lengths = data.lengths(rows)
-        longest = micro_batches.longest(micro_batches.groups(np.arange(len(lengths)), size), lengths, self.config)
+        longest = batches.longest(batches.groups(np.arange(len(lengths)), size), lengths, self.config)
         trainer.eval_dataset = rows.select(longest)
         started = time.monotonic()
         trainer.evaluate()
@@ -134,11 +134,11 @@ class _Trial:
         return seconds
 
 
-def _learn_these(trainer: Any, batches: Sequence[Sequence[int]], together: int) -> None:
+def _learn_these(trainer: Any, planned: Sequence[Sequence[int]], together: int) -> None:
     """Let the trainer learn these micro-batches in this order, `together` of them in each update."""
-    trainer.train_dataset = trainer.train_dataset.select([row for rows in batches for row in rows])
+    trainer.train_dataset = trainer.train_dataset.select([row for rows in planned for row in rows])
     trainer._get_train_sampler = lambda *given: torch.utils.data.SequentialSampler(trainer.train_dataset)
-    trainer.args.per_device_train_batch_size = len(batches[0])
+    trainer.args.per_device_train_batch_size = len(planned[0])
     trainer.args.gradient_accumulation_steps = together
 
 

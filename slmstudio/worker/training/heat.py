@@ -19,7 +19,7 @@ from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.guard.summary import GUARD_FIELDS, HOLD, settings_of, told
+from slmstudio.core.run.guard_summary import GUARD_FIELDS, HOLD, settings_of, told
 from slmstudio.core.units import format_duration
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext

@@ -24,7 +24,7 @@ from slmstudio.core.model.vetting.vet import read_vetted
 from slmstudio.core.run import curves, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import plan_rows
-from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
+from slmstudio.core.run.rows.run_rows import EVALUATION, TRAIN
 from slmstudio.worker.kernels import fast_layers, joined_linear, liger, packed
 from slmstudio.worker.model import export_source
 from slmstudio.worker.runtime import ranks

@@ -23,14 +23,14 @@ class StudioDPO(DeterministicTrainer, DPOTrainer):  # type: ignore[misc]
     """DPO (Rafailov et al. 2023, arXiv 2305.18290)."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        return dataset  # tokenized already, by preference_data.py
+        return dataset  # tokenized already, by rows/data.py
 
 
 class StudioORPO(DeterministicTrainer, ORPOTrainer):  # type: ignore[misc]
     """ORPO (Hong et al. 2024, arXiv 2403.07691): answers and preference in one loss, without a reference model."""
 
     def tokenize_row(self, feature: Any, model: Any = None) -> Any:
-        return feature  # tokenized already, by preference_data.py
+        return feature  # tokenized already, by rows/data.py
 
     def count_tokens(self, inputs: dict[str, Any]) -> torch.Tensor:
         return inputs["chosen_attention_mask"].sum() + inputs["rejected_attention_mask"].sum()
@@ -44,7 +44,7 @@ class StudioKTO(DeterministicTrainer, KTOTrainer):  # type: ignore[misc]
     """
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        return dataset  # tokenized already, by preference_data.py
+        return dataset  # tokenized already, by rows/data.py
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return torch.utils.data.SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)

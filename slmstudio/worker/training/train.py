@@ -19,7 +19,7 @@ from slmstudio.core.hardware.machine import Machine, read_machine, torchs_first
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model import named_templates
 from slmstudio.core.model.tokens import end_of_turn
-from slmstudio.core.run import adjust, checkpoints, curves, folder, resume
+from slmstudio.core.run import adjust, checkpoints, curves, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.model import export_source
 from slmstudio.worker.runtime import ranks, threads
@@ -27,10 +27,10 @@ from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import methods, options, out_of_memory
 from slmstudio.worker.training.control import TrainingControl
-from slmstudio.worker.training.first_steps import FirstSteps
 from slmstudio.worker.training.heat import HeatPauses
 from slmstudio.worker.training.loading import load
 from slmstudio.worker.training.several import dealing, preflight
+from slmstudio.worker.training.step_times import FirstSteps
 from slmstudio.worker.training.trainer_mixin import may_split
 
 # -- What a run leaves: the adapter or the model, of the best or of the last step, complete or absent; and its
@@ -269,9 +269,10 @@ def where_to_start(job: JobContext, config: RunConfig) -> checkpoints.Checkpoint
     Raises:
         UserError: its checkpoints are lost, or not its own.
     """
-    resume.check(job.folder, job.request, config)
+    parent = job.folder / folder.CHECKPOINTS
+    checkpoints.check_own(parent, job.request, config)
     found = find_checkpoint(job)
-    if found is None and (said := resume.nothing_to_resume(job.folder, jobs.Job(job.folder).events())):
+    if found is None and (said := checkpoints.nothing_to_resume(parent, jobs.Job(job.folder).events())):
         job.warn("starts_over", said)
     return found
 

@@ -14,7 +14,7 @@ from slmstudio.worker.kernels import gpu_attention, packed
 from slmstudio.worker.kernels.head_loss import head_loss
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.training.rows.batches import IGNORED
-from slmstudio.worker.training.several.wrapped import within
+from slmstudio.worker.training.several.sharded import within
 from slmstudio.worker.training.trainer_mixin import DeterministicTrainer
 
 # -- The loss of a micro-batch, padded or packed, summed over the learned positions.

@@ -26,8 +26,7 @@ from slmstudio.worker.runtime import ranks
 from slmstudio.worker.training.rows.batches import IGNORED, BatchOrder
 from slmstudio.worker.training.saving import Checkpointing
 from slmstudio.worker.training.several import sharded
-from slmstudio.worker.training.several.dealing import RankBatches, Share, deal
-from slmstudio.worker.training.several.figures import Figures
+from slmstudio.worker.training.several.dealing import Figures, RankBatches, Share, deal
 
 ENDLESS = 10**9
 """The trainer's own limit of steps. The real one is `total_steps`, which may change while it learns."""

@@ -24,7 +24,7 @@ from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows
+from slmstudio.core.run.rows import run_rows
 
 ROWS = [{"question": f"What is question {n}?", "answer": f"It is {n}.\n#### {n}", "subject": "odd" if n % 2 else "even"}
         for n in range(40)]
@@ -161,7 +161,7 @@ def test_kept_rows_are_the_test_whatever_becomes_of_the_file(run, tmp_path, harm
     assert Path(asked["test"]).read_bytes() == before and Path(asked["test"]).parent == place / "jobs"
     assert learned_rows(asked) == (kept.train, kept.source.sha256)
     assert request.check(asked).test is not None
-    shutil.rmtree(place / kept_rows.FOLDER)
+    shutil.rmtree(place / run_rows.FOLDER)
     with pytest.raises(UserError) if harm == "deleted" else contextlib.nullcontext():
         learned_rows(asked)
 
@@ -169,7 +169,7 @@ def test_kept_rows_are_the_test_whatever_becomes_of_the_file(run, tmp_path, harm
 def test_damaged_kept_rows_are_read_from_their_file_or_named(run, tmp_path):
     place = run()
     keep(place, config_of(place))
-    (place / kept_rows.FOLDER / "eval.jsonl.gz").write_bytes(b"")
+    (place / run_rows.FOLDER / "eval.jsonl.gz").write_bytes(b"")
     asked = request.propose(place)
     assert len(request.check(asked).test.items) == 8
     Path(asked["test"]).unlink()

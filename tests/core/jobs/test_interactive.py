@@ -1,4 +1,4 @@
-"""The log of a worker that answers at once: its own, and nobody else's file."""
+"""A worker that answers at once: its log, and what is said where a worker can't be started."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 import sys
 
 import pytest
+from support.small_disk import mounted
 
-from slmstudio.core import paths
+from slmstudio.core import jobs, paths
+from slmstudio.core.errors import UserError
 from slmstudio.core.jobs import interactive
 from slmstudio.core.jobs.interactive import InteractiveWorker
 
@@ -48,3 +50,24 @@ def test_two_at_once_have_a_log_each_and_old_ones_go():
         pass
     left = list(paths.cache_dir().glob("chat-worker*.log"))
     assert len(left) == interactive.KEPT_LOGS + 1 and {one.log, two.log, third.log} <= set(left)
+
+
+def refused(start):
+    with pytest.raises(UserError) as caught:
+        start()
+    assert "couldn't be started" in caught.value.what
+    return caught.value
+
+
+def test_a_missing_program_is_set_up_again(tmp_path, monkeypatch, studio_home):
+    monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(tmp_path / "nowhere")]))
+    for start in (jobs.Job.create(tmp_path / "job", "train").start, InteractiveWorker("talk").start):
+        assert "setup" in refused(start).remedy
+
+
+def test_a_home_that_is_read_only_is_said(tmp_path, monkeypatch):
+    with mounted(tmp_path / "disk", "ro") as disk:
+        monkeypatch.setenv("SLMSTUDIO_HOME", str(disk))
+        for start in (jobs.Job(disk).start, InteractiveWorker("talk").start):
+            error = refused(start)
+            assert error.why == "The disk is read-only." and "setup" not in error.remedy

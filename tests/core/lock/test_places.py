@@ -10,7 +10,7 @@ import pytest
 
 from slmstudio.core.lock import landlock, places
 from slmstudio.core.run.config import FIELDS
-from slmstudio.core.run.fields.kinds import Text
+from slmstudio.core.run.run_fields import Text
 
 
 @pytest.fixture

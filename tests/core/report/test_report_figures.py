@@ -11,7 +11,7 @@ from support.report_run import add_rows, finished, parity, scores
 from slmstudio.core import files, jobs
 from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
 from slmstudio.core.run.config_file import differences
-from slmstudio.core.run.rows import kept_rows
+from slmstudio.core.run.rows import run_rows
 
 
 def test_every_value_of_run_json_outcome_json_and_the_events(run, page):
@@ -70,7 +70,7 @@ def test_rows_that_are_kept_are_told_when_the_file_is_gone(tmp_path, page):
     path.unlink()
     shown = page(run.folder).text
     assert "rows.jsonl 2 " in shown and kept.source.sha256 in shown
-    (run.folder / kept_rows.FOLDER / kept_rows.MANIFEST).write_text("{}")
+    (run.folder / run_rows.FOLDER / run_rows.MANIFEST).write_text("{}")
     shown = page(run.folder).text
     assert "keeps are damaged. manifest.json" in shown and "These rows can't be listed here" in shown
 

@@ -11,10 +11,9 @@ from support.machines import GB, machine
 from slmstudio.core.hardware.guidance import LONG, SIZES, USUAL_TOKENS, largest_here, rough_seconds
 from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory.fit_badge import Badge, badge
-from slmstudio.core.run.memory.judgement import COMFORTABLE, Judgement, judge
+from slmstudio.core.run.memory.formula import COMFORTABLE, Judgement, estimate, judge
 
 ORDER = ("too_little", "little_room", "slow", "qlora", "lora", "full")
 
@@ -99,7 +98,7 @@ def test_the_bytes_are_the_estimates():
     config = RunConfig(name="x", model="x", train_file="x", precision="bf16", method="qlora", max_length=1024,
                        micro_batch_size=1, gradient_checkpointing=True)
     found = badge(model, machine(6))
-    assert found and (found.kind, found.bytes) == ("too_little", memory.estimate(model, config, "cuda").high)
+    assert found and (found.kind, found.bytes) == ("too_little", estimate(model, config, "cuda").high)
 
 
 def test_a_base_that_is_packed_already_takes_an_adapter_only():

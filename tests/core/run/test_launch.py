@@ -11,7 +11,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu, Machine, read_machine
 from slmstudio.core.run import adjust, folder, launch
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.planning import plan_inputs
 
 BARE = Machine("Linux", "a processor", 4, 8, 32 * 1024**3, 16 * 1024**3, (), False, False)
 CARD = Gpu(0, "RTX 4090", 24 * 1024**3, 23 * 1024**3, (8, 9))
@@ -48,8 +48,8 @@ def test_cards_that_are_hidden_do_not_count(fake_nvml, monkeypatch):
 
 
 def test_plain_words_for_how_cards_share_a_run():
-    assert planner.overrides({"parallelism": "faster"}) == {"parallelism": "ddp"}
-    assert planner.overrides({"parallelism": "bigger"}) == {"parallelism": "fsdp"}
+    assert plan_inputs.overrides({"parallelism": "faster"}) == {"parallelism": "ddp"}
+    assert plan_inputs.overrides({"parallelism": "bigger"}) == {"parallelism": "fsdp"}
 
 
 @pytest.fixture

@@ -8,7 +8,10 @@ import pytest
 from support.memory_cases import LARGE, sizes
 
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import cards, estimate, levers, to_fit, what_fits
+from slmstudio.core.run.memory import fit_badge
+from slmstudio.core.run.memory.fit_badge import what_fits
+from slmstudio.core.run.memory.formula import estimate
+from slmstudio.core.run.memory.levers import levers, to_fit
 
 GB = 2**30
 QWEN, PHI3, LLAMA = (sizes(LARGE[name]) for name in ("qwen2.5-1.5b", "phi-3-mini", "llama-3-8b"))
@@ -87,9 +90,9 @@ def test_what_fits_on_which_card() -> None:
     assert [row.card for row in rows] == ["8 GB", "12 GB", "16 GB", "24 GB", "48 GB", "2 × 24 GB"]
     assert rows[3].longest == rows[5].longest and rows[3].usable == rows[5].usable  # two cards share the rows
     for row in rows:
-        assert row.usable == row.memory - cards.TAKEN
+        assert row.usable == row.memory - fit_badge.TAKEN
         assert (row.longest["qlora"] or 0) >= (row.longest["lora"] or 0) >= (row.longest["full"] or 0)
-    for method in cards.METHODS:
+    for method in fit_badge.METHODS:
         found = [row.longest[method] or 0 for row in rows[:5]]
         assert found == sorted(found)
     assert rows[0].longest["lora"] is None  # 16 GB of weights
@@ -99,15 +102,15 @@ def test_what_fits_on_which_card() -> None:
 
 @pytest.mark.parametrize(("method", "free"), [("lora", 5 * GB), ("qlora", 3 * GB)])
 def test_the_next_length_does_not_fit(method: str, free: int) -> None:
-    found, steps = cards.longest(QWEN, config(), method, free), list(cards.lengths(QWEN.context_length))
+    found, steps = fit_badge.longest(QWEN, config(), method, free), list(fit_badge.lengths(QWEN.context_length))
     assert found is not None and found != steps[-1]
     asked = config(method=method, micro_batch_size=1, gradient_checkpointing=True, gradient_accumulation_steps=16)
     needed = [estimate(QWEN, replace(asked, max_length=length), "cuda").high
               for length in (found, steps[steps.index(found) + 1])]
     assert needed[0] <= free < needed[1]
-    assert cards.longest(QWEN, config(), method, 0) is None
+    assert fit_badge.longest(QWEN, config(), method, 0) is None
 
 
 def test_lengths_are_powers_of_two_and_one_and_a_half_times_those() -> None:
-    assert list(cards.lengths(2048)) == [256, 384, 512, 768, 1024, 1536, 2048]
-    assert list(cards.lengths(1000)) == [256, 384, 512, 768, 1000]
+    assert list(fit_badge.lengths(2048)) == [256, 384, 512, 768, 1024, 1536, 2048]
+    assert list(fit_badge.lengths(1000)) == [256, 384, 512, 768, 1000]

@@ -18,7 +18,8 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.model import facts as model_facts
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import estimate, fit_badge, measured, outlook
+from slmstudio.core.run.memory import fit_badge, measured, outlook
+from slmstudio.core.run.memory.formula import estimate
 from slmstudio.core.run.memory.measured import Correction, Measurement
 
 GB = 2**30

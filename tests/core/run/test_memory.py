@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import MemoryEstimate, estimate
-from slmstudio.core.run.memory.formula import adapter_parameters
+from slmstudio.core.run.memory.formula import MemoryEstimate, adapter_parameters, estimate
 
 GB = 2**30
 

@@ -44,9 +44,9 @@ def dataset(tmp_path: Path):
 def test_it_finds_what_is_found_here(dataset, tmp_path: Path, tiny_model: Path):
     test = read_as(write(tmp_path / "test.jsonl", [{"question": "राजधानी?", "answer": "पुणे"}]), None)
     told: list[tuple[int, int]] = []
-    before = set(children())
-    made = rows_report.ask(dataset, test, tiny_model, 8, None, lambda *each: told.append(each), never)
     here = rows_report.make(dataset.records, test.records, tiny_model, 8, None, lambda *_: None, never)
+    before = set(children())  # with the process that runs the tokenizer that `make` asked
+    made = rows_report.ask(dataset, test, tiny_model, 8, None, lambda *each: told.append(each), never)
     assert [each.to_dict() for each in made.findings] == [each.to_dict() for each in here.findings]
     assert (made.counts, made.special, made.trouble) == (here.counts, here.special, None)
     kinds = {each.kind: each.count for each in made.findings}

@@ -13,7 +13,7 @@ from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
 from slmstudio.core.run import curves
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.planning import plan_inputs, planner
 
 
 @pytest.mark.parametrize(("rows", "micro", "accumulated", "epochs", "most", "steps"), [
@@ -30,7 +30,7 @@ def test_the_plan_tells_the_rows_and_steps_that_are_made_of_the_file(tmp_path, t
     file.write_text("".join(json.dumps({"instruction": f"What is {i % 1700}?", "output": f"{i}"}) + "\n"
                             for i in range(2225)))
     dataset, model = reader.read_dataset(file), facts.read_model(tiny_model)
-    config = planner.plan(planner.PlanRequest(dataset, model, read_machine(), None, {"eval_fraction": 0.03}))
+    config = planner.configure(plan_inputs.PlanInputs(dataset, model, read_machine(), None, {"eval_fraction": 0.03}))
     learned, held_back = curves.divided(dataset.records, config)
     assert not {row.prompt for row in learned} & {row.prompt for row in held_back} and len(held_back) > 40
     assert f" over {len(learned):,} rows." in config.reasons["epochs"]
@@ -53,13 +53,13 @@ def of_two_languages(tmp_path):
 
 def test_the_same_share_of_each_language_is_held_out(tmp_path, tiny_model):
     dataset, model = of_two_languages(tmp_path), facts.read_model(tiny_model)
-    request = planner.PlanRequest(dataset, model, read_machine(), None, {"eval_fraction": 0.2, "split_by": "language"})
-    config = planner.plan(request)
+    inputs = plan_inputs.PlanInputs(dataset, model, None, None, {"eval_fraction": 0.2, "split_by": "language"})
+    config = planner.configure(inputs)
     learned, held_back = curves.divided(dataset.records, config)
     hindi = [row for row in held_back if row.prompt[0].startswith("प्रश्न")]
     assert (config.split_by, len(learned), len(held_back), len(hindi)) == ("language", 40, 10, 2)
     with pytest.raises(UserError) as caught:
-        planner.plan(dataclasses.replace(request, overrides={"split_by": "colour"}))
+        planner.configure(dataclasses.replace(inputs, overrides={"split_by": "colour"}))
     assert [(each.field, "one of rows, language, source" in each.message) for each in caught.value.problems] == [
         ("split_by", True)]
 

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QComboBox, QFileDialog, QPushButton, QStackedWidge
 from support.data_window import LEFT, SWAPPED, first, names, open_files, pick, pick_and_read, press, swap
 from support.window import text
 
-from slmstudio.core.run.token_counts import TokenCounts
+from slmstudio.core.run.rows_report import TokenCounts
 from slmstudio.gui.app.main_window import ScrolledPages
 
 

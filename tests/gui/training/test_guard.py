@@ -13,7 +13,7 @@ from support.training_window import button, chip, commands, feed, wait_for_steps
 from support.window import press, text
 
 from slmstudio.core.run import adjust
-from slmstudio.core.run.guard import summary as guard_settings
+from slmstudio.core.run import guard_summary as guard_settings
 from slmstudio.gui.training.guard.section import GuardSection
 
 tab, run = training_window.tab, training_window.run

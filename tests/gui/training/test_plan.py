@@ -18,9 +18,9 @@ from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.fields.choices import VARIANTS
 from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
-from slmstudio.core.run.rows import source_rows
+from slmstudio.core.run.rows import saving_rows
+from slmstudio.core.run.run_fields import VARIANTS
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.planning import Planning
@@ -173,7 +173,7 @@ def test_what_was_said_of_the_files_is_in_the_plan(qtbot, planned, session, tmp_
     config = planned.planning.config
     assert config.train_map == "instruction=Fld 1,output=Fld-2" and config.eval_map == "instruction=Fld 1,output=xx"
     assert config.reasons["eval_map"] == "What you said about the file."
-    found = source_rows.read(config)
+    found = saving_rows.read(config)
     assert found.train == train.records and found.evaluation == test.records
     with qtbot.waitSignal(planned.planning.planned, timeout=20_000):  # the same file, read in another way
         session.set_dataset(reader.read_dataset(train.path, columns={"text": "xx"}))

@@ -11,13 +11,12 @@ from support import base_models, gguf_models
 from slmstudio.core import jobs
 from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.planning import plan_inputs, planner
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import train
 
@@ -41,8 +40,8 @@ def rows(tmp_path) -> Path:
 
 
 def planned(base: Path, rows: Path, **chosen) -> RunConfig:
-    return planner.plan(planner.PlanRequest(reader.read_dataset(rows), facts.read_model(base), read_machine(), None,
-                                            {"sample_max_tokens": 4, **chosen}))
+    return planner.configure(plan_inputs.PlanInputs(reader.read_dataset(rows), facts.read_model(base), None, None,
+                                                    {"sample_max_tokens": 4, **chosen}))
 
 
 def trained(config: RunConfig, tmp_path: Path) -> Path:

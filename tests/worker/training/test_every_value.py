@@ -14,8 +14,8 @@ from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import FIELDS, default_of
-from slmstudio.core.run.fields.kinds import Choice, Switch
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.planning import plan_inputs, planner
+from slmstudio.core.run.run_fields import Choice, Switch
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import train
 
@@ -45,7 +45,7 @@ def test_a_run_with_this_value(tmp_path, tiny_model, method, field, value):
     small = {"method": method, "max_steps": 1, "max_length": 64, "sample_max_tokens": 2, "micro_batch_size": 2,
              "gradient_accumulation_steps": 1, "eval_fraction": 0.25}
     try:
-        config = planner.plan(planner.PlanRequest(reader.read_dataset(file), facts.read_model(tiny_model),
+        config = planner.configure(plan_inputs.PlanInputs(reader.read_dataset(file), facts.read_model(tiny_model),
                                                   read_machine(), overrides={**small, field: value}))
         job = folder.create(config, tmp_path / "runs")
         result = train.run(JobContext(job.folder, job.request()))

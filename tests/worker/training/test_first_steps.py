@@ -13,7 +13,7 @@ from support.tiers import first_fast
 from slmstudio.core import files, jobs
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy.use import SUPPLY_EFFICIENCY
+from slmstudio.core.run.energy.energy_use import SUPPLY_EFFICIENCY
 from slmstudio.core.run.memory import measured
 from slmstudio.worker.runtime.context import JobContext, StartAnew
 from slmstudio.worker.training import train

@@ -22,7 +22,7 @@ from slmstudio.core.jobs import new
 from slmstudio.core.model import facts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import measured, outlook
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.planning import plan_inputs, planner
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training import fit_check
 from slmstudio.worker.training.trainer import StudioTrainer
@@ -41,7 +41,7 @@ def plan(studio_home, tmp_path, tiny_model):
             rows = [{"prompt": q, "completion": a, "label": bool(i % 2)} for i, (q, a) in enumerate(pairs)]
         file = tmp_path / "rows.jsonl"
         file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-        return planner.plan(planner.PlanRequest(reader.read_dataset(file), facts.read_model(tiny_model),
+        return planner.configure(plan_inputs.PlanInputs(reader.read_dataset(file), facts.read_model(tiny_model),
                                                 read_machine(), None, {"sample_max_tokens": 4, **overrides}))
 
     return make

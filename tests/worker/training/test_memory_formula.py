@@ -16,7 +16,7 @@ from support.tiers import first_fast
 from support.training_step import Phases, measure
 
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import MemoryEstimate, estimate
+from slmstudio.core.run.memory.formula import MemoryEstimate, estimate
 
 LLAMA = Shape("llama", 4, 256, 704, 4, 2, 2000)
 SHAPES = {"llama": LLAMA, "phi3": Shape("phi3", 4, 256, 704, 4, 4, 2000, tied=False),

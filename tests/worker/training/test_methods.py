@@ -18,7 +18,7 @@ from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.planning import plan_inputs, planner
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import control, methods, preference, train
 from slmstudio.worker.training.rows import token_cache
@@ -52,7 +52,7 @@ def planned(tmp_path, tiny_model, processor):
         file = tmp_path / f"{objective}.jsonl"
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(objective)[:rows]]
         file.write_text("".join(lines), "utf-8")
-        config = planner.plan(planner.PlanRequest(
+        config = planner.configure(plan_inputs.PlanInputs(
             reader.read_dataset(file), facts.read_model(tiny_model), read_machine(), overrides=settings))
         job = folder.create(config, tmp_path / "runs")
         return JobContext(job.folder, job.request())

@@ -14,10 +14,9 @@ from support import base_models
 from support.tiers import first_fast
 
 from slmstudio.core import jobs
-from slmstudio.core.run import folder
+from slmstudio.core.run import folder, run_script
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning.follow_up import follow_up
-from slmstudio.core.run.script import script
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import train
 
@@ -86,7 +85,7 @@ def texts_file(tmp_path):
 ]))
 def test_the_script_has_the_losses_of_the_run(configure, tmp_path, changes):
     run, wanted = losses_of_run(configure(**changes), tmp_path / "runs")
-    written = script.write_script(run, tmp_path / "script.py")
+    written = run_script.write_script(run, tmp_path / "run_script.py")
     assert not written.rows_are_ids
     assert_equal(execute(written.path, tmp_path), wanted)
 
@@ -95,7 +94,7 @@ def test_the_script_has_the_losses_of_the_run(configure, tmp_path, changes):
 def test_a_base_model_with_a_template_by_name(configure, tiny_model, tmp_path):
     base = base_models.tiny(tiny_model, tmp_path / "base")
     run, wanted = losses_of_run(configure(model=str(base), chat_template="alpaca"), tmp_path / "runs")
-    written = script.write_script(run, tmp_path / "script.py")
+    written = run_script.write_script(run, tmp_path / "run_script.py")
     assert not written.rows_are_ids
     assert_equal(execute(written.path, tmp_path), wanted)
 
@@ -105,7 +104,7 @@ def test_a_model_from_scratch_on_plain_text(configure, tmp_path, texts_file):
     config = configure(method="scratch", scratch_size="10M", objective="text", train_file=str(texts_file),
                        max_length=32, learning_rate=1e-3)
     run, wanted = losses_of_run(config, tmp_path / "runs")
-    assert_equal(execute(script.write_script(run, tmp_path / "script.py").path, tmp_path), wanted)
+    assert_equal(execute(run_script.write_script(run, tmp_path / "run_script.py").path, tmp_path), wanted)
 
 
 @pytest.mark.full
@@ -114,7 +113,7 @@ def test_a_run_that_goes_on_from_another(configure, tmp_path, method):
     first, _ = losses_of_run(configure(method=method, learning_rate=1e-3), tmp_path / "runs")
     jobs.write_outcome(first, jobs.Outcome("finished"))
     run, wanted = losses_of_run(follow_up(first), tmp_path / "runs")
-    assert_equal(execute(script.write_script(run, tmp_path / "script.py").path, tmp_path), wanted)
+    assert_equal(execute(run_script.write_script(run, tmp_path / "run_script.py").path, tmp_path), wanted)
 
 
 @pytest.mark.full
@@ -129,7 +128,7 @@ def test_preference_scripts_learn(configure, tmp_path, objective, changes):
                 for i, row in enumerate(rows)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config = configure(objective=objective, train_file=str(file), learning_rate=1e-3, **changes)
-    found = execute(script.write_script(config, tmp_path / "script.py").path, tmp_path)
+    found = execute(run_script.write_script(config, tmp_path / "run_script.py").path, tmp_path)
     assert [step for step, _ in found["loss"]] == [1, 2, 3, 4]
     assert found["eval_loss"][-1][1] < found["eval_loss"][0][1]
 
@@ -150,7 +149,7 @@ def test_rows_of_a_template_that_drops_earlier_words_come_as_token_ids(configure
         {"role": "user", "content": "Sure?"}, {"role": "assistant", "content": f"Sure, {i}."}]}) + "\n"
         for i in range(8)), encoding="utf-8")
     run, wanted = losses_of_run(configure(model=str(model), train_file=str(rows)), tmp_path / "runs")
-    written = script.write_script(run, tmp_path / "script.py")
+    written = run_script.write_script(run, tmp_path / "run_script.py")
     assert written.rows_are_ids
     assert "token ids" in written.path.read_text(encoding="utf-8")
     assert_equal(execute(written.path, tmp_path), wanted)

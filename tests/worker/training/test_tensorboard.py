@@ -12,7 +12,7 @@ import pytest
 from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from slmstudio.worker.training.tensorboard import TensorBoardLog
+from slmstudio.worker.training.saving import TensorBoardLog
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -79,6 +79,6 @@ def test_a_disk_that_fails_is_told_to_the_caller(tmp_path):
 
 
 def test_the_package_is_loaded_only_when_a_number_comes():
-    code = ("import sys; from slmstudio.worker.training.tensorboard import TensorBoardLog; from pathlib import Path; "
+    code = ("import sys; from slmstudio.worker.training.saving import TensorBoardLog; from pathlib import Path; "
             "TensorBoardLog(Path('x')).close(); sys.exit('tensorboardX' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -22,7 +22,7 @@ from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.script.script import _answers, _Encoding
+from slmstudio.core.run.run_script import _answers, _Encoding
 from slmstudio.worker.answering import model_loader
 from slmstudio.worker.answering.rows import line_of, prepare, run_rows
 from slmstudio.worker.answering.torch_model import TorchModel

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME, Forecast
-from slmstudio.core.run.energy.money import format_money, format_price
-from slmstudio.core.run.energy.tariff import Tariff
-from slmstudio.core.run.energy.use import EnergyUse
+from slmstudio.core.run.energy.energy_use import ESTIMATE, MACHINE, SAME, EnergyUse, Forecast
+from slmstudio.core.run.energy.tariff import Tariff, format_money, format_price
 from slmstudio.core.units import format_about, format_energy, format_weight
 
 BASES = {SAME: noop("{watts:,} W, as measured in runs with the same settings on this machine"),

@@ -10,8 +10,8 @@ from typing import Any
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.fields.choices import LEAVE_OUT
 from slmstudio.core.run.memory.formula import estimate
+from slmstudio.core.run.run_fields import LEAVE_OUT
 
 SHORTEST = 128
 """No length below this is proposed: too little of a row would be left."""

@@ -23,7 +23,8 @@ from slmstudio.core.files import number
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import estimate, sequences
+from slmstudio.core.run.memory.formula import estimate
+from slmstudio.core.run.memory.layers import sequences
 
 FILE, KIND = "measured.json", "measured"
 MOST = 200

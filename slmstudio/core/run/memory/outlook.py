@@ -11,12 +11,11 @@ from typing import Any
 from slmstudio.core.hardware.guidance import rough_seconds
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import steps_per_epoch, total_steps
-from slmstudio.core.run.energy.forecast import MACHINE, SAME, Forecast, forecast
-from slmstudio.core.run.memory import MemoryEstimate, judgement, measured
-from slmstudio.core.run.memory.judgement import Judgement, judge
+from slmstudio.core.run.energy.energy_use import MACHINE, SAME, Forecast, forecast
+from slmstudio.core.run.memory import formula, measured
+from slmstudio.core.run.memory.formula import Judgement, MemoryEstimate, judge
 from slmstudio.core.run.memory.measured import FACTOR_LIMITS, Correction, Measurement
 
 AS_THEY_ARE = ("overhead", "low", "high", "trainable_parameters", "phase")
@@ -66,7 +65,7 @@ class Outlook:
         """Whether it fits; it is advice, and a user may start all the same."""
         estimate, known = self.best.estimate, self.best.measured
         if known is not None and known.ran_out and (self.free is None or self.free <= known.peak_bytes):
-            return Judgement(judgement.NO, judgement.TOO_LITTLE)
+            return Judgement(formula.NO, formula.TOO_LITTLE)
         seconds = self.rough_seconds if self.seconds is None else self.seconds
         return judge(estimate.low, estimate.high, self.free, seconds)
 
@@ -87,7 +86,7 @@ def best_estimate(facts: ModelFacts, config: RunConfig, machine: Machine,
         known: the measurements, where they were read already.
     """
     known = measured.load() if known is None else known
-    plain = memory.estimate(facts, config, measured.device_of(config, machine))
+    plain = formula.estimate(facts, config, measured.device_of(config, machine))
     exact = measured.find(facts, config, machine, known)
     if exact is not None and not exact.ran_out:
         return Best(as_measured(plain, exact.peak_bytes), exact, 1)

@@ -15,14 +15,14 @@ from slmstudio.core.data.reader import read_as
 from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import join_sentences, noop, tr
-from slmstudio.core.run import adjust, checkpoints, curves, folder, names
+from slmstudio.core.run import adjust, checkpoints, curves, folder
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
 from slmstudio.core.run.config_file import IMPORTED
-from slmstudio.core.run.fields.kinds import not_allowed
-from slmstudio.core.run.planning import plan_rows, planner, row_counts
+from slmstudio.core.run.planning import plan_inputs, plan_rows, row_counts
 from slmstudio.core.run.planning.row_counts import MeasuredRows
-from slmstudio.core.run.rows import kept_rows, lines
+from slmstudio.core.run.rows import disk_rows, run_rows
 from slmstudio.core.run.rows.row_tokens import RowTokens
+from slmstudio.core.run.run_fields import not_allowed
 
 FIXED = {
     "model": noop("The weights that training continues from belong to the earlier run's base."),
@@ -53,7 +53,7 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
         epochs: passes over the rows; None keeps the earlier number.
         train_file: rows to learn; None learns the earlier ones again.
         eval_file: rows to evaluate; None keeps the earlier file, or splits rows off.
-        overrides: fields that the user decided, as in `planner.plan`.
+        overrides: fields that the user decided, as in `plan_inputs.plan`.
         records, eval_rows: the rows of `train_file`, and how many are in `eval_file`, where they were read already.
         measured: `records` as tokens, when that was done already.
 
@@ -70,7 +70,7 @@ def follow_up(run_folder: Path, *, epochs: float | None = None, train_file: Path
     chosen: dict[str, Any] = {}
     for name, value in asked.items():
         try:
-            chosen |= planner.overrides({name: str(value) if isinstance(value, Path) else value})
+            chosen |= plan_inputs.overrides({name: str(value) if isinstance(value, Path) else value})
         except UserError as error:
             problems += error.problems
     problems += _fixed(chosen, _method(earlier), earlier)
@@ -132,7 +132,7 @@ def _fixed(chosen: dict[str, Any], method: str, earlier: RunConfig) -> list[Prob
 def _configuration(run_folder: Path, earlier: RunConfig, chosen: dict[str, Any]) -> RunConfig:
     rate = float(f"{earlier.learning_rate * SLOWER:.2g}")
     values: dict[str, Any] = {
-        "name": names.following(earlier.name), "start_from": str(run_folder), "method": _method(earlier),
+        "name": folder.following_name(earlier.name), "start_from": str(run_folder), "method": _method(earlier),
         "learning_rate": rate,
     }
     before = {name: "" if name in earlier.chosen else earlier.reasons.get(name, "") for name in FIELDS}
@@ -167,7 +167,7 @@ def _with_lost_rows(config: RunConfig, run_folder: Path, earlier: RunConfig) -> 
     """
     lost = [name for name in ("train_file", "eval_file") if (path := getattr(config, name))
             and path == getattr(earlier, name) and not Path(path).exists()]
-    kept = kept_rows.read(run_folder) if lost else None
+    kept = run_rows.read(run_folder) if lost else None
     if kept is None:
         return config
     whole = kept.train if earlier.eval_file else sorted([*kept.train, *kept.evaluation], key=lambda row: row.line)
@@ -212,7 +212,7 @@ def _for_other_rows(config: RunConfig, chosen: set[str], records: Sequence[Recor
 def _measured(rows: Sequence[Record], config: RunConfig) -> MeasuredRows:
     """The rows as tokens; where the base model can't be used, which whoever loads it tells, each counts as one row."""
     try:
-        return planner.measure_for(rows, config)
+        return plan_inputs.measure_for(rows, config)
     except (UserError, OSError):
         return MeasuredRows(dict.fromkeys(range(len(rows)), RowTokens(1, 0)), len(rows))
 
@@ -223,7 +223,7 @@ def _among_the_datasets(stem: str, rows: Sequence[Record]) -> Path:
     Raises:
         UserError: it can't be written.
     """
-    content = b"".join(lines.as_json(as_row(row)) for row in rows)
+    content = b"".join(disk_rows.as_json(as_row(row)) for row in rows)
     place = paths.datasets_dir() / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.jsonl"
     with os_errors_as(tr("Could not write the rows that the earlier run kept.")):
         if not place.exists():

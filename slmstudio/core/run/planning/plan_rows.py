@@ -17,8 +17,8 @@ from slmstudio.core.model.chat_template import TAKE_TOOLS, ChatTemplate
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.named_templates import NAMED
 from slmstudio.core.run.config import SET, RunConfig
-from slmstudio.core.run.fields.choices import LEAVE_OUT
 from slmstudio.core.run.planning.row_counts import MeasuredRows, covering
+from slmstudio.core.run.run_fields import LEAVE_OUT
 
 ENOUGH = 10
 """Distinct rows held back from which eval loss shows more than chance."""

@@ -16,15 +16,15 @@ from slmstudio.core.hardware import guidance
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model import scratch
 from slmstudio.core.model.architecture import FP16_OVERFLOWS, PADDED_ONLY
-from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig, default_of
 from slmstudio.core.run.curves import most_evaluations, total_steps
-from slmstudio.core.run.fields.choices import OBJECTIVES, PREFERENCES
 from slmstudio.core.run.memory.fit_badge import spares_optimizer
-from slmstudio.core.run.memory.judgement import COMFORTABLE
+from slmstudio.core.run.memory.formula import COMFORTABLE
+from slmstudio.core.run.memory.levers import Lever, to_fit
 from slmstudio.core.run.planning import plan_rows, row_counts
-from slmstudio.core.run.planning.draft import Draft
+from slmstudio.core.run.planning.plan_inputs import Draft
 from slmstudio.core.run.planning.rates import preference_part, usual_for, usual_rate
+from slmstudio.core.run.run_fields import OBJECTIVES, PREFERENCES
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20
 PATIENCE = 3
@@ -43,11 +43,11 @@ def propose(draft: Draft) -> RunConfig:
     draft.values["model"], draft.values["train_file"] = str(draft.base.path), str(draft.dataset.path)
     if (said := draft.dataset.line) and "train_map" not in draft.chosen:
         draft.values["train_map"], draft.reasons["train_map"] = said, tr("What you said about the file.")
-    if draft.eval_file and "eval_file" not in draft.chosen:
-        draft.values["eval_file"] = str(draft.eval_file)
+    if (inputs := draft.inputs).eval_file and "eval_file" not in draft.chosen:
+        draft.values["eval_file"] = str(inputs.eval_file)
         draft.reasons["eval_file"] = tr("The test rows that you chose; they are never used for training.")
-        if draft.eval_map and "eval_map" not in draft.chosen:
-            draft.values["eval_map"], draft.reasons["eval_map"] = draft.eval_map, tr("What you said about the file.")
+        if inputs.eval_map and "eval_map" not in draft.chosen:
+            draft.values["eval_map"], draft.reasons["eval_map"] = inputs.eval_map, tr("What you said about the file.")
     for decide in (_objective, _device, _method, _lengths_and_batch, _learning, _speed, _memory, _intervals, _defaults):
         decide(draft)
     return RunConfig(**draft.values, reasons=draft.reasons, chosen=list(draft.chosen))
@@ -245,15 +245,15 @@ def _held_back(draft: Draft) -> list[bool]:
 
 
 def _test_file(draft: Draft) -> Path | str | None:
-    return draft.chosen.get("eval_file", draft.eval_file)
+    return draft.chosen.get("eval_file", draft.inputs.eval_file)
 
 
 def _in_test_file(draft: Draft) -> int:
     """How many rows of a test file each evaluation reads; 0 without one."""
     file = _test_file(draft)
-    if file == draft.eval_file and draft.eval_rows is not None:
-        return draft.eval_rows
-    return plan_rows.in_test_file(file, draft.chosen.get("eval_map", draft.eval_map)) if file else 0
+    if file == draft.inputs.eval_file and draft.inputs.eval_rows is not None:
+        return draft.inputs.eval_rows
+    return plan_rows.in_test_file(file, draft.chosen.get("eval_map", draft.inputs.eval_map)) if file else 0
 
 
 def _learning(draft: Draft) -> None:
@@ -333,7 +333,7 @@ def _memory(draft: Draft) -> None:
     fits = tr("Needs about {needed} of {free} free.", needed=units.format_bytes(int(total)),
               free=units.format_bytes(free))
     if free and total > free:
-        fits = _too_much(total, memory.to_fit(draft.base, run(micro, checkpointing), free,
+        fits = _too_much(total, to_fit(draft.base, run(micro, checkpointing), free,
                                               "cuda" if draft.gpu else "cpu", draft.measured.lengths), free)
     micro = draft.set("micro_batch_size", micro, fits)
     draft.set("gradient_accumulation_steps", max(1, round(draft.batch / micro)),
@@ -344,7 +344,7 @@ def _memory(draft: Draft) -> None:
               tr("Not needed: there is enough memory."))
 
 
-def _too_much(needed: float, levers: list[memory.Lever] | None, free: int) -> str:
+def _too_much(needed: float, levers: list[Lever] | None, free: int) -> str:
     """A run that may not fit is planned all the same: the estimate can be wrong, and the user decides."""
     said = tr("May need up to {needed}, and {free} is free.", needed=units.format_bytes(int(needed)),
               free=units.format_bytes(free))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from slmstudio.core.run.fields.choices import PREFERENCES
+from slmstudio.core.run.run_fields import PREFERENCES
 
 SCRATCH_RATE = 1e-3
 

@@ -21,10 +21,10 @@ from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import total_steps
-from slmstudio.core.run.fields.choices import LEAVE_OUT
 from slmstudio.core.run.memory import measured as measurements
 from slmstudio.core.run.memory import outlook
 from slmstudio.core.run.rows.row_tokens import RowEncoder, RowTokens
+from slmstudio.core.run.run_fields import LEAVE_OUT
 
 MOST_MEASURED = 10_000
 """Rows that are all measured, which takes some seconds."""

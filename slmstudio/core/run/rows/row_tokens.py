@@ -12,7 +12,7 @@ from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.tokens import Encoded
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.fields.choices import LEAVE_OUT, PREFERENCES
+from slmstudio.core.run.run_fields import LEAVE_OUT, PREFERENCES
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
-from slmstudio.core.run.energy.money import CURRENCIES, format_price
-from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.core.run.energy.tariff import CURRENCIES, format_price, tariff
 from slmstudio.core.settings import Settings
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import SecondaryButton

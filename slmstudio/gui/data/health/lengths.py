@@ -15,7 +15,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, fill
 
 if TYPE_CHECKING:
-    from slmstudio.core.run.token_counts import TokenCounts
+    from slmstudio.core.run.rows_report import TokenCounts
     from slmstudio.gui.plots.histogram import Histogram
 
 HEIGHT = 92

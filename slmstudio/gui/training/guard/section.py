@@ -16,10 +16,9 @@ from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, hottest
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.core.run.fields.choices import GUARDS
-from slmstudio.core.run.fields.kinds import write
-from slmstudio.core.run.guard.summary import HOLD, settings_of
+from slmstudio.core.run.guard_summary import HOLD, settings_of
 from slmstudio.core.run.history import RunHistory
+from slmstudio.core.run.run_fields import GUARDS, write
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.plan_fields import choice_label, label
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton

@@ -13,9 +13,9 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import adjust
+from slmstudio.core.run import guard_summary as guard_settings
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.energy.tariff import tariff
-from slmstudio.core.run.guard import summary as guard_settings
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.session import Session

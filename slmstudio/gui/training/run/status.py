@@ -10,8 +10,7 @@ from slmstudio.core.hardware.heat.guard import COOLED_C
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy.money import format_money
-from slmstudio.core.run.energy.tariff import Tariff
+from slmstudio.core.run.energy.tariff import Tariff, format_money
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.training.guard.section import is_resting

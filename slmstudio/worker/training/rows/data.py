@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,13 +21,12 @@ from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.fields.choices import LEAVE_OUT
-from slmstudio.core.run.rows import keeping, kept_rows, row_cache, source_rows
+from slmstudio.core.run.rows import run_rows, saving_rows
 from slmstudio.core.run.rows.disk_rows import RowWriter
-from slmstudio.core.run.rows.kept_rows import Kept
-from slmstudio.core.run.rows.manifest import SourceFile
-from slmstudio.core.run.rows.row_tokens import RowEncoder, RowTokens
-from slmstudio.core.run.rows.source_rows import SourceRows
+from slmstudio.core.run.rows.row_tokens import RowEncoder, RowTokens, count_answers
+from slmstudio.core.run.rows.run_rows import SavedRows, SourceFile
+from slmstudio.core.run.rows.saving_rows import SourceRows
+from slmstudio.core.run.run_fields import LEAVE_OUT
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training.rows.batches import IGNORED
 
@@ -38,7 +38,7 @@ class NothingLearned(UserError):
     """No row has anything to learn within the sequence length."""
 
 
-def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
+def read_rows(config: RunConfig, job: JobContext) -> SavedRows | SourceRows:
     """Training and evaluation rows: those that the run keeps, else those of its files, which are kept then.
 
     Raises:
@@ -51,35 +51,35 @@ def read_rows(config: RunConfig, job: JobContext) -> Kept | SourceRows:
 
     try:
         try:
-            kept = kept_rows.read(job.folder)
-        except kept_rows.Damaged as damage:
-            kept = keeping.mend(job.folder, config, damage, progress, job.cancelled)
+            kept = run_rows.read(job.folder)
+        except run_rows.DamagedRows as damage:
+            kept = saving_rows.repair(job.folder, config, damage, progress, job.cancelled)
             job.warn("kept_rows_mended",
                      join_sentences(damage.what, tr("They were read from {file} again, which is unchanged.",
                                                     file=kept.source.name)))
         # A run that hasn't learned anything yet may be given other rows.
         if kept is not None and (kept.manifest.is_of(config) or _has_learned(job)):
             return kept
-        with keeping.spooling(job.folder) as store:
+        with saving_rows.spooling(job.folder) as store:
             return _from_files(config, job, progress, store)
     except ReadingCancelled as error:
         raise Cancelled from error
 
 
-def _from_files(config: RunConfig, job: JobContext, progress: keeping.Progress,
-                store: Callable[[], RowWriter]) -> Kept | SourceRows:
+def _from_files(config: RunConfig, job: JobContext, progress: saving_rows.Progress,
+                store: Callable[[], RowWriter]) -> SavedRows | SourceRows:
     """The rows, kept; those of a file that is another one than earlier steps have learned from aren't, and are in
     memory."""
     known = job.request.get("hashes") or {}
     paths = {name: Path(path) for name in ("train_file", "eval_file") if (path := getattr(config, name))}
     keeps = not _has_learned(job) or all(
         path.is_file() and known.get(name) == files.sha256_of(path) for name, path in paths.items())
-    key = row_cache.key(config) if keeps else None
-    if key is not None and (kept := row_cache.take(job.folder, key, config)):
+    key = saving_rows.cache_key(config) if keeps else None
+    if key is not None and (kept := saving_rows.take_cached(job.folder, key, config)):
         job.log(f"The {len(kept.train):,} rows to learn were read by an earlier run.")
         _tell(job, known, kept.manifest.sources)
         return kept
-    rows = source_rows.read(config, progress, job.cancelled, store if keeps else None)
+    rows = saving_rows.read(config, progress, job.cancelled, store if keeps else None)
     _tell(job, known, {name: SourceFile.of(dataset) for name, dataset in rows.files.items()})
     if config.eval_file and (seen := _seen(rows)):
         job.warn("test_rows_learned", ntr(
@@ -88,9 +88,9 @@ def _from_files(config: RunConfig, job: JobContext, progress: keeping.Progress,
             seen, rows=len(rows.evaluation)))
     if not keeps:
         return rows
-    kept = keeping.write(job.folder, config, rows, job.cancelled)
+    kept = saving_rows.write(job.folder, config, rows, job.cancelled)
     if key is not None:
-        row_cache.put(job.folder, key)
+        saving_rows.put_into_cache(job.folder, key)
     return kept
 
 
@@ -222,3 +222,75 @@ def tell_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bo
                              if leaves_out else
                              tr("No answer starts within {count:,} tokens.", count=config.max_length),
                              tr("Raise the sequence length."))
+
+
+# -- Pairs of answers, and answers marked good or bad, as token ids in the columns that TRL's trainers read.
+
+
+def encode_preferences(rows: Sequence[Record], tokenizer: Any, template: ChatTemplate, config: RunConfig,
+                       job: JobContext, phase: str, losses: Losses) -> Iterator[pyarrow.RecordBatch]:
+    """
+    Returns:
+        For dpo the columns `prompt_ids`, `chosen_ids`, `rejected_ids`; for orpo its own; for kto `prompt_ids`,
+        `completion_ids`, `KL_completion_ids`, `label`. All have `row` (the line) and `length` (tokens). Some rows
+        at a time, except for kto, whose rows are put together in memory.
+
+    Raises:
+        UserError: the rows are of another kind.
+        Cancelled: the user asked to end.
+    """
+    _check_kind(rows, config)
+    encoder = RowEncoder(tokenizer.backend_tokenizer, template, config.objective)
+
+    def encoded() -> Iterator[dict[str, Any]]:
+        for row, found in encoder.answers_all(told(rows, job, phase)):
+            about = count_answers(found)
+            losses.overlong += about.is_overlong(config.max_length)
+            if not about.learned(config):
+                losses.empty += 1
+                continue
+            answers = [found[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in found]
+            room = config.max_length - len(found["prompt_ids"])
+            found |= {name: ids[:room] for name, ids in found.items() if name.endswith("_ids") and name != "prompt_ids"}
+            length = sum(len(found["prompt_ids"]) + min(len(answer), room) for answer in answers)
+            yield {**found, "row": row.line, "length": length}
+
+    if config.objective == "orpo":
+        return in_batches(map(_orpo_columns, encoded()))
+    return in_batches(_with_other_answers(list(encoded()), config) if config.objective == "kto" else encoded())
+
+
+def _check_kind(rows: Sequence[Record], config: RunConfig) -> None:
+    labelled = config.objective == "kto"
+    if all((row.desirable if labelled else row.rejected) is not None for row in rows):
+        return
+    raise UserError(
+        tr("These rows can't be used with {objective}.", objective=config.objective.upper()),
+        tr("They have no label.") if labelled else tr("They have no rejected answer."),
+        tr("A row looks like this: {row}", row='{"prompt": …, "completion": …, "label": true}') if labelled else
+        tr("A row looks like this: {row}", row='{"prompt": …, "chosen": …, "rejected": …}'))
+
+
+def _orpo_columns(row: dict[str, Any]) -> dict[str, Any]:
+    prompt = row["prompt_ids"]
+    columns: dict[str, Any] = {"row": row["row"], "length": row["length"], "prompt_input_ids": prompt,
+                               "prompt_attention_mask": [1] * len(prompt)}
+    for name in ("chosen", "rejected"):
+        answer = row[f"{name}_ids"]
+        columns |= {f"{name}_input_ids": prompt + answer, f"{name}_attention_mask": [1] * (len(prompt) + len(answer)),
+                    f"{name}_labels": [IGNORED] * len(prompt) + answer}
+    return columns
+
+
+def _with_other_answers(rows: list[dict[str, Any]], config: RunConfig) -> list[dict[str, Any]]:
+    """KTO's estimate of the KL divergence: each question with the answer of the row before it in its micro-batch.
+
+    Shuffled here once, because the trainer must keep the micro-batches together (TRL's KTOTrainer does it likewise).
+    """
+    order = list(rows)
+    random.Random(config.seed).shuffle(order)
+    size, found = config.micro_batch_size, []
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        found += [{**row, "KL_completion_ids": batch[i - 1]["completion_ids"]} for i, row in enumerate(batch)]
+    return found

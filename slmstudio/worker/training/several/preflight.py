@@ -20,7 +20,7 @@ from slmstudio.core.hardware.machine import open_as_torch_counts
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.weights import fingerprint
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.provenance import versions
+from slmstudio.core.run.config_file import versions
 from slmstudio.core.units import format_bytes, format_duration
 from slmstudio.worker.runtime import ending, ranks
 from slmstudio.worker.runtime.context import JobContext

@@ -5,6 +5,7 @@ What is written is what one process writes, so that any number of ranks can cont
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,29 @@ import torch
 from accelerate import DistributedType, FullyShardedDataParallelPlugin
 from torch.distributed import get_rank
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+# -- Work inside a distributed model's forward pass, so that its wrapper takes part: DDP sums the gradients of what
+# was computed there, and FSDP brings the weights together for it.
+
+
+def within(model: Any, work: Callable[[], Any]) -> Any:
+    """What `work` returns, run as the forward pass of `model`.
+
+    Args:
+        model: a model or a part of it, wrapped or not.
+        work: may call parts of the model, but not the model itself.
+    """
+    inner = model.module if isinstance(model, DistributedDataParallel) else model
+    own = inner.__dict__.get("forward")
+    inner.forward = lambda run: run()
+    try:
+        return model(work)
+    finally:
+        if own is None:
+            del inner.forward
+        else:
+            inner.forward = own
 
 
 @dataclass(frozen=True)

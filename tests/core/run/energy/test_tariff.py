@@ -6,11 +6,10 @@ import doctest
 
 import pytest
 
-from slmstudio.core.run.energy import energy_texts, money
-from slmstudio.core.run.energy.forecast import ESTIMATE, MACHINE, SAME, Forecast
-from slmstudio.core.run.energy.money import CURRENCIES, format_money
-from slmstudio.core.run.energy.tariff import GRAMS, OWN, PRICES, country_here, tariff
-from slmstudio.core.run.energy.use import CARDS, LOAD, PROCESSOR, EnergyUse, Part
+from slmstudio.core.run.energy import energy_texts, energy_use
+from slmstudio.core.run.energy import tariff as tariff_module
+from slmstudio.core.run.energy.energy_use import CARDS, LOAD, PROCESSOR, SAME, EnergyUse, Forecast, Part
+from slmstudio.core.run.energy.tariff import CURRENCIES, GRAMS, OWN, PRICES, country_here, format_money, tariff
 from slmstudio.core.settings import Settings
 
 KWH = 3.6e6
@@ -79,7 +78,7 @@ def test_every_country_with_a_price_has_a_currency_and_every_factor_a_source_wit
 
 
 def test_the_examples_in_the_docstrings_hold():
-    assert doctest.testmod(money) == doctest.TestResults(failed=0, attempted=2)
+    assert doctest.testmod(tariff_module) == doctest.TestResults(failed=0, attempted=2)
 
 
 @pytest.mark.parametrize(("amount", "currency", "text"), [
@@ -107,12 +106,12 @@ def test_what_was_drawn_in_words():
 
 
 def test_what_a_run_will_draw_in_words():
-    hour = Forecast(265.4, 180.0, 350.0, ESTIMATE, 4200.0)
+    hour = Forecast(265.4, 180.0, 350.0, energy_use.ESTIMATE, 4200.0)
     assert energy_texts.expected(hour, INDIA) == ("Uses about 0.31 kWh, ₹2.20, 225 g CO₂ in about 1 h 10 min (265 W, "
                                           "estimated: 180 to 350 W).")
     assert energy_texts.expected(Forecast(265.4, 240.0, 290.0, SAME, 4200.0), NOWHERE) == (
         "Uses about 0.31 kWh, 149 g CO₂ in about 1 h 10 min (265 W, as measured in runs with the same settings "
         "on this machine).")
-    assert energy_texts.expected(Forecast(265.4, 240.0, 290.0, MACHINE, None), INDIA) == (
+    assert energy_texts.expected(Forecast(265.4, 240.0, 290.0, energy_use.MACHINE, None), INDIA) == (
         "Uses about 0.265 kWh, ₹1.89, 193 g CO₂ an hour (265 W, as measured in other runs on this machine). How long "
         "it takes hasn't been measured yet.")

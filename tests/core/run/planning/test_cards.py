@@ -20,10 +20,9 @@ from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, Installed
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import memory
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory.judgement import COMFORTABLE
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.memory.formula import COMFORTABLE, estimate
+from slmstudio.core.run.planning import plan_inputs, planner
 from slmstudio.core.run.planning.proposal import EAGER_ONLY
 from slmstudio.core.run.planning.row_counts import MeasuredRows
 from slmstudio.core.run.rows.row_tokens import RowTokens
@@ -116,7 +115,7 @@ def test_the_plan_is_what_an_expert_would_choose(datasets, tiny_model, monkeypat
     for (title, (machine, installed, precision, attention, cards)), cell in zip(CARDS.items(), expected, strict=True):
         monkeypatch.setattr(Installed, "here", lambda installed=installed: installed)
         monkeypatch.setattr(guidance, "FLASH", installed.flash)
-        config = planner.plan(planner.PlanRequest(dataset, model, machine, None, {}, measured))
+        config = planner.configure(plan_inputs.PlanInputs(dataset, model, machine, None, {}, measured))
         fits = Fits(model, config, machine)
         method = "-" if fits.share(config) > 1 else config.method[0].upper() + ("?" if fits.share(config) > COMFORTABLE
                                                                                 else "")
@@ -141,7 +140,7 @@ class Fits:
 
     def share(self, config: RunConfig, **changes: object) -> float:
         """Of the free memory, at most."""
-        return memory.estimate(self.model, dataclasses.replace(config, **changes), "cuda").high / self.free
+        return estimate(self.model, dataclasses.replace(config, **changes), "cuda").high / self.free
 
 
 def check_memory(config: RunConfig, fits: Fits, title: str) -> None:

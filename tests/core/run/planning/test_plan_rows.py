@@ -20,7 +20,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n.catalogue import OPEN
 from slmstudio.core.model import facts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.planning import planner, row_counts
+from slmstudio.core.run.planning import plan_inputs, planner, row_counts
 from slmstudio.core.run.planning.row_counts import MeasuredRows
 from slmstudio.core.run.rows.row_tokens import RowTokens
 
@@ -30,13 +30,14 @@ SHORT = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(
 def planned(tmp_path, tiny_model, rows, eval_file=None, **overrides) -> RunConfig:
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return planner.plan(planner.PlanRequest(reader.read_dataset(file), facts.read_model(tiny_model), machine(),
+    return planner.configure(plan_inputs.PlanInputs(reader.read_dataset(file), facts.read_model(tiny_model), machine(),
                                             eval_file, overrides))
 
 
 def longest_row(tmp_path, tiny_model) -> int:
     """Tokens of the longest row that was planned last."""
-    return planner.measure_rows(reader.read_dataset(tmp_path / "rows.jsonl"), facts.read_model(tiny_model)).lengths[-1]
+    dataset = reader.read_dataset(tmp_path / "rows.jsonl")
+    return plan_inputs.measure_rows(dataset, facts.read_model(tiny_model)).lengths[-1]
 
 
 UNSEEN = "so overfitting can't be seen: add other rows, or choose a test file."
@@ -90,9 +91,11 @@ def test_the_rows_of_a_test_file_count_too(tmp_path, tiny_model, rows, evaluatio
     file.write_text("".join(json.dumps(row) + "\n" for row in test))
     said = planned(tmp_path, tiny_model, learned, eval_file=file).reasons["eval_steps"]
     assert said.startswith(f"{evaluations} evaluation") and ("over a third" in said) == (evaluations < 4), said
-    request = planner.PlanRequest(reader.read_dataset(tmp_path / "rows.jsonl"), facts.read_model(tiny_model), machine())
-    assert planner.plan(dataclasses.replace(request, overrides={"eval_file": str(file)})).reasons["eval_steps"] == said
-    counted = planner.plan(dataclasses.replace(request, eval_file=file, eval_rows=rows // 10))
+    dataset = reader.read_dataset(tmp_path / "rows.jsonl")
+    inputs = plan_inputs.PlanInputs(dataset, facts.read_model(tiny_model), machine())
+    config = planner.configure(dataclasses.replace(inputs, overrides={"eval_file": str(file)}))
+    assert config.reasons["eval_steps"] == said
+    counted = planner.configure(dataclasses.replace(inputs, eval_file=file, eval_rows=rows // 10))
     assert counted.reasons["eval_steps"].startswith("4 evaluations"), "its rows were counted already"
 
 
@@ -163,8 +166,8 @@ def plan_long_rows(tmp_path, tiny_model, billions=0.1, free=12 * GB, context=819
                                 hidden_size=576, intermediate_size=1536, layers=30, vocabulary_size=49_152)
     here = dataclasses.replace(machine(), ram_free=int(free))
     dataset = reader.read_dataset(file)
-    measured = planner.measure_rows(dataset, model)
-    config = planner.plan(planner.PlanRequest(dataset, model, here, None, overrides, measured))
+    measured = plan_inputs.measure_rows(dataset, model)
+    config = planner.configure(plan_inputs.PlanInputs(dataset, model, here, None, overrides, measured))
     counts = row_counts.count(dataset.records, measured, config)
     return config, counts, row_counts.lost(dataset.records, measured, counts, model, config, here)
 
@@ -198,7 +201,7 @@ def test_rows_that_would_be_cut_can_be_left_out_instead(tmp_path, tiny_model):
     for fate in ("cut", "leave_out"):
         config = planned(tmp_path, tiny_model, rows, max_length=128, eval_fraction=0.0, overlong_rows=fate)
         dataset, model = reader.read_dataset(tmp_path / "rows.jsonl"), facts.read_model(tiny_model)
-        rows_measured = planner.measure_rows(dataset, model)
+        rows_measured = plan_inputs.measure_rows(dataset, model)
         counts = row_counts.count(dataset.records, rows_measured, config)
         lost = row_counts.lost(dataset.records, rows_measured, counts, model, config, machine())
         left_out = 10 if fate == "leave_out" else 0
@@ -228,7 +231,7 @@ def test_rows_left_out_of_a_large_dataset_are_estimated(monkeypatch, tmp_path, t
             for i in range(120)]
     config = planned(tmp_path, tiny_model, rows, max_length=64, overlong_rows="leave_out", eval_fraction=0.0)
     dataset = reader.read_dataset(tmp_path / "rows.jsonl")
-    counts = row_counts.count(dataset.records, planner.measure_rows(dataset, facts.read_model(tiny_model)), config)
+    counts = row_counts.count(dataset.records, plan_inputs.measure_rows(dataset, facts.read_model(tiny_model)), config)
     assert counts.learned == pytest.approx(learned, abs=20 if overlong > 5 else 0)
 
 
@@ -239,7 +242,7 @@ def test_of_a_large_dataset_the_longest_rows_are_measured(monkeypatch, tmp_path,
             for i in range(120)]
     config = planned(tmp_path, tiny_model, rows)
     dataset, model = reader.read_dataset(tmp_path / "rows.jsonl"), facts.read_model(tiny_model)
-    measured = planner.measure_rows(dataset, model)
+    measured = plan_inputs.measure_rows(dataset, model)
     counts = row_counts.count(dataset.records, measured, config)
     assert len(measured.found) < 20 and 77 in measured.found and config.max_length >= measured.lengths[-1]
     assert (counts.learned + counts.evaluated, counts.exact) == (120, False)
@@ -253,17 +256,17 @@ def test_a_model_without_tools_is_named_before_the_run(tmp_path, tiny_model):
     model = facts.read_model(tiny_model)
     for given in (None, MeasuredRows(dict.fromkeys(range(44), RowTokens(30, 20)), 44)):
         with pytest.raises(UserError) as caught:
-            planner.plan(planner.PlanRequest(mixed, model, machine(), None, {}, given))
+            planner.configure(plan_inputs.PlanInputs(mixed, model, machine(), None, {}, given))
         assert caught.value.what == "4 of 44 rows have tools. The chat template of tiny doesn't support tools."
         assert caught.value.remedy == ("Choose a model whose chat template supports tools, such as Qwen 2.5 or Llama "
                                        "3.1, or remove the rows with tools.")
     folder = shutil.copytree(tiny_model, tmp_path / "with tools")
     (folder / "chat_template.jinja").write_text(tool_rows.template("qwen2_5"), encoding="utf-8")
     able = facts.read_model(folder)
-    measured = planner.measure_rows(mixed, able)
+    measured = plan_inputs.measure_rows(mixed, able)
     lengths = [row.length for row in measured.found.values()]
     assert min(lengths[-4:]) > max(lengths[:-4])  # the tools count
-    assert planner.plan(planner.PlanRequest(mixed, able, machine(), None, {}, measured)).objective == "sft"
+    assert planner.configure(plan_inputs.PlanInputs(mixed, able, machine(), None, {}, measured)).objective == "sft"
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import facts
-from slmstudio.core.run import memory
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.memory import measured
-from slmstudio.core.run.planning import planner
+from slmstudio.core.run.memory.formula import estimate
+from slmstudio.core.run.planning import plan_inputs, planner
 
 CPU = Machine("Linux", "a processor", 4, 8, 16 * GB, 12 * GB, (), True, False, "No driver.")
 SMALL_GPU = dataclasses.replace(CPU, gpus=(Gpu(0, "RTX 3060", 8 * GB, 7 * GB, (8, 6)),))
@@ -42,7 +42,7 @@ def plan(tmp_path, tiny_model):
             model = dataclasses.replace(
                 model, parameters=int(billions * 1e9), hidden_size=4096, intermediate_size=14336, layers=32, heads=32,
                 kv_heads=8, head_dim=128, vocabulary_size=128_256, context_length=8192)
-        return planner.plan(planner.PlanRequest(reader.read_dataset(file), model, machine, None, overrides))
+        return planner.configure(plan_inputs.PlanInputs(reader.read_dataset(file), model, machine, None, overrides))
 
     return make
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_packed_is_not_planned_or_estimated_so(plan):
 def test_what_is_packed_in_vain_is_estimated_as_padded(plan, tiny_model):
     config = dataclasses.replace(plan(), micro_batch_size=4, max_length=512, packing=True)
     model, padded = facts.read_model(tiny_model), dataclasses.replace(config, packing=False)
-    of = {kind: [memory.estimate(dataclasses.replace(model, model_type=kind), each, "cuda").high
+    of = {kind: [estimate(dataclasses.replace(model, model_type=kind), each, "cuda").high
                  for each in (config, padded)] for kind in ("falcon", "llama")}
     assert of["falcon"][0] == of["falcon"][1] and of["llama"][0] < of["llama"][1]
 
@@ -179,7 +179,7 @@ def test_preferences_take_smaller_steps_and_kto_needs_two_rows(plan):
     ("dora", "lora", {"use_dora": True}), ("rslora", "lora", {"use_rslora": True}), ("qlora", "qlora", {}),
     ("full", "full", {}), ("scratch", "scratch", {}), ("pretrain", "full", {"objective": "text"})])
 def test_methods_by_the_words_people_use(plan, word, method, fields):
-    config = plan(**planner.overrides({"method": word}))
+    config = plan(**plan_inputs.overrides({"method": word}))
     assert config.method == method and all(getattr(config, name) == value for name, value in fields.items())
 
 

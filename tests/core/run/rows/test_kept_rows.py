@@ -21,13 +21,12 @@ from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
-from slmstudio.core.run import checkpoints, curves, folder
+from slmstudio.core.run import checkpoints, curves, folder, run_script
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning.follow_up import follow_up
-from slmstudio.core.run.rows import keeping, kept_rows, source_rows
-from slmstudio.core.run.rows import lines as rows_lines
-from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN, Manifest
-from slmstudio.core.run.script import script
+from slmstudio.core.run.rows import disk_rows as rows_lines
+from slmstudio.core.run.rows import run_rows, saving_rows
+from slmstudio.core.run.rows.run_rows import EVALUATION, TRAIN, Manifest
 
 ROWS = [{"question": f"How much is {n} and {n}? क्या?", "answer": f"It is {2 * n}.", "subject": "sums", "weight": 1e2,
          "half": "\ud83d"} for n in range(20)]
@@ -58,12 +57,12 @@ def test_what_is_kept_is_read_again_when_the_file_is_gone(run):
     wanted = curves.divided(read_dataset(config.train_file).records, config)
     kept = keep(place, config)
     Path(config.train_file).unlink()
-    again = kept_rows.read(place)
+    again = run_rows.read(place)
     assert again == kept and (again.train, again.evaluation) == wanted
     assert (again.layout, again.source.name, again.source.problems) == ("instruction", "rows.jsonl", 0)
     assert again.source.sha256 == files.read_json(place / "run.json")["hashes"]["train_file"]
     assert again.manifest.is_of(config)
-    assert list(kept_rows.evaluation_rows(place)) == [ROWS[row.line - 1] for row in kept.evaluation]
+    assert list(run_rows.evaluation_rows(place)) == [ROWS[row.line - 1] for row in kept.evaluation]
     assert not list(place.glob(".*"))
 
 
@@ -72,14 +71,14 @@ def test_a_run_reads_its_rows_as_was_said_and_so_does_who_evaluates_it(run):
     marked = [{"question": f"Who {at}?", "answer": "reject" if at % 2 else "accept", "output": f"She {at}.",
                "_task_hash": at} for at in range(20)]
     place, config = run(marked, train_map="instruction=question,output=output,marks=ignore")
-    assert len(source_rows.read(replace(config, train_map="instruction=question,output=output")).files[
+    assert len(saving_rows.read(replace(config, train_map="instruction=question,output=output")).files[
         "train_file"].records) == 10
     kept = keep(place, config)
     assert len(kept.train) + len(kept.evaluation) == 20
-    held_out = write_rows(place / "held-out.jsonl", list(kept_rows.evaluation_rows(place)))
+    held_out = write_rows(place / "held-out.jsonl", list(run_rows.evaluation_rows(place)))
     assert [row.messages for row in read_dataset(held_out).records] == [row.messages for row in kept.evaluation]
     place, config = run(marked, train_map="marks=ignore")
-    write_rows(held_out, list(kept_rows.evaluation_rows(keep(place, config) and place)))
+    write_rows(held_out, list(run_rows.evaluation_rows(keep(place, config) and place)))
     assert len(read_dataset(held_out).records) == 5
 
 
@@ -88,7 +87,7 @@ def test_the_same_rows_are_the_same_bytes(run):
     for _ in range(2):
         place, config = run()
         keep(place, config)
-        written.append([path.read_bytes() for path in sorted((place / kept_rows.FOLDER).glob("*.gz"))])
+        written.append([path.read_bytes() for path in sorted((place / run_rows.FOLDER).glob("*.gz"))])
     assert written[0] == written[1] and len(written[0]) == 2
 
 
@@ -102,9 +101,9 @@ def test_the_same_rows_are_the_same_bytes(run):
 ], ids=["tools", "pair", "label", "text", "group"])
 def test_every_field_of_a_record_comes_back(run, record):
     place, config = run()
-    rows = source_rows.read(config)
-    keeping.write(place, config, source_rows.SourceRows([record], [], rows.files))
-    assert kept_rows.read(place).train == [record]
+    rows = saving_rows.read(config)
+    saving_rows.write(place, config, saving_rows.SourceRows([record], [], rows.files))
+    assert run_rows.read(place).train == [record]
 
 
 @pytest.mark.parametrize("row", [
@@ -123,9 +122,9 @@ def test_evaluation_rows_of_a_file_of_their_own(run, tmp_path):
     place, config = run(eval_file=str(other))
     kept = keep(place, config)
     assert (len(kept.train), len(kept.evaluation)) == (20, 1) and kept.manifest.split == {}
-    source = kept_rows.read_manifest(place).sources["eval_file"]
+    source = run_rows.read_manifest(place).sources["eval_file"]
     assert source.problems == 1 and source.named[0].line == 2
-    assert next(kept_rows.evaluation_rows(place))["language"] == "hi"
+    assert next(run_rows.evaluation_rows(place))["language"] == "hi"
 
 
 def test_rows_that_were_one_row_are_split_together_and_evaluated_alone(run):
@@ -133,15 +132,15 @@ def test_rows_that_were_one_row_are_split_together_and_evaluated_alone(run):
     place, config = run(rows)
     kept = keep(place, config)
     assert not {row.line for row in kept.train} & {row.line for row in kept.evaluation} and len(kept.evaluation) == 10
-    test = write_rows(place / "test.jsonl", list(kept_rows.evaluation_rows(place)))
+    test = write_rows(place / "test.jsonl", list(run_rows.evaluation_rows(place)))
     assert [row.messages for row in read_dataset(test).records] == [row.messages for row in kept.evaluation]
 
 
 def test_only_the_beginning_is_read_where_that_is_enough(run):
     place, config = run()
     kept = keep(place, config)
-    assert kept_rows.head(place, TRAIN, 200) == kept.train[:2]
-    assert kept_rows.head(place, EVALUATION, 10**6) == kept.evaluation
+    assert run_rows.head(place, TRAIN, 200) == kept.train[:2]
+    assert run_rows.head(place, EVALUATION, 10**6) == kept.evaluation
 
 
 # -- complete or absent ------------------------------------------------------------------------------------
@@ -151,18 +150,18 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from slmstudio.core import jobs
-from slmstudio.core.run.rows import keeping, source_rows
+from slmstudio.core.run.rows import saving_rows
 from slmstudio.core.run.config import RunConfig
-run, honest = Path(sys.argv[1]), keeping.raw_lines
+run, honest = Path(sys.argv[1]), saving_rows.raw_lines
 def lines(*arguments):
     for number, line in enumerate(honest(*arguments)):
         if number == 7:
             os.kill(os.getpid(), signal.SIGKILL)
         yield line
-keeping.raw_lines = lines
-with keeping.spooling(run) as store:
+saving_rows.raw_lines = lines
+with saving_rows.spooling(run) as store:
     config = RunConfig.from_dict(jobs.Job(run).request())
-    keeping.write(run, config, source_rows.read(config, store=store))
+    saving_rows.write(run, config, saving_rows.read(config, store=store))
 """
 
 
@@ -172,9 +171,9 @@ def test_a_kill_while_they_are_written_leaves_none_and_they_are_written_again(ru
     done = subprocess.run([sys.executable, "-c", KILLED, str(place)], env={**os.environ, "PYTHONPATH": os.getcwd()},
                           timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert (place / ".data.partial").is_dir() and kept_rows.read(place) is None
+    assert (place / ".data.partial").is_dir() and run_rows.read(place) is None
     kept = keep(place, config)
-    assert kept_rows.read(place) == kept and not list(place.glob(".*"))
+    assert run_rows.read(place) == kept and not list(place.glob(".*"))
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(run, monkeypatch):
@@ -186,7 +185,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(run, monkeypatch):
     monkeypatch.setattr(files, "write_atomically", full)
     with pytest.raises(UserError, match=f"Could not save the rows in {place.name}") as caught:
         keep(place, config)
-    assert caught.value.why == "The disk is full." and kept_rows.read(place) is None and not list(place.glob(".*"))
+    assert caught.value.why == "The disk is full." and run_rows.read(place) is None and not list(place.glob(".*"))
     monkeypatch.setattr(disk_space, "free", lambda where: disk_space.LEAST + 300)
     with pytest.raises(UserError, match="enough disk space"):
         keep(place, config)
@@ -194,10 +193,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(run, monkeypatch):
 
 def test_cancel_is_heard(run):
     place, config = run()
-    rows = source_rows.read(config)
+    rows = saving_rows.read(config)
     with pytest.raises(ReadingCancelled):
-        keeping.write(place, config, rows, lambda: True)
-    assert kept_rows.read(place) is None and not list(place.glob(".*"))
+        saving_rows.write(place, config, rows, lambda: True)
+    assert run_rows.read(place) is None and not list(place.glob(".*"))
 
 
 def test_rows_lie_on_the_disk_and_are_read_as_they_are_asked_for(run):
@@ -209,15 +208,15 @@ def test_rows_lie_on_the_disk_and_are_read_as_they_are_asked_for(run):
                                                          everything[::-1])
     with pytest.raises(IndexError):
         rows[15]
-    cut_off(place / kept_rows.FOLDER)
-    with pytest.raises(kept_rows.Damaged):
+    cut_off(place / run_rows.FOLDER)
+    with pytest.raises(run_rows.DamagedRows):
         list(rows)
 
 
 # -- damage ------------------------------------------------------------------------------------------------
 
 
-def held(kept: kept_rows.Kept) -> tuple[list[Record], list[Record], Manifest]:
+def held(kept: run_rows.SavedRows) -> tuple[list[Record], list[Record], Manifest]:
     """All of it, in memory."""
     return list(kept.train), list(kept.evaluation), kept.manifest
 
@@ -252,42 +251,42 @@ HARM = {
 def test_damaged_rows_are_named_and_read_again_from_a_file_that_is_the_same(run, said):
     place, config = run()
     wanted = held(keep(place, config))
-    HARM[said](place / kept_rows.FOLDER)
-    with pytest.raises(kept_rows.Damaged) as caught:
-        kept_rows.read(place)
+    HARM[said](place / run_rows.FOLDER)
+    with pytest.raises(run_rows.DamagedRows) as caught:
+        run_rows.read(place)
     assert caught.value.what.startswith(f"The rows that {place.name} keeps are damaged. {said}")
     assert "Restore the run's folder data" in caught.value.remedy
-    assert held(keeping.of_run(place, config)) == wanted
-    assert held(keeping.mend(place, config, caught.value)) == held(kept_rows.read(place)) == wanted
+    assert held(saving_rows.of_run(place, config)) == wanted
+    assert held(saving_rows.repair(place, config, caught.value)) == held(run_rows.read(place)) == wanted
     assert not list(place.glob(".*"))
 
 
 def test_damaged_rows_of_a_run_of_before_are_read_again_too(run):
     """Its lines have a space after each comma and colon."""
     place, config = run()
-    wanted, data = held(keep(place, config))[:2], place / kept_rows.FOLDER
-    manifest = files.read_json(data / kept_rows.MANIFEST)
+    wanted, data = held(keep(place, config))[:2], place / run_rows.FOLDER
+    manifest = files.read_json(data / run_rows.MANIFEST)
     for side in (TRAIN, EVALUATION):
         packed = data / f"{side}.jsonl.gz"
         lines = [json.loads(line) for line in gzip.decompress(packed.read_bytes()).splitlines()]
         before = b"".join(rows_lines.as_json(line) for line in lines)
         packed.write_bytes(gzip.compress(before))
         manifest["sides"][side]["sha256"] = hashlib.sha256(before).hexdigest()
-    (data / kept_rows.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-    assert held(kept_rows.read(place))[:2] == wanted
+    (data / run_rows.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    assert held(run_rows.read(place))[:2] == wanted
     cut_off(data)
-    assert held(keeping.of_run(place, config))[:2] == wanted
-    with pytest.raises(kept_rows.Damaged) as caught:
-        kept_rows.read(place)
-    assert held(keeping.mend(place, config, caught.value)) == held(kept_rows.read(place))
-    assert held(kept_rows.read(place))[:2] == wanted
+    assert held(saving_rows.of_run(place, config))[:2] == wanted
+    with pytest.raises(run_rows.DamagedRows) as caught:
+        run_rows.read(place)
+    assert held(saving_rows.repair(place, config, caught.value)) == held(run_rows.read(place))
+    assert held(run_rows.read(place))[:2] == wanted
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone", "split"])
 def test_damaged_rows_are_lost_where_the_file_is_another(run, harm, tmp_path):
     place, config = run()
     keep(place, config)
-    cut_off(place / kept_rows.FOLDER)
+    cut_off(place / run_rows.FOLDER)
     if harm == "changed":
         write_rows(tmp_path / "rows.jsonl", ROWS[:9])
     elif harm == "gone":
@@ -295,19 +294,19 @@ def test_damaged_rows_are_lost_where_the_file_is_another(run, harm, tmp_path):
     else:
         config = RunConfig(**{**vars(config), "split_seed": 4})
     words = {"changed": "rows.jsonl has changed since", "gone": " exist", "split": "split into different rows"}
-    with pytest.raises(kept_rows.Damaged, match=r"train\.jsonl\.gz is cut off") as caught:
-        keeping.of_run(place, config)
+    with pytest.raises(run_rows.DamagedRows, match=r"train\.jsonl\.gz is cut off") as caught:
+        saving_rows.of_run(place, config)
     assert words[harm] in caught.value.why and "start a new run" in caught.value.remedy
 
 
 def test_rows_that_were_kept_before_a_split_could_be_by_language_are_still_those_of_the_run(run):
     place, config = run()
     keep(place, config)
-    manifest = place / kept_rows.FOLDER / kept_rows.MANIFEST
+    manifest = place / run_rows.FOLDER / run_rows.MANIFEST
     state = files.read_json(manifest)
     del state["split"]["split_by"]
     files.write_atomically(manifest, files.dump_pretty(state))
-    kept = kept_rows.read(place)
+    kept = run_rows.read(place)
     assert kept.manifest.is_of(config)
     assert not kept.manifest.is_of(RunConfig(**{**vars(config), "split_by": "language"}))
 
@@ -315,10 +314,10 @@ def test_rows_that_were_kept_before_a_split_could_be_by_language_are_still_those
 def test_rows_of_a_newer_program_are_refused(run):
     place, config = run()
     keep(place, config)
-    manifest = place / kept_rows.FOLDER / kept_rows.MANIFEST
+    manifest = place / run_rows.FOLDER / run_rows.MANIFEST
     files.write_atomically(manifest, files.dump_pretty({**files.read_json(manifest), "format": 99}))
     with pytest.raises(formats.NewerFormat, match=place.name):
-        keeping.of_run(place, config)
+        saving_rows.of_run(place, config)
 
 
 # -- who reads them ----------------------------------------------------------------------------------------
@@ -327,13 +326,13 @@ def test_rows_of_a_newer_program_are_refused(run):
 @pytest.mark.parametrize("harm", ["edited", "deleted"])
 def test_the_script_carries_the_kept_rows(run, tmp_path, tiny_model, harm):
     place, config = run(rows=[{"instruction": f"Q {n}?", "output": "A."} for n in range(9)], model=str(tiny_model))
-    wanted = script.write_script(place, tmp_path / "before.py")
+    wanted = run_script.write_script(place, tmp_path / "before.py")
     keep(place, config)
     if harm == "edited":
         write_rows(Path(config.train_file), [{"instruction": "Other?", "output": "Rows."}] * 9)
     else:
         Path(config.train_file).unlink()
-    found = script.write_script(place, tmp_path / "after.py")
+    found = run_script.write_script(place, tmp_path / "after.py")
     assert found.train_file.read_bytes() == wanted.train_file.read_bytes()
     assert found.eval_file.read_bytes() == wanted.eval_file.read_bytes() != b""
 
@@ -351,7 +350,7 @@ def test_going_on_with_a_file_that_is_gone_takes_the_kept_rows(run, tmp_path, st
             Path(getattr(config, name)).unlink()
         after = follow_up(place)
         assert Path(after.train_file).parent == paths.datasets_dir() and "kept" in after.reasons["train_file"]
-        rows = source_rows.read(after)
+        rows = saving_rows.read(after)
         assert [row.messages for row in rows.train] == [row.messages for row in kept.train]
         assert [row.messages for row in rows.evaluation] == [row.messages for row in kept.evaluation]
         assert follow_up(place) == after

@@ -13,22 +13,22 @@ from support.kept import keep
 from slmstudio.core import paths
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows, row_cache
+from slmstudio.core.run.rows import run_rows, saving_rows
 
 
 @pytest.fixture
 def config(tmp_path, studio_home, monkeypatch) -> RunConfig:
-    monkeypatch.setattr(row_cache, "LEAST_BYTES", 10)
+    monkeypatch.setattr(saving_rows, "LEAST_BYTES", 10)
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps({"instruction": f"Q {n}?", "output": "A."}) + "\n" for n in range(20)),
                     encoding="utf-8")
     return RunConfig(name="helpdesk", model=str(tmp_path), train_file=str(file), eval_fraction=0.25)
 
 
-def kept(config: RunConfig, parent: Path) -> kept_rows.Kept:
+def kept(config: RunConfig, parent: Path) -> run_rows.SavedRows:
     run = folder.create(config, parent).folder
     found = keep(run, config)
-    row_cache.put(run, row_cache.key(config))
+    saving_rows.put_into_cache(run, saving_rows.cache_key(config))
     return found
 
 
@@ -43,30 +43,30 @@ def test_another_run_has_the_same_rows_and_its_own_path(config, tmp_path):
     elsewhere.write_bytes(Path(config.train_file).read_bytes())
     other = replace(config, train_file=str(elsewhere))
     run = new_run(other, tmp_path / "runs")
-    found = row_cache.take(run, row_cache.key(other), other)
-    assert found == kept_rows.read(run) and found.manifest.is_of(other)
+    found = saving_rows.take_cached(run, saving_rows.cache_key(other), other)
+    assert found == run_rows.read(run) and found.manifest.is_of(other)
     assert (found.train, found.evaluation) == (first.train, first.evaluation)
     assert found.source.path == str(elsewhere) and not list(run.glob(".*"))
 
 
 def test_whatever_decides_the_rows_decides_the_key(config, tmp_path):
-    keys = {row_cache.key(config)}
+    keys = {saving_rows.cache_key(config)}
     for changes in ({"split_seed": 1}, {"eval_fraction": 0.1}, {"split_by": "language"}, {"train_map": "text=output"}):
-        keys.add(row_cache.key(replace(config, **changes)))
+        keys.add(saving_rows.cache_key(replace(config, **changes)))
     with open(config.train_file, "a", encoding="utf-8") as file:
         file.write('{"instruction": "More?", "output": "Yes."}\n')
-    keys.add(row_cache.key(config))
+    keys.add(saving_rows.cache_key(config))
     assert len(keys) == 6 and None not in keys
-    assert row_cache.key(replace(config, eval_file=config.train_file)) is None
-    assert row_cache.key(replace(config, train_file=str(tmp_path))) is None
+    assert saving_rows.cache_key(replace(config, eval_file=config.train_file)) is None
+    assert saving_rows.cache_key(replace(config, train_file=str(tmp_path))) is None
 
 
 def test_small_files_are_read_each_time(config, monkeypatch):
-    monkeypatch.setattr(row_cache, "LEAST_BYTES", 10_000)
-    assert row_cache.key(config) is None
+    monkeypatch.setattr(saving_rows, "LEAST_BYTES", 10_000)
+    assert saving_rows.cache_key(config) is None
 
 
-@pytest.mark.parametrize("harm", [kept_rows.MANIFEST, "train.jsonl.gz", "gone"])
+@pytest.mark.parametrize("harm", [run_rows.MANIFEST, "train.jsonl.gz", "gone"])
 def test_a_damaged_entry_is_removed_and_not_used(config, tmp_path, harm):
     kept(config, tmp_path / "runs")
     [entry] = (paths.cache_dir() / "rows").iterdir()
@@ -75,8 +75,8 @@ def test_a_damaged_entry_is_removed_and_not_used(config, tmp_path, harm):
     else:
         (entry / harm).write_bytes((entry / harm).read_bytes()[:-9])
     run = new_run(config, tmp_path / "runs")
-    assert row_cache.take(run, row_cache.key(config), config) is None
-    assert not entry.exists() and kept_rows.read(run) is None and not list(run.glob(".*"))
+    assert saving_rows.take_cached(run, saving_rows.cache_key(config), config) is None
+    assert not entry.exists() and run_rows.read(run) is None and not list(run.glob(".*"))
 
 
 def test_entries_not_used_for_the_longest_time_go(config, tmp_path, monkeypatch):
@@ -84,11 +84,11 @@ def test_entries_not_used_for_the_longest_time_go(config, tmp_path, monkeypatch)
     [oldest] = (paths.cache_dir() / "rows").iterdir()
     size = sum(file.stat().st_size for file in oldest.iterdir())
     os.utime(oldest, (1, 1))
-    monkeypatch.setattr(row_cache, "MOST_BYTES", int(1.5 * size))
+    monkeypatch.setattr(saving_rows, "MOST_BYTES", int(1.5 * size))
     kept(replace(config, split_seed=1), tmp_path / "runs")
     [entry] = (paths.cache_dir() / "rows").iterdir()
     assert not oldest.exists()
-    monkeypatch.setattr(row_cache, "MOST_BYTES", size // 2)
+    monkeypatch.setattr(saving_rows, "MOST_BYTES", size // 2)
     kept(replace(config, split_seed=2), tmp_path / "runs")
     [largest] = (paths.cache_dir() / "rows").iterdir()
     assert largest != entry, "the one just made stays, and the one before goes"

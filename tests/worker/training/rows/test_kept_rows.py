@@ -20,7 +20,7 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.foreign import template_client
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.rows import kept_rows, row_cache, source_rows
+from slmstudio.core.run.rows import run_rows, saving_rows
 from slmstudio.worker.parity.reference import own_rows
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods, train
@@ -105,20 +105,20 @@ def test_a_run_of_before_goes_on_with_its_file(make_job, rows_file):
     """It kept no rows. They are kept now where the file is proven to be the same, and a changed file is told."""
     job = make_job()
     train_in_part(job)
-    shutil.rmtree(job.folder / kept_rows.FOLDER)
+    shutil.rmtree(job.folder / run_rows.FOLDER)
     kept = read_rows(config_of(job), job)
-    assert kept == kept_rows.read(job.folder) and not warnings(job)
-    shutil.rmtree(job.folder / kept_rows.FOLDER)
+    assert kept == run_rows.read(job.folder) and not warnings(job)
+    shutil.rmtree(job.folder / run_rows.FOLDER)
     change(rows_file, "edited")
     assert train.run(JobContext(job.folder, job.request))["steps"] == 4
-    assert warnings(job) == ["data_changed"] and kept_rows.read(job.folder) is None
+    assert warnings(job) == ["data_changed"] and run_rows.read(job.folder) is None
 
 
 def test_damaged_rows_are_read_again_or_named(make_job, rows_file):
     job = make_job()
-    kept, place = read_rows(config_of(job), job), job.folder / kept_rows.FOLDER / "train.jsonl.gz"
+    kept, place = read_rows(config_of(job), job), job.folder / run_rows.FOLDER / "train.jsonl.gz"
     place.write_bytes(b"")
-    assert read_rows(config_of(job), job) == kept == kept_rows.read(job.folder)
+    assert read_rows(config_of(job), job) == kept == run_rows.read(job.folder)
     assert warnings(job) == ["kept_rows_mended"]
     place.write_bytes(b"")
     change(rows_file, "edited")
@@ -147,7 +147,7 @@ def test_the_proof_asks_the_kept_rows(make_job, rows_file):
     change(rows_file, "edited")
     assert own_rows(job, source) == wanted
     assert wanted[:len(kept.evaluation)] == [list(row.messages) for row in kept.evaluation]
-    (job.folder / kept_rows.FOLDER / "train.jsonl.gz").unlink()
+    (job.folder / run_rows.FOLDER / "train.jsonl.gz").unlink()
     assert own_rows(job, source)[0][0]["content"] == "Is this another file?"
 
 
@@ -157,7 +157,7 @@ def test_the_proof_asks_the_kept_rows(make_job, rows_file):
 def encoded(job: JobContext, **changes):
     """The rows to learn as tokens, and what `encode` was asked with."""
     config = RunConfig(**{**vars(config_of(job)), **changes})
-    rows = kept_rows.read(job.folder) or keep(job.folder, config)
+    rows = run_rows.read(job.folder) or keep(job.folder, config)
     return token_cache.encode(rows.train, rows.sha256("train"), methods.load_tokenizer(Path(config.model)),
                               ChatTemplate.from_folder(config.model), config, job, "tokenizing")
 
@@ -179,10 +179,10 @@ def test_a_second_run_with_the_same_rows_encodes_none(make_job, counted):
 
 def test_a_second_run_on_a_large_file_reads_none_of_it(make_job, monkeypatch, counted):
     """Its rows come from the cache and their tokens are mapped into memory, not read into it."""
-    monkeypatch.setattr(row_cache, "LEAST_BYTES", 10)
+    monkeypatch.setattr(saving_rows, "LEAST_BYTES", 10)
     first, second = make_job(), make_job()
     train.run(first)
-    monkeypatch.setattr(source_rows, "read", lambda *arguments, **options: pytest.fail("the file was read"))
+    monkeypatch.setattr(saving_rows, "read", lambda *arguments, **options: pytest.fail("the file was read"))
     calls = len(counted)
     train.run(second)
     assert losses(first) == losses(second) and len(counted) == calls and not warnings(second)

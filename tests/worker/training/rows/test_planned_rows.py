@@ -14,7 +14,7 @@ from slmstudio.core import jobs
 from slmstudio.core.data import reader
 from slmstudio.core.model import facts
 from slmstudio.core.run import folder
-from slmstudio.core.run.planning import planner, row_counts
+from slmstudio.core.run.planning import plan_inputs, planner, row_counts
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import train
 
@@ -68,8 +68,8 @@ def test_the_plans_rows_and_steps_are_those_of_the_run(name, shape, chosen, data
     dataset = reader.read_dataset(written("rows.jsonl", lines[:ROWS]))
     test = written("test.jsonl", lines[ROWS:ROWS + 3]) if chosen.pop("eval_file", None) else None
     model, overrides = facts.read_model(tiny_model), {**SMALL, **chosen}
-    measured = planner.measure_rows(dataset, model, overrides)
-    config = planner.plan(planner.PlanRequest(dataset, model, machine(), test, overrides, measured))
+    measured = plan_inputs.measure_rows(dataset, model, overrides)
+    config = planner.configure(plan_inputs.PlanInputs(dataset, model, machine(), test, overrides, measured))
     counts = row_counts.count(dataset.records, measured, config)
 
     created = folder.create(config, tmp_path / "runs")

@@ -13,18 +13,118 @@ import contextlib
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, formats
+from slmstudio.core.data import split as split_rows
+from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.record import Record, as_row
-from slmstudio.core.errors import UserError, from_os_error, os_errors_as
+from slmstudio.core.errors import Problem, UserError, from_os_error, os_errors_as
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.run.rows import lines
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.rows import disk_rows
 from slmstudio.core.run.rows.disk_rows import DiskRows
-from slmstudio.core.run.rows.manifest import EVALUATION, SIDES, TRAIN, Manifest, SourceFile
+
+# -- What a run's folder says about the rows that it keeps: how many, from which files, and their checksums.
+
+TRAIN, EVALUATION = "train", "eval"
+SIDES = (TRAIN, EVALUATION)
+NAMED_PROBLEMS = 20
+"""Problems of a file that are kept with their lines; all of them are counted."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """The rows that are learned, or those that are evaluated.
+
+    Attributes:
+        layout: of the file that they come from.
+        sha256: of their lines, uncompressed, in hexadecimal.
+    """
+
+    rows: int
+    layout: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file as it was when its rows were kept.
+
+    Attributes:
+        sha256: of its bytes, in hexadecimal.
+        problems: how many rows had problems and were left out. named: the first of these.
+        mapping: which columns were read as what, if the user chose that.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+    encoding: str
+    problems: int = 0
+    named: tuple[Problem, ...] = ()
+    mapping: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> SourceFile:
+        return cls(str(dataset.path.absolute()), dataset.bytes, dataset.sha256, dataset.encoding,
+                   len(dataset.problems), tuple(dataset.problems[:NAMED_PROBLEMS]),
+                   dict(getattr(dataset, "mapping", None) or {}))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """
+    Attributes:
+        sides: "train" and "eval".
+        sources: by the field of the configuration that names the file.
+        split: `eval_fraction`, `split_seed` and `split_by` where the evaluation rows were split off; otherwise empty. A
+            run from before `split_by` has none.
+    """
+
+    sides: dict[str, Side]
+    sources: dict[str, SourceFile]
+    split: dict[str, Any]
+
+    def is_of(self, config: RunConfig) -> bool:
+        """Whether the configuration still asks for these rows."""
+        asked = {name: str(Path(path).absolute()) for name in ("train_file", "eval_file")
+                 if (path := getattr(config, name))}
+        split = self.split and {"split_by": split_rows.ROWS, **self.split}
+        return split == split_of(config) and asked == {name: file.path for name, file in self.sources.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        sources = {name: {"name": file.name, **asdict(file)} for name, file in self.sources.items()}
+        return {**formats.stamp("rows"), "sides": {name: asdict(side) for name, side in self.sides.items()},
+                "sources": sources, "split": self.split}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Manifest:
+        """Raises KeyError, TypeError, AttributeError, ValueError: the state is damaged."""
+        sides = {name: Side(int(each["rows"]), str(each["layout"]), str(each["sha256"]))
+                 for name, each in state["sides"].items()}
+        sources = {name: SourceFile(
+            str(each["path"]), int(each["bytes"]), str(each["sha256"]), str(each["encoding"]), int(each["problems"]),
+            tuple(Problem(**problem) for problem in each["named"]), dict(each["mapping"]))
+            for name, each in state["sources"].items()}
+        if sides.keys() != set(SIDES) or "train_file" not in sources:
+            raise ValueError("not all is there")
+        return cls(sides, sources, dict(state["split"]))
+
+
+def split_of(config: RunConfig) -> dict[str, Any]:
+    """How the configuration splits rows off; empty if they have a file of their own."""
+    if config.eval_file:
+        return {}
+    return {"eval_fraction": config.eval_fraction, "split_seed": config.split_seed, "split_by": config.split_by}
+
 
 FOLDER, MANIFEST = "data", "manifest.json"
 BLOCK = 1 << 20
@@ -32,16 +132,16 @@ BLOCK = 1 << 20
 PUT_BACK = noop("Restore the run's folder {folder}, or the file as it was, from a copy; or start a new run.")
 
 
-class Damaged(UserError):
+class DamagedRows(UserError):
     """The rows aren't what they were when they were kept."""
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedRows:
     """
     Attributes:
         train: rows to learn. These and the next are read from the run's folder on demand, and verified each time:
-            `Damaged` is raised if they have changed.
+            `DamagedRows` is raised if they have changed.
     """
 
     train: Sequence[Record]
@@ -60,11 +160,11 @@ class Kept:
         return self.manifest.sides[side].sha256
 
 
-def read(run: Path) -> Kept | None:
+def read(run: Path) -> SavedRows | None:
     """The rows that a run keeps; None if it keeps none.
 
     Raises:
-        Damaged: they aren't what they were.
+        DamagedRows: they aren't what they were.
         UserError: they can't be read, or a newer program wrote them.
     """
     manifest = read_manifest(run)
@@ -75,12 +175,12 @@ def read(run: Path) -> Kept | None:
     return opened(run, manifest)
 
 
-def opened(run: Path, manifest: Manifest) -> Kept:
+def opened(run: Path, manifest: Manifest) -> SavedRows:
     def side(name: str) -> DiskRows:
         return DiskRows(lambda: _proven(run, name, manifest), manifest.sides[name].rows,
                         lambda line: _loaded(run, name, line)[0])
 
-    return Kept(side(TRAIN), side(EVALUATION), manifest)
+    return SavedRows(side(TRAIN), side(EVALUATION), manifest)
 
 
 def read_manifest(run: Path) -> Manifest | None:
@@ -165,7 +265,7 @@ def _opened(run: Path, side: str) -> Iterator[gzip.GzipFile]:
 
 def _loaded(run: Path, side: str, line: bytes) -> tuple[Record, Any]:
     try:
-        return lines.load(line)
+        return disk_rows.load(line)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(run, tr("{file} has a line that isn't a row.", file=file_of(run / FOLDER, side).name)) from error
 
@@ -174,6 +274,6 @@ def file_of(folder: Path, side: str) -> Path:
     return folder / f"{side}.jsonl.gz"
 
 
-def _damaged(run: Path, why: str) -> Damaged:
-    return Damaged(" ".join((tr("The rows that {run} keeps are damaged.", run=run.name), why)), "",
+def _damaged(run: Path, why: str) -> DamagedRows:
+    return DamagedRows(" ".join((tr("The rows that {run} keeps are damaged.", run=run.name), why)), "",
                    tr(PUT_BACK, folder=FOLDER))

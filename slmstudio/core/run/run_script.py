@@ -24,10 +24,10 @@ from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.run import adjust, config_file, folder
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.fields.choices import LEAVE_OUT
-from slmstudio.core.run.rows import keeping, source_rows
-from slmstudio.core.run.rows.kept_rows import Kept
+from slmstudio.core.run.rows import saving_rows
 from slmstudio.core.run.rows.row_tokens import RowEncoder
+from slmstudio.core.run.rows.run_rows import SavedRows
+from slmstudio.core.run.run_fields import LEAVE_OUT
 
 # -- The rows of a run as its script reads them: in their own words where the script's encoding gives the run's
 # tokens.
@@ -52,7 +52,7 @@ class ScriptRows:
     after_answer: str = ""
 
 
-def script_rows(config: RunConfig, kept: Kept | None = None) -> ScriptRows:
+def script_rows(config: RunConfig, kept: SavedRows | None = None) -> ScriptRows:
     """Encode as the run does, and choose the layout.
 
     Args:
@@ -61,7 +61,7 @@ def script_rows(config: RunConfig, kept: Kept | None = None) -> ScriptRows:
     Raises:
         UserError: a file or the model's tokenizer or template can't be used.
     """
-    rows = kept or source_rows.read(config)
+    rows = kept or saving_rows.read(config)
     train, held_out = (_trained_on(side, config) for side in (rows.train, rows.evaluation))
     if config.is_preference:
         return ScriptRows("answers", [_answers(row, config.objective) for row in train],
@@ -205,7 +205,7 @@ def write_script(run: Path | RunConfig, out: Path) -> Script:
             if adjust.load(run)["schedule"]:
                 notes.append("The learning rate or the length was changed while the run was under way; the script "
                              "trains as it was planned.")
-            kept = keeping.of_run(run, config)
+            kept = saving_rows.of_run(run, config)
     config.check(rows_are_kept=kept is not None)
     written = Script(out, out.with_suffix(".train.jsonl"), out.with_suffix(".eval.jsonl"))
     _spare_the_users_files(config, written)

@@ -1,7 +1,9 @@
-"""The energy figure agrees with the power curve that made it, within 1%."""
+"""What a run draws agrees with the power curve that made it, within 1%; what it will draw is from what runs drew here,
+else from the card's limit and the processor's cores."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import random
@@ -10,16 +12,24 @@ from collections.abc import Callable, Iterator
 import pytest
 from scipy.integrate import quad
 
-from slmstudio.core.run.energy.meter import EnergyMeter
-from slmstudio.core.run.energy.use import (
+from slmstudio.core.hardware.machine import Gpu, Machine
+from slmstudio.core.model import facts
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.energy import energy_use as module
+from slmstudio.core.run.energy.energy_use import (
     CARDS,
+    ESTIMATE,
+    MACHINE,
     MEMORY,
     PROCESSOR,
+    SAME,
     SUPPLY,
     SUPPLY_EFFICIENCY,
+    EnergyMeter,
     memory_watts,
     processor_watts,
 )
+from slmstudio.core.run.memory import measured, outlook
 
 GB = 1024**3
 Curve = Callable[[float], float]
@@ -160,14 +170,14 @@ def test_events_of_older_runs_tell_of_the_first_card_alone():
     assert cards(meter) == pytest.approx(15_000) and meter.use is not None and meter.use.of(PROCESSOR) is None
 
 
-MACHINE = {"type": "machine", "cores": 8, "ram_total": 32 * GB}
+THIS_MACHINE = {"type": "machine", "cores": 8, "ram_total": 32 * GB}
 
 
 def test_the_processors_counter_wraps_and_is_measured():
     curve, wrap = CURVES["sine"], 262_143.328850
     events = [sensors(t, cpu={"energy_j": (wrap - 5000 + true(curve, 0, t)) % wrap, "energy_wraps_j": wrap,
                               "percent": 99.0}) for t in moments(0, 300, 0.3)]
-    meter = metered(MACHINE, *events)
+    meter = metered(THIS_MACHINE, *events)
     assert meter.use is not None
     assert meter.use.of(PROCESSOR) == pytest.approx(true(curve, 0, 300), rel=0.01)
     assert meter.use.measured == pytest.approx(meter.use.of(PROCESSOR))
@@ -176,7 +186,7 @@ def test_the_processors_counter_wraps_and_is_measured():
 
 
 def test_without_a_counter_the_processor_is_estimated_from_its_load_and_the_rest_is_said_to_be():
-    meter = metered(MACHINE, *(sensors(t, {"power_w": 100.0}, cpu={"percent": 50.0}) for t in range(101)))
+    meter = metered(THIS_MACHINE, *(sensors(t, {"power_w": 100.0}, cpu={"percent": 50.0}) for t in range(101)))
     use = meter.use
     assert use is not None
     assert use.of(PROCESSOR) == pytest.approx(100 * 8 * 12.0 * 0.75)
@@ -189,15 +199,15 @@ def test_without_a_counter_the_processor_is_estimated_from_its_load_and_the_rest
 
 def test_older_events_tell_the_workers_own_load_and_a_battery_means_a_laptop():
     events = [{"type": "sensors", "time": float(t), "gpu": None, "cpu_percent": 400.0} for t in range(101)]
-    use = metered(MACHINE, *events).use
+    use = metered(THIS_MACHINE, *events).use
     assert use is not None and use.of(PROCESSOR) == pytest.approx(100 * processor_watts(8, 0.5)) and use.measured == 0
-    laptop = metered(MACHINE, *({**event, "battery": {"percent": 80.0, "plugged": True}} for event in events)).use
+    laptop = metered(THIS_MACHINE, *({**event, "battery": {"percent": 80.0, "plugged": True}} for event in events)).use
     assert laptop is not None and laptop.of(PROCESSOR) == pytest.approx(100 * 8 * 4.0 * 0.75)
 
 
 def test_a_counter_that_may_be_read_only_later_shares_the_processor_between_both_ways():
     events = [sensors(t, cpu={"percent": 100.0, **({"energy_j": 70.0 * t} if t >= 50 else {})}) for t in range(101)]
-    use = metered(MACHINE, *events).use
+    use = metered(THIS_MACHINE, *events).use
     assert use is not None
     assert {part.how: part.joules for part in use.parts if part.name == PROCESSOR} == {
         "load": pytest.approx(50 * processor_watts(8, 1.0)), "rapl": pytest.approx(50 * 70.0)}
@@ -205,7 +215,7 @@ def test_a_counter_that_may_be_read_only_later_shares_the_processor_between_both
 
 def test_what_makes_no_sense_is_passed_over():
     assert metered().use is None and metered({"type": "sensors", "time": "now", "gpus": "none"}).use is None
-    meter = metered(MACHINE, *(sensors(t, {"power_w": "a lot", "energy_j": None}) for t in range(5)),
+    meter = metered(THIS_MACHINE, *(sensors(t, {"power_w": "a lot", "energy_j": None}) for t in range(5)),
                     {"type": "sensors", "time": 1003.0, "gpus": [None, 3, {"power_w": [1]}], "cpu": 7, "battery": 1})
     assert meter.use is None
 
@@ -214,3 +224,77 @@ def test_what_makes_no_sense_is_passed_over():
 def test_a_processor_draws_by_its_load(load, share):
     assert processor_watts(10, load) == pytest.approx(120 * share)
     assert memory_watts(16 * GB) == pytest.approx(5.96)
+
+
+CARD = Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GB, 11 * GB, (8, 6), power_limit_w=170.0)
+CPU_ONLY = Machine("Linux", "a processor", 4, 8, 16 * GB, 12 * GB, (), True, False)
+WITH_CARD = dataclasses.replace(CPU_ONLY, gpus=(CARD,))
+MEMORY_WATTS = 16 * 0.3725
+
+
+@pytest.fixture
+def look(studio_home, tiny_model, rows_file, monkeypatch):
+    """`look(machine, drew={…})`: what is known of a run, after runs that drew so many watts."""
+    monkeypatch.setattr(module, "read_battery", lambda: None)
+    about = facts.read_model(tiny_model)
+
+    def make(machine: Machine = CPU_ONLY, drew: tuple[tuple[dict, float], ...] = (), **fields):
+        config = RunConfig(name="n", model="m", train_file=str(rows_file), **fields)
+        for changed, watts in drew:
+            measured.record(measured.measure(about, dataclasses.replace(config, **changed), machine, "run", 100, 10**9,
+                                             watts=watts, seconds_per_step=2.0))
+        return outlook.look(about, config, machine, 160)
+
+    return make
+
+
+def test_on_the_processor_it_is_its_cores_and_the_memory(look):
+    found = look().energy
+    assert found.basis == ESTIMATE and found.seconds is None and found.joules is None
+    assert found.watts == pytest.approx((4 * 12 * 1.02 + MEMORY_WATTS) / 0.85)
+    assert found.low < 0.6 * found.watts and found.high > 1.4 * found.watts
+    assert look(threads=2).energy.watts == pytest.approx((4 * 12 * 0.75 + MEMORY_WATTS) / 0.85)
+
+
+def test_on_a_card_it_is_a_share_of_its_limit_and_one_core(look):
+    found = look(WITH_CARD).energy
+    rest = 4 * 12 * (0.32 + 0.43 * 0.15 / 0.4) + MEMORY_WATTS
+    assert found.watts == pytest.approx((0.75 * 170 + rest) / 0.85)
+    assert (found.low, found.high) == pytest.approx(((0.45 * 170 + rest) / 0.85, (170 + rest) / 0.85))
+    assert look(WITH_CARD, device="cpu").energy.watts == pytest.approx(look().energy.watts)
+
+
+def test_a_card_is_counted_for_each_process(look, monkeypatch):
+    both = dataclasses.replace(WITH_CARD, gpus=(CARD, dataclasses.replace(CARD, index=1, power_limit_w=220.0)))
+    one, two = look(WITH_CARD).energy, look(both, processes=2).energy
+    assert two.watts - one.watts == pytest.approx(0.75 * 220 / 0.85)
+    assert two.high - one.high == pytest.approx(220 / 0.85)
+    assert look(both).energy.watts == pytest.approx(one.watts)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert look(both, processes=2).energy.watts == pytest.approx(one.watts)
+
+
+def test_a_card_that_tells_no_limit_is_not_guessed(look):
+    assert look(dataclasses.replace(CPU_ONLY, gpus=(dataclasses.replace(CARD, power_limit_w=None),))).energy is None
+
+
+def test_what_the_same_settings_drew_here_wins(look):
+    found = look(WITH_CARD, drew=(({}, 210.0), ({"method": "full"}, 90.0)))
+    assert found.energy.basis == SAME and found.energy.watts == 210.0
+    assert (found.energy.low, found.energy.high) == pytest.approx((189.0, 231.0))
+    assert found.energy.joules == pytest.approx(210.0 * found.seconds)
+
+
+def test_other_runs_on_this_machine_are_better_than_an_estimate(look):
+    found = look(drew=(({"lora_rank": 8}, 80.0), ({"lora_rank": 32}, 60.0), ({"max_length": 64}, 200.0)))
+    assert found.energy.basis == MACHINE and found.energy.watts == 80.0
+    assert (found.energy.low, found.energy.high) == pytest.approx((56.0, 200.0))
+    assert look(WITH_CARD).energy.basis == ESTIMATE  # those were on the processor
+
+
+def test_a_run_on_other_rows_tells_how_long_it_may_take(look):
+    before = {"train_file": "/gone/rows.jsonl", "gradient_accumulation_steps": 4}
+    found = look(drew=((before, 50.0),), gradient_accumulation_steps=8, max_steps=100)
+    assert found.seconds is None, "these rows were not measured"
+    assert found.energy.seconds == pytest.approx(100 * 2.0 * 8 / 4) and found.energy.basis == SAME
+    assert found.energy.joules == pytest.approx(50.0 * 400)

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slmstudio.core.errors import Problem
 from slmstudio.core.hardware.heat.limits import EXAMPLE, Hours
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.json_files import is_quick
+from slmstudio.core.model.named_templates import NAMED
 
 EMPTY = ("", "none", "null")
 ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -281,3 +283,84 @@ def write(value: Any) -> str:
             return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
         return f"{value:g}"
     return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+# -- The words that the choices of a run are kept as, each with what people read.
+
+PREFERENCES = ("dpo", "orpo", "kto")
+"""Objectives that learn which of several answers is better."""
+CUDA_OPTIMIZERS = ("paged_adamw_8bit", "paged_adamw_32bit")
+"""Their pages move between GPU and main memory, so they need both."""
+SHARED_OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd")
+"""Those whose state has the shape of the weights, so that cards can share it."""
+OBJECTIVES = Choice({"sft": noop("Answers (SFT)"), "text": noop("Plain text"), "dpo": noop("Preferences (DPO)"),
+                     "orpo": noop("Preferences (ORPO)"), "kto": noop("Good and bad (KTO)")})
+METHODS = Choice({"lora": "LoRA", "qlora": noop("QLoRA (4-bit)"), "full": noop("Full fine-tuning"),
+                   "scratch": noop("From scratch")})
+CUT, LEAVE_OUT = "cut", "leave_out"
+OVERLONG = Choice({CUT: noop("cut at the end"), LEAVE_OUT: noop("left out")})
+PRECISIONS = Choice({"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"})
+OPTIMIZERS = Choice({name: name for name in (
+    "adamw_torch", "adamw_torch_fused", "adamw_8bit", *CUDA_OPTIMIZERS, "adafactor", "sgd")})
+TEMPLATES = Choice({"": noop("The model's own"), **{name: about.label for name, about in NAMED.items()}})
+GUARDS = Choice({"pause": noop("Pause when too hot"), "hold": noop("Hold a temperature"), "off": noop("Only warn")})
+VARIANTS: dict[str, dict[str, Any]] = {
+    "lora": {"method": "lora"},
+    "qlora": {"method": "qlora"},
+    "dora": {"method": "lora", "use_dora": True},
+    "rslora": {"method": "lora", "use_rslora": True},
+    "full": {"method": "full"},
+    "scratch": {"method": "scratch"},
+}
+"""The methods that a user chooses from, and what each is in our fields."""
+METHOD_WORDS: dict[str, dict[str, Any]] = {
+    "dora": VARIANTS["dora"],
+    "rslora": VARIANTS["rslora"],
+    "qdora": {"method": "qlora", "use_dora": True},
+    "pretrain": {"method": "full", "objective": "text"},
+    "continued_pretraining": {"method": "full", "objective": "text"},
+    **{name: {"objective": name} for name in PREFERENCES},
+}
+"""What people call a method, accepted by `--set method=...`."""
+PARALLELISM_WORDS = {"faster": "ddp", "bigger": "fsdp"}
+"""What people say for it, accepted by `--set parallelism=...`."""
+
+
+# -- Which values of a run exclude each other.
+
+
+def contradictions(config: Any) -> list[Problem]:
+    """Values that are well by themselves and don't go together."""
+    shared = config.world_size > 1 and config.parallelism == "fsdp"
+    rules = (
+        (not config.has_adapter and config.use_dora, "use_dora",
+         tr("DoRA is a kind of adapter; set method to lora or qlora, or switch it off.")),
+        (not config.has_adapter and config.use_rslora, "use_rslora",
+         tr("Rank-stabilised LoRA is a kind of adapter; set method to lora or qlora, or switch it off.")),
+        (config.method == "scratch" and config.start_from is not None, "start_from",
+         tr("A model from scratch starts from nothing; leave this empty.")),
+        (config.method == "scratch" and config.objective in PREFERENCES, "objective",
+         tr("A model from scratch has nothing to prefer yet; the objective must be text or sft.")),
+        (config.device == "cpu" and config.optimizer in CUDA_OPTIMIZERS, "optimizer",
+         tr("{optimizer} needs an NVIDIA GPU; on the processor, choose adamw_torch or adamw_8bit.",
+            optimizer=config.optimizer)),
+        (config.device == "cpu" and config.attention == "flash_attention_2", "attention",
+         tr("flash_attention_2 needs an NVIDIA GPU; on the processor, choose sdpa or eager.")),
+        (config.device == "cpu" and config.use_liger_kernel, "use_liger_kernel",
+         tr("Liger's kernels need an NVIDIA GPU; switch it off.")),
+        (config.device == "cpu" and config.activation_offload, "activation_offload",
+         tr("On the processor, activations are in main memory anyway; switch it off.")),
+        (config.device == "cpu" and config.precision == "fp16", "precision",
+         tr("fp16 needs an NVIDIA GPU; on the processor, choose bf16 or fp32.")),
+        (shared and config.method == "qlora", "parallelism",
+         tr("A base in 4 bits can't be shared among cards: each would hold all of it. Choose lora, or ddp.")),
+        (shared and config.objective in PREFERENCES, "parallelism",
+         tr("Cards can share a model that learns text or chats; for preferences, choose ddp.")),
+        (shared and config.optimizer not in SHARED_OPTIMIZERS, "optimizer",
+         tr("{optimizer} can't be shared among cards; choose adamw_torch, or ddp.", optimizer=config.optimizer)),
+        (config.packing and config.attention == "eager", "attention",
+         tr("Eager attention can't keep packed rows apart; choose sdpa or flash_attention_2, or switch packing off.")),
+        (config.packing and config.objective in PREFERENCES, "packing",
+         tr("Pairs of answers are compared side by side and can't be packed; switch it off.")),
+    )
+    return [Problem(sentence, field=name) for broken, name, sentence in rules if broken]

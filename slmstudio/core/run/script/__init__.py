@@ -1,1 +1,0 @@
-"""A run as a plain script of the usual libraries, with its rows beside it."""
