@@ -103,7 +103,7 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         """Called once per step, after the optimizer, with what the step measured."""
-        if "loss" not in logs:
+        if "learning_rate" not in logs:
             return
         seconds = self._clock.step_made()
         count = self.trainer.take_tokens()

@@ -137,9 +137,8 @@ class _Trial:
 def _learn_these(trainer: Any, batches: Sequence[Sequence[int]], together: int) -> None:
     """Let the trainer learn these micro-batches in this order, `together` of them in each update."""
     trainer.train_dataset = trainer.train_dataset.select([row for rows in batches for row in rows])
-    trainer._get_train_sampler = lambda *given: torch.utils.data.SequentialSampler(trainer.train_dataset)
-    trainer.args.per_device_train_batch_size = len(batches[0])
-    trainer.args.gradient_accumulation_steps = together
+    trainer.order = range(len(trainer.train_dataset))
+    trainer.micro_batch, trainer.accumulation = len(batches[0]), together
 
 
 class _Stopwatch(TrainerCallback):  # type: ignore[misc]
@@ -165,7 +164,7 @@ class _Stopwatch(TrainerCallback):  # type: ignore[misc]
         self._tell(1)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        now, together = _now(), args.gradient_accumulation_steps
+        now, together = _now(), self.trainer.accumulation
         if self.done >= self.untimed:
             self.micro_batches.append((now - self._since) / together)
             self.tokens.append(self.trainer.take_tokens() / together)

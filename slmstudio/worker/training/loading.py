@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import datasets
 from transformers import set_seed
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_callback import DefaultFlowCallback, PrinterCallback, ProgressCallback
 from trl import SFTConfig
 
 from slmstudio.core import jobs
@@ -36,7 +35,6 @@ from slmstudio.worker.training.rows.data import NothingLearned, read_rows
 from slmstudio.worker.training.samples import FROM_ROWS, Samples
 from slmstudio.worker.training.several import dealing
 from slmstudio.worker.training.trainer import StudioTrainer
-from slmstudio.worker.training.trainer_mixin import ENDLESS
 
 
 @dataclass(frozen=True)
@@ -159,8 +157,8 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
         liger.put_into(trainer.model)
     if config.torch_compile:
         options.compile_layers(trainer, job)
-    for noisy in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(noisy)
+    for stock in (DefaultFlowCallback, PrinterCallback, ProgressCallback):  # `TrainingControl` does all that
+        trainer.remove_callback(stock)
     return trainer
 
 
@@ -169,15 +167,12 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
     autocast = methods.autocasts(config, methods.on_gpu(config))
     return {
         "output_dir": str(job.folder / "trainer"),
-        "max_steps": ENDLESS,
         "per_device_train_batch_size": config.micro_batch_size,
         "per_device_eval_batch_size": config.micro_batch_size,
-        "gradient_accumulation_steps": math.ceil(config.gradient_accumulation_steps / ranks.world_size()),
         "ddp_find_unused_parameters": False,
         **({"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": True}}
            if methods.is_sharded(config) else {}),
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": config.lr_scheduler,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
         "optim": config.optimizer,
@@ -187,11 +182,6 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "activation_checkpointing": config.gradient_checkpointing,
         "use_cpu": not methods.on_gpu(config),
         "seed": config.seed,
-        "data_seed": config.seed,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "save_strategy": "no",
-        "eval_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
         "remove_unused_columns": False,

@@ -37,17 +37,10 @@ class StudioORPO(DeterministicTrainer, ORPOTrainer):  # type: ignore[misc]
 
 
 class StudioKTO(DeterministicTrainer, KTOTrainer):  # type: ignore[misc]
-    """KTO (Ethayarajh et al. 2024, arXiv 2402.01306).
-
-    Its estimate of the KL divergence pairs each question with the answer of the row before it in the dataset, so rows
-    keep their order within a micro-batch: they are shuffled once, when the dataset is made.
-    """
+    """KTO (Ethayarajh et al. 2024, arXiv 2402.01306)."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset  # tokenized already, by preference_data.py
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return torch.utils.data.SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
 
 
 class _LogProbs:

@@ -214,7 +214,7 @@ def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
         control.replay(earlier, changes, resume_from.global_step)
     try:
         with dealing.on_every_machine(resume_from.path if resume_from else None) as checkpoint:
-            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+            trainer.train(checkpoint)
     finally:
         control.close()
     if control.freed:

@@ -128,8 +128,8 @@ class StudioTrainer(DeterministicTrainer, SFTTrainer):  # type: ignore[misc]
             return super().compute_loss(model, known, return_outputs, num_items_in_batch)
         loss, count = self._summed_loss(model, inputs)
         if num_items_in_batch is None:
-            return loss / count * self._factor
-        return loss / num_items_in_batch * (self._factor * self.args.world_size)  # the ranks' gradients are averaged
+            return loss / count
+        return loss / num_items_in_batch * self.args.world_size  # the ranks' gradients are averaged
 
     def _summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
         """Sum of the cross entropy over the learned positions, and their number."""
@@ -159,15 +159,9 @@ class StudioTrainer(DeterministicTrainer, SFTTrainer):  # type: ignore[misc]
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Without TRL's own metrics: entropy and accuracy cost a pass over the whole vocabulary."""
-        self._metrics["train"].clear()
-        self._metrics["eval"].clear()
-        super().log(logs, start_time)
-
     def count_tokens(self, inputs: dict[str, Any]) -> int:
         return token_count(inputs)
 
     def losses_by_row(self, inputs: dict[str, Any]) -> list[float]:
         with self.accelerator.autocast():
-            return per_row_losses(self._causal_lm, self._prepare_inputs(inputs))
+            return per_row_losses(self._causal_lm, inputs)

@@ -1,39 +1,37 @@
-"""What all our trainers do in another way than transformers' Trainer, whatever they learn.
+"""The loop of a training, and what all our trainers do in another way than transformers' Trainer, whatever they learn.
 
-The order of the rows is decided by seed and epoch alone, and what is random in a micro-batch by seed, step and the
-micro-batch's place in it: neither depends on how many ranks share the work. The learning rate's schedule can change
-between two steps, and a step whose loss or gradient isn't a number never reaches the weights.
+The loop is our own, so that nothing of it depends on private methods of transformers. The order of the rows is decided
+by seed and epoch alone, and what is random in a micro-batch by seed, step and the micro-batch's place in it: neither
+depends on how many ranks share the work. The learning rate's schedule can change between two steps, and a step whose
+loss or gradient isn't a number never reaches the weights.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate.data_loader import DataLoaderShard
+from torch.distributed.fsdp import register_fsdp_forward_method
 from transformers import get_scheduler
+from transformers.integrations.neftune import activate_neftune
+from transformers.trainer_utils import align_special_tokens
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
-from slmstudio.worker.training.rows.batches import IGNORED, BatchOrder
+from slmstudio.worker.training.rows.batches import BatchOrder
 from slmstudio.worker.training.saving import Checkpointing
 from slmstudio.worker.training.several import sharded
-from slmstudio.worker.training.several.dealing import RankBatches, Share, deal
-from slmstudio.worker.training.several.figures import Figures
+from slmstudio.worker.training.several.dealing import Share, deal
 
-ENDLESS = 10**9
-"""The trainer's own limit of steps. The real one is `total_steps`, which may change while it learns."""
 SHOWN_ROWS = 20
-FIGURES = ("_window", "_sent", "_figures", "_tokens_seen", "_metrics", "_stored_metrics", "_total_train_tokens")
-"""What our trainers and TRL's add up from one micro-batch to the next."""
 
 
 def seed_of(seed: int, step: int, micro_batch: int) -> int:
@@ -69,11 +67,13 @@ def activations_in_main_memory(model: torch.nn.Module, pinned: bool) -> contextl
 
 
 class DeterministicTrainer(Checkpointing):
-    """Mixed into a TRL trainer. `prepare` must be called right after it is made.
+    """Mixed into a TRL trainer, whose loss it learns by. `prepare` must be called right after it is made.
 
     Attributes:
         total_steps: length of the run; the schedule falls to zero there.
         learning_rate: peak of the schedule.
+        order: positions of the rows in an epoch, as one process would learn them.
+        micro_batch, accumulation: rows of a micro-batch, and micro-batches of a step.
     """
 
     def prepare(self, config: RunConfig, checkpoint_parent: Path, lengths: np.ndarray[Any, Any],
@@ -85,15 +85,13 @@ class DeterministicTrainer(Checkpointing):
         self.run_config, self.checkpoint_parent, self.lengths = config, checkpoint_parent, lengths
         self.total_steps, self.learning_rate = total_steps, config.learning_rate
         self.warmup_steps = math.ceil(config.warmup_fraction * total_steps)
+        self.micro_batch, self.accumulation = config.micro_batch_size, config.gradient_accumulation_steps
+        # KTO's rows were shuffled when the dataset was made: its estimate of the KL divergence pairs each question with
+        # the answer of the row before it, so that rows keep their order within a micro-batch.
+        self.order: Any = range(len(lengths)) if config.objective == "kto" else BatchOrder(
+            lengths, self.micro_batch, self.accumulation, config.seed, config.group_by_length)
         self.eval_loss_of_step = None
         self._tokens_seen: torch.Tensor | int = 0
-        self._window: list[tuple[dict[str, Any], torch.Tensor]] = []
-        self._sent, self._factor = 0, 1.0
-        self._figures = Figures()
-        count = self.args.world_size
-        self._batches = RankBatches(
-            self._get_train_sampler(), config.micro_batch_size, config.gradient_accumulation_steps,
-            self.args.process_index, count, may_split(config, count))
         if self._by_itself:
             self.accelerator.gather = self.accelerator.gather_for_metrics = lambda value, **options: value
 
@@ -102,102 +100,143 @@ class DeterministicTrainer(Checkpointing):
         sharded.also_on_processors(self)
 
     @property
-    def epochs_done(self) -> float:
-        """Epochs over the rows of one process, however many ranks there are."""
-        whole, steps = divmod(self.state.global_step, self._batches.steps)
-        micro_batches = math.ceil(len(self.lengths) / self._batches.micro_batch)
-        return whole + steps * self.run_config.gradient_accumulation_steps / micro_batches
-
-    # -- the order of the rows --------------------------------------------------------------------------------
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        config = self.run_config
-        return BatchOrder(self.lengths, config.micro_batch_size, config.gradient_accumulation_steps, config.seed,
-                          config.group_by_length)
-
-    def get_train_dataloader(self) -> Any:
-        if self.args.world_size == 1:
-            return super().get_train_dataloader()  # type: ignore[misc]
-        return DataLoaderShard(self.train_dataset, device=self.accelerator.device, batch_sampler=self._batches,
-                               collate_fn=self.data_collator, pin_memory=self.args.dataloader_pin_memory)
-
-    def _shares(self) -> list[Share]:
-        """What this rank sends through the model in the present step."""
-        return self._batches.shares(self.state.global_step % self._batches.steps)
-
-    @property
     def _by_itself(self) -> bool:
         """Whether each micro-batch's loss and figures are of itself alone, whatever the other ranks have: TRL's
         preference trainers would put some of them together, and KTO's loss would be another one."""
         return self.args.world_size > 1 and self.run_config.is_preference
 
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Any:
-        """Learned tokens of the step, of all ranks; what only keeps a rank in step doesn't count."""
-        if self.args.world_size > 1 and "labels" in batch_samples[0]:
-            batch_samples = [batch if share.part else {**batch, "labels": torch.full_like(batch["labels"], IGNORED)}
-                             for batch, share in zip(batch_samples, self._shares(), strict=True)]
-        return super()._get_num_items_in_batch(batch_samples, device)  # type: ignore[misc]
+    # -- the loop ----------------------------------------------------------------------------------------------
 
-    # -- the schedule -----------------------------------------------------------------------------------------
+    def train(self, checkpoint: Path | None = None) -> None:
+        """Learn until a callback ends it, from a checkpoint if one is given: of one process or of several, which share
+        the model or don't.
 
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        if self.lr_scheduler is None:
-            self.lr_scheduler = self._schedule(optimizer or self.optimizer)
-            self._created_lr_scheduler = True
-        return self.lr_scheduler
-
-    def _schedule(self, optimizer: Any) -> Any:
-        return get_scheduler(self.run_config.lr_scheduler, optimizer, self.warmup_steps, self.total_steps)
-
-    def change_schedule(self, total_steps: int, learning_rate: float) -> None:
-        """Another length or peak from the next step on; warm-up stays where it was."""
-        self.total_steps, self.learning_rate = total_steps, learning_rate
-        done = self.lr_scheduler.last_epoch
-        for group in self.optimizer.param_groups:
-            group["initial_lr"] = learning_rate
-        self.lr_scheduler = self._schedule(self.optimizer)
-        self.lr_scheduler.last_epoch = done
-        self.lr_scheduler.base_lrs = [learning_rate] * len(self.optimizer.param_groups)
-        rates = [learning_rate * factor(done) for factor in self.lr_scheduler.lr_lambdas]
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        self.lr_scheduler._last_lr = rates
-        self.callback_handler.lr_scheduler = self.lr_scheduler
-
-    # -- steps that must not be made --------------------------------------------------------------------------
-
-    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        kept = dict(inputs)
-        inputs.pop("rows", None)  # the models know no such argument
-        shares = self._shares()
-        share = shares[min(self._sent, len(shares) - 1)]  # the last again where one is only tried
-        torch.manual_seed(seed_of(self.run_config.seed, self.state.global_step, share.micro_batch))
-        self._factor = self._weight_of(share, num_items_in_batch)
-        with self._offloading():
-            loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[misc]
-        self._factor, self._sent = 1.0, self._sent + 1
-        if self._by_itself:
-            self._figures.take(self, "train", share.part)
-        if share.part:
-            self._window.append((kept, loss.detach()))
-            self._tokens_seen = self._tokens_seen + self.count_tokens(kept)
-        return loss
-
-    def _weight_of(self, share: Share, tokens: Any) -> float:
-        """By what a micro-batch's loss is multiplied, so that the mean over the ranks is what one process has.
-
-        A sum over tokens is divided by those of the whole step already, and so are TRL's; a mean over rows is divided
-        by the number of this rank's micro-batches instead of by that of the step.
+        Raises:
+            UserError: the loss or the gradient of a step isn't a number; or a file of the checkpoint holds other things
+                than a run writes.
         """
-        if self.args.world_size == 1:
-            return 1.0
-        if tokens is not None:
-            return float(share.part > 0)
-        return share.part * self.args.world_size * self.current_gradient_accumulation_steps / share.micro_batches
+        self.is_in_train = True
+        self._set_up(checkpoint)
+        self.control = self.callback_handler.on_train_begin(self.args, self.state, self.control)
+        while not self.control.should_training_stop:
+            for shares in self._steps_of_epoch():
+                self._make_step(shares)
+                if self.control.should_training_stop:
+                    break
+        self.control = self.callback_handler.on_train_end(self.args, self.state, self.control)
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        loss = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
-        return loss if self._factor == 1.0 else loss * self._factor
+    def _set_up(self, checkpoint: Path | None) -> None:
+        """Wrap the model for the ranks, make optimizer and schedule, and read the checkpoint."""
+        self.accelerator.free_memory()
+        if self.args.activation_checkpointing:
+            self.model.activation_checkpointing_enable(
+                activation_checkpointing_kwargs=self.args.activation_checkpointing_kwargs)
+        align_special_tokens(self.model, self.processing_class)
+        if self.neftune_noise_alpha is not None:
+            activate_neftune(self.model, self.neftune_noise_alpha, self.accelerator)
+        if checkpoint is not None:
+            self.read_weights(checkpoint)
+        self.create_optimizer()
+        self.model_wrapped, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        if self.is_fsdp_enabled:
+            self.model = self.model_wrapped
+            register_fsdp_forward_method(self.model, "generate")
+        self.lr_scheduler = self._schedule()
+        if checkpoint is not None:
+            self.read_state(checkpoint)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.order) / (self.micro_batch * self.accumulation))
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs over the rows of one process, however many ranks there are."""
+        whole, steps = divmod(self.state.global_step, self.steps_per_epoch)
+        return whole + steps * self.accumulation / math.ceil(len(self.order) / self.micro_batch)
+
+    def _steps_of_epoch(self) -> Iterator[list[Share]]:
+        """This rank's shares of each step of the present epoch that is still to come."""
+        epoch, done = divmod(self.state.global_step, self.steps_per_epoch)
+        if isinstance(self.order, BatchOrder):
+            self.order.set_epoch(epoch)
+        rows, size, count = list(self.order), self.micro_batch * self.accumulation, self.args.world_size
+        splits = may_split(self.run_config, count)
+        for start in range(done * size, len(rows), size):
+            yield deal(rows[start : start + size], self.micro_batch, count, splits)[self.args.process_index]
+
+    def _make_step(self, shares: list[Share]) -> None:
+        """Learn one effective batch: all of its micro-batches forward and backward, and one update of the weights."""
+        batches = [self.batch(self.train_dataset, share.rows) for share in shares]
+        tokens, figures = self._learned_tokens(shares, batches), []
+        loss = torch.tensor(0.0, device=self.args.device)
+        self._notify("on_step_begin")
+        for share, batch in zip(shares, batches, strict=True):
+            last = share is shares[-1]
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model_wrapped):
+                loss += self.training_step(self.model_wrapped, batch, tokens, share)
+            if self._by_itself:
+                figures.append((self._noted(), share.part))
+            if share.part:
+                self._tokens_seen = self._tokens_seen + self.count_tokens(batch)
+            if not last:
+                self._notify("on_substep_end")
+        norm = self.accelerator.clip_grad_norm_(self.model_wrapped.parameters(), self.args.max_grad_norm or math.inf)
+        mean_loss = torch.tensor(ranks.gather(loss.item())).mean().item()
+        self._need_numbers(mean_loss, norm, [batch for share, batch in zip(shares, batches, strict=True) if share.part])
+        self._notify("on_pre_optimizer_step")
+        self.optimizer.step()
+        self._notify("on_optimizer_step")
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.lr_scheduler.step()
+        self.model_wrapped.zero_grad()
+        self.state.global_step += 1
+        self.state.epoch = self.epochs_done
+        self._notify("on_step_end")
+        self.log({"loss": mean_loss, "grad_norm": float(norm), "learning_rate": learning_rate, **_means(figures)})
+
+    def _notify(self, event: str) -> None:
+        self.control = getattr(self.callback_handler, event)(self.args, self.state, self.control)
+
+    def batch(self, dataset: Any, rows: Sequence[int]) -> dict[str, Any]:
+        """Rows at these positions of a dataset as one micro-batch, where the model is."""
+        on_card = self.args.device.type == "cuda"
+        return {name: (value.pin_memory() if on_card else value).to(self.args.device, non_blocking=on_card)
+                if isinstance(value, torch.Tensor) else value
+                for name, value in self.data_collator(dataset.__getitems__(list(rows))).items()}
+
+    def _learned_tokens(self, shares: list[Share], batches: list[dict[str, Any]]) -> torch.Tensor | None:
+        """Learned tokens of the step, of all ranks; what only keeps a rank in step doesn't count. None where a loss is
+        a mean over its micro-batch."""
+        if "targets" not in batches[0] or not self.model_accepts_loss_kwargs:
+            return None
+        mine = sum(len(batch["targets"]) for share, batch in zip(shares, batches, strict=True) if share.part)
+        return torch.tensor(float(sum(ranks.gather(mine))), device=self.args.device)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], tokens: torch.Tensor | None, share: Share
+                      ) -> torch.Tensor:
+        """Send one micro-batch forward and backward.
+
+        Args:
+            tokens: as of `_learned_tokens`.
+
+        Returns:
+            Its part of the loss of the step, a number.
+        """
+        model.train()
+        torch.manual_seed(seed_of(self.run_config.seed, self.state.global_step, share.micro_batch))
+        known = {name: value for name, value in inputs.items() if name != "rows"}  # the models know no such argument
+        with self._offloading():
+            loss: torch.Tensor = self.compute_loss(model, known, num_items_in_batch=tokens)
+            # A sum over tokens is divided by those of the whole step already, and so are TRL's; a mean over rows is one
+            # of the step's micro-batches. DDP and FSDP take the mean of the ranks' gradients.
+            if tokens is None:
+                loss = loss * (share.part * self.args.world_size) / share.micro_batches
+            elif not share.part:
+                loss = loss * 0.0
+            self.accelerator.backward(loss)
+        return loss.detach()
 
     def _offloading(self) -> contextlib.AbstractContextManager[Any]:
         """What the backward pass needs waits in main memory, where the run says so."""
@@ -212,17 +251,34 @@ class DeterministicTrainer(Checkpointing):
             rows: positions in the training dataset.
             times: passes; from the second on, gradients are added to those that are there.
         """
-        kept = {name: copy.deepcopy(getattr(self, name)) for name in FIGURES if hasattr(self, name)}
         devices = [torch.cuda.current_device()] if self.args.device.type == "cuda" else []
         try:
             with torch.random.fork_rng(devices):
                 for _ in range(times):
-                    batch = self.data_collator([self.train_dataset[row] for row in rows])
-                    self.training_step(self.model_wrapped, batch)
+                    self.training_step(self.model_wrapped, self.batch(self.train_dataset, rows), None,
+                                       Share(rows, 0, 1))
         finally:
             self.model.zero_grad()
-            for name, value in kept.items():
-                setattr(self, name, value)
+            self._noted()
+
+    # -- the schedule -----------------------------------------------------------------------------------------
+
+    def _schedule(self) -> Any:
+        return get_scheduler(self.run_config.lr_scheduler, self.optimizer, self.warmup_steps, self.total_steps)
+
+    def change_schedule(self, total_steps: int, learning_rate: float) -> None:
+        """Another length or peak from the next step on; warm-up stays where it was."""
+        self.total_steps, self.learning_rate = total_steps, learning_rate
+        done = self.lr_scheduler.last_epoch
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = learning_rate
+        self.lr_scheduler = self._schedule()
+        self.lr_scheduler.last_epoch = done
+        self.lr_scheduler.base_lrs = [learning_rate] * len(self.optimizer.param_groups)
+        for group, factor in zip(self.optimizer.param_groups, self.lr_scheduler.lr_lambdas, strict=True):
+            group["lr"] = learning_rate * factor(done)
+
+    # -- what is measured -------------------------------------------------------------------------------------
 
     def take_tokens(self) -> int:
         """Non-padding tokens trained on since the last call, by all ranks; every rank must call it."""
@@ -233,25 +289,53 @@ class DeterministicTrainer(Checkpointing):
         """Tokens of a micro-batch without padding; on a card they may stay there until `take_tokens`."""
         return inputs["attention_mask"].sum()  # type: ignore[no-any-return]
 
-    def _clip_grad_norm(self, model: Any) -> Any:
-        """The gradient's norm before clipping; this is the last moment before the weights change.
+    def _noted(self) -> dict[str, float]:
+        """What TRL noted beside the loss since the last time: its `log` puts that together."""
+        self.log({"loss": 0.0} if self.model.training else {})
+        return {name: value for name, value in self.state.log_history.pop().items()
+                if name not in ("loss", "epoch", "step")}
 
-        Looking at it waits for the GPU once a step, which the log's loss does anyway.
+    def eval_batches(self) -> Iterator[tuple[Share, dict[str, Any]]]:
+        """This rank's batches of an evaluation, as many on each rank."""
+        for share in deal(range(len(self.eval_dataset)), self.run_config.micro_batch_size, self.args.world_size,
+                          splits=False)[self.args.process_index]:
+            yield share, self.batch(self.eval_dataset, share.rows)
+            self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """As the stock trainer does, with the batches dealt out to the ranks."""
+        if self.args.world_size == 1:
+            return dict(super().evaluate(*args, **kwargs))  # type: ignore[misc]
+        was_training, found, figures = self.model.training, [], []
+        self.model.eval()
+        for share, batch in self.eval_batches():
+            loss, _, _ = self.prediction_step(self.model, batch, prediction_loss_only=True)
+            weight = len(share.rows) * share.part
+            figures.append((self._noted(), weight))
+            found.append((float(loss) * share.part, weight))
+        everyone = [each for rank in ranks.gather(found) for each in rank]
+        metrics = {"eval_loss": sum(loss * rows for loss, rows in everyone) / sum(rows for _, rows in everyone),
+                   **_means(figures)}
+        self.model.train(was_training)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    # -- steps that must not be made --------------------------------------------------------------------------
+
+    def _need_numbers(self, loss: float, norm: Any, batches: list[dict[str, Any]]) -> None:
+        """This is the last moment before the weights change. Looking waits for the GPU once a step, as the log does.
+
+        Args:
+            norm: of the gradient before clipping.
+            batches: micro-batches of this rank.
 
         Raises:
             UserError: the loss or the gradient isn't a number; the rows are named.
         """
-        norm = super()._clip_grad_norm(model)  # type: ignore[misc]
-        window, self._window, self._sent = self._window, [], 0
-        loss = sum(ranks.gather(sum(float(each) for _, each in window)))
         # With fp16 the scaler skips steps whose gradients overflow, and lowers its scale: that is its way to find it.
-        scaled = self.accelerator.scaler is not None
-        if math.isfinite(loss) and (scaled or norm is None or math.isfinite(norm)):
-            return norm
-        raise self._not_a_number(window, not math.isfinite(loss))
-
-    def _not_a_number(self, window: list[tuple[dict[str, Any], torch.Tensor]], of_loss: bool) -> UserError:
-        rows, exactly = self._spoiling_rows(window)
+        if math.isfinite(loss) and (self.accelerator.scaler is not None or math.isfinite(norm)):
+            return
+        rows, exactly = self._spoiling_rows(batches)
         each = tr("This row gives a loss that isn't a number.") if exactly else tr("This row was in that batch.")
         problems = [Problem(each, line=row) for row in rows[:SHOWN_ROWS]]
         named = ", ".join(f"{row:,}" for row in rows[:SHOWN_ROWS]) + (" …" if len(rows) > SHOWN_ROWS else "")
@@ -262,17 +346,18 @@ class DeterministicTrainer(Checkpointing):
                    "Its batch has lines {lines} of the training file; no single row stands out as the cause.",
                    len(rows), lines=named))
         step = self.state.global_step + 1
-        return UserError(tr("The loss of step {step:,} isn't a number (NaN or Inf).", step=step) if of_loss else
-                         tr("The gradient of step {step:,} isn't a number (NaN or Inf).", step=step),
-                         join_sentences(why, tr("The step wasn't applied, so the weights are unchanged.")),
-                         tr("Lower the learning rate, or look at these rows; bf16 or fp32 is more stable than fp16. "
-                            "Resume continues from the last checkpoint."), problems)
+        raise UserError(tr("The gradient of step {step:,} isn't a number (NaN or Inf).", step=step)
+                        if math.isfinite(loss) else
+                        tr("The loss of step {step:,} isn't a number (NaN or Inf).", step=step),
+                        join_sentences(why, tr("The step wasn't applied, so the weights are unchanged.")),
+                        tr("Lower the learning rate, or look at these rows; bf16 or fp32 is more stable than fp16. "
+                           "Resume continues from the last checkpoint."), problems)
 
-    def _spoiling_rows(self, window: list[tuple[dict[str, Any], torch.Tensor]]) -> tuple[list[int], bool]:
+    def _spoiling_rows(self, batches: list[dict[str, Any]]) -> tuple[list[int], bool]:
         """Lines of the rows whose loss isn't a number; otherwise those of the whole batch. The second says which it
         is."""
         everyone, spoiling = [], []
-        for inputs, _ in window:
+        for inputs in batches:
             rows = inputs["rows"].tolist() if "rows" in inputs else []
             everyone += rows
             # Where the ranks share the model, none can use it by itself.
@@ -287,33 +372,16 @@ class DeterministicTrainer(Checkpointing):
         """Mean loss of each row of a micro-batch; empty if a trainer can't say."""
         return []
 
-    # -- what the ranks put together ----------------------------------------------------------------------------
 
-    def eval_batches(self) -> Iterator[tuple[Share, dict[str, Any]]]:
-        """This rank's batches of an evaluation, as many on each rank."""
-        for share in deal(range(len(self.eval_dataset)), self.run_config.micro_batch_size, self.args.world_size,
-                          splits=False)[self.args.process_index]:
-            yield share, self._prepare_inputs(self.data_collator(self.eval_dataset.__getitems__(list(share.rows))))
-            self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+def _means(figures: list[tuple[dict[str, float], float]]) -> dict[str, float]:
+    """Mean of each figure over the micro-batches of all ranks.
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """As the stock trainer does, with the batches dealt out to the ranks."""
-        if self.args.world_size == 1:
-            return dict(super().evaluate(*args, **kwargs))  # type: ignore[misc]
-        was_training, found = self.model.training, []
-        self.model.eval()
-        for share, batch in self.eval_batches():
-            loss, _, _ = self.prediction_step(self.model, batch, prediction_loss_only=True)
-            self._figures.take(self, "eval", share.part * len(share.rows))
-            found.append((float(loss) * share.part, len(share.rows) * share.part))
-        everyone = [each for rank in ranks.gather(found) for each in rank]
-        metrics = {"eval_loss": sum(loss * rows for loss, rows in everyone) / sum(rows for _, rows in everyone)}
-        self.log(metrics)
-        self.model.train(was_training)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if self._by_itself:
-            self._figures.give_back(self, "train" if self.model.training else "eval")
-        super().log(logs, start_time)  # type: ignore[misc]
+    Args:
+        figures: of each micro-batch of this rank, with its weight; 0 drops it.
+    """
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for noted, weight in [each for rank in ranks.gather(figures) for each in rank if each[1]]:
+        for name, value in noted.items():
+            found[name].append((value, weight))
+    return {name: sum(value * weight for value, weight in values) / sum(weight for _, weight in values)
+            for name, values in found.items()}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from support import heated_machine
 from support.guard_events import of_events
-from support.heated_machine import At, events, gpu, hot_after, rests_of, story
+from support.heated_machine import At, gpu, hot_after, rests_of, story
+from support.small_runs import events
 from support.tiers import first_fast
 
 from slmstudio.core import i18n, jobs

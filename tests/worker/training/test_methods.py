@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.small_runs import events
 from support.tiers import first_fast
 
-from slmstudio.core import jobs
 from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
@@ -72,10 +72,6 @@ def make_job(planned):
             "threads": 1, "sample_max_tokens": 4, **small, **changes})
 
     return make
-
-
-def events(job, kind):
-    return [event for event in jobs.Job(job.folder).events() if event["type"] == kind]
 
 
 def adapter_of(result) -> dict[str, torch.Tensor]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
+from support import small_runs
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import loading, methods, out_of_memory, train
@@ -19,15 +19,7 @@ from slmstudio.worker.training import loading, methods, out_of_memory, train
 
 @pytest.fixture
 def make_job(tmp_path, tiny_model, rows_file, studio_home):
-    def make(**changes) -> JobContext:
-        settings = {
-            "max_steps": 2, "micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 64,
-            "eval_fraction": 0.25, "threads": 1, "sample_max_tokens": 0, "model": str(tiny_model), "device": "cpu",
-            "train_file": str(rows_file), **changes}
-        job = folder.create(RunConfig(name="trial", **settings), tmp_path / "runs")
-        return JobContext(job.folder, job.request())
-
-    return make
+    return small_runs.maker(tmp_path, tiny_model, rows_file, max_steps=2, max_length=64)
 
 
 def loaded(job: JobContext) -> loading.Loaded:

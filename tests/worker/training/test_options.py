@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import transformers.integrations.liger
+from support import small_runs
 
 from slmstudio.core import jobs
 from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, PackedAttention
-from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, liger
 from slmstudio.worker.runtime import ranks
@@ -24,15 +24,7 @@ without_a_card = pytest.mark.skipif(torch.cuda.is_available(), reason="this mach
 
 @pytest.fixture
 def make_job(tmp_path, tiny_model, rows_file, studio_home):
-    def make(**changes) -> JobContext:
-        settings = {
-            "max_steps": 3, "micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 64, "device": "auto",
-            "eval_fraction": 0.25, "threads": 1, "sample_max_tokens": 0, "model": str(tiny_model),
-            "train_file": str(rows_file), **changes}
-        job = folder.create(RunConfig(name="trial", **settings), tmp_path / "runs")
-        return JobContext(job.folder, job.request())
-
-    return make
+    return small_runs.maker(tmp_path, tiny_model, rows_file, max_steps=3, max_length=64, device="auto")
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
-import torch
 from datasets.table import InMemoryTable
 
 from slmstudio.core.run import checkpoints
@@ -110,43 +108,3 @@ def deal(rows: Sequence[int], micro_batch: int, ranks: int, splits: bool) -> lis
         part = whole[at][size * which // parts : size * (which + 1) // parts]
         found.append([Share(part, at, count, len(part) / size) if len(part) else idle])
     return found
-
-
-class RankBatches(torch.utils.data.Sampler[list[int]]):
-    """What one rank sends through the model in an epoch, share by share.
-
-    Args:
-        order: of the rows, as one process would learn them.
-        micro_batch: rows of a micro-batch.
-        accumulation: micro-batches of a step.
-    """
-
-    def __init__(self, order: Any, micro_batch: int, accumulation: int, rank: int, ranks: int, splits: bool):
-        self.order, self.micro_batch, self.size = order, micro_batch, micro_batch * accumulation
-        self.rank, self.ranks, self.splits = rank, ranks, splits
-
-    def set_epoch(self, epoch: int) -> None:
-        if hasattr(self.order, "set_epoch"):
-            self.order.set_epoch(epoch)
-
-    @property
-    def steps(self) -> int:
-        return math.ceil(len(self.order) / self.size)
-
-    def __len__(self) -> int:
-        return sum(len(self.shares(step)) for step in range(max(0, self.steps - 2), self.steps)) + \
-            max(0, self.steps - 2) * len(self.shares(0))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        rows = list(self.order)
-        for start in range(0, len(rows), self.size):
-            for share in self._mine(rows[start : start + self.size]):
-                yield list(share.rows)
-
-    def shares(self, step: int) -> list[Share]:
-        """This rank's shares of a step of the epoch; their rows are places within the order."""
-        start = step * self.size
-        return self._mine(range(start, min(start + self.size, len(self.order))))
-
-    def _mine(self, rows: Sequence[int]) -> list[Share]:
-        return deal(rows, self.micro_batch, self.ranks, self.splits)[self.rank]
