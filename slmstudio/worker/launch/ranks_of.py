@@ -27,7 +27,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
 from slmstudio.core.lock import warden
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.runtime import ending, ranks
+from slmstudio.worker.runtime import ending
 
 SECONDS = 30
 """That machines wait for each other, and processes for the store."""
@@ -120,7 +120,7 @@ def end_by(error: SignalException) -> None:
 @contextlib.contextmanager
 def _environment(config: RunConfig, meeting: Meeting) -> Iterator[None]:
     """What the processes are given beside torchrun's own variables."""
-    given = {ranks.AGENT: str(os.getpid()), ending.ADDRESS: meeting.address,
+    given = {ending.AGENT: str(os.getpid()), ending.ADDRESS: meeting.address,
              warden.PEERS_VARIABLE: ",".join(meeting.peers or (meeting.address,)), **NO_UNIX_SOCKETS}
     if "OMP_NUM_THREADS" not in os.environ:
         cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1

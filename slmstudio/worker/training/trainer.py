@@ -12,7 +12,6 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.worker.kernels import gpu_attention, packed
 from slmstudio.worker.kernels.head_loss import head_loss
-from slmstudio.worker.runtime import ranks
 from slmstudio.worker.training.rows.batches import IGNORED
 from slmstudio.worker.training.several.wrapped import within
 from slmstudio.worker.training.trainer_mixin import DeterministicTrainer
@@ -111,7 +110,7 @@ class StudioTrainer(DeterministicTrainer, SFTTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._causal_lm = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        self._direct = is_direct(self._causal_lm)
+        self.sums_losses = is_direct(self._causal_lm)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -120,7 +119,7 @@ class StudioTrainer(DeterministicTrainer, SFTTrainer):  # type: ignore[misc]
 
         The head sees the learned positions only; see head_loss.py.
         """
-        if not self._direct or return_outputs:
+        if not self.sums_losses or return_outputs:
             unknown = {"rows", "learned", "targets", *(() if "position_ids" in inputs else ("row_lengths",))}
             known = {name: value for name, value in inputs.items() if name not in unknown}
             if "position_ids" not in known:  # TRL counts tokens by the mask, which rows of one length don't need
@@ -138,26 +137,9 @@ class StudioTrainer(DeterministicTrainer, SFTTrainer):  # type: ignore[misc]
                 return summed_loss(self._causal_lm, inputs)
             return within(model, lambda: summed_loss(self._causal_lm, inputs))  # type: ignore[no-any-return]
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Eval loss as the mean over all learned tokens; the stock trainer averages batch means instead."""
-        if not self._direct:
-            return dict(super().evaluate(*args, **kwargs))
-        was_training, found = self.model.training, []
-        self.model.eval()
-        with torch.no_grad():
-            for share, batch in self.eval_batches():
-                loss, learned = self._summed_loss(self.model, batch)
-                if share.part:
-                    found.append((share.micro_batch, loss, learned))
-        self.model.train(was_training)
-        mine = [(at, float(loss), learned) for at, loss, learned in found]
-        total, count = torch.zeros(()), 0
-        # In the order of the rows, whichever rank read them: a sum of floats depends on it.
-        for _, loss, learned in sorted(each for rank in ranks.gather(mine) for each in rank):
-            total, count = total + loss, count + learned
-        metrics = {"eval_loss": (total / count).item()}
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+    def eval_loss(self, inputs: dict[str, Any], rows: int) -> tuple[Any, int]:
+        """Over learned tokens."""
+        return self._summed_loss(self.model, inputs) if self.sums_losses else super().eval_loss(inputs, rows)
 
     def count_tokens(self, inputs: dict[str, Any]) -> int:
         return token_count(inputs)

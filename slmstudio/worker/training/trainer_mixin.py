@@ -72,9 +72,12 @@ class DeterministicTrainer(Checkpointing):
     Attributes:
         total_steps: length of the run; the schedule falls to zero there.
         learning_rate: peak of the schedule.
+        sums_losses: whether `eval_loss` is more exact than the stock trainer's.
         order: positions of the rows in an epoch, as one process would learn them.
         micro_batch, accumulation: rows of a micro-batch, and micro-batches of a step.
     """
+
+    sums_losses = False
 
     def prepare(self, config: RunConfig, checkpoint_parent: Path, lengths: np.ndarray[Any, Any],
                 total_steps: int) -> None:
@@ -295,30 +298,36 @@ class DeterministicTrainer(Checkpointing):
         return {name: value for name, value in self.state.log_history.pop().items()
                 if name not in ("loss", "epoch", "step")}
 
-    def eval_batches(self) -> Iterator[tuple[Share, dict[str, Any]]]:
-        """This rank's batches of an evaluation, as many on each rank."""
-        for share in deal(range(len(self.eval_dataset)), self.run_config.micro_batch_size, self.args.world_size,
-                          splits=False)[self.args.process_index]:
-            yield share, self.batch(self.eval_dataset, share.rows)
-            self.callback_handler.on_prediction_step(self.args, self.state, self.control)
-
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """As the stock trainer does, with the batches dealt out to the ranks."""
-        if self.args.world_size == 1:
+        """Eval loss as the mean over all that is evaluated, with the batches dealt out to the ranks. In one process
+        preference trainers evaluate as the stock trainer does: it averages batches."""
+        if self.args.world_size == 1 and not self.sums_losses:
             return dict(super().evaluate(*args, **kwargs))  # type: ignore[misc]
         was_training, found, figures = self.model.training, [], []
         self.model.eval()
-        for share, batch in self.eval_batches():
-            loss, _, _ = self.prediction_step(self.model, batch, prediction_loss_only=True)
-            weight = len(share.rows) * share.part
-            figures.append((self._noted(), weight))
-            found.append((float(loss) * share.part, weight))
-        everyone = [each for rank in ranks.gather(found) for each in rank]
-        metrics = {"eval_loss": sum(loss * rows for loss, rows in everyone) / sum(rows for _, rows in everyone),
-                   **_means(figures)}
+        for share in deal(range(len(self.eval_dataset)), self.run_config.micro_batch_size, self.args.world_size,
+                          splits=False)[self.args.process_index]:
+            with torch.no_grad():
+                loss, weight = self.eval_loss(self.batch(self.eval_dataset, share.rows), len(share.rows))
+            if self._by_itself:
+                figures.append((self._noted(), weight * share.part))
+            if share.part:
+                found.append((share.micro_batch, loss, weight))
+            self.callback_handler.on_prediction_step(self.args, self.state, self.control)
         self.model.train(was_training)
+        mine = [(at, float(loss), weight) for at, loss, weight in found]
+        total, count = torch.zeros(()), 0
+        # In the order of the rows, whichever rank read them: a sum of floats depends on it.
+        for _, loss, weight in sorted(each for rank in ranks.gather(mine) for each in rank):
+            total, count = total + loss, count + weight
+        metrics = {"eval_loss": (total / count).item(), **_means(figures)}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def eval_loss(self, inputs: dict[str, Any], rows: int) -> tuple[Any, int]:
+        """A sum of losses of a batch, and of how many: here of its rows."""
+        loss, _, _ = self.prediction_step(self.model, inputs, prediction_loss_only=True)
+        return loss * rows, rows
 
     # -- steps that must not be made --------------------------------------------------------------------------
 
