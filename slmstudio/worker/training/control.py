@@ -20,13 +20,12 @@ from slmstudio.core.run.overfitting import EvalWatch
 from slmstudio.worker.runtime import ending, ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training.clock import Clock
-from slmstudio.worker.training.first_steps import FirstSteps
+from slmstudio.worker.training.first_steps import Clock, FirstSteps
 from slmstudio.worker.training.heat import HeatPauses
-from slmstudio.worker.training.preference import METRICS
 from slmstudio.worker.training.samples import Samples
 from slmstudio.worker.training.saving import Saver
 from slmstudio.worker.training.tensorboard import TensorBoardLog
+from slmstudio.worker.training.trainer import METRICS
 
 POLL_SECONDS = 0.1
 BOARD = "tensorboard"

@@ -1,4 +1,4 @@
-"""The first steps of every start of a run are measured, and what they took is kept with the machine.
+"""How long the work of a run takes: its first steps are measured at every start, and kept with the machine.
 
 After the first step, when the optimizer's state is in memory, the longest micro-batch of the whole run goes forward and
 backward once, or twice where gradients are accumulated. This leaves no trace: gradients and figures are discarded and
@@ -8,6 +8,9 @@ now and not hours later (docs/decisions/0022-fit-check.md).
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,10 +24,73 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.meter import EnergyMeter
 from slmstudio.core.run.guard.summary import HOLD
 from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.time_left import TimeLeft
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.peak import Heap, PeakMemory
+from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import methods
-from slmstudio.worker.training.rows import micro_batches
+from slmstudio.worker.training.heat import HeatPauses, local_time
+from slmstudio.worker.training.rows import batches
+from slmstudio.worker.training.saving import Saver
+
+# -- How long a run's steps, evaluations and checkpoints take, and how much longer the run does.
+
+
+class Clock:
+    """Times the work of one start, without the sleep of the machine, pauses, and waiting for space.
+
+    Attributes:
+        left: the estimate, by kind of work.
+    """
+
+    def __init__(self, config: RunConfig, trainer: Any, sensors: Sensors, saver: Saver, first: FirstSteps,
+                 rests: HeatPauses):
+        self._config, self._trainer, self._sensors, self._saver = config, trainer, sensors, saver
+        self._first, self._rests = first, rests
+        self._started, self._asleep, self._held = 0.0, 0.0, 0.0
+        self.left = TimeLeft(least=2)
+
+    def start(self) -> None:
+        """The next step begins."""
+        self._rests.work_begins()
+        self._started, self._asleep = time.monotonic(), self._sensors.suspended_seconds
+
+    def step_made(self) -> float:
+        """Seconds of the step that has just been made."""
+        asleep = self._sensors.suspended_seconds - self._asleep
+        seconds = max(1e-6, time.monotonic() - self._started - asleep)
+        self.left.took("step", seconds + self._rests.held - self._held)
+        self._held = self._rests.held
+        return seconds
+
+    @contextlib.contextmanager
+    def timed(self, kind: str) -> Iterator[None]:
+        """Learn how long work of this kind takes."""
+        started, idle, held = time.monotonic(), self.idle, self._rests.held
+        yield
+        seconds = max(0.0, time.monotonic() - started - (self.idle - idle))
+        self.left.took(kind, seconds + self._rests.held - held)
+        self._held = self._rests.held  # what was rested in an evaluation isn't part of the next step
+        if kind == "evaluation":
+            self._first.evaluated(seconds)
+
+    @property
+    def idle(self) -> float:
+        """Seconds so far in which nothing was done."""
+        return self._sensors.suspended_seconds + self._saver.waited + self._rests.seconds
+
+    def seconds_left(self, step: int) -> float | None:
+        """The steps to come, and what comes between them and at the end."""
+        total = self._trainer.total_steps
+
+        def coming(every: int) -> int:  # that of this step is still to come
+            return (total - 1) // every - (step - 1) // every + 1
+
+        left = self.left.left(step=total - step, evaluation=coming(self._config.eval_steps),
+                              checkpoint=coming(self._config.save_steps))
+        hours = self._rests.hours
+        return left if left is None or hours is None else hours.seconds_until_done(local_time(), left)
+
 
 STEPS = 3
 """Steps after which the measurement is told."""
@@ -102,8 +168,8 @@ class FirstSteps:
     def _try_longest(self, last: bool) -> None:
         """Not a compiled model: another length would compile it again, and change the last digits of its losses."""
         trainer, config = self._trainer, self._config
-        rows = micro_batches.longest(micro_batches.of_run(trainer, config), trainer.lengths, config)
-        self._longest = int(micro_batches.tokens(np.array([rows]), trainer.lengths, config)[0])
+        rows = batches.longest(batches.of_run(trainer, config), trainer.lengths, config)
+        self._longest = int(batches.tokens(np.array([rows]), trainer.lengths, config)[0])
         if not last and not config.torch_compile:
             trainer.try_micro_batch(rows, times=min(2, config.gradient_accumulation_steps))
             self._tried = True

@@ -32,7 +32,7 @@ from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import loading, methods, options, out_of_memory, train
 from slmstudio.worker.training.first_steps import keep
-from slmstudio.worker.training.rows import data, micro_batches
+from slmstudio.worker.training.rows import batches, data
 
 USUAL = (5 / 8, 3 / 8, 7 / 8, 1 / 8)
 """Which micro-batches are timed: by their place among all, sorted by length. Their mean is that of all, about."""
@@ -98,12 +98,12 @@ class _Trial:
         trainer = loaded.trainer
         job.check_cancelled()
         job.phase("measuring")
-        batches = micro_batches.of_run(trainer, config)
-        tokens = micro_batches.tokens(batches, trainer.lengths, config)
+        all_of_them = batches.of_run(trainer, config)
+        tokens = batches.tokens(all_of_them, trainer.lengths, config)
         by_length = tokens.argsort(kind="stable")
-        longest = batches[by_length[-1]].tolist()
+        longest = all_of_them[by_length[-1]].tolist()
         self.tokens = int(tokens.max())
-        usual = [batches[by_length[int(place * len(by_length))]].tolist() for place in USUAL]
+        usual = [all_of_them[by_length[int(place * len(by_length))]].tolist() for place in USUAL]
         together = min(2, config.gradient_accumulation_steps)  # the second adds its gradients to those of the first
         watch = _Stopwatch(job, trainer, 2 * together, 2 * together + len(usual))
         _learn_these(trainer, [longest] * 2 * together + usual, together)
@@ -124,7 +124,7 @@ class _Trial:
             return None
         size = self.config.micro_batch_size
         lengths = data.lengths(rows)
-        longest = micro_batches.longest(micro_batches.groups(np.arange(len(lengths)), size), lengths, self.config)
+        longest = batches.longest(batches.groups(np.arange(len(lengths)), size), lengths, self.config)
         trainer.eval_dataset = rows.select(longest)
         started = time.monotonic()
         trainer.evaluate()
@@ -134,11 +134,11 @@ class _Trial:
         return seconds
 
 
-def _learn_these(trainer: Any, batches: Sequence[Sequence[int]], together: int) -> None:
+def _learn_these(trainer: Any, these: Sequence[Sequence[int]], together: int) -> None:
     """Let the trainer learn these micro-batches in this order, `together` of them in each update."""
-    trainer.train_dataset = trainer.train_dataset.select([row for rows in batches for row in rows])
+    trainer.train_dataset = trainer.train_dataset.select([row for rows in these for row in rows])
     trainer.order = range(len(trainer.train_dataset))
-    trainer.micro_batch, trainer.accumulation = len(batches[0]), together
+    trainer.micro_batch, trainer.accumulation = len(these[0]), together
 
 
 class _Stopwatch(TrainerCallback):  # type: ignore[misc]

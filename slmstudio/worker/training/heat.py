@@ -23,7 +23,7 @@ from slmstudio.core.run.guard.summary import GUARD_FIELDS, HOLD, settings_of, to
 from slmstudio.core.units import format_duration
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.runtime.keep_awake import Awake
+from slmstudio.worker.runtime.cooling import Awake
 from slmstudio.worker.runtime.sensors import Sensors
 
 # -- Tells what the heat costs a run: how much it is held back, and when a lower power limit would help.

@@ -28,13 +28,18 @@ from slmstudio.worker.kernels import fast_layers, joined_linear, liger, packed
 from slmstudio.worker.model import export_source
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import methods, options, preference
+from slmstudio.worker.training import dealing, methods, options
 from slmstudio.worker.training.rows import data, token_cache
 from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.rows.data import NothingLearned, read_rows
 from slmstudio.worker.training.samples import FROM_ROWS, Samples
-from slmstudio.worker.training.several import dealing
-from slmstudio.worker.training.trainer import StudioTrainer
+from slmstudio.worker.training.trainer import (
+    StudioTrainer,
+    WithRows,
+    be_fast_on_the_cpu,
+    preference_arguments,
+    preference_trainer,
+)
 
 
 @dataclass(frozen=True)
@@ -126,10 +131,10 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     if config.packing and not apart:
         job.warn("not_packed", tr("This architecture can't keep packed rows apart, so rows are padded instead."))
     if config.is_preference:
-        preference.be_fast_on_the_cpu(not methods.on_gpu(config))
-        kind, arguments_kind = preference.trainer_class(config)
+        be_fast_on_the_cpu(not methods.on_gpu(config))
+        kind, arguments_kind = preference_trainer(config)
         arguments = arguments_kind(**shared_arguments(job, config),
-                                   **preference.arguments(config, methods.on_gpu(config)))
+                                   **preference_arguments(config, methods.on_gpu(config)))
         more: dict[str, Any] = {}
     else:
         kind = StudioTrainer
@@ -147,7 +152,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
         peft_config=adapter, **more)
     trainer.rows_apart = way if apart else None
     if config.is_preference:
-        trainer.data_collator = preference.WithRows(trainer.data_collator)
+        trainer.data_collator = WithRows(trainer.data_collator)
     if config.has_adapter:
         methods.adapters_in_fp32(trainer.model)
     if config.has_adapter and not methods.is_sharded(config):  # they keep weights joined, which the ranks must share

@@ -1,4 +1,4 @@
-"""Saves that wait for room: a full disk never ends a run, and never costs what was learned."""
+"""Checkpoints: what is in them, and saves that wait for room, so that a full disk never costs what was learned."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import contextlib
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch.distributed import get_rank
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import TrainerState
 from transformers.trainer_utils import load_sharded_checkpoint
 
@@ -21,7 +24,55 @@ from slmstudio.core.run import checkpoints
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training.several import sharded
+
+# -- A model that the ranks share (FSDP2): brought together to be written, and spread again when it is read.
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What the first rank writes; the others have nothing in it.
+
+    Attributes:
+        weights: by name, on the processor; of an adapter's model only what learns.
+        optimizer: the optimizer's state as `state_dict` has it in one process.
+    """
+
+    weights: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+
+
+def collect(model: torch.nn.Module, optimizer: Any) -> Whole:
+    """Bring a shared model and its optimizer together on the first rank, tensor by tensor. Every rank must call it."""
+    adapter = hasattr(model, "peft_config")
+    learning = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    weights = {name: _whole(value) for name, value in model.state_dict().items() if not adapter or name in learning}
+    state = optimizer.state_dict()
+    moments = {at: {name: _whole(value) for name, value in each.items()} for at, each in state["state"].items()}
+    if get_rank() != 0:
+        return Whole({}, {})
+    return Whole(weights, {**state, "state": moments})
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, DTensor):
+        value = value.full_tensor()
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.detach().cpu() if get_rank() == 0 else None
+
+
+def load_optimizer(optimizer: Any, file: Path) -> None:
+    """Load an optimizer's state; each rank keeps its part of each tensor."""
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    spread_state = {
+        at: {name: distribute_tensor(value.to(parameters[at].device), parameters[at].device_mesh,
+                                     parameters[at].placements)
+             if isinstance(value, torch.Tensor) and value.dim() and isinstance(parameters[at], DTensor) else value
+             for name, value in each.items()}
+        for at, each in state["state"].items()}
+    optimizer.load_state_dict({**state, "state": spread_state})
+
 
 # -- How our trainers save checkpoints, complete or absent, and resume from them: those of one process, and those of
 # several that may share the model.
@@ -37,7 +88,7 @@ class Checkpointing:
 
     checkpoint_parent: Path
     eval_loss_of_step: tuple[int, float] | None
-    _whole: sharded.Whole | None = None
+    _whole: Whole | None = None
 
     def read_weights(self, checkpoint: Path) -> None:
         """Before the ranks share the model: each of them reads what one process reads."""
@@ -55,7 +106,7 @@ class Checkpointing:
             UserError: a file of the checkpoint holds other things than a run writes.
         """
         try:
-            sharded.load_optimizer(self.optimizer, checkpoint / "optimizer.pt")
+            load_optimizer(self.optimizer, checkpoint / "optimizer.pt")
             self.lr_scheduler.load_state_dict(torch.load(checkpoint / "scheduler.pt", weights_only=True))
             if self.accelerator.scaler is not None and (file := checkpoint / "scaler.pt").exists():
                 self.accelerator.scaler.load_state_dict(torch.load(file, weights_only=True))
@@ -66,7 +117,7 @@ class Checkpointing:
     @contextlib.contextmanager
     def collected(self) -> Iterator[None]:
         """Within, the first rank can write the model and the optimizer by itself. Every rank must enter it."""
-        self._whole = sharded.collect(self.model, self.optimizer) if self.is_fsdp_enabled else None
+        self._whole = collect(self.model, self.optimizer) if self.is_fsdp_enabled else None
         try:
             yield
         finally:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import DistributedType, FullyShardedDataParallelPlugin
 from torch.distributed.fsdp import register_fsdp_forward_method
 from transformers import get_scheduler
 from transformers.integrations.neftune import activate_neftune
@@ -26,10 +27,9 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
+from slmstudio.worker.training.dealing import Share, deal, may_split
 from slmstudio.worker.training.rows.batches import BatchOrder
 from slmstudio.worker.training.saving import Checkpointing
-from slmstudio.worker.training.several import sharded
-from slmstudio.worker.training.several.dealing import Share, deal
 
 SHOWN_ROWS = 20
 
@@ -37,17 +37,6 @@ SHOWN_ROWS = 20
 def seed_of(seed: int, step: int, micro_batch: int) -> int:
     """What seeds dropout and the like in a micro-batch; the exported script has the same formula."""
     return seed * 1_000_003 + step * 4_099 + micro_batch
-
-
-def may_split(config: RunConfig, world_size: int) -> bool:
-    """Whether a micro-batch may be divided among ranks where there are fewer of them than ranks.
-
-    Not where its loss is more than a sum over its rows. What is random is another thing in a part than in the whole, so
-    with dropout it is divided only where some ranks would never have anything to do.
-    """
-    random = (config.has_adapter and config.lora_dropout > 0) or config.neftune_noise_alpha > 0
-    return config.objective not in ("orpo", "kto") and \
-        (not random or config.gradient_accumulation_steps < world_size)
 
 
 def activations_in_main_memory(model: torch.nn.Module, pinned: bool) -> contextlib.AbstractContextManager[Any]:
@@ -99,8 +88,13 @@ class DeterministicTrainer(Checkpointing):
             self.accelerator.gather = self.accelerator.gather_for_metrics = lambda value, **options: value
 
     def create_accelerator_and_postprocess(self) -> None:
+        """Also for processors that share a model: accelerate would take DDP there, whatever it is told."""
         super().create_accelerator_and_postprocess()  # type: ignore[misc]
-        sharded.also_on_processors(self)
+        if self.args.fsdp_plugin_args is not None and not self.is_fsdp_enabled:
+            state = self.accelerator.state
+            state.distributed_type = DistributedType.FSDP
+            state.fsdp_plugin = FullyShardedDataParallelPlugin(**self.args.fsdp_plugin_args)
+            self.is_fsdp_enabled = True
 
     @property
     def _by_itself(self) -> bool:

@@ -17,7 +17,7 @@ from slmstudio.core.hardware.heat import guard
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n.pseudo import disguise
 from slmstudio.core.run import adjust
-from slmstudio.worker.training import clock, heat, train
+from slmstudio.worker.training import first_steps, heat, train
 
 machine, make_job = heated_machine.machine, heated_machine.make_job
 
@@ -184,10 +184,10 @@ def test_a_rest_that_is_cut_short_counts_as_long_as_it_was(make_job, machine):
 
 
 def test_rests_of_an_evaluation_are_not_taken_for_those_of_a_step(make_job, machine, monkeypatch):
-    job, took, learn = make_job(micro_batch_size=1, max_steps=3, eval_steps=1), [], clock.TimeLeft.took
+    job, took, learn = make_job(micro_batch_size=1, max_steps=3, eval_steps=1), [], first_steps.TimeLeft.took
     monkeypatch.setattr(heat.HeatPauses, "between_batches",
                         lambda self, step: setattr(self, "held", self.held + 1000.0))
-    monkeypatch.setattr(clock.TimeLeft, "took",
+    monkeypatch.setattr(first_steps.TimeLeft, "took",
                         lambda self, kind, seconds: (took.append((kind, seconds)), learn(self, kind, seconds)))
     machine(hot_after())
     train.run(job)

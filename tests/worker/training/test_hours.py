@@ -14,7 +14,7 @@ from slmstudio.core.hardware.linux_sensors import Battery
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.run import adjust
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.training import clock, heat, train
+from slmstudio.worker.training import first_steps, heat, train
 
 machine, make_job = heated_machine.machine, heated_machine.make_job
 
@@ -98,7 +98,7 @@ def test_its_hours_end_and_begin_in_the_middle(make_job, machine, monkeypatch):
 
 @pytest.mark.full
 def test_the_time_left_reckons_with_the_hours(make_job, machine, monkeypatch):
-    monkeypatch.setattr(clock, "local_time", lambda: datetime(2026, 11, 28, 5, 59, 59, 999_000))
+    monkeypatch.setattr(first_steps, "local_time", lambda: datetime(2026, 11, 28, 5, 59, 59, 999_000))
     monkeypatch.setattr(heat, "local_time", lambda: datetime(2026, 11, 28, 5))
     job = make_job(train_hours="22:00-06:00", max_steps=8)
     machine(hot_after())

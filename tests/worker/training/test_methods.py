@@ -20,7 +20,7 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import planner
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import control, methods, preference, train
+from slmstudio.worker.training import control, loading, methods, train, trainer
 from slmstudio.worker.training.rows import token_cache
 
 LINEAR = 7
@@ -178,9 +178,9 @@ def test_preferences_are_learned(make_job, objective, method):
 def test_preference_losses_equal_trls_own(make_job, monkeypatch, objective):
     ours, stock = (make_job(objective, micro_batch_size=3, max_steps=4) for _ in range(2))
     train.run(ours)
-    monkeypatch.setattr(preference, "be_fast_on_the_cpu", lambda on_cpu: None)
-    monkeypatch.setattr(preference.trl_utils, "_ChunkedLogProbFunction", preference._STOCK)
-    monkeypatch.setattr(preference.trl_utils, "_use_triton", preference._STOCK_USE_TRITON)
+    monkeypatch.setattr(loading, "be_fast_on_the_cpu", lambda on_cpu: None)
+    monkeypatch.setattr(trainer.trl_utils, "_ChunkedLogProbFunction", trainer._STOCK)
+    monkeypatch.setattr(trainer.trl_utils, "_use_triton", trainer._STOCK_USE_TRITON)
     train.run(stock)
     losses = [[event["train_loss"] for event in events(job, "step")] for job in (ours, stock)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

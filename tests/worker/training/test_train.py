@@ -20,10 +20,9 @@ from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.training import methods, train
+from slmstudio.worker.training import methods, preflight, train
 from slmstudio.worker.training.control import TrainingControl
 from slmstudio.worker.training.rows import token_cache
-from slmstudio.worker.training.several import preflight
 
 
 @pytest.fixture

@@ -29,8 +29,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.provenance import versions
 from slmstudio.core.run.rows.row_cache import make_room
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training.rows.data import Losses, encode_rows, tell_losses
-from slmstudio.worker.training.rows.preference_data import encode_preferences
+from slmstudio.worker.training.rows.data import Losses, encode_preferences, encode_rows, tell_losses
 
 FORMAT = 3
 """Raised whenever the encoding of rows changes: entries of before aren't found then, and go as they age."""

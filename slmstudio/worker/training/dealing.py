@@ -17,6 +17,7 @@ import datasets
 from datasets.table import InMemoryTable
 
 from slmstudio.core.run import checkpoints
+from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
 
 # -- What the first rank has on its disk, for ranks on machines that don't have it.
@@ -108,3 +109,14 @@ def deal(rows: Sequence[int], micro_batch: int, ranks: int, splits: bool) -> lis
         part = whole[at][size * which // parts : size * (which + 1) // parts]
         found.append([Share(part, at, count, len(part) / size) if len(part) else idle])
     return found
+
+
+def may_split(config: RunConfig, world_size: int) -> bool:
+    """Whether a micro-batch may be divided among ranks where there are fewer of them than ranks.
+
+    Not where its loss is more than a sum over its rows. What is random is another thing in a part than in the whole, so
+    with dropout it is divided only where some ranks would never have anything to do.
+    """
+    random = (config.has_adapter and config.lora_dropout > 0) or config.neftune_noise_alpha > 0
+    return config.objective not in ("orpo", "kto") and \
+        (not random or config.gradient_accumulation_steps < world_size)
