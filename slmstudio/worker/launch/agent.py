@@ -26,7 +26,7 @@ from slmstudio.core.model.library import local_models
 from slmstudio.core.run import adjust, checkpoints, launch
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import CHECKPOINTS
-from slmstudio.worker.launch import machines, ranks_of
+from slmstudio.worker.launch import ranks_of
 from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
@@ -152,7 +152,7 @@ def run(job: JobContext) -> jobs.Outcome:
         meeting = ranks_of.Meeting(store, ranks_of.LOOPBACK, store.port, secrets.token_hex(8), ranks_of.LOOPBACK)
     else:
         try:
-            meeting = machines.meet(job, launch.write(job.folder), 0)
+            meeting = ranks_of.meet(job, launch.write(job.folder), 0)
         except Cancelled:
             if not (kept := checkpoints.all_checkpoints(job.folder / CHECKPOINTS)):
                 raise
@@ -215,7 +215,7 @@ def _join(job: JobContext) -> jobs.Outcome:
     launch.need(config, read_machine())
     folder.mkdir(exist_ok=True)
     files.write_atomically(folder / jobs.RUN, files.dump_pretty(config.to_dict()), private=True)
-    meeting = machines.meet(job, launched, number - 1)
+    meeting = ranks_of.meet(job, launched, number - 1)
     job.phase("training", tr("with {host}", host=launched.host))
     with _ends_when_asked(job):
         try:

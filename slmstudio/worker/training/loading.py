@@ -24,7 +24,7 @@ from slmstudio.core.run import curves, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import plan_rows
 from slmstudio.core.run.rows.manifest import EVALUATION, TRAIN
-from slmstudio.worker.kernels import fast_layers, joined_linear, liger, packed
+from slmstudio.worker.kernels import fast_layers, head_loss, joined_linear, packed
 from slmstudio.worker.model import export_source
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
@@ -159,7 +159,7 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
         joined_linear.apply(trainer.model)
         fast_layers.apply(trainer.model)
     if config.use_liger_kernel:
-        liger.put_into(trainer.model)
+        head_loss.put_liger_into(trainer.model)
     if config.torch_compile:
         options.compile_layers(trainer, job)
     for stock in (DefaultFlowCallback, PrinterCallback, ProgressCallback):  # `TrainingControl` does all that

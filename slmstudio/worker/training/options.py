@@ -21,7 +21,7 @@ from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, Installed, PackedAttention
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.kernels import gpu_attention, liger
+from slmstudio.worker.kernels import gpu_attention, head_loss
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods
@@ -55,7 +55,7 @@ def settle(job: JobContext, config: RunConfig) -> RunConfig:
         if reason := next(filter(None, reasons), None):
             config = replace(config, **option.instead)
             job.warn(option.code, join_sentences(tr(option.sentence), reason))
-    liger.use(config.use_liger_kernel)
+    head_loss.use_liger(config.use_liger_kernel)
     return config
 
 

@@ -14,7 +14,7 @@ from support import small_runs
 from slmstudio.core import jobs
 from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, PackedAttention
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.kernels import gpu_attention, liger
+from slmstudio.worker.kernels import gpu_attention, head_loss
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods, options, train
@@ -31,7 +31,7 @@ def make_job(tmp_path, tiny_model, rows_file, studio_home):
 def as_before():
     yield
     gpu_attention.use(PER_ROW)
-    liger.use(False)
+    head_loss.use_liger(False)
 
 
 def warned(job: JobContext) -> dict[str, str]:
