@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from slmstudio.core.chat import gpu_layers, sampling
 from slmstudio.core.chat.gpu_layers import GpuLayers
@@ -25,6 +25,7 @@ from slmstudio.worker.model import llama_gguf
 
 # -- Chat with a GGUF model, loaded onto the card as far as it fits.
 
+T = TypeVar("T")
 DEFAULT_CONTEXT = 4096
 """Tokens, where neither the user nor the model sets less: the cache of an 8B model then takes half a gigabyte."""
 
@@ -39,29 +40,35 @@ def load_gguf(message: dict[str, Any]) -> Loaded:
     facts = read_sound_gguf(path)
     wanted = message.get("context_length") or DEFAULT_CONTEXT
     length = min(wanted, facts.context_length or wanted)
-    model, offload = _load_model(path, length, message.get("gpu_layers"))
+    model, offload = load_onto_card(path, length, message.get("gpu_layers"),
+                                    lambda layers: ChatModel(path, length, layers))
     return Loaded(model, facts.name, facts.context_length, facts.quantization, offload.reason, offload.layers,
                   offload.all_layers, ChatAdapter(model, path))
 
 
-def _load_model(path: Path, context_length: int, layers: int | None) -> tuple[ChatModel, GpuLayers]:
-    """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all."""
+def load_onto_card(path: Path, tokens: int, layers: int | None, load: Callable[[int], T]) -> tuple[T, GpuLayers]:
+    """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all.
+
+    Args:
+        tokens: in all of its contexts together.
+        layers: on the card, if the user has chosen.
+        load: the model with a number of layers on the card.
+    """
     llama_gguf.install()
     import llama_cpp
 
     supported = llama_cpp.llama_supports_gpu_offload()
     shape = gpu_layers.read_shape(path)
-    offload = (gpu_layers.choose(shape, context_length, read_gpus()[0], supported=supported,
+    offload = (gpu_layers.choose(shape, tokens, read_gpus()[0], supported=supported,
                                  training=run_folder.running() is not None) if layers is None
                else GpuLayers(layers if supported else 0, shape.layers + 1, ""))
     try:
-        return ChatModel(path, context_length, offload.layers), offload
+        return load(offload.layers), offload
     except UserError:
         if offload.layers == 0:
             raise
-        return ChatModel(path, context_length, 0), GpuLayers(0, offload.all_layers,
-                                                             tr("On the processor: another program has used up the "
-                                                                "card's memory."))
+        return load(0), GpuLayers(0, offload.all_layers, tr("On the processor: another program has used up the "
+                                                            "card's memory."))
 
 
 def create(emit: Callable[..., None]) -> ChatService:

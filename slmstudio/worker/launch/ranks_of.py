@@ -210,13 +210,13 @@ def train(folder: Path, config: RunConfig, meeting: Meeting) -> dict[int, int]:
     """
     command = [*processes.worker_command(), str(folder)]
     asked: dict[str, Any] = {"rank": meeting.node, "timeout": SECONDS}
-    launch = LaunchConfig(
+    settings = LaunchConfig(
         min_nodes=config.nodes, max_nodes=config.nodes, nproc_per_node=config.processes, run_id=meeting.id,
         rdzv_backend="static", rdzv_endpoint=f"{meeting.host}:{meeting.port}", rdzv_configs=asked, max_restarts=0,
         shutdown_timeout=LEAVING_SECONDS)
     with _environment(config, meeting):
         try:
-            elastic_launch(launch, command[0])(*command[1:])
+            elastic_launch(settings, command[0])(*command[1:])
         except ChildFailedError as error:
             return {rank: failure.exitcode for rank, failure in error.failures.items()}
         except DistError as error:
