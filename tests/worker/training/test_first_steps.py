@@ -16,8 +16,8 @@ from slmstudio.core.run.energy.use import SUPPLY_EFFICIENCY
 from slmstudio.core.run.memory import measured
 from slmstudio.worker.runtime.context import StartAnew
 from slmstudio.worker.training import train
+from slmstudio.worker.training.loop import DeterministicTrainer
 from slmstudio.worker.training.trainer import StudioTrainer
-from slmstudio.worker.training.trainer_mixin import DeterministicTrainer
 
 
 @pytest.fixture
