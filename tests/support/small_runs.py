@@ -1,8 +1,9 @@
-"""Small runs of the tiny model on the processor, and what they tell."""
+"""Small runs of the tiny model on the processor, what they learn, and what they tell."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,23 @@ def maker(parent: Path, model: Path, rows: Path, **usual: Any) -> Callable[..., 
         return JobContext(job.folder, job.request())
 
     return make
+
+
+def rows_of(objective: str, questions: Iterable[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    """Rows of the kind that an objective learns, from questions with a good answer and a worse one."""
+    if objective in ("dpo", "orpo"):
+        return [{"prompt": asked, "chosen": good, "rejected": bad} for asked, good, bad in questions]
+    if objective == "kto":
+        return [{"prompt": asked, "completion": good if place % 2 else bad, "label": bool(place % 2)}
+                for place, (asked, good, bad) in enumerate(questions)]
+    if objective in ("text", "pretrain"):
+        return [{"text": f"{asked} {good}"} for asked, good, _ in questions]
+    return [{"instruction": asked, "output": good} for asked, good, _ in questions]
+
+
+def write(file: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return file
 
 
 def events(job: JobContext, *kinds: str) -> list[dict[str, Any]]:

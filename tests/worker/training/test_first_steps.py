@@ -34,9 +34,8 @@ def figures(job) -> list[tuple]:
 
 def pairs_file(place: Path) -> str:
     rows = [(row["instruction"], row["output"]) for row in tiny_model.ROWS]
-    pairs = [{"prompt": q, "chosen": a * (1 + i % 3), "rejected": rows[i - 3][1]} for i, (q, a) in enumerate(rows)]
-    place.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
-    return str(place)
+    return str(small_runs.write(place, small_runs.rows_of(
+        "dpo", [(asked, good * (1 + i % 3), rows[i - 3][1]) for i, (asked, good) in enumerate(rows)])))
 
 
 RANDOM = {"lora_dropout": 0.2, "neftune_noise_alpha": 5.0}

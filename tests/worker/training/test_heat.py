@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from support import heated_machine
+from support import heated_machine, small_runs
 from support.guard_events import of_events
 from support.heated_machine import At, gpu, hot_after, rests_of, story
 from support.small_runs import events
@@ -235,9 +234,8 @@ def test_a_card_that_slows_itself_down_for_a_minute_gets_the_same_advice(make_jo
 
 @pytest.mark.full
 def test_preferences_rest_too(make_job, machine, tmp_path):
-    pairs = tmp_path / "pairs.jsonl"
-    pairs.write_text("".join(json.dumps({"prompt": f"Question {i}?", "chosen": "Yes.", "rejected": "No."}) + "\n"
-                             for i in range(8)), "utf-8")
+    pairs = small_runs.write(tmp_path / "pairs.jsonl", small_runs.rows_of(
+        "dpo", [(f"Question {i}?", "Yes.", "No.") for i in range(8)]))
     results = []
     for at in (hot_after(), hot_after(0, 1, 2)):
         machine(at)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import small_runs
 from support.small_runs import events
 from support.tiers import first_fast
 
@@ -27,20 +28,11 @@ LINEAR = 7
 """Linear layers in one of the tiny model's two decoder layers."""
 
 
-def rows_of(objective: str) -> list[dict]:
-    """Rows of the kind that an objective learns, in two scripts."""
-    pairs = [("Where do I report a broken street light?", "Call the ward office.", "No idea."),
-             ("जन्म प्रमाण पत्र कितने दिन में मिलता है?", "सात दिन में।", "पता नहीं।"),
-             ("How long is a passport valid?", "Ten years for adults.", "For ever."),
-             ("Who issues a ration card?", "The food department.", "Nobody.")] * 3
-    if objective in ("dpo", "orpo"):
-        return [{"prompt": f"{q} {i}", "chosen": good, "rejected": bad} for i, (q, good, bad) in enumerate(pairs)]
-    if objective == "kto":
-        return [{"prompt": f"{q} {i}", "completion": good if i % 2 else bad, "label": bool(i % 2)}
-                for i, (q, good, bad) in enumerate(pairs)]
-    if objective == "text":
-        return [{"text": f"{q} {good} {i}"} for i, (q, good, _) in enumerate(pairs)]
-    return [{"instruction": f"{q} {i}", "output": good} for i, (q, good, _) in enumerate(pairs)]
+QUESTIONS = [(f"{asked} {place}", good, bad) for place, (asked, good, bad) in enumerate([
+    ("Where do I report a broken street light?", "Call the ward office.", "No idea."),
+    ("जन्म प्रमाण पत्र कितने दिन में मिलता है?", "सात दिन में।", "पता नहीं।"),
+    ("How long is a passport valid?", "Ten years for adults.", "For ever."),
+    ("Who issues a ration card?", "The food department.", "Nobody.")] * 3)]
 
 
 @pytest.fixture
@@ -49,9 +41,7 @@ def planned(tmp_path, tiny_model, processor):
 
     def make(objective: str, bf16: bool, settings: dict, rows: int | None = None) -> JobContext:
         processor(bf16)
-        file = tmp_path / f"{objective}.jsonl"
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(objective)[:rows]]
-        file.write_text("".join(lines), "utf-8")
+        file = small_runs.write(tmp_path / f"{objective}.jsonl", small_runs.rows_of(objective, QUESTIONS)[:rows])
         config = planner.plan(planner.PlanRequest(
             reader.read_dataset(file), facts.read_model(tiny_model), read_machine(), overrides=settings))
         job = folder.create(config, tmp_path / "runs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -30,10 +29,8 @@ def loaded(job: JobContext) -> loading.Loaded:
 def test_one_process_uses_one_of_two_cards(make_job, tmp_path, monkeypatch, objective):
     """transformers counts all cards that torch sees, multiplies batches by them and wraps models in DataParallel; TRL
     refuses to begin then."""
-    pairs = tmp_path / "pairs.jsonl"
-    pairs.write_text("".join(json.dumps({"prompt": f"How many? {n}", "chosen": "Few.", "rejected": "Many."}) + "\n"
-                             for n in range(8)))
-    job = make_job(objective=objective, **({"train_file": str(pairs)} if objective == "dpo" else {}))
+    rows = small_runs.rows_of(objective, [(f"How many? {n}", "Few.", "Many.") for n in range(8)])
+    job = make_job(objective=objective, train_file=str(small_runs.write(tmp_path / "learned.jsonl", rows)))
     honest = loading.shared_arguments
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     # As transformers decides on a card, on the processor all the same: torch.cuda.is_available() stays False.
