@@ -128,7 +128,7 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called after each batch of an evaluation."""
-        self.rests.between_batches(state.global_step)
+        self.rests.between_batches(state.global_step, ranks.broadcast)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.rests.end(state.global_step)

@@ -53,7 +53,7 @@ def run(job: JobContext) -> dict[str, Any]:
     config = RunConfig.from_dict(job.request["config"])
     machine = read_machine()  # as it is before this process uses its GPU
     train.ready(config)
-    config = options.settle(job, config)
+    config = options.settle(job, config, [options.missing(config)])
     cards = methods.cards(config)
     machine = torchs_first(machine, cards)
     # Somebody waits for it, so it rests for heat only.

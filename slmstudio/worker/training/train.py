@@ -156,7 +156,7 @@ def run(job: JobContext) -> dict[str, Any]:
     config = replace(ranks.broadcast(adjust.apply(config, job.folder) if ranks.is_first() else None),
                      model=config.model)
     ready(config)
-    config = options.settle(job, config)
+    config = options.settle(job, config, ranks.gather(options.missing(config)))
     cards = methods.cards(config)
     machine = torchs_first(machine, cards)
     if ranks.world_size() == 1 and out_of_memory.killed_for_memory(job):

@@ -185,7 +185,7 @@ def test_a_rest_that_is_cut_short_counts_as_long_as_it_was(make_job, machine):
 def test_rests_of_an_evaluation_are_not_taken_for_those_of_a_step(make_job, machine, monkeypatch):
     job, took, learn = make_job(micro_batch_size=1, max_steps=3, eval_steps=1), [], first_steps.TimeLeft.took
     monkeypatch.setattr(heat.HeatPauses, "between_batches",
-                        lambda self, step: setattr(self, "held", self.held + 1000.0))
+                        lambda self, step, agree: setattr(self, "held", self.held + 1000.0))
     monkeypatch.setattr(first_steps.TimeLeft, "took",
                         lambda self, kind, seconds: (took.append((kind, seconds)), learn(self, kind, seconds)))
     machine(hot_after())

@@ -15,7 +15,6 @@ from slmstudio.core import jobs
 from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, PackedAttention
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, head_loss
-from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods, options, train
 
@@ -39,7 +38,8 @@ def warned(job: JobContext) -> dict[str, str]:
 
 
 def settled(job: JobContext) -> RunConfig:
-    return options.settle(job, RunConfig.from_dict(job.request))
+    config = RunConfig.from_dict(job.request)
+    return options.settle(job, config, [options.missing(config)])
 
 
 @without_a_card
@@ -115,8 +115,8 @@ def test_what_another_rank_lacks_no_rank_uses(make_job, monkeypatch):
     monkeypatch.setattr(importlib, "import_module", lambda name: None)
     job = make_job(optimizer="adamw_8bit")
     assert settled(job).optimizer == "adamw_8bit" and not warned(job)
-    monkeypatch.setattr(ranks, "gather", lambda reason: [reason, "bitsandbytes can't be loaded."])
-    assert settled(job).optimizer == "adamw_torch"
+    lacking = [{}, {"eight_bit_optimizer_off": "bitsandbytes can't be loaded."}]
+    assert options.settle(job, RunConfig.from_dict(job.request), lacking).optimizer == "adamw_torch"
     assert warned(job) == {"eight_bit_optimizer_off":
                            "The optimizer keeps its state in 32 bits. bitsandbytes can't be loaded."}
 
