@@ -178,7 +178,7 @@ class DeterministicTrainer(Checkpointing):
                 self._tokens_seen = self._tokens_seen + self.count_tokens(batch)
             if not last:
                 self._notify("on_substep_end")
-        norm = self.accelerator.clip_grad_norm_(self.model_wrapped.parameters(), self.args.max_grad_norm or math.inf)
+        norm = self.accelerator.clip_grad_norm_(self.model_wrapped.parameters(), self.args.max_grad_norm)
         mean_loss = torch.tensor(ranks.gather(loss.item())).mean().item()
         self._need_numbers(mean_loss, norm, [batch for share, batch in zip(shares, batches, strict=True) if share.part])
         self._notify("on_pre_optimizer_step")

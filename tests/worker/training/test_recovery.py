@@ -175,9 +175,8 @@ def test_no_number_stops_before_the_step_and_names_the_row(make_job, monkeypatch
         assert all(torch.isfinite(weight).all() for weight in weights.values())
 
 
-@pytest.mark.parametrize("max_grad_norm", [1.0, 0.0])
-def test_a_gradient_that_is_no_number_names_the_batch(make_job, monkeypatch, max_grad_norm):
-    job = make_job(micro_batch_size=2, eval_fraction=0.0, max_grad_norm=max_grad_norm)
+def test_a_gradient_that_is_no_number_names_the_batch(make_job, monkeypatch):
+    job = make_job(micro_batch_size=2, eval_fraction=0.0)
     honest = StudioTrainer.training_step
 
     def training_step(self, model, *args, **kwargs):
