@@ -261,20 +261,21 @@ class ServeService:
             wanted = message.get("context_length") or DEFAULT_CONTEXT
             length = min(wanted, facts.context_length or wanted)
             slots = message.get("parallel") or _slots(gpu_layers.cache_bytes(gpu_layers.read_shape(path), length))
-            self._engine, _ = load_onto_card(path, length * slots, message.get("gpu_layers"),
-                                             lambda layers: Engine(path, length, slots, layers))
+            engine, _ = load_onto_card(path, length * slots, message.get("gpu_layers"),
+                                       lambda layers: Engine(path, length, slots, layers))
         except BaseException:
             listener.close()
             raise
-        api = Api(self._engine, path.stem)
+        self._engine = engine
+        api = Api(engine, path.stem)
         self._server = server = _Server(api, key, host, listener, self._emit)
         self._thread = threading.Thread(target=server.run, name="http", daemon=True)
         self._thread.start()
         server.ready.wait()
         self._emit("serving", url=serving.url(host, listener.getsockname()[1]), host=host,
                    port=listener.getsockname()[1], model=api.name, pid=os.getpid(),
-                   context_length=self._engine.context_length, parallel=slots,
-                   chat_template=self._engine.vocab.template is not None, lock=worker_lock.state().to_dict())
+                   context_length=engine.context_length, parallel=slots,
+                   chat_template=engine.vocab.template is not None, lock=worker_lock.state().to_dict())
 
     def _stop(self) -> None:
         server, self._server = self._server, None
