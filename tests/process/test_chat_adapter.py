@@ -110,8 +110,7 @@ def logits(path: Path, lora: Path | None = None, scales: tuple[float, ...] = (0.
     """What the model says next, at each strength in turn."""
     import llama_cpp
 
-    from slmstudio.worker.gguf_chat.adapter import ChatAdapter
-    from slmstudio.worker.gguf_chat.model import ChatModel
+    from slmstudio.worker.gguf_chat.model import ChatAdapter, ChatModel
 
     model = ChatModel(path, 256, 0)
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
+from support import small_runs
 
 from slmstudio.cli import commands
 from slmstudio.core import paths
@@ -14,23 +15,14 @@ from slmstudio.core.data import reader
 from slmstudio.core.run.run_fields import PREFERENCES
 
 ROWS = 8
-ROWS_OF = {"text": "text", "pretrain": "text", "dpo": "pairs", "orpo": "pairs", "kto": "labelled"}
-"""Kind of rows, where they aren't questions with answers."""
 
 
-def rows_of(kind: str) -> list[dict]:
+def rows_of(objective: str) -> list[dict]:
     """The shortest questions of the starter data; the worse answer is that of another question."""
     records = sorted(reader.read_dataset(paths.starter_train_file()).records, key=lambda r: sum(map(len, r.contents)))
     asked = {record.messages[-1]["content"]: record.messages[-2]["content"] for record in records}
     pairs = [(question, answer) for answer, question in asked.items()][:ROWS]
-    if kind == "pairs":
-        return [{"prompt": q, "chosen": a, "rejected": pairs[i - 3][1]} for i, (q, a) in enumerate(pairs)]
-    if kind == "labelled":
-        return [{"prompt": q, "completion": a if i % 2 else pairs[i - 3][1], "label": bool(i % 2)}
-                for i, (q, a) in enumerate(pairs)]
-    if kind == "text":
-        return [{"text": f"{q} {a}"} for q, a in pairs]
-    return [{"instruction": q, "output": a} for q, a in pairs]
+    return small_runs.rows_of(objective, [(q, a, pairs[i - 3][1]) for i, (q, a) in enumerate(pairs)])
 
 
 def trained(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str | Path, method: str,
@@ -38,7 +30,7 @@ def trained(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str | Pat
     """Plan and train as a person does who chooses only the method; the plan."""
     file, known, run_json = (tmp_path / name for name in ("rows.jsonl", "known.jsonl", "run.json"))
     objective = dict(setting.split("=") for setting in settings).get("objective", method)
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(ROWS_OF.get(objective, "questions"))]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(objective)]
     file.write_text("".join(lines), "utf-8")
     # Rows that are learned are evaluated: a few steps can show that it learns, not that it generalises.
     known.write_text("".join(lines[:4]), "utf-8")

@@ -7,12 +7,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from support import small_runs
+from support.small_runs import events
 
 from slmstudio.core import files, jobs
 from slmstudio.core.hardware.heat import guard
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import heat, train
@@ -52,16 +53,8 @@ class Machine:
 
 @pytest.fixture
 def make_job(tmp_path, tiny_model, rows_file):
-    def make(**changes) -> JobContext:
-        settings = {
-            "max_steps": 5, "micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128,
-            "learning_rate": 5e-3, "eval_fraction": 0.25, "eval_steps": 3, "save_steps": 100, "device": "cpu",
-            "threads": 1, "sample_max_tokens": 0, "lora_dropout": 0.1, "heat_rest_seconds": 1, **changes}
-        config = RunConfig(**{"name": "trial", "model": str(tiny_model), "train_file": str(rows_file), **settings})
-        job = folder.create(config, tmp_path / "runs")
-        return JobContext(job.folder, job.request())
-
-    return make
+    return small_runs.maker(tmp_path, tiny_model, rows_file, max_steps=5, eval_steps=3, save_steps=100,
+                            lora_dropout=0.1, heat_rest_seconds=1)
 
 
 @pytest.fixture
@@ -92,10 +85,6 @@ def gpu(celsius: int, **more) -> MachineReading:
 def hot_after(*steps: int, looks: int = 5) -> At:
     """Too hot for some looks after each of these steps."""
     return lambda step, look: gpu(91 if step in steps and look < looks else 60)
-
-
-def events(job, *kinds: str) -> list[dict]:
-    return [event for event in jobs.Job(job.folder).events() if event["type"] in kinds]
 
 
 def story(job, *kinds: str) -> list[tuple[str, int]]:

@@ -61,7 +61,7 @@ def _until_neighbour_is_gone(job: JobContext) -> None:
 
 
 def _check(job: JobContext, what: str) -> None:
-    from slmstudio.worker.training.several import preflight
+    from slmstudio.worker.training import preflight
 
     preflight.SECONDS = float(os.environ.get("LAUNCH_PROBE_SECONDS", preflight.SECONDS))
     honest = preflight.report

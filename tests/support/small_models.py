@@ -6,8 +6,10 @@ import random
 from typing import Any
 
 import torch
+from support.tiers import first_fast
 
-from slmstudio.worker.training.rows.batches import IGNORED
+from slmstudio.worker.kernels import packed
+from slmstudio.worker.training.rows.batches import IGNORED, PackedCollator, PaddedCollator
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
          "num_key_value_heads": 2, "vocab_size": 300, "max_position_embeddings": 512}
@@ -29,6 +31,10 @@ OTHERS: dict[str, dict[str, Any]] = {
                  "num_key_value_heads": 4},  # values are narrower than keys
 }
 """Families whose layers are more than `fast_layers` computes."""
+LAYOUTS = first_fast([(dtype, family, collator) for dtype, collator in (
+    (torch.float32, PackedCollator()), (torch.bfloat16, PaddedCollator(0)), (torch.bfloat16, PackedCollator()),
+    (torch.float32, PaddedCollator(0))) for family in FAMILIES], len(FAMILIES) + 1)
+"""Number format, family and layout of rows."""
 
 
 def build(family: str, attention: str = "sdpa", dtype: torch.dtype = torch.float32, **lora: Any) -> Any:
@@ -36,6 +42,7 @@ def build(family: str, attention: str = "sdpa", dtype: torch.dtype = torch.float
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    packed.register()
     torch.manual_seed(0)
     config = AutoConfig.for_model(family.split()[0], **{**SIZES, **(FAMILIES | OTHERS)[family]}, bos_token_id=1,
                                   eos_token_id=2, pad_token_id=0)

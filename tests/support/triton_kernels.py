@@ -67,12 +67,12 @@ def rope() -> float:
 
 
 def head_loss() -> float:
-    from slmstudio.worker.kernels import liger
+    from slmstudio.worker.kernels import head_loss
 
     hidden, weight = torch.randn(9, 24, requires_grad=True), torch.randn(57, 24, requires_grad=True)
     targets = torch.randint(0, 57, (9,))
     wanted = torch.nn.functional.cross_entropy(hidden @ weight.T, targets, reduction="sum")
-    return difference((liger.head_loss(hidden, weight, targets),), (wanted,), (hidden, weight))
+    return difference((head_loss.liger_loss(hidden, weight, targets),), (wanted,), (hidden, weight))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from support import tiny_model
+from support import small_runs, tiny_model
 
 from slmstudio.core import jobs
 from slmstudio.core.run import folder
@@ -27,14 +26,10 @@ def rows_of(objective: str, parent: Path) -> Path:
     elif objective == "text":
         rows = [{"text": "The ward office opens at ten. " * count} for count in (1, 2, 3, 8, 5, 4, 2, 1, 6, 7, 3, 2)]
     else:
-        rows = [{"prompt": f"How are you, number {i}?", "chosen": f"Well, {i} times." + " yes" * (i % 4),
-                 "rejected": "Who asks?" + " no" * (i % 3)} for i in range(22)]
-    if objective == "kto":
-        rows = [{"prompt": row["prompt"], "completion": row["chosen" if i % 2 else "rejected"], "label": bool(i % 2)}
-                for i, row in enumerate(rows)]
-    file = parent / f"{objective}.jsonl"
-    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return file
+        rows = small_runs.rows_of(objective, [(
+            f"How are you, number {i}?", f"Well, {i} times." + " yes" * (i % 4), "Who asks?" + " no" * (i % 3))
+            for i in range(22)])
+    return small_runs.write(parent / f"{objective}.jsonl", rows)
 
 
 def make(model: Path, parent: Path, **changes: Any) -> Path:

@@ -11,8 +11,7 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.runtime.cooling import Cooling
-from slmstudio.worker.runtime.keep_awake import Awake
+from slmstudio.worker.runtime.cooling import Awake, Cooling
 
 # -- Lines that are appended batch by batch, so that whoever kills the worker loses one batch at most.
 

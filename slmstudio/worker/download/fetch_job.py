@@ -25,7 +25,7 @@ from slmstudio.core.model.weights import INDEX
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.worker.runtime import child, network
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.runtime.keep_awake import Awake
+from slmstudio.worker.runtime.cooling import Awake
 
 PHASE, CHECKING = "downloading", "checking"
 TELL_SECONDS = 0.5

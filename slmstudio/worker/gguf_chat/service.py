@@ -6,17 +6,74 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-from slmstudio.core.chat import sampling
+from slmstudio.core.chat import gpu_layers, sampling
+from slmstudio.core.chat.gpu_layers import GpuLayers
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
+from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.i18n import tr
 from slmstudio.core.lock import worker_lock
+from slmstudio.core.model.gguf.model import read_sound_gguf
 from slmstudio.core.repetition import TAIL, ends_in_loop
 from slmstudio.core.run import folder as run_folder
-from slmstudio.worker.gguf_chat.adapter import ChatAdapter
 from slmstudio.worker.gguf_chat.generation import StopStrings, Text
+from slmstudio.worker.gguf_chat.model import ChatAdapter, ChatModel
+from slmstudio.worker.model import llama_gguf
+
+# -- Chat with a GGUF model, loaded onto the card as far as it fits.
+
+T = TypeVar("T")
+DEFAULT_CONTEXT = 4096
+"""Tokens, where neither the user nor the model sets less: the cache of an 8B model then takes half a gigabyte."""
+
+
+def load_gguf(message: dict[str, Any]) -> Loaded:
+    """Load a GGUF file.
+
+    Raises:
+        UserError: it isn't sound, or llama.cpp can't load it.
+    """
+    path = Path(message["path"])
+    facts = read_sound_gguf(path)
+    wanted = message.get("context_length") or DEFAULT_CONTEXT
+    length = min(wanted, facts.context_length or wanted)
+    model, offload = load_onto_card(path, length, message.get("gpu_layers"),
+                                    lambda layers: ChatModel(path, length, layers))
+    return Loaded(model, facts.name, facts.context_length, facts.quantization, offload.reason, offload.layers,
+                  offload.all_layers, ChatAdapter(model, path))
+
+
+def load_onto_card(path: Path, tokens: int, layers: int | None, load: Callable[[int], T]) -> tuple[T, GpuLayers]:
+    """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all.
+
+    Args:
+        tokens: in all of its contexts together.
+        layers: on the card, if the user has chosen.
+        load: the model with a number of layers on the card.
+    """
+    llama_gguf.install()
+    import llama_cpp
+
+    supported = llama_cpp.llama_supports_gpu_offload()
+    shape = gpu_layers.read_shape(path)
+    offload = (gpu_layers.choose(shape, tokens, read_gpus()[0], supported=supported,
+                                 training=run_folder.running() is not None) if layers is None
+               else GpuLayers(layers if supported else 0, shape.layers + 1, ""))
+    try:
+        return load(offload.layers), offload
+    except UserError:
+        if offload.layers == 0:
+            raise
+        return load(0), GpuLayers(0, offload.all_layers, tr("On the processor: another program has used up the "
+                                                            "card's memory."))
+
+
+def create(emit: Callable[..., None]) -> ChatService:
+    return ChatService(emit, load_gguf)
+
 
 MIN_REPLY_SHARE = 8
 """At least one part in this many of the context is kept free for the answer."""

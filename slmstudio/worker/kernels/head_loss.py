@@ -14,7 +14,41 @@ from typing import Any
 
 import torch
 
-from slmstudio.worker.kernels import liger
+# -- Liger's kernels, where a card and the extra `gpu` are there: its fused linear cross entropy in the place of our
+# own head loss, and its others (RMSNorm, SwiGLU, RoPE) in the model.
+
+_uses_liger = False
+
+
+def use_liger(on: bool) -> None:
+    """Whether head losses on a card are Liger's from now on."""
+    global _uses_liger
+    _uses_liger = on
+
+
+def put_liger_into(model: Any) -> None:
+    """Exchange the parts of a model, with or without an adapter, that Liger has kernels for.
+
+    The trainers' own switch for this is deprecated: in its stead TRL proposes kernels that are downloaded.
+    """
+    from transformers.integrations.liger import apply_liger_kernel
+
+    apply_liger_kernel(model, {"fused_linear_cross_entropy": False})
+
+
+def liger_serves(hidden: torch.Tensor) -> bool:
+    return _uses_liger and hidden.is_cuda and len(hidden) > 0
+
+
+def liger_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """As `head_loss.head_loss`: the sum over positions of the cross entropy of `hidden @ weight.T`."""
+    from liger_kernel.ops.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyFunction
+
+    # In their order: bias, weights of classes, the ignored target, z-loss, smoothing, reduction.
+    found = LigerFusedLinearCrossEntropyFunction.apply(hidden, weight, targets, None, None, -100, 0.0, 0.0, "sum")
+    loss: torch.Tensor = found[0] if isinstance(found, tuple) else found
+    return loss
+
 
 CHUNK_ELEMENTS = {"cpu": 6 * 2**20, "cuda": 64 * 2**20}
 """Logits held at once, by device: 24 MB in fp32, which a processor's cache may hold; on a card 256 MB, for each chunk
@@ -82,8 +116,8 @@ def head_loss(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor)
     Returns:
         A scalar, differentiable once with respect to `hidden` and `weight`.
     """
-    if liger.serves(hidden):
-        return liger.head_loss(hidden, weight, targets)
+    if liger_serves(hidden):
+        return liger_loss(hidden, weight, targets)
     return _HeadLoss.apply(hidden, weight, targets)  # type: ignore[no-any-return, no-untyped-call]
 
 

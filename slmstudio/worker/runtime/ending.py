@@ -24,8 +24,9 @@ from slmstudio.core.jobs.outcome import resume_advice
 from slmstudio.core.run import store
 from slmstudio.worker.runtime import child, ranks
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.runtime.ranks import AGENT
 
+AGENT = "SLMSTUDIO_AGENT"
+"""Environment variable with the pid of our own agent, where that started this process."""
 ADDRESS = "SLMSTUDIO_ADDRESS"
 """Environment variable with this machine's address, as the others of the run reach it."""
 LOGS = "logs"

@@ -28,7 +28,7 @@ from slmstudio.core.i18n import tr  # noqa: E402
 from slmstudio.core.lock import worker_lock  # noqa: E402
 from slmstudio.worker.runtime import log_limit  # noqa: E402
 
-KINDS = {"chat": "slmstudio.worker.gguf_chat.chat", "talk": "slmstudio.worker.torch_chat.talk",
+KINDS = {"chat": "slmstudio.worker.gguf_chat.service", "talk": "slmstudio.worker.torch_chat",
          "serve": "slmstudio.worker.serve.serve"}
 """Kind of worker: the module whose `create(emit)` makes its `Service`."""
 BEFORE_LOCK = ("serve",)

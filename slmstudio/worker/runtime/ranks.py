@@ -19,8 +19,6 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import join_sentences, noop, ntr, tr
 from slmstudio.core.units import format_duration
 
-AGENT = "SLMSTUDIO_AGENT"
-"""Environment variable with the pid of our own agent, where that started this process."""
 SECONDS = 600.0
 """How long one rank waits for another. A rank that is gone is noticed at once; this is for one that hangs."""
 MEET_SECONDS = 30.0

@@ -23,11 +23,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from slmstudio.core import serving
 from slmstudio.core.chat import gpu_layers
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.i18n import tr
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.model.gguf.model import read_sound_gguf
-from slmstudio.core.run import folder as run_folder
+from slmstudio.worker.gguf_chat.service import DEFAULT_CONTEXT, load_onto_card
 from slmstudio.worker.serve.engine import Engine
 from slmstudio.worker.serve.http_api import Api
 from slmstudio.worker.serve.request import Refused
@@ -215,7 +214,6 @@ async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
     await JSONResponse(error.to_dict(), 503, {"Retry-After": "1", "Connection": "close"})(scope, receive, send)
 
 
-DEFAULT_CONTEXT = 4096
 MAX_SLOTS = 4
 CACHE_SHARE = 4
 """The caches of all slots take at most one part in this many of the memory that is free."""
@@ -262,21 +260,22 @@ class ServeService:
             facts = read_sound_gguf(path)
             wanted = message.get("context_length") or DEFAULT_CONTEXT
             length = min(wanted, facts.context_length or wanted)
-            shape = gpu_layers.read_shape(path)
-            slots = message.get("parallel") or _slots(gpu_layers.cache_bytes(shape, length))
-            self._engine = _load(path, length, slots, shape, message.get("gpu_layers"))
+            slots = message.get("parallel") or _slots(gpu_layers.cache_bytes(gpu_layers.read_shape(path), length))
+            engine, _ = load_onto_card(path, length * slots, message.get("gpu_layers"),
+                                       lambda layers: Engine(path, length, slots, layers))
         except BaseException:
             listener.close()
             raise
-        api = Api(self._engine, path.stem)
+        self._engine = engine
+        api = Api(engine, path.stem)
         self._server = server = _Server(api, key, host, listener, self._emit)
         self._thread = threading.Thread(target=server.run, name="http", daemon=True)
         self._thread.start()
         server.ready.wait()
         self._emit("serving", url=serving.url(host, listener.getsockname()[1]), host=host,
                    port=listener.getsockname()[1], model=api.name, pid=os.getpid(),
-                   context_length=self._engine.context_length, parallel=slots,
-                   chat_template=self._engine.vocab.template is not None, lock=worker_lock.state().to_dict())
+                   context_length=engine.context_length, parallel=slots,
+                   chat_template=engine.vocab.template is not None, lock=worker_lock.state().to_dict())
 
     def _stop(self) -> None:
         server, self._server = self._server, None
@@ -331,22 +330,6 @@ def _slots(cache_bytes: int) -> int:
     import psutil
 
     return max(1, min(MAX_SLOTS, psutil.virtual_memory().available // CACHE_SHARE // max(1, cache_bytes)))
-
-
-def _load(path: Path, context_length: int, slots: int, shape: gpu_layers.Shape, layers: int | None) -> Engine:
-    """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all."""
-    import llama_cpp
-
-    if layers is None:
-        layers = gpu_layers.choose(shape, context_length * slots, read_gpus()[0],
-                                   supported=bool(llama_cpp.llama_supports_gpu_offload()),
-                                   training=run_folder.running() is not None).layers
-    try:
-        return Engine(path, context_length, slots, layers)
-    except UserError:
-        if layers == 0:
-            raise
-        return Engine(path, context_length, slots, 0)
 
 
 def create(emit: Callable[..., None]) -> ServeService:

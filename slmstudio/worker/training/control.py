@@ -21,10 +21,10 @@ from slmstudio.worker.runtime import ending, ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training.heat import HeatPauses
-from slmstudio.worker.training.preference import METRICS
 from slmstudio.worker.training.samples import Samples
 from slmstudio.worker.training.saving import Saver, TensorBoardLog
 from slmstudio.worker.training.step_times import Clock, FirstSteps
+from slmstudio.worker.training.trainer import METRICS
 
 POLL_SECONDS = 0.1
 BOARD = "tensorboard"
@@ -101,7 +101,7 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         """Called once per step, after the optimizer, with what the step measured."""
-        if "loss" not in logs:
+        if "learning_rate" not in logs:
             return
         seconds = self._clock.step_made()
         count = self.trainer.take_tokens()
@@ -127,7 +127,7 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called after each batch of an evaluation."""
-        self.rests.between_batches(state.global_step)
+        self.rests.between_batches(state.global_step, ranks.broadcast)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.rests.end(state.global_step)

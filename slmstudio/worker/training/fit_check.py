@@ -53,7 +53,7 @@ def run(job: JobContext) -> dict[str, Any]:
     config = RunConfig.from_dict(job.request["config"])
     machine = read_machine()  # as it is before this process uses its GPU
     train.ready(config)
-    config = options.settle(job, config)
+    config = options.settle(job, config, [options.missing(config)])
     cards = methods.cards(config)
     machine = torchs_first(machine, cards)
     # Somebody waits for it, so it rests for heat only.
@@ -98,12 +98,12 @@ class _Trial:
         trainer = loaded.trainer
         job.check_cancelled()
         job.phase("measuring")
-        order = batches.of_run(trainer, config)
-        tokens = batches.tokens(order, trainer.lengths, config)
+        all_of_them = batches.of_run(trainer, config)
+        tokens = batches.tokens(all_of_them, trainer.lengths, config)
         by_length = tokens.argsort(kind="stable")
-        longest = order[by_length[-1]].tolist()
+        longest = all_of_them[by_length[-1]].tolist()
         self.tokens = int(tokens.max())
-        usual = [order[by_length[int(place * len(by_length))]].tolist() for place in USUAL]
+        usual = [all_of_them[by_length[int(place * len(by_length))]].tolist() for place in USUAL]
         together = min(2, config.gradient_accumulation_steps)  # the second adds its gradients to those of the first
         watch = _Stopwatch(job, trainer, 2 * together, 2 * together + len(usual))
         _learn_these(trainer, [longest] * 2 * together + usual, together)
@@ -134,12 +134,11 @@ class _Trial:
         return seconds
 
 
-def _learn_these(trainer: Any, planned: Sequence[Sequence[int]], together: int) -> None:
+def _learn_these(trainer: Any, these: Sequence[Sequence[int]], together: int) -> None:
     """Let the trainer learn these micro-batches in this order, `together` of them in each update."""
-    trainer.train_dataset = trainer.train_dataset.select([row for rows in planned for row in rows])
-    trainer._get_train_sampler = lambda *given: torch.utils.data.SequentialSampler(trainer.train_dataset)
-    trainer.args.per_device_train_batch_size = len(planned[0])
-    trainer.args.gradient_accumulation_steps = together
+    trainer.train_dataset = trainer.train_dataset.select([row for rows in these for row in rows])
+    trainer.order = range(len(trainer.train_dataset))
+    trainer.micro_batch, trainer.accumulation = len(these[0]), together
 
 
 class _Stopwatch(TrainerCallback):  # type: ignore[misc]
@@ -165,7 +164,7 @@ class _Stopwatch(TrainerCallback):  # type: ignore[misc]
         self._tell(1)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        now, together = _now(), args.gradient_accumulation_steps
+        now, together = _now(), self.trainer.accumulation
         if self.done >= self.untimed:
             self.micro_batches.append((now - self._since) / together)
             self.tokens.append(self.trainer.take_tokens() / together)

@@ -21,9 +21,8 @@ from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard_summary import GUARD_FIELDS, HOLD, settings_of, told
 from slmstudio.core.units import format_duration
-from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.runtime.keep_awake import Awake
+from slmstudio.worker.runtime.cooling import Awake
 from slmstudio.worker.runtime.sensors import Sensors
 
 # -- Tells what the heat costs a run: how much it is held back, and when a lower power limit would help.
@@ -195,12 +194,15 @@ class HeatPauses:
         time.sleep(seconds)
         self.seconds += time.monotonic() - began
 
-    def between_batches(self, step: int) -> None:
-        """Rest during an evaluation, unless a command is waiting, which is obeyed after the evaluation. With several
-        ranks, the first decides, and the others rest with it."""
+    def between_batches(self, step: int, agree: Callable[[float], float]) -> None:
+        """Rest during an evaluation, unless a command is waiting, which is obeyed after the evaluation.
+
+        Args:
+            agree: from the seconds that this rank would rest to those that all of them do.
+        """
         self.piece_done(step)
         self._sensors.step_made()
-        while seconds := ranks.broadcast(0.0 if self._job.waiting() else self.wait(step)):
+        while seconds := agree(0.0 if self._job.waiting() else self.wait(step)):
             self.rest(seconds)
         if self._job.waiting():
             self.end(step)

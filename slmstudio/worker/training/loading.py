@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import datasets
 from transformers import set_seed
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_callback import DefaultFlowCallback, PrinterCallback, ProgressCallback
 from trl import SFTConfig
 
 from slmstudio.core import jobs
@@ -25,18 +24,22 @@ from slmstudio.core.run import curves, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import plan_rows
 from slmstudio.core.run.rows.run_rows import EVALUATION, TRAIN
-from slmstudio.worker.kernels import fast_layers, joined_linear, liger, packed
+from slmstudio.worker.kernels import fast_layers, head_loss, joined_linear, packed
 from slmstudio.worker.model import export_source
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import methods, options, preference
+from slmstudio.worker.training import dealing, methods, options
 from slmstudio.worker.training.rows import data, token_cache
 from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.rows.data import NothingLearned, read_rows
 from slmstudio.worker.training.samples import FROM_ROWS, Samples
-from slmstudio.worker.training.several import dealing
-from slmstudio.worker.training.trainer import StudioTrainer
-from slmstudio.worker.training.trainer_mixin import ENDLESS
+from slmstudio.worker.training.trainer import (
+    StudioTrainer,
+    WithRows,
+    be_fast_on_the_cpu,
+    preference_arguments,
+    preference_trainer,
+)
 
 
 @dataclass(frozen=True)
@@ -128,10 +131,10 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
     if config.packing and not apart:
         job.warn("not_packed", tr("This architecture can't keep packed rows apart, so rows are padded instead."))
     if config.is_preference:
-        preference.be_fast_on_the_cpu(not methods.on_gpu(config))
-        kind, arguments_kind = preference.trainer_class(config)
+        be_fast_on_the_cpu(not methods.on_gpu(config))
+        kind, arguments_kind = preference_trainer(config)
         arguments = arguments_kind(**shared_arguments(job, config),
-                                   **preference.arguments(config, methods.on_gpu(config)))
+                                   **preference_arguments(config, methods.on_gpu(config)))
         more: dict[str, Any] = {}
     else:
         kind = StudioTrainer
@@ -149,18 +152,18 @@ def make_trainer(job: JobContext, config: RunConfig, tokenizer: Any, train_data:
         peft_config=adapter, **more)
     trainer.rows_apart = way if apart else None
     if config.is_preference:
-        trainer.data_collator = preference.WithRows(trainer.data_collator)
+        trainer.data_collator = WithRows(trainer.data_collator)
     if config.has_adapter:
         methods.adapters_in_fp32(trainer.model)
     if config.has_adapter and not methods.is_sharded(config):  # they keep weights joined, which the ranks must share
         joined_linear.apply(trainer.model)
         fast_layers.apply(trainer.model)
     if config.use_liger_kernel:
-        liger.put_into(trainer.model)
+        head_loss.put_liger_into(trainer.model)
     if config.torch_compile:
         options.compile_layers(trainer, job)
-    for noisy in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(noisy)
+    for stock in (DefaultFlowCallback, PrinterCallback, ProgressCallback):  # `TrainingControl` does all that
+        trainer.remove_callback(stock)
     return trainer
 
 
@@ -169,15 +172,12 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
     autocast = methods.autocasts(config, methods.on_gpu(config))
     return {
         "output_dir": str(job.folder / "trainer"),
-        "max_steps": ENDLESS,
         "per_device_train_batch_size": config.micro_batch_size,
         "per_device_eval_batch_size": config.micro_batch_size,
-        "gradient_accumulation_steps": math.ceil(config.gradient_accumulation_steps / ranks.world_size()),
         "ddp_find_unused_parameters": False,
         **({"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": True}}
            if methods.is_sharded(config) else {}),
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": config.lr_scheduler,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
         "optim": config.optimizer,
@@ -187,11 +187,6 @@ def shared_arguments(job: JobContext, config: RunConfig) -> dict[str, Any]:
         "activation_checkpointing": config.gradient_checkpointing,
         "use_cpu": not methods.on_gpu(config),
         "seed": config.seed,
-        "data_seed": config.seed,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "save_strategy": "no",
-        "eval_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
         "remove_unused_columns": False,

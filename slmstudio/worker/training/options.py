@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, Installed, PackedAttention
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.kernels import gpu_attention, liger
-from slmstudio.worker.runtime import ranks
+from slmstudio.worker.kernels import gpu_attention, head_loss
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods
 
@@ -47,15 +46,22 @@ class Option:
     sentence: str
 
 
-def settle(job: JobContext, config: RunConfig) -> RunConfig:
-    """The configuration with what starts here, and on every other rank: or their weights would drift apart. Kernels are
-    told, too."""
+def missing(config: RunConfig) -> dict[str, str]:
+    """What is in the way of options here, by their codes."""
+    return {option.code: reason for option in OPTIONS if option.wanted(config) and (reason := option.why_not(config))}
+
+
+def settle(job: JobContext, config: RunConfig, everyone: Sequence[dict[str, str]]) -> RunConfig:
+    """The configuration with what starts on every rank: or their weights would drift apart. Kernels are told, too.
+
+    Args:
+        everyone: what is `missing`, of each rank.
+    """
     for option in OPTIONS:
-        reasons = ranks.gather(option.why_not(config)) if option.wanted(config) else []
-        if reason := next(filter(None, reasons), None):
+        if reason := next((each[option.code] for each in everyone if option.code in each), None):
             config = replace(config, **option.instead)
             job.warn(option.code, join_sentences(tr(option.sentence), reason))
-    liger.use(config.use_liger_kernel)
+    head_loss.use_liger(config.use_liger_kernel)
     return config
 
 

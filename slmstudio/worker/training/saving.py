@@ -1,4 +1,4 @@
-"""Saves that wait for room: a full disk never ends a run, and never costs what was learned."""
+"""Checkpoints: what is in them, and saves that wait for room, so that a full disk never costs what was learned."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
+from torch.distributed import get_rank
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import TrainerState
+from transformers.trainer_utils import load_sharded_checkpoint
 
 from slmstudio.core import disk_space
 from slmstudio.core.errors import UserError, from_os_error
@@ -19,7 +25,55 @@ from slmstudio.core.run import checkpoints
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training.several import sharded
+
+# -- A model that the ranks share (FSDP2): brought together to be written, and spread again when it is read.
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What the first rank writes; the others have nothing in it.
+
+    Attributes:
+        weights: by name, on the processor; of an adapter's model only what learns.
+        optimizer: the optimizer's state as `state_dict` has it in one process.
+    """
+
+    weights: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+
+
+def collect(model: torch.nn.Module, optimizer: Any) -> Whole:
+    """Bring a shared model and its optimizer together on the first rank, tensor by tensor. Every rank must call it."""
+    adapter = hasattr(model, "peft_config")
+    learning = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    weights = {name: _whole(value) for name, value in model.state_dict().items() if not adapter or name in learning}
+    state = optimizer.state_dict()
+    moments = {at: {name: _whole(value) for name, value in each.items()} for at, each in state["state"].items()}
+    if get_rank() != 0:
+        return Whole({}, {})
+    return Whole(weights, {**state, "state": moments})
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, DTensor):
+        value = value.full_tensor()
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.detach().cpu() if get_rank() == 0 else None
+
+
+def load_optimizer(optimizer: Any, file: Path) -> None:
+    """Load an optimizer's state; each rank keeps its part of each tensor."""
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    spread_state = {
+        at: {name: distribute_tensor(value.to(parameters[at].device), parameters[at].device_mesh,
+                                     parameters[at].placements)
+             if isinstance(value, torch.Tensor) and value.dim() and isinstance(parameters[at], DTensor) else value
+             for name, value in each.items()}
+        for at, each in state["state"].items()}
+    optimizer.load_state_dict({**state, "state": spread_state})
+
 
 # -- A run's curves as TensorBoard event files, for those who compare runs there.
 
@@ -106,37 +160,36 @@ class Checkpointing:
 
     checkpoint_parent: Path
     eval_loss_of_step: tuple[int, float] | None
+    _whole: Whole | None = None
 
-    def train(self, resume_from_checkpoint: str | None = None) -> Any:
-        """Train, from a checkpoint where one is given: of one process or of several, sharing the model or not.
+    def read_weights(self, checkpoint: Path) -> None:
+        """Before the ranks share the model: each of them reads what one process reads."""
+        if hasattr(self.model, "peft_config"):
+            self.model.load_adapter(str(checkpoint), self.model.active_adapter, is_trainable=True)
+        elif (file := checkpoint / "model.safetensors").exists():
+            self.model.load_state_dict(load_file(file), strict=False)  # tied weights aren't in it
+        else:
+            load_sharded_checkpoint(self.model, str(checkpoint), strict=False)
+
+    def read_state(self, checkpoint: Path) -> None:
+        """Optimizer, schedule and step, as of one process or of several; what is random needs none: see `seed_of`.
 
         Raises:
             UserError: a file of the checkpoint holds other things than a run writes.
         """
-        if resume_from_checkpoint and self.is_fsdp_enabled:
-            self.is_fsdp_enabled = False  # its weights are read as one process reads them, and shared afterwards
-            self._load_from_checkpoint(resume_from_checkpoint)
-            self.is_fsdp_enabled = True
         try:
-            return super().train(resume_from_checkpoint=resume_from_checkpoint)  # type: ignore[misc]
+            load_optimizer(self.optimizer, checkpoint / "optimizer.pt")
+            self.lr_scheduler.load_state_dict(torch.load(checkpoint / "scheduler.pt", weights_only=True))
+            if self.accelerator.scaler is not None and (file := checkpoint / "scaler.pt").exists():
+                self.accelerator.scaler.load_state_dict(torch.load(file, weights_only=True))
         except pickle.UnpicklingError as error:  # its text advises to trust the file
-            raise _not_of_a_run(Path(resume_from_checkpoint or "")) from error
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if not self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None or not self.is_fsdp_enabled:
-            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
-            return
-        sharded.load_optimizer(self.optimizer, Path(checkpoint) / "optimizer.pt")
-        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
+            raise _not_of_a_run(checkpoint) from error
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
     @contextlib.contextmanager
     def collected(self) -> Iterator[None]:
         """Within, the first rank can write the model and the optimizer by itself. Every rank must enter it."""
-        self._whole = sharded.collect(self.model, self.optimizer) if self.is_fsdp_enabled else None
+        self._whole = collect(self.model, self.optimizer) if self.is_fsdp_enabled else None
         try:
             yield
         finally:
@@ -147,12 +200,11 @@ class Checkpointing:
         return work() if self.is_fsdp_enabled else ranks.alone(work)
 
     def write_model(self, folder: Path) -> None:
-        if self._whole is None:
-            self.save_model(str(folder), _internal_call=True)
-        else:
-            self._save(str(folder), state_dict=self._whole.weights)
+        self.model.save_pretrained(folder, state_dict=self._whole and self._whole.weights)
+        self.processing_class.save_pretrained(folder)
+        torch.save(self.args, folder / "training_args.bin")
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def write_checkpoint(self) -> None:
         """Save into `checkpoint_parent`, complete or absent.
 
         Raises:
@@ -162,15 +214,11 @@ class Checkpointing:
         eval_loss = self.eval_loss_of_step[1] if self.eval_loss_of_step and self.eval_loss_of_step[0] == step else None
         with checkpoints.writing(self.checkpoint_parent, step, eval_loss) as folder:
             self.write_model(folder)
-            if self._whole is None:
-                self._save_optimizer_and_scheduler(str(folder))
-            else:
-                torch.save(self._whole.optimizer, folder / "optimizer.pt")
-                torch.save(self.lr_scheduler.state_dict(), folder / "scheduler.pt")
-            self._save_scaler(str(folder))
-            if self.args.world_size == 1:  # several have no state of their own: see `seed_of`
-                self._save_rng_state(str(folder))
-            self.state.save_to_json(os.path.join(folder, "trainer_state.json"))
+            torch.save(self._whole.optimizer if self._whole else self.optimizer.state_dict(), folder / "optimizer.pt")
+            torch.save(self.lr_scheduler.state_dict(), folder / "scheduler.pt")
+            if self.accelerator.scaler is not None:
+                torch.save(self.accelerator.scaler.state_dict(), folder / "scaler.pt")
+            self.state.save_to_json(str(folder / "trainer_state.json"))
 
 
 def _not_of_a_run(checkpoint: Path) -> UserError:
@@ -204,8 +252,7 @@ class Saver:
         if self.saved_step == step:
             return True
         with self.trainer.collected():
-            saved = self.with_space(lambda: self.trainer._save_checkpoint(self.trainer.model, None),
-                                    tr("Could not save a checkpoint."))
+            saved = self.with_space(self.trainer.write_checkpoint, tr("Could not save a checkpoint."))
         if not saved:
             return False
         self.saved_step, self.saved_at = step, time.monotonic()

@@ -25,13 +25,11 @@ from slmstudio.worker.model import export_source
 from slmstudio.worker.runtime import ranks, threads
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import methods, options, out_of_memory
+from slmstudio.worker.training import dealing, methods, options, out_of_memory, preflight
 from slmstudio.worker.training.control import TrainingControl
 from slmstudio.worker.training.heat import HeatPauses
 from slmstudio.worker.training.loading import load
-from slmstudio.worker.training.several import dealing, preflight
 from slmstudio.worker.training.step_times import FirstSteps
-from slmstudio.worker.training.trainer_mixin import may_split
 
 # -- What a run leaves: the adapter or the model, of the best or of the last step, complete or absent; and its
 # figures.
@@ -158,7 +156,7 @@ def run(job: JobContext) -> dict[str, Any]:
     config = replace(ranks.broadcast(adjust.apply(config, job.folder) if ranks.is_first() else None),
                      model=config.model)
     ready(config)
-    config = options.settle(job, config)
+    config = options.settle(job, config, ranks.gather(options.missing(config)))
     cards = methods.cards(config)
     machine = torchs_first(machine, cards)
     if ranks.world_size() == 1 and out_of_memory.killed_for_memory(job):
@@ -214,7 +212,7 @@ def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
         control.replay(earlier, changes, resume_from.global_step)
     try:
         with dealing.on_every_machine(resume_from.path if resume_from else None) as checkpoint:
-            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+            trainer.train(checkpoint)
     finally:
         control.close()
     if control.freed:
@@ -233,7 +231,7 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
     control = TrainingControl(job, config, trainer, per_epoch, loaded.samples, sensors, first, rests)
     trainer.add_callback(control)
     idle = trainer.args.world_size - config.gradient_accumulation_steps
-    if idle > 0 and not may_split(config, trainer.args.world_size):
+    if idle > 0 and not dealing.may_split(config, trainer.args.world_size):
         job.warn("ranks_idle", ntr(
             "{objective} compares within a micro-batch, so none is divided: {n} of {cards} cards has nothing to do. "
             "Accumulate more gradients with a smaller micro-batch; the effective batch stays the same.",

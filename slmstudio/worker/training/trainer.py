@@ -1,21 +1,137 @@
-"""TRL's SFTTrainer on ready-made rows, with a loss and an evaluation that touch no more than they must."""
+"""The trainers, one for each objective: TRL's on ready-made rows, with losses that touch no more than they must."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.distributed.fsdp import FSDPModule
-from trl import SFTTrainer
+from torch.nn.parallel import DistributedDataParallel
+from trl import DPOConfig, DPOTrainer, SFTTrainer
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+from trl.trainer import utils as trl_utils
+from trl.trainer.kto_config import KTOConfig
+from trl.trainer.kto_trainer import KTOTrainer
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, packed
-from slmstudio.worker.kernels.head_loss import head_loss
-from slmstudio.worker.runtime import ranks
+from slmstudio.worker.kernels.head_loss import head_loss, token_log_probs
+from slmstudio.worker.training.loop import DeterministicTrainer
 from slmstudio.worker.training.rows.batches import IGNORED
-from slmstudio.worker.training.several.sharded import within
-from slmstudio.worker.training.trainer_mixin import DeterministicTrainer
+
+# -- Preference tuning by TRL: DPO and ORPO learn from pairs of answers, KTO from single ones marked good or bad.
+
+METRICS = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
+"""TRL's figures and our names: how often the better answer has the higher reward, and by how much."""
+
+
+class StudioDPO(DeterministicTrainer, DPOTrainer):  # type: ignore[misc]
+    """DPO (Rafailov et al. 2023, arXiv 2305.18290)."""
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset  # tokenized already, by rows/data.py
+
+
+class StudioORPO(DeterministicTrainer, ORPOTrainer):  # type: ignore[misc]
+    """ORPO (Hong et al. 2024, arXiv 2403.07691): answers and preference in one loss, without a reference model."""
+
+    def tokenize_row(self, feature: Any, model: Any = None) -> Any:
+        return feature  # tokenized already, by rows/data.py
+
+    def count_tokens(self, inputs: dict[str, Any]) -> torch.Tensor:
+        return inputs["chosen_attention_mask"].sum() + inputs["rejected_attention_mask"].sum()
+
+
+class StudioKTO(DeterministicTrainer, KTOTrainer):  # type: ignore[misc]
+    """KTO (Ethayarajh et al. 2024, arXiv 2402.01306)."""
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset  # tokenized already, by rows/data.py
+
+
+class _LogProbs:
+    """Instead of TRL's chunked log-probabilities: without a GPU they take minutes per step with a vocabulary of 49,000
+    tokens.
+    Entropy and the like, which only TRL's own log shows, are zero."""
+
+    @staticmethod
+    def apply(hidden: torch.Tensor, weight: torch.Tensor, bias: Any, targets: torch.Tensor, *options: Any) -> Any:
+        temperature, _, softcap, scale = options[:4]
+        if bias is not None or temperature != 1.0 or softcap is not None or scale != 1.0:
+            return _STOCK.apply(hidden, weight, bias, targets, *options)
+        found = token_log_probs(hidden.to(weight.dtype), weight, targets)
+        nothing = torch.zeros_like(found)
+        return found, nothing, nothing, nothing, nothing.bool()
+
+
+_STOCK = trl_utils._ChunkedLogProbFunction
+
+
+def be_fast_on_the_cpu(on_cpu: bool) -> None:
+    """Let TRL's preference losses use our log-probabilities, of the answers' positions alone.
+
+    Both are private names of TRL 1.16, which is pinned; test_methods.py compares with the stock ones.
+    """
+    trl_utils._ChunkedLogProbFunction = _LogProbs if on_cpu else _STOCK
+    trl_utils._use_triton = (lambda device: True) if on_cpu else _STOCK_USE_TRITON
+
+
+_STOCK_USE_TRITON = trl_utils._use_triton
+
+
+def preference_trainer(config: RunConfig) -> tuple[type, type]:
+    return {"dpo": (StudioDPO, DPOConfig), "orpo": (StudioORPO, ORPOConfig), "kto": (StudioKTO, KTOConfig)}[
+        config.objective]
+
+
+def preference_arguments(config: RunConfig, gpu: bool) -> dict[str, Any]:
+    """What the trainer is told beside the arguments that all trainers share.
+
+    The reference model of full fine-tuning goes to the card of what learns. TRL would spread it over all cards and main
+    memory ("auto" in trl/trainer/utils.py, create_model_from_path).
+    """
+    has_reference = gpu and not config.has_adapter and config.objective in ("dpo", "kto")
+    return {"beta": config.beta, "max_length": config.max_length,
+            **({"model_init_kwargs": {"device_map": {"": torch.cuda.current_device()}}} if has_reference else {})}
+
+
+class WithRows:
+    """TRL's collator, and the rows' lines beside it, which a NaN is told by."""
+
+    def __init__(self, collator: Any):
+        self._collator = collator
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        kept = ("row", "length")
+        batch: dict[str, Any] = self._collator([{k: v for k, v in each.items() if k not in kept} for each in examples])
+        return {**batch, "rows": torch.tensor([each["row"] for each in examples])}
+
+
+# -- Work inside a distributed model's forward pass, so that its wrapper takes part: DDP sums the gradients of what
+# was computed there, and FSDP brings the weights together for it.
+
+
+def within(model: Any, work: Callable[[], Any]) -> Any:
+    """What `work` returns, run as the forward pass of `model`.
+
+    Args:
+        model: a model or a part of it, wrapped or not.
+        work: may call parts of the model, but not the model itself.
+    """
+    inner = model.module if isinstance(model, DistributedDataParallel) else model
+    own = inner.__dict__.get("forward")
+    inner.forward = lambda run: run()
+    try:
+        return model(work)
+    finally:
+        if own is None:
+            del inner.forward
+        else:
+            inner.forward = own
+
 
 # -- The loss of a micro-batch, padded or packed, summed over the learned positions.
 
@@ -111,7 +227,7 @@ class StudioTrainer(DeterministicTrainer, SFTTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._causal_lm = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        self._direct = is_direct(self._causal_lm)
+        self.sums_losses = is_direct(self._causal_lm)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -120,7 +236,7 @@ class StudioTrainer(DeterministicTrainer, SFTTrainer):  # type: ignore[misc]
 
         The head sees the learned positions only; see head_loss.py.
         """
-        if not self._direct or return_outputs:
+        if not self.sums_losses or return_outputs:
             unknown = {"rows", "learned", "targets", *(() if "position_ids" in inputs else ("row_lengths",))}
             known = {name: value for name, value in inputs.items() if name not in unknown}
             if "position_ids" not in known:  # TRL counts tokens by the mask, which rows of one length don't need
@@ -128,8 +244,8 @@ class StudioTrainer(DeterministicTrainer, SFTTrainer):  # type: ignore[misc]
             return super().compute_loss(model, known, return_outputs, num_items_in_batch)
         loss, count = self._summed_loss(model, inputs)
         if num_items_in_batch is None:
-            return loss / count * self._factor
-        return loss / num_items_in_batch * (self._factor * self.args.world_size)  # the ranks' gradients are averaged
+            return loss / count
+        return loss / num_items_in_batch * self.args.world_size  # the ranks' gradients are averaged
 
     def _summed_loss(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, int]:
         """Sum of the cross entropy over the learned positions, and their number."""
@@ -138,36 +254,13 @@ class StudioTrainer(DeterministicTrainer, SFTTrainer):  # type: ignore[misc]
                 return summed_loss(self._causal_lm, inputs)
             return within(model, lambda: summed_loss(self._causal_lm, inputs))  # type: ignore[no-any-return]
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Eval loss as the mean over all learned tokens; the stock trainer averages batch means instead."""
-        if not self._direct:
-            return dict(super().evaluate(*args, **kwargs))
-        was_training, found = self.model.training, []
-        self.model.eval()
-        with torch.no_grad():
-            for share, batch in self.eval_batches():
-                loss, learned = self._summed_loss(self.model, batch)
-                if share.part:
-                    found.append((share.micro_batch, loss, learned))
-        self.model.train(was_training)
-        mine = [(at, float(loss), learned) for at, loss, learned in found]
-        total, count = torch.zeros(()), 0
-        # In the order of the rows, whichever rank read them: a sum of floats depends on it.
-        for _, loss, learned in sorted(each for rank in ranks.gather(mine) for each in rank):
-            total, count = total + loss, count + learned
-        metrics = {"eval_loss": (total / count).item()}
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Without TRL's own metrics: entropy and accuracy cost a pass over the whole vocabulary."""
-        self._metrics["train"].clear()
-        self._metrics["eval"].clear()
-        super().log(logs, start_time)
+    def eval_loss(self, inputs: dict[str, Any], rows: int) -> tuple[Any, int]:
+        """Over learned tokens."""
+        return self._summed_loss(self.model, inputs) if self.sums_losses else super().eval_loss(inputs, rows)
 
     def count_tokens(self, inputs: dict[str, Any]) -> int:
         return token_count(inputs)
 
     def losses_by_row(self, inputs: dict[str, Any]) -> list[float]:
         with self.accelerator.autocast():
-            return per_row_losses(self._causal_lm, self._prepare_inputs(inputs))
+            return per_row_losses(self._causal_lm, inputs)

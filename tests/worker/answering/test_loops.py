@@ -15,7 +15,7 @@ from slmstudio.worker.answering.llama_model import LlamaModel
 from slmstudio.worker.answering.rows import line_of, prepare, run_rows
 from slmstudio.worker.answering.torch_model import TorchModel
 from slmstudio.worker.gguf_chat.service import ChatService, Loaded
-from slmstudio.worker.torch_chat.talk import FolderModel
+from slmstudio.worker.torch_chat import FolderModel
 
 MOST = 400
 TOKENS = 200

@@ -59,13 +59,13 @@ def small_base(folder, hidden: int):
     (256, ("F16", "Q8_0", "Q4_K_M")), *((hidden, tuple(QUANTIZED)) for hidden in (256, 96, 72))]))
 def test_equals_what_llama_cpp_makes_of_f32(tmp_path, hidden: int, types: tuple[str, ...]) -> None:
     """Rows of 256 fit K-quants, 96 = 3 · 32 falls back, 72 fits nothing: every tensor is equal, byte for byte."""
-    from slmstudio.worker.export import gguf_types
+    from slmstudio.worker.export import gguf_convert
 
     run = models.run_folder(small_base(tmp_path / "base", hidden), tmp_path / "runs")
     made = convert(run, tmp_path / "out", *types, "F32")
     for name in types:
         theirs = tmp_path / f"{name}.gguf"
-        gguf_types.quantize(made["F32"], theirs, quant_type(name).ftype)
+        gguf_convert.quantize(made["F32"], theirs, quant_type(name).ftype)
         ours, wanted = tensors(made[name]), tensors(theirs)
         assert {key: kind for key, (kind, _) in ours.items()} == {key: kind for key, (kind, _) in wanted.items()}, name
         assert ours == wanted, name

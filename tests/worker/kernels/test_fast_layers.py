@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.small_models import FAMILIES, OTHERS, build, examples, gradients
-from support.tiers import first_fast
+from support.small_models import FAMILIES, LAYOUTS, OTHERS, build, examples, gradients
 
 from slmstudio.worker.kernels import fast_layers, joined_linear, packed
 from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.trainer import per_row_losses, summed_loss
-
-
-@pytest.fixture(autouse=True)
-def registered():
-    packed.register()
 
 
 def learn(model, collator):
@@ -29,11 +23,7 @@ def assert_equal(found, expected, tolerance=1e-5, apart=1e-5):
     assert (found[1] - expected[1]).norm() <= apart * expected[1].norm()
 
 
-@pytest.mark.parametrize(("dtype", "family", "collator"), first_fast([
-    *((torch.float32, family, PackedCollator()) for family in FAMILIES),
-    *((torch.bfloat16, family, PaddedCollator(0)) for family in FAMILIES),
-    *((torch.bfloat16, family, PackedCollator()) for family in FAMILIES),
-    *((torch.float32, family, PaddedCollator(0)) for family in FAMILIES)], len(FAMILIES) + 1))
+@pytest.mark.parametrize(("dtype", "family", "collator"), LAYOUTS)
 def test_losses_and_gradients(family, dtype, collator):
     expected = learn(build(family, dtype=dtype), PaddedCollator(0))
     model = build(family, packed.NAME, dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.small_models import FAMILIES, OTHERS, build, examples, gradient_tolerance, gradients
+from support.small_models import LAYOUTS, OTHERS, build, examples, gradient_tolerance, gradients
 from support.tiers import first_fast
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -14,11 +14,6 @@ from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollato
 from slmstudio.worker.training.trainer import per_row_losses, summed_loss, token_count
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-3}
-
-
-@pytest.fixture(autouse=True)
-def registered():
-    packed.register()
 
 
 def learn(model, batches):
@@ -36,11 +31,7 @@ def alone(family, dtype):
     return learn(build(family, "sdpa", dtype), [PaddedCollator(0)([example]) for example in examples()])
 
 
-@pytest.mark.parametrize(("dtype", "family", "collator"), first_fast([
-    *((torch.float32, family, PackedCollator()) for family in FAMILIES),
-    *((torch.bfloat16, family, PaddedCollator(0)) for family in FAMILIES),
-    *((torch.bfloat16, family, PackedCollator()) for family in FAMILIES),
-    *((torch.float32, family, PaddedCollator(0)) for family in FAMILIES)], len(FAMILIES) + 1))
+@pytest.mark.parametrize(("dtype", "family", "collator"), LAYOUTS)
 def test_as_alone(family, dtype, collator):
     expected, expected_gradients = alone(family, dtype)
     losses, found = learn(build(family, packed.NAME, dtype), [collator(examples())])

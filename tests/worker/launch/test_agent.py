@@ -13,7 +13,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.jobs import processes
 from slmstudio.core.run import launch
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.launch import agent, machines, ranks_of
+from slmstudio.worker.launch import agent, ranks_of
 from slmstudio.worker.runtime import ending
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
@@ -60,7 +60,7 @@ def test_a_cancelled_wait_of_a_run_with_checkpoints_leaves_it_to_be_resumed(make
     def meet(job, launched, number):
         raise Cancelled
 
-    monkeypatch.setattr(machines, "meet", meet)
+    monkeypatch.setattr(ranks_of, "meet", meet)
     if step is None:
         with pytest.raises(Cancelled):
             agent.run(job)

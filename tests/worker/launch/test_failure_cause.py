@@ -11,8 +11,8 @@ import pytest
 
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
-from slmstudio.worker.launch import failure_cause
-from slmstudio.worker.launch.failure_cause import Ended
+from slmstudio.worker.launch import agent
+from slmstudio.worker.launch.agent import Ended
 from slmstudio.worker.runtime import ending
 
 REFUSED = jobs.Outcome("failed", UserError("No.").to_dict())
@@ -37,10 +37,10 @@ def ended(rank: int, code: int, outcome: jobs.Outcome | None = None) -> Ended:
     ([ended(0, 1, LOST), Ended(1, -9, None, "", escalated=True)], 0),
     ([ended(0, 0, STOPPED), ended(1, 1, DEFECT)], 1)])
 def test_the_cause(all_of_them, cause):
-    assert failure_cause.first_cause(all_of_them).rank == cause
+    assert agent.first_cause(all_of_them).rank == cause
 
 
-@pytest.mark.parametrize(("seconds", "kind"), [(0.0, failure_cause.KILLED), (10.0, failure_cause.ENDED)])
+@pytest.mark.parametrize(("seconds", "kind"), [(0.0, agent.KILLED), (10.0, agent.ENDED)])
 @pytest.mark.parametrize("clock_set_by", [-86_400, 0, 86_400])
 def test_a_kill_long_after_the_first_word_is_the_agents_own_whatever_the_clock_says(
         tmp_path, monkeypatch, seconds, kind, clock_set_by):
@@ -52,7 +52,7 @@ def test_a_kill_long_after_the_first_word_is_the_agents_own_whatever_the_clock_s
         ending.say_ended(place)
     jobs.write_outcome(place, LOST)
     os.utime(place / jobs.OUTCOME, (time.time() + clock_set_by,) * 2)
-    assert [each.kind for each in failure_cause.read(tmp_path, {0: 1, 1: -9})] == [failure_cause.LOST_OTHERS, kind]
+    assert [each.kind for each in agent.read(tmp_path, {0: 1, 1: -9})] == [agent.LOST_OTHERS, kind]
 
 
 @pytest.mark.parametrize(("cause", "memory", "sentence"), [
@@ -66,6 +66,6 @@ def test_a_kill_long_after_the_first_word_is_the_agents_own_whatever_the_clock_s
     (ended(3, 1, REFUSED), False, "No.")])
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals are POSIX")
 def test_the_sentence(cause, memory, sentence):
-    outcome = failure_cause.outcome_of(cause, Path("run"), 4, memory)
+    outcome = agent.outcome_of(cause, Path("run"), 4, memory)
     assert outcome.user_error().what == sentence
     assert outcome is cause.outcome or (outcome.state, outcome.details) == ("crashed", "its log")

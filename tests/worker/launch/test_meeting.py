@@ -14,7 +14,7 @@ from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import launch
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.launch import agent, machines
+from slmstudio.worker.launch import agent, ranks_of
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 
@@ -42,7 +42,7 @@ def test_each_learns_the_addresses_of_all(job, launched):
     met = {}
 
     def go(number: int, context: JobContext) -> None:
-        met[number] = machines.meet(context, launched, number)
+        met[number] = ranks_of.meet(context, launched, number)
 
     threads = [threading.Thread(target=go, args=(number, job(str(number)))) for number in (0, 1)]
     [each.start() for each in threads]
@@ -56,18 +56,18 @@ def test_who_stops_waiting_frees_its_number_and_one_that_is_taken_is_refused(job
     room, leaving = PrefixStore(f"machines/{launched.id}", server), job("leaving")
     jobs.Job(leaving.folder).send("cancel")
     with pytest.raises(Cancelled):
-        machines.meet(leaving, launched, 1)
+        ranks_of.meet(leaving, launched, 1)
     assert not room.check(["1"])
     room.set("1", "127.0.0.1")
     with pytest.raises(UserError) as error:
-        machines.meet(job("late"), launched, 1)
+        ranks_of.meet(job("late"), launched, 1)
     assert error.value.what == "Machine 2 of this run is there already."
 
 
 def test_a_first_machine_that_is_not_waiting(job, launched, monkeypatch):
-    monkeypatch.setattr(machines, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(ranks_of, "CONNECT_SECONDS", 0.1)
     with pytest.raises(UserError) as error:
-        machines.meet(job("second"), launched, 1)
+        ranks_of.meet(job("second"), launched, 1)
     assert error.value.what == (
         f"The first machine can't be reached at 127.0.0.1:{launched.port}: Connection refused.")
 
@@ -80,9 +80,9 @@ def test_a_first_machine_that_is_not_waiting(job, launched, monkeypatch):
 def test_only_the_address_of_another_machine_is_opened(text, own, address):
     if address is None:
         with pytest.raises(ValueError):
-            machines.checked_address(text, own)
+            ranks_of.checked_address(text, own)
     else:
-        assert machines.checked_address(text, own) == address
+        assert ranks_of.checked_address(text, own) == address
 
 
 @pytest.mark.parametrize(("machine", "what"), [

@@ -103,8 +103,7 @@ def test_a_base_model_learns_to_answer_and_to_stop_and_so_does_its_file(base, ro
     from slmstudio.worker.answering.model_loader import Models
     from slmstudio.worker.answering.rows import Ask
     from slmstudio.worker.export import export
-    from slmstudio.worker.gguf_chat.chat import load_gguf
-    from slmstudio.worker.gguf_chat.service import ChatService
+    from slmstudio.worker.gguf_chat.service import ChatService, load_gguf
 
     config = planned(base, rows, chat_template=name, method="full", epochs=60, learning_rate=3e-3,
                      early_stopping_patience=0)

@@ -7,36 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import tiny_model
+from support import small_runs, tiny_model
+from support.small_runs import events
 from support.tiers import first_fast
 
 from slmstudio.core import files, jobs
-from slmstudio.core.run import folder
-from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.energy_use import SUPPLY_EFFICIENCY
 from slmstudio.core.run.memory import measured
-from slmstudio.worker.runtime.context import JobContext, StartAnew
+from slmstudio.worker.runtime.context import StartAnew
 from slmstudio.worker.training import train
+from slmstudio.worker.training.loop import DeterministicTrainer
 from slmstudio.worker.training.trainer import StudioTrainer
-from slmstudio.worker.training.trainer_mixin import DeterministicTrainer
 
 
 @pytest.fixture
 def make_job(studio_home, tmp_path, tiny_model, rows_file):
-    def make(**changes) -> JobContext:
-        settings = {
-            "max_steps": 5, "micro_batch_size": 2, "gradient_accumulation_steps": 2, "max_length": 128,
-            "learning_rate": 5e-3, "eval_fraction": 0.25, "eval_steps": 2, "save_steps": 2, "device": "cpu",
-            "threads": 1, "sample_max_tokens": 0, "train_file": str(rows_file), **changes}
-        config = RunConfig(name="trial", model=str(tiny_model), **settings)
-        job = folder.create(config, tmp_path / "runs")
-        return JobContext(job.folder, job.request())
-
-    return make
-
-
-def events(job, kind) -> list[dict]:
-    return [event for event in jobs.Job(job.folder).events() if event["type"] == kind]
+    return small_runs.maker(tmp_path, tiny_model, rows_file, max_steps=5, gradient_accumulation_steps=2)
 
 
 def figures(job) -> list[tuple]:
@@ -48,9 +34,8 @@ def figures(job) -> list[tuple]:
 
 def pairs_file(place: Path) -> str:
     rows = [(row["instruction"], row["output"]) for row in tiny_model.ROWS]
-    pairs = [{"prompt": q, "chosen": a * (1 + i % 3), "rejected": rows[i - 3][1]} for i, (q, a) in enumerate(rows)]
-    place.write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
-    return str(place)
+    return str(small_runs.write(place, small_runs.rows_of(
+        "dpo", [(asked, good * (1 + i % 3), rows[i - 3][1]) for i, (asked, good) in enumerate(rows)])))
 
 
 RANDOM = {"lora_dropout": 0.2, "neftune_noise_alpha": 5.0}

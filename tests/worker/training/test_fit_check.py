@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from support import tiny_model
+from support import small_runs, tiny_model
 from support.tiers import first_fast
 
 from slmstudio.core import files, jobs, paths
@@ -34,13 +33,9 @@ def plan(studio_home, tmp_path, tiny_model):
 
     def make(**overrides) -> RunConfig:
         pairs = [(row["instruction"], row["output"]) for row in tiny_rows()]
-        rows = [{"instruction": q, "output": a} for q, a in pairs]
-        if overrides.get("objective") in ("dpo", "orpo"):
-            rows = [{"prompt": q, "chosen": a, "rejected": pairs[i - 3][1]} for i, (q, a) in enumerate(pairs)]
-        elif overrides.get("objective") == "kto":
-            rows = [{"prompt": q, "completion": a, "label": bool(i % 2)} for i, (q, a) in enumerate(pairs)]
-        file = tmp_path / "rows.jsonl"
-        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        questions = [(asked, good, pairs[place - 3][1]) for place, (asked, good) in enumerate(pairs)]
+        file = small_runs.write(tmp_path / "rows.jsonl",
+                                small_runs.rows_of(overrides.get("objective", "sft"), questions))
         return planner.configure(plan_inputs.PlanInputs(reader.read_dataset(file), facts.read_model(tiny_model),
                                                 read_machine(), None, {"sample_max_tokens": 4, **overrides}))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from support import heated_machine
+from support import heated_machine, small_runs
 from support.guard_events import of_events
-from support.heated_machine import At, events, gpu, hot_after, rests_of, story
+from support.heated_machine import At, gpu, hot_after, rests_of, story
+from support.small_runs import events
 from support.tiers import first_fast
 
 from slmstudio.core import i18n, jobs
@@ -185,7 +185,7 @@ def test_a_rest_that_is_cut_short_counts_as_long_as_it_was(make_job, machine):
 def test_rests_of_an_evaluation_are_not_taken_for_those_of_a_step(make_job, machine, monkeypatch):
     job, took, learn = make_job(micro_batch_size=1, max_steps=3, eval_steps=1), [], step_times.TimeLeft.took
     monkeypatch.setattr(heat.HeatPauses, "between_batches",
-                        lambda self, step: setattr(self, "held", self.held + 1000.0))
+                        lambda self, step, agree: setattr(self, "held", self.held + 1000.0))
     monkeypatch.setattr(step_times.TimeLeft, "took",
                         lambda self, kind, seconds: (took.append((kind, seconds)), learn(self, kind, seconds)))
     machine(hot_after())
@@ -234,9 +234,8 @@ def test_a_card_that_slows_itself_down_for_a_minute_gets_the_same_advice(make_jo
 
 @pytest.mark.full
 def test_preferences_rest_too(make_job, machine, tmp_path):
-    pairs = tmp_path / "pairs.jsonl"
-    pairs.write_text("".join(json.dumps({"prompt": f"Question {i}?", "chosen": "Yes.", "rejected": "No."}) + "\n"
-                             for i in range(8)), "utf-8")
+    pairs = small_runs.write(tmp_path / "pairs.jsonl", small_runs.rows_of(
+        "dpo", [(f"Question {i}?", "Yes.", "No.") for i in range(8)]))
     results = []
     for at in (hot_after(), hot_after(0, 1, 2)):
         machine(at)

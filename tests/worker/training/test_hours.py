@@ -6,7 +6,8 @@ from datetime import datetime
 
 import pytest
 from support import heated_machine
-from support.heated_machine import events, gpu, hot_after, rests_of, story
+from support.heated_machine import gpu, hot_after, rests_of, story
+from support.small_runs import events
 
 from slmstudio.core import jobs
 from slmstudio.core.hardware.linux_sensors import Battery

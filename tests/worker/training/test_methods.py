@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import small_runs
+from support.small_runs import events
 from support.tiers import first_fast
 
-from slmstudio.core import jobs
 from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_machine
@@ -20,27 +21,18 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import plan_inputs, planner
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import control, methods, preference, train
+from slmstudio.worker.training import control, loading, methods, train, trainer
 from slmstudio.worker.training.rows import token_cache
 
 LINEAR = 7
 """Linear layers in one of the tiny model's two decoder layers."""
 
 
-def rows_of(objective: str) -> list[dict]:
-    """Rows of the kind that an objective learns, in two scripts."""
-    pairs = [("Where do I report a broken street light?", "Call the ward office.", "No idea."),
-             ("जन्म प्रमाण पत्र कितने दिन में मिलता है?", "सात दिन में।", "पता नहीं।"),
-             ("How long is a passport valid?", "Ten years for adults.", "For ever."),
-             ("Who issues a ration card?", "The food department.", "Nobody.")] * 3
-    if objective in ("dpo", "orpo"):
-        return [{"prompt": f"{q} {i}", "chosen": good, "rejected": bad} for i, (q, good, bad) in enumerate(pairs)]
-    if objective == "kto":
-        return [{"prompt": f"{q} {i}", "completion": good if i % 2 else bad, "label": bool(i % 2)}
-                for i, (q, good, bad) in enumerate(pairs)]
-    if objective == "text":
-        return [{"text": f"{q} {good} {i}"} for i, (q, good, _) in enumerate(pairs)]
-    return [{"instruction": f"{q} {i}", "output": good} for i, (q, good, _) in enumerate(pairs)]
+QUESTIONS = [(f"{asked} {place}", good, bad) for place, (asked, good, bad) in enumerate([
+    ("Where do I report a broken street light?", "Call the ward office.", "No idea."),
+    ("जन्म प्रमाण पत्र कितने दिन में मिलता है?", "सात दिन में।", "पता नहीं।"),
+    ("How long is a passport valid?", "Ten years for adults.", "For ever."),
+    ("Who issues a ration card?", "The food department.", "Nobody.")] * 3)]
 
 
 @pytest.fixture
@@ -49,9 +41,7 @@ def planned(tmp_path, tiny_model, processor):
 
     def make(objective: str, bf16: bool, settings: dict, rows: int | None = None) -> JobContext:
         processor(bf16)
-        file = tmp_path / f"{objective}.jsonl"
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows_of(objective)[:rows]]
-        file.write_text("".join(lines), "utf-8")
+        file = small_runs.write(tmp_path / f"{objective}.jsonl", small_runs.rows_of(objective, QUESTIONS)[:rows])
         config = planner.configure(plan_inputs.PlanInputs(
             reader.read_dataset(file), facts.read_model(tiny_model), read_machine(), overrides=settings))
         job = folder.create(config, tmp_path / "runs")
@@ -72,10 +62,6 @@ def make_job(planned):
             "threads": 1, "sample_max_tokens": 4, **small, **changes})
 
     return make
-
-
-def events(job, kind):
-    return [event for event in jobs.Job(job.folder).events() if event["type"] == kind]
 
 
 def adapter_of(result) -> dict[str, torch.Tensor]:
@@ -182,9 +168,9 @@ def test_preferences_are_learned(make_job, objective, method):
 def test_preference_losses_equal_trls_own(make_job, monkeypatch, objective):
     ours, stock = (make_job(objective, micro_batch_size=3, max_steps=4) for _ in range(2))
     train.run(ours)
-    monkeypatch.setattr(preference, "be_fast_on_the_cpu", lambda on_cpu: None)
-    monkeypatch.setattr(preference.trl_utils, "_ChunkedLogProbFunction", preference._STOCK)
-    monkeypatch.setattr(preference.trl_utils, "_use_triton", preference._STOCK_USE_TRITON)
+    monkeypatch.setattr(loading, "be_fast_on_the_cpu", lambda on_cpu: None)
+    monkeypatch.setattr(trainer.trl_utils, "_ChunkedLogProbFunction", trainer._STOCK)
+    monkeypatch.setattr(trainer.trl_utils, "_use_triton", trainer._STOCK_USE_TRITON)
     train.run(stock)
     losses = [[event["train_loss"] for event in events(job, "step")] for job in (ours, stock)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
+from support import small_runs
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import loading, methods, out_of_memory, train
@@ -19,15 +18,7 @@ from slmstudio.worker.training import loading, methods, out_of_memory, train
 
 @pytest.fixture
 def make_job(tmp_path, tiny_model, rows_file, studio_home):
-    def make(**changes) -> JobContext:
-        settings = {
-            "max_steps": 2, "micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 64,
-            "eval_fraction": 0.25, "threads": 1, "sample_max_tokens": 0, "model": str(tiny_model), "device": "cpu",
-            "train_file": str(rows_file), **changes}
-        job = folder.create(RunConfig(name="trial", **settings), tmp_path / "runs")
-        return JobContext(job.folder, job.request())
-
-    return make
+    return small_runs.maker(tmp_path, tiny_model, rows_file, max_steps=2, max_length=64)
 
 
 def loaded(job: JobContext) -> loading.Loaded:
@@ -38,10 +29,8 @@ def loaded(job: JobContext) -> loading.Loaded:
 def test_one_process_uses_one_of_two_cards(make_job, tmp_path, monkeypatch, objective):
     """transformers counts all cards that torch sees, multiplies batches by them and wraps models in DataParallel; TRL
     refuses to begin then."""
-    pairs = tmp_path / "pairs.jsonl"
-    pairs.write_text("".join(json.dumps({"prompt": f"How many? {n}", "chosen": "Few.", "rejected": "Many."}) + "\n"
-                             for n in range(8)))
-    job = make_job(objective=objective, **({"train_file": str(pairs)} if objective == "dpo" else {}))
+    rows = small_runs.rows_of(objective, [(f"How many? {n}", "Few.", "Many.") for n in range(8)])
+    job = make_job(objective=objective, train_file=str(small_runs.write(tmp_path / "learned.jsonl", rows)))
     honest = loading.shared_arguments
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     # As transformers decides on a card, on the processor all the same: torch.cuda.is_available() stays False.

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 import transformers.integrations.liger
+from support import small_runs
 
 from slmstudio.core import jobs
 from slmstudio.core.hardware.guidance import FLEX, PER_ROW, VARLEN, PackedAttention
-from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.worker.kernels import gpu_attention, liger
-from slmstudio.worker.runtime import ranks
+from slmstudio.worker.kernels import gpu_attention, head_loss
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import methods, options, train
 
@@ -24,22 +23,14 @@ without_a_card = pytest.mark.skipif(torch.cuda.is_available(), reason="this mach
 
 @pytest.fixture
 def make_job(tmp_path, tiny_model, rows_file, studio_home):
-    def make(**changes) -> JobContext:
-        settings = {
-            "max_steps": 3, "micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 64, "device": "auto",
-            "eval_fraction": 0.25, "threads": 1, "sample_max_tokens": 0, "model": str(tiny_model),
-            "train_file": str(rows_file), **changes}
-        job = folder.create(RunConfig(name="trial", **settings), tmp_path / "runs")
-        return JobContext(job.folder, job.request())
-
-    return make
+    return small_runs.maker(tmp_path, tiny_model, rows_file, max_steps=3, max_length=64, device="auto")
 
 
 @pytest.fixture(autouse=True)
 def as_before():
     yield
     gpu_attention.use(PER_ROW)
-    liger.use(False)
+    head_loss.use_liger(False)
 
 
 def warned(job: JobContext) -> dict[str, str]:
@@ -47,7 +38,8 @@ def warned(job: JobContext) -> dict[str, str]:
 
 
 def settled(job: JobContext) -> RunConfig:
-    return options.settle(job, RunConfig.from_dict(job.request))
+    config = RunConfig.from_dict(job.request)
+    return options.settle(job, config, [options.missing(config)])
 
 
 @without_a_card
@@ -123,8 +115,8 @@ def test_what_another_rank_lacks_no_rank_uses(make_job, monkeypatch):
     monkeypatch.setattr(importlib, "import_module", lambda name: None)
     job = make_job(optimizer="adamw_8bit")
     assert settled(job).optimizer == "adamw_8bit" and not warned(job)
-    monkeypatch.setattr(ranks, "gather", lambda reason: [reason, "bitsandbytes can't be loaded."])
-    assert settled(job).optimizer == "adamw_torch"
+    lacking = [{}, {"eight_bit_optimizer_off": "bitsandbytes can't be loaded."}]
+    assert options.settle(job, RunConfig.from_dict(job.request), lacking).optimizer == "adamw_torch"
     assert warned(job) == {"eight_bit_optimizer_off":
                            "The optimizer keeps its state in 32 bits. bitsandbytes can't be loaded."}
 

@@ -11,7 +11,7 @@ import pytest
 from torch.distributed import HashStore, TCPStore
 
 from slmstudio.core.errors import UserError
-from slmstudio.worker.training.several import preflight
+from slmstudio.worker.training import preflight
 
 VERSIONS = {"slmstudio": "1.0", "torch": "2.13.0", "transformers": "5.24", "peft": "0.21", "trl": "1.16"}
 CARD = {"name": "RTX 4090", "uuid": "GPU-1", "free": 20 * 1024**3, "total": 24 * 1024**3, "holders": []}

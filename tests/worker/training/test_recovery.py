@@ -12,8 +12,9 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from support import crafted_models
+from support import crafted_models, small_runs
 from support import tiny_model as tiny_model_support
+from support.small_runs import events
 from support.tiers import first_fast
 
 from slmstudio.core import files, jobs
@@ -27,20 +28,7 @@ from slmstudio.worker.training.trainer import StudioTrainer
 
 @pytest.fixture
 def make_job(tmp_path, tiny_model, rows_file):
-    def make(**changes) -> JobContext:
-        settings = {"model": str(tiny_model), "train_file": str(rows_file),
-            "max_steps": 6, "micro_batch_size": 4, "gradient_accumulation_steps": 1, "max_length": 128,
-            "learning_rate": 5e-3, "eval_fraction": 0.25, "eval_steps": 2, "save_steps": 2, "device": "cpu",
-            "threads": 1, "sample_max_tokens": 0, **changes}
-        config = RunConfig(name="trial", **settings)
-        job = folder.create(config, tmp_path / "runs")
-        return JobContext(job.folder, job.request())
-
-    return make
-
-
-def events(job, kind):
-    return [event for event in jobs.Job(job.folder).events() if event["type"] == kind]
+    return small_runs.maker(tmp_path, tiny_model, rows_file, max_steps=6, micro_batch_size=4)
 
 
 def weights_of(result) -> dict[str, torch.Tensor]:
@@ -378,7 +366,7 @@ def test_rows_with_a_token_that_has_no_embedding_are_refused(make_job, tiny_mode
         train.run(make_job(model=str(model), train_file=str(rows)))
 
 
-@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt"])
 def test_a_forged_checkpoint_is_refused_without_advice_to_trust_it(make_job, name, tmp_path):
     job = make_job(max_steps=2)
     train.run(job)
@@ -388,4 +376,14 @@ def test_a_forged_checkpoint_is_refused_without_advice_to_trust_it(make_job, nam
     with pytest.raises(UserError) as caught:
         train.run(JobContext(job.folder, {**job.request, "max_steps": 4}))
     assert "step-000002" in str(caught.value) and "weights_only" not in str(caught.value)
+    assert not (tmp_path / crafted_models.CANARY).exists()
+
+
+def test_what_earlier_versions_saved_of_random_numbers_is_never_opened(make_job, tmp_path):
+    job = make_job(max_steps=2)
+    train.run(job)
+    place = checkpoints.all_checkpoints(job.folder / folder.CHECKPOINTS)[-1].path
+    torch.save(crafted_models.Evil(tmp_path / "m"), place / "rng_state.pth")
+    checkpoints.seal(place, 2)
+    assert train.run(JobContext(job.folder, {**job.request, "max_steps": 4}))["steps"] == 4
     assert not (tmp_path / crafted_models.CANARY).exists()

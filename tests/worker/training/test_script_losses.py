@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import base_models
+from support import base_models, small_runs
 from support.tiers import first_fast
 
 from slmstudio.core import jobs
@@ -120,13 +120,8 @@ def test_a_run_that_goes_on_from_another(configure, tmp_path, method):
 @pytest.mark.parametrize(("objective", "changes"), [
     ("dpo", {"method": "full", "precision": "bf16"}), ("orpo", {}), ("kto", {})])
 def test_preference_scripts_learn(configure, tmp_path, objective, changes):
-    file = tmp_path / "answers.jsonl"
-    rows = [{"prompt": f"How are you, number {i}?", "chosen": f"Well, {i} times.", "rejected": "Who asks?"}
-            for i in range(8)]
-    if objective == "kto":
-        rows = [{"prompt": row["prompt"], "completion": row["chosen" if i % 2 else "rejected"], "label": bool(i % 2)}
-                for i, row in enumerate(rows)]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    file = small_runs.write(tmp_path / "answers.jsonl", small_runs.rows_of(
+        objective, [(f"How are you, number {i}?", f"Well, {i} times.", "Who asks?") for i in range(8)]))
     config = configure(objective=objective, train_file=str(file), learning_rate=1e-3, **changes)
     found = execute(run_script.write_script(config, tmp_path / "run_script.py").path, tmp_path)
     assert [step for step, _ in found["loss"]] == [1, 2, 3, 4]

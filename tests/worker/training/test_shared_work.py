@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.training import train
-from slmstudio.worker.training.control import TrainingControl
 
 
 @pytest.fixture
@@ -43,10 +41,3 @@ def test_the_ranks_of_a_machine_share_its_threads(config, monkeypatch, threads, 
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(count))
     train.ready(replace(config, threads=threads))
     assert asked == [used]
-
-
-def test_every_rank_tells_its_sensors_that_it_waits():
-    """Else one whose card is lost for a minute, or whose driver hangs, would end a run that is paused."""
-    told = []
-    TrainingControl._wait(SimpleNamespace(sensors=SimpleNamespace(step_made=lambda: told.append(1))), 0.0)
-    assert told == [1]

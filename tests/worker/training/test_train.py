@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import small_runs
+from support.small_runs import events
 from support.tiers import first_fast
 
 from slmstudio.core import files, jobs
@@ -18,38 +20,15 @@ from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.training import methods, train
+from slmstudio.worker.training import methods, preflight, train
 from slmstudio.worker.training.control import TrainingControl
 from slmstudio.worker.training.rows import token_cache
-from slmstudio.worker.training.several import preflight
 
 
 @pytest.fixture
 def make_job(tmp_path, tiny_model, rows_file):
-    def make(**changes) -> JobContext:
-        settings = {
-            "max_steps": 4,
-            "micro_batch_size": 2,
-            "gradient_accumulation_steps": 2,
-            "max_length": 128,
-            "learning_rate": 1e-2,
-            "eval_fraction": 0.25,
-            "eval_steps": 2,
-            "save_steps": 2,
-            "device": "cpu",
-            "threads": 1,
-            "sample_max_tokens": 4,
-            **changes,
-        }
-        config = RunConfig(name="trial", model=str(tiny_model), train_file=str(rows_file), **settings)
-        job = folder.create(config, tmp_path / "runs")
-        return JobContext(job.folder, job.request())
-
-    return make
-
-
-def events(job, kind):
-    return [event for event in jobs.Job(job.folder).events() if event["type"] == kind]
+    return small_runs.maker(tmp_path, tiny_model, rows_file, gradient_accumulation_steps=2,
+                            learning_rate=1e-2, sample_max_tokens=4)
 
 
 def test_lora_learns_and_leaves_the_base_alone(make_job, tiny_model):

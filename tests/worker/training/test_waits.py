@@ -33,7 +33,6 @@ class Waits(TorchDispatchMode):
 
 @pytest.mark.parametrize("collator", [PackedCollator(), PaddedCollator(0)], ids=["packed", "padded"])
 def test_a_micro_batch_waits_for_nothing(collator):
-    packed.register()
     model = build("llama", packed.NAME)
     causal_lm = model.get_base_model()
     causal_lm.config.attention_dropout = 1e-9  # drops nothing, and takes the way of a card

@@ -25,12 +25,12 @@ Rows = np.ndarray[Any, Any]
 def of_run(trainer: Any, config: RunConfig) -> Rows:
     """The rows of each micro-batch that the run will meet, as positions in its dataset; only whole ones, if there are
     any."""
-    sampler, size, found = trainer._get_train_sampler(), config.micro_batch_size, []
+    order, size, found = trainer.order, config.micro_batch_size, []
     per_epoch = curves.steps_per_epoch(config, len(trainer.train_dataset))
     for epoch in range(min(MOST_EPOCHS, math.ceil(trainer.total_steps / per_epoch))):
-        if hasattr(sampler, "set_epoch"):
-            sampler.set_epoch(epoch)
-        found.append(groups(np.fromiter(sampler, dtype=np.int64), size))
+        if isinstance(order, BatchOrder):
+            order.set_epoch(epoch)
+        found.append(groups(np.fromiter(order, dtype=np.int64), size))
     return np.concatenate(found)[: trainer.total_steps * config.gradient_accumulation_steps]
 
 

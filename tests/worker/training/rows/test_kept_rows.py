@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support import small_runs
 from support.kept import keep
 from support.tiers import first_fast
 
@@ -30,15 +31,7 @@ from slmstudio.worker.training.rows.data import NothingLearned, read_rows
 
 @pytest.fixture
 def make_job(tmp_path, tiny_model, rows_file, studio_home):
-    def make(**changes) -> JobContext:
-        settings = {
-            "max_steps": 4, "micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 128,
-            "learning_rate": 5e-3, "eval_fraction": 0.25, "eval_steps": 4, "save_steps": 2, "device": "cpu",
-            "threads": 1, "sample_max_tokens": 0, "model": str(tiny_model), "train_file": str(rows_file), **changes}
-        job = folder.create(RunConfig(name="trial", **settings), tmp_path / "runs")
-        return JobContext(job.folder, job.request())
-
-    return make
+    return small_runs.maker(tmp_path, tiny_model, rows_file, eval_steps=4)
 
 
 def config_of(job: JobContext) -> RunConfig:

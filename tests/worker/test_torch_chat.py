@@ -12,8 +12,8 @@ from support import evaluated_runs, gguf_models
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu
+from slmstudio.worker import torch_chat
 from slmstudio.worker.answering import model_loader
-from slmstudio.worker.torch_chat import talk
 
 
 @pytest.fixture
@@ -34,21 +34,21 @@ def test_beside_a_training_a_base_in_4_bits_stays_on_the_processor(run: Path, mo
     card = Gpu(0, "RTX 4090", 24 * 1024**3, 23 * 1024**3, (8, 9))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(talk, "read_gpus", lambda: ((card,), None))
-    monkeypatch.setattr(talk.run_folder, "running", lambda: run)
+    monkeypatch.setattr(torch_chat, "read_gpus", lambda: ((card,), None))
+    monkeypatch.setattr(torch_chat.run_folder, "running", lambda: run)
     monkeypatch.setattr(model_loader.base_weights, "load", load)
     with pytest.raises(UserError, match="loaded far enough"):
-        talk.load({"path": str(run)})
+        torch_chat.load({"path": str(run)})
     assert asked == [{"": "cpu"}]
 
 
 def test_a_base_in_4_bits_that_does_not_fit_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(talk.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    monkeypatch.setattr(torch_chat.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
     with pytest.raises(UserError, match="helpdesk doesn't fit in memory"):
-        talk.load({"path": str(run)})
+        torch_chat.load({"path": str(run)})
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path):
     with pytest.raises(UserError) as caught:
-        talk.load({"path": str(tmp_path)})
+        torch_chat.load({"path": str(tmp_path)})
     assert "isn't a run, a model folder" in caught.value.why

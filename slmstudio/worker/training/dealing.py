@@ -8,53 +8,17 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
-import torch
 from datasets.table import InMemoryTable
 
 from slmstudio.core.run import checkpoints
+from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
-
-# -- What TRL notes of each micro-batch beside its loss, averaged over all ranks as one process would.
-
-NOTED = ("_metrics", "_stored_metrics")
-"""Where TRL's trainers keep lists of figures: by "train" or "eval", then by their names."""
-
-
-class Figures:
-    """A trainer's figures, taken from it after each micro-batch; their means are given back before they are logged."""
-
-    def __init__(self) -> None:
-        self._taken: dict[str, list[tuple[float, float]]] = defaultdict(list)
-
-    def take(self, trainer: Any, mode: str, weight: float) -> None:
-        """Take what was noted since the last time; a `weight` of 0 drops it."""
-        for name, values in _noted(trainer)[mode].items():
-            self._taken[name] += [(float(value), weight) for value in values if weight]
-        _noted(trainer)[mode].clear()
-
-    def give_back(self, trainer: Any, mode: str) -> None:
-        """Give back the mean of each figure over all ranks."""
-        merged: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        for each in ranks.gather(dict(self._taken)):
-            for name, values in each.items():
-                merged[name] += values
-        self._taken.clear()
-        for name, values in merged.items():
-            _noted(trainer)[mode][name] = [sum(value * weight for value, weight in values)
-                                           / sum(weight for _, weight in values)]
-
-
-def _noted(trainer: Any) -> Any:
-    return next(getattr(trainer, name) for name in NOTED if hasattr(trainer, name))
-
 
 # -- What the first rank has on its disk, for ranks on machines that don't have it.
 
@@ -147,41 +111,12 @@ def deal(rows: Sequence[int], micro_batch: int, ranks: int, splits: bool) -> lis
     return found
 
 
-class RankBatches(torch.utils.data.Sampler[list[int]]):
-    """What one rank sends through the model in an epoch, share by share.
+def may_split(config: RunConfig, world_size: int) -> bool:
+    """Whether a micro-batch may be divided among ranks where there are fewer of them than ranks.
 
-    Args:
-        order: of the rows, as one process would learn them.
-        micro_batch: rows of a micro-batch.
-        accumulation: micro-batches of a step.
+    Not where its loss is more than a sum over its rows. What is random is another thing in a part than in the whole, so
+    with dropout it is divided only where some ranks would never have anything to do.
     """
-
-    def __init__(self, order: Any, micro_batch: int, accumulation: int, rank: int, ranks: int, splits: bool):
-        self.order, self.micro_batch, self.size = order, micro_batch, micro_batch * accumulation
-        self.rank, self.ranks, self.splits = rank, ranks, splits
-
-    def set_epoch(self, epoch: int) -> None:
-        if hasattr(self.order, "set_epoch"):
-            self.order.set_epoch(epoch)
-
-    @property
-    def steps(self) -> int:
-        return math.ceil(len(self.order) / self.size)
-
-    def __len__(self) -> int:
-        return sum(len(self.shares(step)) for step in range(max(0, self.steps - 2), self.steps)) + \
-            max(0, self.steps - 2) * len(self.shares(0))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        rows = list(self.order)
-        for start in range(0, len(rows), self.size):
-            for share in self._mine(rows[start : start + self.size]):
-                yield list(share.rows)
-
-    def shares(self, step: int) -> list[Share]:
-        """This rank's shares of a step of the epoch; their rows are places within the order."""
-        start = step * self.size
-        return self._mine(range(start, min(start + self.size, len(self.order))))
-
-    def _mine(self, rows: Sequence[int]) -> list[Share]:
-        return deal(rows, self.micro_batch, self.ranks, self.splits)[self.rank]
+    random = (config.has_adapter and config.lora_dropout > 0) or config.neftune_noise_alpha > 0
+    return config.objective not in ("orpo", "kto") and \
+        (not random or config.gradient_accumulation_steps < world_size)

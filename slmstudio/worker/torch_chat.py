@@ -36,9 +36,8 @@ from slmstudio.core.run.memory.formula import four_bit_bytes
 from slmstudio.worker.answering import model_loader
 from slmstudio.worker.answering.rows import BROKEN
 from slmstudio.worker.answering.torch_model import TorchModel, cached
-from slmstudio.worker.gguf_chat.chat import DEFAULT_CONTEXT
 from slmstudio.worker.gguf_chat.generation import common
-from slmstudio.worker.gguf_chat.service import ChatService, Loaded
+from slmstudio.worker.gguf_chat.service import DEFAULT_CONTEXT, ChatService, Loaded
 from slmstudio.worker.runtime import threads
 from slmstudio.worker.training.methods import DTYPES
 
