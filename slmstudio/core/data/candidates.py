@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, written
 from slmstudio.core.i18n import noop, tr
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.quick_rows import Block
+    from slmstudio.core.data.sources.row import Raw
 
 SURE = 0.75
 """Certainty from which a file is read without a question. Below it, the user is asked, with the best candidate filled
@@ -58,20 +62,49 @@ class Candidate:
         return self.certainty >= SURE
 
 
-class Readable(Protocol):
-    """What is known of how a file's rows are read, as of `opening.Part`; it grows while they are read.
+@dataclass
+class Part:
+    """One file with rows, and how they are read. What reads it fills it in; it may learn more while rows are read.
 
     Attributes:
-        certainty: how sure it is that these are the rows.
-        options: what was chosen for the user, where others may be meant.
+        name: of the file within a folder or an archive; "" of a file that is opened alone.
+        options: what a user has chosen, and then what was chosen for them, where others may be meant.
+        named: columns that a user has named.
+        format: "jsonl", "csv", "xlsx", "parquet", "text", "docx" …
+        rows: them, once; of JSONL, `blocks` of its lines instead.
+        encoding, assumed: of a text, as of `Encoding`.
+        columns: names of a table's columns, in its order.
+        text_by: how a text was cut; otherwise "".
+        sheets: of a workbook, the sheet that is read and then the others.
+        notes: sentences on how the file was understood.
+        certainty: how sure it is that these are the rows, 0 to 1.
+        evidence: for and against that, of a file that is no table, or has several.
         others: other ways to read them.
-        notes: sentences on how they were understood.
     """
 
-    certainty: float
-    options: ReadOptions
-    others: list[Candidate]
-    notes: list[str]
+    name: str = ""
+    options: ReadOptions = NO_OPTIONS
+    named: tuple[str, ...] = ()
+    format: str = ""
+    rows: Iterator[Raw] = field(default_factory=lambda: iter(()))
+    blocks: Iterator[Block] | None = None
+    encoding: str = ""
+    assumed: bool = False
+    columns: tuple[str, ...] = ()
+    text_by: str = ""
+    sheets: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    certainty: float = 1.0
+    evidence: tuple[Evidence, ...] = ()
+    others: list[Candidate] = field(default_factory=list)
+
+    def choose(self, certainty: float, evidence: Iterable[Evidence] = (), others: Iterable[Candidate] = (),
+               **options: str | None) -> None:
+        """Some options were chosen for the user, and others may be meant."""
+        self.certainty = min(self.certainty, certainty)
+        self.evidence = (*self.evidence, *evidence)
+        self.others += others
+        self.options = replace(self.options, **options)
 
 
 def ranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

@@ -12,7 +12,7 @@ from slmstudio.core.data import candidates
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.collector import Rows
 from slmstudio.core.data.mapping.mapper import Mapper
-from slmstudio.core.data.opening import DataFile
+from slmstudio.core.data.opening import DataFile, first_rows
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.reader import candidates_of
 from slmstudio.core.data.record import Record
@@ -67,7 +67,7 @@ def preview(path: Path, columns: Mapping[str, str] | None = None, options: ReadO
     file = DataFile(Path(path), options, None, cancelled, (columns or {}).values(), whole=False)
     with closing(file.parts()) as parts:
         for part in parts:
-            sample = part.first()
+            sample = first_rows(part)
             values = [each.value for each in sample]
             mapper, kept = Mapper(values, columns, options), Rows()
             for each in sample:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from slmstudio.core.data import candidates, layouts, quick_rows
-from slmstudio.core.data.candidates import Candidate, Evidence
+from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.collector import Rows, Store
 from slmstudio.core.data.dataset import Dataset, NoUsableRow, notes_on, nothing_usable
 from slmstudio.core.data.importers import json_rows
 from slmstudio.core.data.mapping.mapper import Mapper
-from slmstudio.core.data.opening import DataFile, Part
+from slmstudio.core.data.opening import DataFile, all_rows, first_rows
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, parse
 from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
@@ -104,7 +104,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[]
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options: ReadOptions) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
-    sample = [raw.value for raw in part.first()]
+    sample = [raw.value for raw in first_rows(part)]
     mapper = Mapper(sample, given, options)
     for raw in part.rows:
         rows.add(raw, mapper, part.name)
@@ -176,8 +176,8 @@ def columns_of(dataset: Dataset, wanted: Collection[Any],
     file = DataFile(dataset.path, dataset.options, None, cancelled, dataset.given.values())
     rows = []
     for part in file.parts():
-        mapper = Mapper([raw.value for raw in part.first()], dataset.given, dataset.options)
-        for raw in part.all_rows():
+        mapper = Mapper([raw.value for raw in first_rows(part)], dataset.given, dataset.options)
+        for raw in all_rows(part):
             if raw.problem is None and (part.name, raw.line) in left:
                 said = _said(mapper, raw.value, kind)
                 rows += [raw.value if len(said) == 1 else as_row(found) for _ in said

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from slmstudio.core.data.candidates import Readable
+from slmstudio.core.data.candidates import Part
 from slmstudio.core.data.importers import people
 from slmstudio.core.data.importers.people import Message
 from slmstudio.core.data.mapping.paths import find
@@ -26,7 +26,7 @@ def _are_posts(values: list[dict[str, Any]]) -> bool:
     return posts > 1 and posts >= len(values) - 1
 
 
-def read(rows: Iterator[Raw], values: list[dict[str, Any]], options: ReadOptions, part: Readable) -> Iterator[Raw]:
+def read(rows: Iterator[Raw], values: list[dict[str, Any]], options: ReadOptions, part: Part) -> Iterator[Raw]:
     """The conversations; rows that aren't chats stay as they are."""
     if _are_posts(values):
         posts = (message for raw in rows for message in _messages(raw, "post"))

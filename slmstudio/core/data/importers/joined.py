@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from slmstudio.core.data.candidates import Readable
+from slmstudio.core.data.candidates import Part
 from slmstudio.core.data.importers import chats, linked, people
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
@@ -23,7 +23,7 @@ class Importer(NamedTuple):
     """
 
     detect: Callable[[list[dict[str, Any]]], float]
-    read: Callable[[Iterator[Raw], list[dict[str, Any]], ReadOptions, Readable], Iterator[Raw]]
+    read: Callable[[Iterator[Raw], list[dict[str, Any]], ReadOptions, Part], Iterator[Raw]]
 
 
 _IMPORTERS = (Importer(chats.detect, chats.read), Importer(linked.is_tree, linked.read_trees),

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from slmstudio.core.data.candidates import Part
+from slmstudio.core.data.source import Source
 from slmstudio.core.data.sources.row import Raw, plain
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -14,6 +16,11 @@ BATCH = 500
 """Rows that are turned into objects at a time."""
 _INDEX = "__index_level_"
 """What pandas calls the column of its row numbers."""
+
+
+def read(part: Part, file: BinaryIO, source: Source) -> None:
+    """The rows of a table. Raises as `arrow_rows`, while they are read."""
+    part.rows = arrow_rows(file, source.name, part.format == "parquet")
 
 
 def arrow_rows(file: BinaryIO, name: str, is_parquet: bool) -> Iterator[Raw]:

@@ -1,14 +1,15 @@
-"""Rows of Excel and OpenDocument workbooks, by python-calamine."""
+"""Rows of Excel and OpenDocument workbooks, by python-calamine; and which of several sheets or tables is read."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
-from slmstudio.core.data.candidates import Candidate, Evidence
+from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.source import Source
 from slmstudio.core.data.sources import header, packed
 from slmstudio.core.data.sources.row import cell_text
 from slmstudio.core.data.sources.tables import TableRow
@@ -22,31 +23,68 @@ SHORT = 4
 
 
 class Sheet(NamedTuple):
-    """A sheet of a workbook, or a table of a database.
+    """A sheet of a workbook or a table of a database: its column names in small letters, and its rows below them."""
 
-    Attributes:
-        names: of the sheet that is read, and then of the others that hold something.
-        rows: its rows, those of a table as `Raw`; a cell's date in ISO 8601, a number as people write it.
-        notes: sentences on what a reader should know.
-        certainty, evidence, candidates: how sure it is that this is the sheet to read, its rows, and the others.
+    names: frozenset[str]
+    rows: int
+    is_blank: bool = False
+
+
+def choose(part: Part, name: str, sheets: Mapping[str, Sheet], likeliest: Callable[[list[str]], str]) -> str:
+    """The sheet to read; the others become candidates. Those are of the chosen one's kind that have its column names,
+    or question and answer, too.
+
+    Args:
+        name: of the file.
+        likeliest: chooses one where the user hasn't.
+
+    Raises:
+        UserError: there is no such sheet, or nothing in any.
     """
+    wanted, are_tables = part.options.sheet, part.format == "sqlite"
+    filled = [each for each in sheets if not sheets[each].is_blank]
+    if wanted is not None and wanted not in sheets:
+        there = ", ".join(sheets)
+        raise UserError(*((tr("{name} has no table {wanted!r}.", name=name, wanted=wanted),
+                           tr("Its tables are {names}.", names=there)) if are_tables else
+                          (tr("{name} has no sheet {wanted!r}.", name=name, wanted=wanted),
+                           tr("Its sheets are {names}.", names=there))), tr("Choose one of them."))
+    if not filled and wanted is None:
+        raise UserError(tr("{name} contains no rows.", name=name), tr("All its tables are empty.") if are_tables else
+                        tr("All its sheets are empty."), tr("Choose another file."))
+    chosen = wanted or likeliest(filled)
+    others = [each for each in filled if each != chosen]
+    part.sheets = (chosen, *others)
+    if not others:
+        return chosen
+    shown = ", ".join(others[:5])
+    part.notes.append(ntr('The table "{table}" was read. The file has {n:,} more: {others}.',
+                          'The table "{table}" was read. The file has {n:,} more: {others}.', len(others),
+                          table=chosen, others=shown) if are_tables else
+                      ntr('The sheet "{sheet}" was read. The file has {n:,} more: {others}.',
+                          'The sheet "{sheet}" was read. The file has {n:,} more: {others}.', len(others),
+                          sheet=chosen, others=shown))
+    if wanted is None:
+        names, both = sheets[chosen].names, header.names_both(list(sheets[chosen].names))
+        twins = {each for each in others if len(sheets[each].names & names) > max(1, len(names) // 2)
+                 or (both and header.names_both(list(sheets[each].names)))}
+        evidence = {each: Evidence("table_rows" if are_tables else "sheet_rows", {
+            "table" if are_tables else "sheet": each, "n": sheets[each].rows}) for each in part.sheets}
+        part.choose(TWIN if twins else 1.0, [evidence[chosen]], [Candidate(
+            "table", options=ReadOptions(sheet=each), certainty=TWIN - 0.1 if each in twins else OTHER,
+            evidence=(evidence[each],)) for each in others], sheet=chosen)
+    return chosen
 
-    names: tuple[str, ...]
-    rows: Iterator[Any]
-    notes: list[str]
-    certainty: float = 1.0
-    evidence: tuple[Evidence, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
 
-
-def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
-    """The sheet of a workbook that is called `wanted`, else the first with rows that people can see.
+def read(part: Part, file: BinaryIO, source: Source) -> None:
+    """The sheet of a workbook that the user has chosen, else the first with rows that people can see.
 
     Raises:
         UserError: the workbook is damaged or locked, holds nothing, or has no such sheet.
     """
     import python_calamine as calamine
 
+    name = source.name
     try:
         packed.check_archive(file, name)
         book = calamine.CalamineWorkbook.from_filelike(file)
@@ -60,45 +98,16 @@ def open_sheet(file: BinaryIO, name: str, wanted: str | None = None) -> Sheet:
         raise UserError(tr("{name} is a damaged workbook.", name=name),
                         tr("Opening it failed: {error}.", error=error),
                         tr("Open it in your spreadsheet program, and save it again.")) from error
-    filled = [each for each in sheets if sheets[each].total_height]
-    if wanted is not None and wanted not in sheets:
-        raise UserError(tr("{name} has no sheet {wanted!r}.", name=name, wanted=wanted),
-                        tr("Its sheets are {names}.", names=", ".join(sheets)), tr("Choose one of them."))
-    if not filled and wanted is None:
-        raise UserError(tr("{name} contains no rows.", name=name), tr("All its sheets are empty."),
-                        tr("Choose another file."))
-    chosen = wanted or _with_rows(sheets, [each for each in filled if visible[each]] or filled)
-    notes = list[str]()
-    others = [each for each in filled if each != chosen]
-    if others:
-        notes.append(ntr('The sheet "{sheet}" was read. The file has {n:,} more: {others}.',
-                         'The sheet "{sheet}" was read. The file has {n:,} more: {others}.', len(others), sheet=chosen,
-                         others=", ".join(others[:5])))
-    found = Sheet((chosen, *others), _rows(sheets[chosen], notes), notes)
-    if wanted is not None or not others:
-        return found
-    begins = {each: [TableRow(_texts(cells), number) for number, cells in enumerate(
-        islice(sheets[each].iter_rows(), header.LOOKED_AT), 1)] for each in found.names}
-    names = {each: header.names_of([row for row in rows if any(row.cells)]) for each, rows in begins.items()}
-    return beside(found, names, {each: Evidence("sheet_rows", {
-        "sheet": each, "n": sheets[each].height - bool(names[each])}) for each in found.names})
+    chosen = choose(part, name, {each: _about(sheet) for each, sheet in sheets.items()},
+                    lambda filled: _with_rows(sheets, [each for each in filled if visible[each]] or filled))
+    header.name(part, _rows(sheets[chosen], part.notes))
 
 
-def beside(found: Sheet, names: Mapping[str, frozenset[str]], evidence: Mapping[str, Evidence]) -> Sheet:
-    """The same with the other sheets as candidates. Those are of the chosen one's kind that have its column names, or
-    question and answer, too.
-
-    Args:
-        names: of each sheet's columns, in small letters.
-        evidence: how many rows each has.
-    """
-    chosen, *others = found.names
-    both = header.names_both(list(names[chosen]))
-    twins = {each for each in others if len(names[each] & names[chosen]) > max(1, len(names[chosen]) // 2)
-             or (both and header.names_both(list(names[each])))}
-    return found._replace(certainty=TWIN if twins else 1.0, evidence=(evidence[chosen],), candidates=tuple(Candidate(
-        "table", options=ReadOptions(sheet=each), certainty=TWIN - 0.1 if each in twins else OTHER,
-        evidence=(evidence[each],)) for each in others))
+def _about(sheet: Any) -> Sheet:
+    begin = [TableRow(_texts(cells), number) for number, cells in enumerate(
+        islice(sheet.iter_rows(), header.LOOKED_AT), 1)]
+    names = header.names_of([row for row in begin if any(row.cells)])
+    return Sheet(names, sheet.height - bool(names), not sheet.total_height)
 
 
 def _texts(cells: list[Any]) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, islice
 from statistics import median
 
-from slmstudio.core.data.candidates import Candidate, Evidence, ranked
+from slmstudio.core.data.candidates import Candidate, Evidence, Part, ranked
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, Piece, numbered_lines, paragraphs
@@ -52,22 +52,6 @@ _TIMES = re.compile(r"(?:\d+:)?\d\d:\d\d[.,]\d{3} --> ")
 _NOT_SAID = re.compile(r"\d+$|WEBVTT|NOTE\b|\S+ --> ")
 _SHOWN_AS = re.compile(r"</?[a-z][^<>]*>|\{\\[^{}]*\}")
 _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A text that is read: its rows, how it is cut, and certainty, evidence and others as of `opening.Part`."""
-
-    rows: Iterator[Raw]
-    options: ReadOptions
-    certainty: float = 1.0
-    evidence: tuple[Evidence, ...] = ()
-    others: list[Candidate] = field(default_factory=list)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether its rows are plain text."""
-        return self.options.text_by not in (QUESTION, DIALOGUE)
 
 
 def guess_cut(first: bytes) -> str:
@@ -145,62 +129,77 @@ def _prose_share(lines: Sequence[Line]) -> float:
     return prose / size if size else 1.0
 
 
-def reading(begin: Sequence[Line], lines: Iterable[Line | Raw], plain: Callable[[str], Iterator[Raw]], default: str,
-            options: ReadOptions, notes: list[str]) -> Reading:
+def read_lines(part: Part, begin: Sequence[Line], lines: Iterable[Line | Raw],
+               plain: Callable[[str], Iterator[Raw]] | None, default: str) -> bool:
     """Read a text by what it is, or as a user has chosen.
 
     Args:
         begin: its first lines.
         lines: all of them, blank ones left out in both.
-        plain: its rows as plain text, by the cut.
+        plain: its rows as plain text, by the cut; None leaves them as they are.
         default: as of `candidates`.
+
+    Returns:
+        whether its rows are plain text.
     """
+    options = part.options
     by = options.text_by or (DIALOGUE if options.user or options.assistant else None)
     found = labels.find(begin) if by in (None, QUESTION, DIALOGUE) else Labels()
     best, *others = candidates(begin, found, default) if by is None else [Candidate("text")]
     if by is None:
-        chosen = replace(options, text_by=best.options.text_by, user=best.options.user,
-                         assistant=best.options.assistant)
+        by, user, assistant = best.options.text_by, best.options.user, best.options.assistant
     else:
-        chosen = replace(options, text_by=by, **(_speakers(found, options) if by == DIALOGUE else {}))
-    if chosen.text_by == DIALOGUE:
-        rows = dialogues.conversations(lines, found, chosen.user or "", chosen.assistant or "", notes)
-    elif chosen.text_by != QUESTION:
-        rows = plain(chosen.text_by or default)
+        user, assistant = _speakers(found, options) if by == DIALOGUE else (options.user, options.assistant)
+    is_plain = by not in (QUESTION, DIALOGUE)
+    if is_plain and plain is None:
+        return True
+    if by == DIALOGUE:
+        part.rows = dialogues.conversations(lines, found, user or "", assistant or "", part.notes)
+    elif is_plain and plain is not None:
+        part.rows = plain(by or default)
     elif _way_of(begin, found)[0] == "records":
-        rows = dialogues.records(lines, found)
+        part.rows = dialogues.records(lines, found)
     else:
-        rows = questions.rows(lines, questions.best_way(begin))
-    return Reading(rows, chosen, best.certainty, best.evidence, others)
+        part.rows = questions.rows(lines, questions.best_way(begin))
+    part.choose(best.certainty, best.evidence, others, text_by=by, user=user, assistant=assistant)
+    part.text_by, part.columns = by or "", ()
+    return is_plain
 
 
-def _speakers(found: Labels, options: ReadOptions) -> dict[str, str | None]:
+def read_column(part: Part) -> None:
+    """Read the rows of a table with a single column as its lines, if that makes more of them."""
+    (column,) = part.columns
+    begin = list(islice(part.rows, LOOKED_AT))
+    part.rows = rows = chain(begin, part.rows)
+    lines = [raw if raw.problem else Line(str(raw.value[column]), raw.line) for raw in begin]
+    read_lines(part, [line for line in lines if isinstance(line, Line)],
+               (raw if raw.problem else Line(str(raw.value[column]), raw.line) for raw in rows), None, "line")
+
+
+def _speakers(found: Labels, options: ReadOptions) -> tuple[str | None, str | None]:
     """Who asks and who answers in a conversation, where a user has chosen at most one of them."""
     likely = next((each.options for each in dialogues.candidates(found)), _SPEAKERS)
     user = options.user or (likely.user if likely.user != options.assistant else likely.assistant)
-    return {"user": user, "assistant": options.assistant or (
-        likely.assistant if likely.assistant != user else likely.user)}
+    return user, options.assistant or (likely.assistant if likely.assistant != user else likely.user)
 
 
-def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: list[str], *, markdown: bool) -> Reading:
-    """Read a text in UTF-8.
-
-    Args:
-        first: how it begins; `chunks` have it, too.
-        options: what a user has chosen.
-    """
-    if options.text_by is None and len(_TIMES.findall(first[:4000].decode("utf-8", "replace"))) > 2:
-        notes.append(tr("The subtitles are read as text, without their numbers and times."))
-        return Reading(of_subtitles(chunks), ReadOptions(text_by="length"))
-    if markdown and (about := _FRONT_MATTER.match(first)):
+def read(part: Part, first: bytes, chunks: Iterator[bytes]) -> None:
+    """Read a text in UTF-8 that begins so; `chunks` have that, too."""
+    is_markdown = part.format == "markdown"
+    if part.options.text_by is None and len(_TIMES.findall(first[:4000].decode("utf-8", "replace"))) > 2:
+        part.notes.append(tr("The subtitles are read as text, without their numbers and times."))
+        part.rows, part.text_by = of_subtitles(chunks), "length"
+        part.choose(1.0, text_by="length")
+        return
+    if is_markdown and (about := _FRONT_MATTER.match(first)):
         next(chunks)
         first = b"\n" * about[0].count(b"\n") + first[about.end():]
         chunks = chain([first], chunks)
     texts = ((line, at) for at, line in enumerate(first.decode("utf-8", "replace").split("\n")[:LOOKED_AT], 1))
-    begin = [line for line in labels.lines_of(texts, markdown) if isinstance(line, Line)]
+    begin = [line for line in labels.lines_of(texts, is_markdown) if isinstance(line, Line)]
     lines = labels.lines_of((raw if raw.problem else (raw.value["text"], raw.line)
-                             for raw in text_rows(chunks, "line")), markdown)
-    return reading(begin, lines, lambda by: text_rows(chunks, by), guess_cut(first), options, notes)
+                             for raw in text_rows(chunks, "line")), is_markdown)
+    read_lines(part, begin, lines, lambda by: text_rows(chunks, by), guess_cut(first))
 
 
 def of_subtitles(chunks: Iterator[bytes]) -> Iterator[Raw]:
