@@ -55,12 +55,12 @@ class Dataset:
     """
 
     path: Path
-    layout: str
-    encoding: str
-    records: list[Record] = field(repr=False)
-    problems: list[Problem]
-    sha256: str
-    bytes: int
+    layout: str = ""
+    encoding: str = ""
+    records: list[Record] = field(default_factory=list, repr=False)
+    problems: list[Problem] = field(default_factory=list)
+    sha256: str = ""
+    bytes: int = 0
     unused: tuple[str, ...] = ()
     unused_words: tuple[str, ...] = ()
     format: str = "jsonl"

@@ -15,7 +15,7 @@ from slmstudio.core.data.importers import joined, json_rows
 from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
-from slmstudio.core.data.source import AS_JSONL, CHOOSE, PAGE_SUFFIXES, WEB_PAGE, Source, suffix_of, zip_format
+from slmstudio.core.data.source import CHOOSE, PAGE_SUFFIXES, Source, not_a_page_with_rows, suffix_of, zip_format
 from slmstudio.core.data.sources import arrow, databases, documents, header, nested, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
@@ -159,8 +159,7 @@ def _open_text(part: Part, source: Source) -> None:
     if suffix in PAGE_SUFFIXES:
         part.format = "html"
         if documents.read_web_page(part, everything) and options.text_by is None:
-            raise UserError(tr(WEB_PAGE, name=source.name),
-                            tr("It has no questions with answers that can be recognised."), tr(AS_JSONL))
+            raise not_a_page_with_rows(source.name, tr("It has no questions with answers that can be recognised."))
     elif kind := nested.kind_of(first, suffix):
         part.format = kind
         part.rows = json_rows.json_rows(iter([nested.as_json(everything, kind, source.name)]), part, options.rows)

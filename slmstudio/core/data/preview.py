@@ -4,51 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 from slmstudio.core.data import candidates
-from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.collector import Rows
+from slmstudio.core.data.dataset import Dataset
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile, first_rows
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
-from slmstudio.core.data.reader import candidates_of
-from slmstudio.core.data.record import Record
-from slmstudio.core.data.sources.row import examples, with_words
+from slmstudio.core.data.reader import describe
+from slmstudio.core.data.sources.row import with_words
 
 MOST = 3
 """Rows that are shown as the model will see them."""
 
 
-class Preview(NamedTuple):
-    """
+@dataclass
+class Preview(Dataset):
+    """What is known of a file by its first rows.
+
     Attributes:
-        columns: names of the columns, of a table in its order.
         rows: the first rows, by column; a row may lack some.
-        format, encoding, assumed, text_by, sheets: as of `Dataset`.
         records: the first `MOST` rows as a model will see them; none if no row can be used.
-        trouble: why the first row that can't be used can't; "" if all can be.
-        candidates, unused_words, examples: as of `Dataset`.
     """
 
-    columns: tuple[str, ...]
-    rows: list[dict[str, Any]]
-    format: str = ""
-    encoding: str = ""
-    assumed: bool = False
-    text_by: str = ""
-    sheets: tuple[str, ...] = ()
-    records: tuple[Record, ...] = ()
-    trouble: str = ""
-    candidates: tuple[Candidate, ...] = ()
-    unused_words: tuple[str, ...] = ()
-    examples: Mapping[str, str] = {}
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def trouble(self) -> str:
+        """Why the first row that can't be used can't; "" if all can be."""
+        return self.problems[0].message if self.problems else ""
 
     @property
     def is_sure(self) -> bool:
-        """Whether it needn't be asked how the file is read."""
         return bool(self.candidates) and self.candidates[0].is_sure
 
 
@@ -65,19 +56,18 @@ def preview(path: Path, columns: Mapping[str, str] | None = None, options: ReadO
         ReadingCancelled: `cancelled` said so.
     """
     file = DataFile(Path(path), options, None, cancelled, (columns or {}).values(), whole=False)
+    found, kept = Preview(file.path, options=options, given=dict(columns or {})), Rows()
     with closing(file.parts()) as parts:
-        for part in parts:
+        for part in islice(parts, 1):
             sample = first_rows(part)
-            values = [each.value for each in sample]
-            mapper, kept = Mapper(values, columns, options), Rows()
+            mapper = Mapper([each.value for each in sample], columns, options)
             for each in sample:
                 kept.add(each, mapper, part.name)
-            rows = [value for value in values if isinstance(value, dict)]
-            names = part.columns or tuple(dict.fromkeys(name for row in rows for name in row))
-            problems = kept.all_problems()
-            return Preview(
-                names, rows[:most], part.format, part.encoding, part.assumed, part.text_by, part.sheets,
-                tuple(cast(list[Record], islice(kept.records, MOST))), problems[0].message if problems else "",
-                candidates.ranked(candidates_of(part, mapper, options)),
-                with_words(mapper.sample, kept.unused) if kept.count else (), examples(mapper.sample))
-    return Preview((), [])
+            describe(found, part, mapper)
+            rows = [each.value for each in sample if isinstance(each.value, dict)]
+            found.rows = rows[:most]
+            found.columns = part.columns or tuple(dict.fromkeys(name for row in rows for name in row))
+            found.records, found.problems = list(islice(kept.records, MOST)), kept.all_problems()
+            found.candidates = candidates.ranked(found.candidates)
+            found.unused_words = with_words(mapper.sample, kept.unused) if kept.count else ()
+    return found

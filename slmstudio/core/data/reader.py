@@ -74,17 +74,11 @@ def read_as(path: Path, line: str | None, progress: Callable[[int, int], None] |
 
 def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[], Store] | None) -> Dataset:
     rows, formats, words = Rows(store), set[str](), set[str]()
-    found = Dataset(file.path, "", "", [], [], "", 0, options=file.options, given=dict(given or {}))
+    found = Dataset(file.path, options=file.options, given=dict(given or {}))
     for part in file.parts():
         mapper = _read_part(part, rows, given, file.options)
-        if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
-            found.mapping = mapper.main.said
-        found.candidates += tuple(candidates_of(part, mapper, file.options))
+        describe(found, part, mapper)
         found.columns += tuple(part.columns or mapper.columns)
-        found.notes += tuple(f"{part.name}: {note}" if part.name else note for note in part.notes)
-        found.encoding, found.assumed = part.encoding, found.assumed or part.assumed
-        found.text_by, found.sheets = part.text_by, part.sheets
-        found.examples = {**examples(mapper.sample), **found.examples}
         formats.add(part.format)
         words.update(with_words(mapper.sample, rows.unused))
     if file.left_out:
@@ -113,7 +107,7 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options:
     if first is None:
         return mapper
     # A small file is read before pyarrow is loaded.
-    is_quick = first.size >= quick_rows.BLOCK and mapper.is_plain
+    is_quick = 2 * len(first.data) >= quick_rows.BLOCK and mapper.is_plain
     shape = quick_rows.shape_of(mapper.main, sample) if is_quick else None
     for block, quick in quick_rows.read_all(chain([first], blocks), shape):
         if quick is not None and mapper.main is not None:
@@ -124,7 +118,18 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options:
     return mapper
 
 
-def candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candidate]:
+def describe(found: Dataset, part: Part, mapper: Mapper) -> None:
+    """Add what is known of one of its files, apart from the rows."""
+    if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
+        found.mapping = mapper.main.said
+    found.candidates += tuple(_candidates_of(part, mapper, found.options))
+    found.notes += tuple(f"{part.name}: {note}" if part.name else note for note in part.notes)
+    found.format, found.encoding, found.assumed = part.format, part.encoding, found.assumed or part.assumed
+    found.text_by, found.sheets = part.text_by, part.sheets
+    found.examples = {**examples(mapper.sample), **found.examples}
+
+
+def _candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candidate]:
     """The ways in which a part may be read: by its columns, and cut in other ways; as a user said, that alone."""
     is_cut = options != NO_OPTIONS
     chosen = options if is_cut else part.options
