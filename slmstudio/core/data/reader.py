@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from itertools import chain, compress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from slmstudio.core.data import candidates, layouts, quick_rows
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
-from slmstudio.core.data.collector import Rows, Store
+from slmstudio.core.data.collector import Rows
 from slmstudio.core.data.dataset import Dataset, NoUsableRow, notes_on, nothing_usable
 from slmstudio.core.data.importers import json_rows
 from slmstudio.core.data.mapping.mapper import Mapper
@@ -32,7 +32,7 @@ _CUT_ALONE = ("question", "dialogue")
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
                  cancelled: Callable[[], bool] | None = None, columns: Mapping[str, str] | None = None,
-                 options: ReadOptions = NO_OPTIONS, store: Callable[[], Store] | None = list) -> Dataset:
+                 options: ReadOptions = NO_OPTIONS, store: Callable[[], Any] | None = list) -> Dataset:
     """Read JSONL, JSON, CSV, TSV, Excel, OpenDocument, Parquet, Arrow, text, Markdown, PDF or Word; packed by gzip or
     Zstandard; or a folder or ZIP archive of them.
 
@@ -66,13 +66,13 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
 
 
 def read_as(path: Path, line: str | None, progress: Callable[[int, int], None] | None = None,
-            cancelled: Callable[[], bool] | None = None, store: Callable[[], Store] = list) -> Dataset:
+            cancelled: Callable[[], bool] | None = None, store: Callable[[], Any] = list) -> Dataset:
     """Read a dataset as somebody said in a line of text. Raises as `read_dataset`, and as `read_options.parse`."""
     columns, options = parse(line)
     return read_dataset(path, progress, cancelled, columns or None, options, store)
 
 
-def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[], Store] | None) -> Dataset:
+def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[], Any] | None) -> Dataset:
     rows, formats, words = Rows(store), set[str](), set[str]()
     found = Dataset(file.path, options=file.options, given=dict(given or {}))
     for part in file.parts():
@@ -91,7 +91,7 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[]
         raise nothing_usable(found, rows.seen)
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
     found.unused_words = tuple(name for name in found.unused if name in words)
-    found.records, found.rows_left_out = cast(list[Record], rows.records), rows.rows_left_out()
+    found.records, found.rows_left_out = rows.records, rows.rows_left_out()
     found.notes += (*rows.notes(), *notes_on(found))
     return found
 

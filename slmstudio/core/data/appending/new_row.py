@@ -74,7 +74,8 @@ def as_columns(row: NewRow, like: Mapping[str, Any] | None = None, mapper: Mappe
         UserError: the row can't be learned (an empty answer, a conversation out of turn), or the columns that
             a user chose can't hold it.
     """
-    written = _plain(row)
+    written: dict[str, Any] = {"messages": list(row.messages)} if row.rejected is None else {
+        "prompt": list(row.messages[:-1]), "chosen": [row.messages[-1]], "rejected": [_reply(row.rejected)]}
     try:
         read_row(written)
     except RowError as error:
@@ -123,12 +124,6 @@ def _cell(messages: Sequence[Message], like: Any) -> Any:
     role, content = (next((key for key in keys if key in first), keys[0]) for keys in (ROLE_KEYS, CONTENT_KEYS))
     roles = {role_of(each.get(role)): each.get(role) for each in like if isinstance(each, dict)} if first else {}
     return [{role: roles.get(message["role"], message["role"]), content: message["content"]} for message in messages]
-
-
-def _plain(row: NewRow) -> dict[str, Any]:
-    if row.rejected is None:
-        return {"messages": list(row.messages)}
-    return {"prompt": list(row.messages[:-1]), "chosen": [row.messages[-1]], "rejected": [_reply(row.rejected)]}
 
 
 def _reply(text: str) -> Message:

@@ -32,10 +32,10 @@ class Finding:
     @property
     def sentence(self) -> str:
         """For people, with the figure."""
-        figures: dict[str, Any] = {name: self.detail[name] for name in ("max_length", "least_length")
-                                   if name in self.detail}
-        if "percent" in self.detail:
-            figures["percent"] = _percent(self.detail["percent"])
+        figures = {name: value for name, value in self.detail.items() if isinstance(value, int)}
+        if share := self.detail.get("percent"):
+            figures["percent"] = f"{share:.0f}%" if share >= 10 else f"{share:.1f}%" if share >= 0.1 else tr(
+                "less than 0.1%")
         return KINDS[self.kind].sentence(self.count, **figures)
 
     @property
@@ -56,10 +56,6 @@ class Finding:
     def from_dict(cls, state: Mapping[str, Any]) -> Finding:
         """What `to_dict` has written."""
         return cls(state["kind"], state["count"], tuple(state["lines"]), state["detail"])
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0f}%" if share >= 10 else f"{share:.1f}%" if share >= 0.1 else tr("less than 0.1%")
 
 
 @dataclass(frozen=True, slots=True)

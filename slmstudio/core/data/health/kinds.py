@@ -16,14 +16,11 @@ Severity = Literal["bad", "warn", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of finding.
+    """One kind of finding, in English.
 
     Attributes:
-        id: as in `Finding.kind`.
-        label: its title in English.
-        rows: what is said in English of one row, and of several.
-        severity: "bad", "warn" or "note".
-        repair: what the fix does, in English; None if there is none.
+        rows: what is said of one row, and of several.
+        repair: what the fix does; None if there is none.
         mask: of an identifier of people, what the fix writes instead of it.
     """
 

@@ -116,32 +116,26 @@ def with_texts(record: Record, texts: Sequence[str]) -> Record:
         UserError: the changed row can't be learned, for example because its answer is empty.
     """
     _refuse_blanks(record, texts)
-    if record.text is not None:
-        return _checked(replace(record, text=texts[0]))
     left = iter(texts)
     messages = tuple(message if message.get("tool_calls") else {**message, "content": next(left)}
                      for message in record.messages)
-    return _checked(replace(record, messages=messages, rejected=next(left, None)))
+    changed = (replace(record, messages=messages, rejected=next(left, None)) if record.text is None else
+               replace(record, text=texts[0]))
+    try:
+        read_row(as_row(changed))
+    except RowError as error:
+        raise error.refusal(tr("The row can't be saved."), tr("Change its texts, or cancel.")) from error
+    return changed
 
 
 def _refuse_blanks(record: Record, texts: Sequence[str]) -> None:
     said = {"assistant": tr("An answer is empty."), "user": tr("A question is empty."), TEXT: tr("The text is empty."),
             REJECTED: tr("The rejected answer is empty."), "system": tr("The system message is empty.")}
-    roles = [role for role, _ in texts_of(record)]
     problems = [Problem(said.get(role, tr("A message is empty.")), field=role)
-                for role, text in zip(roles, texts, strict=True) if not text.strip()]
+                for (role, _), text in zip(texts_of(record), texts, strict=True) if not text.strip()]
     if problems:
         raise UserError(tr("The row can't be saved."), " ".join(dict.fromkeys(each.message for each in problems)),
                         tr("Fill it in, or cancel."), problems)
-
-
-def _checked(record: Record) -> Record:
-    """Raises UserError where the row wouldn't read back."""
-    try:
-        read_row(as_row(record))
-    except RowError as error:
-        raise error.refusal(tr("The row can't be saved."), tr("Change its texts, or cancel.")) from error
-    return record
 
 
 def blank(layout: str, line: int) -> Record:
