@@ -225,9 +225,8 @@ def clean(
     as_json: Json = False,
 ) -> int:
     """Write a fixed copy as JSONL. The file itself is never changed."""
-    from slmstudio.core.data.health.finding import Context
+    from slmstudio.core.data.health.finding import KINDS, Context
     from slmstudio.core.data.health.fixing import fix as fix_rows
-    from slmstudio.core.data.health.kinds import KINDS
     from slmstudio.core.data.versions import store
     from slmstudio.core.run import token_counts
 

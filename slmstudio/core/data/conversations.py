@@ -68,9 +68,10 @@ def _check_message(name: str, message: Any, column: str, findings: Findings) -> 
     if "role" not in message:
         findings.append(("role", tr('{message} has no "role"; it must be system, user or assistant.', message=name)))
     elif role not in ROLES:
-        shown = f'"{printable(role)}"' if isinstance(role, str) else kind_of(role)
-        findings.append(("role", tr("{message} has the role {role}; it must be system, user or assistant.",
-                                    message=name, role=shown)))
+        findings.append(("role", tr('{message} has the role "{role}"; it must be system, user or assistant.',
+                                    message=name, role=printable(role)) if isinstance(role, str) else
+                         tr("{message} has {kind} as its role; it must be system, user or assistant.",
+                            message=name, kind=kind_of(role))))
     # A blank system message is common and harmless; a blank question or answer teaches nonsense.
     text_of(message, "content", findings, tr('"content" of {message}', message=name),
             may_be_blank=role in ("system", "tool") or bool(message.get("tool_calls")))

@@ -33,7 +33,7 @@ class Dataset:
     Attributes:
         path: it.
         layout: "instruction", "messages", or "mixed" where it has rows of both; "preference", "labelled" or "text".
-        encoding: of a text, as in `sources.encodings`; "" of other files.
+        encoding: of a text, as of `source.Encoding`; "" of other files.
         records: the usable rows, in the file's order.
         problems: everything that is wrong with the other rows, by line. The column of a UTF-8 fault counts bytes.
         sha256: of the file's bytes, in hexadecimal; of a folder, over its files.

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from html.entities import html5
 
-from slmstudio.core.data.health.kinds import PATTERNS, pattern, written
+from slmstudio.core.data.health.finding import PATTERNS, pattern, written
 from slmstudio.core.data.health.texts import Row, prose_parts
 
 CONTROL, _ABOVE_ASCII_CONTROL = pattern("control"), re.compile("[\x80-\x9f]")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from slmstudio.core.data.health.finding import Change, Context, Fixed
-from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.finding import KINDS, Change, Context, Fixed
 from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.health.survey import TextCheck, survey, text_checks
 from slmstudio.core.data.health.texts import Row, is_blank, rewritten

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
-from slmstudio.core.data.health.kinds import WORDS, pattern
+from slmstudio.core.data.health.finding import WORDS, pattern
 from slmstudio.core.data.health.texts import Row
 from slmstudio.core.data.statistics import BLOCKS, script_of
 

@@ -1,7 +1,7 @@
 """Checks a dataset: goes through all rows once and finds what is wrong with them, before a model learns from them.
 
 What is looked for are three tables: `text_checks` (texts that can be mended), `ROW_CHECKS` (rows that are faulty by
-themselves) and `TOGETHER` (rows that repeat or contradict others). `kinds.KINDS` says what each kind is.
+themselves) and `TOGETHER` (rows that repeat or contradict others). `finding.KINDS` says what each kind is.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.health import artifacts, personal, scripts
-from slmstudio.core.data.health.finding import Context, Finding
-from slmstudio.core.data.health.kinds import KINDS, WORDS, pattern
+from slmstudio.core.data.health.finding import KINDS, WORDS, Context, Finding, pattern
 from slmstudio.core.data.health.near import near_duplicates
 from slmstudio.core.data.health.progress import CancellableProgress
 from slmstudio.core.data.health.texts import Part, Row, canonical, is_blank

@@ -75,9 +75,8 @@ def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     return found
 
 
-def conversations(lines: Iterable[Line | Raw], labels: Labels, user: str, assistant: str,
-                  notes: list[str]) -> Iterator[Raw]:
-    """The conversations of two sides; rows with a problem stay as they are.
+def conversations(lines: Iterable[Line], labels: Labels, user: str, assistant: str, notes: list[str]) -> Iterator[Raw]:
+    """The conversations of two sides.
 
     Args:
         labels: as found at the beginning of the text.
@@ -92,9 +91,7 @@ def conversations(lines: Iterable[Line | Raw], labels: Labels, user: str, assist
     unanswered = 0
     messages: list[Block] = []
     for block in blocks(labels.events(lines, roles)):
-        if isinstance(block, Raw):
-            yield block
-        elif block.key in roles and not _NO_TEXT.fullmatch(block.lines[0].text):
+        if block.key in roles and not _NO_TEXT.fullmatch(block.lines[0].text):
             messages.append(block)
         elif block.key not in (OUT, END, *roles):
             others[labels.names[block.key]] += 1
@@ -115,14 +112,12 @@ def conversations(lines: Iterable[Line | Raw], labels: Labels, user: str, assist
                          unanswered))
 
 
-def records(lines: Iterable[Line | Raw], labels: Labels) -> Iterator[Raw]:
-    """A row for each record, by its labels; rows with a problem stay as they are."""
+def records(lines: Iterable[Line], labels: Labels) -> Iterator[Raw]:
+    """A row for each record, by its labels."""
     row: dict[str, str] = {}
     begin = 0
     for block in blocks(labels.events(lines)):
-        if isinstance(block, Raw):
-            yield block
-        elif block.key not in (OUT, END):
+        if block.key not in (OUT, END):
             name = labels.names[block.key]
             if name in row:
                 yield Raw(row, begin)

@@ -11,7 +11,7 @@ from statistics import median
 from slmstudio.core.data.candidates import Candidate, Evidence, Part, ranked
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, Piece, numbered_lines, paragraphs
+from slmstudio.core.data.row_texts import lines_of, stretches
 from slmstudio.core.data.sources import dialogues, labels, questions
 from slmstudio.core.data.sources.labels import Labels, Line
 from slmstudio.core.data.sources.row import Raw
@@ -135,7 +135,7 @@ def read_lines(part: Part, begin: Sequence[Line], lines: Iterable[Line | Raw],
 
     Args:
         begin: its first lines.
-        lines: all of them, blank ones left out in both.
+        lines: all of them, blank ones left out in both; what has a problem stays as it is.
         plain: its rows as plain text, by the cut; None leaves them as they are.
         default: as of `candidates`.
 
@@ -153,17 +153,38 @@ def read_lines(part: Part, begin: Sequence[Line], lines: Iterable[Line | Raw],
     is_plain = by not in (QUESTION, DIALOGUE)
     if is_plain and plain is None:
         return True
+    problems: list[Raw] = []
+    whole = _whole(lines, problems)
     if by == DIALOGUE:
-        part.rows = dialogues.conversations(lines, found, user or "", assistant or "", part.notes)
+        part.rows = dialogues.conversations(whole, found, user or "", assistant or "", part.notes)
     elif is_plain and plain is not None:
         part.rows = plain(by or default)
     elif _way_of(begin, found)[0] == "records":
-        part.rows = dialogues.records(lines, found)
+        part.rows = dialogues.records(whole, found)
     else:
-        part.rows = questions.rows(lines, questions.best_way(begin))
+        part.rows = questions.rows(whole, questions.best_way(begin))
+    part.rows = _with_problems(part.rows, problems)
     part.choose(best.certainty, best.evidence, others, text_by=by, user=user, assistant=assistant)
     part.text_by, part.columns = by or "", ()
     return is_plain
+
+
+def _whole(lines: Iterable[Line | Raw], problems: list[Raw]) -> Iterator[Line]:
+    """The lines; rows with a problem go to `problems`."""
+    for line in lines:
+        if isinstance(line, Line):
+            yield line
+        else:
+            problems.append(line)
+
+
+def _with_problems(rows: Iterator[Raw], problems: list[Raw]) -> Iterator[Raw]:
+    """The rows, and those with a problem as these are met."""
+    for row in rows:
+        yield from problems
+        problems.clear()
+        yield row
+    yield from problems
 
 
 def read_column(part: Part) -> None:
@@ -219,14 +240,21 @@ def of_subtitles(chunks: Iterator[bytes]) -> Iterator[Raw]:
             said.append(text)
 
 
+_ENDS: dict[str, Callable[[bytearray, bytes], bool]] = {
+    "paragraph": lambda text, line: not line.strip(),
+    "length": lambda text, line: len(text.decode("utf-8", "replace")) + len(line) > LENGTH,
+    "document": lambda text, line: False,
+}
+"""By the cut, whether a row ends before a line."""
+
+
 def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
     """The rows of a text in UTF-8; those without a word are left out.
 
     Args:
         by: one of `read_options.CUTS`, except `QUESTION` and `DIALOGUE`.
     """
-    pieces = {"paragraph": paragraphs, "line": _lines, "document": _document, "length": _stretches}[by](chunks)
-    for piece in pieces:
+    for piece in lines_of(chunks) if by == "line" else stretches(chunks, _ENDS[by]):
         if piece.trouble:
             yield Raw(None, piece.line, Problem(piece.trouble, piece.line))
             continue
@@ -240,29 +268,3 @@ def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
                                                 piece.line))
         elif text.strip():
             yield Raw({"text": text}, piece.line)
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    for line, number, size in numbered_lines(chunks):
-        trouble = "" if size <= ROW_LIMIT else tr(
-            "the line is longer than {limit} MB (it has {size:,} bytes), so it wasn't read.", limit=ROW_LIMIT >> 20,
-            size=size)
-        yield Piece(line.removeprefix(BOM).removesuffix(b"\r"), number, trouble=trouble)
-
-
-def _document(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    text = bytearray()
-    for chunk in chunks:
-        text += chunk[:max(0, ROW_LIMIT + 1 - len(text))]
-    trouble = "" if len(text) <= ROW_LIMIT else tr(
-        "the text is longer than {limit} MB; cut it by paragraph, line or length instead.", limit=ROW_LIMIT >> 20)
-    yield Piece(bytes(text).strip(b"\n"), 1, trouble=trouble)
-
-
-def _stretches(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    text, begin = b"", 1
-    for line, number, _ in chain(numbered_lines(chunks), [(b"", 0, 0)]):
-        if not number or (text and len(text.decode("utf-8", "replace")) + len(line) > LENGTH):
-            yield Piece(text.strip(b"\n"), begin)
-            text, begin = b"", number
-        text += line.removeprefix(BOM) + b"\n"

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from support.tiers import examples
 
 from slmstudio.core.data.health import artifacts, scripts
-from slmstudio.core.data.health.finding import Context
+from slmstudio.core.data.health.finding import KINDS, Context
 from slmstudio.core.data.health.fixing import fix
-from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.data.health.survey import check, is_refusal
 from slmstudio.core.data.health.texts import Row
 from slmstudio.core.data.reader import read_dataset
