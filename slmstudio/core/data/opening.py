@@ -16,7 +16,7 @@ from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import CHOOSE, PAGE_SUFFIXES, Source, not_a_page_with_rows, suffix_of, zip_format
-from slmstudio.core.data.sources import arrow, databases, documents, header, nested, packed, sheets, tables, texts
+from slmstudio.core.data.sources import documents, header, nested, packed, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -142,8 +142,8 @@ class DataFile:
 
 
 _READERS: dict[str, Callable[[Part, BinaryIO, Source], None]] = {
-    "parquet": arrow.read, "arrow": arrow.read, "docx": documents.read_word, "pdf": documents.read_pdf,
-    "sqlite": databases.read, **dict.fromkeys(("xlsx", "xlsb", "xls", "ods"), sheets.read)}
+    "parquet": sheets.read_arrow, "arrow": sheets.read_arrow, "docx": documents.read_word, "pdf": documents.read_pdf,
+    "sqlite": sheets.read_database, **dict.fromkeys(("xlsx", "xlsb", "xls", "ods"), sheets.read_workbook)}
 """By `Source.format`, what reads a file that isn't text."""
 
 

@@ -14,8 +14,8 @@ from support.workbooks import write_xlsx
 from slmstudio.core import settings
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.mapping import shapes
-from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.reader import preview
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.data.reading import Question, ReadRequest
 from slmstudio.gui.data.unread.question import QuestionPage

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from slmstudio.core.data.preview import Preview
+from slmstudio.core.data.reader import Preview
 from slmstudio.core.data.sources.row import one_line
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
