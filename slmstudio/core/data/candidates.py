@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -161,21 +162,17 @@ _TABLE = noop("Table “{sheet}”")
 _PARTS = ("", "table", "list")
 """What a candidate is that says which rows are meant, and nothing of their columns."""
 _NAMES = {
-    "question_answer": (noop("Question in “{instruction}”, answer in “{output}”"), ("instruction", "output")),
-    "classes": (noop("Text in “{instruction}”, its class in “{output}”"), ("instruction", "output")),
-    "choices": (noop("Question in “{instruction}” with choices, answer in “{output}”"), ("instruction", "output")),
-    "preference": (noop("Better answer in “{chosen}”, worse answer in “{rejected}”"), ("chosen", "rejected")),
-    "labelled": (noop("Answer in “{completion}”, marked good or bad in “{label}”"), ("completion", "label")),
-    "conversation": (noop("Conversations in “{messages}”"), ("messages",)),
-    "text": (noop("Plain text in “{text}”"), ("text",)),
+    "question_answer": (noop("Questions with their answers"),
+                        noop("Question in “{instruction}”, answer in “{output}”")),
+    "classes": (noop("Texts with their classes"), noop("Text in “{instruction}”, its class in “{output}”")),
+    "choices": (noop("Questions with choices"),
+                noop("Question in “{instruction}” with choices, answer in “{output}”")),
+    "preference": (noop("Better and worse answers"), noop("Better answer in “{chosen}”, worse answer in “{rejected}”")),
+    "labelled": (noop("Answers marked good or bad"), noop("Answer in “{completion}”, marked good or bad in “{label}”")),
+    "conversation": (noop("Conversations"), noop("Conversations in “{messages}”")),
+    "text": (noop("Plain text"), noop("Plain text in “{text}”")),
 }
-"""What each kind of candidate is called, and the targets whose columns that names."""
-_PLAIN = {
-    "question_answer": noop("Questions with their answers"), "classes": noop("Texts with their classes"),
-    "choices": noop("Questions with choices"), "preference": noop("Better and worse answers"),
-    "labelled": noop("Answers marked good or bad"), "conversation": noop("Conversations"), "text": noop("Plain text"),
-}
-"""The same where such a column isn't known."""
+"""What each kind of candidate is called, without its columns and with them."""
 
 
 def _listed(value: Any) -> Any:
@@ -208,12 +205,11 @@ def _reading(candidate: Candidate) -> str:
                   assistant=_listed(options.assistant))
     if options.text_by and not columns:
         return tr(_CUTS[options.text_by])
-    called, targets = _NAMES.get(candidate.name, ("", ("",)))
-    if columns.keys() >= set(targets):
-        return tr(called, **{target: columns[target] for target in targets})
-    if candidate.name in _PLAIN:
-        return tr(_PLAIN[candidate.name])
-    return tr("The layout “{name}”", name=candidate.name)
+    if candidate.name not in _NAMES:
+        return tr("The layout “{name}”", name=candidate.name)
+    plain, of_columns = _NAMES[candidate.name]
+    has_all = columns.keys() >= set(re.findall(r"\{(\w+)\}", of_columns))
+    return tr(of_columns, **columns) if has_all else tr(plain)
 
 
 def why(candidate: Candidate) -> str:

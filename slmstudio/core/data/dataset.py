@@ -114,14 +114,10 @@ class NoUsableRow(HasCandidates):
     """There are rows, and none of them can be used: a user must say what the columns hold, or fix the file."""
 
 
-class NotSure(HasCandidates):
-    """The file can be read in several ways, and it doesn't say which one is meant."""
-
-
-def not_sure(path: Path, candidates: tuple[Candidate, ...]) -> NotSure:
-    """Asks how a file is to be read."""
-    error = NotSure(tr("It isn't clear how {name} should be read.", name=path.name), "",
-                    tr("Choose one of these ways, or another one."))
+def not_sure(path: Path, candidates: tuple[Candidate, ...]) -> HasCandidates:
+    """Asks how a file is to be read that can be read in several ways."""
+    error = HasCandidates(tr("It isn't clear how {name} should be read.", name=path.name), "",
+                          tr("Choose one of these ways, or another one."))
     error.path, error.candidates = path, candidates
     return error
 

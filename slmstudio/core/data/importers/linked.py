@@ -11,8 +11,8 @@ from slmstudio.core.data.importers import people
 from slmstudio.core.data.mapping.speakers import WORDS, role_of
 from slmstudio.core.data.mapping.turns import NotText, text_of
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.sources.dialogues import turns
 from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.sources.texts import turns
 from slmstudio.core.i18n import tr
 
 _NAMES: dict[str, list[str]] = WORDS["columns"]
