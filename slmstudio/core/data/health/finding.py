@@ -101,7 +101,7 @@ class Finding:
     @property
     def sentence(self) -> str:
         """For people, with the figure."""
-        figures = {name: value for name, value in self.detail.items() if isinstance(value, int)}
+        figures: dict[str, Any] = {name: value for name, value in self.detail.items() if isinstance(value, int)}
         if share := self.detail.get("percent"):
             figures["percent"] = f"{share:.0f}%" if share >= 10 else f"{share:.1f}%" if share >= 0.1 else tr(
                 "less than 0.1%")
