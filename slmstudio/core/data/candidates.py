@@ -6,14 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, written
 from slmstudio.core.i18n import noop, tr
-
-if TYPE_CHECKING:
-    from slmstudio.core.data.quick_rows import Block
-    from slmstudio.core.data.sources.row import Raw
 
 SURE = 0.75
 """Certainty from which a file is read without a question. Below it, the user is asked, with the best candidate filled
@@ -72,7 +68,7 @@ class Part:
         options: what a user has chosen, and then what was chosen for them, where others may be meant.
         named: columns that a user has named.
         format: "jsonl", "csv", "xlsx", "parquet", "text", "docx" …
-        rows: them, once; of JSONL, `blocks` of its lines instead.
+        rows: them, once, each a `sources.row.Raw`; of JSONL, `blocks` of its lines instead, as of `quick_rows.blocks`.
         encoding, assumed: of a text, as of `Encoding`.
         columns: names of a table's columns, in its order.
         text_by: how a text was cut; otherwise "".
@@ -87,8 +83,8 @@ class Part:
     options: ReadOptions = NO_OPTIONS
     named: tuple[str, ...] = ()
     format: str = ""
-    rows: Iterator[Raw] = field(default_factory=lambda: iter(()))
-    blocks: Iterator[Block] | None = None
+    rows: Iterator[Any] = field(default_factory=lambda: iter(()))
+    blocks: Iterator[Any] | None = None
     encoding: str = ""
     assumed: bool = False
     columns: tuple[str, ...] = ()

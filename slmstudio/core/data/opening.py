@@ -9,14 +9,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
-from slmstudio.core.data import quick_rows
+from slmstudio.core.data import packed, quick_rows
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.importers import joined, json_rows
 from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import CHOOSE, PAGE_SUFFIXES, Source, not_a_page_with_rows, suffix_of, zip_format
-from slmstudio.core.data.sources import documents, header, nested, packed, sheets, tables, texts
+from slmstudio.core.data.sources import documents, header, nested, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from slmstudio.core import files
-from slmstudio.core.data.sources import packed
+from slmstudio.core.data import packed
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.paths import resources

@@ -8,11 +8,12 @@ from html import unescape
 from itertools import chain, islice, pairwise
 from typing import Any, BinaryIO
 
+from slmstudio.core.data import packed
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.source import Source
-from slmstudio.core.data.sources import packed, questions, texts
+from slmstudio.core.data.sources import questions, texts
 from slmstudio.core.data.sources.labels import BOLD, Line
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError

@@ -12,11 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from slmstudio.core.data import packed
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import ROW_LIMIT
 from slmstudio.core.data.source import Source
-from slmstudio.core.data.sources import header, packed
+from slmstudio.core.data.sources import header
 from slmstudio.core.data.sources.row import Raw, cell_text, plain, with_words
 from slmstudio.core.data.sources.tables import TableRow
 from slmstudio.core.data.strict_json import NotJson, decode
