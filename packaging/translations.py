@@ -48,6 +48,8 @@ TABLES: dict[str, Callable[[Any], Iterable[Any]]] = {
         text for kind in table for text in (kind["label"], tuple(kind["rows"]), kind.get("fix")) if text),
     "resources/importing/json_mistakes.json": lambda table: (sentence for *_, sentence in table),
     "resources/importing/scripts.json": lambda table: table,
+    "resources/importing/signatures.json": lambda table: (
+        text for _, *texts in table if len(texts) > 1 for text in texts),
 }
 """Tables with messages, and which these are."""
 SET_UP = ("bootstrap.py", "setup_*.py")

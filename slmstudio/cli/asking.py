@@ -61,7 +61,7 @@ def map_text(file: Path | None, field: str, chosen: dict[str, Any], like: str | 
     """
     from slmstudio.core.data.dataset import not_sure
     from slmstudio.core.data.mapping import shapes
-    from slmstudio.core.data.preview import preview
+    from slmstudio.core.data.reader import preview
 
     if file is None or chosen.get(field):
         return chosen.get(field)

@@ -65,7 +65,7 @@ def check(
 ) -> int:
     """Read datasets, and show what they contain and what is wrong with them. Exit status 2 if a row can't be used,
     or if it isn't clear how a file should be read."""
-    from slmstudio.core.data import preview
+    from slmstudio.core.data import reader
     from slmstudio.core.data.dataset import not_sure
     from slmstudio.core.data.reader import read_as
 
@@ -88,7 +88,7 @@ def check(
         else:
             found = dataset.problems
             if not as_json:
-                _show(report, found, dataset.records[:preview.MOST])
+                _show(report, found, dataset.records[:reader.SHOWN])
             if not dataset.is_sure:
                 asking.show(not_sure(file, dataset.candidates), ["data", "check", str(file)], as_json=False)
                 unsure.append(file)
@@ -109,7 +109,7 @@ def check(
 
 def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | None,
             follower: Follower) -> dict[str, Any]:
-    from slmstudio.core.data import layouts, preview
+    from slmstudio.core.data import layouts, reader
     from slmstudio.core.data.health.finding import Context
     from slmstudio.core.data.health.survey import check as look_for_faults
     from slmstudio.core.data.record import as_row
@@ -135,7 +135,7 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
         "columns": list(dataset.columns), "records": dataset.count, "rows_left_out": dataset.rows_left_out,
         **told.for_json(dataset.problems), "unused": list(dataset.unused),
         "unused_words": list(dataset.unused_words), "candidates": asking.in_json(dataset.candidates),
-        "first_rows": [as_row(record) for record in dataset.records[:preview.MOST]], "notes": notes,
+        "first_rows": [as_row(record) for record in dataset.records[:reader.SHOWN]], "notes": notes,
         "text_by": dataset.text_by or None, "sheets": list(dataset.sheets),
         "findings": [{**each.to_dict(), "lines": each.to_dict()["lines"][:told.MOST_IN_JSON]} for each in found],
         "tokens": counts.to_dict() if counts else None, "scripts": script_shares(dataset.records),
@@ -225,9 +225,8 @@ def clean(
     as_json: Json = False,
 ) -> int:
     """Write a fixed copy as JSONL. The file itself is never changed."""
-    from slmstudio.core.data.health.finding import Context
-    from slmstudio.core.data.health.fixing import fix as fix_rows
-    from slmstudio.core.data.health.kinds import KINDS
+    from slmstudio.core.data.health.finding import KINDS, Context
+    from slmstudio.core.data.health.survey import fix as fix_rows
     from slmstudio.core.data.versions import store
     from slmstudio.core.run import rows_report
 
@@ -319,14 +318,14 @@ def mix(
     as_json: Json = False,
 ) -> int:
     """Combine several datasets into one, with a weight for each. The files themselves are never changed."""
-    from slmstudio.core.data.versions import mixing, store
+    from slmstudio.core.data.versions import edits, store
 
     weighted = [_weighted(part) for part in parts]
     spare([file for file, _ in weighted], out)
     with Follower() as follower:
-        wanted = [mixing.Part(asking.read(file, None, follower, convert=True), weight) for file, weight in weighted]
-        records = mixing.mix(wanted, seed)
-    store.write_rows(out.absolute(), records, {"sources": [each.to_dict() for each in mixing.sources(wanted)],
+        wanted = [edits.Part(asking.read(file, None, follower, convert=True), weight) for file, weight in weighted]
+        records = edits.mix(wanted, seed)
+    store.write_rows(out.absolute(), records, {"sources": [each.to_dict() for each in edits.sources(wanted)],
                                                "steps": [{"mix": len(records)}], "seed": seed})
     return _done({"out": str(out), "records": len(records), "seed": seed,
                   "rows": {part.dataset.path.name: part.count for part in wanted}}, as_json)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, written
 from slmstudio.core.i18n import noop, tr
@@ -58,20 +59,49 @@ class Candidate:
         return self.certainty >= SURE
 
 
-class Readable(Protocol):
-    """What is known of how a file's rows are read, as of `opening.Part`; it grows while they are read.
+@dataclass
+class Part:
+    """One file with rows, and how they are read. What reads it fills it in; it may learn more while rows are read.
 
     Attributes:
-        certainty: how sure it is that these are the rows.
-        options: what was chosen for the user, where others may be meant.
+        name: of the file within a folder or an archive; "" of a file that is opened alone.
+        options: what a user has chosen, and then what was chosen for them, where others may be meant.
+        named: columns that a user has named.
+        format: "jsonl", "csv", "xlsx", "parquet", "text", "docx" …
+        rows: them, once, each a `sources.row.Raw`; of JSONL, `blocks` of its lines instead, as of `quick_rows.blocks`.
+        encoding, assumed: of a text, as of `Encoding`.
+        columns: names of a table's columns, in its order.
+        text_by: how a text was cut; otherwise "".
+        sheets: of a workbook, the sheet that is read and then the others.
+        notes: sentences on how the file was understood.
+        certainty: how sure it is that these are the rows, 0 to 1.
+        evidence: for and against that, of a file that is no table, or has several.
         others: other ways to read them.
-        notes: sentences on how they were understood.
     """
 
-    certainty: float
-    options: ReadOptions
-    others: list[Candidate]
-    notes: list[str]
+    name: str = ""
+    options: ReadOptions = NO_OPTIONS
+    named: tuple[str, ...] = ()
+    format: str = ""
+    rows: Iterator[Any] = field(default_factory=lambda: iter(()))
+    blocks: Iterator[Any] | None = None
+    encoding: str = ""
+    assumed: bool = False
+    columns: tuple[str, ...] = ()
+    text_by: str = ""
+    sheets: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    certainty: float = 1.0
+    evidence: tuple[Evidence, ...] = ()
+    others: list[Candidate] = field(default_factory=list)
+
+    def choose(self, certainty: float, evidence: Iterable[Evidence] = (), others: Iterable[Candidate] = (),
+               **options: str | None) -> None:
+        """Some options were chosen for the user, and others may be meant."""
+        self.certainty = min(self.certainty, certainty)
+        self.evidence = (*self.evidence, *evidence)
+        self.others += others
+        self.options = replace(self.options, **options)
 
 
 def ranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
@@ -128,21 +158,17 @@ _TABLE = noop("Table “{sheet}”")
 _PARTS = ("", "table", "list")
 """What a candidate is that says which rows are meant, and nothing of their columns."""
 _NAMES = {
-    "question_answer": (noop("Question in “{instruction}”, answer in “{output}”"), ("instruction", "output")),
-    "classes": (noop("Text in “{instruction}”, its class in “{output}”"), ("instruction", "output")),
-    "choices": (noop("Question in “{instruction}” with choices, answer in “{output}”"), ("instruction", "output")),
-    "preference": (noop("Better answer in “{chosen}”, worse answer in “{rejected}”"), ("chosen", "rejected")),
-    "labelled": (noop("Answer in “{completion}”, marked good or bad in “{label}”"), ("completion", "label")),
-    "conversation": (noop("Conversations in “{messages}”"), ("messages",)),
-    "text": (noop("Plain text in “{text}”"), ("text",)),
+    "question_answer": (noop("Questions with their answers"),
+                        noop("Question in “{instruction}”, answer in “{output}”")),
+    "classes": (noop("Texts with their classes"), noop("Text in “{instruction}”, its class in “{output}”")),
+    "choices": (noop("Questions with choices"),
+                noop("Question in “{instruction}” with choices, answer in “{output}”")),
+    "preference": (noop("Better and worse answers"), noop("Better answer in “{chosen}”, worse answer in “{rejected}”")),
+    "labelled": (noop("Answers marked good or bad"), noop("Answer in “{completion}”, marked good or bad in “{label}”")),
+    "conversation": (noop("Conversations"), noop("Conversations in “{messages}”")),
+    "text": (noop("Plain text"), noop("Plain text in “{text}”")),
 }
-"""What each kind of candidate is called, and the targets whose columns that names."""
-_PLAIN = {
-    "question_answer": noop("Questions with their answers"), "classes": noop("Texts with their classes"),
-    "choices": noop("Questions with choices"), "preference": noop("Better and worse answers"),
-    "labelled": noop("Answers marked good or bad"), "conversation": noop("Conversations"), "text": noop("Plain text"),
-}
-"""The same where such a column isn't known."""
+"""What each kind of candidate is called, without its columns and with them."""
 
 
 def _listed(value: Any) -> Any:
@@ -175,12 +201,11 @@ def _reading(candidate: Candidate) -> str:
                   assistant=_listed(options.assistant))
     if options.text_by and not columns:
         return tr(_CUTS[options.text_by])
-    called, targets = _NAMES.get(candidate.name, ("", ("",)))
-    if columns.keys() >= set(targets):
-        return tr(called, **{target: columns[target] for target in targets})
-    if candidate.name in _PLAIN:
-        return tr(_PLAIN[candidate.name])
-    return tr("The layout “{name}”", name=candidate.name)
+    if candidate.name not in _NAMES:
+        return tr("The layout “{name}”", name=candidate.name)
+    plain, of_columns = _NAMES[candidate.name]
+    has_all = columns.keys() >= set(re.findall(r"\{(\w+)\}", of_columns))
+    return tr(of_columns, **columns) if has_all else tr(plain)
 
 
 def why(candidate: Candidate) -> str:

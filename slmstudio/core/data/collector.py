@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from slmstudio.core.data import layouts
 from slmstudio.core.data.column_names import PARTS, column
@@ -25,15 +25,6 @@ AT_ONCE = 2000
 """Values of a column that pyarrow turns into texts in one call."""
 
 
-class Store(Protocol):
-    """What records are kept in: a list, or something that behaves like one."""
-
-    def append(self, record: Record, /) -> None: ...
-    def extend(self, records: Iterable[Record], /) -> None: ...
-    def __iter__(self) -> Iterator[Record]: ...
-    def __len__(self) -> int: ...
-
-
 @dataclass
 class _Kind:
     """The rows of a kind.
@@ -43,7 +34,7 @@ class _Kind:
         layouts: those that its rows have; `unused`: columns that nothing was made of.
     """
 
-    records: Store | None
+    records: Any
     count: int = 0
     places: list[tuple[str, int]] = field(default_factory=list)
     layouts: set[str] = field(default_factory=set)
@@ -54,22 +45,22 @@ class Rows:
     """The rows of one dataset, separated by kind: the kind with the most rows is the file's.
 
     Args:
-        store: makes the store for records of a kind; None only counts them.
+        store: makes what takes the records of a kind, as a list does; None only counts them.
 
     Attributes:
         left_out: rows that can't be used; `seen`: all rows.
     """
 
-    def __init__(self, store: Callable[[], Store] | None = list) -> None:
+    def __init__(self, store: Callable[[], Any] | None = list) -> None:
         self._store = store
         self._kinds: dict[str, _Kind] = {}
-        self._parts: dict[str, set[Any]] = {}  # what the columns hold that say which part a row belongs to
+        self._parts: dict[str, set[str]] = defaultdict(set)  # what columns hold that say which part a row belongs to
         self._problems: list[Problem] = []
-        self._other_columns: dict[tuple[str, ...], list[tuple[str, int]]] = {}  # where the rows with these are
+        self._other_columns: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)  # and where these are
         self._sentences: dict[str, str] = {}
         self._notes: Counter[tuple[str, str]] = Counter()
         self._numbers = map(str, count(1))  # of groups of rows
-        self._groups: dict[tuple[str, str], str] = {}  # by file and what its column says
+        self._groups: dict[tuple[str, str], str] = defaultdict(self._numbers.__next__)  # by file and column
         self.left_out = self.seen = 0
 
     @property
@@ -86,7 +77,7 @@ class Rows:
         return self._main.count
 
     @property
-    def records(self) -> Store:
+    def records(self) -> Any:
         return [] if self._main.records is None else self._main.records
 
     @property
@@ -113,14 +104,14 @@ class Rows:
                 self._complain(Problem(sentence, raw.line, field=key or None), file, rows=0)
         except ColumnsMissing as error:
             self.left_out += 1
-            self._other_columns.setdefault(error.columns, []).append((file, raw.line))
+            self._other_columns[error.columns].append((file, raw.line))
         else:
             group = self._group(raw.value, rows, file)
             for row in rows:
                 self._take(row, raw.line, file, group)
                 for name in row.unused:
                     if column(name) in PARTS and isinstance(raw.value, dict):
-                        self._parts.setdefault(name, set()).add(str(raw.value.get(name)))
+                        self._parts[name].add(str(raw.value.get(name)))
 
     def add_quick(self, quick: Quick, layout: str, line: int, file: str = "") -> None:
         """Take rows that were read together, each on a line of its own from `line` on."""
@@ -129,7 +120,7 @@ class Rows:
         kind.count += quick.rows
         kind.unused.update(map(printable, quick.unused))
         for name, parts in quick.parts.items():
-            self._parts.setdefault(name, set()).update(map(str, parts))
+            self._parts[name].update(map(str, parts))
         if kind.records is None:
             return
         # In pieces: each is a single call, during which no other thread of the process can run.
@@ -158,10 +149,7 @@ class Rows:
         said = value.get(GROUP) if isinstance(value, dict) else None
         if said is None or said == "":
             return next(self._numbers) if len(rows) > 1 else ""
-        key = (file, str(said))
-        if key not in self._groups:
-            self._groups[key] = next(self._numbers)
-        return self._groups[key]
+        return self._groups[file, str(said)]
 
     def _take(self, row: Row, line: int, file: str, group: str) -> None:
         kind = self._open(row.layout)
@@ -181,9 +169,8 @@ class Rows:
         found = list(self._problems)
         for columns, places in self._other_columns.items():
             error = ColumnsMissing(columns)
-            together = not self._kinds and len(places) > 1
             same = [Problem(error.sentence(), line, field=error.missing, file=file or None) for file, line in places]
-            found += gathered(same, 1 if together else ALONE)
+            found += gathered(same, ALONE if self._kinds else 1)
         for name, kind in self._kinds.items():
             if name != self.kind:
                 sentence = layouts.stray(name, self.kind)

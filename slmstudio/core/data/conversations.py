@@ -89,7 +89,7 @@ def check_turns(messages: Sequence[Message], column: str, findings: Findings, is
     for number, role in enumerate(roles[1:], start=2):
         if role == "system":
             found.append(tr("message {number} is a system message; only the first message may be one.", number=number))
-        elif role == "tool" and not _answers_call(roles[:number - 1]):
+        elif role == "tool" and next((each for each in roles[number - 2::-1] if each != "tool"), "") != "assistant":
             found.append(tr("message {number} is the result of a tool, but no call comes before it.", number=number))
         elif role == roles[number - 2] != "tool":
             found.append(tr('messages {first} and {second} both have the role "{role}"; user and assistant must take '
@@ -98,11 +98,6 @@ def check_turns(messages: Sequence[Message], column: str, findings: Findings, is
         found.append(tr("the conversation begins with the assistant; a user message must come first."))
     introduction = "" if is_row else f'"{printable(column)}": '
     findings += [(column, introduction + sentence) for sentence in found]
-
-
-def _answers_call(before: Sequence[str]) -> bool:
-    """Whether the last of some roles but the tools' is the assistant's."""
-    return next((role for role in reversed(before) if role != "tool"), "") == "assistant"
 
 
 def text_of(holder: Mapping[str, Any], key: str, findings: Findings, name: str = "",

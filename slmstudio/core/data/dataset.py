@@ -33,7 +33,7 @@ class Dataset:
     Attributes:
         path: it.
         layout: "instruction", "messages", or "mixed" where it has rows of both; "preference", "labelled" or "text".
-        encoding: of a text, as in `sources.encodings`; "" of other files.
+        encoding: of a text, as of `source.Encoding`; "" of other files.
         records: the usable rows, in the file's order.
         problems: everything that is wrong with the other rows, by line. The column of a UTF-8 fault counts bytes.
         sha256: of the file's bytes, in hexadecimal; of a folder, over its files.
@@ -55,12 +55,12 @@ class Dataset:
     """
 
     path: Path
-    layout: str
-    encoding: str
-    records: list[Record] = field(repr=False)
-    problems: list[Problem]
-    sha256: str
-    bytes: int
+    layout: str = ""
+    encoding: str = ""
+    records: list[Record] = field(default_factory=list, repr=False)
+    problems: list[Problem] = field(default_factory=list)
+    sha256: str = ""
+    bytes: int = 0
     unused: tuple[str, ...] = ()
     unused_words: tuple[str, ...] = ()
     format: str = "jsonl"
@@ -114,14 +114,10 @@ class NoUsableRow(HasCandidates):
     """There are rows, and none of them can be used: a user must say what the columns hold, or fix the file."""
 
 
-class NotSure(HasCandidates):
-    """The file can be read in several ways, and it doesn't say which one is meant."""
-
-
-def not_sure(path: Path, candidates: tuple[Candidate, ...]) -> NotSure:
-    """Asks how a file is to be read."""
-    error = NotSure(tr("It isn't clear how {name} should be read.", name=path.name), "",
-                    tr("Choose one of these ways, or another one."))
+def not_sure(path: Path, candidates: tuple[Candidate, ...]) -> HasCandidates:
+    """Asks how a file is to be read that can be read in several ways."""
+    error = HasCandidates(tr("It isn't clear how {name} should be read.", name=path.name), "",
+                          tr("Choose one of these ways, or another one."))
     error.path, error.candidates = path, candidates
     return error
 

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
-from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
-from slmstudio.core.data import quick_rows
-from slmstudio.core.data.candidates import Candidate, Evidence
+from slmstudio.core.data import packed, quick_rows
+from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.importers import joined, json_rows
 from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
-from slmstudio.core.data.source import AS_JSONL, CHOOSE, PAGE_SUFFIXES, WEB_PAGE, Source, suffix_of, zip_format
-from slmstudio.core.data.sources import arrow, databases, documents, header, nested, packed, sheets, tables, texts
-from slmstudio.core.data.sources.labels import Line
+from slmstudio.core.data.source import CHOOSE, PAGE_SUFFIXES, Source, not_a_page_with_rows, suffix_of, zip_format
+from slmstudio.core.data.sources import documents, header, nested, sheets, tables, texts
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.sources.texts import Reading
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
@@ -41,56 +37,6 @@ _HELD_OUT = ("test", "valid", "validation", "eval", "dev", "heldout")
 _BESIDE = ("readme", "license", "licence", "changelog", "dataset_info", "dataset_infos", "dataset_dict", "state",
            "metadata", "config", "thumbs")
 """Names of files in a dataset's folder that hold no rows."""
-
-
-@dataclass
-class Part:
-    """One file with rows.
-
-    Attributes:
-        name: of the file within a folder or an archive; "" of a file that is opened alone.
-        format: "jsonl", "csv", "xlsx", "parquet", "text", "docx" …
-        rows: them, once; of JSONL, `blocks` of its lines instead.
-        encoding, assumed: of a text, as of `Encoding`.
-        columns: names of a table's columns, in its order.
-        text_by: how a text was cut; otherwise "".
-        sheets: of a workbook, the sheet that is read and then the others.
-        notes: sentences on how the file was understood; may grow while the rows are read.
-        certainty: how sure it is that the file is to be cut into these rows, 0 to 1.
-        evidence: why it is; of a workbook, the rows of the sheet.
-        others: other ways to cut it, without columns.
-        options: what was chosen for the user, where others may be meant.
-    """
-
-    name: str
-    format: str = ""
-    rows: Iterator[Raw] = field(default_factory=lambda: iter(()))
-    encoding: str = ""
-    columns: tuple[str, ...] = ()
-    text_by: str = ""
-    sheets: tuple[str, ...] = ()
-    notes: list[str] = field(default_factory=list)
-    blocks: Iterator[quick_rows.Block] | None = None
-    assumed: bool = False
-    certainty: float = 1.0
-    evidence: tuple[Evidence, ...] = ()
-    others: list[Candidate] = field(default_factory=list)
-    options: ReadOptions = NO_OPTIONS
-
-    def first(self) -> list[Raw]:
-        """The first rows, until they are enough for a guess, or long; they are still to be read."""
-        if self.blocks is not None:
-            block = next(self.blocks, None)
-            self.blocks = chain([block] if block else [], self.blocks)
-            return list(_enough(json_rows.block_rows(block.kept, block.line))) if block else []
-        found = list(_enough(self.rows))
-        self.rows = chain(found, self.rows)
-        return found
-
-    def all_rows(self) -> Iterator[Raw]:
-        """The rows one by one, whatever they come from."""
-        of_blocks = (json_rows.block_rows(block.text, block.line) for block in self.blocks or ())
-        return chain(self.rows, chain.from_iterable(of_blocks))
 
 
 class DataFile:
@@ -182,104 +128,72 @@ class DataFile:
 
     def _part(self, source: Source, name: str) -> Part:
         """A file with its rows, those of several messages as conversations; `others` has what is left out, too."""
-        part = Part(name, source.format())
+        part = Part(name, self.options, self._said, source.format())
         if part.format:
-            self._open(part, source)
+            file = source.seekable()
+            _READERS[part.format](part, file, source)
+            part.rows = _checked(part.rows, source, file)
         else:
-            self._open_text(part, source)
+            _open_text(part, source)
         _join(part, self.options)
         part.others += [Candidate("table", options=ReadOptions(files=pattern), certainty=_HELD_OUT_CERTAINTY,
                                   evidence=(Evidence("held_out", {"files": pattern}),))
                         for pattern in dict.fromkeys(map(_split_of, self.left_out))]
         return part
 
-    def _open(self, part: Part, source: Source) -> None:
-        """The rows of a file that isn't text."""
-        file = source.seekable()
-        if part.format in ("parquet", "arrow"):
-            part.rows = arrow.arrow_rows(file, source.name, part.format == "parquet")
-        elif part.format == "docx":
-            _cut(part, documents.word(file, source.name, self.options, part.notes))
-        elif part.format == "pdf":
-            found = documents.pdf(file, source.name, source.check_cancelled, self.options, part.notes)
-            part.text_by = "page" if found.is_plain else ""
-            _cut(part, found)
+
+_READERS: dict[str, Callable[[Part, BinaryIO, Source], None]] = {
+    "parquet": sheets.read_arrow, "arrow": sheets.read_arrow, "docx": documents.read_word, "pdf": documents.read_pdf,
+    "sqlite": sheets.read_database, **dict.fromkeys(("xlsx", "xlsb", "xls", "ods"), sheets.read_workbook)}
+"""By `Source.format`, what reads a file that isn't text."""
+
+
+def _open_text(part: Part, source: Source) -> None:
+    suffix, options = source.suffix, part.options
+    chunks = source.chunks(may_be_legacy=suffix not in JSON_SUFFIXES)
+    first = next(chunks, b"")
+    everything = chain([first], chunks)
+    part.encoding, part.assumed = source.encoding, source.assumed
+    if source.assumed:
+        part.notes.append(tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
+                             encoding=source.encoding))
+    if suffix in PAGE_SUFFIXES:
+        part.format = "html"
+        if documents.read_web_page(part, everything) and options.text_by is None:
+            raise not_a_page_with_rows(source.name, tr("It has no questions with answers that can be recognised."))
+    elif options.text_by is None and (kind := nested.kind_of(first, suffix)):
+        part.format = kind
+        part.rows = json_rows.json_rows(iter([nested.as_json(everything, kind, source.name)]), part, options.rows)
+    elif suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None:
+        has_lines = is_lines(first) and (suffix != ".json" or b"\n" in first.strip())
+        part.format = "jsonl" if has_lines else "json"
+        if has_lines and options.rows is None:
+            part.blocks = quick_rows.blocks(everything)
         else:
-            if part.format == "sqlite":
-                sheet = databases.open_table(file.getvalue() if isinstance(file, BytesIO) else source.path, source.name,
-                                             self.options.sheet, source.check_cancelled)
-            else:
-                sheet = sheets.open_sheet(file, source.name, self.options.sheet)
-            part.sheets, part.notes, part.evidence = sheet.names, sheet.notes, sheet.evidence
-            part.certainty, part.others = sheet.certainty, list(sheet.candidates)
-            part.options = replace(self.options, sheet=sheet.names[0] if sheet.candidates else self.options.sheet)
-            if part.format == "sqlite":
-                part.rows = sheet.rows
-            else:
-                self._name(part, sheet.rows)
-        part.rows = _checked(part.rows, source, file)
-
-    def _open_text(self, part: Part, source: Source) -> None:
-        suffix = source.suffix
-        chunks = source.chunks(may_be_legacy=suffix not in JSON_SUFFIXES)
-        first = next(chunks, b"")
-        everything = chain([first], chunks)
-        part.encoding, part.assumed = source.encoding, source.assumed
-        if source.assumed:
-            part.notes.append(tr("The encoding was assumed to be {encoding}, judging by the file's bytes.",
-                                 encoding=source.encoding))
-        if suffix in PAGE_SUFFIXES:
-            found = documents.web_page(everything, self.options, part.notes)
-            if found.is_plain and self.options.text_by is None:
-                raise UserError(tr(WEB_PAGE, name=source.name),
-                                tr("It has no questions with answers that can be recognised."), tr(AS_JSONL))
-            part.format = "html"
-            _cut(part, found)
-        elif self.options.text_by is None and (kind := nested.kind_of(first, suffix)):
-            part.format = kind
-            part.rows = json_rows.json_rows(iter([nested.as_json(everything, kind, source.name)]), part,
-                                            self.options.rows)
-        elif suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None:
-            has_lines = is_lines(first) and (suffix != ".json" or b"\n" in first.strip())
-            part.format = "jsonl" if has_lines else "json"
-            if has_lines and self.options.rows is None:
-                part.blocks = quick_rows.blocks(everything)
-            else:
-                part.rows = json_rows.json_rows(everything, part, self.options.rows)
-        elif delimiter := _delimiter(first, suffix, self.options):
-            part.format = "tsv" if delimiter == "\t" else "csv"
-            self._name(part, tables.of_cards(tables.table_rows(everything, delimiter)))
-        else:
-            part.format = "markdown" if suffix in (".md", ".markdown") else "text"
-            _cut(part, texts.read(first, everything, self.options, part.notes, markdown=part.format == "markdown"))
-
-    def _name(self, part: Part, rows: Iterator[tables.TableRow]) -> None:
-        """The rows of a table with the names of its columns. In a single column, questions and answers or the turns of
-        a conversation may alternate."""
-        found = header.named(rows, part.notes, self._said, self.options.header_rows)
-        part.rows, part.columns = found.rows, found.columns
-        part.certainty = min(part.certainty, found.certainty)
-        part.others += found.others
-        part.options = replace(part.options, header=found.header or self.options.header)
-        if len(found.columns) != 1:
-            return
-        (column,), rest = part.columns, part.rows
-        begin = list(islice(rest, texts.LOOKED_AT))
-        part.rows = chain(begin, rest)
-        lines = (raw if raw.problem else Line(str(raw.value[column]), raw.line) for raw in part.rows)
-        cut = texts.reading([Line(str(raw.value[column]), raw.line) for raw in begin if not raw.problem], lines,
-                            lambda _: part.rows, "line", self.options, part.notes)
-        if not cut.is_plain:
-            _cut(part, cut)
+            part.rows = json_rows.json_rows(everything, part, options.rows)
+    elif delimiter := _delimiter(first, suffix, options):
+        part.format = "tsv" if delimiter == "\t" else "csv"
+        header.name(part, tables.of_cards(tables.table_rows(everything, delimiter)))
+    else:
+        part.format = "markdown" if suffix in (".md", ".markdown") else "text"
+        texts.read(part, first, everything)
 
 
-def _cut(part: Part, found: Reading) -> None:
-    """The rows of a text, with how it was cut."""
-    part.rows, part.columns, part.evidence = found.rows, (), (*part.evidence, *found.evidence)
-    part.text_by = part.text_by or found.options.text_by or ""
-    part.certainty = min(part.certainty, found.certainty)
-    part.others += found.others
-    part.options = replace(found.options, sheet=part.options.sheet, header=part.options.header)
+def first_rows(part: Part) -> list[Raw]:
+    """The first rows of a part, until they are enough for a guess, or long; they are still to be read."""
+    if part.blocks is not None:
+        block = next(part.blocks, None)
+        part.blocks = chain([block] if block else [], part.blocks)
+        return list(_enough(json_rows.block_rows(block.kept, block.line))) if block else []
+    found = list(_enough(part.rows))
+    part.rows = chain(found, part.rows)
+    return found
+
+
+def all_rows(part: Part) -> Iterator[Raw]:
+    """The rows of a part one by one, whatever they come from."""
+    of_blocks = (json_rows.block_rows(block.text, block.line) for block in part.blocks or ())
+    return chain(part.rows, chain.from_iterable(of_blocks))
 
 
 def _enough(rows: Iterator[Raw]) -> Iterator[Raw]:
@@ -293,11 +207,11 @@ def _enough(rows: Iterator[Raw]) -> Iterator[Raw]:
 
 def _join(part: Part, options: ReadOptions) -> None:
     """Make conversations of rows where each is one message, or a chat."""
-    values = [raw.value for raw in part.first()[:joined.LOOKED_AT] if raw.problem is None]
+    values = [raw.value for raw in first_rows(part)[:joined.LOOKED_AT] if raw.problem is None]
     importer, certainty = joined.importer_of(values, options)
     if importer is not None:
         part.certainty *= certainty
-        part.rows, part.blocks, part.columns = importer.read(part.all_rows(), values, options, part), None, ()
+        part.rows, part.blocks, part.columns = importer.read(all_rows(part), values, options, part), None, ()
 
 
 def _delimiter(first: bytes, suffix: str, options: ReadOptions) -> str:

@@ -17,7 +17,6 @@ from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.published import rows_of
 from slmstudio.core.data.record import GROUP
 from slmstudio.core.data.row_texts import ROW_LIMIT
-from slmstudio.core.data.sources import packed
 
 BLOCK = 4 << 20
 """Bytes that are read at once; a block ends with a line."""
@@ -52,25 +51,20 @@ class Block(NamedTuple):
 
     Attributes:
         line: 1-based number of the first.
-        pieces: their text, not copied together, which takes time; a line may go over from one piece into the next.
+        data: their text.
         lines: how many, where each begins with a bracket; otherwise 0.
-        endless: instead of pieces the text of one line, to be read to its end before the next block.
+        endless: instead of data the text of one line, to be read to its end before the next block.
     """
 
     line: int
-    pieces: Sequence[bytes | memoryview] = ()
+    data: bytes | memoryview = b""
     lines: int = 0
     endless: Iterator[bytes] | None = None
 
     @property
-    def size(self) -> int:
-        """Bytes of its pieces."""
-        return sum(map(len, self.pieces))
-
-    @property
     def kept(self) -> Iterator[bytes]:
         """Its text, as often as it is wanted; nothing of an endless line."""
-        return iter([b"".join(self.pieces)])
+        return iter([bytes(self.data)])
 
     @property
     def text(self) -> Iterator[bytes]:
@@ -80,39 +74,34 @@ class Block(NamedTuple):
 
 def blocks(chunks: Iterator[bytes]) -> Iterator[Block]:
     """A text in blocks of about `BLOCK` bytes that end where a line does, however long the lines are."""
-    whole: list[bytes | memoryview] = []  # lines that have ended
-    begun: list[memoryview] = []  # the one that hasn't
-    line, lines, brackets = 1, 0, 0
-    rest: list[bytes] = []
-    while chunk := rest.pop() if rest else next(chunks, b""):
-        end = chunk.rfind(b"\n") + 1
+    chunks, line, size = filter(None, chunks), 1, 0
+    begun: list[bytes] = []  # what isn't handed out yet
+    for chunk in chain(chunks, [b""]):
+        begun.append(chunk)
+        size += len(chunk)
+        if chunk and size < BLOCK:
+            continue
+        text = b"".join(begun)
+        end = text.rfind(b"\n") + 1 if chunk else len(text)
+        rest = text[end:]
         if end:
-            lines += chunk.count(b"\n", 0, end)
-            brackets += chunk.count(b"\n{", 0, end) + ((begun[0] if begun else chunk)[:1] == b"{")
-            whole += [*([b"".join(begun)] if begun else ()), memoryview(chunk)[:end]]
-            begun = []
-        if end < len(chunk):
-            begun.append(memoryview(chunk)[end:])
-        is_endless = sum(map(len, begun)) > ROW_LIMIT
-        if whole and (is_endless or sum(map(len, whole)) >= BLOCK):
-            yield Block(line, whole, lines if lines == brackets else 0)
-            line, lines, brackets, whole = line + lines, 0, 0, []
-        if is_endless:  # it will be dropped, so it is handed out as it comes
-            yield Block(line, endless=chain(map(bytes, begun), _until_line_end(chunks, rest)))
-            line, begun = line + 1, []
-    if whole or begun:
-        last = b"".join(begun)
-        is_alike = lines == brackets and last[:1] in (b"{", b"")
-        yield Block(line, [*whole, *([last] if last else ())], lines + bool(last) if is_alike else 0)
+            lines = text.count(b"\n", 0, end) + (text[end - 1:end] != b"\n")
+            brackets = text.count(b"\n{", 0, end) + text.startswith(b"{")
+            yield Block(line, memoryview(text)[:end], lines if lines == brackets else 0)
+            line += lines
+        elif size > ROW_LIMIT:  # it will be dropped, so it is handed out as it comes
+            after: list[bytes] = []
+            yield Block(line, endless=chain([rest], _until_line_end(chunks, after)))
+            line, rest = line + 1, b"".join(after)
+        begun, size = [rest], len(rest)
 
 
-def _until_line_end(chunks: Iterator[bytes], rest: list[bytes]) -> Iterator[bytes]:
+def _until_line_end(chunks: Iterator[bytes], after: list[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
-        text, end, after = chunk.partition(b"\n")
+        text, end, rest = chunk.partition(b"\n")
         yield text + end
         if end:
-            if after:
-                rest.append(after)
+            after.append(rest)
             return
 
 
@@ -199,13 +188,12 @@ def _table(block: Block, shape: Shape) -> Any:
     import pyarrow
     from pyarrow import compute, json
 
-    if not block.lines or (
-            block.size > ROW_LIMIT and max(map(len, b"".join(block.pieces).split(b"\n"))) > ROW_LIMIT):
+    if not block.lines or (len(block.data) > ROW_LIMIT and max(map(len, bytes(block.data).split(b"\n"))) > ROW_LIMIT):
         return None
     try:
         whole = json.ReadOptions(use_threads=False, block_size=2 * max(BLOCK, ROW_LIMIT))
         known = json.ParseOptions(pyarrow.schema(list(shape.types.items())), unexpected_field_behavior="error")
-        table = json.read_json(pyarrow.PythonFile(packed.Reader(iter(block.pieces)), mode="r"), whole, known)
+        table = json.read_json(pyarrow.BufferReader(block.data), whole, known)
         table.validate(full=True)  # UTF-8 too
     except (pyarrow.ArrowException, OSError):
         return None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
-from itertools import chain, compress
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from itertools import chain, compress, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from slmstudio.core.data import candidates, layouts, quick_rows
-from slmstudio.core.data.candidates import Candidate, Evidence
-from slmstudio.core.data.collector import Rows, Store
+from slmstudio.core.data.candidates import Candidate, Evidence, Part
+from slmstudio.core.data.collector import Rows
 from slmstudio.core.data.dataset import Dataset, NoUsableRow, notes_on, nothing_usable
 from slmstudio.core.data.importers import json_rows
 from slmstudio.core.data.mapping.mapper import Mapper
-from slmstudio.core.data.opening import DataFile, Part
+from slmstudio.core.data.opening import DataFile, all_rows, first_rows
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, parse
 from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
@@ -32,7 +33,7 @@ _CUT_ALONE = ("question", "dialogue")
 
 def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None,
                  cancelled: Callable[[], bool] | None = None, columns: Mapping[str, str] | None = None,
-                 options: ReadOptions = NO_OPTIONS, store: Callable[[], Store] | None = list) -> Dataset:
+                 options: ReadOptions = NO_OPTIONS, store: Callable[[], Any] | None = list) -> Dataset:
     """Read JSONL, JSON, CSV, TSV, Excel, OpenDocument, Parquet, Arrow, text, Markdown, PDF or Word; packed by gzip or
     Zstandard; or a folder or ZIP archive of them.
 
@@ -66,25 +67,19 @@ def read_dataset(path: str | Path, progress: Callable[[int, int], None] | None =
 
 
 def read_as(path: Path, line: str | None, progress: Callable[[int, int], None] | None = None,
-            cancelled: Callable[[], bool] | None = None, store: Callable[[], Store] = list) -> Dataset:
+            cancelled: Callable[[], bool] | None = None, store: Callable[[], Any] = list) -> Dataset:
     """Read a dataset as somebody said in a line of text. Raises as `read_dataset`, and as `read_options.parse`."""
     columns, options = parse(line)
     return read_dataset(path, progress, cancelled, columns or None, options, store)
 
 
-def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[], Store] | None) -> Dataset:
+def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[], Any] | None) -> Dataset:
     rows, formats, words = Rows(store), set[str](), set[str]()
-    found = Dataset(file.path, "", "", [], [], "", 0, options=file.options, given=dict(given or {}))
+    found = Dataset(file.path, options=file.options, given=dict(given or {}))
     for part in file.parts():
         mapper = _read_part(part, rows, given, file.options)
-        if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
-            found.mapping = mapper.main.said
-        found.candidates += tuple(candidates_of(part, mapper, file.options))
+        describe(found, part, mapper)
         found.columns += tuple(part.columns or mapper.columns)
-        found.notes += tuple(f"{part.name}: {note}" if part.name else note for note in part.notes)
-        found.encoding, found.assumed = part.encoding, found.assumed or part.assumed
-        found.text_by, found.sheets = part.text_by, part.sheets
-        found.examples = {**examples(mapper.sample), **found.examples}
         formats.add(part.format)
         words.update(with_words(mapper.sample, rows.unused))
     if file.left_out:
@@ -97,14 +92,14 @@ def _collect(file: DataFile, given: Mapping[str, str] | None, store: Callable[[]
         raise nothing_usable(found, rows.seen)
     found.layout, found.unused, found.count = rows.layout, rows.unused, rows.count
     found.unused_words = tuple(name for name in found.unused if name in words)
-    found.records, found.rows_left_out = cast(list[Record], rows.records), rows.rows_left_out()
+    found.records, found.rows_left_out = rows.records, rows.rows_left_out()
     found.notes += (*rows.notes(), *notes_on(found))
     return found
 
 
 def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options: ReadOptions) -> Mapper:
     """Take the rows of one file. Returns what its columns hold."""
-    sample = [raw.value for raw in part.first()]
+    sample = [raw.value for raw in first_rows(part)]
     mapper = Mapper(sample, given, options)
     for raw in part.rows:
         rows.add(raw, mapper, part.name)
@@ -113,7 +108,7 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options:
     if first is None:
         return mapper
     # A small file is read before pyarrow is loaded.
-    is_quick = first.size >= quick_rows.BLOCK and mapper.is_plain
+    is_quick = 2 * len(first.data) >= quick_rows.BLOCK and mapper.is_plain
     shape = quick_rows.shape_of(mapper.main, sample) if is_quick else None
     for block, quick in quick_rows.read_all(chain([first], blocks), shape):
         if quick is not None and mapper.main is not None:
@@ -124,7 +119,18 @@ def _read_part(part: Part, rows: Rows, given: Mapping[str, str] | None, options:
     return mapper
 
 
-def candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candidate]:
+def describe(found: Dataset, part: Part, mapper: Mapper) -> None:
+    """Add what is known of one of its files, apart from the rows."""
+    if mapper.main is not None and (not found.mapping or len(mapper.main.columns) > len(found.mapping)):
+        found.mapping = mapper.main.said
+    found.candidates += tuple(_candidates_of(part, mapper, found.options))
+    found.notes += tuple(f"{part.name}: {note}" if part.name else note for note in part.notes)
+    found.format, found.encoding, found.assumed = part.format, part.encoding, found.assumed or part.assumed
+    found.text_by, found.sheets = part.text_by, part.sheets
+    found.examples = {**examples(mapper.sample), **found.examples}
+
+
+def _candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Candidate]:
     """The ways in which a part may be read: by its columns, and cut in other ways; as a user said, that alone."""
     is_cut = options != NO_OPTIONS
     chosen = options if is_cut else part.options
@@ -142,6 +148,63 @@ def candidates_of(part: Part, mapper: Mapper, options: ReadOptions) -> list[Cand
         return found
     best = found[0].certainty if found else 1.0  # what the rows are read as stays the first
     return [*found, *(replace(each, certainty=min(each.certainty, 0.9 * best)) for each in part.others)]
+
+
+# -- the first rows, as the file has them and as a model will see them, long before all of it is read ------------
+
+SHOWN = 3
+"""Rows that are shown as the model will see them."""
+
+
+@dataclass
+class Preview(Dataset):
+    """What is known of a file by its first rows.
+
+    Attributes:
+        rows: the first rows, by column; a row may lack some.
+        records: the first `SHOWN` rows as a model will see them; none if no row can be used.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def trouble(self) -> str:
+        """Why the first row that can't be used can't; "" if all can be."""
+        return self.problems[0].message if self.problems else ""
+
+    @property
+    def is_sure(self) -> bool:
+        return bool(self.candidates) and self.candidates[0].is_sure
+
+
+def preview(path: Path, columns: Mapping[str, str] | None = None, options: ReadOptions = NO_OPTIONS, most: int = 20,
+            cancelled: Callable[[], bool] | None = None) -> Preview:
+    """The first rows of a file, read in a way; of a folder or an archive, of the first file in it.
+
+    Args:
+        columns, options: as of `read_dataset`.
+        most: rows to return at most as the file has them; the columns are those of more rows, as the reader's are.
+
+    Raises:
+        UserError: the file can't be read, or not so.
+        ReadingCancelled: `cancelled` said so.
+    """
+    file = DataFile(Path(path), options, None, cancelled, (columns or {}).values(), whole=False)
+    found, kept = Preview(file.path, options=options, given=dict(columns or {})), Rows()
+    with closing(file.parts()) as parts:
+        for part in islice(parts, 1):
+            sample = first_rows(part)
+            mapper = Mapper([each.value for each in sample], columns, options)
+            for each in sample:
+                kept.add(each, mapper, part.name)
+            describe(found, part, mapper)
+            rows = [each.value for each in sample if isinstance(each.value, dict)]
+            found.rows = rows[:most]
+            found.columns = part.columns or tuple(dict.fromkeys(name for row in rows for name in row))
+            found.records, found.problems = list(islice(kept.records, SHOWN)), kept.all_problems()
+            found.candidates = candidates.ranked(found.candidates)
+            found.unused_words = with_words(mapper.sample, kept.unused) if kept.count else ()
+    return found
 
 
 # -- the rows of a file that records were read from ------------------------------------------------------------
@@ -176,8 +239,8 @@ def columns_of(dataset: Dataset, wanted: Collection[Any],
     file = DataFile(dataset.path, dataset.options, None, cancelled, dataset.given.values())
     rows = []
     for part in file.parts():
-        mapper = Mapper([raw.value for raw in part.first()], dataset.given, dataset.options)
-        for raw in part.all_rows():
+        mapper = Mapper([raw.value for raw in first_rows(part)], dataset.given, dataset.options)
+        for raw in all_rows(part):
             if raw.problem is None and (part.name, raw.line) in left:
                 said = _said(mapper, raw.value, kind)
                 rows += [raw.value if len(said) == 1 else as_row(found) for _ in said

@@ -67,16 +67,12 @@ def read_all(states: Iterable[Any]) -> list[Remembered]:
     found: dict[Path, Remembered] = {}
     for state in states:
         path = state.get("path") if isinstance(state, dict) else None
-        if isinstance(path, str) and Path(path).is_absolute():
-            found.setdefault(Path(path), _read(Path(path), state))
+        if isinstance(path, str) and Path(path).is_absolute() and Path(path) not in found:
+            values = {name: state[name] for name, fits in _FITS.items() if name in state and fits(state[name])}
+            if "eval_path" in values:
+                values["eval_path"] = Path(values["eval_path"])
+            found[Path(path)] = Remembered(Path(path), **values)
     return list(found.values())
-
-
-def _read(path: Path, state: dict[str, Any]) -> Remembered:
-    values = {name: state[name] for name, fits in _FITS.items() if name in state and fits(state[name])}
-    if "eval_path" in values:
-        values["eval_path"] = Path(values["eval_path"])
-    return Remembered(path, **values)
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {

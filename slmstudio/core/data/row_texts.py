@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
@@ -63,41 +63,38 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _too_long(size: int) -> str:
-    return tr("the row is longer than {limit} MB (it has {size:,} bytes), so it wasn't read.", limit=ROW_LIMIT >> 20,
-              size=size)
+def lines_of(chunks: Iterator[bytes]) -> Iterator[Piece]:
+    """The lines of a text that aren't blank, without their line ends."""
+    for line, number, size in numbered_lines(chunks):
+        text = line.removeprefix(BOM)  # files that were joined together have one in the middle
+        if size > ROW_LIMIT or (text and not text.isspace()):
+            yield _piece(text.removesuffix(b"\r"), number, size)
 
 
-def paragraphs(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    """Stretches of text between blank lines, without the line end of their last line."""
-    text = bytearray()
-    begin, size = 0, 0  # of the paragraph: its first line, and all its bytes, also those that were dropped
-    for line, number, line_size in chain(numbered_lines(chunks), [(b"", 0, 0)]):
+def stretches(chunks: Iterator[bytes], ends: Callable[[bytearray, bytes], bool]) -> Iterator[Piece]:
+    """Lines that belong together, without blank lines around them.
+
+    Args:
+        ends: whether they end before a line that follows.
+    """
+    text, begin, size = bytearray(), 0, 0  # of the stretch; its size has those bytes that were dropped, too
+    for line, number, line_size in numbered_lines(chunks):
         line = line.removeprefix(BOM).removesuffix(b"\r")
-        if line_size > ROW_LIMIT or (line and not line.isspace()):
-            begin = begin or number
-            size += line_size + 1
+        if begin and ends(text, line if line_size <= ROW_LIMIT else b"x"):
+            yield _piece(bytes(text.strip(b"\n")), begin, size - 1)
+            text, begin, size = bytearray(), 0, 0
+        if begin or line_size > ROW_LIMIT or (line and not line.isspace()):
+            begin, size = begin or number, size + line_size + 1
             text += line + b"\n"
             if size > ROW_LIMIT + 1:
                 text.clear()
-        elif begin:
-            trouble = "" if size <= ROW_LIMIT + 1 else tr(
-                "the paragraph is longer than {limit} MB (it has {size:,} bytes), so it wasn't read.",
-                limit=ROW_LIMIT >> 20, size=size - 1)
-            yield Piece(bytes(text[:-1]), begin, trouble=trouble)
-            text.clear()
-            begin, size = 0, 0
+    if begin:
+        yield _piece(bytes(text.strip(b"\n")), begin, size - 1)
 
 
-def lines_of(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    """All rows of JSONL."""
-    for line, number, size in numbered_lines(chunks):
-        if size > ROW_LIMIT:
-            yield Piece(b"", number, trouble=_too_long(size))
-            continue
-        text = line.removeprefix(BOM)  # files that were joined together carry one in the middle
-        if text and not text.isspace():
-            yield Piece(text, number)
+def _piece(text: bytes, line: int, size: int) -> Piece:
+    return Piece(text, line) if size <= ROW_LIMIT else Piece(b"", line, trouble=tr(
+        "this is longer than {limit} MB (it has {size:,} bytes), so it wasn't read.", limit=ROW_LIMIT >> 20, size=size))
 
 
 def numbered_lines(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, int, int]]:

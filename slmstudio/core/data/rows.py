@@ -27,11 +27,7 @@ SHOWN_COLUMNS = 12
 
 
 class RowError(Exception):
-    """A row can't be used.
-
-    Attributes:
-        findings: (column concerned, sentence) for everything that is wrong.
-    """
+    """A row can't be used, for all of `findings`."""
 
     def __init__(self, findings: Findings):
         super().__init__(findings)
@@ -44,11 +40,7 @@ class RowError(Exception):
 
 
 class ColumnsMissing(Exception):
-    """A row has columns other than those needed.
-
-    Attributes:
-        columns: those it has, in order.
-    """
+    """A row has these columns, in order, and not those needed."""
 
     def __init__(self, columns: tuple[str, ...]):
         super().__init__(columns)
@@ -80,14 +72,12 @@ class ColumnsMissing(Exception):
                       "questions with answers, conversations or plain text.", column=printable(marks[0]))
         names = ", ".join(f'"{printable(name)}"' for name in self.columns[:SHOWN_COLUMNS])
         more = len(self.columns) - SHOWN_COLUMNS
-        if more > 0:
-            there = ntr("the columns are {names} and {n:,} more.", "the columns are {names} and {n:,} more.", more,
-                        names=names)
-        else:
-            there = ntr("the column is {names}.", "the columns are {names}.", len(self.columns), names=names)
-        lack = [tr('"{column}" is missing.', column=self.missing)] if self.missing else []
-        return " ".join((there, *(lack or [tr("The names don't say which one holds the question, and which one the "
-                                              "answer.")])))
+        there = (ntr("the columns are {names} and {n:,} more.", "the columns are {names} and {n:,} more.", more,
+                     names=names) if more > 0 else
+                 ntr("the column is {names}.", "the columns are {names}.", len(self.columns), names=names))
+        lacking = (tr('"{column}" is missing.', column=self.missing) if self.missing else
+                   tr("The names don't say which one holds the question, and which one the answer."))
+        return f"{there} {lacking}"
 
 
 class Row(NamedTuple):
@@ -149,11 +139,7 @@ class _Asked(NamedTuple):
 
 
 class _Reader:
-    """Reads one row.
-
-    Attributes:
-        findings: what is wrong with it.
-    """
+    """Reads one row, and finds what is wrong with it."""
 
     def __init__(self, row: Mapping[str, Any], names: Mapping[str, str]):
         self._row = row

@@ -5,47 +5,115 @@ from __future__ import annotations
 import codecs
 import hashlib
 import io
+import json
 import os
+import re
 import zipfile
 from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from slmstudio.core import files
-from slmstudio.core.data.sources import packed
-from slmstudio.core.data.sources.encodings import SNIFF_BYTES, Encoding, encoding_of, utf16_order
+from slmstudio.core.data import packed
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import noop, tr
+from slmstudio.core.paths import resources
+
+# -- the encoding of a text file, judging by its first bytes ----------------------------------------------------
+
+SNIFF_BYTES = 4096
+SAMPLE_BYTES = 1 << 18
+_NAMES = {"cp1252": "windows-1252", "cp1251": "windows-1251", "cp1256": "windows-1256", "cp1253": "windows-1253",
+          "shift_jis": "Shift JIS", "cp932": "Shift JIS (cp932)", "gb18030": "GB 18030", "big5": "Big5",
+          "euc_kr": "EUC-KR", "cp949": "EUC-KR (cp949)", "koi8_r": "KOI8-R",
+          "cp866": "IBM 866"}
+_NOT_IN_CP1252 = set(b"\x81\x8d\x8f\x90\x9d")
+MANY = 20
+"""Places at the beginning of JSON that aren't UTF-8, from which on that is more than damage."""
+_BROKEN = re.compile("[\ud800-\udfff]+")
+
+
+class Encoding(NamedTuple):
+    """
+    Attributes:
+        name: for people.
+        skip: bytes of the byte order mark.
+        codec: Python's; "" for UTF-8.
+        assumed: whether the file doesn't say it, so that it was guessed by its bytes.
+    """
+
+    name: str
+    skip: int = 0
+    codec: str = ""
+    assumed: bool = False
+
+
+def encoding_of(first: bytes, may_be_legacy: bool) -> Encoding:
+    """The encoding of a text that begins so.
+
+    Args:
+        may_be_legacy: whether an encoding from before Unicode is believed. JSON is UTF-8 by its standard, so a few bad
+            bytes in it are damage; a table that a spreadsheet saved is another matter.
+    """
+    if first.startswith(codecs.BOM_UTF8):
+        return Encoding("UTF-8 with BOM", 3)
+    order = utf16_order(first[:SNIFF_BYTES])
+    if order:
+        bom = 2 if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else 0
+        return Encoding(f"UTF-16 {order}", bom, f"utf-16-{order}")
+    sample = first[:SAMPLE_BYTES]
+    if sample.isascii():
+        return Encoding("UTF-8")
+    text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(sample)
+    broken = len(_BROKEN.findall(text))
+    if broken >= (1 if may_be_legacy else MANY) and broken > sum(
+            not character.isascii() for character in _BROKEN.sub("", text)):
+        return _legacy(sample)
+    return Encoding("UTF-8")
+
+
+def _legacy(sample: bytes) -> Encoding:
+    from charset_normalizer import from_bytes
+
+    # Nearly all ASCII with a few accents are the languages of Western Europe.
+    has_few = sum(byte > 127 for byte in sample) * 20 < len(sample)
+    best = None if has_few else from_bytes(sample, cp_isolation=list(_NAMES), enable_fallback=False).best()
+    codec = best.encoding if best is not None else "cp1252"
+    if codec == "cp1252" and set(sample) & _NOT_IN_CP1252:
+        codec = "latin_1"
+    return Encoding(_NAMES.get(codec, codec.replace("_", "-")), 0, codec, assumed=True)
+
+
+def utf16_order(head: bytes) -> str:
+    """ "LE" or "BE" for UTF-16, with a BOM or without, and "" for anything else."""
+    if len(head) < 2 or head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return ""
+    if head.startswith(codecs.BOM_UTF16_LE):
+        return "LE"
+    if head.startswith(codecs.BOM_UTF16_BE):
+        return "BE"
+    # Data begin with ASCII, which has a zero byte in every UTF-16 unit; UTF-8 text has none at all.
+    order = {(False, True): "LE", (True, False): "BE"}.get((head[0:1] == b"\0", head[1:2] == b"\0"), "")
+    if order:
+        try:
+            text = codecs.getincrementaldecoder(f"utf-16-{order}")("surrogatepass").decode(head)
+        except UnicodeDecodeError:
+            return ""
+        fits = (text[:1].isprintable() or text[:1].isspace()) and text.count("\0") <= len(text) / 100
+        order = order if fits else ""
+    return order
+
+
+# -- the file ---------------------------------------------------------------------------------------------------
 
 CHUNK_BYTES = 1 << 21
 CHOOSE = noop("Choose a file with rows or text: JSONL, JSON, CSV, Excel, Parquet, SQLite, text, Markdown, PDF or Word.")
-AS_JSONL = noop("Save the data as JSONL (one JSON object per line) or CSV, and open that file.")
 IN_MODEL_TAB = noop("Open it in the Model tab. A dataset is a file with rows or text.")
-
-OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-WEB_PAGE = noop("{name} isn't a dataset: it's a web page.")
-_UTF32 = (noop("{name} isn't a dataset: it's text in UTF-32."), noop("Save it as UTF-8 and open it again."))
-_SIGNATURES = (
-    (b"GGUF", noop("{name} isn't a dataset: it's a GGUF model."), IN_MODEL_TAB),
-    (b"BZh", noop("{name} isn't a dataset: it's a bzip2 archive."), packed.UNPACK),
-    (b"\xfd7zXZ\x00", noop("{name} isn't a dataset: it's an xz archive."), packed.UNPACK),
-    (b"7z\xbc\xaf\x27\x1c", noop("{name} isn't a dataset: it's a 7-Zip archive."), packed.UNPACK),
-    (b"Rar!\x1a\x07", noop("{name} isn't a dataset: it's a RAR archive."), packed.UNPACK),
-    (b"\x89PNG\r\n\x1a\n", noop("{name} isn't a dataset: it's a PNG picture."), CHOOSE),
-    (b"\xff\xd8\xff", noop("{name} isn't a dataset: it's a JPEG picture."), CHOOSE),
-    (OLD_OFFICE, noop("{name} isn't a dataset: it's an old Office document (.doc or .ppt), or one with a password."),
-     noop("Open it in the program that made it, and save it as .docx or .xlsx without a password.")),
-    (b"{\\rtf", noop("{name} isn't a dataset: it's an RTF document."),
-     noop("Save it as .docx or as plain text, and open that file.")),
-    (b"version https://git-lfs", noop("{name} isn't a dataset: it's a Git LFS pointer, not the data itself."),
-     noop("Download the file itself (`git lfs pull`), then open it.")),
-    (codecs.BOM_UTF32_LE, *_UTF32), (codecs.BOM_UTF32_BE, *_UTF32),
-    (b"<!doctype", WEB_PAGE, AS_JSONL), (b"<html", WEB_PAGE, AS_JSONL),
-)
-"""How files without rows begin, what users are told, and what they can do."""
 PAGE_SUFFIXES = (".html", ".htm")
 """Endings of web pages, which may hold questions with answers."""
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _IN_ZIP = {"xl/workbook.xml": "xlsx", "xl/workbook.bin": "xlsb", "word/document.xml": "docx", "content.xml": "ods"}
 _BEFORE_PDF = b"\xef\xbb\xbf\0 \t\r\n\f"
 
@@ -101,12 +169,28 @@ class Source:
         first = next(data, b"")
         while len(first) < SNIFF_BYTES and (more := next(data, b"")):
             first += more
-        found = _no_text(first)
-        if found is not None and (found[0] != WEB_PAGE or self.suffix not in PAGE_SUFFIXES):
-            raise UserError(tr(found[0], name=self.name), "", tr(found[1]))
+        self._refuse_binary(first)
         encoding = encoding_of(first, may_be_legacy)
         self.encoding, self.assumed = encoding.name, encoding.assumed
         yield from _with_newlines(_as_utf8(first[encoding.skip:], data, encoding))
+
+    def _refuse_binary(self, first: bytes) -> None:
+        """Raise UserError for a file whose first bytes show that it holds no text."""
+        head, name = first[:SNIFF_BYTES], self.name
+        opening = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
+        if opening.startswith((b"<!doctype", b"<html")) and self.suffix not in PAGE_SUFFIXES:
+            raise not_a_page_with_rows(name)
+        for begin, said in _signatures():
+            if len(said) > 1 and (first.startswith(begin) or opening.startswith(begin)):
+                raise UserError(tr(said[0], name=name), "", tr(said[1]))
+        if first[8:9] == b"{" and b'"data_offsets"' in first:
+            raise UserError(tr("{name} isn't a dataset: it's a safetensors file.", name=name), "", tr(IN_MODEL_TAB))
+        # NULs inside JSON are damage in single rows, which report it themselves.
+        if 0 in head and not opening.startswith((b"{", b"[")) and not utf16_order(head):
+            if head.strip(b"\0"):
+                raise UserError(tr("{name} isn't a dataset: it's binary data, not text.", name=name), "", tr(CHOOSE))
+            raise UserError(tr("{name} isn't a dataset: it contains null bytes where text should be. It's damaged, or "
+                               "was never completely written.", name=name), "", tr(packed.AGAIN))
 
     def unpacked(self) -> Iterator[bytes]:
         """The file's bytes, of a compressed file those that it holds. Raises as `chunks`."""
@@ -139,19 +223,16 @@ class Source:
             UserError: it is a program's own file that can't be read here; or as `chunks`.
         """
         head, name = self.head(), self.name
-        if head.startswith(b"PAR1"):
-            return "parquet"
-        if head.startswith(b"SQLite format 3\0"):
-            return "sqlite"
-        if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
-            return "arrow"
+        known = next((said[0] for begin, said in _signatures() if len(said) == 1 and head.startswith(begin)), "")
+        if known:
+            return known
         # Readers of PDF look for its mark in the first 1,024 bytes.
         if head.lstrip(_BEFORE_PDF).startswith(b"%PDF-") or (self.suffix == ".pdf" and b"%PDF-" in head[:1024]):
             return "pdf"
         if self.suffix == ".pdf":
             raise UserError(tr("{name} is a damaged PDF file.", name=name), tr("It doesn't begin as a PDF file does."),
                             tr("Copy or download it again."))
-        if head.startswith(OLD_OFFICE) and self.suffix in (".xls", ".xlsx", ".xlsm"):
+        if head.startswith(_OLD_OFFICE) and self.suffix in (".xls", ".xlsx", ".xlsm"):
             return "xls"
         if not head.startswith(packed.ZIP):
             return ""
@@ -249,22 +330,17 @@ def zip_format(names: Collection[str]) -> str:
     return found or ("pkl" if any(name.endswith("data.pkl") for name in names) else "")
 
 
-def _no_text(first: bytes) -> tuple[str, str] | None:
-    """What is said about a file whose first bytes show that it holds no text, and what to do with it, both for `tr`."""
-    head = first[:SNIFF_BYTES]
-    opening = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
-    for magic, what, remedy in _SIGNATURES:
-        if first.startswith(magic) or opening.startswith(magic):
-            return what, remedy
-    if first[8:9] == b"{" and b'"data_offsets"' in first:
-        return noop("{name} isn't a dataset: it's a safetensors file."), IN_MODEL_TAB
-    # NULs inside JSON are damage in single rows, which report it themselves.
-    if 0 not in head or opening.startswith((b"{", b"[")) or utf16_order(head):
-        return None
-    if not head.strip(b"\0"):
-        return (noop("{name} isn't a dataset: it contains null bytes where text should be. It's damaged, or was "
-                     "never completely written."), noop("Copy or download it again."))
-    return noop("{name} isn't a dataset: it's binary data, not text."), CHOOSE
+@lru_cache(maxsize=1)
+def _signatures() -> list[tuple[bytes, list[str]]]:
+    """How files begin: with their format, or with what is said about one that holds no rows, and its remedy."""
+    table = json.loads((resources() / "importing" / "signatures.json").read_text(encoding="utf-8"))
+    return [(begin.encode("latin-1"), said) for begin, *said in table]
+
+
+def not_a_page_with_rows(name: str, why: str = "") -> UserError:
+    """What is said about a web page."""
+    return UserError(tr("{name} isn't a dataset: it's a web page.", name=name), why,
+                     tr("Save the data as JSONL (one JSON object per line) or CSV, and open that file."))
 
 
 def _as_utf8(first: bytes, rest: Iterator[bytes], encoding: Encoding) -> Iterator[bytes]:

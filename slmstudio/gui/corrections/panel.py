@@ -24,8 +24,7 @@ from slmstudio.gui.corrections.texts import Answered, added_text, learned_text, 
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.corrections import Learned
-    from slmstudio.core.data.appending.append import Added
-    from slmstudio.core.data.appending.new_row import NewRow
+    from slmstudio.core.data.appending import Added, NewRow
 
 # -- Chooses the file that a row is added to.
 
@@ -268,7 +267,7 @@ class CorrectPanel(Card):
 
     def rows(self) -> list[tuple[Path, NewRow]]:
         """What will be added, and where."""
-        from slmstudio.core.data.appending.new_row import NewRow
+        from slmstudio.core.data.appending import NewRow
 
         better = {"role": "assistant", "content": self.answer.toPlainText().strip()}
         messages = (*self._answered.messages, better)

@@ -10,7 +10,7 @@ from slmstudio.core.i18n import ntr, tr
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.corrections import Learned
-    from slmstudio.core.data.appending.append import Added
+    from slmstudio.core.data.appending import Added
 
 NAMED = 40
 """Letters of a question that tell it from others."""

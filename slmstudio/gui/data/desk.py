@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.finding import KINDS
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import default_of
 from slmstudio.gui.common.session import Session

@@ -23,8 +23,7 @@ from slmstudio.gui.data import mapping_words as words
 
 if TYPE_CHECKING:
     from slmstudio.core.data.candidates import Candidate
-    from slmstudio.core.data.preview import Preview
-    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.reader import Dataset, Preview
 
 CELL_WIDTH = 190
 """The least width of a field with its name."""

@@ -12,7 +12,7 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.data.reading import ReadRequest, peek, read
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.preview import Preview
+    from slmstudio.core.data.reader import Preview
 
 
 class ReadingQueue(QObject):

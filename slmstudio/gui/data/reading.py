@@ -21,9 +21,8 @@ PEEKED_ROWS = 100
 
 if TYPE_CHECKING:
     from slmstudio.core.data.candidates import Candidate
-    from slmstudio.core.data.preview import Preview
     from slmstudio.core.data.read_options import ReadOptions
-    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.reader import Dataset, Preview
     from slmstudio.core.data.remembered import Remembered
     from slmstudio.gui.data.entry import DataEntry
 
@@ -128,7 +127,7 @@ def peek(wanted: ReadRequest) -> Preview | None:
         UserError: they can't be read; reading the file reports that too.
     """
     from slmstudio.core.data import read_options
-    from slmstudio.core.data.preview import preview
+    from slmstudio.core.data.reader import preview
 
     try:
         if wanted.eval_for is not None or wanted.path.stat().st_size < LARGE_BYTES:
@@ -182,8 +181,7 @@ def mapped(wanted: ReadRequest, mappings: Mapping[str, str], task: Task, beside:
 
 def _first_rows(path: Path, choices: ReadOptions, task: Task) -> Preview | None:
     """None if they can't be read, which reading the file reports."""
-    from slmstudio.core.data.preview import preview
-    from slmstudio.core.data.reader import ReadingCancelled
+    from slmstudio.core.data.reader import ReadingCancelled, preview
 
     try:
         return preview(path, options=choices, cancelled=task.cancelled)

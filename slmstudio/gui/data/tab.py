@@ -28,8 +28,7 @@ from slmstudio.gui.data.unread.pages import DataPages
 from slmstudio.gui.data.unread.progress import ReadingProgress
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.preview import Preview
-    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.data.reader import Dataset, Preview
     from slmstudio.gui.data.remembered import DataMemory
     from slmstudio.gui.data.workspace import DataWorkspace
 

@@ -13,8 +13,7 @@ from support.appended_rows import NEW, ROWS, said, write
 from support.tiers import examples
 
 from slmstudio.core.chat import corrections
-from slmstudio.core.data.appending.append import Twin, append, find_twin, undo
-from slmstudio.core.data.appending.new_row import NewRow
+from slmstudio.core.data.appending import NewRow, Twin, append, find_twin, undo
 from slmstudio.core.data.reader import read_as, read_dataset
 from slmstudio.core.errors import UserError
 

@@ -138,17 +138,17 @@ def test_an_encrypted_member_is_named(tmp_path, refusal):
 
 
 def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch, refusal):
-    from slmstudio.core.data.sources import arrow
+    from slmstudio.core.data.sources import sheets
 
     path = tmp_path / "rows.parquet"
     path.write_bytes(parquet_bytes())
-    rows = arrow.arrow_rows
+    rows = sheets.arrow_rows
 
     def meanwhile(*given):
         yield from rows(*given)
         path.write_bytes(path.read_bytes() + b" ")
 
-    monkeypatch.setattr(arrow, "arrow_rows", meanwhile)
+    monkeypatch.setattr(sheets, "arrow_rows", meanwhile)
     assert "changed while it was read" in refusal(path).what
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from slmstudio.core import i18n
 from slmstudio.core.data import layouts
-from slmstudio.core.data.health.finding import Context, Finding
-from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.finding import KINDS, Context, Finding
 from slmstudio.core.data.health.survey import check
 from slmstudio.core.data.reader import Dataset, NoUsableRow, read_dataset
 from slmstudio.core.data.statistics import script_shares

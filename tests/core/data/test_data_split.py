@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from slmstudio.core.data.reader import Dataset, Record, read_dataset
 from slmstudio.core.data.split import LANGUAGE, split_evenly, usual_share
 from slmstudio.core.data.versions import store
-from slmstudio.core.data.versions.mixing import Part, mix
+from slmstudio.core.data.versions.edits import Part, mix
 
 
 def record(question: str, answer: str = "a", line: int = 1, system: str | None = None) -> Record:

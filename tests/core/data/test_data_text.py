@@ -111,7 +111,7 @@ def test_a_paragraph_of_64_mb_takes_no_memory(tmp_path, lines):
     assert [record.line for record in dataset.records] == [1, 5 if lines == 1 else lines + 5]
     (problem,) = dataset.problems
     assert problem.line == 3
-    assert "the paragraph is longer than 16 MB" in problem.message
+    assert "is longer than 16 MB" in problem.message
     assert peak < 80 * MB
 
 

@@ -10,9 +10,8 @@ import pytest
 from support.workbooks import write_xlsx
 
 from slmstudio.core.data.mapping import shapes
-from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.reader import NoUsableRow, read_dataset
+from slmstudio.core.data.reader import NoUsableRow, preview, read_dataset
 from slmstudio.core.data.source import Source
 from slmstudio.core.errors import UserError
 

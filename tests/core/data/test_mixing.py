@@ -10,7 +10,7 @@ import pytest
 
 from slmstudio.core.data.reader import Dataset, read_dataset
 from slmstudio.core.data.versions import store
-from slmstudio.core.data.versions.mixing import Part, mix, sources
+from slmstudio.core.data.versions.edits import Part, mix, sources
 from slmstudio.core.errors import UserError
 
 

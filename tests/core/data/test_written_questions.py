@@ -11,9 +11,8 @@ import pytest
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import Dataset, read_dataset
 from slmstudio.core.data.sources.labels import Line
-from slmstudio.core.data.sources.questions import rows, way_of
-from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.errors import Problem, UserError
+from slmstudio.core.data.sources.questions import way_of
+from slmstudio.core.errors import UserError
 
 ENGLISH = """Frequently asked questions
 
@@ -190,12 +189,6 @@ def test_other_texts_stay_texts(read, text):
 def test_a_question_without_an_answer_is_a_problem(read):
     found = read(ENGLISH + "Q4: And on Sundays?\n")
     assert found.count == 3 and [problem.line for problem in found.problems] == [11]
-
-
-def test_what_is_broken_stays_broken():
-    broken = Raw(None, 2, Problem("the line is too long.", 2))
-    found = list(rows([Line("Q: Who?", 1), broken, Line("A: All.", 3)], "marks"))
-    assert found == [broken, Raw({"question": "Who?", "answer": "All."}, 1)]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from support.workbooks import write_xlsx
 from slmstudio.core import settings
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.mapping import shapes
-from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.reader import preview
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.data.reading import Question, ReadRequest
 from slmstudio.gui.data.unread.question import QuestionPage
@@ -183,7 +184,7 @@ def test_another_sheet_and_who_speaks_are_offered(qtbot, session, tmp_path):
                                             "zwei": [["question", "answer"], ["Where?", "Here."]]})
     people = Candidate("conversation", options=ReadOptions(user="Asha", assistant="Ravi"), certainty=0.5)
     found = preview(path)
-    found = found._replace(candidates=(*found.candidates, Candidate("", options=ReadOptions(sheet="zwei")), people))
+    found = replace(found, candidates=(*found.candidates, Candidate("", options=ReadOptions(sheet="zwei")), people))
     page = QuestionPage()
     qtbot.addWidget(page)
     page.resize(1200, 600)

@@ -11,8 +11,7 @@ from support.data_window import names, open_files
 
 from slmstudio.core import paths, settings
 from slmstudio.core.data import remembered
-from slmstudio.core.data.appending.append import append
-from slmstudio.core.data.appending.new_row import NewRow
+from slmstudio.core.data.appending import NewRow, append
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.main_window import MainWindow

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from stdnum import luhn, verhoeff
 
-from slmstudio.core.data.health.kinds import KINDS, WORDS, filled_in, pattern
+from slmstudio.core.data.health.finding import KINDS, WORDS, filled_in, pattern
 from slmstudio.core.paths import resources
 from slmstudio.core.units import plain_digits
 

@@ -1,7 +1,8 @@
-"""Checks a dataset: goes through all rows once and finds what is wrong with them, before a model learns from them.
+"""Checks a dataset: goes through all rows once and finds what is wrong with them, before a model learns from them; and
+fixes that: changes texts or removes rows, and records exactly what it did.
 
 What is looked for are three tables: `text_checks` (texts that can be mended), `ROW_CHECKS` (rows that are faulty by
-themselves) and `TOGETHER` (rows that repeat or contradict others). `kinds.KINDS` says what each kind is.
+themselves) and `TOGETHER` (rows that repeat or contradict others). `finding.KINDS` says what each kind is.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from slmstudio.core.data.health import artifacts, personal, scripts
-from slmstudio.core.data.health.finding import Context, Finding
-from slmstudio.core.data.health.kinds import KINDS, WORDS, pattern
+from slmstudio.core.data.health import artifacts, personal
+from slmstudio.core.data.health.finding import KINDS, WORDS, Change, Context, Finding, Fixed, pattern
 from slmstudio.core.data.health.near import near_duplicates
 from slmstudio.core.data.health.progress import CancellableProgress
-from slmstudio.core.data.health.texts import Part, Row, canonical, is_blank
+from slmstudio.core.data.health.texts import Part, Row, canonical, is_blank, rewritten
 from slmstudio.core.data.record import Record
 
 _INTERJECTION, _CLOSING = pattern("interjection"), pattern("closing")
@@ -153,7 +154,7 @@ def text_checks(special_tokens: tuple[str, ...]) -> dict[str, TextCheck]:
         "stray_joiners": TextCheck(artifacts.without_stray_joiners, partial(_has, artifacts.JOINER)),
         "special_tokens": TextCheck(partial(artifacts.without_tokens, finder=tokens)),
         "not_nfc": TextCheck(partial(unicodedata.normalize, "NFC")),
-        "mixed_scripts": TextCheck(scripts.in_own_script, scripts.may_be_mixed),
+        "mixed_scripts": TextCheck(artifacts.in_own_script, artifacts.may_be_mixed),
         **{kind: TextCheck(partial(personal.masked, kind=kind), lambda row: row.may_be_personal)
            for kind in personal.IDENTIFIERS},
         "boilerplate": TextCheck(without_phrases, part="answers"),
@@ -198,7 +199,7 @@ ROW_CHECKS: dict[str, Callable[[Row], bool]] = {
     "refusals": lambda row: any(map(is_refusal, row.answers)),
     "placeholders": artifacts.has_placeholder,
     "replacement_characters": lambda row: "\ufffd" in row.letters,
-    "romanised_hindi": scripts.is_romanised_hindi,
+    "romanised_hindi": artifacts.is_romanised_hindi,
 }
 
 
@@ -304,3 +305,84 @@ TOGETHER: dict[str, tuple[Callable[[Row], Compared], Callable[[Held, int], Found
     "short_answer": (_short, _too_short),
 }
 """What is compared of a row, and which rows are faulty of so many."""
+
+
+# -- fixing ---------------------------------------------------------------------------------------------------
+
+REMOVED = ("empty_answer", "refusals", "placeholders", "replacement_characters", "too_long", "overlap",
+           "duplicate_rows", "near_duplicates", "short_answer")
+"""Kinds whose rows are removed, in this order: of two rows that repeat each other, the good one stays; and how often
+a short answer occurs is counted when the others are gone."""
+ROUNDS = 20
+
+
+def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None = None,
+        cancelled: Callable[[], bool] | None = None) -> Fixed:
+    """Fix everything of these kinds; a check of the result finds none of them. `records` stay as they are.
+
+    A row whose question or answer is blank after the fix is removed. Kinds without a fix are skipped.
+
+    Args:
+        records: the rows.
+        kinds: ids of `KINDS`.
+        context: as it was given to `check`.
+        cancelled: asked every few milliseconds; True ends it.
+
+    Raises:
+        ReadingCancelled: `cancelled` said so.
+        ValueError: a kind is unknown.
+    """
+    context, wanted = context or Context(), frozenset(kinds)
+    if unknown := wanted - KINDS.keys():
+        raise ValueError(f"Unknown kinds of findings: {', '.join(sorted(unknown))}.")
+    progress = CancellableProgress(len(records), cancelled=cancelled)
+    checks = {kind: each for kind, each in text_checks(context.special_tokens).items() if kind in wanted}
+    fixed = Fixed(list(records), [], list(range(len(records))))
+    gone: dict[int, str] = {}
+    for place, record in enumerate(records) if checks else ():
+        progress.step()
+        fixed.records[place], hopeless = _mended(record, checks, fixed.changes)
+        if hopeless is not None:
+            gone[place] = hopeless
+    _take_out(fixed, gone)
+    for kind in (each for each in REMOVED if each in wanted):
+        lengths = context.lengths and [context.lengths[index] for index in fixed.kept]
+        sought = {kind, "duplicate_rows"} if kind == "near_duplicates" else {kind}
+        found = survey(fixed.records, replace(context, lengths=lengths), sought, progress)
+        rows = set(found[kind].rows) if kind in found else set()
+        if kind == "near_duplicates" and "duplicate_rows" in found:
+            # They were skipped as duplicates, and would be near-duplicates once the first of them is gone.
+            rows |= {row for row, first in found["duplicate_rows"].detail["partners"] if first in rows}
+        _take_out(fixed, dict.fromkeys(rows, kind))
+    return fixed
+
+
+def _mended(record: Record, checks: dict[str, TextCheck], changes: list[Change]) -> tuple[Record, str | None]:
+    """The row without what the checks find, the very same if they find nothing; and the kind of a fault that can't be
+    mended, or of which nothing would be left."""
+    row = Row(record)
+    for _ in range(ROUNDS):
+        before = row
+        for kind, check in checks.items():
+            if not (mended := check.mended(row)):
+                continue
+            texts = {text: new for text, new in mended.items()
+                     if new is not None and (is_blank(text) or not is_blank(new))}
+            if len(texts) < len(mended):
+                return row.record, kind
+            changes += [Change(record.line, kind, text, new, record.file) for text, new in texts.items()]
+            row = Row(rewritten(row.record, lambda text, texts=texts: texts.get(text, text),  # type: ignore[misc]
+                                check.part))
+        if row is before:
+            break
+    return row.record, None
+
+
+def _take_out(fixed: Fixed, gone: dict[int, str]) -> None:
+    """Remove the rows at these places, each for its kind."""
+    for place, kind in sorted(gone.items()):
+        record = fixed.records[place]
+        fixed.changes.append(Change(record.line, kind, "\n\n".join(record.contents), None, record.file))
+    staying = [place for place in range(len(fixed.records)) if place not in gone]
+    fixed.records = [fixed.records[place] for place in staying]
+    fixed.kept = [fixed.kept[place] for place in staying]

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from slmstudio.core.data.conversations import Message
-from slmstudio.core.data.health.kinds import pattern
+from slmstudio.core.data.health.finding import pattern
 from slmstudio.core.data.record import Record
 from slmstudio.core.units import plain_digits
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from slmstudio.core.data.candidates import Readable
+from slmstudio.core.data.candidates import Part
 from slmstudio.core.data.importers import linked, people
 from slmstudio.core.data.importers.people import Message
 from slmstudio.core.data.mapping.paths import find
@@ -31,7 +31,7 @@ def _are_posts(values: list[dict[str, Any]]) -> bool:
 
 
 def _read_chats(rows: Iterator[Raw], values: list[dict[str, Any]], options: ReadOptions,
-                part: Readable) -> Iterator[Raw]:
+                part: Part) -> Iterator[Raw]:
     """The conversations; rows that aren't chats stay as they are."""
     if _are_posts(values):
         posts = (message for raw in rows for message in _messages(raw, "post"))
@@ -64,7 +64,7 @@ class Importer(NamedTuple):
     """
 
     detect: Callable[[list[dict[str, Any]]], float]
-    read: Callable[[Iterator[Raw], list[dict[str, Any]], ReadOptions, Readable], Iterator[Raw]]
+    read: Callable[[Iterator[Raw], list[dict[str, Any]], ReadOptions, Part], Iterator[Raw]]
 
 
 _IMPORTERS = (Importer(_are_chats, _read_chats), Importer(linked.is_tree, linked.read_trees),

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from slmstudio.core.data.candidates import Candidate, Readable
+from slmstudio.core.data.candidates import Candidate, Part
 from slmstudio.core.data.importers import json_lists
 from slmstudio.core.data.mapping import paths, published
 from slmstudio.core.data.read_options import ReadOptions
@@ -33,7 +33,7 @@ _KEY = re.compile(r'[A-Za-z_]\w*|"(?:[^"\\]|\\.)*"')
 """An expression that is a key alone."""
 
 
-def json_rows(chunks: Iterator[bytes], part: Readable | None = None, path: str | None = None) -> Iterator[Raw]:
+def json_rows(chunks: Iterator[bytes], part: Part | None = None, path: str | None = None) -> Iterator[Raw]:
     """All rows of a JSON text in UTF-8, in bounded memory; a row may have 16 MB.
 
     Args:
@@ -46,7 +46,7 @@ def json_rows(chunks: Iterator[bytes], part: Readable | None = None, path: str |
     yield from bounded(_unbounded_rows(chunks, part, path))
 
 
-def _unbounded_rows(chunks: Iterator[bytes], part: Readable | None, path: str | None) -> Iterator[Raw]:
+def _unbounded_rows(chunks: Iterator[bytes], part: Part | None, path: str | None) -> Iterator[Raw]:
     first = next(chunks, b"")
     everything = chain([first], chunks)
     key = _large_list(first) if path is None or _KEY.fullmatch(path) else None
@@ -60,7 +60,7 @@ def _unbounded_rows(chunks: Iterator[bytes], part: Readable | None, path: str | 
         yield from _of_values(values_of(cut(everything)), part)
 
 
-def _of_values(values: Iterator[Raw], part: Readable | None) -> Iterator[Raw]:
+def _of_values(values: Iterator[Raw], part: Part | None) -> Iterator[Raw]:
     """The rows, or those in the only value."""
     begin = list(islice(values, json_lists.LOOKED_AT))
     found = json_lists.row_lists(begin[0].value) if len(begin) == 1 and begin[0].problem is None else []
@@ -84,7 +84,7 @@ def _of_values(values: Iterator[Raw], part: Readable | None) -> Iterator[Raw]:
     yield from _numbered(Raw(value, begin[0].line) for value in found[0].rows)
 
 
-def _tell(part: Readable, found: Sequence[json_lists.RowList]) -> None:
+def _tell(part: Part, found: Sequence[json_lists.RowList]) -> None:
     """What is known of the lists in a file, of which the first one is read."""
     part.certainty = json_lists.certainty(found)
     if len(found) > 1:
@@ -166,7 +166,7 @@ def _keyed(pieces: Iterator[Piece]) -> Iterator[tuple[str, Piece]]:
         before = piece.text
 
 
-def _under_key(pieces: Iterator[Piece], wanted: str, part: Readable | None, is_guess: bool) -> Iterator[Raw]:
+def _under_key(pieces: Iterator[Piece], wanted: str, part: Part | None, is_guess: bool) -> Iterator[Raw]:
     """The objects under one key of a large object.
 
     Args:

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from slmstudio.core.data.candidates import Readable
+from slmstudio.core.data.candidates import Part
 from slmstudio.core.data.importers import people
 from slmstudio.core.data.mapping.speakers import WORDS, role_of
 from slmstudio.core.data.mapping.turns import NotText, text_of
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.sources.dialogues import turns
 from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.sources.texts import turns
 from slmstudio.core.i18n import tr
 
 _NAMES: dict[str, list[str]] = WORDS["columns"]
@@ -78,7 +78,7 @@ def _people(values: list[dict[str, Any]], who: str, link: str) -> float:
     return float(two > 0) if not more else 0.6 if two >= more else 0.3
 
 
-def read(rows: Iterator[Raw], values: list[dict[str, Any]], options: ReadOptions, part: Readable) -> Iterator[Raw]:
+def read(rows: Iterator[Raw], values: list[dict[str, Any]], options: ReadOptions, part: Part) -> Iterator[Raw]:
     """The messages of each conversation; rows that aren't messages stay as they are."""
     found = _columns(values)
     part.notes.append(tr('Each row is one message. Those with the same "{column}" are read as one conversation.',
@@ -153,7 +153,7 @@ def is_tree(values: list[dict[str, Any]]) -> float:
 
 
 def read_trees(rows: Iterator[Raw], values: list[dict[str, Any]], _options: ReadOptions,
-               part: Readable) -> Iterator[Raw]:
+               part: Part) -> Iterator[Raw]:
     """The best-ranked path through each tree; rows that aren't messages stay as they are."""
     part.notes.append(tr("Each row is one message. The best-ranked path through each tree of replies is read as one "
                          "conversation."))

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from slmstudio.core.data.candidates import Candidate, Evidence, Readable
+from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.mapping.speakers import content_of, role_key, role_of
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.sources.dialogues import turns
 from slmstudio.core.data.sources.row import Raw
+from slmstudio.core.data.sources.texts import turns
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
 
@@ -50,7 +50,7 @@ def up_to_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return messages[:len(messages) - (len(messages) > 1 and role_of(messages[-1]["role"]) == "user")]
 
 
-def conversations(said: Iterable[Message], options: ReadOptions, part: Readable, name: str) -> Iterator[Raw]:
+def conversations(said: Iterable[Message], options: ReadOptions, part: Part, name: str) -> Iterator[Raw]:
     """The conversations of a chat, one per day. Of two people, the one who begins on most days asks, and the other
     answers; of several, the one who answers most does. A user may say it otherwise.
 
@@ -92,7 +92,7 @@ def named_roles(speakers: list[str], options: ReadOptions) -> dict[str, str]:
     return {who: role for who, role in roles.items() if role}
 
 
-def _guessed(days: list[list[Message]], speakers: list[str], part: Readable) -> dict[str, str]:
+def _guessed(days: list[list[Message]], speakers: list[str], part: Part) -> dict[str, str]:
     """The role of each speaker, by who begins or by who answers; the part gets what else it may be."""
     if len(speakers) < 2:
         return {}
@@ -114,7 +114,7 @@ def _options(speakers: list[str], answering: str) -> ReadOptions:
     return ReadOptions(user=AND.join(asking) if len(asking) <= _NAMED else None, assistant=answering)
 
 
-def _note(part: Readable, name: str, roles: dict[str, str], speakers: list[str]) -> None:
+def _note(part: Part, name: str, roles: dict[str, str], speakers: list[str]) -> None:
     asking, answering = (", ".join(f"“{who}”" for who in speakers if roles.get(who) == role)
                          for role in ("user", "assistant"))
     part.notes.append(tr("{chat} is read as one conversation per day. The model learns what {answering} answers to "
@@ -144,7 +144,7 @@ def _columns(value: Any) -> dict[str, list[dict[str, Any]]]:
 
 
 def read_named(rows: Iterator[Raw], _values: list[dict[str, Any]], options: ReadOptions,
-               _part: Readable) -> Iterator[Raw]:
+               _part: Part) -> Iterator[Raw]:
     for raw in rows:
         found = {name: _of_named(messages, options) for name, messages in _columns(raw.value).items()}
         yield raw._replace(value={**raw.value, **found}) if found else raw

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from html import unescape
 from itertools import chain, islice, pairwise
 from typing import Any, BinaryIO
 
-from slmstudio.core.data.candidates import Candidate, Evidence
+from slmstudio.core.data import packed
+from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.sources import packed, questions, texts
+from slmstudio.core.data.source import Source
+from slmstudio.core.data.sources import questions, texts
 from slmstudio.core.data.sources.labels import BOLD, Line
 from slmstudio.core.data.sources.row import Raw
-from slmstudio.core.data.sources.texts import Reading
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
@@ -38,40 +38,33 @@ _TERMS = 4
 _LEVELS = {"button": BOLD, "dt": BOLD, "summary": BOLD} | {f"h{level}": level for level in range(1, BOLD)}
 
 
-def pdf(file: BinaryIO, name: str, check: Callable[[], None], options: ReadOptions, notes: list[str]) -> Reading:
+def read_pdf(part: Part, file: BinaryIO, source: Source) -> None:
     """Read a PDF file by its pages, or as questions with answers or conversations.
 
-    Args:
-        options: what a user has chosen.
-        notes: gets a sentence on the pages without text, once all were read.
-
     Raises:
-        UserError: as `pdf_rows`, which has the other arguments.
+        UserError: as `pdf_rows`.
     """
-    pages = pdf_rows(file, name, check, notes)
+    pages = pdf_rows(file, source, part.notes)
     begin = list(islice(pages, LOOKED_AT))
     everything = chain(begin, pages)
-    return texts.reading([line for page in begin for line in _lines_of(page)],
-                         (line for page in everything for line in _lines_of(page)), lambda by: everything, "paragraph",
-                         options, notes)
+    if texts.read_lines(part, [line for page in begin for line in _lines_of(page)],
+                        (line for page in everything for line in _lines_of(page)), lambda by: everything, "paragraph"):
+        part.text_by = "page"
 
 
 def _lines_of(page: Raw) -> Iterator[Line]:
     return (Line(text, page.line) for text in page.value["text"].split("\n") if text.strip())
 
 
-def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None], notes: list[str]) -> Iterator[Raw]:
-    """The text of each page that has some.
-
-    Args:
-        check: called before each page; may raise.
-        notes: as of `pdf_of`.
+def pdf_rows(file: BinaryIO, source: Source, notes: list[str]) -> Iterator[Raw]:
+    """The text of each page that has some; the notes get a sentence on those without, once all were read.
 
     Raises:
         UserError: it is locked or damaged, or no page has text.
     """
     import pypdfium2
 
+    name = source.name
     try:
         document = pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as error:
@@ -84,7 +77,7 @@ def pdf_rows(file: BinaryIO, name: str, check: Callable[[], None], notes: list[s
     try:
         count = len(document)
         for number in range(1, count + 1):
-            check()
+            source.check_cancelled()
             text = _page_text(document, number)
             if text.strip():
                 yield Raw({"text": text}, number)
@@ -120,24 +113,22 @@ def _page_text(document: Any, number: int) -> str:
     return _HYPHEN.sub("", text)
 
 
-def word(file: BinaryIO, name: str, options: ReadOptions, notes: list[str]) -> Reading:
+def read_word(part: Part, file: BinaryIO, source: Source) -> None:
     """Read a Word document by its paragraphs, or as questions with answers or conversations.
-
-    Args:
-        options: what a user has chosen.
 
     Raises:
         UserError: it is damaged.
     """
-    lines = list(_word_lines(file, name))
+    lines = list(_word_lines(file, source.name))
     single = [line._replace(text=text) for line in lines
               for text in (line.text.split("\n") if line.pair is None else [line.text])]
-    def plain(by: str) -> Iterator[Raw]:
-        if by == "paragraph":
-            return (Raw({"text": line.text}, line.number) for line in lines)
-        return texts.text_rows(iter(["\n\n".join(line.text for line in lines).encode()]), by)
+    texts.read_lines(part, single[:texts.LOOKED_AT], single, lambda by: (
+        Raw({"text": line.text}, line.number) for line in lines) if by == "paragraph" else _as_text(lines, by),
+        "paragraph")
 
-    return texts.reading(single[:texts.LOOKED_AT], single, plain, "paragraph", options, notes)
+
+def _as_text(lines: list[Line], by: str) -> Iterator[Raw]:
+    return texts.text_rows(iter(["\n\n".join(line.text for line in lines).encode()]), by)
 
 
 def _word_lines(file: BinaryIO, name: str) -> Iterator[Line]:
@@ -182,23 +173,20 @@ def _level(paragraph: Any) -> int:
     return BOLD if runs and all(run.bold for run in runs) else 0
 
 
-def web_page(chunks: Iterator[bytes], options: ReadOptions, notes: list[str]) -> Reading:
-    """Read a web page in UTF-8 by its lines, or as questions with answers or a conversation.
-
-    Args:
-        options: what a user has chosen.
-    """
-    lines = list(_lines_of_web_page(b"".join(chunks).decode("utf-8", "replace")))
+def read_web_page(part: Part, chunks: Iterator[bytes]) -> bool:
+    """Read a web page in UTF-8 by its lines, or as questions with answers or a conversation. Returns whether it is
+    plain text."""
+    lines, by = list(_lines_of_web_page(b"".join(chunks).decode("utf-8", "replace"))), part.options.text_by
     begin = lines[:texts.LOOKED_AT]
-    if options.text_by in (None, texts.QUESTION) and questions.way_of(begin)[0] is None:
+    if by in (None, texts.QUESTION) and questions.way_of(begin)[0] is None:
         terms, count = _terms(lines)
         if count >= _TERMS:
-            text = Candidate("text", options=ReadOptions(text_by="paragraph"), certainty=texts.BY_HEADINGS - 0.1)
-            return Reading(questions.rows(terms, "bold"), replace(options, text_by=texts.QUESTION),
-                           texts.BY_HEADINGS if options.text_by is None else 1.0,
-                           (Evidence("headings", {"n": count}),), [text])
-    return texts.reading(begin, lines, lambda by: texts.text_rows(
-        iter(["\n\n".join(line.text for line in lines).encode()]), by), "paragraph", options, notes)
+            part.rows, part.text_by = questions.rows(terms, "bold"), texts.QUESTION
+            part.choose(texts.BY_HEADINGS if by is None else 1.0, [Evidence("headings", {"n": count})], [
+                Candidate("text", options=ReadOptions(text_by="paragraph"), certainty=texts.BY_HEADINGS - 0.1)],
+                text_by=texts.QUESTION)
+            return False
+    return texts.read_lines(part, begin, lines, lambda by: _as_text(lines, by), "paragraph")
 
 
 def _terms(lines: list[Line]) -> tuple[list[Line], int]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice, pairwise
-from typing import NamedTuple
 
-from slmstudio.core.data.candidates import Candidate, Evidence
+from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.column_names import ask_and_answer, is_known, is_language, is_sure
 from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.sources import texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.tables import TableRow, is_counted
 from slmstudio.core.data.strict_json import printable
@@ -38,33 +38,20 @@ _CODE = re.compile(r"(?=\S*\d)\S+")
 """What names a ticket or a file."""
 
 
-class Named(NamedTuple):
-    """The rows of a table, each an object by the names of the columns; those without a name are left out, blank cells
-    are "". The rest as of `opening.Part`; the header only where it isn't plain."""
-
-    columns: tuple[str, ...]
-    rows: Iterator[Raw]
-    header: str | None = None
-    certainty: float = 1.0
-    others: tuple[Candidate, ...] = ()
-
-
-def named(rows: Iterator[TableRow], notes: list[str], said: Iterable[str] = (), chosen: range | None = None) -> Named:
-    """The rows of a table by the names of their columns.
-
-    Args:
-        notes: gets a sentence where the first row holds no names, and where columns have the same one.
-        said: columns that a user has named: where the first row holds them all, it holds names.
-        chosen: the rows with names, as of `ReadOptions.header_rows`.
+def name(part: Part, rows: Iterator[TableRow]) -> None:
+    """The rows of a table by the names of their columns; those without a name are left out, blank cells are "". In a
+    single column, questions and answers or the turns of a conversation may alternate.
 
     Raises:
         UserError: the chosen rows aren't there.
     """
+    chosen = part.options.header_rows
     begin = list(islice(rows, LOOKED_AT))
     whole = [row for row in begin if row.trouble is None]
     if not whole:
-        return Named((), (Raw(None, row.line, row.trouble) for row in chain(begin, rows)))
-    ways = [chosen] if chosen is not None else _headers(whole, list(said))
+        part.rows = (Raw(None, row.line, row.trouble) for row in chain(begin, rows))
+        return
+    ways = [chosen] if chosen is not None else _headers(whole, part.named)
     head = [row for row in whole if row.line in ways[0]]
     if chosen and not head:
         raise UserError(tr("The table has no row {header}.", header=_written(chosen)),
@@ -75,19 +62,20 @@ def named(rows: Iterator[TableRow], notes: list[str], said: Iterable[str] = (), 
     first = head[-1].line + 1 if head else whole[0].line
     below = [row for row in begin if row.line >= first or row.trouble is not None]
     if head:
-        names = _unique(_joined([row.cells for row in head]), notes)
+        names = _unique(_joined([row.cells for row in head]), part.notes)
     else:
         names = _names_by_look([row.cells for row in whole])
-        notes.append(tr("The first row was read as data, as it contains no column names. The columns were read as "
-                        "{names}.", names=", ".join(names[:12])))
-    columns = tuple(name for name in names if name)
-    found = Named(columns, _rows(chain(below, rows), names, head))
-    if len(ways) < 2:
-        return found
-    evidence = (Evidence("header_rows", {"row": ways[-1][-1]}) if ways[-1] else Evidence("words_only"),)
-    others = tuple(Candidate("table", options=ReadOptions(header=_written(way)), certainty=UNSURE - 0.1 * at,
-                             evidence=evidence) for at, way in enumerate(ways) if at)
-    return found._replace(header=_written(ways[0]), certainty=UNSURE, others=others)
+        part.notes.append(tr("The first row was read as data, as it contains no column names. The columns were read as "
+                             "{names}.", names=", ".join(names[:12])))
+    part.columns = tuple(filter(None, names))
+    part.rows = _rows(chain(below, rows), names, head)
+    if len(ways) > 1:
+        evidence = (Evidence("header_rows", {"row": ways[-1][-1]}) if ways[-1] else Evidence("words_only"),)
+        part.choose(UNSURE, (), [Candidate("table", options=ReadOptions(header=_written(way)),
+                                           certainty=UNSURE - 0.1 * at, evidence=evidence)
+                                 for at, way in enumerate(ways) if at], header=_written(ways[0]))
+    if len(part.columns) == 1:
+        texts.read_column(part)
 
 
 def _written(rows: range) -> str:

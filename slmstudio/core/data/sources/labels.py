@@ -161,14 +161,10 @@ Event = tuple[str | None, Line]
 """A line, and the key of the block that begins with it; None if it belongs to the block before."""
 
 
-def blocks(events: Iterable[Event | Raw]) -> Iterator[Block | Raw]:
-    """The blocks of lines; rows with a problem stay as they are."""
+def blocks(events: Iterable[Event]) -> Iterator[Block]:
+    """The blocks of lines."""
     block = Block(OUT, [], 0)
-    for event in events:
-        if isinstance(event, Raw):
-            yield event
-            continue
-        key, line = event
+    for key, line in events:
         if key is not None:
             if block.lines:
                 yield block
@@ -235,7 +231,7 @@ class Labels:
         expected = sum(max((n for (one, _), n in after.items() if one == key), default=0) for key in counts)
         return len(common) > 2 and not self.stamped and expected >= 0.8 * max(1, len(order) - 1)
 
-    def events(self, lines: Iterable[Line | Raw], also: Collection[str] = ()) -> Iterator[Event | Raw]:
+    def events(self, lines: Iterable[Line], also: Collection[str] = ()) -> Iterator[Event]:
         """The lines of a text with their labels.
 
         Args:
@@ -243,9 +239,6 @@ class Labels:
         """
         last, day = 0, ""
         for line in lines:
-            if isinstance(line, Raw):
-                yield line
-                continue
             key, label = self.of(line, also)
             divides = not key and self.divides(line)
             gap, last = bool(last) and line.number > last + 1, line.number
@@ -289,7 +282,7 @@ def _units(labels: Labels, lines: Sequence[Line]) -> list[tuple[str, ...]]:
     found: dict[int, list[str]] = {}
     empty = []
     for block in blocks(labels.events(lines)):
-        if isinstance(block, Block) and block.key not in (OUT, END):
+        if block.key not in (OUT, END):
             found.setdefault(block.unit, []).append(block.key)
             empty.append(not block.text)
     return [] if 2 * sum(empty) > len(empty) else [tuple(keys) for keys in found.values()]

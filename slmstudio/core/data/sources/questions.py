@@ -110,7 +110,7 @@ def _measured(way: Way, lines: Sequence[Line]) -> tuple[int, int, float, float]:
     """How many questions a way finds, how many different ones have an answer, the share of lines that belong to them,
     and of lines that are questions."""
     lines = list({line.text: line for line in lines}.values()) if way == "entries" else lines
-    cut = [block for block in blocks(_events(lines, way)) if isinstance(block, Block)]
+    cut = list(blocks(_events(lines, way)))
     found = [raw.value for raw in _pairs(cut, way)]
     answered = [_DIGITS.sub("", each["question"]) for each in found if each["answer"] and (
         way != "bold" or _ASKS.search(each["question"])) and (
@@ -124,21 +124,19 @@ def _measured(way: Way, lines: Sequence[Line]) -> tuple[int, int, float, float]:
             len(found) / max(1, len(lines)))
 
 
-def rows(lines: Iterable[Line | Raw], way: Way) -> Iterator[Raw]:
+def rows(lines: Iterable[Line], way: Way) -> Iterator[Raw]:
     """A row for each question, with its answer. Lines before the first one, and those below headings that don't ask,
-    are left out; rows with a problem stay as they are."""
+    are left out."""
     return _pairs(blocks(_events(lines, way)), way)
 
 
-def _pairs(found: Iterable[Block | Raw], way: Way) -> Iterator[Raw]:
+def _pairs(found: Iterable[Block], way: Way) -> Iterator[Raw]:
     """The questions, each with the answers that follow."""
     asked: list[Line] = []
     answered: list[Line] = []
     has_choices = False
     for block in chain(found, [_LAST]):
-        if isinstance(block, Raw):
-            yield block
-        elif block.key in _BEGIN:
+        if block.key in _BEGIN:
             if asked and (way != "choices" or has_choices or answered):
                 yield _pair(asked, answered, has_choices)
             asked, answered = block.lines if block.key == "question" else [], []
@@ -166,17 +164,15 @@ def _choice(asked: str, letter: str) -> str:
     return found[1] if found else letter
 
 
-def _events(lines: Iterable[Line | Raw], way: Way) -> Iterator[Event | Raw]:
+def _events(lines: Iterable[Line], way: Way) -> Iterator[Event]:
     """The lines of a text: those that ask, answer, or end an answer, and those that belong to what is before them."""
     if way == "choices":
         yield from _events_of_choices(lines)
         return
     level, opens = 0, False  # of the question that is open; whether its answer begins now
     for line in lines:
-        asked = None if isinstance(line, Raw) or line.is_code else _asked(line, way)
-        if isinstance(line, Raw):
-            yield line
-        elif line.pair is not None:
+        asked = None if line.is_code else _asked(line, way)
+        if line.pair is not None:
             yield from [("question", line._replace(text=line.pair[0])), ("answer", line._replace(text=line.pair[1])),
                         (END, line._replace(text=""))] if any(line.pair) else []
         elif asked is not None:
@@ -223,14 +219,11 @@ def _unnumbered(text: str) -> str:
     return _NUMBERED.sub("", text, count=1)
 
 
-def _events_of_choices(lines: Iterable[Line | Raw]) -> Iterator[Event | Raw]:
+def _events_of_choices(lines: Iterable[Line]) -> Iterator[Event]:
     """The same of questions above choices: an answer are those that are ticked, or what is behind a mark below them."""
     asked = ended = False
     last = 0
     for line in lines:
-        if isinstance(line, Raw):
-            yield line
-            continue
         if not line.text.strip():
             continue
         label = marked(line.text) or Label("", line.text)

@@ -3,21 +3,141 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, dropwhile, groupby, islice
 from statistics import median
+from typing import Any
 
-from slmstudio.core.data.candidates import Candidate, Evidence, ranked
+from slmstudio.core.data.candidates import Candidate, Evidence, Part, ranked
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.row_texts import BOM, ROW_LIMIT, Piece, numbered_lines, paragraphs
-from slmstudio.core.data.sources import dialogues, labels, questions
-from slmstudio.core.data.sources.labels import Labels, Line
+from slmstudio.core.data.row_texts import lines_of, stretches
+from slmstudio.core.data.sources import labels, questions
+from slmstudio.core.data.sources.labels import END, OUT, Block, Labels, Line, blocks, role
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import NotJson, decode
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ntr, tr
+
+# -- texts whose lines begin with who speaks, as conversations; and with the fields of a record, as rows -----------
+
+LEAST_TURNS, LEAST_SHARE = 4, 0.2
+"""A conversation has at least this many turns, and at least this share of its lines begins with who speaks: fewer may
+where both are known as speakers, which is less sure."""
+FEW, LEAST_OF_PAIR = 0.05, 0.4
+"""Share of turns up to which other labels don't make a conversation one of more than two people, and the share that the
+two have at least."""
+MOST_NAMED = 8
+"""People that are proposed as one side of a conversation."""
+KNOWN, ONE_KNOWN, UNKNOWN, GROUP = 0.9, 0.7, 0.6, 0.5
+"""How sure a conversation is whose speakers are called by two known roles (or that a messenger wrote), by one, by none,
+and one of more than two people."""
+_NO_TEXT = re.compile(
+    r"[\u200e\u200f]*(?:<.*(?:omitted|attached).*>|.*\bomitted|.*\(file attached\)|this message was deleted\.?|"
+    r"you deleted this message\.?|missed (?:voice|video) call.*|null)", re.IGNORECASE)
+"""What WhatsApp writes for a picture, a deleted message or a call."""
+
+
+def conversation_candidates(labels: Labels) -> list[Candidate]:
+    """The conversations that the labels may be; none if they hardly are speakers."""
+    turns = [key for unit in labels.units for at, key in enumerate(unit) if not at or unit[at - 1] != key]
+    counts = Counter(turns)
+    ranked = sorted(counts, key=lambda key: (-counts[key], turns.index(key)))
+    known = [next((key for key in ranked if role(key) == wanted), "") for wanted in ("user", "assistant")]
+    is_said = all(known) or labels.share >= LEAST_SHARE
+    if len(counts) < 2 or len(turns) < LEAST_TURNS or labels.are_fields or not is_said:
+        return []
+    pair = known if all(known) else ranked[:2]
+    if not all(known) and role(pair[0]) != "user" and role(pair[1]) != "assistant":
+        begins = Counter(next(key for key in unit if key in pair) for unit in labels.units
+                         if not set(pair).isdisjoint(unit))
+        pair = sorted(pair, key=lambda key: (role(key) == "assistant", role(key) != "user", -begins[key]))
+    if sum(counts[key] for key in pair) < LEAST_OF_PAIR * len(turns):
+        return []
+    inner = sum(key not in pair for unit in labels.units
+                for key in dropwhile(lambda each: each not in pair, unit))
+    is_group = inner > FEW * len(turns)
+    is_known = (all(known) and labels.share >= LEAST_SHARE) or (labels.dated and len(counts) == 2)
+    everyone = [key for key in ranked if key != pair[1]][:MOST_NAMED]
+    ways = [(pair[:1], pair[1:], ONE_KNOWN if all(known) else GROUP), (everyone, pair[1:], GROUP - 0.1),
+            (pair[1:], pair[:1], GROUP - 0.2)] if is_group else [
+        (pair[:1], pair[1:], KNOWN if is_known else ONE_KNOWN if any(map(role, pair)) else UNKNOWN),
+        *([] if all(known) else [(pair[1:], pair[:1], UNKNOWN - 0.1)])]
+    found = []
+    for *sides, certainty in ways:
+        user, assistant = (" + ".join(labels.names[key] for key in keys) for keys in sides)
+        found.append(Candidate("conversation", {}, ReadOptions(text_by="dialogue", user=user, assistant=assistant),
+                               certainty, (Evidence("speakers", {"user": user, "assistant": assistant}),)))
+    return found
+
+
+def turns(said: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Roles and texts as messages, those of one role in a row as one."""
+    found: list[dict[str, Any]] = []
+    for side, text in said:
+        if found and found[-1]["role"] == side:
+            found[-1]["content"] = "\n".join(filter(None, (found[-1]["content"], text)))
+        else:
+            found.append({"role": side, "content": text})
+    return found
+
+
+def conversations(lines: Iterable[Line], labels: Labels, user: str, assistant: str, notes: list[str]) -> Iterator[Raw]:
+    """The conversations of two sides.
+
+    Args:
+        labels: as found at the beginning of the text.
+        user, assistant: as of `ReadOptions`.
+        notes: gets a sentence on who speaks, and later on what was left out.
+    """
+    roles = {name.strip().casefold(): side for side, names in (("user", user), ("assistant", assistant))
+             for name in [names, *names.split(" + ")]}
+    notes.append(tr("“{user}” asks and “{assistant}” answers; the model learns these answers.", user=user,
+                    assistant=assistant))
+    others: Counter[str] = Counter()
+    unanswered = 0
+    messages: list[Block] = []
+    for block in blocks(labels.events(lines, roles)):
+        if block.key in roles and not _NO_TEXT.fullmatch(block.lines[0].text):
+            messages.append(block)
+        elif block.key not in (OUT, END, *roles):
+            others[labels.names[block.key]] += 1
+    for _, unit in groupby(messages, key=lambda each: each.unit):
+        found = [(roles[each.key], each) for each in unit]
+        inner = list(dropwhile(lambda each: each[0] == "assistant", found))
+        answered = turns((side, each.text) for side, each in inner)
+        if answered and answered[-1]["role"] == "user":
+            del answered[-1]
+        unanswered += len(turns((side, "") for side, _ in found)) - len(answered)
+        if answered:
+            yield Raw({"messages": answered}, inner[0][1].lines[0].number)
+    if shown := [f"“{name}”" for name, n in others.most_common(5) if n]:
+        notes.append(tr("What is labelled {names} was left out.", names=", ".join(shown)))
+    if unanswered:
+        notes.append(ntr("{n:,} message was left out: it is before a first question, or nobody answers it.",
+                         "{n:,} messages were left out: they are before a first question, or nobody answers them.",
+                         unanswered))
+
+
+def records(lines: Iterable[Line], labels: Labels) -> Iterator[Raw]:
+    """A row for each record, by its labels."""
+    row: dict[str, str] = {}
+    begin = 0
+    for block in blocks(labels.events(lines)):
+        if block.key not in (OUT, END):
+            name = labels.names[block.key]
+            if name in row:
+                yield Raw(row, begin)
+                row = {}
+            begin = begin if row else block.lines[0].number
+            row[name] = block.text
+    if row:
+        yield Raw(row, begin)
+
+
+# -- what a text is, and its rows --------------------------------------------------------------------------------
 
 QUESTION, DIALOGUE = "question", "dialogue"
 """Two of `read_options.CUTS`: each question with its answer; conversations."""
@@ -54,22 +174,6 @@ _SHOWN_AS = re.compile(r"</?[a-z][^<>]*>|\{\\[^{}]*\}")
 _SENTENCE_END = re.compile(r"[.?!।॥۔…:;\"'”’)\]]\s*$")
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A text that is read: its rows, how it is cut, and certainty, evidence and others as of `opening.Part`."""
-
-    rows: Iterator[Raw]
-    options: ReadOptions
-    certainty: float = 1.0
-    evidence: tuple[Evidence, ...] = ()
-    others: list[Candidate] = field(default_factory=list)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether its rows are plain text."""
-        return self.options.text_by not in (QUESTION, DIALOGUE)
-
-
 def guess_cut(first: bytes) -> str:
     """How a text that begins so is cut: at blank lines where there are any; otherwise at line ends, where lines are
     long or end as sentences do. Lines of a page that end anywhere belong together."""
@@ -88,7 +192,7 @@ def candidates(lines: Sequence[Line], found: Labels, default: str) -> tuple[Cand
         found: the labels of the lines.
         default: how it is cut as plain text, one of `read_options.CUTS`.
     """
-    conversations = [each for each in dialogues.candidates(found) if not (
+    conversations = [each for each in conversation_candidates(found) if not (
         labels.mark(each.options.user or "") and labels.mark(each.options.assistant or ""))]
     way, certainty = _way_of(lines, found)
     evidence: tuple[Evidence, ...] = (_recurring(found) if way == "records" else Evidence("questions"),)
@@ -122,7 +226,7 @@ def _prose(lines: Sequence[Line], found: Labels, by: str) -> Candidate:
     is_short = len(lines) <= SHORT and sum(len(line.text) for line in lines) < LONGEST
     if is_short or (labelled < STRUCTURED * len(lines) and _prose_share(lines) >= PROSE):
         return text
-    evidence = _recurring(found) if found.share >= dialogues.LEAST_SHARE else Evidence("not_prose")
+    evidence = _recurring(found) if found.share >= LEAST_SHARE else Evidence("not_prose")
     return replace(text, certainty=NOT_PROSE, evidence=(evidence,))
 
 
@@ -145,62 +249,98 @@ def _prose_share(lines: Sequence[Line]) -> float:
     return prose / size if size else 1.0
 
 
-def reading(begin: Sequence[Line], lines: Iterable[Line | Raw], plain: Callable[[str], Iterator[Raw]], default: str,
-            options: ReadOptions, notes: list[str]) -> Reading:
+def read_lines(part: Part, begin: Sequence[Line], lines: Iterable[Line | Raw],
+               plain: Callable[[str], Iterator[Raw]] | None, default: str) -> bool:
     """Read a text by what it is, or as a user has chosen.
 
     Args:
         begin: its first lines.
-        lines: all of them, blank ones left out in both.
-        plain: its rows as plain text, by the cut.
+        lines: all of them, blank ones left out in both; what has a problem stays as it is.
+        plain: its rows as plain text, by the cut; None leaves them as they are.
         default: as of `candidates`.
+
+    Returns:
+        whether its rows are plain text.
     """
+    options = part.options
     by = options.text_by or (DIALOGUE if options.user or options.assistant else None)
     found = labels.find(begin) if by in (None, QUESTION, DIALOGUE) else Labels()
     best, *others = candidates(begin, found, default) if by is None else [Candidate("text")]
     if by is None:
-        chosen = replace(options, text_by=best.options.text_by, user=best.options.user,
-                         assistant=best.options.assistant)
+        by, user, assistant = best.options.text_by, best.options.user, best.options.assistant
     else:
-        chosen = replace(options, text_by=by, **(_speakers(found, options) if by == DIALOGUE else {}))
-    if chosen.text_by == DIALOGUE:
-        rows = dialogues.conversations(lines, found, chosen.user or "", chosen.assistant or "", notes)
-    elif chosen.text_by != QUESTION:
-        rows = plain(chosen.text_by or default)
+        user, assistant = _speakers(found, options) if by == DIALOGUE else (options.user, options.assistant)
+    is_plain = by not in (QUESTION, DIALOGUE)
+    if is_plain and plain is None:
+        return True
+    problems: list[Raw] = []
+    whole = _whole(lines, problems)
+    if by == DIALOGUE:
+        part.rows = conversations(whole, found, user or "", assistant or "", part.notes)
+    elif is_plain and plain is not None:
+        part.rows = plain(by or default)
     elif _way_of(begin, found)[0] == "records":
-        rows = dialogues.records(lines, found)
+        part.rows = records(whole, found)
     else:
-        rows = questions.rows(lines, questions.best_way(begin))
-    return Reading(rows, chosen, best.certainty, best.evidence, others)
+        part.rows = questions.rows(whole, questions.best_way(begin))
+    part.rows = _with_problems(part.rows, problems)
+    part.choose(best.certainty, best.evidence, others, text_by=by, user=user, assistant=assistant)
+    part.text_by, part.columns = by or "", ()
+    return is_plain
 
 
-def _speakers(found: Labels, options: ReadOptions) -> dict[str, str | None]:
+def _whole(lines: Iterable[Line | Raw], problems: list[Raw]) -> Iterator[Line]:
+    """The lines; rows with a problem go to `problems`."""
+    for line in lines:
+        if isinstance(line, Line):
+            yield line
+        else:
+            problems.append(line)
+
+
+def _with_problems(rows: Iterator[Raw], problems: list[Raw]) -> Iterator[Raw]:
+    """The rows, and those with a problem as these are met."""
+    for row in rows:
+        yield from problems
+        problems.clear()
+        yield row
+    yield from problems
+
+
+def read_column(part: Part) -> None:
+    """Read the rows of a table with a single column as its lines, if that makes more of them."""
+    (column,) = part.columns
+    begin = list(islice(part.rows, LOOKED_AT))
+    part.rows = rows = chain(begin, part.rows)
+    lines = [raw if raw.problem else Line(str(raw.value[column]), raw.line) for raw in begin]
+    read_lines(part, [line for line in lines if isinstance(line, Line)],
+               (raw if raw.problem else Line(str(raw.value[column]), raw.line) for raw in rows), None, "line")
+
+
+def _speakers(found: Labels, options: ReadOptions) -> tuple[str | None, str | None]:
     """Who asks and who answers in a conversation, where a user has chosen at most one of them."""
-    likely = next((each.options for each in dialogues.candidates(found)), _SPEAKERS)
+    likely = next((each.options for each in conversation_candidates(found)), _SPEAKERS)
     user = options.user or (likely.user if likely.user != options.assistant else likely.assistant)
-    return {"user": user, "assistant": options.assistant or (
-        likely.assistant if likely.assistant != user else likely.user)}
+    return user, options.assistant or (likely.assistant if likely.assistant != user else likely.user)
 
 
-def read(first: bytes, chunks: Iterator[bytes], options: ReadOptions, notes: list[str], *, markdown: bool) -> Reading:
-    """Read a text in UTF-8.
-
-    Args:
-        first: how it begins; `chunks` have it, too.
-        options: what a user has chosen.
-    """
-    if options.text_by is None and len(_TIMES.findall(first[:4000].decode("utf-8", "replace"))) > 2:
-        notes.append(tr("The subtitles are read as text, without their numbers and times."))
-        return Reading(of_subtitles(chunks), ReadOptions(text_by="length"))
-    if markdown and (about := _FRONT_MATTER.match(first)):
+def read(part: Part, first: bytes, chunks: Iterator[bytes]) -> None:
+    """Read a text in UTF-8 that begins so; `chunks` have that, too."""
+    is_markdown = part.format == "markdown"
+    if part.options.text_by is None and len(_TIMES.findall(first[:4000].decode("utf-8", "replace"))) > 2:
+        part.notes.append(tr("The subtitles are read as text, without their numbers and times."))
+        part.rows, part.text_by = of_subtitles(chunks), "length"
+        part.choose(1.0, text_by="length")
+        return
+    if is_markdown and (about := _FRONT_MATTER.match(first)):
         next(chunks)
         first = b"\n" * about[0].count(b"\n") + first[about.end():]
         chunks = chain([first], chunks)
     texts = ((line, at) for at, line in enumerate(first.decode("utf-8", "replace").split("\n")[:LOOKED_AT], 1))
-    begin = [line for line in labels.lines_of(texts, markdown) if isinstance(line, Line)]
+    begin = [line for line in labels.lines_of(texts, is_markdown) if isinstance(line, Line)]
     lines = labels.lines_of((raw if raw.problem else (raw.value["text"], raw.line)
-                             for raw in text_rows(chunks, "line")), markdown)
-    return reading(begin, lines, lambda by: text_rows(chunks, by), guess_cut(first), options, notes)
+                             for raw in text_rows(chunks, "line")), is_markdown)
+    read_lines(part, begin, lines, lambda by: text_rows(chunks, by), guess_cut(first))
 
 
 def of_subtitles(chunks: Iterator[bytes]) -> Iterator[Raw]:
@@ -220,14 +360,21 @@ def of_subtitles(chunks: Iterator[bytes]) -> Iterator[Raw]:
             said.append(text)
 
 
+_ENDS: dict[str, Callable[[bytearray, bytes], bool]] = {
+    "paragraph": lambda text, line: not line.strip(),
+    "length": lambda text, line: len(text.decode("utf-8", "replace")) + len(line) > LENGTH,
+    "document": lambda text, line: False,
+}
+"""By the cut, whether a row ends before a line."""
+
+
 def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
     """The rows of a text in UTF-8; those without a word are left out.
 
     Args:
         by: one of `read_options.CUTS`, except `QUESTION` and `DIALOGUE`.
     """
-    pieces = {"paragraph": paragraphs, "line": _lines, "document": _document, "length": _stretches}[by](chunks)
-    for piece in pieces:
+    for piece in lines_of(chunks) if by == "line" else stretches(chunks, _ENDS[by]):
         if piece.trouble:
             yield Raw(None, piece.line, Problem(piece.trouble, piece.line))
             continue
@@ -241,29 +388,3 @@ def text_rows(chunks: Iterator[bytes], by: str) -> Iterator[Raw]:
                                                 piece.line))
         elif text.strip():
             yield Raw({"text": text}, piece.line)
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    for line, number, size in numbered_lines(chunks):
-        trouble = "" if size <= ROW_LIMIT else tr(
-            "the line is longer than {limit} MB (it has {size:,} bytes), so it wasn't read.", limit=ROW_LIMIT >> 20,
-            size=size)
-        yield Piece(line.removeprefix(BOM).removesuffix(b"\r"), number, trouble=trouble)
-
-
-def _document(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    text = bytearray()
-    for chunk in chunks:
-        text += chunk[:max(0, ROW_LIMIT + 1 - len(text))]
-    trouble = "" if len(text) <= ROW_LIMIT else tr(
-        "the text is longer than {limit} MB; cut it by paragraph, line or length instead.", limit=ROW_LIMIT >> 20)
-    yield Piece(bytes(text).strip(b"\n"), 1, trouble=trouble)
-
-
-def _stretches(chunks: Iterator[bytes]) -> Iterator[Piece]:
-    text, begin = b"", 1
-    for line, number, _ in chain(numbered_lines(chunks), [(b"", 0, 0)]):
-        if not number or (text and len(text.decode("utf-8", "replace")) + len(line) > LENGTH):
-            yield Piece(text.strip(b"\n"), begin)
-            text, begin = b"", number
-        text += line.removeprefix(BOM) + b"\n"

@@ -1,5 +1,5 @@
 """New versions of a dataset: rows that were fixed, edited or mixed are written to a file of their own.
 
 The file they came from is never changed. `store` names, writes and removes versions and knows where each came from;
-`edits` gathers what a user changes by hand; `mixing` combines several datasets into one.
+`edits` gathers what a user changes by hand, and combines several datasets into one.
 """

@@ -49,9 +49,8 @@ class Source:
         return cls(dataset.path.name, dataset.path, dataset.sha256, weight, rows, dataset.line)
 
     def to_dict(self) -> dict[str, Any]:
-        beside = {"weight": self.weight, "rows": self.rows, "given": self.given}
-        return {"source": self.name, "path": str(self.path or ""), "sha256": self.sha256,
-                **{name: value for name, value in beside.items() if value is not None}}
+        beside = {name: value for name in ("weight", "rows", "given") if (value := getattr(self, name)) is not None}
+        return {"source": self.name, "path": str(self.path or ""), "sha256": self.sha256, **beside}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from slmstudio.core.data import column_names, read_options
 from slmstudio.core.data.candidates import Candidate, ranked, why
 from slmstudio.core.data.collector import gathered
 from slmstudio.core.data.mapping.choices import Counting
-from slmstudio.core.data.opening import DataFile
+from slmstudio.core.data.opening import DataFile, all_rows, first_rows
 from slmstudio.core.data.read_options import NO_OPTIONS
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.source import ReadingCancelled
@@ -149,12 +149,12 @@ def _collect(file: DataFile, wanted: dict[str, str]) -> _Rows | None:
     rows = _Rows()
     try:
         for part in file.parts():
-            sample = [raw.value for raw in part.first()]
+            sample = [raw.value for raw in first_rows(part)]
             if part.format in TEXTS and sample:
                 raise UserError(tr("{file} is plain text.", file=file.path.name),
                                 tr("A test set needs questions with their answers."), tr(CHOOSE))
             mapper = TestMapper(sample, wanted)
-            for raw in part.all_rows():
+            for raw in all_rows(part):
                 rows.add(mapper, raw)
             rows.notes += [*part.notes, *mapper.notes()]
             rows.unused |= mapper.unused

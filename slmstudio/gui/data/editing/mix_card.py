@@ -25,7 +25,7 @@ from slmstudio.gui.data.health import work
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
-    from slmstudio.core.data.versions.mixing import Part
+    from slmstudio.core.data.versions.edits import Part
 
 LIST_HEIGHT = 160
 
@@ -91,13 +91,13 @@ class MixCard(Card):
         self._count()
 
     def _parts(self) -> list[Part]:
-        from slmstudio.core.data.versions.mixing import Part
+        from slmstudio.core.data.versions.edits import Part
 
         return [Part(dataset, weight.value()) for dataset, box, weight in self._rows if box.isChecked()]
 
     def _count(self) -> None:
         """Say how many rows the mix has, or why there can't be one."""
-        from slmstudio.core.data.versions.mixing import check
+        from slmstudio.core.data.versions.edits import check
 
         parts = self._parts()
         try:
@@ -131,7 +131,7 @@ class MixCard(Card):
             self.banner.show_error(error)
 
         def work_on(task: Task) -> Dataset:
-            from slmstudio.core.data.versions.mixing import mix, sources
+            from slmstudio.core.data.versions.edits import mix, sources
 
             records = mix(parts, seed)
             return work.write_from(records, sources(parts), [{"mix": len(records)}], task,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
-from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.finding import KINDS
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.tasks import TaskSlot, run_task

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QScrollArea
 
-from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.finding import KINDS
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import plain_page

@@ -13,7 +13,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QFont, QTextBlockFormat, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QCheckBox, QFrame, QTextEdit, QWidget
 
-from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.finding import KINDS
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import TaskSlot

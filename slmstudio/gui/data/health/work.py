@@ -118,7 +118,7 @@ def preview(report: Report, kinds: Iterable[str], task: Task) -> Preview:
     Raises:
         ReadingCancelled: the task was cancelled.
     """
-    from slmstudio.core.data.health.fixing import fix
+    from slmstudio.core.data.health.survey import fix
 
     fixed = fix(report.asked.dataset.records, kinds, report.context(), task.cancelled)
     rewritten: dict[str, set[tuple[str, int]]] = {}

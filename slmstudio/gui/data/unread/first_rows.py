@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.data.preview import Preview
+from slmstudio.core.data.reader import Preview
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label

@@ -15,7 +15,7 @@ from slmstudio.gui.data.file_dialogs import kinds
 from slmstudio.gui.data.reading import ReadRequest
 
 if TYPE_CHECKING:
-    from slmstudio.core.data.preview import Preview
+    from slmstudio.core.data.reader import Preview
     from slmstudio.gui.data.recent import RecentList
     from slmstudio.gui.data.unread.first_rows import FirstRowsPage
     from slmstudio.gui.data.unread.question import QuestionPage

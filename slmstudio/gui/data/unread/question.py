@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QRadioButton, Q
 
 from slmstudio.core.data import read_options
 from slmstudio.core.data.candidates import Candidate, title, why
-from slmstudio.core.data.preview import Preview, preview
+from slmstudio.core.data.reader import Preview, preview
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.gui.common import theme

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from slmstudio.core.data.preview import Preview
+from slmstudio.core.data.reader import Preview
 from slmstudio.core.data.sources.row import one_line
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -23,7 +25,7 @@ class RawRows(QAbstractTableModel):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.found = Preview((), [])
+        self.found = Preview(Path())
 
     def show_rows(self, found: Preview) -> None:
         self.beginResetModel()

@@ -8,7 +8,7 @@ import string
 import pytest
 from stdnum import luhn, verhoeff
 
-from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.finding import KINDS
 from slmstudio.core.data.health.personal import identifiers, masked
 
 from .rows import digits, sentence

@@ -12,11 +12,9 @@ from dataclasses import replace
 import pytest
 from stdnum import luhn, verhoeff
 
-from slmstudio.core.data.health.finding import Context
-from slmstudio.core.data.health.fixing import fix
-from slmstudio.core.data.health.kinds import KINDS
+from slmstudio.core.data.health.finding import KINDS, Context
 from slmstudio.core.data.health.progress import CancellableProgress
-from slmstudio.core.data.health.survey import check, survey
+from slmstudio.core.data.health.survey import check, fix, survey
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 

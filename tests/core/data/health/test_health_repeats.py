@@ -7,10 +7,9 @@ import random
 from dataclasses import replace
 
 from slmstudio.core.data.health.finding import Finding
-from slmstudio.core.data.health.fixing import fix
 from slmstudio.core.data.health.near import near_duplicates
 from slmstudio.core.data.health.progress import CancellableProgress
-from slmstudio.core.data.health.survey import check
+from slmstudio.core.data.health.survey import check, fix
 from slmstudio.core.data.record import Record
 
 from .rows import WORDS, chat, clean_rows, sentence

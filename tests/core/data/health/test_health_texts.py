@@ -9,11 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiers import examples
 
-from slmstudio.core.data.health import artifacts, scripts
-from slmstudio.core.data.health.finding import Context
-from slmstudio.core.data.health.fixing import fix
-from slmstudio.core.data.health.kinds import KINDS
-from slmstudio.core.data.health.survey import check, is_refusal
+from slmstudio.core.data.health import artifacts
+from slmstudio.core.data.health.finding import KINDS, Context
+from slmstudio.core.data.health.survey import check, fix, is_refusal
 from slmstudio.core.data.health.texts import Row
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
@@ -83,7 +81,7 @@ def test_no_placeholder(text):
     "क×ख या कxख", "Москва is Moscow", "IT-отдел", "naïve café", "नमस्ते।", "ગુજરાતી और हिन्दी", "ИИ и AI", "e-मेल",
 ])
 def test_no_mixed_script(text):
-    assert scripts.in_own_script(text) == text
+    assert artifacts.in_own_script(text) == text
 
 
 @pytest.mark.parametrize(("text", "after"), [
@@ -91,7 +89,7 @@ def test_no_mixed_script(text):
     ("सrकार", None), ("AͰऀও", "AͰऀও"),
 ])
 def test_mixed_scripts(text, after):
-    assert scripts.in_own_script(text) == after
+    assert artifacts.in_own_script(text) == after
 
 
 @pytest.mark.parametrize(("text", "wanted"), [
@@ -102,7 +100,7 @@ def test_mixed_scripts(text, after):
     ("Bollywood film Kabhi Khushi was a hit", False),
 ])
 def test_romanised_hindi(text, wanted):
-    assert scripts.is_romanised_hindi(Row(chat("", text))) == wanted
+    assert artifacts.is_romanised_hindi(Row(chat("", text))) == wanted
 
 
 @pytest.mark.parametrize("text", [

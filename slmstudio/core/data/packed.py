@@ -26,11 +26,7 @@ CHUNK = 1 << 20
 
 
 class Member(NamedTuple):
-    """A file in a ZIP archive.
-
-    Attributes:
-        name: its path in the archive, with "/".
-    """
+    """A file in a ZIP archive, by its path there, with "/"."""
 
     archive: Path
     name: str
@@ -73,17 +69,16 @@ def check_archive(file: BinaryIO, name: str) -> None:
     file.seek(0)
 
 
-class Reader(io.RawIOBase):
+class _Reader(io.RawIOBase):
     """Chunks as the file that pyarrow reads."""
 
-    def __init__(self, chunks: Iterator[bytes | memoryview]):
-        self._chunks, self.taken = chunks, 0
-        self._rest: bytes | memoryview = b""
+    def __init__(self, chunks: Iterator[bytes]):
+        self._chunks, self._rest, self.taken = chunks, b"", 0
 
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int = -1) -> bytes | memoryview:
+    def read(self, size: int = -1) -> bytes:
         if not self._rest:
             self._rest = next(self._chunks, b"")
             self.taken += len(self._rest)
@@ -105,7 +100,7 @@ def decompressed(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
     import pyarrow
 
     codec, known_as = ("gzip", "gzip") if first.startswith(GZIP) else ("zstd", "Zstandard")
-    reader, made = Reader(everything), 0
+    reader, made = _Reader(everything), 0
     try:
         with pyarrow.CompressedInputStream(pyarrow.PythonFile(reader, mode="r"), codec) as file:
             while text := file.read(CHUNK):
