@@ -25,7 +25,7 @@ from support import clicks, evaluated_runs
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.chat.tab import ChatTab
-from slmstudio.gui.common import living_thread, tasks, theme
+from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.results.tab import ResultsTab
 
@@ -40,7 +40,7 @@ def no_garbage_of_the_test_before(garbage_stays_here: None) -> None:
 def threads_end(qapp: QApplication) -> Iterator[None]:
     """As when the program quits: a thread that still runs when its process ends takes that along."""
     yield
-    for thread in list(living_thread._living):
+    for thread in list(tasks._living):
         thread.leave()
         thread.wait(10_000)
 

@@ -16,10 +16,9 @@ from PySide6.QtWidgets import QApplication, QDialog, QMainWindow, QScrollArea, Q
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.settings import TEXT_SIZES
-from slmstudio.gui.app.doctor.dialog import DoctorNotice
-from slmstudio.gui.app.header import Header
-from slmstudio.gui.app.status_bar import StatusBar
-from slmstudio.gui.common import motion, theme
+from slmstudio.gui.app.doctor import DoctorNotice
+from slmstudio.gui.app.frame import Header, StatusBar
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.session import TABS, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -28,7 +27,7 @@ from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
 from slmstudio.gui.common.widgets.layouts import column_in
 
 if TYPE_CHECKING:
-    from slmstudio.gui.app.settings.dialog import SettingsDialog
+    from slmstudio.gui.app.settings import SettingsDialog
     from slmstudio.gui.app.welcome import Welcome
     from slmstudio.gui.data.tab import DataTab
     from slmstudio.gui.model.tab import ModelTab
@@ -207,7 +206,7 @@ class MainWindow(QMainWindow):
         self.banner.show_error(error)
 
     def open_settings(self) -> SettingsDialog:
-        from slmstudio.gui.app.settings.dialog import SettingsDialog
+        from slmstudio.gui.app.settings import SettingsDialog
 
         dialog = SettingsDialog(self.session, self, self.why_not_now)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -216,7 +215,7 @@ class MainWindow(QMainWindow):
 
     def open_doctor(self) -> None:
         """Check this machine, and show what is wrong with it (F9)."""
-        from slmstudio.gui.app.doctor.dialog import DoctorDialog
+        from slmstudio.gui.app.doctor import DoctorDialog
 
         dialog = DoctorDialog(self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -225,7 +224,7 @@ class MainWindow(QMainWindow):
 
     def open_help(self) -> None:
         """Show what words mean, which keys there are, and which version this is (F1)."""
-        from slmstudio.gui.app.help.dialog import HelpDialog
+        from slmstudio.gui.app.help import HelpDialog
 
         dialog = HelpDialog(self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -267,7 +266,7 @@ class MainWindow(QMainWindow):
         """Another folder holds the models, and perhaps other settings. Results and Chat read theirs when shown."""
         app, known = cast("QApplication", QApplication.instance()), self.session.settings
         theme.apply(app, known.theme, known.text_size)
-        motion.set_still(app, known.reduce_motion)
+        theme.set_still(app, known.reduce_motion)
         model = self._pages.get("model")
         if model is not None:
             model.refresh()  # type: ignore[attr-defined]

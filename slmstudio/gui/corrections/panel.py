@@ -14,9 +14,9 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import ComboBox
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import fill, grid_of, row_of

@@ -23,8 +23,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.exports_table import Export
-from slmstudio.gui.export.model_server import SERVING, ModelServer
-from slmstudio.gui.export.server_page import ServerPage
+from slmstudio.gui.export.server_page import SERVING, ModelServer, ServerPage
 
 # -- One recipe: text to copy, what to do with it, and a button that does it.
 

@@ -17,11 +17,10 @@ from PySide6.QtWidgets import QLabel, QWidget
 
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.figures import MeaningButton
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in, fill, row_of
-from slmstudio.gui.common.widgets.meaning import MeaningButton
-from slmstudio.gui.plots.axis import Form, NumberAxis, plain
-from slmstudio.gui.plots.canvas import CANVAS_HEIGHT, X_PADDING, Box, Canvas, Curve, Legend
+from slmstudio.gui.plots.canvas import CANVAS_HEIGHT, X_PADDING, Box, Canvas, Curve, Form, Legend, NumberAxis, plain
 from slmstudio.gui.plots.marks import Level, PlotLevels, Shade, Shades
 
 # -- The values under the pointer: a line across the plot, and a box beside it.

@@ -28,7 +28,7 @@ from PySide6.QtWidgets import (
 from shiboken6 import isValid
 from support import evaluated_runs
 
-from slmstudio.gui.app.doctor.dialog import DoctorDialog
+from slmstudio.gui.app.doctor import DoctorDialog
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common.session import TABS
 

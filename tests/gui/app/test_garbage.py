@@ -11,9 +11,8 @@ import weakref
 import pytest
 from PySide6.QtCore import QObject
 
-from slmstudio.gui.app.garbage import FULL_EVERY, MIDDLE_EVERY, GarbageCollector
 from slmstudio.gui.common import tasks
-from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.tasks import FULL_EVERY, MIDDLE_EVERY, GarbageCollector, run_task
 
 PATIENCE = 60_000
 

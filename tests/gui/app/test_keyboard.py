@@ -25,7 +25,7 @@ from support import evaluated_runs
 from support.window import settle
 
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings.dialog import SettingsDialog
+from slmstudio.gui.app.settings import SettingsDialog
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS
 from slmstudio.gui.common.widgets.buttons import SegmentedControl

@@ -26,10 +26,10 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app import qt_texts
-from slmstudio.gui.app.garbage import GarbageCollector
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS
+from slmstudio.gui.common.tasks import GarbageCollector
 
 SCRIPTS = {"Devanagari": "मॉडल को ट्रेन करें", "Bengali": "মডেল প্রশিক্ষণ", "Tamil": "மாதிரி பயிற்சி",
            "Arabic": "ماڈل کی تربیت"}

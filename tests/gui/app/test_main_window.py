@@ -17,7 +17,7 @@ from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model.facts import read_model
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings.dialog import SettingsDialog
+from slmstudio.gui.app.settings import SettingsDialog
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS, JobStatus, Session
 from slmstudio.gui.model import known

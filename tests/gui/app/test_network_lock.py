@@ -8,7 +8,7 @@ from slmstudio.core.lock import seccomp
 from slmstudio.core.lock.proof import Attempt, Proof
 from slmstudio.core.lock.worker_lock import LockState
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.network_lock import NetworkLock
+from slmstudio.gui.app.sensors import NetworkLock
 
 
 def test_it_is_green_only_after_the_lock_was_tried(qtbot, window: MainWindow):
@@ -27,7 +27,7 @@ def test_it_is_green_only_after_the_lock_was_tried(qtbot, window: MainWindow):
 def test_one_way_that_is_open_is_enough_to_say_so(qtbot, monkeypatch, window: MainWindow):
     proof = Proof(False, True, LockState(True), (Attempt("TCP", True, False, "it worked"),), ("TCP",), (),
                   "These attempts weren't blocked: TCP.")
-    monkeypatch.setattr("slmstudio.gui.app.network_lock._prove", lambda: proof)
+    monkeypatch.setattr("slmstudio.gui.app.sensors._prove", lambda: proof)
     NetworkLock(window.session, window.header, window)
     qtbot.waitUntil(lambda: window.session.lock_proof is not None)
     assert (window.header.network.text(), window.header.network.kind) == ("Not enforced", "warn")

@@ -17,7 +17,7 @@ from slmstudio.core import i18n, paths
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import catalogue, facts
 from slmstudio.gui.app import qt_texts
-from slmstudio.gui.app.doctor.dialog import DoctorDialog
+from slmstudio.gui.app.doctor import DoctorDialog
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS

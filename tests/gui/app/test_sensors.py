@@ -13,8 +13,8 @@ from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.gui.app import readings
 from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.app.readings import show_heat
 from slmstudio.gui.app.sensors import Sensors
-from slmstudio.gui.app.temperature import show_heat
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.widgets.labels import Chip
 

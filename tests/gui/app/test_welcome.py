@@ -19,10 +19,10 @@ from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app import welcome
-from slmstudio.gui.app.help.dialog import HelpDialog
-from slmstudio.gui.app.home_folder_missing import PlaceMissing
+from slmstudio.gui.app.help import HelpDialog
+from slmstudio.gui.app.home_folder import PlaceMissing
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings.dialog import SettingsDialog
+from slmstudio.gui.app.settings import SettingsDialog
 from slmstudio.gui.app.welcome import Found
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS, JobStatus, Session

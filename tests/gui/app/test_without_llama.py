@@ -14,7 +14,7 @@ from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
 from slmstudio.core.model.facts import read_model
 from slmstudio.gui.chat.tab import ChatTab
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.export.choice import ExportChoice
+from slmstudio.gui.export.panel import ExportChoice
 
 
 def test_chat_explains_itself_until_the_engine_is_there(qtbot: QtBot, session: Session, no_engine: None, monkeypatch):

@@ -15,7 +15,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.advice import proposals
 from slmstudio.core.run import folder
 from slmstudio.core.votes import store as votes
-from slmstudio.gui.chat.adapter_strength import AdapterStrength
+from slmstudio.gui.chat.settings import AdapterStrength
 from slmstudio.gui.results.run_details import RunDetails
 
 models, tab = compared_chats.models, compared_chats.tab

@@ -10,7 +10,7 @@ from slmstudio.core.votes import store as votes
 from slmstudio.core.votes.store import ALL_BAD, BEST, Answer, Vote, VotedModel
 from slmstudio.core.votes.tally import Tally
 from slmstudio.gui.chat.blind_comparison import place_name, score_text
-from slmstudio.gui.votes.dialog import VotesDialog, verdict_text
+from slmstudio.gui.corrections.votes import VotesDialog, verdict_text
 
 BASE, TUNED = (VotedModel(name, f"/m/{name}.gguf", 1, name) for name in ("base", "tuned"))
 

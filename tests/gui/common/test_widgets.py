@@ -12,10 +12,9 @@ from PySide6.QtWidgets import QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.areas import DropArea, EmptyState
+from slmstudio.gui.common.widgets.areas import Card, DropArea, EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.common.widgets.table_cells import paint_text

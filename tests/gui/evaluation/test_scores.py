@@ -144,7 +144,7 @@ def test_the_table_is_saved_as_it_is_shown(qtbot, tab, make_run, tmp_path):
     make_run("=cmd|' /C calc'!A0")
     make_run("हेल्पडेस्क")
     show(qtbot, tab, 2)
-    from slmstudio.gui.common.save import write_csv
+    from slmstudio.gui.common.dialogs import write_csv
 
     write_csv(tmp_path / "runs.csv", tab.table.runs.as_table())
     with open(tmp_path / "runs.csv", encoding="utf-8-sig", newline="") as file:

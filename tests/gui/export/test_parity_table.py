@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 
 from slmstudio.gui.common.widgets.table_cells import CHIP, DETAIL
-from slmstudio.gui.export.parity_table import CHECK, FOUND, RESULT, RIGHT, ParityTable
+from slmstudio.gui.export.exports_table import CHECK, FOUND, RESULT, RIGHT, ParityTable
 
 CHECKS = [
     {"name": "tokens", "passed": True, "figure": "2,104 of 2,104", "limit": "all", "remedy": ""},

@@ -23,9 +23,8 @@ from support.window import press
 from slmstudio.core import files, jobs
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.gui.app.status_bar import StatusBar
-from slmstudio.gui.export.model_server import FAILED, SERVING, STARTING, STOPPED
-from slmstudio.gui.export.server_page import HIDDEN_KEY, PYTHON
+from slmstudio.gui.app.frame import StatusBar
+from slmstudio.gui.export.server_page import FAILED, HIDDEN_KEY, PYTHON, SERVING, STARTING, STOPPED
 from slmstudio.gui.results.tab import ResultsTab
 
 
@@ -252,7 +251,7 @@ def test_recipes_for_the_marked_file(qtbot, panel) -> None:
         assert [each.isVisible() for each in panel.pages].count(True) == 1 and page.isVisible()
         assert all(word in page.text.field.toPlainText() for word in words)
         field = page.text.field
-        if program != "ollama":  # the Modelfile is long; commands of up to nine lines are seen whole, however they break
+        if program != "ollama":  # that text is long; commands of up to nine lines are seen whole, however they break
             qtbot.waitUntil(lambda field=field: field.document().size().height() > 9
                             or not field.verticalScrollBar().maximum(), timeout=5000)
         qtbot.mouseClick(page.text.copy, Qt.MouseButton.LeftButton)

@@ -14,8 +14,8 @@ from PySide6.QtCore import QPointF, Qt
 
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.throttle import REDRAWS_A_SECOND, Throttle
-from slmstudio.gui.plots.axis import NumberAxis, even_ticks, log_ticks, plain, rate
+from slmstudio.gui.common.tasks import REDRAWS_A_SECOND, Throttle
+from slmstudio.gui.plots.canvas import NumberAxis, even_ticks, log_ticks, plain, rate
 from slmstudio.gui.plots.plot import Plot
 
 

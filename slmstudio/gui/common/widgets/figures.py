@@ -1,17 +1,33 @@
-"""A table of figures: a value, the interval below it, a chip. Any of them can be saved as CSV."""
+"""Figures: a table of them (a value, the interval below it, a chip), which can be saved as CSV; a few that line up; and
+the question mark that tells what one means."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QAbstractTableModel, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QPainter
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStyleOptionViewItem, QTableView, QWidget
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QGridLayout,
+    QHeaderView,
+    QStyleOptionViewItem,
+    QTableView,
+    QVBoxLayout,
+    QWhatsThis,
+    QWidget,
+)
 
+from slmstudio.core import i18n, terms
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
-from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.banner import announce
+from slmstudio.gui.common.widgets.buttons import IconButton
+from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_in
 from slmstudio.gui.common.widgets.table_cells import CHIP, DETAIL, INSET, NO_PARENT, CellDelegate, Index
 
 STRONG = Qt.ItemDataRole.UserRole + 32
@@ -193,3 +209,113 @@ class FigureTable(QTableView):
     def resizeEvent(self, event: object) -> None:
         super().resizeEvent(event)  # type: ignore[arg-type]
         self._share_room()
+
+
+# -- A small question mark that tells what a figure means, in two sentences.
+
+
+class MeaningButton(IconButton):
+    """Beside a figure. It shows the meaning until the user clicks anywhere or presses Esc.
+
+    Args:
+        keys: of `TERMS`; several for a table of figures.
+    """
+
+    def __init__(self, *keys: str):
+        super().__init__("question", "", size=13, name=f"meaning_{keys[0] if keys else ''}", clicked=self._show)
+        self.setProperty("kind", "meaning")
+        self.set_terms(keys)
+
+    def set_terms(self, keys: Sequence[str]) -> None:
+        """Tell of other words."""
+        self.keys = tuple(keys)
+        words = ", ".join(map(terms.name, keys))
+        self.setToolTip(tr("What does this mean? {words}", words=words))
+        self.setAccessibleName(tr("What does this mean: {words}", words=words))
+        if self.parent() is not None or not keys:  # else it would be shown as a window of its own
+            self.setVisible(bool(keys))
+
+    def text_shown(self) -> str:
+        """What it tells."""
+        told = ((terms.name(key), *terms.sentences(key)) for key in self.keys)
+        return "\n\n".join(tr("{name}: {what} {so}", name=name, what=what, so=so)
+                           for name, what, so in told)
+
+    def _show(self) -> None:
+        QWhatsThis.showText(self.mapToGlobal(self.rect().bottomLeft()), self.text_shown(), self)
+        announce(self, self.text_shown())
+
+
+# -- What the page of a run is laid out with: a column, and figures that line up.
+
+
+def page_and_column() -> tuple[QWidget, QVBoxLayout]:
+    """A page that is scrolled, and its column."""
+    page = QWidget()
+    column = column_in(page, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_S, 0))
+    return page, column
+
+
+class Grid(QGridLayout):
+    """A few rows of figures or sentences that line up.
+
+    Args:
+        columns: beside the first; one column takes text, several take figures.
+    """
+
+    def __init__(self, columns: int):
+        super().__init__()
+        self._columns = columns
+        self.setHorizontalSpacing(theme.SPACE_L)
+        self.setVerticalSpacing(theme.SPACE_XS)
+        for column in range(1, columns + 1):
+            self.setColumnStretch(column, 1)
+
+    def set_rows(self, rows: list[tuple[str, ...]], strong_row: int = -1,
+                 terms: Mapping[str, str] | None = None) -> None:
+        """Show other rows.
+
+        Args:
+            terms: key of what a text at the head of a row or a column means.
+        """
+        while (item := self.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+                widget.hide()
+        for number, row in enumerate(rows):
+            for column, text in enumerate(row):
+                figures = self._columns > 1
+                head = column == 0 or (figures and number == 0)
+                role = "small" if head and number != strong_row else "strong" if number == strong_row else "body"
+                sentence = text.endswith((".", "।", "۔"))  # is read to its end; a path is known by both of its ends
+                label = text_label(text, role, wrap=sentence) if head or figures or sentence else ElidedLabel(
+                    text, role)
+                if head and not figures:
+                    label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+                if figures and column:
+                    label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                term = (terms or {}).get(text) if head else None
+                if term is None:
+                    self.addWidget(label, number, column)
+                    continue
+                pair = QWidget()
+                line = row_in(pair, spacing=2)
+                if figures:
+                    line.addStretch(1)
+                fill(line, label, MeaningButton(term))
+                if not figures:
+                    line.addStretch(1)
+                # Beside a sentence of several lines, both stay on the first.
+                self.addWidget(pair, number, column,
+                               Qt.AlignmentFlag.AlignTop if not figures else Qt.AlignmentFlag(0))
+
+
+def number_text(value: float | None) -> str:
+    if value is None:
+        return "—"
+    return f"{value:.2f}" if math.isfinite(value) else tr("not a number")
+
+
+def perplexity_text(loss: float | None) -> str:
+    """exp(loss): among how many equally likely tokens the model would have to choose."""
+    return "—" if loss is None or not loss < 50 else i18n.number_text(math.exp(loss), ",.1f")

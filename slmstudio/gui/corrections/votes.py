@@ -13,7 +13,7 @@ from slmstudio.core import paths
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
 from slmstudio.core.votes.tally import LEVEL, MOST_MORE, votes_needed
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.save import choose_file
+from slmstudio.gui.common.dialogs import choose_file
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton

@@ -20,9 +20,9 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.doctor.facts import Torch
 from slmstudio.core.hardware.doctor.gather import examine
 from slmstudio.core.settings import Settings
-from slmstudio.gui.app.doctor.dialog import DoctorDialog
+from slmstudio.gui.app.doctor import DoctorDialog
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings.dialog import SettingsDialog
+from slmstudio.gui.app.settings import SettingsDialog
 from slmstudio.gui.common import tasks
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.copy_text import CopyLine

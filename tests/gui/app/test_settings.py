@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QLabel
 from slmstudio.core import settings
 from slmstudio.core.run.energy import tariff
 from slmstudio.core.settings import Settings
-from slmstudio.gui.app.settings.dialog import SettingsDialog
+from slmstudio.gui.app.settings import SettingsDialog
 from slmstudio.gui.common.session import Session
 
 

@@ -14,10 +14,9 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import resize_within
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, TaskSlot, run_task
-from slmstudio.gui.common.widgets.areas import plain_page
+from slmstudio.gui.common.widgets.areas import Card, NoteBar, plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card, NoteBar
 from slmstudio.gui.common.widgets.copy_text import CopyLine
 from slmstudio.gui.common.widgets.labels import Chip, breakable, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, grid_in, row_of
