@@ -18,10 +18,10 @@ def texts(place: QWidget) -> str:
 
 
 def press(qtbot: QtBot, place: QWidget, name: str) -> None:
-    """Click on the button of this name."""
-    button = place.findChild(QAbstractButton, name)
-    assert button is not None, name
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    """Click on the button of this name; of several, on the one that is seen."""
+    found = place.findChildren(QAbstractButton, name)
+    assert found, name
+    qtbot.mouseClick(next((each for each in found if each.isVisible()), found[0]), Qt.MouseButton.LeftButton)
 
 
 def settle() -> None:
