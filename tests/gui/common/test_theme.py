@@ -10,6 +10,7 @@ from PySide6.QtCore import QByteArray, QTimer
 from PySide6.QtGui import QTextLayout
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QApplication, QDialog, QLabel, QMenu, QRadioButton, QWidget
+from support.contrast import TEXT, of_colours
 
 from slmstudio.core import i18n, paths
 from slmstudio.gui.common import theme
@@ -23,28 +24,16 @@ READ = {  # ink: the grounds it stands on
 QUIET = ("card", "field")  # "faint" is for hints beside a label: 4 to 1, as much as leaves it quieter than "muted"
 
 
-def luminance(value: str) -> float:
-    """Relative luminance, WCAG 2.2."""
-    parts = [int(value[i:i + 2], 16) / 255 for i in (1, 3, 5)]
-    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(one: str, other: str) -> float:
-    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (bright + 0.05) / (dark + 0.05)
-
-
 @pytest.mark.parametrize("tokens", [theme.LIGHT, theme.DARK], ids=["light", "dark"])
 @pytest.mark.parametrize(("ink", "ground"), [(ink, ground) for ink, grounds in READ.items() for ground in grounds])
 def test_text_has_the_contrast_that_wcag_asks_for(tokens, ink, ground):
-    assert contrast(tokens[ink], tokens[ground]) >= 4.5
+    assert of_colours(tokens[ink], tokens[ground]) >= TEXT
 
 
 @pytest.mark.parametrize("tokens", [theme.LIGHT, theme.DARK], ids=["light", "dark"])
 def test_faint_text_can_be_read_and_is_fainter_than_muted(tokens):
     for ground in QUIET:
-        faint, muted = (contrast(tokens[ink], tokens[ground]) for ink in ("faint", "muted"))
+        faint, muted = (of_colours(tokens[ink], tokens[ground]) for ink in ("faint", "muted"))
         assert 4 <= faint < muted
 
 
