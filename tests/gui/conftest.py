@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 from support import clicks, evaluated_runs
+from support.window import end_threads
 
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.main_window import MainWindow
@@ -40,9 +41,7 @@ def no_garbage_of_the_test_before(garbage_stays_here: None) -> None:
 def threads_end(qapp: QApplication) -> Iterator[None]:
     """As when the program quits: a thread that still runs when its process ends takes that along."""
     yield
-    for thread in list(tasks._living):
-        thread.leave()
-        thread.wait(10_000)
+    end_threads()
 
 
 @pytest.fixture
@@ -149,7 +148,4 @@ def chat_tab(qtbot: QtBot, session: Session, play: Callable[[str], None]) -> Ite
     with qtbot.waitExposed(made):
         made.show()
     yield made
-    threads = [pane._thread for pane in made.panes if pane._thread is not None]
-    for thread in threads:
-        thread.leave()
-    assert all(thread.wait(60_000) for thread in threads)
+    end_threads()

@@ -282,7 +282,7 @@ class Throttle(QObject):
 
 # -- A thread that lives until its work is done, even if nothing refers to it any more.
 
-_living: set[LivingThread] = set()
+living: set[LivingThread] = set()
 """A QThread that is destroyed while it runs takes the program along."""
 
 
@@ -318,10 +318,10 @@ class LivingThread(QThread):
 
     @Slot()
     def _forget(self) -> None:
-        _living.discard(self)
+        living.discard(self)
 
     def run(self) -> None:
-        _living.add(self)
+        living.add(self)
         try:
             self.work()
         except UserError as error:

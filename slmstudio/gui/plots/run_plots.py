@@ -199,6 +199,10 @@ class RunPlots(QScrollArea):
         """Say something below the plots, as why there is no temperature."""
         show_text(self.note, note)
 
+    def is_drawn(self) -> bool:
+        """Whether all plots are made, and show what the history has."""
+        return not (self._to_make or self._stale or self._turn.isActive())
+
     def refresh(self) -> None:
         """The history has more to show. Cheap: drawing is throttled, and waits until the plots are visible."""
         self._stale = True
