@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
@@ -21,9 +19,6 @@ from slmstudio.gui.common.widgets.copy_text import CopyLine
 from slmstudio.gui.common.widgets.labels import Chip, breakable, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
-
-if TYPE_CHECKING:
-    from slmstudio.core.hardware.doctor.facts import Line
 
 # -- A line at the start when something is wrong with the machine, until it was seen.
 
@@ -211,5 +206,4 @@ class Rows(QWidget):
 
 
 def _selectable(text: str, role: str) -> QLabel:
-    label = text_label(breakable(text), role, wrap=True, selectable=True)
-    return label
+    return text_label(breakable(text), role, wrap=True, selectable=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Qt, QUrl, Signal
+from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QDialog, QFileDialog, QFrame, QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QDialog, QFrame, QHBoxLayout, QSizePolicy, QWidget
 
 from slmstudio.core import home_folder, paths, settings
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -62,12 +63,7 @@ class PlaceChanger(QObject):
 
     def choose(self) -> None:
         """Let the user choose a folder."""
-        dialog = QFileDialog(self._owner, tr("Choose an empty folder, or one that SLM Studio used before"))
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.take(Path(name)))
-        dialog.open()
+        open_path(self._owner, tr("Choose an empty folder, or one that SLM Studio used before"), self.take, folder=True)
 
     def take(self, folder: Path) -> None:
         """Look at `folder`, off the UI thread, and take it if nothing speaks against it."""

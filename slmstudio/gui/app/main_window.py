@@ -19,6 +19,7 @@ from slmstudio.core.settings import TEXT_SIZES
 from slmstudio.gui.app.doctor import DoctorNotice
 from slmstudio.gui.app.frame import Header, StatusBar
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_dialog
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.session import TABS, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -209,8 +210,7 @@ class MainWindow(QMainWindow):
         from slmstudio.gui.app.settings import SettingsDialog
 
         dialog = SettingsDialog(self.session, self, self.why_not_now)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.open()
+        open_dialog(dialog)
         return dialog
 
     def open_doctor(self) -> None:
@@ -218,8 +218,7 @@ class MainWindow(QMainWindow):
         from slmstudio.gui.app.doctor import DoctorDialog
 
         dialog = DoctorDialog(self)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.open()
+        open_dialog(dialog)
         dialog.check()
 
     def open_help(self) -> None:
@@ -227,9 +226,8 @@ class MainWindow(QMainWindow):
         from slmstudio.gui.app.help import HelpDialog
 
         dialog = HelpDialog(self)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.welcome_wanted.connect(self.open_welcome)
-        dialog.open()
+        open_dialog(dialog)
 
     def _change_text_size(self, step: int) -> None:
         """Make the text larger or smaller by this many percent; 0 gives it its usual size."""
@@ -334,7 +332,7 @@ class MainWindow(QMainWindow):
         self.painted.emit()
         # The tab that was open last may need a plotting library: it comes once the window is there.
         if not self.welcome_is_open():
-            QTimer.singleShot(0, lambda: self._show_tab(self.header.tabs.currentIndex()))
+            QTimer.singleShot(0, self, lambda: self._show_tab(self.header.tabs.currentIndex()))
         QTimer.singleShot(0, self, self._restore_next)
 
     def closeEvent(self, event: QCloseEvent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from PySide6.QtCore import QSignalBlocker, Signal
@@ -103,9 +104,10 @@ class ComfortRows(QWidget):
                   _line(tr("Open finished runs in Chat"), self.chat))
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
-        self.still.toggled.connect(self._set_still)
-        self.notices.toggled.connect(self._set_notices)
-        self.chat.changed.connect(self._set_chat)
+        self.size.valueChanged.connect(partial(self._set, "text_size"))
+        self.still.toggled.connect(partial(self._set, "reduce_motion"))
+        self.notices.toggled.connect(partial(self._set, "notifications"))
+        self.chat.changed.connect(lambda index: self._set("chat_with", CHAT_WITH[index]))
 
     def _make_text_size(self) -> None:
         self.size = named(SpinBox(), "settings_text_size", tr("Text size"),
@@ -114,7 +116,6 @@ class ComfortRows(QWidget):
         self.size.setSingleStep(10)
         self.size.setSuffix(tr("%"))
         self.size.setKeyboardTracking(False)
-        self.size.valueChanged.connect(self._set_size)
 
     def _show(self) -> None:
         known = self._session.settings
@@ -125,24 +126,15 @@ class ComfortRows(QWidget):
             self.notices.setChecked(known.notifications)
             self.chat.set_current(CHAT_WITH.index(known.chat_with))
 
-    def _set_size(self, percent: int) -> None:
-        self._session.settings.text_size = percent
-        theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme, percent)
+    def _set(self, name: str, value: object) -> None:
+        """The user chose another value."""
+        settings, app = self._session.settings, cast("QApplication", QApplication.instance())
+        setattr(settings, name, value)
+        if name == "text_size":
+            theme.apply(app, settings.theme, settings.text_size)
+        elif name == "reduce_motion":
+            theme.set_still(app, settings.reduce_motion)
         self.changed.emit()
-
-    def _set_still(self, on: bool) -> None:
-        self._session.settings.reduce_motion = on
-        theme.set_still(cast("QApplication", QApplication.instance()), on)
-        self.changed.emit()
-
-    def _set_notices(self, on: bool) -> None:
-        self._session.settings.notifications = on
-        self.changed.emit()
-
-    def _set_chat(self, index: int) -> None:
-        self._session.settings.chat_with = CHAT_WITH[index]
-        self.changed.emit()
-
 
 def _line(name: str, field: QWidget) -> QHBoxLayout:
     return row_of(text_label(name), STRETCH, field, spacing=None)
@@ -202,21 +194,21 @@ class SettingsDialog(QDialog):
     def _close_row(self) -> QHBoxLayout:
         close = PrimaryButton(tr("Done"), tr("Close the settings. They're already saved."), name="settings_close",
                               clicked=self.accept)
-        welcome = SecondaryButton(tr("Welcome page"), tr("Show the welcome page again: what this machine has, and "
-                                                         "how to begin."),
-                                  name="settings_welcome", clicked=self.accept)
-        welcome.clicked.connect(lambda: self._session.go_to("welcome"))
-        doctor = SecondaryButton(tr("Check this machine"),
-                                 tr("Shows what on this machine gets in the way of training, and how to fix it (F9)."),
-                                 name="settings_doctor", clicked=self.accept)
-        doctor.clicked.connect(lambda: self._session.go_to("doctor"))
-        about = SecondaryButton(tr("Help and about"),
-                                tr("Shows what words mean, the keyboard shortcuts, and the program's version (F1)."),
-                                name="settings_help", clicked=self.accept)
-        about.clicked.connect(lambda: self._session.go_to("help"))
-        for button in (close, welcome, doctor, about):
+        others = [SecondaryButton(text, tip, name=f"settings_{place}", clicked=partial(self._go_to, place))
+                  for place, text, tip in (
+                      ("welcome", tr("Welcome page"),
+                       tr("Show the welcome page again: what this machine has, and how to begin.")),
+                      ("doctor", tr("Check this machine"),
+                       tr("Shows what on this machine gets in the way of training, and how to fix it (F9).")),
+                      ("help", tr("Help and about"),
+                       tr("Shows what words mean, the keyboard shortcuts, and the program's version (F1).")))]
+        for button in (close, *others):
             button.setAutoDefault(False)  # Enter ends what is typed, not the dialog
-        return row_of(welcome, doctor, about, STRETCH, close, spacing=None)
+        return row_of(*others, STRETCH, close, spacing=None)
+
+    def _go_to(self, place: str) -> None:
+        self.accept()
+        self._session.go_to(place)
 
     def _hub_refused(self, error: UserError | None) -> None:
         if error is None:

@@ -20,7 +20,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_of
+from slmstudio.gui.common.widgets.layouts import clear, column_in, row_of
 from slmstudio.gui.corrections.votes import verdict_text
 
 if TYPE_CHECKING:
@@ -108,10 +108,7 @@ class VoteBar(QFrame):
         self.voted.emit(verdict, place)
 
     def _clear(self) -> None:
-        while (item := self._row.takeAt(0)) is not None:
-            if item.widget() is not None:
-                item.widget().hide()
-                item.widget().deleteLater()
+        clear(self._row)
         self._buttons = []
 
 

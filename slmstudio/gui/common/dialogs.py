@@ -35,9 +35,9 @@ def open_path(parent: QWidget, title: str, chosen: Callable[[Path], object], kin
     """
     dialog = QFileDialog(parent, title, "", kinds)
     dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
-    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.setOption(QFileDialog.Option.ShowDirsOnly, folder)
     dialog.fileSelected.connect(lambda name: chosen(Path(name)))
-    dialog.open()
+    open_dialog(dialog)
 
 
 def question(parent: QWidget | None, title: str, text: str, more: str) -> QMessageBox:
@@ -49,6 +49,12 @@ def question(parent: QWidget | None, title: str, text: str, more: str) -> QMessa
     box.setText(text)
     box.setInformativeText(more)
     return box
+
+
+def open_dialog(dialog: QDialog) -> None:
+    """Show a dialog over its window; it ends when it is closed."""
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.open()
 
 
 def confirm(parent: QWidget, title: str, text: str, more: str, yes: tuple[str, QMessageBox.ButtonRole, str],
@@ -167,9 +173,8 @@ def choose_file(parent: QWidget, title: str, name: str, kinds: str, write: Calla
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
     take_suffix(kinds.split(";;")[0])
     dialog.filterSelected.connect(take_suffix)
-    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.fileSelected.connect(lambda chosen: write(Path(chosen)))
-    dialog.open()
+    open_dialog(dialog)
 
 
 def picture_kinds() -> str:

@@ -67,6 +67,7 @@ class Theme(QObject):
         scale: of the text, 1 being the usual size.
         growing, most_growing: what grows with it, and at how many those that are gone are left out.
         still: nothing moves by itself.
+        icons, rich_text: what was made in the colours that are on, to be taken again.
     """
 
     changed = Signal()
@@ -77,8 +78,8 @@ class Theme(QObject):
         self.scale = 1.0
         self.growing: list[tuple[weakref.ref[QObject], str, int]] = []
         self.most_growing = _MANY
-        self._icons: dict[tuple[str, str], QIcon] = {}
-        self._rich_text = ""
+        self.icons: dict[tuple[str, str], QIcon] = {}
+        self.rich_text = ""
 
     @property
     def tokens(self) -> dict[str, str]:
@@ -88,8 +89,8 @@ class Theme(QObject):
         if dark == self.dark:
             return
         self.dark = dark
-        self._icons.clear()
-        self._rich_text = ""
+        self.icons.clear()
+        self.rich_text = ""
         app = cast("QApplication | None", QApplication.instance())
         if app is not None:
             _dress(app)
@@ -110,22 +111,6 @@ class Theme(QObject):
             _dress(app)
         self.changed.emit()
 
-    def icon(self, name: str, colour_name: str = "muted") -> QIcon:
-        """A drawing of resources/icons in a colour of the theme."""
-        key = (name, colour_name)
-        if key not in self._icons:
-            self._icons[key] = QIcon(_draw(name, self.tokens[colour_name]))
-        return self._icons[key]
-
-    def rich_text_style(self) -> str:
-        if not self._rich_text:
-            from string import Template
-
-            text = (paths.resources() / "styles" / "markdown.css").read_text(encoding="utf-8")
-            self._rich_text = f"<style>{Template(text).substitute(self.tokens)}</style>"
-        return self._rich_text
-
-
 THEME = Theme()
 
 
@@ -136,7 +121,10 @@ def colour(name: str) -> QColor:
 
 def icon(name: str, colour_name: str = "muted") -> QIcon:
     """A drawing of resources/icons in a colour of the theme. Take it again at `THEME.changed`."""
-    return THEME.icon(name, colour_name)
+    key = (name, colour_name)
+    if key not in THEME.icons:
+        THEME.icons[key] = QIcon(_draw(name, THEME.tokens[colour_name]))
+    return THEME.icons[key]
 
 
 def apply(app: QApplication, scheme: str = "system", text_percent: int | None = None) -> None:
@@ -241,7 +229,12 @@ def dress(window: QWidget) -> None:
 
 def rich_text_style() -> str:
     """The style of rich text in labels, to be put before it, in the colours that are on."""
-    return THEME.rich_text_style()
+    if not THEME.rich_text:
+        from string import Template
+
+        text = (paths.resources() / "styles" / "markdown.css").read_text(encoding="utf-8")
+        THEME.rich_text = f"<style>{Template(text).substitute(THEME.tokens)}</style>"
+    return THEME.rich_text
 
 
 def draw_item_focus(painter: QPainter, option: QStyleOptionViewItem) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, Qt, QUrl, Signal
+from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QAbstractItemView, QTableView, QWidget
 
@@ -19,10 +19,9 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded, plain_page
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.figures import FigureDelegate
-from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, show_text, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
-from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
+from slmstudio.gui.common.widgets.figures import Figure, FigureDelegate, FigureModel
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, clear, column_in, fill, row_of
 
 TYPE, SIZE, TOKENS, TOP1, PROOF = range(5)
 ROW_HEIGHT = 34
@@ -62,86 +61,28 @@ def read_exports(run: RunSummary) -> list[Export]:
     return sorted(found, key=lambda export: -export.bytes)
 
 
-class ExportsModel(QAbstractTableModel):
-    """One row a file."""
-
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.exports: list[Export] = []
-
-    def set_exports(self, exports: list[Export]) -> None:
-        self.beginResetModel()
-        self.exports = exports
-        self.endResetModel()
-
-    def rowCount(self, parent: Index = NO_PARENT) -> int:
-        return 0 if parent.isValid() else len(self.exports)
-
-    def columnCount(self, parent: Index = NO_PARENT) -> int:
-        return 0 if parent.isValid() else 5
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.DisplayRole:
-            return (tr("Type"), tr("Size"), tr("Tokens equal"), tr("Top-1"), tr("Proof"))[section]
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return {
-                TOKENS: tr("Texts that the file splits into exactly the same tokens as in training."),
-                TOP1: tr("How often the file and the tuned model choose the same next token."),
-                PROOF: tr("Whether the file answers like the trained model."),
-            }.get(section)
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if section in (SIZE, TOP1) else Qt.AlignmentFlag.AlignLeft
-            return int(side | Qt.AlignmentFlag.AlignVCenter)
-        return None
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        export, column = self.exports[index.row()], index.column()
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(export, column)
-        if role == table_cells.CHIP and export.parity:
-            if column == TOKENS:
-                return "ok" if export.parity.get("token_ids_equal") else "bad"
-            return proof_chip(export.parity)[1] if column == PROOF else None
-        if role == Qt.ItemDataRole.TextAlignmentRole and column in (SIZE, TOP1):
-            return int(Qt.AlignmentFlag.AlignRight)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip(str(export.parity.get("verdict") or "") if column in (TOKENS, PROOF) else str(export.path))
-        return None
-
-    def _text(self, export: Export, column: int) -> str:
-        parity = export.parity
-        if column == TYPE:
-            return export.type
-        if column == SIZE:
-            return units.format_bytes(export.bytes)
-        texts = parity.get("texts") or parity.get("prompts")
-        if column == TOKENS and isinstance(texts, int):
-            differ = parity.get("token_ids_differ") or 0
-            if not differ:  # short, or the type beside it is cut
-                return tr("all {all:,}", all=texts)
-            return tr("{done:,} of {total:,}", done=texts - differ, total=texts)
-        if column == TOP1 and isinstance(parity.get("top1"), (int, float)):
-            return f"{100 * parity['top1']:.1f}%"
-        return proof_chip(parity)[0] if column == PROOF else "—"
-
-
 class ExportsTable(QTableView):
-    """The files of one run; one of them is selected."""
+    """The files of one run; one of them is selected.
+
+    Attributes:
+        exports: the files, a row each.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("exports")
-        self.exports = ExportsModel(self)
-        self.setModel(self.exports)
+        self.exports: list[Export] = []
+        self._figures = FigureModel(self)
+        self.setModel(self._figures)
+        self._show_rows()  # a table without columns couldn't share its room
         table_cells.dress(self, ROW_HEIGHT, tr("Exports of the run"))
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
 
     def set_exports(self, exports: list[Export]) -> None:
         """Show these files; the smallest proven one is selected, since that is the one to chat with."""
         kept = self.selected()
-        self.exports.set_exports(exports)
+        self.exports = exports
+        self._show_rows()
         paths = [export.path for export in exports]
         proven = [row for row, export in enumerate(exports) if export.parity.get("passed")]
         if kept is not None and kept.path in paths:
@@ -152,9 +93,35 @@ class ExportsTable(QTableView):
         height = self.horizontalHeader().sizeHint().height() + rows + 2 * theme.FOCUS_RING
         self.setFixedHeight(min(height, 6 * theme.scaled(ROW_HEIGHT)))
 
+    def _show_rows(self) -> None:
+        self._figures.show_rows(
+            [tr("Type"), tr("Size"), tr("Tokens equal"), tr("Top-1"), tr("Proof")], list(map(_cells, self.exports)),
+            (SIZE, TOP1),
+            ["", "", tr("Texts that the file splits into exactly the same tokens as in training."),
+             tr("How often the file and the tuned model choose the same next token."),
+             tr("Whether the file answers like the trained model.")])
+
     def selected(self) -> Export | None:
         rows = self.selectionModel().selectedRows()
-        return self.exports.exports[rows[0].row()] if rows else None
+        return self.exports[rows[0].row()] if rows else None
+
+
+def _cells(export: Export) -> list[Figure]:
+    """Its type, size, equal tokens, top-1 and proof."""
+    parity, tokens, top1 = export.parity, "—", "—"
+    texts = parity.get("texts") or parity.get("prompts")
+    if isinstance(texts, int):
+        differ = parity.get("token_ids_differ") or 0  # "all" is short, or the type beside it is cut
+        tokens = tr("all {all:,}", all=texts) if not differ else \
+            tr("{done:,} of {total:,}", done=texts - differ, total=texts)
+    if isinstance(parity.get("top1"), (int, float)):
+        top1 = f"{100 * parity['top1']:.1f}%"
+    word, kind = proof_chip(parity)
+    path, verdict = str(export.path), str(parity.get("verdict") or "")
+    equal = ("ok" if parity.get("token_ids_equal") else "bad") if parity else ""
+    return [Figure(export.type, tip=path), Figure(units.format_bytes(export.bytes), tip=path),
+            Figure(tokens, tip=verdict, chip=equal), Figure(top1, tip=path),
+            Figure(word, tip=verdict, chip=kind if parity else "")]
 
 
 # -- What an export has just made: where the files are, how large, and whether each is proven.
@@ -205,9 +172,7 @@ class MadeFiles(QWidget):
         self._files = sorted(files, key=lambda each: -each.bytes)
         self.title.setText(ntr("The export is done: {n:,} file.", "The export is done: {n:,} files.", len(files)))
         self.place.setText(str(files[0].path.parent) if files else "")
-        while (item := self._lines.takeAt(0)) is not None:
-            if item.widget() is not None:
-                item.widget().deleteLater()
+        clear(self._lines)
         for each in self._files:
             self._lines.addWidget(self._line(each))
         self.chat.setVisible(bool(self._proven()))
@@ -233,65 +198,9 @@ class MadeFiles(QWidget):
 
 # -- The proof of one export: what was compared, what was found, and what to do where it failed.
 
-CHECK, FOUND, RIGHT, RESULT = range(4)
+CHECK, FOUND, RESULT = 0, 1, 3
+"""Of the columns of a report's table: what is required is below the check's name, as there is no room beside it."""
 CHECK_HEIGHT = 40
-
-
-class ChecksModel(QAbstractTableModel):
-    """One row a check."""
-
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.checks: list[dict[str, Any]] = []
-
-    def set_checks(self, checks: list[dict[str, Any]]) -> None:
-        self.beginResetModel()
-        self.checks = checks
-        self.endResetModel()
-
-    def rowCount(self, parent: Index = NO_PARENT) -> int:
-        return 0 if parent.isValid() else len(self.checks)
-
-    def columnCount(self, parent: Index = NO_PARENT) -> int:
-        return 0 if parent.isValid() else 4
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        if orientation != Qt.Orientation.Horizontal:
-            return None
-        if role == Qt.ItemDataRole.DisplayRole:
-            return tr(HEADINGS[section])
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip((tr("What was compared between the file and the trained model, and below it what is "
-                                 "required. Point at a row to read what it means."),
-                              tr("What the comparison found."), tr("What the comparison must find."),
-                              tr("Passed: the file does what is required. Failed: it doesn't; the text below says what "
-                                 "to do. No limit: a smaller file changes this figure, so it's only shown. Not "
-                                 "checked: it couldn't be measured."))[section])
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        return None
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        check, column = self.checks[index.row()], index.column()
-        name, ended, needed = str(check.get("name", "")), result(check), required(check)
-        label = tr(LABELS[name]) if name in LABELS else name
-        if role == Qt.ItemDataRole.DisplayRole:
-            return (label, str(check.get("figure", "")), needed, ended)[column]
-        if role == table_cells.DETAIL and column == CHECK:
-            return needed or None
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        if role == table_cells.CHIP and column == RESULT:
-            if check.get("passed") is False:
-                return "bad"
-            return "ok" if check.get("passed") and check.get("limit") != NO_LIMIT else "plain"
-        if role == Qt.ItemDataRole.ToolTipRole:
-            found = f"{label}: {check.get('figure', '')}"
-            return plain_tip("\n".join(filter(None, (
-                found, _meaning(name), needed, str(check.get("remedy") or "")))))
-        if role == Qt.ItemDataRole.AccessibleTextRole and column == CHECK:
-            return f"{label}: {ended}"
-        return None
 
 
 def _meaning(name: str) -> str:
@@ -319,13 +228,13 @@ class ParityTable(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.checks = ChecksModel(self)
         self.table = QTableView()
         self.table.setObjectName("parity")
-        self.table.setModel(self.checks)
+        self._figures = FigureModel(self)
+        self.table.setModel(self._figures)
+        self._show_checks([])  # a table without columns couldn't share its room
         table_cells.dress(self.table, CHECK_HEIGHT, tr("Proof of the selected export"))
         self.table.setItemDelegate(FigureDelegate(self.table))
-        self.table.setColumnHidden(RIGHT, True)  # it is below the check's name: there is no room beside it
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.remedy = text_label("", "small", wrap=True, name="parity_remedy")
         column_in(self, self.table, self.remedy)
@@ -334,8 +243,26 @@ class ParityTable(QWidget):
     def show_parity(self, parity: dict[str, Any]) -> None:
         """Show what is beside an export; nothing where it has no checks, as files of older versions."""
         checks = [check for check in parity.get("checks") or [] if isinstance(check, dict)]
-        self.checks.set_checks(checks)
+        self._show_checks(checks)
         show_text(self.remedy, "\n".join(str(check["remedy"]) for check in checks if check.get("remedy")))
         height = self.table.horizontalHeader().sizeHint().height() + theme.scaled(CHECK_HEIGHT) * len(checks)
         self.table.setFixedHeight(height + 2 * theme.FOCUS_RING)
         self.setVisible(bool(checks))
+
+    def _show_checks(self, checks: list[dict[str, Any]]) -> None:
+        self._figures.show_rows(
+            [tr(HEADINGS[column]) for column in (CHECK, FOUND, RESULT)], list(map(_check_cells, checks)), False,
+            [tr("What was compared between the file and the trained model, and below it what is required. Point at a "
+                "row to read what it means."), tr("What the comparison found."),
+             tr("Passed: the file does what is required. Failed: it doesn't; the text below says what to do. No limit: "
+                "a smaller file changes this figure, so it's only shown. Not checked: it couldn't be measured.")])
+
+
+def _check_cells(check: dict[str, Any]) -> list[Figure]:
+    """What was compared, with what is required below; what was found; and whether that is right."""
+    name, figure, ended, needed = check.get("name", ""), str(check.get("figure", "")), result(check), required(check)
+    label = tr(LABELS[name]) if name in LABELS else str(name)
+    tip = "\n".join(filter(None, (f"{label}: {figure}", _meaning(name), needed, str(check.get("remedy") or ""))))
+    kind = "ok" if check.get("passed") and check.get("limit") != NO_LIMIT else "plain"
+    return [Figure(label, needed, tip=tip, spoken=f"{label}: {ended}"), Figure(figure, tip=tip),
+            Figure(ended, tip=tip, chip="bad" if check.get("passed") is False else kind)]

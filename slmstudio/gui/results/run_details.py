@@ -291,7 +291,7 @@ class RunDetails(Card):
         if run is None:
             return
         made = result_folder(run.folder) is not None
-        exports = bool(self.exports.exports.exports)
+        exports = bool(self.exports.exports)
         self.no_exports.setVisible(not exports and not self._reads_exports)
         self.buttons.show_run(run, made=made, exports=exports)
         self.evaluate_button.setVisible(self.evaluation.can_be_opened())

@@ -63,7 +63,7 @@ def test_long_names_in_results(qtbot, tab, make_run):
     runs = [long_run(make_run), long_run(make_run)]
     tab.resize(1280, 640)
     show(qtbot, tab, 2)
-    qtbot.waitUntil(lambda: bool(tab.details.exports.exports.exports))
+    qtbot.waitUntil(lambda: bool(tab.details.exports.exports))
 
     def nothing_is_cut() -> None:
         assert cut(tab) == []

@@ -198,7 +198,7 @@ def test_it_serves_on_while_another_file_is_marked(qtbot, tab, exported) -> None
     panel = open_panel(qtbot, tab)
     start(qtbot, panel)
     served = panel.server.serving.model
-    other = 1 - [export.path.stem for export in tab.details.exports.exports.exports].index(served)
+    other = 1 - [export.path.stem for export in tab.details.exports.exports].index(served)
     tab.details.exports.selectRow(other)
     qtbot.waitUntil(lambda: not tasks.is_busy(panel))
     assert panel.server.serving.model == served == panel.server_page.model.field.text()

@@ -4,7 +4,7 @@ the question mark that tells what one means."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QAbstractTableModel, QSize, Qt
@@ -27,7 +27,7 @@ from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.banner import announce
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, fill, row_in
+from slmstudio.gui.common.widgets.layouts import clear, column_in, fill, row_in
 from slmstudio.gui.common.widgets.table_cells import CHIP, DETAIL, INSET, NO_PARENT, CellDelegate, Index
 
 STRONG = Qt.ItemDataRole.UserRole + 32
@@ -44,6 +44,7 @@ class Figure:
         raw: what a CSV gets; None takes the text, and the detail in brackets. Values by their names get a column each;
             that without a name is below the heading itself.
         chip: the kind of a chip around the text, or "".
+        spoken: what a screen reader says in place of the text and the detail.
     """
 
     text: str
@@ -52,6 +53,7 @@ class Figure:
     tip: str = ""
     chip: str = ""
     strong: bool = False
+    spoken: str = ""
 
 
 class FigureModel(QAbstractTableModel):
@@ -61,15 +63,19 @@ class FigureModel(QAbstractTableModel):
         super().__init__(parent)
         self.headers: list[str] = []
         self.rows: list[list[Figure]] = []
-        self.figures = True
+        self.tips: Sequence[str] = ()
+        self._figures: Container[int] = ()
 
-    def show_rows(self, headers: Sequence[str], rows: Sequence[Sequence[Figure]], figures: bool = True) -> None:
+    def show_rows(self, headers: Sequence[str], rows: Sequence[Sequence[Figure]],
+                  figures: bool | Container[int] = True, tips: Sequence[str] = ()) -> None:
         """
         Args:
-            figures: all columns but the first are aligned to the right, as numbers are.
+            figures: the columns that are aligned to the right, as numbers are; True for all but the first.
+            tips: tooltips of the headings, in place of what is written there.
         """
         self.beginResetModel()
-        self.headers, self.rows, self.figures = list(headers), [list(row) for row in rows], figures
+        self.headers, self.rows, self.tips = list(headers), [list(row) for row in rows], tips or headers
+        self._figures = (range(1, len(headers)) if figures else ()) if isinstance(figures, bool) else figures
         self.endResetModel()
 
     def rowCount(self, parent: Index = NO_PARENT) -> int:
@@ -84,11 +90,11 @@ class FigureModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self.headers[section]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip(self.headers[section])
+            return plain_tip(self.tips[section])
         return self._alignment(section) if role == Qt.ItemDataRole.TextAlignmentRole else None
 
     def _alignment(self, column: int) -> int:
-        side = Qt.AlignmentFlag.AlignRight if column and self.figures else Qt.AlignmentFlag.AlignLeft
+        side = Qt.AlignmentFlag.AlignRight if column in self._figures else Qt.AlignmentFlag.AlignLeft
         return int(side | Qt.AlignmentFlag.AlignVCenter)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
@@ -96,7 +102,7 @@ class FigureModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return self._alignment(index.column())
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{cell.text} {cell.detail}".strip()
+            return cell.spoken or f"{cell.text} {cell.detail}".strip()
         return {Qt.ItemDataRole.DisplayRole: cell.text, DETAIL: cell.detail or None, CHIP: cell.chip or None,
                 STRONG: cell.strong, Qt.ItemDataRole.ToolTipRole: plain_tip(cell.tip) or None}.get(role)
 
@@ -278,10 +284,7 @@ class Grid(QGridLayout):
         Args:
             terms: key of what a text at the head of a row or a column means.
         """
-        while (item := self.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
-                widget.hide()
+        clear(self)
         for number, row in enumerate(rows):
             for column, text in enumerate(row):
                 figures = self._columns > 1
