@@ -21,7 +21,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import Card, scrolled
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, Slider, SpinBox, named, number_field
-from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, row_of
 
 if TYPE_CHECKING:
@@ -282,10 +282,9 @@ class AdapterStrength(QWidget):
     def _make(self) -> None:
         tooltip = tr("How strongly the adapter changes the model: 0% is the base model, 100% is what was trained, "
                      "and more exaggerates it. Lower it when answers sound too much like the training data.")
-        self.adapter.setAccessibleName(tr("Adapter"))
-        self.adapter.setToolTip(tr("The exported adapter (GGUF LoRA) that is applied to the model."))
-        self.adapter.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.adapter.setMinimumContentsLength(12)
+        named(self.adapter, "adapter", tr("Adapter"),
+              tr("The exported adapter (GGUF LoRA) that is applied to the model."))
+        self.adapter.keep_narrow(12)
         self.slider.setRange(0, MOST_PERCENT)
         self.slider.setPageStep(10)
         self.percent.setRange(0, MOST_PERCENT)
@@ -293,10 +292,7 @@ class AdapterStrength(QWidget):
         self.percent.setSuffix(tr("%"))
         self.percent.setKeyboardTracking(False)
         for widget, name in ((self.slider, "adapter_strength"), (self.percent, "adapter_percent")):
-            widget.setObjectName(name)
-            widget.setToolTip(tooltip)
-            widget.setAccessibleName(tr("Adapter strength"))
-        self.adapter.setObjectName("adapter")
+            named(widget, name, tr("Adapter strength"), tooltip)
         self.slider.valueChanged.connect(self._moved)
         self.percent.valueChanged.connect(self.slider.setValue)
         self.adapter.activated.connect(lambda _: self._timer.start())
@@ -336,8 +332,7 @@ class AdapterStrength(QWidget):
         self.loras = loras
         self.adapter.clear()
         for lora in loras:
-            self.adapter.addItem(lora.path.stem, str(lora.path))
-            self.adapter.setItemData(self.adapter.count() - 1, plain_tip(str(lora.path)), Qt.ItemDataRole.ToolTipRole)
+            self.adapter.add_path(lora.path.stem, lora.path)
         self.adapter.setVisible(len(loras) > 1)
         if loras:
             model = self._pane.name

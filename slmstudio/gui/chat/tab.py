@@ -30,8 +30,7 @@ from slmstudio.gui.common.widgets.areas import Card, EmptyState, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.layouts import fill, row_in
-from slmstudio.gui.corrections.panel import CorrectPanel
-from slmstudio.gui.corrections.texts import Answered
+from slmstudio.gui.corrections.panel import Answered, CorrectPanel
 from slmstudio.gui.corrections.votes import show_votes
 
 

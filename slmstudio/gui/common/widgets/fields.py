@@ -7,6 +7,7 @@ must not change a setting without seeing it.
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 from typing import Any, TypeVar
 
 from PySide6.QtCore import QEvent, QSignalBlocker, Qt, QTime, Signal
@@ -147,6 +148,17 @@ class Slider(_ScrollsPast, QSlider):
 class ComboBox(_ScrollsPast, QComboBox):
     """A choice from a list. A name without room loses its middle, and is the tooltip then: names of runs, models and
     files are told apart by their ends."""
+
+    def add_path(self, text: str, path: Path, at: int | None = None) -> None:
+        """Offer a file or a folder: its path is the data, and the tooltip; at the end, or in this place."""
+        at = self.count() if at is None else at
+        self.insertItem(at, text, str(path))
+        self.setItemData(at, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
+
+    def keep_narrow(self, letters: int) -> None:
+        """Be as wide as so many letters at least, however long the names are."""
+        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(letters)
 
     def _text(self) -> str:
         return self.currentText() if self.currentIndex() >= 0 else self.placeholderText()
