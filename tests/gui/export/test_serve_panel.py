@@ -93,7 +93,8 @@ def free_port() -> int:
 
 def server_process() -> psutil.Process:
     """The process that serves."""
-    [found] = [each for each in psutil.Process().children() if "slmstudio.worker" in each.cmdline()]
+    alive = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    [found] = [each for each in alive if "serve" in each.cmdline()]
     return found
 
 
