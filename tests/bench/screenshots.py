@@ -29,7 +29,7 @@ from slmstudio.core.model import library
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings.dialog import SettingsDialog
+from slmstudio.gui.app.settings import SettingsDialog
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS, JobStatus, Session
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support import starter
 from support.every_method import trained
 
 METHODS = ("lora", "qlora", "dora", "rslora", "full", "scratch", "text", "pretrain", "dpo", "orpo", "kto")
@@ -28,3 +29,13 @@ def test_a_model_learns_as_planned_on_any_processor(studio_home, tiny_model, tmp
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     planned = trained(tmp_path, capsys, tiny_model, method, *SMALLER.get(method, []))
     assert (planned["device"], planned["precision"]) == ("auto", "bf16" if bf16 else "fp32")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "chosen", [("qlora", "objective=dpo", "precision=fp32"), ("full",), ("scratch",)], ids=" ".join)
+def test_the_first_layers_of_the_starter_model_learn_as_planned(studio_home, tmp_path, capsys, chosen):
+    """Real weights, by one method of each kind; pairs in fp32, as bf16 rounds more than a few steps change their small
+    loss. The quickstart trains all of it, by LoRA on answers."""
+    trained(tmp_path, capsys, starter.shallow_model(), *chosen)

@@ -21,11 +21,12 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 from support import clicks, evaluated_runs
+from support.window import end_threads
 
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.chat.tab import ChatTab
-from slmstudio.gui.common import living_thread, tasks, theme
+from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.results.tab import ResultsTab
 
@@ -40,9 +41,7 @@ def no_garbage_of_the_test_before(garbage_stays_here: None) -> None:
 def threads_end(qapp: QApplication) -> Iterator[None]:
     """As when the program quits: a thread that still runs when its process ends takes that along."""
     yield
-    for thread in list(living_thread._living):
-        thread.leave()
-        thread.wait(10_000)
+    end_threads()
 
 
 @pytest.fixture
@@ -149,7 +148,4 @@ def chat_tab(qtbot: QtBot, session: Session, play: Callable[[str], None]) -> Ite
     with qtbot.waitExposed(made):
         made.show()
     yield made
-    threads = [pane._thread for pane in made.panes if pane._thread is not None]
-    for thread in threads:
-        thread.leave()
-    assert all(thread.wait(60_000) for thread in threads)
+    end_threads()

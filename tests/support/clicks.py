@@ -9,6 +9,7 @@ from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QPlainTextEdit, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
+from support.window import end_threads
 
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import tasks
@@ -34,9 +35,8 @@ def leave(window: MainWindow) -> None:
         training.followed.job.kill()
     training.followed.detach()
     chat = window.page("chat")
-    threads = [pane._thread for pane in chat.panes if pane._thread is not None]
     chat.lanes.close_workers()
-    assert all(thread.wait(60_000) for thread in threads)  # the program waits for them too before it quits
+    end_threads()  # the program waits for them too before it quits
     assert tasks.shut_down(60_000)
 
 

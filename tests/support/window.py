@@ -6,6 +6,8 @@ from PySide6.QtCore import Qt, QThreadPool
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
+from slmstudio.gui.common import tasks
+
 
 def text(place: QWidget, name: str) -> str:
     """What the label of this name says."""
@@ -18,10 +20,10 @@ def texts(place: QWidget) -> str:
 
 
 def press(qtbot: QtBot, place: QWidget, name: str) -> None:
-    """Click on the button of this name."""
-    button = place.findChild(QAbstractButton, name)
-    assert button is not None, name
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    """Click on the button of this name; of several, on the one that is seen."""
+    found = place.findChildren(QAbstractButton, name)
+    assert found, name
+    qtbot.mouseClick(next((each for each in found if each.isVisible()), found[0]), Qt.MouseButton.LeftButton)
 
 
 def settle() -> None:
@@ -29,3 +31,10 @@ def settle() -> None:
     QThreadPool.globalInstance().waitForDone()
     for _ in range(3):
         QApplication.processEvents()
+
+
+def end_threads() -> None:
+    """All threads that follow or start a process end, as when the program quits."""
+    for thread in list(tasks.living):
+        thread.leave()
+        assert thread.wait(60_000)

@@ -19,11 +19,11 @@ from slmstudio.core import files, home_folder, paths, settings
 from slmstudio.core.errors import Problem, UserError, from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.gui.app import qt_texts
-from slmstudio.gui.app.garbage import GarbageCollector
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.single_instance import SingleInstance
-from slmstudio.gui.common import motion, tasks, theme
+from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import GarbageCollector
 
 if TYPE_CHECKING:
     from slmstudio.core.jobs.job import Job
@@ -194,13 +194,12 @@ def _after_paint(app: QApplication, window: MainWindow) -> None:
     """What the user need not wait for."""
     from PySide6.QtGui import QIcon
 
-    from slmstudio.gui.app.desktop.notices import DesktopNotices
-    from slmstudio.gui.app.network_lock import NetworkLock
-    from slmstudio.gui.app.sensors import Sensors
+    from slmstudio.gui.app.desktop import DesktopNotices
+    from slmstudio.gui.app.sensors import NetworkLock, Sensors
 
     session = window.session
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))
-    motion.set_still(app, session.settings.reduce_motion)
+    theme.set_still(app, session.settings.reduce_motion)
     Sensors(session, window.header, window)
     NetworkLock(session, window.header, window)
     DesktopNotices(session, window)
@@ -228,7 +227,7 @@ def _found_again(app: QApplication, missing: UserError, *, ask: bool) -> bool:
     """Whether there is a folder to work in after all: the missing one, or another that the user chooses now."""
     if not ask:
         return False
-    from slmstudio.gui.app.home_folder_missing import PlaceMissing
+    from slmstudio.gui.app.home_folder import PlaceMissing
 
     theme.apply(app)
     return PlaceMissing(missing).exec() == PlaceMissing.DialogCode.Accepted

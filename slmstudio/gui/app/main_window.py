@@ -16,10 +16,10 @@ from PySide6.QtWidgets import QApplication, QDialog, QMainWindow, QScrollArea, Q
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.settings import TEXT_SIZES
-from slmstudio.gui.app.doctor.dialog import DoctorNotice
-from slmstudio.gui.app.header import Header
-from slmstudio.gui.app.status_bar import StatusBar
-from slmstudio.gui.common import motion, theme
+from slmstudio.gui.app.doctor import DoctorNotice
+from slmstudio.gui.app.frame import Header, StatusBar
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_dialog
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.session import TABS, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -28,7 +28,7 @@ from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
 from slmstudio.gui.common.widgets.layouts import column_in
 
 if TYPE_CHECKING:
-    from slmstudio.gui.app.settings.dialog import SettingsDialog
+    from slmstudio.gui.app.settings import SettingsDialog
     from slmstudio.gui.app.welcome import Welcome
     from slmstudio.gui.data.tab import DataTab
     from slmstudio.gui.model.tab import ModelTab
@@ -207,30 +207,27 @@ class MainWindow(QMainWindow):
         self.banner.show_error(error)
 
     def open_settings(self) -> SettingsDialog:
-        from slmstudio.gui.app.settings.dialog import SettingsDialog
+        from slmstudio.gui.app.settings import SettingsDialog
 
         dialog = SettingsDialog(self.session, self, self.why_not_now)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.open()
+        open_dialog(dialog)
         return dialog
 
     def open_doctor(self) -> None:
         """Check this machine, and show what is wrong with it (F9)."""
-        from slmstudio.gui.app.doctor.dialog import DoctorDialog
+        from slmstudio.gui.app.doctor import DoctorDialog
 
         dialog = DoctorDialog(self)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.open()
+        open_dialog(dialog)
         dialog.check()
 
     def open_help(self) -> None:
         """Show what words mean, which keys there are, and which version this is (F1)."""
-        from slmstudio.gui.app.help.dialog import HelpDialog
+        from slmstudio.gui.app.help import HelpDialog
 
         dialog = HelpDialog(self)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.welcome_wanted.connect(self.open_welcome)
-        dialog.open()
+        open_dialog(dialog)
 
     def _change_text_size(self, step: int) -> None:
         """Make the text larger or smaller by this many percent; 0 gives it its usual size."""
@@ -267,7 +264,7 @@ class MainWindow(QMainWindow):
         """Another folder holds the models, and perhaps other settings. Results and Chat read theirs when shown."""
         app, known = cast("QApplication", QApplication.instance()), self.session.settings
         theme.apply(app, known.theme, known.text_size)
-        motion.set_still(app, known.reduce_motion)
+        theme.set_still(app, known.reduce_motion)
         model = self._pages.get("model")
         if model is not None:
             model.refresh()  # type: ignore[attr-defined]
@@ -335,7 +332,7 @@ class MainWindow(QMainWindow):
         self.painted.emit()
         # The tab that was open last may need a plotting library: it comes once the window is there.
         if not self.welcome_is_open():
-            QTimer.singleShot(0, lambda: self._show_tab(self.header.tabs.currentIndex()))
+            QTimer.singleShot(0, self, lambda: self._show_tab(self.header.tabs.currentIndex()))
         QTimer.singleShot(0, self, self._restore_next)
 
     def closeEvent(self, event: QCloseEvent) -> None:

@@ -1,4 +1,5 @@
-"""Reads the machine after the first paint, and its sensors every two seconds, off the UI thread."""
+"""Fills the chips of the header, off the UI thread: reads the machine after the first paint and its sensors every two
+seconds, and tries the network lock."""
 
 from __future__ import annotations
 
@@ -9,13 +10,15 @@ from PySide6.QtCore import QCoreApplication, QObject, QTimer
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
-from slmstudio.gui.app.header import Header
+from slmstudio.core.i18n import tr
+from slmstudio.gui.app.frame import Header
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.hardware.readings import MachineReader, MachineReading
+    from slmstudio.core.lock.proof import Proof
 
 EVERY_MS = 2000
 _log = logging.getLogger(__name__)
@@ -66,7 +69,7 @@ class Sensors(QObject):
         """The chip, by the guard of the run at work, else by that of the planned one."""
         from slmstudio.core.hardware.heat.guard import Settings
         from slmstudio.core.run.guard_summary import settings_of
-        from slmstudio.gui.app.temperature import show_heat
+        from slmstudio.gui.app.readings import show_heat
 
         session = self._session
         config = session.job.config if session.job is not None and session.job.config is not None else session.plan
@@ -96,3 +99,51 @@ def _open_reader(machine: Machine) -> MachineReader:
     except UserError:  # the part that failed reports it itself
         runs = None
     return MachineReader(monitors, runs)
+
+
+# -- The network chip: green only where the lock was tried at this start of the program, and held.
+
+_network_lock_log = logging.getLogger(__name__)
+
+
+class NetworkLock(QObject):
+    """Tries the lock once, off the UI thread, and shows in the header what came of it."""
+
+    def __init__(self, session: Session, header: Header, parent: QObject):
+        super().__init__(parent)
+        self._session, self._header = session, header
+        if session.lock_proof is not None:  # of the window before; it is tried again for its sentences
+            self.show_proof(session.lock_proof)
+        run_task(self, lambda task: _prove(), self.show_proof, self._failed)
+
+    def show_proof(self, proof: Proof) -> None:
+        """Show what was tried."""
+        self._session.lock_proof = proof
+        if proof.enforced:
+            self._header.network.set(tr("Locked"), "ok", self._locked(proof))
+        else:
+            self._header.network.set(tr("Not enforced"), "warn", self._open(proof.reason))
+
+    def _failed(self, error: Exception) -> None:
+        _network_lock_log.warning("The network lock cannot be tried: %s", error)
+        self._header.network.set(tr("Not enforced"), "warn", self._open(str(error)))
+
+    def _locked(self, proof: Proof) -> str:
+        tried = "\n".join(tr("• {what}: {answer}", what=each.what, answer=each.gave)
+                          for each in proof.attempts if each.network)
+        files = tr("It also can't read any files except its job's own.") if proof.files else \
+            tr("It can read other files: this kernel has no Landlock.")
+        return tr("No process that trains, exports, evaluates or chats can reach the network: the system blocks it. "
+                  "This was tested when the program started, and nothing got through:\n{tried}\n{files}\nDownloads "
+                  "that you ask for, and this window itself, aren't locked.", tried=tried, files=files)
+
+    def _open(self, reason: str) -> str:
+        return tr("Training, export and chat run with the model hub's offline switches on and its telemetry off, and "
+                  "this window opens no connection. But the system doesn't stop a process from using the network: "
+                  "{reason}\nTo be certain, unplug the cable or block the program in your firewall.", reason=reason)
+
+
+def _prove() -> Proof:
+    from slmstudio.core.lock.proof import prove
+
+    return prove()

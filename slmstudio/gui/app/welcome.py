@@ -18,15 +18,14 @@ from slmstudio.core.hardware import guidance
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model import library
 from slmstudio.core.units import format_bytes
-from slmstudio.gui.app.header import Logo
-from slmstudio.gui.app.home_folder_row import PlaceRow
+from slmstudio.gui.app.frame import Logo
+from slmstudio.gui.app.home_folder import PlaceRow
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import EmptyState, TakesFiles, rule
+from slmstudio.gui.common.widgets.areas import Card, EmptyState, TakesFiles, rule
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, column_of, fill, grid_in, row_of

@@ -16,12 +16,12 @@ from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST, Answer, Vote
 from slmstudio.gui.chat.lanes import ChatLanes
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_of
-from slmstudio.gui.votes.dialog import verdict_text
+from slmstudio.gui.common.widgets.layouts import clear, column_in, row_of
+from slmstudio.gui.corrections.votes import verdict_text
 
 if TYPE_CHECKING:
     from slmstudio.core.votes.tally import Tally
@@ -108,10 +108,7 @@ class VoteBar(QFrame):
         self.voted.emit(verdict, place)
 
     def _clear(self) -> None:
-        while (item := self._row.takeAt(0)) is not None:
-            if item.widget() is not None:
-                item.widget().hide()
-                item.widget().deleteLater()
+        clear(self._row)
         self._buttons = []
 
 

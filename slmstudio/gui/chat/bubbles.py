@@ -12,7 +12,7 @@ from slmstudio.core.chat.conversation import Message
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubble import Action, ChatBubble
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.throttle import Throttle
+from slmstudio.gui.common.tasks import Throttle
 from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.conversation import BubbleArea
 from slmstudio.gui.common.widgets.labels import show_text, text_label

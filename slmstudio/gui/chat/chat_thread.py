@@ -13,7 +13,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.living_thread import LivingThread
+from slmstudio.gui.common.tasks import LivingThread
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of

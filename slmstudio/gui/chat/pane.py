@@ -21,7 +21,7 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
-from slmstudio.gui.corrections.texts import Answered
+from slmstudio.gui.corrections.panel import Answered
 
 KEPT_FIGURES = ("reason", "tokens_per_second", "seconds_to_first_token", "prompt_tokens", "completion_tokens",
                 "dropped_messages")

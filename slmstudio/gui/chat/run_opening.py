@@ -14,11 +14,11 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
-from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 
 

@@ -13,30 +13,25 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core import llama
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.i18n import tr
-from slmstudio.gui.chat.adapter_strength import AdapterStrength
 from slmstudio.gui.chat.blind_comparison import Comparison, VoteBar, room_text
 from slmstudio.gui.chat.lanes import ChatLane, ChatLanes, CompareButtons
-from slmstudio.gui.chat.open_chat import OpenChat
 from slmstudio.gui.chat.pane import ChatPane
-from slmstudio.gui.chat.question import ChatInput
+from slmstudio.gui.chat.question import ChatInput, Talk
 from slmstudio.gui.chat.run_opening import RunOpening
-from slmstudio.gui.chat.saved_chats import ChatList
-from slmstudio.gui.chat.settings import ChatSettings
-from slmstudio.gui.chat.talk import Talk
+from slmstudio.gui.chat.saved_chats import ChatList, OpenChat
+from slmstudio.gui.chat.settings import AdapterStrength, ChatSettings
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import choose_file
 from slmstudio.gui.common.known_models import ModelPicker, chat_models
 from slmstudio.gui.common.run_texts import editing_text, starting_text
-from slmstudio.gui.common.save import choose_file
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy, run_task
-from slmstudio.gui.common.widgets.areas import EmptyState, TakesFiles
+from slmstudio.gui.common.widgets.areas import Card, EmptyState, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.layouts import fill, row_in
-from slmstudio.gui.corrections.panel import CorrectPanel
-from slmstudio.gui.corrections.texts import Answered
-from slmstudio.gui.votes.dialog import show_votes
+from slmstudio.gui.corrections.panel import Answered, CorrectPanel
+from slmstudio.gui.corrections.votes import show_votes
 
 
 class ChatTab(TakesFiles, QWidget):

@@ -18,8 +18,8 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.store import RUNS
-from slmstudio.gui.common.living_thread import LivingThread
 from slmstudio.gui.common.session import JobStatus, Session
+from slmstudio.gui.common.tasks import LivingThread
 
 SECONDS_BETWEEN_BATCHES = 0.05
 BATCH_LIMIT = 5000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 
 from slmstudio.core import jobs, llama, paths
 from slmstudio.core.i18n import tr
@@ -59,8 +59,7 @@ class ModelPicker(ComboBox):
         self._current: Path | None = None
         self.setAccessibleName(name)
         self.setPlaceholderText(placeholder)
-        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(22)
+        self.keep_narrow(22)
         self.activated.connect(self._activate)
         self.currentTextChanged.connect(self._show_name)
         self.set_models([])
@@ -74,17 +73,13 @@ class ModelPicker(ComboBox):
         """Offer these; one that is chosen already stays chosen."""
         self.clear()
         for name, path in models:
-            self._add(name, path, self.count())
+            self.add_path(name, path)
         if self.count():
             self.insertSeparator(self.count())
         if llama.trouble() is None:
             self.addItem(tr("Open a GGUF file…"), _FILE)
         self.addItem(tr("Open a model or run folder…"), _FOLDER)
         self.set_current(self._current)
-
-    def _add(self, name: str, path: Path, at: int) -> None:
-        self.insertItem(at, name, str(path))
-        self.setItemData(at, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
 
     def models(self) -> list[Path]:
         data = (self.itemData(index) for index in range(self.count()))
@@ -98,7 +93,7 @@ class ModelPicker(ComboBox):
         """Mark a model as chosen, without saying so."""
         self._current = path
         if path is not None and self.findData(str(path)) < 0:
-            self._add(model_title(path), path, 0)
+            self.add_path(model_title(path), path, 0)
         self.setCurrentIndex(self.findData(str(path)) if path is not None else -1)
 
     def _activate(self, index: int) -> None:

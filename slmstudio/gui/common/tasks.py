@@ -1,4 +1,5 @@
-"""Work off the UI thread, with its answer back on it.
+"""Work off the UI thread, with its answer back on it; and what keeps that thread free: few redraws, garbage in small
+portions.
 
 `run_task(self, read, done=self._show, failed=self._banner.show_error)` is all a tab needs. The work is
 given its `Task`, through which it reports progress and learns that it was cancelled.
@@ -6,17 +7,20 @@ given its `Task`, through which it reports progress and learns that it was cance
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
-from PySide6.QtCore import QObject, QRunnable, Qt, QThreadPool, Signal, Slot
+from PySide6.QtCore import QCoreApplication, QObject, QRunnable, Qt, QThread, QThreadPool, QTimer, Signal, Slot
 from shiboken6 import isValid
 
-from slmstudio.gui.common.announce import report_error
+from slmstudio.core.errors import UserError
+from slmstudio.gui.common.widgets.banner import report_error
 
 REPORTS_A_SECOND = 20
 _running: set[Task] = set()
@@ -186,3 +190,142 @@ def shut_down(milliseconds: int = 3000) -> bool:
     ended = QThreadPool.globalInstance().waitForDone(milliseconds)
     _running.clear()
     return ended
+
+
+# -- Garbage is collected on the UI thread alone.
+
+INTERVAL = 100
+"""Milliseconds between two looks at what was allocated: what a thread that reads a dataset allocates in this time is
+looked through in less than a frame."""
+MIDDLE_EVERY, FULL_EVERY = 3, 30
+"""Collections of a generation before its elders are collected too."""
+FULL_SHARE = 0.005
+"""Share of the time that full collections may take: after one of 0.1 s the next one waits 20 s."""
+
+
+class GarbageCollector(QObject):
+    """Takes the place of the automatic collection from its making until `stop()`. Make it on the UI thread.
+
+    Generations go as Python's do: the young one once enough was allocated, the middle one after some of those, all of
+    it after many, and then only when the last full collection is long enough ago for what it took.
+    """
+
+    def __init__(self, parent: QObject | None = None, interval: int = INTERVAL):
+        super().__init__(parent)
+        gc.disable()
+        self._young = self._middle = 0
+        self._next_full = 0.0
+        self._timer = QTimer(self, interval=interval, timeout=self.look)
+        self._timer.start()
+
+    def look(self) -> None:
+        """Collect the generations that are due."""
+        if gc.get_count()[0] <= max(gc.get_threshold()[0], 1):
+            return
+        if self._young < MIDDLE_EVERY:
+            self._young += 1
+            gc.collect(0)
+            return
+        self._young = 0
+        begun = time.monotonic()
+        if self._middle < FULL_EVERY or begun < self._next_full:
+            self._middle += 1
+            gc.collect(1)
+            return
+        self._middle = 0
+        gc.collect()
+        now = time.monotonic()
+        self._next_full = now + (now - begun) / FULL_SHARE
+
+    def keep_what_is_there(self) -> None:
+        """Spare later collections everything that lives now: the window and its libraries, which live to the end."""
+        gc.collect(1)
+        gc.freeze()
+
+    def let_go_of_it(self) -> None:
+        """The window that was kept so ends: the next full collection looks through all again."""
+        gc.unfreeze()
+        self._middle, self._next_full = FULL_EVERY, 0.0
+
+    def stop(self) -> None:
+        """Leave it to Python again. Nothing of Qt may be garbage then while other threads run."""
+        self._timer.stop()
+        gc.enable()
+
+
+# -- The one place that decides how often a view is redrawn.
+
+REDRAWS_A_SECOND = 20
+
+
+class Throttle(QObject):
+    """Lets `act` run at most `REDRAWS_A_SECOND` times a second, and always once after the last request."""
+
+    def __init__(self, act: Callable[[], None], parent: QObject):
+        super().__init__(parent)
+        self._act = act
+        self._not_before = 0.0
+        self._timer = QTimer(self, singleShot=True, timeout=self._run)
+
+    def request(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start(max(0, round((self._not_before - time.monotonic()) * 1000)))
+
+    def rest(self, seconds: float) -> None:
+        """Do not run again for this long: what is expensive to draw is drawn less often."""
+        self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+    def _run(self) -> None:
+        self._not_before = time.monotonic() + 1 / REDRAWS_A_SECOND
+        self._act()
+
+
+# -- A thread that lives until its work is done, even if nothing refers to it any more.
+
+living: set[LivingThread] = set()
+"""A QThread that is destroyed while it runs takes the program along."""
+
+
+class LivingThread(QThread):
+    """Does its `work` off the UI thread. When the program quits, it is asked to `leave`, and waited for.
+
+    Signals:
+        failed(Exception): the work ended with this error; what isn't for people to read is in the log too.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finished.connect(self._forget)
+        app = QCoreApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.leave_and_wait)
+
+    @abstractmethod
+    def work(self) -> None:
+        """What the thread is for."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Let `work` end soon."""
+
+    @Slot()
+    def leave_and_wait(self) -> None:
+        """A signal that is on its way may still come."""
+        self.leave()
+        self.wait()
+
+    @Slot()
+    def _forget(self) -> None:
+        living.discard(self)
+
+    def run(self) -> None:
+        living.add(self)
+        try:
+            self.work()
+        except UserError as error:
+            self.failed.emit(error)
+        except Exception as error:
+            logging.getLogger(__name__).exception("%s failed.", type(self).__name__)
+            self.failed.emit(error)

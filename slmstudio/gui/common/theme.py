@@ -1,4 +1,4 @@
-"""Colours, sizes and fonts of the window: the one place that knows them.
+"""Colours, sizes, fonts and animations of the window: the one place that knows them.
 
 Widgets name a colour ("accent", "muted"); this module knows its value in the scheme that is on. Style
 rules are in resources/styles/studio.qss, where `$name` is replaced by the value of a token.
@@ -7,8 +7,11 @@ rules are in resources/styles/studio.qss, where `$name` is replaced by the value
 from __future__ import annotations
 
 import re
+import sys
 import weakref
-from typing import cast
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QIcon, QPainter, QPalette, QPen, QPixmap
@@ -64,6 +67,7 @@ class Theme(QObject):
         scale: of the text, 1 being the usual size.
         growing, most_growing: what grows with it, and at how many those that are gone are left out.
         still: nothing moves by itself.
+        icons, rich_text: what was made in the colours that are on, to be taken again.
     """
 
     changed = Signal()
@@ -74,8 +78,8 @@ class Theme(QObject):
         self.scale = 1.0
         self.growing: list[tuple[weakref.ref[QObject], str, int]] = []
         self.most_growing = _MANY
-        self._icons: dict[tuple[str, str], QIcon] = {}
-        self._rich_text = ""
+        self.icons: dict[tuple[str, str], QIcon] = {}
+        self.rich_text = ""
 
     @property
     def tokens(self) -> dict[str, str]:
@@ -85,8 +89,8 @@ class Theme(QObject):
         if dark == self.dark:
             return
         self.dark = dark
-        self._icons.clear()
-        self._rich_text = ""
+        self.icons.clear()
+        self.rich_text = ""
         app = cast("QApplication | None", QApplication.instance())
         if app is not None:
             _dress(app)
@@ -107,22 +111,6 @@ class Theme(QObject):
             _dress(app)
         self.changed.emit()
 
-    def icon(self, name: str, colour_name: str = "muted") -> QIcon:
-        """A drawing of resources/icons in a colour of the theme."""
-        key = (name, colour_name)
-        if key not in self._icons:
-            self._icons[key] = QIcon(_draw(name, self.tokens[colour_name]))
-        return self._icons[key]
-
-    def rich_text_style(self) -> str:
-        if not self._rich_text:
-            from string import Template
-
-            text = (paths.resources() / "styles" / "markdown.css").read_text(encoding="utf-8")
-            self._rich_text = f"<style>{Template(text).substitute(self.tokens)}</style>"
-        return self._rich_text
-
-
 THEME = Theme()
 
 
@@ -133,7 +121,10 @@ def colour(name: str) -> QColor:
 
 def icon(name: str, colour_name: str = "muted") -> QIcon:
     """A drawing of resources/icons in a colour of the theme. Take it again at `THEME.changed`."""
-    return THEME.icon(name, colour_name)
+    key = (name, colour_name)
+    if key not in THEME.icons:
+        THEME.icons[key] = QIcon(_draw(name, THEME.tokens[colour_name]))
+    return THEME.icons[key]
 
 
 def apply(app: QApplication, scheme: str = "system", text_percent: int | None = None) -> None:
@@ -238,7 +229,12 @@ def dress(window: QWidget) -> None:
 
 def rich_text_style() -> str:
     """The style of rich text in labels, to be put before it, in the colours that are on."""
-    return THEME.rich_text_style()
+    if not THEME.rich_text:
+        from string import Template
+
+        text = (paths.resources() / "styles" / "markdown.css").read_text(encoding="utf-8")
+        THEME.rich_text = f"<style>{Template(text).substitute(THEME.tokens)}</style>"
+    return THEME.rich_text
 
 
 def draw_item_focus(painter: QPainter, option: QStyleOptionViewItem) -> None:
@@ -287,3 +283,56 @@ def _draw(name: str, value: str) -> QPixmap:
     renderer.render(painter)
     painter.end()
     return pixmap
+
+
+# -- Whether animations are shown, by the user's choice or the system's setting, which Qt doesn't report.
+
+SPI_GETCLIENTAREAANIMATION = 0x1042
+
+
+def set_still(app: QApplication, wanted: bool | None) -> None:
+    """Turn animations off or on.
+
+    Args:
+        wanted: None follows the system.
+    """
+    if wanted is None:
+        _ask_system(partial(_set_still, app))
+    else:
+        _set_still(app, wanted)
+
+
+def _set_still(app: QApplication, still: bool) -> None:
+    THEME.still = still
+    for effect in (Qt.UIEffect.UI_AnimateMenu, Qt.UIEffect.UI_FadeMenu, Qt.UIEffect.UI_AnimateCombo,
+                   Qt.UIEffect.UI_AnimateTooltip, Qt.UIEffect.UI_FadeTooltip):
+        app.setEffectEnabled(effect, not still)
+
+
+def _ask_system(told: Callable[[bool], object]) -> None:
+    """Ask the desktop: on Linux through its portal, on Windows by SystemParametersInfo (not tried there yet).
+
+    Args:
+        told: is called with whether animations are off, at once or as soon as the desktop has answered.
+    """
+    if sys.platform == "win32":
+        import ctypes
+
+        moves = ctypes.c_int(1)
+        ctypes.windll.user32.SystemParametersInfoW(SPI_GETCLIENTAREAANIMATION, 0, ctypes.byref(moves), 0)
+        told(not moves.value)
+        return
+    if not sys.platform.startswith("linux"):
+        told(False)
+        return
+    from PySide6.QtDBus import QDBusMessage
+
+    from slmstudio.gui.common.session_bus import PORTAL, PORTAL_PATH, ask
+
+    def answered(answer: list[Any] | None) -> None:
+        found = answer[0] if answer else True
+        told((found.variant() if hasattr(found, "variant") else found) is False)
+
+    question = QDBusMessage.createMethodCall(PORTAL, PORTAL_PATH, "org.freedesktop.portal.Settings", "ReadOne")
+    question.setArguments(["org.gnome.desktop.interface", "enable-animations"])
+    ask(question, answered)

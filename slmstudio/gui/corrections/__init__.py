@@ -1,1 +1,1 @@
-"""Making a row of an answer: what it should have been. Used by Chat and by the answers of an evaluation."""
+"""What a person says of answers: what they should have been, and blind votes. Used by Chat and by evaluations."""

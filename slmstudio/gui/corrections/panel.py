@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +13,64 @@ from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_dialog
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.fields import ComboBox
-from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.fields import ComboBox, named
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import fill, grid_of, row_of
-from slmstudio.gui.corrections.texts import Answered, added_text, learned_text, not_added, shortened
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.corrections import Learned
     from slmstudio.core.data.appending import Added, NewRow
 
-# -- Chooses the file that a row is added to.
-
+NAMED = 40
+"""Letters of a question that tell it from others."""
+EDITOR_HEIGHT = 92
 _CHOOSE, _NEW = "choose", "new"
 _SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer of a conversation.
+
+    Attributes:
+        messages: all before it, the system message too; the last is the question.
+        text: the answer.
+        models: the GGUF files that gave it, the adapter's too.
+    """
+
+    messages: tuple[dict[str, str], ...]
+    text: str
+    models: tuple[Path, ...]
+
+
+def shortened(answered: Answered) -> str:
+    """As much of its question as tells it from others."""
+    line = " ".join(answered.messages[-1]["content"].split())
+    return line if len(line) <= NAMED else line[:NAMED].rstrip() + "…"
+
+
+def added_text(added: Added) -> str:
+    """As in "corrections.jsonl now has 12 rows"."""
+    return ntr("{file} now has {n:,} row", "{file} now has {n:,} rows", added.rows, file=added.path.name)
+
+
+def not_added(answered: Answered) -> str:
+    return tr("“{question}” wasn't added.", question=shortened(answered))
+
+
+def learned_text(found: Learned) -> str:
+    """Why a question can't test this model."""
+    if found.same_answer:
+        return tr("The model was trained on exactly this row (line {line:,} of {file}), so testing it says nothing "
+                  "about new questions.", line=found.line, file=found.file.name)
+    return tr("The model was trained on this question with another answer (line {line:,} of {file}).",
+              line=found.line, file=found.file.name)
 
 
 class RowTarget(ComboBox):
@@ -46,10 +87,8 @@ class RowTarget(ComboBox):
 
     def __init__(self, name: str, tooltip: str, standard: str):
         super().__init__()
-        self.setAccessibleName(name)
-        self.setToolTip(tooltip)
-        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(24)
+        named(self, "", name, tooltip)
+        self.keep_narrow(24)
         self._standard = standard
         self._current: Path | None = None
         self.activated.connect(self._activate)
@@ -59,17 +98,12 @@ class RowTarget(ComboBox):
         return self._current or paths.datasets_dir() / self._standard
 
     def offer(self, last: str, known: list[Path]) -> None:
-        """Show what can be chosen.
-
-        Args:
-            last: the file that was used last, or "".
-        """
+        """Show what can be chosen: the file that was used last ("" for none), then these."""
         self._current = Path(last) if last else paths.datasets_dir() / self._standard
         others = [path for path in known if path != self._current][:_SHOWN]
         self.clear()
         for path in (self._current, *others):
-            self.addItem(path.name if path.exists() else tr("{name} (new)", name=path.name), str(path))
-            self.setItemData(self.count() - 1, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
+            self.add_path(path.name if path.exists() else tr("{name} (new)", name=path.name), path)
         self.insertSeparator(self.count())
         self.addItem(tr("Choose a file…"), _CHOOSE)
         self.addItem(tr("New file…"), _NEW)
@@ -99,20 +133,16 @@ class RowTarget(ComboBox):
             dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
             dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)  # rows are added to what is there
             dialog.setDefaultSuffix("jsonl")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.fileSelected.connect(lambda name: self.set_path(Path(name)))
-        dialog.open()
+        open_dialog(dialog)
 
 
 def known_files() -> list[Path]:
     """Datasets of the user's own folder, the one that was changed last first."""
     folder = paths.datasets_dir()
-    found = [path for ending in ("jsonl", "json", "ndjson") for path in folder.glob(f"*.{ending}")
-             if not path.name.startswith(".")] if folder.is_dir() else []
+    found = [path for path in folder.glob("*.*") if path.suffix in (".jsonl", ".json", ".ndjson")
+             and not path.name.startswith(".")]
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-
-
-EDITOR_HEIGHT = 92
 
 
 class CorrectPanel(Card):
@@ -130,8 +160,8 @@ class CorrectPanel(Card):
 
     def __init__(self, session: Session):
         super().__init__(tr("Correct this answer"))
-        self._close = IconButton("close", tr("Close without adding anything (Esc)"))
-        self.header.addWidget(self._close)
+        self.header.addWidget(IconButton("close", tr("Close without adding anything (Esc)"), name="correct_close",
+                                         clicked=self.close_panel))
         self._session = session
         self._answered = Answered((), "", ())
         self._test = self._confirmed = self._at_work = False
@@ -143,16 +173,15 @@ class CorrectPanel(Card):
 
     def _make(self) -> None:
         self.question = ElidedLabel("", "muted", Qt.TextElideMode.ElideRight)
-        self.answer = QPlainTextEdit()
-        self.answer.setAccessibleName(tr("Corrected answer"))
-        self.answer.setToolTip(tr("Write the answer as it should have been."))
+        self.answer = named(QPlainTextEdit(), "correct_answer", tr("Corrected answer"),
+                            tr("Write the answer as it should have been."))
         theme.grow(self.answer, "setFixedHeight", EDITOR_HEIGHT)
         self.answer.setTabChangesFocus(True)
-        self.as_row = QCheckBox(tr("Add a training row to"))
-        self.as_row.setToolTip(tr("The conversation up to here with your answer, for the next training."))
-        self.as_pair = QCheckBox(tr("Add a preference pair to"))
-        self.as_pair.setToolTip(tr("Your answer as the better one and the model's as the worse one, for training on "
-                                   "preferences."))
+        self.as_row = named(QCheckBox(tr("Add a training row to")), "correct_row",
+                            tip=tr("The conversation up to here with your answer, for the next training."))
+        self.as_pair = named(QCheckBox(tr("Add a preference pair to")), "correct_pair",
+                             tip=tr("Your answer as the better one and the model's as the worse one, for training on "
+                                    "preferences."))
         self.row_file = RowTarget(tr("Dataset for rows"), tr("The dataset to add the row to."), "corrections.jsonl")
         self.pair_file = RowTarget(tr("Dataset for pairs"), tr("The dataset to add the pair to."),
                                    "preferences.jsonl")
@@ -163,19 +192,15 @@ class CorrectPanel(Card):
                          "test_file": self.test_file}
         self.category, self.language = QLineEdit(), QLineEdit()
         for field, name in ((self.category, tr("Category")), (self.language, tr("Language"))):
-            field.setAccessibleName(name)
+            named(field, "", name, tr("Saved with the row, so that results can be grouped by it. It may be empty."))
             field.setPlaceholderText(name)
-            field.setToolTip(tr("Saved with the row, so that results can be grouped by it. It may be empty."))
-        self.note = text_label("", "small", wrap=True)
-        self.banner = ErrorBanner()
-        self.add = PrimaryButton(tr("Add"), tr("Add it to the chosen files."))
-        self.undo = SecondaryButton(tr("Undo"), tr("Remove the added rows from the files."))
-        self.open_data = SecondaryButton(tr("Open in Data"), tr("Show the new row in the Data tab."))
-        for name, widget in (("correct_answer", self.answer), ("correct_row", self.as_row),
-                             ("correct_pair", self.as_pair), ("correct_add", self.add), ("correct_undo", self.undo),
-                             ("correct_open", self.open_data), ("correct_close", self._close),
-                             ("correct_note", self.note), ("correct_banner", self.banner)):
-            widget.setObjectName(name)
+        self.note = text_label("", "small", wrap=True, name="correct_note")
+        self.banner = ErrorBanner(name="correct_banner")
+        self.add = PrimaryButton(tr("Add"), tr("Add it to the chosen files."), name="correct_add", clicked=self.store)
+        self.undo = SecondaryButton(tr("Undo"), tr("Remove the added rows from the files."), name="correct_undo",
+                                    clicked=self.take_back)
+        self.open_data = SecondaryButton(tr("Open in Data"), tr("Show the new row in the Data tab."),
+                                         name="correct_open", clicked=self._show_in_data)
 
     def _lay_out(self) -> None:
         self._grid = grid_of(theme.SPACE_S, theme.SPACE_XS)
@@ -192,10 +217,6 @@ class CorrectPanel(Card):
              row_of((self.note, 1), self.open_data, self.undo, self.add))
 
     def _connect(self) -> None:
-        self._close.clicked.connect(self.close_panel)
-        self.add.clicked.connect(self.store)
-        self.undo.clicked.connect(self.take_back)
-        self.open_data.clicked.connect(self._show_in_data)
         self.answer.textChanged.connect(self._show_state)
         for box in (self.as_row, self.as_pair):
             box.toggled.connect(self._show_state)

@@ -14,8 +14,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QStackedLayout, QV
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import Card, NoteBar
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.card import Card, NoteBar
 from slmstudio.gui.common.widgets.conversation import ConversationView
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 from slmstudio.core.data.record import message_text
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.search import folded
+from slmstudio.gui.common.widgets.fields import folded
 from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.common.widgets.table_cells import CellDelegate
 

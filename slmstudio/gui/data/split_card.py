@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QHBoxLayout, QRadioButton
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import TaskSlot
+from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, SpinBox, named, number_field
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import fill

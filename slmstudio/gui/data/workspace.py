@@ -16,13 +16,12 @@ from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import DropArea
+from slmstudio.gui.common.widgets.areas import Card, DropArea
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
-from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
+from slmstudio.gui.common.widgets.table_cells import VALUE, TwoLineList
 from slmstudio.gui.data.desk import RowTools
 from slmstudio.gui.data.editing.drop_question import may_drop
 from slmstudio.gui.data.entry import DataEntry

@@ -9,15 +9,14 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.terms import of_metric
-from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
+from slmstudio.gui.common.dialogs import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import ComboBox, named
-from slmstudio.gui.common.widgets.figures import FigureTable
+from slmstudio.gui.common.widgets.figures import FigureTable, MeaningButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, row_of
-from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.evaluation.answers.rows_model import BEST, GAINS, LOSSES, WORST
 from slmstudio.gui.evaluation.answers.votes import VoteSentences, votes_said
 from slmstudio.gui.evaluation.jobs import Evaluation

@@ -12,9 +12,9 @@ from PySide6.QtWidgets import QFrame, QWidget
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.figures import MeaningButton
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in, column_of, grid_in, row_in
-from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.tables import main_comparisons, sentence
 from slmstudio.gui.evaluation.texts import model_label, verdict_kind

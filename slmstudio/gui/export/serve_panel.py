@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
@@ -23,8 +23,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.exports_table import Export
-from slmstudio.gui.export.model_server import SERVING, ModelServer
-from slmstudio.gui.export.server_page import ServerPage
+from slmstudio.gui.export.server_page import SERVING, ModelServer, ServerPage
 
 # -- One recipe: text to copy, what to do with it, and a button that does it.
 
@@ -41,7 +40,7 @@ class RecipePage(QWidget):
     def __init__(self, lead: str, name: str, *, wrap: bool = True):
         super().__init__()
         self._task = TaskSlot()
-        self._gguf: Path | None = None
+        self.gguf: Path | None = None
         self.recipe: Recipe | None = None
         self.banner = ErrorBanner()
         self.lead = text_label(lead, "small", wrap=True)
@@ -60,7 +59,7 @@ class RecipePage(QWidget):
 
     def show_recipe(self, gguf: Path, recipe: Recipe) -> None:
         """Show a recipe for a file; one that can't be followed says why."""
-        self._gguf, self.recipe = gguf, recipe
+        self.gguf, self.recipe = gguf, recipe
         if recipe.problem is not None:
             self.banner.show_error(recipe.problem)
         else:
@@ -79,15 +78,17 @@ class RecipePage(QWidget):
     def is_at_work(self) -> bool:
         return self._task.is_busy()
 
-    def work(self, saying: str, func: Any) -> None:
-        """Do something off the UI thread; its answer is a sentence."""
-        if self._task.is_busy():
+    def work(self, saying: str, func: Callable[[Path, str, Task], str]) -> None:
+        """Do something with the file and the recipe's text off the UI thread; its answer is a sentence."""
+        gguf, recipe = self.gguf, self.recipe
+        if gguf is None or recipe is None or self._task.is_busy():
             return
         self.banner.clear()
         self.done.hide()
         self.strip.show()
         self.strip.start(saying)
-        self._task.run(self, func, self._worked, self._failed, self.strip.set_progress)
+        self._task.run(self, lambda task: func(gguf, recipe.text, task), self._worked, self._failed,
+                       self.strip.set_progress)
         self._update()
 
     def _worked(self, sentence: str) -> None:
@@ -136,23 +137,14 @@ class OllamaPage(RecipePage):
     def _save(self) -> None:
         from slmstudio.core.export import ollama
 
-        gguf, recipe = self._gguf, self.recipe
-        if gguf is None or recipe is None:
-            return
-        self.work(tr("Saving"), lambda task: tr("Saved as {path}", path=ollama.save(gguf, recipe.text)))
+        self.work(tr("Saving"), lambda gguf, text, task: tr("Saved as {path}", path=ollama.save(gguf, text)))
 
     def _create(self) -> None:
         from slmstudio.core.export import ollama
 
-        gguf, recipe = self._gguf, self.recipe
-        if gguf is None or recipe is None:
-            return
-        name = ollama.model_name(gguf)
-
-        def create(task: Task) -> str:
-            return tr("Done. Chat with it: {command}", command=ollama.create(gguf, name, recipe.text, task.cancelled))
-
-        self.work(tr("Ollama is copying {name}", name=name), create)
+        name = ollama.model_name(self.gguf) if self.gguf is not None else ""
+        self.work(tr("Ollama is copying {name}", name=name), lambda gguf, text, task: tr(
+            "Done. Chat with it: {command}", command=ollama.create(gguf, name, text, task.cancelled)))
 
 
 class LmStudioPage(RecipePage):
@@ -181,12 +173,7 @@ class LmStudioPage(RecipePage):
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
 
     def _put(self) -> None:
-        from slmstudio.core.export import recipes
-
-        gguf = self._gguf
-        if gguf is None:
-            return
-        def put(task: Task) -> str:
+        def put(gguf: Path, text: str, task: Task) -> str:
             copied = recipes.put(gguf, task.progress, task.cancelled)[1]
             return tr("LM Studio has a copy now.") if copied else tr("LM Studio has it now, without extra disk space.")
 

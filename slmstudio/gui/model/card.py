@@ -18,10 +18,9 @@ from slmstudio.core.model.vetting import vet
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
-from slmstudio.gui.common.widgets.areas import EmptyState, rule, scrolled
+from slmstudio.gui.common.widgets.areas import Card, EmptyState, rule, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, grid_in, pages_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip

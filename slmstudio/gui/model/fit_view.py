@@ -11,13 +11,12 @@ from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.run.memory import formula
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.plan_fields import variant_label
-from slmstudio.gui.common.run_texts import when
+from slmstudio.gui.common.run_texts import variant_label, when
 from slmstudio.gui.common.widgets.areas import rule
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.figures import MeaningButton
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_of, row_of
-from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
 from slmstudio.gui.model.fit import Fit

@@ -11,15 +11,14 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit
 from slmstudio.core import units
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.card import Card
-from slmstudio.gui.common.widgets.fields import ComboBox, keep_choice, named
+from slmstudio.gui.common.widgets.fields import ComboBox, folded, keep_choice, named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
-from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
+from slmstudio.gui.common.widgets.table_cells import VALUE, TwoLineList
 from slmstudio.gui.model.known import ModelEntry
 
 if TYPE_CHECKING:

@@ -1,8 +1,9 @@
-"""What a plot is drawn on, and a curve of it."""
+"""What a plot is drawn on: its canvas, its axes, and a curve of it."""
 
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +11,13 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QWheelEvent
+from PySide6.QtGui import QFontMetricsF, QWheelEvent
 from PySide6.QtWidgets import QLabel, QWidget
 
+from slmstudio.core.i18n import number_text
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
-
-# -- Names of curves, each with a dot in its colour.
 
 
 class LegendChip(Chip):
@@ -139,3 +139,121 @@ class Box(pg.ViewBox):  # type: ignore[misc]
 def _is_rough(y: np.ndarray[Any, Any]) -> bool:
     known = y[np.isfinite(y)]
     return len(known) > 1 and bool(np.abs(np.diff(known)).mean() > ROUGH * np.ptp(known))
+
+
+# -- Axes that count the way people do: 1, 2 or 5 times a power of ten, and never "(x1e+03)".
+
+PIXELS_PER_TICK = {"left": 30, "bottom": 90}
+LABEL_HALF = 34
+"""Pixels that a tick's number and the unit behind it need to the right of the tick."""
+Form = Callable[[float, float], str]
+"""Writes a value, given the distance between two ticks."""
+
+
+def plain(value: float, spacing: float) -> str:
+    """As many decimals as the ticks differ in.
+
+    >>> plain(1.5, 0.25), plain(2000.0, 500.0)
+    ('1.50', '2,000')
+    """
+    digits = max(0, -math.floor(math.log10(spacing) + 1e-9)) if spacing > 0 else 2
+    if spacing > 0 and not math.isclose(spacing * 10**digits, round(spacing * 10**digits), rel_tol=1e-6):
+        digits += 1
+    digits = min(digits, 6)
+    size = number_text(abs(value), f",.{digits}f")
+    return f"−{size}" if round(value, digits) < 0 else size
+
+
+def rate(value: float, spacing: float) -> str:
+    """A learning rate as the field writes it.
+
+    >>> rate(2e-4, 1e-4), rate(1.5e-5, 5e-6), rate(0.0, 1e-4)
+    ('2e-4', '1.5e-5', '0')
+    """
+    if abs(value) < spacing * 1e-6 or value == 0:
+        return "0"
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def even_ticks(low: float, high: float, count: int) -> tuple[float, list[float]]:
+    """About `count` round values from `low` to `high`, and their distance."""
+    span = high - low
+    if not math.isfinite(span) or span <= 0:
+        return 1.0, [low] if math.isfinite(low) else []
+    rough = span / max(1, count)
+    power = 10 ** math.floor(math.log10(rough))
+    steps = [step * power for step in (0.5, 1, 2, 5, 10)]
+    chosen = next(index for index, step in enumerate(steps) if step >= rough * 0.999)
+    values: list[float] = []
+    while chosen >= 0 and len(values) < 2:  # one tick alone says nothing of the scale
+        spacing = steps[chosen]
+        first, last = math.ceil(low / spacing - 1e-9), math.floor(high / spacing + 1e-9)
+        values = [index * spacing for index in range(first, last + 1)]
+        chosen -= 1
+    return spacing, values
+
+
+def log_ticks(low: float, high: float, count: int) -> list[float]:
+    """Round values from `low` to `high` (both above 0) that lie apart on a logarithmic axis.
+
+    >>> log_ticks(0.9, 2.3, 4)
+    [1.0, 1.5, 2.0]
+    """
+    if high / low < 12:
+        return [value for value in even_ticks(low, high, count)[1] if value > 0]
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = max(1, math.ceil(len(decades) / count))
+    steps = (1, 2, 5) if len(decades) * 3 <= count * 2 else (1,)
+    return [step * 10.0**d for d in decades if d % every == 0 for step in steps if low <= step * 10.0**d <= high]
+
+
+class NumberAxis(pg.AxisItem):  # type: ignore[misc]
+    """An axis with one level of ticks.
+
+    Args:
+        unit: written behind the last tick of a bottom axis, as in "600 steps".
+        whole: only whole numbers get a tick.
+    """
+
+    def __init__(self, orientation: str, form: Form = plain, unit: str = "", whole: bool = False):
+        super().__init__(orientation)
+        self._form, self._whole = form, whole
+        self.unit = unit
+        self._last_with_room = math.inf
+        self.enableAutoSIPrefix(False)
+        self.setStyle(tickLength=0, hideOverlappingLabels=False)
+
+    def tickValues(self, low: float, high: float, size: float) -> list[tuple[float, list[float]]]:
+        self._last_with_room = high - (high - low) * LABEL_HALF / size
+        count = max(2, round(size / PIXELS_PER_TICK[self.orientation]))
+        if self.logMode:
+            spacing, _ = even_ticks(10**low, 10**high, count)
+            return [(spacing, [math.log10(value) for value in log_ticks(10**low, 10**high, count)])]
+        spacing, values = even_ticks(low, high, count)
+        if self._whole and spacing < 1:
+            spacing, values = 1.0, [float(value) for value in range(math.ceil(low), math.floor(high) + 1)]
+        return [(spacing, values)]
+
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        real = [10**value for value in values] if self.logMode else list(values)
+        if self.logMode and real and max(real) / min(real) >= 12:
+            texts = [f"{value:.3g}" for value in real]
+        else:
+            texts = [self._form(value, spacing) for value in real]
+        with_room = [index for index, value in enumerate(values) if value <= self._last_with_room]
+        if self.unit and with_room:
+            texts[with_room[-1]] += f" {self.unit}"
+            texts[with_room[-1] + 1:] = [""] * (len(texts) - with_room[-1] - 1)
+        return texts
+
+    def dress(self, **options: Any) -> None:
+        """Set pens and font together: `pen` for the grid, `text` for the numbers, `font`."""
+        self.setPen(None)
+        self.setTickPen(options["pen"])
+        self.setTextPen(options["text"])
+        self.setTickFont(options["font"])
+        self.setStyle(tickTextHeight=math.ceil(QFontMetricsF(options["font"]).height()))
+
+
+# -- Names of curves, each with a dot in its colour.

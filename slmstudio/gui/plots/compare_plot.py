@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QScrollArea, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QScrollArea, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.curves import SMOOTHING
@@ -15,7 +15,7 @@ from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import clear, column_in, row_of
 from slmstudio.gui.plots.canvas import LegendChip
 from slmstudio.gui.plots.marks import Mark, PlotMarks
 from slmstudio.gui.plots.plot import Plot
@@ -119,9 +119,8 @@ class ComparePlot(QWidget):
         self.log.toggled.connect(self.plot.set_log)
         self.plot.header.insertWidget(1, self.which)
         self.plot.header.insertWidget(2, self.log)
-        self._legend = QHBoxLayout()
+        self._legend = row_of()
         self._legend.setContentsMargins(0, 0, 0, 0)
-        self._legend.setSpacing(theme.SPACE_S)
         column_in(self, (self.plot, 1), self._scrolled(), spacing=None)
 
     def _scrolled(self) -> QWidget:
@@ -141,10 +140,7 @@ class ComparePlot(QWidget):
     def show_runs(self, names: list[str], histories: list[RunHistory]) -> None:
         """Show the curves of these runs; from the tenth on colours come again, paler."""
         self._runs = list(zip(names, histories, strict=True))
-        while (item := self._legend.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.hide()
-                widget.deleteLater()
+        clear(self._legend)
         for number, (name, history) in enumerate(self._runs):
             chip = LegendChip(COLOURS[number % len(COLOURS)])
             last = history.series["eval_loss"].last()

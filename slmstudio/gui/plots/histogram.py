@@ -16,8 +16,7 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.layouts import column_in
-from slmstudio.gui.plots.axis import NumberAxis
-from slmstudio.gui.plots.canvas import Box, Canvas
+from slmstudio.gui.plots.canvas import Box, Canvas, NumberAxis
 
 BARS = 36
 

@@ -17,11 +17,10 @@ from PySide6.QtWidgets import QLabel, QWidget
 
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.figures import MeaningButton
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in, fill, row_of
-from slmstudio.gui.common.widgets.meaning import MeaningButton
-from slmstudio.gui.plots.axis import Form, NumberAxis, plain
-from slmstudio.gui.plots.canvas import CANVAS_HEIGHT, X_PADDING, Box, Canvas, Curve, Legend
+from slmstudio.gui.plots.canvas import CANVAS_HEIGHT, X_PADDING, Box, Canvas, Curve, Form, Legend, NumberAxis, plain
 from slmstudio.gui.plots.marks import Level, PlotLevels, Shade, Shades
 
 # -- The values under the pointer: a line across the plot, and a box beside it.
@@ -110,6 +109,9 @@ class Plot(QWidget):
         floor: a value that is always in sight, as 0 for a rate.
         empty: what is there before the first point.
         term: key of what the title means; empty if that explains itself.
+
+    Attributes:
+        curves: what is drawn, by the names that `add_curve` was given.
     """
 
     def __init__(self, title: str, *, x_unit: str, x_form: Callable[[float], str], form: Form = plain,
@@ -118,7 +120,7 @@ class Plot(QWidget):
                  empty: str = "", term: str = "", parent: QWidget | None = None):
         super().__init__(parent)
         self._value_form, self._floor = value_form, floor
-        self._curves: dict[str, Curve] = {}
+        self.curves: dict[str, Curve] = {}
         self._limit: float | None = None
         self._following = True
         self.title = text_label(title, "section")
@@ -188,18 +190,18 @@ class Plot(QWidget):
         item.setClipToView(True)
         item.opts["autoDownsampleFactor"] = 1.0  # a low and a high for each pixel: what a screen can show
         nothing = np.empty(0)
-        self._curves[name] = Curve(item, label, colour, width, alpha, dots, self._value_form, nothing, nothing)
-        self._curves[name].paint()
+        self.curves[name] = Curve(item, label, colour, width, alpha, dots, self._value_form, nothing, nothing)
+        self.curves[name].paint()
 
     def remove_curves(self) -> None:
-        for curve in self._curves.values():
+        for curve in self.curves.values():
             self.canvas.removeItem(curve.item)
-        self._curves.clear()
+        self.curves.clear()
 
     def set_data(self, name: str, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
         """Show other points. Both of shape (points,), x rising; NaN leaves a gap."""
-        self._curves[name].show(x, y)
-        self._show_axes(any(len(each.x) for each in self._curves.values()))
+        self.curves[name].show(x, y)
+        self._show_axes(any(len(each.x) for each in self.curves.values()))
         self._place_limits()
         if self._following:
             self._show_all_x()
@@ -251,7 +253,7 @@ class Plot(QWidget):
 
     def _ends(self) -> tuple[float, float] | None:
         """The first and the last x of all curves."""
-        ends = [end for curve in self._curves.values() if len(curve.x) for end in (curve.x[0], curve.x[-1])]
+        ends = [end for curve in self.curves.values() if len(curve.x) for end in (curve.x[0], curve.x[-1])]
         return (min(ends), max(ends)) if ends else None
 
     def _show_axes(self, on: bool) -> None:
@@ -271,7 +273,7 @@ class Plot(QWidget):
         heights = [value for value in (self._floor, self._limit) if value is not None]
         if self.levels.shown:
             highest = max(level.y for level in self.levels.shown)
-            lowest = min(float(np.nanmin(curve.y)) for curve in self._curves.values() if len(curve.y))
+            lowest = min(float(np.nanmin(curve.y)) for curve in self.curves.values() if len(curve.y))
             heights.append(highest + HEAD_ROOM * max(0.0, highest - lowest))
         self._frame.setData([first] * len(heights), heights)
         if self._limit is not None:
@@ -286,7 +288,7 @@ class Plot(QWidget):
         self._limit_line.setPen(pg.mkPen(theme.colour("bad"), width=1, style=Qt.PenStyle.DashLine))
         self._readout.paint_rule()
         self.shades.update()
-        for curve in self._curves.values():
+        for curve in self.curves.values():
             curve.paint()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -303,7 +305,7 @@ class Plot(QWidget):
 
     def read_at(self, position: QPointF) -> None:
         """Show the values at a place of the canvas, in its pixels."""
-        self._readout.read(position, list(self._curves.values()), self.shades.shown)
+        self._readout.read(position, list(self.curves.values()), self.shades.shown)
 
     def readout(self) -> str:
         """What the read-out says, as rich text; "" while the pointer is elsewhere."""

@@ -20,11 +20,11 @@ from slmstudio.core.run.curves import of_card
 from slmstudio.core.run.guard_summary import CAUSES, HOLD, as_changed, settings_of
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.throttle import Throttle
+from slmstudio.gui.common.tasks import Throttle
 from slmstudio.gui.common.widgets.areas import plain_page
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, grid_of
-from slmstudio.gui.plots.axis import rate
+from slmstudio.gui.plots.canvas import rate
 from slmstudio.gui.plots.compare_plot import LossPlot
 from slmstudio.gui.plots.marks import Level, Shade
 from slmstudio.gui.plots.plot import Plot
@@ -198,6 +198,10 @@ class RunPlots(QScrollArea):
     def set_note(self, note: str) -> None:
         """Say something below the plots, as why there is no temperature."""
         show_text(self.note, note)
+
+    def is_drawn(self) -> bool:
+        """Whether all plots are made, and show what the history has."""
+        return not (self._to_make or self._stale or self._turn.isActive())
 
     def refresh(self) -> None:
         """The history has more to show. Cheap: drawing is throttled, and waits until the plots are visible."""

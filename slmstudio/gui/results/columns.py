@@ -12,8 +12,7 @@ from slmstudio.core import units
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.run_fields import write
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.plan_fields import label
-from slmstudio.gui.common.run_texts import outcome_chip
+from slmstudio.gui.common.run_texts import label, outcome_chip
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label

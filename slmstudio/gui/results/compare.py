@@ -11,10 +11,10 @@ from PySide6.QtWidgets import QStackedWidget, QWidget
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.common.announce import report_error
+from slmstudio.gui.common.dialogs import choose_file, csv_kinds, picture_kinds, write_csv, write_picture
 from slmstudio.gui.common.run_texts import differences
-from slmstudio.gui.common.save import choose_file, csv_kinds, picture_kinds, write_csv, write_picture
 from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
 from slmstudio.gui.common.widgets.labels import text_label

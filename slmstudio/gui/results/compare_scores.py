@@ -13,8 +13,8 @@ from slmstudio.core.evaluation import comparability
 from slmstudio.core.evaluation.paired import ComparedRun, Paired, compare_runs, comparison_sentence
 from slmstudio.core.files import an_object
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.tasks import Task, TaskSlot
+from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
 from slmstudio.gui.common.widgets.labels import plain_tip, show_text, text_label

@@ -9,9 +9,9 @@ from PySide6.QtGui import QAction, QDesktopServices
 from PySide6.QtWidgets import QMenu, QWidget
 
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common.announce import report_error
-from slmstudio.gui.common.save import choose_file
+from slmstudio.gui.common.dialogs import choose_file
 from slmstudio.gui.common.tasks import Task, TaskSlot
+from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import row_in

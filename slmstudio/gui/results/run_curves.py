@@ -11,8 +11,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.common.announce import report_error
-from slmstudio.gui.common.save import choose_file, picture_kinds, write_picture
+from slmstudio.gui.common.dialogs import choose_file, picture_kinds, write_picture
+from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_widget

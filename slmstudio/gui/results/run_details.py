@@ -17,21 +17,18 @@ from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import Tariff, tariff
 from slmstudio.core.run.folder import RunSummary, result_folder
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.run_grid import Grid, number_text, page_and_column, perplexity_text
 from slmstudio.gui.common.run_texts import method_text, outcome_chip, steps_text
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import scrolled
+from slmstudio.gui.common.widgets.areas import Card, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl, set_primary
-from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.figures import Grid, MeaningButton, number_text, page_and_column, perplexity_text
 from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
-from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.evaluation.verdict_view import read_advice
-from slmstudio.gui.export.exports_table import Export, ExportsTable
+from slmstudio.gui.export.exports_table import Export, ExportsTable, ParityTable
 from slmstudio.gui.export.panel import ExportPanel
-from slmstudio.gui.export.parity_table import ParityTable
 from slmstudio.gui.export.serve_panel import ServePanel
 from slmstudio.gui.results.evaluation_section import EvaluationSection
 from slmstudio.gui.results.report import ReportButton
@@ -294,7 +291,7 @@ class RunDetails(Card):
         if run is None:
             return
         made = result_folder(run.folder) is not None
-        exports = bool(self.exports.exports.exports)
+        exports = bool(self.exports.exports)
         self.no_exports.setVisible(not exports and not self._reads_exports)
         self.buttons.show_run(run, made=made, exports=exports)
         self.evaluate_button.setVisible(self.evaluation.can_be_opened())

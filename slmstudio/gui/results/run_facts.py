@@ -18,7 +18,7 @@ from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run import notes
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.notes import Notes
-from slmstudio.gui.common.search import folded
+from slmstudio.gui.common.widgets.fields import folded
 from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluations
 
 ABOUT_FIELDS, HASHES = ("reasons", "chosen"), "hashes"

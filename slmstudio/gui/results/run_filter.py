@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from slmstudio.gui.common.search import folded
+from slmstudio.gui.common.widgets.fields import folded
 
 _PIECE = re.compile(r'\s*((?:"[^"]*"?|[^\s"])+)')
 _CONDITION = re.compile(r'\s*([^\s<>=!"]+)(\s*)(>=|<=|!=|=|>|<)(\s*)("[^"]*"?|[^\s"<>=!]*)(?!\S)')

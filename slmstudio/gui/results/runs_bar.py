@@ -7,7 +7,7 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QLineEdit, QMenu, QWidget
 
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
+from slmstudio.gui.common.dialogs import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton

@@ -27,13 +27,11 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, TaskSlot, is_busy, run_task
-from slmstudio.gui.common.widgets.areas import EmptyState
+from slmstudio.gui.common.widgets.areas import Card, EmptyState, Panes
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in, column_widget, fill, pages_of, row_of
-from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.export.exports_table import Export, read_exports

@@ -18,10 +18,10 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder, launch
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import slug
-from slmstudio.gui.common.announce import clear_error
-from slmstudio.gui.common.save import choose_file
+from slmstudio.gui.common.dialogs import choose_file
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, is_busy, run_task
+from slmstudio.gui.common.widgets.banner import clear_error
 from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.planning import Earlier, Planning
 from slmstudio.gui.training.run_queue import RunQueue

@@ -12,13 +12,12 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.run_fields import VARIANTS, Choice, DayHours, Lines, Switch, write
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.plan_fields import FIXED, MEANINGS, choice_label, label, variant, variant_label
+from slmstudio.gui.common.run_texts import FIXED, MEANINGS, choice_label, label, variant, variant_label
 from slmstudio.gui.common.widgets.buttons import IconButton
-from slmstudio.gui.common.widgets.fields import ComboBox
-from slmstudio.gui.common.widgets.hours import HoursEdit
+from slmstudio.gui.common.widgets.fields import ComboBox, HoursEdit
+from slmstudio.gui.common.widgets.figures import MeaningButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
-from slmstudio.gui.common.widgets.meaning import MeaningButton
 
 LINES = 4
 """Height of an editor that takes one per line."""

@@ -13,11 +13,10 @@ from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
 from slmstudio.core.run.run_fields import CUT, LEAVE_OUT
-from slmstudio.gui.common import plan_fields, theme
-from slmstudio.gui.common.announce import announce
-from slmstudio.gui.common.widgets.areas import scrolled
+from slmstudio.gui.common import run_texts, theme
+from slmstudio.gui.common.widgets.areas import Card, scrolled
+from slmstudio.gui.common.widgets.banner import announce
 from slmstudio.gui.common.widgets.buttons import ButtonRow, PrimaryButton, SecondaryButton, SegmentedControl, keep_room
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
@@ -233,7 +232,7 @@ class PlanPanel(Card):
     def _make_form(self) -> QWidget:
         page = QWidget()
         self._form = column_in(page, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_M, 0))
-        shared = set(plan_fields.PAIRS.values())
+        shared = set(run_texts.PAIRS.values())
         for heading, names in in_groups().items():
             title = text_label(heading, "section")
             self._headings[title] = names
@@ -258,7 +257,7 @@ class PlanPanel(Card):
 
     def _add_line(self, name: str) -> None:
         """One field, or two that belong together, such as micro-batch × accumulation."""
-        partner = plan_fields.PAIRS.get(name)
+        partner = run_texts.PAIRS.get(name)
         if partner is None:
             self._form.addWidget(self.rows[name])
             return

@@ -13,7 +13,7 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.run_fields import VARIANTS
-from slmstudio.gui.common.plan_fields import VARIANT_FLAGS
+from slmstudio.gui.common.run_texts import VARIANT_FLAGS
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot
 

@@ -14,10 +14,9 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.run_fields import write
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.plan_fields import label
-from slmstudio.gui.common.run_grid import number_text as figure_text
-from slmstudio.gui.common.run_texts import steps_text
+from slmstudio.gui.common.run_texts import label, steps_text
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, set_primary
+from slmstudio.gui.common.widgets.figures import number_text as figure_text
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_of, row_in
 

@@ -13,9 +13,8 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.event_text import event_text, tone
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.areas import scrolled
+from slmstudio.gui.common.widgets.areas import Card, scrolled
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import fill

@@ -20,9 +20,9 @@ from slmstudio.core.run.run_fields import write
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import outcome_chip, phase_text
 from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import ButtonRow, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, show_text, text_label

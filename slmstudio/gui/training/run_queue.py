@@ -17,9 +17,8 @@ from slmstudio.core.run.queue import Entry
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.tasks import Task, run_task
-from slmstudio.gui.common.widgets.areas import plain_page
+from slmstudio.gui.common.widgets.areas import Card, plain_page
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel
 from slmstudio.gui.common.widgets.layouts import column_in, row_in
 from slmstudio.gui.training.plan_panel import WIDTH

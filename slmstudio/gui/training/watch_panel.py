@@ -12,9 +12,8 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.areas import plain_page, scrolled
+from slmstudio.gui.common.widgets.areas import Card, plain_page, scrolled
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.conversation import SHOWN_CHARACTERS, BubbleArea
 from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import breakable, text_label

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt, QThreadPool
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QAccessible, QAccessibleInterface
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
@@ -16,7 +15,6 @@ from PySide6.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QComboBox,
-    QDialog,
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
@@ -26,10 +24,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 from shiboken6 import isValid
-from support import evaluated_runs
+from support.window import settle
+from support.window_states import states
 
-from slmstudio.gui.app.doctor.dialog import DoctorDialog
-from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common.session import TABS
 
 Role = QAccessible.Role
@@ -38,61 +35,6 @@ INTERACTIVE = {Role.Button, Role.ButtonMenu, Role.CheckBox, Role.RadioButton, Ro
 CONTROLS = (QAbstractButton, QAbstractItemView, QAbstractSpinBox, QComboBox, QLineEdit, QPlainTextEdit, QSlider,
             QTabBar)
 MOST_STEPS = 400
-
-
-@pytest.fixture
-def window(main_window: MainWindow, tmp_path: Path, tiny_model: Path) -> MainWindow:
-    evaluated_runs.write(evaluated_runs.ended_run("helpdesk", tiny_model))
-    return main_window
-
-
-def places(qtbot, window: MainWindow) -> Iterator[tuple[str, QWidget]]:
-    """The window in its states, and its dialogs, one after another."""
-    for tab in TABS:
-        window.go_to(tab)
-        QApplication.processEvents()
-        yield f"{tab}, empty", window
-    data = window.page("data")
-    window.go_to("data")
-    with qtbot.waitSignal(data.idle):
-        data.open_sample()
-    for mode in range(3):
-        data.workspace().rows.mode.set_current(mode)
-        QApplication.processEvents()
-        yield f"data, {mode}", window
-    window.go_to("results")
-    results = window.page("results")
-    qtbot.waitUntil(lambda: results.details._run is not None and not results._loading.is_busy())
-    for page in range(2):
-        results.details.tabs.set_current(page)
-        QApplication.processEvents()
-        yield f"results, {page}", window
-    for name, begin in dialogs(window).items():
-        begin()
-        qtbot.waitUntil(lambda: isinstance(QApplication.activeModalWidget(), QDialog))
-        dialog = QApplication.activeModalWidget()
-        dialog.activateWindow()
-        QApplication.processEvents()
-        yield name, dialog
-        if name == "help":
-            for page in (1, 2):
-                dialog.tabs.set_current(page)  # type: ignore[attr-defined]
-                QApplication.processEvents()
-                yield f"help, {page}", dialog
-        dialog.reject()
-        QApplication.processEvents()
-    window.open_welcome()
-    QApplication.processEvents()
-    yield "welcome", window
-
-
-def dialogs(window: MainWindow) -> dict[str, Callable[[], None]]:
-    return {"settings": window.open_settings, "help": window.open_help, "doctor": lambda: open_unchecked(window)}
-
-
-def open_unchecked(window: MainWindow) -> None:
-    """The doctor before its visit, which takes 20 s and has tests of its own."""
-    DoctorDialog(window).open()
 
 
 def nameless(found: QAccessibleInterface | None) -> Iterator[str]:
@@ -132,14 +74,6 @@ def by_arrows(control: QWidget, by_tab: set[QWidget]) -> bool:
     return chosen and any(each in by_tab for each in control.parentWidget().findChildren(kind))
 
 
-def settle(root: QWidget) -> None:
-    """What the place reads is read, and the keys go there."""
-    QThreadPool.globalInstance().waitForDone()
-    root.activateWindow()
-    for _ in range(3):
-        QApplication.processEvents()
-
-
 def reached() -> set[QWidget]:
     """What the Tab key comes to before it comes round to where it began."""
     start = QApplication.focusWidget()
@@ -155,16 +89,17 @@ def reached() -> set[QWidget]:
     return found
 
 
-@pytest.mark.parametrize("count", [len(TABS), pytest.param(16, marks=pytest.mark.full)], ids=["tabs", "everything"])
-def test_everything_has_a_name_a_role_and_can_be_reached_by_tab(qtbot, window, count):
+@pytest.mark.parametrize("count", [len(TABS), pytest.param(22, marks=pytest.mark.full)], ids=["tabs", "everything"])
+def test_everything_has_a_name_a_role_and_can_be_reached_by_tab(qtbot, main_window, tiny_model, count):
     without_name: list[str] = []
     unreached: list[str] = []
     looked_at = []
-    for name, root in islice(places(qtbot, window), count):
+    for name, root in islice(((name, root.window()) for name, root in states(qtbot, main_window, tiny_model)), count):
         looked_at.append(name)
         without_name += [f"{name}: {each}" for each in dict.fromkeys(
             nameless(QAccessible.queryAccessibleInterface(root)))]
-        settle(root)
+        root.activateWindow()
+        settle()
         begin = next(each for each in (root, *root.findChildren(QWidget)) if each in reachable(root) and (
             each.focusPolicy() & Qt.FocusPolicy.TabFocus))
         begin.setFocus(Qt.FocusReason.TabFocusReason)

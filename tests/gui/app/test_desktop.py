@@ -13,23 +13,21 @@ from PySide6.QtWidgets import QDialog, QLabel, QLineEdit, QPushButton, QWidget
 
 from slmstudio.core import i18n, terms
 from slmstudio.core import settings as kept_settings
-from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.i18n import speaking
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.settings import THEMES, Settings
 from slmstudio.gui.app import application as program
-from slmstudio.gui.app.desktop import linux
-from slmstudio.gui.app.desktop import notices as desktop_notices
-from slmstudio.gui.app.desktop.notices import DesktopNotices
-from slmstudio.gui.app.help.dialog import HelpDialog
+from slmstudio.gui.app import desktop
+from slmstudio.gui.app.desktop import DesktopNotices
+from slmstudio.gui.app.help import HelpDialog
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings.dialog import SettingsDialog
-from slmstudio.gui.common import followed_job, motion, theme
+from slmstudio.gui.app.settings import SettingsDialog
+from slmstudio.gui.common import followed_job, session_bus, theme
 from slmstudio.gui.common.session import JobStatus, Notice
 from slmstudio.gui.common.widgets import banner
+from slmstudio.gui.common.widgets.areas import Panes
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.meaning import MeaningButton
-from slmstudio.gui.common.widgets.panes import Panes
+from slmstudio.gui.common.widgets.figures import MeaningButton
 from slmstudio.gui.common.widgets.progress import ProgressBar
 
 FAILED = Outcome("failed", {"what": "Memory ran out.", "why": "", "remedy": "", "problems": []})
@@ -86,7 +84,7 @@ def test_nothing_is_told_to_who_looks_at_the_window(qtbot, session, with_dialog)
 
 def test_what_a_banner_tells_already_is_not_announced_again(qtbot, session, monkeypatch):
     said: list[str] = []
-    for module in (desktop_notices, banner):
+    for module in (desktop, banner):
         monkeypatch.setattr(module, "announce", lambda widget, text, urgent=False: said.append(text))
     window = QWidget()
     qtbot.addWidget(window)
@@ -109,10 +107,10 @@ def test_what_a_banner_tells_already_is_not_announced_again(qtbot, session, monk
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has D-Bus")
 def test_where_nobody_shows_a_notice_the_tray_does(qtbot, qapp):
     asked: list[str] = []
-    linux.LinuxDesktop().notify(Notice("Training is finished", "helpdesk"), lambda: asked.append("tray"))
+    session_bus.LinuxDesktop().notify(Notice("Training is finished", "helpdesk"), lambda: asked.append("tray"))
     qtbot.waitUntil(lambda: asked == ["tray"])
-    motion.set_still(qapp, True)
-    motion.set_still(qapp, None)
+    theme.set_still(qapp, True)
+    theme.set_still(qapp, None)
     qtbot.waitUntil(lambda: not theme.THEME.still)
 
 
@@ -125,36 +123,18 @@ def test_the_taskbar_shows_how_far_the_job_is(behind: Shown, session):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has D-Bus")
 def test_what_is_sent_on_the_bus():
-    call = linux.notification(Notice("Training ended early", "helpdesk: Memory ran out.", urgent=True))
+    call = session_bus.notification(Notice("Training ended early", "helpdesk: Memory ran out.", urgent=True))
     assert (call.service(), call.member()) == ("org.freedesktop.portal.Desktop", "AddNotification")
     assert call.arguments() == ["ended", {"title": "Training ended early", "body": "helpdesk: Memory ran out.",
                                           "priority": "high"}]
     for done, visible in ((0.5, True), (None, False)):
-        signal = linux.progress(done)
+        signal = session_bus.progress(done)
         assert signal.interface() == "com.canonical.Unity.LauncherEntry"
         assert signal.arguments() == ["application://slmstudio.desktop", {"progress": done or 0.0,
                                                                           "progress-visible": visible}]
 
 
 # -- the help ----------------------------------------------------------------------------------------------------------
-
-def test_each_term_has_two_sentences_and_each_score_a_meaning():
-    for key, term in terms.TERMS.items():
-        assert term.what.endswith(".") and term.so.endswith("."), key
-        assert all(len(part) < 160 for part in (term.what, term.so)), key
-    assert [metric for metric in METRICS if terms.of_metric(metric) not in terms.TERMS] == []
-    assert terms.TERMS["rank"].what.startswith("How many directions")
-
-
-def test_the_glossary_is_searched(qtbot, qapp):
-    dialog = HelpDialog()
-    qtbot.addWidget(dialog)
-    dialog.open()
-    assert len(dialog.words.entries) == len(terms.TERMS)
-    qtbot.keyClicks(dialog.findChild(QLineEdit, "glossary_search"), "chrf")
-    shown = [words for words, entry in dialog.words.entries if not entry.isHidden()]
-    assert shown and all("chrf" in words for words in shown) and len(shown) < 6
-
 
 def test_the_diagnosis_is_copied_with_the_version(qtbot, qapp, monkeypatch):
     from slmstudio.core import checkup
@@ -181,10 +161,14 @@ def test_the_glossary_is_searched_and_sorted_in_the_language_of_the_window(qtbot
         i18n.use("en")
     for each in (dialog, button):
         qtbot.addWidget(each)
-    assert dialog.words.entries[-1][0].startswith("zusatz ") and "ZUSATZ" in button.toolTip()
     dialog.open()
-    qtbot.keyClicks(dialog.findChild(QLineEdit, "glossary_search"), "zusatz")
-    assert [words[:6] for words, entry in dialog.words.entries if not entry.isHidden()] == ["zusatz"]
+    entries, search = dialog.words.entries, dialog.findChild(QLineEdit, "glossary_search")
+    assert len(entries) == len(terms.TERMS) and entries[-1][0].startswith("zusatz ") and "ZUSATZ" in button.toolTip()
+    for typed, most in (("chrf", 5), ("zusatz", 1)):
+        search.clear()
+        qtbot.keyClicks(search, typed)
+        shown = [words for words, entry in entries if not entry.isHidden()]
+        assert 1 <= len(shown) <= most and all(typed in words for words in shown)
 
 
 def test_a_figure_says_what_it_means(qtbot, qapp):
@@ -214,7 +198,7 @@ def test_settings_apply_at_once_and_are_kept(qtbot, qapp, session):
     found = kept_settings.load()[0]
     assert (found.text_size, found.reduce_motion, found.notifications, found.chat_with) == (150, True, False, "gguf")
     theme.apply(qapp, "light", 100)
-    motion.set_still(qapp, False)
+    theme.set_still(qapp, False)
     bar.setRange(0, 0)
     assert bar.maximum() == 0
     assert Settings.from_dict({"text_size": 900, "chat_with": "x", "reduce_motion": 3}).text_size == 100

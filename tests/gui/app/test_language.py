@@ -26,10 +26,10 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app import qt_texts
-from slmstudio.gui.app.garbage import GarbageCollector
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS
+from slmstudio.gui.common.tasks import GarbageCollector
 
 SCRIPTS = {"Devanagari": "मॉडल को ट्रेन करें", "Bengali": "মডেল প্রশিক্ষণ", "Tamil": "மாதிரி பயிற்சி",
            "Arabic": "ماڈل کی تربیت"}
@@ -143,7 +143,7 @@ def test_all_that_is_open_chosen_and_typed_is_there_in_another_language(qtbot, q
     old.open_settings()
     new = reopened(qapp, old, "hi")
     assert [tab for tab in TABS if tab in new.session.pages] == ["data", "model", "chat"], "nobody waits for these"
-    assert new._stack.currentWidget() is new.page("training")
+    assert new.page("training").isVisibleTo(new)
     qtbot.waitUntil(lambda: new.findChild(QDialog, "settings") is not None)
     new.findChild(QDialog, "settings").close()
     assert [new.header.tabs.tabText(index) for index in range(5)] == ["डेटा", "मॉडल", "ट्रेनिंग", "नतीजे", "चैट"]

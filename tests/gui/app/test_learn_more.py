@@ -8,6 +8,7 @@ from support.window import press
 
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.training.tab import TrainingTab
 
 
 def finished(play, model: Path, rows: Path, evaluated: Path) -> Path:
@@ -27,7 +28,7 @@ def test_learning_more_works_before_training_was_opened_and_afresh_keeps_the_tes
     window.go_to("results")
     details = window.page("results").details
     qtbot.waitUntil(lambda: details.shows(run) and details.buttons.more.isVisible())
-    assert "training" not in window._pages
+    assert window.findChild(TrainingTab) is None, "nobody has opened it yet"
     press(qtbot, window, "results_more")
     plan = window.page("training").plan
     qtbot.waitUntil(lambda: plan.config is not None and plan.config.start_from == str(run))

@@ -63,7 +63,7 @@ def test_long_names_in_results(qtbot, tab, make_run):
     runs = [long_run(make_run), long_run(make_run)]
     tab.resize(1280, 640)
     show(qtbot, tab, 2)
-    qtbot.waitUntil(lambda: bool(tab.details.exports.exports.exports))
+    qtbot.waitUntil(lambda: bool(tab.details.exports.exports))
 
     def nothing_is_cut() -> None:
         assert cut(tab) == []
@@ -87,7 +87,7 @@ def test_long_names_in_results(qtbot, tab, make_run):
     qtbot.waitUntil(lambda: tab.curves.pages.currentWidget() is tab.curves.compare)
     qtbot.waitUntil(nothing_is_cut)
     tab.details.rows_wanted.emit(tab.table.selected_facts()[0].evaluations[0], "worst")
-    qtbot.waitUntil(lambda: tab._pages.currentWidget() is tab.rows and tab.rows.table.isVisible())
+    qtbot.waitUntil(tab.rows.table.isVisible)
     qtbot.waitUntil(nothing_is_cut)
 
 

@@ -11,9 +11,8 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.app import opening
 from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common import tasks
 from slmstudio.gui.common.session import TABS
-
-LIMIT = 60_000  # milliseconds
 
 
 def tab(window: MainWindow) -> str:
@@ -29,8 +28,8 @@ def test_rows_open_in_data(qtbot, window, session, write_rows):
     window.go_to("model")
     opening.open_files([file], session, window)
     data = window.page("data")
-    qtbot.waitUntil(lambda: data._workspace is not None and bool(data._workspace.entries), timeout=LIMIT)
-    assert data._workspace.entries[0].dataset.path == file and tab(window) == "data"
+    qtbot.waitSignal(data.idle).wait()
+    assert data.workspace().entries[0].dataset.path == file and tab(window) == "data"
 
 
 def test_a_run_is_selected_in_results(qtbot, window, session, studio_home, tiny_model):
@@ -39,7 +38,7 @@ def test_a_run_is_selected_in_results(qtbot, window, session, studio_home, tiny_
     for run, argument in ((first, first / "run.json"), (second, second), (first, first)):
         opening.open_files([argument], session, window)
         qtbot.waitUntil(lambda run=run: [each.folder for each in results.table.selected()] == [run]
-                        and not results._loading.is_busy() and not results._reading.is_busy(), timeout=LIMIT)
+                        and not tasks.is_busy(results))
         assert tab(window) == "results" and results.details.shows(run)
 
 
@@ -48,7 +47,7 @@ def test_a_gguf_file_opens_in_chat(qtbot, window, session, tmp_path, monkeypatch
     monkeypatch.setattr(session, "open_chat", wanted.append)  # Chat itself would start a worker on it
     (tmp_path / "model.GGUF").write_bytes(b"GGUF")
     opening.open_files([tmp_path / "model.GGUF"], session, window)
-    qtbot.waitUntil(lambda: bool(wanted), timeout=LIMIT)
+    qtbot.waitUntil(lambda: bool(wanted))
     assert wanted == [[tmp_path / "model.GGUF"]]
 
 
@@ -62,7 +61,7 @@ def test_what_cannot_be_opened_is_told_at_once(qtbot, window, session, studio_ho
     assert "gone.jsonl doesn't exist" in told[0] and f"Copy it into {paths.runs_dir()}" in told[1]
     assert "without a run.json" in told[2]
     opening.open_files([tmp_path / "gone.jsonl", elsewhere], session, window)
-    qtbot.waitUntil(lambda: window.banner.isVisible(), timeout=LIMIT)
+    qtbot.waitUntil(lambda: window.banner.isVisible())
 
 
 def test_files_are_told_from_commands():

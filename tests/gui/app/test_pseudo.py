@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from PySide6.QtWidgets import QApplication, QDialog, QWidget
-from support import evaluated_runs
 from support.shown_texts import cut, untranslated
 from support.window import settle
+from support.window_states import dialogs, states
 
 from slmstudio.core import i18n, paths
 from slmstudio.core.hardware.machine import read_machine
-from slmstudio.core.model import catalogue, facts
+from slmstudio.core.model import catalogue
 from slmstudio.gui.app import qt_texts
-from slmstudio.gui.app.doctor.dialog import DoctorDialog
-from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.session import TABS
 
 NAMES = re.compile(
     r"SLM Studio|.*\.(jsonl|json|gguf|safetensors)|English|हिन्दी|helpdesk.*|(Qwen|SmolLM).*|Q?LoRA|DoRA|GGUF|"
@@ -44,64 +39,9 @@ def nobodys_language(qapp) -> Iterator[None]:
     qt_texts.speak(qapp)
 
 
-def dialogs(qtbot, window: MainWindow) -> Iterator[tuple[str, QWidget]]:
-    for name, begin in {"settings": window.open_settings, "help": window.open_help,
-                        "doctor": lambda: DoctorDialog(window).open()}.items():
-        begin()
-        qtbot.waitUntil(lambda: isinstance(QApplication.activeModalWidget(), QDialog))
-        dialog = QApplication.activeModalWidget()
-        settle()
-        yield name, dialog
-        dialog.close()
-        settle()
-    window.open_welcome()
-    settle()
-    yield "welcome", window
-
-
-def states(qtbot, window: MainWindow, tiny_model: Path) -> Iterator[tuple[str, QWidget]]:
-    """The window in its states, one after another, and its dialogs."""
-    for tab in TABS:
-        window.go_to(tab)
-        settle()
-        yield f"{tab}, empty", window.page(tab)
-    yield "around the tabs", window
-    yield from dialogs(qtbot, window)
-    data = window.page("data")
-    window.go_to("data")
-    with qtbot.waitSignal(data.idle):
-        data.open_sample()
-    for mode in range(3):
-        data.workspace().rows.mode.set_current(mode)
-        settle()
-        yield f"data, {mode}", data
-    window.session.set_model(facts.read_model(tiny_model))
-    data.workspace()._use()
-    window.go_to("training")
-    training = window.page("training")
-    qtbot.waitUntil(lambda: training.planning.config is not None, timeout=20_000)
-    for mode in range(2):
-        training.plan._mode.set_current(mode)
-        settle()
-        yield f"training, {mode}", training
-    evaluated_runs.write(evaluated_runs.ended_run("helpdesk", tiny_model))
-    window.go_to("results")
-    results = window.page("results")
-    qtbot.waitUntil(lambda: results.details._run is not None and not results._loading.is_busy(), timeout=20_000)
-    for page in range(2):
-        results.details.tabs.set_current(page)
-        settle()
-        yield f"results, {page}", results
-    for begin in (results.details.open_export, results.details.open_evaluation, results.details.open_serve):
-        begin()
-        settle()
-        yield f"results, {begin.__name__}", results
-
-
 def test_the_settings_can_be_translated(qtbot, main_window):
-    main_window.open_settings()
-    settle()
-    assert list(untranslated(QApplication.activeModalWidget(), NAMES)) == []
+    name, settings = next(dialogs(qtbot, main_window))
+    assert name == "settings" and list(untranslated(settings, NAMES)) == []
 
 
 @pytest.mark.full

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from PySide6.QtWidgets import QLabel
+from support.window import text
 
 from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.heat.guard import Settings
 from slmstudio.core.hardware.linux_sensors import Battery
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import CpuReading, MachineReading
-from slmstudio.gui.app import readings
+from slmstudio.core.lock import seccomp
+from slmstudio.core.lock.proof import Attempt, Proof
+from slmstudio.core.lock.worker_lock import LockState
+from slmstudio.gui.app import readings, sensors
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.sensors import Sensors
-from slmstudio.gui.app.temperature import show_heat
+from slmstudio.gui.app.readings import show_heat
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.widgets.labels import Chip
 
@@ -23,14 +27,18 @@ CARD = GpuReading(0, "NVIDIA GeForce RTX 3060", temperature_c=46, slowdown_c=95,
                   memory_used=8 * GIB, memory_total=12 * GIB)
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensors, "EVERY_MS", 10)
+
+
 def test_temperature_and_memory_of_the_card(qtbot, fake_nvml, session: Session, window: MainWindow):
     users = fake_nvml.users()
-    sensors = Sensors(session, window.header, window)
-    sensors._timer.setInterval(10)
+    reader = sensors.Sensors(session, window.header, window)
     chip = window.header.temperature
     qtbot.waitUntil(lambda: chip.text() == "46 °C")
     assert (chip.kind, chip.isVisible()) == ("plain", True)
-    assert window.findChild(QLabel, "chip_device").text() == "RTX 3060 · 12 GB"
+    assert text(window, "chip_device") == "RTX 3060 · 12 GB"
     gauges = window.findChild(QLabel, "status_gauges")
     assert gauges.isVisible() and gauges.text() == "819 MB of 12 GB · 17 W"
     fake_nvml.set(temperature=86)
@@ -48,20 +56,19 @@ def test_temperature_and_memory_of_the_card(qtbot, fake_nvml, session: Session, 
     assert (chip.kind, gauges.property("tone")) == ("bad", "warn") and gauges.text().endswith("slowed by heat")
     fake_nvml.set(every_query="GPU_IS_LOST")
     qtbot.waitUntil(lambda: chip.text() == "GPU lost")
-    assert "Restart the machine" in chip.toolTip() and "Restart the machine" in gauges.toolTip()
     assert (gauges.text(), gauges.property("tone")) == ("doesn't answer", "bad")
-    sensors.close()
+    reader.close()
     assert fake_nvml.users() == users
 
 
 def test_without_a_card(qtbot, fake_nvml, session: Session, window: MainWindow):
     fake_nvml.remove_driver()
-    Sensors(session, window.header, window)
-    qtbot.waitUntil(lambda: window.findChild(QLabel, "chip_device").text() == "no NVIDIA GPU")
+    sensors.Sensors(session, window.header, window)
+    qtbot.waitUntil(lambda: text(window, "chip_device") == "no NVIDIA GPU")
     qtbot.waitUntil(window.findChild(QLabel, "status_gauges").isVisible)
     reading = session.reading
     assert window.header.temperature.isHidden() == (reading.cpu.temperature_c is None)
-    assert window.findChild(QLabel, "status_gauges").text().endswith(
+    assert text(window, "status_gauges").endswith(
         guidance.memory_of(reading.memory_used, reading.memory_total))
 
 
@@ -119,7 +126,7 @@ def test_each_card_has_its_gauges_and_many_share_theirs(qapp):
 def test_what_is_absent_is_said_to_be_so_and_is_never_0(qapp):
     told = readings.tip(MachineReading((GpuReading(0, "RTX 3060"),)))
     lines = [line.partition(": ") for line in told.splitlines() if line and ": " in line]
-    assert [(label, text) for label, _, text in lines if text != "not reported"] == [
+    assert [(label, words) for label, _, words in lines if words != "not reported"] == [
         ("GPU 0", "RTX 3060"), ("Battery", "none, or not reported")]
     assert len(lines) == 20 and "0 " not in told.replace("GPU 0", "").replace("RTX 3060", "")
     whole = readings.tip(MachineReading((replace(CARD, slowed_by=("power limit",), fan_percent=0),),
@@ -132,8 +139,7 @@ def test_what_is_absent_is_said_to_be_so_and_is_never_0(qapp):
 
 def test_what_is_free_is_followed_while_no_job_is_at_work(qtbot, fake_nvml, session: Session, window: MainWindow):
     """A plan made an hour after the start counts with the memory of now."""
-    sensors = Sensors(session, window.header, window)
-    sensors._timer.setInterval(10)
+    reader = sensors.Sensors(session, window.header, window)
     qtbot.waitUntil(lambda: session.reading is not None)
     with qtbot.waitSignal(session.memory_changed):
         fake_nvml.set(memory_used=8 * GIB)
@@ -145,4 +151,28 @@ def test_what_is_free_is_followed_while_no_job_is_at_work(qtbot, fake_nvml, sess
     with qtbot.waitSignal(session.memory_changed):
         session.set_job(None)
     assert session.machine.gpus[0].memory_free == 2 * GIB
-    sensors.close()
+    reader.close()
+
+
+# -- the network lock ------------------------------------------------------------------------------------------------
+
+
+def test_the_network_chip_is_green_only_after_the_lock_was_tried(qtbot, window: MainWindow):
+    if seccomp.here() is None:
+        pytest.skip("only Linux has such a lock")
+    chip = window.header.network
+    sensors.NetworkLock(window.session, window.header, window)
+    assert (chip.text(), chip.kind) == ("Offline", "plain")
+    qtbot.waitUntil(lambda: window.session.lock_proof is not None, timeout=60_000)
+    assert (chip.text(), chip.kind) == ("Locked", "ok"), window.session.lock_proof
+    for tried in ("TCP over IPv6: EACCES", "io_uring: EACCES", "a child process: TCP to this machine: PermissionError"):
+        assert tried in chip.toolTip()
+
+
+def test_one_way_that_is_open_is_enough_to_say_so(window: MainWindow):
+    reason = "This was not blocked: TCP."
+    window.session.lock_proof = Proof(False, True, LockState(True), (Attempt("TCP", True, False, "it worked"),),
+                                      ("TCP",), (), reason)
+    sensors.NetworkLock(window.session, window.header, window)  # of the window before; it is tried again
+    chip = window.header.network
+    assert (chip.text(), chip.kind) == ("Not enforced", "warn") and reason in chip.toolTip()

@@ -10,18 +10,15 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QLabel, QWidget
-from support import evaluated_runs
+from support.contrast import TEXT, of_colours
 from support.shown_texts import cut
 from support.tiers import first_fast
 from support.window import settle
+from support.window_states import open_run, open_sample
 
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS
-
-READABLE = 4.5
-"""Contrast of text that WCAG 2.2 asks for (1.4.3); what can't be used is left out there too."""
-
 
 LARGE = [(1280, 720, 100), (1280, 720, 150), (900, 600, 200)]
 """Width and height of the window, and the size of text in percent."""
@@ -36,13 +33,8 @@ def bare(qapp, main_window: MainWindow) -> Iterator[MainWindow]:
 
 @pytest.fixture
 def window(qtbot, bare: MainWindow, tiny_model: Path) -> MainWindow:
-    evaluated_runs.write(evaluated_runs.ended_run("helpdesk", tiny_model))
-    data = bare.page("data")
-    with qtbot.waitSignal(data.idle):
-        data.open_sample()
-    bare.go_to("results")
-    results = bare.page("results")
-    qtbot.waitUntil(lambda: results.details._run is not None and not results._loading.is_busy())
+    open_sample(qtbot, bare)
+    open_run(qtbot, bare, tiny_model)
     return bare
 
 
@@ -68,8 +60,7 @@ def test_large_text_leaves_rows_and_needs_no_scrolling_sideways(qtbot, qapp, bar
     theme.apply(qapp, "light", before)
     bare.resize(1280, 720)
     data, models = bare.page("data"), bare.page("model")
-    with qtbot.waitSignal(data.idle):
-        data.open_sample()
+    open_sample(qtbot, bare)
     table = data.workspace().rows.table
     settle()
     theme.apply(qapp, "light", 150)
@@ -80,17 +71,6 @@ def test_large_text_leaves_rows_and_needs_no_scrolling_sideways(qtbot, qapp, bar
     bare.go_to("data")
     qtbot.waitUntil(lambda: table.viewport().height() >= 4 * table.rowHeight(0))
     assert models.card.fit.minimumSizeHint().width() < 800 and models.card.facts.minimumSizeHint().width() < 800
-
-
-def luminance(colour: QColor) -> float:
-    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
-             for part in (colour.redF(), colour.greenF(), colour.blueF())]
-    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
-
-
-def contrast(one: QColor, other: QColor) -> float:
-    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (bright + 0.05) / (dark + 0.05)
 
 
 def ground_below(window: QWidget, label: QWidget) -> QColor:
@@ -116,8 +96,8 @@ def test_text_on_the_screen_has_the_contrast_that_wcag_asks_for(qapp, window, sc
                 continue
             looked_at.add(kind)
             ink = label.palette().color(QPalette.ColorRole.WindowText)
-            found = contrast(ink, ground_below(window, label))
-            if found < READABLE:
+            found = of_colours(ink, ground_below(window, label))
+            if found < TEXT:
                 poor.append(f"{tab}: {label.text()[:40]!r} {kind} {found:.2f}")
     assert poor == []
     assert len(looked_at) > 6

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QPushButton
 from pytestqt.qtbot import QtBot
-from support.window import texts
+from support.window import press, text, texts
 
 from slmstudio.core import disk_space, home_folder, paths, settings
 from slmstudio.core.errors import UserError
@@ -19,16 +17,15 @@ from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app import welcome
-from slmstudio.gui.app.help.dialog import HelpDialog
-from slmstudio.gui.app.home_folder_missing import PlaceMissing
+from slmstudio.gui.app.help import HelpDialog
+from slmstudio.gui.app.home_folder import PlaceMissing
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings.dialog import SettingsDialog
+from slmstudio.gui.app.settings import SettingsDialog
 from slmstudio.gui.app.welcome import Found
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS, JobStatus, Session
 
 GIB = 1024**3
-LONG = 60_000
 CPU = Machine("Linux", "Some CPU", 4, 8, 16 * GIB, 9 * GIB, (), False, False, "No NVIDIA driver was found.")
 CARD = Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, int(11.2 * GIB), (8, 6))
 GPU = Machine("Linux", "Some CPU", 4, 8, 16 * GIB, 9 * GIB, (CARD,), False, False)
@@ -43,7 +40,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qapp) -> Iterator[Ses
     monkeypatch.setattr(disk_space, "free", lambda path: 50 * GIB)
     theme.apply(qapp, "light")
     yield Session(Settings())
-    assert tasks.shut_down(LONG), "a task did not end"
+    assert tasks.shut_down(60_000), "a task did not end"
 
 
 @pytest.fixture
@@ -53,21 +50,15 @@ def window(qtbot: QtBot, fresh: Session) -> MainWindow:
     qtbot.addWidget(made)
     made.resize(1280, 720)
     made.open_welcome()
-    with qtbot.waitSignal(made.painted, timeout=LONG):
+    with qtbot.waitSignal(made.painted):
         made.show()
     look(qtbot, made)
     return made
 
 
 def look(qtbot: QtBot, window: MainWindow) -> None:
-    with qtbot.waitSignal(window.welcome.found, timeout=LONG):
+    with qtbot.waitSignal(window.welcome.found):
         window.welcome.look()
-
-
-def press(qtbot: QtBot, widget: QWidget, name: str) -> None:
-    button = widget.findChild(QPushButton, name)
-    assert button.isEnabled()
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 def take(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
@@ -77,25 +68,22 @@ def take(qtbot: QtBot, window: MainWindow, folder: Path) -> None:
     dialog = next(dialog for dialog in window.findChildren(QFileDialog) if dialog.isVisible())
     dialog.fileSelected.emit(str(folder))
     dialog.reject()
-    qtbot.waitUntil(lambda: changer.strip.isHidden(), timeout=LONG)
+    qtbot.waitUntil(lambda: changer.strip.isHidden())
 
 
 def test_it_lies_over_the_data_tab_and_tells_of_the_machine(window: MainWindow, unexplained):
-    assert window.welcome_is_open()
-    shown = texts(window.welcome)
-    assert all(words in shown for words in ("Welcome to SLM Studio", "GPU", "Memory", "50 GB free", "Fonts"))
-    assert "Looking" not in shown
-    assert window.findChild(QLabel, "place_path").text() == str(paths.usual_home())
-    assert unexplained(window.welcome) == []
+    assert window.welcome_is_open() and unexplained(window.welcome) == []
+    assert all(words in texts(window.welcome) for words in ("GPU", "Memory", "50 GB free", "Fonts"))
+    assert text(window, "place_path") == str(paths.usual_home())
     assert not window.welcome.area.verticalScrollBar().isVisible(), "all of it at 1280x720"
 
 
-def test_the_sample_opens_in_the_data_tab(qtbot: QtBot, window: MainWindow):
+@pytest.mark.parametrize("how", ["sample", "dropped"])
+def test_the_sample_or_a_dropped_file_opens_in_the_data_tab(qtbot: QtBot, window: MainWindow, rows_file, drop, how):
     data = window.page("data")
-    with qtbot.waitSignal(data.idle, timeout=LONG):
-        press(qtbot, window, "welcome_sample")
-    assert not window.welcome_is_open()
-    assert data.workspace().list.count() == 1
+    with qtbot.waitSignal(data.idle):
+        press(qtbot, window, "welcome_sample") if how == "sample" else drop(window.welcome, [rows_file])
+    assert not window.welcome_is_open() and data.workspace().list.count() == 1
     assert settings.load()[0].welcomed
 
 
@@ -113,22 +101,21 @@ def test_own_data_a_tab_and_f1(qtbot: QtBot, window: MainWindow):
     window.open_settings()
     press(qtbot, window.findChild(SettingsDialog), "settings_welcome")
     assert window.welcome_is_open()
-    qtbot.waitUntil(window.welcome.sample.hasFocus, timeout=LONG)
+    qtbot.waitUntil(window.welcome.sample.hasFocus)
     qtbot.keyClick(window.welcome.sample, Qt.Key.Key_Escape)
     assert not window.welcome_is_open() and TABS[tabs.currentIndex()] == "model"
 
 
-def test_files_may_be_dropped_on_it(qtbot: QtBot, window: MainWindow, rows_file: Path, drop):
-    data = window.page("data")
-    with qtbot.waitSignal(data.idle, timeout=LONG):
-        drop(window.welcome, [rows_file])
-    assert not window.welcome_is_open() and data.workspace().list.count() == 1
+def test_a_machine_that_cannot_be_read_is_looked_at_again(qtbot: QtBot, window: MainWindow, monkeypatch):
+    def fails() -> Found:
+        raise UserError("The machine could not be read.", "A reason.", "A remedy.")
 
-
-def test_a_machine_that_cannot_be_read_is_looked_at_again(qtbot: QtBot, window: MainWindow):
-    window.welcome._failed(UserError("The machine could not be read.", "A reason.", "A remedy."))
+    with monkeypatch.context() as broken:
+        broken.setattr(welcome, "read", fails)
+        window.welcome.look()
+        qtbot.waitUntil(window.welcome.banner.isVisible)
     assert window.welcome.banner.isVisible() and "GPU" not in texts(window.welcome)
-    with qtbot.waitSignal(window.welcome.found, timeout=LONG):
+    with qtbot.waitSignal(window.welcome.found):
         press(qtbot, window, "welcome_again")
     assert not window.welcome.banner.isVisible() and "GPU" in texts(window.welcome)
 
@@ -152,8 +139,8 @@ def test_another_place_is_in_force_at_once(qtbot: QtBot, window: MainWindow, fre
     (paths.home() / "chats" / "a.json").write_text("{}")
     take(qtbot, window, tmp_path / "new")
     assert paths.runs_dir() == tmp_path / "new" / "runs"
-    assert window.findChild(QLabel, "place_path").text() == str(tmp_path / "new")
-    assert "chats" in window.findChild(QLabel, "place_note").text()
+    assert text(window, "place_path") == str(tmp_path / "new")
+    assert "chats" in text(window, "place_note")
     assert paths.settings_file().is_file()
     Settings(theme="dark", welcomed=True).save()
     take(qtbot, window, paths.usual_home())
@@ -180,7 +167,7 @@ def test_a_doubtful_place_is_asked_about(qtbot: QtBot, window: MainWindow, tmp_p
         take(qtbot, window, tmp_path / "new")
         assert changer.question.isVisible() and "5 GB" in changer.doubts.text()
         press(qtbot, window, answer)
-        qtbot.waitUntil(lambda: changer.strip.isHidden(), timeout=LONG)
+        qtbot.waitUntil(lambda: changer.strip.isHidden())
         assert paths.home() == expected and not changer.question.isVisible()
 
 
@@ -188,7 +175,7 @@ def test_a_place_that_the_environment_names_is_not_changed_here(qtbot: QtBot, se
     dialog = SettingsDialog(session)
     qtbot.addWidget(dialog)
     assert not dialog.findChild(QPushButton, "place_change").isEnabled()
-    assert "SLMSTUDIO_HOME" in dialog.findChild(QLabel, "place_note").text()
+    assert "SLMSTUDIO_HOME" in text(dialog, "place_note")
 
 
 def test_a_missing_place_is_asked_about_before_anything_is_made(qtbot: QtBot, fresh: Session, tmp_path, unexplained):
@@ -211,7 +198,7 @@ def test_a_missing_place_is_asked_about_before_anything_is_made(qtbot: QtBot, fr
     assert dialog.result() == PlaceMissing.DialogCode.Accepted and home_folder.missing() is None
     disk.rename(tmp_path / "unplugged")
     dialog = ask()
-    with qtbot.waitSignal(dialog.accepted, timeout=LONG):
+    with qtbot.waitSignal(dialog.accepted):
         dialog.changer.take(tmp_path / "other")
     assert paths.home() == tmp_path / "other"
     (tmp_path / "other").rename(tmp_path / "gone")
@@ -220,42 +207,20 @@ def test_a_missing_place_is_asked_about_before_anything_is_made(qtbot: QtBot, fr
 
 
 def wsl_machine(root: Path) -> Path:
-    for name, text in {"proc/sys/kernel/osrelease": "5.15-microsoft-standard-WSL2", "proc/mounts": "",
-                       "proc/meminfo": "MemTotal: 4194304 kB\n"}.items():
+    for name, content in {"proc/sys/kernel/osrelease": "5.15-microsoft-standard-WSL2", "proc/mounts": "",
+                          "proc/meminfo": "MemTotal: 4194304 kB\n"}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
+        (root / name).write_text(content)
     return root
 
 
 def test_what_differs_in_wsl_is_told_once(qtbot: QtBot, window: MainWindow, fresh: Session, tmp_path: Path):
     press(qtbot, window, "welcome_own")
     program.tell_of_wsl(fresh, window, wsl_machine(tmp_path / "root"))
-    qtbot.waitUntil(lambda: window.banner.isVisible(), timeout=LONG)
+    qtbot.waitUntil(lambda: window.banner.isVisible())
     assert len(window.banner.error.problems) == 2 and ".wslconfig" in str(window.banner.error)
     window.banner.clear()
     assert settings.load()[0].told == ["wsl_no_driver", "wsl_little_memory"]
     program.tell_of_wsl(fresh, window, wsl_machine(tmp_path / "root"))
-    assert tasks.shut_down(LONG)
+    assert tasks.shut_down(60_000)
     assert not window.banner.isVisible()
-
-
-STARTED = """
-import sys
-from slmstudio.gui.app import application
-from slmstudio.gui.app.main_window import MainWindow
-opened = []
-show = MainWindow.open_welcome
-MainWindow.open_welcome = lambda self: (opened.append(1), show(self))
-status = application.main(quit_after_paint=True)
-print(status, len(opened), sorted({"psutil", "pynvml", "torch", "numpy", "pyqtgraph"} & set(sys.modules)))
-"""
-
-
-@pytest.mark.parametrize(("kept", "expected"), [(None, "0 1 []"), ("answered", "0 0 []"), ("runs", "0 0 []")])
-def test_only_the_first_start_opens_it(studio_home: Path, kept: str | None, expected: str):
-    if kept == "answered":
-        Settings(welcomed=True).save()
-    elif kept == "runs":
-        (studio_home / "runs" / "a-run").mkdir(parents=True)
-    done = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, timeout=100)
-    assert done.stdout.strip() == expected, done.stderr

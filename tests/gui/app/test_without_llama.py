@@ -14,7 +14,7 @@ from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
 from slmstudio.core.model.facts import read_model
 from slmstudio.gui.chat.tab import ChatTab
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.export.choice import ExportChoice
+from slmstudio.gui.export.panel import ExportChoice
 
 
 def test_chat_explains_itself_until_the_engine_is_there(qtbot: QtBot, session: Session, no_engine: None, monkeypatch):
@@ -28,12 +28,12 @@ def test_chat_explains_itself_until_the_engine_is_there(qtbot: QtBot, session: S
     assert [button for button in tab.findChildren(QAbstractButton) if button.isVisible()] == []
     tab.open_models([Path("a.gguf")])
     tab.choose_files()
-    assert tab.panes[0].lane.model == "" and tab._off_page.isVisible() and not tab.acceptDrops()
+    assert tab.panes[0].lane.model == "" and tab.off.isVisible() and not tab.acceptDrops()
 
     monkeypatch.setattr(sys, "meta_path", [no_llama.Found, *sys.meta_path])
     tab.hide()
     tab.show()
-    assert tab.middle.isVisible() and tab.saved.isVisible() and not tab._off_page.isVisible()
+    assert tab.middle.isVisible() and tab.saved.isVisible() and not tab.off.isVisible()
 
 
 def test_a_run_is_talked_to_without_the_engine(qtbot: QtBot, session: Session, no_engine: None, chat_tab: ChatTab,
@@ -44,9 +44,9 @@ def test_a_run_is_talked_to_without_the_engine(qtbot: QtBot, session: Session, n
     session.settings.chat_with = "gguf"
     chat_tab.hide()
     chat_tab.show()
-    assert chat_tab._off_page.isVisible(), "no run has been found yet"
+    assert chat_tab.off.isVisible(), "no run has been found yet"
     qtbot.waitUntil(chat_tab.middle.isVisible)
-    assert chat_tab.choices[0].models() == [run, tiny_model] and chat_tab._off_page.isHidden()
+    assert chat_tab.choices[0].models() == [run, tiny_model] and not chat_tab.off.isVisible()
     assert chat_tab.choices[0].findText("Open a GGUF file…") < 0
     session.open_run_chat(run)
     panes = chat_tab.lanes.panes

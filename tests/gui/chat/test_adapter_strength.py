@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtWidgets import QPushButton, QSlider, QSpinBox, QToolButton
-from support import compared_chats, model_files
-from support.compared_chats import ask, press, ready, start, vote
+from PySide6.QtWidgets import QSlider, QSpinBox
+from support import model_files
+from support.chat_window import answered, ask, can_vote, start, vote
+from support.window import press, texts
 
 from slmstudio.core import paths
 from slmstudio.core.chat.partners import base_for_strength
@@ -15,10 +16,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.advice import proposals
 from slmstudio.core.run import folder
 from slmstudio.core.votes import store as votes
-from slmstudio.gui.chat.adapter_strength import AdapterStrength
+from slmstudio.gui.chat.settings import AdapterStrength
 from slmstudio.gui.results.run_details import RunDetails
-
-models, tab = compared_chats.models, compared_chats.tab
 
 
 @pytest.fixture
@@ -38,30 +37,28 @@ def test_the_strength_is_offered_only_where_an_adapter_fits(qtbot, tab, session,
     base, lora = with_adapter
     start(qtbot, tab, session, [base])
     strength = tab.findChildren(AdapterStrength)[0]
-    qtbot.waitUntil(strength.isVisible, timeout=5000)
+    qtbot.waitUntil(strength.isVisible)
     pane = tab.panes[0]
     assert strength.name.text() == "helpdesk-lora on base" and strength.slider.value() == 0 and pane.adapter is None
     tab.findChild(QSlider, "adapter_strength").setValue(75)
     assert tab.findChild(QSpinBox, "adapter_percent").value() == 75
-    qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 0.75), timeout=5000)
+    qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 0.75))
     tab.findChild(QSpinBox, "adapter_percent").setValue(150)
-    qtbot.waitUntil(lambda: pane.strength == 1.5, timeout=5000)
-    ask(qtbot, tab, "hello")
-    ready(qtbot, tab)
+    qtbot.waitUntil(lambda: pane.strength == 1.5)
+    answered(qtbot, tab, "hello")
     assert pane.lane.turns[1].figures["strength"] == 1.5
     assert pane.bubbles.bubbles[1].figures.text().endswith("adapter 150%")
     tab.settings.context_changed.emit()
     assert pane.strength == 0
-    qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 1.5), timeout=5000)
+    qtbot.waitUntil(lambda: (pane.adapter, pane.strength) == (lora, 1.5))
     assert strength.slider.value() == 150 and strength.isVisible()
-    assert tab.settings._strength_title.isVisible()
-    press(qtbot, tab, "reset_sampling", QToolButton)
-    qtbot.waitUntil(lambda: pane.strength == 0, timeout=5000)
+    assert "Adapter strength" in texts(tab.settings)
+    press(qtbot, tab, "reset_sampling")
+    qtbot.waitUntil(lambda: pane.strength == 0)
     assert strength.percent.value() == 0
-    session.open_chat(models[:1])
-    ready(qtbot, tab)
-    qtbot.waitUntil(lambda: not strength.isVisible(), timeout=5000)
-    assert not tab.settings._strength_title.isVisible()
+    start(qtbot, tab, session, models[:1])
+    qtbot.waitUntil(lambda: not strength.isVisible())
+    assert "Adapter strength" not in texts(tab.settings)
     assert pane.adapter is None and pane.strength == 0
 
 
@@ -91,13 +88,13 @@ def test_a_vote_is_for_the_strength_that_answered(qtbot, tab, session, models, w
     base, _ = with_adapter
     start(qtbot, tab, session, [base, models[1]], blind=True)
     strength = tab.findChildren(AdapterStrength)[0]
-    qtbot.waitUntil(strength.isVisible, timeout=5000)
+    qtbot.waitUntil(strength.isVisible)
     strength.slider.setValue(100)
-    qtbot.waitUntil(lambda: tab.panes[0].strength == 1.0, timeout=5000)
+    qtbot.waitUntil(lambda: tab.panes[0].strength == 1.0)
     ask(qtbot, tab, "hello")
-    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_0") is not None, timeout=15_000)
+    can_vote(qtbot, tab)
     strength.slider.setValue(50)
-    qtbot.waitUntil(lambda: tab.panes[0].strength == 0.5, timeout=5000)
+    qtbot.waitUntil(lambda: tab.panes[0].strength == 0.5)
     vote(qtbot, tab, "vote_good")
     [kept], _ = votes.read()
     assert kept.answers[0].model.name == "base + helpdesk-lora 100%" and kept.answers[0].model.strength == 1.0
@@ -107,9 +104,9 @@ def test_a_vote_is_for_the_strength_that_answered(qtbot, tab, session, models, w
 def test_the_slider_shows_what_the_worker_says(qtbot, tab, session, with_adapter):
     start(qtbot, tab, session, with_adapter[:1])
     strength = tab.findChildren(AdapterStrength)[0]
-    qtbot.waitUntil(strength.isVisible, timeout=5000)
+    qtbot.waitUntil(strength.isVisible)
     strength.slider.setValue(100)
-    qtbot.waitUntil(lambda: tab.panes[0].strength == 1.0, timeout=5000)
+    qtbot.waitUntil(lambda: tab.panes[0].strength == 1.0)
     tab.panes[0].set_adapter(None, 0)
-    qtbot.waitUntil(lambda: tab.panes[0].adapter is None, timeout=5000)
+    qtbot.waitUntil(lambda: tab.panes[0].adapter is None)
     assert strength.slider.value() == 0 and strength.percent.value() == 0

@@ -1,24 +1,28 @@
-"""Several models side by side, blind votes, their list, and the adapter's strength, with real child processes."""
+"""Several models side by side, and blind votes, with real child processes."""
 
 from __future__ import annotations
 
+import pytest
 from PySide6.QtWidgets import QPushButton, QToolButton
-from support import compared_chats, model_files
-from support.compared_chats import ask, press, ready, start, vote
+from support import model_files
+from support.chat_window import answered, ask, can_vote, ready, start, vote
+from support.window import press, text, texts
 
 from slmstudio.core import paths
 from slmstudio.core.votes import store as votes
 from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
-from slmstudio.gui.chat.bubble import TextBlock
-
-models, tab = compared_chats.models, compared_chats.tab
 
 
 def places(tab) -> list[str]:
     """The models from left to right, as they really stand."""
     tab.lanes.layout().activate()
-    lanes = sorted(tab.lanes.shown(), key=lambda lane: lane.x())
-    return [lane.pane.name for lane in lanes]
+    return [lane.pane.name for lane in sorted(tab.lanes.shown(), key=lambda lane: lane.x())]
+
+
+def names_are_shown(tab) -> bool:
+    """All of them, and nothing is to be voted on."""
+    assert not any(each.isVisible() for each in tab.findChildren(QPushButton, "vote_0"))
+    return not tab.comparison.masked and all(lane.choice.isVisible() for lane in tab.lanes.shown())
 
 
 # -- several lanes -------------------------------------------------------------------------------------------
@@ -31,8 +35,7 @@ def test_four_models_answer_one_after_the_other(qtbot, tab, session, models):
     for pane in tab.panes:
         pane.answered.connect(lambda pane=pane: order.append(pane.name))
         pane.state_changed.connect(lambda: together.append(sum(each.state == "answering" for each in tab.panes)))
-    ask(qtbot, tab, "hello")
-    ready(qtbot, tab)
+    answered(qtbot, tab, "hello")
     assert list(dict.fromkeys(order)) == ["tuned", "base", "third", "fourth"] and max(together) == 1
     assert all(len(pane.lane.turns) == 2 for pane in tab.panes)
     assert not tab.findChild(QToolButton, "add_lane").isVisible(), "four is the most"
@@ -42,42 +45,40 @@ def test_lanes_come_and_go(qtbot, tab, session, models):
     start(qtbot, tab, session, models[:1])
     assert not tab.findChild(QToolButton, "add_lane").isVisible()
     assert not tab.findChild(QPushButton, "blind").isVisible()
-    tab._offer([(path.stem, path) for path in models])
+    tab.choices[0].set_models([(path.stem, path) for path in models])
     press(qtbot, tab, "compare")
     ready(qtbot, tab)
     assert [path.stem for path in tab.lanes.models()] == ["tuned", "fourth"], "the base stands last in the list"
-    press(qtbot, tab, "add_lane", QToolButton)
+    press(qtbot, tab, "add_lane")
     ready(qtbot, tab)
     assert [path.stem for path in tab.lanes.models()] == ["tuned", "fourth", "third"]
     assert tab.lanes.lanes[2].choice.currentText() == "third"
-    press(qtbot, tab, "remove_lane", QToolButton)
-    assert tab.lanes.count == 2 and tab.panes[2]._thread is None
+    press(qtbot, tab, "remove_lane")
+    assert tab.lanes.count == 2 and tab.panes[2].state == "empty"
     press(qtbot, tab, "compare")
-    assert tab.lanes.count == 1 and tab.panes[1]._thread is None
-    qtbot.waitUntil(lambda: tab.choices[0].isVisible() and not tab.choices[1].isVisible(), timeout=5000)
+    assert tab.lanes.count == 1 and tab.panes[1].state == "empty"
+    qtbot.waitUntil(lambda: tab.choices[0].isVisible() and not tab.choices[1].isVisible())
 
 
 def test_it_says_what_several_models_need(qtbot, tab, session, tmp_path):
     files = [tmp_path / f"{name}.gguf" for name in ("one", "two")]
     for path in files:
         path.write_bytes(model_files.small_gguf())
-    start(qtbot, tab, session, files[:1])
-    tab._offer([(path.stem, path) for path in files])
+    start(qtbot, tab, session, files)
+    tab.choices[0].set_models([(path.stem, path) for path in files])
     press(qtbot, tab, "compare")
-    qtbot.waitUntil(lambda: "2 models need about" in tab.input.note.text(), timeout=5000)
-    assert "is free" in tab.input.note.text()
+    press(qtbot, tab, "compare")
+    qtbot.waitUntil(lambda: text(tab, "chat_note").startswith("2 models need about"))
     ready(qtbot, tab)
 
 
 def test_a_saved_comparison_opens_with_all_its_lanes(qtbot, tab, session, models):
     start(qtbot, tab, session, models[:3])
-    ask(qtbot, tab, "hello")
-    ready(qtbot, tab)
-    qtbot.waitUntil(lambda: len(list(paths.chats_dir().glob("*.json"))) == 1, timeout=5000)
+    answered(qtbot, tab, "hello")
+    qtbot.waitUntil(lambda: len(list(paths.chats_dir().glob("*.json"))) == 1)
     [file] = paths.chats_dir().glob("*.json")
-    session.open_chat(models[3:])
-    ready(qtbot, tab)
-    tab._open(file)
+    start(qtbot, tab, session, models[3:])
+    tab.saved.opened.emit(file)
     ready(qtbot, tab)
     assert [pane.name for pane in tab.lanes.panes()] == ["tuned", "base", "third"]
     assert all(len(pane.lane.turns) == 2 for pane in tab.lanes.panes())
@@ -86,7 +87,7 @@ def test_a_saved_comparison_opens_with_all_its_lanes(qtbot, tab, session, models
 # -- blind ---------------------------------------------------------------------------------------------------
 
 
-def test_names_are_hidden_until_the_vote_which_is_kept(qtbot, tab, session, models):
+def test_names_are_hidden_until_the_vote_which_is_kept(qtbot, tab, session, models, unexplained):
     start(qtbot, tab, session, models[:2], blind=True)
     tab.settings.system.setPlainText("Be kind.")
     ask(qtbot, tab, "hello")
@@ -94,10 +95,9 @@ def test_names_are_hidden_until_the_vote_which_is_kept(qtbot, tab, session, mode
     assert {lane.mask_name.text() for lane in lanes} == {"Left", "Right"}
     assert not any(lane.choice.isVisible() or lane.pane.line.isVisible() for lane in lanes)
     assert not any(lane.pane.bubbles.isVisible() for lane in lanes), "speed would tell who it is"
-    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_1") is not None, timeout=15_000)
-    assert all(lane.pane.bubbles.isVisible() for lane in lanes)
-    shown = " ".join(label.text() for lane in lanes for label in lane.findChildren(type(lane.mask_name))
-                     if label.isVisible())
+    can_vote(qtbot, tab)
+    assert unexplained(tab) == [] and all(lane.pane.bubbles.isVisible() for lane in lanes)
+    shown = " ".join(map(texts, lanes))
     assert "tuned" not in shown and "base" not in shown and "tokens/s" not in shown
     stood = places(tab)
     assert votes.read() == ([], 0)
@@ -109,8 +109,8 @@ def test_names_are_hidden_until_the_vote_which_is_kept(qtbot, tab, session, mode
     assert kept.answers[0].messages == ({"role": "system", "content": "Be kind."}, {"role": "user", "content": "hello"})
     assert kept.answers[0].text == "**नमस्ते** दुनिया, you asked: hello" and kept.settings["temperature"] == 0.3
     assert kept.answers[0].model.bytes == models[0].stat().st_size
-    text = tab.votes.text.text()
-    assert f"Left: {stood[0]} · Right: {stood[1]}" in text and f"{stood[1]} 1" in text and "more votes" in text
+    told = text(tab, "vote_text")
+    assert f"Left: {stood[0]} · Right: {stood[1]}" in told and f"{stood[1]} 1" in told
 
 
 def test_lanes_are_shuffled_anew_for_each_question(qtbot, tab, session, models):
@@ -119,6 +119,7 @@ def test_lanes_are_shuffled_anew_for_each_question(qtbot, tab, session, models):
     for number, name in enumerate(verdicts):
         ask(qtbot, tab, f"question {number}")
         stood.add(tuple(places(tab)))
+        assert {lane.mask_name.text() for lane in tab.lanes.shown()} == set("ABCD")
         vote(qtbot, tab, name)
         assert [turn.content for turn in tab.panes[0].lane.turns if turn.role == "user"] == [f"question {number}"]
     found, _ = votes.read()
@@ -128,41 +129,34 @@ def test_lanes_are_shuffled_anew_for_each_question(qtbot, tab, session, models):
     assert {path.name for path in paths.chats_dir().glob("*.json")}, "each question's conversation is kept"
 
 
-def stop_in(qtbot, tab, place: int) -> None:
-    """Stop while the answer in this place is being written."""
-    pane = tab.lanes.in_order()[place]
-    qtbot.waitUntil(lambda: pane.state == "answering" and len(pane.bubbles.bubbles[-1].content) > 20, timeout=15_000)
-    press(qtbot, tab, "chat_stop")
-    assert tab.votes.isVisible() and "nothing to vote on" in tab.votes.text.text()
-    assert not tab.comparison.masked and all(lane.choice.isVisible() for lane in tab.lanes.shown())
-    assert votes.read() == ([], 0)
-
-
 def test_stop_asks_for_no_vote(qtbot, tab, session, models):
     start(qtbot, tab, session, models[:2], blind=True)
     tab.settings.rows["max_tokens"].slider.setValue(16)
     for place in (0, 1, 1, 0):
         ask(qtbot, tab, "long story")
-        assert [pane.state for pane in tab.lanes.in_order()] == ["answering", "waiting"], "from left to right"
-        stop_in(qtbot, tab, place)
+        panes = tab.lanes.in_order()
+        assert [pane.state for pane in panes] == ["answering", "waiting"], "from left to right"
+        qtbot.waitUntil(lambda pane=panes[place]: pane.state == "answering"
+                        and len(pane.bubbles.bubbles[-1].content) > 20)
+        press(qtbot, tab, "chat_stop")
+        assert tab.votes.isVisible() and names_are_shown(tab) and votes.read() == ([], 0)
 
 
 def test_a_model_that_dies_is_said_and_not_voted_on(qtbot, tab, session, models):
     start(qtbot, tab, session, models[:2], blind=True)
     ask(qtbot, tab, "die now")
-    qtbot.waitUntil(lambda: all(pane.state == "failed" for pane in tab.lanes.panes()), timeout=15_000)
-    assert not tab.comparison.masked and not tab.findChildren(QPushButton, "vote_0")
-    assert all(pane.banner.isVisible() for pane in tab.lanes.panes())
+    qtbot.waitUntil(lambda: all(pane.state == "failed" for pane in tab.lanes.panes()))
+    assert names_are_shown(tab) and all(pane.banner.isVisible() for pane in tab.lanes.panes())
 
 
 def test_a_vote_that_cannot_be_kept_can_be_given_again(qtbot, tab, session, models):
     start(qtbot, tab, session, models[:2], blind=True)
     paths.votes_file().mkdir(parents=True)
     ask(qtbot, tab, "hello")
-    qtbot.waitUntil(lambda: any(each.isVisible() for each in tab.findChildren(QPushButton, "vote_0")), timeout=15_000)
+    can_vote(qtbot, tab)
     press(qtbot, tab, "vote_0")
-    qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
-    assert "save the vote" in tab.banner._what.text() and tab.comparison.masked
+    qtbot.waitUntil(tab.banner.isVisible)
+    assert tab.comparison.masked
     paths.votes_file().rmdir()
     vote(qtbot, tab, "vote_0")
     assert len(votes.read()[0]) == 1
@@ -171,84 +165,57 @@ def test_a_vote_that_cannot_be_kept_can_be_given_again(qtbot, tab, session, mode
 def test_another_answer_is_not_drawn_while_names_are_hidden(qtbot, tab, session, models):
     start(qtbot, tab, session, models[:2], blind=True)
     ask(qtbot, tab, "hello")
-    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_0") is not None, timeout=15_000)
+    can_vote(qtbot, tab)
     pane = tab.panes[0]
     pane.acted.emit("again", pane.lane.turns[1])
     pane.acted.emit("correct", pane.lane.turns[1])
     assert pane.state == "ready" and not tab.correct.isVisible()
     vote(qtbot, tab, "vote_good")
     pane.acted.emit("correct", pane.lane.turns[1])
-    assert tab.correct.isVisible() and not tab.input.isVisible()
-    assert tab.correct.question.text() == "hello"
-    press(qtbot, tab, "correct_close", QToolButton)
+    assert tab.correct.isVisible() and not tab.input.isVisible() and tab.correct.question.text() == "hello"
+    press(qtbot, tab, "correct_close")
     assert tab.input.isVisible()
 
 
-def test_a_late_vote_does_not_tell_the_names_of_the_next_question(qtbot, tab, session, models):
+def test_a_late_vote_does_not_tell_the_names_of_the_next_question(qtbot, tab, session, models, monkeypatch):
     start(qtbot, tab, session, models[:2], blind=True)
     ask(qtbot, tab, "hello")
-    vote(qtbot, tab, "vote_0")
-    ask(qtbot, tab, "again")
-    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_bad") is not None, timeout=15_000)
-    tab.comparison._kept((votes.read()[0][0], []))
+    can_vote(qtbot, tab)
+    with qtbot.waitSignal(tab.comparison.voted):
+        press(qtbot, tab, "vote_0")
+        ask(qtbot, tab, "again")  # before the vote is kept
     assert tab.comparison.masked and not any(lane.choice.isVisible() for lane in tab.lanes.shown())
     vote(qtbot, tab, "vote_bad")
     assert [each.verdict for each in votes.read()[0]] == [BEST, ALL_BAD]
 
 
-def test_another_model_ends_the_comparison(qtbot, tab, session, models, drop):
+@pytest.mark.parametrize("end", ["another model", "not blind"])
+def test_what_ends_the_comparison_shows_the_names(qtbot, tab, session, models, drop, end):
     start(qtbot, tab, session, models[:2], blind=True)
     ask(qtbot, tab, "hello")
-    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_0") is not None, timeout=15_000)
-    drop(tab, [models[2]])
-    ready(qtbot, tab)
-    assert not tab.comparison.masked and not any(
-        button.isVisible() for button in tab.findChildren(QPushButton, "vote_0"))
-
-
-def test_leaving_blind_shows_the_names(qtbot, tab, session, models):
-    start(qtbot, tab, session, models[:2], blind=True)
-    ask(qtbot, tab, "hello")
-    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_0") is not None, timeout=15_000)
-    press(qtbot, tab, "blind")
-    assert not tab.votes.isVisible() and places(tab) == ["tuned", "base"]
-    press(qtbot, tab, "blind")
-    assert "Ask something" in tab.votes.text.text() and not any(
-        button.isVisible() for button in tab.findChildren(QPushButton, "vote_0"))
-    assert all(lane.choice.isVisible() for lane in tab.lanes.shown())
-
-
-def test_every_control_is_explained(qtbot, tab, session, models, unexplained):
-    start(qtbot, tab, session, models[:3], blind=True)
-    ask(qtbot, tab, "hello")
-    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "vote_0") is not None, timeout=15_000)
-    assert unexplained(tab) == []
+    can_vote(qtbot, tab)
+    if end == "another model":
+        drop(tab, [models[2]])
+        ready(qtbot, tab)
+    else:
+        press(qtbot, tab, "blind")
+        assert not tab.votes.isVisible() and places(tab) == ["tuned", "base"]
+        press(qtbot, tab, "blind")
+        assert text(tab, "vote_text")
+    assert names_are_shown(tab)
 
 
 def test_buttons_below_an_answer_open_the_panel(qtbot, tab, session, models):
     start(qtbot, tab, session, models[:1])
     tab.settings.system.setPlainText("Be kind.")
-    ask(qtbot, tab, "hello")
-    ready(qtbot, tab)
+    answered(qtbot, tab, "hello")
     tab.settings.system.setPlainText("Be rude.")
-    press(qtbot, tab, "correct_message", QToolButton)
-    assert tab.correct.isVisible() and tab.correct.title.text() == "Correct this answer"
+    press(qtbot, tab, "correct_message")
+    assert tab.correct.isVisible() and tab.correct.as_row.isVisible()
     assert tab.correct.rows()[0][1].messages[0] == {"role": "system", "content": "Be kind."}, "what it was asked with"
-    press(qtbot, tab, "test_message", QToolButton)
-    assert tab.correct.title.text() == "Add to a test set"
+    press(qtbot, tab, "test_message")
+    assert tab.correct.test_file.isVisible()
     press(qtbot, tab, "correct_add")
-    qtbot.waitUntil(lambda: "tests.jsonl now has 1 row" in tab.correct.note.text(), timeout=5000)
-    tab.new_chat()
+    qtbot.waitUntil(lambda: text(tab, "correct_note").startswith("tests.jsonl"))
+    press(qtbot, tab, "new_chat")
     assert not tab.correct.isVisible() and tab.input.isVisible()
-
-
-def test_a_text_is_no_higher_than_it_must_be(qtbot):
-    """An answer that was narrow while it was written isn't left with empty room around it."""
-    block = TextBlock("<p>नमस्ते दुनिया, this is a line of text that is wrapped where it is narrow.</p>")
-    qtbot.addWidget(block)
-    block.fit(900)
-    height = block.height()
-    block.fit(80)
-    assert block.height() > 2 * height
-    block.fit(900)
-    assert block.height() == height

@@ -8,43 +8,31 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetrics
-from PySide6.QtWidgets import QPlainTextEdit
+from support.chat_window import answered, ask, ready, start
 
 from slmstudio.core.run.named import model_title
+from slmstudio.gui.chat.bubble import TextBlock
 from slmstudio.gui.chat.tab import ChatTab
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelPicker
+
+
+@pytest.fixture
+def models(models: list[Path]) -> list[Path]:
+    """With names as exports have them."""
+    return [path.rename(path.with_stem(f"pune-helpdesk-qwen2.5-1.5b-r16-{path.stem}")) for path in models]
+
 
 QUESTION = ("My ration card application was rejected because the address on my electricity bill doesn't match my "
             "Aadhaar card. What should I do now, and which documents should I bring to the tehsil office? "
             "राशन कार्ड में बच्चे का नाम कैसे जोड़ें?")
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> list[Path]:
-    """Four files that the fake worker takes for models, with names as exports have them."""
-    found = [tmp_path / f"pune-helpdesk-qwen2.5-1.5b-r16-{name}.gguf" for name in ("Q4_K_M", "Q8_0", "F16", "base")]
-    for path in found:
-        path.write_bytes(b"GGUF")
-    return found
-
-
-def start(qtbot, tab: ChatTab, session, models: list[Path]) -> None:
-    session.open_chat(models)
-    qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in tab.lanes.panes()))
-
-
-def ask(tab: ChatTab, question: str) -> None:
-    tab.findChild(QPlainTextEdit, "chat_input").setPlainText(question)
-    tab.input.send()
-
-
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_a_question_is_shown_whole(qtbot, chat_tab, session, models, count):
     chat_tab.resize(1280, 644)  # what a window of 1280 x 720 leaves
     start(qtbot, chat_tab, session, models[:count])
-    ask(chat_tab, QUESTION)
-    qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in chat_tab.lanes.panes()))
+    answered(qtbot, chat_tab, QUESTION)
     for pane in chat_tab.lanes.panes():
         bubble = pane.bubbles.bubbles[0]
         label = bubble.label
@@ -66,8 +54,8 @@ def test_a_lane_says_whose_turn_it_waits_for(qtbot, chat_tab, session, models):
 
     for pane in panes:
         pane.state_changed.connect(note)
-    ask(chat_tab, "hello")
-    qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in panes))
+    ask(qtbot, chat_tab, "hello")
+    ready(qtbot, chat_tab)
     first, second, third = (pane.name for pane in panes)
     assert said[first] == ["", f"Waiting for {first} to finish", f"Waiting for {first} to finish"]
     assert said[second] == ["", "", f"Waiting for {second} to finish"]
@@ -92,8 +80,7 @@ def test_a_name_that_is_too_long_loses_its_middle(qtbot, chat_tab, session, mode
 def test_figures_stand_below_the_buttons_where_there_is_no_room_beside_them(qtbot, chat_tab, session, models):
     chat_tab.resize(1280, 644)
     start(qtbot, chat_tab, session, models)
-    ask(chat_tab, "hello")
-    qtbot.waitUntil(lambda: all(pane.state == "ready" for pane in chat_tab.lanes.panes()))
+    answered(qtbot, chat_tab, "hello")
     answer = chat_tab.panes[0].bubbles.bubbles[1]
     assert answer.figures.text().startswith("41 tokens/s")
     qtbot.waitUntil(lambda: answer.figures.y() >= answer.buttons[0].geometry().bottom())
@@ -115,11 +102,11 @@ def test_lines_are_no_longer_than_what_is_read_easily(qtbot, chat_tab: ChatTab):
     tree.add("user", "Where is the office? " * 40)
     tree.add("assistant", "It is behind the market, next to the bank. " * 40)
     chat_tab.resize(2600, 700)
-    chat_tab.panes[0]._show_messages()
+    chat_tab.panes[0].show_lane(chat_tab.panes[0].lane)
     bubbles = chat_tab.panes[0].bubbles
     longest = QFontMetrics(theme.base_font()).horizontalAdvance("n" * 90)
     qtbot.waitUntil(lambda: bubbles.room() > 1500)
-    assert all(0 < each._room <= longest for each in bubbles.bubbles)
+    qtbot.waitUntil(lambda: all(300 < each.frame.width() <= longest + 40 for each in bubbles.bubbles))
 
 
 def test_a_model_has_the_name_of_its_run(qtbot, make_run):
@@ -131,3 +118,14 @@ def test_a_model_has_the_name_of_its_run(qtbot, make_run):
     qtbot.addWidget(picker)
     picker.set_current(run)
     assert picker.currentText() == "Ward helpdesk"
+
+
+def test_a_text_is_no_higher_than_it_must_be(qtbot):
+    """An answer that was narrow while it was written isn't left with empty room around it."""
+    block = TextBlock("<p>नमस्ते दुनिया, this is a line of text that is wrapped where it is narrow.</p>")
+    qtbot.addWidget(block)
+    heights = []
+    for width in (900, 80, 900):
+        block.fit(width)
+        heights.append(block.height())
+    assert heights[1] > 2 * heights[0] == 2 * heights[2]

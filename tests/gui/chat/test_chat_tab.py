@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QFileDialog, QLineEdit, QPlainTextEdit, QPushButton, QSlider
-from support import chat_window
-from support.chat_window import ask, ready, said
-from support.window import press
+from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtWidgets import QFileDialog, QLabel, QLineEdit, QPlainTextEdit, QPushButton, QSlider
+from support.chat_window import LIMIT, answered, ask, ready, said, start
+from support.window import press, text, texts
 
 from slmstudio.core import repetition
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.gui.chat.bubble import CURSOR, CodeBlock, TextBlock
 
-first, models, tab = chat_window.first, chat_window.models, chat_window.tab
+MARKED = "**नमस्ते** दुनिया, you asked: "
 
 
 def below(qtbot, pane, number: int, name: str) -> None:
@@ -22,12 +23,22 @@ def below(qtbot, pane, number: int, name: str) -> None:
     press(qtbot, pane.bubbles.bubbles[number], name)
 
 
-def test_it_says_what_to_do_first(tab):
-    assert "Choose a model" in tab.panes[0].waiting.text.text()
-    assert not tab.findChild(QPushButton, "chat_send").isEnabled()
+def dies(qtbot, tab, pane, question: str) -> None:
+    """Ask what the worker doesn't survive."""
+    ask(qtbot, tab, question)
+    qtbot.waitUntil(lambda: pane.state == "failed", timeout=LIMIT)
+    assert pane.banner.isVisible() and tab.findChild(QPushButton, "start_again").isVisible()
+
+
+def begin_long_story(qtbot, tab) -> None:
+    """An answer is being written, and takes its time."""
+    tab.settings.rows["max_tokens"].slider.setValue(128)
+    ask(qtbot, tab, "long story")
+    qtbot.waitUntil(lambda: len(tab.panes[0].bubbles.bubbles[-1].content) > 20)
 
 
 def test_a_folder_is_opened_by_hand_and_keeps_its_whole_name(qtbot, tab, tmp_path):
+    assert not tab.findChild(QPushButton, "chat_send").isEnabled(), "there is nobody to ask yet"
     folder = tmp_path / "qwen2.5-0.5b"
     folder.mkdir()
     choice = tab.choices[0]
@@ -40,18 +51,20 @@ def test_a_folder_is_opened_by_hand_and_keeps_its_whole_name(qtbot, tab, tmp_pat
     dialog.reject()
 
 
-def test_a_question_and_its_streamed_answer(qtbot, tab, first):
-    assert tab.findChild(QComboBox, "chat_model").currentText() == "helpdesk-Q4_K_M"
-    ask(qtbot, tab, "राशन कार्ड?")
+def test_a_question_and_its_streamed_answer(qtbot, tab, first, unexplained):
+    assert tab.choices[0].currentText() == "tuned"
+    tab.input.editor.setPlainText("one two three four")
+    qtbot.waitUntil(lambda: text(tab, "context_meter") == "context 4 of 2,048")
+    ask(qtbot, tab, "garbage राशन कार्ड?")  # what comes in between and is no message is passed over
     assert tab.findChild(QPushButton, "chat_stop").isVisible()
-    ready(qtbot, first)
-    assert said(first) == ["राशन कार्ड?", "**नमस्ते** दुनिया, you asked: राशन कार्ड?"]
+    ready(qtbot, tab)
+    assert said(first) == ["garbage राशन कार्ड?", f"{MARKED}garbage राशन कार्ड?"] and not first.banner.isVisible()
     block = first.bubbles.bubbles[1].view.blocks[0]
     assert "<b>नमस्ते</b>" in block.text() and CURSOR not in block.text()
     assert first.bubbles.bubbles[1].figures.text() == "41 tokens/s · first token 0.2 s"
-    assert first.line.text() == "helpdesk-Q4_K_M · On the RTX 3060: needs about 1.2 GB"
-    qtbot.waitUntil(lambda: tab.input.meter_text.text() == "context 8 of 2,048", timeout=5000)
-    assert tab.findChild(QPlainTextEdit, "chat_input").toPlainText() == ""
+    assert first.line.text() == "tuned · On the RTX 3060: needs about 1.2 GB"
+    qtbot.waitUntil(lambda: text(tab, "context_meter") == "context 10 of 2,048")
+    assert tab.input.editor.toPlainText() == "" and unexplained(tab) == []
 
 
 def test_settings_travel_with_the_question(qtbot, tab, first):
@@ -63,77 +76,57 @@ def test_settings_travel_with_the_question(qtbot, tab, first):
                                       "repeat_penalty": 1.0, "max_tokens": 32, "stop": []}
     assert first.messages("आप सहायक हैं।", "Hello") == [
         {"role": "system", "content": "आप सहायक हैं।"}, {"role": "user", "content": "Hello"}]
-    ask(qtbot, tab, "long story")
-    ready(qtbot, first)
-    assert "cut at max tokens" in first.bubbles.bubbles[1].figures.text() and len(said(first)[1].split()) == 32
+    answered(qtbot, tab, "long story")
+    assert first.lane.turns[1].figures["reason"] == "length" and len(said(first)[1].split()) == 32
 
 
 def test_stop_is_at_once_and_late_words_are_not_shown(qtbot, tab, first):
-    tab.settings.rows["max_tokens"].slider.setValue(128)
-    ask(qtbot, tab, "long story")
-    qtbot.waitUntil(lambda: len(first.bubbles.bubbles[-1].content) > 20, timeout=5000)
+    begin_long_story(qtbot, tab)
     qtbot.keyClick(tab.input.editor, Qt.Key.Key_Escape)
     assert first.state == "ready", "the window does not wait for the worker"
-    shown = said(first)[1]
-    assert first.lane.turns[1].content == shown
-    assert first.bubbles.bubbles[1].figures.text() == "stopped"
-    qtbot.waitUntil(lambda: "41 tokens/s" in first.bubbles.bubbles[1].figures.text(), timeout=5000)
-    ask(qtbot, tab, "again")
-    ready(qtbot, first)
-    assert said(first)[1] == shown and said(first)[3].endswith("you asked: again")
+    shown, figures = said(first)[1], first.bubbles.bubbles[1].figures
+    assert first.lane.turns[1].content == shown and figures.text() == "stopped"
+    qtbot.waitUntil(lambda: "41 tokens/s" in figures.text())
+    answered(qtbot, tab, "again")
+    assert said(first)[1] == shown and said(first)[3] == f"{MARKED}again"
 
 
 def test_answer_again_keeps_both_answers(qtbot, tab, first):
-    ask(qtbot, tab, "hello")
-    ready(qtbot, first)
+    answered(qtbot, tab, "hello")
     seed = first.request.options["seed"]
     below(qtbot, first, 1, "again_message")
-    ready(qtbot, first)
-    assert len(said(first)) == len(first.lane.turns) == 2
-    assert 0 <= first.request.options["seed"] != seed
-    assert first.bubbles.bubbles[1].branch.text() == "2/2"
+    ready(qtbot, tab)
+    assert len(said(first)) == len(first.lane.turns) == 2 and 0 <= first.request.options["seed"] != seed
     second = first.lane.turns[1]
+    assert first.bubbles.bubbles[1].branch.text() == "2/2"
     below(qtbot, first, 1, "previous_branch")
     assert first.lane.turns[1] is not second and first.bubbles.bubbles[1].branch.text() == "1/2"
-    qtbot.waitUntil(lambda: tab.chat.file is not None and tab.chat.file.exists(), timeout=5000)
-    qtbot.waitUntil(lambda: Conversation.read(tab.chat.file).lanes[0].turns[1].id == first.lane.turns[1].id,
-                    timeout=5000)
-
-
-def test_a_fixed_seed_still_gives_another_answer(qtbot, tab, first):
+    qtbot.waitUntil(lambda: tab.chat.file is not None and tab.chat.file.exists())
+    qtbot.waitUntil(lambda: Conversation.read(tab.chat.file).lanes[0].turns[1].id == first.lane.turns[1].id)
     tab.findChild(QLineEdit, "seed").setText("7")
-    ask(qtbot, tab, "hello")
-    ready(qtbot, first)
     below(qtbot, first, 1, "again_message")
-    ready(qtbot, first)
-    assert first.request.options["seed"] == 8
+    ready(qtbot, tab)
+    assert first.request.options["seed"] == 9, "a fixed seed still gives another answer each time"
 
 
 def test_an_edited_question_is_a_branch_of_its_own(qtbot, tab, first):
-    for question in ("one", "two"):
-        ask(qtbot, tab, question)
-        ready(qtbot, first)
+    editor = tab.input.editor
+    qtbot.keyClick(editor, Qt.Key.Key_Up)
+    assert not tab.input.editing, "there is none yet"
+    answered(qtbot, tab, "one", "two")
+    qtbot.keyClick(editor, Qt.Key.Key_Up)
+    assert editor.toPlainText() == "two" and tab.input.editing
     below(qtbot, first, 0, "edit_message")
-    assert tab.input.editor.toPlainText() == "one" and "Editing" in tab.input.note.text()
-    qtbot.keyClick(tab.input.editor, Qt.Key.Key_Escape)
-    assert tab.input.editor.toPlainText() == "" and tab.input.note.text() == ""
+    assert editor.toPlainText() == "one" and text(tab, "chat_note")
+    qtbot.keyClick(editor, Qt.Key.Key_Escape)
+    assert editor.toPlainText() == "" and text(tab, "chat_note") == ""
     below(qtbot, first, 0, "edit_message")
-    ask(qtbot, tab, "one, better")
-    ready(qtbot, first)
+    answered(qtbot, tab, "one, better")
     assert [said(first)[0], len(said(first))] == ["one, better", 2]
     below(qtbot, first, 0, "previous_branch")
     assert said(first)[::2] == ["one", "two"]
     below(qtbot, first, 0, "next_branch")
     assert said(first)[0] == "one, better"
-
-
-def test_up_takes_the_last_question_for_editing(qtbot, tab, first):
-    qtbot.keyClick(tab.input.editor, Qt.Key.Key_Up)
-    assert not tab.input.editing, "there is none yet"
-    ask(qtbot, tab, "hello")
-    ready(qtbot, first)
-    qtbot.keyClick(tab.input.editor, Qt.Key.Key_Up)
-    assert tab.input.editor.toPlainText() == "hello" and tab.input.editing
 
 
 def test_shift_enter_makes_a_line_and_enter_sends(qtbot, tab, first):
@@ -143,186 +136,131 @@ def test_shift_enter_makes_a_line_and_enter_sends(qtbot, tab, first):
     qtbot.keyClicks(editor, "b")
     assert editor.toPlainText() == "a\nb"
     qtbot.keyClick(editor, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
-    ready(qtbot, first)
+    ready(qtbot, tab)
     assert said(first)[0] == "a\nb"
 
 
-def test_an_edit_without_an_answer_shows_what_was_there(qtbot, tab, first):
-    ask(qtbot, tab, "hello")
-    ready(qtbot, first)
-    below(qtbot, first, 0, "edit_message")
-    ask(qtbot, tab, "die now")
-    qtbot.waitUntil(lambda: first.state == "failed", timeout=10_000)
-    assert said(first)[0] == "hello" and len(said(first)) == 2 and len(list(first.lane.tree.messages())) == 2
-    assert tab.input.editor.toPlainText() == "die now"
-
-
-def test_another_answer_that_does_not_come_leaves_the_first(qtbot, tab, first, monkeypatch):
-    ask(qtbot, tab, "hello")
-    ready(qtbot, first)
+@pytest.mark.parametrize("what", ["edit", "again"])
+def test_what_does_not_come_leaves_what_was_there(qtbot, tab, first, what):
+    answered(qtbot, tab, "hello")
     before = first.lane.turns[1]
-    first._thread.send("close")
-    below(qtbot, first, 1, "again_message")
-    qtbot.waitUntil(lambda: first.state == "failed", timeout=10_000)
-    assert first.lane.turns[1] is before and said(first)[1] == before.content
+    if what == "edit":
+        below(qtbot, first, 0, "edit_message")
+        dies(qtbot, tab, first, "die now")
+        assert tab.input.editor.toPlainText() == "die now"
+    else:
+        first.send("close")
+        below(qtbot, first, 1, "again_message")
+        qtbot.waitUntil(lambda: first.state == "failed", timeout=LIMIT)
+    assert first.lane.turns[1] is before and said(first) == ["hello", before.content]
+    assert len(list(first.lane.tree.messages())) == 2
 
 
-def test_the_draft_is_counted(qtbot, tab, first):
-    tab.input.editor.setPlainText("one two three four")
-    qtbot.waitUntil(lambda: tab.input.meter_text.text() == "context 4 of 2,048", timeout=5000)
-
-
-def test_a_dead_worker_is_said_and_started_again(qtbot, tab, first):
-    ask(qtbot, tab, "hello")
-    ready(qtbot, first)
-    ask(qtbot, tab, "die now")
-    qtbot.waitUntil(lambda: first.state == "failed", timeout=10_000)
-    assert first.banner.isVisible() and "has ended" in first.banner._what.text()
-    assert said(first) == ["hello", "**नमस्ते** दुनिया, you asked: hello"]
-    assert tab.input.editor.toPlainText() == "die now", "the question is not lost"
+@pytest.mark.parametrize(("question", "kept", "left"), [
+    ("die now", [], "die now"), ("half of it", ["half of it", "**नमस्ते** दुनिया, you"], "")])
+def test_a_dead_worker_is_said_and_started_again(qtbot, tab, first, question, kept, left):
+    answered(qtbot, tab, "hello")
+    dies(qtbot, tab, first, question)
+    assert said(first) == ["hello", f"{MARKED}hello", *kept], "what it had written is kept"
+    assert tab.input.editor.toPlainText() == left, "a question without a word of an answer isn't lost"
     press(qtbot, tab, "start_again")
-    ready(qtbot, first)
-    tab.input.editor.clear()
-    ask(qtbot, tab, "still there?")
-    ready(qtbot, first)
-    assert len(said(first)) == 4 and not first.banner.isVisible()
+    ready(qtbot, tab)
+    answered(qtbot, tab, "still there?")
+    assert len(said(first)) == 4 + len(kept) and not first.banner.isVisible()
 
 
-def test_what_a_killed_worker_had_said_is_kept(qtbot, tab, first):
-    ask(qtbot, tab, "half of it")
-    qtbot.waitUntil(lambda: first.state == "failed", timeout=10_000)
-    assert said(first) == ["half of it", "**नमस्ते** दुनिया, you"] and first.banner.isVisible()
-    assert tab.findChild(QPushButton, "start_again").isVisible()
-    press(qtbot, tab, "start_again")
-    ready(qtbot, first)
-    ask(qtbot, tab, "go on")
-    ready(qtbot, first)
-    assert len(said(first)) == 4
-
-
-def test_a_model_that_cannot_be_loaded(qtbot, tab, session, tmp_path):
-    session.open_chat([tmp_path / "gone.gguf"])
+@pytest.mark.parametrize("broken", ["model", "worker"])
+def test_a_model_that_cannot_be_loaded(qtbot, tab, session, models, monkeypatch, broken):
+    if broken == "worker":
+        monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(models[0].parent / "nowhere")]))
+    session.open_chat([models[0] if broken == "worker" else models[0].with_name("gone.gguf")])
     pane = tab.panes[0]
-    qtbot.waitUntil(lambda: pane.state == "failed", timeout=10_000)
-    assert "doesn't exist" in pane.banner._what.text()
-
-
-def test_a_worker_that_cannot_be_started(qtbot, tab, session, models, monkeypatch):
-    monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(models[0].parent / "nowhere")]))
-    session.open_chat(models[:1])
-    pane = tab.panes[0]
-    qtbot.waitUntil(lambda: pane.state == "failed", timeout=10_000)
-    assert "couldn't be started" in pane.banner._what.text() and tab.findChild(QPushButton, "start_again").isVisible()
+    qtbot.waitUntil(lambda: pane.state == "failed", timeout=LIMIT)
+    assert pane.banner.isVisible() and tab.findChild(QPushButton, "start_again").isVisible()
+    assert ("couldn't be started" if broken == "worker" else "doesn't exist") in texts(pane.banner)
 
 
 def test_two_models_answer_the_same_question_one_after_the_other(qtbot, tab, session, models):
-    session.open_chat(models)
-    ready(qtbot, *tab.panes)
+    start(qtbot, tab, session, models[:2])
     order: list[str] = []
     for pane in tab.panes:
         pane.answered.connect(lambda pane=pane: order.append(pane.name))
     ask(qtbot, tab, "hello")
     assert tab.panes[1].state == "waiting"
-    ready(qtbot, *tab.panes)
-    assert order == ["helpdesk-Q4_K_M", "base-Q4_1"]
-    assert said(tab.panes[0]) == said(tab.panes[1])
+    ready(qtbot, tab)
+    assert order == ["tuned", "base"] and said(tab.panes[0]) == said(tab.panes[1])
     assert tab.panes[0].lane.turns[1].figures["tokens_per_second"] == 41.0
 
 
-def test_a_long_answer_is_not_waited_for(qtbot, tab, session, models):
-    session.open_chat(models)
-    ready(qtbot, *tab.panes)
-    tab.settings.rows["max_tokens"].slider.setValue(128)
-    ask(qtbot, tab, "long story")
-    assert [pane.state for pane in tab.panes] == ["answering", "waiting"]
-    assert tab.panes[1].bubbles.turn.text()
-    tab.lanes.turn.timeout.emit()
-    assert [pane.state for pane in tab.panes] == ["answering", "waiting"], "its turn isn't over"
-    tab.lanes.turn.stop()
-    tab.lanes.turn.timeout.emit()
-    assert [pane.state for pane in tab.panes] == ["answering", "answering"]
-    assert not tab.panes[1].bubbles.turn.text()
-    qtbot.waitUntil(lambda: all(len(pane.bubbles.bubbles[-1].content) > 20 for pane in tab.panes), timeout=5000)
+@pytest.mark.parametrize("both", [True, False])
+def test_a_long_answer_is_not_waited_for_and_stop_ends_both(qtbot, tab, session, models, both):
+    start(qtbot, tab, session, models[:2])
+    begin_long_story(qtbot, tab)
+    first, second = tab.panes
+    assert [first.state, second.state] == ["answering", "waiting"] and second.bubbles.turn.text()
+    if both:
+        tab.lanes.turn.timeout.emit()
+        assert second.state == "waiting", "its turn isn't over"
+        tab.lanes.turn.stop()
+        tab.lanes.turn.timeout.emit()
+        assert [first.state, second.state] == ["answering", "answering"] and not second.bubbles.turn.text()
+        qtbot.waitUntil(lambda: len(second.bubbles.bubbles[-1].content) > 20)
     press(qtbot, tab, "chat_stop")
-    assert [pane.lane.turns[-1].figures["reason"] for pane in tab.panes] == ["stopped", "stopped"]
+    assert [first.state, second.state] == ["ready", "ready"] and first.lane.turns[-1].figures["reason"] == "stopped"
+    assert bool(said(second)) == both and tab.input.editor.toPlainText() == ("" if both else "long story")
 
 
 def test_an_answer_that_repeated_itself_says_so_with_what_to_do(qtbot, tab, first):
-    ask(qtbot, tab, "repeat this")
-    ready(qtbot, first)
-    assert first.has_repeated_itself() and first.bubbles.turn.isVisible()
-    assert "it repeated itself" in first.bubbles.bubbles[1].figures.text()
-    assert first.bubbles.turn.text() == repetition.ADVICE
-    ask(qtbot, tab, "hello")
-    ready(qtbot, first)
+    answered(qtbot, tab, "repeat this")
+    assert first.has_repeated_itself() and first.lane.turns[1].figures["reason"] == "repeated"
+    assert first.bubbles.turn.isVisible() and first.bubbles.turn.text() == repetition.ADVICE
+    answered(qtbot, tab, "hello")
     assert not first.has_repeated_itself() and not first.bubbles.turn.isVisible()
 
 
-def test_stop_ends_both(qtbot, tab, session, models):
-    session.open_chat(models)
-    ready(qtbot, *tab.panes)
-    tab.settings.rows["max_tokens"].slider.setValue(128)
-    ask(qtbot, tab, "long story")
-    qtbot.waitUntil(lambda: len(tab.panes[0].bubbles.bubbles[-1].content) > 20, timeout=5000)
-    press(qtbot, tab, "chat_stop")
-    assert [pane.state for pane in tab.panes] == ["ready", "ready"]
-    assert said(tab.panes[1]) == [] and tab.input.editor.toPlainText() == "long story"
-
-
 def test_side_by_side_begins_anew_for_both(qtbot, tab, first, models):
-    ask(qtbot, tab, "before")
-    ready(qtbot, first)
+    answered(qtbot, tab, "before")
     tab.choices[1].set_models([("base", models[1])])
     press(qtbot, tab, "compare")
-    ready(qtbot, *tab.panes)
-    ask(qtbot, tab, "after")
-    ready(qtbot, *tab.panes)
+    ready(qtbot, tab)
+    answered(qtbot, tab, "after")
     assert said(first)[0] == "after" and len(said(first)) == len(said(tab.panes[1])) == 2
     press(qtbot, tab, "compare")
-    assert not tab.panes[1].isVisible() and tab.panes[1]._thread is None
-
-
-def test_garbage_on_the_channel_is_passed_over(qtbot, tab, first):
-    ask(qtbot, tab, "garbage please")
-    ready(qtbot, first)
-    assert said(first)[1].endswith("you asked: garbage please") and not first.banner.isVisible()
+    assert not tab.panes[1].isVisible() and tab.panes[1].state == "empty"
 
 
 def test_what_no_longer_fits_is_marked(qtbot, tab, first):
-    for question in ("one", "two", "three"):
-        ask(qtbot, tab, question)
-        ready(qtbot, first)
-    assert not first.bubbles.dropped_line.isVisible()
-    ask(qtbot, tab, "dropped:4 four")
-    ready(qtbot, first)
-    assert [bool(each.frame.property("dropped")) for each in first.bubbles.bubbles] == [True] * 4 + [False] * 4
-    column = first.bubbles._column
-    assert first.bubbles.dropped_line.isVisible() and column.indexOf(first.bubbles.dropped_line) == 4
+    answered(qtbot, tab, "one", "two", "three")
+    line = tab.findChild(QLabel, "dropped_line")
+    assert not line.isVisible()
+    answered(qtbot, tab, "dropped:4 four")
+    bubbles = first.bubbles.bubbles
+    assert [bool(each.frame.property("dropped")) for each in bubbles] == [True] * 4 + [False] * 4
+    assert line.isVisible() and bubbles[3].y() < line.y() < bubbles[4].y()
     press(qtbot, tab, "new_chat")
-    assert not first.bubbles.dropped_line.isVisible()
+    assert not line.isVisible()
 
 
-def test_a_model_without_a_template_says_what_it_does(qtbot, tab, session, tmp_path):
+def test_a_model_without_a_template_is_dropped_and_says_what_it_does(qtbot, tab, tmp_path, drop):
     path = tmp_path / "no_template.gguf"
     path.write_bytes(b"GGUF")
-    session.open_chat([path])
-    ready(qtbot, tab.panes[0])
-    assert "no chat template" in tab.panes[0].waiting.text.text() and tab.panes[0].completion
+    drop(tab, [path])
+    ready(qtbot, tab)
+    assert tab.panes[0].name == "no_template" and tab.panes[0].completion
+    assert "no chat template" in texts(tab.panes[0].waiting)
 
 
 def test_code_is_copied_and_links_show_their_address(qtbot, tab, first, monkeypatch):
-    from PySide6.QtGui import QDesktopServices, QGuiApplication
-
-    ask(qtbot, tab, "markdown")
-    ready(qtbot, first)
-    code = next(block for block in first.bubbles.bubbles[1].view.blocks if isinstance(block, CodeBlock))
+    answered(qtbot, tab, "markdown")
+    blocks = first.bubbles.bubbles[1].view.blocks
+    code = next(block for block in blocks if isinstance(block, CodeBlock))
     qtbot.mouseClick(code.copy, Qt.MouseButton.LeftButton)
     assert QGuiApplication.clipboard().text() == "print('नमस्ते')\nx = 1" and code.name.text() == "python"
-    text = next(block for block in first.bubbles.bubbles[1].view.blocks if isinstance(block, TextBlock))
-    assert "<table" in text.text() and "<script" not in text.text()
+    block = next(block for block in blocks if isinstance(block, TextBlock))
+    assert "<table" in block.text() and "<script" not in block.text()
     opened = []
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toString()))
-    menu = text.offer_link("https://example.org/?a=1&b=2")
+    menu = block.offer_link("https://example.org/?a=1&b=2")
     assert opened == [] and "https://example.org/?a=1&&b=2" in menu.actions()[0].text()
     menu.actions()[0].trigger()
     assert opened == ["https://example.org/?a=1&b=2"]
@@ -334,24 +272,12 @@ def test_code_is_copied_and_links_show_their_address(qtbot, tab, first, monkeypa
 def test_a_long_answer_is_laid_out_only_at_its_end(qtbot, tab, first):
     bubbles = first.bubbles
     bubbles.begin_answer()
+    bubble = bubbles.bubbles[-1]
     for number in range(60):
         bubbles.write(f"Paragraph {number} " + "words " * 60 + "\n\n")
-        bubbles._draw_writing()
-    view = bubbles.bubbles[-1].view
-    before = list(view.blocks)
+        bubble.draw_writing()
+    before = list(bubble.view.blocks)
     bubbles.write("the end")
-    bubbles._draw_writing()
-    assert len(before) > 10 and view.blocks[:len(before) - 1] == before[:-1]
-    assert all(len(block.content) < 4000 for block in view.blocks)
-
-
-def test_everything_has_a_name_and_a_tooltip(qtbot, tab, first, unexplained):
-    ask(qtbot, tab, "hello")
-    ready(qtbot, first)
-    assert unexplained(tab) == []
-
-
-def test_a_gguf_file_is_dropped(qtbot, tab, models, drop):
-    drop(tab, [models[1]])
-    ready(qtbot, tab.panes[0])
-    assert tab.panes[0].name == "base-Q4_1"
+    bubble.draw_writing()
+    assert len(before) > 10 and bubble.view.blocks[:len(before) - 1] == before[:-1]
+    assert all(len(block.content) < 4000 for block in bubble.view.blocks)

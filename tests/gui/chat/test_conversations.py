@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLineEdit, QPushButton
-from support import chat_window
-from support.chat_window import ask, ready, said
-from support.window import press
+from support.chat_window import answered, ask, ready, said
+from support.window import press, text, texts
 
 from slmstudio.core import paths
 from slmstudio.core.chat.conversation import Conversation
 
-first, models, tab = chat_window.first, chat_window.models, chat_window.tab
-
 
 def test_conversations_are_kept_and_opened_again(qtbot, tab, first):
-    ask(qtbot, tab, "राशन कार्ड कैसे बनता है?")
-    ready(qtbot, first)
+    answered(qtbot, tab, "राशन कार्ड कैसे बनता है?")
     listed(qtbot, tab, "राशन कार्ड कैसे बनता है?")
     press(qtbot, tab, "new_chat")
     assert said(first) == []
-    ask(qtbot, tab, "another")
-    ready(qtbot, first)
+    answered(qtbot, tab, "another")
     listed(qtbot, tab, "another", "राशन कार्ड कैसे बनता है?")
     tab.saved.list.itemClicked.emit(tab.saved.list.item(1))
     assert said(first)[0] == "राशन कार्ड कैसे बनता है?" and first.state == "ready"
@@ -33,9 +28,8 @@ def test_conversations_are_found_renamed_deleted_and_put_back(qtbot, tab, first,
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     for question in ("apple", "banana"):
         press(qtbot, tab, "new_chat")
-        ask(qtbot, tab, question)
-        ready(qtbot, first)
-        qtbot.waitUntil(lambda: tab.chat.file is not None and tab.chat.file.exists(), timeout=5000)
+        answered(qtbot, tab, question)
+        qtbot.waitUntil(lambda: tab.chat.file is not None and tab.chat.file.exists())
     listed(qtbot, tab, "banana", "apple")
     search = tab.findChild(QLineEdit, "search_chats")
     search.setText("ASKED: APP")
@@ -63,7 +57,7 @@ def test_a_damaged_conversation_is_listed_and_says_why(qtbot, tab):
     tab.saved.read()
     listed(qtbot, tab, "20261125-100000-001")
     tab.saved.list.itemClicked.emit(tab.saved.list.item(0))
-    assert tab.banner.isVisible() and "isn't a conversation" in tab.banner._what.text()
+    assert tab.banner.isVisible() and "isn't a conversation" in texts(tab.banner)
 
 
 def test_a_full_disk_is_said_and_the_conversation_goes_on(qtbot, tab, first, monkeypatch):
@@ -71,13 +65,11 @@ def test_a_full_disk_is_said_and_the_conversation_goes_on(qtbot, tab, first, mon
 
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    ask(qtbot, tab, "hello")
-    ready(qtbot, first)
-    qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
-    assert "disk is full" in tab.banner._why.text() and not list(paths.chats_dir().iterdir())
+    answered(qtbot, tab, "hello")
+    qtbot.waitUntil(tab.banner.isVisible)
+    assert "disk is full" in texts(tab.banner) and not list(paths.chats_dir().iterdir())
     monkeypatch.setattr(os, "fsync", real)
-    ask(qtbot, tab, "again")
-    ready(qtbot, first)
+    answered(qtbot, tab, "again")
     listed(qtbot, tab, "hello")
     assert len(said(first)) == 4
 
@@ -95,8 +87,7 @@ def test_settings_are_reset_and_checked(qtbot, tab, first):
     assert again.to_dict() == {**settings.to_dict(), "seed": ""}
     settings.stop.setPlainText("\n".join("abcdefghijklmnopq"))
     ask(qtbot, tab, "hello")
-    assert tab.banner.isVisible() and "stop strings" in tab.banner._why.text()
-    assert tab.input.editor.toPlainText() == "hello" and said(first) == []
+    assert tab.banner.isVisible() and tab.input.editor.toPlainText() == "hello" and said(first) == []
     press(qtbot, tab, "reset_sampling")
     assert settings.options()["stop"] == [] and settings.options()["temperature"] == 0.3
     assert settings.options()["top_k"] == 40 and settings.system.toPlainText() == ""
@@ -109,25 +100,24 @@ def test_reset_sets_the_context_length_back_and_loads_the_model_for_it(qtbot, ta
     settings.context.slider.setFocus()
     with qtbot.waitSignal(settings.context_changed):  # a key is enough, as is a click beside the handle
         qtbot.keyClick(settings.context.slider, Qt.Key.Key_Right)
-    assert settings.context_length() == 1024 and first._load["context_length"] == 1024
-    ready(qtbot, first)
+    ready(qtbot, tab)
+    assert settings.context_length() == first.context_length == 1024
     with qtbot.waitSignal(settings.context_changed):
         press(qtbot, tab, "reset_sampling")
-    assert settings.context_length() is None and settings.context.figure.text() == "default"
-    assert first._load["context_length"] is None
-    ready(qtbot, first)
+    ready(qtbot, tab)
+    assert settings.context_length() is None and first.context_length == 2048
+    assert settings.context.figure.text() == "default"
 
 
 def listed(qtbot, tab, *titles: str) -> None:
     qtbot.waitUntil(lambda: [tab.saved.list.item(row).text() for row in range(tab.saved.list.count())]
-                    == list(titles), timeout=5000)
+                    == list(titles))
 
 
 def test_a_conversation_is_saved_in_both_forms(qtbot, tab, first, tmp_path):
-    ask(qtbot, tab, "hello")
-    ready(qtbot, first)
+    answered(qtbot, tab, "hello")
     assert tab.findChild(QPushButton, "save_chat").isEnabled()
     tab.chat.export(tmp_path / "mine.json")
-    qtbot.waitUntil(lambda: "mine.md" in tab.input.note.text(), timeout=5000)
-    assert "## You\n\nhello\n\n## helpdesk-Q4_K_M" in (tmp_path / "mine.md").read_text("utf-8")
+    qtbot.waitUntil(lambda: "mine.md" in text(tab, "chat_note"))
+    assert "## You\n\nhello\n\n## tuned" in (tmp_path / "mine.md").read_text("utf-8")
     assert Conversation.read(tmp_path / "mine.json").lanes[0].turns[0].content == "hello"

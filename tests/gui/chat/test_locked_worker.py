@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from support.damaged_gguf import DAMAGES, sound
+from support.window import end_threads
 
 from slmstudio.gui.chat.pane import ChatPane
 
@@ -23,6 +24,5 @@ def test_models_of_several_folders_one_after_the_other(qtbot, studio_home, tmp_p
             expected = "failed" if path.stem == "damaged" else "ready"
             assert pane.state == expected, path.stem
     finally:
-        thread = pane._thread
         pane.close_worker()
-        assert thread is None or thread.wait(60_000)
+        end_threads()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from PySide6.QtWidgets import QFileDialog
+from support.window import press
 
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.votes import store as votes
 from slmstudio.core.votes.store import ALL_BAD, BEST, Answer, Vote, VotedModel
 from slmstudio.core.votes.tally import Tally
-from slmstudio.gui.chat.blind_comparison import place_name, score_text
-from slmstudio.gui.votes.dialog import VotesDialog, verdict_text
+from slmstudio.gui.chat.blind_comparison import score_text
+from slmstudio.gui.corrections.votes import VotesDialog, verdict_text
 
 BASE, TUNED = (VotedModel(name, f"/m/{name}.gguf", 1, name) for name in ("base", "tuned"))
 
@@ -25,11 +29,16 @@ BASE, TUNED = (VotedModel(name, f"/m/{name}.gguf", 1, name) for name in ("base",
 ])
 def test_the_sentence_is_honest(wins, words):
     assert words in verdict_text(Tally(BASE, TUNED, wins))
+    assert score_text(Tally(BASE, TUNED, wins, 1, 1)) == f"base {wins[0]} · tuned {wins[1]} · ties 2"
 
 
-def test_the_score():
-    assert score_text(Tally(BASE, TUNED, [3, 9], 1, 1)) == "base 3 · tuned 9 · ties 2"
-    assert [place_name(place, 3) for place in range(3)] == ["A", "B", "C"]
+def export(qtbot, dialog: VotesDialog, button: str, path: Path) -> None:
+    """Press a button, and choose where to save."""
+    press(qtbot, dialog, button)
+    chooser = dialog.findChild(QFileDialog)
+    chooser.fileSelected.emit(str(path))
+    chooser.setParent(None)
+    chooser.deleteLater()
 
 
 def test_the_list_of_votes_and_its_export(qtbot, studio_home, session, tmp_path):
@@ -42,26 +51,26 @@ def test_the_list_of_votes_and_its_export(qtbot, studio_home, session, tmp_path)
     dialog = VotesDialog()
     qtbot.addWidget(dialog)
     dialog.show()
-    qtbot.waitUntil(lambda: dialog.table.rowCount() == 1, timeout=5000)
+    qtbot.waitUntil(lambda: dialog.table.rowCount() == 1)
     assert [dialog.table.item(0, column).text() for column in range(6)] == ["base", "1", "tuned", "2", "0", "1"]
     assert "3 votes: tuned wins 2 of 3" in dialog.sentence.text()
     assert dialog.note.text() == "4 votes, saved on this machine. 1 damaged line in the file was skipped."
-    dialog.export_to(tmp_path / "pairs.jsonl", dialog._chosen())
-    qtbot.waitUntil(lambda: "saved in pairs.jsonl" in dialog.note.text(), timeout=5000)
+    export(qtbot, dialog, "votes_export", tmp_path / "pairs.jsonl")
+    qtbot.waitUntil((tmp_path / "pairs.jsonl").exists)
     found = read_dataset(tmp_path / "pairs.jsonl")
     assert [(row.messages[-1]["content"], row.rejected) for row in found.records] == [
         ("yes 0", "no 0"), ("yes 1", "no 1"), ("no 2", "yes 2")]
-    dialog.export_to(tmp_path / "gone" / "x" / "pairs.jsonl", None)
-    qtbot.waitUntil(lambda: (tmp_path / "gone" / "x" / "pairs.jsonl").exists(), timeout=5000)
+    export(qtbot, dialog, "votes_export_all", tmp_path / "gone" / "x" / "pairs.jsonl")
+    qtbot.waitUntil((tmp_path / "gone" / "x" / "pairs.jsonl").exists)
     (tmp_path / "file").write_text("")
-    dialog.export_to(tmp_path / "file" / "pairs.jsonl", None)
-    qtbot.waitUntil(dialog.banner.isVisible, timeout=5000)
+    export(qtbot, dialog, "votes_export_all", tmp_path / "file" / "pairs.jsonl")
+    qtbot.waitUntil(dialog.banner.isVisible)
 
 
 def test_an_empty_list_says_what_to_do(qtbot, studio_home, session, unexplained):
     dialog = VotesDialog()
     qtbot.addWidget(dialog)
     dialog.show()
-    qtbot.waitUntil(lambda: "no votes yet" in dialog.note.text(), timeout=5000)
+    qtbot.waitUntil(lambda: "no votes yet" in dialog.note.text())
     assert not dialog.export.isEnabled() and not dialog.export_all.isEnabled()
     assert unexplained(dialog) == []

@@ -20,7 +20,7 @@ def test_a_bubble_grows_with_its_letters(qtbot):
     window.resize(600, 200)
     area.show_page(page)
     window.show()
-    qtbot.waitUntil(lambda: not area._later.isActive())
+    qtbot.waitUntil(lambda: bubble.text.width() > 0 and bubble.width() < area.width())
     before = bubble.text.width()
     window.setStyleSheet("QLabel { font-size: 20px; }")
     qtbot.waitUntil(lambda: bubble.text.width() > before * 1.2)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog
+from support.window import texts
 
 from slmstudio.core import paths
 from slmstudio.core.chat import corrections
@@ -41,13 +42,19 @@ def exported(studio_home) -> Path:
     return run / "exports" / "helpdesk-F16.gguf"
 
 
-def open_for(panel, test: bool = False, text: str = SAID, models=()) -> None:
-    panel.open(Answered(ASKED, text, tuple(models)), test=test)
+def open_for(panel, better: str = SAID, test: bool = False, models=()) -> None:
+    """An answer to correct, and what is written in its place."""
+    panel.open(Answered(ASKED, SAID, tuple(models)), test=test)
+    panel.answer.setPlainText(better)
+
+
+def click(qtbot, button) -> None:
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
 def add(qtbot, panel) -> None:
-    with qtbot.waitSignal(panel.stored, timeout=5000):
-        qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
+    with qtbot.waitSignal(panel.stored):
+        click(qtbot, panel.add)
 
 
 def test_a_corrected_answer_becomes_a_row(qtbot, panel, session):
@@ -61,22 +68,21 @@ def test_a_corrected_answer_becomes_a_row(qtbot, panel, session):
     assert row.messages == (*ASKED, {"role": "assistant", "content": BETTER})
     assert panel.note.text() == "corrections.jsonl now has 1 row" and not panel.add.isVisible()
     assert session.settings.correction_file == str(file)
-    qtbot.mouseClick(panel.undo, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: panel.note.text() == "Undone.", timeout=5000)
+    click(qtbot, panel.undo)
+    qtbot.waitUntil(lambda: panel.note.text() == "Undone.")
     assert not file.exists() and panel.add.isVisible()
 
 
 def test_a_row_and_a_pair_at_once(qtbot, panel):
-    open_for(panel)
-    panel.answer.setPlainText(BETTER)
+    open_for(panel, BETTER)
     panel.as_pair.setChecked(True)
     add(qtbot, panel)
     folder = paths.datasets_dir()
     [pair] = read_dataset(folder / "preferences.jsonl").records
     assert (pair.messages[-1]["content"], pair.rejected) == (BETTER, SAID)
     assert len(read_dataset(folder / "corrections.jsonl").records) == 1
-    qtbot.mouseClick(panel.undo, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: panel.note.text() == "Undone.", timeout=5000)
+    click(qtbot, panel.undo)
+    qtbot.waitUntil(lambda: panel.note.text() == "Undone.")
     assert not list(folder.glob("*.jsonl"))
 
 
@@ -84,13 +90,11 @@ def test_all_or_nothing(qtbot, panel, tmp_path):
     """The pair's file holds conversations: the row doesn't stay alone."""
     chat = tmp_path / "chat.jsonl"
     chat.write_text('{"question": "a", "answer": "b"}\n')
-    open_for(panel)
-    panel.answer.setPlainText(BETTER)
+    open_for(panel, BETTER)
     panel.as_pair.setChecked(True)
     panel.pair_file.set_path(chat)
-    qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(panel.banner.isVisible, timeout=5000)
-    assert "doesn't fit into chat.jsonl" in panel.banner._what.text()
+    click(qtbot, panel.add)
+    qtbot.waitUntil(panel.banner.isVisible)
     assert not (paths.datasets_dir() / "corrections.jsonl").exists() and panel.add.isEnabled()
     panel.as_pair.setChecked(False)
     add(qtbot, panel)
@@ -99,17 +103,15 @@ def test_all_or_nothing(qtbot, panel, tmp_path):
 
 def test_the_same_row_twice_is_said(qtbot, panel):
     for _ in range(2):
-        open_for(panel)
-        panel.answer.setPlainText(BETTER)
-        qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: panel.note.text() != "Adding…", timeout=5000)
-    assert "already" in panel.banner._what.text() and "Line 1" in panel.banner._why.text()
+        open_for(panel, BETTER)
+        click(qtbot, panel.add)
+        qtbot.waitUntil(lambda: panel.note.text() != "Adding…")
+    assert panel.banner.isVisible() and "Line 1" in texts(panel.banner)
 
 
 def test_a_test_row_with_tags(qtbot, panel, session):
-    open_for(panel, test=True)
+    open_for(panel, BETTER, test=True)
     assert not panel.as_row.isVisible() and panel.category.isVisible()
-    panel.answer.setPlainText(BETTER)
     panel.category.setText("ration card")
     panel.language.setText("hi")
     add(qtbot, panel)
@@ -120,10 +122,9 @@ def test_a_test_row_with_tags(qtbot, panel, session):
 
 def test_a_question_that_was_learned_is_no_fair_test(qtbot, panel, exported):
     for text, words in ((BETTER, "exactly this row (line 1 of learned.jsonl)"), ("Other.", "with another answer")):
-        open_for(panel, test=True, models=[exported])
-        panel.answer.setPlainText(text)
-        qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: panel.note.text() not in ("", "Adding…"), timeout=5000)
+        open_for(panel, text, test=True, models=[exported])
+        click(qtbot, panel.add)
+        qtbot.waitUntil(lambda: panel.note.text() not in ("", "Adding…"))
         assert words in panel.note.text()
         assert panel.add.text() == "Add anyway" and not (paths.datasets_dir() / "tests.jsonl").exists()
     add(qtbot, panel)
@@ -138,8 +139,7 @@ def test_training_data_that_is_gone_is_said(qtbot, panel, exported, studio_home)
 
 
 def test_nothing_to_add(qtbot, panel):
-    open_for(panel)
-    panel.answer.setPlainText("   ")
+    open_for(panel, "   ")
     assert not panel.add.isEnabled()
     panel.answer.setPlainText(BETTER)
     assert panel.add.isEnabled()
@@ -155,9 +155,9 @@ def test_undo_of_a_changed_file_is_refused(qtbot, panel):
     add(qtbot, panel)
     with open(paths.datasets_dir() / "corrections.jsonl", "a", encoding="utf-8") as file:
         file.write('{"question": "later", "answer": "row"}\n')
-    qtbot.mouseClick(panel.undo, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(panel.banner.isVisible, timeout=5000)
-    assert "can't be undone" in panel.banner._what.text() and panel.undo.isEnabled()
+    click(qtbot, panel.undo)
+    qtbot.waitUntil(panel.banner.isVisible)
+    assert panel.undo.isEnabled()
 
 
 def test_files_are_offered_chosen_and_made(qtbot, panel, session, tmp_path):
@@ -188,24 +188,23 @@ def test_every_control_is_explained(panel, unexplained):
 # -- an answer that comes late ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def held(monkeypatch):
-    """Adding rows waits for this event."""
-    event, add_all = threading.Event(), corrections.add_all
+@pytest.fixture(params=["add_all"])
+def held(request, monkeypatch):
+    """Adding rows waits for this event; or what else of `corrections` the test names."""
+    event, real = threading.Event(), getattr(corrections, request.param)
 
     def late(*given):
         assert event.wait(60)
-        return add_all(*given)
+        return real(*given)
 
-    monkeypatch.setattr(corrections, "add_all", late)
+    monkeypatch.setattr(corrections, request.param, late)
     yield event
     event.set()
 
 
 def test_what_was_added_late_is_told_of_its_own_answer(qtbot, panel, held):
-    open_for(panel)
-    panel.answer.setPlainText(BETTER)
-    qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
+    open_for(panel, BETTER)
+    click(qtbot, panel.add)
     panel.close_panel()
     other = ({"role": "user", "content": "Where is the post office?"},)
     panel.open(Answered(other, "No idea.", ()), test=False)
@@ -218,18 +217,11 @@ def test_what_was_added_late_is_told_of_its_own_answer(qtbot, panel, held):
     assert panel.note.text() == "corrections.jsonl now has 2 rows" and panel.undo.isVisible()
 
 
+@pytest.mark.parametrize("held", ["learned_by"], indirect=True)
 @pytest.mark.parametrize("left", ["closed", "another answer"])
-def test_what_was_not_added_is_told_though_the_panel_was_closed(qtbot, panel, exported, monkeypatch, left):
-    held, learned_by = threading.Event(), corrections.learned_by
-
-    def late(*given):
-        assert held.wait(60)
-        return learned_by(*given)
-
-    monkeypatch.setattr(corrections, "learned_by", late)
-    open_for(panel, test=True, models=[exported])
-    panel.answer.setPlainText(BETTER)
-    qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
+def test_what_was_not_added_is_told_though_the_panel_was_closed(qtbot, panel, exported, held, left):
+    open_for(panel, BETTER, test=True, models=[exported])
+    click(qtbot, panel.add)
     panel.close_panel()
     if left == "another answer":
         open_for(panel, test=True, models=[exported])
@@ -245,12 +237,11 @@ def test_what_was_not_added_is_told_though_the_panel_was_closed(qtbot, panel, ex
 
 
 def test_what_failed_after_the_panel_was_closed_is_told_by_its_page(qtbot, panel, held, tmp_path):
-    open_for(panel)
-    panel.answer.setPlainText(BETTER)
+    open_for(panel, BETTER)
     chat = tmp_path / "chat.jsonl"
     chat.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
     panel.row_file.set_path(chat)
-    qtbot.mouseClick(panel.add, Qt.MouseButton.LeftButton)
+    click(qtbot, panel.add)
     panel.close_panel()
     with qtbot.waitSignal(panel.failed, timeout=60_000) as told:
         held.set()

@@ -15,7 +15,7 @@ from support.window import text
 from slmstudio.core import paths
 from slmstudio.core.data import reader, split
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.widgets.two_line import DETAIL
+from slmstudio.gui.common.widgets.table_cells import DETAIL
 from slmstudio.gui.data.tab import DataTab
 
 LEFT = Qt.MouseButton.LeftButton

@@ -144,7 +144,7 @@ def test_the_table_is_saved_as_it_is_shown(qtbot, tab, make_run, tmp_path):
     make_run("=cmd|' /C calc'!A0")
     make_run("हेल्पडेस्क")
     show(qtbot, tab, 2)
-    from slmstudio.gui.common.save import write_csv
+    from slmstudio.gui.common.dialogs import write_csv
 
     write_csv(tmp_path / "runs.csv", tab.table.runs.as_table())
     with open(tmp_path / "runs.csv", encoding="utf-8-sig", newline="") as file:
@@ -184,9 +184,9 @@ def test_any_number_of_runs_is_compared(qtbot, tab, make_run, tmp_path):
     tab.table.selectAll()
     compare = tab.curves.compare
     qtbot.waitUntil(lambda: compare.isVisible() and len(compare._runs) == 12, timeout=10_000)
-    assert len([name for name in compare.curves.plot._curves if name.endswith("eval")]) == 12
+    assert len([name for name in compare.curves.plot.curves if name.endswith("eval")]) == 12
     compare.curves.which.set_current(1)
-    assert len(compare.curves.plot._curves) == 12
+    assert len(compare.curves.plot.curves) == 12
     compare.tabs.set_current(1)
     assert [row[0].text for row in compare.settings.figures.rows] == ["Rank"]
     compare.tabs.set_current(2)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 
 from slmstudio.gui.common.widgets.table_cells import CHIP, DETAIL
-from slmstudio.gui.export.parity_table import CHECK, FOUND, RESULT, RIGHT, ParityTable
+from slmstudio.gui.export.exports_table import ParityTable
+
+CHECK, FOUND, RESULT = range(3)
 
 CHECKS = [
     {"name": "tokens", "passed": True, "figure": "2,104 of 2,104", "limit": "all", "remedy": ""},
@@ -19,7 +21,7 @@ CHECKS = [
 
 def cells(table: ParityTable) -> list[list[str]]:
     model = table.table.model()
-    return [[model.index(row, column).data() for column in (CHECK, FOUND, RIGHT, RESULT)]
+    return [[model.index(row, column).data() for column in (CHECK, FOUND, RESULT)]
             for row in range(model.rowCount())]
 
 
@@ -30,14 +32,15 @@ def test_every_check_with_its_figure_and_result(qtbot) -> None:
     table.show_parity({"passed": False, "checks": CHECKS})
     assert not table.isHidden()
     assert cells(table) == [
-        ["Token ids equal", "2,104 of 2,104", "must be equal in all of them", "passed"],
-        ["Error of the logits (NMSE)", "3.2e-02", "must be under 0.0001", "failed"],
-        ["Same first choice (top-1)", "96.8%", "no limit: smaller files differ", "no limit"],
-        ["Change of perplexity", "not measured", "", "not checked"],
-        ["of a newer version", "1", "must be 1", "passed"]]
+        ["Token ids equal", "2,104 of 2,104", "passed"],
+        ["Error of the logits (NMSE)", "3.2e-02", "failed"],
+        ["Same first choice (top-1)", "96.8%", "no limit"],
+        ["Change of perplexity", "not measured", "not checked"],
+        ["of a newer version", "1", "passed"]]
     model = table.table.model()
     assert [model.index(row, RESULT).data(CHIP) for row in range(5)] == ["ok", "bad", "plain", "plain", "ok"]
-    assert [model.index(row, CHECK).data(DETAIL) for row in (1, 3)] == ["must be under 0.0001", None]
+    assert [model.index(row, CHECK).data(DETAIL) for row in range(5)] == [
+        "must be equal in all of them", "must be under 0.0001", "no limit: smaller files differ", None, "must be 1"]
     tips = [model.index(row, CHECK).data(Qt.ItemDataRole.ToolTipRole) for row in range(2)]
     assert "scripts" in tips[0] and CHECKS[1]["remedy"] in tips[1] and "0 means equal" in tips[1]
     for column, word in ((CHECK, "trained"), (RESULT, "No limit: a smaller file")):

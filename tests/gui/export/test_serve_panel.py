@@ -18,14 +18,14 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton
 from support import model_files
 from support import starter as starter_model
-from support.window import press
+from support.window import end_threads, press, texts
 
 from slmstudio.core import files, jobs
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
-from slmstudio.gui.app.status_bar import StatusBar
-from slmstudio.gui.export.model_server import FAILED, SERVING, STARTING, STOPPED
-from slmstudio.gui.export.server_page import HIDDEN_KEY, PYTHON
+from slmstudio.gui.app.frame import StatusBar
+from slmstudio.gui.common import tasks
+from slmstudio.gui.export.server_page import FAILED, HIDDEN_KEY, PYTHON, SERVING, STARTING, STOPPED
 from slmstudio.gui.results.tab import ResultsTab
 
 
@@ -58,8 +58,8 @@ def tab(qtbot, session, studio_home, monkeypatch):
     qtbot.addWidget(made)
     made.resize(1280, 640)
     yield made
-    if made.details.serve.server._thread is not None:
-        made.details.serve.server._thread.leave_and_wait()
+    made.details.serve.server.stop()
+    end_threads()
 
 
 @pytest.fixture
@@ -72,10 +72,10 @@ def panel(qtbot, tab, exported):
 def open_panel(qtbot, tab):
     tab.show()
     tab.refresh()
-    qtbot.waitUntil(lambda: tab.details.buttons.serve.isEnabled() and not tab._loading.is_busy(), timeout=10_000)
+    qtbot.waitUntil(lambda: tab.details.buttons.serve.isEnabled() and not tasks.is_busy(tab))
     press(qtbot, tab, "results_serve")
     panel = tab.details.serve
-    qtbot.waitUntil(lambda: not panel._reading.is_busy(), timeout=10_000)
+    qtbot.waitUntil(lambda: not tasks.is_busy(panel))
     return panel
 
 
@@ -83,12 +83,19 @@ def start(qtbot, panel, port: int = 0) -> None:
     panel.server_page.port.setValue(port or free_port())
     press(qtbot, panel, "server_start")
     assert panel.server.state == STARTING and panel.server_page.strip.isVisible()
-    qtbot.waitUntil(lambda: panel.server.state == SERVING, timeout=60_000)
+    qtbot.waitUntil(lambda: panel.server.state == SERVING)
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as trial:
         return trial.getsockname()[1]
+
+
+def server_process() -> psutil.Process:
+    """The process that serves."""
+    alive = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    [found] = [each for each in alive if "serve" in each.cmdline()]
+    return found
 
 
 def ask(serving, key: str | None = None) -> dict:
@@ -102,16 +109,16 @@ def ask(serving, key: str | None = None) -> dict:
 def test_without_an_export_there_is_nothing_to_use(qtbot, tab, exported) -> None:
     exported("empty")
     tab.show()
-    qtbot.waitUntil(lambda: tab.details._run is not None, timeout=10_000)
     button = tab.findChild(QPushButton, "results_serve")
-    assert not button.isEnabled() and "Export" in button.toolTip() and tab.details.serve.isHidden()
+    qtbot.waitUntil(lambda: "Export" in button.toolTip())
+    assert not button.isEnabled() and tab.details.serve.isHidden()
 
 
 def test_the_server_is_started_used_and_stopped(qtbot, tab, panel, session) -> None:
     status = StatusBar(session)
     qtbot.addWidget(status)
     page = panel.server_page
-    assert page.start_button.isVisible() and not page._running.isVisible() and status.server.isHidden()
+    assert page.start_button.isVisible() and not page.chip.isVisible() and status.server.isHidden()
     start(qtbot, panel)
     serving = panel.server.serving
     assert page.address.field.text() == serving.url == f"http://127.0.0.1:{page.port.value()}/v1"
@@ -119,14 +126,14 @@ def test_the_server_is_started_used_and_stopped(qtbot, tab, panel, session) -> N
     assert status.server.text() == f"Serving desk-Q8_0 · 127.0.0.1:{page.port.value()}/v1"
     assert not status.server.isHidden()
     assert ask(serving)["usage"]["completion_tokens"] == 2
-    qtbot.waitUntil(lambda: page.figures.text().startswith("1 request served"), timeout=5000)
+    qtbot.waitUntil(lambda: page.figures.text().startswith("1 request served"))
     with pytest.raises(urllib.error.HTTPError):
         ask(serving, "wrong")
-    qtbot.waitUntil(page.last_error.isVisible, timeout=5000)
+    qtbot.waitUntil(page.last_error.isVisible)
     assert "key is wrong" in page.last_error.text()
-    process = psutil.Process(panel.server._thread._worker.pid)
+    process = server_process()
     press(qtbot, panel, "server_stop")
-    qtbot.waitUntil(lambda: panel.server.state == STOPPED and not panel.server.is_busy(), timeout=10_000)
+    qtbot.waitUntil(lambda: panel.server.state == STOPPED and not panel.server.is_busy())
     assert page.start_button.isEnabled() and status.server.isHidden() and not process.is_running()
 
 
@@ -148,14 +155,13 @@ def test_the_key_is_hidden_until_it_is_wanted(qtbot, panel, studio_home) -> None
 
 def test_a_server_that_is_killed_is_said_and_started_again(qtbot, panel, session) -> None:
     start(qtbot, panel)
-    psutil.Process(panel.server._thread._worker.pid).kill()
-    qtbot.waitUntil(lambda: panel.server.state == FAILED and not panel.server.is_busy(), timeout=10_000)
+    server_process().kill()
+    qtbot.waitUntil(lambda: panel.server.state == FAILED and not panel.server.is_busy())
     page = panel.server_page
-    assert page.banner.isVisible() and "stopped unexpectedly" in page.banner._what.text()
-    assert "killed" in page.banner._why.text()
+    assert page.banner.isVisible() and "killed" in texts(page.banner)
     assert session.server == "" and page.start_button.isEnabled()
     press(qtbot, panel, "server_start")
-    qtbot.waitUntil(lambda: panel.server.state == SERVING, timeout=60_000)
+    qtbot.waitUntil(lambda: panel.server.state == SERVING)
     assert not page.banner.isVisible() and ask(panel.server.serving)["usage"]["completion_tokens"] == 2
 
 
@@ -164,27 +170,27 @@ def test_a_port_in_use_is_said_and_a_free_one_offered(qtbot, panel) -> None:
         port = taken.getsockname()[1]
         panel.server_page.port.setValue(port)
         press(qtbot, panel, "server_start")
-        qtbot.waitUntil(lambda: panel.server.state == FAILED and not panel.server.is_busy(), timeout=30_000)
+        qtbot.waitUntil(lambda: panel.server.state == FAILED and not panel.server.is_busy())
         offered = panel.server_page.port.value()
-        assert offered != port and str(offered) in panel.server_page.banner._why.text()
+        assert offered != port and str(offered) in texts(panel.server_page.banner)
         press(qtbot, panel, "server_start")
-        qtbot.waitUntil(lambda: panel.server.state == SERVING, timeout=60_000)
+        qtbot.waitUntil(lambda: panel.server.state == SERVING)
 
 
 def test_a_file_that_cannot_be_served_says_why(qtbot, tab, exported) -> None:
     exports = exported("desk", "Q8_0")
     (exports / "desk-Q8_0.gguf").write_bytes((exports / "desk-Q8_0.gguf").read_bytes()[:5_000_000])
     panel = open_panel(qtbot, tab)
-    assert panel.banner.isVisible() and "truncated" in panel.banner._what.text() + panel.banner._why.text()
+    assert panel.banner.isVisible() and "truncated" in texts(panel.banner)
     press(qtbot, panel, "server_start")
-    qtbot.waitUntil(lambda: panel.server.state == FAILED, timeout=30_000)
+    qtbot.waitUntil(lambda: panel.server.state == FAILED)
     assert panel.server_page.banner.isVisible()
 
 
 def test_a_start_is_cancelled(qtbot, panel) -> None:
     press(qtbot, panel, "server_start")
     qtbot.mouseClick(panel.server_page.strip.cancel, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: panel.server.state == STOPPED and not panel.server.is_busy(), timeout=15_000)
+    qtbot.waitUntil(lambda: panel.server.state == STOPPED and not panel.server.is_busy())
     assert panel.server_page.start_button.isEnabled() and not panel.server_page.banner.isVisible()
 
 
@@ -193,9 +199,9 @@ def test_it_serves_on_while_another_file_is_marked(qtbot, tab, exported) -> None
     panel = open_panel(qtbot, tab)
     start(qtbot, panel)
     served = panel.server.serving.model
-    other = 1 - [export.path.stem for export in tab.details.exports.exports.exports].index(served)
+    other = 1 - [export.path.stem for export in tab.details.exports.exports].index(served)
     tab.details.exports.selectRow(other)
-    qtbot.waitUntil(lambda: not panel._reading.is_busy(), timeout=10_000)
+    qtbot.waitUntil(lambda: not tasks.is_busy(panel))
     assert panel.server.serving.model == served == panel.server_page.model.field.text()
     press(qtbot, panel, "serve_close")
     assert panel.isHidden() and panel.server.state == SERVING and tab.details.buttons.serve.isVisible()
@@ -204,7 +210,7 @@ def test_it_serves_on_while_another_file_is_marked(qtbot, tab, exported) -> None
 def select(qtbot, tab, name: str) -> None:
     tab.table.select({run.folder for run in tab.table.runs.runs if run.config.name == name})
     tab.table.chosen.emit(tab.table.selected())
-    qtbot.waitUntil(lambda: tab.details.title.text() == name and not tab._loading.is_busy(), timeout=10_000)
+    qtbot.waitUntil(lambda: tab.details.title.text() == name and not tasks.is_busy(tab))
 
 
 @pytest.fixture
@@ -232,14 +238,14 @@ def test_the_server_of_another_run_is_named_and_stopped_from_here(qtbot, tab, tw
     select(qtbot, tab, hidden)
     assert panel.isHidden() and panel.server.state == SERVING
     press(qtbot, tab, "results_serve")
-    assert not page._running.isVisible() and not page.start_button.isVisible()
+    assert not page.chip.isVisible() and not page.start_button.isVisible()
     assert page.elsewhere.isVisible() and page.elsewhere.text().startswith(f"A file of another run, {shown}-Q8_0,")
     select(qtbot, tab, shown)
-    assert page._running.isVisible() and not page.elsewhere.isVisible(), "the run that is served shows its server"
+    assert page.chip.isVisible() and not page.elsewhere.isVisible(), "the run that is served shows its server"
     select(qtbot, tab, hidden)
     press(qtbot, tab, "results_serve")
     press(qtbot, panel, "server_stop_other")
-    qtbot.waitUntil(lambda: panel.server.state == STOPPED and not panel.server.is_busy(), timeout=10_000)
+    qtbot.waitUntil(lambda: panel.server.state == STOPPED and not panel.server.is_busy())
     assert page.start_button.isVisible() and page.start_button.isEnabled() and not page.elsewhere.isVisible()
 
 
@@ -254,21 +260,21 @@ def test_recipes_for_the_marked_file(qtbot, panel) -> None:
         field = page.text.field
         if program != "ollama":  # it is long; up to nine lines are seen whole, however they break
             qtbot.waitUntil(lambda field=field: field.document().size().height() > 9
-                            or not field.verticalScrollBar().maximum(), timeout=5000)
+                            or not field.verticalScrollBar().maximum())
         qtbot.mouseClick(page.text.copy, Qt.MouseButton.LeftButton)
         assert QGuiApplication.clipboard().text() == page.text.field.toPlainText()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the fake is a shell script")
 @pytest.mark.parametrize(("code", "words"), [(0, "ollama run desk:q8_0"), (1, "no room here")])
-def test_create_in_ollama(qtbot, panel, tmp_path, monkeypatch, code, words) -> None:
+def test_create_in_ollama(qtbot, tab, panel, tmp_path, monkeypatch, code, words) -> None:
     page = panel.ollama
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     panel.choice.set_current(1)
-    page._update()
+    page.show_recipe(tab.details.exports.selected().path, page.recipe)
     assert not page.create.isEnabled() and page.command.isVisible()
     press(qtbot, panel, "ollama_save")
-    qtbot.waitUntil(page.done.isVisible, timeout=10_000)
+    qtbot.waitUntil(page.done.isVisible)
     saved = Path(page.command.field.toPlainText().split()[-1])
     assert saved.read_text("utf-8") == page.text.field.toPlainText() and saved.name in page.done.text()
     (tmp_path / "bin").mkdir()
@@ -276,12 +282,12 @@ def test_create_in_ollama(qtbot, panel, tmp_path, monkeypatch, code, words) -> N
     script.write_text(f"#!{sys.executable}\nimport sys\nprint('Error: no room here')\n"
                       f"assert sys.argv[1:3] == ['create', 'desk:q8_0']\nsys.exit({code})\n")
     script.chmod(0o755)
-    page._update()
+    page.show_recipe(tab.details.exports.selected().path, page.recipe)
     assert page.create.isEnabled() and not page.command.isVisible()
     qtbot.mouseClick(page.create, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not page.is_at_work(), timeout=10_000)
-    label = page.done if code == 0 else page.banner._why
-    assert label.isVisible() and words in label.text() and page.create.isEnabled()
+    qtbot.waitUntil(lambda: not page.is_at_work())
+    label = page.done if code == 0 else page.banner
+    assert label.isVisible() and words in texts(page) and page.create.isEnabled()
 
 
 @pytest.fixture
@@ -296,7 +302,7 @@ def test_put_into_lm_studio(qtbot, my_home, panel) -> None:
     place = my_home / ".lmstudio" / "models" / "slm-studio" / "desk" / "desk-Q8_0.gguf"
     assert page.text.field.toPlainText() == str(place) and not page.open.isEnabled()
     press(qtbot, panel, "lm_studio_put")
-    qtbot.waitUntil(page.done.isVisible, timeout=10_000)
+    qtbot.waitUntil(page.done.isVisible)
     assert place.stat().st_nlink == 2 and "without extra disk space" in page.done.text() and page.open.isEnabled()
 
 
@@ -308,6 +314,6 @@ def test_everything_is_explained(qtbot, panel, unexplained) -> None:
 def test_the_server_ends_with_the_window(qtbot, panel) -> None:
     """What the program does when its last window was closed."""
     start(qtbot, panel)
-    process = psutil.Process(panel.server._thread._worker.pid)
-    panel.server._thread.leave_and_wait()
+    process = server_process()
+    end_threads()
     assert psutil.wait_procs([process], timeout=60)[1] == []

@@ -14,7 +14,7 @@ from slmstudio.core import files, formats, i18n
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import catalogue
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.widgets.two_line import CHIP, DETAIL
+from slmstudio.gui.common.widgets.table_cells import CHIP_TEXT, DETAIL
 from slmstudio.gui.model import known
 from slmstudio.gui.model.model_list import ALL, FITS, ON_DISK
 from slmstudio.gui.model.tab import ModelTab
@@ -46,7 +46,7 @@ def names(tab: ModelTab) -> list[str]:
 
 def chips(tab: ModelTab) -> dict[str, str]:
     items = [tab.models.list.item(row) for row in range(tab.models.list.count())]
-    return {item.text(): item.data(CHIP) for item in items}
+    return {item.text(): item.data(CHIP_TEXT) for item in items}
 
 
 def test_fits_shows_what_fits_and_what_is_on_disk(tab: ModelTab):

@@ -18,7 +18,7 @@ from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.model import facts, library
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.widgets.two_line import CHIP
+from slmstudio.gui.common.widgets.table_cells import CHIP_TEXT
 from slmstudio.gui.model.known import ModelEntry
 from slmstudio.gui.model.tab import ModelTab
 
@@ -84,7 +84,7 @@ def test_use_this_model(qtbot, tab: ModelTab, session: Session, tiny_model: Path
     assert heard.args[0] == "training"
     assert session.model.path == tiny_model
     assert "model" in session.done
-    assert tab.models.list.currentItem().data(CHIP) == "in use"
+    assert tab.models.list.currentItem().data(CHIP_TEXT) == "in use"
 
 
 def test_opened_models_are_remembered_until_they_are_forgotten(qtbot, tab: ModelTab, session: Session,
@@ -133,7 +133,7 @@ def test_a_damaged_model_of_the_library_stays_on_the_list_and_says_why(qtbot, st
     with qtbot.waitSignal(tab.refreshed):
         pass
     tab.models.list.select_value(next(entry for entry in tab.entries() if entry.folder == broken))
-    assert tab.models.list.currentItem().data(CHIP) == "damaged"
+    assert tab.models.list.currentItem().data(CHIP_TEXT) == "damaged"
     assert tab.card.banner.isVisible()
     assert not tab.findChild(QPushButton, "model_use").isVisible()
 
@@ -170,7 +170,7 @@ def test_the_fit_is_that_of_the_chosen_data(qtbot, tab: ModelTab, session: Sessi
 def test_the_starter_model_is_offered(tab: ModelTab):
     entry = tab.models.list.value()
     assert entry.folder == library.starter_folder()
-    assert tab.models.list.currentItem().data(CHIP) == "prepare"
+    assert tab.models.list.currentItem().data(CHIP_TEXT) == "prepare"
     assert tab.findChild(QPushButton, "model_prepare").isVisible()
 
 

@@ -16,5 +16,5 @@ def plots(qtbot, qapp):
     widget.resize(700, 600)
     with qtbot.waitExposed(widget):
         widget.show()
-    qtbot.waitUntil(lambda: len(widget.small) == 9 and not (widget._stale or widget._turn.isActive()), timeout=5000)
+    qtbot.waitUntil(lambda: len(widget.small) == 9 and widget.is_drawn())
     return widget

@@ -14,9 +14,10 @@ from PySide6.QtCore import QPointF, Qt
 
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.throttle import REDRAWS_A_SECOND, Throttle
-from slmstudio.gui.plots.axis import NumberAxis, even_ticks, log_ticks, plain, rate
+from slmstudio.gui.common.tasks import REDRAWS_A_SECOND, Throttle
+from slmstudio.gui.plots.canvas import NumberAxis, even_ticks, log_ticks, plain, rate
 from slmstudio.gui.plots.plot import Plot
+from slmstudio.gui.plots.run_plots import RunPlots
 
 
 def history(steps: int, gpu: bool = True) -> RunHistory:
@@ -33,69 +34,58 @@ def history(steps: int, gpu: bool = True) -> RunHistory:
     return made
 
 
-def shown(plot: Plot, name: str = "") -> int:
-    curve = plot._curves.get(name or plot.objectName().removeprefix("plot_"))
+def shown(plot: Plot, name: str) -> int:
+    curve = plot.curves.get(name)
     return 0 if curve is None else len(curve.x)
 
 
-def test_every_point_is_kept(qtbot, plots):
-    plots.show_history(history(3000))
-    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == shown(plots.small["learning_rate"]) == 3000)
+def draw(qtbot, plots: RunPlots, made: RunHistory) -> RunHistory:
+    plots.show_history(made)
+    qtbot.waitUntil(plots.is_drawn)
+    return made
+
+
+def test_every_point_is_kept_and_the_card_has_its_limits(qtbot, plots):
+    draw(qtbot, plots, history(3000))
+    assert shown(plots.loss, "raw") == shown(plots.small["learning_rate"], "learning_rate") == 3000
     assert shown(plots.loss, "eval") == 300
     assert plots.loss.train_chip.isVisible() and "train 1.00" in plots.loss.train_chip.text()
+    temperature, memory = plots.small["temperature_c"], plots.small["memory_used"]
+    assert temperature.limit.isVisible() and temperature.limit.text() == "limit 88 °C"
+    assert (temperature.value.text(), memory.limit.text()) == ("70 °C", "of 12 GB")
+    plots.grab()
+    low, high = temperature.canvas.viewRange()[1]
+    assert low < 70 and high >= 88, "the limit must be in sight"
 
 
 def test_a_screen_full_of_points_is_painted_and_peaks_stay(qtbot, plots):
     made = history(20_000)
     made.series["train_loss"].y[12_345] = 9.0
-    plots.show_history(made)
-    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 20_000)
+    draw(qtbot, plots, made)
     plots.grab()
-    _, painted = plots.loss._curves["raw"].item.curve.getData()
+    _, painted = plots.loss.curves["raw"].item.curve.getData()
     assert len(painted) < 6 * plots.width() and painted.max() == 9.0
 
 
-def test_limits_are_drawn_in_and_named(qtbot, plots):
-    plots.show_history(history(50))
-    qtbot.waitUntil(lambda: plots.small["temperature_c"].limit.isVisible()
-                    and bool(plots.small["memory_used"].limit.text()))
-    assert plots.small["temperature_c"].limit.text() == "limit 88 °C"
-    assert plots.small["temperature_c"].value.text() == "70 °C"
-    assert plots.small["memory_used"].limit.text() == "of 12 GB"
-    plots.grab()
-    low, high = plots.small["temperature_c"]._box.viewRange()[1]
-    assert low < 70 and high >= 88, "the limit must be in sight"
-
-
 def test_the_smoothed_curve_is_of_the_run_that_is_shown_however_long_it_is(qtbot, plots):
-    plots.show_history(history(40))
-    qtbot.waitUntil(lambda: shown(plots.loss, "smooth") == 40)
+    draw(qtbot, plots, history(40))
     longer = history(60)
     longer.series["train_loss"].y[:] = array("d", [9.0] * 60)
-    plots.show_history(longer)
-    qtbot.waitUntil(lambda: shown(plots.loss, "smooth") == 60)
-    assert plots.loss._curves["smooth"].y == pytest.approx([9.0] * 60)
+    draw(qtbot, plots, longer)
+    assert plots.loss.curves["smooth"].y == pytest.approx([9.0] * 60)
     assert plots.loss.train_chip.text().endswith("train 9.00")
 
 
 def test_without_a_gpu_a_sentence_stands_there(qtbot, plots):
-    plots.show_history(history(50, gpu=False))
+    assert plots.loss.empty.isVisible(), "no step yet"
+    draw(qtbot, plots, history(50, gpu=False))
     plots.set_note("No NVIDIA GPU in this machine.")
-    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 50)
-    qtbot.waitUntil(plots.small["process_memory"].isVisible)
-    assert plots.note.isVisible() and not plots.small["temperature_c"].isVisible()
+    assert plots.note.isVisible() and not plots.small["temperature_c"].isVisible() and not plots.loss.empty.isVisible()
     assert plots.small["process_memory"].isVisible()
 
 
-def test_before_the_first_step_it_says_so(qtbot, plots):
-    plots.show_history(RunHistory())
-    qtbot.waitUntil(plots.loss.empty.isVisible)
-    assert "first step" in plots.loss.empty.text()
-
-
 def test_reading_a_place(qtbot, plots):
-    plots.show_history(history(100))
-    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 100)
+    draw(qtbot, plots, history(100))
     plots.loss.read_at(QPointF(plots.loss.canvas.width() / 2, 40))
     text = plots.loss.readout()
     step = int(re.search(r"step (\d+)", text)[1])
@@ -104,10 +94,9 @@ def test_reading_a_place(qtbot, plots):
 
 
 def test_smoothing_and_log_scale(qtbot, plots):
-    plots.show_history(history(100))
-    qtbot.waitUntil(lambda: shown(plots.loss, "smooth") == 100)
+    draw(qtbot, plots, history(100))
     plots.loss.weight.setValue(0)
-    qtbot.waitUntil(lambda: bool(np.array_equal(plots.loss._curves["smooth"].y, plots.loss._curves["raw"].y)))
+    qtbot.waitUntil(lambda: bool(np.array_equal(plots.loss.curves["smooth"].y, plots.loss.curves["raw"].y)))
     plots.loss.log.setChecked(True)
     assert plots.loss.left.logMode
     plots.grab()  # painting with a logarithmic axis must not warn
@@ -116,9 +105,8 @@ def test_smoothing_and_log_scale(qtbot, plots):
 def test_a_gap_where_the_loss_was_no_number(qtbot, plots):
     made = history(20)
     made.add({"type": "step", "time": 21.0, "global_step": 21, "train_loss": None})
-    plots.show_history(made)
-    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 21)
-    assert math.isnan(plots.loss._curves["raw"].y[-1])
+    draw(qtbot, plots, made)
+    assert math.isnan(plots.loss.curves["raw"].y[-1])
     plots.loss.read_at(QPointF(plots.loss.canvas.width() - 20, 40))
     assert "not a number" in plots.loss.readout()
     plots.grab()
@@ -126,20 +114,18 @@ def test_a_gap_where_the_loss_was_no_number(qtbot, plots):
 
 @pytest.mark.parametrize("steps", [1, 2, 1201, 2999, 3333])
 def test_painting_comes_to_an_end_at_any_length_and_width(qtbot, qapp, plots, steps):
-    plots.show_history(history(steps))
-    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == steps)
+    draw(qtbot, plots, history(steps))
     for width in range(560, 760, 13):
         plots.resize(width, 600)
         qapp.processEvents()  # wouldn't return if each painting asked for another
 
 
 def test_zooming_stops_following_and_a_double_click_follows_again(qtbot, plots):
-    plots.show_history(history(100))
-    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 100)
-    box = plots.loss._box
+    made = draw(qtbot, plots, history(100))
+    box = plots.loss.canvas.getPlotItem().getViewBox()
     box.setXRange(10, 20)
     box.sigRangeChangedManually.emit([True, False])
-    plots.show_history(plots._history)
+    plots.show_history(made)
     assert box.viewRange()[0][1] > 90, "another run is shown whole"
     box.setXRange(10, 20, padding=0)
     box.sigRangeChangedManually.emit([True, False])
@@ -155,11 +141,10 @@ def test_zooming_stops_following_and_a_double_click_follows_again(qtbot, plots):
 
 
 def test_colours_follow_the_theme(qtbot, qapp, plots):
-    plots.show_history(history(20))
-    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 20)
+    draw(qtbot, plots, history(20))
     theme.apply(qapp, "dark")
     assert plots.loss.canvas.backgroundBrush().color().name() == theme.DARK["card"]
-    assert plots.loss._curves["eval"].item.opts["pen"].color().name() == theme.DARK["eval"]
+    assert plots.loss.curves["eval"].item.opts["pen"].color().name() == theme.DARK["eval"]
     theme.apply(qapp, "light")
     assert plots.loss.canvas.backgroundBrush().color().name() == theme.LIGHT["card"]
 
@@ -192,9 +177,8 @@ def test_plots_that_nobody_sees_are_not_drawn(qtbot, plots):
 
 
 def test_the_wheel_scrolls_the_page_and_zooms_only_with_ctrl(qtbot, plots):
-    plots.show_history(history(100))
-    qtbot.waitUntil(lambda: shown(plots.loss, "raw") == 100)
-    assert not plots.loss._box.mouseEnabled()[1]
+    draw(qtbot, plots, history(100))
+    assert not plots.loss.canvas.getPlotItem().getViewBox().mouseEnabled()[1]
     assert plots.focusPolicy() != Qt.FocusPolicy.NoFocus
 
 

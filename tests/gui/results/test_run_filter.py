@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from slmstudio.gui.common.save import csv_cell, csv_text
+from slmstudio.gui.common.dialogs import csv_cell, csv_text
 from slmstudio.gui.evaluation.answers.detail import LONGEST, changed, marked, nearest, pieces
 from slmstudio.gui.results.run_filter import folded, matches, parse, unknown_fields
 

@@ -21,7 +21,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
 from slmstudio.core.run.rows import saving_rows
 from slmstudio.core.run.run_fields import VARIANTS
-from slmstudio.gui.common.widgets.meaning import MeaningButton
+from slmstudio.gui.common.widgets.figures import MeaningButton
 from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.planning import Planning
 

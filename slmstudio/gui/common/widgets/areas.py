@@ -1,13 +1,23 @@
-"""Places to drop files on, and what a view says while it is empty."""
+"""What a view is made of: cards, scrolled pages, panes, places to drop files on, and what it says while it is empty."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QEvent, QMimeData, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPainter, QPaintEvent, QPen, QShowEvent
+from PySide6.QtCore import QByteArray, QEvent, QMimeData, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import (
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDropEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+    QShowEvent,
+)
 from PySide6.QtWidgets import (
     QAbstractButton,
     QFrame,
@@ -15,13 +25,15 @@ from PySide6.QtWidgets import (
     QLabel,
     QScrollArea,
     QSizePolicy,
+    QSplitter,
     QVBoxLayout,
     QWidget,
 )
 
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_widget, row_of
+from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, column_widget, row_in, row_of
 
 STATE_WIDTH, STATE_PADDING = 620, 36
 
@@ -205,3 +217,97 @@ class EmptyState(DropArea):
         # Stretches instead of an alignment, which wouldn't ask wrapped text for its height.
         return column_widget(STRETCH, row_of(STRETCH, (state, 100), STRETCH, spacing=None), STRETCH, spacing=None,
                              margins=None)
+
+
+# -- The surface that everything is on, and a line above rows that says what is different about them.
+
+
+class Card(QFrame):
+    """A quiet surface with a heading and a body.
+
+    Attributes:
+        header: the heading's row. Buttons are added at its right; chips may be put behind the heading with
+            `header.insertWidget(1, ...)`.
+        body: the layout that takes the content.
+        title: the heading's label.
+    """
+
+    def __init__(self, title: str = ""):
+        super().__init__()
+        self.setProperty("card", True)
+        layout = column_in(self, spacing=theme.SPACE_M, margins=theme.CARD_PADDING)
+        self.title = ElidedLabel(title, "heading")
+        self.header = row_of(self.title, STRETCH)
+        self.body = column_of(spacing=theme.SPACE_M)
+        if title:
+            layout.addLayout(self.header)
+        layout.addLayout(self.body, 1)
+
+    def minimumSizeHint(self) -> QSize:
+        """With room for wrapped text in the lines that it takes at this width: in a lower window the page scrolls."""
+        hint, layout = super().minimumSizeHint(), self.layout()
+        high = layout.minimumHeightForWidth(self.width()) if layout.hasHeightForWidth() else 0
+        return QSize(hint.width(), max(hint.height(), high))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.updateGeometry()
+
+
+class NoteBar(QFrame):
+    """A sentence with buttons at its right, hidden while there is nothing to say.
+
+    Args:
+        name: the sentence's name for tests.
+        kind: "ok" or "warn" gives the ground.
+    """
+
+    def __init__(self, name: str, kind: str, buttons: Sequence[QAbstractButton]):
+        super().__init__()
+        self.setProperty("banner", kind)
+        self.text = ElidedLabel("", "body", Qt.TextElideMode.ElideRight, name=name)
+        row = row_in(self, (self.text, 1), margins=(theme.SPACE_M, theme.SPACE_XS, theme.SPACE_XS, theme.SPACE_XS))
+        for button in buttons:
+            row.addWidget(button)
+        self.hide()
+
+    def say(self, text: str) -> None:
+        """Show this sentence; an empty one hides the bar."""
+        self.text.setText(text)
+        self.setAccessibleName(text)
+        self.setVisible(bool(text))
+
+
+# -- Panes side by side or one below another, which a user can resize and finds again as they were.
+
+
+class Panes(QSplitter):
+    """A splitter whose sizes are kept with the settings. No pane can be pushed out of sight.
+
+    Args:
+        name: under which its sizes are kept.
+        stretches: how the panes share what is added to the window.
+    """
+
+    def __init__(self, session: Session, name: str, panes: Sequence[QWidget], stretches: Sequence[int],
+                 orientation: Qt.Orientation = Qt.Orientation.Horizontal):
+        super().__init__(orientation)
+        self._session, self._name = session, name
+        self.setObjectName(f"panes_{name}")
+        self.setChildrenCollapsible(False)
+        self.setHandleWidth(theme.CARD_GAP)
+        for number, (pane, stretch) in enumerate(zip(panes, stretches, strict=True)):
+            self.addWidget(pane)
+            self.setStretchFactor(number, stretch)
+        self.splitterMoved.connect(self._keep)
+
+    def restore(self, usual: Sequence[int]) -> None:
+        """Take the sizes that were kept, else these in pixels."""
+        kept = self._session.settings.panes.get(self._name, "")
+        if not (kept and self.restoreState(QByteArray.fromBase64(kept.encode("ascii", "ignore")))):
+            self.setSizes(list(usual))
+
+    def _keep(self) -> None:
+        """Remembered here; the window saves the settings when it closes."""
+        self._session.settings.panes[self._name] = base64.b64encode(self.saveState().data()).decode()

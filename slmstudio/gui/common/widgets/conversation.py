@@ -183,9 +183,8 @@ class ConversationView(BubbleArea):
     def _offered(self, record: Record) -> ElidedLabel:
         """One line with the names of what may be called; all of them are its tooltip where there is no room."""
         names = ", ".join(tool["function"]["name"] for tool in record.tools)
-        label = ElidedLabel(tr("May call: {names}", names=names), "small", Qt.TextElideMode.ElideRight,
-                            name="conversation_tools")
-        return label
+        return ElidedLabel(tr("May call: {names}", names=names), "small", Qt.TextElideMode.ElideRight,
+                           name="conversation_tools")
 
     def _said(self, record: Record) -> list[_Part]:
         """What the row says, part by part."""

@@ -1,4 +1,4 @@
-"""Fields that a user turns or chooses from.
+"""Fields that a user types into, turns or chooses from.
 
 The wheel scrolls the page they are on. It changes a field only while that has the keyboard focus: whoever scrolls past
 must not change a setting without seeing it.
@@ -6,13 +6,16 @@ must not change a setting without seeing it.
 
 from __future__ import annotations
 
+import unicodedata
+from pathlib import Path
 from typing import Any, TypeVar
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent, QSignalBlocker, Qt, QTime, Signal
 from PySide6.QtGui import QHelpEvent, QPaintEvent, QPalette, QWheelEvent
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
+    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QLineEdit,
@@ -27,7 +30,18 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.core.i18n import tr
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
+
+# -- How typed text is compared with what is searched.
+
+
+def folded(text: str) -> str:
+    """Text as a search compares it: composed and without case, so that typed and stored forms meet."""
+    return unicodedata.normalize("NFC", text).casefold()
+
 
 STYLE_MARGIN = 4
 """Pixels that the style leaves free at the sides of a box's text, together."""
@@ -135,6 +149,17 @@ class ComboBox(_ScrollsPast, QComboBox):
     """A choice from a list. A name without room loses its middle, and is the tooltip then: names of runs, models and
     files are told apart by their ends."""
 
+    def add_path(self, text: str, path: Path, at: int | None = None) -> None:
+        """Offer a file or a folder: its path is the data, and the tooltip; at the end, or in this place."""
+        at = self.count() if at is None else at
+        self.insertItem(at, text, str(path))
+        self.setItemData(at, plain_tip(str(path)), Qt.ItemDataRole.ToolTipRole)
+
+    def keep_narrow(self, letters: int) -> None:
+        """Be as wide as so many letters at least, however long the names are."""
+        self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(letters)
+
     def _text(self) -> str:
         return self.currentText() if self.currentIndex() >= 0 else self.placeholderText()
 
@@ -172,3 +197,79 @@ def number_field(box: _Box) -> _Box:
     """Give a spin box the room before its figure that other fields have; a style sheet's padding stops short of it."""
     box.lineEdit().setTextMargins(7, 0, 0, 0)
     return box
+
+
+# -- From one time of the day to another, or all day.
+
+USUAL = ("22:00", "06:00")
+FORM = "HH:mm"
+
+
+class HoursEdit(QWidget):
+    """A box to tick, and two times that count while it is.
+
+    Args:
+        text: beside the box.
+        in_one_line: the times are beside the text, not below it.
+
+    Signals:
+        edited(str): a user chose other hours: "22:00-06:00", or "" for all day.
+    """
+
+    edited = Signal(str)
+
+    def __init__(self, text: str, *, in_one_line: bool = False):
+        super().__init__()
+        self.check = QCheckBox(text)
+        self.start = self._time("start", tr("Start of the hours"))
+        self.end = self._time("end", tr("End of the hours"))
+        self.check.clicked.connect(self._changed)
+        line = row_of(spacing=theme.SPACE_XS)
+        if in_one_line:
+            line.addWidget(self.check)
+        fill(line, self.start, text_label(tr("to"), "small"), self.end, STRETCH)
+        column = column_in(self, spacing=theme.SPACE_XS)
+        if not in_one_line:
+            column.addWidget(self.check)
+        column.addLayout(line)
+        self.set_value(None)
+
+    def _time(self, name: str, accessible: str) -> TimeEdit:
+        field = named(number_field(TimeEdit()), f"hours_{name}", accessible,
+                      tr("By this machine's clock. The end may be on the next day."))
+        field.setDisplayFormat(FORM)
+        field.setKeyboardTracking(False)
+        field.timeChanged.connect(self._changed)
+        return field
+
+    def value(self) -> str:
+        """"22:00-06:00", or "" for all day."""
+        if not self.check.isChecked():
+            return ""
+        return f"{self.start.time().toString(FORM)}-{self.end.time().toString(FORM)}"
+
+    def set_value(self, value: str | None) -> None:
+        """Show these hours; None or "" is all day, and keeps the times that are there."""
+        times = value.split("-") if value else USUAL if self.start.time() == self.end.time() else ()
+        for field, text in zip((self.start, self.end), times, strict=False):
+            with QSignalBlocker(field):
+                field.setTime(QTime.fromString(text, FORM))
+        self.check.setChecked(bool(value))
+        self._show_times()
+
+    def set_editable(self, on: bool) -> None:
+        """Let a user choose, or only look."""
+        for widget in (self.check, self.start, self.end):
+            widget.setEnabled(on)
+            widget.setProperty("locked", not on)
+            theme.restyle(widget)
+        if on:
+            self._show_times()
+
+    def _show_times(self) -> None:
+        for field in (self.start, self.end):
+            field.setEnabled(self.check.isChecked() and self.check.isEnabled())
+
+    def _changed(self) -> None:
+        self._show_times()
+        self.edited.emit(self.value())

@@ -1,17 +1,33 @@
-"""A table of figures: a value, the interval below it, a chip. Any of them can be saved as CSV."""
+"""Figures: a table of them (a value, the interval below it, a chip), which can be saved as CSV; a few that line up; and
+the question mark that tells what one means."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QAbstractTableModel, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QPainter
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStyleOptionViewItem, QTableView, QWidget
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QGridLayout,
+    QHeaderView,
+    QStyleOptionViewItem,
+    QTableView,
+    QVBoxLayout,
+    QWhatsThis,
+    QWidget,
+)
 
+from slmstudio.core import i18n, terms
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets import table_cells
-from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.banner import announce
+from slmstudio.gui.common.widgets.buttons import IconButton
+from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import clear, column_in, fill, row_in
 from slmstudio.gui.common.widgets.table_cells import CHIP, DETAIL, INSET, NO_PARENT, CellDelegate, Index
 
 STRONG = Qt.ItemDataRole.UserRole + 32
@@ -28,6 +44,7 @@ class Figure:
         raw: what a CSV gets; None takes the text, and the detail in brackets. Values by their names get a column each;
             that without a name is below the heading itself.
         chip: the kind of a chip around the text, or "".
+        spoken: what a screen reader says in place of the text and the detail.
     """
 
     text: str
@@ -36,6 +53,7 @@ class Figure:
     tip: str = ""
     chip: str = ""
     strong: bool = False
+    spoken: str = ""
 
 
 class FigureModel(QAbstractTableModel):
@@ -45,15 +63,19 @@ class FigureModel(QAbstractTableModel):
         super().__init__(parent)
         self.headers: list[str] = []
         self.rows: list[list[Figure]] = []
-        self.figures = True
+        self.tips: Sequence[str] = ()
+        self._figures: Container[int] = ()
 
-    def show_rows(self, headers: Sequence[str], rows: Sequence[Sequence[Figure]], figures: bool = True) -> None:
+    def show_rows(self, headers: Sequence[str], rows: Sequence[Sequence[Figure]],
+                  figures: bool | Container[int] = True, tips: Sequence[str] = ()) -> None:
         """
         Args:
-            figures: all columns but the first are aligned to the right, as numbers are.
+            figures: the columns that are aligned to the right, as numbers are; True for all but the first.
+            tips: tooltips of the headings, in place of what is written there.
         """
         self.beginResetModel()
-        self.headers, self.rows, self.figures = list(headers), [list(row) for row in rows], figures
+        self.headers, self.rows, self.tips = list(headers), [list(row) for row in rows], tips or headers
+        self._figures = (range(1, len(headers)) if figures else ()) if isinstance(figures, bool) else figures
         self.endResetModel()
 
     def rowCount(self, parent: Index = NO_PARENT) -> int:
@@ -68,11 +90,11 @@ class FigureModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self.headers[section]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip(self.headers[section])
+            return plain_tip(self.tips[section])
         return self._alignment(section) if role == Qt.ItemDataRole.TextAlignmentRole else None
 
     def _alignment(self, column: int) -> int:
-        side = Qt.AlignmentFlag.AlignRight if column and self.figures else Qt.AlignmentFlag.AlignLeft
+        side = Qt.AlignmentFlag.AlignRight if column in self._figures else Qt.AlignmentFlag.AlignLeft
         return int(side | Qt.AlignmentFlag.AlignVCenter)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
@@ -80,7 +102,7 @@ class FigureModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return self._alignment(index.column())
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{cell.text} {cell.detail}".strip()
+            return cell.spoken or f"{cell.text} {cell.detail}".strip()
         return {Qt.ItemDataRole.DisplayRole: cell.text, DETAIL: cell.detail or None, CHIP: cell.chip or None,
                 STRONG: cell.strong, Qt.ItemDataRole.ToolTipRole: plain_tip(cell.tip) or None}.get(role)
 
@@ -193,3 +215,110 @@ class FigureTable(QTableView):
     def resizeEvent(self, event: object) -> None:
         super().resizeEvent(event)  # type: ignore[arg-type]
         self._share_room()
+
+
+# -- A small question mark that tells what a figure means, in two sentences.
+
+
+class MeaningButton(IconButton):
+    """Beside a figure. It shows the meaning until the user clicks anywhere or presses Esc.
+
+    Args:
+        keys: of `TERMS`; several for a table of figures.
+    """
+
+    def __init__(self, *keys: str):
+        super().__init__("question", "", size=13, name=f"meaning_{keys[0] if keys else ''}", clicked=self._show)
+        self.setProperty("kind", "meaning")
+        self.set_terms(keys)
+
+    def set_terms(self, keys: Sequence[str]) -> None:
+        """Tell of other words."""
+        self.keys = tuple(keys)
+        words = ", ".join(map(terms.name, keys))
+        self.setToolTip(tr("What does this mean? {words}", words=words))
+        self.setAccessibleName(tr("What does this mean: {words}", words=words))
+        if self.parent() is not None or not keys:  # else it would be shown as a window of its own
+            self.setVisible(bool(keys))
+
+    def text_shown(self) -> str:
+        """What it tells."""
+        told = ((terms.name(key), *terms.sentences(key)) for key in self.keys)
+        return "\n\n".join(tr("{name}: {what} {so}", name=name, what=what, so=so)
+                           for name, what, so in told)
+
+    def _show(self) -> None:
+        QWhatsThis.showText(self.mapToGlobal(self.rect().bottomLeft()), self.text_shown(), self)
+        announce(self, self.text_shown())
+
+
+# -- What the page of a run is laid out with: a column, and figures that line up.
+
+
+def page_and_column() -> tuple[QWidget, QVBoxLayout]:
+    """A page that is scrolled, and its column."""
+    page = QWidget()
+    column = column_in(page, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_S, 0))
+    return page, column
+
+
+class Grid(QGridLayout):
+    """A few rows of figures or sentences that line up.
+
+    Args:
+        columns: beside the first; one column takes text, several take figures.
+    """
+
+    def __init__(self, columns: int):
+        super().__init__()
+        self._columns = columns
+        self.setHorizontalSpacing(theme.SPACE_L)
+        self.setVerticalSpacing(theme.SPACE_XS)
+        for column in range(1, columns + 1):
+            self.setColumnStretch(column, 1)
+
+    def set_rows(self, rows: list[tuple[str, ...]], strong_row: int = -1,
+                 terms: Mapping[str, str] | None = None) -> None:
+        """Show other rows.
+
+        Args:
+            terms: key of what a text at the head of a row or a column means.
+        """
+        clear(self)
+        for number, row in enumerate(rows):
+            for column, text in enumerate(row):
+                figures = self._columns > 1
+                head = column == 0 or (figures and number == 0)
+                role = "small" if head and number != strong_row else "strong" if number == strong_row else "body"
+                sentence = text.endswith((".", "।", "۔"))  # is read to its end; a path is known by both of its ends
+                label = text_label(text, role, wrap=sentence) if head or figures or sentence else ElidedLabel(
+                    text, role)
+                if head and not figures:
+                    label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+                if figures and column:
+                    label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                term = (terms or {}).get(text) if head else None
+                if term is None:
+                    self.addWidget(label, number, column)
+                    continue
+                pair = QWidget()
+                line = row_in(pair, spacing=2)
+                if figures:
+                    line.addStretch(1)
+                fill(line, label, MeaningButton(term))
+                if not figures:
+                    line.addStretch(1)
+                # Beside a sentence of several lines, both stay on the first.
+                self.addWidget(pair, number, column,
+                               Qt.AlignmentFlag.AlignTop if not figures else Qt.AlignmentFlag(0))
+
+
+def number_text(value: float | None) -> str:
+    if value is None:
+        return "—"
+    return f"{value:.2f}" if math.isfinite(value) else tr("not a number")
+
+
+def perplexity_text(loss: float | None) -> str:
+    """exp(loss): among how many equally likely tokens the model would have to choose."""
+    return "—" if loss is None or not loss < 50 else i18n.number_text(math.exp(loss), ",.1f")

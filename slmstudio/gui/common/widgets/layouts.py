@@ -95,6 +95,14 @@ def pages_of(*pages: QWidget) -> QStackedWidget:
     return stack
 
 
+def clear(layout: QLayout) -> None:
+    """Take out all parts, and end the widgets among them."""
+    while (item := layout.takeAt(0)) is not None:
+        if (widget := item.widget()) is not None:
+            widget.hide()
+            widget.deleteLater()
+
+
 def _spaced(grid: QGridLayout, across: int, down: int, stretch: int | None) -> QGridLayout:
     grid.setHorizontalSpacing(across)
     grid.setVerticalSpacing(down)

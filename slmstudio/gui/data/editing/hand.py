@@ -11,8 +11,8 @@ from PySide6.QtCore import QObject, Signal
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.areas import NoteBar
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.card import NoteBar
 from slmstudio.gui.data.editing.row_editor import RowEditor
 from slmstudio.gui.data.health import work
 from slmstudio.gui.data.rows_card import RowsCard

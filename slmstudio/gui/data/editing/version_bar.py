@@ -11,8 +11,8 @@ from slmstudio.core.data.health.finding import KINDS
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.tasks import TaskSlot, run_task
+from slmstudio.gui.common.widgets.areas import NoteBar
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.card import NoteBar
 from slmstudio.gui.data.editing.drop_question import may_drop
 from slmstudio.gui.data.health import work
 

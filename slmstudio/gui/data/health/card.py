@@ -11,10 +11,9 @@ from PySide6.QtWidgets import QFrame, QScrollArea
 from slmstudio.core.data.health.finding import KINDS
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.areas import plain_page
+from slmstudio.gui.common.widgets.areas import Card, plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of

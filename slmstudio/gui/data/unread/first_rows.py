@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.data.reader import Preview
 from slmstudio.core.i18n import tr
-from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.data.unread.raw_rows import RawTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.gui.common.widgets.card import Card
+from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.labels import show_text
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.queue import ReadingQueue

@@ -13,18 +13,16 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.files import objects
 from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.run_texts import when
-from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
-from slmstudio.gui.common.widgets.areas import EmptyState
+from slmstudio.gui.common.widgets.areas import Card, EmptyState, Panes
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_widget, fill, pages_of, row_in
-from slmstudio.gui.common.widgets.panes import Panes
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
 from slmstudio.gui.evaluation.answers.detail import RowDetail

@@ -14,9 +14,9 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
 from slmstudio.core.i18n import number_text, tr
-from slmstudio.gui.common.search import folded
 from slmstudio.gui.common.tasks import Task
 from slmstudio.gui.common.widgets import table_cells
+from slmstudio.gui.common.widgets.fields import folded
 from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
 from slmstudio.gui.evaluation.texts import figure, metric_label, model_label

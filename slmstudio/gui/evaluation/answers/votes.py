@@ -22,10 +22,10 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, row_of
+from slmstudio.gui.corrections.votes import show_votes
 from slmstudio.gui.evaluation.answers import detail
 from slmstudio.gui.evaluation.answers.panes import QuestionView, TextPane
 from slmstudio.gui.evaluation.answers.rows_model import question
-from slmstudio.gui.votes.dialog import show_votes
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.answer_rows import Row

@@ -20,11 +20,10 @@ from slmstudio.core.run.guard_summary import HOLD, settings_of
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.run_fields import GUARDS, write
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.plan_fields import choice_label, label
+from slmstudio.gui.common.run_texts import choice_label, label
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.copy_text import CopyLine
-from slmstudio.gui.common.widgets.fields import ComboBox, named
-from slmstudio.gui.common.widgets.hours import HoursEdit
+from slmstudio.gui.common.widgets.fields import ComboBox, HoursEdit, named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, column_of, row_in, row_of

@@ -12,7 +12,7 @@ import slmstudio
 from slmstudio.core import terms
 from slmstudio.core.i18n import tr
 from slmstudio.core.terms import TERMS
-from slmstudio.gui.app.header import Logo
+from slmstudio.gui.app.frame import Logo
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import resize_within
 from slmstudio.gui.common.tasks import Task, run_task

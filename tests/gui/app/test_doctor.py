@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +16,14 @@ from pytestqt.qtbot import QtBot
 from support import healthy_machines
 from support.window import press, texts
 
+from slmstudio.core import checkup
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.doctor.facts import Torch
+from slmstudio.core.hardware.doctor.facts import Line, Torch
 from slmstudio.core.hardware.doctor.gather import examine
 from slmstudio.core.settings import Settings
-from slmstudio.gui.app.doctor.dialog import DoctorDialog
+from slmstudio.gui.app.doctor import DoctorDialog
 from slmstudio.gui.app.main_window import MainWindow
-from slmstudio.gui.app.settings.dialog import SettingsDialog
+from slmstudio.gui.app.settings import SettingsDialog
 from slmstudio.gui.common import tasks
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.copy_text import CopyLine
@@ -67,7 +68,6 @@ def test_f9_checks_this_machine_and_shows_every_line(qtbot: QtBot, window: MainW
     qtbot.keyClick(window, Qt.Key.Key_F9)
     dialog = window.findChild(DoctorDialog)
     assert dialog.progress.isVisible() and not dialog.again.isEnabled() and not dialog.copy.isEnabled()
-    assert dialog.summary.text().startswith("Checking graphics card")
     qtbot.waitUntil(lambda: bool(dialog.lines))
     assert not dialog.progress.isVisible() and dialog.again.isEnabled()
     marks = [chip for chip in dialog.findChildren(Chip) if chip.isVisibleTo(dialog)]
@@ -77,8 +77,19 @@ def test_f9_checks_this_machine_and_shows_every_line(qtbot: QtBot, window: MainW
     qtbot.waitUntil(lambda: window.findChild(DoctorDialog) is None)
 
 
-def test_what_is_wrong_comes_first_with_its_command(qtbot: QtBot, dialog: DoctorDialog):
-    dialog._show(ILL)
+@pytest.fixture
+def check(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Callable[[DoctorDialog, list[Line]], None]:
+    """`check(dialog, lines)`: it checks a machine of which there is this to say."""
+    def run(dialog: DoctorDialog, lines: list[Line]) -> None:
+        monkeypatch.setattr(checkup, "visit", lambda *_: lines)
+        dialog.check()
+        qtbot.waitUntil(lambda: dialog.lines == lines)
+
+    return run
+
+
+def test_what_is_wrong_comes_first_with_its_command(qtbot: QtBot, dialog: DoctorDialog, check):
+    check(dialog, ILL)
     assert dialog.summary.text() == f"1 problem, 1 warning; {len(ILL) - 2} checks passed."
     first, second, third, *_ = dialog.findChildren(Chip)
     assert [(chip.text(), chip.kind) for chip in (first, second, third)] == [
@@ -89,34 +100,28 @@ def test_what_is_wrong_comes_first_with_its_command(qtbot: QtBot, dialog: Doctor
     assert [command.field.text() for command in commands] == wanted
     qtbot.mouseClick(commands[0].copy, Qt.MouseButton.LeftButton)
     assert QGuiApplication.clipboard().text() == wanted[0]
-    assert commands[0].field.accessibleName().startswith("Command for: PyTorch can't use the RTX 3060")
+    assert commands[0].field.accessibleName()
+    check(dialog, [line for line in ILL if line.state != "problem"])
+    assert dialog.summary.text() == f"1 warning; {len(ILL) - 2} checks passed.", "what there is none of isn't counted"
 
 
-def test_what_there_is_none_of_is_not_counted(dialog: DoctorDialog):
-    dialog._show([line for line in ILL if line.state != "problem"])
-    assert dialog.summary.text() == f"1 warning; {len(ILL) - 2} checks passed."
-
-
-def test_a_healthy_machine(dialog: DoctorDialog):
+def test_a_healthy_machine(dialog: DoctorDialog, check):
     lines = examine(healthy_machines.desktop())
-    dialog._show(lines)
+    check(dialog, lines)
     assert dialog.summary.text() == f"Everything is fine: {len(lines)} checks passed."
     assert dialog.findChildren(CopyLine) == [] and "Needs attention" not in texts(dialog)
 
 
-def test_the_report_is_copied_without_names(qtbot: QtBot, dialog: DoctorDialog, studio_home: Path):
+def test_the_report_is_copied_without_names(qtbot: QtBot, dialog: DoctorDialog, check, studio_home: Path):
     lines = [replace(line, why=str(studio_home)) if line.code == "home" else line for line in ILL]
-    dialog._show(lines)
+    check(dialog, lines)
     press(qtbot, dialog, "doctor_copy")
     copied = QGuiApplication.clipboard().text()
     assert "[problem] PyTorch can't use the RTX 3060" in copied and "<runs and models>" in copied
     assert str(studio_home) not in copied
-    assert "Copied, without personal data." in texts(dialog)
 
 
 def test_a_check_that_fails_says_so_and_can_be_tried_again(qtbot: QtBot, dialog: DoctorDialog, monkeypatch):
-    from slmstudio.core import checkup
-
     def fails(*_):
         raise UserError("The system doesn't answer.", "", "Try again.")
 
@@ -139,11 +144,11 @@ def test_closing_ends_the_check(qtbot: QtBot, dialog: DoctorDialog):
     assert tasks.shut_down(60_000)
 
 
-def test_it_fits_a_small_window_and_scrolls(qtbot: QtBot, window: MainWindow):
+def test_it_fits_a_small_window_and_scrolls(qtbot: QtBot, window: MainWindow, check):
     window.resize(640, 360)
     dialog = DoctorDialog(window)
     dialog.show()
-    dialog._show(ILL)
+    check(dialog, ILL)
     assert dialog.width() <= 640 and dialog.height() <= 360
     area = dialog.findChild(QScrollArea)
     qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() > 0)
@@ -158,21 +163,17 @@ def test_the_settings_lead_to_it(qtbot: QtBot, window: MainWindow):
     qtbot.waitUntil(lambda: bool(dialog.lines))
 
 
-def test_a_start_says_nothing_where_nothing_is_wrong(qtbot: QtBot, window: MainWindow):
-    with qtbot.waitSignal(window.notice.looked):
-        window.notice.look()
-    assert window.notice.isHidden()
+def test_a_start_names_a_problem_until_it_was_seen(qtbot: QtBot, window: MainWindow, request):
+    def look() -> bool:
+        with qtbot.waitSignal(window.notice.looked):
+            window.notice.look()
+        return window.notice.isVisible()
 
-
-def test_a_start_names_a_problem_until_it_was_seen(qtbot: QtBot, window: MainWindow, fake_nvml):
-    with qtbot.waitSignal(window.notice.looked):
-        window.notice.look()  # the fake card, and the tests' PyTorch for processors
-    assert window.notice.isVisible()
-    assert window.notice.text.text() == "PyTorch can't use the RTX 3060: this is the CPU-only build."
+    assert not look(), "nothing is wrong"
+    request.getfixturevalue("fake_nvml")  # a card, and the tests' PyTorch for processors
+    assert look() and window.notice.text.text() == "PyTorch can't use the RTX 3060: this is the CPU-only build."
     press(qtbot, window, "notice_doctor")
-    assert window.notice.isHidden() and window.findChild(DoctorDialog).isVisible()
-    with qtbot.waitSignal(window.notice.looked):
-        window.notice.look()
-    assert window.notice.isHidden()
-    assert window.session.settings.told == ["torch"]
-    qtbot.waitUntil(lambda: bool(window.findChild(DoctorDialog).lines))
+    dialog = window.findChild(DoctorDialog)
+    assert window.notice.isHidden() and dialog.isVisible()
+    assert not look() and window.session.settings.told == ["torch"]
+    qtbot.waitUntil(lambda: bool(dialog.lines))

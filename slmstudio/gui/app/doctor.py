@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
@@ -14,17 +12,13 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import resize_within
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, TaskSlot, run_task
-from slmstudio.gui.common.widgets.areas import plain_page
+from slmstudio.gui.common.widgets.areas import Card, NoteBar, plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.card import Card, NoteBar
 from slmstudio.gui.common.widgets.copy_text import CopyLine
 from slmstudio.gui.common.widgets.labels import Chip, breakable, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
-
-if TYPE_CHECKING:
-    from slmstudio.core.hardware.doctor.facts import Line
 
 # -- A line at the start when something is wrong with the machine, until it was seen.
 
@@ -212,5 +206,4 @@ class Rows(QWidget):
 
 
 def _selectable(text: str, role: str) -> QLabel:
-    label = text_label(breakable(text), role, wrap=True, selectable=True)
-    return label
+    return text_label(breakable(text), role, wrap=True, selectable=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from PySide6.QtCore import QSignalBlocker, Signal
@@ -12,21 +13,18 @@ from slmstudio.core import i18n
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import place
-from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES, THEMES
-from slmstudio.gui.app.home_folder_row import PlaceRow
-from slmstudio.gui.app.settings.energy_row import EnergyRow
-from slmstudio.gui.common import motion, theme
-from slmstudio.gui.common.announce import announce
+from slmstudio.core.run.energy.tariff import CURRENCIES, format_price, tariff
+from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES, THEMES, Settings
+from slmstudio.gui.app.home_folder import PlaceRow
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import MARGIN
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded, plain_page
-from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.banner import ErrorBanner, announce
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.fields import ComboBox, SpinBox, named, number_field
+from slmstudio.gui.common.widgets.fields import ComboBox, DoubleSpinBox, SpinBox, named, number_field
 from slmstudio.gui.common.widgets.labels import show_text, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
-
-# -- The language of the program, as a row of the settings.
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 
 
 class LanguageChoice(ComboBox):
@@ -105,9 +103,10 @@ class ComfortRows(QWidget):
                   _line(tr("Open finished runs in Chat"), self.chat))
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
-        self.still.toggled.connect(self._set_still)
-        self.notices.toggled.connect(self._set_notices)
-        self.chat.changed.connect(self._set_chat)
+        self.size.valueChanged.connect(partial(self._set, "text_size"))
+        self.still.toggled.connect(partial(self._set, "reduce_motion"))
+        self.notices.toggled.connect(partial(self._set, "notifications"))
+        self.chat.changed.connect(lambda index: self._set("chat_with", CHAT_WITH[index]))
 
     def _make_text_size(self) -> None:
         self.size = named(SpinBox(), "settings_text_size", tr("Text size"),
@@ -116,7 +115,6 @@ class ComfortRows(QWidget):
         self.size.setSingleStep(10)
         self.size.setSuffix(tr("%"))
         self.size.setKeyboardTracking(False)
-        self.size.valueChanged.connect(self._set_size)
 
     def _show(self) -> None:
         known = self._session.settings
@@ -127,24 +125,15 @@ class ComfortRows(QWidget):
             self.notices.setChecked(known.notifications)
             self.chat.set_current(CHAT_WITH.index(known.chat_with))
 
-    def _set_size(self, percent: int) -> None:
-        self._session.settings.text_size = percent
-        theme.apply(cast("QApplication", QApplication.instance()), self._session.settings.theme, percent)
+    def _set(self, name: str, value: object) -> None:
+        """The user chose another value."""
+        settings, app = self._session.settings, cast("QApplication", QApplication.instance())
+        setattr(settings, name, value)
+        if name == "text_size":
+            theme.apply(app, settings.theme, settings.text_size)
+        elif name == "reduce_motion":
+            theme.set_still(app, settings.reduce_motion)
         self.changed.emit()
-
-    def _set_still(self, on: bool) -> None:
-        self._session.settings.reduce_motion = on
-        motion.set_still(cast("QApplication", QApplication.instance()), on)
-        self.changed.emit()
-
-    def _set_notices(self, on: bool) -> None:
-        self._session.settings.notifications = on
-        self.changed.emit()
-
-    def _set_chat(self, index: int) -> None:
-        self._session.settings.chat_with = CHAT_WITH[index]
-        self.changed.emit()
-
 
 def _line(name: str, field: QWidget) -> QHBoxLayout:
     return row_of(text_label(name), STRETCH, field, spacing=None)
@@ -204,21 +193,21 @@ class SettingsDialog(QDialog):
     def _close_row(self) -> QHBoxLayout:
         close = PrimaryButton(tr("Done"), tr("Close the settings. They're already saved."), name="settings_close",
                               clicked=self.accept)
-        welcome = SecondaryButton(tr("Welcome page"), tr("Show the welcome page again: what this machine has, and "
-                                                         "how to begin."),
-                                  name="settings_welcome", clicked=self.accept)
-        welcome.clicked.connect(lambda: self._session.go_to("welcome"))
-        doctor = SecondaryButton(tr("Check this machine"),
-                                 tr("Shows what on this machine gets in the way of training, and how to fix it (F9)."),
-                                 name="settings_doctor", clicked=self.accept)
-        doctor.clicked.connect(lambda: self._session.go_to("doctor"))
-        about = SecondaryButton(tr("Help and about"),
-                                tr("Shows what words mean, the keyboard shortcuts, and the program's version (F1)."),
-                                name="settings_help", clicked=self.accept)
-        about.clicked.connect(lambda: self._session.go_to("help"))
-        for button in (close, welcome, doctor, about):
+        others = [SecondaryButton(text, tip, name=f"settings_{place}", clicked=partial(self._go_to, place))
+                  for place, text, tip in (
+                      ("welcome", tr("Welcome page"),
+                       tr("Show the welcome page again: what this machine has, and how to begin.")),
+                      ("doctor", tr("Check this machine"),
+                       tr("Shows what on this machine gets in the way of training, and how to fix it (F9).")),
+                      ("help", tr("Help and about"),
+                       tr("Shows what words mean, the keyboard shortcuts, and the program's version (F1).")))]
+        for button in (close, *others):
             button.setAutoDefault(False)  # Enter ends what is typed, not the dialog
-        return row_of(welcome, doctor, about, STRETCH, close, spacing=None)
+        return row_of(*others, STRETCH, close, spacing=None)
+
+    def _go_to(self, place: str) -> None:
+        self.accept()
+        self._session.go_to(place)
 
     def _hub_refused(self, error: UserError | None) -> None:
         if error is None:
@@ -273,3 +262,109 @@ class HubAddress(QLineEdit):
             self.refused.emit(error)
             return
         self.refused.emit(None)
+
+
+# -- What a kilowatt-hour costs and gives off: the user's own figures in the settings, and what holds without them.
+
+NOT_SET = -0.01
+"""The lowest value of a field stands for no figure of one's own."""
+MOST = 999_999.0
+
+
+class EnergyRow(QWidget):
+    """Price, its currency, and CO2 of a kilowatt-hour.
+
+    Signals:
+        changed: the settings hold other figures now, and aren't saved yet.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self._session = session
+        self.price = self._field("settings_price", tr("Price of a kilowatt-hour"),
+                                 tr("What you pay for a kilowatt-hour, according to your bill. Set it to see what a "
+                                    "run really costs."))
+        self.currency = named(ComboBox(), "settings_currency", tr("Currency of the price"),
+                              tr("The currency that you pay in. Change it when your system is set up for another "
+                                 "country."))
+        self.currency.addItems(["", *sorted(set(CURRENCIES.values()))])
+        self.grams = self._field("settings_grams", tr("CO₂ per kilowatt-hour, in grams"),
+                                 tr("Grams of CO₂ per kilowatt-hour. Set it if you have your own power, or if your "
+                                    "supplier gives a figure."))
+        self.grams.setSuffix(tr(" g"))
+        self.usual = SecondaryButton(tr("Usual figures"),
+                                     tr("Remove your own figures, and use the usual ones of your country."), "small",
+                                     name="settings_energy_usual", clicked=self._forget)
+        self.note = text_label("", "small", wrap=True, name="settings_energy_note")
+        self.note.setMinimumHeight(3 * self.note.fontMetrics().lineSpacing())  # what is below stays in its place
+        row = row_of()
+        for label, field in ((tr("Per kWh"), self.price), ("", self.currency), (tr("CO₂"), self.grams)):
+            if label:
+                row.addWidget(text_label(label))
+            row.addWidget(field)
+        fill(row, STRETCH, self.usual)
+        column_in(self, row, self.note)
+        self._show()
+        session.settings_changed.connect(self._show)  # another folder has settings of its own
+        self.price.valueChanged.connect(self._take_price)
+        self.currency.activated.connect(self._take_currency)
+        self.grams.valueChanged.connect(self._take_grams)
+
+    def _field(self, name: str, accessible: str, tip: str) -> DoubleSpinBox:
+        field = named(DoubleSpinBox(), name, accessible, tip)
+        field.setDecimals(4)
+        field.setRange(NOT_SET, MOST)
+        field.setKeyboardTracking(False)  # half a number is none
+        return field
+
+    def _show(self) -> None:
+        """What the settings say, and what holds where they say nothing."""
+        known = self._session.settings
+        here, usual = tariff(known), tariff(Settings(currency=known.currency))
+        with QSignalBlocker(self.price), QSignalBlocker(self.grams):
+            self.price.setSpecialValueText(tr("not set") if usual.price is None
+                                           else format_price(usual.price, usual.currency))
+            self.price.setValue(NOT_SET if known.price_per_kwh is None else known.price_per_kwh)
+            self.grams.setSpecialValueText(tr("{grams:,.0f} g", grams=usual.grams))
+            self.grams.setValue(NOT_SET if known.grams_per_kwh is None else known.grams_per_kwh)
+        if self.currency.findText(here.currency) < 0:  # the terminal takes any
+            self.currency.addItem(here.currency)
+        self.currency.setCurrentText(here.currency)
+        if here.price is not None:
+            price = tr("Price: {source}.", source=here.price_source)
+        elif known.price_per_kwh is not None:
+            price = tr("Choose the currency, too.")
+        else:
+            price = tr("Set the price to see what a run costs.")
+        co2 = tr("CO₂: {source}.", source=here.grams_source)
+        self.usual.setEnabled((known.price_per_kwh, known.currency, known.grams_per_kwh) != (None, "", None))
+        self.note.setText(tr("{price} {co2}", price=price, co2=co2))
+
+    def _take_price(self, value: float) -> None:
+        known = self._session.settings
+        known.price_per_kwh = None if value < 0 else value
+        if value >= 0:
+            known.currency = self.currency.currentText()  # a price stays in its currency when the locale changes
+        self._taken()
+
+    def _take_currency(self) -> None:
+        self._session.settings.currency = self.currency.currentText()
+        self._taken()
+
+    def _take_grams(self, value: float) -> None:
+        self._session.settings.grams_per_kwh = None if value < 0 else value
+        self._taken()
+
+    def _taken(self) -> None:
+        self._show()
+        self.changed.emit()
+
+    def _forget(self) -> None:
+        known = self._session.settings
+        known.price_per_kwh, known.currency, known.grams_per_kwh = None, "", None
+        self._taken()
+
+
+# -- The language of the program, as a row of the settings.

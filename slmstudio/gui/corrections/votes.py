@@ -13,7 +13,7 @@ from slmstudio.core import paths
 from slmstudio.core.i18n import ntr, number_text, ptr, tr
 from slmstudio.core.votes.tally import LEVEL, MOST_MORE, votes_needed
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.save import choose_file
+from slmstudio.gui.common.dialogs import choose_file, open_dialog
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
@@ -69,9 +69,8 @@ class VotesDialog(QDialog):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch if wide else
                                         QHeaderView.ResizeMode.ResizeToContents)
         close = PrimaryButton(tr("Done"), tr("Close this list."), name="votes_close", clicked=self.accept)
-        column = column_in(self, self.banner, self.table, self.sentence, self.note,
-                           row_of(self.export, self.export_all, STRETCH, close), spacing=theme.SPACE_M,
-                           margins=theme.SPACE_L)
+        column_in(self, self.banner, self.table, self.sentence, self.note,
+                  row_of(self.export, self.export_all, STRETCH, close), spacing=theme.SPACE_M, margins=theme.SPACE_L)
 
     def read(self) -> None:
         """Read the votes from the disk."""
@@ -139,20 +138,17 @@ class VotesDialog(QDialog):
         self.note.setText(" ".join(parts))
 
 
+def show_votes(parent: QWidget) -> None:
+    """Open the list of votes."""
+    open_dialog(VotesDialog(parent))
+
+
 def _read() -> tuple[list[Vote], int, list[Tally]]:
     from slmstudio.core.votes import store as votes
     from slmstudio.core.votes import tally
 
     found, damaged = votes.read()
     return found, damaged, tally.tallies(found)
-
-
-def show_votes(parent: QWidget) -> VotesDialog:
-    """Open the list of votes."""
-    dialog = VotesDialog(parent)
-    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    dialog.open()
-    return dialog
 
 
 def verdict_text(tally: Tally) -> str:

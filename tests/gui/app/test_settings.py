@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QLabel
 from slmstudio.core import settings
 from slmstudio.core.run.energy import tariff
 from slmstudio.core.settings import Settings
-from slmstudio.gui.app.settings.dialog import SettingsDialog
+from slmstudio.gui.app.settings import SettingsDialog
 from slmstudio.gui.common.session import Session
 
 
@@ -17,9 +17,9 @@ from slmstudio.gui.common.session import Session
 def dialog(qtbot, qapp, studio_home, monkeypatch):
     """`dialog(country, settings)`: the settings as they open on such a machine."""
 
-    def make(country: str, known: Settings) -> SettingsDialog:
+    def make(country: str, known: Settings | Session) -> SettingsDialog:
         monkeypatch.setattr(tariff, "country_here", lambda: country)
-        made = SettingsDialog(Session(known))
+        made = SettingsDialog(known if isinstance(known, Session) else Session(known))
         qtbot.addWidget(made)
         made.show()
         return made
@@ -88,7 +88,7 @@ def test_without_a_country_the_currency_is_asked_for(qtbot, dialog):
 
 
 def test_settings_of_another_place_are_shown(dialog):
-    made = dialog("DE", Settings())
-    made._session.settings = Settings(price_per_kwh=0.4)
-    made._session.settings_changed.emit()
+    session = Session(Settings())
+    made = dialog("DE", session)
+    session.adopt_settings(Settings(price_per_kwh=0.4))
     assert made.energy.price.value() == 0.4 and made.energy.currency.currentText() == "EUR"

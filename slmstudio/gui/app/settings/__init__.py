@@ -1,1 +1,0 @@
-"""The settings: the dialog, and its rows that are more than a field."""
