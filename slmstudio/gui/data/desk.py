@@ -18,15 +18,13 @@ from slmstudio.core.run.config import default_of
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
 from slmstudio.gui.common.widgets.layouts import pages_of
-from slmstudio.gui.data.editing.hand import HandEdits
-from slmstudio.gui.data.editing.mix_card import MixCard
-from slmstudio.gui.data.editing.row_editor import RowEditor
-from slmstudio.gui.data.editing.version_bar import VersionBar
+from slmstudio.gui.data.hand_edits import HandEdits, RowEditor
 from slmstudio.gui.data.health import work
 from slmstudio.gui.data.health.card import HealthCard
-from slmstudio.gui.data.health.lengths import LengthStrip
+from slmstudio.gui.data.health.figures import LengthStrip
 from slmstudio.gui.data.health.mend_card import MendCard
 from slmstudio.gui.data.rows_card import RowsCard
+from slmstudio.gui.data.versions import MixCard, VersionBar
 
 if TYPE_CHECKING:
     from slmstudio.core.data.health.finding import Finding

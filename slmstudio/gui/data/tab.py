@@ -21,16 +21,13 @@ from slmstudio.gui.common.widgets.areas import TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.data.entry import DataEntry
-from slmstudio.gui.data.file_dialogs import choose_files
-from slmstudio.gui.data.queue import ReadingQueue
-from slmstudio.gui.data.reading import Question, Read, ReadRequest, all_together, other_kind
-from slmstudio.gui.data.unread.pages import DataPages
-from slmstudio.gui.data.unread.progress import ReadingProgress
+from slmstudio.gui.data.pages import DataPages, ReadingProgress, choose_files
+from slmstudio.gui.data.reading import Question, Read, ReadingQueue, ReadRequest, all_together, other_kind
 
 if TYPE_CHECKING:
     from slmstudio.core.data.preview import Preview
     from slmstudio.core.data.reader import Dataset
-    from slmstudio.gui.data.remembered import DataMemory
+    from slmstudio.gui.data.recent import DataMemory
     from slmstudio.gui.data.workspace import DataWorkspace
 
 
@@ -77,7 +74,7 @@ class DataTab(TakesFiles, QWidget):
     @cached_property
     def memory(self) -> DataMemory:
         """Which datasets are open and which were. Made when the window is painted, so that it starts without it."""
-        from slmstudio.gui.data.remembered import DataMemory
+        from slmstudio.gui.data.recent import DataMemory
 
         made = DataMemory(self._session, self)
         made.changed.connect(self._show_recent)
@@ -346,7 +343,7 @@ class DataTab(TakesFiles, QWidget):
         """Ask what to do with unsaved changes when the window closes. False: don't close."""
         if self._workspace is None:
             return True
-        from slmstudio.gui.data.editing.drop_question import may_drop
+        from slmstudio.gui.data.hand_edits import may_drop
 
         return may_drop(self, self._workspace.entries)
 

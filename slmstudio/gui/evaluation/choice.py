@@ -18,11 +18,8 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedContr
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, grid_of
-from slmstudio.gui.evaluation.models import ModelBoxes
-from slmstudio.gui.evaluation.more_fields import MOST_SHOTS, MoreFields, spin_box
-from slmstudio.gui.evaluation.texts import BENCHMARKS, benchmark_label
-
-# -- A judge: another model on this machine that reads the answers, what it looks for, and whom it is held against.
+from slmstudio.gui.evaluation.choice_parts import MOST_SHOTS, ModelBoxes, MoreFields, spin_box
+from slmstudio.gui.evaluation.tables import BENCHMARKS, benchmark_label
 
 RUBRIC_LINES = 4
 RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."

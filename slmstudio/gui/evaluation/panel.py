@@ -29,7 +29,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.choice import FILE, HELD_OUT, EvaluationChoice
-from slmstudio.gui.evaluation.models import offered_models
+from slmstudio.gui.evaluation.choice_parts import offered_models
 from slmstudio.gui.evaluation.preview import (
     Look,
     earlier_seconds,
@@ -38,9 +38,7 @@ from slmstudio.gui.evaluation.preview import (
     rows_warning,
     time_text,
 )
-from slmstudio.gui.evaluation.texts import benchmark_label
-
-# -- Fetching a benchmark's data, once, after asking.
+from slmstudio.gui.evaluation.tables import benchmark_label
 
 HUB = "https://huggingface.co"
 

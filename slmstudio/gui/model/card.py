@@ -25,7 +25,7 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, grid_in, pages_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
-from slmstudio.gui.model import fit
+from slmstudio.gui.model import fit_view
 from slmstudio.gui.model.fit_view import FitView
 from slmstudio.gui.model.get_page import GetPage
 from slmstudio.gui.model.template_choice import TemplateChoice
@@ -105,7 +105,7 @@ class ModelCard(Card):
         super().__init__(" ")
         self._session, self._work = session, work
         self._entry: ModelEntry | None = None
-        self._fit: fit.Fit | None = None
+        self._fit: fit_view.Fit | None = None
         self._task = TaskSlot()
         self.title.setObjectName("model_name")
         self.chip = Chip(name="model_chip")
@@ -266,16 +266,16 @@ class ModelCard(Card):
             return
         machine, dataset, evaluation = session.machine, session.dataset, session.eval_dataset
         if dataset is None or entry.facts is None:
-            self._task.run(self, lambda task: fit.usual(sizes, machine), self._show_fit, self._no_fit)
+            self._task.run(self, lambda task: fit_view.usual(sizes, machine), self._show_fit, self._no_fit)
             return
         chosen: dict[str, object] = {} if evaluation is not None else {
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
         if name := session.chat_template_of(sizes.path):
             chosen["chat_template"] = name
-        self._task.run(self, lambda task: fit.planned(sizes, machine, dataset, evaluation, chosen), self._show_fit,
+        self._task.run(self, lambda task: fit_view.planned(sizes, machine, dataset, evaluation, chosen), self._show_fit,
                        self._no_fit)
 
-    def _show_fit(self, found: fit.Fit) -> None:
+    def _show_fit(self, found: fit_view.Fit) -> None:
         self._fit = found
         self.banner_ready.clear()
         self.fit.show_fit(found)

@@ -1,7 +1,8 @@
-"""Whether a model fits: a bar of what training takes, what was measured, and what would take less."""
+"""Whether a model fits: what training takes, worked out in a thread; and as a bar, with what would take less."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
@@ -20,11 +21,88 @@ from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_of, ro
 from slmstudio.gui.common.widgets.meaning import MeaningButton
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
-from slmstudio.gui.model.fit import Fit
 
 if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.hardware.machine import Machine
+    from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.config import RunConfig
+    from slmstudio.core.run.memory.cards import CardRow
+    from slmstudio.core.run.memory.judgement import Judgement
     from slmstudio.core.run.memory.levers import Lever
+    from slmstudio.core.run.memory.outlook import Best
+
+
+@dataclass(frozen=True)
+class Fit:
+    """
+    Attributes:
+        config: the run that the figures are of.
+        planned: it is what would be planned for the chosen data; otherwise a usual run.
+        best: its memory.
+        free: bytes that are free on `device`; None if nobody says.
+        device: "cuda" or "cpu".
+        judgement: whether that fits; `seconds`: how long training takes, roughly.
+        levers: what would take less, the largest saving first.
+        cards: the longest rows on other cards.
+    """
+
+    config: RunConfig
+    planned: bool
+    best: Best
+    free: int | None
+    device: str
+    judgement: Judgement
+    seconds: float
+    levers: list[Lever]
+    cards: list[CardRow]
+
+
+def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: Dataset | None,
+            chosen: dict[str, object]) -> Fit:
+    """The memory of the run that would be planned with this model, which is on the disk. Runs in a thread.
+
+    Args:
+        evaluation: rows of a file of their own that are never learned.
+        chosen: fields that the user has decided.
+
+    Raises:
+        UserError: no run can be planned with these rows.
+    """
+    from slmstudio.core.run.planning import planner, row_counts
+
+    request = planner.PlanRequest(
+        dataset, facts, machine, evaluation.path if evaluation is not None else None, chosen,
+        eval_map=evaluation.line if evaluation is not None else None,
+        eval_rows=len(evaluation.records) if evaluation is not None else None)
+    measured = planner.measure_rows(dataset, facts, chosen)
+    config = planner.plan(replace(request, measured=measured))
+    counts = row_counts.count(dataset.records, measured, config)
+    return _fit(facts, machine, config, counts.tokens * config.epochs, True)
+
+
+def usual(facts: ModelFacts, machine: Machine) -> Fit:
+    """The memory of a usual run, while no data is chosen or the model isn't on the disk. Runs in a thread."""
+    from slmstudio.core.hardware.guidance import USUAL_TOKENS
+    from slmstudio.core.run.memory import fit_badge
+
+    badge = fit_badge.badge(facts, machine)
+    config, _ = fit_badge.usual(facts, machine, "qlora" if badge and badge.method == "qlora" else "lora")
+    return _fit(facts, machine, config, USUAL_TOKENS, False)
+
+
+def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, tokens: float, is_planned: bool) -> Fit:
+    from slmstudio.core.hardware.guidance import rough_seconds
+    from slmstudio.core.run.memory import levers, measured, outlook, what_fits
+    from slmstudio.core.run.memory.judgement import COMFORTABLE
+
+    device, free = measured.free_on(config, machine)
+    best = outlook.best_estimate(facts, config, machine)
+    seconds = rough_seconds(facts.parameters, tokens, machine, config.method, on_gpu=device == "cuda")
+    found = outlook.Outlook(best, device, free, None, rough_seconds=seconds).judgement
+    savings = levers(facts, config, int(COMFORTABLE * free), device) if free is not None else []
+    return Fit(config, is_planned, best, free, device, found, seconds, savings, what_fits(facts, config))
+
 
 PARTS = {"weights": "train", "adapter": "extra", "gradients": "pink", "optimizer": "teal", "activations": "eval",
          "logits": "olive", "fragmentation": "edge", "overhead": "grey"}
@@ -240,4 +318,3 @@ class Lines(QWidget):
                 self._grid.addWidget(label, line, place)
             self._grid.addWidget(rule(), line + 1, 0, 1, width)
             line += 2
-

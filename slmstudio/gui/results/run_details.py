@@ -28,21 +28,18 @@ from slmstudio.gui.common.widgets.card import Card
 from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.common.widgets.meaning import MeaningButton
-from slmstudio.gui.evaluation.verdict_view import read_advice
+from slmstudio.gui.evaluation.scores import read_advice
 from slmstudio.gui.export.exports_table import Export, ExportsTable
 from slmstudio.gui.export.panel import ExportPanel
 from slmstudio.gui.export.parity_table import ParityTable
 from slmstudio.gui.export.serve_panel import ServePanel
 from slmstudio.gui.results.evaluation_section import EvaluationSection
-from slmstudio.gui.results.report import ReportButton
-from slmstudio.gui.results.run_actions import RunActions
+from slmstudio.gui.results.run_actions import ReportButton, RunActions
 from slmstudio.gui.results.run_facts import RunFacts
 from slmstudio.gui.results.run_notes import NotesEditor
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.advice import Proposal
-
-# -- What a run learned and how, in figures.
 
 
 class RunOverview(QWidget):

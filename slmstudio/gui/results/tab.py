@@ -38,8 +38,8 @@ from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.export.exports_table import Export, read_exports
 from slmstudio.gui.export.panel import running_export
-from slmstudio.gui.results import rename_run, run_actions
-from slmstudio.gui.results.run_curves import MOST_COMPARED, RunCurves
+from slmstudio.gui.results import run_actions
+from slmstudio.gui.results.compare import MOST_COMPARED, RunCurves
 from slmstudio.gui.results.run_details import RunDetails
 from slmstudio.gui.results.run_facts import FactsReader, RunFacts
 from slmstudio.gui.results.runs_bar import RunsBar
@@ -48,7 +48,6 @@ from slmstudio.gui.results.runs_table import RunsTable
 if TYPE_CHECKING:
     from slmstudio.gui.evaluation.jobs import Evaluation
 
-# -- What the Results tab shows while it reads the runs for the first time.
 
 STRIP_WIDTH = 620
 
@@ -173,7 +172,7 @@ class ResultsTab(QWidget):
         details.resume.connect(self._resume)
         for wanted in (details, self.table):
             wanted.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
-            wanted.delete.connect(lambda run: run_actions.ask(self, run, self.delete))
+            wanted.delete.connect(lambda run: run_actions.ask_to_delete(self, run, self.delete))
             wanted.rename.connect(self._ask_for_name)
         details.rows_wanted.connect(self._show_rows)
         self.rows.closed.connect(lambda: self._pages.setCurrentIndex(2))
@@ -307,7 +306,7 @@ class ResultsTab(QWidget):
 
     def _ask_for_name(self, run: RunSummary) -> None:
         taken = [facts.summary.config.name for facts in self.table.runs.facts if facts.folder != run.folder]
-        rename_run.ask(self, run.config.name, taken, lambda name: self.rename(run, name))
+        run_actions.ask_for_name(self, run.config.name, taken, lambda name: self.rename(run, name))
 
     def rename(self, run: RunSummary, name: str) -> None:
         """Give a run another name; one that can't be kept is said."""

@@ -22,10 +22,10 @@ from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
 from slmstudio.gui.training.field_row import FieldRow
-from slmstudio.gui.training.fit_line import FitLine
-from slmstudio.gui.training.guard.section import guard_text
+from slmstudio.gui.training.fit_check import FitLine
+from slmstudio.gui.training.guard_section import guard_text
 from slmstudio.gui.training.planning import Planning
-from slmstudio.gui.training.several.cards import CardsSection
+from slmstudio.gui.training.several import CardsSection
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.readings import MachineReading

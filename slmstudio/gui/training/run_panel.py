@@ -28,9 +28,8 @@ from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, pages_of, row_of, row_widget
 from slmstudio.gui.common.widgets.progress import ProgressBar
-from slmstudio.gui.training.guard.section import GuardSection, is_resting
-from slmstudio.gui.training.run_controls import RunControls
-from slmstudio.gui.training.run_end import RunEnd
+from slmstudio.gui.training.guard_section import GuardSection, is_resting
+from slmstudio.gui.training.run_end import RunControls, RunEnd
 
 if TYPE_CHECKING:
     from slmstudio.gui.plots.run_plots import RunPlots

@@ -23,7 +23,7 @@ from support.results_window import show
 from slmstudio.core import files
 from slmstudio.gui.common.widgets.labels import ElidedLabel
 from slmstudio.gui.common.widgets.table_cells import dress
-from slmstudio.gui.evaluation.models import ModelBoxes
+from slmstudio.gui.evaluation.choice_parts import ModelBoxes
 from slmstudio.gui.results.run_details import OVERVIEW, SCORES
 
 LONG = "ward_office_helpdesk_export_2026-11-24_final_version_checked_by_two_people"

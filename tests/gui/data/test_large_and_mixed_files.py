@@ -11,7 +11,7 @@ from support.window import text
 
 from slmstudio.core.run import rows_report
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.data import queue, reading
+from slmstudio.gui.data import reading
 from slmstudio.gui.data.health import work
 from slmstudio.gui.data.tab import DataTab
 
@@ -28,7 +28,7 @@ def test_the_first_rows_of_a_large_file_are_there_while_it_is_read(qtbot, tab: D
         assert seen.wait(60)
         return whole(*given)
 
-    monkeypatch.setattr(queue, "read", late)
+    monkeypatch.setattr(reading, "read", late)
     tab.open_files([write_rows("rows.jsonl", ROWS)])
     qtbot.waitUntil(lambda: "first_rows" in vars(tab.pages) and tab.pages.first_rows.isVisible())
     shown = tab.pages.first_rows.table.model()

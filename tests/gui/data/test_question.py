@@ -17,8 +17,8 @@ from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.data.question import QuestionPage
 from slmstudio.gui.data.reading import Question, ReadRequest
-from slmstudio.gui.data.unread.question import QuestionPage
 
 LOOK = "Ref,Vinanti,Javaab diya,Stage\n" + "".join(
     f"{at},The tap in ward {at} has been dry for days.,The pipe in ward {at} was mended and it runs.,open\n"

@@ -19,7 +19,7 @@ from slmstudio.core.model import catalogue, library
 from slmstudio.core.model.hub import place, token
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.fields import put_back, typed_values
-from slmstudio.gui.model import fit
+from slmstudio.gui.model import fit_view
 from slmstudio.gui.model.fit_view import FitView
 from slmstudio.gui.model.model_list import ALL
 from slmstudio.gui.model.tab import ModelTab
@@ -71,7 +71,7 @@ def test_a_model_is_told_before_it_is_fetched(qtbot, tab: ModelTab):
 
 
 def test_cards_that_make_no_difference_are_left_out(qtbot, session: Session, tmp_path: Path):
-    view, found = FitView(), fit.usual(catalogue.find(QWEN).facts(tmp_path), read_machine())
+    view, found = FitView(), fit_view.usual(catalogue.find(QWEN).facts(tmp_path), read_machine())
     qtbot.addWidget(view)
     view.show_fit(found)
     assert not view.cards.isHidden()

@@ -20,8 +20,7 @@ from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.evaluation.answers.rows_model import FIRST, SECOND
 from slmstudio.gui.results import compare_scores
 from slmstudio.gui.results.compare import LOSSES, SCORES
-from slmstudio.gui.results.compare_rows import ComparedRows
-from slmstudio.gui.results.compare_scores import MOST_REMARKS, ComparedScores
+from slmstudio.gui.results.compare_scores import MOST_REMARKS, ComparedRows, ComparedScores
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from support.window import press
 
 from slmstudio.core import jobs
 from slmstudio.core.run import folder
-from slmstudio.gui.results.rename_run import RenameDialog
+from slmstudio.gui.results.run_actions import RenameDialog
 from slmstudio.gui.training.tab import TrainingTab
 
 

@@ -13,7 +13,7 @@ from support import evaluated_runs
 from support.window import press
 
 from slmstudio.core.report import pdf
-from slmstudio.gui.results.report import ReportButton
+from slmstudio.gui.results.run_actions import ReportButton
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from slmstudio.gui.common import tasks
 from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.results import run_facts
 from slmstudio.gui.results import tab as results_tab
-from slmstudio.gui.results.run_curves import MOST_COMPARED
+from slmstudio.gui.results.compare import MOST_COMPARED
 from slmstudio.gui.results.run_details import RunOverview
 from slmstudio.gui.results.run_facts import FactsReader, read_facts
 

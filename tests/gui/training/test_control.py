@@ -13,7 +13,7 @@ from slmstudio.core.run import adjust
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.event_text import event_text
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.training.run.followed import as_it_is
+from slmstudio.gui.training.followed import as_it_is
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
 

@@ -20,7 +20,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.memory import measured, outlook
 from slmstudio.core.settings import Settings
-from slmstudio.gui.training.fit_line import FitLine
+from slmstudio.gui.training.fit_check import FitLine
 
 tab, planned = training_window.tab, training_window.planned
 GB = 2**30

@@ -14,7 +14,7 @@ from support.window import press, text
 
 from slmstudio.core.run import adjust
 from slmstudio.core.run.guard import summary as guard_settings
-from slmstudio.gui.training.guard.section import GuardSection
+from slmstudio.gui.training.guard_section import GuardSection
 
 tab, run = training_window.tab, training_window.run
 

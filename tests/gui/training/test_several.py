@@ -16,8 +16,7 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import launch
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.training.several.cards import CardsSection
-from slmstudio.gui.training.several.machines import MachinesDialog
+from slmstudio.gui.training.several import CardsSection, MachinesDialog
 from slmstudio.gui.training.tab import TrainingTab
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run

@@ -29,10 +29,10 @@ from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
 from slmstudio.gui.evaluation.answers.detail import RowDetail
 from slmstudio.gui.evaluation.answers.edits import RowEdits
-from slmstudio.gui.evaluation.answers.filters import RowsFilters
 from slmstudio.gui.evaluation.answers.rows_model import (
     GAINS,
     ReadRows,
+    RowsFilters,
     RowsTable,
     View,
     arrange,
@@ -46,7 +46,6 @@ from slmstudio.gui.evaluation.tables import test_name
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
 
-# -- The line below the list of answers: how many there are, what was done last, what is left to do, and Undo.
 
 NAMED = 3
 """Lines that are named."""
