@@ -58,9 +58,3 @@ class DataEntry:
     def changes(self) -> Sequence[object]:
         """What was changed by hand, and isn't written."""
         return self.edits.changes if self.edits is not None else ()
-
-    @property
-    def said(self) -> str | None:
-        """What was said about how the file is read."""
-
-        return self.dataset.line

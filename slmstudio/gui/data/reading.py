@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from slmstudio.core.data.remembered import Remembered
     from slmstudio.gui.data.entry import DataEntry
 
-
 NOTHING: Mapping[str, str] = {}
 LARGE_BYTES = 20 << 20
 """A file that takes more than a second or two to read."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.gui.data.entry import DataEntry
 
-
 SAVE_AFTER_MS = 500
 
 

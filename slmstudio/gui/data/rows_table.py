@@ -22,9 +22,7 @@ from slmstudio.gui.common.widgets.table_cells import NO_PARENT, CellDelegate, In
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Record
-
-
-COLUMN_WIDTH = 180
+ROW_HEIGHT, COLUMN_WIDTH = 33, 180
 MOST_STRETCHED = 6
 """Columns that share the width; more of them are scrolled through."""
 
@@ -32,8 +30,8 @@ MOST_STRETCHED = 6
 class RawRows(QAbstractTableModel):
     """The rows, by their columns."""
 
-    def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.found = Preview((), [])
 
     def show_rows(self, found: Preview) -> None:
@@ -61,23 +59,31 @@ class RawRows(QAbstractTableModel):
         return plain_tip(text) if role == Qt.ItemDataRole.ToolTipRole else text
 
 
-class RawTable(QTableView):
-    """Shows them."""
+class _PlainTable(QTableView):
+    """A table to look at: rows of one height, without a grid, selected whole."""
 
-    def __init__(self, name: str, parent: QWidget | None = None):
+    def __init__(self, rows: QAbstractTableModel, name: str, parent: QWidget | None):
         super().__init__(parent)
-        self.setObjectName(name)
-        self.setAccessibleName(tr("The first rows of the file"))
-        self.rows = RawRows(self)
-        self.setModel(self.rows)
+        self.setAccessibleName(name)
+        self.setModel(rows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)
         self.verticalHeader().hide()
-        theme.grow(self.verticalHeader(), "setDefaultSectionSize", 33)
+        theme.grow(self.verticalHeader(), "setDefaultSectionSize", ROW_HEIGHT)
         self.horizontalHeader().setHighlightSections(False)
+
+
+class RawTable(_PlainTable):
+    """The first rows of a file as it has them."""
+
+    def __init__(self, name: str, parent: QWidget | None = None):
+        self.rows = RawRows()
+        super().__init__(self.rows, tr("The first rows of the file"), parent)
+        self.rows.setParent(self)
+        self.setObjectName(name)
         self.horizontalHeader().setDefaultSectionSize(COLUMN_WIDTH)
 
     def show_rows(self, found: Preview) -> None:
@@ -206,26 +212,17 @@ class RowsModel(QAbstractTableModel):
         return record.rejected or ""
 
 
-class RowsTable(QTableView):
+class RowsTable(_PlainTable):
     """The table of a dataset's rows; rows are of one height, so that any number scrolls smoothly."""
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.setAccessibleName(tr("Rows"))
+        self.rows = RowsModel()
+        super().__init__(self.rows, tr("Rows"), parent)
+        self.rows.setParent(self)
         self.setItemDelegate(CellDelegate(self, sentences=True))
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setTabKeyNavigation(False)
-        self.verticalHeader().hide()
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        theme.grow(self.verticalHeader(), "setDefaultSectionSize", 33)
-        self.horizontalHeader().setHighlightSections(False)
-        self.rows = RowsModel(self)
-        self.setModel(self.rows)
         header = self.horizontalHeader()
         header.moveSection(FILE, 0)  # it comes first, though the line is what is always there
         for column, width in ((FILE, 130), (LINE, 68), (TURNS, 56)):

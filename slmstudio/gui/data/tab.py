@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from slmstudio.gui.data.recent import DataMemory
     from slmstudio.gui.data.workspace import DataWorkspace
 
-
 MODE = QFileDialog.FileMode
 LOOK_AFTER_MS = 50
 """After the tab is shown, it looks whether the recent files are there; by then the window is painted."""
@@ -116,7 +115,7 @@ class DataTab(TakesFiles, QWidget):
     def _said_of(self, path: Path) -> str | None:
         """What was said about a file that is open."""
         entry = self._workspace.find(path) if self._workspace is not None else None
-        return entry.said if entry is not None else None
+        return entry.dataset.line if entry is not None else None
 
     def _reread(self, entry: DataEntry, said: str) -> None:
         """Read a file as a user just said, instead of what was said just before."""
@@ -141,7 +140,7 @@ class DataTab(TakesFiles, QWidget):
 
         for entry in self._workspace.entries if self._workspace is not None else ():
             if entry.dataset.path.resolve() == path.resolve():
-                self._add(ReadRequest(entry.dataset.path, again=True, said=entry.said or ""))
+                self._add(ReadRequest(entry.dataset.path, again=True, said=entry.dataset.line or ""))
             elif entry.eval_dataset is not None and entry.eval_dataset.path.resolve() == path.resolve():
                 self._add(ReadRequest(entry.eval_dataset.path, eval_for=entry, said=entry.eval_dataset.line))
         self.memory.look()
@@ -358,4 +357,3 @@ class DataTab(TakesFiles, QWidget):
 
     def take_files(self, files: list[Path]) -> None:
         self.open_files(files)
-

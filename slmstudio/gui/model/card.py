@@ -112,9 +112,9 @@ class ModelCard(Card):
         self.header.insertWidget(1, self.chip)
         self._pages = pages_of(self._model_page(), self._prepare_page(), self._damaged_page())
         self.body.addWidget(self._pages, 1)
-        session.machine_changed.connect(self._estimate)
+        session.machine_changed.connect(self.estimate)
         session.memory_changed.connect(self._estimate_again)
-        session.dataset_changed.connect(self._estimate)
+        session.dataset_changed.connect(self.estimate)
         session.job_changed.connect(self._show_measurable)
         work.changed.connect(self._show_work)
         work.progressed.connect(self._show_progress)
@@ -202,7 +202,7 @@ class ModelCard(Card):
             self.chip.set(tr("not on this machine"), "plain", "")
             if entry.known is not None:
                 self.facts.show_entry(entry.known)
-        self._estimate()
+        self.estimate()
 
     def _show_checks(self, facts: ModelFacts) -> None:
         """Vet the folder, and say what was found; one that is refused can't be used."""
@@ -252,14 +252,15 @@ class ModelCard(Card):
     def _choose_template(self, name: str) -> None:
         if self._entry is not None and self._entry.facts is not None:
             self._session.choose_template(self._entry.facts.path, name)
-            self._estimate()
+            self.estimate()
 
     def _estimate_again(self) -> None:
         """Other programs took memory or gave it back: worth an estimate while somebody looks, which takes a moment."""
         if self.isVisible():
-            self._estimate()
+            self.estimate()
 
-    def _estimate(self) -> None:
+    def estimate(self) -> None:
+        """Work out whether the model fits, by what is chosen and known now."""
         session, entry = self._session, self._entry
         sizes = entry.sizes if entry is not None else None
         if session.machine is None or entry is None or sizes is None:
@@ -307,10 +308,6 @@ class ModelCard(Card):
     def shows(self, folder: Path) -> bool:
         """Whether this model is looked at."""
         return self._entry is not None and self._entry.folder == folder
-
-    def measured(self) -> None:
-        """What a fit check found is kept with the machine: look again."""
-        self._estimate()
 
     def _get(self, entry: ModelEntry) -> None:
         self.get_page.strip.start(tr("Starting"))

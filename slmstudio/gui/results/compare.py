@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from slmstudio.gui.plots.compare_plot import ComparePlot
     from slmstudio.gui.plots.run_plots import RunPlots
 
-
 LOSSES, SETTINGS, SCORES = range(3)
 SAME = ("name", "reasons", "chosen", "threads", "created", "format", "kind", "protocol", "non_finite")
 """Fields of run.json in which it means nothing that runs differ."""
@@ -36,7 +35,6 @@ SAME = ("name", "reasons", "chosen", "threads", "created", "format", "kind", "pr
 
 class ComparePanel(QWidget):
     """Losses, differences and scores of the selected runs."""
-
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,10 +71,6 @@ class ComparePanel(QWidget):
         self.settings.show_rows(*setting_rows(runs, histories), figures=False)
         self.compared.show_runs(runs)
         self._show_page(self.tabs.current())
-
-    def cancel(self) -> None:
-        """End what is running for a comparison that is no longer shown."""
-        self.compared.cancel()
 
     def _show_page(self, page: int) -> None:
         self._pages.setCurrentIndex(page)
@@ -169,7 +163,6 @@ class RunCurves(QWidget):
         plots: of one run; None until one is shown.
     """
 
-
     def __init__(self) -> None:
         super().__init__()
         self.plots: RunPlots | None = None
@@ -188,7 +181,7 @@ class RunCurves(QWidget):
                                  count=chosen))
         self.too_many.setVisible(chosen > MOST_COMPARED)
         if chosen < 2:
-            self.compare.cancel()
+            self.compare.compared.cancel()
         if not chosen:
             self.pages.setCurrentIndex(0)  # the curves of a run that is no longer in the table would mislead
             self._single.hide()

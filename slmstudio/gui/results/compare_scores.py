@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QSplitter, QWidget
 
-from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
 from slmstudio.core.evaluation.paired import Paired, compare_runs, said, unique
 from slmstudio.core.evaluation.side import ComparedRun
@@ -18,8 +17,8 @@ from slmstudio.core.files import an_object
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.announce import report_error
-from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
-from slmstudio.gui.common.tasks import Task, TaskSlot, run_task
+from slmstudio.gui.common.save import choose_file, csv_kinds
+from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
@@ -36,7 +35,7 @@ from slmstudio.gui.evaluation.answers.rows_model import (
     RowsTable,
     View,
     arrange,
-    rows_as_table,
+    progress_of,
 )
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.tables import (
@@ -53,7 +52,6 @@ from slmstudio.gui.results.run_facts import RunFacts
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.answer_rows import Row, Rows
-
 
 SIZE, LIST_WIDTH = (1160, 640), 500
 NAME_WIDTH = 110
@@ -94,7 +92,9 @@ class ComparedRows(QDialog):
         self._lay_out()
         self.finished.connect(lambda: self._task.cancel())
         self.strip.start(tr("Scoring each row"))
-        self._task.run(self, lambda task: _scored(rows, task), self._show, self._failed, self.strip.set_progress)
+        cancelled = tr("Scoring the rows was cancelled.")
+        self._task.run(self, lambda task: rows.scored(progress_of(task, cancelled)), self._show, self._failed,
+                       self.strip.set_progress)
 
     def _lay_out(self) -> None:
         left = column_widget((self.table, 1), self.count, spacing=theme.SPACE_XS)
@@ -142,10 +142,7 @@ class ComparedRows(QDialog):
 
     def save_table(self, path: Path) -> None:
         """Write the rows that are shown, in their order, as CSV."""
-        model = self.table.rows
-        rows, names = [model.rows[index] for index in model.shown], self.filters.names()
-        run_task(self, lambda task: write_csv(path, rows_as_table(rows, names)), lambda _: None,
-                 self.banner.show_error)
+        self.table.save(path, self.filters.names(), self.banner.show_error)
 
 
 class _Shown(RowDetail):
@@ -160,15 +157,6 @@ class _Shown(RowDetail):
         self.reference.edit.hide()
 
 
-def _scored(rows: Rows, task: Task) -> list[Row]:
-    def tell(done: int, total: int) -> None:
-        if task.cancelled():
-            raise UserError(tr("Scoring the rows was cancelled."))
-        task.progress(done, total)
-
-    return rows.scored(tell)
-
-
 TESTS = ""
 """Stands for a test set where others are named by their benchmark."""
 MOST_REMARKS = 6
@@ -179,7 +167,6 @@ Shown = dict[str, list[Evaluation | None]]
 
 class ComparedScores(QWidget):
     """The page of scores."""
-
 
     def __init__(self) -> None:
         super().__init__()
@@ -237,8 +224,9 @@ class ComparedScores(QWidget):
             return
         tests, benchmarks = self._tests, self._benchmarks
         self.strip.start_soon(tr("Comparing the answers row by row"))
-        self._task.run(self, lambda task: _compared(tests, benchmarks, task), self._show_paired, self._not_paired,
-                       self.strip.set_progress)
+        cancelled = tr("The comparison was cancelled.")
+        self._task.run(self, lambda task: compare_runs(tests, benchmarks, progress_of(task, cancelled)),
+                       self._show_paired, self._not_paired, self.strip.set_progress)
         self._show_state()
 
     def _can(self) -> bool:
@@ -281,15 +269,6 @@ class ComparedScores(QWidget):
         first, *others = self.paired.rows.names
         ComparedRows(self.paired.rows, tr("Answers · {runs} against {first}", runs=", ".join(others), first=first),
                      self).show()
-
-
-def _compared(tests: list[ComparedRun], benchmarks: dict[str, list[ComparedRun]], task: Task) -> Paired:
-    def tell(done: int, total: int) -> None:
-        if task.cancelled():
-            raise UserError(tr("The comparison was cancelled."))
-        task.progress(done, total)
-
-    return compare_runs(tests, benchmarks, tell)
 
 
 def verdicts(found: Paired) -> list[str]:

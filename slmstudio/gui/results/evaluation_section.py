@@ -30,7 +30,6 @@ from slmstudio.gui.results.run_facts import RunFacts
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.advice import Proposal
 
-
 WARNINGS = 3
 """This many of the newest warnings are shown."""
 

@@ -129,7 +129,6 @@ class ReportButton(SecondaryButton):
         strip: the bar with Cancel, seen while it is being written; likewise.
     """
 
-
     def __init__(self) -> None:
         super().__init__(kind="small", name="results_report")
         self._folder: Path | None = None

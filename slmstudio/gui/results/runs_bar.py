@@ -24,7 +24,6 @@ FILTER_AFTER_MS = 120
 class RunsBar(QWidget):
     """Commands a runs table, and remembers what was chosen."""
 
-
     def __init__(self, session: Session, table: RunsTable, parent: QWidget | None = None):
         super().__init__(parent)
         self._session, self._table, self._of_all = session, table, ""
@@ -127,7 +126,7 @@ class RunsBar(QWidget):
 
     def _offer_columns(self) -> None:
         place = self.columns.mapToGlobal(QPoint(self.columns.width() - self.chooser.width(), self.columns.height()))
-        self.chooser.open_at(place, self._table.runs.columns, columns.known_columns(self._table.runs.known_fields()))
+        self.chooser.open_at(place, self._table.runs.columns, columns.known_columns(self._table.runs.known_fields))
 
     def _choose_columns(self, names: list[str]) -> None:
         self._table.set_columns(names)

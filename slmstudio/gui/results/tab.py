@@ -48,7 +48,6 @@ from slmstudio.gui.results.runs_table import RunsTable
 if TYPE_CHECKING:
     from slmstudio.gui.evaluation.jobs import Evaluation
 
-
 STRIP_WIDTH = 620
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QWidget
@@ -245,13 +245,9 @@ class FitCheck(QObject):
         from slmstudio.core.run.memory import fit_badge
 
         self._clear()
-        wanted = outcome.state == "cancelled"  # then it removes the rows
-        run_task(self, lambda task: fit_badge.of_job(job, outcome), self._found,
+        wanted = outcome.state == "cancelled"  # then it removes the rows; else what it found is kept with the machine
+        run_task(self, lambda task: fit_badge.of_job(job, outcome), lambda _: self._planning.look_again(),
                  lambda error: None if wanted else report_error(self, error))
-
-    def _found(self, result: dict[str, Any]) -> None:
-        """What it found is kept with the machine, and the plan is made with it."""
-        self._planning.look_again()
 
     def _clear(self) -> None:
         self.config = None

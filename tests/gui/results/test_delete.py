@@ -44,7 +44,7 @@ def test_an_evaluation_or_an_export_at_work_keeps_the_run(run, play, kinds, what
 def test_the_question_takes_a_name_as_it_is(qtbot, run):
     window = QWidget()
     qtbot.addWidget(window)
-    run_actions.ask(window, run, lambda run: None)
+    run_actions.ask_to_delete(window, run, lambda run: None)
     box = window.findChild(QMessageBox)
     assert "<b>busy</b>" in box.text() and box.textFormat() == Qt.TextFormat.PlainText
     box.reject()

@@ -241,7 +241,7 @@ def test_the_plan_as_code(qtbot, planned, tmp_path):
 
 def test_code_that_cannot_be_written_is_said_in_the_tab(qtbot, planned, tmp_path):
     (tmp_path / "file").write_text("")
-    planned.next.code.save(planned.planning.config, tmp_path / "file" / "train.py")
+    planned.next.write_code(planned.planning.config, tmp_path / "file" / "train.py")
     qtbot.waitUntil(lambda: planned.banner.isVisible() or "Saved" in planned.plan.buttons.note.text(), timeout=20_000)
     assert planned.banner.isVisible() and not planned.plan.buttons.note.text()
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from slmstudio.core.run.token_counts import TokenCounts
     from slmstudio.gui.plots.histogram import Histogram
 
-
 COLOURS = ("train", "eval", "teal", "extra", "grey")
 
 

@@ -29,7 +29,6 @@ from slmstudio.gui.evaluation.tables import figure, metric_label, model_label
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
 
-
 LONGEST = 800
 """Pieces of a text that are compared; what comes after is shown without marks, for comparing takes their square."""
 LEAST_COMMON = 0.5

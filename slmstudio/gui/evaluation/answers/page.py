@@ -14,7 +14,7 @@ from slmstudio.core.files import objects
 from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
-from slmstudio.gui.common.save import choose_file, csv_kinds, write_csv
+from slmstudio.gui.common.save import choose_file, csv_kinds
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState
@@ -37,7 +37,6 @@ from slmstudio.gui.evaluation.answers.rows_model import (
     View,
     arrange,
     read_answers,
-    rows_as_table,
 )
 from slmstudio.gui.evaluation.answers.votes import VoteDialog
 from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluation
@@ -45,7 +44,6 @@ from slmstudio.gui.evaluation.tables import test_name
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
-
 
 NAMED = 3
 """Lines that are named."""
@@ -354,11 +352,7 @@ class RowsPage(Card):
 
     def save_table(self, path: Path) -> None:
         """Write the rows that are shown, in their order, as CSV."""
-        model = self.table.rows
-        rows, shown = model.rows, list(model.shown)
-        names = self.filters.names()
-        run_task(self, lambda task: write_csv(path, rows_as_table([rows[index] for index in shown], names)),
-                 lambda _: None, self.banner.show_error)
+        self.table.save(path, self.filters.names(), self.banner.show_error)
 
     def _export(self) -> None:
         choose_file(self, tr("Save the test set"), "test-set.jsonl", tr("Test sets") + " (*.jsonl)",

@@ -14,8 +14,9 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTableV
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
 from slmstudio.core.i18n import number_text, ptr, tr
+from slmstudio.gui.common.save import write_csv
 from slmstudio.gui.common.search import folded
-from slmstudio.gui.common.tasks import Task
+from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
@@ -25,7 +26,6 @@ from slmstudio.gui.evaluation.tables import figure, metric_label, model_label
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
-
 
 LINE, QUESTION, FIRST, SECOND, GAIN = range(5)
 ROW_HEIGHT, SHOWN = 32, 200
@@ -66,6 +66,16 @@ class ReadRows:
     languages: list[str]
 
 
+def progress_of(task: Task, cancelled: str) -> Callable[[int, int], None]:
+    """Tells how far the work of a task is; it raises a UserError with these words where the task was cancelled."""
+    def tell(done: int, total: int) -> None:
+        if task.cancelled():
+            raise UserError(cancelled)
+        task.progress(done, total)
+
+    return tell
+
+
 def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
     """The rows of an evaluation with their scores; those that are `known` aren't scored again where nothing has
     changed.
@@ -76,11 +86,7 @@ def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
     from slmstudio.core.evaluation import benchmark_rows
     from slmstudio.core.evaluation.answer_rows import read_rows
 
-    def tell(done: int, total: int) -> None:
-        if task.cancelled():
-            raise UserError(tr("Reading the answers was cancelled."))
-        task.progress(done, total)
-
+    tell = progress_of(task, tr("Reading the answers was cancelled."))
     rows = benchmark_rows.read(folder, tell) if benchmark_rows.shows(folder) else read_rows(folder).scored(tell, known)
     return ReadRows(rows, sorted({row.category or "" for row in rows}), sorted({row.language or "" for row in rows}))
 
@@ -261,6 +267,11 @@ class RowsTable(QTableView):
         header.setSectionResizeMode(QUESTION, QHeaderView.ResizeMode.Stretch)
         self.rows.modelReset.connect(self._fit_columns)
         self._fit_columns()
+
+    def save(self, path: Path, models: list[str], failed: Callable[[Exception], object]) -> None:
+        """Write the rows that are shown, in their order, as CSV."""
+        rows = [self.rows.rows[index] for index in self.rows.shown]
+        run_task(self, lambda task: write_csv(path, rows_as_table(rows, models)), lambda _: None, failed)
 
     def _fit_columns(self) -> None:
         """Room for the headings, which differ with the language; the name of a model may be too long for that."""
