@@ -39,7 +39,6 @@ class RowTools(QObject):
         replaced(DataEntry, Dataset): another version of an entry's dataset should be shown in its place.
         made(Dataset): a new dataset was made of others.
         closing(DataEntry): its file is gone.
-        failed(object): something couldn't be done.
         checked: the findings of the entry are there.
 
     Attributes:
@@ -49,7 +48,6 @@ class RowTools(QObject):
     replaced = Signal(object, object)
     made = Signal(object)
     closing = Signal(object)
-    failed = Signal(object)
     checked = Signal()
 
     def __init__(self, session: Session, rows: RowsCard, parent: QWidget):
@@ -86,8 +84,6 @@ class RowTools(QObject):
         self.hand.written.connect(self.replaced)
         self.version.replaced.connect(self.replaced)
         self.version.closing.connect(self.closing)
-        for each in (self.hand, self.version):
-            each.failed.connect(self.failed)
         self._session.plan_changed.connect(self._plan_changed)
 
     # -- what is shown ---------------------------------------------------------------------------------------
@@ -228,7 +224,7 @@ class RowTools(QObject):
             if records is self.hand.records():  # else another dataset is shown by now
                 self._rows.show_only(rows, title)
 
-        run_task(self, lambda task: work.rows_of(finding, records), show, self.failed.emit)
+        run_task(self, lambda task: work.rows_of(finding, records), show)
 
     def _open_mend(self, kind: str) -> None:
         entry = self._entry

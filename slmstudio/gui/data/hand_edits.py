@@ -14,6 +14,7 @@ from slmstudio.core.data.versions import edits
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.dialogs import question
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import plain_page
@@ -123,12 +124,10 @@ class HandEdits(QObject):
     Signals:
         editing: a row is open in the editor.
         written(DataEntry, Dataset): the changes are a new version now.
-        failed(object): they couldn't be written.
     """
 
     editing = Signal()
     written = Signal(object, object)
-    failed = Signal(object)
 
     def __init__(self, rows: RowsCard, editor: RowEditor, parent: QObject):
         super().__init__(parent)
@@ -162,7 +161,7 @@ class HandEdits(QObject):
 
     def ask_to_write(self) -> None:
         """Something else can't be done while changes are pending: say so."""
-        self.failed.emit(UserError(tr("There are unsaved changes."), "",
+        report_error(self, UserError(tr("There are unsaved changes."), "",
                                    tr("Save a new version or undo them first.")))
 
     def _take(self) -> None:
@@ -181,7 +180,7 @@ class HandEdits(QObject):
 
     def _may_change(self) -> bool:
         if self._entry is not None and self._entry is self._writing:
-            self.failed.emit(UserError(tr("A new version is being saved."), "",
+            report_error(self, UserError(tr("A new version is being saved."), "",
                                        tr("Change rows once it's done.")))
             return False
         return self._entry is not None
@@ -203,7 +202,7 @@ class HandEdits(QObject):
         if not self._may_change():
             return
         if len(rows) >= len(self._records):
-            self.failed.emit(UserError(tr("A dataset needs at least one row."), "",
+            report_error(self, UserError(tr("A dataset needs at least one row."), "",
                                        tr("To get rid of all rows, remove the dataset from the list.")))
             return
         self._edits().delete([self._keys[row] for row in rows])
@@ -259,6 +258,6 @@ class HandEdits(QObject):
         def failed(error: Exception) -> None:
             self._writing = None
             self._take()
-            self.failed.emit(error)
+            report_error(self, error)
 
         run_task(self, lambda task: work.write(dataset, records, steps, task), done, failed)

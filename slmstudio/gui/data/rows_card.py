@@ -41,7 +41,6 @@ class RowsCard(Card):
 
     Signals:
         model_wanted: the user wants to choose a model, to see rows as it sees them.
-        failed(object): the search failed.
         edit_wanted(int), delete_wanted(list[int]): the user wants to change these rows, by their index.
         new_wanted: the user wants to add a row.
 
@@ -50,7 +49,6 @@ class RowsCard(Card):
     """
 
     model_wanted = Signal()
-    failed = Signal(object)
     edit_wanted = Signal(int)
     delete_wanted = Signal(object)
     new_wanted = Signal()
@@ -245,7 +243,7 @@ class RowsCard(Card):
             self._show_matches(self._unfiltered())
             return
         self._search_task = run_task(self, lambda task: matching_rows(records, needle, task.cancelled, only),
-                                     self._show_matches, self.failed.emit)
+                                     self._show_matches)
 
     def _show_matches(self, matches: Sequence[int]) -> None:
         self._matches, self._position = matches, 0

@@ -22,6 +22,7 @@ from slmstudio.gui.common.widgets.table_cells import NO_PARENT, CellDelegate, In
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Record
+
 ROW_HEIGHT, COLUMN_WIDTH = 33, 180
 MOST_STRETCHED = 6
 """Columns that share the width; more of them are scrolled through."""

@@ -311,7 +311,7 @@ class DataTab(TakesFiles, QWidget):
         recent = self.memory.recent()
         self.pages.recent.show_files(recent, self.memory.missing)
         if self._workspace is not None:
-            self._workspace.recent.show_files(recent, self.memory.missing)
+            self._workspace.datasets.recent.show_files(recent, self.memory.missing)
 
     def _show_progress(self) -> None:
         self.progress.show_progress(empty=self.pages.is_empty())
@@ -324,16 +324,15 @@ class DataTab(TakesFiles, QWidget):
             from slmstudio.gui.data.workspace import DataWorkspace
 
             page = self._workspace = DataWorkspace(self._session)
-            page.add_wanted.connect(self.choose_files)
-            page.folder_wanted.connect(self.choose_folder)
+            page.datasets.add_wanted.connect(self.choose_files)
+            page.datasets.folder_wanted.connect(self.choose_folder)
             page.reread.connect(self._reread)
-            page.dropped.connect(self.open_files)
+            page.datasets.dropped.connect(self.open_files)
             page.eval_file_wanted.connect(self._choose_eval_file)
             page.emptied.connect(self.pages.show_empty)
-            page.failed.connect(self.banner.show_error)
             page.changed.connect(self._keep)
-            page.recent.chosen.connect(self.pages.chosen)
-            page.recent.removed.connect(self.pages.removed)
+            page.datasets.recent.chosen.connect(self.pages.chosen)
+            page.datasets.recent.removed.connect(self.pages.removed)
             self.pages.addWidget(page)
             self._show_recent()
         return self._workspace

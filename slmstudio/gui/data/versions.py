@@ -13,6 +13,7 @@ from slmstudio.core.data.health.kinds import KINDS
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.announce import report_error
 from slmstudio.gui.common.tasks import Task, TaskSlot, run_task
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -82,12 +83,10 @@ class VersionBar(QObject):
     Signals:
         replaced(DataEntry, Dataset): the earlier file should be shown in its place.
         closing(DataEntry): a mix was undone, and its file is gone.
-        failed(object): it can't be undone, or the file couldn't be moved to the trash.
     """
 
     replaced = Signal(object, object)
     closing = Signal(object)
-    failed = Signal(object)
 
     def __init__(self, parent: QObject):
         super().__init__(parent)
@@ -128,11 +127,11 @@ class VersionBar(QObject):
             else:
                 self.closing.emit(entry)
             if trouble is not None:
-                self.failed.emit(trouble)
+                report_error(self, trouble)
 
         def failed(error: Exception) -> None:
             self.undo.setEnabled(True)
-            self.failed.emit(error)
+            report_error(self, error)
 
         run_task(self, lambda task: work.before(path, task), done, failed)
 

@@ -226,7 +226,7 @@ class ComparedScores(QWidget):
         self.strip.start_soon(tr("Comparing the answers row by row"))
         cancelled = tr("The comparison was cancelled.")
         self._task.run(self, lambda task: compare_runs(tests, benchmarks, progress_of(task, cancelled)),
-                       self._show_paired, self._not_paired, self.strip.set_progress)
+                       self.show_paired, self._not_paired, self.strip.set_progress)
         self._show_state()
 
     def _can(self) -> bool:
@@ -243,7 +243,8 @@ class ComparedScores(QWidget):
         self._given_up = True
         self.cancel()
 
-    def _show_paired(self, found: Paired) -> None:
+    def show_paired(self, found: Paired) -> None:
+        """Show what the paired test has found."""
         self.paired = found
         self.strip.end()
         self._show_state()

@@ -115,14 +115,12 @@ class RunDetails(Card):
 
     Signals:
         resume(RunSummary), rename(RunSummary), open_folder(RunSummary), delete(RunSummary): a button was pressed.
-        rows_wanted(Evaluation, str): show the answers of an evaluation in this order.
     """
 
     resume = Signal(object)
     rename = Signal(object)
     open_folder = Signal(object)
     delete = Signal(object)
-    rows_wanted = Signal(object, str)
 
     def __init__(self, session: Session):
         super().__init__(" ")
@@ -169,7 +167,6 @@ class RunDetails(Card):
         self.evaluation.panel_changed.connect(self._show_buttons)
         self.notes, self.report = NotesEditor(), ReportButton()
         self.notes.saved.connect(lambda _: session.tell_runs_changed())
-        self.evaluation.rows_wanted.connect(self.rows_wanted)
         self.evaluation.proposal_wanted.connect(self._follow_proposal)
 
     def _make_page(self) -> None:

@@ -173,7 +173,7 @@ class ResultsTab(QWidget):
             wanted.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
             wanted.delete.connect(lambda run: run_actions.ask_to_delete(self, run, self.delete))
             wanted.rename.connect(self._ask_for_name)
-        details.rows_wanted.connect(self._show_rows)
+        details.evaluation.rows_wanted.connect(self._show_rows)
         self.rows.closed.connect(lambda: self._pages.setCurrentIndex(2))
         self.rows.failed.connect(self.banner.show_error)
         self.reading.cancelled.connect(self._stop_reading)

@@ -198,6 +198,7 @@ class PlanPanel(Card):
     Attributes:
         planning: what the plan is made from.
         config: what is shown.
+        mode: how much of it is shown.
         lost: what it would lose of the rows.
         fit: what it takes.
         buttons: what to do with it.
@@ -212,12 +213,12 @@ class PlanPanel(Card):
         self._reading: MachineReading | None = None
         self._headings: dict[QWidget, tuple[str, ...]] = {}
         theme.grow(self, "setFixedWidth", WIDTH)
-        self._mode = SegmentedControl([tr("Simple"), tr("Expert")],
+        self.mode = SegmentedControl([tr("Simple"), tr("Expert")],
                                       tooltips=[tr("The fields that matter most."), tr("Every field of the run.")],
                                       name="plan_mode")
-        self._mode.setAccessibleName(tr("How much of the plan is shown"))
-        self._mode.changed.connect(self._show_rows)
-        self.header.addWidget(self._mode)
+        self.mode.setAccessibleName(tr("How much of the plan is shown"))
+        self.mode.changed.connect(self._show_rows)
+        self.header.addWidget(self.mode)
         self.fit, self.buttons = FitLine(), PlanButtons()
         self.start = self.buttons.start
         self.lost = LostRowsBanner()
@@ -270,7 +271,7 @@ class PlanPanel(Card):
         self._form.addLayout(column)
 
     def _show_rows(self) -> None:
-        expert = self._mode.current() == 1
+        expert = self.mode.current() == 1
         for heading in self._headings:
             heading.setVisible(expert)
         self.heat.setVisible(not expert and self.config is not None)

@@ -45,8 +45,8 @@ class SampleAnswers(Card):
         # Large text needs more room than there may be.
         self._waiting_area = scrolled(self.waiting, tr("Answers of the model"))
         fill(self.body, (self._waiting_area, 1), self._make_steps())
-        self._area = named(BubbleArea(theme.SPACE_S), "watch_answers", tr("Answers of the model"))
-        self.body.addWidget(self._area, 1)
+        self.answers = named(BubbleArea(theme.SPACE_S), "watch_answers", tr("Answers of the model"))
+        self.body.addWidget(self.answers, 1)
         self.show_none()
 
     def _make_steps(self) -> QWidget:
@@ -88,7 +88,7 @@ class SampleAnswers(Card):
         self._samples = list(history.samples)
         self._waiting_area.hide()
         self._steps.show()
-        self._area.show()
+        self.answers.show()
         with QSignalBlocker(self.slider):
             self.slider.setRange(0, len(self._samples) - 1)
             if at_end:
@@ -128,7 +128,7 @@ class SampleAnswers(Card):
         self.waiting.setText(text)
         self._waiting_area.show()
         self._steps.hide()
-        self._area.hide()
+        self.answers.hide()
 
     def _show_at(self, index: int) -> None:
         """Show the answers of one evaluation, unless they are there."""
@@ -140,9 +140,9 @@ class SampleAnswers(Card):
         if sample is self._shown:
             return
         self._shown = sample
-        place = self._area.verticalScrollBar().value()
-        self._area.show_page(self._make_page(sample))
-        self._area.verticalScrollBar().setValue(place)
+        place = self.answers.verticalScrollBar().value()
+        self.answers.show_page(self._make_page(sample))
+        self.answers.verticalScrollBar().setValue(place)
 
     def _step_text(self, sample: dict[str, Any]) -> str:
         return tr("step {step:,}", step=sample['global_step'])
@@ -150,7 +150,7 @@ class SampleAnswers(Card):
     def _make_page(self, sample: dict[str, Any]) -> QWidget:
         page = plain_page()
         column = column_in(page, margins=(0, 0, theme.SPACE_S, 0))
-        self._area.bubbles = []
+        self.answers.bubbles = []
         first = self._samples[0]
         before = {each.get("prompt"): _answer(each) for each in first["samples"]} if first is not sample else {}
         for each in sample["samples"]:
@@ -169,7 +169,7 @@ class SampleAnswers(Card):
         column.addWidget(text_label(breakable(text), "small", wrap=True, selectable=True, name=name))
 
     def _add(self, column: QVBoxLayout, role: str, text: str, who: str) -> None:
-        bubble = self._area.add(column, role, _cut(text), who if role != "user" else "")
+        bubble = self.answers.add(column, role, _cut(text), who if role != "user" else "")
         bubble.text.setAccessibleName(who or self.step.text())
 
 

@@ -86,7 +86,7 @@ def test_long_names_in_results(qtbot, tab, make_run):
     tab.table.chosen.emit(tab.table.selected())
     qtbot.waitUntil(lambda: tab.curves.pages.currentWidget() is tab.curves.compare)
     qtbot.waitUntil(nothing_is_cut)
-    tab.details.rows_wanted.emit(tab.table.selected_facts()[0].evaluations[0], "worst")
+    tab.details.evaluation.rows_wanted.emit(tab.table.selected_facts()[0].evaluations[0], "worst")
     qtbot.waitUntil(lambda: tab._pages.currentWidget() is tab.rows and tab.rows.table.isVisible())
     qtbot.waitUntil(nothing_is_cut)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QLineEdit
+from support.data_window import open_files
 from support.window import text
 
 from slmstudio.core.model.facts import read_model
@@ -15,11 +16,6 @@ from slmstudio.gui.data.tab import DataTab
 PAIRS = [{"prompt": f"Question {n}", "chosen": f"अच्छा {n}", "rejected": f"Worse {n}"} for n in range(1, 6)]
 LABELLED = [{"prompt": f"Question {n}", "completion": f"Answer {n}", "label": n % 2 == 0} for n in range(1, 6)]
 STORY = "Once upon\na time.\n\nThe end.\n\nThe end."
-
-
-def open_file(qtbot, tab: DataTab, file: Path) -> None:
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([file])
 
 
 def table(tab: DataTab) -> list[list[str]]:
@@ -38,7 +34,7 @@ def bubbles(tab: DataTab) -> list[str]:
 
 
 def test_preference_pairs_show_both_answers(qtbot, tab: DataTab, write_rows):
-    open_file(qtbot, tab, write_rows("pairs.jsonl", PAIRS))
+    open_files(qtbot, tab, write_rows("pairs.jsonl", PAIRS))
     assert "preference pairs" in text(tab, "dataset_facts")
     assert table(tab) == [["Line", "Turns", "Question", "Chosen answer", "Rejected answer"],
                           ["1", "2", "Question 1", "अच्छा 1", "Worse 1"]]
@@ -50,7 +46,7 @@ def test_preference_pairs_show_both_answers(qtbot, tab: DataTab, write_rows):
 
 
 def test_labelled_rows_show_their_mark(qtbot, tab: DataTab, write_rows):
-    open_file(qtbot, tab, write_rows("labelled.jsonl", LABELLED))
+    open_files(qtbot, tab, write_rows("labelled.jsonl", LABELLED))
     assert "good and bad answers" in text(tab, "dataset_facts")
     assert table(tab) == [["Line", "Turns", "Question", "Answer", "Rating"],
                           ["1", "2", "Question 1", "Answer 1", "bad"]]
@@ -62,7 +58,7 @@ def test_labelled_rows_show_their_mark(qtbot, tab: DataTab, write_rows):
 def test_plain_text_shows_the_text(qtbot, tab: DataTab, session: Session, tmp_path: Path, tiny_model: Path):
     file = tmp_path / "story.txt"
     file.write_text(STORY, encoding="utf-8")
-    open_file(qtbot, tab, file)
+    open_files(qtbot, tab, file)
     assert "plain text" in text(tab, "dataset_facts")
     assert table(tab) == [["Line", "Text"], ["1", "Once upon a time."]]
     assert bubbles(tab) == ["text", "Once upon\na time."]
@@ -71,15 +67,15 @@ def test_plain_text_shows_the_text(qtbot, tab: DataTab, session: Session, tmp_pa
     rows = tab.workspace().rows
     rows.mode.set_current(2)
     qtbot.waitUntil(lambda: "learned" in text(tab, "token_counts"))
-    shown = rows.tokens.view._pieces
+    shown = rows.tokens.view.shown
     assert "".join(piece.text for piece in shown) == "Once upon\na time.<|im_end|>"
     assert all(piece.learned for piece in shown)
     assert [piece.special for piece in shown] == [False, True]
 
 
 def test_the_columns_follow_the_dataset(qtbot, tab: DataTab, write_rows):
-    open_file(qtbot, tab, write_rows("pairs.jsonl", PAIRS))
-    open_file(qtbot, tab, write_rows("chat.jsonl", [{"instruction": "a", "output": "b"}]))
+    open_files(qtbot, tab, write_rows("pairs.jsonl", PAIRS))
+    open_files(qtbot, tab, write_rows("chat.jsonl", [{"instruction": "a", "output": "b"}]))
     assert table(tab) == [["Line", "Question", "Answer"], ["1", "a", "b"]]
     tab.workspace().list.setCurrentRow(0)
     assert table(tab)[0] == ["Line", "Turns", "Question", "Chosen answer", "Rejected answer"]
@@ -88,7 +84,7 @@ def test_the_columns_follow_the_dataset(qtbot, tab: DataTab, write_rows):
 def test_choices_in_columns_of_their_own_are_shown_and_stay_when_another_column_is_chosen(qtbot, tab, tmp_path):
     file = tmp_path / "exam.csv"
     file.write_text("question,A,B,C,answer,hint\n" + "Capital of Goa?,Pune,Panaji,Ponda,B,c\n" * 3, encoding="utf-8")
-    open_file(qtbot, tab, file)
+    open_files(qtbot, tab, file)
     card = tab.workspace().reading
     card.change.setChecked(True)
     box = card.panel.targets["choices"].box

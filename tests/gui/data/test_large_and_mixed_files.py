@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from PySide6.QtCore import Qt
+from support.data_window import open_files
 from support.window import text
 
 from slmstudio.core.run import rows_report
@@ -42,8 +43,7 @@ def test_the_first_rows_of_a_large_file_are_there_while_it_is_read(qtbot, tab: D
 
 def test_of_a_large_file_that_cannot_be_read_nothing_stays(qtbot, tab: DataTab, write_rows, monkeypatch):
     monkeypatch.setattr(reading, "LARGE_BYTES", 10)
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("rows.jsonl", [{"messages": 5}] * 2)])
+    open_files(qtbot, tab, write_rows("rows.jsonl", [{"messages": 5}] * 2))
     assert tab.banner.isVisible() and tab.pages.is_empty()
 
 
@@ -52,8 +52,7 @@ def test_many_rows_are_checked_in_a_process_of_their_own(qtbot, tab: DataTab, wr
     asked = []
     ask = rows_report.ask
     monkeypatch.setattr(rows_report, "ask", lambda *given: asked.append(given[0]) or ask(*given))
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("rows.jsonl", [*ROWS, *ROWS[:3]])])
+    open_files(qtbot, tab, write_rows("rows.jsonl", [*ROWS, *ROWS[:3]]))
     entry = tab.workspace().entry
     qtbot.waitUntil(lambda: entry.report is not None, timeout=30_000)
     assert asked == [entry.dataset]
@@ -66,8 +65,7 @@ def test_the_same_share_of_each_language_or_file_is_split_off(qtbot, tab: DataTa
         (tmp_path / "set" / f"{name}.jsonl").write_text("".join(
             json.dumps({"instruction": f"{name} {word} {n}", "output": "A."}) + "\n"
             for word in ("question", "प्रश्न") for n in range(4)), encoding="utf-8")
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([tmp_path / "set"])
+    open_files(qtbot, tab, tmp_path / "set")
     page = tab.workspace()
     box = page.split.by_box
     assert [box.itemData(at) for at in range(box.count())] == ["rows", "language", "source"]
@@ -83,7 +81,6 @@ def test_the_same_share_of_each_language_or_file_is_split_off(qtbot, tab: DataTa
 
 
 def test_one_file_cannot_be_split_by_files(qtbot, tab: DataTab, write_rows):
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("rows.jsonl", ROWS)])
+    open_files(qtbot, tab, write_rows("rows.jsonl", ROWS))
     box = tab.workspace().split.by_box
     assert [box.itemData(at) for at in range(box.count())] == ["rows", "language"]

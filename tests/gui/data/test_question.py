@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QPushButton, QRadioButton
-from support.data_window import ODD, first, names, open_files, pick, pick_and_read, press
+from PySide6.QtWidgets import QPushButton, QRadioButton
+from support.data_window import ODD, choose_evaluation, first, names, open_files, pick, pick_and_read, press
 from support.window import text
 from support.workbooks import write_xlsx
 
@@ -166,11 +166,7 @@ def test_evaluation_rows_are_read_with_the_same_columns(qtbot, tab, odd):
     use(qtbot, tab)
     test = odd.with_name("test.csv")
     test.write_text(ODD.replace("xx", "yy"), encoding="utf-8")
-    tab.workspace().split.own.setChecked(True)
-    dialog = tab.findChild(QFileDialog)
-    with qtbot.waitSignal(tab.idle):
-        dialog.fileSelected.emit(str(test))
-        dialog.accept()
+    choose_evaluation(qtbot, tab, test)
     entry = tab.workspace().entry
     assert entry.eval_dataset.given == entry.dataset.given == {"instruction": "Fld 1", "output": "Fld-2"}
     pick_and_read(qtbot, tab, "output", "xx")
@@ -214,8 +210,8 @@ def test_a_sheet_that_was_chosen_asks_for_its_columns(qtbot, tab, tmp_path):
         "2023": [["question", "answer"], ["Who?", "She."]], "2024": [["question", "answer"], ["Where?", "Here."]],
         "Notes": [["Fld 1", "Fld 2", "Fld 3"], *texts]}))
     page = tab.pages.asking
-    lines = [each.line for each in page._shown.candidates]
-    qtbot.mouseClick(page.choices[lines.index("sheet=Notes")], Qt.MouseButton.LeftButton)
+    notes = next(card for card in page.choices if "Notes" in card.radio.accessibleName())
+    qtbot.mouseClick(notes, Qt.MouseButton.LeftButton)
     use(qtbot, tab)
     assert page.isVisible() and page.chosen() == "instruction=Fld 1,output=Fld 2,sheet=Notes"
     use(qtbot, tab)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QFileDialog
-from support.data_window import HEAD, HINDI, ODD, SWAPPED, first, open_files, press, swap
+from support.data_window import HEAD, HINDI, ODD, SWAPPED, choose_evaluation, first, open_files, press, swap
 from support.window import text
 from support.workbooks import write_xlsx
 
@@ -57,11 +56,7 @@ def test_what_was_said_of_evaluation_rows_holds_in_the_next_sitting(qtbot, new_t
     rows.write_text("question,answer\n" + "Who?,She.\n" * 4, encoding="utf-8")
     tab = new_tab()
     open_files(qtbot, tab, rows)
-    tab.workspace().split.own.setChecked(True)
-    dialog = tab.findChild(QFileDialog)
-    with qtbot.waitSignal(tab.idle):
-        dialog.fileSelected.emit(str(test))
-        dialog.accept()
+    choose_evaluation(qtbot, tab, test)
     qtbot.waitUntil(tab.pages.asking.use.isEnabled)
     with qtbot.waitSignal(tab.idle):
         press(qtbot, tab.pages.asking, "question_use")

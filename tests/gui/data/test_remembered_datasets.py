@@ -19,7 +19,6 @@ from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
 from slmstudio.gui.data.tab import DataTab
-from slmstudio.gui.training.tab import TrainingTab
 
 LEFT = Qt.MouseButton.LeftButton
 ROWS = [{"instruction": f"Question {n}", "output": f"Answer {n}"} for n in range(1, 41)]
@@ -185,7 +184,7 @@ def test_closing_while_datasets_come_back_forgets_none(qtbot, new_tab, next_sess
     second = next_session()
     tab = new_tab(second)
     tab.restore()
-    qtbot.waitUntil(lambda: tab._workspace is not None and len(tab.workspace().entries) >= 1)
+    qtbot.waitUntil(lambda: len(tab.workspace().entries) >= 1)
     kept = [each.path.stem for each in remembered.read_all(second.settings.datasets) if each.open]
     assert sorted(kept) == ["a", "b", "c"]
     qtbot.waitUntil(lambda: tab.queue.reading is None)
@@ -205,7 +204,7 @@ def test_the_window_paints_first_and_the_data_comes_back_behind_another_tab(qtbo
         window.show()
     assert later.dataset is None, "nothing is read before the first paint"
     qtbot.waitUntil(lambda: later.dataset is not None and later.dataset.name == "rows")
-    qtbot.waitUntil(lambda: isinstance(window._stack.currentWidget(), TrainingTab))
+    qtbot.waitUntil(lambda: window.page("training").isVisible())
     saved = settings.load()[0]
     assert [each.used for each in remembered.read_all(saved.datasets)] == [True]
 

@@ -13,6 +13,7 @@ from support import evaluated_runs
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import answer_rows, corrections, item_edits, scoring
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.evaluation.answers.panes import ReferencePane
 from slmstudio.gui.evaluation.jobs import read_evaluation
@@ -73,16 +74,16 @@ def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alon
     with qtbot.waitSignal(session.run_changed, timeout=60_000):
         held.set()
     assert not page.edits.can_undo() and page.undo.isHidden(), "the change was of the other"
-    qtbot.waitUntil(lambda: not page._task.is_busy() and len(page.table.rows.shown) == 6, timeout=60_000)
+    qtbot.waitUntil(lambda: not is_busy(page) and len(page.table.rows.shown) == 6, timeout=60_000)
     page.detail.remove.click()
-    qtbot.waitUntil(lambda: page.edits.can_undo() and not page._task.is_busy(), timeout=60_000)
+    qtbot.waitUntil(lambda: page.edits.can_undo() and not is_busy(page), timeout=60_000)
     assert len(page.table.rows.shown) == 5
     held.clear()
     page.undo.click()
     page.open(read_evaluation(folders[0]))
     with qtbot.waitSignal(session.run_changed, timeout=60_000):
         held.set()
-    qtbot.waitUntil(lambda: not page._task.is_busy() and page.detail.isEnabled(), timeout=60_000)
+    qtbot.waitUntil(lambda: not is_busy(page) and page.detail.isEnabled(), timeout=60_000)
     assert not corrections.read(folders[1]).removed, "taken back there"
     page.detail.remove.click()  # a change that has ended hinders no other
     qtbot.waitUntil(page.edits.can_undo, timeout=60_000)
@@ -100,7 +101,7 @@ def begin(page, place: int, text: str) -> int:
 
 
 def settled(page) -> bool:
-    return not page._task.is_busy() and not page.edits._task.is_busy() and page.detail.isEnabled()
+    return not is_busy(page) and not is_busy(page.edits) and page.detail.isEnabled()
 
 
 def test_a_reference_that_was_begun_is_there_again_with_its_row(qtbot, page, folders):
@@ -159,7 +160,7 @@ def test_a_reference_that_could_not_be_kept_stays_in_its_field(qtbot, page, fold
 
 
 def test_what_was_kept_is_not_told_as_begun_where_another_row_is_shown_then(qtbot, page, monkeypatch):
-    ids = {row.id: row for row in page._rows}
+    ids = {row.id: row for row in page.table.rows.rows}
     row = begin(page, 1, "bar")
     monkeypatch.setattr("slmstudio.gui.evaluation.answers.page.arrange", lambda rows, view, cancelled: [
         at for at, each in enumerate(rows) if each.references != ["bar"]])
@@ -249,21 +250,21 @@ def reading(monkeypatch):
 
 def test_another_order_and_undo_wait_until_the_answers_are_read(qtbot, page, reading, folders):
     page.detail.remove.click()
-    qtbot.waitUntil(lambda: page._reading, timeout=60_000)
+    qtbot.waitUntil(lambda: page.strip.isVisible(), timeout=60_000)
     page.filters.order.setCurrentIndex(4)
     page.filters.changed.emit()
     page.edits.undo()
-    assert page._reading and not page.edits._task.is_busy()
+    assert page.strip.isVisible() and not is_busy(page.edits)
     assert corrections.read(folders[0]).removed
     reading.set()
     qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
-    assert [row.id for row in page._rows] == page.table.rows.shown == list(range(6))
+    assert [row.id for row in page.table.rows.rows] == page.table.rows.shown == list(range(6))
 
 
 def test_a_search_that_was_left_does_not_end_the_reading_of_the_next_evaluation(qtbot, page, folders):
     page.filters.search.setText("Pune")
     page.open(read_evaluation(folders[1]))
-    assert not page.filters._wait.isActive()
+    assert not page.filters.search.text()
     qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
 
 
@@ -291,7 +292,7 @@ def test_a_change_that_ends_after_the_page_was_closed_reads_nothing(qtbot, page,
     page.close_page()
     with qtbot.waitSignal(session.run_changed, timeout=60_000):
         held.set()
-    assert not page._task.is_busy() and page._rows == []
+    assert not is_busy(page) and page.table.rows.rows == []
 
 
 def test_ctrl_z_takes_an_old_message_away_as_the_button_does(qtbot, page):

@@ -12,13 +12,14 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 from support import evaluated_runs
 from support.results_window import show
-from support.window import press
+from support.window import press, texts
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.evaluation import item_edits
 from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.votes import store
 from slmstudio.gui.common import tasks
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.evaluation.answers.votes import VoteDialog
 from slmstudio.gui.results.run_details import SCORES
 
@@ -44,7 +45,7 @@ def order(qtbot, tab, place: int) -> None:
     before = list(tab.rows.table.rows.shown)
     tab.rows.filters.order.setCurrentIndex(place)
     tab.rows.apply()
-    qtbot.waitUntil(lambda: not tab.rows._task.is_busy() and tab.rows.table.rows.shown != before, timeout=5000)
+    qtbot.waitUntil(lambda: not is_busy(tab.rows) and tab.rows.table.rows.shown != before, timeout=5000)
 
 
 def test_rows_are_sorted_by_gain_loss_and_worst(qtbot, tab, answers):
@@ -68,8 +69,7 @@ def test_rows_are_filtered_and_none_is_said(qtbot, tab, answers):
     qtbot.waitUntil(lambda: len(rows.table.rows.shown) == 4, timeout=5000)
     assert "4 of 24" in rows.count.text()
     rows.filters.search.setText("nothing like it")
-    qtbot.waitUntil(lambda: rows._pages.currentIndex() == 1, timeout=5000)
-    assert rows._empty.isVisible()
+    qtbot.waitUntil(lambda: "No row matches" in texts(rows), timeout=5000)
 
 
 def test_the_words_that_differ_are_marked(qtbot, tab, answers):
@@ -182,7 +182,7 @@ def test_reading_many_answers_shows_how_far_it_is_and_can_be_cancelled(qtbot, ta
 
 def test_a_hundred_thousand_rows_are_shown_at_once(qtbot, tab, answers):
     """What is drawn is asked of the model; nothing is made for each row."""
-    table, rows = tab.rows.table, tab.rows._rows
+    table, rows = tab.rows.table, tab.rows.table.rows.rows
     many = [rows[number % len(rows)] for number in range(100_000)]
     table.rows.show_rows(many, list(range(len(many))), tab.rows.filters.view())
     asked: list[int] = []
@@ -208,9 +208,9 @@ def test_votes_are_blind_kept_and_said_on_the_page(qtbot, tab, answers):
     qtbot.waitUntil(lambda: dialog.buttons["left"].isEnabled(), timeout=60_000)
     text = " ".join(label.text() for label in dialog.findChildren(QLabel)) + dialog.windowTitle()
     assert "uned" not in text and "ase" not in text.replace("Please", ""), "nobody is told whose they are"
-    asked = len(dialog._left)
+    asked = len(dialog.left)
     for _ in range(asked):
-        shown = dialog._left[0].shown
+        shown = dialog.left[0].shown
         dialog.vote("left" if shown[0] == "tuned" else "right")
         wait_until_kept(qtbot, dialog)
     assert not dialog.buttons["left"].isEnabled()
@@ -232,7 +232,7 @@ def dialog(qtbot, tab, answers):
 
 
 def wait_until_kept(qtbot, dialog) -> None:
-    qtbot.waitUntil(lambda: not dialog._writing, timeout=60_000)
+    qtbot.waitUntil(lambda: not is_busy(dialog), timeout=60_000)
 
 
 def kept_votes() -> list[str]:
@@ -243,7 +243,7 @@ def kept_votes() -> list[str]:
 
 
 def test_keys_vote_and_the_space_bar_on_a_button_presses_that(qtbot, dialog, answers):
-    first = dialog._left[0]
+    first = dialog.left[0]
     qtbot.keyClick(dialog.focusWidget(), Qt.Key.Key_Space)
     wait_until_kept(qtbot, dialog)
     assert kept_votes() == ["all good"], "from the start, without a click"
@@ -261,40 +261,40 @@ def test_keys_vote_and_the_space_bar_on_a_button_presses_that(qtbot, dialog, ans
     for _ in range(2):  # once more than there is to take back
         qtbot.keyClick(dialog.undo, Qt.Key.Key_Space)
         wait_until_kept(qtbot, dialog)
-    assert kept_votes() == ["all good", "taken back"] and dialog._left[0] == first
+    assert kept_votes() == ["all good", "taken back"] and dialog.left[0] == first
     assert dialog.count.text().startswith("0 votes") and dialog.result.text() == ""
 
 
 def test_a_vote_is_written_off_the_ui_thread_and_one_that_cannot_be_is_still_asked_for(qtbot, dialog, answers):
-    first, wrote = dialog._left[0], []
+    first, wrote = dialog.left[0], []
     paths.votes_file().mkdir(parents=True)  # so that it can't be written
     dialog.vote("good")
     dialog.vote("bad")  # which has to wait
-    assert dialog._writing and dialog._left[0] == first
+    assert is_busy(dialog) and dialog.left[0] == first
     wait_until_kept(qtbot, dialog)
-    assert dialog.banner.error is not None and dialog._left[0] == first and dialog._votes == 0
+    assert dialog.banner.error is not None and dialog.left[0] == first and dialog.count.text().startswith("0 votes")
     paths.votes_file().rmdir()
     dialog.voted.connect(lambda: wrote.append(kept_votes()))
     dialog.vote("good")
     wait_until_kept(qtbot, dialog)
-    assert wrote == [["all good"]] and dialog._left[0] != first
+    assert wrote == [["all good"]] and dialog.left[0] != first
 
 
 def test_the_last_vote_is_taken_back_and_a_question_that_was_skipped_comes_again(qtbot, dialog, answers):
-    first, second, third = dialog._left[:3]
+    first, second, third = dialog.left[:3]
     for key in (Qt.Key.Key_Left, Qt.Key.Key_S):
         qtbot.keyClick(dialog.question, key)
         wait_until_kept(qtbot, dialog)
-    assert dialog._left[0] == third and len(kept_votes()) == 1
+    assert dialog.left[0] == third and len(kept_votes()) == 1
     for shown in (second, first):
         qtbot.keyClick(dialog.question, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
         wait_until_kept(qtbot, dialog)
-        assert dialog._left[0] == shown
+        assert dialog.left[0] == shown
     assert kept_votes()[1:] == ["taken back"]
     assert first.row.answers[first.shown[0]].strip() in dialog.sides[0].text.toPlainText()
     qtbot.mouseClick(dialog.buttons["good"], Qt.MouseButton.LeftButton)
     wait_until_kept(qtbot, dialog)
-    assert kept_votes()[2:] == ["all good"] and dialog._left[0] == second
+    assert kept_votes()[2:] == ["all good"] and dialog.left[0] == second
 
 
 def test_taking_the_only_vote_back_leaves_the_focus_on_the_button(qtbot, dialog, answers):
@@ -313,7 +313,7 @@ def test_escape_leads_back_to_the_runs(qtbot, tab, answers):
     tab.rows.table.setFocus()
     qtbot.keyClick(tab.rows.table, Qt.Key.Key_Escape)
     qtbot.waitUntil(lambda: tab.details.isVisible(), timeout=5000)
-    assert not tab.rows._rows, "rows are let go of"
+    assert not tab.rows.table.rows.rows, "rows are let go of"
 
 
 def test_answers_that_are_gone_are_said(qtbot, tab, make_run):

@@ -16,6 +16,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.evaluation.choice import BENCHMARK, FILE
+from slmstudio.gui.evaluation.jobs import read_evaluation
 from slmstudio.gui.results.run_details import SCORES
 from slmstudio.gui.results.tab import ResultsTab
 
@@ -38,7 +39,7 @@ def tab(qtbot, session, run):
     qtbot.addWidget(made)
     made.resize(1280, 640)
     made.show()
-    qtbot.waitUntil(lambda: made.details._run is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: made.details.title.text().strip(), timeout=10_000)
     yield made
     thread = made.details.evaluation.running.followed.thread
     if thread is not None:
@@ -129,7 +130,7 @@ def test_the_scores_of_the_evaluation_that_has_ended_are_shown(qtbot, tab, run, 
     job = evaluated_runs.write(run, "evaluate-2", finished=False)
     (job.folder / jobs.OUTCOME).unlink()
     play("start cancelled")
-    tab.details.evaluation._start(job)
+    scores.go_on.emit(read_evaluation(job.folder))
     qtbot.waitUntil(lambda: scores.current().folder == job.folder, timeout=60_000)
 
 
@@ -138,7 +139,7 @@ def test_a_failed_evaluation_says_why_where_it_failed(qtbot, tab, panel, play):
     press(qtbot, tab, "evaluation_start")
     banner = tab.details.evaluation.running.banner
     qtbot.waitUntil(banner.isVisible, timeout=15_000)
-    assert "Memory ran out" in banner._what.text()
+    assert "Memory ran out" in banner.error.what
 
 
 def test_one_at_work_is_followed_when_the_window_opens_again(qtbot, session, run, play):
@@ -163,7 +164,7 @@ def test_a_dropped_file_is_looked_into(qtbot, tab, panel, write_rows, drop):
     qtbot.waitUntil(lambda: "1 row can't be used" in panel.choice.found.text(), timeout=60_000)
     assert panel.choice.limit_label.text() == "of 3" and "3 rows can only show" in panel.warnings.text.text()
     assert "line 4" in panel.warnings.text.text(), "what is left out is named"
-    assert panel.choice.apply(panel._offer.request)["test"].endswith("sums.jsonl")
+    assert panel.choice.apply(panel.offer.request)["test"].endswith("sums.jsonl")
 
 
 def test_the_columns_of_a_file_that_does_not_tell_are_asked_for(qtbot, tab, panel, write_rows):
@@ -177,7 +178,7 @@ def test_the_columns_of_a_file_that_does_not_tell_are_asked_for(qtbot, tab, pane
     choice.columns.setText("instruction=c1,output=c3")
     choice.columns.editingFinished.emit()
     qtbot.waitUntil(lambda: "under Columns" not in panel.warnings.text.text(), timeout=60_000)
-    assert choice.apply(panel._offer.request)["test_columns"] == "instruction=c1,output=c3"
+    assert choice.apply(panel.offer.request)["test_columns"] == "instruction=c1,output=c3"
 
 
 def test_a_file_that_is_no_test_set_is_refused_in_the_panel(qtbot, tab, panel, tmp_path):
@@ -220,12 +221,13 @@ def test_another_model_a_judge_and_a_system_prompt_go_into_the_request(qtbot, ta
     assert (request["system"], request["seed"]) == ("Answer in Hindi.", 7)
 
 
-def test_one_evaluation_at_a_time_and_the_panel_says_of_which(qtbot, tab, panel, play):
-    other = evaluated_runs.ended_run("other", panel._folder)
+def test_one_evaluation_at_a_time_and_the_panel_says_of_which(qtbot, tab, panel, run, play):
+    other = evaluated_runs.ended_run("other", run)
     job = evaluated_runs.write(other, finished=False)
     play("start wait:cancel cancelled")
     tab.details.evaluation.running.follow("other", job, start_worker=True)
-    tab.details.evaluation._show_state()
+    tab.refresh()
+    qtbot.waitUntil(lambda: not panel.button.isEnabled())
     assert not panel.button.isEnabled() and "An evaluation of other is running" in panel.estimate.text()
     tab.details.evaluation.running.cancel()
     qtbot.waitUntil(lambda: panel.button.isEnabled(), timeout=60_000)
@@ -241,7 +243,7 @@ def test_a_benchmark_without_its_folder_cannot_start(qtbot, tab, panel, run, tmp
     panel.choice.source.set_current(BENCHMARK)
     assert not panel.button.isEnabled()
     panel.choice.set_path(tmp_path)
-    request = panel.choice.apply(panel._offer.request)
+    request = panel.choice.apply(panel.offer.request)
     assert request["benchmark"] == {"name": "mmlu", "data": str(tmp_path), "limit": 10, "shots": None}
     assert request["test"] is None and request["limit"] is None
     assert panel.button.isEnabled() and not panel.choice.judge.isVisible()
@@ -250,7 +252,7 @@ def test_a_benchmark_without_its_folder_cannot_start(qtbot, tab, panel, run, tmp
     assert not panel.button.isEnabled(), "another benchmark has another folder"
     panel.choice.task.setText("mmlu_anatomy")
     panel.choice.set_path(tmp_path)
-    benchmark = panel.choice.apply(panel._offer.request)["benchmark"]
+    benchmark = panel.choice.apply(panel.offer.request)["benchmark"]
     assert (benchmark["name"], benchmark["shots"]) == ("mmlu_anatomy", 0)
 
 
@@ -276,7 +278,7 @@ def test_a_benchmark_is_downloaded_after_asking_and_used_from_then_on(qtbot, tab
     panel.download.cancel()
     qtbot.waitUntil(lambda: panel.button.isEnabled(), timeout=60_000)
     assert "cais/mmlu (anatomy)" in panel.choice.name.text() and not panel.choice.download.isVisible()
-    benchmark = panel.choice.apply(panel._offer.request)["benchmark"]
+    benchmark = panel.choice.apply(panel.offer.request)["benchmark"]
     assert (benchmark["name"], benchmark["data"]) == ("mmlu", None)
 
 
@@ -286,7 +288,7 @@ def test_without_held_out_rows_the_reason_is_said(qtbot, session, run):
     again = ResultsTab(session)
     qtbot.addWidget(again)
     again.show()
-    qtbot.waitUntil(lambda: again.details._run is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: again.details.title.text().strip(), timeout=10_000)
     press(qtbot, again, "results_evaluate")
     choice = again.details.evaluation.panel.choice
     qtbot.waitUntil(lambda: "rows.jsonl" in choice.found.text(), timeout=10_000)

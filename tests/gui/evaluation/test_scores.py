@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPushButton
+from PySide6.QtWidgets import QMenu, QPushButton
 from support import evaluated_runs
-from support.results_window import show
+from support.results_window import compared, show
+from support.window import press
 
-from slmstudio.core import files
+from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.advice import proposals
 from slmstudio.core.run import notes
 from slmstudio.core.settings import Settings
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.evaluation.scores import TRAINING
 from slmstudio.gui.results.columns import STANDARD
 from slmstudio.gui.results.run_details import SCORES
@@ -68,7 +69,7 @@ def test_selection_sort_and_filter_outlast_a_refresh_and_a_restart(qtbot, tab, m
         make_run(name, lora_rank=2 ** (number + 2))
     show(qtbot, tab, 3)
     tab.table.set_columns([*STANDARD, "lora_rank"])
-    tab.bar._choose_columns([*STANDARD, "lora_rank"])
+    tab.bar.chooser.changed.emit([*STANDARD, "lora_rank"])
     tab.table.sortByColumn(tab.table.runs.columns.index("lora_rank"), Qt.SortOrder.AscendingOrder)
     search(qtbot, tab, "rank<10")
     tab.table.select({tab.table.runs.shown[0].folder})
@@ -107,7 +108,7 @@ def test_table_and_details_never_tell_of_different_runs(qtbot, tab, make_run, mo
     search(qtbot, tab, "rank>99")
     assert tab.table.selected() == [] and not tab.details.isEnabled()
     search(qtbot, tab, "")
-    qtbot.waitUntil(lambda: same("c") and tab.details.isEnabled() and not tab._loading.is_busy(), timeout=60_000)
+    qtbot.waitUntil(lambda: same("c") and tab.details.isEnabled() and not is_busy(tab), timeout=60_000)
     make_run("d")
     tab.refresh()
     qtbot.waitUntil(lambda: "d" in names(tab), timeout=60_000)
@@ -126,7 +127,7 @@ def test_any_field_becomes_a_column_and_runs_without_it_come_last(qtbot, tab, ma
     evaluated_runs.write(make_run("scored"))
     make_run("bare")
     show(qtbot, tab, 2)
-    tab.bar._offer_columns()
+    press(qtbot, tab, "runs_columns")
     chooser = tab.bar.chooser
     chooser.search.setText("split_seed")
     (item,) = [chooser.list.item(row) for row in range(chooser.list.count()) if not chooser.list.item(row).isHidden()]
@@ -165,7 +166,10 @@ def test_notes_and_tags_are_kept_as_one_goes_elsewhere(qtbot, tab, make_run):
     qtbot.waitUntil(lambda: notes.read(run).text == "Besser als alles zuvor.", timeout=5000)
     qtbot.waitUntil(lambda: "best" in str(tab.table.runs.index(0, 0).data(tab_detail())), timeout=5000)
     assert tab.bar.tags.isVisible()
-    tab.bar._show_tag("for the demo")
+    press(qtbot, tab, "runs_tags")
+    (menu,) = tab.bar.findChildren(QMenu)
+    next(action for action in menu.actions() if action.text() == "for the demo").trigger()
+    menu.close()
     assert names(tab) == ["helpdesk"]
 
 
@@ -183,7 +187,7 @@ def test_any_number_of_runs_is_compared(qtbot, tab, make_run, tmp_path):
     show(qtbot, tab, 12)
     tab.table.selectAll()
     compare = tab.curves.compare
-    qtbot.waitUntil(lambda: compare.isVisible() and len(compare._runs) == 12, timeout=10_000)
+    qtbot.waitUntil(lambda: compare.isVisible() and len(compared(tab)) == 12, timeout=10_000)
     assert len([name for name in compare.curves.plot._curves if name.endswith("eval")]) == 12
     compare.curves.which.set_current(1)
     assert len(compare.curves.plot._curves) == 12
@@ -204,7 +208,7 @@ def test_scores_on_other_rows_are_not_compared_in_silence(qtbot, tab, make_run):
     evaluated_runs.write(make_run("two"), count=22)
     show(qtbot, tab, 2)
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: len(tab.curves.compare._runs) == 2, timeout=5000)
+    qtbot.waitUntil(lambda: len(compared(tab)) == 2, timeout=5000)
     tab.curves.compare.tabs.set_current(SCORES + 1)
     assert "can't be compared" in tab.curves.compare.hint.text()
 
@@ -219,7 +223,7 @@ def test_scores_compare_where_the_same_was_asked(qtbot, tab, make_run, tmp_path,
     evaluated_runs.write(make_run("two"), count=20, **{"test": str(one / "tests.jsonl"), **request_of_one})
     show(qtbot, tab, 2)
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: len(tab.curves.compare._runs) == 2, timeout=60_000)
+    qtbot.waitUntil(lambda: len(compared(tab)) == 2, timeout=60_000)
     tab.curves.compare.tabs.set_current(SCORES + 1)
     assert said in tab.curves.compare.hint.text()
 
@@ -270,12 +274,13 @@ def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, se
 
 
 def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp_path):
-    run = make_run("helpdesk")
-    evaluated_runs.write(run, count=60, train_run=str(run))
-    show(qtbot, tab, 1)
     rows = tmp_path / "rows.jsonl"
     rows.touch()
-    tab.details._run = replace(tab.details._run, config=replace(tab.details._run.config, train_file=str(rows)))
+    run = make_run("helpdesk")
+    record = files.read_json(run / jobs.RUN)
+    files.write_atomically(run / jobs.RUN, files.dump_pretty({**record, "train_file": str(rows)}))
+    evaluated_runs.write(run, count=60, train_run=str(run))
+    show(qtbot, tab, 1)
     told = []
     for signal in (session.page_wanted, tab.details.resume):
         signal.connect(lambda *wanted: told.append(wanted))
@@ -284,7 +289,7 @@ def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp
         told.clear()
         proposal = proposals.Proposal(action, "Do it", "Because.", changes or {})
         section = tab.details.evaluation
-        section._follow_proposal(section.scores.current(), proposal)
+        section.scores.proposal_wanted.emit(section.scores.current(), proposal)
         return told
 
     assert follow(proposals.ROWS) == follow(proposals.TEMPLATE) == [("data", "open_files", ([rows], 0))]

@@ -19,6 +19,7 @@ from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.model import facts, library
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.two_line import CHIP
+from slmstudio.gui.model import known
 from slmstudio.gui.model.known import ModelEntry
 from slmstudio.gui.model.tab import ModelTab
 
@@ -116,7 +117,7 @@ def test_pickled_weights_are_refused_and_nothing_is_lost(qtbot, tab: ModelTab, t
     with qtbot.waitSignal(tab.opened):
         tab.open_paths([pickled])
     assert tab.banner.isVisible()
-    assert "pickle" in tab.banner._why.text()
+    assert "pickle" in str(tab.banner.error)
     assert text(tab, "model_name") == tiny_model.name
     assert pickled not in [entry.folder for entry in tab.entries()]
 
@@ -174,14 +175,20 @@ def test_the_starter_model_is_offered(tab: ModelTab):
     assert tab.findChild(QPushButton, "model_prepare").isVisible()
 
 
-def test_the_starter_model_that_was_prepared_in_the_background_is_proposed(tab: ModelTab, studio_home, tiny_model):
+def test_the_starter_model_that_was_prepared_in_the_background_is_proposed(qtbot, tab, studio_home, tiny_model,
+                                                                           monkeypatch):
     other = ModelEntry(studio_home / "a", facts=facts.read_model(tiny_model))
     tab.models.put([other])
     assert tab.models.is_default()
     ready = ModelEntry(library.starter_folder(), facts=facts.read_model(tiny_model))
-    assert tab._proposed([other, ready]) is ready
-    tab.models.list.setCurrentRow(1 - tab.models.list.currentRow())
-    assert tab._proposed([other, ready]) is None, "the person looks at one of their own choice"
+    monkeypatch.setattr(known, "known_entries", lambda machine: [other, ready])
+    with qtbot.waitSignal(tab.refreshed):
+        tab.refresh()
+    assert tab.models.current() is ready
+    tab.models.list.select_value(other)
+    with qtbot.waitSignal(tab.refreshed):
+        tab.refresh()
+    assert tab.models.current() is other, "the person looks at one of their own choice"
 
 
 def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):
@@ -227,7 +234,7 @@ def test_a_tokenizer_of_another_model_is_refused_until_it_is_accepted(qtbot, tab
     with qtbot.waitSignal(tab.opened):
         drop(tab, [crafted_models.honest(tmp_path / "m", {"eos_token_id": 271})])
     qtbot.waitUntil(lambda: tab.card.banner.isVisible())
-    assert "another model's" in tab.card.banner._why.text() and unexplained(tab) == []
+    assert "another model's" in str(tab.card.banner.error) and unexplained(tab) == []
     press(qtbot, tab, "model_accept_tokenizer")
     press(qtbot, tab, "model_use")
     assert session.model is not None and "you accepted its tokenizer" in text(tab, "model_chip")

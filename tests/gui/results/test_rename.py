@@ -10,6 +10,7 @@ from support.window import press
 
 from slmstudio.core import jobs
 from slmstudio.core.run import folder
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.results.run_actions import RenameDialog
 from slmstudio.gui.training.tab import TrainingTab
 
@@ -21,7 +22,7 @@ def names(tab) -> list[str]:
 def select(qtbot, tab, name: str) -> None:
     tab.table.select({run.folder for run in tab.table.runs.runs if run.config.name == name})
     tab.table.chosen.emit(tab.table.selected())
-    qtbot.waitUntil(lambda: tab.details.title.text() == name and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: tab.details.title.text() == name and not is_busy(tab))
 
 
 def dialog(qtbot, tab) -> RenameDialog:

@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QItemSelectionModel, Qt
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication, QCheckBox, QLabel, QPushButton
-from support.results_window import show
+from support.results_window import compared, show
 from support.window import press
 
 from slmstudio.core import files, jobs, paths
@@ -17,6 +17,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.common.widgets.labels import ElidedLabel
 from slmstudio.gui.export.exports_table import PROOF, TOKENS
 from slmstudio.gui.results.columns import STANDARD
@@ -66,7 +67,7 @@ def test_a_run_of_a_newer_program_is_named_and_the_others_are_shown(qtbot, tab):
     assert problem.field == newer.folder.name and "was written by a newer SLM Studio." in problem.message
     tab.banner.clear()
     tab.refresh()
-    qtbot.waitUntil(lambda: not tab._reading.is_busy(), timeout=60_000)
+    qtbot.waitUntil(lambda: not is_busy(tab), timeout=60_000)
     assert tab.banner.error is None  # said once
 
 
@@ -93,7 +94,7 @@ def test_runs_with_their_losses_and_outcomes(qtbot, tab, finished_run):
 def test_a_crashed_run_names_its_cause_and_resumes_in_training(qtbot, tab, finished_run, session, play, wanted_pages):
     job = finished_run("crashed", "start load plan:60 steps:55 die")
     show(qtbot, tab, 1)
-    assert tab.details.banner.isVisible() and "unexpectedly" in tab.details.banner._what.text()
+    assert tab.details.banner.isVisible() and "unexpectedly" in tab.details.banner.error.what
     started = []
     session.run_started.connect(started.append)
     play("start load plan:60 steps:60 finish")
@@ -140,18 +141,18 @@ def test_two_runs_are_compared(qtbot, tab, finished_run):
 
 
 def test_the_comparison_tells_the_learning_rate_that_was_used(qtbot, tab, make_run):
-    changed, kept = make_run("changed", learning_rate=1.4e-3), make_run("kept", learning_rate=1.4e-3)
+    changed, _ = (make_run(name, learning_rate=1.4e-3) for name in ("changed", "kept"))
     files.append_line(changed / jobs.EVENTS, {
         "protocol": 1, "time": 200.0, "type": "changed", "global_step": 20, "learning_rate": 5e-4, "total_steps": 40,
         "asked": {"learning_rate": 5e-4}})
     show(qtbot, tab, 2)
     tab.table.selectAll()
     compare = tab.curves.compare
-    qtbot.waitUntil(lambda: len(compare._runs) == 2)
+    qtbot.waitUntil(lambda: len(compared(tab)) == 2)
     (row,) = compare.settings.figures.rows
-    told = {run.folder: cell.raw for run, cell in zip(compare._runs, row[1:], strict=True)}
-    assert told[kept] == "0.0014" and told[changed] == "0.0014, then 5e-4 from step 20"
-    assert told[changed] in compare.hint.text() and "then 5e-4 from step 20" in [cell.detail for cell in row]
+    told = {name: cell.raw for name, cell in zip(compared(tab), row[1:], strict=True)}
+    assert told["kept"] == "0.0014" and told["changed"] == "0.0014, then 5e-4 from step 20"
+    assert told["changed"] in compare.hint.text() and "then 5e-4 from step 20" in [cell.detail for cell in row]
 
 
 def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play, monkeypatch, wanted_pages):
@@ -204,7 +205,7 @@ def test_the_export_is_confirmed_without_scrolling_at_1280_by_720(qtbot, session
     window.show()
     window.go_to("results")
     tab = window.page("results")
-    qtbot.waitUntil(lambda: tab.details._run is not None and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: tab.details.title.text().strip() and not is_busy(tab))
     press(qtbot, tab, "results_export")
     start, close = (tab.findChild(QPushButton, name) for name in ("export_start", "export_close"))
     qtbot.waitUntil(start.isEnabled)
@@ -268,7 +269,7 @@ def test_the_export_of_another_run_does_not_stay_in_the_pane(qtbot, tab, make_ru
 
     def choose_one(name: str) -> None:
         choose(tab, name)
-        qtbot.waitUntil(lambda: tab.details.title.text() == name and not tab._loading.is_busy())
+        qtbot.waitUntil(lambda: tab.details.title.text() == name and not is_busy(tab))
 
     choose_one("helpdesk")
     press(qtbot, tab, "results_export")
@@ -297,7 +298,7 @@ def test_a_failed_export_says_why(qtbot, tab, finished_run, play):
     play("start error")
     press(qtbot, tab, "export_start")
     qtbot.waitUntil(tab.details.export.banner.isVisible, timeout=10_000)
-    assert "Memory ran out" in tab.details.export.banner._what.text()
+    assert "Memory ran out" in tab.details.export.banner.error.what
 
 
 def test_an_export_at_work_is_found_again(qtbot, tab, finished_run, play):
@@ -317,7 +318,7 @@ def test_a_missing_base_model_is_said_before_the_export(qtbot, tab, finished_run
     show(qtbot, tab, 1)
     press(qtbot, tab, "results_export")
     qtbot.waitUntil(tab.details.export.banner.isVisible, timeout=5000)
-    assert "no longer where it was" in tab.details.export.banner._what.text()
+    assert "no longer where it was" in tab.details.export.banner.error.what
 
 
 def test_delete_moves_to_the_trash(qtbot, tab, finished_run, monkeypatch, tmp_path):
@@ -341,7 +342,7 @@ def test_a_run_at_work_is_not_deleted(qtbot, tab, studio_home, play):
         show(qtbot, tab, 1)
         tab.delete(tab.table.runs.runs[0])
         qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
-        assert "is running" in tab.banner._what.text() and job.folder.exists()
+        assert "is running" in tab.banner.error.what and job.folder.exists()
     finally:
         job.kill()
 

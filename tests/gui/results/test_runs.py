@@ -12,7 +12,7 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QTextDocument
 from PySide6.QtWidgets import QLabel, QMenu, QPushButton
 from support import evaluated_runs
-from support.results_window import show
+from support.results_window import compared, show
 from support.window import press
 
 from slmstudio.core import files, jobs
@@ -49,10 +49,10 @@ def test_one_odd_run_hides_no_other(qtbot, tab, make_run):
     assert "It is a folder" in problems[odd.name]
     tab.table.select({old})
     tab.table.chosen.emit(tab.table.selected())
-    qtbot.waitUntil(lambda: tab.details.shows(old) and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: tab.details.shows(old) and not is_busy(tab))
 
 
-def test_a_list_that_was_cancelled_goes_on_where_it_was(make_run):
+def test_a_list_that_was_cancelled_goes_on_where_it_was(make_run, monkeypatch):
     for name in ("a", "b", "c"):
         make_run(name)
     parent, reader, asked = make_run("d").parent, FactsReader(), []
@@ -62,12 +62,11 @@ def test_a_list_that_was_cancelled_goes_on_where_it_was(make_run):
         return len(asked) > 2
 
     assert reader.read(parent, cancelled=after_two) == []
-    kept = {folder: facts for folder, (_, facts) in reader._kept.items()}
-    assert len(kept) == 2
-    told = []
+    told, again, read = [], [], run_facts.read_facts
+    monkeypatch.setattr(run_facts, "read_facts", lambda folder: again.append(folder) or read(folder))
     found = reader.read(parent, lambda *progress: told.append(progress))
     assert [facts.summary.config.name for facts in found] == ["d", "c", "b", "a"]
-    assert sum(any(facts is each for each in kept.values()) for facts in found) == 2, "not read again"
+    assert len(again) == 2, "the others aren't read again"
     assert told[0] == (0, 4) and told[-1] == (4, 4)
 
 
@@ -83,12 +82,12 @@ def test_reading_shows_its_progress_and_can_be_ended(qtbot, tab, make_run):
     qtbot.waitUntil(tab.reading.strip.isVisible)
     qtbot.mouseClick(tab.reading.strip.cancel, Qt.MouseButton.LeftButton)
     again = tab.findChild(QPushButton, "runs_read")
-    assert again.isVisible() and not tab._reading.is_busy()
+    assert again.isVisible() and not is_busy(tab)
     tab.refresh()
-    assert not tab._reading.is_busy(), "it stays ended until the person wants it"
+    assert not is_busy(tab), "it stays ended until the person wants it"
     events.write_bytes(content)
     press(qtbot, tab, "runs_read")
-    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 1 and tab.table.isVisible() and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 1 and tab.table.isVisible() and not is_busy(tab))
 
 
 def test_the_newest_runs_are_shown_while_the_others_are_read(qtbot, tab, make_run, monkeypatch):
@@ -105,12 +104,12 @@ def test_the_newest_runs_are_shown_while_the_others_are_read(qtbot, tab, make_ru
 
     monkeypatch.setattr(run_facts, "read_facts", slow)
     tab.show()
-    qtbot.waitUntil(lambda: tab.table.isVisible() and tab.details._run is not None and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: tab.table.isVisible() and tab.details.title.text().strip() and not is_busy(tab))
     assert {run.folder for run in tab.table.runs.runs} == {*runs[4:]}
     assert tab.bar.note.text() == "2 of 6 runs have been read."
     tab.table.select({runs[4]})
     go_on.set()
-    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 6 and not tab._reading.is_busy())
+    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 6 and not is_busy(tab))
     assert [run.folder for run in tab.table.selected()] == [runs[4]] and not tab.bar.note.isVisible()
 
 
@@ -125,7 +124,7 @@ def test_the_list_the_curves_and_the_verdicts_of_a_run_read_its_events_once(qtbo
 
     def settled() -> bool:
         scores = tab.details.evaluation.scores
-        return (not tab._reading.is_busy() and not tab._loading.is_busy() and not is_busy(scores)
+        return (not is_busy(tab) and not is_busy(scores)
                 and not is_busy(tab.details))
 
     monkeypatch.setattr(EventReader, "read", counting)
@@ -135,7 +134,7 @@ def test_the_list_the_curves_and_the_verdicts_of_a_run_read_its_events_once(qtbo
     events = len((run / jobs.EVENTS).read_bytes().splitlines())
     assert len(read) == events
     files.append_line(run / jobs.EVENTS, {"protocol": 1, "time": 9.0, "type": "step", "global_step": 99})
-    tab._read()
+    tab.refresh()
     qtbot.waitUntil(settled)
     assert len(read) == events + 1 and tab.table.runs.facts[0].summary.steps == 99
 
@@ -154,7 +153,7 @@ def test_losses_are_smoothed_off_the_ui_thread(qtbot, tab, make_run, monkeypatch
                                                          "train_loss": 2.0})
     show(qtbot, tab, 2)
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not is_busy(tab))
     tab.curves.compare.curves.which.set_current(2)
     assert len(worked) == 2 and threading.main_thread() not in worked
 
@@ -202,8 +201,8 @@ def test_of_very_many_runs_the_first_are_compared(qtbot, tab, make_run):
     hint = tab.findChild(QLabel, "compare_limit")
     assert not hint.isVisible()
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not tab._loading.is_busy())
-    assert len(tab.curves.compare._runs) == MOST_COMPARED
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not is_busy(tab))
+    assert len(compared(tab)) == MOST_COMPARED
     assert hint.isVisible() and hint.text() == "The first 20 of the 22 selected runs are compared."
     tab.table.selectRow(0)
     assert not hint.isVisible()
@@ -220,13 +219,13 @@ def test_names_and_notes_are_shown_as_they_are(qtbot, tab, make_run):
     tip.setHtml(tab.table.runs.index(row, 0).data(Qt.ItemDataRole.ToolTipRole))
     assert tip.toPlainText() == f"{name}\n{run}\na <b>bold</b> plan\n  and a line"
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not is_busy(tab))
     plot = tab.curves.compare.curves.plot
     plot.read_at(QPointF(plot.canvas.rect().center()))
     said = QTextDocument()
     said.setHtml(plot.readout())
     assert f"{name}, eval 1.500" in said.toPlainText()
-    tab.bar._offer_tags()
+    press(qtbot, tab, "runs_tags")
     (menu,) = tab.bar.findChildren(QMenu)
     assert menu.actions()[0].text() == "Q&&A"
     menu.close()

@@ -23,7 +23,7 @@ def test_pause_and_free_memory_ends_the_worker_and_resume_goes_on(qtbot, tab, ru
     job = run()
     tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab)
-    tab.run.controls._open_menu()
+    press(qtbot, tab, "pause_more")
     assert [action.text() for action in tab.run.controls.menu.actions()] == ["Pause", "Pause and free memory"]
     tab.run.controls.free_action.trigger()
     tab.run.controls.menu.close()
@@ -144,7 +144,7 @@ def test_without_a_lever_left_the_person_is_asked_and_the_run_goes_on(qtbot, tab
     job = run()
     tab.followed.follow(job, start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "failed", timeout=10_000)
-    assert tab.run.banner.isVisible() and "Memory ran out" in tab.run.banner._what.text()
+    assert tab.run.banner.isVisible() and "Memory ran out" in tab.run.banner.error.what
     assert button(tab, "consent").text() == "Continue with 512 tokens" and button(tab, "consent").isVisible()
     assert not button(tab, "resume_run").isVisible()
     play("start load plan:40 steps:40 finish")

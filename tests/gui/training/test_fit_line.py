@@ -108,7 +108,7 @@ def jobs_made() -> list[Job]:
     return [Job(folder) for folder in sorted((paths.cache_dir() / "jobs").iterdir())]
 
 
-def test_measure_now_shows_how_far_it_is_and_plans_with_what_it_found(qtbot, planned, play):
+def test_measure_now_shows_how_far_it_is_and_plans_with_what_it_found(qtbot, planned, session, play):
     play('start load event:{"protocol":1,"time":1,"type":"progress","phase":"measuring","done":3,"total":9,"unit":"p"} '
          "wait:checkpoint finish")
     config = planned.planning.config
@@ -116,14 +116,14 @@ def test_measure_now_shows_how_far_it_is_and_plans_with_what_it_found(qtbot, pla
     strip = planned.plan.fit.strip
     assert strip.isVisible() and not button(planned, "measure_fit").isVisible()
     qtbot.waitUntil(lambda: text(planned) == "Measuring …" and strip.bar.value() == 333)
-    assert planned._session.job is not None and "Fit check" in planned._session.job.name
+    assert session.job is not None and "Fit check" in session.job.name
     (job,) = jobs_made()
     assert job.request()["kind"] == "fit_check" and job.request()["config"] == config.to_dict()
-    measured.record(measured.measure(planned._session.model, config, read_machine(), "fit_check", 100, GB,
+    measured.record(measured.measure(session.model, config, read_machine(), "fit_check", 100, GB,
                                      seconds_per_step=1.0))
     with qtbot.waitSignal(planned.planning.planned):
         job.send("checkpoint")
-    assert not strip.isVisible() and planned._session.job is None
+    assert not strip.isVisible() and session.job is None
     assert " · needs 1 GB of " in text(planned) and button(planned, "measure_fit").text() == "Measure again"
 
 

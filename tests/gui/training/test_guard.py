@@ -133,7 +133,7 @@ def test_the_advised_command_can_be_copied(qtbot, tab, run, play):
     tab.feed.copy_events()
     assert "Type in a terminal: sudo nvidia-smi" in QGuiApplication.clipboard().text()
     tab.findChild(QToolButton, "power_advice_close").click()
-    tab._show_news()
+    tab.followed.moved.emit([])
     assert not shown(tab, "power_advice"), "hidden once, it stays so"
 
 

@@ -76,17 +76,19 @@ def test_a_combination_without_a_name_is_shown_and_goes_away(panel):
     ({"objective": "dpo"}, {"beta", "lora_rank"}, {"packing", "completion_only_loss"}),
 ])
 def test_fields_that_do_not_apply_are_hidden(panel, values, there, gone):
-    panel._mode.set_current(1)
+    panel.mode.set_current(1)
     panel.show_config(config(**values))
     assert there <= shown(panel) and not gone & shown(panel)
 
 
 def test_the_simple_part_is_short_and_offers_an_objective_only_where_there_is_a_choice(panel):
-    panel._set_objectives(("text",))
-    panel.show_config(config(objective="text"))
+    def offer(objectives: tuple[str, ...], proposed: str) -> None:
+        panel.planning.objectives, panel.planning.config = objectives, config(objective=proposed)
+        panel.planning.planned.emit()
+
+    offer(("text",), "text")
     assert "objective" not in shown(panel) and len(shown(panel)) <= 9
-    panel._set_objectives(("dpo", "orpo", "sft"))
-    panel.show_config(config(objective="dpo"))
+    offer(("dpo", "orpo", "sft"), "dpo")
     box = panel.rows["objective"].editor
     assert "objective" in shown(panel) and [box.itemData(i) for i in range(box.count())] == ["dpo", "orpo", "sft"]
 
@@ -121,7 +123,7 @@ def test_a_problem_of_a_hidden_field_is_shown(panel):
 
 
 def test_every_control_is_explained(panel, unexplained):
-    panel._mode.set_current(1)
+    panel.mode.set_current(1)
     panel.show_config(config(method="qlora", objective="dpo"))
     assert not unexplained(panel)
     assert all(row.editor.accessibleName() and row.toolTip() for row in panel.rows.values())
@@ -142,14 +144,14 @@ def test_the_objective_of_chat_data_can_be_changed(qtbot, planned):
     assert planned.planning.config.objective == "text"
     choose(planned, "method", "dora")
     wait_for_plan(qtbot, planned)
-    assert planned.planning.config.use_dora and planned.plan.rows["method"]._reset.isVisible()
+    assert planned.planning.config.use_dora and button(planned, "reset_method").isVisible()
     choose(planned, "method", "full")
     wait_for_plan(qtbot, planned)
     assert planned.planning.config.method == "full" and not planned.planning.config.use_dora
 
 
 def test_questions_are_typed_a_line_each(qtbot, planned):
-    planned.plan._mode.set_current(1)
+    planned.plan.mode.set_current(1)
     editor = planned.plan.findChild(QPlainTextEdit, "field_sample_prompts")
     editor.setFocus()
     qtbot.keyClicks(editor, "Which form, and where?")
@@ -195,7 +197,7 @@ def test_what_was_decided_for_other_data_is_decided_again(qtbot, planned, sessio
 
 
 def test_a_switch_is_an_override(qtbot, planned):
-    planned.plan._mode.set_current(1)
+    planned.plan.mode.set_current(1)
     box = planned.plan.findChild(QCheckBox, "field_tensorboard")
     box.click()
     wait_for_plan(qtbot, planned)
@@ -257,7 +259,7 @@ def test_the_template_chosen_for_a_base_model_is_in_the_plan_until_the_plan_choo
     config = planned.planning.config
     assert config.chat_template == "vicuna"
     assert config.reasons["chat_template"].startswith("Chosen with the model. <|endoftext|>, which ends each turn, ")
-    planned.plan._mode.set_current(1)
+    planned.plan.mode.set_current(1)
     choose(planned, "chat_template", "alpaca")
     wait_for_plan(qtbot, planned)
     assert planned.planning.config.chat_template == "alpaca"
@@ -281,12 +283,12 @@ def test_simple_has_one_line_about_heat_and_expert_the_fields(panel):
         panel.show_config(config(**fields))
         assert line.text() == text
     assert "heat_limit_c" not in shown(panel)
-    panel._mode.set_current(1)
+    panel.mode.set_current(1)
     assert not line.isVisible() and {"heat_guard", "heat_limit_c", "train_hours"} <= shown(panel)
 
 
 def test_hours_are_ticked_and_chosen(qtbot, panel):
-    panel._mode.set_current(1)
+    panel.mode.set_current(1)
     panel.show_config(config())
     hours = panel.rows["train_hours"].editor
     assert not hours.check.isChecked() and not hours.start.isEnabled()
@@ -295,7 +297,7 @@ def test_hours_are_ticked_and_chosen(qtbot, panel):
     panel.show_config(config(train_hours="22:00-06:00"))
     hours.start.setTime(QTime(21, 30))
     assert panel.planning.overrides == {"train_hours": "21:30-06:00"}
-    assert panel.rows["train_hours"]._reset.isVisibleTo(panel)
+    assert button(panel, "reset_train_hours").isVisibleTo(panel)
     panel.planning.set_active(False)
     assert not hours.check.isEnabled() and not hours.start.isEnabled()
     panel.planning.set_active(True)

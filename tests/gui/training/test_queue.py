@@ -20,11 +20,11 @@ tab, planned, run = training_window.tab, training_window.planned, training_windo
 
 def waiting(tab) -> list[str]:
     """Names in the queue's card, from the top."""
-    return [label.text() for label in tab.queue_card._area.widget().findChildren(QLabel, "queue_name")]
+    return [label.text() for label in tab.queue_card.findChildren(QLabel, "queue_name")]
 
 
 def press_in_queue(qtbot, tab, key: str, row: int) -> None:
-    qtbot.mouseClick(tab.queue_card._area.widget().findChildren(QToolButton, f"queue_{key}")[row],
+    qtbot.mouseClick(tab.queue_card.findChildren(QToolButton, f"queue_{key}")[row],
                      Qt.MouseButton.LeftButton)
 
 
@@ -136,7 +136,7 @@ def test_a_run_that_failed_is_told_and_the_queue_goes_on(qtbot, tab, run, play):
     wait_for_steps(qtbot, tab)
     play("start load plan:10 steps:10 finish")
     qtbot.waitUntil(lambda: tab.followed.config.name == "second" and chip(tab) == "finished", timeout=20_000)
-    assert tab.banner.isVisible() and "“first” has ended. Memory ran out" in tab.banner._what.text()
+    assert tab.banner.isVisible() and "“first” has ended. Memory ran out" in tab.banner.error.what
 
 
 def test_freed_memory_is_not_given_to_the_next_run(qtbot, tab, run, play):
@@ -177,7 +177,7 @@ def test_a_damaged_queue_is_said_in_the_tab(qtbot, tab):
     queue.queue_file().write_text('{"runs": 3}')
     tab.next.queue.refresh()
     qtbot.waitUntil(tab.banner.isVisible, timeout=5000)
-    assert "damaged" in tab.banner._what.text()
+    assert "damaged" in tab.banner.error.what
 
 
 def test_going_on_with_more_data(qtbot, planned, session, play, write_rows):
@@ -252,4 +252,4 @@ def test_a_result_that_is_gone_cannot_be_gone_on_from(qtbot, planned, play):
     shutil.rmtree(planned.followed.job.folder / "adapter")
     press(qtbot, planned, "more_data")
     qtbot.waitUntil(planned.banner.isVisible, timeout=10_000)
-    assert "can't be continued" in planned.banner._what.text() and button(planned, "more_data").isEnabled()
+    assert "can't be continued" in planned.banner.error.what and button(planned, "more_data").isEnabled()

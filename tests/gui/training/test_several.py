@@ -141,7 +141,7 @@ def test_without_a_plan_or_beside_a_run_the_dialog_says_why_nothing_starts(qtbot
     dialog.go.click()
     assert "no plan" in dialog.banner.error.what, "the plan before is of data that is gone"
     play(ENDLESS)
-    planned._start_made(run())
+    planned.next.made.emit(run())
     dialog.go.click()
     assert "“helpdesk” is still running." in dialog.banner.error.why
     assert len(list(paths.runs_dir().iterdir())) == 1 and not planned.banner.isVisible()
@@ -149,8 +149,8 @@ def test_without_a_plan_or_beside_a_run_the_dialog_says_why_nothing_starts(qtbot
 
 def test_a_run_that_was_made_while_another_began_is_not_forgotten_silently(planned, run, play):
     play(ENDLESS)
-    planned._start_made(run("first"))
-    planned._start_made(run("second"))
+    planned.next.made.emit(run("first"))
+    planned.next.made.emit(run("second"))
     assert planned.followed.config.name == "first" and "Start it from Results" in planned.banner.error.remedy
 
 

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QPushButton, QToolButton
 from support import training_window
 from support.tiers import first_fast
 from support.training_window import ENDLESS, button, chip, choose, wait_for_steps
-from support.window import press
+from support.window import press, text, texts
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.jobs.job import Job
@@ -28,7 +28,7 @@ def test_empty_says_what_to_choose_first_and_leads_there(qtbot, tab, session, ti
     assert button(tab, "to_data").isVisible() and button(tab, "to_model").isVisible()
     press(qtbot, tab, "to_data")
     session.set_model(facts.read_model(tiny_model))
-    assert not button(tab, "to_model").isVisible() and "data" in tab._pages._empty.text.text()
+    assert not button(tab, "to_model").isVisible() and "Choose the data" in texts(tab)
     assert [page for page, *_ in wanted_pages] == ["data"]
 
 
@@ -40,9 +40,9 @@ def test_the_plan_shows_every_field_with_its_help_and_its_reason(planned):
     assert set(planned.plan.rows) == set(FIELDS), "a field of the configuration is missing in the form"
     assert planned.plan.rows["learning_rate"].reason.text() == config.reasons["learning_rate"]
     assert not planned.plan.rows["weight_decay"].isVisible()
-    planned.plan._mode.set_current(1)
+    planned.plan.mode.set_current(1)
     assert planned.plan.rows["weight_decay"].isVisible()
-    assert planned.run.title.text() == "Ready to train" and "rows" in planned.run._waiting.text()
+    assert planned.run.title.text() == "Ready to train" and "rows" in text(planned, "run_waiting")
 
 
 def test_an_edit_is_an_override_and_can_be_given_back(qtbot, planned):
@@ -52,11 +52,11 @@ def test_an_edit_is_an_override_and_can_be_given_back(qtbot, planned):
     qtbot.keyClicks(editor, "3e-5")
     qtbot.keyClick(editor, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: planned.planning.config.learning_rate == 3e-5, timeout=10_000)
-    assert plan.rows["learning_rate"]._reset.isVisible() and editor.text() == "3e-5"
+    assert button(planned, "reset_learning_rate").isVisible() and editor.text() == "3e-5"
     assert plan.rows["learning_rate"].reason.text() == "You set this."
-    qtbot.mouseClick(plan.rows["learning_rate"]._reset, Qt.MouseButton.LeftButton)
+    press(qtbot, planned, "reset_learning_rate")
     qtbot.waitUntil(lambda: planned.planning.config.learning_rate == before, timeout=10_000)
-    assert not plan.rows["learning_rate"]._reset.isVisible()
+    assert not button(planned, "reset_learning_rate").isVisible()
 
 
 def test_all_problems_are_shown_at_their_fields(qtbot, planned):
@@ -101,8 +101,8 @@ def test_start_makes_a_run_folder_and_follows_it_to_the_end(qtbot, planned, sess
 def test_phases_before_the_first_step(qtbot, tab, run, play):
     play("start no_gpu load wait:never")
     tab.followed.follow(run(), start_worker=True)
-    qtbot.waitUntil(lambda: "Loading the base model" in tab.run._waiting.text(), timeout=10_000)
-    assert "✓ Reading the rows" in tab.run._waiting.text() and chip(tab) == "starting"
+    qtbot.waitUntil(lambda: "Loading the base model" in text(tab, "run_waiting"), timeout=10_000)
+    assert "✓ Reading the rows" in text(tab, "run_waiting") and chip(tab) == "starting"
     assert not button(tab, "pause").isEnabled() and button(tab, "stop").isEnabled()
 
 
@@ -134,7 +134,7 @@ def test_a_killed_worker_is_named_and_resumes(qtbot, tab, run, play):
     wait_for_steps(qtbot, tab, 60)
     os.kill(files.read_json(job.folder / jobs.PROCESS)["pid"], signal.SIGKILL)
     qtbot.waitUntil(lambda: chip(tab) == "crashed")
-    assert tab.run.banner.isVisible() and "SIGKILL" in tab.run.banner._why.text()
+    assert tab.run.banner.isVisible() and "SIGKILL" in str(tab.run.banner.error)
     play("start no_gpu load plan:100 steps:100 finish")
     press(qtbot, tab, "resume_run")
     qtbot.waitUntil(lambda: chip(tab) == "finished", timeout=10_000)
@@ -146,8 +146,8 @@ def test_a_failure_says_what_to_do(qtbot, tab, run, play):
     play("start load plan:40 steps:5 error")
     tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "failed", timeout=10_000)
-    assert tab.run.banner._what.text() == "Memory ran out on the GPU."
-    assert "micro-batch" in tab.run.banner._why.text()
+    assert tab.run.banner.error.what == "Memory ran out on the GPU."
+    assert "micro-batch" in str(tab.run.banner.error)
     press(qtbot, tab, "copy_details")
     assert "Traceback" in QGuiApplication.clipboard().text()
 
@@ -156,7 +156,7 @@ def test_a_worker_that_cannot_start(qtbot, tab, run, monkeypatch):
     monkeypatch.setenv("SLMSTUDIO_WORKER", json.dumps([str(paths.home() / "nowhere")]))
     tab.followed.follow(run(), start_worker=True)
     qtbot.waitUntil(lambda: chip(tab) == "failed", timeout=10_000)
-    assert tab.banner.isVisible() and "couldn't be started" in tab.banner._what.text()
+    assert tab.banner.isVisible() and "couldn't be started" in tab.banner.error.what
     assert button(tab, "resume_run").isVisible()
 
 
@@ -170,7 +170,7 @@ def test_a_second_window_is_told_and_follows(qtbot, tab, run, play, session):
     second.show()
     second.followed.follow(Job(job.folder), start_worker=True)
     wait_for_steps(qtbot, second)
-    assert second.banner.isVisible() and "already running" in second.banner._what.text()
+    assert second.banner.isVisible() and "already running" in second.banner.error.what
     press(qtbot, second, "stop")
     for each in (tab, second):
         qtbot.waitUntil(lambda each=each: chip(each) == "stopped, kept", timeout=5000)

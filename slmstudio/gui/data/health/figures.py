@@ -6,7 +6,6 @@ from bisect import bisect_right
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from slmstudio.core.i18n import ntr, tr
@@ -28,13 +27,7 @@ COLOURS = ("train", "eval", "teal", "extra", "grey")
 
 
 class StatisticsStrip(QWidget):
-    """Counts off the UI thread, and shows the figures when they are there.
-
-    Signals:
-        failed(object): counting failed.
-    """
-
-    failed = Signal(object)
+    """Counts off the UI thread, and shows the figures when they are there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +43,7 @@ class StatisticsStrip(QWidget):
         """Show the figures of another dataset."""
         self.scripts.show_shares((), 1)
         self.figures.setText(tr("Counting…"))
-        self._task.run(self, lambda task: _count(dataset), self._show, self.failed.emit)
+        self._task.run(self, lambda task: _count(dataset), self._show)
 
     def _show(self, counted: Statistics) -> None:
         main = [(script, share) for script, share in counted.scripts.items() if share >= 0.005][:len(COLOURS) - 1]
