@@ -13,7 +13,7 @@ def show(qtbot: Any, tab: ResultsTab, runs: int) -> None:
     tab.show()
     tab.refresh()
     qtbot.waitUntil(lambda: len(tab.table.runs.facts) == runs and not is_busy(tab) and (
-        tab.details.title.text().strip()), timeout=60_000)
+        tab.details.title.text() != " "), timeout=60_000)
 
 
 def compared(tab: ResultsTab) -> list[str]:

@@ -123,7 +123,6 @@ class QuestionPage(QWidget):
         column_in(self, self._card, spacing=None)
 
     def _list(self) -> QWidget:
-        """The ways to read the file."""
         self._ways = QVBoxLayout()
         self._ways.setSpacing(theme.SPACE_S)
         area = scrolled(column_widget(self._ways, STRETCH, spacing=None))

@@ -113,7 +113,6 @@ class DataTab(TakesFiles, QWidget):
                              said=self._said_of(path)))
 
     def _said_of(self, path: Path) -> str | None:
-        """What was said about a file that is open."""
         entry = self._workspace.find(path) if self._workspace is not None else None
         return entry.dataset.line if entry is not None else None
 
@@ -301,7 +300,6 @@ class DataTab(TakesFiles, QWidget):
         self.idle.emit()
 
     def _keep(self) -> None:
-        """Remember what is open."""
         page = self._workspace
         waiting = [each.kept for each in (self.queue.reading, *self.queue.waiting)
                    if each is not None and each.restore and each.kept is not None]

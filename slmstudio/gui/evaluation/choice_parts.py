@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QWidget
 
 from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelPicker, known_models
 from slmstudio.gui.common.widgets.fields import SpinBox, named, number_field
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, grid_in, grid_of
+from slmstudio.gui.common.widgets.layouts import column_in, column_of, grid_in, grid_of
 from slmstudio.gui.evaluation.tables import model_label
 
 LONGEST = 8192
@@ -112,8 +112,7 @@ class ModelBoxes(QWidget):
         self.picker.setObjectName("evaluation_add_model")
         self.picker.chosen.connect(self.wanted)
         self._grid = grid_of(theme.SPACE_M, theme.SPACE_XS, stretch=BOXES_A_LINE)
-        self._others = QVBoxLayout()  # their names are long
-        self._others.setSpacing(theme.SPACE_XS)
+        self._others = column_of(spacing=theme.SPACE_XS)  # their names are long
         column_in(self, self._grid, self._others, (self.picker, 0, Qt.AlignmentFlag.AlignLeft), spacing=theme.SPACE_XS)
 
     def offer(self, run: Path, models: list[str]) -> None:

@@ -233,7 +233,6 @@ class EvaluationPanel(QFrame):
     # -- what is known before the start ----------------------------------------------------------------------
 
     def _look_again(self) -> None:
-        """Look into the rows, or the folder, that are chosen now."""
         self._looking.cancel()
         self._look, self._told = None, ()
         offer, choice = self.offer, self.choice

@@ -188,27 +188,21 @@ class ScoresView(QWidget):
                                                  tr("The main score of rows that the model was trained on, and of the "
                                                     "others.")], name="score_groups")
         self.groups.changed.connect(self._show_table)
-        self.save = IconButton("save", tr("Save the scores as CSV"))
-        self.save.setObjectName("scores_csv")
-        self.save.clicked.connect(lambda: choose_file(
+        self.save = IconButton("save", tr("Save the scores as CSV"), name="scores_csv", clicked=lambda: choose_file(
             self, tr("Save the scores"), "scores.csv", csv_kinds(), self.save_table))
-        self.buttons = {order: SecondaryButton(text, tip, "small") for order, text, tip in (
+        self.buttons = {order: SecondaryButton(text, tip, "small", name=f"rows_{order}") for order, text, tip in (
             (GAINS, tr("Biggest gains…"), tr("Rows that the tuned model answers better than the base.")),
             (LOSSES, tr("Biggest drops…"), tr("Rows that the tuned model answers worse than the base.")),
             (WORST, tr("Worst answers…"), tr("The tuned model's answers with the lowest scores.")),
             (BEST, tr("Best answers…"), tr("The tuned model's answers with the highest scores.")))}
         self._tips = {order: button.toolTip() for order, button in self.buttons.items()}
         for order, button in self.buttons.items():
-            button.setObjectName(f"rows_{order}")
             button.clicked.connect(lambda _=False, order=order: self.rows_wanted.emit(self.current(), order))
 
     def _lay_out(self) -> None:
         self._body = QWidget()
         inner = column_in(self._body)
-        rows = row_of()
-        for button in self.buttons.values():
-            rows.addWidget(button)
-        rows.addStretch(1)
+        rows = row_of(*self.buttons.values(), STRETCH)
         fill(inner, self.verdict, row_of((self.tested, 1), (self.meaning, 0, Qt.AlignmentFlag.AlignTop), spacing=None),
              rows, row_of(self.groups, STRETCH, self.save, spacing=None), self.table, self.group_verdicts, self.remarks)
         self._ended = column_widget(self.banner, self.cut_off, (self.resume, 0, Qt.AlignmentFlag.AlignLeft),

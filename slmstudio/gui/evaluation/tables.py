@@ -193,7 +193,6 @@ def _of_groups(scores: Mapping[str, Any], key: str) -> dict[str, list[dict[str, 
 
 
 def _test(evaluation: Evaluation) -> dict[str, Any]:
-    """What is known about the test set."""
     return an_object((evaluation.scores or {}).get("test"))
 
 

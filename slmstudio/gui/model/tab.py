@@ -129,7 +129,6 @@ class ModelTab(TakesFiles, QWidget):
         self.models.put([entry], entry if select else None)
 
     def _offer(self, text: str) -> None:
-        """Offer to fetch the model whose name was typed."""
         if text:
             run_task(self, lambda task: known.of_hub(text), self._offered, lambda error: None)
 
@@ -146,7 +145,6 @@ class ModelTab(TakesFiles, QWidget):
             self.models.remove(entry)
 
     def _done(self, kind: str, folder: Path, result: dict[str, Any]) -> None:
-        """A model is ready, or was measured."""
         if kind == MEASURE:
             self.card.estimate()  # what was found is kept with the machine
             return

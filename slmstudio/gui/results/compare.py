@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -43,8 +43,8 @@ class ComparePanel(QWidget):
         self.curves: ComparePlot | None = None
         self.tabs = SegmentedControl([tr("Losses"), tr("Settings"), tr("Scores")], tooltips=[
             tr("The runs' losses in one plot."), tr("The settings in which the runs differ."),
-            tr("The runs' scores on their test sets, with intervals, and a paired test of the difference.")])
-        self.tabs.setObjectName("compare_tabs")
+            tr("The runs' scores on their test sets, with intervals, and a paired test of the difference.")],
+            name="compare_tabs")
         self.tabs.changed.connect(self._show_page)
         self.hint = text_label("", "small", wrap=True, name="compare_hint")
         self.save = IconButton("save", tr("Save the plot as PNG or SVG, or the table as CSV"), name="compare_save",
@@ -53,10 +53,9 @@ class ComparePanel(QWidget):
         self.settings.setObjectName("compare_settings")
         self.compared = ComparedScores()
         self.scores = self.compared.table
-        self._plot_page, self._pages = QWidget(), QStackedWidget()
+        self._plot_page = QWidget()
         self._plot_column = column_in(self._plot_page, spacing=None)
-        for page in (self._plot_page, self.settings, self.compared):
-            self._pages.addWidget(page)
+        self._pages = pages_of(self._plot_page, self.settings, self.compared)
         column_in(self, row_of(self.tabs, (self.hint, 1), self.save), (self._pages, 1))
 
     def show_runs(self, runs: list[RunFacts], histories: list[RunHistory]) -> None:

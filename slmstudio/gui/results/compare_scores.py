@@ -264,7 +264,6 @@ class ComparedScores(QWidget):
         self.rows.setVisible(found is not None and found.rows is not None)
 
     def _show_rows(self) -> None:
-        """Open the answers to the rows that were compared."""
         if self.paired is None or self.paired.rows is None:
             return
         first, *others = self.paired.rows.names

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QUrl
-from PySide6.QtGui import QAction, QDesktopServices
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QMenu, QMessageBox, QWidget
 
 from slmstudio.core.errors import UserError, from_os_error
@@ -97,8 +97,7 @@ class ReportLine(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._path = Path()
-        self.said, self.place = text_label("", "small"), ElidedLabel("", "small")
-        self.said.setObjectName("report_said")
+        self.said, self.place = text_label("", "small", name="report_said"), ElidedLabel("", "small")
         self.open_folder = SecondaryButton(tr("Open folder"), tr("Show the report among its files."), "small",
                                            name="report_folder", clicked=self._open_folder)
         row_in(self, self.said, (self.place, 1), self.open_folder)
@@ -133,19 +132,15 @@ class ReportButton(SecondaryButton):
         super().__init__(kind="small", name="results_report")
         self._folder: Path | None = None
         self._writing = TaskSlot()
-        self.line, self.strip = ReportLine(), ProgressStrip()
-        self.strip.setObjectName("report_progress")
-        self.strip.cancel.setToolTip(tr("Stop writing the report. An older one stays as it is."))
-        self.strip.cancelled.connect(self.cancel)
+        self.line = ReportLine()
+        self.strip = ProgressStrip(name="report_progress", cancelled=self.cancel,
+                                   tip=tr("Stop writing the report. An older one stays as it is."))
         self.strip.hide()
         self.setToolTip(tr("One page with everything about the run: data, settings, curves, scores, exports. It needs "
                            "no network and can be sent to whoever approves the run."))
         menu = QMenu(self)
-        for text, do in ((tr("Write and open"), self.write),
-                         (tr("Save as HTML or PDF…"), self._choose)):
-            action = QAction(text, menu)
-            action.triggered.connect(do)
-            menu.addAction(action)
+        menu.addAction(tr("Write and open"), self.write)
+        menu.addAction(tr("Save as HTML or PDF…"), self._choose)
         self.setMenu(menu)
         self._show_state()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtCore import QPoint, QTimer
-from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QLineEdit, QMenu, QWidget
 
 from slmstudio.core.i18n import tr
@@ -60,7 +62,6 @@ class RunsBar(QWidget):
         add_key(window, QKeySequence.StandardKey.Find, self._begin_search, inside=True)
 
     def _restore(self) -> None:
-        """Restore the state from the last session."""
         settings = self._session.settings
         if settings.runs_columns:
             self._table.set_columns(settings.runs_columns)
@@ -111,13 +112,9 @@ class RunsBar(QWidget):
     def _offer_tags(self) -> None:
         menu = QMenu(self)
         for tag in self._known_tags():
-            action = QAction(tag.replace("&", "&&"), menu)  # one alone underlines the letter behind it
-            action.triggered.connect(lambda _=False, tag=tag: self._show_tag(tag))
-            menu.addAction(action)
+            menu.addAction(tag.replace("&", "&&"), partial(self._show_tag, tag))  # one alone underlines what follows
         menu.addSeparator()
-        every = QAction(tr("All runs"), menu)
-        every.triggered.connect(self.search.clear)
-        menu.addAction(every)
+        menu.addAction(tr("All runs"), self.search.clear)
         menu.popup(self.tags.mapToGlobal(QPoint(0, self.tags.height())))
 
     def _show_tag(self, tag: str) -> None:

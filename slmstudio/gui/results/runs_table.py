@@ -202,7 +202,6 @@ class RunsTable(QTableView):
             self.addAction(action)
 
     def _tell(self, signal: SignalInstance) -> None:
-        """Emit a signal about the current run."""
         if chosen := self.selected():
             signal.emit(chosen[0])
 
@@ -277,7 +276,6 @@ class RunsTable(QTableView):
         return [facts.folder for facts in self.runs.shown]
 
     def _keep(self) -> None:
-        """Remember what is selected before the model changes."""
         chosen = self.selected_facts()
         self._kept = ({facts.folder for facts in chosen}, chosen[0].folder if chosen else None,
                       self.verticalScrollBar().value())

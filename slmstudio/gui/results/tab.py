@@ -287,7 +287,6 @@ class ResultsTab(QWidget):
             self.curves.show_runs(runs, loaded.histories)
 
     def _show_rows(self, evaluation: Evaluation, order: str) -> None:
-        """Open the answers of an evaluation."""
         self.rows.open(evaluation, order, self.details.title.text())
         self._pages.setCurrentWidget(self.rows)
 

@@ -57,21 +57,16 @@ class PlanButtons(QWidget):
         self._ready = self._running = self._showed_plan = False
         self._going_on = ""
         self.note = text_label("", "small", wrap=True, name="plan_note", selectable=True)
-        self.start = PrimaryButton(tr("Start training"))
+        self.start = PrimaryButton(tr("Start training"), name="start", clicked=self.start_wanted)
         self.queue = SecondaryButton(tr("Add to queue"),
                                      tr("Put this run in the queue. It starts when the current run ends. If nothing is "
-                                        "running, press Start next."))
-        self.other = SecondaryButton(tr("Plan the next run"), "", "small")
-        self.afresh = SecondaryButton(tr("Plan again"), tr("Plan from the base model again."), "small")
+                                        "running, press Start next."), name="queue", clicked=self.queue_wanted)
+        self.other = SecondaryButton(tr("Plan the next run"), "", "small", name="plan_other", clicked=self.other_wanted)
+        self.afresh = SecondaryButton(tr("Plan again"), tr("Plan from the base model again."), "small",
+                                      name="plan_afresh", clicked=self.afresh_wanted)
         self.code = SecondaryButton(tr("Show the code…"),
                                     tr("Save a Python script that does the same as this plan, without SLM Studio."),
-                                    "small")
-        for name, button, signal in (("start", self.start, self.start_wanted), ("queue", self.queue, self.queue_wanted),
-                                     ("plan_other", self.other, self.other_wanted),
-                                     ("plan_afresh", self.afresh, self.afresh_wanted),
-                                     ("show_code", self.code, self.code_wanted)):
-            button.setObjectName(name)
-            button.clicked.connect(signal)
+                                    "small", name="show_code", clicked=self.code_wanted)
         self.code.setEnabled(False)
         self._lay_out()
         self.show_plan(running=False)
@@ -329,7 +324,6 @@ class PlanPanel(Card):
             self.heat.setText(guard_text(self.config, self._reading))
 
     def _show_problems(self, problems: Sequence[Problem]) -> None:
-        """Show each problem at its field."""
         for name, row in self.rows.items():
             told = next((problem.message for problem in reversed(problems) if problem.field == name), "")
             if told and name in self.planning.overrides:

@@ -43,33 +43,26 @@ class RunControls(QWidget):
         self.stopping = self.freeing = self.pausing = False
         self.pause_button = SecondaryButton(tr("Pause"),
                                             tr("Stop computing after this step and keep everything in memory, to use "
-                                               "the machine for something else."),
+                                               "the machine for something else."), name="pause",
                                             clicked=lambda: self.resume.emit() if self._paused else self._pause())
-        self.more = IconButton("chevron-down", tr("Other ways to pause"))
+        self.more = IconButton("chevron-down", tr("Other ways to pause"), name="pause_more", clicked=self._open_menu)
         self.more.setProperty("kind", "outlined")
         self.checkpoint_button = SecondaryButton(tr("Checkpoint now"),
                                                  tr("Save a checkpoint after this step. The run can continue from it "
-                                                    "after a power cut."), clicked=self.checkpoint)
+                                                    "after a power cut."), name="checkpoint",
+                                                 clicked=self.checkpoint)
         self.stop_button = SecondaryButton(tr("Stop and keep"),
                                            tr("Finish this step, save, and end the run. What it has learned is kept."),
-                                           "danger", clicked=self._stop)
+                                           "danger", name="stop", clicked=self._stop)
         self.end_button = SecondaryButton(tr("End now"),
                                           tr("End the process without waiting for the step. Anything after the last "
-                                             "checkpoint is lost."), "danger", clicked=self.end_now)
-        self._lay_out()
+                                             "checkpoint is lost."), "danger", name="end_now", clicked=self.end_now)
+        row_in(self, row_of(self.pause_button, self.more, spacing=2), self.checkpoint_button, self.end_button,
+               self.stop_button)
         self._make_menu()
         self._dress()
         theme.THEME.changed.connect(self._dress)
         self.hide()
-
-    def _lay_out(self) -> None:
-        pausing = row_of(spacing=2)
-        row = row_in(self, pausing)
-        for name, button in (("pause", self.pause_button), ("pause_more", self.more),
-                             ("checkpoint", self.checkpoint_button), ("end_now", self.end_button),
-                             ("stop", self.stop_button)):
-            button.setObjectName(name)
-            (pausing if button in (self.pause_button, self.more) else row).addWidget(button)
 
     def _make_menu(self) -> None:
         self.menu = QMenu(self)
@@ -81,7 +74,6 @@ class RunControls(QWidget):
         self.free_action.setToolTip(tr("Save a checkpoint and end the worker, to use the memory for something else. "
                                        "Resume continues from the checkpoint."))
         self.free_action.triggered.connect(self._free)
-        self.more.clicked.connect(self._open_menu)
 
     def _open_menu(self) -> None:
         self.menu.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
@@ -167,36 +159,32 @@ class RunEnd(QWidget):
         self.note = text_label("", "small", wrap=True, name="run_result_note")
         theme.grow(self.note, "setMinimumWidth", NOTE_WIDTH)
         self._make_buttons()
-        self._lay_out()
+        row_in(self, (column_of(self.result, self.note, spacing=2), 1), *(
+            (button, 0, Qt.AlignmentFlag.AlignTop) for button in (
+                self.copy_button, self.more_button, self.resume_button, self.consent_button, self.export_button,
+                self.chat_button)))
         self.hide()
 
     def _make_buttons(self) -> None:
         self.copy_button = SecondaryButton(tr("Copy details"),
                                            tr("Copy the last thing that the worker printed, for a bug report."),
+                                           name="copy_details",
                                            clicked=lambda: QGuiApplication.clipboard().setText(self._details))
         self.resume_button = PrimaryButton(tr("Resume"), tr("Continue from the newest checkpoint, in the same run."),
-                                           clicked=self.resume_run)
+                                           name="resume_run", clicked=self.resume_run)
         self.consent_button = PrimaryButton("",
                                             tr("Continue from the newest checkpoint with this value. Nothing else "
-                                               "would save enough memory."),
+                                               "would save enough memory."), name="consent",
                                             clicked=lambda: self.consent.emit(self._asked))
         self.more_button = SecondaryButton(tr("Continue with more data…"),
                                            tr("Plan another run that continues from what this one has learned, with "
-                                              "other rows."), clicked=self.more_data)
+                                              "other rows."), name="more_data", clicked=self.more_data)
         self.chat_button = PrimaryButton(tr("Chat"),
                                          tr("Talk to the trained model, side by side with its base model. No export "
-                                            "needed."), clicked=self.chat_wanted)
+                                            "needed."), name="chat", clicked=self.chat_wanted)
         self.export_button = SecondaryButton(tr("Export…"),
                                              tr("Make a GGUF file of the result, to chat with it or use it in other "
-                                                "programs."), clicked=self.export_wanted)
-
-    def _lay_out(self) -> None:
-        row = row_in(self, (column_of(self.result, self.note, spacing=2), 1))
-        for name, button in (("copy_details", self.copy_button), ("more_data", self.more_button),
-                             ("resume_run", self.resume_button), ("consent", self.consent_button),
-                             ("export", self.export_button), ("chat", self.chat_button)):
-            button.setObjectName(name)
-            row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+                                                "programs."), name="export", clicked=self.export_wanted)
 
     def show_outcome(self, outcome: Outcome, history: RunHistory, resumable: bool) -> None:
         """Show how the run ended."""

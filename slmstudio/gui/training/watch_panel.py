@@ -52,15 +52,14 @@ class SampleAnswers(Card):
     def _make_steps(self) -> QWidget:
         self._steps = QWidget()
         row = row_in(self._steps, spacing=theme.SPACE_XS)
-        self.earlier = IconButton("chevron-left", tr("Answers of the previous evaluation"))
-        self.later = IconButton("chevron-right", tr("Answers of the next evaluation"))
+        self.earlier = IconButton("chevron-left", tr("Answers of the previous evaluation"), name="watch_earlier",
+                                  clicked=lambda: self.slider.setValue(self.slider.value() - 1))
+        self.later = IconButton("chevron-right", tr("Answers of the next evaluation"), name="watch_later",
+                                clicked=lambda: self.slider.setValue(self.slider.value() + 1))
         self.slider = named(Slider(Qt.Orientation.Horizontal), "watch_slider",
                             tr("Which evaluation's answers are shown"),
                             tr("Drag to the left to see what it answered earlier."))
         self.step = text_label("", "small", name="watch_step")
-        for name, button, by in (("watch_earlier", self.earlier, -1), ("watch_later", self.later, 1)):
-            button.setObjectName(name)
-            button.clicked.connect(lambda _=False, by=by: self.slider.setValue(self.slider.value() + by))
         self.slider.valueChanged.connect(self._show_at)
         fill(row, self.earlier, (self.slider, 1), self.later, self.step)
         return self._steps

@@ -71,7 +71,7 @@ def test_a_second_drop_while_reading_waits_its_turn(qtbot, tab: DataTab, write_r
     assert not tab.findChild(QPushButton, "data_choose").isEnabled()
     drop(tab, [second])
     assert "1 more waiting" in tab.progress.strips[1].label.text()
-    with qtbot.waitSignal(tab.idle, timeout=30_000):
+    with qtbot.waitSignal(tab.idle):
         pass
     assert [entry.dataset.name for entry in tab.workspace().entries] == ["first", "second"]
     assert not tab.progress.strips[0].isVisible()
@@ -88,12 +88,16 @@ def test_reading_is_cancelled(qtbot, tab: DataTab, write_rows, drop):
     assert [entry.dataset.name for entry in tab.workspace().entries] == ["small"]
 
 
-def test_a_file_that_cannot_be_used_is_told_in_the_tab(qtbot, tab: DataTab, tmp_path: Path, write_rows):
-    open_files(qtbot, tab, tmp_path / "nowhere.jsonl")
-    assert "nowhere.jsonl" in tab.banner.error.what
-    assert tab.findChild(QPushButton, "data_choose").isVisible()
-    open_files(qtbot, tab, write_rows("good.jsonl", ROWS))
-    assert not tab.banner.isVisible()
+@pytest.mark.parametrize(("name", "rows", "what"), [
+    ("nowhere.jsonl", None, "nowhere.jsonl"),
+    ("story.txt", "Once upon a time.\n\nThe end.", "story.txt can't be used to evaluate rows.jsonl.")])
+def test_evaluation_rows_that_cannot_be_used_are_told_and_change_nothing(qtbot, opened, tmp_path, name, rows, what):
+    if rows is not None:
+        (tmp_path / name).write_text(rows, encoding="utf-8")
+    choose_evaluation(qtbot, opened, tmp_path / name)
+    assert opened.banner.isVisible() and what in opened.banner.error.what
+    assert opened.findChild(QRadioButton, "split_off").isChecked()
+    assert opened.workspace().entry.eval_dataset is None
 
 
 def test_several_bad_files_are_told_together(qtbot, tab: DataTab, tmp_path: Path, write_rows):
@@ -103,6 +107,8 @@ def test_several_bad_files_are_told_together(qtbot, tab: DataTab, tmp_path: Path
     assert tab.banner.error.what == "2 files couldn't be read."
     assert tab.findChild(QWidget, "banner_list").model().rowCount() == 2
     assert text(tab, "dataset_name") == "good"
+    open_files(qtbot, tab, write_rows("good.jsonl", ROWS))
+    assert not tab.banner.isVisible()
 
 
 def test_every_problem_is_listed_and_leads_to_its_line(qtbot, tab: DataTab, write_rows):
@@ -187,22 +193,6 @@ def test_choosing_no_evaluation_file_goes_back_to_splitting(qtbot, opened: DataT
     assert opened.findChild(QRadioButton, "split_off").isChecked()
 
 
-def test_a_bad_evaluation_file_is_told_and_changes_nothing(qtbot, opened: DataTab, tmp_path: Path):
-    choose_evaluation(qtbot, opened, tmp_path / "nowhere.jsonl")
-    assert opened.banner.isVisible()
-    assert opened.findChild(QRadioButton, "split_off").isChecked()
-
-
-def test_evaluation_rows_are_of_the_same_kind(qtbot, opened: DataTab, tmp_path: Path):
-    file = tmp_path / "story.txt"
-    file.write_text("Once upon a time.\n\nThe end.", encoding="utf-8")
-    choose_evaluation(qtbot, opened, file)
-    assert opened.banner.error.what == "story.txt can't be used to evaluate rows.jsonl."
-    assert "plain text" in opened.banner.error.why
-    assert opened.findChild(QRadioButton, "split_off").isChecked()
-    assert opened.workspace().entry.eval_dataset is None
-
-
 def test_a_file_that_changed_its_kind_loses_its_evaluation_rows(qtbot, opened: DataTab, write_rows):
     entry = opened.workspace().entry
     opened.workspace().set_eval_dataset(entry, entry.dataset)
@@ -273,7 +263,7 @@ def test_very_many_rows_and_problems(qtbot, tab: DataTab, tmp_path: Path, count:
     with open(file, "w", encoding="utf-8") as out:
         for n in range(count):
             out.write(f'{{"instruction": "Question {n}", "output": "Answer {n}"}}\n{{broken\n')
-    with qtbot.waitSignal(tab.idle, timeout=60_000):
+    with qtbot.waitSignal(tab.idle):
         tab.open_files([file])
     rows = tab.workspace().rows
     assert rows.table.model().rowCount() == count
@@ -291,10 +281,10 @@ def test_very_many_rows_and_problems(qtbot, tab: DataTab, tmp_path: Path, count:
 
 
 def test_real_hindi_rows(qtbot, tab: DataTab, data_dir: Path):
-    with qtbot.waitSignal(tab.idle, timeout=30_000):
+    with qtbot.waitSignal(tab.idle):
         tab.open_files([data_dir / "xquad_hi_instructions.jsonl"])
     tab.workspace().rows.mode.set_current(1)
-    qtbot.waitUntil(lambda: "307 rows" in text(tab, "statistics_figures"), timeout=20_000)
+    qtbot.waitUntil(lambda: "307 rows" in text(tab, "statistics_figures"))
     assert "Devanagari" in tab.findChild(QWidget, "statistics_scripts").accessibleName()
 
 

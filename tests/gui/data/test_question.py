@@ -11,12 +11,10 @@ from support.data_window import ODD, choose_evaluation, first, names, open_files
 from support.window import text
 from support.workbooks import write_xlsx
 
-from slmstudio.core import settings
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.preview import preview
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.gui.common.session import Session
 from slmstudio.gui.data.question import QuestionPage
 from slmstudio.gui.data.reading import Question, ReadRequest
 
@@ -69,20 +67,10 @@ def test_a_newcomer_gets_to_training_with_two_choices(qtbot, tab, session, look,
     press(qtbot, tab, "data_use")
     assert session.dataset.given == {"instruction": "Vinanti", "output": "Javaab diya"} and session.dataset.is_sure
     assert shapes.said_of(session.settings.mappings, session.dataset.columns) == LINE
-
-
-def test_the_answer_holds_for_the_file_and_for_others_with_its_columns(qtbot, tab, new_tab, session, look):
-    open_files(qtbot, tab, look)
-    use(qtbot, tab)
     other = look.with_name("other.csv")
     other.write_text(LOOK.replace("ward", "zone"), encoding="utf-8")
     open_files(qtbot, tab, other)
     assert names(tab) == ["look", "other"] and not tab.pages.is_asking()
-    session.settings.save()
-    again = new_tab(Session(settings.load()[0]))
-    with qtbot.waitSignal(again.idle):
-        again.restore()
-    assert names(again) == ["look", "other"] and not again.pages.is_asking()
 
 
 def test_another_way_is_a_click_away_and_shows_its_rows(qtbot, tab, odd):

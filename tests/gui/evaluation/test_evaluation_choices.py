@@ -51,7 +51,7 @@ def section(qtbot, session, runs):
 
 def open_panel(qtbot, section):
     section.open_panel()
-    qtbot.waitUntil(lambda: section.panel.button.isEnabled() and not is_busy(section.panel), timeout=60_000)
+    qtbot.waitUntil(lambda: section.panel.button.isEnabled() and not is_busy(section.panel))
 
 
 def test_a_start_compares_no_bad_row_with_another(runs, write_rows, monkeypatch):
@@ -76,7 +76,7 @@ def test_nothing_starts_once_the_panel_was_left(qtbot, section, runs, monkeypatc
 
     monkeypatch.setattr(requests, "check", late)
     section.panel.button.click()
-    qtbot.waitUntil(checking.is_set, timeout=60_000)
+    qtbot.waitUntil(checking.is_set)
     assert not section.panel.button.isEnabled()
     if leave == "not now":
         section.panel.findChild(QPushButton, "evaluation_close").click()
@@ -105,7 +105,7 @@ def test_a_benchmark_can_be_downloaded_as_soon_as_its_name_is_typed(qtbot, sessi
 def test_a_model_that_was_added_stays_with_its_run(qtbot, section, runs, tiny_model):
     models = section.panel.choice.models
     models.picker.pick(tiny_model)
-    qtbot.waitUntil(lambda: models.names() == ["base", "tuned", tiny_model.name], timeout=60_000)
+    qtbot.waitUntil(lambda: models.names() == ["base", "tuned", tiny_model.name])
     press(qtbot, section, "evaluation_close")
     open_panel(qtbot, section)
     assert models.names() == ["base", "tuned", tiny_model.name], "nobody wants to choose it twice"
@@ -169,7 +169,7 @@ def test_votes_are_not_read_again_while_nothing_has_changed(qtbot, session, runs
         view.show_evaluations([read_evaluation(job.folder)])
         at_once = view.remarks.text()
         assert QThreadPool.globalInstance().waitForDone(60_000)
-        qtbot.waitUntil(lambda: not is_busy(view), timeout=60_000)
+        qtbot.waitUntil(lambda: not is_busy(view))
         return at_once
 
     show()

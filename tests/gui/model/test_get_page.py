@@ -83,7 +83,7 @@ def test_cards_that_make_no_difference_are_left_out(qtbot, session: Session, tmp
 def test_without_a_network_the_download_says_so_and_the_model_can_be_tried_again(qtbot, tab: ModelTab,
                                                                                  session: Session):
     look_at(tab, QWEN)
-    with qtbot.waitSignal(tab.work.failed, timeout=60_000):
+    with qtbot.waitSignal(tab.work.failed):
         qtbot.mouseClick(button(tab, "model_get"), LEFT)
     assert tab.banner.isVisible() and session.job is None
     assert button(tab, "model_get").isEnabled() and button(tab, "model_get").isVisible()
@@ -118,7 +118,7 @@ def test_a_download_is_paused_and_its_beginning_is_kept(qtbot, tab: ModelTab, se
     qtbot.mouseClick(button(tab, "model_get"), LEFT)
     assert session.job.name == f"Downloading {folder.name}"
     assert button(tab, "model_pause").isVisible() and not button(tab, "model_get").isVisible()
-    with qtbot.waitSignal(tab.work.changed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.changed):
         qtbot.mouseClick(button(tab, "model_pause"), LEFT)
     assert session.job is None
     qtbot.waitUntil(lambda: button(tab, "model_get").text() == "Resume (400 bytes of 1000 bytes downloaded)")
@@ -129,7 +129,7 @@ def test_a_window_that_closes_pauses_the_download(qtbot, tab: ModelTab, play):
     play("start wait:pause cancelled")
     qtbot.mouseClick(button(tab, "model_get"), LEFT)
     qtbot.waitUntil(lambda: tab.work.followed.is_running())
-    with qtbot.waitSignal(tab.work.changed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.changed):
         assert tab.confirm_close()
     assert tab.work.target is None
 

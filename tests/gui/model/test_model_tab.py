@@ -197,7 +197,7 @@ def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):
     assert tab.card.strip.isVisible()
     assert session.job.name == "Preparing SmolLM2-135M-Instruct"
     assert not tab.findChild(QPushButton, "model_prepare").isVisible()
-    with qtbot.waitSignal(tab.work.changed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.changed):
         qtbot.mouseClick(tab.card.strip.cancel, LEFT)
     assert session.job is None
     assert tab.findChild(QPushButton, "model_prepare").isVisible()
@@ -205,7 +205,7 @@ def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):
 
 def test_preparing_that_fails_is_told_and_can_be_tried_again(qtbot, tab: ModelTab, session: Session, play):
     play("start error")
-    with qtbot.waitSignal(tab.work.failed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.failed):
         press(qtbot, tab, "model_prepare")
     assert tab.banner.isVisible()
     assert session.job is None
@@ -214,7 +214,7 @@ def test_preparing_that_fails_is_told_and_can_be_tried_again(qtbot, tab: ModelTa
 
 def test_preparing_that_crashes_is_told(qtbot, tab: ModelTab, play):
     play("start die")
-    with qtbot.waitSignal(tab.work.failed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.failed):
         press(qtbot, tab, "model_prepare")
     assert tab.banner.isVisible()
 

@@ -30,7 +30,7 @@ def scores_of(qtbot, tab):
     def select(runs: int):
         show(qtbot, tab, runs)
         tab.table.selectAll()
-        qtbot.waitUntil(lambda: len(compared(tab)) == runs, timeout=60_000)
+        qtbot.waitUntil(lambda: len(compared(tab)) == runs)
         tab.curves.compare.tabs.set_current(SCORES)
         return tab.curves.compare.compared
 
@@ -58,7 +58,7 @@ def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbo
     worse(evaluated_runs.write(weak, count=60))
     evaluated_runs.write(strong, count=60)
     page = scores_of(2)
-    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: page.paired is not None)
     (said,) = page.verdicts.text().splitlines()
     first, second = page.paired.rows.names
     assert {first, second} == {"weak", "strong"}
@@ -67,7 +67,7 @@ def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbo
     assert "All tested on the same rows" in tab.curves.compare.hint.text()
     press(qtbot, page, "compare_rows")
     (window,) = page.findChildren(ComparedRows)
-    qtbot.waitUntil(lambda: len(window.table.rows.shown) == 60 and not is_busy(window), timeout=60_000)
+    qtbot.waitUntil(lambda: len(window.table.rows.shown) == 60 and not is_busy(window))
     gains = [window.table.rows.row_at(place).gain(second, first) for place in range(60)]
     assert gains == sorted(gains, reverse=True)
     tips = [window.table.rows.headerData(section, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
@@ -77,7 +77,7 @@ def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbo
     assert row.answers[first] != row.answers[second] and row.references
     assert not window.detail.foot.isVisible() and not window.detail.reference.edit.isVisible()
     window.save_table(tmp_path / "rows.csv")
-    qtbot.waitUntil((tmp_path / "rows.csv").exists, timeout=10_000)
+    qtbot.waitUntil((tmp_path / "rows.csv").exists)
     with open(tmp_path / "rows.csv", encoding="utf-8-sig", newline="") as file:
         head, *lines = list(csv.reader(file))
     assert f"{first} answer" in head and f"{second} answer" in head and len(lines) == 60
@@ -107,7 +107,7 @@ def test_the_paired_test_can_be_cancelled_and_begun_again(qtbot, tab, make_run, 
         page.start()
         assert not is_busy(page), "what was given up does not begin by itself"
         press(qtbot, page, "compare_again")
-        qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+        qtbot.waitUntil(lambda: page.paired is not None)
     assert "The answers are the same." in page.verdicts.text()
 
 
@@ -127,7 +127,7 @@ def test_the_paired_test_ends_when_one_run_only_is_selected(qtbot, tab, make_run
     assert not is_busy(page), "nobody sees what comes of it"
     go_on.set()
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: page.paired is not None)
 
 
 def test_many_remarks_leave_room_for_the_table(qtbot, session):
@@ -149,7 +149,7 @@ def test_the_test_set_that_the_runs_share_is_shown(qtbot, tab, make_run, scores_
     evaluated_runs.write(make_run("two"), count=40)
     page = scores_of(2)
     assert "All tested on the same rows" in tab.curves.compare.hint.text()
-    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: page.paired is not None)
     assert len(page.paired.rows) == 40
 
 
@@ -163,7 +163,7 @@ def test_benchmarks_alone_are_judged_by_what_they_asked(qtbot, tab, make_run, sc
     hint = tab.curves.compare.hint.text()
     assert words in hint and "evaluated yet" not in hint
     assert ("number of questions" in hint) is ("wasn't asked" in hint) is (limits == (None, 5))
-    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: page.paired is not None)
     assert "answers of one can't be compared one by one" in page.remarks.text() and not page.again.isVisible()
 
 
@@ -183,5 +183,5 @@ def test_damaged_scores_are_compared_as_far_as_they_go(qtbot, tab, make_run, sco
     scores = files.read_json(job.folder / "scores.json")
     files.write_atomically(job.folder / "scores.json", files.dump_pretty({**scores, **damage}))
     page = scores_of(2)
-    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: page.paired is not None)
     assert page.table.figures.rows and "The answers are the same." in page.verdicts.text()

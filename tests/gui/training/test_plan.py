@@ -158,7 +158,7 @@ def test_questions_are_typed_a_line_each(qtbot, planned):
     qtbot.keyClick(editor, Qt.Key.Key_Return)
     editor.insertPlainText("कौन सा फॉर्म?")
     planned.plan.findChild(QLineEdit, "field_name").setFocus()
-    qtbot.waitUntil(lambda: bool(planned.planning.config.sample_prompts), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(planned.planning.config.sample_prompts))
     assert planned.planning.config.sample_prompts == ["Which form, and where?", "कौन सा फॉर्म?"]
     assert editor.toPlainText() == "Which form, and where?\nकौन सा फॉर्म?"
 
@@ -170,14 +170,14 @@ def test_what_was_said_of_the_files_is_in_the_plan(qtbot, planned, session, tmp_
         (tmp_path / f"{name}.csv").write_text("Fld 1,Fld-2,xx\n" + rows, encoding="utf-8")
     train = reader.read_dataset(tmp_path / "train.csv", columns={"instruction": "Fld 1", "output": "Fld-2"})
     test = reader.read_dataset(tmp_path / "test.csv", columns={"instruction": "Fld 1", "output": "xx"})
-    with qtbot.waitSignal(planned.planning.planned, timeout=20_000):
+    with qtbot.waitSignal(planned.planning.planned):
         session.set_dataset(train, test)
     config = planned.planning.config
     assert config.train_map == "instruction=Fld 1,output=Fld-2" and config.eval_map == "instruction=Fld 1,output=xx"
     assert config.reasons["eval_map"] == "What you said about the file."
     found = source_rows.read(config)
     assert found.train == train.records and found.evaluation == test.records
-    with qtbot.waitSignal(planned.planning.planned, timeout=20_000):  # the same file, read in another way
+    with qtbot.waitSignal(planned.planning.planned):  # the same file, read in another way
         session.set_dataset(reader.read_dataset(train.path, columns={"text": "xx"}))
     assert planned.planning.config.train_map == "text=xx" and planned.planning.config.objective == "text"
     assert planned.planning.config.eval_map is None
@@ -186,12 +186,12 @@ def test_what_was_said_of_the_files_is_in_the_plan(qtbot, planned, session, tmp_
 def test_what_was_decided_for_other_data_is_decided_again(qtbot, planned, session, tmp_path):
     for name, value in (("epochs", "7"), ("lora_rank", "8"), ("train_hours", "22:00-06:00")):
         planned.planning.decide(name, value)
-    with qtbot.waitSignal(planned.planning.planned, timeout=20_000):
+    with qtbot.waitSignal(planned.planning.planned):
         session.set_dataset(session.dataset, None, 0.2)
     assert planned.planning.config.epochs == 7
     other = tmp_path / "other.jsonl"
     other.write_bytes(session.dataset.path.read_bytes())
-    with qtbot.waitSignal(planned.planning.planned, timeout=20_000):
+    with qtbot.waitSignal(planned.planning.planned):
         session.set_dataset(reader.read_dataset(other))
     assert set(planned.planning.overrides) == {"lora_rank", "train_hours"} and planned.planning.config.epochs != 7
 
@@ -213,9 +213,9 @@ def test_start_takes_what_was_typed_just_before(qtbot, planned, session, play):
     editor.selectAll()
     qtbot.keyClicks(editor, "7")
     press(qtbot, planned, "start")  # the click takes the focus away: the plan is being made anew
-    qtbot.waitUntil(lambda: bool(started), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(started))
     assert started[0].request()["epochs"] == 7
-    qtbot.waitUntil(lambda: not planned.followed.is_running(), timeout=10_000)
+    qtbot.waitUntil(lambda: not planned.followed.is_running())
 
 
 def test_a_refused_plan_is_not_started_later(qtbot, planned, session):
@@ -237,14 +237,14 @@ def test_the_plan_as_code(qtbot, planned, tmp_path):
     dialog.fileSelected.emit(str(out))
     dialog.reject()
     note: QWidget = planned.plan.buttons.note
-    qtbot.waitUntil(lambda: "Saved as train-नमूना.py" in note.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "Saved as train-नमूना.py" in note.text())
     ast.parse(out.read_text(encoding="utf-8"))
 
 
 def test_code_that_cannot_be_written_is_said_in_the_tab(qtbot, planned, tmp_path):
     (tmp_path / "file").write_text("")
     planned.next.write_code(planned.planning.config, tmp_path / "file" / "train.py")
-    qtbot.waitUntil(lambda: planned.banner.isVisible() or "Saved" in planned.plan.buttons.note.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: planned.banner.isVisible() or "Saved" in planned.plan.buttons.note.text())
     assert planned.banner.isVisible() and not planned.plan.buttons.note.text()
 
 

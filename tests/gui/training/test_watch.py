@@ -135,17 +135,17 @@ def test_sample_now_asks_the_worker(qtbot, tab, run, play):
     job = run()
     tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab)
-    qtbot.waitUntil(lambda: bool(tab.followed.history.samples), timeout=5000)
+    qtbot.waitUntil(lambda: bool(tab.followed.history.samples))
     now, before, seen = button(tab, "sample_now"), len(tab.followed.history.samples), []
     now.clicked.connect(lambda: seen.append((now.isEnabled(), now.text())))
     press(qtbot, tab, "sample_now")
     assert seen == [(False, "Asking …")]
-    qtbot.waitUntil(lambda: now.isEnabled() and len(tab.followed.history.samples) > before, timeout=10_000)
+    qtbot.waitUntil(lambda: now.isEnabled() and len(tab.followed.history.samples) > before)
     assert commands(job.folder)[-1]["command"] == "sample"
     assert "जन्म प्रमाण पत्र" in tab.watch.answers.bubbles[0].text.text()
     press(qtbot, tab, "stop")
-    qtbot.waitUntil(lambda: not tab.followed.is_running(), timeout=10_000)
-    qtbot.waitUntil(lambda: not button(tab, "sample_now").isVisible(), timeout=10_000)
+    qtbot.waitUntil(lambda: not tab.followed.is_running())
+    qtbot.waitUntil(lambda: not button(tab, "sample_now").isVisible())
     assert tab.watch.answers.bubbles
 
 

@@ -300,7 +300,6 @@ class RowsPage(Card):
         self.correct.language.setText(row.language or "")
 
     def _show_busy(self, busy: bool) -> None:
-        """One change at a time."""
         self.detail.set_busy(busy)
         for widget in (self.table, self.filters):
             widget.setEnabled(not busy)
@@ -340,7 +339,6 @@ class RowsPage(Card):
             self.detail.fixed) else tr("Choose the better answer for some rows, without seeing whose it is.")
 
     def _vote(self) -> None:
-        """Let the user vote on the two models shown side by side."""
         view = self.filters.view()
         if self._evaluation is not None and view.first != view.second:
             dialog = VoteDialog(self._evaluation.folder, self._rows, view.second, view.first, self)

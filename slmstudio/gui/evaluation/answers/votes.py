@@ -129,7 +129,6 @@ class VoteDialog(QDialog):
         self._show()
 
     def _show(self) -> None:
-        """The next question, or that there is none."""
         self.result.setText("")
         there = bool(self.left)
         for button in self.buttons.values():
