@@ -29,7 +29,7 @@ from slmstudio.gui.data.versions import MixCard, VersionBar
 if TYPE_CHECKING:
     from slmstudio.core.data.health.finding import Finding
     from slmstudio.core.data.reader import Dataset
-    from slmstudio.gui.data.entry import DataEntry
+    from slmstudio.gui.data.recent import DataEntry
 
 
 class RowTools(QObject):

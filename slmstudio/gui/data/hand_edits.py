@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.record import Record
     from slmstudio.core.data.versions.edits import Edits
-    from slmstudio.gui.data.entry import DataEntry
+    from slmstudio.gui.data.recent import DataEntry
 
 
 def may_drop(parent: QWidget, entries: Sequence[DataEntry]) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.read_options import ReadOptions
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.remembered import Remembered
-    from slmstudio.gui.data.entry import DataEntry
+    from slmstudio.gui.data.recent import DataEntry
 
 NOTHING: Mapping[str, str] = {}
 LARGE_BYTES = 20 << 20

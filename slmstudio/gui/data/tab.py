@@ -20,14 +20,13 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.layouts import column_in
-from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.pages import DataPages, ReadingProgress, choose_files
 from slmstudio.gui.data.reading import Question, Read, ReadingQueue, ReadRequest, all_together, other_kind
 
 if TYPE_CHECKING:
     from slmstudio.core.data.preview import Preview
     from slmstudio.core.data.reader import Dataset
-    from slmstudio.gui.data.recent import DataMemory
+    from slmstudio.gui.data.recent import DataEntry, DataMemory
     from slmstudio.gui.data.workspace import DataWorkspace
 
 MODE = QFileDialog.FileMode
@@ -214,6 +213,8 @@ class DataTab(TakesFiles, QWidget):
 
     def _put(self, wanted: ReadRequest, found: Read) -> None:
         """Put a dataset on the list, as it was there before."""
+        from slmstudio.gui.data.recent import DataEntry
+
         page, kept, entry = self.workspace(), wanted.kept, DataEntry(
             found.dataset, found.eval_dataset, by_shape=found.by_shape)
         if kept is not None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.versions.mixing import Part
     from slmstudio.core.data.versions.store import Lineage
-    from slmstudio.gui.data.entry import DataEntry
+    from slmstudio.gui.data.recent import DataEntry
 
 
 def sentence(lineage: Lineage) -> str:

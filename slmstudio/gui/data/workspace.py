@@ -25,12 +25,11 @@ from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
 from slmstudio.gui.common.widgets.two_line import VALUE, TwoLineList
 from slmstudio.gui.data.desk import RowTools
-from slmstudio.gui.data.entry import DataEntry
 from slmstudio.gui.data.hand_edits import may_drop
 from slmstudio.gui.data.health.card import FindingsCard
 from slmstudio.gui.data.health.figures import StatisticsStrip
 from slmstudio.gui.data.reading_card import ReadingCard
-from slmstudio.gui.data.recent import RecentButton
+from slmstudio.gui.data.recent import DataEntry, RecentButton
 from slmstudio.gui.data.rows_card import RowsCard
 from slmstudio.gui.data.split_card import SplitCard
 
