@@ -74,8 +74,8 @@ class RowTools(QObject):
     def _connect(self) -> None:
         self.health.rows_wanted.connect(self._show_rows)
         self.health.mend_wanted.connect(self._open_mend)
-        self.health.cancelled.connect(self._cancel)
-        self.health.check_wanted.connect(self._check_again)
+        self.health.strip.cancelled.connect(self._cancel)
+        self.health.again.clicked.connect(self._check_again)
         self.mend.written.connect(self._put)
         self.mix.made.connect(self.made)
         for card in (self.mend, self.editor, self.mix):

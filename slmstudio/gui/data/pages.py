@@ -103,13 +103,9 @@ class ReadingProgress(Card):
 class DataEmpty(EmptyState):
     """Files to choose, a folder, or the sample.
 
-    Signals:
-        files_wanted, folder_wanted, sample_wanted: a button was pressed.
+    Attributes:
+        buttons: for these three.
     """
-
-    files_wanted = Signal()
-    folder_wanted = Signal()
-    sample_wanted = Signal()
 
     def __init__(self) -> None:
         choose = PrimaryButton(tr("Choose files…"), tr("Choose files with training rows (Ctrl+O)."), name="data_choose")
@@ -122,9 +118,6 @@ class DataEmpty(EmptyState):
         super().__init__(tr("What should the model learn?"),
                          tr("Drop a file or a folder with questions and answers, conversations, better and worse "
                             "answers, or plain text. It stays on this machine."), self.buttons, kinds())
-        for button, signal in zip(self.buttons, (self.files_wanted, self.folder_wanted, self.sample_wanted),
-                                  strict=True):
-            button.clicked.connect(signal)
 
 
 class DataPages(QStackedWidget):

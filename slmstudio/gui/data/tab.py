@@ -80,9 +80,8 @@ class DataTab(TakesFiles, QWidget):
 
     def _connect_pages(self) -> None:
         empty = self.pages.empty
-        empty.files_wanted.connect(self.choose_files)
-        empty.folder_wanted.connect(self.choose_folder)
-        empty.sample_wanted.connect(self.open_sample)
+        for button, slot in zip(empty.buttons, (self.choose_files, self.choose_folder, self.open_sample), strict=True):
+            button.clicked.connect(slot)
         empty.dropped.connect(self.open_files)
         self.pages.said.connect(self._add)
         self.pages.left.connect(self._leave_asked)

@@ -104,13 +104,11 @@ class EvaluationChoice(TakesFiles, QWidget):
         changed: something else is chosen now.
         read_wanted: other rows, or another folder, are chosen; what is in them?
         model_wanted(Path): another model is to be added.
-        download_wanted: the benchmark's data are to be fetched.
     """
 
     changed = Signal()
     read_wanted = Signal()
     model_wanted = Signal(object)
-    download_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,8 +144,7 @@ class EvaluationChoice(TakesFiles, QWidget):
                                       "small", name="evaluation_browse", clicked=self._ask)
         self.download = SecondaryButton(tr("Download…"),
                                         tr("Download its data from the hub once. It's kept and used offline. You're "
-                                           "asked first."), "small", name="evaluation_download",
-                                        clicked=self.download_wanted)
+                                           "asked first."), "small", name="evaluation_download")
         self.benchmark = named(ComboBox(), "evaluation_benchmark", tr("Benchmark"),
                                tr("Which questions the models are asked."))
         self.benchmark.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

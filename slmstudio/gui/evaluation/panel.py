@@ -182,7 +182,7 @@ class EvaluationPanel(QFrame):
         self.choice.changed.connect(self._changed)
         self.choice.read_wanted.connect(self._look_again)
         self.choice.model_wanted.connect(self._add_model)
-        self.choice.download_wanted.connect(lambda: self.download.ask(self.choice.benchmark_name()))
+        self.choice.download.clicked.connect(lambda: self.download.ask(self.choice.benchmark_name()))
         self.download.fetched.connect(self._look_again)
 
     def show_run(self, folder: Path, max_new_tokens: int | None = None, limit: int | None = None,

@@ -125,13 +125,13 @@ class ModelCard(Card):
         self.facts.setObjectName("model_facts")
         self.fit = FitView()
         self.fit.hide()
-        self.fit.measure_wanted.connect(self._measure)
-        self.fit.cancel_wanted.connect(self._work.cancel)
+        self.fit.measure.clicked.connect(self._measure)
+        self.fit.strip.cancelled.connect(self._work.cancel)
         self.banner_ready = ErrorBanner()
         self.get_page = GetPage()
         self.get_page.get_wanted.connect(self._get)
-        self.get_page.pause_wanted.connect(self._work.pause)
-        self.get_page.cancel_wanted.connect(self._work.cancel)
+        self.get_page.pause.clicked.connect(self._work.pause)
+        self.get_page.strip.cancelled.connect(self._work.cancel)
         self.use = PrimaryButton(tr("Use this model →"),
                                  tr("Train on top of this model. The next step is to plan the run."), name="model_use",
                                  clicked=lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))

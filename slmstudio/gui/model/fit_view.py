@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QLabel, QWidget
 
 from slmstudio.core import units
@@ -111,14 +111,7 @@ MOST_LEVERS = 4
 
 
 class FitView(QWidget):
-    """The memory that training takes, part by part, against what the machine has free.
-
-    Signals:
-        measure_wanted, cancel_wanted: the user pressed "Measure now", or Cancel beside the progress.
-    """
-
-    measure_wanted = Signal()
-    cancel_wanted = Signal()
+    """The memory that training takes, part by part, against what the machine has free; `measure` tries it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,9 +120,9 @@ class FitView(QWidget):
         self.bar.setObjectName("fit_bar")
         self.total = text_label("", "strong", name="fit_total")
         self.free = text_label("", "small")
-        self.measure = SecondaryButton(tr("Measure now"), "", "small", name="fit_measure", clicked=self.measure_wanted)
+        self.measure = SecondaryButton(tr("Measure now"), "", "small", name="fit_measure")
         self.set_measurable(False, tr("Choose a model first."))
-        self.strip = ProgressStrip(name="fit_progress", cancelled=self.cancel_wanted)
+        self.strip = ProgressStrip(name="fit_progress")
         self.strip.hide()
         self.verdict = text_label("", "body", wrap=True, name="fit_verdict")
         self.levers, self.cards = Lines(tr("Ways to save memory"), 1), Lines(tr("What fits on which card"), 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl, Signal
+from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QShowEvent
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
@@ -52,25 +52,15 @@ STRIP_WIDTH = 620
 
 
 class ReadingPage(QStackedWidget):
-    """A bar with Cancel; after that, a button that reads on.
-
-    Signals:
-        cancelled: the user pressed Cancel.
-        go_on: read the rest.
-    """
-
-    cancelled = Signal()
-    go_on = Signal()
+    """A bar with Cancel; after that, a button that reads on."""
 
     def __init__(self) -> None:
         super().__init__()
         self.strip = ProgressStrip(name="runs_progress",
-                                   tip=tr("Stop reading. What has been read is kept until you close the program."),
-                                   cancelled=self.cancelled)
+                                   tip=tr("Stop reading. What has been read is kept until you close the program."))
         self.strip.setFixedWidth(STRIP_WIDTH)
-        button = PrimaryButton(tr("Read the runs"), tr("Read the runs, or the rest of them."), name="runs_read",
-                               clicked=self.go_on)
-        self._stopped = EmptyState(tr("Not all runs were read"), "", [button])
+        self.go_on = PrimaryButton(tr("Read the runs"), tr("Read the runs, or the rest of them."), name="runs_read")
+        self._stopped = EmptyState(tr("Not all runs were read"), "", [self.go_on])
         self._stopped.setAcceptDrops(False)
         for page in (self.strip, self._stopped):
             self.addWidget(EmptyState.centred(page))
@@ -176,8 +166,8 @@ class ResultsTab(QWidget):
         details.evaluation.rows_wanted.connect(self._show_rows)
         self.rows.closed.connect(lambda: self._pages.setCurrentIndex(2))
         self.rows.failed.connect(self.banner.show_error)
-        self.reading.cancelled.connect(self._stop_reading)
-        self.reading.go_on.connect(self._read)
+        self.reading.strip.cancelled.connect(self._stop_reading)
+        self.reading.go_on.clicked.connect(self._read)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

@@ -80,8 +80,8 @@ class RunLauncher(QObject):
         self.queue = RunQueue(self)
         self._wanted: tuple[Callable[[RunConfig], object], Callable[[list[Problem]], object] | None] | None = None
         buttons = plan.buttons
-        buttons.start_wanted.connect(self.start)
-        buttons.queue_wanted.connect(lambda: self._use(self.queue.add))
+        buttons.start.clicked.connect(self.start)
+        buttons.queue.clicked.connect(lambda: self._use(self.queue.add))
         planning.planned.connect(self._plan_made)
         planning.refused.connect(self._forget)
         self.queue.started.connect(self.turn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, Qt
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
@@ -36,15 +36,7 @@ if TYPE_CHECKING:
 
 
 class FitLine(QWidget):
-    """A sentence, and either "Measure now" or how far that is.
-
-    Signals:
-        measure_wanted: the user wants it measured.
-        cancel_wanted: the user has changed their mind.
-    """
-
-    measure_wanted = Signal()
-    cancel_wanted = Signal()
+    """A sentence, and either "Measure now" or how far that is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,8 +48,8 @@ class FitLine(QWidget):
         self.measure = SecondaryButton(tr("Measure now"),
                                        tr("Try this plan's longest rows for a few seconds, to see whether they fit in "
                                           "memory and how long a step takes. Nothing is learned or changed."), "small",
-                                       name="measure_fit", clicked=self.measure_wanted)
-        self.strip = ProgressStrip(name="fit_progress", cancelled=self.cancel_wanted)
+                                       name="measure_fit")
+        self.strip = ProgressStrip(name="fit_progress")
         column_in(self, self.line, self.energy, (self.measure, 0, Qt.AlignmentFlag.AlignLeft), self.strip)
         self.show_outlook(None, can_measure=False)
 
@@ -169,8 +161,8 @@ class FitCheck(QObject):
         self.followed.failed.connect(partial(report_error, self))
         self._wanted = False
         self._free = True
-        self._line.measure_wanted.connect(self._measure)
-        self._line.cancel_wanted.connect(self.cancel)
+        self._line.measure.clicked.connect(self._measure)
+        self._line.strip.cancelled.connect(self.cancel)
         planning.planned.connect(self._plan_made)
         planning.refused.connect(self._refused)
         session.job_changed.connect(self._show)

@@ -37,36 +37,30 @@ if TYPE_CHECKING:
 class PlanButtons(QWidget):
     """The foot of the Plan card.
 
-    Signals:
-        start_wanted, queue_wanted, code_wanted: a button was pressed.
-        other_wanted: show the plan of another run instead of the current one, or go back to that.
-        afresh_wanted: plan from the base model again, not from a finished run.
+    Attributes:
+        start, queue, code: what can be done with the plan.
+        other: shows the plan of another run instead of the current one, or goes back to that.
+        afresh: plans from the base model again, not from a finished run.
 
     A button never comes up where another one was: the foot's last row stays, the row above it comes and goes, and what
     is hidden in a row keeps its room.
     """
-
-    start_wanted = Signal()
-    queue_wanted = Signal()
-    code_wanted = Signal()
-    other_wanted = Signal()
-    afresh_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self._ready = self._running = self._showed_plan = False
         self._going_on = ""
         self.note = text_label("", "small", wrap=True, name="plan_note", selectable=True)
-        self.start = PrimaryButton(tr("Start training"), name="start", clicked=self.start_wanted)
+        self.start = PrimaryButton(tr("Start training"), name="start")
         self.queue = SecondaryButton(tr("Add to queue"),
                                      tr("Put this run in the queue. It starts when the current run ends. If nothing is "
-                                        "running, press Start next."), name="queue", clicked=self.queue_wanted)
-        self.other = SecondaryButton(tr("Plan the next run"), "", "small", name="plan_other", clicked=self.other_wanted)
+                                        "running, press Start next."), name="queue")
+        self.other = SecondaryButton(tr("Plan the next run"), "", "small", name="plan_other")
         self.afresh = SecondaryButton(tr("Plan again"), tr("Plan from the base model again."), "small",
-                                      name="plan_afresh", clicked=self.afresh_wanted)
+                                      name="plan_afresh")
         self.code = SecondaryButton(tr("Show the code…"),
                                     tr("Save a Python script that does the same as this plan, without SLM Studio."),
-                                    "small", name="show_code", clicked=self.code_wanted)
+                                    "small", name="show_code")
         self.code.setEnabled(False)
         self._lay_out()
         self.show_plan(running=False)

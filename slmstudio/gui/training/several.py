@@ -31,11 +31,9 @@ class CardsSection(QWidget):
 
     Signals:
         chosen(str, object): a field of the run is to have another value.
-        machines_wanted: the user wants to train on several machines.
     """
 
     chosen = Signal(str, object)
-    machines_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,8 +53,7 @@ class CardsSection(QWidget):
         self.why = text_label("", "small", wrap=True, name="cards_why", tone="faint")
         self.machines = SecondaryButton(tr("Train on several machines…"),
                                         tr("Let other machines on your network take part in this run. Shows what to "
-                                           "type there, and waits for them."), "small", name="several_machines",
-                                        clicked=self.machines_wanted)
+                                           "type there, and waits for them."), "small", name="several_machines")
         column_in(self, self._title, self._ticks, self.share, self.why, (self.machines, 0, Qt.AlignmentFlag.AlignLeft),
                   spacing=theme.SPACE_XS)
         self.set_machine(None)

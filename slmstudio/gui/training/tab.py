@@ -147,7 +147,7 @@ class TrainingTab(QWidget):
             self.followed.follow(session.run)
 
     def _connect(self) -> None:
-        session, end, coming = self._session, self.run.end_row, self.next
+        session, end, coming, buttons = self._session, self.run.end_row, self.next, self.plan.buttons
         for chosen in (session.dataset_changed, session.model_changed,
                        *(row.edited for row in self.plan.rows.values())):
             chosen.connect(lambda *_: self._show_primary(result=False))
@@ -156,7 +156,7 @@ class TrainingTab(QWidget):
         session.machine_changed.connect(lambda: self.plan.cards.set_machine(session.machine))
         self.plan.cards.set_machine(session.machine)
         for signal, slot in (
-                (self.plan.cards.machines_wanted, self.machines.open), (self.machines.start_wanted, self._start_on),
+                (self.plan.cards.machines.clicked, self.machines.open), (self.machines.start_wanted, self._start_on),
                 (coming.not_shared, self._not_shared)):
             signal.connect(slot)
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
@@ -170,8 +170,8 @@ class TrainingTab(QWidget):
                 (end.export_wanted, self._to_results), (end.more_data, self._go_on_with_more),
                 (coming.made, self._start_made), (coming.turn, self._turn_has_come),
                 (coming.failed, self._not_done), (coming.planning_on, self._plan_goes_on),
-                (coming.queue.changed, self._show_choice), (self.plan.buttons.other_wanted, self._plan_other),
-                (self.plan.buttons.afresh_wanted, self._plan_afresh), (self.plan.buttons.code_wanted, self._save_code)):
+                (coming.queue.changed, self._show_choice), (buttons.other.clicked, self._plan_other),
+                (buttons.afresh.clicked, self._plan_afresh), (buttons.code.clicked, self._save_code)):
             signal.connect(slot)
 
     def _connect_run(self) -> None:
@@ -183,7 +183,7 @@ class TrainingTab(QWidget):
         controls.end_now.connect(run.end_now)
         self.run.change_wanted.connect(lambda: self.run.open_change(run.now()))
         self.run.change.apply_wanted.connect(lambda values: run.send("change", **values))
-        self.run.guard_wanted.connect(lambda: self.run.guard.toggle_editor(run.now()))
+        self.run.guard_button.clicked.connect(lambda: self.run.guard.toggle_editor(run.now()))
         self.run.guard.wanted.connect(self._ask_guard)
         run.begun.connect(self._begun)
         run.replayed.connect(lambda: self.run.show_history(run.history, run.config))

@@ -178,28 +178,27 @@ class FindingRow(QFrame):
 class HealthCard(Card):
     """Shows findings, or why there are none to show.
 
+    Attributes:
+        strip: how far the check is; `again` begins it again.
+
     Signals:
         rows_wanted(Finding): the user wants to see its rows.
         mend_wanted(str): the user wants to fix this kind of finding.
-        cancelled: the user ended the check.
-        check_wanted: the user wants it to be done again.
     """
 
     rows_wanted = Signal(object)
     mend_wanted = Signal(str)
-    cancelled = Signal()
-    check_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__(ptr("of a dataset", "Health"))
         self.chip = Chip(name="health_chip")
         self.header.addWidget(self.chip)
         self.about = text_label("", "small", wrap=True, name="health_about")
-        self.strip = ProgressStrip(cancelled=self.cancelled)
+        self.strip = ProgressStrip()
         self.banner = ErrorBanner(closable=False)
         self.words = text_label("", "muted", wrap=True, name="health_words")
         self.again = SecondaryButton(tr("Check again"), tr("Look for problems in all rows."), "small",
-                                     name="health_again", clicked=self.check_wanted)
+                                     name="health_again")
         fill(self.body, self.banner, self.words, self.strip, (self.again, 0, Qt.AlignmentFlag.AlignLeft))
         self._make_list()
         self.body.addWidget(self.about)
