@@ -22,6 +22,7 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import Smoother
+from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
 from slmstudio.gui.common import tasks
@@ -251,16 +252,18 @@ def lines(overview: RunOverview) -> list[str]:
 
 
 def test_one_line_each(overview, tmp_path):
-    overview.show_run(folder.summarise(finished(tmp_path).folder), tariff(Settings(), "IN"))
-    shown = lines(overview)
-    assert "0.254 Wh (0.167 Wh measured, the rest estimated)" in shown
-    assert any(line.startswith("₹0.0018 at ₹7.12 per kWh (") for line in shown)
-    assert any(line.startswith("0.185 g at 727 g per kWh (India's grid 2023-24") for line in shown)
+    run, india = folder.summarise(finished(tmp_path).folder), tariff(Settings(), "IN")
+    overview.show_run(run, india)
+    told = [energy_texts.energy(run.energy), *(say(run.energy.joules, india)
+                                               for say in (energy_texts.cost, energy_texts.co2))]
+    assert set(told) <= set(lines(overview))
+    assert all(figure in line for figure, line in zip(("0.254 Wh", "₹0.0018", "0.185 g"), told, strict=True))
 
 
 def test_no_price_says_where_it_is_set_and_no_reading_says_nothing(overview, tmp_path):
-    overview.show_run(folder.summarise(finished(tmp_path).folder), tariff(Settings(), ""))
-    assert "not known: Settings has no electricity price" in lines(overview)
+    run, nowhere = folder.summarise(finished(tmp_path).folder), tariff(Settings(), "")
+    overview.show_run(run, nowhere)
+    assert energy_texts.cost(run.energy.joules, nowhere) in lines(overview)
     bare = ReportRun(tmp_path / "bare")
     bare.start()
     bare.learn(1, 5)
@@ -285,7 +288,7 @@ def test_what_the_guard_did_is_told_and_can_be_sorted_by(overview, qapp, tmp_pat
     run.tell("sensors", gpus=[{"temperature_c": 81}, {"temperature_c": 76}])
     summary = folder.summarise(run.folder)
     overview.show_run(summary, tariff(Settings(), "IN"))
-    assert "Rested 14 min in 1 pause. Peak: 81 °C." in lines(overview)
+    assert summary.heat in lines(overview)
     values = run_facts.read_facts(run.folder).values
     assert {key: columns.cell(key, values[key]) for key in ("rested", "peak_c")} == {
         "rested": "14 min", "peak_c": "81 °C"}
