@@ -59,6 +59,15 @@ def lines(tab: DataTab) -> list[str]:
     return [model.index(row, 0).data() for row in range(model.rowCount())]
 
 
+def make_version(qtbot, tab: DataTab) -> None:
+    """Fix what looks like HTML, and wait until the version is shown."""
+    press(qtbot, tab, "health_mend_html")
+    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "mend_write").isEnabled())
+    with qtbot.waitSignal(tab.workspace().desk.replaced):
+        press(qtbot, tab, "mend_write")
+    qtbot.waitUntil(lambda: tab.workspace().desk.version.bar.isVisible())
+
+
 def test_findings_are_listed_and_lead_to_their_rows(qtbot, planted: DataTab):
     kinds = {finding.kind for finding in planted.workspace().entry.report.made.findings}
     assert {"duplicate_rows", "personal_phone", "html"} <= kinds
@@ -108,11 +117,7 @@ def test_several_kinds_are_mended_together_and_undone(qtbot, planted: DataTab, s
 def test_undo_without_the_file_before_keeps_the_version(qtbot, planted: DataTab):
     page = planted.workspace()
     original = page.entry.dataset.path
-    press(qtbot, planted, "health_mend_html")
-    qtbot.waitUntil(lambda: planted.findChild(QPushButton, "mend_write").isEnabled())
-    with qtbot.waitSignal(page.desk.replaced):
-        press(qtbot, planted, "mend_write")
-    qtbot.waitUntil(lambda: page.desk.version.bar.isVisible())
+    make_version(qtbot, planted)
     original.unlink()
     press(qtbot, planted, "version_undo")
     qtbot.waitUntil(lambda: planted.banner.isVisible())
@@ -198,11 +203,7 @@ def test_a_model_that_cannot_count_is_told_and_the_rows_are_checked(qtbot, tab: 
 
 def test_a_damaged_lineage_is_told_in_the_tab(qtbot, planted: DataTab):
     page = planted.workspace()
-    press(qtbot, planted, "health_mend_html")
-    qtbot.waitUntil(lambda: planted.findChild(QPushButton, "mend_write").isEnabled())
-    with qtbot.waitSignal(page.desk.replaced):
-        press(qtbot, planted, "mend_write")
-    qtbot.waitUntil(lambda: page.desk.version.bar.isVisible())
+    make_version(qtbot, planted)
     store.lineage_file(page.entry.dataset.path).write_text("{broken", encoding="utf-8")
     page.desk.version.show_entry(page.entry)
     qtbot.waitUntil(lambda: "damaged" in text(planted, "version_text"))

@@ -24,7 +24,34 @@ from slmstudio.gui.corrections.panel import Answered, CorrectPanel
 from slmstudio.gui.data.tab import DataTab
 
 
-def test_a_choice_is_remembered_for_the_file_and_for_others_with_its_columns(qtbot, new_tab, session, hindi, tmp_path):
+@pytest.fixture
+def next_session(session: Session, qapp: QApplication):
+    """`next_session()`: what the next start reads."""
+
+    def make(before: Session = session) -> Session:
+        before.settings.save()
+        loaded, trouble = settings.load()
+        assert trouble is None
+        return Session(loaded)
+
+    return make
+
+
+@pytest.fixture
+def next_sitting(qtbot, session: Session, next_session, new_tab):
+    """`next_sitting()`: the Data tab with what comes back at the next start, and the session that this read."""
+
+    def make(before: Session = session) -> tuple[DataTab, Session]:
+        later = next_session(before)
+        tab = new_tab(later)
+        with qtbot.waitSignal(tab.idle):
+            tab.restore()
+        return tab, later
+
+    return make
+
+
+def test_a_choice_is_remembered_for_the_file_and_for_others_like_it(qtbot, next_sitting, new_tab, hindi, tmp_path):
     tab = new_tab()
     open_files(qtbot, tab, hindi)
     swap(qtbot, tab)
@@ -32,11 +59,7 @@ def test_a_choice_is_remembered_for_the_file_and_for_others_with_its_columns(qtb
     open_files(qtbot, tab, hindi)
     assert first(tab)[0] == "तहसील में, काउंटर 1।", "opened again, it is read as before"
 
-    session.settings.save()
-    later = Session(settings.load()[0])
-    tab = new_tab(later)
-    with qtbot.waitSignal(tab.idle):
-        tab.restore()
+    tab, later = next_sitting()
     assert first(tab)[0] == "तहसील में, काउंटर 1।" and shapes.said_of(later.settings.mappings, HEAD) == SWAPPED
     alike = write_xlsx(tmp_path / "b.xlsx", {"s": [(b, c, a) for a, b, c in HINDI]})
     open_files(qtbot, tab, alike)
@@ -48,21 +71,18 @@ def test_a_choice_is_remembered_for_the_file_and_for_others_with_its_columns(qtb
     assert "chose" not in text(tab, "reading_summary")
 
 
-def test_what_does_not_fit_a_changed_file_any_more_is_said(qtbot, new_tab, session, odd):
+def test_what_does_not_fit_a_changed_file_any_more_is_said(qtbot, next_sitting, new_tab, odd):
     tab = new_tab()
     open_files(qtbot, tab, odd)
     qtbot.waitUntil(tab.pages.asking.use.isEnabled)
     with qtbot.waitSignal(tab.idle):
         press(qtbot, tab.pages.asking, "question_use")
     odd.write_text("question,answer\nWho?,She.\n", encoding="utf-8")
-    session.settings.save()
-    tab = new_tab(Session(settings.load()[0]))
-    with qtbot.waitSignal(tab.idle):
-        tab.restore()
+    tab, _ = next_sitting()
     assert first(tab) == ["Who?", "She."] and "no longer fit the file" in str(tab.banner.error)
 
 
-def test_what_was_said_of_evaluation_rows_holds_in_the_next_sitting(qtbot, new_tab, session, odd):
+def test_what_was_said_of_evaluation_rows_holds_in_the_next_sitting(qtbot, next_sitting, new_tab, session, odd):
     """Their columns tell nothing, and have other names than those that are learned."""
     test, rows = odd.with_name("test.csv"), odd.with_name("rows.csv")
     test.write_text(ODD, encoding="utf-8")
@@ -75,10 +95,7 @@ def test_what_was_said_of_evaluation_rows_holds_in_the_next_sitting(qtbot, new_t
         press(qtbot, tab.pages.asking, "question_use")
     assert tab.workspace().entry.eval_dataset.path == test
     session.settings.mappings = {}  # another file with these columns said otherwise since
-    session.settings.save()
-    tab = new_tab(Session(settings.load()[0]))
-    with qtbot.waitSignal(tab.idle):
-        tab.restore()
+    tab, _ = next_sitting()
     entry = tab.workspace().entry
     assert entry.eval_dataset.given == {"instruction": "Fld 1", "output": "Fld-2"}
     assert tab.banner.error is None
@@ -90,24 +107,6 @@ ASKED = ({"role": "user", "content": "Where is the ward office?"},)
 BETTER = "Behind the market."
 
 
-@pytest.fixture
-def next_session(session: Session, qapp: QApplication):
-    """`next_session()`: what the next start reads."""
-
-    def make() -> Session:
-        session.settings.save()
-        loaded, trouble = settings.load()
-        assert trouble is None
-        return Session(loaded)
-
-    return make
-
-
-def restore(qtbot, tab: DataTab) -> None:
-    with qtbot.waitSignal(tab.idle):
-        tab.restore()
-
-
 def recent(tab: DataTab) -> list[str]:
     return [row.name.text() for row in tab.pages.recent.rows]
 
@@ -116,7 +115,7 @@ def said(tab: DataTab) -> str:
     return str(tab.banner.error)
 
 
-def test_the_datasets_of_a_sitting_are_there_in_the_next(qtbot, new_tab, next_session, session, write_rows):
+def test_the_datasets_of_a_sitting_are_there_in_the_next(qtbot, next_sitting, new_tab, write_rows):
     a, b, test = write_rows("a.jsonl", ROWS), write_rows("b.jsonl", ROWS[:20]), write_rows("test.jsonl", ROWS[:5])
     tab = new_tab()
     open_files(qtbot, tab, a, b)
@@ -132,9 +131,7 @@ def test_the_datasets_of_a_sitting_are_there_in_the_next(qtbot, new_tab, next_se
     qtbot.mouseClick(page.use, LEFT)
     page.list.setCurrentRow(1)
 
-    later = next_session()
-    tab = new_tab(later)
-    restore(qtbot, tab)
+    tab, later = next_sitting()
     first, second = tab.workspace().entries
     assert (first.dataset.path, second.dataset.path) == (a, b)
     assert first.eval_dataset.path == test and len(first.eval_dataset.records) == 5
@@ -145,13 +142,12 @@ def test_the_datasets_of_a_sitting_are_there_in_the_next(qtbot, new_tab, next_se
     assert tab.banner.error is None
 
 
-def test_what_is_taken_off_the_list_stays_off_and_is_offered_with_its_choices(qtbot, new_tab, next_session, write_rows):
+def test_what_is_taken_off_the_list_stays_off_and_is_offered_with_its_choices(qtbot, next_sitting, new_tab, write_rows):
     tab = new_tab()
     open_files(qtbot, tab, write_rows("a.jsonl", ROWS), write_rows("b.jsonl", ROWS))
     tab.workspace().split.share.setValue(20)
     tab.workspace().remove_current()
-    tab = new_tab(next_session())
-    restore(qtbot, tab)
+    tab, _ = next_sitting()
     assert names(tab) == ["a"]
     button = tab.findChild(QToolButton, "data_recent")
     qtbot.mouseClick(button, LEFT)
@@ -164,7 +160,7 @@ def test_what_is_taken_off_the_list_stays_off_and_is_offered_with_its_choices(qt
     assert not button.isVisible(), "nothing else was open"
 
 
-def test_a_missing_file_is_said_and_nothing_else_is_lost(qtbot, new_tab, next_session, session, write_rows, tmp_path):
+def test_a_missing_file_is_said_and_nothing_else_is_lost(qtbot, next_sitting, new_tab, write_rows, tmp_path):
     gone, changed = write_rows("gone.jsonl", ROWS), write_rows("changed.jsonl", ROWS)
     disk = tmp_path / "usb"
     disk.mkdir()
@@ -178,9 +174,7 @@ def test_a_missing_file_is_said_and_nothing_else_is_lost(qtbot, new_tab, next_se
     disk.rename(tmp_path / "unplugged")
     write_rows("changed.jsonl", ROWS[:3])
 
-    second = next_session()
-    tab = new_tab(second)
-    restore(qtbot, tab)
+    tab, second = next_sitting()
     assert names(tab) == ["changed"] and tab.workspace().entry.dataset.name == "changed"
     assert f"gone.jsonl is no longer in {tmp_path}. It was moved, renamed or deleted." in said(tab)
     assert "stick.jsonl can't be reached." in said(tab) and "unplugged" in said(tab)
@@ -188,10 +182,7 @@ def test_a_missing_file_is_said_and_nothing_else_is_lost(qtbot, new_tab, next_se
     assert tab.banner.property("banner") == "warn"
 
     (tmp_path / "unplugged").rename(disk)
-    second.settings.save()
-    third = Session(settings.load()[0])
-    tab = new_tab(third)
-    restore(qtbot, tab)
+    tab, third = next_sitting(second)
     assert names(tab) == ["changed", "stick"], "its disk is back; what was deleted is not asked for again"
     assert third.dataset.path == on_disk and tab.banner.error is None
 
@@ -223,22 +214,18 @@ def test_missing_recent_files_are_grey_say_why_and_can_be_removed(qtbot, new_tab
     assert [each.path for each in remembered.read_all(later.settings.datasets)] == [here]
 
 
-def test_a_lost_evaluation_file_is_said_and_kept_for_later(qtbot, new_tab, next_session, write_rows, tmp_path):
+def test_a_lost_evaluation_file_is_said_and_kept_for_later(qtbot, next_sitting, new_tab, write_rows, tmp_path):
     rows, test = write_rows("rows.jsonl", ROWS), write_rows("test.jsonl", ROWS[:4])
     tab = new_tab()
     open_files(qtbot, tab, rows)
     tab.workspace().set_eval_dataset(tab.workspace().entry, read_dataset(test))
     moved = test.rename(tmp_path / "elsewhere.jsonl")
-    second = next_session()
-    tab = new_tab(second)
-    restore(qtbot, tab)
+    tab, second = next_sitting()
     assert "The evaluation rows for rows.jsonl couldn't be opened" in said(tab)
     assert "test.jsonl is no longer" in said(tab)
     assert tab.workspace().entry.eval_dataset is None
     moved.rename(test)
-    second.settings.save()
-    tab = new_tab(Session(settings.load()[0]))
-    restore(qtbot, tab)
+    tab, _ = next_sitting(second)
     assert tab.workspace().entry.eval_dataset.path == test and tab.banner.error is None
 
 
