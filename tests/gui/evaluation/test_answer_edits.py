@@ -291,7 +291,7 @@ def test_a_change_that_ends_after_the_page_was_closed_reads_nothing(qtbot, page,
     page.close_page()
     with qtbot.waitSignal(session.run_changed):
         held.set()
-    assert not is_busy(page) and page.table.rows.rows == []
+    assert not is_busy(page) and not page.table.rows.rows
 
 
 def test_ctrl_z_takes_an_old_message_away_as_the_button_does(qtbot, page):

@@ -106,7 +106,7 @@ def test_the_newest_runs_are_shown_while_the_others_are_read(qtbot, tab, make_ru
 
     monkeypatch.setattr(run_facts, "read_facts", slow)
     tab.show()
-    qtbot.waitUntil(lambda: tab.table.isVisible() and tab.details.title.text() != " " and not is_busy(tab))
+    qtbot.waitUntil(lambda: tab.table.isVisible() and tab.curves.plots is not None and tab.curves.plots.isVisible())
     assert {run.folder for run in tab.table.runs.runs} == {*runs[4:]}
     assert tab.bar.note.text() == "2 of 6 runs have been read."
     tab.table.select({runs[4]})
