@@ -31,8 +31,8 @@ MOST_STRETCHED = 6
 class RawRows(QAbstractTableModel):
     """The rows, by their columns."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
         self.found = Preview((), [])
 
     def show_rows(self, found: Preview) -> None:
@@ -63,10 +63,9 @@ class RawRows(QAbstractTableModel):
 class _PlainTable(QTableView):
     """A table to look at: rows of one height, without a grid, selected whole."""
 
-    def __init__(self, rows: QAbstractTableModel, name: str, parent: QWidget | None):
+    def __init__(self, name: str, parent: QWidget | None):
         super().__init__(parent)
         self.setAccessibleName(name)
-        self.setModel(rows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setShowGrid(False)
@@ -81,10 +80,10 @@ class RawTable(_PlainTable):
     """The first rows of a file as it has them."""
 
     def __init__(self, name: str, parent: QWidget | None = None):
-        self.rows = RawRows()
-        super().__init__(self.rows, tr("The first rows of the file"), parent)
-        self.rows.setParent(self)
+        super().__init__(tr("The first rows of the file"), parent)
         self.setObjectName(name)
+        self.rows = RawRows(self)
+        self.setModel(self.rows)
         self.horizontalHeader().setDefaultSectionSize(COLUMN_WIDTH)
 
     def show_rows(self, found: Preview) -> None:
@@ -217,9 +216,9 @@ class RowsTable(_PlainTable):
     """The table of a dataset's rows; rows are of one height, so that any number scrolls smoothly."""
 
     def __init__(self, parent: QWidget | None = None):
-        self.rows = RowsModel()
-        super().__init__(self.rows, tr("Rows"), parent)
-        self.rows.setParent(self)
+        super().__init__(tr("Rows"), parent)
+        self.rows = RowsModel(self)
+        self.setModel(self.rows)
         self.setItemDelegate(CellDelegate(self, sentences=True))
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

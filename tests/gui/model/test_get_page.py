@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QLineEdit, QPushButton
-from support import model_hub
+from support import model_hub, model_window
+from support.model_window import GIB, machine
 from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
-from slmstudio.core.hardware.machine import Gpu, Machine, read_machine
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import catalogue, library
 from slmstudio.core.model.hub import place, token
@@ -26,7 +27,6 @@ from slmstudio.gui.model.tab import ModelTab
 from slmstudio.gui.model.work import MEASURE, download
 
 LEFT = Qt.MouseButton.LeftButton
-GIB = 1024**3
 QWEN = "Qwen/Qwen2.5-1.5B-Instruct"
 
 
@@ -35,13 +35,8 @@ def tab(qtbot, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(paths, "hub_tokens_file", lambda: tmp_path / "hub_tokens.json")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
-    gpu = Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, 11 * GIB, (8, 6))
-    session.set_machine(Machine("Linux", "CPU", 4, 8, 16 * GIB, 8 * GIB, (gpu,), True, False))
-    shown = ModelTab(session)
-    shown.resize(1256, 620)
-    qtbot.addWidget(shown)
-    with qtbot.waitSignal(shown.refreshed):
-        shown.show()
+    session.set_machine(machine(11 * GIB))
+    shown = model_window.shown(qtbot, session)
     shown.models.view.set_current(ALL)
     return shown
 

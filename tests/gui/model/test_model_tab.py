@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QPushButton, QWidget
-from support import crafted_models
+from support import crafted_models, model_window
+from support.model_window import GIB, machine
 from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
-from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.model import facts, library
@@ -24,29 +24,17 @@ from slmstudio.gui.model.known import ModelEntry
 from slmstudio.gui.model.tab import ModelTab
 
 LEFT = Qt.MouseButton.LeftButton
-GIB = 1024**3
 
 
 @pytest.fixture
 def tab(qtbot, session: Session) -> ModelTab:
-    shown = ModelTab(session)
-    shown.resize(1256, 620)
-    qtbot.addWidget(shown)
-    with qtbot.waitSignal(shown.refreshed), qtbot.waitActive(shown):
-        shown.show()
-        shown.activateWindow()
-    return shown
+    return model_window.shown(qtbot, session)
 
 
 def press(qtbot, tab: QWidget, name: str) -> None:
     button = tab.findChild(QPushButton, name)
     qtbot.waitUntil(lambda: button.isVisible() and button.isEnabled())  # it is vetted first
     qtbot.mouseClick(button, LEFT)
-
-
-def machine(ram_free: int, gpu_free: int | None = None) -> Machine:
-    gpus = () if gpu_free is None else (Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, gpu_free, (8, 6)),)
-    return Machine("Linux", "CPU", 4, 8, 16 * GIB, ram_free, gpus, False, False)
 
 
 def test_a_folder_is_opened_and_its_facts_are_shown(qtbot, tab: ModelTab, tiny_model: Path):
@@ -143,14 +131,14 @@ def test_the_memory_is_compared_with_what_is_free(qtbot, tab: ModelTab, session:
     with qtbot.waitSignal(tab.opened):
         tab.open_paths([tiny_model])
     assert not tab.card.fit.isVisible()
-    session.set_machine(machine(8 * GIB))
+    session.set_machine(machine(None))
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It fits"))
     assert "on this machine" in text(tab, "fit_verdict")
-    session.set_machine(machine(8 * GIB, gpu_free=100 * 1024**2))
+    session.set_machine(machine(100 * 1024**2))
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It doesn't fit"))
     assert "on the GPU" in text(tab, "fit_verdict")
     qtbot.waitUntil(lambda: tab.findChild(QPushButton, "model_use").isEnabled())
-    session.set_machine(machine(8 * GIB, gpu_free=800 * 1024**2))
+    session.set_machine(machine(800 * 1024**2))
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It may just fit"))
     card = GpuReading(0, "NVIDIA GeForce RTX 3060", memory_used=2 * GIB, memory_total=12 * GIB)
     session.set_reading(MachineReading((card,)))  # another program has ended
@@ -159,7 +147,7 @@ def test_the_memory_is_compared_with_what_is_free(qtbot, tab: ModelTab, session:
 
 
 def test_the_fit_is_that_of_the_chosen_data(qtbot, tab: ModelTab, session: Session, tiny_model: Path, rows_file: Path):
-    session.set_machine(machine(8 * GIB))
+    session.set_machine(machine(None))
     with qtbot.waitSignal(tab.opened):
         tab.open_paths([tiny_model])
     qtbot.waitUntil(lambda: "sequence length 512" in tab.card.fit.title.text())
