@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QComboBox, QPushButton, QWidget
+from PySide6.QtWidgets import QAbstractButton, QComboBox, QFileDialog, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from slmstudio.gui.data.tab import DataTab
@@ -21,6 +21,15 @@ SWAPPED = "instruction=उत्तर,output=प्रश्न"
 def open_files(qtbot: QtBot, tab: DataTab, *files: Path) -> None:
     with qtbot.waitSignal(tab.idle):
         tab.open_files(list(files))
+
+
+def choose_evaluation(qtbot: QtBot, tab: DataTab, file: Path) -> None:
+    """Choose a file with evaluation rows, and wait until it is read."""
+    tab.workspace().split.own.setChecked(True)
+    dialog = tab.findChild(QFileDialog)
+    with qtbot.waitSignal(tab.idle):
+        dialog.fileSelected.emit(str(file))
+        dialog.accept()
 
 
 def press(qtbot: QtBot, place: QWidget, name: str, kind: type[QAbstractButton] = QPushButton) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.results.tab import ResultsTab
 
 
@@ -11,5 +12,10 @@ def show(qtbot: Any, tab: ResultsTab, runs: int) -> None:
     """Show the tab, and wait until it has read so many runs."""
     tab.show()
     tab.refresh()
-    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == runs and not tab._loading.is_busy() and (
-        tab.details._run is not None), timeout=60_000)
+    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == runs and not is_busy(tab) and (
+        tab.details.title.text() != " "), timeout=60_000)
+
+
+def compared(tab: ResultsTab) -> list[str]:
+    """Names of the runs that are compared."""
+    return tab.curves.compare.settings.figures.headers[1:]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtWidgets import QComboBox, QPushButton
+from PySide6.QtWidgets import QAbstractButton, QComboBox
 
 from slmstudio.core import files, jobs
 from slmstudio.core.data import reader
@@ -52,8 +52,8 @@ def run(studio_home) -> Callable[..., Job]:
     return make
 
 
-def button(tab: TrainingTab, name: str) -> QPushButton:
-    return tab.findChild(QPushButton, name)
+def button(tab: TrainingTab, name: str) -> QAbstractButton:
+    return tab.findChild(QAbstractButton, name)
 
 
 def choose(tab: TrainingTab, field: str, value: str) -> None:

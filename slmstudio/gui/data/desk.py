@@ -18,20 +18,18 @@ from slmstudio.core.run.config import default_of
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
 from slmstudio.gui.common.widgets.layouts import pages_of
-from slmstudio.gui.data.editing.hand import HandEdits
-from slmstudio.gui.data.editing.mix_card import MixCard
-from slmstudio.gui.data.editing.row_editor import RowEditor
-from slmstudio.gui.data.editing.version_bar import VersionBar
+from slmstudio.gui.data.hand_edits import HandEdits, RowEditor
 from slmstudio.gui.data.health import work
 from slmstudio.gui.data.health.card import HealthCard
-from slmstudio.gui.data.health.lengths import LengthStrip
+from slmstudio.gui.data.health.figures import LengthStrip
 from slmstudio.gui.data.health.mend_card import MendCard
 from slmstudio.gui.data.rows_card import RowsCard
+from slmstudio.gui.data.versions import MixCard, VersionBar
 
 if TYPE_CHECKING:
     from slmstudio.core.data.health.finding import Finding
     from slmstudio.core.data.reader import Dataset
-    from slmstudio.gui.data.entry import DataEntry
+    from slmstudio.gui.data.recent import DataEntry
 
 
 class RowTools(QObject):
@@ -41,7 +39,6 @@ class RowTools(QObject):
         replaced(DataEntry, Dataset): another version of an entry's dataset should be shown in its place.
         made(Dataset): a new dataset was made of others.
         closing(DataEntry): its file is gone.
-        failed(object): something couldn't be done.
         checked: the findings of the entry are there.
 
     Attributes:
@@ -51,7 +48,6 @@ class RowTools(QObject):
     replaced = Signal(object, object)
     made = Signal(object)
     closing = Signal(object)
-    failed = Signal(object)
     checked = Signal()
 
     def __init__(self, session: Session, rows: RowsCard, parent: QWidget):
@@ -78,8 +74,8 @@ class RowTools(QObject):
     def _connect(self) -> None:
         self.health.rows_wanted.connect(self._show_rows)
         self.health.mend_wanted.connect(self._open_mend)
-        self.health.cancelled.connect(self._cancel)
-        self.health.check_wanted.connect(self._check_again)
+        self.health.strip.cancelled.connect(self._cancel)
+        self.health.again.clicked.connect(self._check_again)
         self.mend.written.connect(self._put)
         self.mix.made.connect(self.made)
         for card in (self.mend, self.editor, self.mix):
@@ -88,8 +84,6 @@ class RowTools(QObject):
         self.hand.written.connect(self.replaced)
         self.version.replaced.connect(self.replaced)
         self.version.closing.connect(self.closing)
-        for each in (self.hand, self.version):
-            each.failed.connect(self.failed)
         self._session.plan_changed.connect(self._plan_changed)
 
     # -- what is shown ---------------------------------------------------------------------------------------
@@ -230,7 +224,7 @@ class RowTools(QObject):
             if records is self.hand.records():  # else another dataset is shown by now
                 self._rows.show_only(rows, title)
 
-        run_task(self, lambda task: work.rows_of(finding, records), show, self.failed.emit)
+        run_task(self, lambda task: work.rows_of(finding, records), show)
 
     def _open_mend(self, kind: str) -> None:
         entry = self._entry

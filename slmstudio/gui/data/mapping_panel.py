@@ -263,7 +263,6 @@ class MappingPanel(QWidget):
         self.changed.emit()
 
     def _make_targets(self, mapping: Mapping[str, str]) -> None:
-        """A field for each target of the layout."""
         focused = next((target for target, cell in self.targets.items() if cell.box.hasFocus()), "")
         for cell in self.targets.values():
             cell.hide()
@@ -287,7 +286,6 @@ class MappingPanel(QWidget):
         self.changed.emit()
 
     def _offered(self) -> list[_Cell]:
-        """The fields that this file has."""
         shown, layout = self._shown, self.layout_name
         there = {**{option: values for option, values in shown.known.items() if option not in WITH_COLUMNS},
                  **({"between": ()} if "cell" in self.mapping() else {}),

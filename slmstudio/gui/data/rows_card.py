@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QModelIndex, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QStackedLayout, QVBoxLayout
+from PySide6.QtWidgets import QFrame, QLineEdit, QStackedLayout
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -17,8 +17,10 @@ from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.areas import Card, NoteBar
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.conversation import ConversationView
+from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_of, row_of
 from slmstudio.gui.data.rows_table import RowsTable, matching_rows
 from slmstudio.gui.data.token_preview import TokenPreview
 
@@ -39,7 +41,6 @@ class RowsCard(Card):
 
     Signals:
         model_wanted: the user wants to choose a model, to see rows as it sees them.
-        failed(object): the search failed.
         edit_wanted(int), delete_wanted(list[int]): the user wants to change these rows, by their index.
         new_wanted: the user wants to add a row.
 
@@ -48,7 +49,6 @@ class RowsCard(Card):
     """
 
     model_wanted = Signal()
-    failed = Signal(object)
     edit_wanted = Signal(int)
     delete_wanted = Signal(object)
     new_wanted = Signal()
@@ -70,23 +70,20 @@ class RowsCard(Card):
 
     def _make_header(self) -> None:
         self.title.setObjectName("dataset_name")
-        self.facts = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        self.facts.setObjectName("dataset_facts")
+        self.facts = ElidedLabel("", "small", Qt.TextElideMode.ElideRight, name="dataset_facts")
         self.header.insertWidget(1, self.facts)
         self.mode = SegmentedControl(
             [tr("Table"), tr("Conversation"), tr("As the model sees it")],
             tooltips=[tr("All rows, one line each."), tr("One row, as people read it."),
-                      tr("One row in the chat template, split into tokens. What the model learns is green.")])
-        self.mode.setObjectName("rows_mode")
+                      tr("One row in the chat template, split into tokens. What the model learns is green.")],
+            name="rows_mode")
         self.mode.changed.connect(self._set_mode)
         self.header.addWidget(self.mode)
 
     def _make_navigation(self) -> None:
-        self.search = QLineEdit()
-        self.search.setObjectName("rows_search")
-        self.search.setPlaceholderText(tr("Search in any script"))
-        self.search.setAccessibleName(tr("Search in the rows"))
-        self.search.setToolTip(tr("Show only rows that contain this text, in any script (Ctrl+F)."))
+        self.search = named(QLineEdit(placeholderText=tr("Search in any script")), "rows_search",
+                            tr("Search in the rows"),
+                            tr("Show only rows that contain this text, in any script (Ctrl+F)."))
         self.search.setAcceptDrops(False)  # a file that is let go here is for the tab
         self.search.textChanged.connect(self._search_typed)
         self._glass = QAction(self.search)
@@ -97,41 +94,22 @@ class RowsCard(Card):
         self.search.addAction(self._empty, QLineEdit.ActionPosition.TrailingPosition)
         self._paint_icons()
         theme.THEME.changed.connect(self._paint_icons)
-        self.previous = IconButton("chevron-left", tr("Previous row (Alt+Left)"))
-        self.previous.setObjectName("rows_previous")
-        self.next = IconButton("chevron-right", tr("Next row (Alt+Right)"))
-        self.next.setObjectName("rows_next")
-        for button, step in ((self.previous, -1), (self.next, 1)):
-            button.setProperty("kind", "outlined")
-            button.clicked.connect(lambda _=False, step=step: self.go(self._position + step))
-        self.place = text_label("", "small")
-        self.place.setObjectName("rows_place")
-        row = QHBoxLayout()
-        row.setSpacing(theme.SPACE_S)
-        row.addWidget(self.search, 1)
-        for widget in (self.previous, self.place, self.next, *self._row_buttons()):
-            row.addWidget(widget)
-        self.body.addLayout(row)
-        add_key(self, "Alt+Left", lambda: self.go(self._position - 1))
-        add_key(self, "Alt+Right", lambda: self.go(self._position + 1))
-        add_key(self, QKeySequence.StandardKey.Find, self.search.setFocus)
-
-    def _row_buttons(self) -> list[IconButton]:
-        """What can be done with the rows that are marked."""
-        found = []
-        for icon, name, tip, slot in (
+        self.place = text_label("", "small", name="rows_place")
+        self.previous, self.next, self.edit, self.delete, self.new = buttons = [
+            IconButton(icon, tip, name=name, clicked=slot) for icon, name, tip, slot in (
+                ("chevron-left", "rows_previous", tr("Previous row (Alt+Left)"), lambda: self.go(self._position - 1)),
+                ("chevron-right", "rows_next", tr("Next row (Alt+Right)"), lambda: self.go(self._position + 1)),
                 ("edit", "rows_edit", tr("Edit this row (F2)"), self._edit),
                 ("trash", "rows_delete", tr("Delete the selected rows (Delete)"), self._delete),
-                ("plus", "rows_add", tr("Add a row (Ctrl+N)"), self.new_wanted.emit)):
-            button = IconButton(icon, tip)
-            button.setObjectName(name)
+                ("plus", "rows_add", tr("Add a row (Ctrl+N)"), self.new_wanted.emit))]
+        for button in buttons:
             button.setProperty("kind", "outlined")
-            button.clicked.connect(slot)
-            found.append(button)
-        self.edit, self.delete, self.new = found
+        self.body.addLayout(row_of((self.search, 1), self.previous, self.place, *buttons[1:]))
+        for keys, button in (("Alt+Left", self.previous), ("Alt+Right", self.next)):
+            add_key(self, keys, button.click)
+        add_key(self, QKeySequence.StandardKey.Find, self.search.setFocus)
         add_key(self, "F2", self._edit, inside=True)
         add_key(self, "Ctrl+N", self.new_wanted.emit, inside=True)
-        return found
 
     def _edit(self) -> None:
         if self._matches:
@@ -146,13 +124,10 @@ class RowsCard(Card):
         self.delete_wanted.emit([self._matches[place] for place in sorted(marked or {self._position})])
 
     def _make_filter(self) -> None:
-        clear = SecondaryButton(tr("Clear"), tr("Show all rows again."), "small")
-        clear.setObjectName("rows_filter_clear")
-        clear.clicked.connect(self.clear_filter)
+        clear = SecondaryButton(tr("Clear"), tr("Show all rows again."), "small", name="rows_filter_clear",
+                                clicked=self.clear_filter)
         self.filter = NoteBar("rows_filter", "warn", (clear,))
-        self.notes = QVBoxLayout()
-        self.notes.setSpacing(theme.SPACE_S)
-        self.notes.addWidget(self.filter)
+        self.notes = column_of(self.filter)
         self.body.addLayout(self.notes)
 
     def _paint_icons(self) -> None:
@@ -164,15 +139,13 @@ class RowsCard(Card):
         self._later.start()
 
     def _make_views(self) -> None:
-        self.table = RowsTable()
+        self.table, self.conversation, self.tokens = RowsTable(), ConversationView(), TokenPreview()
         theme.grow(self.table, "setMinimumHeight", TABLE_HEIGHT)
         self.table.setObjectName("rows_table")
         self.table.selectionModel().currentRowChanged.connect(self._row_chosen)
         self.table.activated.connect(lambda: self.mode.set_current(CONVERSATION))
         add_key(self.table, QKeySequence.StandardKey.Delete, self._delete, inside=True)
-        self.conversation = ConversationView()
         self.conversation.setObjectName("rows_conversation")
-        self.tokens = TokenPreview()
         self.tokens.model_wanted.connect(self.model_wanted)
         inset = QFrame()
         inset.setProperty("inset", True)
@@ -270,7 +243,7 @@ class RowsCard(Card):
             self._show_matches(self._unfiltered())
             return
         self._search_task = run_task(self, lambda task: matching_rows(records, needle, task.cancelled, only),
-                                     self._show_matches, self.failed.emit)
+                                     self._show_matches)
 
     def _show_matches(self, matches: Sequence[int]) -> None:
         self._matches, self._position = matches, 0

@@ -1,25 +1,117 @@
-"""The rows of a dataset as a table, and the search in them."""
+"""Tables of rows: those of a dataset, with the search in them, and the first ones of a file as it has them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractTableModel, Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from slmstudio.core.data.reader import Preview
 from slmstudio.core.data.record import message_text
+from slmstudio.core.data.sources.row import one_line
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.fields import folded
-from slmstudio.gui.common.widgets.labels import plain_tip
-from slmstudio.gui.common.widgets.table_cells import CellDelegate
+from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.table_cells import NO_PARENT, CellDelegate, Index
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Record
 
-_Index = QModelIndex | QPersistentModelIndex
-_ROOT = QModelIndex()
+ROW_HEIGHT, COLUMN_WIDTH = 33, 180
+MOST_STRETCHED = 6
+"""Columns that share the width; more of them are scrolled through."""
+
+
+class RawRows(QAbstractTableModel):
+    """The rows, by their columns."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self.found = Preview(Path())
+
+    def show_rows(self, found: Preview) -> None:
+        self.beginResetModel()
+        self.found = found
+        self.endResetModel()
+
+    def rowCount(self, parent: Index = NO_PARENT) -> int:
+        return 0 if parent.isValid() else len(self.found.rows)
+
+    def columnCount(self, parent: Index = NO_PARENT) -> int:
+        return 0 if parent.isValid() else len(self.found.columns)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return self.found.columns[section]
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.TextAlignmentRole:
+            return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            return None
+        text = one_line(self.found.rows[index.row()].get(self.found.columns[index.column()]))
+        return plain_tip(text) if role == Qt.ItemDataRole.ToolTipRole else text
+
+
+class _PlainTable(QTableView):
+    """A table to look at: rows of one height, without a grid, selected whole."""
+
+    def __init__(self, name: str, parent: QWidget | None):
+        super().__init__(parent)
+        self.setAccessibleName(name)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.verticalHeader().hide()
+        theme.grow(self.verticalHeader(), "setDefaultSectionSize", ROW_HEIGHT)
+        self.horizontalHeader().setHighlightSections(False)
+
+
+class RawTable(_PlainTable):
+    """The first rows of a file as it has them."""
+
+    def __init__(self, name: str, parent: QWidget | None = None):
+        super().__init__(tr("The first rows of the file"), parent)
+        self.setObjectName(name)
+        self.rows = RawRows(self)
+        self.setModel(self.rows)
+        self.horizontalHeader().setDefaultSectionSize(COLUMN_WIDTH)
+
+    def show_rows(self, found: Preview) -> None:
+        """Show the first rows of another file."""
+        self.rows.show_rows(found)
+        few = len(found.columns) <= MOST_STRETCHED
+        mode = QHeaderView.ResizeMode.Stretch if few else QHeaderView.ResizeMode.Interactive
+        self.horizontalHeader().setSectionResizeMode(mode)
+
+
+class FirstRowsPage(QWidget):
+    """Shows them as they are in the file; what they mean is known once it has been read."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._card = Card(" ")
+        self._card.title.setObjectName("first_rows_title")
+        self.table = RawTable("first_rows")
+        self._card.body.addWidget(text_label(tr("These are the first rows. The rest are still being read."), "muted"))
+        self._card.body.addWidget(self.table, 1)
+        column_in(self, self._card, spacing=None)
+
+    def show_rows(self, path: Path, found: Preview) -> None:
+        """Show the first rows of this file."""
+        self._card.title.setText(path.name)
+        self.table.show_rows(found)
+
+
 SHOWN_CHARACTERS = 300
 LINE, TURNS, QUESTION, ANSWER, BESIDE, FILE = range(6)
 
@@ -76,10 +168,10 @@ class RowsModel(QAbstractTableModel):
         self._records, self._rows = records, rows
         self.endResetModel()
 
-    def rowCount(self, parent: _Index = _ROOT) -> int:
+    def rowCount(self, parent: Index = NO_PARENT) -> int:
         return 0 if parent.isValid() else len(self._rows)
 
-    def columnCount(self, parent: _Index = _ROOT) -> int:
+    def columnCount(self, parent: Index = NO_PARENT) -> int:
         return 0 if parent.isValid() else len(self._titles)
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
@@ -93,7 +185,7 @@ class RowsModel(QAbstractTableModel):
             return _alignment(section)
         return None
 
-    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(index.column())
         if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
@@ -120,26 +212,17 @@ class RowsModel(QAbstractTableModel):
         return record.rejected or ""
 
 
-class RowsTable(QTableView):
+class RowsTable(_PlainTable):
     """The table of a dataset's rows; rows are of one height, so that any number scrolls smoothly."""
 
     def __init__(self, parent: QWidget | None = None):
-        super().__init__(parent)
-        self.setAccessibleName(tr("Rows"))
-        self.setItemDelegate(CellDelegate(self, sentences=True))
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setTabKeyNavigation(False)
-        self.verticalHeader().hide()
-        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        theme.grow(self.verticalHeader(), "setDefaultSectionSize", 33)
-        self.horizontalHeader().setHighlightSections(False)
+        super().__init__(tr("Rows"), parent)
         self.rows = RowsModel(self)
         self.setModel(self.rows)
+        self.setItemDelegate(CellDelegate(self, sentences=True))
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header = self.horizontalHeader()
         header.moveSection(FILE, 0)  # it comes first, though the line is what is always there
         for column, width in ((FILE, 130), (LINE, 68), (TURNS, 56)):

@@ -31,13 +31,11 @@ class SplitCard(Card):
         changed: the share, the seed or the kind of split is different now.
         file_wanted: the user wants to choose a file of evaluation rows.
         counted(int, int): training rows and evaluation rows, once they are known.
-        failed(object): the split couldn't be made.
     """
 
     changed = Signal()
     file_wanted = Signal()
     counted = Signal(int, int)
-    failed = Signal(object)
 
     def __init__(self) -> None:
         super().__init__("")
@@ -162,8 +160,7 @@ class SplitCard(Card):
         if self._eval is not None:
             self._show_counts((len(dataset.records), len(self._eval.records)))
         else:
-            self._task.run(self, lambda task: _split_counts(dataset, fraction, seed, by), self._show_counts,
-                           self.failed.emit)
+            self._task.run(self, lambda task: _split_counts(dataset, fraction, seed, by), self._show_counts)
 
     def _show_counts(self, counts: tuple[int, int]) -> None:
         learned, kept = counts

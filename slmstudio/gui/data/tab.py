@@ -20,18 +20,13 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.layouts import column_in
-from slmstudio.gui.data.entry import DataEntry
-from slmstudio.gui.data.file_dialogs import choose_files
-from slmstudio.gui.data.queue import ReadingQueue
-from slmstudio.gui.data.reading import Question, Read, ReadRequest, all_together, other_kind
-from slmstudio.gui.data.unread.pages import DataPages
-from slmstudio.gui.data.unread.progress import ReadingProgress
+from slmstudio.gui.data.pages import DataPages, ReadingProgress, choose_files
+from slmstudio.gui.data.reading import Question, Read, ReadingQueue, ReadRequest, all_together, other_kind
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset, Preview
-    from slmstudio.gui.data.remembered import DataMemory
+    from slmstudio.gui.data.recent import DataEntry, DataMemory
     from slmstudio.gui.data.workspace import DataWorkspace
-
 
 MODE = QFileDialog.FileMode
 LOOK_AFTER_MS = 50
@@ -76,7 +71,7 @@ class DataTab(TakesFiles, QWidget):
     @cached_property
     def memory(self) -> DataMemory:
         """Which datasets are open and which were. Made when the window is painted, so that it starts without it."""
-        from slmstudio.gui.data.remembered import DataMemory
+        from slmstudio.gui.data.recent import DataMemory
 
         made = DataMemory(self._session, self)
         made.changed.connect(self._show_recent)
@@ -84,9 +79,8 @@ class DataTab(TakesFiles, QWidget):
 
     def _connect_pages(self) -> None:
         empty = self.pages.empty
-        empty.files_wanted.connect(self.choose_files)
-        empty.folder_wanted.connect(self.choose_folder)
-        empty.sample_wanted.connect(self.open_sample)
+        for button, slot in zip(empty.buttons, (self.choose_files, self.choose_folder, self.open_sample), strict=True):
+            button.clicked.connect(slot)
         empty.dropped.connect(self.open_files)
         self.pages.said.connect(self._add)
         self.pages.left.connect(self._leave_asked)
@@ -116,9 +110,8 @@ class DataTab(TakesFiles, QWidget):
                              said=self._said_of(path)))
 
     def _said_of(self, path: Path) -> str | None:
-        """What was said about a file that is open."""
         entry = self._workspace.find(path) if self._workspace is not None else None
-        return entry.said if entry is not None else None
+        return entry.dataset.line if entry is not None else None
 
     def _reread(self, entry: DataEntry, said: str) -> None:
         """Read a file as a user just said, instead of what was said just before."""
@@ -143,7 +136,7 @@ class DataTab(TakesFiles, QWidget):
 
         for entry in self._workspace.entries if self._workspace is not None else ():
             if entry.dataset.path.resolve() == path.resolve():
-                self._add(ReadRequest(entry.dataset.path, again=True, said=entry.said or ""))
+                self._add(ReadRequest(entry.dataset.path, again=True, said=entry.dataset.line or ""))
             elif entry.eval_dataset is not None and entry.eval_dataset.path.resolve() == path.resolve():
                 self._add(ReadRequest(entry.eval_dataset.path, eval_for=entry, said=entry.eval_dataset.line))
         self.memory.look()
@@ -218,6 +211,8 @@ class DataTab(TakesFiles, QWidget):
 
     def _put(self, wanted: ReadRequest, found: Read) -> None:
         """Put a dataset on the list, as it was there before."""
+        from slmstudio.gui.data.recent import DataEntry
+
         page, kept, entry = self.workspace(), wanted.kept, DataEntry(
             found.dataset, found.eval_dataset, by_shape=found.by_shape)
         if kept is not None:
@@ -304,7 +299,6 @@ class DataTab(TakesFiles, QWidget):
         self.idle.emit()
 
     def _keep(self) -> None:
-        """Remember what is open."""
         page = self._workspace
         waiting = [each.kept for each in (self.queue.reading, *self.queue.waiting)
                    if each is not None and each.restore and each.kept is not None]
@@ -314,7 +308,7 @@ class DataTab(TakesFiles, QWidget):
         recent = self.memory.recent()
         self.pages.recent.show_files(recent, self.memory.missing)
         if self._workspace is not None:
-            self._workspace.recent.show_files(recent, self.memory.missing)
+            self._workspace.datasets.recent.show_files(recent, self.memory.missing)
 
     def _show_progress(self) -> None:
         self.progress.show_progress(empty=self.pages.is_empty())
@@ -327,16 +321,15 @@ class DataTab(TakesFiles, QWidget):
             from slmstudio.gui.data.workspace import DataWorkspace
 
             page = self._workspace = DataWorkspace(self._session)
-            page.add_wanted.connect(self.choose_files)
-            page.folder_wanted.connect(self.choose_folder)
+            page.datasets.add_wanted.connect(self.choose_files)
+            page.datasets.folder_wanted.connect(self.choose_folder)
             page.reread.connect(self._reread)
-            page.dropped.connect(self.open_files)
+            page.datasets.dropped.connect(self.open_files)
             page.eval_file_wanted.connect(self._choose_eval_file)
             page.emptied.connect(self.pages.show_empty)
-            page.failed.connect(self.banner.show_error)
             page.changed.connect(self._keep)
-            page.recent.chosen.connect(self.pages.chosen)
-            page.recent.removed.connect(self.pages.removed)
+            page.datasets.recent.chosen.connect(self.pages.chosen)
+            page.datasets.recent.removed.connect(self.pages.removed)
             self.pages.addWidget(page)
             self._show_recent()
         return self._workspace
@@ -345,7 +338,7 @@ class DataTab(TakesFiles, QWidget):
         """Ask what to do with unsaved changes when the window closes. False: don't close."""
         if self._workspace is None:
             return True
-        from slmstudio.gui.data.editing.drop_question import may_drop
+        from slmstudio.gui.data.hand_edits import may_drop
 
         return may_drop(self, self._workspace.entries)
 
@@ -360,4 +353,3 @@ class DataTab(TakesFiles, QWidget):
 
     def take_files(self, files: list[Path]) -> None:
         self.open_files(files)
-

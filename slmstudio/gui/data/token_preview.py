@@ -103,7 +103,11 @@ class _ChipObject(QPyTextObject):
 
 
 class TokenView(QTextEdit):
-    """Shows an encoded row. What is copied from it is the exact text, special tokens included."""
+    """Shows an encoded row. What is copied from it is the exact text, special tokens included.
+
+    Attributes:
+        shown: its pieces.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,13 +116,13 @@ class TokenView(QTextEdit):
         self.setProperty("bare", True)
         self.document().setDocumentMargin(theme.CARD_PADDING)
         self._chip = _ChipObject(self)
-        self._pieces: Sequence[Piece] = ()
+        self.shown: Sequence[Piece] = ()
         self._objects: list[str] = []
         self.document().documentLayout().registerHandler(_CHIP, self._chip)
         theme.THEME.changed.connect(self._draw)
 
     def show_pieces(self, shown: Sequence[Piece]) -> None:
-        self._pieces = shown
+        self.shown = shown
         self._draw()
 
     def _draw(self) -> None:
@@ -127,7 +131,7 @@ class TokenView(QTextEdit):
         cursor = self.textCursor()
         cursor.beginEditBlock()
         room = SHOWN_CHARACTERS
-        for piece in self._pieces:
+        for piece in self.shown:
             if room <= 0:
                 cursor.insertText("\n…", QTextCharFormat())
                 break

@@ -17,18 +17,18 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import Card, DropArea
+from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
 from slmstudio.gui.common.widgets.table_cells import VALUE, TwoLineList
 from slmstudio.gui.data.desk import RowTools
-from slmstudio.gui.data.editing.drop_question import may_drop
-from slmstudio.gui.data.entry import DataEntry
-from slmstudio.gui.data.findings import FindingsCard
-from slmstudio.gui.data.health.statistics_strip import StatisticsStrip
+from slmstudio.gui.data.hand_edits import may_drop
+from slmstudio.gui.data.health.card import FindingsCard
+from slmstudio.gui.data.health.figures import StatisticsStrip
 from slmstudio.gui.data.reading_card import ReadingCard
-from slmstudio.gui.data.recent import RecentButton
+from slmstudio.gui.data.recent import DataEntry, RecentButton
 from slmstudio.gui.data.rows_card import RowsCard
 from slmstudio.gui.data.split_card import SplitCard
 
@@ -102,25 +102,20 @@ LOW = 520
 class DataWorkspace(QWidget):
     """Datasets at the left, the rows in the middle, findings and split at the right.
 
+    Attributes:
+        datasets: the card at the left.
+
     Signals:
-        add_wanted: the user wants to choose more files.
-        folder_wanted: the user wants to choose a folder.
         reread(DataEntry, str): this one should be read again, as the text says.
-        dropped(list[Path]): files were dropped on the drop area.
         eval_file_wanted(DataEntry): the user wants to choose a file with evaluation rows.
         emptied: the last dataset was taken off the list.
         changed: other datasets are on the list, another one is shown or used, or one is split in another way.
-        failed(object): something couldn't be computed.
     """
 
-    add_wanted = Signal()
-    folder_wanted = Signal()
     reread = Signal(object, str)
-    dropped = Signal(object)
     eval_file_wanted = Signal(object)
     emptied = Signal()
     changed = Signal()
-    failed = Signal(object)
 
     def __init__(self, session: Session):
         super().__init__()
@@ -135,11 +130,8 @@ class DataWorkspace(QWidget):
         self.update_model()
 
     def _list_card(self) -> Card:
-        card = self._left = ListCard()
-        self.list, self.recent = card.list, card.recent
-        card.add_wanted.connect(self.add_wanted)
-        card.folder_wanted.connect(self.folder_wanted)
-        card.dropped.connect(self.dropped)
+        card = self.datasets = ListCard()
+        self.list = card.list
         card.mix_wanted.connect(lambda: self.desk.open_mix(self.entries))
         card.remove_wanted.connect(self.remove_current)
         self.list.currentItemChanged.connect(lambda: self._show_entry())
@@ -157,7 +149,6 @@ class DataWorkspace(QWidget):
         self.desk.replaced.connect(self.replace_dataset)
         self.desk.made.connect(lambda dataset: self.add(DataEntry(dataset)))
         self.desk.closing.connect(self.remove)
-        self.desk.failed.connect(self.failed)
         return column_of(self.reading, (self.desk.pages, 1), spacing=theme.CARD_GAP)
 
     def _read_as(self, said: str) -> None:
@@ -169,9 +160,7 @@ class DataWorkspace(QWidget):
     def _rows_card(self) -> RowsCard:
         self.rows = RowsCard()
         self.rows.model_wanted.connect(lambda: self._session.go_to("model"))
-        self.rows.failed.connect(self.failed)
         self.statistics = StatisticsStrip()
-        self.statistics.failed.connect(self.failed)
         self.rows.body.addWidget(self.statistics)
         return self.rows
 
@@ -181,7 +170,6 @@ class DataWorkspace(QWidget):
         self.findings.line_wanted.connect(self.rows.show_line)
         self.split = SplitCard()
         self.split.changed.connect(self._split_changed)
-        self.split.failed.connect(self.failed)
         self.split.counted.connect(lambda learned, kept: self.desk.show_steps(learned))
         self.split.file_wanted.connect(lambda: self.eval_file_wanted.emit(self.entry))
         self.use = PrimaryButton(tr("Use this data →"), tr("Train on this dataset, and continue with the model."),
@@ -198,7 +186,7 @@ class DataWorkspace(QWidget):
         """Share out the room that there is in the window: the page itself may be as wide as larger text made it."""
         width = min(self.width(), self.window().width())
         least, left, right = max(each for each in SIDES if theme.scaled(each[0]) <= width)
-        self._left.setFixedWidth(theme.scaled(left))
+        self.datasets.setFixedWidth(theme.scaled(left))
         self._right.setFixedWidth(theme.scaled(right))
         self.rows.facts.setHidden(least == 0)
         self.desk.lengths.set_flat(self.height() < theme.scaled(LOW))
@@ -257,7 +245,7 @@ class DataWorkspace(QWidget):
             had_changes = bool(known.changes)
             known.edits = known.edits.rebased(entry.dataset.records)
             if known.edits is None and had_changes:
-                self.failed.emit(UserError(tr("{name} has changed, so your unsaved changes no longer fit it.",
+                report_error(self, UserError(tr("{name} has changed, so your unsaved changes no longer fit it.",
                                               name=known.dataset.name)))
         known.take_rows(entry.dataset)
         known.by_shape = entry.by_shape
@@ -299,7 +287,7 @@ class DataWorkspace(QWidget):
         if self._session.model is not None:
             self.desk.set_model(self._session.model.path, self._session.model.name)
         else:
-            run_task(self, lambda task: _starter(), self._show_starter, self.failed.emit)
+            run_task(self, lambda task: _starter(), self._show_starter)
 
     def _show_starter(self, folder: Path | None) -> None:
         if self._session.model is None:
@@ -307,7 +295,7 @@ class DataWorkspace(QWidget):
             self.desk.set_model(folder, "")
 
     def _refresh_list(self) -> None:
-        self._left.mix.setVisible(self.list.count() > 1)
+        self.datasets.mix.setVisible(self.list.count() > 1)
         for place, entry in enumerate(self.entries):
             detail = " · ".join((ntr("{n:,} row", "{n:,} rows", len(entry.dataset.records)),
                                  units.format_bytes(entry.dataset.bytes)))

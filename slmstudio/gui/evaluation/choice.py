@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
 
 from slmstudio.core.i18n import ntr, ptr, tr
 from slmstudio.gui.common import theme
@@ -17,12 +17,9 @@ from slmstudio.gui.common.widgets.areas import TakesFiles
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, grid_of
-from slmstudio.gui.evaluation.models import ModelBoxes
-from slmstudio.gui.evaluation.more_fields import MOST_SHOTS, MoreFields, spin_box
-from slmstudio.gui.evaluation.texts import BENCHMARKS, benchmark_label
-
-# -- A judge: another model on this machine that reads the answers, what it looks for, and whom it is held against.
+from slmstudio.gui.common.widgets.layouts import column_in, grid_of, row_widget
+from slmstudio.gui.evaluation.choice_parts import MOST_SHOTS, ModelBoxes, MoreFields, spin_box
+from slmstudio.gui.evaluation.tables import BENCHMARKS, benchmark_label
 
 RUBRIC_LINES = 4
 RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
@@ -107,13 +104,11 @@ class EvaluationChoice(TakesFiles, QWidget):
         changed: something else is chosen now.
         read_wanted: other rows, or another folder, are chosen; what is in them?
         model_wanted(Path): another model is to be added.
-        download_wanted: the benchmark's data are to be fetched.
     """
 
     changed = Signal()
     read_wanted = Signal()
     model_wanted = Signal(object)
-    download_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,8 +120,8 @@ class EvaluationChoice(TakesFiles, QWidget):
         self.source = SegmentedControl([tr("Held-out rows"), tr("A file"), tr("Benchmark")], tooltips=[
             tr("Rows of the run's own data that weren't used for training."),
             tr("Your own test set: JSONL, JSON or CSV, with questions and the expected answers."),
-            tr("General knowledge, measured with the standard harness (lm_eval). Its files must be on this machine.")])
-        self.source.setObjectName("evaluation_source")
+            tr("General knowledge, measured with the standard harness (lm_eval). Its files must be on this machine.")],
+            name="evaluation_source")
         self.models, self.judge, self.fields = ModelBoxes(), JudgeFields(), MoreFields()
         self.longest = self.fields.longest
         self._make_file_line()
@@ -149,8 +144,7 @@ class EvaluationChoice(TakesFiles, QWidget):
                                       "small", name="evaluation_browse", clicked=self._ask)
         self.download = SecondaryButton(tr("Download…"),
                                         tr("Download its data from the hub once. It's kept and used offline. You're "
-                                           "asked first."), "small", name="evaluation_download",
-                                        clicked=self.download_wanted)
+                                           "asked first."), "small", name="evaluation_download")
         self.benchmark = named(ComboBox(), "evaluation_benchmark", tr("Benchmark"),
                                tr("Which questions the models are asked."))
         self.benchmark.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -187,14 +181,8 @@ class EvaluationChoice(TakesFiles, QWidget):
         self.shots_label = text_label(tr("Examples"), "small")
 
     def _lay_out(self) -> None:
-        self._file, rows_line = QWidget(), QWidget()
-        file, rows = QHBoxLayout(self._file), QHBoxLayout(rows_line)
-        for line, widgets in ((file, (self.benchmark, self.name, self.download, self.browse)),
-                              (rows, (self.limit, self.limit_label, self.shots_label, self.shots))):
-            line.setContentsMargins(0, 0, 0, 0)
-            line.setSpacing(theme.SPACE_S)
-            for widget in widgets:
-                line.addWidget(widget, int(widget in (self.benchmark, self.name, self.limit_label)))
+        self._file = row_widget((self.benchmark, 1), (self.name, 1), self.download, self.browse)
+        rows_line = row_widget(self.limit, (self.limit_label, 1), self.shots_label, self.shots)
         grid = grid_of(theme.SPACE_M, theme.SPACE_S, stretch=1)
         top = Qt.AlignmentFlag.AlignTop
         for row, (name, widget) in enumerate(((tr("Test set"), self.source), ("", self._file), ("", self.task),

@@ -29,7 +29,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.choice import FILE, HELD_OUT, EvaluationChoice
-from slmstudio.gui.evaluation.models import offered_models
+from slmstudio.gui.evaluation.choice_parts import offered_models
 from slmstudio.gui.evaluation.preview import (
     Look,
     earlier_seconds,
@@ -38,9 +38,7 @@ from slmstudio.gui.evaluation.preview import (
     rows_warning,
     time_text,
 )
-from slmstudio.gui.evaluation.texts import benchmark_label
-
-# -- Fetching a benchmark's data, once, after asking.
+from slmstudio.gui.evaluation.tables import benchmark_label
 
 HUB = "https://huggingface.co"
 
@@ -143,6 +141,9 @@ class Offer:
 class EvaluationPanel(QFrame):
     """The fields, what should be known before the start, and Start.
 
+    Attributes:
+        offer: what can be evaluated; None before that is read.
+
     Signals:
         made(Job): the job is there and is to be started.
         closed: the user doesn't want to evaluate now.
@@ -157,7 +158,7 @@ class EvaluationPanel(QFrame):
         self._folder: Path | None = None
         self._longest: int | None = None
         self._limit: int | None = None
-        self._offer: Offer | None = None
+        self.offer: Offer | None = None
         self._look: Look | None = None
         self._looking = TaskSlot()
         self._told: tuple[str, ...] = ()
@@ -181,7 +182,7 @@ class EvaluationPanel(QFrame):
         self.choice.changed.connect(self._changed)
         self.choice.read_wanted.connect(self._look_again)
         self.choice.model_wanted.connect(self._add_model)
-        self.choice.download_wanted.connect(lambda: self.download.ask(self.choice.benchmark_name()))
+        self.choice.download.clicked.connect(lambda: self.download.ask(self.choice.benchmark_name()))
         self.download.fetched.connect(self._look_again)
 
     def show_run(self, folder: Path, max_new_tokens: int | None = None, limit: int | None = None,
@@ -194,7 +195,7 @@ class EvaluationPanel(QFrame):
         """
         self.give_up()
         self._longest, self._limit = max_new_tokens, limit
-        self._folder, self._offer, self._look, self._told = folder, None, None, ()
+        self._folder, self.offer, self._look, self._told = folder, None, None, ()
         if test is not None:
             self.choice.set_path(Path(test))
         self.banner.clear()
@@ -204,7 +205,7 @@ class EvaluationPanel(QFrame):
     def _show_offer(self, folder: Path, offer: Offer) -> None:
         if folder != self._folder:
             return
-        self._offer = offer
+        self.offer = offer
         for picker in (self.choice.judge.model, self.choice.models.picker):
             picker.set_models(offer.others)
         self.choice.judge.set_votes(offer.votes)
@@ -232,10 +233,9 @@ class EvaluationPanel(QFrame):
     # -- what is known before the start ----------------------------------------------------------------------
 
     def _look_again(self) -> None:
-        """Look into the rows, or the folder, that are chosen now."""
         self._looking.cancel()
         self._look, self._told = None, ()
-        offer, choice = self._offer, self.choice
+        offer, choice = self.offer, self.choice
         if offer is not None and choice.is_benchmark():
             name, data = choice.benchmark_name(), choice.data
             self._looking.run(self, lambda task: look_at_benchmark(name, data),
@@ -262,7 +262,7 @@ class EvaluationPanel(QFrame):
         self._show_state()
 
     def _show_state(self) -> None:
-        offer, look, choice = self._offer, self._look, self.choice
+        offer, look, choice = self.offer, self._look, self.choice
         hindered = bool(self._busy) or self._making.is_busy()
         self.button.setEnabled(offer is not None and choice.complete() and not hindered)
         self.button.setText(tr("Evaluate anyway") if self._told else tr("Evaluate"))
@@ -291,7 +291,7 @@ class EvaluationPanel(QFrame):
         if self._looking.is_busy() and choice.source.current() == FILE and choice.test is not None:
             return tr("Reading {name}…", name=choice.test.name)
         if choice.source.current() == FILE and choice.test is None:
-            return self._offer.no_test if self._offer is not None else ""
+            return self.offer.no_test if self.offer is not None else ""
         return look.text if look is not None and choice.source.current() != HELD_OUT else ""
 
     # -- doing -----------------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ class EvaluationPanel(QFrame):
 
     def start(self) -> None:
         """Check what is chosen, and make the job; what the check warns of is told first, once."""
-        folder, offer, told = self._folder, self._offer, self._told
+        folder, offer, told = self._folder, self.offer, self._told
         if folder is None or offer is None or self._making.is_busy() or not self.choice.complete():
             return
         self.banner.clear()

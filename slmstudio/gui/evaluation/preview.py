@@ -109,7 +109,6 @@ def found_text(kinds: Mapping[str, int], problems: int) -> str:
 
 
 def _kind_text(kind: str, count: int) -> str:
-    """How many questions are of a kind."""
     return {"free": ntr("{n:,} with a free answer", "{n:,} with free answers", count),
             "choice": ntr("{n:,} multiple choice", "{n:,} multiple choice", count),
             "number": ntr("{n:,} with a number", "{n:,} with numbers", count),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.terms import of_metric
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -16,7 +19,16 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, Se
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.figures import FigureTable, MeaningButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, row_of
+from slmstudio.gui.common.widgets.layouts import (
+    STRETCH,
+    column_in,
+    column_of,
+    column_widget,
+    fill,
+    grid_in,
+    row_in,
+    row_of,
+)
 from slmstudio.gui.evaluation.answers.rows_model import BEST, GAINS, LOSSES, WORST
 from slmstudio.gui.evaluation.answers.votes import VoteSentences, votes_said
 from slmstudio.gui.evaluation.jobs import Evaluation
@@ -25,18 +37,98 @@ from slmstudio.gui.evaluation.tables import (
     group_rows,
     group_sentences,
     judge_sentences,
+    main_comparisons,
     metric_rows,
     metrics_of,
+    model_label,
+    sentence,
     speed_text,
     tested_text,
     title,
+    verdict_kind,
 )
-from slmstudio.gui.evaluation.verdict_view import VerdictView, read_advice
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.advice import Advice
+
+
+class VerdictView(QWidget):
+    """The main comparison of the tuned model, on the ground of its colour, and proposals below.
+
+    Attributes:
+        others: sentences on the other models, such as exports.
+
+    Signals:
+        wanted(Proposal): the user wants to do this.
+    """
+
+    wanted = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.others: list[str] = []
+        self.frame = QFrame()
+        self.frame.setObjectName("verdict")
+        self.headline = text_label("", "strong", wrap=True, name="verdict_headline")
+        self.caveat = text_label("", "body", wrap=True, name="verdict_caveat")
+        self.sentence = text_label("", "small", wrap=True, name="verdict_sentence")
+        row_in(self.frame, (column_of(self.headline, self.caveat, self.sentence, spacing=None), 1),
+               (MeaningButton("verdict", "p_value", "interval"), 0, Qt.AlignmentFlag.AlignTop), spacing=None,
+               margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S))
+        self.title = text_label(tr("What to try next"), "section")
+        self._proposals = QWidget()
+        self._grid = grid_in(self._proposals, theme.SPACE_M, theme.SPACE_S, stretch=1)
+        column_in(self, self.frame, self.title, self._proposals)
+        self.show_comparisons([])
+
+    def show_comparisons(self, comparisons: list[dict[str, Any]]) -> None:
+        """Show the figures of an evaluation; what they come to follows by `show_advice`."""
+        found = main_comparisons(comparisons)
+        self.others = [f"{model_label(str(each.get('of')))}: {sentence(each)}" for each in found[1:]]
+        self.sentence.setText(sentence(found[0]) if found else "")
+        self._kind = verdict_kind(found[0].get("verdict")) if found else ""
+        self.show_advice(None)
+
+    def show_advice(self, advice: Advice | None) -> None:
+        """Show what the figures come to, and what to try next; None shows the figures alone."""
+        self.headline.setText(advice.headline if advice else "")
+        self.caveat.setText(advice.caveat if advice else "")
+        self.frame.setProperty("banner", advice.tone if advice else self._kind)
+        for widget in (self.frame, self.headline, self.caveat, self.sentence):
+            theme.restyle(widget)
+        for label in (self.headline, self.caveat, self.sentence):
+            label.setVisible(bool(label.text()))
+        self.frame.setVisible(bool(self.headline.text() or self.sentence.text()))
+        while (item := self._grid.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        for row, each in enumerate(advice.proposals if advice else ()):
+            button = SecondaryButton(each.text, each.reason, "small", name=f"proposal_{row}",
+                                     clicked=partial(self._want, each))
+            self._grid.addWidget(button, row, 0)
+            self._grid.addWidget(text_label(each.reason, "small", wrap=True), row, 1)
+        for widget in (self.title, self._proposals):
+            widget.setVisible(advice is not None and bool(advice.proposals))
+
+    def _want(self, proposal: object, _checked: bool = False) -> None:
+        self.wanted.emit(proposal)
+
+
+def read_advice(run: Path, evaluation: Evaluation | None) -> Advice | None:
+    """What a run and an evaluation of it, if there is one, come to; None if it isn't a run. Not for the UI thread.
+
+    Raises:
+        UserError: the run's files are a newer program's.
+    """
+    from slmstudio.core.evaluation import advice
+
+    scores, request = (evaluation.scores, evaluation.request) if evaluation is not None else (None, None)
+    return advice.of_run(run, scores, request)
+
 
 ALL, CATEGORY, LANGUAGE, TRAINING = range(4)
 GROUPS = {CATEGORY: "by_category", LANGUAGE: "by_language", TRAINING: "by_training"}
 MOST_ROWS = 10
-
 
 
 class ScoresView(QWidget):
@@ -90,27 +182,21 @@ class ScoresView(QWidget):
                                                  tr("The main score of rows that the model was trained on, and of the "
                                                     "others.")], name="score_groups")
         self.groups.changed.connect(self._show_table)
-        self.save = IconButton("save", tr("Save the scores as CSV"))
-        self.save.setObjectName("scores_csv")
-        self.save.clicked.connect(lambda: choose_file(
+        self.save = IconButton("save", tr("Save the scores as CSV"), name="scores_csv", clicked=lambda: choose_file(
             self, tr("Save the scores"), "scores.csv", csv_kinds(), self.save_table))
-        self.buttons = {order: SecondaryButton(text, tip, "small") for order, text, tip in (
+        self.buttons = {order: SecondaryButton(text, tip, "small", name=f"rows_{order}") for order, text, tip in (
             (GAINS, tr("Biggest gains…"), tr("Rows that the tuned model answers better than the base.")),
             (LOSSES, tr("Biggest drops…"), tr("Rows that the tuned model answers worse than the base.")),
             (WORST, tr("Worst answers…"), tr("The tuned model's answers with the lowest scores.")),
             (BEST, tr("Best answers…"), tr("The tuned model's answers with the highest scores.")))}
         self._tips = {order: button.toolTip() for order, button in self.buttons.items()}
         for order, button in self.buttons.items():
-            button.setObjectName(f"rows_{order}")
             button.clicked.connect(lambda _=False, order=order: self.rows_wanted.emit(self.current(), order))
 
     def _lay_out(self) -> None:
         self._body = QWidget()
         inner = column_in(self._body)
-        rows = row_of()
-        for button in self.buttons.values():
-            rows.addWidget(button)
-        rows.addStretch(1)
+        rows = row_of(*self.buttons.values(), STRETCH)
         fill(inner, self.verdict, row_of((self.tested, 1), (self.meaning, 0, Qt.AlignmentFlag.AlignTop), spacing=None),
              rows, row_of(self.groups, STRETCH, self.save, spacing=None), self.table, self.group_verdicts, self.remarks)
         self._ended = column_widget(self.banner, self.cut_off, (self.resume, 0, Qt.AlignmentFlag.AlignLeft),

@@ -1,26 +1,70 @@
-"""Scores of an evaluation as rows of figures, and what they rest on in a sentence."""
+"""Scores of an evaluation: their names, as rows of figures, and what they rest on in a sentence."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.evaluation.scores.metrics import METRICS
 from slmstudio.core.files import an_object, objects
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import ntr, number_text, ptr, tr
 from slmstudio.gui.common.run_texts import outcome_chip, when
 from slmstudio.gui.common.widgets.figures import Figure
 from slmstudio.gui.evaluation.jobs import Evaluation, usable
-from slmstudio.gui.evaluation.texts import (
-    METRICS,
-    benchmark_label,
-    figure,
-    interval,
-    metric_help,
-    metric_label,
-    model_label,
-)
+
+BENCHMARKS = ("mmlu", "arc_challenge", "arc_easy", "hellaswag", "gsm8k", "m_mmlu_hi", "global_mmlu_hi", "arc_hi",
+              "hellaswag_hi", "indicparam")
+"""Those that have a name here; the harness knows more."""
+
+
+def metric_label(metric: str) -> str:
+    """A score's name, as the field writes it."""
+    return tr(METRICS[metric].label) if metric in METRICS else metric
+
+
+def metric_help(metric: str) -> str:
+    return tr(METRICS[metric].help) if metric in METRICS else ""
+
+
+def figure(metric: str, value: float | None) -> str:
+    """A score as it is written: percentages and points with one decimal, a loss with two.
+
+    >>> figure("chrf", 52.44), figure("loss", 1.2345), figure("perplexity", 1234.5), figure("bleu", None)
+    ('52.4', '1.23', '1,234.5', '—')
+    """
+    if value is None or not math.isfinite(value):
+        return "—"
+    text = f"{value:.2f}" if metric == "loss" else number_text(value, ",.1f")
+    return text.replace("-", "−")
+
+
+def interval(metric: str, score: Mapping[str, Any]) -> str:
+    """The 95% interval of a score: "49.1–55.6"; "" without one."""
+    low, high = score.get("low"), score.get("high")
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return ""
+    return f"{figure(metric, low)}–{figure(metric, high)}"
+
+
+def model_label(name: str) -> str:
+    return {"base": ptr("model", "Base"), "tuned": ptr("model", "Tuned")}.get(name, name)
+
+
+def benchmark_label(name: str) -> str:
+    """A benchmark's name for people."""
+    return {"mmlu": "MMLU", "arc_challenge": "ARC Challenge", "arc_easy": "ARC Easy", "hellaswag": "HellaSwag",
+            "gsm8k": "GSM8K", "m_mmlu_hi": tr("MMLU in Hindi"), "global_mmlu_hi": tr("Global MMLU in Hindi"),
+            "arc_hi": tr("ARC in Hindi"), "hellaswag_hi": tr("HellaSwag in Hindi"),
+            "indicparam": tr("IndicParam (Indian languages)")}.get(name, name.replace("_", " "))
+
+
+def verdict_kind(verdict: object) -> str:
+    """The kind of chip for a verdict."""
+    return {"better": "ok", "worse": "bad"}.get(str(verdict), "warn")
+
 
 MOST_SENTENCES = 12
 _P_VALUE = re.compile(r"\bp ([<=]) ")
@@ -149,7 +193,6 @@ def _of_groups(scores: Mapping[str, Any], key: str) -> dict[str, list[dict[str, 
 
 
 def _test(evaluation: Evaluation) -> dict[str, Any]:
-    """What is known about the test set."""
     return an_object((evaluation.scores or {}).get("test"))
 
 
@@ -196,4 +239,3 @@ def group_label(group: str, key: str) -> str:
 def group_names(scores: Mapping[str, Any], key: str) -> list[str]:
     names = {str(group) for model in objects(scores.get("models")) for group in an_object(model.get(key))}
     return sorted(names, key=str.casefold)
-

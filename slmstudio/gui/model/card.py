@@ -24,7 +24,7 @@ from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, grid_in, pages_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
-from slmstudio.gui.model import fit
+from slmstudio.gui.model import fit_view
 from slmstudio.gui.model.fit_view import FitView
 from slmstudio.gui.model.get_page import GetPage
 from slmstudio.gui.model.template_choice import TemplateChoice
@@ -104,16 +104,16 @@ class ModelCard(Card):
         super().__init__(" ")
         self._session, self._work = session, work
         self._entry: ModelEntry | None = None
-        self._fit: fit.Fit | None = None
+        self._fit: fit_view.Fit | None = None
         self._task = TaskSlot()
         self.title.setObjectName("model_name")
         self.chip = Chip(name="model_chip")
         self.header.insertWidget(1, self.chip)
         self._pages = pages_of(self._model_page(), self._prepare_page(), self._damaged_page())
         self.body.addWidget(self._pages, 1)
-        session.machine_changed.connect(self._estimate)
+        session.machine_changed.connect(self.estimate)
         session.memory_changed.connect(self._estimate_again)
-        session.dataset_changed.connect(self._estimate)
+        session.dataset_changed.connect(self.estimate)
         session.job_changed.connect(self._show_measurable)
         work.changed.connect(self._show_work)
         work.progressed.connect(self._show_progress)
@@ -124,13 +124,13 @@ class ModelCard(Card):
         self.facts.setObjectName("model_facts")
         self.fit = FitView()
         self.fit.hide()
-        self.fit.measure_wanted.connect(self._measure)
-        self.fit.cancel_wanted.connect(self._work.cancel)
+        self.fit.measure.clicked.connect(self._measure)
+        self.fit.strip.cancelled.connect(self._work.cancel)
         self.banner_ready = ErrorBanner()
         self.get_page = GetPage()
         self.get_page.get_wanted.connect(self._get)
-        self.get_page.pause_wanted.connect(self._work.pause)
-        self.get_page.cancel_wanted.connect(self._work.cancel)
+        self.get_page.pause.clicked.connect(self._work.pause)
+        self.get_page.strip.cancelled.connect(self._work.cancel)
         self.use = PrimaryButton(tr("Use this model →"),
                                  tr("Train on top of this model. The next step is to plan the run."), name="model_use",
                                  clicked=lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
@@ -201,7 +201,7 @@ class ModelCard(Card):
             self.chip.set(tr("not on this machine"), "plain", "")
             if entry.known is not None:
                 self.facts.show_entry(entry.known)
-        self._estimate()
+        self.estimate()
 
     def _show_checks(self, facts: ModelFacts) -> None:
         """Vet the folder, and say what was found; one that is refused can't be used."""
@@ -251,30 +251,31 @@ class ModelCard(Card):
     def _choose_template(self, name: str) -> None:
         if self._entry is not None and self._entry.facts is not None:
             self._session.choose_template(self._entry.facts.path, name)
-            self._estimate()
+            self.estimate()
 
     def _estimate_again(self) -> None:
         """Other programs took memory or gave it back: worth an estimate while somebody looks, which takes a moment."""
         if self.isVisible():
-            self._estimate()
+            self.estimate()
 
-    def _estimate(self) -> None:
+    def estimate(self) -> None:
+        """Work out whether the model fits, by what is chosen and known now."""
         session, entry = self._session, self._entry
         sizes = entry.sizes if entry is not None else None
         if session.machine is None or entry is None or sizes is None:
             return
         machine, dataset, evaluation = session.machine, session.dataset, session.eval_dataset
         if dataset is None or entry.facts is None:
-            self._task.run(self, lambda task: fit.usual(sizes, machine), self._show_fit, self._no_fit)
+            self._task.run(self, lambda task: fit_view.usual(sizes, machine), self._show_fit, self._no_fit)
             return
         chosen: dict[str, object] = {} if evaluation is not None else {
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
         if name := session.chat_template_of(sizes.path):
             chosen["chat_template"] = name
-        self._task.run(self, lambda task: fit.planned(sizes, machine, dataset, evaluation, chosen), self._show_fit,
+        self._task.run(self, lambda task: fit_view.planned(sizes, machine, dataset, evaluation, chosen), self._show_fit,
                        self._no_fit)
 
-    def _show_fit(self, found: fit.Fit) -> None:
+    def _show_fit(self, found: fit_view.Fit) -> None:
         self._fit = found
         self.banner_ready.clear()
         self.fit.show_fit(found)
@@ -306,10 +307,6 @@ class ModelCard(Card):
     def shows(self, folder: Path) -> bool:
         """Whether this model is looked at."""
         return self._entry is not None and self._entry.folder == folder
-
-    def measured(self) -> None:
-        """What a fit check found is kept with the machine: look again."""
-        self._estimate()
 
     def _get(self, entry: ModelEntry) -> None:
         self.get_page.strip.start(tr("Starting"))

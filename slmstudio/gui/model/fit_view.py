@@ -1,10 +1,11 @@
-"""Whether a model fits: a bar of what training takes, what was measured, and what would take less."""
+"""Whether a model fits: what training takes, worked out in a thread; and as a bar, with what would take less."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QLabel, QWidget
 
 from slmstudio.core import units
@@ -19,11 +20,87 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_of, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
-from slmstudio.gui.model.fit import Fit
 
 if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
+    from slmstudio.core.hardware.machine import Machine
+    from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.config import RunConfig
+    from slmstudio.core.run.memory.fit_badge import CardRow
+    from slmstudio.core.run.memory.formula import Judgement
     from slmstudio.core.run.memory.levers import Lever
+    from slmstudio.core.run.memory.outlook import Best
+
+
+@dataclass(frozen=True)
+class Fit:
+    """
+    Attributes:
+        config: the run that the figures are of.
+        planned: it is what would be planned for the chosen data; otherwise a usual run.
+        best: its memory.
+        free: bytes that are free on `device`; None if nobody says.
+        device: "cuda" or "cpu".
+        judgement: whether that fits; `seconds`: how long training takes, roughly.
+        levers: what would take less, the largest saving first.
+        cards: the longest rows on other cards.
+    """
+
+    config: RunConfig
+    planned: bool
+    best: Best
+    free: int | None
+    device: str
+    judgement: Judgement
+    seconds: float
+    levers: list[Lever]
+    cards: list[CardRow]
+
+
+def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: Dataset | None,
+            chosen: dict[str, object]) -> Fit:
+    """The memory of the run that would be planned with this model, which is on the disk. Runs in a thread.
+
+    Args:
+        evaluation: rows of a file of their own that are never learned.
+        chosen: fields that the user has decided.
+
+    Raises:
+        UserError: no run can be planned with these rows.
+    """
+    from slmstudio.core.run.planning.plan_inputs import PlanInputs
+    from slmstudio.core.run.planning.planner import plan
+
+    made = plan(PlanInputs(dataset, facts, machine, evaluation and evaluation.path, chosen,
+                           eval_map=evaluation and evaluation.line,
+                           eval_rows=evaluation and len(evaluation.records)))
+    return _fit(facts, machine, made.config, made.counts.tokens * made.config.epochs, True)
+
+
+def usual(facts: ModelFacts, machine: Machine) -> Fit:
+    """The memory of a usual run, while no data is chosen or the model isn't on the disk. Runs in a thread."""
+    from slmstudio.core.hardware.guidance import USUAL_TOKENS
+    from slmstudio.core.run.memory import fit_badge
+
+    badge = fit_badge.badge(facts, machine)
+    config, _ = fit_badge.usual(facts, machine, "qlora" if badge and badge.method == "qlora" else "lora")
+    return _fit(facts, machine, config, USUAL_TOKENS, False)
+
+
+def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, tokens: float, is_planned: bool) -> Fit:
+    from slmstudio.core.hardware.guidance import rough_seconds
+    from slmstudio.core.run.memory import measured, outlook
+    from slmstudio.core.run.memory.fit_badge import what_fits
+    from slmstudio.core.run.memory.formula import COMFORTABLE
+    from slmstudio.core.run.memory.levers import levers
+
+    device, free = measured.free_on(config, machine)
+    best = outlook.best_estimate(facts, config, machine)
+    seconds = rough_seconds(facts.parameters, tokens, machine, config.method, on_gpu=device == "cuda")
+    found = outlook.Outlook(best, device, free, None, rough_seconds=seconds).judgement
+    savings = levers(facts, config, int(COMFORTABLE * free), device) if free is not None else []
+    return Fit(config, is_planned, best, free, device, found, seconds, savings, what_fits(facts, config))
+
 
 PARTS = {"weights": "train", "adapter": "extra", "gradients": "pink", "optimizer": "teal", "activations": "eval",
          "logits": "olive", "fragmentation": "edge", "overhead": "grey"}
@@ -32,14 +109,7 @@ MOST_LEVERS = 4
 
 
 class FitView(QWidget):
-    """The memory that training takes, part by part, against what the machine has free.
-
-    Signals:
-        measure_wanted, cancel_wanted: the user pressed "Measure now", or Cancel beside the progress.
-    """
-
-    measure_wanted = Signal()
-    cancel_wanted = Signal()
+    """The memory that training takes, part by part, against what the machine has free; `measure` tries it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,9 +118,9 @@ class FitView(QWidget):
         self.bar.setObjectName("fit_bar")
         self.total = text_label("", "strong", name="fit_total")
         self.free = text_label("", "small")
-        self.measure = SecondaryButton(tr("Measure now"), "", "small", name="fit_measure", clicked=self.measure_wanted)
+        self.measure = SecondaryButton(tr("Measure now"), "", "small", name="fit_measure")
         self.set_measurable(False, tr("Choose a model first."))
-        self.strip = ProgressStrip(name="fit_progress", cancelled=self.cancel_wanted)
+        self.strip = ProgressStrip(name="fit_progress")
         self.strip.hide()
         self.verdict = text_label("", "body", wrap=True, name="fit_verdict")
         self.levers, self.cards = Lines(tr("Ways to save memory"), 1), Lines(tr("What fits on which card"), 0)
@@ -239,4 +309,3 @@ class Lines(QWidget):
                 self._grid.addWidget(label, line, place)
             self._grid.addWidget(rule(), line + 1, 0, 1, width)
             line += 2
-

@@ -48,12 +48,10 @@ class GetPage(QWidget):
         actions: the button, or how far the download is. The card shows it at its lower edge, where it is always seen.
 
     Signals:
-        get_wanted(ModelEntry), pause_wanted, cancel_wanted: the user pressed the button.
+        get_wanted(ModelEntry): the user wants it, and where a token is needed, that is kept.
     """
 
     get_wanted = Signal(object)
-    pause_wanted = Signal()
-    cancel_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,11 +69,10 @@ class GetPage(QWidget):
         inner.addWidget(self.accept)
         self.note = text_label("", "small", wrap=True, name="model_get_note")
         self.banner = ErrorBanner(name="model_get_banner")
-        self.strip = ProgressStrip(name="model_get_progress", tip=tr("Stop the download and remove what has arrived."),
-                                   cancelled=self.cancel_wanted)
+        self.strip = ProgressStrip(name="model_get_progress", tip=tr("Stop the download and remove what has arrived."))
         self.pause = SecondaryButton(tr("Pause"),
                                      tr("Stop the download and keep what has arrived. You can resume it at any time."),
-                                     "small", name="model_pause", clicked=self.pause_wanted)
+                                     "small", name="model_pause")
         line = self.strip.layout()
         assert isinstance(line, QHBoxLayout)
         line.insertWidget(line.indexOf(self.strip.cancel), self.pause)

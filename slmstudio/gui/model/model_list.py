@@ -28,7 +28,7 @@ FITS, ON_DISK, ALL = range(3)
 WIDTHS = (250, 330)
 """As wide as there is room for beside the model."""
 _KINDS = {"fits": "ok", "tight": "warn", "no": "bad"}
-"""The colour of a badge, by the level of its judgement."""
+"""The colour of a badge, by the level of its formula."""
 
 
 class ModelListCard(Card):
@@ -83,15 +83,12 @@ class ModelListCard(Card):
         return self.search
 
     def _filters(self) -> QHBoxLayout:
-        self.language, self.licence = ComboBox(), ComboBox()
-        self.language.setObjectName("model_language")
-        self.language.setAccessibleName(tr("Language"))
-        self.language.setToolTip(tr("Only models made for this language, according to their model cards."))
+        self.language = named(ComboBox(), "model_language", tr("Language"),
+                              tr("Only models made for this language, according to their model cards."))
         self.language.addItem(tr("Any language"), "")
-        self.licence.setObjectName("model_licence")
-        self.licence.setAccessibleName(tr("Licence"))
-        self.licence.setToolTip(tr("Only models whose licence allows this use. Read the licence itself before you rely "
-                                   "on it."))
+        self.licence = named(ComboBox(), "model_licence", tr("Licence"),
+                             tr("Only models whose licence allows this use. Read the licence itself before you rely "
+                                "on it."))
         for label, value in ((tr("Any licence"), ""), (tr("Commercial use"), "commercial"),
                              (tr("Not gated"), "open")):
             self.licence.addItem(label, value)

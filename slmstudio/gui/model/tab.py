@@ -16,7 +16,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import Task, TaskSlot, is_busy, run_task
+from slmstudio.gui.common.tasks import TaskSlot, is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
@@ -108,18 +108,13 @@ class ModelTab(TakesFiles, QWidget):
     def open_paths(self, chosen: list[Path]) -> None:
         """Open model folders, and offer to unpack GGUF files. A file inside a model's folder stands for its folder."""
         self.banner.clear()
+        machine = self._session.machine
         for path in chosen:
             if path.is_file() and path.suffix.lower() == ".gguf":
-                run_task(self, partial(self._read_gguf, path), partial(self._put, select=True))
+                run_task(self, lambda task, file=path: known.of_gguf(file, machine), partial(self._put, select=True))
                 continue
             folder = path.parent if path.is_file() and path.name in ("config.json", "model.safetensors") else path
-            run_task(self, partial(self._read, folder), self._opened)
-
-    def _read(self, folder: Path, task: Task | None = None) -> ModelEntry:
-        return known.read(folder, self._session.machine)
-
-    def _read_gguf(self, file: Path, task: Task | None = None) -> ModelEntry:
-        return known.of_gguf(file, self._session.machine)
+            run_task(self, lambda task, folder=folder: known.read(folder, machine), self._opened)
 
     def _opened(self, entry: ModelEntry) -> None:
         if entry.error is not None:
@@ -134,7 +129,6 @@ class ModelTab(TakesFiles, QWidget):
         self.models.put([entry], entry if select else None)
 
     def _offer(self, text: str) -> None:
-        """Offer to fetch the model whose name was typed."""
         if text:
             run_task(self, lambda task: known.of_hub(text), self._offered, lambda error: None)
 
@@ -151,14 +145,14 @@ class ModelTab(TakesFiles, QWidget):
             self.models.remove(entry)
 
     def _done(self, kind: str, folder: Path, result: dict[str, Any]) -> None:
-        """A model is ready, or was measured."""
         if kind == MEASURE:
-            self.card.measured()
+            self.card.estimate()  # what was found is kept with the machine
             return
         if folder == library.starter_folder():
             self._session.tell_starter_ready()
         there = Path(result.get("path") or result.get("folder") or folder)
-        run_task(self, partial(self._read, there), self._arrived)
+        machine = self._session.machine
+        run_task(self, lambda task: known.read(there, machine), self._arrived)
 
     def _arrived(self, entry: ModelEntry) -> None:
         """Show a model that has become ready, unless the user looks at another one by now."""

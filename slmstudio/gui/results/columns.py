@@ -17,7 +17,7 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
-from slmstudio.gui.evaluation.texts import METRICS, benchmark_label, figure, metric_label
+from slmstudio.gui.evaluation.tables import METRICS, benchmark_label, figure, metric_label
 
 NAME = "name"
 STANDARD = (NAME, "base", "eval_loss", "tuned.chrf", "seconds", "outcome")

@@ -1,4 +1,4 @@
-"""Several runs beside each other: their losses, where their configurations differ, and their scores."""
+"""The curves of the run that is selected; of several runs, their losses, settings and scores beside each other."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.dialogs import choose_file, csv_kinds, picture_kinds, write_csv, write_picture
 from slmstudio.gui.common.run_texts import differences
@@ -18,13 +19,14 @@ from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_of
+from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of, row_widget
 from slmstudio.gui.results import columns
 from slmstudio.gui.results.compare_scores import ComparedScores, run_names
 from slmstudio.gui.results.run_facts import RunFacts
 
 if TYPE_CHECKING:
     from slmstudio.gui.plots.compare_plot import ComparePlot
+    from slmstudio.gui.plots.run_plots import RunPlots
 
 LOSSES, SETTINGS, SCORES = range(3)
 SAME = ("name", "reasons", "chosen", "threads", "created", "format", "kind", "protocol", "non_finite")
@@ -34,7 +36,6 @@ SAME = ("name", "reasons", "chosen", "threads", "created", "format", "kind", "pr
 class ComparePanel(QWidget):
     """Losses, differences and scores of the selected runs."""
 
-
     def __init__(self) -> None:
         super().__init__()
         self._runs: list[RunFacts] = []
@@ -42,8 +43,8 @@ class ComparePanel(QWidget):
         self.curves: ComparePlot | None = None
         self.tabs = SegmentedControl([tr("Losses"), tr("Settings"), tr("Scores")], tooltips=[
             tr("The runs' losses in one plot."), tr("The settings in which the runs differ."),
-            tr("The runs' scores on their test sets, with intervals, and a paired test of the difference.")])
-        self.tabs.setObjectName("compare_tabs")
+            tr("The runs' scores on their test sets, with intervals, and a paired test of the difference.")],
+            name="compare_tabs")
         self.tabs.changed.connect(self._show_page)
         self.hint = text_label("", "small", wrap=True, name="compare_hint")
         self.save = IconButton("save", tr("Save the plot as PNG or SVG, or the table as CSV"), name="compare_save",
@@ -52,10 +53,9 @@ class ComparePanel(QWidget):
         self.settings.setObjectName("compare_settings")
         self.compared = ComparedScores()
         self.scores = self.compared.table
-        self._plot_page, self._pages = QWidget(), QStackedWidget()
+        self._plot_page = QWidget()
         self._plot_column = column_in(self._plot_page, spacing=None)
-        for page in (self._plot_page, self.settings, self.compared):
-            self._pages.addWidget(page)
+        self._pages = pages_of(self._plot_page, self.settings, self.compared)
         column_in(self, row_of(self.tabs, (self.hint, 1), self.save), (self._pages, 1))
 
     def show_runs(self, runs: list[RunFacts], histories: list[RunHistory]) -> None:
@@ -70,10 +70,6 @@ class ComparePanel(QWidget):
         self.settings.show_rows(*setting_rows(runs, histories), figures=False)
         self.compared.show_runs(runs)
         self._show_page(self.tabs.current())
-
-    def cancel(self) -> None:
-        """End what is running for a comparison that is no longer shown."""
-        self.compared.cancel()
 
     def _show_page(self, page: int) -> None:
         self._pages.setCurrentIndex(page)
@@ -153,3 +149,67 @@ def setting_rows(runs: Sequence[RunFacts], histories: Sequence[RunHistory]) -> t
 def _setting(texts: list[str]) -> Figure:
     whole = ", ".join(texts)
     return Figure(texts[0], ", ".join(texts[1:]), raw=whole, tip=whole)
+
+
+MOST_COMPARED = 20
+"""Runs whose curves are still told apart, and read in a moment; all curves of a thousand runs fill the memory."""
+
+
+class RunCurves(QWidget):
+    """Empty until a run is shown.
+
+    Attributes:
+        plots: of one run; None until one is shown.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plots: RunPlots | None = None
+        self.compare = ComparePanel()
+        hint = text_label(tr("Ctrl+click other runs to compare."), "small", wrap=True)
+        save = IconButton("save", tr("Save these plots as PNG or SVG"), name="plots_save", clicked=self._save)
+        self._single = row_widget((hint, 1), save, spacing=None)
+        self.too_many = text_label("", "small", wrap=True, name="compare_limit")
+        self.too_many.hide()
+        self.pages = pages_of(QWidget(), self.compare)
+        column_in(self, self._single, self.too_many, (self.pages, 1))
+
+    def begin(self, chosen: int) -> None:
+        """This many runs are selected, and will be shown when they are read."""
+        self.too_many.setText(tr("The first {shown} of the {count:,} selected runs are compared.", shown=MOST_COMPARED,
+                                 count=chosen))
+        self.too_many.setVisible(chosen > MOST_COMPARED)
+        if chosen < 2:
+            self.compare.compared.cancel()
+        if not chosen:
+            self.pages.setCurrentIndex(0)  # the curves of a run that is no longer in the table would mislead
+            self._single.hide()
+
+    def show_run(self, history: RunHistory, config: RunConfig) -> None:
+        """Show all plots of one run."""
+        if self.plots is None:
+            from slmstudio.gui.plots.run_plots import RunPlots  # pyqtgraph is loaded when a run is first shown
+
+            self.plots = RunPlots()
+            self.pages.addWidget(self.plots)
+        self.plots.show_history(history, config)
+        self.pages.setCurrentWidget(self.plots)
+        self._single.show()
+
+    def show_runs(self, runs: list[RunFacts], histories: list[RunHistory]) -> None:
+        """Compare several runs."""
+        self.compare.show_runs(runs, histories)
+        self.pages.setCurrentWidget(self.compare)
+        self._single.hide()
+
+    def _save(self) -> None:
+        choose_file(self, tr("Save the plots"), "curves.png", picture_kinds(), self.save_picture)
+
+    def save_picture(self, path: Path) -> None:
+        """Draw the plots of the run, all of them, into a file."""
+        plots = self.plots.widget() if self.plots is not None else None
+        try:
+            if plots is not None:
+                write_picture(plots, path)
+        except UserError as error:
+            report_error(self, error)

@@ -26,20 +26,17 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, Se
 from slmstudio.gui.common.widgets.figures import Grid, MeaningButton, number_text, page_and_column, perplexity_text
 from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
-from slmstudio.gui.evaluation.verdict_view import read_advice
+from slmstudio.gui.evaluation.scores import read_advice
 from slmstudio.gui.export.exports_table import Export, ExportsTable, ParityTable
 from slmstudio.gui.export.panel import ExportPanel
 from slmstudio.gui.export.serve_panel import ServePanel
 from slmstudio.gui.results.evaluation_section import EvaluationSection
-from slmstudio.gui.results.report import ReportButton
-from slmstudio.gui.results.run_actions import RunActions
+from slmstudio.gui.results.run_actions import ReportButton, RunActions
 from slmstudio.gui.results.run_facts import RunFacts
 from slmstudio.gui.results.run_notes import NotesEditor
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.advice import Proposal
-
-# -- What a run learned and how, in figures.
 
 
 class RunOverview(QWidget):
@@ -115,14 +112,12 @@ class RunDetails(Card):
 
     Signals:
         resume(RunSummary), rename(RunSummary), open_folder(RunSummary), delete(RunSummary): a button was pressed.
-        rows_wanted(Evaluation, str): show the answers of an evaluation in this order.
     """
 
     resume = Signal(object)
     rename = Signal(object)
     open_folder = Signal(object)
     delete = Signal(object)
-    rows_wanted = Signal(object, str)
 
     def __init__(self, session: Session):
         super().__init__(" ")
@@ -169,7 +164,6 @@ class RunDetails(Card):
         self.evaluation.panel_changed.connect(self._show_buttons)
         self.notes, self.report = NotesEditor(), ReportButton()
         self.notes.saved.connect(lambda _: session.tell_runs_changed())
-        self.evaluation.rows_wanted.connect(self.rows_wanted)
         self.evaluation.proposal_wanted.connect(self._follow_proposal)
 
     def _make_page(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtCore import QPoint, QTimer
-from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QLineEdit, QMenu, QWidget
 
 from slmstudio.core.i18n import tr
@@ -23,7 +25,6 @@ FILTER_AFTER_MS = 120
 
 class RunsBar(QWidget):
     """Commands a runs table, and remembers what was chosen."""
-
 
     def __init__(self, session: Session, table: RunsTable, parent: QWidget | None = None):
         super().__init__(parent)
@@ -61,7 +62,6 @@ class RunsBar(QWidget):
         add_key(window, QKeySequence.StandardKey.Find, self._begin_search, inside=True)
 
     def _restore(self) -> None:
-        """Restore the state from the last session."""
         settings = self._session.settings
         if settings.runs_columns:
             self._table.set_columns(settings.runs_columns)
@@ -112,13 +112,9 @@ class RunsBar(QWidget):
     def _offer_tags(self) -> None:
         menu = QMenu(self)
         for tag in self._known_tags():
-            action = QAction(tag.replace("&", "&&"), menu)  # one alone underlines the letter behind it
-            action.triggered.connect(lambda _=False, tag=tag: self._show_tag(tag))
-            menu.addAction(action)
+            menu.addAction(tag.replace("&", "&&"), partial(self._show_tag, tag))  # one alone underlines what follows
         menu.addSeparator()
-        every = QAction(tr("All runs"), menu)
-        every.triggered.connect(self.search.clear)
-        menu.addAction(every)
+        menu.addAction(tr("All runs"), self.search.clear)
         menu.popup(self.tags.mapToGlobal(QPoint(0, self.tags.height())))
 
     def _show_tag(self, tag: str) -> None:
@@ -127,7 +123,7 @@ class RunsBar(QWidget):
 
     def _offer_columns(self) -> None:
         place = self.columns.mapToGlobal(QPoint(self.columns.width() - self.chooser.width(), self.columns.height()))
-        self.chooser.open_at(place, self._table.runs.columns, columns.known_columns(self._table.runs.known_fields()))
+        self.chooser.open_at(place, self._table.runs.columns, columns.known_columns(self._table.runs.known_fields))
 
     def _choose_columns(self, names: list[str]) -> None:
         self._table.set_columns(names)

@@ -35,6 +35,7 @@ class RunsModel(QAbstractTableModel):
     Attributes:
         facts: all runs.
         shown: those in the table.
+        known_fields: of any run, in their order.
         columns: keys of `RunFacts.values`.
     """
 
@@ -45,7 +46,7 @@ class RunsModel(QAbstractTableModel):
         self.columns: list[str] = list(columns.STANDARD)
         self.sorted_by: tuple[str, bool] = ("created", True)
         self._filter = ""
-        self._known: list[str] = []
+        self.known_fields: list[str] = []
 
     @property
     def runs(self) -> list[RunSummary]:
@@ -54,7 +55,7 @@ class RunsModel(QAbstractTableModel):
     def set_facts(self, facts: list[RunFacts]) -> None:
         self.beginResetModel()
         self.facts = facts
-        self._known = sorted(set[str]().union(*(each.values for each in facts)))
+        self.known_fields = sorted(set[str]().union(*(each.values for each in facts)))
         self._arrange()
         self.endResetModel()
 
@@ -71,12 +72,9 @@ class RunsModel(QAbstractTableModel):
         self._arrange()
         self.endResetModel()
 
-    def known_fields(self) -> list[str]:
-        return self._known
-
     def unknown_fields(self) -> list[str]:
         """Names in the filter that no run has a field for."""
-        return run_filter.unknown_fields(run_filter.parse(self._filter, self._known), self._known)
+        return run_filter.unknown_fields(run_filter.parse(self._filter, self.known_fields), self.known_fields)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         if not 0 <= column < len(self.columns):
@@ -90,7 +88,7 @@ class RunsModel(QAbstractTableModel):
 
     def _arrange(self) -> None:
         key, falling = self.sorted_by
-        conditions = run_filter.parse(self._filter, self._known)
+        conditions = run_filter.parse(self._filter, self.known_fields)
         found = [facts for facts in self.facts if run_filter.matches(conditions, facts.values, facts.text)]
         if key == "created":
             self.shown = sorted(found, key=lambda facts: facts.summary.created, reverse=falling)
@@ -204,7 +202,6 @@ class RunsTable(QTableView):
             self.addAction(action)
 
     def _tell(self, signal: SignalInstance) -> None:
-        """Emit a signal about the current run."""
         if chosen := self.selected():
             signal.emit(chosen[0])
 
@@ -279,7 +276,6 @@ class RunsTable(QTableView):
         return [facts.folder for facts in self.runs.shown]
 
     def _keep(self) -> None:
-        """Remember what is selected before the model changes."""
         chosen = self.selected_facts()
         self._kept = ({facts.folder for facts in chosen}, chosen[0].folder if chosen else None,
                       self.verticalScrollBar().value())

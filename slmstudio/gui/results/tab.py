@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl, Signal
+from PySide6.QtCore import QFileSystemWatcher, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices, QShowEvent
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
@@ -36,8 +36,8 @@ from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.export.exports_table import Export, read_exports
 from slmstudio.gui.export.panel import running_export
-from slmstudio.gui.results import rename_run, run_actions
-from slmstudio.gui.results.run_curves import MOST_COMPARED, RunCurves
+from slmstudio.gui.results import run_actions
+from slmstudio.gui.results.compare import MOST_COMPARED, RunCurves
 from slmstudio.gui.results.run_details import RunDetails
 from slmstudio.gui.results.run_facts import FactsReader, RunFacts
 from slmstudio.gui.results.runs_bar import RunsBar
@@ -46,31 +46,19 @@ from slmstudio.gui.results.runs_table import RunsTable
 if TYPE_CHECKING:
     from slmstudio.gui.evaluation.jobs import Evaluation
 
-# -- What the Results tab shows while it reads the runs for the first time.
-
 STRIP_WIDTH = 620
 
 
 class ReadingPage(QStackedWidget):
-    """A bar with Cancel; after that, a button that reads on.
-
-    Signals:
-        cancelled: the user pressed Cancel.
-        go_on: read the rest.
-    """
-
-    cancelled = Signal()
-    go_on = Signal()
+    """A bar with Cancel; after that, a button that reads on."""
 
     def __init__(self) -> None:
         super().__init__()
         self.strip = ProgressStrip(name="runs_progress",
-                                   tip=tr("Stop reading. What has been read is kept until you close the program."),
-                                   cancelled=self.cancelled)
+                                   tip=tr("Stop reading. What has been read is kept until you close the program."))
         self.strip.setFixedWidth(STRIP_WIDTH)
-        button = PrimaryButton(tr("Read the runs"), tr("Read the runs, or the rest of them."), name="runs_read",
-                               clicked=self.go_on)
-        self._stopped = EmptyState(tr("Not all runs were read"), "", [button])
+        self.go_on = PrimaryButton(tr("Read the runs"), tr("Read the runs, or the rest of them."), name="runs_read")
+        self._stopped = EmptyState(tr("Not all runs were read"), "", [self.go_on])
         self._stopped.setAcceptDrops(False)
         for page in (self.strip, self._stopped):
             self.addWidget(EmptyState.centred(page))
@@ -171,13 +159,13 @@ class ResultsTab(QWidget):
         details.resume.connect(self._resume)
         for wanted in (details, self.table):
             wanted.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
-            wanted.delete.connect(lambda run: run_actions.ask(self, run, self.delete))
+            wanted.delete.connect(lambda run: run_actions.ask_to_delete(self, run, self.delete))
             wanted.rename.connect(self._ask_for_name)
-        details.rows_wanted.connect(self._show_rows)
+        details.evaluation.rows_wanted.connect(self._show_rows)
         self.rows.closed.connect(lambda: self._pages.setCurrentIndex(2))
         self.rows.failed.connect(self.banner.show_error)
-        self.reading.cancelled.connect(self._stop_reading)
-        self.reading.go_on.connect(self._read)
+        self.reading.strip.cancelled.connect(self._stop_reading)
+        self.reading.go_on.clicked.connect(self._read)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -287,7 +275,6 @@ class ResultsTab(QWidget):
             self.curves.show_runs(runs, loaded.histories)
 
     def _show_rows(self, evaluation: Evaluation, order: str) -> None:
-        """Open the answers of an evaluation."""
         self.rows.open(evaluation, order, self.details.title.text())
         self._pages.setCurrentWidget(self.rows)
 
@@ -305,7 +292,7 @@ class ResultsTab(QWidget):
 
     def _ask_for_name(self, run: RunSummary) -> None:
         taken = [facts.summary.config.name for facts in self.table.runs.facts if facts.folder != run.folder]
-        rename_run.ask(self, run.config.name, taken, lambda name: self.rename(run, name))
+        run_actions.ask_for_name(self, run.config.name, taken, lambda name: self.rename(run, name))
 
     def rename(self, run: RunSummary, name: str) -> None:
         """Give a run another name; one that can't be kept is said."""

@@ -30,41 +30,6 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.model.facts import ModelFacts
 
-# -- Saves a run as a Python script.
-
-
-class ScriptSaver(QObject):
-    """Asks where, and writes there.
-
-    Signals:
-        saving, saved(Path): it began, and it is done.
-        failed(Exception): it couldn't be written.
-    """
-
-    saving = Signal()
-    saved = Signal(object)
-    failed = Signal(object)
-
-    def __init__(self, parent: QWidget):
-        super().__init__(parent)
-        self._parent = parent
-
-    def ask(self, run: Path | RunConfig, name: str) -> None:
-        """Let the user choose a file for `run` (a run's folder, or a plan) and write it."""
-        choose_file(self._parent.window(), tr("Save the code"), f"train-{slug(name)}.py", tr("Python scripts (*.py)"),
-                    lambda out: self.save(run, out))
-
-    def save(self, run: Path | RunConfig, out: Path) -> None:
-        """Write the script, and the rows that it learns beside it."""
-        def write(task: Task) -> Path:
-            from slmstudio.core.run.run_script import write_script
-
-            return write_script(run, out).path
-
-        self.saving.emit()
-        run_task(self, write, self.saved.emit, self.failed.emit)
-
-
 NOT_CHANGED = ("name", "model", "train_file", "eval_file", "train_map", "eval_map", "start_from")
 """Fields that a user chose elsewhere than in the plan, as far as they chose them."""
 
@@ -112,19 +77,15 @@ class RunLauncher(QObject):
         super().__init__(parent)
         self._session, self._plan, self._planning = session, plan, planning
         self.queue = RunQueue(self)
-        self.code = ScriptSaver(parent)
         self._wanted: tuple[Callable[[RunConfig], object], Callable[[list[Problem]], object] | None] | None = None
         buttons = plan.buttons
-        buttons.start_wanted.connect(self.start)
-        buttons.queue_wanted.connect(lambda: self._use(self.queue.add))
+        buttons.start.clicked.connect(self.start)
+        buttons.queue.clicked.connect(lambda: self._use(self.queue.add))
         planning.planned.connect(self._plan_made)
         planning.refused.connect(self._forget)
         self.queue.started.connect(self.turn)
         self.queue.failed.connect(self._not_done)
         self.queue.added.connect(self._added)
-        self.code.saving.connect(lambda: buttons.say(tr("Writing the script …")))
-        self.code.saved.connect(self._saved)
-        self.code.failed.connect(self._not_done)
 
     def is_starting(self) -> bool:
         """Whether a run is being made, or will be as soon as its plan is there, or waits for its turn."""
@@ -267,7 +228,18 @@ class RunLauncher(QObject):
         config = self._plan.config
         if config is not None:
             clear_error(self)
-            self.code.ask(run if run is not None else config, config.name)
+            choose_file(self._plan.window(), tr("Save the code"), f"train-{slug(config.name)}.py",
+                        tr("Python scripts (*.py)"), lambda out: self.write_code(run or config, out))
+
+    def write_code(self, run: Path | RunConfig, out: Path) -> None:
+        """Write a run in a folder, or a plan, as a script, and the rows that it learns beside it."""
+        def write(task: Task) -> Path:
+            from slmstudio.core.run.run_script import write_script
+
+            return write_script(run, out).path
+
+        self._plan.buttons.say(tr("Writing the script …"))
+        run_task(self._plan, write, self._saved, self._not_done)
 
     def _saved(self, path: Path) -> None:
         self._plan.buttons.say(tr("Saved as {name} in {folder}, together with its rows.", name=path.name,

@@ -1,27 +1,146 @@
-"""Measures what a plan takes: a worker's job, with its progress above the Start button."""
+"""What a plan takes, above the Start button: time, memory and energy, estimated, or measured by a worker."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, Qt
 from PySide6.QtWidgets import QWidget
 
+from slmstudio.core import units
 from slmstudio.core.errors import from_os_error
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.core.run.memory import formula
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
-from slmstudio.gui.common.run_texts import phase_text
+from slmstudio.gui.common.run_texts import phase_text, when
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.banner import clear_error, report_error
-from slmstudio.gui.training.plan_panel import PlanPanel
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.training.planning import Planning
+
+if TYPE_CHECKING:
+    from slmstudio.core.run.energy.tariff import Tariff
+    from slmstudio.core.run.memory.outlook import Outlook
+
+
+class FitLine(QWidget):
+    """A sentence, and either "Measure now" or how far that is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outlook: Outlook | None = None
+        self._measuring = self._can_measure = False
+        self.line = text_label("", "small", wrap=True, name="plan_fit", selectable=True)
+        self.line.setMinimumHeight(2 * self.line.fontMetrics().lineSpacing())  # what is below stays in its place
+        self.energy = text_label("", "small", wrap=True, name="plan_energy", selectable=True)
+        self.measure = SecondaryButton(tr("Measure now"),
+                                       tr("Try this plan's longest rows for a few seconds, to see whether they fit in "
+                                          "memory and how long a step takes. Nothing is learned or changed."), "small",
+                                       name="measure_fit")
+        self.strip = ProgressStrip(name="fit_progress")
+        column_in(self, self.line, self.energy, (self.measure, 0, Qt.AlignmentFlag.AlignLeft), self.strip)
+        self.show_outlook(None, can_measure=False)
+
+    def show_outlook(self, outlook: Outlook | None, *, can_measure: bool, tariff: Tariff | None = None) -> None:
+        """Show what a plan takes; None hides it all.
+
+        Args:
+            can_measure: nothing else is running that would be in the way.
+            tariff: price and CO2 of a kilowatt-hour; without it nothing is said about energy.
+        """
+        self._outlook, self._can_measure = outlook, can_measure
+        self.setVisible(outlook is not None)
+        expected = outlook.energy if outlook is not None else None
+        known = expected is not None and tariff is not None
+        self.energy.setText(energy_texts.expected_in_short(expected, tariff) if known else "")
+        self.energy.setToolTip(plain_tip(energy_texts.expected(expected, tariff)) if known else "")
+        self.energy.setVisible(known)
+        self._show()
+
+    def begin(self) -> None:
+        """It is being measured."""
+        self._measuring = True
+        self.strip.start("")
+        self._show()
+
+    def set_progress(self, text: str, done: int, total: int) -> None:
+        """How far the measuring is. What it does is above the bar, since beside it there is no room."""
+        self.line.setText(f"{text} …")
+        self.strip.set_progress(done, total)
+
+    def end(self) -> None:
+        """It is measured, or was given up."""
+        self._measuring = False
+        self._show()
+
+    def _show(self) -> None:
+        if self._outlook is not None and not self._measuring:
+            self.line.setText(self._sentence(self._outlook))
+        level = self._outlook.judgement.level if self._outlook is not None and not self._measuring else ""
+        self.line.setProperty("tone", {formula.NO: "bad", formula.TIGHT: "warn"}.get(level, ""))
+        theme.restyle(self.line)
+        self.strip.setVisible(self._measuring)
+        self.measure.setVisible(not self._measuring)  # nothing moves while something else is running
+        self.measure.setEnabled(self._can_measure)
+        known = self._outlook.best.measured if self._outlook is not None else None
+        self.measure.setText(tr("Measure again") if known is not None else tr("Measure now"))
+
+    def _sentence(self, outlook: Outlook) -> str:
+        """Memory and time; energy has a line of its own."""
+        parts = [self._time(outlook), self._memory(outlook)]
+        text = " · ".join(part for part in parts if part)
+        return f"{text} {self._advice(outlook)}".strip()
+
+    def _time(self, outlook: Outlook) -> str:
+        if outlook.seconds is None:
+            return ""
+        text = units.format_about(outlook.seconds)
+        return text[:1].upper() + text[1:]
+
+    def _memory(self, outlook: Outlook) -> str:
+        best, free = outlook.best, outlook.free
+        size = units.format_span(best.estimate.low, best.estimate.high)
+        if best.measured is not None:
+            size, measured = units.format_bytes(best.measured.peak_bytes), when(best.measured.when)
+            if best.measured.ran_out:
+                text = tr("memory ran out at {size} (measured {when}).", size=size, when=measured)
+            elif free is None:
+                text = tr("needs {size} (measured {when}).", size=size, when=measured)
+            else:
+                text = tr("needs {size} of {free} free (measured {when}).", size=size, free=units.format_bytes(free),
+                          when=measured)
+        elif free is None:
+            text = tr("not measured yet: needs about {size}.", size=size)
+        elif best.corrected_by:
+            text = tr("not measured yet: needs about {size} of {free} free, judging by other runs on this machine.",
+                      size=size, free=units.format_bytes(free))
+        else:
+            text = tr("not measured yet: needs about {size} of {free} free.", size=size, free=units.format_bytes(free))
+        return text if outlook.seconds is not None else text[:1].upper() + text[1:]
+
+    def _advice(self, outlook: Outlook) -> str:
+        found = outlook.judgement
+        if found.level == formula.NO:
+            return tr("This doesn't fit. A smaller micro-batch, a shorter sequence length or QLoRA takes less. You can "
+                      "still start: a run that runs out of memory lowers its own micro-batch.")
+        if found.reason == formula.LITTLE_ROOM:
+            return tr("It may just fit.")
+        if found.reason == formula.SLOW and outlook.seconds is None:
+            return tr("Training on this machine would take long: {time}, by a rough estimate.",
+                      time=units.format_about(outlook.rough_seconds or 0.0))
+        return ""
 
 
 class FitCheck(QObject):
@@ -31,9 +150,9 @@ class FitCheck(QObject):
         config: what is being measured, while something is.
     """
 
-    def __init__(self, session: Session, plan: PlanPanel, planning: Planning, parent: QWidget):
+    def __init__(self, session: Session, line: FitLine, planning: Planning, parent: QWidget):
         super().__init__(parent)
-        self._session, self._planning, self._line = session, planning, plan.fit
+        self._session, self._planning, self._line = session, planning, line
         self.config: RunConfig | None = None
         self.followed = FollowedJob(self, session, "fit_check")
         self.followed.moved.connect(self._show_progress)
@@ -42,8 +161,8 @@ class FitCheck(QObject):
         self.followed.failed.connect(partial(report_error, self))
         self._wanted = False
         self._free = True
-        self._line.measure_wanted.connect(self._measure)
-        self._line.cancel_wanted.connect(self.cancel)
+        self._line.measure.clicked.connect(self._measure)
+        self._line.strip.cancelled.connect(self.cancel)
         planning.planned.connect(self._plan_made)
         planning.refused.connect(self._refused)
         session.job_changed.connect(self._show)
@@ -118,13 +237,9 @@ class FitCheck(QObject):
         from slmstudio.core.run.memory import fit_badge
 
         self._clear()
-        wanted = outcome.state == "cancelled"  # then it removes the rows
-        run_task(self, lambda task: fit_badge.of_job(job, outcome), self._found,
+        wanted = outcome.state == "cancelled"  # then it removes the rows; else what it found is kept with the machine
+        run_task(self, lambda task: fit_badge.of_job(job, outcome), lambda _: self._planning.look_again(),
                  lambda error: None if wanted else report_error(self, error))
-
-    def _found(self, result: dict[str, Any]) -> None:
-        """What it found is kept with the machine, and the plan is made with it."""
-        self._planning.look_again()
 
     def _clear(self) -> None:
         self.config = None

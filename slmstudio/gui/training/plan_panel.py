@@ -21,10 +21,10 @@ from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
 from slmstudio.gui.training.field_row import FieldRow
-from slmstudio.gui.training.fit_line import FitLine
-from slmstudio.gui.training.guard.section import guard_text
+from slmstudio.gui.training.fit_check import FitLine
+from slmstudio.gui.training.guard_section import guard_text
 from slmstudio.gui.training.planning import Planning
-from slmstudio.gui.training.several.cards import CardsSection
+from slmstudio.gui.training.several import CardsSection
 
 if TYPE_CHECKING:
     from slmstudio.core.hardware.readings import MachineReading
@@ -36,41 +36,30 @@ if TYPE_CHECKING:
 class PlanButtons(QWidget):
     """The foot of the Plan card.
 
-    Signals:
-        start_wanted, queue_wanted, code_wanted: a button was pressed.
-        other_wanted: show the plan of another run instead of the current one, or go back to that.
-        afresh_wanted: plan from the base model again, not from a finished run.
+    Attributes:
+        start, queue, code: what can be done with the plan.
+        other: shows the plan of another run instead of the current one, or goes back to that.
+        afresh: plans from the base model again, not from a finished run.
 
     A button never comes up where another one was: the foot's last row stays, the row above it comes and goes, and what
     is hidden in a row keeps its room.
     """
-
-    start_wanted = Signal()
-    queue_wanted = Signal()
-    code_wanted = Signal()
-    other_wanted = Signal()
-    afresh_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self._ready = self._running = self._showed_plan = False
         self._going_on = ""
         self.note = text_label("", "small", wrap=True, name="plan_note", selectable=True)
-        self.start = PrimaryButton(tr("Start training"))
+        self.start = PrimaryButton(tr("Start training"), name="start")
         self.queue = SecondaryButton(tr("Add to queue"),
                                      tr("Put this run in the queue. It starts when the current run ends. If nothing is "
-                                        "running, press Start next."))
-        self.other = SecondaryButton(tr("Plan the next run"), "", "small")
-        self.afresh = SecondaryButton(tr("Plan again"), tr("Plan from the base model again."), "small")
+                                        "running, press Start next."), name="queue")
+        self.other = SecondaryButton(tr("Plan the next run"), "", "small", name="plan_other")
+        self.afresh = SecondaryButton(tr("Plan again"), tr("Plan from the base model again."), "small",
+                                      name="plan_afresh")
         self.code = SecondaryButton(tr("Show the code…"),
                                     tr("Save a Python script that does the same as this plan, without SLM Studio."),
-                                    "small")
-        for name, button, signal in (("start", self.start, self.start_wanted), ("queue", self.queue, self.queue_wanted),
-                                     ("plan_other", self.other, self.other_wanted),
-                                     ("plan_afresh", self.afresh, self.afresh_wanted),
-                                     ("show_code", self.code, self.code_wanted)):
-            button.setObjectName(name)
-            button.clicked.connect(signal)
+                                    "small", name="show_code")
         self.code.setEnabled(False)
         self._lay_out()
         self.show_plan(running=False)
@@ -197,6 +186,7 @@ class PlanPanel(Card):
     Attributes:
         planning: what the plan is made from.
         config: what is shown.
+        mode: how much of it is shown.
         lost: what it would lose of the rows.
         fit: what it takes.
         buttons: what to do with it.
@@ -211,12 +201,12 @@ class PlanPanel(Card):
         self._reading: MachineReading | None = None
         self._headings: dict[QWidget, tuple[str, ...]] = {}
         theme.grow(self, "setFixedWidth", WIDTH)
-        self._mode = SegmentedControl([tr("Simple"), tr("Expert")],
+        self.mode = SegmentedControl([tr("Simple"), tr("Expert")],
                                       tooltips=[tr("The fields that matter most."), tr("Every field of the run.")],
                                       name="plan_mode")
-        self._mode.setAccessibleName(tr("How much of the plan is shown"))
-        self._mode.changed.connect(self._show_rows)
-        self.header.addWidget(self._mode)
+        self.mode.setAccessibleName(tr("How much of the plan is shown"))
+        self.mode.changed.connect(self._show_rows)
+        self.header.addWidget(self.mode)
         self.fit, self.buttons = FitLine(), PlanButtons()
         self.start = self.buttons.start
         self.lost = LostRowsBanner()
@@ -269,7 +259,7 @@ class PlanPanel(Card):
         self._form.addLayout(column)
 
     def _show_rows(self) -> None:
-        expert = self._mode.current() == 1
+        expert = self.mode.current() == 1
         for heading in self._headings:
             heading.setVisible(expert)
         self.heat.setVisible(not expert and self.config is not None)
@@ -327,7 +317,6 @@ class PlanPanel(Card):
             self.heat.setText(guard_text(self.config, self._reading))
 
     def _show_problems(self, problems: Sequence[Problem]) -> None:
-        """Show each problem at its field."""
         for name, row in self.rows.items():
             told = next((problem.message for problem in reversed(problems) if problem.field == name), "")
             if told and name in self.planning.overrides:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from slmstudio.core.run.planning.planner import Plan
     from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
 
-
 KEPT_GROUPS = ("Method", "Machine", "Heat and hours")
 """Groups of fields whose values suit other data too; those of the others were meant for the rows of that time."""
 

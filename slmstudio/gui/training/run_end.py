@@ -1,4 +1,4 @@
-"""How a run ended: what came out, and what to do next."""
+"""What a user can do with a run: while it works, and after it has ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QMenu, QMessageBox, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import number_text, tr
@@ -14,11 +14,121 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.run_fields import write
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import confirm
 from slmstudio.gui.common.run_texts import label, steps_text
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, set_primary
+from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton, set_primary
 from slmstudio.gui.common.widgets.figures import number_text as figure_text
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_of, row_in
+from slmstudio.gui.common.widgets.layouts import column_of, row_in, row_of
+
+
+class RunControls(QWidget):
+    """The buttons of the run's header.
+
+    Signals:
+        pause, resume, free, checkpoint, stop, end_now: a button was pressed.
+    """
+
+    pause = Signal()
+    resume = Signal()
+    free = Signal()
+    checkpoint = Signal()
+    stop = Signal()
+    end_now = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._paused = self._nothing_kept = False
+        self.stopping = self.freeing = self.pausing = False
+        self.pause_button = SecondaryButton(tr("Pause"),
+                                            tr("Stop computing after this step and keep everything in memory, to use "
+                                               "the machine for something else."), name="pause",
+                                            clicked=lambda: self.resume.emit() if self._paused else self._pause())
+        self.more = IconButton("chevron-down", tr("Other ways to pause"), name="pause_more", clicked=self._open_menu)
+        self.more.setProperty("kind", "outlined")
+        self.checkpoint_button = SecondaryButton(tr("Checkpoint now"),
+                                                 tr("Save a checkpoint after this step. The run can continue from it "
+                                                    "after a power cut."), name="checkpoint",
+                                                 clicked=self.checkpoint)
+        self.stop_button = SecondaryButton(tr("Stop and keep"),
+                                           tr("Finish this step, save, and end the run. What it has learned is kept."),
+                                           "danger", name="stop", clicked=self._stop)
+        self.end_button = SecondaryButton(tr("End now"),
+                                          tr("End the process without waiting for the step. Anything after the last "
+                                             "checkpoint is lost."), "danger", name="end_now", clicked=self.end_now)
+        row_in(self, row_of(self.pause_button, self.more, spacing=2), self.checkpoint_button, self.end_button,
+               self.stop_button)
+        self._make_menu()
+        self._dress()
+        theme.THEME.changed.connect(self._dress)
+        self.hide()
+
+    def _make_menu(self) -> None:
+        self.menu = QMenu(self)
+        self.menu.setToolTipsVisible(True)
+        self.pause_action = self.menu.addAction(tr("Pause"))
+        self.pause_action.setToolTip(self.pause_button.toolTip())
+        self.pause_action.triggered.connect(self._pause)
+        self.free_action = self.menu.addAction(tr("Pause and free memory"))
+        self.free_action.setToolTip(tr("Save a checkpoint and end the worker, to use the memory for something else. "
+                                       "Resume continues from the checkpoint."))
+        self.free_action.triggered.connect(self._free)
+
+    def _open_menu(self) -> None:
+        self.menu.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
+
+    def _dress(self) -> None:
+        self.pause_button.setIcon(theme.icon("play" if self._paused else "pause", "ink"))
+        self.stop_button.setIcon(theme.icon("stop", "bad"))
+
+    def begin(self) -> None:
+        """A run is followed from now on."""
+        self.stopping = self.freeing = self.pausing = False
+        self.show()
+
+    def show_state(self, *, paused: bool, stepping: bool, nothing_kept: bool = False) -> None:
+        """Offer what is possible now.
+
+        Args:
+            nothing_kept: the run hasn't learned anything yet that Stop could keep.
+        """
+        self._paused, self._nothing_kept = paused, nothing_kept
+        self.pausing = self.pausing and not paused
+        self.pause_button.setText(tr("Resume") if paused else tr("Pausing…") if self.pausing else tr("Pause"))
+        self.pause_action.setVisible(not paused)
+        self._dress()
+        ending = self.stopping or self.freeing
+        for button in (self.pause_button, self.more, self.checkpoint_button):
+            button.setVisible(not ending)
+            button.setEnabled(stepping and not (self.pausing and button is not self.checkpoint_button))
+        # It stays, so that a second click on it doesn't hit the button that loses what was learned.
+        self.stop_button.setEnabled(not ending)
+        self.end_button.setVisible(ending)
+
+    def _pause(self) -> None:
+        self.pausing = True
+        self._ask(self.pause)
+
+    def _stop(self) -> None:
+        if not self._nothing_kept:
+            self._stop_now()
+            return
+        confirm(self, tr("Stop the run"), tr("Stop the run before its first step?"),
+                tr("It hasn't learned anything yet, so there is nothing to keep."),
+                (tr("Stop the run"), QMessageBox.ButtonRole.DestructiveRole, "stop_unkept"), self._stop_now)
+
+    def _stop_now(self) -> None:
+        self.stopping = True
+        self._ask(self.stop)
+
+    def _free(self) -> None:
+        self.freeing = True
+        self._ask(self.free)
+
+    def _ask(self, signal: object) -> None:
+        self.show_state(paused=self._paused, stepping=True, nothing_kept=self._nothing_kept)
+        signal.emit()  # type: ignore[attr-defined]
+
 
 NOTE_WIDTH = 160
 """So that the sentence doesn't become a column of single words beside the buttons."""
@@ -48,36 +158,32 @@ class RunEnd(QWidget):
         self.note = text_label("", "small", wrap=True, name="run_result_note")
         theme.grow(self.note, "setMinimumWidth", NOTE_WIDTH)
         self._make_buttons()
-        self._lay_out()
+        row_in(self, (column_of(self.result, self.note, spacing=2), 1), *(
+            (button, 0, Qt.AlignmentFlag.AlignTop) for button in (
+                self.copy_button, self.more_button, self.resume_button, self.consent_button, self.export_button,
+                self.chat_button)))
         self.hide()
 
     def _make_buttons(self) -> None:
         self.copy_button = SecondaryButton(tr("Copy details"),
                                            tr("Copy the last thing that the worker printed, for a bug report."),
+                                           name="copy_details",
                                            clicked=lambda: QGuiApplication.clipboard().setText(self._details))
         self.resume_button = PrimaryButton(tr("Resume"), tr("Continue from the newest checkpoint, in the same run."),
-                                           clicked=self.resume_run)
+                                           name="resume_run", clicked=self.resume_run)
         self.consent_button = PrimaryButton("",
                                             tr("Continue from the newest checkpoint with this value. Nothing else "
-                                               "would save enough memory."),
+                                               "would save enough memory."), name="consent",
                                             clicked=lambda: self.consent.emit(self._asked))
         self.more_button = SecondaryButton(tr("Continue with more data…"),
                                            tr("Plan another run that continues from what this one has learned, with "
-                                              "other rows."), clicked=self.more_data)
+                                              "other rows."), name="more_data", clicked=self.more_data)
         self.chat_button = PrimaryButton(tr("Chat"),
                                          tr("Talk to the trained model, side by side with its base model. No export "
-                                            "needed."), clicked=self.chat_wanted)
+                                            "needed."), name="chat", clicked=self.chat_wanted)
         self.export_button = SecondaryButton(tr("Export…"),
                                              tr("Make a GGUF file of the result, to chat with it or use it in other "
-                                                "programs."), clicked=self.export_wanted)
-
-    def _lay_out(self) -> None:
-        row = row_in(self, (column_of(self.result, self.note, spacing=2), 1))
-        for name, button in (("copy_details", self.copy_button), ("more_data", self.more_button),
-                             ("resume_run", self.resume_button), ("consent", self.consent_button),
-                             ("export", self.export_button), ("chat", self.chat_button)):
-            button.setObjectName(name)
-            row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+                                                "programs."), name="export", clicked=self.export_wanted)
 
     def show_outcome(self, outcome: Outcome, history: RunHistory, resumable: bool) -> None:
         """Show how the run ended."""

@@ -28,9 +28,8 @@ from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, pages_of, row_of, row_widget
 from slmstudio.gui.common.widgets.progress import ProgressBar
-from slmstudio.gui.training.guard.section import GuardSection, is_resting
-from slmstudio.gui.training.run_controls import RunControls
-from slmstudio.gui.training.run_end import RunEnd
+from slmstudio.gui.training.guard_section import GuardSection, is_resting
+from slmstudio.gui.training.run_end import RunControls, RunEnd
 
 if TYPE_CHECKING:
     from slmstudio.gui.plots.run_plots import RunPlots
@@ -150,15 +149,13 @@ class RunPanel(Card):
         controls: what can be done while it works.
         end_row: what came out, and what to do next.
         change: the editor of the current run.
-        guard: what looks after the machine.
+        guard: what looks after the machine; `guard_button` shows its fields.
 
     Signals:
         change_wanted: the user wants to change the run; `open_change` shows the fields.
-        guard_wanted: the same for the guard, and `guard.toggle_editor`.
     """
 
     change_wanted = Signal()
-    guard_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__(" ")
@@ -195,7 +192,7 @@ class RunPanel(Card):
                                              tr("Change the learning rate or the length of the run while it trains."),
                                              "small", name="change", clicked=self._toggle_change)
         self.guard_button = SecondaryButton(tr("Heat…"), tr("Change when the run pauses: temperature, battery, hours."),
-                                            "small", name="change_guard", clicked=self.guard_wanted)
+                                            "small", name="change_guard")
         self._progress = ButtonRow()
         fill(self._progress.box, (row_widget((self.bar, 1), self.count), 1),
              row_widget((self.clock, 1), self.change_button, self.guard_button))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Slot
-from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QMessageBox, QWidget
+from PySide6.QtCore import QSize, Slot
+from PySide6.QtGui import QResizeEvent, QShowEvent
+from PySide6.QtWidgets import QBoxLayout, QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -16,57 +17,110 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import guard_summary as guard_settings
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.dialogs import question
 from slmstudio.gui.common.followed_job import TRAINING, tell_end
 from slmstudio.gui.common.run_texts import promise, starting_text
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy, run_task
+from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import set_primary
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, set_primary
+from slmstudio.gui.common.widgets.layouts import column_in, row_in, row_widget
 from slmstudio.gui.training.after_run import RunLauncher
 from slmstudio.gui.training.fit_check import FitCheck
-from slmstudio.gui.training.pages import TrainingPages
+from slmstudio.gui.training.followed import FollowedRun, ask_before_closing, gpu_note, is_resumable, run_title
 from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.planning import Planning
-from slmstudio.gui.training.run import status
-from slmstudio.gui.training.run.followed import FollowedRun
 from slmstudio.gui.training.run_feed import RunFeed
 from slmstudio.gui.training.run_panel import RunPanel
 from slmstudio.gui.training.run_queue import QueueCard
-from slmstudio.gui.training.several.machines import MachinesDialog
+from slmstudio.gui.training.several import MachinesDialog
 from slmstudio.gui.training.watch_panel import SampleAnswers
 
-# -- What becomes of a run when the window closes.
+SIDE_WIDTHS = (270, 420)
+"""Least and greatest width of the column at the right."""
+BESIDE = 1064
+"""Width from which there is room for it there."""
+NO_MOST = 16_777_215
+"""Qt's own greatest width."""
 
 
-def ask(parent: QWidget, name: str, waiting: bool = False) -> str:
-    """Ask, and wait for the answer.
+class _Columns(QWidget):
+    """Three columns; or, where text is large or the window small, two, with the cards of the third side by side below.
+
+    The page's height grows then, and its width never does: reading it takes no scrolling sideways.
+    """
+
+    def __init__(self, left: QWidget, middle: QWidget, right: Sequence[QWidget]):
+        super().__init__()
+        self._main = row_widget(left, (middle, 1), spacing=theme.CARD_GAP)
+        self._side = _column(right, (2, 1))
+        row_in(self, (self._main, 4), (self._side, 1), spacing=theme.CARD_GAP)
+        theme.THEME.changed.connect(self._choose)
+        self._choose()
+
+    def minimumSizeHint(self) -> QSize:
+        least = max(each.minimumSizeHint().width() for each in (self._main, self._side))
+        return QSize(least, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._choose()
+
+    def _choose(self) -> None:
+        beside = self.width() >= theme.scaled(BESIDE)
+        self._side.setMinimumWidth(SIDE_WIDTHS[0] if beside else 0)
+        self._side.setMaximumWidth(SIDE_WIDTHS[1] if beside else NO_MOST)
+        for place, row in ((self, beside), (self._side, not beside)):
+            layout = place.layout()
+            assert isinstance(layout, QBoxLayout)
+            layout.setDirection(QBoxLayout.Direction.LeftToRight if row else QBoxLayout.Direction.TopToBottom)
+
+
+class TrainingPages(QStackedWidget):
+    """One of two pages.
 
     Args:
-        name: of the current run.
-        waiting: others wait in the queue.
-
-    Returns:
-        "keep" (it continues without the window), "pause" (save, and free the memory), "stop" or "cancel" (don't close).
+        left, right: cards of the outer columns, from the top.
+        middle: the run.
     """
-    sentences = [tr("It can continue without the window. Open SLM Studio again to see how far it has got."),
-                 tr("If you pause it, it saves a checkpoint and frees its memory. Resume continues from there."),
-                 tr("If you stop it, the run ends there, and what it has learned so far is kept.")]
-    if waiting:
-        sentences.append(tr("The runs in the queue wait until you open the window again."))
-    box = question(parent, tr("A run is in progress"), tr("“{name}” is still training.", name=name),
-                   " ".join(sentences))
-    role = QMessageBox.ButtonRole
-    keep = box.addButton(tr("Close and keep training"), role.AcceptRole)
-    answers = {keep: "keep", box.addButton(tr("Pause and close"), role.AcceptRole): "pause",
-               box.addButton(tr("Stop and close"), role.DestructiveRole): "stop",
-               box.addButton(tr("Don't close"), role.RejectRole): "cancel"}
-    for button, answer in answers.items():
-        button.setObjectName(f"close_{answer}")
-    box.setDefaultButton(keep)
-    box.exec()
-    return next((answer for button, answer in answers.items() if button is box.clickedButton()), "cancel")
+
+    def __init__(self, session: Session, left: Sequence[QWidget], middle: QWidget, right: Sequence[QWidget]):
+        super().__init__()
+        self._session = session
+        self.addWidget(self._make_empty())
+        self.addWidget(_Columns(_column(left, (1, 0)), middle, right))
+
+    def _make_empty(self) -> QWidget:
+        self._to_data = PrimaryButton(tr("Choose data…"), tr("Go to the Data tab."), name="to_data",
+                                      clicked=lambda: self._session.go_to("data"))
+        self._to_model = SecondaryButton(tr("Choose a base model…"), tr("Go to the Model tab."), name="to_model",
+                                         clicked=lambda: self._session.go_to("model"))
+        self._empty = EmptyState(tr("What should it learn, and which model?"), "", [self._to_data, self._to_model])
+        self._empty.setAcceptDrops(False)
+        return EmptyState.centred(self._empty)
+
+    def show_choice(self, has_run: bool) -> bool:
+        """Show what is to be chosen first, or the columns. Returns whether data and model are chosen."""
+        session = self._session
+        ready = session.dataset is not None and session.model is not None
+        self.setCurrentIndex(1 if ready or has_run else 0)
+        if not ready:
+            self._to_data.setVisible(session.dataset is None)
+            self._to_model.setVisible(session.model is None)
+            self._empty.text.setText(
+                tr("Choose the data and a base model first. The plan and its reasons then appear here.")
+                if session.dataset is None and session.model is None else
+                tr("Choose the data to train on first.") if session.dataset is None else
+                tr("Choose a base model first."))
+        return ready
+
+
+def _column(cards: Sequence[QWidget], stretches: Sequence[int]) -> QWidget:
+    column = QWidget()
+    layout = column_in(column, spacing=theme.CARD_GAP)
+    for card, stretch in zip(cards, stretches, strict=True):
+        layout.addWidget(card, stretch)
+    return column
 
 
 class TrainingTab(QWidget):
@@ -82,7 +136,7 @@ class TrainingTab(QWidget):
         self.planning = Planning(session, self)
         self.plan, self.run, self.watch, self.feed = PlanPanel(self.planning), RunPanel(), SampleAnswers(), RunFeed()
         self.next = RunLauncher(session, self.plan, self.planning, self)
-        self.fit_check = FitCheck(session, self.plan, self.planning, self)
+        self.fit_check = FitCheck(session, self.plan.fit, self.planning, self)
         self.queue_card = QueueCard(self.next.queue)
         self.machines = MachinesDialog(self)
         self._pages = TrainingPages(session, [self.plan, self.queue_card], self.run, [self.watch, self.feed])
@@ -93,7 +147,7 @@ class TrainingTab(QWidget):
             self.followed.follow(session.run)
 
     def _connect(self) -> None:
-        session, end, coming = self._session, self.run.end_row, self.next
+        session, end, coming, buttons = self._session, self.run.end_row, self.next, self.plan.buttons
         for chosen in (session.dataset_changed, session.model_changed,
                        *(row.edited for row in self.plan.rows.values())):
             chosen.connect(lambda *_: self._show_primary(result=False))
@@ -102,7 +156,7 @@ class TrainingTab(QWidget):
         session.machine_changed.connect(lambda: self.plan.cards.set_machine(session.machine))
         self.plan.cards.set_machine(session.machine)
         for signal, slot in (
-                (self.plan.cards.machines_wanted, self.machines.open), (self.machines.start_wanted, self._start_on),
+                (self.plan.cards.machines.clicked, self.machines.open), (self.machines.start_wanted, self._start_on),
                 (coming.not_shared, self._not_shared)):
             signal.connect(slot)
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
@@ -116,8 +170,8 @@ class TrainingTab(QWidget):
                 (end.export_wanted, self._to_results), (end.more_data, self._go_on_with_more),
                 (coming.made, self._start_made), (coming.turn, self._turn_has_come),
                 (coming.failed, self._not_done), (coming.planning_on, self._plan_goes_on),
-                (coming.queue.changed, self._show_choice), (self.plan.buttons.other_wanted, self._plan_other),
-                (self.plan.buttons.afresh_wanted, self._plan_afresh), (self.plan.buttons.code_wanted, self._save_code)):
+                (coming.queue.changed, self._show_choice), (buttons.other.clicked, self._plan_other),
+                (buttons.afresh.clicked, self._plan_afresh), (buttons.code.clicked, self._save_code)):
             signal.connect(slot)
 
     def _connect_run(self) -> None:
@@ -129,12 +183,12 @@ class TrainingTab(QWidget):
         controls.end_now.connect(run.end_now)
         self.run.change_wanted.connect(lambda: self.run.open_change(run.now()))
         self.run.change.apply_wanted.connect(lambda values: run.send("change", **values))
-        self.run.guard_wanted.connect(lambda: self.run.guard.toggle_editor(run.now()))
+        self.run.guard_button.clicked.connect(lambda: self.run.guard.toggle_editor(run.now()))
         self.run.guard.wanted.connect(self._ask_guard)
         run.begun.connect(self._begun)
         run.replayed.connect(lambda: self.run.show_history(run.history, run.config))
         run.moved.connect(self._show_news)
-        run.renamed.connect(lambda: self.run.title.setText(status.title(run.config)))
+        run.renamed.connect(lambda: self.run.title.setText(run_title(run.config)))
         run.ended.connect(self._ended)
         run.lost.connect(self._not_started)
         run.failed.connect(self._not_done)
@@ -247,14 +301,14 @@ class TrainingTab(QWidget):
         self._planning_next = False
         self.run.end_row.set_busy(False)
         self.feed.clear()
-        self.run.begin(status.title(self.followed.config), self.followed.history, self.followed.config)
+        self.run.begin(run_title(self.followed.config), self.followed.history, self.followed.config)
         self._show_news()
         self._show_choice()
 
     def _show_news(self) -> None:
         run = self.followed
         self.run.update_from(run.history)
-        self.run.set_note(status.gpu_note(run.history, self._session))
+        self.run.set_note(gpu_note(run.history, self._session))
         self.feed.update_from(run.history)
         self.machines.update_from(run.history, run.is_running())
         self.watch.update_from(run.history, run.config, run.is_running())
@@ -265,7 +319,7 @@ class TrainingTab(QWidget):
         run = self.followed
         self.machines.ended(outcome)
         self._show_primary(result=True)
-        self.run.end(outcome, run.history, status.is_resumable(outcome, run.history))
+        self.run.end(outcome, run.history, is_resumable(outcome, run.history))
         if outcome.was_successful():
             self._session.mark_done("training")
         self.planning.look_again()
@@ -327,7 +381,7 @@ class TrainingTab(QWidget):
     def confirm_close(self) -> bool:
         """Ask what becomes of the run when the window closes. False: don't close."""
         if self.followed.is_running():
-            answer = ask(self, self.followed.config.name, self.next.queue.waits())
+            answer = ask_before_closing(self, self.followed.config.name, self.next.queue.waits())
             if answer == "cancel":
                 return False
             if answer in ("pause", "stop"):

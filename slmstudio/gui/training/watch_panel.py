@@ -44,22 +44,21 @@ class SampleAnswers(Card):
         # Large text needs more room than there may be.
         self._waiting_area = scrolled(self.waiting, tr("Answers of the model"))
         fill(self.body, (self._waiting_area, 1), self._make_steps())
-        self._area = named(BubbleArea(theme.SPACE_S), "watch_answers", tr("Answers of the model"))
-        self.body.addWidget(self._area, 1)
+        self.answers = named(BubbleArea(theme.SPACE_S), "watch_answers", tr("Answers of the model"))
+        self.body.addWidget(self.answers, 1)
         self.show_none()
 
     def _make_steps(self) -> QWidget:
         self._steps = QWidget()
         row = row_in(self._steps, spacing=theme.SPACE_XS)
-        self.earlier = IconButton("chevron-left", tr("Answers of the previous evaluation"))
-        self.later = IconButton("chevron-right", tr("Answers of the next evaluation"))
+        self.earlier = IconButton("chevron-left", tr("Answers of the previous evaluation"), name="watch_earlier",
+                                  clicked=lambda: self.slider.setValue(self.slider.value() - 1))
+        self.later = IconButton("chevron-right", tr("Answers of the next evaluation"), name="watch_later",
+                                clicked=lambda: self.slider.setValue(self.slider.value() + 1))
         self.slider = named(Slider(Qt.Orientation.Horizontal), "watch_slider",
                             tr("Which evaluation's answers are shown"),
                             tr("Drag to the left to see what it answered earlier."))
         self.step = text_label("", "small", name="watch_step")
-        for name, button, by in (("watch_earlier", self.earlier, -1), ("watch_later", self.later, 1)):
-            button.setObjectName(name)
-            button.clicked.connect(lambda _=False, by=by: self.slider.setValue(self.slider.value() + by))
         self.slider.valueChanged.connect(self._show_at)
         fill(row, self.earlier, (self.slider, 1), self.later, self.step)
         return self._steps
@@ -87,7 +86,7 @@ class SampleAnswers(Card):
         self._samples = list(history.samples)
         self._waiting_area.hide()
         self._steps.show()
-        self._area.show()
+        self.answers.show()
         with QSignalBlocker(self.slider):
             self.slider.setRange(0, len(self._samples) - 1)
             if at_end:
@@ -127,7 +126,7 @@ class SampleAnswers(Card):
         self.waiting.setText(text)
         self._waiting_area.show()
         self._steps.hide()
-        self._area.hide()
+        self.answers.hide()
 
     def _show_at(self, index: int) -> None:
         """Show the answers of one evaluation, unless they are there."""
@@ -139,9 +138,9 @@ class SampleAnswers(Card):
         if sample is self._shown:
             return
         self._shown = sample
-        place = self._area.verticalScrollBar().value()
-        self._area.show_page(self._make_page(sample))
-        self._area.verticalScrollBar().setValue(place)
+        place = self.answers.verticalScrollBar().value()
+        self.answers.show_page(self._make_page(sample))
+        self.answers.verticalScrollBar().setValue(place)
 
     def _step_text(self, sample: dict[str, Any]) -> str:
         return tr("step {step:,}", step=sample['global_step'])
@@ -149,7 +148,7 @@ class SampleAnswers(Card):
     def _make_page(self, sample: dict[str, Any]) -> QWidget:
         page = plain_page()
         column = column_in(page, margins=(0, 0, theme.SPACE_S, 0))
-        self._area.bubbles = []
+        self.answers.bubbles = []
         first = self._samples[0]
         before = {each.get("prompt"): _answer(each) for each in first["samples"]} if first is not sample else {}
         for each in sample["samples"]:
@@ -168,7 +167,7 @@ class SampleAnswers(Card):
         column.addWidget(text_label(breakable(text), "small", wrap=True, selectable=True, name=name))
 
     def _add(self, column: QVBoxLayout, role: str, text: str, who: str) -> None:
-        bubble = self._area.add(column, role, _cut(text), who if role != "user" else "")
+        bubble = self.answers.add(column, role, _cut(text), who if role != "user" else "")
         bubble.text.setAccessibleName(who or self.step.text())
 
 

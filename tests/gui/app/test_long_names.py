@@ -23,7 +23,7 @@ from support.results_window import show
 from slmstudio.core import files
 from slmstudio.gui.common.widgets.labels import ElidedLabel
 from slmstudio.gui.common.widgets.table_cells import dress
-from slmstudio.gui.evaluation.models import ModelBoxes
+from slmstudio.gui.evaluation.choice_parts import ModelBoxes
 from slmstudio.gui.results.run_details import OVERVIEW, SCORES
 
 LONG = "ward_office_helpdesk_export_2026-11-24_final_version_checked_by_two_people"
@@ -86,8 +86,8 @@ def test_long_names_in_results(qtbot, tab, make_run):
     tab.table.chosen.emit(tab.table.selected())
     qtbot.waitUntil(lambda: tab.curves.pages.currentWidget() is tab.curves.compare)
     qtbot.waitUntil(nothing_is_cut)
-    tab.details.rows_wanted.emit(tab.table.selected_facts()[0].evaluations[0], "worst")
-    qtbot.waitUntil(tab.rows.table.isVisible)
+    tab.details.evaluation.rows_wanted.emit(tab.table.selected_facts()[0].evaluations[0], "worst")
+    qtbot.waitUntil(lambda: tab._pages.currentWidget() is tab.rows and tab.rows.table.isVisible())
     qtbot.waitUntil(nothing_is_cut)
 
 

@@ -9,7 +9,7 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.session import JobStatus
-from slmstudio.gui.training.run.followed import FollowedRun
+from slmstudio.gui.training.followed import FollowedRun
 
 
 def test_a_job_that_was_let_go_is_not_heard_any_more(qapp, studio_home, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QLabel, QLineEdit, QPushButton, QRadioButton, QToolButton, QWidget
-from support.data_window import press
+from support.data_window import choose_evaluation, open_files, press
 from support.tiers import first_fast
 from support.window import text
 
@@ -25,8 +25,7 @@ ROWS = [{"instruction": f"Question {n}", "output": f"Answer {n}"} for n in range
 @pytest.fixture
 def opened(qtbot, tab: DataTab, write_rows) -> DataTab:
     """Forty rows are open."""
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("rows.jsonl", ROWS)])
+    open_files(qtbot, tab, write_rows("rows.jsonl", ROWS))
     return tab
 
 
@@ -72,7 +71,7 @@ def test_a_second_drop_while_reading_waits_its_turn(qtbot, tab: DataTab, write_r
     assert not tab.findChild(QPushButton, "data_choose").isEnabled()
     drop(tab, [second])
     assert "1 more waiting" in tab.progress.strips[1].label.text()
-    with qtbot.waitSignal(tab.idle, timeout=30_000):
+    with qtbot.waitSignal(tab.idle):
         pass
     assert [entry.dataset.name for entry in tab.workspace().entries] == ["first", "second"]
     assert not tab.progress.strips[0].isVisible()
@@ -89,30 +88,32 @@ def test_reading_is_cancelled(qtbot, tab: DataTab, write_rows, drop):
     assert [entry.dataset.name for entry in tab.workspace().entries] == ["small"]
 
 
-def test_a_file_that_cannot_be_used_is_told_in_the_tab(qtbot, tab: DataTab, tmp_path: Path, write_rows):
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([tmp_path / "nowhere.jsonl"])
-    assert "nowhere.jsonl" in tab.banner._what.text()
-    assert tab.findChild(QPushButton, "data_choose").isVisible()
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("good.jsonl", ROWS)])
-    assert not tab.banner.isVisible()
+@pytest.mark.parametrize(("name", "rows", "what"), [
+    ("nowhere.jsonl", None, "nowhere.jsonl"),
+    ("story.txt", "Once upon a time.\n\nThe end.", "story.txt can't be used to evaluate rows.jsonl.")])
+def test_evaluation_rows_that_cannot_be_used_are_told_and_change_nothing(qtbot, opened, tmp_path, name, rows, what):
+    if rows is not None:
+        (tmp_path / name).write_text(rows, encoding="utf-8")
+    choose_evaluation(qtbot, opened, tmp_path / name)
+    assert opened.banner.isVisible() and what in opened.banner.error.what
+    assert opened.findChild(QRadioButton, "split_off").isChecked()
+    assert opened.workspace().entry.eval_dataset is None
 
 
 def test_several_bad_files_are_told_together(qtbot, tab: DataTab, tmp_path: Path, write_rows):
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([tmp_path / "nowhere.jsonl", write_rows("good.jsonl", ROWS), picture])
-    assert tab.banner._what.text() == "2 files couldn't be read."
+    open_files(qtbot, tab, tmp_path / "nowhere.jsonl", write_rows("good.jsonl", ROWS), picture)
+    assert tab.banner.error.what == "2 files couldn't be read."
     assert tab.findChild(QWidget, "banner_list").model().rowCount() == 2
     assert text(tab, "dataset_name") == "good"
+    open_files(qtbot, tab, write_rows("good.jsonl", ROWS))
+    assert not tab.banner.isVisible()
 
 
 def test_every_problem_is_listed_and_leads_to_its_line(qtbot, tab: DataTab, write_rows):
     rows = [row if n % 10 or n == 40 else "{broken" for n, row in enumerate(ROWS, 1)]
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("some_bad.jsonl", rows)])
+    open_files(qtbot, tab, write_rows("some_bad.jsonl", rows))
     assert text(tab, "findings_chip") == "3 findings"
     assert not tab.findChild(QLabel, "findings_good").isVisible()
     findings = tab.workspace().findings
@@ -155,8 +156,7 @@ def test_a_row_of_the_table_opens_as_a_conversation(qtbot, opened: DataTab):
 def test_the_search_finds_any_script_and_any_case(qtbot, tab: DataTab, write_rows):
     rows = [*ROWS, {"instruction": "जन्म प्रमाण पत्र कितने दिन में मिलता है?", "output": "सात दिन"},
             {"instruction": "Café au lait", "output": "yes"}]
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("rows.jsonl", rows)])
+    open_files(qtbot, tab, write_rows("rows.jsonl", rows))
     field = tab.findChild(QLineEdit, "rows_search")
     # ड़ and é typed in their decomposed forms find the composed ones.
     for typed, place in (("ANSWER 40", "match 1 of 1"), ("प्रमाण", "match 1 of 1"), ("CAFE\u0301", "match 1 of 1"),
@@ -179,11 +179,7 @@ def test_the_split_is_set_and_counted(qtbot, opened: DataTab):
 
 def test_evaluation_rows_come_from_a_file(qtbot, opened: DataTab, write_rows):
     file = write_rows("test.jsonl", ROWS[:6])
-    press(qtbot, opened, "split_own", QRadioButton)
-    dialog = opened.findChild(QFileDialog)
-    with qtbot.waitSignal(opened.idle):
-        dialog.fileSelected.emit(str(file))
-        dialog.accept()
+    choose_evaluation(qtbot, opened, file)
     qtbot.waitUntil(lambda: text(opened, "split_counts").startswith("40 rows for training · 6 for"))
     assert opened.workspace().entry.eval_dataset.path == file
     press(qtbot, opened, "split_remove", QToolButton)
@@ -197,35 +193,10 @@ def test_choosing_no_evaluation_file_goes_back_to_splitting(qtbot, opened: DataT
     assert opened.findChild(QRadioButton, "split_off").isChecked()
 
 
-def test_a_bad_evaluation_file_is_told_and_changes_nothing(qtbot, opened: DataTab, tmp_path: Path):
-    press(qtbot, opened, "split_own", QRadioButton)
-    dialog = opened.findChild(QFileDialog)
-    with qtbot.waitSignal(opened.idle):
-        dialog.fileSelected.emit(str(tmp_path / "nowhere.jsonl"))
-        dialog.accept()
-    assert opened.banner.isVisible()
-    assert opened.findChild(QRadioButton, "split_off").isChecked()
-
-
-def test_evaluation_rows_are_of_the_same_kind(qtbot, opened: DataTab, tmp_path: Path):
-    file = tmp_path / "story.txt"
-    file.write_text("Once upon a time.\n\nThe end.", encoding="utf-8")
-    press(qtbot, opened, "split_own", QRadioButton)
-    dialog = opened.findChild(QFileDialog)
-    with qtbot.waitSignal(opened.idle):
-        dialog.fileSelected.emit(str(file))
-        dialog.accept()
-    assert opened.banner._what.text() == "story.txt can't be used to evaluate rows.jsonl."
-    assert "plain text" in opened.banner.error.why
-    assert opened.findChild(QRadioButton, "split_off").isChecked()
-    assert opened.workspace().entry.eval_dataset is None
-
-
 def test_a_file_that_changed_its_kind_loses_its_evaluation_rows(qtbot, opened: DataTab, write_rows):
     entry = opened.workspace().entry
     opened.workspace().set_eval_dataset(entry, entry.dataset)
-    with qtbot.waitSignal(opened.idle):
-        opened.open_files([write_rows("rows.jsonl", [{"text": "Once upon a time."}, {"text": "The end."}])])
+    open_files(qtbot, opened, write_rows("rows.jsonl", [{"text": "Once upon a time."}, {"text": "The end."}]))
     assert opened.workspace().entry.dataset.layout == "text"
     assert opened.workspace().entry.eval_dataset is None
 
@@ -250,8 +221,7 @@ def test_use_this_data(qtbot, opened: DataTab, session: Session):
 def test_a_file_that_is_read_again_takes_its_old_place(qtbot, opened: DataTab, session: Session, write_rows):
     opened.workspace().split.share.setValue(20)
     press(qtbot, opened, "data_use")
-    with qtbot.waitSignal(opened.idle):
-        opened.open_files([write_rows("rows.jsonl", ROWS[:10])])
+    open_files(qtbot, opened, write_rows("rows.jsonl", ROWS[:10]))
     assert len(opened.workspace().entries) == 1
     assert len(session.dataset.records) == 10
     assert session.eval_fraction == 0.2
@@ -264,14 +234,12 @@ def test_the_usual_share_is_that_of_the_rows_that_are_there(qtbot, tab: DataTab,
     monkeypatch.setattr(split, "ENOUGH", 2)
     rows = [{"question": f"Q{n}", "answer": f"A{n}"} for n in range(50)]
     file = write_rows("rows.jsonl", rows)
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([file])
+    open_files(qtbot, tab, file)
     page = tab.workspace()
     page.choose(page.entry)
     assert session.eval_fraction == 0.04
     write_rows("rows.jsonl", rows[:40])
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([file])
+    open_files(qtbot, tab, file)
     assert session.eval_fraction == 0.05 and page.split.share.value() == 5
     page.replace_dataset(page.entry, reader.read_dataset(write_rows("mended.jsonl", rows[:25])))
     assert session.eval_fraction == 0.08 and page.split.share.value() == 8
@@ -295,7 +263,7 @@ def test_very_many_rows_and_problems(qtbot, tab: DataTab, tmp_path: Path, count:
     with open(file, "w", encoding="utf-8") as out:
         for n in range(count):
             out.write(f'{{"instruction": "Question {n}", "output": "Answer {n}"}}\n{{broken\n')
-    with qtbot.waitSignal(tab.idle, timeout=60_000):
+    with qtbot.waitSignal(tab.idle):
         tab.open_files([file])
     rows = tab.workspace().rows
     assert rows.table.model().rowCount() == count
@@ -313,16 +281,15 @@ def test_very_many_rows_and_problems(qtbot, tab: DataTab, tmp_path: Path, count:
 
 
 def test_real_hindi_rows(qtbot, tab: DataTab, data_dir: Path):
-    with qtbot.waitSignal(tab.idle, timeout=30_000):
+    with qtbot.waitSignal(tab.idle):
         tab.open_files([data_dir / "xquad_hi_instructions.jsonl"])
     tab.workspace().rows.mode.set_current(1)
-    qtbot.waitUntil(lambda: "307 rows" in text(tab, "statistics_figures"), timeout=20_000)
+    qtbot.waitUntil(lambda: "307 rows" in text(tab, "statistics_figures"))
     assert "Devanagari" in tab.findChild(QWidget, "statistics_scripts").accessibleName()
 
 
 def test_one_row_is_one_row(qtbot, tab: DataTab, write_rows):
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("one.jsonl", ROWS[:1])])
+    open_files(qtbot, tab, write_rows("one.jsonl", ROWS[:1]))
     assert tab.workspace().list.item(0).data(DETAIL).startswith("1 row · ")
     assert text(tab, "findings_good") == "✓ The only row can be used."
     qtbot.waitUntil(lambda: text(tab, "statistics_figures").startswith("1 row · "))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QPushButton, QTextEdit, QToolButton, QWidget
+from support.data_window import open_files
 from support.window import text
 
 from slmstudio.core import paths
@@ -14,6 +15,7 @@ from slmstudio.core.data.versions import store
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.data.tab import DataTab
 
 LEFT = Qt.MouseButton.LeftButton
@@ -41,14 +43,13 @@ def checked(qtbot, tab: DataTab):
     """The report of the dataset that is shown, once it is there."""
     page = tab.workspace()
     qtbot.waitUntil(lambda: page.entry.report is not None and page.entry.report.asked.dataset is page.entry.dataset
-                    and not page.desk._task.is_busy())
+                    and not is_busy(page.desk))
     return page.entry.report
 
 
 @pytest.fixture
 def planted(qtbot, tab: DataTab, write_rows) -> DataTab:
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("ward.jsonl", PLANTED)])
+    open_files(qtbot, tab, write_rows("ward.jsonl", PLANTED))
     checked(qtbot, tab)
     return tab
 
@@ -56,6 +57,15 @@ def planted(qtbot, tab: DataTab, write_rows) -> DataTab:
 def lines(tab: DataTab) -> list[str]:
     model = tab.workspace().rows.table.model()
     return [model.index(row, 0).data() for row in range(model.rowCount())]
+
+
+def make_version(qtbot, tab: DataTab) -> None:
+    """Fix what looks like HTML, and wait until the version is shown."""
+    press(qtbot, tab, "health_mend_html")
+    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "mend_write").isEnabled())
+    with qtbot.waitSignal(tab.workspace().desk.replaced):
+        press(qtbot, tab, "mend_write")
+    qtbot.waitUntil(lambda: tab.workspace().desk.version.bar.isVisible())
 
 
 def test_findings_are_listed_and_lead_to_their_rows(qtbot, planted: DataTab):
@@ -107,15 +117,11 @@ def test_several_kinds_are_mended_together_and_undone(qtbot, planted: DataTab, s
 def test_undo_without_the_file_before_keeps_the_version(qtbot, planted: DataTab):
     page = planted.workspace()
     original = page.entry.dataset.path
-    press(qtbot, planted, "health_mend_html")
-    qtbot.waitUntil(lambda: planted.findChild(QPushButton, "mend_write").isEnabled())
-    with qtbot.waitSignal(page.desk.replaced):
-        press(qtbot, planted, "mend_write")
-    qtbot.waitUntil(lambda: page.desk.version.bar.isVisible())
+    make_version(qtbot, planted)
     original.unlink()
     press(qtbot, planted, "version_undo")
     qtbot.waitUntil(lambda: planted.banner.isVisible())
-    assert "ward.jsonl is no longer there" in planted.banner._what.text()
+    assert "ward.jsonl is no longer there" in planted.banner.error.what
     assert page.entry.dataset.path.exists()
 
 
@@ -134,22 +140,20 @@ def test_a_healthy_file_says_so_and_going_back_is_instant(qtbot, planted: DataTa
         ("Where is the library?", "In the old fort, beside the river."),
         ("When does the market open?", "Every morning at seven."),
         ("Who repairs street lamps?", "The electrical department does it."))]
-    with qtbot.waitSignal(planted.idle):
-        planted.open_files([write_rows("good.jsonl", good)])
+    open_files(qtbot, planted, write_rows("good.jsonl", good))
     assert checked(qtbot, planted).made.findings == ()
     assert text(planted, "health_words") == "✓ No problems were found in 3 rows."
     page = planted.workspace()
     report = page.entries[0].report
     page.list.setCurrentRow(0)
-    assert page.entry.report is report and not page.desk._task.is_busy()
+    assert page.entry.report is report and not is_busy(page.desk)
     assert text(planted, "health_chip").endswith("findings")
 
 
 def test_a_check_is_cancelled_and_begun_again(qtbot, tab: DataTab, write_rows):
     rows = [{"instruction": f"Question {n} of ward {n % 90}?", "output": f"Answer {n} at desk {n % 7}."}
             for n in range(20_000)]
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("many.jsonl", rows)])
+    open_files(qtbot, tab, write_rows("many.jsonl", rows))
     page = tab.workspace()
     strip = page.desk.health.strip
     qtbot.waitUntil(strip.isVisible)
@@ -166,8 +170,7 @@ def test_tokens_are_counted_and_the_cut_is_the_plans(qtbot, session: Session, ta
     model = read_model(tiny_model)
     session.set_model(model)
     rows = [*PLANTED, {"instruction": "जन्म प्रमाण पत्र कहाँ मिलता है?", "output": "तहसील कार्यालय में मिलता है। " * 12}]
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("ward.jsonl", rows)])
+    open_files(qtbot, tab, write_rows("ward.jsonl", rows))
     report = checked(qtbot, tab)
     counts = report.made.counts
     assert text(tab, "health_about") == f"Tokens counted with {model.name}."
@@ -176,22 +179,21 @@ def test_tokens_are_counted_and_the_cut_is_the_plans(qtbot, session: Session, ta
     assert f"Devanagari\u00a0{counts.per_word['Devanagari']:.1f}" in text(tab, "length_figures")
     page = tab.workspace()
     assert page.desk.lengths.histogram.isVisible()
-    qtbot.waitUntil(lambda: page.desk._learned is not None)
+    qtbot.waitUntil(lambda: "for training" in text(tab, "split_counts"))
     session.set_plan(RunConfig(name="x", model="x", train_file="x", max_length=counts.p95, micro_batch_size=4,
                                gradient_accumulation_steps=2))
     qtbot.waitUntil(lambda: any(each.kind == "too_long" for each in page.entry.report.made.findings))
     assert page.entry.report.made.counts is counts  # the rows and the model are the same
     assert f"is cut at {counts.p95:,} tokens, the plan's sequence length. At {counts.max:,}, none is." in text(
         tab, "length_figures")
-    steps = -(-page.desk._learned // 4)
+    steps = -(-int(text(tab, "split_counts").split()[0]) // 4)
     assert text(tab, "length_steps") == f"{-(-steps // 2)} steps per epoch, with 8 rows per step"
     press(qtbot, tab, "health_show_too_long")
     qtbot.waitUntil(lambda: lines(tab) == ["33"])
 
 
 def test_a_model_that_cannot_count_is_told_and_the_rows_are_checked(qtbot, tab: DataTab, write_rows, tmp_path: Path):
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("ward.jsonl", PLANTED)])
+    open_files(qtbot, tab, write_rows("ward.jsonl", PLANTED))
     checked(qtbot, tab)
     (tmp_path / "empty").mkdir()
     tab.workspace().desk.set_model(tmp_path / "empty", "Empty")
@@ -201,11 +203,7 @@ def test_a_model_that_cannot_count_is_told_and_the_rows_are_checked(qtbot, tab: 
 
 def test_a_damaged_lineage_is_told_in_the_tab(qtbot, planted: DataTab):
     page = planted.workspace()
-    press(qtbot, planted, "health_mend_html")
-    qtbot.waitUntil(lambda: planted.findChild(QPushButton, "mend_write").isEnabled())
-    with qtbot.waitSignal(page.desk.replaced):
-        press(qtbot, planted, "mend_write")
-    qtbot.waitUntil(lambda: page.desk.version.bar.isVisible())
+    make_version(qtbot, planted)
     store.lineage_file(page.entry.dataset.path).write_text("{broken", encoding="utf-8")
     page.desk.version.show_entry(page.entry)
     qtbot.waitUntil(lambda: "damaged" in text(planted, "version_text"))

@@ -7,19 +7,17 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QPushButton, QRadioButton
-from support.data_window import ODD, first, names, open_files, pick, pick_and_read, press
+from PySide6.QtWidgets import QPushButton, QRadioButton
+from support.data_window import ODD, choose_evaluation, first, names, open_files, pick, pick_and_read, press
 from support.window import text
 from support.workbooks import write_xlsx
 
-from slmstudio.core import settings
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import preview
-from slmstudio.gui.common.session import Session
+from slmstudio.gui.data.question import QuestionPage
 from slmstudio.gui.data.reading import Question, ReadRequest
-from slmstudio.gui.data.unread.question import QuestionPage
 
 LOOK = "Ref,Vinanti,Javaab diya,Stage\n" + "".join(
     f"{at},The tap in ward {at} has been dry for days.,The pipe in ward {at} was mended and it runs.,open\n"
@@ -70,20 +68,10 @@ def test_a_newcomer_gets_to_training_with_two_choices(qtbot, tab, session, look,
     press(qtbot, tab, "data_use")
     assert session.dataset.given == {"instruction": "Vinanti", "output": "Javaab diya"} and session.dataset.is_sure
     assert shapes.said_of(session.settings.mappings, session.dataset.columns) == LINE
-
-
-def test_the_answer_holds_for_the_file_and_for_others_with_its_columns(qtbot, tab, new_tab, session, look):
-    open_files(qtbot, tab, look)
-    use(qtbot, tab)
     other = look.with_name("other.csv")
     other.write_text(LOOK.replace("ward", "zone"), encoding="utf-8")
     open_files(qtbot, tab, other)
     assert names(tab) == ["look", "other"] and not tab.pages.is_asking()
-    session.settings.save()
-    again = new_tab(Session(settings.load()[0]))
-    with qtbot.waitSignal(again.idle):
-        again.restore()
-    assert names(again) == ["look", "other"] and not again.pages.is_asking()
 
 
 def test_another_way_is_a_click_away_and_shows_its_rows(qtbot, tab, odd):
@@ -167,11 +155,7 @@ def test_evaluation_rows_are_read_with_the_same_columns(qtbot, tab, odd):
     use(qtbot, tab)
     test = odd.with_name("test.csv")
     test.write_text(ODD.replace("xx", "yy"), encoding="utf-8")
-    tab.workspace().split.own.setChecked(True)
-    dialog = tab.findChild(QFileDialog)
-    with qtbot.waitSignal(tab.idle):
-        dialog.fileSelected.emit(str(test))
-        dialog.accept()
+    choose_evaluation(qtbot, tab, test)
     entry = tab.workspace().entry
     assert entry.eval_dataset.given == entry.dataset.given == {"instruction": "Fld 1", "output": "Fld-2"}
     pick_and_read(qtbot, tab, "output", "xx")
@@ -215,8 +199,8 @@ def test_a_sheet_that_was_chosen_asks_for_its_columns(qtbot, tab, tmp_path):
         "2023": [["question", "answer"], ["Who?", "She."]], "2024": [["question", "answer"], ["Where?", "Here."]],
         "Notes": [["Fld 1", "Fld 2", "Fld 3"], *texts]}))
     page = tab.pages.asking
-    lines = [each.line for each in page._shown.candidates]
-    qtbot.mouseClick(page.choices[lines.index("sheet=Notes")], Qt.MouseButton.LeftButton)
+    notes = next(card for card in page.choices if "Notes" in card.radio.accessibleName())
+    qtbot.mouseClick(notes, Qt.MouseButton.LeftButton)
     use(qtbot, tab)
     assert page.isVisible() and page.chosen() == "instruction=Fld 1,output=Fld 2,sheet=Notes"
     use(qtbot, tab)

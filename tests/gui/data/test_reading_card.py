@@ -54,7 +54,7 @@ def test_other_columns_are_read_at_once_and_reset_goes_back(qtbot, tab, hindi):
     swap(qtbot, tab)
     assert first(tab) == ["तहसील में, काउंटर 1।", "राशन कार्ड 1?"]
     assert text(tab, "rows_place") == "row 1 of 30" and "Read as you chose." in text(tab, "reading_summary")
-    assert tab.workspace().entry.said == SWAPPED
+    assert tab.workspace().entry.dataset.line == SWAPPED
     with qtbot.waitSignal(tab.idle):
         press(qtbot, tab, "reading_reset")
     assert first(tab)[0] == "राशन कार्ड 1?" and not tab.workspace().reading.reset.isVisible()
@@ -113,7 +113,7 @@ def test_reading_in_another_way_is_cancelled(qtbot, tab, write_rows):
     with qtbot.waitSignal(tab.idle):
         qtbot.mouseClick(tab.progress.strips[0].cancel, LEFT)
     assert panel.mapping() == {"instruction": "question", "output": "answer"} and first(tab) == ["Q0", "A0"]
-    assert tab.workspace().entry.said is None and tab.banner.error is None
+    assert tab.workspace().entry.dataset.line is None and tab.banner.error is None
 
 
 def test_the_sheet_and_how_a_text_is_cut(qtbot, tab, hindi, tmp_path):
@@ -128,7 +128,7 @@ def test_the_sheet_and_how_a_text_is_cut(qtbot, tab, hindi, tmp_path):
     tab.workspace().list.setCurrentRow(0)
     pick_and_read(qtbot, tab, "sheet", "पुराना")
     assert first(tab) == ["Who?", "She."] and panel.mapping() == {"instruction": "question", "output": "answer"}
-    assert tab.workspace().entry.said == "sheet=पुराना"
+    assert tab.workspace().entry.dataset.line == "sheet=पुराना"
 
 
 def test_columns_that_are_not_used_are_named_and_the_data_can_be_used(qtbot, tab, session, tmp_path):

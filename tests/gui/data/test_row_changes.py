@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication, QCheckBox, QDoubleSpinBox, QPlainTextEdit, QPushButton, QToolButton
-from support.data_window import press
+from support.data_window import open_files, press
 from support.window import text
 
 from slmstudio.core import paths
@@ -25,8 +25,7 @@ ROWS = [{"instruction": f"Question {n}", "output": f"Answer {n}"} for n in range
 def tab(qtbot, new_tab, monkeypatch, tmp_path: Path, write_rows) -> DataTab:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "trash-home"))
     shown = new_tab(height=720)
-    with qtbot.waitSignal(shown.idle):
-        shown.open_files([write_rows("rows.jsonl", ROWS)])
+    open_files(qtbot, shown, write_rows("rows.jsonl", ROWS))
     return shown
 
 
@@ -57,7 +56,7 @@ def test_rows_are_deleted_edited_and_added_and_written_together(qtbot, tab: Data
     write(tab, 0, "Another one")
     write(tab, 1, " ")
     press(qtbot, tab, "editor_save")
-    assert "An answer is empty." in page.desk.editor.banner._why.text()
+    assert "An answer is empty." in str(page.desk.editor.banner.error)
     write(tab, 1, "And its answer")
     press(qtbot, tab, "editor_save")
     assert prompts(tab)[-1] == "Another one"
@@ -77,8 +76,7 @@ def test_rows_are_deleted_edited_and_added_and_written_together(qtbot, tab: Data
 def test_changes_are_taken_back_and_stay_with_their_dataset(qtbot, tab: DataTab, write_rows):
     press(qtbot, tab, "rows_delete", QToolButton)
     press(qtbot, tab, "rows_delete", QToolButton)
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("other.jsonl", ROWS[:3])])
+    open_files(qtbot, tab, write_rows("other.jsonl", ROWS[:3]))
     assert len(prompts(tab)) == 3 and not tab.workspace().desk.hand.bar.isVisible()
     tab.workspace().list.setCurrentRow(0)
     assert len(prompts(tab)) == 8
@@ -112,14 +110,14 @@ def test_the_last_rows_are_not_deleted(qtbot, tab: DataTab):
     table = tab.workspace().rows.table
     table.selectAll()
     press(qtbot, tab, "rows_delete", QToolButton)
-    assert tab.banner._what.text() == "A dataset needs at least one row."
+    assert tab.banner.error.what == "A dataset needs at least one row."
     assert len(prompts(tab)) == 10
 
 
 def test_datasets_are_mixed_and_the_mix_is_undone(qtbot, tab: DataTab, write_rows):
     assert not tab.findChild(QPushButton, "data_mix").isVisible()
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("other.jsonl", [{"instruction": f"Other {n}", "output": "Yes."} for n in range(4)])])
+    others = [{"instruction": f"Other {n}", "output": "Yes."} for n in range(4)]
+    open_files(qtbot, tab, write_rows("other.jsonl", others))
     press(qtbot, tab, "data_mix")
     assert text(tab, "mix_sum") == "The mix has 14 rows."
     tab.findChild(QDoubleSpinBox, "mix_weight_0").setValue(0.5)
@@ -137,25 +135,23 @@ def test_datasets_are_mixed_and_the_mix_is_undone(qtbot, tab: DataTab, write_row
 
 
 def test_datasets_of_other_kinds_are_not_mixed(qtbot, tab: DataTab, write_rows):
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("story.jsonl", [{"text": "Once upon a time."}, {"text": "The end."}])])
+    open_files(qtbot, tab, write_rows("story.jsonl", [{"text": "Once upon a time."}, {"text": "The end."}]))
     press(qtbot, tab, "data_mix")
     assert not tab.findChild(QPushButton, "mix_write").isEnabled()
-    assert "These datasets can't be mixed." in tab.workspace().desk.mix.banner._what.text()
+    assert "These datasets can't be mixed." in tab.workspace().desk.mix.banner.error.what
     tab.findChild(QCheckBox, "mix_box_1").setChecked(False)
-    assert "nothing to mix" in tab.workspace().desk.mix.banner._what.text()
+    assert "nothing to mix" in tab.workspace().desk.mix.banner.error.what
     press(qtbot, tab, "mix_cancel")
     assert tab.workspace().rows.isVisible()
 
 
 def test_data_are_not_used_or_mixed_without_the_changes(qtbot, tab: DataTab, session: Session, write_rows):
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("other.jsonl", ROWS[:3])])
+    open_files(qtbot, tab, write_rows("other.jsonl", ROWS[:3]))
     page = tab.workspace()
     page.list.setCurrentRow(0)
     press(qtbot, tab, "rows_delete", QToolButton)
     press(qtbot, tab, "data_use")
-    assert session.dataset is None and "unsaved" in tab.banner._what.text()
+    assert session.dataset is None and "unsaved" in tab.banner.error.what
     page.desk.open_mix(page.entries)
     assert page.desk.pages.currentWidget() is not page.desk.mix
 
@@ -166,7 +162,7 @@ def test_nothing_is_changed_while_a_version_is_written(qtbot, tab: DataTab):
     with qtbot.waitSignal(page.desk.replaced):
         press(qtbot, tab, "changes_write")
         press(qtbot, tab, "rows_delete", QToolButton)
-        assert len(page.entry.edits.changes) == 1 and "being saved" in tab.banner._what.text()
+        assert len(page.entry.edits.changes) == 1 and "being saved" in tab.banner.error.what
     assert len(prompts(tab)) == 9 and page.entry.edits is None
     press(qtbot, tab, "rows_delete", QToolButton)
     assert len(prompts(tab)) == 8
@@ -196,8 +192,7 @@ def test_what_is_typed_is_kept_when_another_dataset_is_opened(qtbot, tab: DataTa
     page.rows.table.selectRow(2)
     qtbot.keyClick(page.rows.table, Qt.Key.Key_F2)
     write(tab, 1, "Typed")
-    with qtbot.waitSignal(tab.idle):
-        tab.open_files([write_rows("other.jsonl", ROWS[:3])])
+    open_files(qtbot, tab, write_rows("other.jsonl", ROWS[:3]))
     page.list.setCurrentRow(0)
     assert text(tab, "changes_text") == "1 unsaved change"
     assert page.desk.hand.records()[2].messages[-1]["content"] == "Typed"

@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QTextCursor
 from PySide6.QtWidgets import QLabel, QPushButton
 from support import base_models
+from support.data_window import open_files
 from support.tiers import examples
 
 from slmstudio.core.model.facts import read_model
@@ -93,8 +94,7 @@ def tab(qtbot, session: Session, rows_file: Path) -> DataTab:
     shown.resize(1256, 620)
     qtbot.addWidget(shown)
     shown.show()
-    with qtbot.waitSignal(shown.idle):
-        shown.open_files([rows_file])
+    open_files(qtbot, shown, rows_file)
     shown.workspace().rows.mode.set_current(2)
     return shown
 
@@ -114,8 +114,8 @@ def test_rows_are_shown_as_the_chosen_model_reads_them(qtbot, tab: DataTab, sess
         rows.go(position)
         record = tab.workspace().entry.dataset.records[position]
         answer = record.messages[-1]["content"]
-        qtbot.waitUntil(lambda answer=answer: answer in "".join(p.text for p in preview.view._pieces))
-        learned = "".join(piece.text for piece in preview.view._pieces if piece.learned)
+        qtbot.waitUntil(lambda answer=answer: answer in "".join(p.text for p in preview.view.shown))
+        learned = "".join(piece.text for piece in preview.view.shown if piece.learned)
         assert learned == answer + "<|im_end|>"
     assert counts.text().endswith(f"with {tiny_model.name}")
 
@@ -127,10 +127,10 @@ def test_a_model_without_a_template_reads_rows_in_the_one_that_suits_it_or_was_c
     preview = tab.workspace().rows.tokens
 
     def learned() -> str:
-        return "".join(piece.text for piece in preview.view._pieces if piece.learned)
+        return "".join(piece.text for piece in preview.view.shown if piece.learned)
 
     answer = tab.workspace().entry.dataset.records[0].messages[-1]["content"]
     qtbot.waitUntil(lambda: learned() == answer + "<|im_end|>")
     session.choose_template(base, "alpaca")
     qtbot.waitUntil(lambda: learned() == answer + "<|endoftext|>")
-    assert "### Response:" in "".join(piece.text for piece in preview.view._pieces)
+    assert "### Response:" in "".join(piece.text for piece in preview.view.shown)

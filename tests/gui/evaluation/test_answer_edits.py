@@ -13,6 +13,8 @@ from support import evaluated_runs
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import answer_rows, item_edits, scoring
+from slmstudio.core.evaluation import answer_rows as corrections
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.evaluation.answers.panes import ReferencePane
 from slmstudio.gui.evaluation.jobs import read_evaluation
@@ -49,7 +51,7 @@ def page(qtbot, session, folders):
     made.resize(1280, 640)
     made.show()
     made.open(read_evaluation(folders[0]))
-    qtbot.waitUntil(lambda: made.current() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: made.current() is not None)
     return made
 
 
@@ -63,29 +65,29 @@ def test_nothing_is_taken_while_a_change_is_at_work(qtbot, page, held):
     page.table.selectRow(3)
     assert not (page.detail.isEnabled() or page.table.isEnabled() or page.filters.isEnabled()), "it would be lost"
     held.set()
-    qtbot.waitUntil(lambda: len(page.table.rows.shown) == 5, timeout=60_000)
+    qtbot.waitUntil(lambda: len(page.table.rows.shown) == 5)
     assert page.detail.isEnabled() and page.table.isEnabled() and page.filters.isEnabled()
 
 
 def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alone(qtbot, page, held, folders, session):
     page.detail.remove.click()
     page.open(read_evaluation(folders[1]))
-    with qtbot.waitSignal(session.run_changed, timeout=60_000):
+    with qtbot.waitSignal(session.run_changed):
         held.set()
     assert not page.edits.can_undo() and page.undo.isHidden(), "the change was of the other"
-    qtbot.waitUntil(lambda: not page._task.is_busy() and len(page.table.rows.shown) == 6, timeout=60_000)
+    qtbot.waitUntil(lambda: not is_busy(page) and len(page.table.rows.shown) == 6)
     page.detail.remove.click()
-    qtbot.waitUntil(lambda: page.edits.can_undo() and not page._task.is_busy(), timeout=60_000)
+    qtbot.waitUntil(lambda: page.edits.can_undo() and not is_busy(page))
     assert len(page.table.rows.shown) == 5
     held.clear()
     page.undo.click()
     page.open(read_evaluation(folders[0]))
-    with qtbot.waitSignal(session.run_changed, timeout=60_000):
+    with qtbot.waitSignal(session.run_changed):
         held.set()
-    qtbot.waitUntil(lambda: not page._task.is_busy() and page.detail.isEnabled(), timeout=60_000)
-    assert not answer_rows.read_corrections(folders[1]).removed, "taken back there"
+    qtbot.waitUntil(lambda: not is_busy(page) and page.detail.isEnabled())
+    assert not corrections.read(folders[1]).removed, "taken back there"
     page.detail.remove.click()  # a change that has ended hinders no other
-    qtbot.waitUntil(page.edits.can_undo, timeout=60_000)
+    qtbot.waitUntil(page.edits.can_undo)
 
 
 # -- what is written and not kept yet --------------------------------------------------------------------------------
@@ -100,7 +102,7 @@ def begin(page, place: int, text: str) -> int:
 
 
 def settled(page) -> bool:
-    return not page._task.is_busy() and not page.edits._task.is_busy() and page.detail.isEnabled()
+    return not is_busy(page) and not is_busy(page.edits) and page.detail.isEnabled()
 
 
 def test_a_reference_that_was_begun_is_there_again_with_its_row(qtbot, page, folders):
@@ -114,12 +116,12 @@ def test_a_reference_that_was_begun_is_there_again_with_its_row(qtbot, page, fol
     assert "Unsaved" not in page.count.text(), "it is seen"
     page.filters.order.setCurrentIndex(4)
     page.apply()
-    qtbot.waitUntil(lambda: settled(page) and page.table.rows.view.order == "file", timeout=60_000)
+    qtbot.waitUntil(lambda: settled(page) and page.table.rows.view.order == "file")
     assert page.current().id == row and reference.is_edited(), "the row is not taken away from the person"
     page.close_page()
     for folder in (folders[1], folders[0]):
         page.open(read_evaluation(folder))
-        qtbot.waitUntil(lambda: settled(page) and page.current() is not None, timeout=60_000)
+        qtbot.waitUntil(lambda: settled(page) and page.current() is not None)
         assert not reference.is_edited()
     page.table.selectRow(next(at for at in range(6) if page.table.rows.row_at(at).id == row))
     assert reference.is_edited() and reference.editor.toPlainText() == "Half a refer"
@@ -145,7 +147,7 @@ def test_a_reference_that_could_not_be_kept_stays_in_its_field(qtbot, page, fold
     begin(page, 0, "A better one.")
     at_work(folders[0])
     page.detail.reference.keep.click()
-    qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page), timeout=60_000)
+    qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page))
     reference = page.detail.reference
     assert reference.is_edited() and reference.editor.toPlainText() == "A better one."
     reference.editor.setPlainText("A still better one.")
@@ -153,22 +155,22 @@ def test_a_reference_that_could_not_be_kept_stays_in_its_field(qtbot, page, fold
     assert reference.editor.toPlainText() == "A still better one.", "what was written since is not lost either"
     (folders[0] / jobs.PROCESS).unlink()
     reference.keep.click()
-    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
+    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page))
     assert page.current().references == ["A still better one."] and not reference.is_edited()
     assert page.banner.isHidden() and "Unsaved" not in page.count.text()
 
 
 def test_what_was_kept_is_not_told_as_begun_where_another_row_is_shown_then(qtbot, page, monkeypatch):
-    ids = {row.id: row for row in page._rows}
+    ids = {row.id: row for row in page.table.rows.rows}
     row = begin(page, 1, "bar")
     monkeypatch.setattr("slmstudio.gui.evaluation.answers.page.arrange", lambda rows, view, cancelled: [
         at for at, each in enumerate(rows) if each.references != ["bar"]])
     page.detail.reference.keep.click()
-    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
+    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page))
     assert page.current().id != row and len(page.table.rows.shown) == len(ids) - 1
     assert page.detail.unfinished() == set() and "Unsaved" not in page.count.text()
     page.undo.click()
-    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == len(ids), timeout=60_000)
+    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == len(ids))
     assert page.current().id == row and not page.detail.reference.is_edited()
 
 
@@ -179,13 +181,13 @@ def test_what_was_kept_while_another_evaluation_is_open_is_not_begun(qtbot, page
     page.detail.reference.keep.click()
     page.close_page()
     page.open(read_evaluation(folders[1]))
-    with qtbot.waitSignal(session.run_changed, timeout=60_000):
+    with qtbot.waitSignal(session.run_changed):
         go_on.set()
     page.open(read_evaluation(folders[0]))
-    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
+    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6)
     page.filters.order.setCurrentIndex(4)
     page.apply()
-    qtbot.waitUntil(lambda: settled(page) and page.table.rows.view.order == "file", timeout=60_000)
+    qtbot.waitUntil(lambda: settled(page) and page.table.rows.view.order == "file")
     assert page.detail.unfinished() == set()
     page.table.selectRow(row)
     assert page.current().references == ["bar"] and not page.detail.reference.is_edited()
@@ -222,7 +224,7 @@ def test_a_tag_is_kept_once_and_not_lost_while_something_else_is_taken_back(qtbo
     monkeypatch.setattr(item_edits, "set_tags", lambda *given: (asked.append(given[1:3]), set_tags(*given))[1])
     held.set()
     page.detail.remove.click()
-    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
+    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page))
     held.clear()
     row = page.current().id
     page.undo.click()
@@ -230,8 +232,7 @@ def test_a_tag_is_kept_once_and_not_lost_while_something_else_is_taken_back(qtbo
     for _ in range(2):
         page.detail.category.editingFinished.emit()  # Enter, and the field that is switched off loses the focus
     held.set()
-    qtbot.waitUntil(lambda: asked == [(row, "law")] and settled(page) and len(page.table.rows.shown) == 6,
-                    timeout=60_000)
+    qtbot.waitUntil(lambda: asked == [(row, "law")] and settled(page) and len(page.table.rows.shown) == 6)
     assert page.current().category == "law" and page.current().id == row
 
 
@@ -249,22 +250,22 @@ def reading(monkeypatch):
 
 def test_another_order_and_undo_wait_until_the_answers_are_read(qtbot, page, reading, folders):
     page.detail.remove.click()
-    qtbot.waitUntil(lambda: page._reading, timeout=60_000)
+    qtbot.waitUntil(lambda: page.strip.isVisible())
     page.filters.order.setCurrentIndex(4)
     page.filters.changed.emit()
     page.edits.undo()
-    assert page._reading and not page.edits._task.is_busy()
-    assert answer_rows.read_corrections(folders[0]).removed
+    assert page.strip.isVisible() and not is_busy(page.edits)
+    assert corrections.read(folders[0]).removed
     reading.set()
-    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
-    assert [row.id for row in page._rows] == page.table.rows.shown == list(range(6))
+    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6)
+    assert [row.id for row in page.table.rows.rows] == page.table.rows.shown == list(range(6))
 
 
 def test_a_search_that_was_left_does_not_end_the_reading_of_the_next_evaluation(qtbot, page, folders):
     page.filters.search.setText("Pune")
     page.open(read_evaluation(folders[1]))
-    assert not page.filters._wait.isActive()
-    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
+    assert not page.filters.search.text()
+    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6)
 
 
 def test_rows_are_neither_voted_on_nor_saved_while_others_are_read(qtbot, page, reading, folders):
@@ -272,7 +273,7 @@ def test_rows_are_neither_voted_on_nor_saved_while_others_are_read(qtbot, page, 
     page.open(read_evaluation(folders[1]))
     assert not (page.vote.isEnabled() or page.save.isEnabled())
     reading.set()
-    qtbot.waitUntil(lambda: settled(page) and page.current() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: settled(page) and page.current() is not None)
     assert page.vote.isEnabled() and page.save.isEnabled()
 
 
@@ -281,7 +282,7 @@ def test_a_change_that_fails_after_the_page_was_closed_is_told_elsewhere(qtbot, 
     line = page.current().line
     page.detail.remove.click()
     page.close_page()
-    with qtbot.waitSignal(page.failed, timeout=60_000) as told:
+    with qtbot.waitSignal(page.failed) as told:
         held.set()
     assert f"in line {line} of tests.jsonl" in told.args[0].what and page.banner.isHidden()
 
@@ -289,24 +290,24 @@ def test_a_change_that_fails_after_the_page_was_closed_is_told_elsewhere(qtbot, 
 def test_a_change_that_ends_after_the_page_was_closed_reads_nothing(qtbot, page, held, session):
     page.detail.remove.click()
     page.close_page()
-    with qtbot.waitSignal(session.run_changed, timeout=60_000):
+    with qtbot.waitSignal(session.run_changed):
         held.set()
-    assert not page._task.is_busy() and page._rows == []
+    assert not is_busy(page) and not page.table.rows.rows
 
 
 def test_ctrl_z_takes_an_old_message_away_as_the_button_does(qtbot, page):
     page.detail.remove.click()
-    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page), timeout=60_000)
+    qtbot.waitUntil(lambda: page.edits.can_undo() and settled(page))
     page.banner.show_error(UserError("An older trouble."))
     qtbot.keyClick(page.table, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert page.banner.isHidden()
-    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6, timeout=60_000)
+    qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6)
 
 
 def test_category_and_language_stay_with_their_evaluation(qtbot, page, folders):
     def open_(folder):
         page.open(read_evaluation(folder))
-        qtbot.waitUntil(lambda: settled(page) and bool(page.table.rows.shown), timeout=60_000)
+        qtbot.waitUntil(lambda: settled(page) and bool(page.table.rows.shown))
         return page.filters.language.currentData(), len(page.table.rows.shown)
 
     page.filters.language.setCurrentIndex(page.filters.language.findData("hi"))
@@ -317,13 +318,13 @@ def test_category_and_language_stay_with_their_evaluation(qtbot, page, folders):
 
 def test_what_failed_after_another_evaluation_was_opened_says_where(qtbot, page, held, folders):
     page.open(read_evaluation(folders[0]), run="a")
-    qtbot.waitUntil(lambda: settled(page) and page.current() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: settled(page) and page.current() is not None)
     at_work(folders[0])
     line = page.current().line
     page.detail.remove.click()
     page.open(read_evaluation(folders[1]), run="b")
     held.set()
-    qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page), timeout=60_000)
+    qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page))
     assert f"in line {line} of tests.jsonl (a, today " in page.banner.error.what
     assert page.count.text() == "6 rows"
 
@@ -341,13 +342,13 @@ def test_a_change_that_could_not_be_scored_is_shown_and_said(qtbot, page, folder
     line = page.current().line
     page.detail.category.setText("law")
     page.detail.category.editingFinished.emit()
-    qtbot.waitUntil(scored.is_set, timeout=60_000)
+    qtbot.waitUntil(scored.is_set)
     if opened == "another evaluation":
         page.open(read_evaluation(folders[1]), run="b")
     go_on.set()
     if opened == "another evaluation":
-        qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page), timeout=60_000)
+        qtbot.waitUntil(lambda: page.banner.isVisible() and settled(page))
         assert f"in line {line} of tests.jsonl (" in page.banner.error.what and "full" in page.banner.error.why
     else:
-        qtbot.waitUntil(lambda: "haven't been updated" in page.count.text() and settled(page), timeout=60_000)
+        qtbot.waitUntil(lambda: "haven't been updated" in page.count.text() and settled(page))
         assert "full" in page.count.text() and page.current().category == "law"

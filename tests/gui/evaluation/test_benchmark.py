@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from PySide6.QtWidgets import QPushButton
 from support import evaluated_runs
 from support.results_window import show
@@ -16,7 +15,6 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.gui.evaluation.jobs import read_evaluation
 from slmstudio.gui.results.run_details import SCORES
-from slmstudio.gui.results.tab import ResultsTab
 
 RIGHT = {"base": lambda n: n % 2 == 0, "tuned": lambda n: n % 4 == 0 or n == 7}
 QUESTIONS = 20
@@ -44,20 +42,6 @@ def write(run: Path, with_rows: bool = True) -> Job:
              "rows": QUESTIONS}], "sentence": "General knowledge lost: MMLU −20.0 ± 19.5."}]}))
     jobs.write_outcome(job.folder, Outcome("finished"))
     return job
-
-
-@pytest.fixture
-def tab(qtbot, session, studio_home, tiny_model):
-    made = ResultsTab(session)
-    qtbot.addWidget(made)
-    made.resize(1280, 640)
-    return made
-
-
-def button(tab: ResultsTab, name: str) -> QPushButton:
-    found = tab.findChild(QPushButton, name)
-    assert found is not None
-    return found
 
 
 def test_losses_of_a_benchmark_show_what_the_base_knew(qtbot, tab, tiny_model):
@@ -107,5 +91,5 @@ def test_a_benchmark_of_an_older_version_says_why_there_are_no_rows(qtbot, tab, 
     show(qtbot, tab, 1)
     tab.details.tabs.set_current(SCORES)
     for order in ("gain", "loss", "worst", "best"):
-        qtbot.waitUntil(lambda order=order: not button(tab, f"rows_{order}").isEnabled())
-        assert "older version" in button(tab, f"rows_{order}").toolTip()
+        qtbot.waitUntil(lambda order=order: not tab.findChild(QPushButton, f"rows_{order}").isEnabled())
+        assert "older version" in tab.findChild(QPushButton, f"rows_{order}").toolTip()

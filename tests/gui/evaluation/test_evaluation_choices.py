@@ -8,6 +8,7 @@ import pytest
 from PySide6.QtCore import QThreadPool
 from PySide6.QtWidgets import QPushButton
 from support import evaluated_runs
+from support.window import press
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import Problem
@@ -15,7 +16,7 @@ from slmstudio.core.evaluation import ballots
 from slmstudio.core.evaluation import request as requests
 from slmstudio.core.evaluation.scoring import SCORES, row_scores
 from slmstudio.core.votes.store import BEST
-from slmstudio.gui.common import tasks
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.evaluation.answers import votes
 from slmstudio.gui.evaluation.choice import BENCHMARK, EvaluationChoice
 from slmstudio.gui.evaluation.jobs import read_evaluation
@@ -50,7 +51,7 @@ def section(qtbot, session, runs):
 
 def open_panel(qtbot, section):
     section.open_panel()
-    qtbot.waitUntil(lambda: section.panel.button.isEnabled() and not section.panel._looking.is_busy(), timeout=60_000)
+    qtbot.waitUntil(lambda: section.panel.button.isEnabled() and not is_busy(section.panel))
 
 
 def test_a_start_compares_no_bad_row_with_another(runs, write_rows, monkeypatch):
@@ -75,7 +76,7 @@ def test_nothing_starts_once_the_panel_was_left(qtbot, section, runs, monkeypatc
 
     monkeypatch.setattr(requests, "check", late)
     section.panel.button.click()
-    qtbot.waitUntil(checking.is_set, timeout=60_000)
+    qtbot.waitUntil(checking.is_set)
     assert not section.panel.button.isEnabled()
     if leave == "not now":
         section.panel.findChild(QPushButton, "evaluation_close").click()
@@ -104,8 +105,8 @@ def test_a_benchmark_can_be_downloaded_as_soon_as_its_name_is_typed(qtbot, sessi
 def test_a_model_that_was_added_stays_with_its_run(qtbot, section, runs, tiny_model):
     models = section.panel.choice.models
     models.picker.pick(tiny_model)
-    qtbot.waitUntil(lambda: models.names() == ["base", "tuned", tiny_model.name], timeout=60_000)
-    section._close_panel()
+    qtbot.waitUntil(lambda: models.names() == ["base", "tuned", tiny_model.name])
+    press(qtbot, section, "evaluation_close")
     open_panel(qtbot, section)
     assert models.names() == ["base", "tuned", tiny_model.name], "nobody wants to choose it twice"
     section.show_run(read_facts(runs[1]))
@@ -168,7 +169,7 @@ def test_votes_are_not_read_again_while_nothing_has_changed(qtbot, session, runs
         view.show_evaluations([read_evaluation(job.folder)])
         at_once = view.remarks.text()
         assert QThreadPool.globalInstance().waitForDone(60_000)
-        qtbot.waitUntil(lambda: not tasks._running, timeout=60_000)
+        qtbot.waitUntil(lambda: not is_busy(view))
         return at_once
 
     show()

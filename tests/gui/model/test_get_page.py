@@ -8,25 +8,25 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QLineEdit, QPushButton
-from support import model_hub
+from support import model_hub, model_window
+from support.model_window import GIB, machine
 from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
-from slmstudio.core.hardware.machine import Gpu, Machine, read_machine
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import catalogue, library
 from slmstudio.core.model.hub import place, token
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.fields import put_back, typed_values
-from slmstudio.gui.model import fit
+from slmstudio.gui.model import fit_view
 from slmstudio.gui.model.fit_view import FitView
 from slmstudio.gui.model.model_list import ALL
 from slmstudio.gui.model.tab import ModelTab
 from slmstudio.gui.model.work import MEASURE, download
 
 LEFT = Qt.MouseButton.LeftButton
-GIB = 1024**3
 QWEN = "Qwen/Qwen2.5-1.5B-Instruct"
 
 
@@ -35,13 +35,8 @@ def tab(qtbot, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(paths, "hub_tokens_file", lambda: tmp_path / "hub_tokens.json")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
-    gpu = Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, 11 * GIB, (8, 6))
-    session.set_machine(Machine("Linux", "CPU", 4, 8, 16 * GIB, 8 * GIB, (gpu,), True, False))
-    shown = ModelTab(session)
-    shown.resize(1256, 620)
-    qtbot.addWidget(shown)
-    with qtbot.waitSignal(shown.refreshed):
-        shown.show()
+    session.set_machine(machine(11 * GIB))
+    shown = model_window.shown(qtbot, session)
     shown.models.view.set_current(ALL)
     return shown
 
@@ -71,7 +66,7 @@ def test_a_model_is_told_before_it_is_fetched(qtbot, tab: ModelTab):
 
 
 def test_cards_that_make_no_difference_are_left_out(qtbot, session: Session, tmp_path: Path):
-    view, found = FitView(), fit.usual(catalogue.find(QWEN).facts(tmp_path), read_machine())
+    view, found = FitView(), fit_view.usual(catalogue.find(QWEN).facts(tmp_path), read_machine())
     qtbot.addWidget(view)
     view.show_fit(found)
     assert not view.cards.isHidden()
@@ -83,7 +78,7 @@ def test_cards_that_make_no_difference_are_left_out(qtbot, session: Session, tmp
 def test_without_a_network_the_download_says_so_and_the_model_can_be_tried_again(qtbot, tab: ModelTab,
                                                                                  session: Session):
     look_at(tab, QWEN)
-    with qtbot.waitSignal(tab.work.failed, timeout=60_000):
+    with qtbot.waitSignal(tab.work.failed):
         qtbot.mouseClick(button(tab, "model_get"), LEFT)
     assert tab.banner.isVisible() and session.job is None
     assert button(tab, "model_get").isEnabled() and button(tab, "model_get").isVisible()
@@ -118,7 +113,7 @@ def test_a_download_is_paused_and_its_beginning_is_kept(qtbot, tab: ModelTab, se
     qtbot.mouseClick(button(tab, "model_get"), LEFT)
     assert session.job.name == f"Downloading {folder.name}"
     assert button(tab, "model_pause").isVisible() and not button(tab, "model_get").isVisible()
-    with qtbot.waitSignal(tab.work.changed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.changed):
         qtbot.mouseClick(button(tab, "model_pause"), LEFT)
     assert session.job is None
     qtbot.waitUntil(lambda: button(tab, "model_get").text() == "Resume (400 bytes of 1000 bytes downloaded)")
@@ -129,7 +124,7 @@ def test_a_window_that_closes_pauses_the_download(qtbot, tab: ModelTab, play):
     play("start wait:pause cancelled")
     qtbot.mouseClick(button(tab, "model_get"), LEFT)
     qtbot.waitUntil(lambda: tab.work.followed.is_running())
-    with qtbot.waitSignal(tab.work.changed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.changed):
         assert tab.confirm_close()
     assert tab.work.target is None
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QPushButton
-from support import model_files
+from support import model_files, model_window
+from support.model_window import GIB, machine
 
 from slmstudio.core import files, formats, i18n
-from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import catalogue
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.table_cells import CHIP_TEXT, DETAIL
@@ -19,23 +19,13 @@ from slmstudio.gui.model import known
 from slmstudio.gui.model.model_list import ALL, FITS, ON_DISK
 from slmstudio.gui.model.tab import ModelTab
 
-GIB = 1024**3
 QWEN = "Qwen/Qwen2.5-1.5B-Instruct"
-
-
-def machine(gpu_free: int | None) -> Machine:
-    gpus = () if gpu_free is None else (Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, gpu_free, (8, 6)),)
-    return Machine("Linux", "CPU", 4, 8, 16 * GIB, 8 * GIB, gpus, True, False)
 
 
 @pytest.fixture
 def tab(qtbot, session: Session) -> ModelTab:
     session.set_machine(machine(11 * GIB))
-    shown = ModelTab(session)
-    shown.resize(1256, 620)
-    qtbot.addWidget(shown)
-    with qtbot.waitSignal(shown.refreshed):
-        shown.show()
+    shown = model_window.shown(qtbot, session)
     qtbot.waitUntil(lambda: shown.models.language.count() > 1)
     return shown
 

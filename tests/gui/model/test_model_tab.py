@@ -8,44 +8,33 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QPushButton, QWidget
-from support import crafted_models
+from support import crafted_models, model_window
+from support.model_window import GIB, machine
 from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
-from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.model import facts, library
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.table_cells import CHIP_TEXT
+from slmstudio.gui.model import known
 from slmstudio.gui.model.known import ModelEntry
 from slmstudio.gui.model.tab import ModelTab
 
 LEFT = Qt.MouseButton.LeftButton
-GIB = 1024**3
 
 
 @pytest.fixture
 def tab(qtbot, session: Session) -> ModelTab:
-    shown = ModelTab(session)
-    shown.resize(1256, 620)
-    qtbot.addWidget(shown)
-    with qtbot.waitSignal(shown.refreshed), qtbot.waitActive(shown):
-        shown.show()
-        shown.activateWindow()
-    return shown
+    return model_window.shown(qtbot, session)
 
 
 def press(qtbot, tab: QWidget, name: str) -> None:
     button = tab.findChild(QPushButton, name)
     qtbot.waitUntil(lambda: button.isVisible() and button.isEnabled())  # it is vetted first
     qtbot.mouseClick(button, LEFT)
-
-
-def machine(ram_free: int, gpu_free: int | None = None) -> Machine:
-    gpus = () if gpu_free is None else (Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GIB, gpu_free, (8, 6)),)
-    return Machine("Linux", "CPU", 4, 8, 16 * GIB, ram_free, gpus, False, False)
 
 
 def test_a_folder_is_opened_and_its_facts_are_shown(qtbot, tab: ModelTab, tiny_model: Path):
@@ -116,7 +105,7 @@ def test_pickled_weights_are_refused_and_nothing_is_lost(qtbot, tab: ModelTab, t
     with qtbot.waitSignal(tab.opened):
         tab.open_paths([pickled])
     assert tab.banner.isVisible()
-    assert "pickle" in tab.banner._why.text()
+    assert "pickle" in str(tab.banner.error)
     assert text(tab, "model_name") == tiny_model.name
     assert pickled not in [entry.folder for entry in tab.entries()]
 
@@ -142,14 +131,14 @@ def test_the_memory_is_compared_with_what_is_free(qtbot, tab: ModelTab, session:
     with qtbot.waitSignal(tab.opened):
         tab.open_paths([tiny_model])
     assert not tab.card.fit.isVisible()
-    session.set_machine(machine(8 * GIB))
+    session.set_machine(machine(None))
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It fits"))
     assert "on this machine" in text(tab, "fit_verdict")
-    session.set_machine(machine(8 * GIB, gpu_free=100 * 1024**2))
+    session.set_machine(machine(100 * 1024**2))
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It doesn't fit"))
     assert "on the GPU" in text(tab, "fit_verdict")
     qtbot.waitUntil(lambda: tab.findChild(QPushButton, "model_use").isEnabled())
-    session.set_machine(machine(8 * GIB, gpu_free=800 * 1024**2))
+    session.set_machine(machine(800 * 1024**2))
     qtbot.waitUntil(lambda: text(tab, "fit_verdict").startswith("It may just fit"))
     card = GpuReading(0, "NVIDIA GeForce RTX 3060", memory_used=2 * GIB, memory_total=12 * GIB)
     session.set_reading(MachineReading((card,)))  # another program has ended
@@ -158,7 +147,7 @@ def test_the_memory_is_compared_with_what_is_free(qtbot, tab: ModelTab, session:
 
 
 def test_the_fit_is_that_of_the_chosen_data(qtbot, tab: ModelTab, session: Session, tiny_model: Path, rows_file: Path):
-    session.set_machine(machine(8 * GIB))
+    session.set_machine(machine(None))
     with qtbot.waitSignal(tab.opened):
         tab.open_paths([tiny_model])
     qtbot.waitUntil(lambda: "sequence length 512" in tab.card.fit.title.text())
@@ -174,14 +163,20 @@ def test_the_starter_model_is_offered(tab: ModelTab):
     assert tab.findChild(QPushButton, "model_prepare").isVisible()
 
 
-def test_the_starter_model_that_was_prepared_in_the_background_is_proposed(tab: ModelTab, studio_home, tiny_model):
+def test_the_starter_model_that_was_prepared_in_the_background_is_proposed(qtbot, tab, studio_home, tiny_model,
+                                                                           monkeypatch):
     other = ModelEntry(studio_home / "a", facts=facts.read_model(tiny_model))
     tab.models.put([other])
     assert tab.models.is_default()
     ready = ModelEntry(library.starter_folder(), facts=facts.read_model(tiny_model))
-    assert tab._proposed([other, ready]) is ready
-    tab.models.list.setCurrentRow(1 - tab.models.list.currentRow())
-    assert tab._proposed([other, ready]) is None, "the person looks at one of their own choice"
+    monkeypatch.setattr(known, "known_entries", lambda machine: [other, ready])
+    with qtbot.waitSignal(tab.refreshed):
+        tab.refresh()
+    assert tab.models.current() is ready
+    tab.models.list.select_value(other)
+    with qtbot.waitSignal(tab.refreshed):
+        tab.refresh()
+    assert tab.models.current() is other, "the person looks at one of their own choice"
 
 
 def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):
@@ -190,7 +185,7 @@ def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):
     assert tab.card.strip.isVisible()
     assert session.job.name == "Preparing SmolLM2-135M-Instruct"
     assert not tab.findChild(QPushButton, "model_prepare").isVisible()
-    with qtbot.waitSignal(tab.work.changed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.changed):
         qtbot.mouseClick(tab.card.strip.cancel, LEFT)
     assert session.job is None
     assert tab.findChild(QPushButton, "model_prepare").isVisible()
@@ -198,7 +193,7 @@ def test_preparing_is_cancelled(qtbot, tab: ModelTab, session: Session, play):
 
 def test_preparing_that_fails_is_told_and_can_be_tried_again(qtbot, tab: ModelTab, session: Session, play):
     play("start error")
-    with qtbot.waitSignal(tab.work.failed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.failed):
         press(qtbot, tab, "model_prepare")
     assert tab.banner.isVisible()
     assert session.job is None
@@ -207,7 +202,7 @@ def test_preparing_that_fails_is_told_and_can_be_tried_again(qtbot, tab: ModelTa
 
 def test_preparing_that_crashes_is_told(qtbot, tab: ModelTab, play):
     play("start die")
-    with qtbot.waitSignal(tab.work.failed, timeout=20_000):
+    with qtbot.waitSignal(tab.work.failed):
         press(qtbot, tab, "model_prepare")
     assert tab.banner.isVisible()
 
@@ -227,7 +222,7 @@ def test_a_tokenizer_of_another_model_is_refused_until_it_is_accepted(qtbot, tab
     with qtbot.waitSignal(tab.opened):
         drop(tab, [crafted_models.honest(tmp_path / "m", {"eos_token_id": 271})])
     qtbot.waitUntil(lambda: tab.card.banner.isVisible())
-    assert "another model's" in tab.card.banner._why.text() and unexplained(tab) == []
+    assert "another model's" in str(tab.card.banner.error) and unexplained(tab) == []
     press(qtbot, tab, "model_accept_tokenizer")
     press(qtbot, tab, "model_use")
     assert session.model is not None and "you accepted its tokenizer" in text(tab, "model_chip")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from support import evaluated_runs
-from support.results_window import show
+from support.results_window import compared, show
 from support.tiers import first_fast
 from support.window import press
 
@@ -20,18 +20,17 @@ from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.evaluation.answers.rows_model import FIRST, SECOND
 from slmstudio.gui.results import compare_scores
 from slmstudio.gui.results.compare import LOSSES, SCORES
-from slmstudio.gui.results.compare_rows import ComparedRows
-from slmstudio.gui.results.compare_scores import MOST_REMARKS, ComparedScores
+from slmstudio.gui.results.compare_scores import MOST_REMARKS, ComparedRows, ComparedScores
 
 
 @pytest.fixture
-def compared(qtbot, tab):
-    """`compared(2)`: the page of scores, with so many runs selected."""
+def scores_of(qtbot, tab):
+    """`scores_of(2)`: the page of scores, with so many runs selected."""
 
     def select(runs: int):
         show(qtbot, tab, runs)
         tab.table.selectAll()
-        qtbot.waitUntil(lambda: len(tab.curves.compare._runs) == runs, timeout=60_000)
+        qtbot.waitUntil(lambda: len(compared(tab)) == runs)
         tab.curves.compare.tabs.set_current(SCORES)
         return tab.curves.compare.compared
 
@@ -54,12 +53,12 @@ def benchmark(run: Path, limit: int | None) -> None:
              {"name": name, "accuracy": accuracy, "by_subject": {}} for name in ("base", "tuned")]}]}))
 
 
-def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbot, tab, make_run, compared, tmp_path):
+def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbot, tab, make_run, scores_of, tmp_path):
     weak, strong = make_run("weak"), make_run("strong")
     worse(evaluated_runs.write(weak, count=60))
     evaluated_runs.write(strong, count=60)
-    page = compared(2)
-    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    page = scores_of(2)
+    qtbot.waitUntil(lambda: page.paired is not None)
     (said,) = page.verdicts.text().splitlines()
     first, second = page.paired.rows.names
     assert {first, second} == {"weak", "strong"}
@@ -68,7 +67,7 @@ def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbo
     assert "All tested on the same rows" in tab.curves.compare.hint.text()
     press(qtbot, page, "compare_rows")
     (window,) = page.findChildren(ComparedRows)
-    qtbot.waitUntil(lambda: len(window.table.rows.shown) == 60 and not window._task.is_busy(), timeout=60_000)
+    qtbot.waitUntil(lambda: len(window.table.rows.shown) == 60 and not is_busy(window))
     gains = [window.table.rows.row_at(place).gain(second, first) for place in range(60)]
     assert gains == sorted(gains, reverse=True)
     tips = [window.table.rows.headerData(section, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
@@ -78,41 +77,41 @@ def test_the_difference_between_two_runs_is_tested_and_its_rows_can_be_seen(qtbo
     assert row.answers[first] != row.answers[second] and row.references
     assert not window.detail.foot.isVisible() and not window.detail.reference.edit.isVisible()
     window.save_table(tmp_path / "rows.csv")
-    qtbot.waitUntil((tmp_path / "rows.csv").exists, timeout=10_000)
+    qtbot.waitUntil((tmp_path / "rows.csv").exists)
     with open(tmp_path / "rows.csv", encoding="utf-8-sig", newline="") as file:
         head, *lines = list(csv.reader(file))
     assert f"{first} answer" in head and f"{second} answer" in head and len(lines) == 60
     window.close()
 
 
-def test_runs_of_one_name_are_told_apart(tab, make_run, compared):
+def test_runs_of_one_name_are_told_apart(tab, make_run, scores_of):
     for name in ("tests", "more"):
         run = make_run("help", eval_file=f"/data/office/desk/{name}.jsonl")
         record = files.read_json(run / jobs.RUN)
         files.write_atomically(run / jobs.RUN, files.dump_pretty({**record, "name": "help"}))  # as older versions did
         evaluated_runs.write(run)
-    page = compared(2)
+    page = scores_of(2)
     assert page.table.figures.headers == ["", "help", "help (2)"] == tab.curves.compare.settings.figures.headers
     tab.curves.compare.tabs.set_current(LOSSES)
     assert "…/desk/tests.jsonl" in tab.curves.compare.hint.text() and "/data/" not in tab.curves.compare.hint.text()
 
 
-def test_the_paired_test_can_be_cancelled_and_begun_again(qtbot, make_run, compared):
+def test_the_paired_test_can_be_cancelled_and_begun_again(qtbot, tab, make_run, scores_of):
     for name in ("one", "two"):
         evaluated_runs.write(make_run(name), count=60)
-    page = compared(2)
+    page = scores_of(2)
     page.strip.cancel.click()
     if page.paired is None:  # it may have been done before
         assert page.again.isVisible() and not page.verdicts.isVisible()
-        page.show_runs(page._runs)
+        page.show_runs(tab.table.selected_facts())
         page.start()
-        assert not page._task.is_busy(), "what was given up does not begin by itself"
+        assert not is_busy(page), "what was given up does not begin by itself"
         press(qtbot, page, "compare_again")
-        qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+        qtbot.waitUntil(lambda: page.paired is not None)
     assert "The answers are the same." in page.verdicts.text()
 
 
-def test_the_paired_test_ends_when_one_run_only_is_selected(qtbot, tab, make_run, compared, monkeypatch):
+def test_the_paired_test_ends_when_one_run_only_is_selected(qtbot, tab, make_run, scores_of, monkeypatch):
     go_on = threading.Event()
     compare = compare_scores.compare_runs
 
@@ -123,66 +122,66 @@ def test_the_paired_test_ends_when_one_run_only_is_selected(qtbot, tab, make_run
     for name in ("one", "two"):
         evaluated_runs.write(make_run(name), count=20)
     monkeypatch.setattr(compare_scores, "compare_runs", late)
-    page = compared(2)
+    page = scores_of(2)
     tab.table.selectRow(0)
     assert not is_busy(page), "nobody sees what comes of it"
     go_on.set()
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: page.paired is not None)
 
 
 def test_many_remarks_leave_room_for_the_table(qtbot, session):
     page = ComparedScores()
     qtbot.addWidget(page)
     told = [f"run {number} is not compared with run 0: none of its test rows is the same." for number in range(20)]
-    page._show_paired(Paired(remarks=told))
+    page.show_paired(Paired(remarks=told))
     lines = page.remarks.text().splitlines()
     assert lines[:MOST_REMARKS] == told[:MOST_REMARKS] and lines[MOST_REMARKS:] == [f"And {20 - MOST_REMARKS} more."]
     assert all(line in page.remarks.toolTip() for line in told)
-    page._show_paired(Paired(remarks=told[:2]))
+    page.show_paired(Paired(remarks=told[:2]))
     assert page.remarks.text().splitlines() == told[:2] and not page.remarks.toolTip()
 
 
-def test_the_test_set_that_the_runs_share_is_shown(qtbot, tab, make_run, compared):
+def test_the_test_set_that_the_runs_share_is_shown(qtbot, tab, make_run, scores_of):
     one = make_run("one")
     evaluated_runs.write(one, "evaluate-1", count=40)
     evaluated_runs.write(one, "evaluate-2", count=20)
     evaluated_runs.write(make_run("two"), count=40)
-    page = compared(2)
+    page = scores_of(2)
     assert "All tested on the same rows" in tab.curves.compare.hint.text()
-    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: page.paired is not None)
     assert len(page.paired.rows) == 40
 
 
 @pytest.mark.parametrize(("limits", "words"), [
     ((None, None), "All tested on the same rows"), ((None, 5), "MMLU wasn't asked in the same way"),
     ((5, 5), "All tested on the same rows")])
-def test_benchmarks_alone_are_judged_by_what_they_asked(qtbot, tab, make_run, compared, limits, words):
+def test_benchmarks_alone_are_judged_by_what_they_asked(qtbot, tab, make_run, scores_of, limits, words):
     for name, limit in zip(("one", "two"), limits, strict=True):
         benchmark(make_run(name), limit)
-    page = compared(2)
+    page = scores_of(2)
     hint = tab.curves.compare.hint.text()
     assert words in hint and "evaluated yet" not in hint
     assert ("number of questions" in hint) is ("wasn't asked" in hint) is (limits == (None, 5))
-    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: page.paired is not None)
     assert "answers of one can't be compared one by one" in page.remarks.text() and not page.again.isVisible()
 
 
-def test_runs_that_were_evaluated_by_different_means_are_not_said_to_be_unevaluated(qtbot, tab, make_run, compared):
+def test_runs_that_were_evaluated_by_different_means_are_not_said_to_be_unevaluated(qtbot, tab, make_run, scores_of):
     benchmark(make_run("one"), None)
     evaluated_runs.write(make_run("two"), count=20)
-    page = compared(2)
+    page = scores_of(2)
     assert "No two of these runs were tested on the same" in tab.curves.compare.hint.text()
     assert not page.again.isVisible()
 
 
 @pytest.mark.parametrize("damage", first_fast([
     {"test": {"rows": "many", "sha256": [1]}}, {"comparisons": 3}, {"test": "x"}, {"test": None}, {"created": {}}], 2))
-def test_damaged_scores_are_compared_as_far_as_they_go(qtbot, tab, make_run, compared, damage):
+def test_damaged_scores_are_compared_as_far_as_they_go(qtbot, tab, make_run, scores_of, damage):
     evaluated_runs.write(make_run("whole"), count=20)
     job = evaluated_runs.write(make_run("damaged"), count=20)
     scores = files.read_json(job.folder / "scores.json")
     files.write_atomically(job.folder / "scores.json", files.dump_pretty({**scores, **damage}))
-    page = compared(2)
-    qtbot.waitUntil(lambda: page.paired is not None, timeout=60_000)
+    page = scores_of(2)
+    qtbot.waitUntil(lambda: page.paired is not None)
     assert page.table.figures.rows and "The answers are the same." in page.verdicts.text()

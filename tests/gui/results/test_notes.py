@@ -12,6 +12,7 @@ from PySide6.QtCore import QThreadPool
 from slmstudio.core.run import notes
 from slmstudio.core.run.notes import Notes
 from slmstudio.gui.common import tasks
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.results.run_notes import NotesEditor
 
 OLD, TYPED = Notes("old"), Notes("typed", ("best",))
@@ -39,6 +40,10 @@ def type_into(editor: NotesEditor, wanted: Notes) -> None:
     editor.tags.setText(", ".join(wanted.tags))
 
 
+def typed(editor: NotesEditor) -> Notes:
+    return Notes(editor.text.toPlainText().strip(), notes.parse_tags(editor.tags.text()))
+
+
 def unwritable(run: Path) -> None:
     """No file can be put where the notes lie, whoever tries."""
     (run / notes.FILE).unlink()
@@ -56,7 +61,7 @@ def fail_to_save(qtbot, editor: NotesEditor, run: Path) -> None:
 def test_what_could_not_be_saved_stays_in_the_fields_and_is_tried_again(qtbot, editor, run):
     fail_to_save(qtbot, editor, run)
     editor.show_notes(run, OLD)
-    assert editor._typed() == TYPED
+    assert typed(editor) == TYPED
     (run / notes.FILE).rmdir()
     with qtbot.waitSignal(editor.saved):
         editor.save()
@@ -66,10 +71,10 @@ def test_what_could_not_be_saved_stays_in_the_fields_and_is_tried_again(qtbot, e
 def test_what_could_not_be_saved_is_there_when_one_comes_back_to_the_run(qtbot, editor, run, tmp_path):
     fail_to_save(qtbot, editor, run)
     editor.show_notes(tmp_path, Notes("of another run"))
-    assert editor._typed() == Notes("of another run")
+    assert typed(editor) == Notes("of another run")
     qtbot.waitUntil(lambda: len(editor.failures) == 2)  # it was tried again
     editor.show_notes(run, OLD)
-    assert editor._typed() == TYPED
+    assert typed(editor) == TYPED
 
 
 def test_a_reading_from_before_the_writing_puts_nothing_old_back(qtbot, editor, run):
@@ -77,13 +82,13 @@ def test_a_reading_from_before_the_writing_puts_nothing_old_back(qtbot, editor, 
     type_into(editor, TYPED)
     editor.save()
     editor.show_notes(run, OLD)
-    assert editor._typed() == TYPED, "while it is being written"
-    qtbot.waitUntil(lambda: not editor._unsaved)
+    assert typed(editor) == TYPED, "while it is being written"
+    qtbot.waitUntil(lambda: not is_busy(editor))
     editor.show_notes(run, OLD)
-    assert editor._typed() == TYPED, "read before, shown after"
+    assert typed(editor) == TYPED, "read before, shown after"
     editor.show_notes(run, TYPED)
     editor.show_notes(run, OLD)
-    assert editor._typed() == OLD, "somebody else has changed it on the disk"
+    assert typed(editor) == OLD, "somebody else has changed it on the disk"
 
 
 def test_what_is_typed_while_an_older_text_is_written_comes_last(qtbot, editor, run, tmp_path):
@@ -92,8 +97,8 @@ def test_what_is_typed_while_an_older_text_is_written_comes_last(qtbot, editor, 
     editor.save()
     type_into(editor, Notes("newest"))
     editor.show_notes(tmp_path, Notes())
-    qtbot.waitUntil(lambda: notes.read(run) == Notes("newest") and not editor._writing)
-    assert editor._typed() == Notes() and editor.failures == []
+    qtbot.waitUntil(lambda: notes.read(run) == Notes("newest") and not is_busy(editor))
+    assert typed(editor) == Notes() and editor.failures == []
 
 
 def test_what_is_typed_while_an_older_text_is_written_outlasts_the_end_of_the_program(editor, run, monkeypatch):

@@ -1,4 +1,4 @@
-"""Odd run folders hide no other, the wait for all of them is shown and can be ended, and of many some are compared."""
+"""Odd run folders hide no other, the wait for all of them can be ended, of many some are compared; energy and heat."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QTextDocument
 from PySide6.QtWidgets import QLabel, QMenu, QPushButton
 from support import evaluated_runs
-from support.results_window import show
+from support.report_run import ReportRun, finished
+from support.results_window import compared, show
 from support.window import press
 
 from slmstudio.core import files, jobs
@@ -21,13 +22,14 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import Smoother
+from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.settings import Settings
 from slmstudio.gui.common import tasks
 from slmstudio.gui.common.tasks import is_busy
-from slmstudio.gui.results import run_facts
+from slmstudio.gui.results import columns, run_facts
 from slmstudio.gui.results import tab as results_tab
-from slmstudio.gui.results.run_curves import MOST_COMPARED
+from slmstudio.gui.results.compare import MOST_COMPARED
 from slmstudio.gui.results.run_details import RunOverview
 from slmstudio.gui.results.run_facts import FactsReader, read_facts
 
@@ -49,10 +51,10 @@ def test_one_odd_run_hides_no_other(qtbot, tab, make_run):
     assert "It is a folder" in problems[odd.name]
     tab.table.select({old})
     tab.table.chosen.emit(tab.table.selected())
-    qtbot.waitUntil(lambda: tab.details.shows(old) and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: tab.details.shows(old) and not is_busy(tab))
 
 
-def test_a_list_that_was_cancelled_goes_on_where_it_was(make_run):
+def test_a_list_that_was_cancelled_goes_on_where_it_was(make_run, monkeypatch):
     for name in ("a", "b", "c"):
         make_run(name)
     parent, reader, asked = make_run("d").parent, FactsReader(), []
@@ -62,12 +64,11 @@ def test_a_list_that_was_cancelled_goes_on_where_it_was(make_run):
         return len(asked) > 2
 
     assert reader.read(parent, cancelled=after_two) == []
-    kept = {folder: facts for folder, (_, facts) in reader._kept.items()}
-    assert len(kept) == 2
-    told = []
+    told, again, read = [], [], run_facts.read_facts
+    monkeypatch.setattr(run_facts, "read_facts", lambda folder: again.append(folder) or read(folder))
     found = reader.read(parent, lambda *progress: told.append(progress))
     assert [facts.summary.config.name for facts in found] == ["d", "c", "b", "a"]
-    assert sum(any(facts is each for each in kept.values()) for facts in found) == 2, "not read again"
+    assert len(again) == 2, "the others aren't read again"
     assert told[0] == (0, 4) and told[-1] == (4, 4)
 
 
@@ -83,12 +84,12 @@ def test_reading_shows_its_progress_and_can_be_ended(qtbot, tab, make_run):
     qtbot.waitUntil(tab.reading.strip.isVisible)
     qtbot.mouseClick(tab.reading.strip.cancel, Qt.MouseButton.LeftButton)
     again = tab.findChild(QPushButton, "runs_read")
-    assert again.isVisible() and not tab._reading.is_busy()
+    assert again.isVisible() and not is_busy(tab)
     tab.refresh()
-    assert not tab._reading.is_busy(), "it stays ended until the person wants it"
+    assert not is_busy(tab), "it stays ended until the person wants it"
     events.write_bytes(content)
     press(qtbot, tab, "runs_read")
-    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 1 and tab.table.isVisible() and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 1 and tab.table.isVisible() and not is_busy(tab))
 
 
 def test_the_newest_runs_are_shown_while_the_others_are_read(qtbot, tab, make_run, monkeypatch):
@@ -105,12 +106,12 @@ def test_the_newest_runs_are_shown_while_the_others_are_read(qtbot, tab, make_ru
 
     monkeypatch.setattr(run_facts, "read_facts", slow)
     tab.show()
-    qtbot.waitUntil(lambda: tab.table.isVisible() and tab.details._run is not None and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: tab.table.isVisible() and tab.curves.plots is not None and tab.curves.plots.isVisible())
     assert {run.folder for run in tab.table.runs.runs} == {*runs[4:]}
     assert tab.bar.note.text() == "2 of 6 runs have been read."
     tab.table.select({runs[4]})
     go_on.set()
-    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 6 and not tab._reading.is_busy())
+    qtbot.waitUntil(lambda: len(tab.table.runs.facts) == 6 and not is_busy(tab))
     assert [run.folder for run in tab.table.selected()] == [runs[4]] and not tab.bar.note.isVisible()
 
 
@@ -125,7 +126,7 @@ def test_the_list_the_curves_and_the_verdicts_of_a_run_read_its_events_once(qtbo
 
     def settled() -> bool:
         scores = tab.details.evaluation.scores
-        return (not tab._reading.is_busy() and not tab._loading.is_busy() and not is_busy(scores)
+        return (not is_busy(tab) and not is_busy(scores)
                 and not is_busy(tab.details))
 
     monkeypatch.setattr(EventReader, "read", counting)
@@ -135,7 +136,7 @@ def test_the_list_the_curves_and_the_verdicts_of_a_run_read_its_events_once(qtbo
     events = len((run / jobs.EVENTS).read_bytes().splitlines())
     assert len(read) == events
     files.append_line(run / jobs.EVENTS, {"protocol": 1, "time": 9.0, "type": "step", "global_step": 99})
-    tab._read()
+    tab.refresh()
     qtbot.waitUntil(settled)
     assert len(read) == events + 1 and tab.table.runs.facts[0].summary.steps == 99
 
@@ -154,7 +155,7 @@ def test_losses_are_smoothed_off_the_ui_thread(qtbot, tab, make_run, monkeypatch
                                                          "train_loss": 2.0})
     show(qtbot, tab, 2)
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not is_busy(tab))
     tab.curves.compare.curves.which.set_current(2)
     assert len(worked) == 2 and threading.main_thread() not in worked
 
@@ -202,8 +203,8 @@ def test_of_very_many_runs_the_first_are_compared(qtbot, tab, make_run):
     hint = tab.findChild(QLabel, "compare_limit")
     assert not hint.isVisible()
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not tab._loading.is_busy())
-    assert len(tab.curves.compare._runs) == MOST_COMPARED
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not is_busy(tab))
+    assert len(compared(tab)) == MOST_COMPARED
     assert hint.isVisible() and hint.text() == "The first 20 of the 22 selected runs are compared."
     tab.table.selectRow(0)
     assert not hint.isVisible()
@@ -220,13 +221,13 @@ def test_names_and_notes_are_shown_as_they_are(qtbot, tab, make_run):
     tip.setHtml(tab.table.runs.index(row, 0).data(Qt.ItemDataRole.ToolTipRole))
     assert tip.toPlainText() == f"{name}\n{run}\na <b>bold</b> plan\n  and a line"
     tab.table.selectAll()
-    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not tab._loading.is_busy())
+    qtbot.waitUntil(lambda: tab.curves.compare.isVisible() and not is_busy(tab))
     plot = tab.curves.compare.curves.plot
     plot.read_at(QPointF(plot.canvas.rect().center()))
     said = QTextDocument()
     said.setHtml(plot.readout())
     assert f"{name}, eval 1.500" in said.toPlainText()
-    tab.bar._offer_tags()
+    press(qtbot, tab, "runs_tags")
     (menu,) = tab.bar.findChildren(QMenu)
     assert menu.actions()[0].text() == "Q&&A"
     menu.close()
@@ -237,3 +238,58 @@ def test_figures_of_a_file_have_their_unit_in_the_heading(qtbot, tab, make_run):
     show(qtbot, tab, 1)
     head, row = tab.table.runs.as_table()
     assert row[head.index("Time (s)")] == 2.0
+
+
+@pytest.fixture
+def overview(qtbot, qapp) -> RunOverview:
+    made = RunOverview()
+    qtbot.addWidget(made)
+    return made
+
+
+def lines(overview: RunOverview) -> list[str]:
+    return [label.text() for label in overview.findChildren(QLabel) if not label.isHidden()]
+
+
+def test_one_line_each(overview, tmp_path):
+    run, india = folder.summarise(finished(tmp_path).folder), tariff(Settings(), "IN")
+    overview.show_run(run, india)
+    told = [energy_texts.energy(run.energy), *(say(run.energy.joules, india)
+                                               for say in (energy_texts.cost, energy_texts.co2))]
+    assert set(told) <= set(lines(overview))
+    assert all(figure in line for figure, line in zip(("0.254 Wh", "₹0.0018", "0.185 g"), told, strict=True))
+
+
+def test_no_price_says_where_it_is_set_and_no_reading_says_nothing(overview, tmp_path):
+    run, nowhere = folder.summarise(finished(tmp_path).folder), tariff(Settings(), "")
+    overview.show_run(run, nowhere)
+    assert energy_texts.cost(run.energy.joules, nowhere) in lines(overview)
+    bare = ReportRun(tmp_path / "bare")
+    bare.start()
+    bare.learn(1, 5)
+    overview.show_run(folder.summarise(bare.folder), tariff(Settings(), "IN"))
+    assert not [line for line in lines(overview) if "kWh" in line or " Wh" in line]
+
+
+def test_the_table_of_runs_can_show_and_sort_it(qapp, tmp_path):
+    value = run_facts.read_facts(finished(tmp_path).folder).values["joules"]
+    assert value == pytest.approx(915.1, abs=0.5)
+    assert (columns.title("joules"), columns.csv_title("joules"), columns.cell("joules", value)) == (
+        "Energy", "Energy (J)", "0.254 Wh")
+    assert "joules" in columns.known_columns([])
+
+
+def test_what_the_guard_did_is_told_and_can_be_sorted_by(overview, qapp, tmp_path):
+    run = ReportRun(tmp_path / "hot")
+    run.start()
+    run.learn(1, 5)
+    run.tell("guard_rest", global_step=5, why="heat", message="Hot.")
+    run.tell("guard_resume", global_step=5, why="heat", seconds=840.0, message="Cool.")
+    run.tell("sensors", gpus=[{"temperature_c": 81}, {"temperature_c": 76}])
+    summary = folder.summarise(run.folder)
+    overview.show_run(summary, tariff(Settings(), "IN"))
+    assert summary.heat in lines(overview)
+    values = run_facts.read_facts(run.folder).values
+    assert {key: columns.cell(key, values[key]) for key in ("rested", "peak_c")} == {
+        "rested": "14 min", "peak_c": "81 °C"}
+    assert {"rested", "peak_c"} <= set(columns.known_columns([]))

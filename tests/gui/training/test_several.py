@@ -16,8 +16,7 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import launch
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
-from slmstudio.gui.training.several.cards import CardsSection
-from slmstudio.gui.training.several.machines import MachinesDialog
+from slmstudio.gui.training.several import CardsSection, MachinesDialog
 from slmstudio.gui.training.tab import TrainingTab
 
 tab, planned, run = training_window.tab, training_window.planned, training_window.run
@@ -142,7 +141,7 @@ def test_without_a_plan_or_beside_a_run_the_dialog_says_why_nothing_starts(qtbot
     dialog.go.click()
     assert "no plan" in dialog.banner.error.what, "the plan before is of data that is gone"
     play(ENDLESS)
-    planned._start_made(run())
+    planned.next.made.emit(run())
     dialog.go.click()
     assert "“helpdesk” is still running." in dialog.banner.error.why
     assert len(list(paths.runs_dir().iterdir())) == 1 and not planned.banner.isVisible()
@@ -150,8 +149,8 @@ def test_without_a_plan_or_beside_a_run_the_dialog_says_why_nothing_starts(qtbot
 
 def test_a_run_that_was_made_while_another_began_is_not_forgotten_silently(planned, run, play):
     play(ENDLESS)
-    planned._start_made(run("first"))
-    planned._start_made(run("second"))
+    planned.next.made.emit(run("first"))
+    planned.next.made.emit(run("second"))
     assert planned.followed.config.name == "first" and "Start it from Results" in planned.banner.error.remedy
 
 

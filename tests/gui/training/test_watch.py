@@ -44,7 +44,7 @@ def fold(*events: dict) -> RunHistory:
 
 
 def answers(watch: SampleAnswers) -> list[str]:
-    return [bubble.text.text() for bubble in watch._area.bubbles[1::2]]
+    return [bubble.text.text() for bubble in watch.answers.bubbles[1::2]]
 
 
 def test_before_the_first_answer_it_says_when_that_comes(watch):
@@ -91,7 +91,7 @@ def test_the_newest_answers_and_the_earlier_ones(qtbot, watch):
     assert answers(watch) == ["சான்றிதழ்", "(empty answer)"] and watch.step.text() == "step 20"
     watch.slider.setValue(0)
     assert not watch.earlier.isEnabled() and "Reference: आवेदन के 7 दिन।" in [
-        label.text() for label in watch._area.widget().findChildren(type(watch.step))]
+        label.text() for label in watch.answers.widget().findChildren(type(watch.step))]
     history.add(sample(60, "7 दिन", "7"))
     watch.update_from(history, CONFIG, True)
     assert watch.step.text() == "step 0", "who looks at an earlier answer is not taken away from it"
@@ -110,14 +110,15 @@ def test_before_and_after_are_seen_together_at_1280_by_720(qtbot, tab, session, 
     after = "Apply online, pay 50 rupees and wait 7 days. " * 4
     history = fold(sample(0, before), sample(20, after, reference="आवेदन के 7 दिन।"))
     tab.watch.update_from(history, CONFIG, True)
-    area, label = tab.watch._area, tab.watch.findChild(QLabel, "watch_before")
+    area, label = tab.watch.answers, tab.watch.findChild(QLabel, "watch_before")
     assert before[:150] in label.text().replace("\u200b", "")
     bubble = area.bubbles[1]
-    qtbot.waitUntil(lambda: not area._later.isActive() and bubble.height() > 60)
+    qtbot.waitUntil(lambda: bubble.height() > 60)
     for shown in (label, bubble):
-        assert shown.mapTo(area.viewport(), shown.rect().bottomLeft()).y() <= area.viewport().height()
+        qtbot.waitUntil(lambda shown=shown: shown.mapTo(area.viewport(), shown.rect().bottomLeft()).y()
+                        <= area.viewport().height())
     tab.watch.slider.setValue(0)
-    assert tab.watch._area.widget().findChild(QLabel, "watch_before") is None, "nothing came before the first"
+    assert tab.watch.answers.widget().findChild(QLabel, "watch_before") is None, "nothing came before the first"
 
 
 def test_long_answers_and_odd_samples_are_laid_out(qtbot, watch):
@@ -125,8 +126,8 @@ def test_long_answers_and_odd_samples_are_laid_out(qtbot, watch):
                    {"type": "sample", "global_step": 6, "samples": [{"prompt": None}, 3]})
     watch.update_from(history, CONFIG, True)
     watch.slider.setValue(0)
-    for bubble in watch._area.bubbles:
-        assert bubble.width() <= watch._area.viewport().width()
+    for bubble in watch.answers.bubbles:
+        assert bubble.width() <= watch.answers.viewport().width()
 
 
 def test_sample_now_asks_the_worker(qtbot, tab, run, play):
@@ -134,18 +135,18 @@ def test_sample_now_asks_the_worker(qtbot, tab, run, play):
     job = run()
     tab.followed.follow(job, start_worker=True)
     wait_for_steps(qtbot, tab)
-    qtbot.waitUntil(lambda: bool(tab.followed.history.samples), timeout=5000)
+    qtbot.waitUntil(lambda: bool(tab.followed.history.samples))
     now, before, seen = button(tab, "sample_now"), len(tab.followed.history.samples), []
     now.clicked.connect(lambda: seen.append((now.isEnabled(), now.text())))
     press(qtbot, tab, "sample_now")
     assert seen == [(False, "Asking …")]
-    qtbot.waitUntil(lambda: now.isEnabled() and len(tab.followed.history.samples) > before, timeout=10_000)
+    qtbot.waitUntil(lambda: now.isEnabled() and len(tab.followed.history.samples) > before)
     assert commands(job.folder)[-1]["command"] == "sample"
-    assert "जन्म प्रमाण पत्र" in tab.watch._area.bubbles[0].text.text()
+    assert "जन्म प्रमाण पत्र" in tab.watch.answers.bubbles[0].text.text()
     press(qtbot, tab, "stop")
-    qtbot.waitUntil(lambda: not tab.followed.is_running(), timeout=10_000)
-    qtbot.waitUntil(lambda: not button(tab, "sample_now").isVisible(), timeout=10_000)
-    assert tab.watch._area.bubbles
+    qtbot.waitUntil(lambda: not tab.followed.is_running())
+    qtbot.waitUntil(lambda: not button(tab, "sample_now").isVisible())
+    assert tab.watch.answers.bubbles
 
 
 def test_bubbles_keep_to_a_window_that_becomes_smaller(qtbot, tab):
@@ -153,6 +154,6 @@ def test_bubbles_keep_to_a_window_that_becomes_smaller(qtbot, tab):
     watch.update_from(fold(sample(0, "आवेदन " * 40, "word " * 60)), CONFIG, True)
     for size in ((1920, 1080), (1280, 720)):
         tab.resize(*size)
-        qtbot.waitUntil(lambda size=size: tab.size().toTuple() == size and not watch._area._later.isActive() and all(
-            bubble.geometry().right() < watch._area.viewport().width() for bubble in watch._area.bubbles))
-    assert watch._area.widget().width() <= watch._area.viewport().width()
+        qtbot.waitUntil(lambda size=size: tab.size().toTuple() == size and all(
+            bubble.geometry().right() < watch.answers.viewport().width() for bubble in watch.answers.bubbles))
+    assert watch.answers.widget().width() <= watch.answers.viewport().width()

@@ -24,12 +24,10 @@ from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_in, row_of
 from slmstudio.gui.evaluation.answers.panes import QuestionView, ReferencePane, TextPane, stands_for
 from slmstudio.gui.evaluation.answers.rows_model import all_scores, row_score
-from slmstudio.gui.evaluation.texts import figure, metric_label, model_label
+from slmstudio.gui.evaluation.tables import figure, metric_label, model_label
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
-
-# -- Which words of two texts differ, in any script.
 
 LONGEST = 800
 """Pieces of a text that are compared; what comes after is shown without marks, for comparing takes their square."""

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.files import objects
 from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.dialogs import choose_file, csv_kinds, write_csv
+from slmstudio.gui.common.dialogs import choose_file, csv_kinds
 from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
@@ -27,15 +27,14 @@ from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
 from slmstudio.gui.evaluation.answers.detail import RowDetail
 from slmstudio.gui.evaluation.answers.edits import RowEdits
-from slmstudio.gui.evaluation.answers.filters import RowsFilters
 from slmstudio.gui.evaluation.answers.rows_model import (
     GAINS,
     ReadRows,
+    RowsFilters,
     RowsTable,
     View,
     arrange,
     read_answers,
-    rows_as_table,
 )
 from slmstudio.gui.evaluation.answers.votes import VoteDialog
 from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluation
@@ -43,8 +42,6 @@ from slmstudio.gui.evaluation.tables import test_name
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
-
-# -- The line below the list of answers: how many there are, what was done last, what is left to do, and Undo.
 
 NAMED = 3
 """Lines that are named."""
@@ -301,7 +298,6 @@ class RowsPage(Card):
         self.correct.language.setText(row.language or "")
 
     def _show_busy(self, busy: bool) -> None:
-        """One change at a time."""
         self.detail.set_busy(busy)
         for widget in (self.table, self.filters):
             widget.setEnabled(not busy)
@@ -341,7 +337,6 @@ class RowsPage(Card):
             self.detail.fixed) else tr("Choose the better answer for some rows, without seeing whose it is.")
 
     def _vote(self) -> None:
-        """Let the user vote on the two models shown side by side."""
         view = self.filters.view()
         if self._evaluation is not None and view.first != view.second:
             dialog = VoteDialog(self._evaluation.folder, self._rows, view.second, view.first, self)
@@ -353,11 +348,7 @@ class RowsPage(Card):
 
     def save_table(self, path: Path) -> None:
         """Write the rows that are shown, in their order, as CSV."""
-        model = self.table.rows
-        rows, shown = model.rows, list(model.shown)
-        names = self.filters.names()
-        run_task(self, lambda task: write_csv(path, rows_as_table([rows[index] for index in shown], names)),
-                 lambda _: None, self.banner.show_error)
+        self.table.save(path, self.filters.names(), self.banner.show_error)
 
     def _export(self) -> None:
         choose_file(self, tr("Save the test set"), "test-set.jsonl", tr("Test sets") + " (*.jsonl)",

@@ -1,4 +1,4 @@
-"""The rows of an evaluation as a table: what was asked, how each model did, and the gain."""
+"""The rows of an evaluation as a table, and the line above it that filters and orders them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QAbstractTableModel, QRect, Qt
+from PySide6.QtCore import QAbstractTableModel, QRect, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTableView, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.scores.metrics import METRICS, main_metric
-from slmstudio.core.i18n import number_text, tr
-from slmstudio.gui.common.tasks import Task
+from slmstudio.core.i18n import number_text, ptr, tr
+from slmstudio.gui.common.dialogs import write_csv
+from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets import table_cells
-from slmstudio.gui.common.widgets.fields import folded
-from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.fields import ComboBox, folded, named
+from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import row_in
 from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
-from slmstudio.gui.evaluation.texts import figure, metric_label, model_label
+from slmstudio.gui.evaluation.tables import figure, metric_label, model_label
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.scoring import Row
@@ -63,6 +65,16 @@ class ReadRows:
     languages: list[str]
 
 
+def progress_of(task: Task, cancelled: str) -> Callable[[int, int], None]:
+    """Tells how far the work of a task is; it raises a UserError with these words where the task was cancelled."""
+    def tell(done: int, total: int) -> None:
+        if task.cancelled():
+            raise UserError(cancelled)
+        task.progress(done, total)
+
+    return tell
+
+
 def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
     """The rows of an evaluation with their scores; those that are `known` aren't scored again where nothing has
     changed.
@@ -73,11 +85,7 @@ def read_answers(folder: Path, known: list[Row], task: Task) -> ReadRows:
     from slmstudio.core.evaluation import benchmark_store
     from slmstudio.core.evaluation.answer_rows import read_rows
 
-    def tell(done: int, total: int) -> None:
-        if task.cancelled():
-            raise UserError(tr("Reading the answers was cancelled."))
-        task.progress(done, total)
-
+    tell = progress_of(task, tr("Reading the answers was cancelled."))
     rows = (benchmark_store.read_rows(folder, tell) if benchmark_store.shows_rows(folder) else
             read_rows(folder).scored(tell, known))
     return ReadRows(rows, sorted({row.category or "" for row in rows}), sorted({row.language or "" for row in rows}))
@@ -260,8 +268,97 @@ class RowsTable(QTableView):
         self.rows.modelReset.connect(self._fit_columns)
         self._fit_columns()
 
+    def save(self, path: Path, models: list[str], failed: Callable[[Exception], object]) -> None:
+        """Write the rows that are shown, in their order, as CSV."""
+        rows = [self.rows.rows[index] for index in self.rows.shown]
+        run_task(self, lambda task: write_csv(path, rows_as_table(rows, models)), lambda _: None, failed)
+
     def _fit_columns(self) -> None:
         """Room for the headings, which differ with the language; the name of a model may be too long for that."""
         header = self.horizontalHeader()
         for column, least in ((LINE, 62), (FIRST, 70), (SECOND, 70), (GAIN, 70)):
             header.resizeSection(column, min(max(least, header.sectionSizeHint(column)), MOST_WIDTH))
+
+
+SEARCH_AFTER_MS = 200
+
+
+class RowsFilters(QWidget):
+    """
+    Signals:
+        changed: other rows, or another order, are wanted.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.search = named(QLineEdit(placeholderText=tr("Search questions and answers"), clearButtonEnabled=True),
+                            "rows_search", tr("Search questions and answers"),
+                            tr("Show rows whose question, answers or reference contain this (Ctrl+F)."))
+        tips = {"rows_order": tr("What comes first in the list."),
+                "rows_category": tr("Show the rows of one category."),
+                "rows_language": tr("Show the rows of one language."),
+                "rows_first": tr("The model to compare with."),
+                "rows_second": tr("The model to look at.")}
+        self.order, self.category, self.language, self.first, self.second = (
+            _choice(name, tip) for name, tip in tips.items())
+        for order in ORDERS:
+            self.order.addItem(order_label(order), order)
+        self._against = text_label(ptr("two models", "against"), "small")
+        self._wait = QTimer(self, interval=SEARCH_AFTER_MS, singleShot=True)
+        self._wait.timeout.connect(self.changed)
+        self.search.textChanged.connect(lambda: self._wait.start())
+        row = row_in(self, (self.search, 1))
+        for widget in (self.order, self.category, self.language, self.second, self._against, self.first):
+            row.addWidget(widget)
+            if isinstance(widget, ComboBox):
+                widget.activated.connect(lambda: self.changed.emit())
+
+    def begin(self, names: list[str], order: str, *, again: bool = False) -> None:
+        """Offer the answers of these models; the first two are beside each other.
+
+        Args:
+            again: they are of the same evaluation as before: its category and language stay chosen.
+        """
+        self.order.setCurrentIndex(ORDERS.index(order))
+        self.search.clear()
+        self._wait.stop()  # whoever begins asks for the rows
+        if not again:
+            self.category.clear()
+            self.language.clear()
+        for choice, name in ((self.first, names[0]), (self.second, names[min(1, len(names) - 1)])):
+            choice.clear()
+            for each in names:
+                choice.addItem(model_label(each), each)
+            choice.setCurrentIndex(choice.findData(name))
+        for widget in (self.first, self._against, self.second):
+            widget.setVisible(len(names) > 2)
+
+    def offer(self, categories: list[str], languages: list[str]) -> None:
+        """Offer these; what is chosen stays so where it is still there."""
+        for choice, every, values in ((self.category, tr("All categories"), categories),
+                                      (self.language, tr("All languages"), languages)):
+            kept = choice.currentData()
+            choice.clear()
+            choice.addItem(every, None)
+            for value in values:
+                choice.addItem(value or tr("(none)"), value)
+            choice.setCurrentIndex(max(0, choice.findData(kept)) if kept is not None else 0)
+            choice.setVisible(len(values) > 1)
+
+    def names(self) -> list[str]:
+        """All models."""
+        return [str(self.first.itemData(index)) for index in range(self.first.count())]
+
+    def view(self) -> View:
+        """What is wanted now."""
+        self._wait.stop()
+        return View(str(self.first.currentData()), str(self.second.currentData()), str(self.order.currentData()),
+                    self.category.currentData(), self.language.currentData(), self.search.text().strip())
+
+
+def _choice(name: str, tooltip: str) -> ComboBox:
+    choice = named(ComboBox(), name, tooltip.rstrip("."), tooltip)
+    choice.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToContents)
+    return choice

@@ -40,6 +40,9 @@ class VoteDialog(QDialog):
 
     The keys that vote work while the question or an answer has the focus: the space bar on a button presses that.
 
+    Attributes:
+        left: what isn't voted on yet; the first is shown.
+
     Signals:
         voted: there are other votes.
 
@@ -57,7 +60,7 @@ class VoteDialog(QDialog):
         self.setWindowTitle(tr("Vote blind"))
         self.resize(*SIZE)
         self._folder, self._models = folder, (of, with_)
-        self._left: list[Ballot] = []
+        self.left: list[Ballot] = []
         self._cast: list[tuple[Ballot, bool]] = []  # what was passed here, and whether it was voted on
         self._votes = 0
         self._writing = False
@@ -122,13 +125,12 @@ class VoteDialog(QDialog):
         add_key(self, "R", self._read_result)
 
     def _begin(self, found: tuple[list[Ballot], int]) -> None:
-        self._left, self._votes = found
+        self.left, self._votes = found
         self._show()
 
     def _show(self) -> None:
-        """The next question, or that there is none."""
         self.result.setText("")
-        there = bool(self._left)
+        there = bool(self.left)
         for button in self.buttons.values():
             button.setEnabled(there)
         # Hiding the button that has the focus would hand it on, and the next space bar would vote.
@@ -136,7 +138,7 @@ class VoteDialog(QDialog):
         if self._cast:
             self.undo.show()  # and it stays, for the same reason
         self.count.setText(ntr("{n:,} vote · {left:,} left", "{n:,} votes · {left:,} left", self._votes,
-                               left=len(self._left)))
+                               left=len(self.left)))
         if not there:
             for view in (self.question, *(pane.text for pane in self.sides)):
                 view.clear()
@@ -144,7 +146,7 @@ class VoteDialog(QDialog):
                                           "same or you have already voted."))
             self._read_result()
             return
-        ballot = self._left[0]
+        ballot = self.left[0]
         self.question.setHtml(detail.escaped(question(ballot.row)))
         for pane, model in zip(self.sides, ballot.shown, strict=True):
             answer = ballot.row.answers[model]
@@ -157,9 +159,9 @@ class VoteDialog(QDialog):
         from slmstudio.core.evaluation import ballots
         from slmstudio.core.votes.store import ALL_BAD, ALL_GOOD, BEST
 
-        if not self._left or self._writing:
+        if not self.left or self._writing:
             return
-        ballot, folder, models = self._left[0], self._folder, self._models
+        ballot, folder, models = self.left[0], self._folder, self._models
         if what == "skip":
             self._pass(ballot, voted=False)
             return
@@ -189,7 +191,7 @@ class VoteDialog(QDialog):
 
     def _pass(self, ballot: Ballot, voted: bool) -> None:
         self._cast.append((ballot, voted))
-        self._left = self._left[1:]
+        self.left = self.left[1:]
         self._show()
 
     def take_back(self) -> None:
@@ -205,7 +207,7 @@ class VoteDialog(QDialog):
             self._show_again()
 
     def _show_again(self) -> None:
-        self._left = [self._cast.pop()[0], *self._left]
+        self.left = [self._cast.pop()[0], *self.left]
         self._show()
 
     def _read_result(self) -> None:

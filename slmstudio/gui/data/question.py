@@ -35,7 +35,7 @@ from slmstudio.gui.common.widgets.layouts import (
 from slmstudio.gui.data import mapping_words as words
 from slmstudio.gui.data.mapping_panel import Columns, MappingPanel
 from slmstudio.gui.data.reading import Question, ReadRequest
-from slmstudio.gui.data.unread.raw_rows import RawTable
+from slmstudio.gui.data.rows_table import RawTable
 
 CHOICE_WIDTH, CHOICE_SHARE = 300, 0.32
 """Pixels that the ways take, at most that share of the width."""
@@ -122,7 +122,6 @@ class QuestionPage(QWidget):
         column_in(self, self._card, spacing=None)
 
     def _list(self) -> QWidget:
-        """The ways to read the file."""
         self._ways = QVBoxLayout()
         self._ways.setSpacing(theme.SPACE_S)
         area = scrolled(column_widget(self._ways, STRETCH, spacing=None))

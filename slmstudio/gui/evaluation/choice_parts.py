@@ -1,4 +1,4 @@
-"""Which models answer: those of the run, and any other on this machine."""
+"""Parts of the choice of an evaluation: which models answer, and the fields that are seldom changed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,64 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QWidget
 
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelPicker, known_models
-from slmstudio.gui.common.widgets.fields import named
-from slmstudio.gui.common.widgets.labels import plain_tip
-from slmstudio.gui.common.widgets.layouts import column_in, grid_of
-from slmstudio.gui.evaluation.texts import model_label
+from slmstudio.gui.common.widgets.fields import SpinBox, named, number_field
+from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, column_of, grid_in, grid_of
+from slmstudio.gui.evaluation.tables import model_label
+
+LONGEST = 8192
+LARGEST_SEED = 2**31 - 1
+MOST_SHOTS = 100
+
+
+class MoreFields(QWidget):
+    """
+    Signals:
+        changed: something else is chosen now.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.longest = spin_box("evaluation_longest", tr("Maximum answer length, tokens"),
+                                tr("Longer answers are cut off here. The longer the answers, the longer it takes."), 1,
+                                LONGEST)
+        self.longest.valueChanged.connect(lambda: self.changed.emit())
+        self.system = named(QLineEdit(placeholderText=ptr("system prompt", "none")), "evaluation_system",
+                            tr("System prompt"),
+                            tr("Used for every question that has none of its own. Enter the one that the model will be "
+                               "used with."))
+        self.seed = spin_box("evaluation_seed", tr("Seed for drawing rows"),
+                             tr("Decides which rows are drawn when not all are used. The same number draws the same "
+                                "rows, so that two evaluations can be compared."), 0, LARGEST_SEED)
+        grid = grid_in(self, theme.SPACE_M, theme.SPACE_S, stretch=1)
+        for row, field in enumerate((self.longest, self.system, self.seed)):
+            grid.addWidget(text_label(field.accessibleName(), "small"), row, 0)
+            if field is self.system:
+                grid.addWidget(field, row, 1)
+            else:
+                grid.addWidget(field, row, 1, Qt.AlignmentFlag.AlignLeft)
+
+    def values(self) -> dict[str, Any]:
+        """Those keys of a request."""
+        return {"max_new_tokens": self.longest.value(), "system": self.system.text().strip() or None,
+                "seed": self.seed.value()}
+
+
+def spin_box(name: str, label: str, tooltip: str, least: int, most: int) -> SpinBox:
+    """A field for a whole number."""
+    box = named(number_field(SpinBox()), name, label, tooltip)
+    box.setRange(least, most)
+    box.setGroupSeparatorShown(True)
+    box.setMinimumWidth(96)
+    return box
+
 
 BOXES_A_LINE = 3
 WIDEST = 330
@@ -63,8 +112,7 @@ class ModelBoxes(QWidget):
         self.picker.setObjectName("evaluation_add_model")
         self.picker.chosen.connect(self.wanted)
         self._grid = grid_of(theme.SPACE_M, theme.SPACE_XS, stretch=BOXES_A_LINE)
-        self._others = QVBoxLayout()  # their names are long
-        self._others.setSpacing(theme.SPACE_XS)
+        self._others = column_of(spacing=theme.SPACE_XS)  # their names are long
         column_in(self, self._grid, self._others, (self.picker, 0, Qt.AlignmentFlag.AlignLeft), spacing=theme.SPACE_XS)
 
     def offer(self, run: Path, models: list[str]) -> None:
@@ -118,4 +166,3 @@ class ModelBoxes(QWidget):
     def names(self) -> list[str]:
         """The models that are marked, in the order in which they are shown."""
         return [name for name, box in self.boxes.items() if box.isChecked()]
-

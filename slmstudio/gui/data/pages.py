@@ -1,38 +1,110 @@
-"""The pages of the Data tab."""
+"""The pages of the Data tab, what is shown before there is a dataset, and the dialogs in which files are chosen."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Signal
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtWidgets import QFileDialog, QStackedWidget, QWidget
 
-from slmstudio.core.i18n import tr
-from slmstudio.gui.common.widgets.areas import EmptyState
+from slmstudio.core.i18n import ntr, tr
+from slmstudio.gui.common.widgets.areas import Card, EmptyState
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.data.file_dialogs import kinds
-from slmstudio.gui.data.reading import ReadRequest
+from slmstudio.gui.common.widgets.labels import show_text
+from slmstudio.gui.common.widgets.progress import ProgressStrip
+from slmstudio.gui.data.reading import ReadingQueue, ReadRequest
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Preview
+    from slmstudio.gui.data.question import QuestionPage
     from slmstudio.gui.data.recent import RecentList
-    from slmstudio.gui.data.unread.first_rows import FirstRowsPage
-    from slmstudio.gui.data.unread.question import QuestionPage
+    from slmstudio.gui.data.rows_table import FirstRowsPage
 
-# -- What the Data tab shows before there is a dataset.
+
+def kinds() -> str:
+    """What can be read, in a line."""
+    return tr("JSONL, JSON, CSV, Excel, Parquet, SQLite, text, Markdown, PDF, Word; also packed as .gz, .zst or .zip")
+
+
+def name_filters() -> list[str]:
+    """Filters for all files that can be read, for each kind of them, and for any file."""
+    from slmstudio.core.data import opening, source
+
+    packed = (".gz", ".zst", ".zip")
+    groups = ((tr("Datasets"), (*opening.SUFFIXES, *source.PAGE_SUFFIXES, *packed)),
+              (tr("JSONL and JSON"), opening.JSON_SUFFIXES),
+              (tr("CSV and TSV"), opening.TABLE_SUFFIXES),
+              (tr("Excel and OpenDocument"), (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")),
+              (tr("Parquet and Arrow"), (".parquet", ".arrow", ".feather")),
+              (tr("SQLite databases"), opening.DATABASE_SUFFIXES),
+              (tr("Text and Markdown"), opening.TEXT_SUFFIXES), (tr("PDF and Word"), (".pdf", ".docx")),
+              (tr("Packed files"), packed))
+    return [*(f"{name} ({_patterns(suffixes)})" for name, suffixes in groups), tr("All files (*)")]
+
+
+def _patterns(suffixes: Sequence[str]) -> str:
+    return " ".join(f"*{suffix}" for suffix in suffixes)
+
+
+def choose_files(parent: QWidget, title: str, mode: QFileDialog.FileMode) -> QFileDialog:
+    """An open dialog for one file, several, or a folder; it deletes itself."""
+    dialog = QFileDialog(parent, title)
+    dialog.setFileMode(mode)
+    if mode == QFileDialog.FileMode.Directory:
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+    else:
+        dialog.setNameFilters(name_filters())
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.open()
+    return dialog
+
+
+class ReadingProgress(Card):
+    """A strip above the datasets, and another one for the empty state, where it is while there is no dataset.
+
+    Attributes:
+        strips: the one above, and the one for the empty state.
+    """
+
+    def __init__(self, queue: ReadingQueue, cancel: Callable[[], None]):
+        super().__init__()
+        self._queue = queue
+        self.strips = (ProgressStrip(), ProgressStrip())
+        self.body.addWidget(self.strips[0])
+        for strip in self.strips:
+            strip.cancelled.connect(cancel)
+            queue.progressed.connect(strip.set_progress)
+
+    def start(self) -> None:
+        """Begin with another file."""
+        for strip in self.strips:
+            strip.start("")
+
+    def show_progress(self, *, empty: bool) -> None:
+        """Show what is being read.
+
+        Args:
+            empty: the empty state is shown.
+        """
+        now, waiting = self._queue.reading, len(self._queue.waiting)
+        text = tr("Reading {name}", name=now.path.name) if now is not None else ""
+        if now is not None and waiting:
+            text = ntr("Reading {name} · {n:,} more waiting", "Reading {name} · {n:,} more waiting", waiting,
+                       name=now.path.name)
+        for strip in self.strips:
+            show_text(strip.label, text)
+        self.setVisible(now is not None and not empty)
+        self.strips[1].setVisible(now is not None and empty)
 
 
 class DataEmpty(EmptyState):
     """Files to choose, a folder, or the sample.
 
-    Signals:
-        files_wanted, folder_wanted, sample_wanted: a button was pressed.
+    Attributes:
+        buttons: for these three.
     """
-
-    files_wanted = Signal()
-    folder_wanted = Signal()
-    sample_wanted = Signal()
 
     def __init__(self) -> None:
         choose = PrimaryButton(tr("Choose files…"), tr("Choose files with training rows (Ctrl+O)."), name="data_choose")
@@ -45,9 +117,6 @@ class DataEmpty(EmptyState):
         super().__init__(tr("What should the model learn?"),
                          tr("Drop a file or a folder with questions and answers, conversations, better and worse "
                             "answers, or plain text. It stays on this machine."), self.buttons, kinds())
-        for button, signal in zip(self.buttons, (self.files_wanted, self.folder_wanted, self.sample_wanted),
-                                  strict=True):
-            button.clicked.connect(signal)
 
 
 class DataPages(QStackedWidget):
@@ -96,7 +165,7 @@ class DataPages(QStackedWidget):
     @cached_property
     def first_rows(self) -> FirstRowsPage:
         """The page with the first rows of a large file."""
-        from slmstudio.gui.data.unread.first_rows import FirstRowsPage
+        from slmstudio.gui.data.rows_table import FirstRowsPage
 
         made = FirstRowsPage()
         self.addWidget(made)
@@ -105,7 +174,7 @@ class DataPages(QStackedWidget):
     @cached_property
     def asking(self) -> QuestionPage:
         """The page that asks how a file is to be read."""
-        from slmstudio.gui.data.unread.question import QuestionPage
+        from slmstudio.gui.data.question import QuestionPage
 
         made = QuestionPage()
         made.said.connect(self.said)

@@ -7,13 +7,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QFontMetrics
+from PySide6.QtWidgets import QMessageBox, QPlainTextEdit, QScrollArea, QWidget
 
+from slmstudio.core.data.versions import edits
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import question
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import NoteBar
-from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.data.editing.row_editor import RowEditor
+from slmstudio.gui.common.widgets.areas import Card, NoteBar, plain_page
+from slmstudio.gui.common.widgets.banner import ErrorBanner, report_error
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.fields import named
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_of
 from slmstudio.gui.data.health import work
 from slmstudio.gui.data.rows_card import RowsCard
 
@@ -21,7 +30,90 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.record import Record
     from slmstudio.core.data.versions.edits import Edits
-    from slmstudio.gui.data.entry import DataEntry
+    from slmstudio.gui.data.recent import DataEntry
+
+
+def may_drop(parent: QWidget, entries: Sequence[DataEntry]) -> bool:
+    """Whether these may be closed: nothing in them is unsaved, or the user agrees to drop it."""
+    unwritten = {entry.dataset.name: len(entry.changes) for entry in entries if entry.changes}
+    if not unwritten:
+        return True
+    box = question(parent, tr("Unsaved changes"),
+                   ntr("{n:,} change to {name} isn't saved.", "{n:,} changes to {name} aren't saved.",
+                       sum(unwritten.values()), name=", ".join(unwritten)),
+                   tr("To keep them, cancel and press “Save a new version”."))
+    drop = box.addButton(tr("Discard changes"), QMessageBox.ButtonRole.DestructiveRole)
+    drop.setObjectName("drop_changes")
+    box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+    box.exec()
+    return box.clickedButton() is drop
+
+
+LINES = {"user": 3, "system": 2}
+USUAL_LINES = 6
+
+
+class RowEditor(Card):
+    """Shows the texts of a row to be written differently.
+
+    Signals:
+        saved(Record): the row as it is now.
+        closed: the user is done, or gave up.
+    """
+
+    saved = Signal(object)
+    closed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__(" ")
+        self._record: Record | None = None
+        self.fields: list[QPlainTextEdit] = []
+        self.banner = ErrorBanner()
+        self._area = QScrollArea()
+        self._area.setWidgetResizable(True)
+        fill(self.body, self.banner, (self._area, 1))
+        self.save = PrimaryButton(tr("Save row"),
+                                  tr("Keep the row like this until you save a new version (Ctrl+Enter)."),
+                                  name="editor_save", clicked=self._save)
+        cancel = SecondaryButton(tr("Cancel"), tr("Leave the row as it was (Esc)."), name="editor_cancel",
+                                 clicked=self.closed)
+        self.body.addLayout(row_of((text_label(tr("Your file is never changed."), "small"), 1), cancel, self.save))
+        add_key(self, "Escape", self.closed.emit, inside=True)
+        for keys in ("Ctrl+Return", "Ctrl+Enter"):
+            add_key(self, keys, self._save, inside=True)
+
+    def open_record(self, record: Record, title: str) -> None:
+        """Edit this row."""
+        self._record = record
+        self.title.setText(title)
+        self.banner.clear()
+        names = {"user": tr("User"), "assistant": tr("Assistant"), "system": tr("System"),
+                 "tool": tr("Tool"), edits.TEXT: tr("Text"), edits.REJECTED: tr("Rejected answer")}
+        holder = plain_page()
+        column = column_in(holder, spacing=theme.SPACE_XS, margins=(theme.FOCUS_RING, 0, theme.SPACE_S, 0))
+        self.fields = []
+        for role, text in edits.texts_of(record):
+            field = named(QPlainTextEdit(text), f"editor_{len(self.fields)}", names.get(role, role),
+                          tr("What this message says, in any script."))
+            field.setTabChangesFocus(True)
+            lines = QFontMetrics(field.font()).lineSpacing() * LINES.get(role, USUAL_LINES)
+            field.setMinimumHeight(lines + 2 * theme.SPACE_L)
+            fill(column, text_label(names.get(role, role), "section"), (field, LINES.get(role, USUAL_LINES)),
+                 theme.SPACE_S)
+            self.fields.append(field)
+        self._area.setWidget(holder)
+        if self.fields:
+            self.fields[0].setFocus()
+
+    def _save(self) -> None:
+        assert self._record is not None
+        try:
+            record = edits.with_texts(self._record, [field.toPlainText() for field in self.fields])
+        except UserError as error:
+            self.banner.show_error(error)
+            return
+        self.saved.emit(record)
+        self.closed.emit()
 
 
 class HandEdits(QObject):
@@ -30,12 +122,10 @@ class HandEdits(QObject):
     Signals:
         editing: a row is open in the editor.
         written(DataEntry, Dataset): the changes are a new version now.
-        failed(object): they couldn't be written.
     """
 
     editing = Signal()
     written = Signal(object, object)
-    failed = Signal(object)
 
     def __init__(self, rows: RowsCard, editor: RowEditor, parent: QObject):
         super().__init__(parent)
@@ -69,7 +159,7 @@ class HandEdits(QObject):
 
     def ask_to_write(self) -> None:
         """Something else can't be done while changes are pending: say so."""
-        self.failed.emit(UserError(tr("There are unsaved changes."), "",
+        report_error(self, UserError(tr("There are unsaved changes."), "",
                                    tr("Save a new version or undo them first.")))
 
     def _take(self) -> None:
@@ -88,7 +178,7 @@ class HandEdits(QObject):
 
     def _may_change(self) -> bool:
         if self._entry is not None and self._entry is self._writing:
-            self.failed.emit(UserError(tr("A new version is being saved."), "",
+            report_error(self, UserError(tr("A new version is being saved."), "",
                                        tr("Change rows once it's done.")))
             return False
         return self._entry is not None
@@ -110,7 +200,7 @@ class HandEdits(QObject):
         if not self._may_change():
             return
         if len(rows) >= len(self._records):
-            self.failed.emit(UserError(tr("A dataset needs at least one row."), "",
+            report_error(self, UserError(tr("A dataset needs at least one row."), "",
                                        tr("To get rid of all rows, remove the dataset from the list.")))
             return
         self._edits().delete([self._keys[row] for row in rows])
@@ -166,6 +256,6 @@ class HandEdits(QObject):
         def failed(error: Exception) -> None:
             self._writing = None
             self._take()
-            self.failed.emit(error)
+            report_error(self, error)
 
         run_task(self, lambda task: work.write(dataset, records, steps, task), done, failed)

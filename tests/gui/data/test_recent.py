@@ -1,4 +1,4 @@
-"""The datasets of one sitting are there in the next, files that were open once are offered, and corrections appear."""
+"""What was open, and what was said of its columns, is there in the next sitting; files that were open are offered."""
 
 from __future__ import annotations
 
@@ -7,31 +7,28 @@ import shutil
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QFileDialog, QToolButton
-from support.data_window import names, open_files
+from support.data_window import HEAD, HINDI, ODD, SWAPPED, choose_evaluation, first, names, open_files, press, swap
+from support.window import text
+from support.workbooks import write_xlsx
 
 from slmstudio.core import paths, settings
 from slmstudio.core.data import remembered
 from slmstudio.core.data.appending import NewRow, append
+from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
 from slmstudio.gui.data.tab import DataTab
-from slmstudio.gui.training.tab import TrainingTab
-
-LEFT = Qt.MouseButton.LeftButton
-ROWS = [{"instruction": f"Question {n}", "output": f"Answer {n}"} for n in range(1, 41)]
-ASKED = ({"role": "user", "content": "Where is the ward office?"},)
-BETTER = "Behind the market."
 
 
 @pytest.fixture
 def next_session(session: Session, qapp: QApplication):
     """`next_session()`: what the next start reads."""
 
-    def make() -> Session:
-        session.settings.save()
+    def make(before: Session = session) -> Session:
+        before.settings.save()
         loaded, trouble = settings.load()
         assert trouble is None
         return Session(loaded)
@@ -39,9 +36,74 @@ def next_session(session: Session, qapp: QApplication):
     return make
 
 
-def restore(qtbot, tab: DataTab) -> None:
+@pytest.fixture
+def next_sitting(qtbot, session: Session, next_session, new_tab):
+    """`next_sitting()`: the Data tab with what comes back at the next start, and the session that this read."""
+
+    def make(before: Session = session) -> tuple[DataTab, Session]:
+        later = next_session(before)
+        tab = new_tab(later)
+        with qtbot.waitSignal(tab.idle):
+            tab.restore()
+        return tab, later
+
+    return make
+
+
+def test_a_choice_is_remembered_for_the_file_and_for_others_like_it(qtbot, next_sitting, new_tab, hindi, tmp_path):
+    tab = new_tab()
+    open_files(qtbot, tab, hindi)
+    swap(qtbot, tab)
+    tab.workspace().remove_current()
+    open_files(qtbot, tab, hindi)
+    assert first(tab)[0] == "तहसील में, काउंटर 1।", "opened again, it is read as before"
+
+    tab, later = next_sitting()
+    assert first(tab)[0] == "तहसील में, काउंटर 1।" and shapes.said_of(later.settings.mappings, HEAD) == SWAPPED
+    alike = write_xlsx(tmp_path / "b.xlsx", {"s": [(b, c, a) for a, b, c in HINDI]})
+    open_files(qtbot, tab, alike)
+    assert first(tab)[0] == "तहसील में, काउंटर 1।"
+    assert text(tab, "reading_summary").startswith("Read as you chose for files with these columns.")
     with qtbot.waitSignal(tab.idle):
-        tab.restore()
+        press(qtbot, tab, "reading_reset")
+    assert first(tab)[0] == "राशन कार्ड 1?" and later.settings.mappings == {}
+    assert "chose" not in text(tab, "reading_summary")
+
+
+def test_what_does_not_fit_a_changed_file_any_more_is_said(qtbot, next_sitting, new_tab, odd):
+    tab = new_tab()
+    open_files(qtbot, tab, odd)
+    qtbot.waitUntil(tab.pages.asking.use.isEnabled)
+    with qtbot.waitSignal(tab.idle):
+        press(qtbot, tab.pages.asking, "question_use")
+    odd.write_text("question,answer\nWho?,She.\n", encoding="utf-8")
+    tab, _ = next_sitting()
+    assert first(tab) == ["Who?", "She."] and "no longer fit the file" in str(tab.banner.error)
+
+
+def test_what_was_said_of_evaluation_rows_holds_in_the_next_sitting(qtbot, next_sitting, new_tab, session, odd):
+    """Their columns tell nothing, and have other names than those that are learned."""
+    test, rows = odd.with_name("test.csv"), odd.with_name("rows.csv")
+    test.write_text(ODD, encoding="utf-8")
+    rows.write_text("question,answer\n" + "Who?,She.\n" * 4, encoding="utf-8")
+    tab = new_tab()
+    open_files(qtbot, tab, rows)
+    choose_evaluation(qtbot, tab, test)
+    qtbot.waitUntil(tab.pages.asking.use.isEnabled)
+    with qtbot.waitSignal(tab.idle):
+        press(qtbot, tab.pages.asking, "question_use")
+    assert tab.workspace().entry.eval_dataset.path == test
+    session.settings.mappings = {}  # another file with these columns said otherwise since
+    tab, _ = next_sitting()
+    entry = tab.workspace().entry
+    assert entry.eval_dataset.given == {"instruction": "Fld 1", "output": "Fld-2"}
+    assert tab.banner.error is None
+
+
+LEFT = Qt.MouseButton.LeftButton
+ROWS = [{"instruction": f"Question {n}", "output": f"Answer {n}"} for n in range(1, 41)]
+ASKED = ({"role": "user", "content": "Where is the ward office?"},)
+BETTER = "Behind the market."
 
 
 def recent(tab: DataTab) -> list[str]:
@@ -52,7 +114,7 @@ def said(tab: DataTab) -> str:
     return str(tab.banner.error)
 
 
-def test_the_datasets_of_a_sitting_are_there_in_the_next(qtbot, new_tab, next_session, session, write_rows):
+def test_the_datasets_of_a_sitting_are_there_in_the_next(qtbot, next_sitting, new_tab, write_rows):
     a, b, test = write_rows("a.jsonl", ROWS), write_rows("b.jsonl", ROWS[:20]), write_rows("test.jsonl", ROWS[:5])
     tab = new_tab()
     open_files(qtbot, tab, a, b)
@@ -68,9 +130,7 @@ def test_the_datasets_of_a_sitting_are_there_in_the_next(qtbot, new_tab, next_se
     qtbot.mouseClick(page.use, LEFT)
     page.list.setCurrentRow(1)
 
-    later = next_session()
-    tab = new_tab(later)
-    restore(qtbot, tab)
+    tab, later = next_sitting()
     first, second = tab.workspace().entries
     assert (first.dataset.path, second.dataset.path) == (a, b)
     assert first.eval_dataset.path == test and len(first.eval_dataset.records) == 5
@@ -81,13 +141,12 @@ def test_the_datasets_of_a_sitting_are_there_in_the_next(qtbot, new_tab, next_se
     assert tab.banner.error is None
 
 
-def test_what_is_taken_off_the_list_stays_off_and_is_offered_with_its_choices(qtbot, new_tab, next_session, write_rows):
+def test_what_is_taken_off_the_list_stays_off_and_is_offered_with_its_choices(qtbot, next_sitting, new_tab, write_rows):
     tab = new_tab()
     open_files(qtbot, tab, write_rows("a.jsonl", ROWS), write_rows("b.jsonl", ROWS))
     tab.workspace().split.share.setValue(20)
     tab.workspace().remove_current()
-    tab = new_tab(next_session())
-    restore(qtbot, tab)
+    tab, _ = next_sitting()
     assert names(tab) == ["a"]
     button = tab.findChild(QToolButton, "data_recent")
     qtbot.mouseClick(button, LEFT)
@@ -100,7 +159,7 @@ def test_what_is_taken_off_the_list_stays_off_and_is_offered_with_its_choices(qt
     assert not button.isVisible(), "nothing else was open"
 
 
-def test_a_missing_file_is_said_and_nothing_else_is_lost(qtbot, new_tab, next_session, session, write_rows, tmp_path):
+def test_a_missing_file_is_said_and_nothing_else_is_lost(qtbot, next_sitting, new_tab, write_rows, tmp_path):
     gone, changed = write_rows("gone.jsonl", ROWS), write_rows("changed.jsonl", ROWS)
     disk = tmp_path / "usb"
     disk.mkdir()
@@ -114,9 +173,7 @@ def test_a_missing_file_is_said_and_nothing_else_is_lost(qtbot, new_tab, next_se
     disk.rename(tmp_path / "unplugged")
     write_rows("changed.jsonl", ROWS[:3])
 
-    second = next_session()
-    tab = new_tab(second)
-    restore(qtbot, tab)
+    tab, second = next_sitting()
     assert names(tab) == ["changed"] and tab.workspace().entry.dataset.name == "changed"
     assert f"gone.jsonl is no longer in {tmp_path}. It was moved, renamed or deleted." in said(tab)
     assert "stick.jsonl can't be reached." in said(tab) and "unplugged" in said(tab)
@@ -124,10 +181,7 @@ def test_a_missing_file_is_said_and_nothing_else_is_lost(qtbot, new_tab, next_se
     assert tab.banner.property("banner") == "warn"
 
     (tmp_path / "unplugged").rename(disk)
-    second.settings.save()
-    third = Session(settings.load()[0])
-    tab = new_tab(third)
-    restore(qtbot, tab)
+    tab, third = next_sitting(second)
     assert names(tab) == ["changed", "stick"], "its disk is back; what was deleted is not asked for again"
     assert third.dataset.path == on_disk and tab.banner.error is None
 
@@ -159,22 +213,18 @@ def test_missing_recent_files_are_grey_say_why_and_can_be_removed(qtbot, new_tab
     assert [each.path for each in remembered.read_all(later.settings.datasets)] == [here]
 
 
-def test_a_lost_evaluation_file_is_said_and_kept_for_later(qtbot, new_tab, next_session, write_rows, tmp_path):
+def test_a_lost_evaluation_file_is_said_and_kept_for_later(qtbot, next_sitting, new_tab, write_rows, tmp_path):
     rows, test = write_rows("rows.jsonl", ROWS), write_rows("test.jsonl", ROWS[:4])
     tab = new_tab()
     open_files(qtbot, tab, rows)
     tab.workspace().set_eval_dataset(tab.workspace().entry, read_dataset(test))
     moved = test.rename(tmp_path / "elsewhere.jsonl")
-    second = next_session()
-    tab = new_tab(second)
-    restore(qtbot, tab)
+    tab, second = next_sitting()
     assert "The evaluation rows for rows.jsonl couldn't be opened" in said(tab)
     assert "test.jsonl is no longer" in said(tab)
     assert tab.workspace().entry.eval_dataset is None
     moved.rename(test)
-    second.settings.save()
-    tab = new_tab(Session(settings.load()[0]))
-    restore(qtbot, tab)
+    tab, _ = next_sitting(second)
     assert tab.workspace().entry.eval_dataset.path == test and tab.banner.error is None
 
 
@@ -184,7 +234,7 @@ def test_closing_while_datasets_come_back_forgets_none(qtbot, new_tab, next_sess
     second = next_session()
     tab = new_tab(second)
     tab.restore()
-    qtbot.waitUntil(lambda: tab._workspace is not None and len(tab.workspace().entries) >= 1)
+    qtbot.waitUntil(lambda: len(tab.workspace().entries) >= 1)
     kept = [each.path.stem for each in remembered.read_all(second.settings.datasets) if each.open]
     assert sorted(kept) == ["a", "b", "c"]
     qtbot.waitUntil(lambda: tab.queue.reading is None)
@@ -204,7 +254,7 @@ def test_the_window_paints_first_and_the_data_comes_back_behind_another_tab(qtbo
         window.show()
     assert later.dataset is None, "nothing is read before the first paint"
     qtbot.waitUntil(lambda: later.dataset is not None and later.dataset.name == "rows")
-    qtbot.waitUntil(lambda: isinstance(window._stack.currentWidget(), TrainingTab))
+    qtbot.waitUntil(lambda: window.page("training").isVisible())
     saved = settings.load()[0]
     assert [each.used for each in remembered.read_all(saved.datasets)] == [True]
 
