@@ -128,7 +128,7 @@ def read_facts(folder: Path) -> RunFacts:
         "created": time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.created)),
         "train_loss": summary.train_loss, "steps": summary.steps, "seconds": summary.seconds,
         "joules": summary.energy.joules if summary.energy else None,
-        "rested": summary.rested or None, "peak_c": summary.peak_c,
+        "rested": sum(summary.rests.values()) or None, "peak_c": summary.peak_c,
         "tags": list(noted.tags), "note": noted.text,
     }
     judged = comparability.preferred(evaluations, summary.config.eval_file)[:1]
