@@ -11,9 +11,8 @@ import typer
 
 from slmstudio.cli import asking
 from slmstudio.cli import output as told
-from slmstudio.cli.output import Json, print_json, print_table, say
+from slmstudio.cli.output import Json, print_json, print_table, say, spare
 from slmstudio.cli.progress import Follower
-from slmstudio.cli.targets import spare
 from slmstudio.cli.words import Group
 from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError

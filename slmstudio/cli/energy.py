@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.output import Json, print_json, print_table, say
-from slmstudio.cli.targets import run_named
+from slmstudio.cli.output import Json, print_json, print_table, run_named, say
 from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr

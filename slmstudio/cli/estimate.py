@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.output import Json, print_json, print_table, say
-from slmstudio.cli.targets import Set
+from slmstudio.cli.output import Json, Set, print_json, print_table, say
 from slmstudio.core.i18n import noop, tr
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli.output import Json, figure, print_error, print_json, print_table, say
+from slmstudio.cli.output import Json, figure, print_error, print_json, print_table, run_or_folder, say
 from slmstudio.cli.progress import carry_out
-from slmstudio.cli.targets import run_or_folder
 from slmstudio.core import files, llama, program
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.cli.output import print_error, say
-from slmstudio.core import repetition
 from slmstudio.core.chat import sampling
 from slmstudio.core.chat.conversation import Conversation, Lane, save_chat
 from slmstudio.core.errors import UserError
@@ -209,7 +208,7 @@ class Talk:
         if voice.result["reply"]:
             say()
         if voice.result["reason"] == "repeated":
-            say(tr(repetition.ADVICE), file=sys.stderr)
+            say(tr(sampling.ADVICE), file=sys.stderr)
 
     def save(self, path: Path) -> None:
         """Write the conversation as JSON and as Markdown.

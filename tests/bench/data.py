@@ -41,7 +41,7 @@ with tempfile.TemporaryDirectory() as cache:
 NEAR = """
 import json, sys, time
 from slmstudio.core.data.health import near
-from slmstudio.core.data.health.progress import CancellableProgress
+from slmstudio.core.data.health.near import CancellableProgress
 from slmstudio.core.data.reader import read_dataset
 records = read_dataset(sys.argv[1]).records
 begin = time.perf_counter()

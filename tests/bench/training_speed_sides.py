@@ -120,7 +120,7 @@ def losses(config: RunConfig, rows: list[dict[str, Any]]) -> dict[str, float]:
 
     from slmstudio.worker.runtime.context import JobContext
     from slmstudio.worker.training import train
-    from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
+    from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
     from slmstudio.worker.training.trainer import per_row_losses
 
     found, rows = {}, sorted(rows, key=lambda row: len(row["input_ids"]))[:LOSS_ROWS]

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from slmstudio.core.repetition import ends_in_loop
+from slmstudio.core.chat.sampling import ends_in_loop
 
 LOOPS = {
     "one word": "the " * 150,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.data.appending import NewRow
+from slmstudio.core.data.versions.appending import NewRow
 
 
 def said(*texts: str, system: str = "") -> tuple[dict[str, str], ...]:

@@ -11,7 +11,7 @@ from support import small_runs
 from support.small_runs import events
 
 from slmstudio.core import files, jobs
-from slmstudio.core.hardware.heat import guard
+from slmstudio.core.hardware import heat_guard
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.run.config import RunConfig
@@ -73,7 +73,7 @@ def machine(monkeypatch):
                             lambda job, *given, **more: Machine(job, at, lambda: sleep(step_seconds)))
 
     monkeypatch.setattr(heat, "time", SimpleNamespace(monotonic=lambda: passed, sleep=sleep))
-    monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
+    monkeypatch.setattr(heat_guard, "HOT_SECONDS", 0.0)
     monkeypatch.setattr(train, "HeatPauses", lambda *given, on_cpu: heat.HeatPauses(*given, on_cpu=False))
     return set_
 

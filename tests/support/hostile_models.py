@@ -279,8 +279,8 @@ BOMBS = tuple(VET)[:3]
 
 def main(base: Path, how: str, names: list[str]) -> None:
     from slmstudio.core.errors import UserError
+    from slmstudio.core.model import template_client
     from slmstudio.core.model.facts import read_model
-    from slmstudio.core.model.foreign import template_client
     from slmstudio.core.model.vetting.vet import vet
 
     opened: list[str] = []

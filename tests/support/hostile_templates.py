@@ -81,8 +81,8 @@ def main(names: list[str]) -> None:
     import resource
 
     from slmstudio.core.errors import UserError
+    from slmstudio.core.model import template_client
     from slmstudio.core.model.chat_template import ChatTemplate
-    from slmstudio.core.model.foreign import template_client
 
     def seconds() -> float:
         return time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])

@@ -9,7 +9,7 @@ import torch
 from support.tiers import first_fast
 
 from slmstudio.worker.kernels import packed
-from slmstudio.worker.training.rows.batches import IGNORED, PackedCollator, PaddedCollator
+from slmstudio.worker.training.batches import IGNORED, PackedCollator, PaddedCollator
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
          "num_key_value_heads": 2, "vocab_size": 300, "max_position_embeddings": 512}

@@ -8,8 +8,19 @@ from typing import Annotated
 import typer
 
 from slmstudio.cli import asking
-from slmstudio.cli.output import Json, print_json, print_next, print_table, reading_shown, say
-from slmstudio.cli.targets import Run, RunOrFile, Set, run_named, spare
+from slmstudio.cli.output import (
+    Json,
+    Run,
+    RunOrFile,
+    Set,
+    print_json,
+    print_next,
+    print_table,
+    reading_shown,
+    run_named,
+    say,
+    spare,
+)
 from slmstudio.core import jobs, program
 from slmstudio.core.i18n import tr
 from slmstudio.core.report.text import exact

@@ -10,9 +10,8 @@ import typer
 
 from slmstudio.cli import asking, energy, output
 from slmstudio.cli.data import Mapped, Sheet, TextBy, mapping_text
-from slmstudio.cli.output import Json, print_json, print_next, print_table, print_warning, say
+from slmstudio.cli.output import Json, Set, print_json, print_next, print_table, print_warning, say, spare
 from slmstudio.cli.progress import Follower, carry_out
-from slmstudio.cli.targets import Set, spare
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import join_sentences, ntr, tr

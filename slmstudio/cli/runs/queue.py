@@ -15,6 +15,8 @@ import typer
 from slmstudio.cli import asking, energy
 from slmstudio.cli.output import (
     Json,
+    Run,
+    RunOrFile,
     print_error,
     print_json,
     print_next,
@@ -24,7 +26,6 @@ from slmstudio.cli.output import (
     say,
 )
 from slmstudio.cli.progress import Follower
-from slmstudio.cli.targets import Run, RunOrFile
 from slmstudio.cli.words import Group
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError

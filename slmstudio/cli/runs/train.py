@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli import asking, energy
-from slmstudio.cli.output import Json, print_error, print_json, print_table, say
+from slmstudio.cli.output import Json, RunOrFile, Set, print_error, print_json, print_table, say
 from slmstudio.cli.progress import Follower, carry_out
-from slmstudio.cli.targets import RunOrFile, Set
 from slmstudio.core import jobs, program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core.chat.partners import train_file
-from slmstudio.core.data.appending import Added, NewRow, append, find_twin, undo
+from slmstudio.core.data.versions.appending import Added, NewRow, append, find_twin, undo
 from slmstudio.core.errors import UserError
 
 NOTHING: Mapping[Path, str] = {}

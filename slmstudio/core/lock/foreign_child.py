@@ -22,9 +22,8 @@ from slmstudio.core import i18n, memory_limit
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.lock import seccomp
-from slmstudio.core.model import tokens
+from slmstudio.core.model import template_client, template_sandbox, tokens
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.foreign import sandbox, template_client
 from slmstudio.core.model.vetting.tokenizer import try_out
 
 
@@ -90,8 +89,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 def _render(request: dict[str, Any]) -> str:
     template = request["template"]
     thoughts = {} if template["thinks"] else {"enable_thinking": False}
-    return sandbox.render(template["source"], template["special_tokens"], request["messages"], request["tools"],
-                          add_generation_prompt=request["prompt"], **thoughts)
+    return template_sandbox.render(template["source"], template["special_tokens"], request["messages"],
+                                   request["tools"], add_generation_prompt=request["prompt"], **thoughts)
 
 
 def _rows(request: dict[str, Any]) -> list[Any]:
@@ -148,7 +147,7 @@ def _places(offsets: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
 
 
 _DO: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "check": lambda request: sandbox.check(request["source"]),
+    "check": lambda request: template_sandbox.check(request["source"]),
     "render": _render,
     "rows": _rows,
     "row": _row,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from slmstudio.core import files
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.model.foreign import template_client
+from slmstudio.core.model import template_client
 from slmstudio.core.model.json_files import read_json_object
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")

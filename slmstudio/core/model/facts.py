@@ -10,6 +10,7 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
+from slmstudio.core.model import folder_entries, model_settings
 from slmstudio.core.model.architecture import (
     LABELS,
     USUAL,
@@ -20,7 +21,6 @@ from slmstudio.core.model.architecture import (
 )
 from slmstudio.core.model.chat_template import find_template, tokenizer_config
 from slmstudio.core.model.json_files import printable, put_own, read_json_object, reported
-from slmstudio.core.model.structure import entries, settings
 from slmstudio.core.model.weights import Tensor, Weights, read_weights
 
 # -- Which licence a model folder names.
@@ -180,16 +180,16 @@ def examine(folder: Path) -> Examined:
     found = Examined()
     problems = found.problems
     with os_errors_as(tr("Could not read the model folder.")):
-        entries.need_folder(folder, model_name(folder))
-        names = entries.check_entries(folder, problems["files"], found.warnings)
+        folder_entries.need_folder(folder, model_name(folder))
+        names = folder_entries.check_entries(folder, problems["files"], found.warnings)
         if problems["files"]:
             return found
-        entries.need_base_model(folder, model_name(folder), names)
-        entries.check_references(folder, names, problems["code"], found.warnings)
+        folder_entries.need_base_model(folder, model_name(folder), names)
+        folder_entries.check_references(folder, names, problems["code"], found.warnings)
         found.config = _read_config(folder, problems["config"])
         found.weights = read_weights(folder, problems["weights"])
-        entries.check_tokenizer_file(folder, problems["tokenizer"])
-        settings.check_tokenizer_config(reported([], tokenizer_config, folder) or {}, problems["tokenizer"])
+        folder_entries.check_tokenizer_file(folder, problems["tokenizer"])
+        model_settings.check_tokenizer_config(reported([], tokenizer_config, folder) or {}, problems["tokenizer"])
         template = reported(problems["template"], find_template, folder) is not None  # it reads that file too
         if found.config and not problems["config"] and found.weights:
             found.facts = _facts(folder, model_name(folder), found.config, found.weights, template, problems["config"])
@@ -213,14 +213,14 @@ def _read_config(folder: Path, problems: list[Problem]) -> dict[str, Any] | None
     if why := why_no_language_model(config):
         problems.append(Problem(why, field="model_type"))
         return None
-    settings.check_numbers(config, problems)
+    model_settings.check_numbers(config, problems)
     text = config.get("text_config")
     # Models that also see or hear keep the language model's sizes one level deeper.
     if isinstance(text, dict):
         kind = text.get("model_type")
         config = {**config, **text, "architectures": config.get("architectures"),
                   "model_type": kind if isinstance(kind, str) else config["model_type"]}
-    settings.check_kinds(config, problems)
+    model_settings.check_kinds(config, problems)
     return config
 
 
@@ -255,7 +255,7 @@ def _facts(folder: Path, name: str, config: dict[str, Any], found: Weights, temp
         said = tr("config.json has no pad_token_id. This family's usual one is {id:,}, but the embeddings have "
                   "{rows:,} rows.", id=usual, rows=sizes["vocabulary_size"])
         problems.append(Problem(f"{said} {put_own('config.json')}", field="pad_token_id"))
-    settings.check_weights(model_type, sizes, found, bool(quantization), problems)
+    model_settings.check_weights(model_type, sizes, found, bool(quantization), problems)
     tie = config.get("tie_word_embeddings")
     tied = tie if isinstance(tie, bool) else found.head() is None
     architecture = next(iter(class_names(config)), model_type)

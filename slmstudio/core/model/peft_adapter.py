@@ -16,11 +16,11 @@ from typing import Any
 
 from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import ntr, number_text, tr
+from slmstudio.core.model import folder_entries
 from slmstudio.core.model import weights as weight_files
 from slmstudio.core.model.architecture import summed_up
 from slmstudio.core.model.facts import model_name, read_model
 from slmstudio.core.model.json_files import is_quick, printable, read_json_object
-from slmstudio.core.model.structure import entries
 from slmstudio.core.model.weights import Tensor, read_header
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -118,7 +118,7 @@ def need_loadable(folder: Path) -> None:
 def _need_files(folder: Path, what: str) -> None:
     problems: list[Problem] = []
     with os_errors_as(what):
-        entries.check_entries(folder, problems, [])
+        folder_entries.check_entries(folder, problems, [])
     if problems:
         raise UserError(what, "", tr("Fix these problems."), problems)
     if (folder / WEIGHTS).is_file():

@@ -16,8 +16,8 @@ from typing import Any
 
 from slmstudio.core import jobs
 from slmstudio.core.files import finite, number
-from slmstudio.core.hardware.heat.guard import Settings
-from slmstudio.core.hardware.heat.limits import Hours
+from slmstudio.core.hardware.heat_guard import Settings
+from slmstudio.core.hardware.heat_limits import Hours
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.core.run import adjust, config_file
 from slmstudio.core.run.config import FIELDS, HEAT, RunConfig, label

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slmstudio.core.errors import Problem
-from slmstudio.core.hardware.heat.limits import EXAMPLE, Hours
+from slmstudio.core.hardware.heat_limits import EXAMPLE, Hours
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.json_files import is_quick
 from slmstudio.core.model.named_templates import NAMED

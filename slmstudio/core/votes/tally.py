@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.data.appending import NewRow, as_columns
+from slmstudio.core.data.versions.appending import NewRow, as_columns
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import ALL_GOOD, BEST, Vote, VotedModel

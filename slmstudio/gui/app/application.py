@@ -195,7 +195,7 @@ def _after_paint(app: QApplication, window: MainWindow) -> None:
     from PySide6.QtGui import QIcon
 
     from slmstudio.gui.app.desktop import DesktopNotices
-    from slmstudio.gui.app.sensors import NetworkLock, Sensors
+    from slmstudio.gui.app.frame import NetworkLock, Sensors
 
     session = window.session
     app.setWindowIcon(QIcon(str(paths.resources() / "icons" / "slmstudio.svg")))

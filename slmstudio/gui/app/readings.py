@@ -9,8 +9,8 @@ from __future__ import annotations
 from slmstudio.core import units
 from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.guard import ASSUMED_SLOWDOWN_C
-from slmstudio.core.hardware.heat.guard import Settings
-from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, Heat, heats
+from slmstudio.core.hardware.heat_guard import Settings
+from slmstudio.core.hardware.heat_limits import HELD_BELOW_C, Heat, heats
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import ptr, tr

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core import repetition
+from slmstudio.core.chat import sampling
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import MOST_ANSWERS
 from slmstudio.gui.chat.bubble import Action
@@ -179,7 +179,7 @@ class ChatLanes(QWidget):
             pane.bubbles.show_turn(
                 tr("Waiting for {model} to finish", model=at_work.name)
                 if at_work is not None and pane.state == "waiting" else
-                tr(repetition.ADVICE) if pane.has_repeated_itself() else "")
+                tr(sampling.ADVICE) if pane.has_repeated_itself() else "")
 
     def are_at_work(self) -> bool:
         """Whether any answers, or waits for its turn."""

@@ -25,7 +25,7 @@ from slmstudio.gui.common.widgets.layouts import fill, grid_of, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.corrections import Learned
-    from slmstudio.core.data.appending import Added, NewRow
+    from slmstudio.core.data.versions.appending import Added, NewRow
 
 NAMED = 40
 """Letters of a question that tell it from others."""
@@ -288,7 +288,7 @@ class CorrectPanel(Card):
 
     def rows(self) -> list[tuple[Path, NewRow]]:
         """What will be added, and where."""
-        from slmstudio.core.data.appending import NewRow
+        from slmstudio.core.data.versions.appending import NewRow
 
         better = {"role": "assistant", "content": self.answer.toPlainText().strip()}
         messages = (*self._answered.messages, better)

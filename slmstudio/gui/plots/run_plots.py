@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QScrollArea
 
 from slmstudio.core import units
 from slmstudio.core.hardware.guidance import short_gpu_name
-from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, Heat, heats
+from slmstudio.core.hardware.heat_limits import HELD_BELOW_C, Heat, heats
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.run.config import RunConfig

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 from slmstudio.core import units
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
-from slmstudio.core.hardware.heat.guard import COOLED_C
+from slmstudio.core.hardware.heat_guard import COOLED_C
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QLineEdit, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
-from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, hottest
+from slmstudio.core.hardware.heat_limits import HELD_BELOW_C, hottest
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import FIELDS, RunConfig

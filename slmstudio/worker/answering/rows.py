@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from slmstudio.core.chat.sampling import ends_in_loop
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import answer_rows
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.repetition import ends_in_loop
 
 MOST_ROWS = 32
 """Rows of one batch; more would hardly make a step cheaper per row."""

@@ -25,7 +25,7 @@ from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import answer_rows, scoring
 from slmstudio.core.evaluation.answer_rows import ITEMS, have_thoughts
-from slmstudio.core.evaluation.held_out import learned_rows
+from slmstudio.core.evaluation.request import learned_rows
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.overlap import find_overlap
 from slmstudio.core.evaluation.testset.reader import read_test_set

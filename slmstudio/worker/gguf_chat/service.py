@@ -11,13 +11,12 @@ from typing import Any, Protocol, TypeVar
 
 from slmstudio.core.chat import gpu_layers, sampling
 from slmstudio.core.chat.gpu_layers import GpuLayers
-from slmstudio.core.chat.sampling import Sampling
+from slmstudio.core.chat.sampling import TAIL, Sampling, ends_in_loop
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.i18n import tr
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.model.gguf.model import read_sound_gguf
-from slmstudio.core.repetition import TAIL, ends_in_loop
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.gguf_chat.generation import StopStrings, Text
 from slmstudio.worker.gguf_chat.model import ChatAdapter, ChatModel

@@ -16,7 +16,7 @@ from slmstudio.core import files, jobs, paths
 from slmstudio.core.data.reader import Record, read_as
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model.structure.settings import EXPERT_COUNTS
+from slmstudio.core.model.model_settings import EXPERT_COUNTS
 from slmstudio.core.run import curves
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import run_rows

@@ -14,7 +14,7 @@ from typing import Any
 
 from wakepy import keep
 
-from slmstudio.core.hardware.heat.guard import GIVE_UP_SECONDS, Guard, Rest, Settings, Work
+from slmstudio.core.hardware.heat_guard import GIVE_UP_SECONDS, Guard, Rest, Settings, Work
 from slmstudio.core.hardware.nvml import open_all
 from slmstudio.core.hardware.readings import MachineReader, MachineReading
 from slmstudio.core.i18n import tr

@@ -30,8 +30,7 @@ from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.cooling import cooled
 from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import loading, methods, options, out_of_memory, train
-from slmstudio.worker.training.rows import batches, data
+from slmstudio.worker.training import batches, loading, methods, options, out_of_memory, train, training_rows
 from slmstudio.worker.training.step_times import keep
 
 USUAL = (5 / 8, 3 / 8, 7 / 8, 1 / 8)
@@ -123,7 +122,7 @@ class _Trial:
         if rows is None:
             return None
         size = self.config.micro_batch_size
-        lengths = data.lengths(rows)
+        lengths = training_rows.lengths(rows)
         longest = batches.longest(batches.groups(np.arange(len(lengths)), size), lengths, self.config)
         trainer.eval_dataset = rows.select(longest)
         started = time.monotonic()

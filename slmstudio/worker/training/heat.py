@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.heat import limits
-from slmstudio.core.hardware.heat.guard import GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest
-from slmstudio.core.hardware.heat.limits import Hours
+from slmstudio.core.hardware import heat_limits
+from slmstudio.core.hardware.heat_guard import GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest
+from slmstudio.core.hardware.heat_limits import Hours
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.run import adjust
@@ -95,10 +95,10 @@ class HeatCost:
 
     def _suggest(self, reading: MachineReading | None, index: int | None) -> None:
         gpu = next((gpu for gpu in reading.gpus if gpu.index == index), None) if reading else None
-        if self._told or gpu is None or not limits.is_worth_it(self._pauses, self._slowed):
+        if self._told or gpu is None or not heat_limits.is_worth_it(self._pauses, self._slowed):
             return
         self._told = True
-        if (found := limits.suggest_now(gpu)) is not None:
+        if (found := heat_limits.suggest_now(gpu)) is not None:
             self._job.emit("power_limit_advised", gpu=found.index, watts=found.watts, now_w=found.now_w,
                            command=found.command, message=found.message)
 

@@ -28,10 +28,8 @@ from slmstudio.worker.kernels import fast_layers, head_loss, joined_linear, pack
 from slmstudio.worker.model import export_source
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import dealing, methods, options
-from slmstudio.worker.training.rows import data, token_cache
-from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
-from slmstudio.worker.training.rows.data import NothingLearned, read_rows
+from slmstudio.worker.training import dealing, methods, options, token_cache, training_rows
+from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.samples import FROM_ROWS, Samples
 from slmstudio.worker.training.trainer import (
     StudioTrainer,
@@ -40,6 +38,7 @@ from slmstudio.worker.training.trainer import (
     preference_arguments,
     preference_trainer,
 )
+from slmstudio.worker.training.training_rows import NothingLearned, read_rows
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def load(job: JobContext, config: RunConfig) -> Loaded:
     job.phase(jobs.LOADING, model_folder.name)
     trainer = make_trainer(job, config, tokenizer, train_data, eval_data)
     stop_at_the_end(trainer, tokenizer, template)
-    trainer.prepare(config, job.folder / folder.CHECKPOINTS, data.lengths(train_data),
+    trainer.prepare(config, job.folder / folder.CHECKPOINTS, training_rows.lengths(train_data),
                     curves.total_steps(config, len(train_data)))
     samples = Samples(config, tokenizer, template, asked)
     return Loaded(about, trainer, samples, len(train_data), len(eval_data) if eval_data is not None else 0)

@@ -27,8 +27,8 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
+from slmstudio.worker.training.batches import BatchOrder
 from slmstudio.worker.training.dealing import Share, deal, may_split
-from slmstudio.worker.training.rows.batches import BatchOrder
 from slmstudio.worker.training.saving import Checkpointing
 
 SHOWN_ROWS = 20

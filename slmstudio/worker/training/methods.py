@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, P
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import peft_adapter, scratch
-from slmstudio.core.model.structure.settings import EXPERT_COUNTS
+from slmstudio.core.model.model_settings import EXPERT_COUNTS
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention

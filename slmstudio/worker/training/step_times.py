@@ -22,9 +22,8 @@ from slmstudio.core.time_left import TimeLeft
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.peak import Heap, PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
-from slmstudio.worker.training import methods
+from slmstudio.worker.training import batches, methods
 from slmstudio.worker.training.heat import HeatPauses, local_time
-from slmstudio.worker.training.rows import batches
 from slmstudio.worker.training.saving import Saver
 
 # -- What the first steps took; it is kept with the machine.

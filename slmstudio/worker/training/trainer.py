@@ -19,8 +19,8 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.kernels import gpu_attention, packed
 from slmstudio.worker.kernels.head_loss import head_loss, token_log_probs
+from slmstudio.worker.training.batches import IGNORED
 from slmstudio.worker.training.loop import DeterministicTrainer
-from slmstudio.worker.training.rows.batches import IGNORED
 
 # -- Preference tuning by TRL: DPO and ORPO learn from pairs of answers, KTO from single ones marked good or bad.
 

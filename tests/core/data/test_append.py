@@ -13,8 +13,8 @@ from support.appended_rows import NEW, ROWS, said, write
 from support.tiers import examples
 
 from slmstudio.core.chat import corrections
-from slmstudio.core.data.appending import NewRow, Twin, append, find_twin, undo
 from slmstudio.core.data.reader import read_as, read_dataset
+from slmstudio.core.data.versions.appending import NewRow, Twin, append, find_twin, undo
 from slmstudio.core.errors import UserError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(lambda text: text.strip())

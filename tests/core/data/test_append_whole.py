@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from support.appended_rows import NEW, ROWS, said, write
 
-from slmstudio.core.data.appending import NewRow, append, undo
 from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.data.versions.appending import NewRow, append, undo
 from slmstudio.core.errors import UserError
 
 
@@ -54,8 +54,8 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
 def test_a_kill_at_any_moment_leaves_whole_rows(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [ROWS["messages"]])
     code = ("import sys; from pathlib import Path\n"
-            "from slmstudio.core.data.appending import append\n"
-            "from slmstudio.core.data.appending import NewRow\n"
+            "from slmstudio.core.data.versions.appending import append\n"
+            "from slmstudio.core.data.versions.appending import NewRow\n"
             "for n in range(10_000):\n"
             "    append(Path(sys.argv[1]), NewRow(({'role': 'user', 'content': f'{n}' * 3000},\n"
             "                                      {'role': 'assistant', 'content': 'b'})))\n"

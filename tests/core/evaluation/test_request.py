@@ -18,8 +18,7 @@ from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import request
 from slmstudio.core.evaluation.comparability import is_own
-from slmstudio.core.evaluation.held_out import learned, learned_rows
-from slmstudio.core.evaluation.request import model_at, precision_of
+from slmstudio.core.evaluation.request import learned, learned_rows, model_at, precision_of
 from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.run import checkpoints, folder

@@ -13,8 +13,8 @@ from support import model_files
 from support.tiers import examples
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.model import template_client
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
-from slmstudio.core.model.foreign import template_client
 
 CHAT = [{"role": "user", "content": "नमस्ते <b>"}, {"role": "assistant", "content": "Hello"}]
 WITH_SYSTEM = [{"role": "system", "content": "Be short."}, *CHAT]

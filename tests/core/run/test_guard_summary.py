@@ -12,8 +12,8 @@ from support.guard_events import of_events
 from slmstudio.cli import commands
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.heat.guard import Settings
-from slmstudio.core.hardware.heat.limits import Hours
+from slmstudio.core.hardware.heat_guard import Settings
+from slmstudio.core.hardware.heat_limits import Hours
 from slmstudio.core.run import adjust, folder, guard_summary
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard_summary import GuardSummary, Interval

@@ -9,14 +9,14 @@ from PySide6.QtWidgets import QLabel
 from support.window import text
 
 from slmstudio.core.hardware import guidance
-from slmstudio.core.hardware.heat.guard import Settings
+from slmstudio.core.hardware.heat_guard import Settings
 from slmstudio.core.hardware.linux_sensors import Battery
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.core.lock import seccomp
 from slmstudio.core.lock.proof import Attempt, Proof
 from slmstudio.core.lock.worker_lock import LockState
-from slmstudio.gui.app import readings, sensors
+from slmstudio.gui.app import frame, readings
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.app.readings import show_heat
 from slmstudio.gui.common.session import JobStatus, Session
@@ -29,12 +29,12 @@ CARD = GpuReading(0, "NVIDIA GeForce RTX 3060", temperature_c=46, slowdown_c=95,
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensors, "EVERY_MS", 10)
+    monkeypatch.setattr(frame, "EVERY_MS", 10)
 
 
 def test_temperature_and_memory_of_the_card(qtbot, fake_nvml, session: Session, window: MainWindow):
     users = fake_nvml.users()
-    reader = sensors.Sensors(session, window.header, window)
+    reader = frame.Sensors(session, window.header, window)
     chip = window.header.temperature
     qtbot.waitUntil(lambda: chip.text() == "46 °C")
     assert (chip.kind, chip.isVisible()) == ("plain", True)
@@ -63,7 +63,7 @@ def test_temperature_and_memory_of_the_card(qtbot, fake_nvml, session: Session, 
 
 def test_without_a_card(qtbot, fake_nvml, session: Session, window: MainWindow):
     fake_nvml.remove_driver()
-    sensors.Sensors(session, window.header, window)
+    frame.Sensors(session, window.header, window)
     qtbot.waitUntil(lambda: text(window, "chip_device") == "no NVIDIA GPU")
     qtbot.waitUntil(window.findChild(QLabel, "status_gauges").isVisible)
     reading = session.reading
@@ -139,7 +139,7 @@ def test_what_is_absent_is_said_to_be_so_and_is_never_0(qapp):
 
 def test_what_is_free_is_followed_while_no_job_is_at_work(qtbot, fake_nvml, session: Session, window: MainWindow):
     """A plan made an hour after the start counts with the memory of now."""
-    reader = sensors.Sensors(session, window.header, window)
+    reader = frame.Sensors(session, window.header, window)
     qtbot.waitUntil(lambda: session.reading is not None)
     with qtbot.waitSignal(session.memory_changed):
         fake_nvml.set(memory_used=8 * GIB)
@@ -161,7 +161,7 @@ def test_the_network_chip_is_green_only_after_the_lock_was_tried(qtbot, window: 
     if seccomp.here() is None:
         pytest.skip("only Linux has such a lock")
     chip = window.header.network
-    sensors.NetworkLock(window.session, window.header, window)
+    frame.NetworkLock(window.session, window.header, window)
     assert (chip.text(), chip.kind) == ("Offline", "plain")
     qtbot.waitUntil(lambda: window.session.lock_proof is not None, timeout=60_000)
     assert (chip.text(), chip.kind) == ("Locked", "ok"), window.session.lock_proof
@@ -173,6 +173,6 @@ def test_one_way_that_is_open_is_enough_to_say_so(window: MainWindow):
     reason = "This was not blocked: TCP."
     window.session.lock_proof = Proof(False, True, LockState(True), (Attempt("TCP", True, False, "it worked"),),
                                       ("TCP",), (), reason)
-    sensors.NetworkLock(window.session, window.header, window)  # of the window before; it is tried again
+    frame.NetworkLock(window.session, window.header, window)  # of the window before; it is tried again
     chip = window.header.network
     assert (chip.text(), chip.kind) == ("Not enforced", "warn") and reason in chip.toolTip()

@@ -13,9 +13,9 @@ from support.workbooks import write_xlsx
 
 from slmstudio.core import paths, settings
 from slmstudio.core.data import remembered
-from slmstudio.core.data.appending import NewRow, append
 from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.reader import read_dataset
+from slmstudio.core.data.versions.appending import NewRow, append
 from slmstudio.gui.app import application as program
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common.session import Session

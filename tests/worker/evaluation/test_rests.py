@@ -8,8 +8,8 @@ import pytest
 from support import wait
 
 from slmstudio.core import jobs
-from slmstudio.core.hardware.heat import guard
-from slmstudio.core.hardware.heat.guard import Settings
+from slmstudio.core.hardware import heat_guard
+from slmstudio.core.hardware.heat_guard import Settings
 from slmstudio.worker.answering.control import EvaluationControl
 from slmstudio.worker.runtime import cooling
 from slmstudio.worker.runtime.context import Cancelled, JobContext
@@ -17,7 +17,7 @@ from slmstudio.worker.runtime.context import Cancelled, JobContext
 
 @pytest.fixture
 def control(tmp_path, fake_nvml, monkeypatch):
-    monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
+    monkeypatch.setattr(heat_guard, "HOT_SECONDS", 0.0)
     monkeypatch.setattr(cooling, "PERIOD_SECONDS", 0.002)
     monkeypatch.setattr(cooling, "SETTINGS", Settings(rest_seconds=0.0))
     made = EvaluationControl(JobContext(tmp_path, {"kind": "evaluate"}), 10)

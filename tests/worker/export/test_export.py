@@ -15,8 +15,8 @@ from support.gguf_models import quant_type
 from slmstudio.core import files
 from slmstudio.core.errors import UserError
 from slmstudio.core.export.types import QUANT_TYPES
-from slmstudio.core.hardware.heat import guard
-from slmstudio.core.hardware.heat.guard import Settings
+from slmstudio.core.hardware import heat_guard
+from slmstudio.core.hardware.heat_guard import Settings
 from slmstudio.worker.runtime import cooling
 from slmstudio.worker.runtime.context import JobContext
 
@@ -70,7 +70,7 @@ def test_it_rests_while_the_processor_is_too_hot(tiny_run, tmp_path, monkeypatch
     heat.with_name("name").write_text("k10temp\n")
     heat.write_text("97000\n")
     monkeypatch.setenv("SLMSTUDIO_SYS", str(tmp_path / "sys"))
-    monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
+    monkeypatch.setattr(heat_guard, "HOT_SECONDS", 0.0)
     monkeypatch.setattr(cooling, "PERIOD_SECONDS", 0.01)
     monkeypatch.setattr(cooling, "SETTINGS", Settings(rest_seconds=0.0))
     emit = JobContext.emit

@@ -7,7 +7,7 @@ import torch
 from support.small_models import FAMILIES, LAYOUTS, OTHERS, build, examples, gradients
 
 from slmstudio.worker.kernels import fast_layers, joined_linear, packed
-from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
+from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.trainer import per_row_losses, summed_loss
 
 

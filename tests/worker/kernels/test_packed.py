@@ -9,8 +9,8 @@ from support.tiers import first_fast
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from slmstudio.worker.kernels import packed
+from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.options import compiled_graphs
-from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.trainer import per_row_losses, summed_loss, token_count
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-3}

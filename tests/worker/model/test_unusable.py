@@ -11,7 +11,7 @@ from support import crafted_models
 from support.crafted_models import honest
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model.structure import settings
+from slmstudio.core.model import model_settings
 from slmstudio.worker.model import base_weights
 from slmstudio.worker.training import methods
 
@@ -20,8 +20,8 @@ def test_the_activations_and_positions_are_those_of_transformers() -> None:
     from transformers.activations import ACT2FN
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    assert set(ACT2FN) == settings.ACTIVATIONS
-    assert set(ROPE_INIT_FUNCTIONS) - {"proportional"} == set(settings._ROPE_NEEDS) - {"default"}
+    assert set(ACT2FN) == model_settings.ACTIVATIONS
+    assert set(ROPE_INIT_FUNCTIONS) - {"proportional"} == set(model_settings._ROPE_NEEDS) - {"default"}
 
 
 @pytest.mark.parametrize("config", [{"hidden_act": "magic"}, {"rope_scaling": {"rope_type": "magic"}},

@@ -9,8 +9,8 @@ import pytest
 from support import wait
 
 from slmstudio.core import files, jobs
-from slmstudio.core.hardware.heat import guard
-from slmstudio.core.hardware.heat.guard import Settings
+from slmstudio.core.hardware import heat_guard
+from slmstudio.core.hardware.heat_guard import Settings
 from slmstudio.worker.runtime import child, cooling
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
@@ -20,7 +20,7 @@ SUPPORT = Path(__file__).resolve().parents[2] / "support"
 @pytest.fixture
 def heat(tmp_path, monkeypatch):
     """Say how hot the processor is: it slows itself down at 95 °C, and work rests from 90 °C on."""
-    monkeypatch.setattr(guard, "HOT_SECONDS", 0.0)
+    monkeypatch.setattr(heat_guard, "HOT_SECONDS", 0.0)
     monkeypatch.setattr(cooling, "PERIOD_SECONDS", 0.002)
     monkeypatch.setattr(cooling, "SETTINGS", Settings(rest_seconds=0.0))
     monkeypatch.setenv("SLMSTUDIO_SYS", str(tmp_path / "sys"))
@@ -87,7 +87,7 @@ def test_it_can_be_cancelled_in_a_rest(job, heat):
 def test_rests_that_do_not_help_end_for_good(job, heat, monkeypatch):
     """As with a sensor that is broken: this guard can't be turned off."""
     monkeypatch.setattr(cooling, "GIVE_UP_SECONDS", 0.2)
-    monkeypatch.setattr(guard, "GIVE_UP_SECONDS", 0.2)
+    monkeypatch.setattr(heat_guard, "GIVE_UP_SECONDS", 0.2)
     heat(128)
     thread = at_work(job, lambda: told(job, "guard_resume"), [])
     wait.until(lambda: not thread.is_alive(), "the work")

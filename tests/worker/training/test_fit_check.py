@@ -15,7 +15,7 @@ from support.tiers import first_fast
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.data import reader
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.heat.guard import Settings
+from slmstudio.core.hardware.heat_guard import Settings
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs import new
 from slmstudio.core.model import facts

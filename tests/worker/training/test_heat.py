@@ -12,7 +12,7 @@ from support.small_runs import events
 from support.tiers import first_fast
 
 from slmstudio.core import i18n, jobs
-from slmstudio.core.hardware.heat import guard
+from slmstudio.core.hardware import heat_guard
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n.catalogue import disguise
 from slmstudio.core.run import adjust
@@ -146,7 +146,7 @@ def test_a_single_missing_reading_is_not_taken_for_a_machine_that_says_nothing(m
 
 
 def test_a_pause_whose_cause_is_told_no_more_ends_with_a_warning(make_job, machine, monkeypatch):
-    monkeypatch.setattr(guard, "UNREAD_SECONDS", 1.0)
+    monkeypatch.setattr(heat_guard, "UNREAD_SECONDS", 1.0)
     job = make_job()
     machine(hot_after())
     answers = iter([gpu(91)])

@@ -21,8 +21,7 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import plan_inputs, planner
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import control, loading, methods, train, trainer
-from slmstudio.worker.training.rows import token_cache
+from slmstudio.worker.training import control, loading, methods, token_cache, train, trainer
 
 LINEAR = 7
 """Linear layers in one of the tiny model's two decoder layers."""

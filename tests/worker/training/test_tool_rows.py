@@ -28,9 +28,8 @@ from slmstudio.worker.answering.rows import line_of, prepare, run_rows
 from slmstudio.worker.answering.torch_model import TorchModel
 from slmstudio.worker.evaluation.evaluate import _as_written
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import methods, train
-from slmstudio.worker.training.rows import token_cache
-from slmstudio.worker.training.rows.batches import IGNORED
+from slmstudio.worker.training import methods, token_cache, train
+from slmstudio.worker.training.batches import IGNORED
 
 PUNE = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "पुणे", "days": 1}}\n</tool_call>'
 GOA = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Goa", "days": 2}}\n</tool_call>'

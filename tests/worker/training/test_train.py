@@ -20,9 +20,8 @@ from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.training import methods, preflight, train
+from slmstudio.worker.training import methods, preflight, token_cache, train
 from slmstudio.worker.training.control import TrainingControl
-from slmstudio.worker.training.rows import token_cache
 
 
 @pytest.fixture
@@ -90,8 +89,8 @@ def test_loss_and_steps_equal_a_plain_loop(make_job, tiny_model):
     model = methods.load_base(config, config.attention)
     tokenizer = methods.load_tokenizer(tiny_model)
     from slmstudio.core.model.chat_template import ChatTemplate
-    from slmstudio.worker.training.rows.batches import BatchOrder
-    from slmstudio.worker.training.rows.data import read_rows
+    from slmstudio.worker.training.batches import BatchOrder
+    from slmstudio.worker.training.training_rows import read_rows
 
     rows = read_rows(config, job).train
     data = token_cache.encode(rows, None, tokenizer, ChatTemplate.from_folder(tiny_model), config, job, "tokenizing")

@@ -10,7 +10,7 @@ from support.small_models import build, examples
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from slmstudio.worker.kernels import packed
-from slmstudio.worker.training.rows.batches import PackedCollator, PaddedCollator
+from slmstudio.worker.training.batches import PackedCollator, PaddedCollator
 from slmstudio.worker.training.trainer import summed_loss, token_count
 
 aten = torch.ops.aten

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 from slmstudio.core.data.health import artifacts, personal
 from slmstudio.core.data.health.finding import KINDS, WORDS, Change, Context, Finding, Fixed, pattern
-from slmstudio.core.data.health.near import near_duplicates
-from slmstudio.core.data.health.progress import CancellableProgress
+from slmstudio.core.data.health.near import CancellableProgress, near_duplicates
 from slmstudio.core.data.health.texts import Part, Row, canonical, is_blank, rewritten
 from slmstudio.core.data.record import Record
 

@@ -12,7 +12,6 @@ from slmstudio.core.data.conversations import text_of as checked_text
 from slmstudio.core.data.mapping import choices, made, ratings, tools, values
 from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.speakers import are_texts, in_turn
-from slmstudio.core.data.mapping.templated import without_end
 from slmstudio.core.data.mapping.turns import (
     NotText,
     is_asked,
@@ -20,6 +19,7 @@ from slmstudio.core.data.mapping.turns import (
     is_message,
     messages_of,
     text_of,
+    without_end,
     without_greeting,
 )
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions

@@ -12,8 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
-from slmstudio.core.data.health.near import Tokens, differ_little, near_pairs
-from slmstudio.core.data.health.progress import CancellableProgress
+from slmstudio.core.data.health.near import CancellableProgress, Tokens, differ_little, near_pairs
 from slmstudio.core.data.record import Record
 from slmstudio.core.evaluation.testset.item import TestItem
 from slmstudio.core.i18n import ntr, tr

@@ -18,8 +18,8 @@ from pathlib import Path
 from slmstudio.core import files
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import noop, tr
+from slmstudio.core.model.folder_entries import is_read
 from slmstudio.core.model.json_files import and_more, printable
-from slmstudio.core.model.structure.entries import is_read
 from slmstudio.core.model.weights import Tensor, Weights
 
 EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000),

@@ -16,10 +16,9 @@ from typing import Any
 from slmstudio.core import files
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import join_sentences, noop, number_text, tr
-from slmstudio.core.model import tokens
+from slmstudio.core.model import template_client, tokens
 from slmstudio.core.model.chat_template import ChatTemplate, find_template, special_tokens
 from slmstudio.core.model.facts import Examined
-from slmstudio.core.model.foreign import template_client
 from slmstudio.core.model.json_files import printable, read_json_object, reported
 
 PLAIN = "The answer is 42. Ask again, please: which office (open 9-5) helps?"
@@ -139,7 +138,7 @@ def _template(folder: Path, tokenizer: Any, named: dict[str, str], marks: set[in
     Args:
         marks: the ids that may end a turn: added tokens, and those that config.json calls EOS.
     """
-    from slmstudio.core.model.foreign.sandbox import Refusal
+    from slmstudio.core.model.template_sandbox import Refusal
 
     try:
         source = find_template(folder)

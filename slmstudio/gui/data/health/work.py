@@ -170,7 +170,8 @@ def write_from(records: Sequence[Record], sources: list[Source], steps: list[Ste
 
     if not records:
         raise UserError(tr("No rows would be left, so nothing was saved."), "", tr("Remove fewer rows."))
-    found = read_dataset(store.write(records, sources, steps, like=like, seed=seed), task.progress, task.cancelled)
+    path = store.write(records, sources, steps, like=like, seed=seed)
+    found = read_dataset(path, task.progress, task.cancelled)
     gc.freeze()  # as in `reading.read`
     return found
 

@@ -13,7 +13,7 @@ import pytest
 from stdnum import luhn, verhoeff
 
 from slmstudio.core.data.health.finding import KINDS, Context
-from slmstudio.core.data.health.progress import CancellableProgress
+from slmstudio.core.data.health.near import CancellableProgress
 from slmstudio.core.data.health.survey import check, fix, survey
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled

@@ -7,8 +7,7 @@ import random
 from dataclasses import replace
 
 from slmstudio.core.data.health.finding import Finding
-from slmstudio.core.data.health.near import near_duplicates
-from slmstudio.core.data.health.progress import CancellableProgress
+from slmstudio.core.data.health.near import CancellableProgress, near_duplicates
 from slmstudio.core.data.health.survey import check, fix
 from slmstudio.core.data.record import Record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.chat_rows import read
 
-from slmstudio.core.data.mapping import paths, published, templated
+from slmstudio.core.data.mapping import paths, published, turns
 from slmstudio.core.data.reader import Record
 
 WHOLE = ("file", "chat", "post")
@@ -28,7 +28,7 @@ def test_an_example_becomes_what_its_entry_says(tmp_path, entry):
     assert dataset.problems == [] and dataset.is_sure
 
 
-@pytest.mark.parametrize("form", templated.FORMS["templates"], ids=lambda form: form["name"])
+@pytest.mark.parametrize("form", turns.FORMS["templates"], ids=lambda form: form["name"])
 def test_a_text_that_a_template_wrote_becomes_what_its_entry_says(tmp_path, form):
     dataset = read(tmp_path, [{"text": form["example"]}] * 2)
     assert list(map(lines, dataset.records)) == [form["becomes"]] * 2

@@ -16,7 +16,7 @@ import pytest
 from support.simulated_card import SimulatedCard
 from support.tiers import first_fast
 
-from slmstudio.core.hardware.heat.guard import LONGEST_SECONDS, MOST, DutyCycle, Guard, Settings
+from slmstudio.core.hardware.heat_guard import LONGEST_SECONDS, MOST, DutyCycle, Guard, Settings
 
 NOON = datetime(2026, 11, 27, 12)
 VARIES = 0.2

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.simulated_card import SimulatedCard
 from support.tiers import examples
 
-from slmstudio.core.hardware.heat.guard import COOLED_C, GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest, Settings
-from slmstudio.core.hardware.heat.limits import Hours
+from slmstudio.core.hardware.heat_guard import COOLED_C, GIVE_UP_SECONDS, UNREAD_SECONDS, Guard, Rest, Settings
+from slmstudio.core.hardware.heat_limits import Hours
 from slmstudio.core.hardware.linux_sensors import Battery
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import CpuReading, MachineReading

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slmstudio.core.hardware.heat.limits import Hours
+from slmstudio.core.hardware.heat_limits import Hours
 
 NIGHT, DAY = Hours(time(22), time(6)), Hours(time(9, 30), time(17))
 

@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from slmstudio.worker.training.rows.batches import IGNORED, BatchOrder, PackedCollator, PaddedCollator
+from slmstudio.worker.training.batches import IGNORED, BatchOrder, PackedCollator, PaddedCollator
 
 LENGTHS = [random.Random(0).randint(5, 400) for _ in range(230)]
 EXAMPLES = [{"input_ids": [5, 6, 7], "labels": [5, IGNORED, 7], "row": 11},

@@ -17,16 +17,15 @@ from support.tiers import first_fast
 from slmstudio.core import disk_space, files, jobs, paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
+from slmstudio.core.model import template_client
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.foreign import template_client
 from slmstudio.core.run import checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import run_rows, saving_rows
 from slmstudio.worker.parity.reference import own_rows
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import methods, train
-from slmstudio.worker.training.rows import data, token_cache
-from slmstudio.worker.training.rows.data import NothingLearned, read_rows
+from slmstudio.worker.training import methods, token_cache, train, training_rows
+from slmstudio.worker.training.training_rows import NothingLearned, read_rows
 
 
 @pytest.fixture
@@ -183,7 +182,7 @@ def test_a_second_run_on_a_large_file_reads_none_of_it(make_job, monkeypatch, co
     if mapped.exists():
         rows = encoded(second)
         assert str(entries()[0]) in mapped.read_text() or str(entries()[1]) in mapped.read_text()
-        assert data.lengths(rows).tolist() == [len(ids) for ids in rows["input_ids"]]
+        assert training_rows.lengths(rows).tolist() == [len(ids) for ids in rows["input_ids"]]
 
 
 @pytest.mark.parametrize("objective", ["dpo", "orpo", "kto"])

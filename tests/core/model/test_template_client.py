@@ -11,9 +11,8 @@ from support import crafted_models, spoken, starter
 from support.model_files import CHATML
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.model import tokens
+from slmstudio.core.model import template_client, tokens
 from slmstudio.core.model.chat_template import ChatTemplate
-from slmstudio.core.model.foreign import template_client
 from slmstudio.core.model.vetting.tokenizer import LONG
 
 CHAT = [{"role": "user", "content": "नमस्ते <b>"}, {"role": "assistant", "content": "Hello, 😀."}]
@@ -127,7 +126,7 @@ def test_a_child_that_is_gone_is_replaced() -> None:
 def test_hard_limits_of_the_system_stay_as_they_are() -> None:
     """A shared machine may have set some, which nobody but root can raise."""
     code = ("import ctypes, resource, sys\nfrom pathlib import Path\n"
-            "from slmstudio.core.model.foreign import template_client\n"
+            "from slmstudio.core.model import template_client\n"
             "from slmstudio.core.model.vetting import tokenizer\n"
             "ctypes.CDLL(None).prctl(24, 24)\n"  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE: where root runs this
             "resource.setrlimit(resource.RLIMIT_CPU, (600, 600))\ntemplate_client.check('{{ messages }}')\n"

@@ -28,7 +28,7 @@ from slmstudio.core.run.rows.run_rows import SavedRows, SourceFile
 from slmstudio.core.run.rows.saving_rows import SourceRows
 from slmstudio.core.run.run_fields import LEAVE_OUT
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.training.rows.batches import IGNORED
+from slmstudio.worker.training.batches import IGNORED
 
 BATCH = 1000
 """Encoded rows that are put together."""

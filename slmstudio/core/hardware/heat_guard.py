@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from slmstudio.core.hardware.heat.limits import HELD_BELOW_C, Heat, Hours, hottest
+from slmstudio.core.hardware.heat_limits import HELD_BELOW_C, Heat, Hours, hottest
 from slmstudio.core.hardware.readings import MachineReading
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.units import format_duration

@@ -29,7 +29,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.config_file import versions
 from slmstudio.core.run.rows.saving_rows import make_room
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training.rows.data import Losses, encode_preferences, encode_rows, tell_losses
+from slmstudio.worker.training.training_rows import Losses, encode_preferences, encode_rows, tell_losses
 
 FORMAT = 3
 """Raised whenever the encoding of rows changes: entries of before aren't found then, and go as they age."""
