@@ -1,4 +1,4 @@
-"""How the terminal prints results and errors."""
+"""How the terminal prints results and errors, which run a command is about, and where it may write."""
 
 from __future__ import annotations
 

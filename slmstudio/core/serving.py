@@ -8,7 +8,7 @@ import ipaddress
 import json
 from pathlib import Path
 
-from slmstudio.core import files, keyrings, paths
+from slmstudio.core import files, paths, settings
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
@@ -88,11 +88,11 @@ def server_key(new: bool = False) -> str:
     """
     import secrets
 
-    known = None if new else keyrings.read(_SERVICE, _ACCOUNT) or _from_file()
+    known = None if new else settings.read(_SERVICE, _ACCOUNT) or _from_file()
     if known:
         return known
     key = "slm-" + secrets.token_urlsafe(32)
-    if keyrings.keep(_SERVICE, _ACCOUNT, key):
+    if settings.keep(_SERVICE, _ACCOUNT, key):
         _key_file().unlink(missing_ok=True)
         return key
     with os_errors_as(tr("Could not save the server's key.")):

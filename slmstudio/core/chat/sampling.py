@@ -1,4 +1,4 @@
-"""How tokens are drawn: the settings of an answer, their limits, and what each is for."""
+"""How tokens are drawn: the settings of an answer, their limits, and what each is for; and whether an answer loops."""
 
 from __future__ import annotations
 

@@ -117,14 +117,14 @@ def _opens_another(app: QApplication, instance: SingleInstance, files: Sequence[
 
 def _come_forward(window: MainWindow, files: Sequence[Path]) -> None:
     """Somebody has started the program again: show the window, and open what that start was given."""
-    from slmstudio.gui.app import opening
+    from slmstudio.gui.app import single_instance
 
     window.setWindowState(window.windowState() & ~Qt.WindowState.WindowMinimized)
     window.show()
     window.raise_()
     window.activateWindow()
     if files:
-        opening.open_files(files, window.session, window)
+        single_instance.open_files(files, window.session, window)
 
 
 def _begin(app: QApplication, shown: list[MainWindow], garbage: GarbageCollector, files: Sequence[Path],
@@ -211,7 +211,7 @@ def _after_paint(app: QApplication, window: MainWindow) -> None:
 
 def _open_last(window: MainWindow, files: Sequence[Path]) -> None:
     """What was open when the window was closed, and the files that the program is started with."""
-    from slmstudio.gui.app import opening
+    from slmstudio.gui.app import single_instance
 
     session = window.session
     if session.settings.datasets:
@@ -220,7 +220,7 @@ def _open_last(window: MainWindow, files: Sequence[Path]) -> None:
     look_for_runs(session, window)
     tell_of_wsl(session, window)
     if files:
-        opening.open_files(files, session, window)
+        single_instance.open_files(files, session, window)
 
 
 def _found_again(app: QApplication, missing: UserError, *, ask: bool) -> bool:

@@ -1,5 +1,4 @@
-"""Fills the chips of the header, off the UI thread: reads the machine after the first paint and its sensors every two
-seconds, and tries the network lock."""
+"""What is around the tabs: the header with its chips, which read the machine off the UI thread, and the status bar."""
 
 from __future__ import annotations
 

@@ -18,8 +18,7 @@ from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.figures import MeaningButton
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_of, row_of
-from slmstudio.gui.common.widgets.progress import ProgressStrip
-from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
+from slmstudio.gui.common.widgets.progress import ProgressStrip, Share, ShareBar
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset

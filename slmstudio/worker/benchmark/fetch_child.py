@@ -17,7 +17,7 @@ from typing import Any
 from slmstudio.core.errors import UserError, causes, from_os_error
 from slmstudio.core.evaluation import benchmark_store as store
 from slmstudio.core.i18n import join_sentences, noop, tr
-from slmstudio.worker.runtime import child, network
+from slmstudio.worker.runtime import child
 
 ELSEWHERE = noop("Or get its files on another machine and choose their folder (--data).")
 _ABSENT = {"DatasetNotFoundError", "RepositoryNotFoundError", "RevisionNotFoundError"}
@@ -31,7 +31,7 @@ def work(request: dict[str, Any], report: Callable[..., None]) -> None:
         report(done=done, current=wanted["dataset"])
         try:
             if not done:
-                network.knock()
+                child.knock()
             _fetch(wanted, Path(request["place"]), Path(request["partial"]))
         except UserError:
             raise
@@ -68,7 +68,7 @@ def _fetch(wanted: dict[str, Any], place: Path, partial: Path) -> None:
 
 def explained(error: BaseException, dataset: str) -> UserError:
     """What went wrong between us and the hub, for a user. What libraries say is shown, never understood."""
-    chain, kinds, status = list(causes(error)), network.kinds(error), network.status(error)
+    chain, kinds, status = list(causes(error)), child.kinds(error), child.status(error)
     full = next((each for each in chain if isinstance(each, OSError) and each.errno in (28, 122)), None)
     if full is not None:
         return from_os_error(full, tr("Could not save the dataset {dataset}.", dataset=dataset))
@@ -80,7 +80,7 @@ def explained(error: BaseException, dataset: str) -> UserError:
     if kinds & _ABSENT or status in (401, 404):
         return UserError(what, tr("The hub doesn't have it, or hides it from people who aren't signed in."),
                          f"{tr('It may have moved: look for it on the hub.')} {tr(ELSEWHERE)}")
-    if trouble := network.explained(error, what):
+    if trouble := child.explained(error, what):
         return UserError(trouble.what, trouble.why, join_sentences(trouble.remedy, tr(ELSEWHERE)))
     if status is not None:
         return UserError(what, tr("The hub answered with status {status}.", status=status),

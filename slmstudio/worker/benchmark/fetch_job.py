@@ -23,7 +23,7 @@ from slmstudio.core.formats import NewerFormat
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.lock import worker_lock
 from slmstudio.worker.benchmark.tasks import Source, sources_of
-from slmstudio.worker.runtime import child, network
+from slmstudio.worker.runtime import child
 from slmstudio.worker.runtime.context import JobContext
 
 PHASE = "fetching"
@@ -98,7 +98,7 @@ def _download(job: JobContext, left: dict[str, Source], place: Path) -> None:
                "trouble": tr("Could not save the benchmark's data."), "wanted": [
         {"folder": folder, "dataset": source.dataset, "part": source.part, "options": source.options}
         for folder, source in left.items()]}
-    environment = {**network.ONLINE, "HF_HOME": str(cache), "HF_HUB_CACHE": str(cache / "hub"),
+    environment = {**child.ONLINE, "HF_HOME": str(cache), "HF_HUB_CACHE": str(cache / "hub"),
                    "HF_DATASETS_CACHE": str(cache / "datasets")}
     try:
         child.run(job, "slmstudio.worker.benchmark.fetch_child", request, [], poll, environment,

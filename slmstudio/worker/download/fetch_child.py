@@ -25,7 +25,7 @@ from slmstudio.core.model.hub.place import RemoteFile
 from slmstudio.core.units import format_duration
 from slmstudio.worker.download import transfer
 from slmstudio.worker.download.transfer import ConnectionBroken, Patience, asked_wait
-from slmstudio.worker.runtime import child, network
+from slmstudio.worker.runtime import child
 
 LOCK_SECONDS = 15.0
 """A child whose parent was killed ends within a fraction of this."""
@@ -202,9 +202,9 @@ def read_list(repo: str, revision: str | None, endpoint: str,
         info = hub.model_info(repo, revision=revision, files_metadata=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
         commit, listed = str(info.sha), {each.rfilename: _file(each) for each in info.siblings or ()}
     except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise network.NotTheHub(repo) from error
+        raise child.NotTheHub(repo) from error
     if not _SHA1.fullmatch(commit):
-        raise network.NotTheHub(repo)
+        raise child.NotTheHub(repo)
     return commit, {name: file for name, file in listed.items() if isinstance(name, str)}
 
 
@@ -225,10 +225,10 @@ def explained(error: Exception, repo: str, revision: str | None, endpoint: str, 
     Args:
         kept: whether a part of it has arrived.
     """
-    what, status = tr("{repo} couldn't be downloaded.", repo=repo), network.status(error)
+    what, status = tr("{repo} couldn't be downloaded.", repo=repo), child.status(error)
     if isinstance(error, ConnectionBroken):
         found = UserError(what, tr("The connection keeps breaking."), tr("Check the network and try again."))
-    elif trouble := network.explained(error, what):
+    elif trouble := child.explained(error, what):
         found = trouble
     elif status is not None:
         found = _answered(error, status, what, repo, revision, endpoint, token)
@@ -244,7 +244,7 @@ def explained(error: Exception, repo: str, revision: str | None, endpoint: str, 
 def _answered(error: Exception, status: int, what: str, repo: str, revision: str | None, endpoint: str,
               token: tokens.Token | None) -> UserError:
     """What the hub's refusal means: 401 is for whom it doesn't know, 403 for whom it knows and won't let in."""
-    kinds, page = network.kinds(error), f"{endpoint}/{repo}"
+    kinds, page = child.kinds(error), f"{endpoint}/{repo}"
     other = ("--endpoint", endpoint) if endpoint != place.current() else ()
     put_in = program.command("models", "token", "--set", *other)
     gated = "GatedRepoError" in kinds

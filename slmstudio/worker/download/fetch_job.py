@@ -23,7 +23,7 @@ from slmstudio.core.model.hub import names, place
 from slmstudio.core.model.vetting import vet
 from slmstudio.core.model.weights import INDEX
 from slmstudio.core.time_left import ProgressLeft
-from slmstudio.worker.runtime import child, network
+from slmstudio.worker.runtime import child
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.runtime.cooling import Awake
 
@@ -157,7 +157,7 @@ def _download(job: JobContext, repo: str, revision: str | None, endpoint: str, p
                "trouble": tr("Could not save {model}.", model=repo)}
     awake.on()
     try:
-        child.run(job, "slmstudio.worker.download.fetch_child", request, [], poll, network.ONLINE,
+        child.run(job, "slmstudio.worker.download.fetch_child", request, [], poll, child.ONLINE,
                   tr("The download ended unexpectedly."))
     finally:
         awake.off()

@@ -20,7 +20,7 @@ from slmstudio.core.errors import causes
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub.place import RemoteFile
 from slmstudio.core.units import format_bytes, format_duration
-from slmstudio.worker.runtime import network
+from slmstudio.worker.runtime import child
 
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _BLOCK = 1024 * 1024
@@ -79,7 +79,7 @@ def _begin(response: Any, have: int, size: int) -> int:
         Wrong, network.NotTheHub: it is the answer to something else.
     """
     if "text/html" in response.headers.get("Content-Type", "").lower():
-        raise network.NotTheHub
+        raise child.NotTheHub
     if response.status_code == 206:
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if found is None or int(found[1]) != have:
@@ -153,10 +153,10 @@ class Patience:
 
     def _wait(self, error: Exception, failures: int) -> float | None:
         """Seconds to wait; None if waiting doesn't help."""
-        status = network.status(error)
+        status = child.status(error)
         self._reached = self._reached or status is not None
         broken = status is None and self._reached and (
-            isinstance(error, ConnectionBroken) or network.is_unreachable(error))
+            isinstance(error, ConnectionBroken) or child.is_unreachable(error))
         if failures > len(WAITS) or not (broken or status in BUSY):
             return None
         asked = asked_wait(error)

@@ -16,8 +16,7 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import choices, pairs, scores
-from slmstudio.core.data.mapping.look import ColumnMap, Look
-from slmstudio.core.data.mapping.made import made_of, questions_in
+from slmstudio.core.data.mapping.look import ColumnMap, Look, made_of, questions_in
 from slmstudio.core.data.mapping.paths import written
 from slmstudio.core.data.mapping.question_columns import (
     answered,

@@ -9,7 +9,7 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.conversations import Findings
 from slmstudio.core.data.conversations import text_of as checked_text
-from slmstudio.core.data.mapping import choices, made, ratings, tools, values
+from slmstudio.core.data.mapping import choices, look, ratings, tools, values
 from slmstudio.core.data.mapping.look import ColumnMap
 from slmstudio.core.data.mapping.speakers import are_texts, in_turn
 from slmstudio.core.data.mapping.turns import (
@@ -169,7 +169,7 @@ class RowReader:
     def _instruction(self, row: _Row) -> list[dict[str, Any]]:
         if "cell" in self._columns:
             column = self._columns["cell"]
-            pairs = list(made.questions_in(row.of("cell"), self._options.between))
+            pairs = list(look.questions_in(row.of("cell"), self._options.between))
             if not pairs:
                 raise RowError([(column, tr('"{column}" holds no question with an answer behind it.',
                                             column=printable(column)))])

@@ -13,8 +13,7 @@ from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.conversations import Findings, kind_of, text_of
 from slmstudio.core.data.mapping import choices, values
 from slmstudio.core.data.mapping.choices import is_blank
-from slmstudio.core.data.mapping.given_map import check_columns
-from slmstudio.core.data.mapping.mapper import MOST_SHAPES, SAMPLE, Mapper
+from slmstudio.core.data.mapping.mapper import MOST_SHAPES, SAMPLE, Mapper, check_columns
 from slmstudio.core.data.mapping.published import rows_of
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.record import message_text

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from slmstudio.core import files, formats, keyrings, paths
+from slmstudio.core import files, formats, paths, settings
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.model.hub import place
@@ -47,7 +47,7 @@ def find(endpoint: str) -> Token | None:
         UserError: the file that holds it can't be read.
     """
     origin = place.origin(endpoint)
-    for where, read in ((KEYRING, partial(keyrings.read, SERVICE)), (FILE, lambda origin: _tokens().get(origin)),
+    for where, read in ((KEYRING, partial(settings.read, SERVICE)), (FILE, lambda origin: _tokens().get(origin)),
                         (VARIABLE, _from_environment), (HUB_FILE, _from_hub)):
         value = (read(origin) or "").strip()
         if _TOKEN.fullmatch(value):
@@ -65,7 +65,7 @@ def save(endpoint: str, value: str) -> str:
     if not _TOKEN.fullmatch(value):
         raise UserError(tr("That isn't a token."), tr("A token is one word of at least eight letters and digits."),
                         tr("Copy it from the hub's page of access tokens."))
-    if keyrings.keep(SERVICE, origin, value):
+    if settings.keep(SERVICE, origin, value):
         _change_file(origin, None)
         return KEYRING
     _change_file(origin, value)
@@ -80,10 +80,10 @@ def remove(endpoint: str) -> bool:
         UserError: it can't be removed.
     """
     origin = place.origin(endpoint)
-    held = keyrings.read(SERVICE, origin) is not None
+    held = settings.read(SERVICE, origin) is not None
     if held:
         try:
-            keyrings.ring().delete_password(SERVICE, origin)
+            settings.ring().delete_password(SERVICE, origin)
         except Exception as error:  # each system's keyring has its own kinds
             raise UserError(tr("The token couldn't be removed from the keyring."),
                             tr("The keyring says: {name}.", name=type(error).__name__),

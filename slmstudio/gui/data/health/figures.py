@@ -15,7 +15,7 @@ from slmstudio.gui.common.widgets.buttons import keep_room
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, fill, row_in
-from slmstudio.gui.common.widgets.share_bar import Share, ShareBar
+from slmstudio.gui.common.widgets.progress import Share, ShareBar
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
