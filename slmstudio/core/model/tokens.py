@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model import template_client, template_sandbox
+from slmstudio.core.model import control_tokens, template_client
 from slmstudio.core.model.chat_template import ChatTemplate, answer_spans, special_tokens, turn_end_of
 from slmstudio.core.model.json_files import printable, read_json_object
 
@@ -194,7 +194,7 @@ def _parts(rows: Iterable[Row], conversations: Callable[[Row], Sequence[template
         part.append(row)
         asked.append(conversations(row))
         length += sum(len(text) for messages, tools in asked[-1]
-                      for text in template_sandbox.texts([*messages, *tools]))
+                      for text in control_tokens.texts([*messages, *tools]))
         if len(part) == ROWS_RENDERED or length > CHARACTERS_RENDERED:
             yield part, asked
             part, asked, length = [], [], 0
@@ -214,11 +214,11 @@ def render_row(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[st
         UserError: as of `encode`.
     """
     template.check_tools(messages, tools)
-    text = template.render(template_sandbox.marked(messages, controls, but="assistant"), tools=template_sandbox.marked(
+    text = template.render(control_tokens.marked(messages, controls, but="assistant"), tools=control_tokens.marked(
         tools, controls, but="assistant"))
     if added is None:
         return text, []
-    return text, answer_spans(messages, template, text.replace(template_sandbox.MARK, ""), tuple(added), tools)
+    return text, answer_spans(messages, template, text.replace(control_tokens.MARK, ""), tuple(added), tools)
 
 
 def _known_to(tokenizer: Encoder, completion_only: bool) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
@@ -250,7 +250,7 @@ def _encoded(rendered: tuple[str, list[tuple[int, int]]] | UserError, tokenizer:
 def marked(messages: Sequence[Mapping[str, Any]], tokenizer: Encoder) -> list[Any]:
     """Messages in which no text but the assistant's makes a control token (`plain`): rows may teach a model to write
     some, and nobody else."""
-    return template_sandbox.marked(messages, special_texts(tokenizer), but="assistant")
+    return control_tokens.marked(messages, special_texts(tokenizer), but="assistant")
 
 
 def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, int]], str]:
@@ -259,7 +259,7 @@ def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, in
     Raises:
         UserError: it isn't Unicode.
     """
-    if template_sandbox.MARK not in text:
+    if control_tokens.MARK not in text:
         try:
             encoding = tokenizer.encode(text, add_special_tokens=False)
         except TypeError as error:
@@ -267,11 +267,11 @@ def ids_of(text: str, tokenizer: Encoder) -> tuple[list[int], list[tuple[int, in
         return list(encoding.ids), list(encoding.offsets), text
     ids: list[int] = []
     offsets: list[tuple[int, int]] = []
-    for number, part in enumerate(template_sandbox.stretches(text, special_texts(tokenizer), *_strippers(tokenizer))):
+    for number, part in enumerate(control_tokens.stretches(text, special_texts(tokenizer), *_strippers(tokenizer))):
         own, places, _ = ids_of(part.text, _without_control(tokenizer, number == 0) if part.is_plain else tokenizer)
         ids += own
         offsets += [(first + part.begin, last + part.begin) for first, last in places]
-    return ids, offsets, text.replace(template_sandbox.MARK, "")
+    return ids, offsets, text.replace(control_tokens.MARK, "")
 
 
 def half_a_character() -> UserError:

@@ -20,7 +20,7 @@ from typing import Any
 from slmstudio.core import llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.model import template_sandbox
+from slmstudio.core.model import control_tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.model.gguf_vocabulary import NEAREST, NORMALIZER_KEY
 
@@ -117,11 +117,11 @@ class LlamaVocab:
     def encode(self, text: str) -> list[int]:
         """Ids of a rendered conversation: what looks like a special token is one, but where `marked` said that it is
         somebody's text; and nothing is added."""
-        if template_sandbox.MARK not in text:
+        if control_tokens.MARK not in text:
             return self._tokenize(text, add_bos=False)
         strip_before, strip_after = (tuple(token for token, kind in self._controls.items() if kind & side)
                                      for side in (_LSTRIP, _RSTRIP))
-        return [token for part in template_sandbox.stretches(text, self._controls, strip_before, strip_after)
+        return [token for part in control_tokens.stretches(text, self._controls, strip_before, strip_after)
                 for token in self._tokenize(part.text, add_bos=False, special=not part.is_plain)]
 
     def prompt(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -136,8 +136,8 @@ class LlamaVocab:
 
     def marked(self, messages: Sequence[Mapping[str, Any]], but: str = "") -> list[Any]:
         # A vocabulary has few control tokens among 100,000, so they are looked for where a text changes by them.
-        controls = self._controls if any(map(self._has_control, template_sandbox.texts(messages))) else ()
-        return template_sandbox.marked(messages, controls, but)
+        controls = self._controls if any(map(self._has_control, control_tokens.texts(messages))) else ()
+        return control_tokens.marked(messages, controls, but)
 
     def _has_control(self, text: str) -> bool:
         return self._tokenize(text, False) != self._tokenize(text, False, special=False)

@@ -85,7 +85,7 @@ def test_a_change_that_ends_after_another_evaluation_was_opened_leaves_that_alon
     with qtbot.waitSignal(session.run_changed):
         held.set()
     qtbot.waitUntil(lambda: not is_busy(page) and page.detail.isEnabled())
-    assert not corrections.read(folders[1]).removed, "taken back there"
+    assert not answer_rows.read_corrections(folders[1]).removed, "taken back there"
     page.detail.remove.click()  # a change that has ended hinders no other
     qtbot.waitUntil(page.edits.can_undo)
 
@@ -255,7 +255,7 @@ def test_another_order_and_undo_wait_until_the_answers_are_read(qtbot, page, rea
     page.filters.changed.emit()
     page.edits.undo()
     assert page.strip.isVisible() and not is_busy(page.edits)
-    assert corrections.read(folders[0]).removed
+    assert answer_rows.read_corrections(folders[0]).removed
     reading.set()
     qtbot.waitUntil(lambda: settled(page) and len(page.table.rows.shown) == 6)
     assert [row.id for row in page.table.rows.rows] == page.table.rows.shown == list(range(6))

@@ -188,7 +188,7 @@ def test_any_number_of_runs_is_compared(qtbot, tab, make_run, tmp_path):
     tab.table.selectAll()
     compare = tab.curves.compare
     qtbot.waitUntil(lambda: compare.isVisible() and len(compared(tab)) == 12)
-    assert len([name for name in compare.curves.plot._curves if name.endswith("eval")]) == 12
+    assert len([name for name in compare.curves.plot.curves if name.endswith("eval")]) == 12
     compare.curves.which.set_current(1)
     assert len(compare.curves.plot.curves) == 12
     compare.tabs.set_current(1)

@@ -191,7 +191,7 @@ def test_very_many_events_are_painted(qtbot, tab, run, steps):
     jobs.write_process_file(job.folder, 2**22 + 1)
     jobs.write_outcome(job.folder, jobs.Outcome("finished"))
     tab.followed.follow(job)
-    qtbot.waitUntil(lambda: tab.run.plots is not None and len(tab.run.plots.loss._curves["raw"].x) == steps)
+    qtbot.waitUntil(lambda: tab.run.plots is not None and len(tab.run.plots.loss.curves["raw"].x) == steps)
     tab.grab()
     assert chip(tab) == "finished"
 

@@ -12,7 +12,7 @@ import pytest
 from support import starter
 from support.damaged_gguf import SPECIAL, Gguf, sound
 
-from slmstudio.core.model import template_sandbox, tokens
+from slmstudio.core.model import control_tokens, tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.model.llama_gguf import LlamaVocab
 from slmstudio.worker.parity.parity import LlamaFile
@@ -70,7 +70,7 @@ def test_the_stretch_is_cut_as_one_text(vocab: LlamaVocab) -> None:
 def test_the_mark_itself_is_taken_out(vocab: LlamaVocab) -> None:
     """It is of private-use characters, which nobody writes by chance."""
     for text in (EVIL, "he"):
-        mark = template_sandbox.MARK
+        mark = control_tokens.MARK
         marked = vocab.prompt([{"role": "user", "content": f"{mark}{text[:2]}{mark}{text[2:]}"}])
         assert marked == vocab.prompt([{"role": "user", "content": text}])
 
@@ -103,12 +103,12 @@ def test_training_chat_and_server_read_it_alike() -> None:
 def test_what_is_marked() -> None:
     tool = {"type": "function", "function": {"name": "x", "description": "a <s> b"}}
     chat = [{"role": "<s>", "content": [{"type": "text", "text": "<s>"}], "n": 1}]
-    mark = template_sandbox.MARK
-    [*messages, described] = template_sandbox.marked([*chat, tool], ["<s>", "<s>>"])
+    mark = control_tokens.MARK
+    [*messages, described] = control_tokens.marked([*chat, tool], ["<s>", "<s>>"])
     assert messages == [{"role": "<s>", "content": [{"type": "text", "text": f"<{mark}s>"}], "n": 1}]
     assert described["function"]["description"] == f"a <{mark}s> b"
-    assert template_sandbox.marked(chat, ["[INST]"]) == chat
-    assert template_sandbox.stretches(f"<s>a<{mark}s>b<s><s>c", ["<s>"]) == [
+    assert control_tokens.marked(chat, ["[INST]"]) == chat
+    assert control_tokens.stretches(f"<s>a<{mark}s>b<s><s>c", ["<s>"]) == [
         ("<s>", False, 0), ("a<s>b", True, 3), ("<s><s>c", False, 8)]
-    assert template_sandbox.stretches(f"<s>  <{mark}s> <e> ", ["<s>", "<e>"], ("<e>",), ("<s>",)) == [
+    assert control_tokens.stretches(f"<s>  <{mark}s> <e> ", ["<s>", "<e>"], ("<e>",), ("<s>",)) == [
         ("<s>", False, 0), ("<s>", True, 5), ("<e> ", False, 9)]

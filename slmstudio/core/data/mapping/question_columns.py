@@ -165,7 +165,8 @@ def _most(look: Look, question: str, answer: str, below: str) -> float:
     text that repeats the question isn't an answer, and a letter or digit needs the choices that it names."""
     asked, said = look.of(question), look.of(answer)
     both = [(row[question], row[answer]) for row in look.rows if row.get(question) and row.get(answer)]
-    if asked.is_number or (asked.is_same and not below) or 2 * sum(one == other for one, other in both) > len(both):
+    is_repeated = asked.is_same and not below and (asked.known in names.SOURCES or asked.known not in names.ASKED)
+    if asked.is_number or is_repeated or 2 * sum(one == other for one, other in both) > len(both):
         return scores.UNLIKELY
     said_in = [one for each in said.values for one in (each.values() if isinstance(each, dict) else (each,))]
     is_mark = said.is_class and choices.are_marks(said_in)
