@@ -13,7 +13,6 @@ from support import evaluated_runs
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import answer_rows, item_edits, scoring
-from slmstudio.core.evaluation import answer_rows as corrections
 from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.evaluation.answers.page import RowsPage
 from slmstudio.gui.evaluation.answers.panes import ReferencePane
