@@ -108,11 +108,11 @@ class Follower:
                 return
             self._awaited = None
         try:
-            self._tell(phase, event)
+            self._report(phase, event)
         except (KeyError, TypeError, ValueError, OverflowError):
             self._pass_over()
 
-    def _tell(self, phase: str, event: dict[str, Any]) -> None:
+    def _report(self, phase: str, event: dict[str, Any]) -> None:
         kind = event.get("type")
         if kind == "phase":
             detail = str(event.get("detail", ""))
@@ -120,9 +120,9 @@ class Follower:
             self._show(str(event["phase"]), 0, None, detail)
             self._say(" ".join(filter(None, (f"{phase}:", str(event["phase"]), detail))))
         elif kind == "progress":
-            self._tell_progress(event)
+            self._report_progress(event)
         elif kind == "step":
-            self._tell_step(event)
+            self._report_step(event)
         elif kind == "eval":
             self._say(tr("step {step}: eval {loss}", step=_count(event, "global_step"),
                          loss=_loss(event, "eval_loss", 4)), always=True)
@@ -141,14 +141,14 @@ class Follower:
             if text := event_text(event):
                 self._say(text, always=True)
         elif kind == "guard_hold":
-            self._tell_hold(event)
+            self._report_hold(event)
         elif kind == "machines" and event["joined"] == 1 and "file" in event:  # earlier versions named none
             from slmstudio.core.run import launch  # which most commands don't need
 
             file, wanted = Path(event["file"]), int(event["wanted"])
             self._say(f"{launch.how_to_join(file, wanted)}\n{launch.commands(wanted)}", always=True)
 
-    def _tell_hold(self, event: dict[str, Any]) -> None:
+    def _report_hold(self, event: dict[str, Any]) -> None:
         """It arrives every minute, all night, so it is reported only when the share of work has changed, and once an
         hour."""
         working, when = float(event["working"]), float(event["time"])
@@ -157,13 +157,13 @@ class Follower:
             self._hold = working, when
             self._say(str(event["message"]), always=True)
 
-    def _tell_progress(self, event: dict[str, Any]) -> None:
+    def _report_progress(self, event: dict[str, Any]) -> None:
         done, total = _count(event, "done"), _count(event, "total")
         left = number(event, "seconds_left") if "seconds_left" in event else self._left.update(
             done, total, number(event, "time") or 0.0)
         self._show(str(event["phase"]), done, total, str(event.get("detail", "")), left)
 
-    def _tell_step(self, event: dict[str, Any]) -> None:
+    def _report_step(self, event: dict[str, Any]) -> None:
         step, loss = _count(event, "global_step"), _loss(event, "train_loss", 3)
         speed = number(event, "tokens_per_second")
         use = self.history.energy.use

@@ -107,9 +107,9 @@ def run_job(folder: Path) -> int:
     if outcome is None:
         return 0 if ranks.has_ended() else 1  # torchrun then ends the other ranks
     if leads:
-        ranks.tell_end()
+        ranks.report_end()
     elif outcome.error:
-        ranks.tell_failure(outcome.error)
+        ranks.report_failure(outcome.error)
     # torchrun takes another status for a failure, and ends the other ranks before they have let go of what they hold.
     together = ranks.world_size() > 1 and outcome.state not in ("failed", ending.LOST)
     return 0 if outcome.was_successful() or together else 1

@@ -16,7 +16,7 @@ from slmstudio.core.data.mapping.mapper import SAMPLE
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import CHOOSE, PAGE_SUFFIXES, Source, not_a_page_with_rows, suffix_of, zip_format
-from slmstudio.core.data.sources import documents, header, nested, sheets, tables, texts
+from slmstudio.core.data.sources import documents, header, sheets, structured, tables, texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
@@ -161,9 +161,9 @@ def _open_text(part: Part, source: Source) -> None:
         part.format = "html"
         if documents.read_web_page(part, everything) and options.text_by is None:
             raise not_a_page_with_rows(source.name, tr("It has no questions with answers that can be recognised."))
-    elif options.text_by is None and (kind := nested.kind_of(first, suffix)):
+    elif options.text_by is None and (kind := structured.kind_of(first, suffix)):
         part.format = kind
-        part.rows = json_rows.json_rows(iter([nested.as_json(everything, kind, source.name)]), part, options.rows)
+        part.rows = json_rows.json_rows(iter([structured.as_json(everything, kind, source.name)]), part, options.rows)
     elif suffix in JSON_SUFFIXES or json_rows.BEGINS.match(first) is not None:
         has_lines = is_lines(first) and (suffix != ".json" or b"\n" in first.strip())
         part.format = "jsonl" if has_lines else "json"

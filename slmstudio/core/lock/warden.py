@@ -274,7 +274,7 @@ class _Watch:
             if name in PROCESS_ARGUMENT and self._is_own(name, arguments, pid):
                 self._answer(number, 0, CONTINUE)
                 return
-            self._tell(describe(name, arguments), pid)
+            self._report(describe(name, arguments), pid)
             self._answer(number, errno.EACCES)
 
     def _is_own(self, name: str, arguments: list[int], pid: int) -> bool:
@@ -313,7 +313,7 @@ class _Watch:
             connect()
         return True
 
-    def _tell(self, attempt: str, pid: int) -> None:
+    def _report(self, attempt: str, pid: int) -> None:
         line = f"refused {attempt}, asked for by {_program(pid)}"
         if self._trial:
             self._trial, line = False, f"tried at the start: {attempt} was refused"

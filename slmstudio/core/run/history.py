@@ -183,9 +183,9 @@ class RunHistory:
             if (handler := getattr(self, f"_on_{kind}", None)) is not None:
                 handler(event)
             if kind in TOLD:
-                self._tell(event)
+                self._report(event)
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def _report(self, event: dict[str, Any]) -> None:
         self.told.append(event)
         self.told_at.append(self.seconds)
 
@@ -255,7 +255,7 @@ class RunHistory:
             self._find_best()
         elif loss is not None and (best is None or loss < best):
             self.best_eval_loss = losses.y[-1]
-        self._tell({**event, "best": loss is not None and best is not None and loss < best})
+        self._report({**event, "best": loss is not None and best is not None and loss < best})
         if loss is not None and best is not None and loss < best:
             self.overfit_step = None  # it got better after all
 

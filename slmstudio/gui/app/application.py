@@ -218,7 +218,7 @@ def _open_last(window: MainWindow, files: Sequence[Path]) -> None:
         cast("DataTab", window.page("data")).restore()
     restore_model(session, window)
     look_for_runs(session, window)
-    tell_of_wsl(session, window)
+    report_of_wsl(session, window)
     if files:
         single_instance.open_files(files, session, window)
 
@@ -266,7 +266,7 @@ def look_for_runs(session: Session, window: MainWindow) -> None:
     tasks.run_task(window, lambda task: wanting_attention(), found)
 
 
-def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) -> None:
+def report_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) -> None:
     """Say once what is different, or to be fixed, where Linux runs inside Windows.
 
     Args:
@@ -279,7 +279,7 @@ def tell_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) ->
         if not new or window.banner.error is not None:
             return  # another message is there: next time
         session.settings.told += [note.id for note in new]
-        session.tell_settings_changed()
+        session.report_settings_changed()
         if not window.welcome_is_open():  # that page has them
             window.show_error(new[0] if len(new) == 1 else UserError(
                 tr("SLM Studio runs inside Windows (WSL). Some things need attention."),

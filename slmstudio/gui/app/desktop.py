@@ -40,10 +40,10 @@ class DesktopNotices(QObject):
         self._tray: QSystemTrayIcon | None = None
         self._progress: float | None = None
         self._desktop = desktop if desktop is not None else _desktop_of_system(self, window)
-        session.notice.connect(self._tell)
+        session.notice.connect(self._report)
         session.job_changed.connect(self._show_progress)
 
-    def _tell(self, notice: Notice) -> None:
+    def _report(self, notice: Notice) -> None:
         QTimer.singleShot(0, self, partial(self._announce, notice))  # only then a banner tells about it, too
         if QApplication.activeWindow() is not None or not self._session.settings.notifications:
             return  # the window itself isn't the active one while a dialog of its own is open

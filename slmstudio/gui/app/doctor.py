@@ -59,7 +59,7 @@ class DoctorNotice(NoteBar):
 
     def _seen(self) -> None:
         self._session.settings.told += self._codes
-        self._session.tell_settings_changed()
+        self._session.report_settings_changed()
         self.say("")
 
 

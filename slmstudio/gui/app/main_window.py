@@ -235,7 +235,7 @@ class MainWindow(QMainWindow):
         self.session.settings.text_size = max(TEXT_SIZES[0], min(now + step, TEXT_SIZES[1])) if step else 100
         theme.apply(cast("QApplication", QApplication.instance()), self.session.settings.theme,
                     self.session.settings.text_size)
-        self.session.tell_settings_changed()
+        self.session.report_settings_changed()
 
     def open_welcome(self) -> None:
         """Show over the open tab what this machine has, where things are kept, and how to begin.

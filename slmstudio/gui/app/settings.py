@@ -229,7 +229,7 @@ class SettingsDialog(QDialog):
             self._session.settings.save()
         except UserError as error:
             self.banner.show_error(error)
-        self._session.tell_settings_changed()
+        self._session.report_settings_changed()
 
 
 class HubAddress(QLineEdit):

@@ -90,7 +90,7 @@ class RunOpening(ProgressStrip):
         if not outcome.was_successful():
             report_error(self, outcome.user_error())
             return
-        self._session.tell_runs_changed()
+        self._session.report_runs_changed()
         run_task(self, lambda task: _partners(run), self.ready.emit)
 
     def _not_made(self, error: Exception) -> None:

@@ -272,7 +272,7 @@ class AdapterStrength(QWidget):
         self.loras: list[LoraFacts] = []
         self.name = ElidedLabel("", "small")
         self.adapter, self.slider, self.percent = ComboBox(), Slider(Qt.Orientation.Horizontal), SpinBox()
-        self._timer = QTimer(self, interval=SETTLE_MS, singleShot=True, timeout=self._tell)
+        self._timer = QTimer(self, interval=SETTLE_MS, singleShot=True, timeout=self._report)
         self._make()
         self._lay_out()
         pane.state_changed.connect(self._look)
@@ -325,7 +325,7 @@ class AdapterStrength(QWidget):
         if at >= 0 and before[1]:  # the same model with another context length keeps its adapter
             self.adapter.setCurrentIndex(at)
             self._set_percent(before[1])
-            self._tell()
+            self._report()
 
     def offer(self, loras: list[LoraFacts]) -> None:
         """Show these adapters, all of them off."""
@@ -358,7 +358,7 @@ class AdapterStrength(QWidget):
             with QSignalBlocker(widget):
                 widget.setValue(percent)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self.loras:
             self._pane.set_adapter(Path(self.adapter.currentData()), self.slider.value() / 100)
 

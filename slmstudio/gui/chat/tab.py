@@ -191,13 +191,13 @@ class ChatTab(TakesFiles, QWidget):
     def _load(self, number: int, path: Path) -> None:
         self.comparison.end()
         self.lanes.load(number, path, self.settings.context_length())
-        self._tell_room()
+        self._report_room()
 
     def _compare(self, count: int) -> None:
         """Ask this many models; the base they were trained from is the first guess."""
         self._set_count(count)
         self.lanes.fill(self.settings.context_length())
-        self._tell_room()
+        self._report_room()
 
     def _set_count(self, count: int) -> None:
         self.comparison.end()
@@ -207,7 +207,7 @@ class ChatTab(TakesFiles, QWidget):
             self.middle.header.insertWidget(1, self.choices[0], 9)  # before the empty room
         self._show_state()
 
-    def _tell_room(self) -> None:
+    def _report_room(self) -> None:
         """Say whether the models fit into memory together."""
         models, length = self.lanes.models(), self.settings.context_length()
         if len(models) > 1:

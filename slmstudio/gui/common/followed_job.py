@@ -317,7 +317,7 @@ class FollowedJob(QObject):
 TRAINING, EXPORT, EVALUATION = "training", "export", "evaluation"
 
 
-def tell_end(session: Session, kind: str, name: str, outcome: Outcome) -> None:
+def report_end(session: Session, kind: str, name: str, outcome: Outcome) -> None:
     """Tell everybody how a run, an export or an evaluation ended. What the user ended isn't news.
 
     Args:

@@ -234,7 +234,7 @@ class Session(QObject):
         """Show these datasets in the Data tab, and the row of that line of the last; 0 for the first."""
         self.page_wanted.emit("data", "open_files", (files, line))
 
-    def tell_written(self, path: Path, *, gone: bool = False) -> None:
+    def report_written(self, path: Path, *, gone: bool = False) -> None:
         """Say that rows were added to a dataset, or taken out of it again.
 
         Args:
@@ -272,11 +272,11 @@ class Session(QObject):
         """Tell that something has ended or needs the user; see `Notice`."""
         self.notice.emit(Notice(title, text, urgent))
 
-    def tell_runs_changed(self) -> None:
+    def report_runs_changed(self) -> None:
         """Let Results read the runs on disk again."""
         self.run_changed.emit()
 
-    def tell_settings_changed(self) -> None:
+    def report_settings_changed(self) -> None:
         """Save `settings`, which a user changed, and show them everywhere."""
         self.settings_changed.emit()
 
@@ -293,7 +293,7 @@ class Session(QObject):
         self.run_changed.emit()
         self.settings_changed.emit()
 
-    def tell_starter_ready(self) -> None:
+    def report_starter_ready(self) -> None:
         """Say that the starter model is prepared."""
         self.starter_ready.emit()
 

@@ -266,7 +266,7 @@ class CorrectPanel(Card):
     def _remember(self, name: str, path: Path) -> None:
         setattr(self._session.settings, name, str(path))
         self._confirmed = False
-        self._session.tell_settings_changed()
+        self._session.report_settings_changed()
 
     def _show_state(self) -> None:
         """What can be pressed now."""
@@ -342,7 +342,7 @@ class CorrectPanel(Card):
                 self._remember(name, target.path())
                 target.offer(str(target.path()), known_files())
         for each in added:
-            self._session.tell_written(each.path)
+            self._session.report_written(each.path)
         if used:
             self.stored.emit()
 
@@ -373,7 +373,7 @@ class CorrectPanel(Card):
         self._set_at_work(False)
         self._say(answered, tr("Undone."), added=True)
         for each in added:
-            self._session.tell_written(each.path, gone=each.created)
+            self._session.report_written(each.path, gone=each.created)
         self.stored.emit()
 
     def _not_taken_back(self, error: Exception) -> None:

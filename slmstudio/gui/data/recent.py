@@ -97,7 +97,7 @@ class DataMemory(QObject):
         self.unreachable: list[Remembered] = []
         self.missing: dict[Path, Missing] = {}
         self._later = QTimer(self, interval=SAVE_AFTER_MS, singleShot=True)
-        self._later.timeout.connect(session.tell_settings_changed)
+        self._later.timeout.connect(session.report_settings_changed)
 
     def known(self) -> list[Remembered]:
         return remembered.read_all(self._session.settings.datasets)

@@ -249,7 +249,7 @@ class DataTab(TakesFiles, QWidget):
             self.memory.set_missing(wanted.kept, error)
         gone = wanted.again and isinstance(error, Missing)
         entry = self.workspace().find(wanted.path) if gone else None
-        if wanted.by_hand and self._tell_by_hand(wanted, error):
+        if wanted.by_hand and self._report_by_hand(wanted, error):
             return
         if entry is not None:  # its only row was undone, so the file is gone
             self.workspace().remove(entry)
@@ -260,7 +260,7 @@ class DataTab(TakesFiles, QWidget):
             self._errors.append(error)
         self._keep()
 
-    def _tell_by_hand(self, wanted: ReadRequest, error: Exception) -> bool:
+    def _report_by_hand(self, wanted: ReadRequest, error: Exception) -> bool:
         """Say that columns can't be read as a user chose, where they chose. False if that is no longer shown."""
         page = self._workspace
         if self.pages.is_asking() and self.pages.asking.path == wanted.path:

@@ -19,7 +19,7 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.followed_job import EXPORT, FollowedJob, tell_end
+from slmstudio.gui.common.followed_job import EXPORT, FollowedJob, report_end
 from slmstudio.gui.common.run_texts import work_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import run_task
@@ -158,13 +158,13 @@ class ExportPanel(QFrame):
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
         if self._exporting is not None:
-            tell_end(self._session, EXPORT, self._exporting.config.name, outcome)
+            report_end(self._session, EXPORT, self._exporting.config.name, outcome)
         self._stop_showing()
         if outcome.was_successful():
             run_task(self, lambda task: read_made(outcome.result), self._show_made, self.banner.show_error)
         elif outcome.state != "cancelled":
             self.banner.show_error(outcome.user_error())
-        self._session.tell_runs_changed()
+        self._session.report_runs_changed()
 
     def _show_made(self, files: list[Export]) -> None:
         """Say what was made, unless another run is shown by now: a notice has told of it."""

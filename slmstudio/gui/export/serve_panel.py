@@ -196,7 +196,7 @@ class ServePanel(QFrame):
         self._shown: tuple[RunSummary, Export] | None = None
         self._reading = TaskSlot()
         self.server = session.model_server = session.model_server or ModelServer()
-        self.server.changed.connect(self._tell_session)
+        self.server.changed.connect(self._report_session)
         self.banner = ErrorBanner(name="serve_banner")
         self.server_page = ServerPage(self.server)
         self.ollama = OllamaPage()
@@ -208,7 +208,7 @@ class ServePanel(QFrame):
         self.recipe_pages = {"ollama": self.ollama, "llama.cpp": self.llama_server, "vllm": self.vllm,
                              "lm-studio": self.lm_studio}
         self._lay_out()
-        self._tell_session()
+        self._report_session()
 
     def _lay_out(self) -> None:
         self.choice = SegmentedControl(
@@ -252,6 +252,6 @@ class ServePanel(QFrame):
         for recipe in found:
             self.recipe_pages[recipe.program].show_recipe(export.path, recipe)
 
-    def _tell_session(self) -> None:
+    def _report_session(self) -> None:
         serving = self.server.serving if self.server.state == SERVING else None
         self._session.set_server(f"{serving.model} · {serving.url.removeprefix('http://')}" if serving else "")

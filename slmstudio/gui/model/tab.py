@@ -95,7 +95,7 @@ class ModelTab(TakesFiles, QWidget):
         """Who cancels the starter model doesn't want it at the next start either; Prepare makes it then."""
         if folder == library.starter_folder():
             self._session.settings.prepare_starter = False
-            self._session.tell_settings_changed()
+            self._session.report_settings_changed()
 
     def choose_files(self) -> None:
         """Let the user choose a model's folder."""
@@ -121,7 +121,7 @@ class ModelTab(TakesFiles, QWidget):
             self.banner.show_error(entry.error)
         else:
             self._session.settings.remember_model(entry.folder)
-            self._session.tell_settings_changed()
+            self._session.report_settings_changed()
             self._put(entry, select=True)
         self.opened.emit(entry)
 
@@ -141,7 +141,7 @@ class ModelTab(TakesFiles, QWidget):
         """Take a model outside the library off the list. Its folder stays."""
         if str(entry.folder) in self._session.settings.model_folders:
             self._session.settings.forget_model(entry.folder)
-            self._session.tell_settings_changed()
+            self._session.report_settings_changed()
             self.models.remove(entry)
 
     def _done(self, kind: str, folder: Path, result: dict[str, Any]) -> None:
@@ -149,7 +149,7 @@ class ModelTab(TakesFiles, QWidget):
             self.card.estimate()  # what was found is kept with the machine
             return
         if folder == library.starter_folder():
-            self._session.tell_starter_ready()
+            self._session.report_starter_ready()
         there = Path(result.get("path") or result.get("folder") or folder)
         machine = self._session.machine
         run_task(self, lambda task: known.read(there, machine), self._arrived)

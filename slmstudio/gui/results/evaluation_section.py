@@ -13,7 +13,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.followed_job import EVALUATION, FollowedJob, tell_end
+from slmstudio.gui.common.followed_job import EVALUATION, FollowedJob, report_end
 from slmstudio.gui.common.run_texts import work_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -127,7 +127,7 @@ class EvaluationRun(QFrame):
         self.setVisible(running or self.banner.error is not None)
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
-        tell_end(self._session, EVALUATION, self.name, outcome)
+        report_end(self._session, EVALUATION, self.name, outcome)
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
         self._over(job)
@@ -221,7 +221,7 @@ class EvaluationSection(QWidget):
     def _ended(self, job: Job) -> None:
         self.scores.show_next(job.folder)
         self._show_state()
-        self._session.tell_runs_changed()
+        self._session.report_runs_changed()
 
     def _at_work_here(self) -> bool:
         return self.running.is_running() and self._run is not None and (

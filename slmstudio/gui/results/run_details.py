@@ -163,7 +163,7 @@ class RunDetails(Card):
         self.evaluate_button.setEnabled(False)  # until a run is shown
         self.evaluation.panel_changed.connect(self._show_buttons)
         self.notes, self.report = NotesEditor(), ReportButton()
-        self.notes.saved.connect(lambda _: session.tell_runs_changed())
+        self.notes.saved.connect(lambda _: session.report_runs_changed())
         self.evaluation.proposal_wanted.connect(self._follow_proposal)
 
     def _make_page(self) -> None:

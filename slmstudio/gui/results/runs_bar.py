@@ -103,7 +103,7 @@ class RunsBar(QWidget):
         show_text(self.note, text)
         if line != self._session.settings.runs_filter:
             self._session.settings.runs_filter = line
-            self._session.tell_settings_changed()
+            self._session.report_settings_changed()
 
     def _known_tags(self) -> list[str]:
         found = {tag.casefold(): tag for facts in self._table.runs.facts for tag in facts.notes.tags}
@@ -129,12 +129,12 @@ class RunsBar(QWidget):
         self._table.set_columns(names)
         standard = self._table.runs.columns == list(columns.STANDARD)
         self._session.settings.runs_columns = [] if standard else self._table.runs.columns
-        self._session.tell_settings_changed()
+        self._session.report_settings_changed()
 
     def _remember_sort(self) -> None:
         key, falling = self._table.runs.sorted_by
         self._session.settings.runs_sort = ("-" if falling else "") + key
-        self._session.tell_settings_changed()
+        self._session.report_settings_changed()
 
     def _save(self) -> None:
         rows = self._table.runs.as_table()

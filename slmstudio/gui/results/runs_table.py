@@ -198,10 +198,10 @@ class RunsTable(QTableView):
             action.setObjectName(f"menu_{name}")
             action.setShortcut(QKeySequence(key))
             action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
-            action.triggered.connect(lambda _=False, signal=signal: self._tell(signal))
+            action.triggered.connect(lambda _=False, signal=signal: self._report(signal))
             self.addAction(action)
 
-    def _tell(self, signal: SignalInstance) -> None:
+    def _report(self, signal: SignalInstance) -> None:
         if chosen := self.selected():
             signal.emit(chosen[0])
 

@@ -237,9 +237,9 @@ class ResultsTab(QWidget):
         self._session.mark_done("results", any(run.summary.state in ("finished", "stopped") for run in runs))
         self.table.set_facts(runs, select)
         self.bar.show_runs()
-        self._tell_of_unreadable()
+        self._report_of_unreadable()
 
-    def _tell_of_unreadable(self) -> None:
+    def _report_of_unreadable(self) -> None:
         """Name the runs that can't be shown, once each time that there are others."""
         found = self._facts.passed_over
         told, self._told = self._told, {name: str(error) for name, error in found.items()}
@@ -297,12 +297,12 @@ class ResultsTab(QWidget):
     def rename(self, run: RunSummary, name: str) -> None:
         """Give a run another name; one that can't be kept is said."""
         self.banner.clear()
-        run_task(self, lambda task: run_folder.rename(run.folder, name), lambda _: self._session.tell_runs_changed())
+        run_task(self, lambda task: run_folder.rename(run.folder, name), lambda _: self._session.report_runs_changed())
 
     def delete(self, run: RunSummary) -> None:
         """Move a run to the trash; one that something is using is refused."""
         self.banner.clear()
-        run_task(self, lambda task: run_actions.to_trash(run), lambda _: self._session.tell_runs_changed())
+        run_task(self, lambda task: run_actions.to_trash(run), lambda _: self._session.report_runs_changed())
 
 
 def _load(runs: list[RunFacts], task: Task) -> _Loaded:

@@ -186,7 +186,7 @@ class FitCheck(QObject):
         self._wanted = False
         if self.config is not None:
             self.followed.send("cancel")
-            self._tell(tr("Cancelling"), 0, 0)
+            self._report(tr("Cancelling"), 0, 0)
 
     def _show(self) -> None:
         free = self._free and (self._session.job is None or self.config is not None)
@@ -215,7 +215,7 @@ class FitCheck(QObject):
             report_error(self, from_os_error(error, tr("Could not start the fit check.")))
             return
         self._follow(config, job, start_worker=True)
-        self._tell(phase_text("starting"), 0, 0)
+        self._report(phase_text("starting"), 0, 0)
 
     def _follow(self, config: RunConfig, job: Job, *, start_worker: bool = False) -> None:
         self.config = config
@@ -225,9 +225,9 @@ class FitCheck(QObject):
     def _show_progress(self) -> None:
         history = self.followed.history
         phase = "resting" if history.guard.stands_still else history.phase
-        self._tell(phase_text(phase), int(history.done), int(history.total))
+        self._report(phase_text(phase), int(history.done), int(history.total))
 
-    def _tell(self, text: str, done: int, total: int) -> None:
+    def _report(self, text: str, done: int, total: int) -> None:
         if self.config is not None:
             self._line.set_progress(text, done, total)
             name = tr("Fit check of {name}", name=self.config.name)

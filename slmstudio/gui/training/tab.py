@@ -17,7 +17,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import guard_summary as guard_settings
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.followed_job import TRAINING, tell_end
+from slmstudio.gui.common.followed_job import TRAINING, report_end
 from slmstudio.gui.common.run_texts import promise, starting_text
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy, run_task
@@ -263,7 +263,7 @@ class TrainingTab(QWidget):
         if self.followed.is_running():
             self._not_done(self._busy(
                 tr("Its folder has been created. Start it from Results when the other run has ended.")))
-            self._session.tell_runs_changed()
+            self._session.report_runs_changed()
             return
         self.followed.follow(job, start_worker=True)
         self._session.start_run(job)
@@ -323,11 +323,11 @@ class TrainingTab(QWidget):
         if outcome.was_successful():
             self._session.mark_done("training")
         self.planning.look_again()
-        self._session.tell_runs_changed()
+        self._session.report_runs_changed()
         self._show_news()
         self._show_choice()
         if not run.was_over:
-            tell_end(self._session, TRAINING, run.config.name, outcome)
+            report_end(self._session, TRAINING, run.config.name, outcome)
         if not run.was_over or job.folder != self._ended_before:
             self.next.after_end(job, run.config.name, outcome)
 

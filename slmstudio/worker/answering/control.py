@@ -94,7 +94,7 @@ class EvaluationControl:
     def add(self, answers: int, work: float, phase: str) -> None:
         self.skip(answers, work)
         self._here += work
-        self._tell(0.0, 0.0, phase, always=True)
+        self._report(0.0, 0.0, phase, always=True)
 
     def gate(self, share: float, answers: int, work: float, phase: str) -> None:
         """In the middle of a batch: tell how far it is; wait while paused, or while the machine must cool.
@@ -107,7 +107,7 @@ class EvaluationControl:
             Cancelled: the user asked this job to end.
         """
         self._obey()
-        self._tell(share * answers, share * work, phase)
+        self._report(share * answers, share * work, phase)
 
     def close(self) -> None:
         self._cooling.close()
@@ -130,7 +130,7 @@ class EvaluationControl:
                 return
             time.sleep(POLL_SECONDS)
 
-    def _tell(self, answers: float, work: float, phase: str, always: bool = False) -> None:
+    def _report(self, answers: float, work: float, phase: str, always: bool = False) -> None:
         now = time.monotonic()
         if not always and now - self._told < TELL_SECONDS:
             return

@@ -144,7 +144,7 @@ def harness_model(model: Model, name: str, tell: Tell, cache: str | None = None,
 class _Torch(HFLM):  # type: ignore[misc]
     def __init__(self, model: TorchModel, name: str, tell: Tell, kept: AnswerCache, rows: int):
         super().__init__(pretrained=model.model, tokenizer=model.tokenizer, batch_size=rows)
-        self._name, self._tell, self._kept, self._rows = name, tell, kept, rows
+        self._name, self._report, self._kept, self._rows = name, tell, kept, rows
         self._memory, self._cache_bytes = model.memory, model.bytes_per_token
         # lm_eval asks for the logits of every token, and makes their logarithms beside them.
         words = int(model.model.config.get_text_config().vocab_size)
@@ -165,7 +165,7 @@ class _Torch(HFLM):  # type: ignore[misc]
         made = batches([(len(tokens), groups[tokens]) for tokens in ordered],
                        functools.partial(self._fit, token_bytes=self._token_bytes))
         return answer_all(self._kept, "loglikelihood", [text for text, _, _ in requests], made,
-                          lambda batch: self._likelihoods(requests, batch), self._tell)
+                          lambda batch: self._likelihoods(requests, batch), self._report)
 
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
         alike: dict[str, list[tuple[int, str, Group]]] = {}
@@ -180,7 +180,7 @@ class _Torch(HFLM):  # type: ignore[misc]
             fit = functools.partial(self._fit, token_bytes=self._cache_bytes, more=most)
             made += batches([(-length, group) for length, _, group in sorted(members)], fit)
         return answer_all(self._kept, "generate_until", [request.args for request in requests], made,
-                          lambda batch: self._answers(requests, batch), self._tell)
+                          lambda batch: self._answers(requests, batch), self._report)
 
     # -- work -------------------------------------------------------------------------------------
 
@@ -266,7 +266,7 @@ class _Llama(TemplateLM):  # type: ignore[misc]
 
     def __init__(self, model: Any, name: str, tell: Tell, kept: AnswerCache):
         super().__init__()
-        self._model, self._name, self._tell, self._kept = model, name, tell, kept
+        self._model, self._name, self._report, self._kept = model, name, tell, kept
 
     def close(self) -> None:
         self._kept.close()
@@ -314,12 +314,12 @@ class _Llama(TemplateLM):  # type: ignore[misc]
             return [(value, False) for value in reply.logprobs]
 
         return answer_all(self._kept, "loglikelihood", [text for text, _, _ in requests],
-                          [[members] for members in groups.values()], compute, self._tell)
+                          [[members] for members in groups.values()], compute, self._report)
 
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
         return answer_all(self._kept, "generate_until", [request.args for request in requests],
                           [[[number]] for number in range(len(requests))],
-                          lambda batch: [self._write(*requests[batch[0][0]].args)], self._tell)
+                          lambda batch: [self._write(*requests[batch[0][0]].args)], self._report)
 
     def _write(self, text: str, given: dict[str, Any]) -> str:
         settings = normalize_gen_kwargs(given, self.max_gen_toks)

@@ -191,12 +191,12 @@ class _Progress:
             self._wanted = list(place.files_of(place.read_record(self._partial)).values())
             self._began, self._left = self._arrived(), ProgressLeft(now)
             self._job.phase(PHASE, "")
-        self._tell(now, report)
+        self._report(now, report)
 
     def _arrived(self) -> int:
         return sum(place.arrived(self._partial, file) for file in self._wanted)
 
-    def _tell(self, now: float, report: dict[str, Any]) -> None:
+    def _report(self, now: float, report: dict[str, Any]) -> None:
         done, total = self._arrived(), sum(file.size for file in self._wanted)
         self._seen.append((now, done))
         while len(self._seen) > 2 and now - self._seen[1][0] >= SPEED_SECONDS:

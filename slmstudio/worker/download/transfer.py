@@ -125,7 +125,7 @@ class Patience:
     """
 
     def __init__(self, tell: Callable[[str], None]):
-        self._tell = tell
+        self._report = tell
         self._reached = False
 
     def __call__(self, work: Callable[[], Result], arrived: Callable[[], int] = lambda: 0) -> Result:
@@ -163,7 +163,7 @@ class Patience:
         wait = asked if asked is not None else WAITS[failures - 1] if failures else AT_ONCE
         if wait > LONGEST:
             return None
-        self._tell(tr("The connection was lost. Trying again in {duration}.",
+        self._report(tr("The connection was lost. Trying again in {duration}.",
                       duration=format_duration(wait)) if broken else
                    tr("The hub is busy. Trying again in {duration}.", duration=format_duration(wait)))
         return wait

@@ -183,7 +183,7 @@ def _run(job: JobContext) -> dict[str, Any]:
 
                 judge.run(job, models, items)
             job.phase("scoring")
-            scores = scoring.score(job.folder, lambda done, total: _tell_scored(job, done, total))
+            scores = scoring.score(job.folder, lambda done, total: _report_scored(job, done, total))
         if benchmark_request:
             scores = lm_eval_run.run(job, models, prepared)
     finally:
@@ -191,7 +191,7 @@ def _run(job: JobContext) -> dict[str, Any]:
     return {"rows": len(items), "scores": str(job.folder / scoring.SCORES), **_summary(scores)}
 
 
-def _tell_scored(job: JobContext, done: int, total: int) -> None:
+def _report_scored(job: JobContext, done: int, total: int) -> None:
     job.check_cancelled()
     if done < total:  # what comes then has no number
         job.progress(done, total, "rows", "scoring")

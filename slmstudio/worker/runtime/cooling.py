@@ -39,10 +39,10 @@ class Awake:
             return
         if self._warden is not None:
             self._mode = self._warden
-            return self._tell(self._warden.keep_awake())
+            return self._report(self._warden.keep_awake())
         self._mode = keep.running(on_fail="pass")
         self._mode.__enter__()
-        self._tell(bool(self._mode.active))
+        self._report(bool(self._mode.active))
 
     def off(self) -> None:
         if self._mode is not None and self._warden is not None:
@@ -51,7 +51,7 @@ class Awake:
             self._mode.__exit__(None, None, None)
         self._mode = None
 
-    def _tell(self, works: bool) -> None:
+    def _report(self, works: bool) -> None:
         if self._told:
             return
         self._told = True

@@ -189,7 +189,7 @@ def alone(work: Callable[[], Any]) -> Any:
 # -- when one is gone -------------------------------------------------------------------------------------------------
 
 
-def tell_failure(error: dict[str, Any]) -> None:
+def report_failure(error: dict[str, Any]) -> None:
     """Say on another rank than the first why this one ends, and give the first the time to write it down."""
     if _store is None:
         return
@@ -199,7 +199,7 @@ def tell_failure(error: dict[str, Any]) -> None:
         _store.wait(["ended"], timedelta(seconds=ANSWER_SECONDS))
 
 
-def tell_end() -> None:
+def report_end() -> None:
     """Say on the first rank that the outcome is written."""
     if _store is not None:
         with contextlib.suppress(RuntimeError):

@@ -105,7 +105,7 @@ class Sensors:
             try:
                 self._sample(now)
             except Exception:  # whatever a library fails at: without its sensors a run continues
-                self._tell_failure()
+                self._report_failure()
             self._samples += 1
             self._give_up_when_hopeless(now)
 
@@ -132,7 +132,7 @@ class Sensors:
             self._stepped += gap
             self._job.emit("suspended", seconds=round(gap, 1))
 
-    def _tell_failure(self) -> None:
+    def _report_failure(self) -> None:
         if not self._failed:
             self._failed = True
             traceback.print_exc()

@@ -309,13 +309,13 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
     async def _serve_and_tell(self) -> None:
-        telling = asyncio.create_task(self._tell())
+        telling = asyncio.create_task(self._report())
         try:
             await self.serve([self._listener])
         finally:
             telling.cancel()
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         """At most four times a second, however many requests come."""
         told: dict[str, Any] = {}
         while True:

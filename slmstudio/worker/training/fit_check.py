@@ -160,7 +160,7 @@ class _Stopwatch(TrainerCallback):  # type: ignore[misc]
         self._since = _now()
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._tell(1)
+        self._report(1)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         now, together = _now(), self.trainer.accumulation
@@ -173,12 +173,12 @@ class _Stopwatch(TrainerCallback):  # type: ignore[misc]
         self.optimizer.append(_now() - self._since)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._tell(1)
+        self._report(1)
         late = time.monotonic() - self._began > BUDGET_SECONDS and self.micro_batches
         if self.done >= self.passes or late:
             control.should_training_stop = True
 
-    def _tell(self, more: int) -> None:
+    def _report(self, more: int) -> None:
         self.done += more
         self.job.progress(self.done, self.passes + 1, "passes", "measuring")  # the evaluation is one more
         rests_since = _now() if self.job.must_rest() else None

@@ -179,7 +179,7 @@ class HeatPauses:
                 if save is not None:
                     save(rest.why in LONG)
                 self._begin(rest, step)
-            self._tell_too_low(rest, now)
+            self._report_too_low(rest, now)
             self._sensors.step_made()  # it makes no progress because it rests, not because its card hangs
             return POLL_SECONDS
         self._end_pause(step)
@@ -296,7 +296,7 @@ class HeatPauses:
         (rest, began), self._open = self._open, None
         if rest.why == "battery":
             self.awake.on()
-        self._tell_gave_up(rest)
+        self._report_gave_up(rest)
         seconds, heat = time.monotonic() - began, self._guard.heat
         degrees = "" if heat is None else tr("{name} is at {degrees:.0f} °C.", name=heat.name,
                                              degrees=heat.temperature_c)
@@ -305,7 +305,7 @@ class HeatPauses:
                        message=join_sentences(
                            tr("The rest is over after {time}.", time=format_duration(seconds)), degrees))
 
-    def _tell_gave_up(self, rest: Rest) -> None:
+    def _report_gave_up(self, rest: Rest) -> None:
         if self._guard.gave_up:
             unread = format_duration(UNREAD_SECONDS)
             self._job.warn("guard_unread", tr(
@@ -314,7 +314,7 @@ class HeatPauses:
                 "The machine hasn't reported its temperature for {time}. Training continues; keep an eye on the "
                 "machine.", time=unread))
 
-    def _tell_too_low(self, rest: Rest, now: float) -> None:
+    def _report_too_low(self, rest: Rest, now: float) -> None:
         """If the machine is above the limit even at rest, it would rest forever."""
         heat = self._guard.heat
         if self._too_low or rest.heat is None or heat is None or self._open is None or \

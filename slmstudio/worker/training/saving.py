@@ -280,7 +280,7 @@ class Saver:
                 if self._gave_up:
                     return False  # whoever stopped the waiting once doesn't want to wait for the next file either
                 if not told:
-                    self._tell(step, trouble)
+                    self._report(step, trouble)
                     told = True
                 since = time.monotonic()
                 self._gave_up = not self._wait()
@@ -303,7 +303,7 @@ class Saver:
         full = isinstance(error, OSError) and error.errno == 28
         return full or disk_space.free(self.job.folder) < self._bytes_needed()
 
-    def _tell(self, step: int, trouble: str) -> None:
+    def _report(self, step: int, trouble: str) -> None:
         disk_space.give_part(self.job.folder)
         error = from_os_error(OSError(28, "No space left on device"), trouble)
         self.job.warn(

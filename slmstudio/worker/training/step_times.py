@@ -75,7 +75,7 @@ class FirstSteps:
         if self._steps == 1:
             self._try_longest(last)
         if self._steps == STEPS:
-            self._tell()
+            self._report()
 
     def next_begins(self) -> None:
         """What a step leaves behind is done, and the next one begins."""
@@ -86,7 +86,7 @@ class FirstSteps:
         """The run has ended: its mean step says more about the time than the first ones, and its power draw is
         known."""
         if self._steps and (not self._told or self._steps > STEPS):
-            self._tell(self._watts())
+            self._report(self._watts())
 
     def _watts(self) -> float | None:
         """Mean over the whole run while it was working, according to its events; rests between steps are included."""
@@ -115,7 +115,7 @@ class FirstSteps:
             trainer.try_micro_batch(rows, times=min(2, config.gradient_accumulation_steps))
             self._tried = True
 
-    def _tell(self, watts: float | None = None) -> None:
+    def _report(self, watts: float | None = None) -> None:
         """Report the measurement once, and keep it with the machine. Without the trial it says nothing about the
         longest rows."""
         if not self._tried:

@@ -29,7 +29,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.config_file import versions
 from slmstudio.core.run.rows.saving_rows import make_room
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training.training_rows import Losses, encode_preferences, encode_rows, tell_losses
+from slmstudio.worker.training.training_rows import Losses, encode_preferences, encode_rows, report_losses
 
 FORMAT = 3
 """Raised whenever the encoding of rows changes: entries of before aren't found then, and go as they age."""
@@ -71,7 +71,7 @@ def encode(rows: Sequence[Record], sha256: str | None, tokenizer: Any, template:
         made = list(batches(losses))
         found = datasets.Dataset(pyarrow.Table.from_batches(made)) if made else datasets.Dataset.from_dict({}), losses
     dataset, losses = found
-    tell_losses(job, config, losses, len(dataset) > 0)
+    report_losses(job, config, losses, len(dataset) > 0)
     return dataset
 
 

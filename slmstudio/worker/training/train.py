@@ -193,7 +193,7 @@ def ready(config: RunConfig) -> None:
 
 
 def _train(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machine) -> dict[str, Any]:
-    tell_machine(job, machine)
+    report_machine(job, machine)
     resume_from = ranks.alone(lambda: where_to_start(job, config))
     begun_at = resume_from.global_step if resume_from else 0
     rests = HeatPauses(job, config, sensors, on_cpu=not methods.on_gpu(config))
@@ -238,11 +238,11 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
             "{objective} compares within a micro-batch, so none is divided: {n} of {cards} cards have nothing to do. "
             "Accumulate more gradients with a smaller micro-batch; the effective batch stays the same.",
             idle, objective=config.objective.upper(), cards=trainer.args.world_size))
-    tell_plan(job, trainer, per_epoch, loaded.train_rows, loaded.eval_rows)
+    report_plan(job, trainer, per_epoch, loaded.train_rows, loaded.eval_rows)
     return trainer, control
 
 
-def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, eval_rows: int) -> None:
+def report_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, eval_rows: int) -> None:
     parameters = list(trainer.model.parameters())
     way = trainer.rows_apart
     job.emit("plan", total_steps=trainer.total_steps, steps_per_epoch=per_epoch, train_rows=train_rows,
@@ -253,7 +253,7 @@ def tell_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, ev
              **({"attention": way.name, "attention_reason": way.reason} if way else {}))
 
 
-def tell_machine(job: JobContext, machine: Machine) -> None:
+def report_machine(job: JobContext, machine: Machine) -> None:
     """The machine of this start: a run may be resumed elsewhere."""
     job.emit("machine", system=machine.system, cpu=machine.cpu_name, cores=machine.physical_cores,
              ram_total=machine.ram_total,

@@ -77,10 +77,10 @@ def _from_files(config: RunConfig, job: JobContext, progress: saving_rows.Progre
     key = saving_rows.cache_key(config) if keeps else None
     if key is not None and (kept := saving_rows.take_cached(job.folder, key, config)):
         job.log(f"The {len(kept.train):,} rows to learn were read by an earlier run.")
-        _tell(job, known, kept.manifest.sources)
+        _report(job, known, kept.manifest.sources)
         return kept
     rows = saving_rows.read(config, progress, job.cancelled, store if keeps else None)
-    _tell(job, known, {name: SourceFile.of(dataset) for name, dataset in rows.files.items()})
+    _report(job, known, {name: SourceFile.of(dataset) for name, dataset in rows.files.items()})
     if config.eval_file and (seen := _seen(rows)):
         job.warn("test_rows_learned", ntr(
             "{n} of {rows} test rows is among the training rows: eval loss will look better than it is.",
@@ -94,7 +94,7 @@ def _from_files(config: RunConfig, job: JobContext, progress: saving_rows.Progre
     return kept
 
 
-def _tell(job: JobContext, known: dict[str, str], sources: Mapping[str, SourceFile]) -> None:
+def _report(job: JobContext, known: dict[str, str], sources: Mapping[str, SourceFile]) -> None:
     """Warn of rows that were left out, and of a file that was changed since the run was made."""
     for name, file in sources.items():
         if file.problems:
@@ -194,7 +194,7 @@ def told(rows: Sequence[Record], job: JobContext, phase: str) -> Iterator[Record
             job.progress(done, len(rows), "rows", phase)
 
 
-def tell_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bool) -> None:
+def report_losses(job: JobContext, config: RunConfig, losses: Losses, any_left: bool) -> None:
     """Warn of rows that were cut or left out.
 
     Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from slmstudio.core.data.reader import read_dataset
-from slmstudio.core.data.sources import nested
-from slmstudio.core.data.sources.nested import kind_of
+from slmstudio.core.data.sources import structured
+from slmstudio.core.data.sources.structured import kind_of
 
 WHOLE = {
     "one right choice": ("::Q1:: Which river passes Nashik? {\n=Godavari#Right.\n~Tapi\n~%0%Kaveri\n}",
@@ -19,7 +19,7 @@ WHOLE = {
                       {"question": "The office opens at nine.", "choices": ["True", "False"], "answer": "True"}),
     "a short answer": ("Who wrote it? {=Premchand =Munshi Premchand}", {"question": "Who wrote it?",
                                                                        "answer": "Premchand"}),
-    "a gap": ("Water boils at {=100 =hundred} degrees.", {"question": f"Water boils at {nested.GAP} degrees.",
+    "a gap": ("Water boils at {=100 =hundred} degrees.", {"question": f"Water boils at {structured.GAP} degrees.",
                                                          "answer": "100"}),
     "a number": ("How many? {#4:0.5}", {"question": "How many?", "answer": "4"}),
     "a range": ("How far? {#=3:1 =%50%4:2}", {"question": "How far?", "answer": "3"}),
@@ -34,23 +34,23 @@ WHOLE = {
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_question(name):
     text, row = WHOLE[name]
-    assert nested.rows(f"// A remark\n$CATEGORY: exam\n\n{text}\n") == [row]
+    assert structured.gift_rows(f"// A remark\n$CATEGORY: exam\n\n{text}\n") == [row]
 
 
 def test_a_paragraph_that_is_no_question_is_not_lost():
-    assert nested.rows("Read {1:MC:~a~=the} text.\n\nWho? {=Asha}")[0] == {
+    assert structured.gift_rows("Read {1:MC:~a~=the} text.\n\nWho? {=Asha}")[0] == {
         "question": "Read {1:MC:~a~=the} text.", "answer": ""}
 
 
 def test_where_only_some_have_choices_they_are_below_their_questions():
-    found = nested.rows("Which one? {=A ~B}\n\nHow many? {#4}\n")
+    found = structured.gift_rows("Which one? {=A ~B}\n\nHow many? {#4}\n")
     assert found == [{"question": "Which one?\n- A\n- B", "answer": "A"}, {"question": "How many?", "answer": "4"}]
 
 
 @pytest.mark.parametrize("text", ["body {\n  color: red;\n}\n\np { margin: 0 }\n", "Say {name} hello.\n\nBye {name}.\n",
                                   "One question? {=yes ~no}\n\nAnd prose.\n\nMore of it.\n", "Nothing here."])
 def test_other_texts_with_brackets_are_not(text):
-    assert not nested.is_gift(text)
+    assert not structured.is_gift(text)
     assert kind_of(text.encode(), ".txt") == ""
 
 

@@ -58,13 +58,13 @@ def behind(qtbot, session) -> Shown:
 
 
 def test_an_end_is_told_while_the_window_is_behind_others(behind: Shown, session):
-    followed_job.tell_end(session, followed_job.TRAINING, "helpdesk", Outcome("finished"))
-    followed_job.tell_end(session, followed_job.EXPORT, "helpdesk", FAILED)
-    followed_job.tell_end(session, followed_job.TRAINING, "helpdesk", Outcome("cancelled"))
+    followed_job.report_end(session, followed_job.TRAINING, "helpdesk", Outcome("finished"))
+    followed_job.report_end(session, followed_job.EXPORT, "helpdesk", FAILED)
+    followed_job.report_end(session, followed_job.TRAINING, "helpdesk", Outcome("cancelled"))
     assert behind.notices == [Notice("Training is finished", "helpdesk"),
                               Notice("The export failed", "helpdesk: Memory ran out.", urgent=True)]
     session.settings.notifications = False
-    followed_job.tell_end(session, followed_job.EVALUATION, "helpdesk", Outcome("finished"))
+    followed_job.report_end(session, followed_job.EVALUATION, "helpdesk", Outcome("finished"))
     assert len(behind.notices) == 2, "switched off"
 
 
@@ -78,7 +78,7 @@ def test_nothing_is_told_to_who_looks_at_the_window(qtbot, session, with_dialog)
     active.show()
     active.activateWindow()
     qtbot.waitUntil(active.isActiveWindow)
-    followed_job.tell_end(session, followed_job.TRAINING, "helpdesk", Outcome("finished"))
+    followed_job.report_end(session, followed_job.TRAINING, "helpdesk", Outcome("finished"))
     assert shown.notices == []
 
 
@@ -93,13 +93,13 @@ def test_what_a_banner_tells_already_is_not_announced_again(qtbot, session, monk
     DesktopNotices(session, window, Shown())
     window.show()
     hidden.show_error(FAILED.user_error())
-    followed_job.tell_end(session, followed_job.EXPORT, "helpdesk", FAILED)
+    followed_job.report_end(session, followed_job.EXPORT, "helpdesk", FAILED)
     qtbot.waitUntil(lambda: bool(said))
     assert said == ["The export failed: helpdesk: Memory ran out."], "the banner is on a page that nobody sees"
     said.clear()
-    followed_job.tell_end(session, followed_job.EXPORT, "helpdesk", FAILED)
+    followed_job.report_end(session, followed_job.EXPORT, "helpdesk", FAILED)
     shown.show_error(FAILED.user_error())
-    followed_job.tell_end(session, followed_job.TRAINING, "other", Outcome("finished"))
+    followed_job.report_end(session, followed_job.TRAINING, "other", Outcome("finished"))
     qtbot.waitUntil(lambda: len(said) == 2)
     assert said == ["Memory ran out.", "Training is finished: other"]
 

@@ -216,11 +216,11 @@ def wsl_machine(root: Path) -> Path:
 
 def test_what_differs_in_wsl_is_told_once(qtbot: QtBot, window: MainWindow, fresh: Session, tmp_path: Path):
     press(qtbot, window, "welcome_own")
-    program.tell_of_wsl(fresh, window, wsl_machine(tmp_path / "root"))
+    program.report_of_wsl(fresh, window, wsl_machine(tmp_path / "root"))
     qtbot.waitUntil(lambda: window.banner.isVisible())
     assert len(window.banner.error.problems) == 2 and ".wslconfig" in str(window.banner.error)
     window.banner.clear()
     assert settings.load()[0].told == ["wsl_no_driver", "wsl_little_memory"]
-    program.tell_of_wsl(fresh, window, wsl_machine(tmp_path / "root"))
+    program.report_of_wsl(fresh, window, wsl_machine(tmp_path / "root"))
     assert tasks.shut_down(60_000)
     assert not window.banner.isVisible()

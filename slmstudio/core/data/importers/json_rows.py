@@ -80,11 +80,11 @@ def _of_values(values: Iterator[Raw], part: Part | None) -> Iterator[Raw]:
             yield from _opened(everything)
         return
     if part is not None:
-        _tell(part, found)
+        _report(part, found)
     yield from _numbered(Raw(value, begin[0].line) for value in found[0].rows)
 
 
-def _tell(part: Part, found: Sequence[json_lists.RowList]) -> None:
+def _report(part: Part, found: Sequence[json_lists.RowList]) -> None:
     """What is known of the lists in a file, of which the first one is read."""
     part.certainty = json_lists.certainty(found)
     if len(found) > 1:
@@ -193,7 +193,7 @@ def _under_key(pieces: Iterator[Piece], wanted: str, part: Part | None, is_guess
     # A single object of another kind isn't a list.
     found = [read, *(each for each in others if each.size > 1 or each.is_like(read))]
     if part is not None and is_guess:
-        _tell(part, found)
+        _report(part, found)
 
 
 def _opened(rows: Iterator[Raw]) -> Iterator[Raw]:

@@ -17,7 +17,6 @@ from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import choices, pairs, scores
 from slmstudio.core.data.mapping.look import ColumnMap, Look, made_of, questions_in
-from slmstudio.core.data.mapping.paths import written
 from slmstudio.core.data.mapping.question_columns import (
     answered,
     by_name,
@@ -92,20 +91,13 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
 
 def _inside_objects(look: Look, by_look: bool) -> list[ColumnMap]:
     """The ways to read what is in the objects of rows that have nothing to learn beside them."""
-    whole = {name for name in look.columns if look.of(name).kind == "objects"}
-    flat = [{name: value for name, value in row.items() if name not in whole} | {
-        written(name, key): value for name in row if name in whole and isinstance(row[name], dict)
-        for key, value in row[name].items() if not isinstance(value, (dict, list))} for row in look.rows]
-    columns = list(dict.fromkeys(name for row in flat for name in row))
-    if not whole or len(look.rows) < 2 or any(has_objects(look.of(name)) for name in set(look.columns) - whole):
-        return []  # the lists hold what is to be learned
+    columns, rows = look.inside_objects()
     found = []
-    for each in guesses(columns, flat, by_look):
-        if each.layout == "text":
-            continue
+    for each in guesses(columns, rows, by_look) if rows else ():
         made = {name: column for name in each.used - set(look.columns)
                 if (column := made_of(name, look.columns, look.rows, "")) is not None}
-        found.append(replace(each, certainty=min(each.certainty, scores.LOOK), made={**each.made, **made}))
+        if each.layout != "text":
+            found.append(replace(each, certainty=min(each.certainty, scores.LOOK), made={**each.made, **made}))
     return found
 
 

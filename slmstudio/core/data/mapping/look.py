@@ -11,6 +11,7 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import ratings, tools
+from slmstudio.core.data.mapping.paths import written
 from slmstudio.core.data.mapping.profile import ColumnProfile
 from slmstudio.core.data.mapping.turns import messages_of
 from slmstudio.core.data.mapping.values import as_text, passage, search
@@ -310,6 +311,19 @@ class Look:
     def twos(self) -> dict[str, set[str]]:
         """The two columns of each name that has two marks: neither is the one to learn."""
         return {base: set(each.values()) for base, each in self.marked().items() if len(each) == 2}
+
+    def inside_objects(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """The columns and rows with what is in the objects of each row as columns of its own, such as "title.en"; none
+        where a row is alone, or where lists of objects hold what is to be learned."""
+        whole = {name for name in self.columns if self.of(name).kind == "objects"}
+        lists = any(isinstance(part, dict) for name in self.columns for value in self.values(name)
+                    if isinstance(value, list) for part in value)
+        if not whole or lists or len(self.rows) < 2:
+            return [], []
+        rows = [{name: value for name, value in row.items() if name not in whole} | {
+            written(name, key): value for name in row if name in whole and isinstance(row[name], dict)
+            for key, value in row[name].items() if not isinstance(value, (dict, list))} for row in self.rows]
+        return list(dict.fromkeys(name for row in rows for name in row)), rows
 
     def unused_words(self, used: Iterable[str]) -> list[str]:
         """The other columns with words."""

@@ -151,7 +151,7 @@ class RowsPage(Card):
         self.edits.busy.connect(self._show_busy)
         self.edits.kept.connect(self.detail.let_go)
         self.edits.done.connect(self._edited)
-        self.edits.done_elsewhere.connect(self._session.tell_runs_changed)
+        self.edits.done_elsewhere.connect(self._session.report_runs_changed)
         self.edits.failed.connect(self._not_edited)
         self.undo.clicked.connect(self.edits.undo)
         add_key(self, QKeySequence.StandardKey.Undo, self.undo.click, inside=True)
@@ -321,7 +321,7 @@ class RowsPage(Card):
     def _edited(self, said: str, row: int) -> None:
         """Read the evaluation again, and look at the row that was changed, or at that in the place of a removed one."""
         self._said, self._keep_row = said, row if row >= 0 else self._next_row()
-        self._session.tell_runs_changed()
+        self._session.report_runs_changed()
         if self._evaluation is not None:
             self._evaluation = read_evaluation(self._evaluation.folder) or self._evaluation
         self._read()
@@ -340,7 +340,7 @@ class RowsPage(Card):
         view = self.filters.view()
         if self._evaluation is not None and view.first != view.second:
             dialog = VoteDialog(self._evaluation.folder, self._rows, view.second, view.first, self)
-            dialog.voted.connect(self._session.tell_runs_changed)
+            dialog.voted.connect(self._session.report_runs_changed)
             dialog.open()
 
     def _save(self) -> None:

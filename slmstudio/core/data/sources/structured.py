@@ -44,14 +44,14 @@ def is_gift(text: str) -> bool:
     return has_signs and len(asked) >= _LEAST_SHARE * len(found)
 
 
-def rows(text: str) -> list[dict[str, Any]]:
+def gift_rows(text: str) -> list[dict[str, Any]]:
     """A row for each question: "question", "answer" and "choices".
 
     A question without an answer, as an essay's, and a paragraph that isn't a question have "" for it. Where only some
     have choices, these are lines below their questions instead.
     """
     paragraphs = [each for each in re.split(r"\n\s*\n", _REMARK.sub("", text).strip()) if each.strip()]
-    found = [_row(match) if (match := _QUESTION.fullmatch(each)) and _INSIDE.match(match["inside"]) else
+    found = [_gift_row(match) if (match := _QUESTION.fullmatch(each)) and _INSIDE.match(match["inside"]) else
              {"question": _gift_plain(each), "answer": ""} for each in paragraphs]
     if not all("choices" in row for row in found):
         for row in found:
@@ -59,15 +59,15 @@ def rows(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def _row(match: re.Match[str]) -> dict[str, Any]:
+def _gift_row(match: re.Match[str]) -> dict[str, Any]:
     before, after, inside = (match[name].strip() for name in ("before", "after", "inside"))
     asked = _gift_plain(f"{before} {GAP} {after}" if after else before)
     if inside[:1] == "#":
-        return {"question": asked, "answer": _number(inside[1:])}
+        return {"question": asked, "answer": _gift_number(inside[1:])}
     if inside[:1] in ("T", "F"):
         answer = "True" if inside[0] == "T" else "False"
         return {"question": asked, "choices": ["True", "False"], "answer": answer}
-    choices = [_choice(each) for each in _ANSWER.finditer(inside)]
+    choices = [_gift_choice(each) for each in _ANSWER.finditer(inside)]
     if any("->" in each.text for each in choices):
         return {"question": asked, "answer": "\n".join(each.text for each in choices)}
     right = [each.text for each in choices if each.is_right]
@@ -76,15 +76,15 @@ def _row(match: re.Match[str]) -> dict[str, Any]:
     return {"question": asked, "choices": [each.text for each in choices], "answer": ", ".join(right)}
 
 
-def _choice(match: re.Match[str]) -> _Choice:
+def _gift_choice(match: re.Match[str]) -> _Choice:
     weight = _WEIGHT.match(match["text"])
     text = match["text"][weight.end():] if weight else match["text"]
     return _Choice(_gift_plain(text), match["sign"] == "=" or (weight is not None and float(weight["share"]) > 0))
 
 
-def _number(inside: str) -> str:
+def _gift_number(inside: str) -> str:
     """The number of "4:0.1", "1..5" or "=3:0 =%50%4:1": without how far an answer may be off."""
-    answers = [_choice(each).text for each in _ANSWER.finditer(inside)] or [_gift_plain(inside)]
+    answers = [_gift_choice(each).text for each in _ANSWER.finditer(inside)] or [_gift_plain(inside)]
     return answers[0].split(":")[0].strip()
 
 
@@ -194,5 +194,5 @@ def _of_po(text: bytes) -> Any:
 
 
 _READERS: dict[str, Callable[[bytes], Any]] = {
-    "yaml": _of_yaml, "xml": _of_xml, "po": _of_po, "gift": lambda text: rows(text.decode("utf-8-sig"))}
+    "yaml": _of_yaml, "xml": _of_xml, "po": _of_po, "gift": lambda text: gift_rows(text.decode("utf-8-sig"))}
 _SUFFIXES = {".xml": "xml", ".yml": "yaml", ".yaml": "yaml", ".po": "po", ".gift": "gift"}
