@@ -46,6 +46,16 @@ PATIENCE = 60_000
 a machine that is busy with other things."""
 
 
+@pytest.fixture(autouse=True)
+def threads_as_limited() -> Iterator[None]:
+    """No test leaves PyTorch with more threads than OpenMP may start: oneDNN's products would be garbage from then on
+    (`worker.runtime.threads.use`)."""
+    yield
+    if "PYTEST_XDIST_WORKER" in os.environ and (torch := sys.modules.get("torch")) is not None and (
+            torch.get_num_threads() > 1):
+        torch.set_num_threads(1)
+
+
 def _patient(wait: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(wait)
     def with_patience(*arguments: Any, timeout: int = PATIENCE, **options: Any) -> Any:
