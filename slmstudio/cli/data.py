@@ -109,10 +109,10 @@ def check(
 def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | None,
             follower: Follower) -> dict[str, Any]:
     from slmstudio.core.data import layouts, reader
-    from slmstudio.core.data.dataset import script_shares
     from slmstudio.core.data.health.finding import Context
     from slmstudio.core.data.health.survey import check as look_for_faults
     from slmstudio.core.data.record import as_row
+    from slmstudio.core.data.statistics import script_shares
     from slmstudio.core.run import rows_report
 
     folder = _model_folder(model, follower)

@@ -10,10 +10,10 @@ import pytest
 
 from slmstudio.core import i18n
 from slmstudio.core.data import layouts
-from slmstudio.core.data.dataset import script_shares
 from slmstudio.core.data.health.finding import KINDS, Context, Finding
 from slmstudio.core.data.health.survey import check
 from slmstudio.core.data.reader import Dataset, NoUsableRow, read_dataset
+from slmstudio.core.data.statistics import script_shares
 from slmstudio.core.i18n import catalogue, speaking
 
 GOOD = '{"instruction": "Capital of Goa?", "output": "Panaji."}'

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from html.entities import html5
 
-from slmstudio.core.data.dataset import BLOCKS, script_of
 from slmstudio.core.data.health.finding import PATTERNS, WORDS, pattern, written
 from slmstudio.core.data.health.texts import Row, prose_parts
+from slmstudio.core.data.statistics import BLOCKS, script_of
 
 # -- words with letters of two scripts, and Hindi in Latin letters -------------------------------------------------
 

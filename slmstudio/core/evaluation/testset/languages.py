@@ -12,7 +12,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import Any
 
-from slmstudio.core.data.dataset import OTHER, script_of
+from slmstudio.core.data.statistics import OTHER, script_of
 from slmstudio.core.paths import resources
 
 SAMPLE = 200
