@@ -30,7 +30,8 @@ opened = []
 show = MainWindow.open_welcome
 MainWindow.open_welcome = lambda self: (opened.append(1), show(self))
 status = application.main(quit_after_paint=True)
-slow = {"torch", "transformers", "numpy", "pandas", "pyqtgraph", "tokenizers", "psutil", "pynvml", "jinja2"}
+slow = {"torch", "transformers", "numpy", "pandas", "pyqtgraph", "tokenizers", "psutil", "pynvml", "jinja2",
+        "jmespath", "pyarrow"}  # the last two also because the Debian package opens the window before they are there
 print(json.dumps({"status": status, "slow": sorted(slow & set(sys.modules)), "welcome": bool(opened),
                   "collects": gc.isenabled(), "kept": gc.get_freeze_count() > 10_000}))
 """
