@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files
-from slmstudio.core.data.versions.appending import NewRow, as_columns
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import ALL_GOOD, BEST, Vote, VotedModel
@@ -144,6 +143,8 @@ def preference_rows(votes: Sequence[Vote], between: Tally | None = None) -> tupl
     Args:
         between: only votes of these two models.
     """
+    from slmstudio.core.data.versions.appending import NewRow, as_columns  # loads what reads files
+
     wanted = None if between is None else {between.first.identity, between.second.identity}
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     result = Exported()

@@ -14,6 +14,7 @@ from slmstudio.core.data.column_names import CONVERSATION, LANGUAGE, ask_and_ans
 from slmstudio.core.data.mapping import paths, published
 from slmstudio.core.data.mapping.speakers import are_pairs, are_texts
 from slmstudio.core.data.mapping.turns import is_message
+from slmstudio.core.data.mapping.values import written
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import with_words
 
@@ -108,8 +109,8 @@ def inner_list(rows: Sequence[Any]) -> str:
         if many and 2 * count > len(rows) and 2 * inside > sum(map(_size, rows)):
             titles = [name for name in with_words(rows, rows[0]) if isinstance(rows[0][name], str)]
             title = next(filter(is_head, titles), titles[0] if titles else "")
-            around = f"{{{json.dumps(title, ensure_ascii=False)}: {paths.written(title)}}}" if title else "`{}`"
-            return f"beside({paths.written(key)}, {around})"
+            around = f"{{{json.dumps(title, ensure_ascii=False)}: {written(title)}}}" if title else "`{}`"
+            return f"beside({written(key)}, {around})"
     return ""
 
 
@@ -187,9 +188,9 @@ def _opened(rows: list[dict[str, Any]]) -> list[Any]:
 def _lists(value: dict[str, Any], keys: tuple[str, ...]) -> Iterator[RowList]:
     """The lists in an object; if there are none, what it is as a whole; otherwise those deeper in it."""
     found = [] if isinstance(value.get("messages"), list) else [
-        row_list(paths.written(*keys, key), rows, value) for key, each in value.items()
+        row_list(written(*keys, key), rows, value) for key, each in value.items()
         if (rows := as_rows(each, key, len(value) == 1)) is not None]
-    here = paths.written(*keys) or "@"
+    here = written(*keys) or "@"
     if rows := _named_apart(value):
         found = [row_list(here, rows)]
     elif len(value) > 2 and are_texts(list(value.values())):

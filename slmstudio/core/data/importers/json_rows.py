@@ -14,6 +14,7 @@ import orjson
 from slmstudio.core.data.candidates import Candidate, Part
 from slmstudio.core.data.importers import json_lists
 from slmstudio.core.data.mapping import paths, published
+from slmstudio.core.data.mapping.values import written
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
 from slmstudio.core.data.sources.row import Raw, bounded
@@ -146,7 +147,7 @@ def _large_list(first: bytes) -> str | None:
         if piece.text[:1] == b"{":
             found.append(piece.text)
         if len(found) > 1 and key not in json_lists.OF_A_ROW:
-            return paths.written(key)
+            return written(key)
     rows = {key: value.value for key, found in islice(begin.items(), 2) if found
             for value in values_of(iter([Piece(found[0], 1)]))}
     is_keyed = len(rows) > 1 and all(isinstance(each, dict) for each in rows.values()) and (
@@ -178,7 +179,7 @@ def _under_key(pieces: Iterator[Piece], wanted: str, part: Part | None, is_guess
     def chosen() -> Iterator[Piece]:
         for key, piece in _keyed(pieces):  # all of them, because the checksum is that of the whole file
             if piece.trouble or piece.text[:1] == b"{":
-                here = paths.written(key)
+                here = written(key)
                 counts[here] += 1
                 if here not in firsts and not piece.trouble:
                     firsts[here] = next(values_of(iter([piece]))).value

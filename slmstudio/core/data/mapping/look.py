@@ -11,10 +11,9 @@ from typing import Any
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import ratings, tools
-from slmstudio.core.data.mapping.paths import written
 from slmstudio.core.data.mapping.profile import ColumnProfile
 from slmstudio.core.data.mapping.turns import messages_of
-from slmstudio.core.data.mapping.values import as_text, passage, search
+from slmstudio.core.data.mapping.values import as_text, passage, search, written
 from slmstudio.core.data.sources.labels import Line, marked
 from slmstudio.core.data.sources.questions import rows
 

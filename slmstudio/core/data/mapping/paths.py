@@ -37,16 +37,6 @@ def _compiled(expression: str) -> Any:
     return jmespath.compile(expression)
 
 
-def written(*keys: str) -> str:
-    """The expression that finds what is under these keys of nested objects.
-
-    >>> written("data", "all rows")
-    'data."all rows"'
-    """
-    return ".".join(key if key.isascii() and key.isidentifier() else json.dumps(key, ensure_ascii=False)
-                    for key in keys)
-
-
 def _pairs(one: list[Any], other: list[Any]) -> list[list[Any]] | None:
     """The pairs of two lists; null if they differ in length."""
     return [list(pair) for pair in zip(one, other, strict=True)] if len(one) == len(other) else None

@@ -10,9 +10,9 @@ from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
 from slmstudio.core.data.mapping import choices, scores, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look, made_of
-from slmstudio.core.data.mapping.paths import written
 from slmstudio.core.data.mapping.profile import ColumnProfile
 from slmstudio.core.data.mapping.speakers import are_texts, content_of
+from slmstudio.core.data.mapping.values import written
 
 
 def questions_answers(look: Look) -> Iterator[ColumnMap]:

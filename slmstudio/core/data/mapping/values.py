@@ -120,3 +120,13 @@ def below(question: Any, context: Any) -> Any:
 def joined(value: Any) -> Any:
     """The lines of a list as one text; a value of another kind stays as it is."""
     return "\n".join(value).strip() if are_texts(value) else value
+
+
+def written(*keys: str) -> str:
+    """The expression that finds what is under these keys of nested objects.
+
+    >>> written("data", "all rows")
+    'data."all rows"'
+    """
+    return ".".join(key if key.isascii() and key.isidentifier() else json.dumps(key, ensure_ascii=False)
+                    for key in keys)

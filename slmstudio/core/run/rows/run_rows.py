@@ -16,17 +16,19 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slmstudio.core import files, formats
 from slmstudio.core.data import split as split_rows
-from slmstudio.core.data.reader import Dataset
 from slmstudio.core.data.record import Record, as_row
 from slmstudio.core.errors import Problem, UserError, from_os_error, os_errors_as
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import disk_rows
 from slmstudio.core.run.rows.disk_rows import DiskRows
+
+if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
 
 # -- What a run's folder says about the rows that it keeps: how many, from which files, and their checksums.
 
