@@ -75,7 +75,7 @@ class Part:
         sheets: of a workbook, the sheet that is read and then the others.
         notes: sentences on how the file was understood.
         certainty: how sure it is that these are the rows, 0 to 1.
-        evidence: for and against that, of a file that is no table, or has several.
+        evidence: for and against that, of a file that isn't a table, or has several of them.
         others: other ways to read them.
     """
 
