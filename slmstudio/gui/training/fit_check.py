@@ -15,8 +15,8 @@ from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy import energy_texts
-from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.core.run.energy import energy_costs
+from slmstudio.core.run.energy.energy_costs import tariff
 from slmstudio.core.run.memory import formula
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
@@ -31,7 +31,7 @@ from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.training.planning import Planning
 
 if TYPE_CHECKING:
-    from slmstudio.core.run.energy.tariff import Tariff
+    from slmstudio.core.run.energy.energy_costs import Tariff
     from slmstudio.core.run.memory.outlook import Outlook
 
 
@@ -64,8 +64,8 @@ class FitLine(QWidget):
         self.setVisible(outlook is not None)
         expected = outlook.energy if outlook is not None else None
         known = expected is not None and tariff is not None
-        self.energy.setText(energy_texts.expected_in_short(expected, tariff) if known else "")
-        self.energy.setToolTip(plain_tip(energy_texts.expected(expected, tariff)) if known else "")
+        self.energy.setText(energy_costs.expected_in_short(expected, tariff) if known else "")
+        self.energy.setToolTip(plain_tip(energy_costs.expected(expected, tariff)) if known else "")
         self.energy.setVisible(known)
         self._show()
 

@@ -17,8 +17,8 @@ from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy import energy_texts
-from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.core.run.energy import energy_costs
+from slmstudio.core.run.energy.energy_costs import tariff
 from slmstudio.core.run.memory import measured, outlook
 from slmstudio.core.settings import Settings
 from slmstudio.gui.common.widgets.labels import plain_tip
@@ -65,8 +65,8 @@ def test_energy_and_cost_have_a_line_of_their_own(line, look):
     found = look(measured_as=known)
     line.show_outlook(found, can_measure=True, tariff=india)
     assert found.seconds == 30 * 36.0
-    assert said.text() == energy_texts.expected_in_short(found.energy, india) and "75 Wh, ₹0.53, 54.5 g" in said.text()
-    assert said.toolTip() == plain_tip(energy_texts.expected(found.energy, india)) and "250 W" in said.toolTip()
+    assert said.text() == energy_costs.expected_in_short(found.energy, india) and "75 Wh, ₹0.53, 54.5 g" in said.text()
+    assert said.toolTip() == plain_tip(energy_costs.expected(found.energy, india)) and "250 W" in said.toolTip()
     line.show_outlook(None, can_measure=True)
     assert not said.isVisible()
 
