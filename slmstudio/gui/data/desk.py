@@ -14,7 +14,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.data.health.finding import KINDS, LEAVING_OUT, MENDING, to_decide
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run.config import default_of
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
@@ -210,7 +210,9 @@ class RowTools(QObject):
 
     def _show(self, report: work.Report) -> None:
         max_length, planned = self._max_length()
-        lost, dataset = self._session.plan_lost, report.asked.dataset
+        from slmstudio.core.data.versions import lineage_text
+
+        lost, dataset, lineage = self._session.plan_lost, report.asked.dataset, report.lineage
         longer = lost.longer if lost is not None and lost.fits_longer else None
         shown = report, planned, self._model_name(), longer
         if shown == self._shown:
@@ -219,8 +221,10 @@ class RowTools(QObject):
         about = self._about()
         if report.made.trouble is not None:
             about = tr("The tokens weren't counted. {why}", why=str(report.made.trouble).splitlines()[0])
+        if lineage is not None and lineage.is_fix:
+            about = join_sentences(lineage_text.sentence(lineage), about)
         self.health.show_findings(to_decide(report.made.findings, dataset.problems, dataset.rows_left_out, longer),
-                                  len(dataset.records), about, report.decided)
+                                  len(dataset.records), about, lineage.decided if lineage is not None else {})
         if report.made.counts is not None:
             self.lengths.show_counts(report.made.counts, max_length, self._model_name(), planned)
         else:
@@ -231,6 +235,7 @@ class RowTools(QObject):
     def _show_rows(self, finding: Finding) -> None:
         if finding.kind == "unusable":
             self.pages.setCurrentWidget(self.problems)
+            self.problems.list.setFocus()
             return
         self._back()
         records, title = self.hand.records(), KINDS[finding.kind].title
@@ -258,6 +263,7 @@ class RowTools(QObject):
         if (report := self._report()) is not None:
             self.changes.show_decisions(report, self.health.decisions)
             self.pages.setCurrentWidget(self.changes)
+            self.changes.view.setFocus()
 
     def _apply(self) -> None:
         """Do what is decided: rows in a new version, the sequence length in the plan."""

@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from slmstudio.core.data.health.finding import KINDS
 from slmstudio.core.data.versions.store import Lineage, Step
-from slmstudio.core.i18n import ntr, tr
+from slmstudio.core.i18n import join_sentences, ntr, tr
 
 
 def sentence(lineage: Lineage) -> str:
-    """As in "Learned from 290 of 312 rows of ward.jsonl: 22 rows left out (Duplicate rows), 12 rows masked (Phone
-    numbers)"."""
-    source = lineage.before
+    """As in "Learned from 290 of 312 rows of ward.jsonl. Left out: Duplicate rows (22). Changed: HTML (12)."."""
+    source, steps = lineage.before, lineage.steps
     if source is None:
         parts = [ntr("{name} ({n:,} row)", "{name} ({n:,} rows)", each.rows or 0, name=each.name)
                  for each in lineage.sources]
         return tr("Mixed from {parts}", parts=", ".join(parts))
-    steps = ", ".join((*_fixes(lineage.steps), *_by_hand(lineage.steps)))
-    if not steps:
-        return tr("Made from {name}", name=source.name)
+    by_hand = _by_hand(steps)
+    gone = _counted((str(step.get("fix")), _whole(step.get("removed"))) for step in steps)
+    changed = _counted((str(step.get("fix")), _whole(step.get("rows")) - _whole(step.get("removed"))) for step in steps)
     if source.rows is None or not lineage.is_fix:
-        return tr("Made from {name}: {steps}", name=source.name, steps=steps)
-    used = source.rows - sum(_whole(step.get("removed")) for step in lineage.steps)
-    return ntr("Learned from {used:,} of {n:,} row of {name}: {steps}",
-               "Learned from {used:,} of {n:,} rows of {name}: {steps}", source.rows, used=used, name=source.name,
-               steps=steps)
+        made = (tr("Made from {name}: {steps}", name=source.name, steps=", ".join(by_hand)) if by_hand else
+                tr("Made from {name}", name=source.name))
+    else:
+        made = ntr("Learned from {used:,} of {n:,} row of {name}.", "Learned from {used:,} of {n:,} rows of {name}.",
+                   source.rows, used=source.rows - sum(_whole(step.get("removed")) for step in steps), name=source.name)
+    return join_sentences(made, *([tr("Left out: {findings}.", findings=gone)] if gone else []),
+                          *([tr("Changed: {findings}.", findings=changed)] if changed else []))
 
 
-def _fixes(steps: tuple[Step, ...]) -> list[str]:
-    found = []
-    for step in steps:
-        kind = KINDS.get(str(step.get("fix")))
-        if kind is None:
-            continue
-        removed = _whole(step.get("removed"))
-        rewritten = _whole(step.get("rows")) - removed
-        title = kind.title
-        if removed:
-            found.append(ntr("{n:,} row left out ({title})", "{n:,} rows left out ({title})", removed, title=title))
-        if rewritten > 0:
-            found.append(
-                ntr("{n:,} row masked ({title})", "{n:,} rows masked ({title})", rewritten, title=title)
-                if kind.mask else
-                ntr("{n:,} row repaired ({title})", "{n:,} rows repaired ({title})", rewritten, title=title))
-    return found
+def _counted(counts: Iterable[tuple[str, int]]) -> str:
+    """Kinds of findings with their rows."""
+    return ", ".join(tr("{title} ({rows:,})", title=KINDS[kind].title, rows=rows)
+                     for kind, rows in counts if rows > 0 and kind in KINDS)
 
 
 def _by_hand(steps: tuple[Step, ...]) -> list[str]:

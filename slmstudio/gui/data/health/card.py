@@ -148,7 +148,7 @@ CHIPS = {"bad": "bad", "warn": "warn", "note": "plain"}
 
 
 class FindingRow(QFrame):
-    """One finding: how many rows, what it is called, a sentence, and what can be decided.
+    """One finding: how many rows, what it is called, and what can be decided; the tooltip says it in a sentence.
 
     Attributes:
         choice: the decision; its data are ids of `CHOICES`.
@@ -166,9 +166,8 @@ class FindingRow(QFrame):
         self.choice.keep_narrow(8)
         for place, choice in enumerate(finding.choices):
             label = finding.label(choice)
-            self.choice.addItem(label if place or len(finding.choices) == 1 else
-                                tr("{choice} (recommended)", choice=label), choice)
-            self.choice.setItemData(place, plain_tip(finding.does(choice)), Qt.ItemDataRole.ToolTipRole)
+            self.choice.add_shortened(label if place or len(finding.choices) == 1 else
+                                      tr("{choice} (recommended)", choice=label), label, choice, finding.does(choice))
         self.choice.setCurrentIndex(max(0, self.choice.findData(decided)))
         self.choice.setEnabled(len(finding.choices) > 1)
         self.choice.currentIndexChanged.connect(self._describe)
@@ -176,9 +175,10 @@ class FindingRow(QFrame):
         self.choice.activated.connect(self._activated)
         self._card = card
         self._describe()
-        column_in(self, row_of(chip, (ElidedLabel(title, "strong", Qt.TextElideMode.ElideRight), 1), show),
-                  text_label(finding.sentence, "small", wrap=True), self.choice,
-                  spacing=theme.SPACE_XS, margins=(0, theme.SPACE_XS, 0, theme.SPACE_XS))
+        self.setToolTip(plain_tip(finding.sentence))
+        self.setAccessibleDescription(finding.sentence)
+        column_in(self, row_of(chip, (ElidedLabel(title, "strong", Qt.TextElideMode.ElideRight), 1), show), self.choice,
+                  spacing=theme.SPACE_XS)
 
     def _describe(self) -> None:
         does = self.finding.does(self.choice.currentData())
@@ -210,6 +210,7 @@ class HealthCard(Card):
         super().__init__(ptr("of a dataset", "Health"))
         self._rows: list[FindingRow] = []
         self._count = 0
+        self._is_low = False
         self._task = TaskSlot()
         self.chip = Chip(name="health_chip")
         self.header.addWidget(self.chip)
@@ -231,6 +232,12 @@ class HealthCard(Card):
         self.area.setFrameShape(QFrame.Shape.NoFrame)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.body.addWidget(self.area, 1)
+
+    def set_low(self, on: bool) -> None:
+        """Show all findings at once in a window in which the page scrolls anyhow."""
+        self._is_low = on
+        holder = self.area.widget()
+        self.area.setMinimumHeight(holder.sizeHint().height() if on and holder is not None else 0)
 
     def _make_end(self) -> QWidget:
         """What is learned with these decisions, and the buttons for them."""
@@ -259,8 +266,7 @@ class HealthCard(Card):
 
     def _show_outcome(self, used: int) -> None:
         unusable = sum(row.finding.count for row in self._rows if row.finding.kind == "unusable")
-        self.outcome.setText(ntr("With these choices, about {used:,} of {n:,} row is learned.",
-                                 "With these choices, about {used:,} of {n:,} rows are learned.",
+        self.outcome.setText(ntr("About {used:,} of {n:,} row is learned.", "About {used:,} of {n:,} rows are learned.",
                                  self._count + unusable, used=used))
 
     def _set_state(self, *, chip: str = "", kind: str = "plain", words: str = "", again: bool = False,
@@ -326,5 +332,6 @@ class HealthCard(Card):
         column.addStretch(1)
         self.area.setWidget(holder)
         self.area.setVisible(bool(findings))
+        self.set_low(self._is_low)
         self._end.setVisible(bool(findings))
         self.decided_anew()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.health.finding import Change, Context, Finding, Fixed
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.record import Record
-    from slmstudio.core.data.versions.store import Source, Step
+    from slmstudio.core.data.versions.store import Lineage, Source, Step
     from slmstudio.core.run.rows_report import RowsReport
 
 SHOWN_CHANGES = 40
@@ -48,12 +48,12 @@ class Report:
     Attributes:
         asked: what it is about.
         made: what was found.
-        decided: what was decided about it when this version of the dataset was made.
+        lineage: how this version of the dataset was made; None if it is none, or nobody knows.
     """
 
     asked: Asked
     made: RowsReport
-    decided: dict[str, str]
+    lineage: Lineage | None
 
     def context(self) -> Context:
         """What the findings were made with, for fixing."""
@@ -85,17 +85,16 @@ def make(asked: Asked, before: Report | None, task: Task) -> Report:
                            ) if len(dataset.records) >= APART_FROM else None
     return Report(asked, made or rows_report.make(
         dataset.records, evaluation.records if evaluation is not None else None, asked.model, asked.max_length, known,
-        task.progress, task.cancelled), _decided(dataset.path))
+        task.progress, task.cancelled), _lineage(dataset.path))
 
 
-def _decided(path: Path) -> dict[str, str]:
+def _lineage(path: Path) -> Lineage | None:
     from slmstudio.core.data.versions.store import read_lineage
 
     try:
-        lineage = read_lineage(path)
+        return read_lineage(path)
     except UserError:  # which is said above the rows
-        return {}
-    return lineage.decided if lineage is not None else {}
+        return None
 
 
 @dataclass(frozen=True)
@@ -212,7 +211,9 @@ def answers_beside(records: Sequence[Record], rows: Sequence[int]) -> tuple[list
     found = survey(records, Context(), {kind}, CancellableProgress(len(records)))
     groups: list[list[int]] = found[kind].detail["groups"] if kind in found else []
     return ([rows[place] for group in groups for place in group],
-            {rows[place]: "\n".join(records[other].messages[-1]["content"] for other in group if other != place)
+            {rows[place]: "\n".join(dict.fromkeys(
+                answer for other in group
+                if (answer := records[other].messages[-1]["content"]) != records[place].messages[-1]["content"]))
              for group in groups for place in group})
 
 
