@@ -215,8 +215,8 @@ def _show_findings(report: dict[str, Any]) -> None:
         for choice in (choice for choice in each.choices if choice != "by_hand"):
             option = f"--max-length {each.detail['longer']}" if choice == "lengthen" else f"--fix {each.kind}={choice}"
             say(f"    {option}  {each.does(choice)}")
-    say("\n" + ntr("With the recommended choices, about {used:,} of {n:,} row is learned.",
-                   "With the recommended choices, about {used:,} of {n:,} rows are learned.",
+    say("\n" + ntr("With the recommended choices, about {used:,} of {n:,} row is used.",
+                   "With the recommended choices, about {used:,} of {n:,} rows are used.",
                    report["records"] + report["rows_left_out"], used=report["rows_used"]))
     say(tr("Apply them: {command}", command=program.command(
         "data", "clean", report["file"], "--fix", "recommended", "--out", "NEW.jsonl")))

@@ -72,7 +72,7 @@ def test_clean_writes_a_mended_copy(told, table, tmp_path):
     assert lineage["source"] == "rows.csv" and len(lineage["steps"]) == 3
     best = told("data", "clean", table, "--fix", "recommended,personal_phone=remove", "--out", out)
     assert best["decisions"] == {"personal_phone": "remove", "duplicate_rows": "remove", "html": "mend"}
-    assert best["records"] == 2 and "2 of 4 rows of rows.csv" in best["outcome"]
+    assert best["records"] == 2 and "2 of 4 rows of rows.csv are used" in best["outcome"]
     for wrong in ("html=longest", "nonsense"):
         assert told("data", "clean", table, "--fix", wrong, "--out", out, status=2)["error"]["remedy"]
 

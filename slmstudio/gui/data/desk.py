@@ -124,10 +124,20 @@ class RowTools(QObject):
         self._model = folder, name
         self.check()
 
+    def _is_planned(self) -> bool:
+        """Whether there is a plan to train on the entry."""
+        return (self._entry is not None and self._session.plan is not None
+                and self._session.dataset is self._entry.dataset)
+
     def _max_length(self) -> tuple[int, bool]:
         """The sequence length, and whether a plan says so."""
-        plan = self._session.plan
+        plan = self._session.plan if self._is_planned() else None
         return (plan.max_length, True) if plan is not None else (default_of("max_length"), False)
+
+    def _longer(self) -> int | None:
+        """The sequence length that keeps more of the rows, if there is memory for it."""
+        lost = self._session.plan_lost if self._is_planned() else None
+        return lost.longer if lost is not None and lost.fits_longer else None
 
     def _plan_changed(self) -> None:
         self.check()
@@ -212,8 +222,7 @@ class RowTools(QObject):
         max_length, planned = self._max_length()
         from slmstudio.core.data.versions import lineage_text
 
-        lost, dataset, lineage = self._session.plan_lost, report.asked.dataset, report.lineage
-        longer = lost.longer if lost is not None and lost.fits_longer else None
+        dataset, lineage, longer = report.asked.dataset, report.lineage, self._longer()
         shown = report, planned, self._model_name(), longer
         if shown == self._shown:
             return  # as when the split changes: the list keeps its place
@@ -270,8 +279,8 @@ class RowTools(QObject):
         report = self._report()
         if report is None:
             return
-        decisions, lost = self.health.decisions, self._session.plan_lost
-        longer = lost.longer if lost is not None and "lengthen" in decisions.values() else None
+        decisions = self.health.decisions
+        longer = self._longer() if "lengthen" in decisions.values() else None
 
         def done(made: Dataset | None) -> None:
             self.health.show_saving(False)

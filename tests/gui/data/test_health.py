@@ -96,7 +96,7 @@ def test_all_decisions_are_one_version_and_undone_with_one_key(qtbot, planted: D
     page = planted.workspace()
     page.choose(page.entry)
     original, before = page.entry.dataset.path, page.entry.dataset.path.read_bytes()
-    qtbot.waitUntil(lambda: text(planted, "health_outcome") == "About 30 of 32 rows are learned.")
+    qtbot.waitUntil(lambda: text(planted, "health_outcome") == "About 30 of 32 rows are used.")
     decide(planted, "html", "keep")
     press(qtbot, planted, "health_changes")
     qtbot.waitUntil(lambda: text(planted, "changes_summary") == "1 row is rewritten · 2 rows are removed · 30 rows "
@@ -144,6 +144,7 @@ def test_answers_are_chosen_one_by_one_side_by_side(qtbot, tab: DataTab, write_r
 
 def test_rows_that_are_cut_are_whole_at_another_length(qtbot, session: Session, planted: DataTab, tiny_model: Path):
     session.set_model(read_model(tiny_model))
+    planted.workspace().choose(planted.workspace().entry)
     wanted: list[tuple[str, object]] = []
     session.field_wanted.connect(lambda *field: wanted.append(field))
     plan = RunConfig(name="x", model="x", train_file="x", max_length=4)
@@ -214,6 +215,7 @@ def test_tokens_are_counted_and_the_cut_is_the_plans(qtbot, session: Session, ta
     assert f"Devanagari\u00a0{counts.per_word['Devanagari']:.1f}" in text(tab, "length_figures")
     page = tab.workspace()
     assert page.desk.lengths.histogram.isVisible()
+    page.choose(page.entry)
     qtbot.waitUntil(lambda: "for training" in text(tab, "split_counts"))
     session.set_plan(RunConfig(name="x", model="x", train_file="x", max_length=counts.p95, micro_batch_size=4,
                                gradient_accumulation_steps=2))

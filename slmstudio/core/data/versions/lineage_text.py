@@ -11,7 +11,7 @@ from slmstudio.core.i18n import join_sentences, ntr, tr
 
 
 def sentence(lineage: Lineage) -> str:
-    """As in "Learned from 290 of 312 rows of ward.jsonl. Left out: Duplicate rows (22). Changed: HTML (12)."."""
+    """As in "290 of 312 rows of ward.jsonl are used. Left out: Duplicate rows (22). Changed: HTML (12)."."""
     source, steps = lineage.before, lineage.steps
     if source is None:
         parts = [ntr("{name} ({n:,} row)", "{name} ({n:,} rows)", each.rows or 0, name=each.name)
@@ -22,9 +22,9 @@ def sentence(lineage: Lineage) -> str:
     changed = _counted((str(step.get("fix")), _whole(step.get("rows")) - _whole(step.get("removed"))) for step in steps)
     if source.rows is None or not lineage.is_fix:
         made = (tr("Made from {name}: {steps}", name=source.name, steps=", ".join(by_hand)) if by_hand else
-                tr("Made from {name}", name=source.name))
+                tr("Made from {name}.", name=source.name))
     else:
-        made = ntr("Learned from {used:,} of {n:,} row of {name}.", "Learned from {used:,} of {n:,} rows of {name}.",
+        made = ntr("{used:,} of {n:,} row of {name} is used.", "{used:,} of {n:,} rows of {name} are used.",
                    source.rows, used=source.rows - sum(_whole(step.get("removed")) for step in steps), name=source.name)
     return join_sentences(made, *([tr("Left out: {findings}.", findings=gone)] if gone else []),
                           *([tr("Changed: {findings}.", findings=changed)] if changed else []))

@@ -240,7 +240,7 @@ class HealthCard(Card):
         self.area.setMinimumHeight(holder.sizeHint().height() if on and holder is not None else 0)
 
     def _make_end(self) -> QWidget:
-        """What is learned with these decisions, and the buttons for them."""
+        """What is used with these decisions, and the buttons for them."""
         self.outcome = text_label("", "strong", wrap=True, name="health_outcome")
         self.changes = SecondaryButton(tr("Changes…"), tr("See what these choices change, before anything is changed."),
                                        "small", name="health_changes", clicked=self.changes_wanted)
@@ -256,7 +256,7 @@ class HealthCard(Card):
         return {row.finding.kind: row.choice.currentData() for row in self._rows}
 
     def decided_anew(self) -> None:
-        """Another choice is on: say what would be learned."""
+        """Another choice is on: say what would be used."""
         decisions, findings, count = self.decisions, [row.finding for row in self._rows], self._count
         changing = {row.finding.kind for row in self._rows if row.finding.kind != "unusable" and (
             decisions[row.finding.kind] in ACTING)}
@@ -266,8 +266,10 @@ class HealthCard(Card):
 
     def _show_outcome(self, used: int) -> None:
         unusable = sum(row.finding.count for row in self._rows if row.finding.kind == "unusable")
-        self.outcome.setText(ntr("About {used:,} of {n:,} row is learned.", "About {used:,} of {n:,} rows are learned.",
-                                 self._count + unusable, used=used))
+        rows = self._count + unusable
+        self.outcome.setText(ntr("The only row is used.", "All {n:,} rows are used.", rows) if used == rows else
+                             ntr("About {used:,} of {n:,} row is used.", "About {used:,} of {n:,} rows are used.",
+                                 rows, used=used))
 
     def _set_state(self, *, chip: str = "", kind: str = "plain", words: str = "", again: bool = False,
                    about: str = "") -> None:
