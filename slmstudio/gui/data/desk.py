@@ -80,6 +80,7 @@ class RowTools(QObject):
         self.health.rows_wanted.connect(self._show_rows)
         self.health.changes_wanted.connect(self._show_changes)
         self.health.apply_wanted.connect(self._apply)
+        self.health.chosen.connect(self._choose)
         self.health.strip.cancelled.connect(self._cancel)
         self.health.again.clicked.connect(self._check_again)
         self.problems.line_wanted.connect(self._show_line)
@@ -230,10 +231,11 @@ class RowTools(QObject):
         about = self._about()
         if report.made.trouble is not None:
             about = tr("The tokens weren't counted. {why}", why=str(report.made.trouble).splitlines()[0])
-        if lineage is not None and lineage.is_fix:
+        if lineage is not None:
             about = join_sentences(lineage_text.sentence(lineage), about)
         self.health.show_findings(to_decide(report.made.findings, dataset.problems, dataset.rows_left_out, longer),
-                                  len(dataset.records), about, lineage.decided if lineage is not None else {})
+                                  len(dataset.records), about, lineage.decided if lineage is not None else {},
+                                  self._entry.chosen if self._entry is not None else {})
         if report.made.counts is not None:
             self.lengths.show_counts(report.made.counts, max_length, self._model_name(), planned)
         else:
@@ -267,6 +269,10 @@ class RowTools(QObject):
             self.hand.ask_to_write()
             return None
         return entry.report if entry is not None else None
+
+    def _choose(self, kind: str, choice: str) -> None:
+        if self._entry is not None:
+            self._entry.chosen[kind] = choice
 
     def _show_changes(self) -> None:
         if (report := self._report()) is not None:

@@ -51,7 +51,9 @@ def test_three_versions_lead_back_to_the_file_they_came_from(original: Path):
      "290 of 312 rows of ward.jsonl are used. Left out: Unusable rows (3), Duplicate rows (19). "
      "Changed: Phone numbers (1,234)."),
     (1, [{"fix": "html", "choice": "mend", "rows": 1}], "1 of 1 row of ward.jsonl is used. Changed: HTML (1)."),
-    (None, [{"edit": 1}, {"edit": 1}, {"delete": 2}], "Made from ward.jsonl: 1 row edited, 2 rows deleted"),
+    (9, [{"edit": 1}, {"edit": 1}, {"delete": 2}, {"fix": "html", "choice": "remove", "rows": 1, "removed": 1}],
+     "6 of 9 rows of ward.jsonl are used. By hand: 1 row edited, 2 rows deleted. Left out: HTML (1)."),
+    (9, [{"delete": 2}, {"add": 3}], "Made from ward.jsonl. By hand: 2 rows deleted, 3 rows added."),
     (None, [{"fix": "html", "rows": 4, "removed": 1}], "Made from ward.jsonl. Left out: HTML (1). Changed: HTML (3)."),
 ])
 def test_how_a_version_came_to_be_is_one_line(rows, steps, text):

@@ -69,8 +69,7 @@ def test_rows_are_deleted_edited_and_added_and_written_together(qtbot, tab: Data
     assert store.read_lineage(made.path).steps == ({"delete": 2}, {"edit": 1}, {"add": 1})
     assert read_dataset(original).count == 10
     assert page.entry.edits is None and not page.desk.hand.bar.isVisible()
-    qtbot.waitUntil(lambda: text(tab, "version_text") == (
-        "Made from rows.jsonl: 1 row edited, 2 rows deleted, 1 row added"))
+    qtbot.waitUntil(lambda: text(tab, "version_text").startswith("Made from rows.jsonl. By hand: 1 row edited"))
 
 
 def test_changes_are_taken_back_and_stay_with_their_dataset(qtbot, tab: DataTab, write_rows):

@@ -17,16 +17,17 @@ def sentence(lineage: Lineage) -> str:
         parts = [ntr("{name} ({n:,} row)", "{name} ({n:,} rows)", each.rows or 0, name=each.name)
                  for each in lineage.sources]
         return tr("Mixed from {parts}", parts=", ".join(parts))
-    by_hand = _by_hand(steps)
     gone = _counted((str(step.get("fix")), _whole(step.get("removed"))) for step in steps)
     changed = _counted((str(step.get("fix")), _whole(step.get("rows")) - _whole(step.get("removed"))) for step in steps)
-    if source.rows is None or not lineage.is_fix:
-        made = (tr("Made from {name}: {steps}", name=source.name, steps=", ".join(by_hand)) if by_hand else
-                tr("Made from {name}.", name=source.name))
+    by_hand = _by_hand(steps)
+    if source.rows is None or any("add" in step for step in steps):
+        made = tr("Made from {name}.", name=source.name)
     else:
+        used = source.rows - sum(_whole(step.get(name)) for step in steps for name in ("removed", "delete"))
         made = ntr("{used:,} of {n:,} row of {name} is used.", "{used:,} of {n:,} rows of {name} are used.",
-                   source.rows, used=source.rows - sum(_whole(step.get("removed")) for step in steps), name=source.name)
-    return join_sentences(made, *([tr("Left out: {findings}.", findings=gone)] if gone else []),
+                   source.rows, used=used, name=source.name)
+    return join_sentences(made, *([tr("By hand: {steps}.", steps=", ".join(by_hand))] if by_hand else []),
+                          *([tr("Left out: {findings}.", findings=gone)] if gone else []),
                           *([tr("Changed: {findings}.", findings=changed)] if changed else []))
 
 

@@ -34,7 +34,7 @@ class Source:
 
     Attributes:
         path: where it was; None if it wasn't noted.
-        weight: of a mix; `rows`: how many of its rows came from it, or of a fix, how many rows the file had.
+        weight: of a mix; `rows`: how many of its rows came from it, or how many rows the file had.
         given: what a user said about the file, as in `read_options.parse`.
     """
 
@@ -60,11 +60,6 @@ class Lineage:
 
     sources: tuple[Source, ...]
     steps: tuple[Step, ...]
-
-    @property
-    def is_fix(self) -> bool:
-        """Whether it is what was decided about the findings, and nothing else."""
-        return all("fix" in step for step in self.steps)
 
     @property
     def decided(self) -> dict[str, str]:

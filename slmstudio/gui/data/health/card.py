@@ -154,10 +154,10 @@ class FindingRow(QFrame):
         choice: the decision; its data are ids of `CHOICES`.
     """
 
-    def __init__(self, finding: Finding, decided: str | None, card: HealthCard):
+    def __init__(self, finding: Finding, decided: str | None, chosen: str | None, card: HealthCard):
         super().__init__()
         self.setProperty("plain", True)
-        self.finding, self.decided = finding, decided
+        self.finding = finding
         title = KINDS[finding.kind].title
         chip = Chip(number_text(finding.count), "ok" if decided else CHIPS[finding.severity])
         show = IconButton("eye", tr("Show rows: {title}", title=title), name=f"health_show_{finding.kind}",
@@ -168,7 +168,7 @@ class FindingRow(QFrame):
             label = finding.label(choice)
             self.choice.add_shortened(label if place or len(finding.choices) == 1 else
                                       tr("{choice} (recommended)", choice=label), label, choice, finding.does(choice))
-        self.choice.setCurrentIndex(max(0, self.choice.findData(decided)))
+        self.choice.setCurrentIndex(max(0, self.choice.findData(chosen or decided)))
         self.choice.setEnabled(len(finding.choices) > 1)
         self.choice.currentIndexChanged.connect(self._describe)
         self.choice.currentIndexChanged.connect(card.decided_anew)
@@ -186,6 +186,7 @@ class FindingRow(QFrame):
         self.choice.setAccessibleDescription(does)
 
     def _activated(self) -> None:
+        self._card.chosen.emit(self.finding.kind, self.choice.currentData())
         if self.choice.currentData() == "by_hand":
             self._card.rows_wanted.emit(self.finding)
 
@@ -200,11 +201,13 @@ class HealthCard(Card):
         rows_wanted(Finding): the user wants to see its rows.
         changes_wanted: the user wants to see what the decisions change; `decisions` are these.
         apply_wanted: the user wants a dataset in which they are done.
+        chosen(str, str): the user chose this for a kind of finding.
     """
 
     rows_wanted = Signal(object)
     changes_wanted = Signal()
     apply_wanted = Signal()
+    chosen = Signal(str, str)
 
     def __init__(self) -> None:
         super().__init__(ptr("of a dataset", "Health"))
@@ -307,12 +310,13 @@ class HealthCard(Card):
         self.strip.cancel.setVisible(not on)  # a half-written file is of no use
         self.strip.start_soon(tr("Saving a new version")) if on else self.strip.end()
 
-    def show_findings(self, findings: Sequence[Finding], rows: int, about: str, decided: Mapping[str, str]) -> None:
+    def show_findings(self, findings: Sequence[Finding], rows: int, about: str, decided: Mapping[str, str],
+                      chosen: Mapping[str, str]) -> None:
         """The rows are checked.
 
         Args:
             rows: how many there are.
-            decided: what was decided before about these findings.
+            decided: what was decided about these findings when the dataset was made; `chosen`: what is now.
         """
         count = sum(finding.kind not in decided for finding in findings)
         if count:
@@ -328,7 +332,8 @@ class HealthCard(Card):
         holder = plain_page()
         column = column_in(holder, margins=(0, 0, theme.SPACE_S, 0))
         self._count = rows
-        self._rows = [FindingRow(finding, decided.get(finding.kind), self) for finding in findings]
+        self._rows = [FindingRow(finding, decided.get(finding.kind), chosen.get(finding.kind), self)
+                      for finding in findings]
         for row in self._rows:
             column.addWidget(row)
         column.addStretch(1)

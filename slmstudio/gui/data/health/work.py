@@ -147,21 +147,20 @@ def _of_each_kind(changes: list[Change]) -> list[Change]:
 
 
 def apply(report: Report, decisions: Mapping[str, str], task: Task) -> Dataset:
-    """Write what was decided as a new version, and read that. If it was decided before already, both are one version
-    of the file as it was.
+    """Write what was decided as a new version, and read that. Of a version it is one of the file before, with all that
+    was done to it.
 
     Raises:
         UserError: it can't be written, or no rows would be left.
         ReadingCancelled: the task was cancelled.
     """
-    from slmstudio.core.data.versions.store import Source, read_lineage
+    from slmstudio.core.data.versions.store import read_lineage
 
     found, dataset = preview(report, decisions, task), report.asked.dataset
     earlier = read_lineage(dataset.path)
-    if earlier is not None and earlier.is_fix and earlier.before is not None:
+    if earlier is not None and earlier.before is not None:
         return write_from(found.fixed.records, [earlier.before], [*earlier.steps, *found.steps], task)
-    source = Source.of(dataset, rows=len(dataset.records) + dataset.rows_left_out)
-    return write_from(found.fixed.records, [source], found.steps, task)
+    return write(dataset, found.fixed.records, found.steps, task)
 
 
 def write(dataset: Dataset, records: Sequence[Record], steps: list[Step], task: Task) -> Dataset:
@@ -172,7 +171,7 @@ def write(dataset: Dataset, records: Sequence[Record], steps: list[Step], task: 
     """
     from slmstudio.core.data.versions.store import Source
 
-    return write_from(records, [Source.of(dataset)], steps, task)
+    return write_from(records, [Source.of(dataset, rows=len(dataset.records) + dataset.rows_left_out)], steps, task)
 
 
 def write_from(records: Sequence[Record], sources: list[Source], steps: list[Step], task: Task, *,
