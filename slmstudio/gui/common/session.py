@@ -185,10 +185,6 @@ class Session(QObject):
             self.plan, self.plan_counts, self.plan_lost = plan, counts, lost
             self.plan_changed.emit()
 
-    def want_field(self, name: str, value: Any) -> None:
-        """Say which value a field of the next run should have; None leaves it to the plan."""
-        self.field_wanted.emit(name, value)
-
     def set_machine(self, machine: Machine) -> None:
         self.machine = machine
         self.machine_changed.emit()

@@ -295,7 +295,7 @@ class RowTools(QObject):
                 self._put(report.asked.dataset, made)
             if longer is not None:
                 self._lengthened = True
-                self._session.want_field("max_length", longer)
+                self._session.field_wanted.emit("max_length", longer)
 
         def failed(error: Exception) -> None:
             self.health.show_saving(False)
@@ -316,7 +316,7 @@ class RowTools(QObject):
             self.version.undo.click()
         elif self._lengthened:
             self._lengthened = False
-            self._session.want_field("max_length", None)
+            self._session.field_wanted.emit("max_length", None)
 
     def open_mix(self, entries: Sequence[DataEntry]) -> None:
         """Let the user mix the datasets of these entries."""

@@ -197,9 +197,9 @@ def test_what_was_decided_for_other_data_is_decided_again(qtbot, planned, sessio
 
 
 def test_another_tab_may_want_a_value_and_leave_it_to_the_plan(planned, session):
-    session.want_field("max_length", 128)
+    session.field_wanted.emit("max_length", 128)
     assert planned.planning.overrides == {"max_length": 128}
-    session.want_field("max_length", None)
+    session.field_wanted.emit("max_length", None)
     assert planned.planning.overrides == {}
 
 

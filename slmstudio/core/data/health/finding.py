@@ -22,15 +22,6 @@ SEVERITIES: tuple[Severity, ...] = ("bad", "warn", "note")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Something that can be decided about a finding, in English: a few words, and what it does."""
-
-    id: str
-    label: str
-    does: str
-
-
-@dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of finding, in English.
 
@@ -69,7 +60,8 @@ def _read(name: str) -> Any:
 KINDS: dict[str, Kind] = {each["id"]: Kind(each["id"], each["label"], tuple(each["rows"]), each["severity"],
                                            each["choices"], each.get("mask", "")) for each in _read("kinds.json")}
 """By id."""
-CHOICES: dict[str, Choice] = {each["id"]: Choice(**each) for each in _read("choices.json")}
+CHOICES: dict[str, dict[str, str]] = {each["id"]: each for each in _read("choices.json")}
+"""By id, what can be decided about findings, in English: its "label" in a few words, and what it "does"."""
 MENDING, LEAVING_OUT = ("mask", "mend"), ("remove", "longest")
 """Choices by which texts are rewritten, and by which rows are left out. The others change no row."""
 WORDS: dict[str, Any] = _read("words.json")
@@ -132,12 +124,12 @@ class Finding:
 
     def label(self, choice: str) -> str:
         """A choice in a few words."""
-        return tr(CHOICES[choice].label, longer=self.detail.get("longer", 0))
+        return tr(CHOICES[choice]["label"], longer=self.detail.get("longer", 0))
 
     def does(self, choice: str) -> str:
         """What a choice does, in a sentence."""
         kind = KINDS[self.kind]
-        return tr(kind.choices[choice] or CHOICES[choice].does, mask=kind.mask, longer=self.detail.get("longer", 0))
+        return tr(kind.choices[choice] or CHOICES[choice]["does"], mask=kind.mask, longer=self.detail.get("longer", 0))
 
     @property
     def cost(self) -> dict[str, Any]:

@@ -6,18 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeySequence, QPainter, QTextLayout
-from PySide6.QtWidgets import (
-    QFrame,
-    QListView,
-    QScrollArea,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QToolTip,
-    QWidget,
-)
+from PySide6.QtCore import QModelIndex, Qt, Signal
+from PySide6.QtGui import QGuiApplication, QKeySequence
+from PySide6.QtWidgets import QFrame, QListView, QScrollArea, QToolTip, QWidget
 
 from slmstudio.core.data.health.finding import KINDS, LEAVING_OUT, MENDING, SEVERITIES, left_out
 from slmstudio.core.errors import Problem
@@ -53,7 +44,6 @@ class ProblemsCard(Card):
         self.list = named(QListView(), "findings_list", tr("Problems in the file"))
         self.list.setUniformItemSizes(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.list.setItemDelegate(_ProblemDelegate(self.list))
         self.problems = ProblemsModel(self)
         self.list.setModel(self.problems)
         self.list.doubleClicked.connect(self._activated)
@@ -66,7 +56,6 @@ class ProblemsCard(Card):
         add_key(self, "Escape", self.closed.emit, inside=True)
         hint = text_label(tr("These rows are skipped. Your file is never changed."), "small", wrap=True)
         fill(self.body, (self.list, 1), row_of((hint, 1), copy, close))
-        theme.THEME.changed.connect(self.list.viewport().update)
 
     def show_problems(self, problems: list[Problem]) -> None:
         """Show every problem of a file."""
@@ -86,59 +75,6 @@ class ProblemsCard(Card):
         QToolTip.showText(self.cursor().pos(), tr("Copied."), self.list)
         if problem.line is not None:
             self.line_wanted.emit(problem.line, problem.file or "")
-
-
-class _ProblemDelegate(QStyledItemDelegate):
-    """The line in lower case, the message below it in two lines at most."""
-
-    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
-        small = QFontMetrics(theme.base_font(theme.SMALL_SIZE)).height()
-        return QSize(0, small + 2 * theme.line_height() + 12)
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem,
-              index: QModelIndex | QPersistentModelIndex) -> None:
-        rect: QRect = option.rect
-        state = option.state
-        problem: Problem = index.model().problems[index.row()]  # type: ignore[attr-defined]
-        painter.save()
-        if state & (QStyle.StateFlag.State_Selected | QStyle.StateFlag.State_MouseOver):
-            selected = bool(state & QStyle.StateFlag.State_Selected)
-            painter.fillRect(rect, theme.colour("accent_ground" if selected else "hover"))
-        painter.setPen(theme.colour("line"))
-        painter.drawLine(rect.bottomLeft(), rect.bottomRight())
-        inner = rect.adjusted(2, 5, -2, -5)
-        painter.setFont(theme.base_font(theme.SMALL_SIZE))
-        height = painter.fontMetrics().height()
-        painter.setPen(theme.colour("warn"))
-        place = painter.fontMetrics().elidedText(self.place(problem), Qt.TextElideMode.ElideMiddle, inner.width())
-        painter.drawText(QRect(inner.left(), inner.top(), inner.width(), height), 0, place)
-        painter.setFont(theme.base_font())
-        painter.setPen(theme.colour("ink"))
-        text = _two_lines(problem.message[:1].upper() + problem.message[1:], painter.fontMetrics(), inner.width())
-        painter.drawText(inner.adjusted(0, height, 0, 0), 0, text)
-        theme.draw_item_focus(painter, option)
-        painter.restore()
-
-    def place(self, problem: Problem) -> str:
-        rows = ntr("{n:,} row", "{n:,} rows", len(problem.lines)) if problem.lines else ""
-        line = ""
-        if problem.line is not None:
-            line = (tr("from line {number:,}", number=problem.line) if rows else
-                    tr("line {number:,}", number=problem.line))
-        column = tr("column {number:,}", number=problem.column) if problem.column and not rows else ""
-        return ", ".join(part for part in (problem.file or "", rows, line, column, problem.field or "")
-                         if part)
-
-
-def _two_lines(text: str, metrics: QFontMetrics, width: int) -> str:
-    """Break `text` once; the second line is elided where there is more of it."""
-    layout = QTextLayout(text, theme.base_font())
-    layout.beginLayout()
-    line = layout.createLine()
-    line.setLineWidth(width)
-    layout.endLayout()
-    first, rest = text[:line.textLength()], text[line.textLength():]
-    return first if not rest else f"{first.rstrip()}\n{metrics.elidedText(rest, Qt.TextElideMode.ElideRight, width)}"
 
 
 ACTING = (*MENDING, *LEAVING_OUT, "lengthen")
