@@ -76,11 +76,9 @@ class ProblemsModel(QAbstractListModel):
         return 0 if parent.isValid() else len(self.problems)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        problem = self.problems[index.row()]
-        text = str(problem) if len(problem.lines) < 2 else (
-            ntr("{n:,} row: {problem}", "{n:,} rows: {problem}", len(problem.lines), problem=problem))
-        return text if role == Qt.ItemDataRole.DisplayRole else (
-            plain_tip(text) if role == Qt.ItemDataRole.ToolTipRole else None)
+        if role == Qt.ItemDataRole.DisplayRole:
+            return str(self.problems[index.row()])
+        return plain_tip(str(self.problems[index.row()])) if role == Qt.ItemDataRole.ToolTipRole else None
 
 
 class ErrorBanner(QFrame):
