@@ -14,7 +14,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.data.health.finding import KINDS, LEAVING_OUT, MENDING, to_decide
-from slmstudio.core.i18n import join_sentences, tr
+from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import default_of
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
@@ -231,10 +231,9 @@ class RowTools(QObject):
         about = self._about()
         if report.made.trouble is not None:
             about = tr("The tokens weren't counted. {why}", why=str(report.made.trouble).splitlines()[0])
-        if lineage is not None:
-            about = join_sentences(lineage_text.sentence(lineage), about)
+        made = lineage_text.sentence(lineage) if lineage is not None else ""
         self.health.show_findings(to_decide(report.made.findings, dataset.problems, dataset.rows_left_out, longer),
-                                  len(dataset.records), about, lineage.decided if lineage is not None else {},
+                                  len(dataset.records), about, made, lineage.decided if lineage is not None else {},
                                   self._entry.chosen if self._entry is not None else {})
         if report.made.counts is not None:
             self.lengths.show_counts(report.made.counts, max_length, self._model_name(), planned)

@@ -169,7 +169,11 @@ class ComboBox(_ScrollsPast, QComboBox):
         at = self.count() - 1
         self.setItemData(at, short, SHORT_ROLE)
         self.setItemData(at, plain_tip(tip), Qt.ItemDataRole.ToolTipRole)
-        self.view().setMinimumWidth(self.view().sizeHintForColumn(0) + 2 * theme.SPACE_L)
+
+    def showPopup(self) -> None:
+        if self.currentData(SHORT_ROLE):
+            self.view().setMinimumWidth(self.view().sizeHintForColumn(0) + 2 * theme.SPACE_L)
+        super().showPopup()
 
     def _text(self) -> str:
         return self.currentText() if self.currentIndex() >= 0 else self.placeholderText()

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFrame, QListView, QScrollArea, QToolTip, QWidget
 
 from slmstudio.core.data.health.finding import KINDS, LEAVING_OUT, MENDING, SEVERITIES, left_out
 from slmstudio.core.errors import Problem
-from slmstudio.core.i18n import ntr, number_text, ptr, tr
+from slmstudio.core.i18n import join_sentences, ntr, number_text, ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import TaskSlot
 from slmstudio.gui.common.widgets.areas import Card, plain_page
@@ -148,7 +148,7 @@ class HealthCard(Card):
     def __init__(self) -> None:
         super().__init__(ptr("of a dataset", "Health"))
         self._rows: list[FindingRow] = []
-        self._count = 0
+        self._count, self._made = 0, ""
         self._is_low = False
         self._task = TaskSlot()
         self.chip = Chip(name="health_chip")
@@ -180,7 +180,7 @@ class HealthCard(Card):
 
     def _make_end(self) -> QWidget:
         """What is used with these decisions, and the buttons for them."""
-        self.outcome = text_label("", "strong", wrap=True, name="health_outcome")
+        self.outcome = text_label("", "body", wrap=True, name="health_outcome")
         self.changes = SecondaryButton(tr("Changes…"), tr("See what these choices change, before anything is changed."),
                                        "small", name="health_changes", clicked=self.changes_wanted)
         self.apply = SecondaryButton(tr("Apply"), tr("Do what is chosen for each finding, in a new version of the "
@@ -206,7 +206,8 @@ class HealthCard(Card):
     def _show_outcome(self, used: int) -> None:
         unusable = sum(row.finding.count for row in self._rows if row.finding.kind == "unusable")
         rows = self._count + unusable
-        self.outcome.setText(ntr("The only row is used.", "All {n:,} rows are used.", rows) if used == rows else
+        self.outcome.setText(self._made if self._made and not self.apply.isEnabled() else
+                             ntr("The only row is used.", "All {n:,} rows are used.", rows) if used == rows else
                              ntr("About {used:,} of {n:,} row is used.", "About {used:,} of {n:,} rows are used.",
                                  rows, used=used))
 
@@ -246,12 +247,13 @@ class HealthCard(Card):
         self.strip.cancel.setVisible(not on)  # a half-written file is of no use
         self.strip.start_soon(tr("Saving a new version")) if on else self.strip.end()
 
-    def show_findings(self, findings: Sequence[Finding], rows: int, about: str, decided: Mapping[str, str],
+    def show_findings(self, findings: Sequence[Finding], rows: int, about: str, made: str, decided: Mapping[str, str],
                       chosen: Mapping[str, str]) -> None:
         """The rows are checked.
 
         Args:
             rows: how many there are.
+            made: of a version, how it was made.
             decided: what was decided about these findings when the dataset was made; `chosen`: what is now.
         """
         count = sum(finding.kind not in decided for finding in findings)
@@ -262,12 +264,12 @@ class HealthCard(Card):
         elif findings:
             self._set_state(chip=tr("decided"), kind="ok", about=about)
         else:
-            self._set_state(chip=tr("healthy"), kind="ok", about=about,
+            self._set_state(chip=tr("healthy"), kind="ok", about=join_sentences(made, about),
                             words=ntr("✓ No problems were found in the only row.",
                                       "✓ No problems were found in {n:,} rows.", rows))
         holder = plain_page()
         column = column_in(holder, margins=(0, 0, theme.SPACE_S, 0))
-        self._count = rows
+        self._count, self._made = rows, made
         self._rows = [FindingRow(finding, decided.get(finding.kind), chosen.get(finding.kind), self)
                       for finding in findings]
         for row in self._rows:
