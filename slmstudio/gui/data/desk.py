@@ -173,9 +173,13 @@ class RowTools(QObject):
             return
         if any(each is not None and each.is_same(asked) for each in (self._asked, self._refused)):
             return
-        self._asked, self._refused, self._shown = asked, None, None
         before = entry.report
-        self.health.show_working(len(entry.dataset.records), "")
+        self._asked, self._refused = asked, None
+        if self._shown is not None and before is not None and self._shown[0] is before:
+            self.health.strip.start_soon("")  # what is known of these rows is still there
+        else:
+            self.health.show_working(len(entry.dataset.records), "")
+        self._shown = None
         self.lengths.show_words(tr("Counting tokens…") if asked.model is not None else self._no_model())
 
         def done(report: work.Report) -> None:
@@ -220,9 +224,9 @@ class RowTools(QObject):
         return tr("Choose a model to see how long the rows are in its tokens.")
 
     def _show(self, report: work.Report) -> None:
-        max_length, planned = self._max_length()
         from slmstudio.core.data.versions import lineage_text
 
+        max_length, planned = self._max_length()
         dataset, lineage, longer = report.asked.dataset, report.lineage, self._longer()
         shown = report, planned, self._model_name(), longer
         if shown == self._shown:

@@ -98,8 +98,9 @@ def test_all_decisions_are_one_version_and_undone_with_one_key(qtbot, planted: D
     original, before = page.entry.dataset.path, page.entry.dataset.path.read_bytes()
     qtbot.waitUntil(lambda: text(planted, "health_outcome") == "About 30 of 32 rows are used.")
     decide(planted, "html", "keep")
+    box, report = planted.findChild(QComboBox, "health_choice_html"), page.entry.report
     session.set_plan(RunConfig(name="x", model="x", train_file="x", max_length=64))  # which checks again
-    checked(qtbot, planted)
+    assert checked(qtbot, planted) is not report and box.isVisible(), "the list keeps its place"
     press(qtbot, planted, "health_changes")
     qtbot.waitUntil(lambda: text(planted, "changes_summary") == "1 row is rewritten · 2 rows are removed · 30 rows "
                     "are left")

@@ -4,7 +4,7 @@ used."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QModelIndex, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeySequence
@@ -149,6 +149,8 @@ class HealthCard(Card):
         super().__init__(ptr("of a dataset", "Health"))
         self._rows: list[FindingRow] = []
         self._count, self._made = 0, ""
+        self._shown: tuple[Any, ...] | None = None
+        self._chosen: Mapping[str, str] = {}
         self._is_low = False
         self._task = TaskSlot()
         self.chip = Chip(name="health_chip")
@@ -159,9 +161,9 @@ class HealthCard(Card):
         self.words = text_label("", "muted", wrap=True, name="health_words")
         self.again = SecondaryButton(tr("Check again"), tr("Look for problems in all rows."), "small",
                                      name="health_again")
-        fill(self.body, self.banner, self.words, self.strip, (self.again, 0, Qt.AlignmentFlag.AlignLeft))
+        fill(self.body, self.banner, self.words, (self.again, 0, Qt.AlignmentFlag.AlignLeft))
         self._make_list()
-        fill(self.body, self.about, self._make_end())
+        fill(self.body, self.strip, self.about, self._make_end())
         self.body.addStretch()
         self.show_nothing()
 
@@ -220,6 +222,7 @@ class HealthCard(Card):
         show_text(self.about, about)
         self.area.hide()
         self._end.hide()
+        self._shown = None
         self.banner.clear()
         self.strip.end()
 
@@ -254,8 +257,14 @@ class HealthCard(Card):
         Args:
             rows: how many there are.
             made: of a version, how it was made.
-            decided: what was decided about these findings when the dataset was made; `chosen`: what is now.
+            decided: what was decided about these findings when the dataset was made; `chosen`: what is now, of
+                the same rows always the same object.
         """
+        shown = list(findings), rows, made, decided
+        if shown == self._shown and chosen is self._chosen:
+            self.strip.end()
+            show_text(self.about, about)
+            return  # the list keeps its place
         count = sum(finding.kind not in decided for finding in findings)
         if count:
             worst = min(SEVERITIES.index(each.severity) for each in findings if each.kind not in decided)
@@ -269,7 +278,7 @@ class HealthCard(Card):
                                       "✓ No problems were found in {n:,} rows.", rows))
         holder = plain_page()
         column = column_in(holder, margins=(0, 0, theme.SPACE_S, 0))
-        self._count, self._made = rows, made
+        self._count, self._made, self._shown, self._chosen = rows, made, shown, chosen
         self._rows = [FindingRow(finding, decided.get(finding.kind), chosen.get(finding.kind), self)
                       for finding in findings]
         for row in self._rows:
