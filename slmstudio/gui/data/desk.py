@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.data.health.finding import KINDS, LEAVING_OUT, MENDING, to_decide
+from slmstudio.core.data.health.finding import KINDS, changes_rows, to_decide
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.config import default_of
 from slmstudio.gui.common.session import Session
@@ -304,7 +304,7 @@ class RowTools(QObject):
             self.health.show_saving(False)
             report_error(self, error)
 
-        if not set(decisions.values()) & {*MENDING, *LEAVING_OUT}:
+        if not changes_rows(decisions):
             done(None)
             return
         self.health.show_saving(True)

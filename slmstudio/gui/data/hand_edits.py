@@ -18,7 +18,7 @@ from slmstudio.gui.common.dialogs import question
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import Card, NoteBar, plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner, report_error
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
@@ -72,9 +72,9 @@ class RowEditor(Card):
         self._area = QScrollArea()
         self._area.setWidgetResizable(True)
         fill(self.body, self.banner, (self._area, 1))
-        self.save = PrimaryButton(tr("Save row"),
-                                  tr("Keep the row like this until you save a new version (Ctrl+Enter)."),
-                                  name="editor_save", clicked=self._save)
+        self.save = SecondaryButton(tr("Save row"),
+                                    tr("Keep the row like this until you save a new version (Ctrl+Enter)."),
+                                    name="editor_save", clicked=self._save)
         cancel = SecondaryButton(tr("Cancel"), tr("Leave the row as it was (Esc)."), name="editor_cancel",
                                  clicked=self.closed)
         self.body.addLayout(row_of((text_label(tr("Your file is never changed."), "small"), 1), cancel, self.save))

@@ -15,7 +15,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, TaskSlot, run_task
 from slmstudio.gui.common.widgets.areas import Card, NoteBar, ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner, report_error
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import DoubleSpinBox, SpinBox, named, number_field
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
@@ -140,9 +140,9 @@ class MixCard(Card):
         add_key(self, "Escape", self._close, inside=True)
 
     def _make_buttons(self) -> None:
-        self.write = PrimaryButton(tr("Save the mix"),
-                                   tr("Save the rows in a new file, and open it. Your files aren't changed."),
-                                   name="mix_write", clicked=self._write)
+        self.write = SecondaryButton(tr("Save the mix"),
+                                     tr("Save the rows in a new file, and open it. Your files aren't changed."),
+                                     name="mix_write", clicked=self._write)
         cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows (Esc)."), name="mix_cancel", clicked=self._close)
         self.body.addLayout(row_of((text_label(tr("Your files are never changed."), "small"), 1), cancel, self.write))
 

@@ -177,6 +177,11 @@ def recommended(findings: Iterable[Finding]) -> dict[str, str]:
     return {each.kind: each.choices[0] for each in findings}
 
 
+def changes_rows(decisions: Mapping[str, str]) -> bool:
+    """Whether the decisions change rows; those that couldn't be read are left out anyhow."""
+    return any(choice in MENDING + LEAVING_OUT for kind, choice in decisions.items() if kind != "unusable")
+
+
 def left_out(findings: Iterable[Finding], decisions: Mapping[str, str]) -> int:
     """About how many rows the decisions leave out; those with several faults once. Which rows can't be mended, and
     which are the same once they are, isn't known before."""

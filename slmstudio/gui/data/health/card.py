@@ -10,7 +10,7 @@ from PySide6.QtCore import QModelIndex, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QFrame, QListView, QScrollArea, QToolTip, QWidget
 
-from slmstudio.core.data.health.finding import KINDS, LEAVING_OUT, MENDING, SEVERITIES, left_out
+from slmstudio.core.data.health.finding import KINDS, changes_rows, left_out
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import join_sentences, ntr, number_text, ptr, tr
 from slmstudio.gui.common import theme
@@ -77,8 +77,6 @@ class ProblemsCard(Card):
             self.line_wanted.emit(problem.line, problem.file or "")
 
 
-ACTING = (*MENDING, *LEAVING_OUT, "lengthen")
-"""Choices that do something when they are applied."""
 CHIPS = {"bad": "bad", "warn": "warn", "note": "plain"}
 """Severity: kind of the chip."""
 
@@ -107,7 +105,7 @@ class FindingRow(QFrame):
         self.choice.setCurrentIndex(max(0, self.choice.findData(chosen or decided)))
         self.choice.setEnabled(len(finding.choices) > 1)
         self.choice.currentIndexChanged.connect(self._describe)
-        self.choice.currentIndexChanged.connect(card.decided_anew)
+        self.choice.currentIndexChanged.connect(card.update_outcome)
         self.choice.activated.connect(self._activated)
         self._card = card
         self._describe()
@@ -196,18 +194,16 @@ class HealthCard(Card):
         """What is chosen for each kind of finding."""
         return {row.finding.kind: row.choice.currentData() for row in self._rows}
 
-    def decided_anew(self) -> None:
-        """Another choice is on: say what would be used."""
+    def update_outcome(self) -> None:
+        """Say what is used with these choices."""
         decisions, findings, count = self.decisions, [row.finding for row in self._rows], self._count
-        changing = {row.finding.kind for row in self._rows if row.finding.kind != "unusable" and (
-            decisions[row.finding.kind] in ACTING)}
-        self.apply.setEnabled(bool(changing))
-        self.changes.setEnabled(bool(changing))
+        is_acting = changes_rows(decisions) or "lengthen" in decisions.values()
+        self.apply.setEnabled(is_acting)
+        self.changes.setEnabled(is_acting)
         self._task.run(self, lambda task: count - left_out(findings, decisions), self._show_outcome)
 
     def _show_outcome(self, used: int) -> None:
-        unusable = sum(row.finding.count for row in self._rows if row.finding.kind == "unusable")
-        rows = self._count + unusable
+        rows = self._count + sum(row.finding.count for row in self._rows if row.finding.kind == "unusable")
         self.outcome.setText(self._made if self._made and not self.apply.isEnabled() else
                              ntr("The only row is used.", "All {n:,} rows are used.", rows) if used == rows else
                              ntr("About {used:,} of {n:,} row is used.", "About {used:,} of {n:,} rows are used.",
@@ -265,11 +261,9 @@ class HealthCard(Card):
             self.strip.end()
             show_text(self.about, about)
             return  # the list keeps its place
-        count = sum(finding.kind not in decided for finding in findings)
-        if count:
-            worst = min(SEVERITIES.index(each.severity) for each in findings if each.kind not in decided)
-            self._set_state(chip=ntr("{n:,} finding", "{n:,} findings", count),
-                            kind=CHIPS[SEVERITIES[worst]], about=about)
+        if undecided := [finding for finding in findings if finding.kind not in decided]:
+            self._set_state(chip=ntr("{n:,} finding", "{n:,} findings", len(undecided)),
+                            kind=CHIPS[undecided[0].severity], about=about)
         elif findings:
             self._set_state(chip=tr("decided"), kind="ok", about=about)
         else:
@@ -288,4 +282,4 @@ class HealthCard(Card):
         self.area.setVisible(bool(findings))
         self.set_low(self._is_low)
         self._end.setVisible(bool(findings))
-        self.decided_anew()
+        self.update_outcome()
