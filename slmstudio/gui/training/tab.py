@@ -162,7 +162,8 @@ class TrainingTab(QWidget):
         session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
         session.run_started.connect(self._run_started)
         self.planning.planned.connect(self._show_choice)
-        self.planning.planned.connect(lambda: session.set_plan(self.planning.config, self.planning.counts))
+        self.planning.planned.connect(lambda: session.set_plan(
+            self.planning.config, self.planning.counts, self.planning.lost))
         self.planning.failed.connect(self.banner.show_error)
         self._connect_run()
         for signal, slot in (
