@@ -369,8 +369,10 @@ class ChatBubble(QWidget):
 
 
 def figures_text(figures: dict[str, Any]) -> str:
-    """How fast an answer came and why it ended: "41 tokens/s · first token 0.2 s · stopped"."""
+    """How long an answer is, how fast it came, why it ended: "63 tokens · 41 tokens/s · first token 0.2 s"."""
     parts = []
+    if figures.get("completion_tokens") is not None:
+        parts.append(ntr("{n:,} token", "{n:,} tokens", figures["completion_tokens"]))
     if figures.get("tokens_per_second") is not None:
         parts.append(ntr("{n:,} token/s", "{n:,} tokens/s", round(figures["tokens_per_second"])))
     if figures.get("seconds_to_first_token") is not None:

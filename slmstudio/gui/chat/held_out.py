@@ -1,0 +1,147 @@
+"""Questions that the run never learned, to click: three at a time, with the answer that their rows expect."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from slmstudio.core.i18n import tr
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.labels import breakable, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, row_of
+
+if TYPE_CHECKING:
+    from slmstudio.core.chat.held_out import HeldOutQuestion
+    from slmstudio.core.chat.partners import Origin
+
+SHOWN = 3
+ANSWER_HEIGHT = 60
+"""Pixels of an expected answer before it scrolls where there is little room."""
+
+
+class QuestionButton(SecondaryButton):
+    """A question on one line, of which as much is seen as there is room for."""
+
+    def __init__(self) -> None:
+        super().__init__("", tr("Ask this, in a chat of its own."), "small", name="held_out_question")
+        self.setAccessibleName(tr("A question that wasn't learned"))
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.row: HeldOutQuestion | None = None
+
+    def show_row(self, row: HeldOutQuestion | None) -> None:
+        """Offer this one; None for none."""
+        self.row = row
+        self.setVisible(row is not None)
+        if row is not None:
+            self.setAccessibleName(row.question)
+            self.setToolTip(plain_tip("\n\n".join((row.question, tr("Ask this, in a chat of its own.")))))
+            self._elide()
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._elide()
+
+    def _elide(self) -> None:
+        if self.row is not None:
+            line = " ".join(self.row.question.split())
+            room = self.width() - 2 * theme.SPACE_M
+            self.setText(self.fontMetrics().elidedText(line, Qt.TextElideMode.ElideRight, room).replace("&", "&&"))
+
+
+class HeldOutQuestions(QWidget):
+    """A line above the editor, and above it the expected answer of the question that was asked, if that is wanted.
+
+    Signals:
+        asked(HeldOutQuestion): the user chose this one.
+    """
+
+    asked = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[HeldOutQuestion] = []
+        self._first = 0
+        self.buttons = [QuestionButton() for _ in range(SHOWN)]
+        for button in self.buttons:
+            button.clicked.connect(lambda _=False, button=button: self.asked.emit(button.row))
+        self.others = IconButton("again", tr("Show other questions from the rows that weren't learned"),
+                                 name="held_out_others", clicked=self._show_others)
+        self.expect = SecondaryButton(tr("Expected answer"),
+                                      tr("Show what the row answers to this question, or hide it."), "small",
+                                      name="held_out_expected")
+        self.expect.setCheckable(True)
+        self.answer = text_label("", wrap=True, selectable=True, name="expected_answer")
+        self.answer.setContentsMargins(theme.SPACE_S, theme.SPACE_XS, theme.SPACE_S, theme.SPACE_XS)
+        self._answer_area = ScrolledIfNeeded(self.answer, ANSWER_HEIGHT)
+        self.expect.toggled.connect(self._show_expected)
+        name = text_label(tr("Not learned:"), "small")
+        name.setToolTip(tr("Questions from the rows that were held out: the run never learned them."))
+        column_in(self, self._answer_area, row_of(name, *((button, 1) for button in self.buttons), self.others,
+                                                  self.expect), spacing=theme.SPACE_XS)
+        self.show_questions([])
+        self.show_state(False, "")
+
+    def show_questions(self, rows: list[HeldOutQuestion]) -> None:
+        """Offer these, in an order by chance; those that are offered already stay as they are."""
+        if set(rows) != set(self._rows):
+            self._rows, self._first = random.sample(rows, len(rows)), 0
+            self._show_rows()
+        self.setVisible(bool(rows))
+        self.others.setVisible(len(rows) > SHOWN)
+
+    def show_state(self, on: bool, asked: str) -> None:
+        """
+        Args:
+            on: whether a question can be asked now.
+            asked: the first question of the conversation; "" before there is one.
+        """
+        for button in self.buttons:
+            button.setEnabled(on)
+        self.answer.setText(breakable(next((row.expected for row in self._rows if row.question == asked), "")))
+        self.expect.setEnabled(bool(self.answer.text()))
+        if not self.answer.text():
+            self.expect.setChecked(False)
+        self._show_expected()
+
+    def _show_expected(self) -> None:
+        self._answer_area.setVisible(self.expect.isChecked())
+
+    def _show_others(self) -> None:
+        self._first += SHOWN
+        self._show_rows()
+
+    def _show_rows(self) -> None:
+        """The next ones, and from the start again after the last."""
+        for number, button in enumerate(self.buttons):
+            button.show_row(self._rows[(self._first + number) % len(self._rows)] if number < len(self._rows) else None)
+
+
+# -- What is found out beside the window's thread.
+
+
+def origins_of(models: list[Path]) -> tuple[list[Origin], list[HeldOutQuestion]]:
+    """Where the models come from, and the questions that the first of those that a run made never learned."""
+    from slmstudio.core.chat import held_out, partners
+
+    found = partners.origins(models)
+    run = next((each.run for each in found if each.run is not None), None)
+    return found, held_out.questions(run) if run is not None else []
+
+
+def gentler_rate(run: Path) -> float:
+    """The learning rate with which a run that repeats itself is trained once more."""
+    from slmstudio.core.evaluation.advice.proposals import gentler
+    from slmstudio.core.jobs.job import Job
+    from slmstudio.core.run.config import RunConfig
+
+    return gentler(RunConfig.from_dict(Job(run).request()).learning_rate)
