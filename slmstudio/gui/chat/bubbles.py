@@ -9,7 +9,6 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.chat import sampling
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubble import Action, ChatBubble
@@ -63,9 +62,9 @@ class ChatBubbles(BubbleArea):
 
     def _loop_advice(self) -> QWidget:
         """What to do about an answer that was stopped in a loop: for this chat, and in the next training."""
-        self.penalty = SecondaryButton(tr("Raise the repeat penalty and answer again"),
-                                       tr("Make words that were just used less likely, in this chat only. Both answers "
-                                          "are kept."), "small", name="loop_penalty")
+        self.penalty = SecondaryButton(tr("Raise the repeat penalty"),
+                                       tr("Answer again, with words that were just used less likely, in this chat. "
+                                          "Both answers are kept."), "small", name="loop_penalty")
         self.gently = SecondaryButton(tr("Train more gently…"),
                                       tr("Plan the run that made this model once more, with a lower learning rate. "
                                          "Nothing starts yet."), "small", name="loop_train")
@@ -73,7 +72,7 @@ class ChatBubbles(BubbleArea):
         fill(buttons.box, self.penalty, self.gently, STRETCH)
         for button, name in ((self.penalty, "penalty"), (self.gently, "gently")):
             button.clicked.connect(lambda _=False, name=name: self._act(name, self.bubbles[-1]))
-        found = column_widget(text_label(tr(sampling.ADVICE), "small", wrap=True, tone="warn", name="loop_advice"),
+        found = column_widget(text_label(tr("Stopped: it repeated itself."), "small", wrap=True, tone="warn", name="loop_advice"),
                               buttons, spacing=theme.SPACE_XS)
         found.hide()
         return found

@@ -6,16 +6,16 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
-from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.common.widgets.labels import breakable, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, row_of
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, column_widget, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.held_out import HeldOutQuestion
@@ -31,35 +31,31 @@ class QuestionButton(SecondaryButton):
 
     def __init__(self) -> None:
         super().__init__("", tr("Ask this, in a chat of its own."), "small", name="held_out_question")
-        self.setAccessibleName(tr("A question that wasn't learned"))
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setText("…")
+        theme.grow(self, "setMinimumHeight", 28)  # marks of Devanagari are above and below
         self.row: HeldOutQuestion | None = None
 
-    def show_row(self, row: HeldOutQuestion | None) -> None:
-        """Offer this one; None for none."""
+    def show_row(self, row: HeldOutQuestion) -> None:
+        """Offer this one."""
         self.row = row
-        self.setVisible(row is not None)
-        if row is not None:
-            self.setAccessibleName(row.question)
-            self.setToolTip(plain_tip("\n\n".join((row.question, tr("Ask this, in a chat of its own.")))))
-            self._elide()
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(0, super().minimumSizeHint().height())
+        self.setAccessibleName(row.question)
+        self.setToolTip(plain_tip("\n\n".join((row.question, tr("Ask this, in a chat of its own.")))))
+        self._elide()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._elide()
 
     def _elide(self) -> None:
-        if self.row is not None:
-            line = " ".join(self.row.question.split())
-            room = self.width() - 2 * theme.SPACE_M
-            self.setText(self.fontMetrics().elidedText(line, Qt.TextElideMode.ElideRight, room).replace("&", "&&"))
+        line = " ".join(self.row.question.split()) if self.row is not None else "…"
+        room = self.width() - 2 * theme.SPACE_M
+        self.setText(self.fontMetrics().elidedText(line, Qt.TextElideMode.ElideRight, room).replace("&", "&&"))
 
 
 class HeldOutQuestions(QWidget):
-    """A line above the editor, and above it the expected answer of the question that was asked, if that is wanted.
+    """A line above the editor; above it the questions, and the expected answer of the one that was asked, if that is
+    wanted.
 
     Signals:
         asked(HeldOutQuestion): the user chose this one.
@@ -70,34 +66,35 @@ class HeldOutQuestions(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._rows: list[HeldOutQuestion] = []
+        self._expected: dict[str, str] = {}
+        self._asked = ""
         self._first = 0
         self.buttons = [QuestionButton() for _ in range(SHOWN)]
         for button in self.buttons:
             button.clicked.connect(lambda _=False, button=button: self.asked.emit(button.row))
-        self.others = IconButton("again", tr("Show other questions from the rows that weren't learned"),
-                                 name="held_out_others", clicked=self._show_others)
+        self._offer = column_widget(*self.buttons, spacing=theme.SPACE_XS)
+        self.others = SecondaryButton(tr("Other questions"), tr("Show three of the questions that weren't learned."),
+                                      "small", name="held_out_others", clicked=self._show_others)
         self.expect = SecondaryButton(tr("Expected answer"),
                                       tr("Show what the row answers to this question, or hide it."), "small",
                                       name="held_out_expected")
         self.expect.setCheckable(True)
         self.answer = text_label("", wrap=True, selectable=True, name="expected_answer")
-        self.answer.setContentsMargins(theme.SPACE_S, theme.SPACE_XS, theme.SPACE_S, theme.SPACE_XS)
         self._answer_area = ScrolledIfNeeded(self.answer, ANSWER_HEIGHT)
-        self.expect.toggled.connect(self._show_expected)
-        name = text_label(tr("Not learned:"), "small")
-        name.setToolTip(tr("Questions from the rows that were held out: the run never learned them."))
-        column_in(self, self._answer_area, row_of(name, *((button, 1) for button in self.buttons), self.others,
-                                                  self.expect), spacing=theme.SPACE_XS)
-        self.show_questions([])
-        self.show_state(False, "")
+        self.expect.toggled.connect(self._answer_area.setVisible)
+        name = ElidedLabel(tr("Questions that the run never learned"), "small", Qt.TextElideMode.ElideRight)
+        column_in(self, self._answer_area, self._offer, row_of((name, 1), self.others, self.expect),
+                  spacing=theme.SPACE_XS)
+        self._answer_area.hide()
+        self.hide()
 
     def show_questions(self, rows: list[HeldOutQuestion]) -> None:
         """Offer these, in an order by chance; those that are offered already stay as they are."""
-        if set(rows) != set(self._rows):
-            self._rows, self._first = random.sample(rows, len(rows)), 0
-            self._show_rows()
         self.setVisible(bool(rows))
-        self.others.setVisible(len(rows) > SHOWN)
+        expected = {row.question: row.expected for row in rows}
+        if expected != self._expected:
+            self._rows, self._expected, self._first = random.sample(rows, len(rows)), expected, 0
+            self._show_rows()
 
     def show_state(self, on: bool, asked: str) -> None:
         """
@@ -105,25 +102,27 @@ class HeldOutQuestions(QWidget):
             on: whether a question can be asked now.
             asked: the first question of the conversation; "" before there is one.
         """
-        for button in self.buttons:
-            button.setEnabled(on)
-        self.answer.setText(breakable(next((row.expected for row in self._rows if row.question == asked), "")))
-        self.expect.setEnabled(bool(self.answer.text()))
-        if not self.answer.text():
-            self.expect.setChecked(False)
-        self._show_expected()
-
-    def _show_expected(self) -> None:
-        self._answer_area.setVisible(self.expect.isChecked())
+        self._offer.setEnabled(on)
+        if asked != self._asked:
+            self._asked = asked
+            self._offer.setVisible(not asked)
+        expected = self._expected.get(asked, "")
+        self.answer.setText(expected)
+        self.expect.setEnabled(bool(expected))
+        self.expect.setChecked(self.expect.isChecked() and bool(expected))
 
     def _show_others(self) -> None:
-        self._first += SHOWN
+        if not self._offer.isHidden():
+            self._first += SHOWN
         self._show_rows()
+        self._offer.show()
 
     def _show_rows(self) -> None:
         """The next ones, and from the start again after the last."""
         for number, button in enumerate(self.buttons):
-            button.show_row(self._rows[(self._first + number) % len(self._rows)] if number < len(self._rows) else None)
+            button.setVisible(number < len(self._rows))
+            if number < len(self._rows):
+                button.show_row(self._rows[(self._first + number) % len(self._rows)])
 
 
 # -- What is found out beside the window's thread.

@@ -37,7 +37,7 @@ class ChatLane(QWidget):
         self.choice = ModelPicker(name, tr("Choose a model…"), tr(
             "The model to talk to: a finished run, an export, any GGUF file or model folder. GGUF files can be dropped "
             "here."))
-        self.choice.setMinimumContentsLength(10)  # it takes what room there is
+        theme.grow(self.choice, "setMinimumWidth", 110)  # it takes what room there is
         self.pane = ChatPane()
         for name, icon, tooltip in (("correct", "correct", tr("Correct this answer, for the next training")),
                                     ("test", "flask", tr("Add the question to a test set"))):

@@ -26,16 +26,19 @@ def test_a_run_beside_its_base_is_named_and_asked_what_it_never_learned(qtbot, t
     assert lanes[0].title.toolTip() == "helpdesk" and all(lane.choice.isVisible() for lane in lanes)
     offered = [button.row.question for button in strip.buttons]
     assert len(set(offered)) == 3 and not strip.expect.isEnabled() and unexplained(tab) == []
+    place = strip.others.mapTo(tab, strip.others.rect().topLeft())
     press(qtbot, strip, "held_out_others")
     assert set(offered) < {*offered, *(button.row.question for button in strip.buttons)}
     row = strip.buttons[0].row
     strip.buttons[0].click()
     ready(qtbot, tab)
     assert [said(pane)[0] for pane in tab.panes] == [row.question] * 2
-    assert tab.settings.system.toPlainText() == "Be brief."
+    assert tab.settings.system.toPlainText() == "Be brief." and not strip.buttons[0].isVisible()
     press(qtbot, strip, "held_out_expected")
     shown = strip.findChild(QLabel, "expected_answer")
     assert shown.isVisible() and shown.text() == row.expected
+    press(qtbot, strip, "held_out_others")
+    assert strip.buttons[1].isVisible() and strip.others.mapTo(tab, strip.others.rect().topLeft()) == place
     strip.buttons[1].click()
     ready(qtbot, tab)
     assert said(tab.panes[0])[0] == strip.buttons[1].row.question and len(said(tab.panes[0])) == 2, "a chat of its own"
