@@ -72,8 +72,8 @@ class ChatBubbles(BubbleArea):
         fill(buttons.box, self.penalty, self.gently, STRETCH)
         for button, name in ((self.penalty, "penalty"), (self.gently, "gently")):
             button.clicked.connect(lambda _=False, name=name: self._act(name, self.bubbles[-1]))
-        found = column_widget(text_label(tr("Stopped: it repeated itself."), "small", wrap=True, tone="warn", name="loop_advice"),
-                              buttons, spacing=theme.SPACE_XS)
+        name = text_label(tr("Stopped: it repeated itself."), "small", wrap=True, tone="warn", name="loop_advice")
+        found = column_widget(name, buttons, spacing=theme.SPACE_XS)
         found.hide()
         return found
 
