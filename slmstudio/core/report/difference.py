@@ -78,7 +78,7 @@ def _settings(run: Side, other: Side) -> Iterator[str]:
         texts = [write(value) or tr("not set") for value in values]
         names = [Path(text).name for text in texts]
         its, others = names if name in _PATHS and len({*names}) > 1 else texts
-        yield tr("{field}: {its} instead of {other}.", field=label(name), its=its, other=others)
+        yield tr("{field}: {its} (instead of {other}).", field=label(name), its=its, other=others)
     if len(unlike) > MOST_OTHERS:
         yield ntr("{n:,} more setting differs.", "{n:,} more settings differ.", len(unlike) - MOST_OTHERS)
 

@@ -93,7 +93,7 @@ class ReadingPage(QStackedWidget):
 LOOK_AGAIN_MS = 500
 FEW = 20
 """So many runs are shown before all were read."""
-DETAILS_WIDTH, DETAILS_MOST = 500, 640
+DETAILS_WIDTH, DETAILS_MOST = 480, 640
 
 
 @dataclass(frozen=True)

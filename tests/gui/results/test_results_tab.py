@@ -145,7 +145,7 @@ def test_two_ticked_runs_are_compared(qtbot, tab, finished_run):
     tick()
     compare = tab.curves.compare
     qtbot.waitUntil(compare.isVisible)
-    assert len(table.selected()) == 2 and "Rank: 16 instead of 4." in compare.hint.text()
+    assert len(table.selected()) == 2 and "Rank: 16 (instead of 4)." in compare.hint.text()
     assert len(compare.curves.plot.curves) == 4, "train and eval of each"
     compare.tabs.set_current(1)
     ranks = [name.removeprefix("r") for name in compared(tab)]
