@@ -9,16 +9,17 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
+from slmstudio.core.chat import sampling
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubble import Action, ChatBubble
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Throttle
 from slmstudio.gui.common.widgets.areas import plain_page
-from slmstudio.gui.common.widgets.buttons import ButtonRow, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.conversation import BubbleArea
 from slmstudio.gui.common.widgets.labels import show_text, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, column_widget, fill
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, column_widget, row_of
 
 REST = 4
 """Drawing an answer may take one part in this many of the window's time."""
@@ -61,27 +62,20 @@ class ChatBubbles(BubbleArea):
         bar.rangeChanged.connect(self._keep_end)
 
     def _loop_advice(self) -> QWidget:
-        """What to do about an answer that was stopped in a loop: for this chat, and in the next training."""
+        """What to do about an answer that was stopped in a loop."""
         self.penalty = SecondaryButton(tr("Raise the repeat penalty"),
                                        tr("Answer again, with words that were just used less likely, in this chat. "
-                                          "Both answers are kept."), "small", name="loop_penalty")
-        self.gently = SecondaryButton(tr("Train more gently…"),
-                                      tr("Plan the run that made this model once more, with a lower learning rate. "
-                                         "Nothing starts yet."), "small", name="loop_train")
-        buttons = ButtonRow()
-        fill(buttons.box, self.penalty, self.gently, STRETCH)
-        for button, name in ((self.penalty, "penalty"), (self.gently, "gently")):
-            button.clicked.connect(lambda _=False, name=name: self._act(name, self.bubbles[-1]))
-        name = text_label(tr("Stopped: it repeated itself."), "small", wrap=True, tone="warn", name="loop_advice")
-        found = column_widget(name, buttons, spacing=theme.SPACE_XS)
+                                          "Both answers are kept."), "small", name="loop_penalty",
+                                       clicked=lambda: self._act("penalty", self.bubbles[-1]))
+        advice = text_label(tr(sampling.ADVICE), "small", wrap=True, tone="warn", name="loop_advice")
+        found = column_widget(advice, row_of(self.penalty, STRETCH), spacing=theme.SPACE_XS)
         found.hide()
         return found
 
-    def show_loop(self, on: bool, can_answer: bool, can_train: bool) -> None:
-        """Say that the last answer was stopped in a loop, and offer what can be done about it now."""
+    def show_loop(self, on: bool, can_answer: bool) -> None:
+        """Say that the last answer was stopped in a loop, and offer another one."""
         self.loop.setVisible(on)
         self.penalty.setVisible(can_answer)
-        self.gently.setVisible(can_train)
 
     def show_turn(self, text: str) -> None:
         """Say below the messages what the next answer waits for; "" for nothing."""

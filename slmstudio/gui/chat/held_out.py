@@ -7,50 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtWidgets import QPushButton, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, column_widget, row_of
+from slmstudio.gui.common.widgets.fields import named
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, column_widget, row_in, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.held_out import HeldOutQuestion
     from slmstudio.core.chat.partners import Origin
 
-SHOWN = 3
+SHOWN, LINE = 3, 28
+"""Questions that are seen at once, and pixels of each: the marks of Devanagari are above and below."""
 ANSWER_HEIGHT = 60
 """Pixels of an expected answer before it scrolls where there is little room."""
-
-
-class QuestionButton(SecondaryButton):
-    """A question on one line, of which as much is seen as there is room for."""
-
-    def __init__(self) -> None:
-        super().__init__("", tr("Ask this, in a chat of its own."), "small", name="held_out_question")
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setText("…")
-        theme.grow(self, "setMinimumHeight", 28)  # marks of Devanagari are above and below
-        self.row: HeldOutQuestion | None = None
-
-    def show_row(self, row: HeldOutQuestion) -> None:
-        """Offer this one."""
-        self.row = row
-        self.setAccessibleName(row.question)
-        self.setToolTip(plain_tip("\n\n".join((row.question, tr("Ask this, in a chat of its own.")))))
-        self._elide()
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._elide()
-
-    def _elide(self) -> None:
-        line = " ".join(self.row.question.split()) if self.row is not None else "…"
-        room = self.width() - 2 * theme.SPACE_M
-        self.setText(self.fontMetrics().elidedText(line, Qt.TextElideMode.ElideRight, room).replace("&", "&&"))
 
 
 class HeldOutQuestions(QWidget):
@@ -68,10 +42,7 @@ class HeldOutQuestions(QWidget):
         self._rows: list[HeldOutQuestion] = []
         self._expected: dict[str, str] = {}
         self._asked = ""
-        self._first = 0
-        self.buttons = [QuestionButton() for _ in range(SHOWN)]
-        for button in self.buttons:
-            button.clicked.connect(lambda _=False, button=button: self.asked.emit(button.row))
+        self.buttons = [self._question_button(place) for place in range(SHOWN)]
         self._offer = column_widget(*self.buttons, spacing=theme.SPACE_XS)
         self.others = SecondaryButton(tr("Other questions"), tr("Show three of the questions that weren't learned."),
                                       "small", name="held_out_others", clicked=self._show_others)
@@ -88,12 +59,22 @@ class HeldOutQuestions(QWidget):
         self._answer_area.hide()
         self.hide()
 
+    def _question_button(self, place: int) -> QPushButton:
+        """A button with as much of a question as fits on its line."""
+        button = SecondaryButton("", "", "small", name="held_out_question",
+                                 clicked=lambda: self.asked.emit(self._rows[place]))
+        label = ElidedLabel("", "body", Qt.TextElideMode.ElideRight)
+        label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        row_in(button, label, margins=(theme.SPACE_S, 0, theme.SPACE_S, 0))
+        theme.grow(button, "setMinimumHeight", LINE)
+        return named(button, "", tr("A question that wasn't learned"), tr("Ask this, in a chat of its own."))
+
     def show_questions(self, rows: list[HeldOutQuestion]) -> None:
         """Offer these, in an order by chance; those that are offered already stay as they are."""
         self.setVisible(bool(rows))
         expected = {row.question: row.expected for row in rows}
         if expected != self._expected:
-            self._rows, self._expected, self._first = random.sample(rows, len(rows)), expected, 0
+            self._rows, self._expected = random.sample(rows, len(rows)), expected
             self._show_rows()
 
     def show_state(self, on: bool, asked: str) -> None:
@@ -112,17 +93,18 @@ class HeldOutQuestions(QWidget):
         self.expect.setChecked(self.expect.isChecked() and bool(expected))
 
     def _show_others(self) -> None:
+        """The next ones, and from the start again after the last."""
         if not self._offer.isHidden():
-            self._first += SHOWN
+            self._rows = self._rows[SHOWN:] + self._rows[:SHOWN]
         self._show_rows()
         self._offer.show()
 
     def _show_rows(self) -> None:
-        """The next ones, and from the start again after the last."""
-        for number, button in enumerate(self.buttons):
-            button.setVisible(number < len(self._rows))
-            if number < len(self._rows):
-                button.show_row(self._rows[(self._first + number) % len(self._rows)])
+        for place, button in enumerate(self.buttons):
+            button.setVisible(place < len(self._rows))
+            if place < len(self._rows):
+                button.setAccessibleName(self._rows[place].question)
+                button.findChild(ElidedLabel).setText(" ".join(self._rows[place].question.split()))
 
 
 # -- What is found out beside the window's thread.
@@ -135,12 +117,3 @@ def origins_of(models: list[Path]) -> tuple[list[Origin], list[HeldOutQuestion]]
     found = partners.origins(models)
     run = next((each.run for each in found if each.run is not None), None)
     return found, held_out.questions(run) if run is not None else []
-
-
-def gentler_rate(run: Path) -> float:
-    """The learning rate with which a run that repeats itself is trained once more."""
-    from slmstudio.core.evaluation.advice.proposals import gentler
-    from slmstudio.core.jobs.job import Job
-    from slmstudio.core.run.config import RunConfig
-
-    return gentler(RunConfig.from_dict(Job(run).request()).learning_rate)

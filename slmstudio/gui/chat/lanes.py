@@ -61,7 +61,6 @@ class ChatLane(QWidget):
 
     def set_origin(self, origin: Origin) -> None:
         """Say whether it is the tuned model or the one before training, where both are here."""
-        self.pane.run = origin.run
         self._role = {"tuned": tr("Tuned"), "before": tr("Before")}.get(origin.role, "")
         self._show_title()
 

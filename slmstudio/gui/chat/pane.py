@@ -58,7 +58,6 @@ class ChatPane(QFrame):
         lane: the model and the conversation with it.
         bubbles: the messages on the screen.
         state: one of "empty", "loading", "ready", "waiting" for its turn to answer, "answering", "failed".
-        run: the folder of the run that made the model, once that is known; else None.
         adapter, strength: the GGUF LoRA that is on the model, and how much of it: 1 as trained.
     """
 
@@ -77,7 +76,6 @@ class ChatPane(QFrame):
         self.state = "empty"
         self.context_length = 0
         self.completion = self._masked = False
-        self.run: Path | None = None
         self.adapter: Path | None = None
         self.strength = 0.0
         self._thread: ChatThread | None = None
@@ -163,10 +161,9 @@ class ChatPane(QFrame):
         return bool(self.lane.turns) and self.lane.turns[-1].figures.get("reason") == "repeated"
 
     def show_turn(self, text: str) -> None:
-        """Say what the next answer waits for; without that, what to do if the last one was stopped in a loop. Not
-        which model that was, while nobody may know."""
+        """Say what the next answer waits for, and what to do if the last one was stopped in a loop."""
         self.bubbles.show_turn(text)
-        self.bubbles.show_loop(self.has_repeated_itself(), not self._masked, not self._masked and self.run is not None)
+        self.bubbles.show_loop(self.has_repeated_itself(), not self._masked)
 
     @property
     def name(self) -> str:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 COUNT_AFTER_MS = 400
 HEIGHT = 56
+LOOP_PENALTY, PENALTY_STEP = 1.1, 0.05
+"""The repeat penalty that ends most loops, and by how much it is raised where it didn't."""
 
 
 class _Editor(QPlainTextEdit):
@@ -180,11 +182,9 @@ class Talk(QObject):
 
     Signals:
         correct_wanted(Answered, bool): the user wants to correct an answer; True for a test row.
-        gently_wanted(Path): plan this run once more, with a lower learning rate.
     """
 
     correct_wanted = Signal(object, bool)
-    gently_wanted = Signal(object)
 
     def __init__(self, lanes: ChatLanes, question: ChatInput, settings: ChatSettings, comparison: Comparison,
                  chat: OpenChat, parent: QObject):
@@ -254,12 +254,12 @@ class Talk(QObject):
             self.correct_wanted.emit(pane.context_of(message, self._system()), name == "test")
         elif name == "edit":
             self.edit(message)
-        elif name == "gently":
-            self.gently_wanted.emit(pane.run)
         elif name in ("again", "penalty"):
             if name == "penalty":
+                penalty = self._settings.rows["repeat_penalty"]
+                penalty.set_value(max(LOOP_PENALTY, penalty.value() + PENALTY_STEP))
                 self._input.note.setText(tr("The repeat penalty of this chat is now {value:.2f}.",
-                                            value=self._settings.raise_penalty()))
+                                            value=penalty.value()))
             options = self._options()
             if options is not None:
                 pane.regenerate(message, self._system(), options)

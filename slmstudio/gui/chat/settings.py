@@ -34,9 +34,6 @@ DEFAULTS = Sampling()
 SCALES = {"temperature": 0.05, "top_p": 0.01, "max_tokens": 32, "min_p": 0.01, "repeat_penalty": 0.01}
 """What one position of each slider is worth."""
 
-LOOP_PENALTY, PENALTY_STEP = 1.1, 0.05
-"""The repeat penalty that ends most loops, and by how much it is raised where it didn't."""
-
 
 class SliderRow(QWidget):
     """A name, a figure, and a slider below.
@@ -208,12 +205,6 @@ class ChatSettings(Card):
 
     def max_tokens(self) -> int:
         return round(self.rows["max_tokens"].value())
-
-    def raise_penalty(self) -> float:
-        """Make repetition less likely than it is now. Returns the repeat penalty."""
-        row = self.rows["repeat_penalty"]
-        row.set_value(max(LOOP_PENALTY, row.value() + PENALTY_STEP))
-        return row.value()
 
     def reset(self) -> None:
         """Set everything back to what it was at first."""

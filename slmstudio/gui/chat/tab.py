@@ -14,7 +14,7 @@ from slmstudio.core import llama
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.blind_comparison import Comparison, VoteBar, room_text
-from slmstudio.gui.chat.held_out import gentler_rate, origins_of
+from slmstudio.gui.chat.held_out import origins_of
 from slmstudio.gui.chat.lanes import ChatLane, ChatLanes, CompareButtons
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.question import ChatInput, Talk
@@ -117,7 +117,6 @@ class ChatTab(TakesFiles, QWidget):
         first.used.connect(self.input.set_used)
         self.input.stopped.connect(self.lanes.stop)
         self.talk.correct_wanted.connect(self._correct)
-        self.talk.gently_wanted.connect(self._train_gently)
         self.settings.context_changed.connect(
             lambda: self.lanes.load_again(self.settings.context_length()))
         self.settings.system_changed.connect(self.input.recount)
@@ -228,11 +227,6 @@ class ChatTab(TakesFiles, QWidget):
             self.lanes.lanes[self.panes.index(pane)].set_origin(origin)
         self.talk.held_out.show_questions(questions)
         self._show_state()
-
-    def _train_gently(self, run: Path) -> None:
-        """Plan a run once more in Training, with smaller steps."""
-        run_task(self, lambda task: gentler_rate(run),
-                 lambda rate: self._session.repeat_run(run, {"learning_rate": rate}))
 
     def _show_state(self) -> None:
         self.lanes.let_next_answer()

@@ -41,7 +41,7 @@ def scored(value: float, margin: float = 1.0, digest: str = "a", metric: str = "
     ({"learning_rate": 1e-4, "rows": 300, "evaluation": scored(34.2)}, {"rows": 150, "evaluation": scored(30.1)},
      "It learned from twice as many rows (300 instead of 150). Its learning rate was half as high (1e-4 instead of "
      "2e-4). Its chrF++ is 4.1 higher (34.2 instead of 30.1)."),
-    ({"epochs": 4.0}, {}, "It read its rows more often (4 epochs instead of 3)."),
+    ({"epochs": 4.0}, {}, "Epochs: 4 (instead of 3)."),
     ({"model": "/models/gemma"}, {}, "Base model: gemma (instead of qwen)."),
     ({"learning_rate": "2e-4, then 5e-5 from step 20"}, {},
      "Learning rate: 2e-4, then 5e-5 from step 20 (instead of 2e-4)."),

@@ -280,13 +280,8 @@ def _more_rows(found: Evidence) -> Proposal:
     return Proposal(ROWS, tr("Add more rows"), why)
 
 
-def gentler(learning_rate: float, usual: float | None = None) -> float:
-    """A learning rate for smaller steps, and none above the usual one."""
-    return float(f"{min(learning_rate / 3, usual or 1):.1g}")
-
-
 def _slower(found: Evidence, reason: str) -> Proposal:
-    rate = gentler(found.learning_rate, found.usual_rate)
+    rate = float(f"{min(found.learning_rate / 3, found.usual_rate or 1):.1g}")
     return Proposal(AGAIN, tr("Train again with a learning rate of {rate:g}", rate=rate), reason,
                     {"learning_rate": rate})
 
