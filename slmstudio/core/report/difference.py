@@ -61,13 +61,13 @@ def difference_text(run: Side, other: Side) -> str:
 def _settings(run: Side, other: Side) -> Iterator[str]:
     unlike = dict(differences([{ROWS: each.rows, **each.config} for each in (run, other)]))
     for name, (twice, half, more, less) in _RATIOS.items():
-        its, others = unlike.get(name, (None, None))
-        if finite(its) is None or not finite(others):
+        value, before = map(finite, unlike.get(name, (None, None)))
+        if value is None or not before:
             continue
-        ratio, text = its / others, number_text if name == ROWS else write
+        ratio, text = value / before, _whole if name == ROWS else write
         words = twice if abs(ratio / 2 - 1) < NEAR else half if abs(ratio * 2 - 1) < NEAR else \
             more if ratio > 1 else less
-        yield tr(words, its=text(its), other=text(others))
+        yield tr(words, its=text(value), other=text(before))
         del unlike[name]
     unlike.pop(ROWS, None)
     for name, values in list(unlike.items())[:MOST_OTHERS]:
@@ -77,6 +77,10 @@ def _settings(run: Side, other: Side) -> Iterator[str]:
         yield tr("{field}: {its} (instead of {other}).", field=label(name), its=its, other=others)
     if len(unlike) > MOST_OTHERS:
         yield ntr("{n:,} more setting differs.", "{n:,} more settings differ.", len(unlike) - MOST_OTHERS)
+
+
+def _whole(value: float) -> str:
+    return number_text(int(value))
 
 
 def _scores(run: Evaluated | None, other: Evaluated | None) -> Iterator[str]:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from slmstudio.core.chat.held_out import HeldOutQuestion
     from slmstudio.core.chat.partners import Origin
 
-SHOWN, LINE = 3, 28
-"""Questions that are seen at once, and pixels of each: the marks of Devanagari are above and below."""
+SHOWN = 3
 ANSWER_HEIGHT = 60
 """Pixels of an expected answer before it scrolls where there is little room."""
 
@@ -66,7 +65,6 @@ class HeldOutQuestions(QWidget):
         label = ElidedLabel("", "body", Qt.TextElideMode.ElideRight)
         label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         row_in(button, label, margins=(theme.SPACE_S, 0, theme.SPACE_S, 0))
-        theme.grow(button, "setMinimumHeight", LINE)
         return named(button, "", tr("A question that wasn't learned"), tr("Ask this, in a chat of its own."))
 
     def show_questions(self, rows: list[HeldOutQuestion]) -> None:

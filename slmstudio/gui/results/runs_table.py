@@ -165,22 +165,20 @@ class RunsModel(QAbstractTableModel):
 class TickDelegate(TightDelegate):
     """Draws a box at the left of each row, ticked while the row is selected."""
 
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+    def paint(self, painter: QPainter, option: Any, index: Index) -> None:
         if index.column() == 0:
-            room, cell = QStyleOptionViewItem(option), QStyleOptionViewItem(option)
+            cell, box = QStyleOptionViewItem(option), QStyleOptionViewItem(option)
+            cell.rect.setLeft(cell.rect.left() + tick_width())
+            box.rect.setWidth(tick_width())
             painter.save()
-            room.rect.setWidth(tick_width())  # type: ignore[attr-defined]
-            self._paint_ground(painter, room)
-            view: QWidget = option.widget  # type: ignore[attr-defined]
-            flag = QStyle.StateFlag
-            room.state |= flag.State_On if room.state & flag.State_Selected else flag.State_Off  # type: ignore[attr-defined]
-            side = theme.scaled(TICK)
-            room.rect = QStyle.alignedRect(  # type: ignore[attr-defined]
-                view.layoutDirection(), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, QSize(side, side),
-                room.rect)  # type: ignore[attr-defined]
-            view.style().drawPrimitive(QStyle.PrimitiveElement.PE_IndicatorItemViewItemCheck, room, painter, view)
+            self._paint_ground(painter, box)
+            selected = box.state & QStyle.StateFlag.State_Selected
+            box.state |= QStyle.StateFlag.State_On if selected else QStyle.StateFlag.State_Off
+            box.rect = QStyle.alignedRect(option.widget.layoutDirection(), Qt.AlignmentFlag.AlignRight
+                                          | Qt.AlignmentFlag.AlignVCenter, QSize(*2 * (theme.scaled(TICK),)), box.rect)
+            option.widget.style().drawPrimitive(QStyle.PrimitiveElement.PE_IndicatorItemViewItemCheck, box, painter,
+                                                option.widget)
             painter.restore()
-            cell.rect.setLeft(cell.rect.left() + tick_width())  # type: ignore[attr-defined]
             option = cell
         super().paint(painter, option, index)
 
