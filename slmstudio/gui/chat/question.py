@@ -233,6 +233,7 @@ class Talk(QObject):
             self._settings.system.setPlainText(row.system)
         if any(pane.lane.turns for pane in self._lanes.panes()):
             self._start_over()
+        self._input.editor.setFocus()  # the button that had it goes
         self._ask(row.question)
 
     def show_state(self, *, ready: bool, answering: bool) -> None:
