@@ -64,6 +64,8 @@ def compare(
         return 0
     head = ("", *(run["label"] for run in found.runs))
     print_table(tr("Runs"), found.rows(), head)
+    for line in found.words:
+        say("\n" + line)
     for line in found.warnings:
         say("\n" + tr("Warning: {text}", text=line))
     said = found.paired.sentences()

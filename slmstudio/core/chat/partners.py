@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core import files, jobs, llama, paths, program
@@ -20,6 +21,44 @@ from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
 
 # -- What the model that answers has learned from, and the adapters that fit it, as far as its place tells.
+
+
+TUNED, BEFORE = "tuned", "before"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model in Chat comes from.
+
+    Attributes:
+        run: the folder of the run that made it; None for a model from elsewhere.
+        role: `TUNED` if its base is beside it, `BEFORE` if it is that base; "" for any other.
+    """
+
+    run: Path | None
+    role: str = ""
+
+
+def origins(models: Sequence[Path]) -> list[Origin]:
+    """Where each of these models, which are side by side, comes from."""
+    runs = [_run_of(model) for model in models]
+    bases = [_base_of(run) if run is not None else None for run in runs]
+
+    def is_base(model: Path, base: Path | None) -> bool:
+        return base is not None and base in (model, model.parent)  # a GGUF file may be in its folder
+
+    def role(model: Path, run: Path | None, base: Path | None) -> str:
+        if run is None:
+            return BEFORE if any(is_base(model, each) for each in bases) else ""
+        return TUNED if any(is_base(each, base) for each in models) else ""
+
+    return [Origin(run, role(model, run, base)) for model, run, base in zip(models, runs, bases, strict=True)]
+
+
+def _base_of(run: Path) -> Path | None:
+    with contextlib.suppress(UserError):
+        return Path(str(jobs.Job(run).request().get("model") or "."))
+    return None
 
 
 def train_file(gguf: Path) -> tuple[Path, str | None] | None:

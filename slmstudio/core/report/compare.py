@@ -12,6 +12,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import comparability
 from slmstudio.core.evaluation.paired import ComparedRun, Paired, Progress, compare_runs
 from slmstudio.core.i18n import noop, tr
+from slmstudio.core.report.difference import Side, difference_text
 from slmstudio.core.report.evaluations import Evaluation, benchmark_results, interval, metric_name
 from slmstudio.core.report.gather import Facts, gather
 from slmstudio.core.report.text import exact, rounded
@@ -28,12 +29,14 @@ class Comparison:
     Attributes:
         runs: what `slmstudio compare --json` says about each; by its "label" no two are the same.
         differences: (field, its value in each run), of the values that were used.
+        words: in what each of the others differs from the first run, in sentences.
         warnings: why their scores don't compare, in sentences.
         paired: each run's tuned model against that of the first run, on the rows and questions that both answered.
     """
 
     runs: list[dict[str, Any]]
     differences: list[tuple[str, list[Any]]]
+    words: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     paired: Paired = field(default_factory=Paired)
 
@@ -41,7 +44,7 @@ class Comparison:
         rows = self.paired.rows
         return {"runs": self.runs, "differences": [
             {"field": name, "label": label(name), "values": values} for name, values in self.differences],
-            "warnings": self.warnings,
+            "words": self.words, "warnings": self.warnings,
             "paired": {"rows": len(rows) if rows else 0, "remarks": self.paired.remarks,
                        "comparisons": self.paired.comparisons}}
 
@@ -89,7 +92,10 @@ def compare(folders: list[Path], progress: Progress | None = None) -> Comparison
                 if title in results]
         for title in dict.fromkeys(title for results in benchmarks for title in results)
         if not {"shots", "data"} & {*_unlike(runs, title)}}, progress)
-    return Comparison(runs, differences(configs), _warnings(runs, [each for each in chosen if each]), found)
+    first, *others = (Side(name, config, each.history.plan.get("train_rows"), main)
+                      for name, config, each, main in zip(names, configs, facts, chosen, strict=True))
+    words = [difference_text(each, first) for each in others]
+    return Comparison(runs, differences(configs), words, _warnings(runs, [each for each in chosen if each]), found)
 
 
 def _warnings(runs: list[dict[str, Any]], chosen: list[Evaluation]) -> list[str]:

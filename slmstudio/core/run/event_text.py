@@ -4,7 +4,7 @@ read. Only warnings, and what the heat guard says, are read as the worker wrote 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slmstudio.core import jobs, units
 from slmstudio.core.files import an_object, number
@@ -12,6 +12,9 @@ from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.core.jobs.outcome import state_text
 from slmstudio.core.run import config as run_config
 from slmstudio.core.run.run_fields import write
+
+if TYPE_CHECKING:
+    from slmstudio.core.run.history import RunHistory
 
 Event = dict[str, Any]
 
@@ -36,16 +39,36 @@ def tone(event: Event) -> str:
 def adjusted_text(event: Event) -> str:
     """What the worker lowered, and why."""
     given, before = an_object(event.get("changes")), an_object(event.get("was"))
-    parts = []
     order = list(run_config.FIELDS)
-    for name, value in sorted(given.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)):
-        after = tr("on") if value is True else tr("off") if value is False else write(value)
-        old, label = before.get(name), run_config.label(name)
-        parts.append(f"{label} {write(old)} → {after}" if old is not None and not isinstance(old, bool)
-                     else f"{label} {after}")
+    parts = [_change(name, before.get(name), value) for name, value in
+             sorted(given.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))]
     if event.get("reason") == "out_of_memory":
         return tr("memory ran out, so the run continues with {changes}", changes=", ".join(parts))
     return tr("the run continues with {changes}", changes=", ".join(parts))
+
+
+def _change(name: str, before: Any, after: Any) -> str:
+    """As in "Micro-batch, rows 8 → 4"; what was switched on or off has no value before."""
+    now = tr("on") if after is True else tr("off") if after is False else write(after) or tr("not set")
+    label = run_config.label(name)
+    return f"{label} {now}" if before is None or isinstance(before, bool) else f"{label} {write(before)} → {now}"
+
+
+def changes_texts(history: RunHistory, config: run_config.RunConfig) -> list[str]:
+    """What was changed while a run trained, and where it stood still, in order: "Micro-batch, rows 8 → 4 at step 120".
+
+    Args:
+        config: as it was planned.
+    """
+    now, found = config.to_dict(), [(number(event, "time") or 0.0, event_text(event)) for event in history.told
+                                    if event.get("type") in ("paused", "resumed_from")]
+    for name, value, event in history.later_values():
+        before, now[name] = now.get(name), value
+        if before != value:
+            step, change = event.get("global_step"), _change(name, before, value)
+            found.append((number(event, "time") or 0.0, tr("{change} at step {step:,}", change=change, step=step)
+                          if isinstance(step, int) else change))
+    return [text for _, text in sorted(found, key=lambda each: each[0])]
 
 
 def change_text(event: Event) -> str:

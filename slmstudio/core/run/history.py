@@ -285,7 +285,7 @@ class RunHistory:
         self.total_steps = int(number(event, "total_steps") or self.total_steps)
 
     def _on_adjusted(self, event: dict[str, Any]) -> None:
-        self.adjustments.append(event)
+        self.adjustments.append({"global_step": self.step, **event} if self.step else event)
 
     def _on_suspended(self, event: dict[str, Any]) -> None:
         seconds = max(0.0, number(event, "seconds") or 0.0)

@@ -7,16 +7,19 @@ from collections.abc import Callable
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QWidget
 
+from slmstudio.core.chat import sampling
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubble import Action, ChatBubble
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Throttle
 from slmstudio.gui.common.widgets.areas import plain_page
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.conversation import BubbleArea
 from slmstudio.gui.common.widgets.labels import show_text, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, column_widget, row_of
 
 REST = 4
 """Drawing an answer may take one part in this many of the window's time."""
@@ -45,7 +48,9 @@ class ChatBubbles(BubbleArea):
         self._column = column_of(spacing=theme.SPACE_M)
         self.turn = text_label("", "muted", wrap=True, name="chat_turn")
         self.turn.hide()
-        column_in(page, self._column, self.turn, STRETCH, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_S, 0))
+        self.loop = self._loop_advice()
+        column_in(page, self._column, self.turn, self.loop, STRETCH, spacing=theme.SPACE_M,
+                  margins=(0, 0, theme.SPACE_S, 0))
         self.setWidget(page)
         self.dropped_line = text_label(tr("▲ no longer seen by the model"), "small", name="dropped_line", centred=True)
         self.dropped_line.setToolTip(tr("The context is full. If answers need what was said above, load the model with "
@@ -55,6 +60,22 @@ class ChatBubbles(BubbleArea):
         bar = self.verticalScrollBar()
         bar.valueChanged.connect(self._note_place)
         bar.rangeChanged.connect(self._keep_end)
+
+    def _loop_advice(self) -> QWidget:
+        """What to do about an answer that was stopped in a loop."""
+        self.penalty = SecondaryButton(tr("Raise the repeat penalty"),
+                                       tr("Answer again, with words that were just used less likely, in this chat. "
+                                          "Both answers are kept."), "small", name="loop_penalty",
+                                       clicked=lambda: self._act("penalty", self.bubbles[-1]))
+        advice = text_label(tr(sampling.ADVICE), "small", wrap=True, tone="warn", name="loop_advice")
+        found = column_widget(advice, row_of(self.penalty, STRETCH), spacing=theme.SPACE_XS)
+        found.hide()
+        return found
+
+    def show_loop(self, on: bool, can_answer: bool) -> None:
+        """Say that the last answer was stopped in a loop, and offer another one."""
+        self.loop.setVisible(on)
+        self.penalty.setVisible(can_answer)
 
     def show_turn(self, text: str) -> None:
         """Say below the messages what the next answer waits for; "" for nothing."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.chat import sampling
 from slmstudio.core.i18n import tr
 from slmstudio.core.votes.store import MOST_ANSWERS
 from slmstudio.gui.chat.bubble import Action
@@ -16,7 +16,10 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelPicker
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in
+from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in, row_of
+
+if TYPE_CHECKING:
+    from slmstudio.core.chat.partners import Origin
 
 TURN_MS = 20_000
 """The longest that a model waits for the one before it; about as long as the reader takes to read that."""
@@ -34,24 +37,36 @@ class ChatLane(QWidget):
         self.choice = ModelPicker(name, tr("Choose a model…"), tr(
             "The model to talk to: a finished run, an export, any GGUF file or model folder. GGUF files can be dropped "
             "here."))
-        self.choice.setMinimumContentsLength(10)  # it takes what room there is
+        theme.grow(self.choice, "setMinimumWidth", 110)  # it takes what room there is
         self.pane = ChatPane()
         for name, icon, tooltip in (("correct", "correct", tr("Correct this answer, for the next training")),
                                     ("test", "flask", tr("Add the question to a test set"))):
             self.pane.bubbles.add_action(Action(name, icon, tooltip, "assistant"))
         self.pane.waiting.choose_wanted.connect(self.choice.showPopup)
-        self.mask_name = text_label("", "heading", name="mask_name")
+        self.title = text_label("", "heading", name="lane_title")
+        self._role = ""
         self._waiting = text_label("", "muted", wrap=True, centred=True)
         self._pages = pages_of(self.pane, self._waiting)
-        self.column = column_in(self, self.choice, self.mask_name, (self._pages, 1), spacing=theme.SPACE_XS)
+        self.head = row_of(self.title, (self.choice, 1))
+        column_in(self, self.head, (self._pages, 1), spacing=theme.SPACE_XS)
         self.mask("")
 
     def mask(self, name: str) -> None:
         """Hide which model this is behind a name; "" shows it again."""
-        show_text(self.mask_name, name)
+        self._mask = name
         self.choice.setVisible(not name)
         self.pane.set_masked(bool(name))
         self.hold("")
+        self._show_title()
+
+    def set_origin(self, origin: Origin) -> None:
+        """Say whether it is the tuned model or the one before training, where both are here."""
+        self._role = {"tuned": tr("Tuned"), "before": tr("Before")}.get(origin.role, "")
+        self._show_title()
+
+    def _show_title(self) -> None:
+        show_text(self.title, self._mask or self._role)
+        self.title.setToolTip("" if self._mask else self.pane.name)
 
     def hold(self, text: str) -> None:
         """Show a text in place of the conversation; "" shows that again."""
@@ -106,7 +121,7 @@ class ChatLanes(QWidget):
             if number >= count:
                 lane.pane.close_worker()
             if number > 0 or count > 1:
-                lane.column.insertWidget(0, lane.choice)
+                lane.head.addWidget(lane.choice, 1)
 
     def set_order(self, order: tuple[int, ...]) -> None:
         """Put the lanes in another order, those that aren't shown behind them."""
@@ -176,10 +191,9 @@ class ChatLanes(QWidget):
             waiting.answer()  # which comes back here
         at_work = next((pane for pane in panes if pane.state == "answering"), None)
         for pane in panes:
-            pane.bubbles.show_turn(
+            pane.show_turn(
                 tr("Waiting for {model} to finish", model=at_work.name)
-                if at_work is not None and pane.state == "waiting" else
-                tr(sampling.ADVICE) if pane.has_repeated_itself() else "")
+                if at_work is not None and pane.state == "waiting" else "")
 
     def are_at_work(self) -> bool:
         """Whether any answers, or waits for its turn."""

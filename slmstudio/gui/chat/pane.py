@@ -150,6 +150,7 @@ class ChatPane(QFrame):
         self.line.setVisible(not on)
         if not self.is_at_work():
             self._show_messages()
+            self.show_turn("")
 
     def is_at_work(self) -> bool:
         """Whether it answers, or waits for its turn."""
@@ -158,6 +159,11 @@ class ChatPane(QFrame):
     def has_repeated_itself(self) -> bool:
         """Whether its last answer was stopped for that."""
         return bool(self.lane.turns) and self.lane.turns[-1].figures.get("reason") == "repeated"
+
+    def show_turn(self, text: str) -> None:
+        """Say what the next answer waits for, and what to do if the last one was stopped in a loop."""
+        self.bubbles.show_turn(text)
+        self.bubbles.show_loop(self.has_repeated_itself(), not self._masked)
 
     @property
     def name(self) -> str:

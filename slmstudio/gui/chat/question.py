@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
@@ -13,6 +13,7 @@ from slmstudio.core.chat.conversation import Message
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.blind_comparison import Comparison
+from slmstudio.gui.chat.held_out import HeldOutQuestions
 from slmstudio.gui.chat.lanes import ChatLanes
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.saved_chats import OpenChat
@@ -24,8 +25,13 @@ from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, row_of
 
+if TYPE_CHECKING:
+    from slmstudio.core.chat.held_out import HeldOutQuestion
+
 COUNT_AFTER_MS = 400
 HEIGHT = 56
+LOOP_PENALTY, PENALTY_STEP = 1.1, 0.05
+"""The repeat penalty that ends most loops, and by how much it is raised where it didn't."""
 
 
 class _Editor(QPlainTextEdit):
@@ -94,7 +100,11 @@ class ChatInput(QWidget):
 
     def _lay_out(self) -> None:
         self.below = row_of(self.meter_text, self.meter, STRETCH, self.note, self.cancel_edit)
-        column_in(self, row_of((self.editor, 1), self.send_button, self.stop_button), self.below)
+        self._column = column_in(self, row_of((self.editor, 1), self.send_button, self.stop_button), self.below)
+
+    def add_above(self, widget: QWidget) -> None:
+        """Put something above the editor, which goes and comes with it."""
+        self._column.insertWidget(0, widget)
 
     def _connect(self) -> None:
         self.editor.send.connect(self.send)
@@ -181,6 +191,9 @@ class Talk(QObject):
         super().__init__(parent)
         self._lanes, self._input, self._settings = lanes, question, settings
         self._comparison, self._chat = comparison, chat
+        self.held_out = HeldOutQuestions()
+        self.held_out.asked.connect(self.ask_held_out)
+        question.add_above(self.held_out)
         self._edited: Message | None = None
         question.sent.connect(self._ask)
         question.drafted.connect(self._count)
@@ -213,6 +226,22 @@ class Talk(QObject):
         for pane in self._lanes.in_order():  # the first one begins at once
             pane.ask(question, self._system(), options, _same_place(pane, edited))
 
+    def ask_held_out(self, row: HeldOutQuestion) -> None:
+        """Ask what a held-out row asks, as it does: in a conversation of its own, with the row's system prompt where
+        the user gave none."""
+        if row.system and not self._system():
+            self._settings.system.setPlainText(row.system)
+        if any(pane.lane.turns for pane in self._lanes.panes()):
+            self._start_over()
+        self._input.editor.setFocus()  # the button that had it goes
+        self._ask(row.question)
+
+    def show_state(self, *, ready: bool, answering: bool) -> None:
+        """What can be asked now, and of a question from the held-out rows what was expected."""
+        self._input.set_state(ready=ready, answering=answering)
+        turns = self._lanes.panes()[0].lane.turns
+        self.held_out.show_state(ready and not answering, turns[0].content if turns else "")
+
     def _start_over(self) -> None:
         """Keep the conversation, and begin another."""
         self._chat.keep()
@@ -226,7 +255,12 @@ class Talk(QObject):
             self.correct_wanted.emit(pane.context_of(message, self._system()), name == "test")
         elif name == "edit":
             self.edit(message)
-        elif name == "again":
+        elif name in ("again", "penalty"):
+            if name == "penalty":
+                penalty = self._settings.rows["repeat_penalty"]
+                penalty.set_value(max(LOOP_PENALTY, penalty.value() + PENALTY_STEP))
+                self._input.note.setText(tr("The repeat penalty of this chat is now {value:.2f}.",
+                                            value=penalty.value()))
             options = self._options()
             if options is not None:
                 pane.regenerate(message, self._system(), options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QShowEvent
@@ -14,6 +14,7 @@ from slmstudio.core import llama
 from slmstudio.core.chat.conversation import Conversation
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.blind_comparison import Comparison, VoteBar, room_text
+from slmstudio.gui.chat.held_out import origins_of
 from slmstudio.gui.chat.lanes import ChatLane, ChatLanes, CompareButtons
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.question import ChatInput, Talk
@@ -25,13 +26,17 @@ from slmstudio.gui.common.dialogs import choose_file
 from slmstudio.gui.common.known_models import ModelPicker, chat_models
 from slmstudio.gui.common.run_texts import editing_text, starting_text
 from slmstudio.gui.common.session import Session
-from slmstudio.gui.common.tasks import is_busy, run_task
+from slmstudio.gui.common.tasks import TaskSlot, is_busy, run_task
 from slmstudio.gui.common.widgets.areas import Card, EmptyState, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.layouts import fill, row_in
 from slmstudio.gui.corrections.panel import Answered, CorrectPanel
 from slmstudio.gui.corrections.votes import show_votes
+
+if TYPE_CHECKING:
+    from slmstudio.core.chat.held_out import HeldOutQuestion
+    from slmstudio.core.chat.partners import Origin
 
 
 class ChatTab(TakesFiles, QWidget):
@@ -48,6 +53,7 @@ class ChatTab(TakesFiles, QWidget):
         self.chat = OpenChat(lambda: [pane.lane for pane in self.lanes.panes()], self.settings.to_dict, self)
         self.talk = Talk(self.lanes, self.input, self.settings, self.comparison, self.chat, self)
         self._models: list[tuple[str, Path]] = []
+        self._origins = TaskSlot()
         self._lay_out()
         self._connect()
         self._set_count(1)
@@ -191,13 +197,13 @@ class ChatTab(TakesFiles, QWidget):
     def _load(self, number: int, path: Path) -> None:
         self.comparison.end()
         self.lanes.load(number, path, self.settings.context_length())
-        self._report_room()
+        self._look_at_models()
 
     def _compare(self, count: int) -> None:
         """Ask this many models; the base they were trained from is the first guess."""
         self._set_count(count)
         self.lanes.fill(self.settings.context_length())
-        self._report_room()
+        self._look_at_models()
 
     def _set_count(self, count: int) -> None:
         self.comparison.end()
@@ -207,16 +213,25 @@ class ChatTab(TakesFiles, QWidget):
             self.middle.header.insertWidget(1, self.choices[0], 9)  # before the empty room
         self._show_state()
 
-    def _report_room(self) -> None:
-        """Say whether the models fit into memory together."""
+    def _look_at_models(self) -> None:
+        """Find out where the models come from, and say whether they fit into memory together."""
         models, length = self.lanes.models(), self.settings.context_length()
+        panes = [pane for pane in self.lanes.panes() if pane.lane.model]
+        self._origins.run(self, lambda task: origins_of(models), partial(self._show_origins, panes))
         if len(models) > 1:
             run_task(self, lambda task: room_text(models, length), self.input.note.setText, lambda error: None)
+
+    def _show_origins(self, panes: list[ChatPane], found: tuple[list[Origin], list[HeldOutQuestion]]) -> None:
+        origins, questions = found
+        for pane, origin in zip(panes, origins, strict=True):
+            self.lanes.lanes[self.panes.index(pane)].set_origin(origin)
+        self.talk.held_out.show_questions(questions)
+        self._show_state()
 
     def _show_state(self) -> None:
         self.lanes.let_next_answer()
         ready = all(pane.state == "ready" for pane in self.lanes.panes())
-        self.input.set_state(ready=ready, answering=self.lanes.are_at_work())
+        self.talk.show_state(ready=ready, answering=self.lanes.are_at_work())
         self.save.setEnabled(any(pane.lane.turns for pane in self.lanes.panes()))
         self.comparison.check()
 
@@ -267,6 +282,7 @@ class ChatTab(TakesFiles, QWidget):
             pane.show_lane(lane)
             if lane.model and not loaded:
                 self._load(number, Path(lane.model))
+        self._look_at_models()
         self.saved.select(self.chat.file)
         self._show_state()
         self.input.recount()

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 from slmstudio.core.i18n import date_text, ntr, tr
 from slmstudio.core.run import config as run_config
-from slmstudio.core.run import config_file
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.run_fields import METHODS, VARIANTS, Choice
-
-MOST_PARTS = 3
-"""Parts of a path by which one is told from another."""
 
 
 def steps_text(count: int) -> str:
@@ -88,25 +82,6 @@ def work_text(history: RunHistory, detail: str = "") -> str:
     if history.guard.stands_still:
         return phase_text("resting")
     return " · ".join(filter(None, (phase_text(history.phase), detail)))
-
-
-def differences(first: dict[str, Any], second: dict[str, Any]) -> str:
-    """In which fields two configurations differ: "Rank 16 / 4, Alpha 32 / 8"."""
-    return ", ".join(f"{label(key)} {_short(one)} / {_short(other)}"
-                     for key, (one, other) in config_file.differences([first, second]) if key in first.keys() & second)
-
-
-def _short(value: Any) -> str:
-    """A value that is shown beside another one: long lists are counted, of a path the end is told.
-
-    >>> _short("/home/asha/data/help/train.jsonl"), _short(["q", "k", "v", "o"]), _short(0.5)
-    ('…/help/train.jsonl', '4 entries', '0.5')
-    """
-    if value is None:
-        return "—"
-    if isinstance(value, str) and Path(value).is_absolute() and len(Path(value).parts) > MOST_PARTS:
-        return "/".join(("…", *Path(value).parts[-2:]))
-    return ntr("{n:,} entry", "{n:,} entries", len(value)) if isinstance(value, list) and len(value) > 3 else str(value)
 
 
 def starting_text() -> str:

@@ -337,6 +337,7 @@ class CorrectPanel(Card):
         else:
             self._say(answered, learned_text(found) if found else " · ".join(names), added=not found)
         used = {each.path for each in added}
+        self.note.setToolTip("\n".join(map(str, sorted(used))))
         for name, target in self._targets.items():
             if target.path().resolve() in used:
                 self._remember(name, target.path())

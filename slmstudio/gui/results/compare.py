@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation import comparability
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.dialogs import choose_file, csv_kinds, picture_kinds, write_csv, write_picture
-from slmstudio.gui.common.run_texts import differences
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import IconButton, SegmentedControl
 from slmstudio.gui.common.widgets.figures import Figure, FigureTable
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of, row_widget
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, pages_of, row_of, row_widget
 from slmstudio.gui.results import columns
 from slmstudio.gui.results.compare_scores import ComparedScores, run_names
 from slmstudio.gui.results.run_facts import RunFacts
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from slmstudio.gui.plots.run_plots import RunPlots
 
 LOSSES, SETTINGS, SCORES = range(3)
+MOST_IN_WORDS = 3
+"""Runs whose differences are told in sentences; those of more are in the table."""
 SAME = ("name", "reasons", "chosen", "threads", "created", "format", "kind", "protocol", "non_finite")
 """Fields of run.json in which it means nothing that runs differ."""
 
@@ -56,7 +58,7 @@ class ComparePanel(QWidget):
         self._plot_page = QWidget()
         self._plot_column = column_in(self._plot_page, spacing=None)
         self._pages = pages_of(self._plot_page, self.settings, self.compared)
-        column_in(self, row_of(self.tabs, (self.hint, 1), self.save), (self._pages, 1))
+        column_in(self, row_of(self.tabs, STRETCH, self.save), self.hint, (self._pages, 1))
 
     def show_runs(self, runs: list[RunFacts], histories: list[RunHistory]) -> None:
         """Compare these runs; the first is the current one."""
@@ -78,11 +80,17 @@ class ComparePanel(QWidget):
             self.compared.start()
 
     def _loss_hint(self) -> str:
-        if len(self._runs) == 2:
-            unlike = differences(*map(_config, self._runs, self._histories))
-            if unlike:
-                return tr("Differs in: {fields}", fields=unlike)
-        return tr("{count} runs compared by their losses.", count=len(self._runs))
+        """In what the newer runs differ from the oldest; of many runs only how many they are."""
+        if len(self._runs) > MOST_IN_WORDS:
+            return tr("{count} runs compared by their losses.", count=len(self._runs))
+        from slmstudio.core.report.difference import Side, difference_text
+
+        chosen = comparability.choose([(run.evaluations, run.summary.config.eval_file) for run in self._runs])
+        sides = [(run.summary.created, Side(name, _config(run, history), history.plan.get("train_rows"), scored))
+                 for run, history, name, scored in zip(self._runs, self._histories, run_names(self._runs), chosen,
+                                                       strict=True)]
+        (_, oldest), *newer = sorted(sides, key=lambda each: each[0])
+        return "\n".join(difference_text(each, oldest) for _, each in newer)
 
     def _setting_hint(self) -> str:
         count = len(self.settings.figures.rows)
@@ -166,7 +174,7 @@ class RunCurves(QWidget):
         super().__init__()
         self.plots: RunPlots | None = None
         self.compare = ComparePanel()
-        hint = text_label(tr("Ctrl+click other runs to compare."), "small", wrap=True)
+        hint = text_label(tr("Tick other runs to compare them: click their boxes, or Ctrl+click."), "small", wrap=True)
         save = IconButton("save", tr("Save these plots as PNG or SVG"), name="plots_save", clicked=self._save)
         self._single = row_widget((hint, 1), save, spacing=None)
         self.too_many = text_label("", "small", wrap=True, name="compare_limit")

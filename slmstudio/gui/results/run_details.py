@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,14 +50,15 @@ class RunOverview(QWidget):
         column_in(self, text_label(tr("What it learned"), "section"), self.scores, self.advice,
                   text_label(tr("How"), "section"), self.facts, spacing=theme.SPACE_M)
 
-    def show_run(self, run: RunSummary, tariff: Tariff) -> None:
+    def show_run(self, run: RunSummary, tariff: Tariff, changes: Sequence[str] = ()) -> None:
         """Show the figures of a run.
 
         Args:
             tariff: price and CO2 of a kilowatt-hour.
+            changes: what was changed while it trained.
         """
         self._show_scores(run)
-        self._show_facts(run, tariff)
+        self._show_facts(run, tariff, changes)
 
     def _show_scores(self, run: RunSummary) -> None:
         before, after = run.eval_loss_before, run.eval_loss_after
@@ -83,7 +85,7 @@ class RunOverview(QWidget):
         return tr("It didn't get better on rows it wasn't trained on. Fewer epochs, a lower learning rate or more "
                   "rows may help.")
 
-    def _show_facts(self, run: RunSummary, tariff: Tariff) -> None:
+    def _show_facts(self, run: RunSummary, tariff: Tariff, changes: Sequence[str]) -> None:
         config, total = run.config, run.total_steps
         steps = steps_text(run.steps) if not total or total == run.steps else tr("{done:,} of {all:,} steps",
                                                                                  done=run.steps, all=total)
@@ -96,6 +98,7 @@ class RunOverview(QWidget):
         self.facts.set_rows([
             (tr("Data"), config.train_file), (tr("Base model"), config.model),
             (tr("Method"), method_text(config)), (tr("Length"), length), (tr("Batch"), batch),
+            *((tr("Changed") if text is changes[0] else "", text) for text in changes),
             *([(tr("Heat"), run.heat)] if run.heat else []), *energy, (tr("Network"), run.locked)],
             terms={tr("Base model"): "base_model", tr("Method"): "lora", tr("Length"): "epoch",
                    tr("Batch"): "effective_batch_size", tr("Energy"): "energy", tr("Cost"): "energy",
@@ -212,8 +215,8 @@ class RunDetails(Card):
         self.buttons.chat.clicked.connect(self._chat)
         self.body.addWidget(self.buttons)
 
-    def show_run(self, facts: RunFacts, exports: list[Export] | None = None) -> None:
-        """Show a run and its finished files; None while these are still being read."""
+    def show_run(self, facts: RunFacts, exports: list[Export] | None = None, changes: Sequence[str] = ()) -> None:
+        """Show a run, its finished files (None while these are still being read) and what was changed in it."""
         run = facts.summary
         if not self.shows(run.folder):
             show_text(self.verdict, "")
@@ -231,7 +234,7 @@ class RunDetails(Card):
         self.evaluation.show_run(facts)
         run_task(self, lambda task: _verdict(facts),
                  lambda said: show_text(self.verdict, said) if self.shows(run.folder) else None)
-        self.overview.show_run(run, tariff(self._session.settings))
+        self.overview.show_run(run, tariff(self._session.settings), changes)
         self._reads_exports = exports is None
         self.exports.set_exports(exports or [])
         self.exports.setVisible(bool(exports))

@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QSignalBlocker, Qt, Signal, SignalInstance
-from PySide6.QtGui import QAction, QKeySequence, QResizeEvent
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QEvent,
+    QItemSelectionModel,
+    QSignalBlocker,
+    QSize,
+    Qt,
+    Signal,
+    SignalInstance,
+)
+from PySide6.QtGui import QAction, QKeyEvent, QKeySequence, QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStyle, QStyleOptionViewItem, QTableView, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.folder import RunSummary
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import outcome_chip, when
 from slmstudio.gui.common.widgets import table_cells
 from slmstudio.gui.common.widgets.figures import TightDelegate
@@ -20,8 +30,10 @@ from slmstudio.gui.common.widgets.table_cells import NO_PARENT, Index
 from slmstudio.gui.results import columns, run_filter
 from slmstudio.gui.results.run_facts import RunFacts
 
+TICK = 16
+"""Pixels of a row's box."""
 ROW_HEIGHT = 50  # Devanagari is higher than Latin
-NAME_WIDTH, WIDEST, NARROW = 160, 240, 128
+NAME_WIDTH, WIDEST, NARROW = 180, 240, 128
 """Pixels: of the name at least, of another column at most, and at most where there is little room."""
 HEAD_ROOM = 2 * table_cells.INSET + 14
 """Pixels of a heading beside its text: its margins, and the arrow of the sorted column."""
@@ -150,8 +162,35 @@ class RunsModel(QAbstractTableModel):
         return [head, *([raw(facts.values.get(key)) for key in self.columns] for facts in self.shown)]
 
 
+class TickDelegate(TightDelegate):
+    """Draws a box at the left of each row, ticked while the row is selected."""
+
+    def paint(self, painter: QPainter, option: Any, index: Index) -> None:
+        if index.column() == 0:
+            cell, box = QStyleOptionViewItem(option), QStyleOptionViewItem(option)
+            cell.rect.setLeft(cell.rect.left() + tick_width())
+            box.rect.setWidth(tick_width())
+            painter.save()
+            self._paint_ground(painter, box)
+            selected = box.state & QStyle.StateFlag.State_Selected
+            box.state |= QStyle.StateFlag.State_On if selected else QStyle.StateFlag.State_Off
+            box.rect = QStyle.alignedRect(option.widget.layoutDirection(), Qt.AlignmentFlag.AlignRight
+                                          | Qt.AlignmentFlag.AlignVCenter, QSize(*2 * (theme.scaled(TICK),)), box.rect)
+            option.widget.style().drawPrimitive(QStyle.PrimitiveElement.PE_IndicatorItemViewItemCheck, box, painter,
+                                                option.widget)
+            painter.restore()
+            option = cell
+        super().paint(painter, option, index)
+
+
+def tick_width() -> int:
+    """Pixels at the left of a row that belong to its box."""
+    return theme.scaled(TICK) + table_cells.INSET
+
+
 class RunsTable(QTableView):
-    """All runs, sortable by any column; Ctrl and a click choose several. Selection and scrolling outlast new data.
+    """All runs, sortable by any column; ticked boxes, Ctrl and a click, or the space bar choose several. Selection and
+    scrolling outlast new data.
 
     Signals:
         chosen(list[RunSummary]): other runs are selected; the first is the current one.
@@ -173,7 +212,7 @@ class RunsTable(QTableView):
         self._kept: tuple[set[Path], Path | None, int] = (set(), None, 0)
         self._wanted: list[int] = []
         table_cells.dress(self, ROW_HEIGHT, tr("Runs"))
-        self.setItemDelegate(TightDelegate(self))
+        self.setItemDelegate(TickDelegate(self))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
@@ -244,6 +283,16 @@ class RunsTable(QTableView):
         at = self.runs.columns.index(key) if key in self.runs.columns else -1
         with QSignalBlocker(header):
             header.setSortIndicator(at, Qt.SortOrder.DescendingOrder if falling else Qt.SortOrder.AscendingOrder)
+
+    def selectionCommand(self, index: Index, event: QEvent | None = None) -> QItemSelectionModel.SelectionFlag:
+        """A click on a row's box, and the space bar, select the row beside the others, or no longer."""
+        flag = QItemSelectionModel.SelectionFlag
+        if isinstance(event, QKeyEvent) and event.key() == Qt.Key.Key_Space:
+            return flag.Toggle | flag.Rows
+        if isinstance(event, QMouseEvent) and not event.modifiers() and index.isValid() and (
+                0 <= event.position().x() - self.columnViewportPosition(0) < tick_width()):
+            return flag.Toggle | flag.Rows if event.type() == QEvent.Type.MouseButtonPress else flag.NoUpdate
+        return super().selectionCommand(index, event)
 
     # -- selection -------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.run import adjust
 from slmstudio.core.run import folder as run_folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.event_text import changes_texts
 from slmstudio.core.run.folder import RunSummary
 from slmstudio.core.run.guard_summary import as_changed
 from slmstudio.core.run.history import RunHistory
@@ -92,7 +93,7 @@ class ReadingPage(QStackedWidget):
 LOOK_AGAIN_MS = 500
 FEW = 20
 """So many runs are shown before all were read."""
-DETAILS_WIDTH, DETAILS_MOST = 500, 640
+DETAILS_WIDTH, DETAILS_MOST = 480, 640
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class _Loaded:
     config: RunConfig
     histories: list[RunHistory]
     exporting: Job | None
+    changes: list[str]
 
 
 class ResultsTab(QWidget):
@@ -265,7 +267,7 @@ class ResultsTab(QWidget):
                           lambda loaded: self._show(facts, loaded))
 
     def _show(self, runs: list[RunFacts], loaded: _Loaded) -> None:
-        self.details.show_run(loaded.run, loaded.exports)
+        self.details.show_run(loaded.run, loaded.exports, loaded.changes)
         if loaded.exporting is not None and not self.details.export.is_running():
             self.details.open_export()
             self.details.export.follow(loaded.run.summary, loaded.exporting)
@@ -313,4 +315,5 @@ def _load(runs: list[RunFacts], task: Task) -> _Loaded:
     first, config = runs[0], runs[0].summary.config
     with contextlib.suppress(UserError):  # without it the curves are as good
         config = as_changed(config, adjust.load(first.folder)["values"])
-    return _Loaded(first, read_exports(first.summary), config, histories, running_export(first.folder))
+    return _Loaded(first, read_exports(first.summary), config, histories, running_export(first.folder),
+                   changes_texts(histories[0], first.summary.config))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from slmstudio.core import jobs
-from slmstudio.core.run.event_text import event_text, tone
+from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.event_text import changes_texts, event_text, tone
+from slmstudio.core.run.history import RunHistory
 
 GB = 1024**3
 MEASURED = {"type": "fit_measured", "peak_bytes": 8 * GB, "low": 7 * GB, "high": 9 * GB, "seconds_per_step": 3.4}
@@ -64,3 +66,20 @@ def test_figures_of_odd_types_break_nothing(kind):
     assert isinstance(event_text({
         "type": kind, "global_step": "x", "seconds": [], "changes": 1, "was": 2, "eval_loss": "low", "message": None,
         "train_rows": "many", "learning_rate": "x", "total_steps": [], "best_step": {}, "peak_bytes": "x"}), str)
+
+
+def test_what_was_changed_while_a_run_trained_is_told_in_order():
+    history = RunHistory()
+    for time, event in enumerate((
+            {"type": "job_started"}, {"type": "step", "global_step": 120, "train_loss": 1.0},
+            {"type": "adjusted", "changes": {"micro_batch_size": 4, "gradient_accumulation_steps": 2}},
+            {"type": "resumed_from", "global_step": 100}, {"type": "paused", "global_step": 130},
+            {"type": "changed", "global_step": 140, "asked": {"learning_rate": 1e-4}, "learning_rate": 1e-4},
+            {"type": "changed", "global_step": 150, "asked": {"learning_rate": 1e-4}, "learning_rate": 1e-4},
+            {"type": "guard_changed", "values": {"heat_limit_c": 70}})):
+        history.add({"protocol": 1, "time": float(time), **event})
+    config = RunConfig("any", "m", "t", learning_rate=2e-4, micro_batch_size=8, gradient_accumulation_steps=1)
+    assert changes_texts(history, config) == [
+        "Micro-batch, rows 8 → 4 at step 120", "Accumulation 1 → 2 at step 120",
+        "continues from the checkpoint of step 100", "paused at step 130",
+        "Learning rate 2e-4 → 1e-4 at step 140", "Temperature limit, °C 70"]

@@ -92,7 +92,7 @@ def test_names_are_hidden_until_the_vote_which_is_kept(qtbot, tab, session, mode
     tab.settings.system.setPlainText("Be kind.")
     ask(qtbot, tab, "hello")
     lanes = tab.lanes.shown()
-    assert {lane.mask_name.text() for lane in lanes} == {"Left", "Right"}
+    assert {lane.title.text() for lane in lanes} == {"Left", "Right"}
     assert not any(lane.choice.isVisible() or lane.pane.line.isVisible() for lane in lanes)
     assert not any(lane.pane.bubbles.isVisible() for lane in lanes), "speed would tell who it is"
     can_vote(qtbot, tab)
@@ -102,7 +102,7 @@ def test_names_are_hidden_until_the_vote_which_is_kept(qtbot, tab, session, mode
     stood = places(tab)
     assert votes.read() == ([], 0)
     vote(qtbot, tab, "vote_1")
-    assert [lane.mask_name.text() for lane in lanes] == ["", ""] and all(lane.choice.isVisible() for lane in lanes)
+    assert [lane.title.text() for lane in lanes] == ["", ""] and all(lane.choice.isVisible() for lane in lanes)
     [kept], damaged = votes.read()
     assert kept.answers[kept.best].model.name == stood[1] and kept.blind and damaged == 0
     assert kept.order == votes.shuffled(2, kept.seed) and [kept.answers[i].model.name for i in kept.order] == stood
@@ -119,7 +119,7 @@ def test_lanes_are_shuffled_anew_for_each_question(qtbot, tab, session, models):
     for number, name in enumerate(verdicts):
         ask(qtbot, tab, f"question {number}")
         stood.add(tuple(places(tab)))
-        assert {lane.mask_name.text() for lane in tab.lanes.shown()} == set("ABCD")
+        assert {lane.title.text() for lane in tab.lanes.shown()} == set("ABCD")
         vote(qtbot, tab, name)
         assert [turn.content for turn in tab.panes[0].lane.turns if turn.role == "user"] == [f"question {number}"]
     found, _ = votes.read()

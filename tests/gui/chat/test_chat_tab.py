@@ -61,7 +61,7 @@ def test_a_question_and_its_streamed_answer(qtbot, tab, first, unexplained):
     assert said(first) == ["garbage राशन कार्ड?", f"{MARKED}garbage राशन कार्ड?"] and not first.banner.isVisible()
     block = first.bubbles.bubbles[1].view.blocks[0]
     assert "<b>नमस्ते</b>" in block.text() and CURSOR not in block.text()
-    assert first.bubbles.bubbles[1].figures.text() == "41 tokens/s · first token 0.2 s"
+    assert first.bubbles.bubbles[1].figures.text() == "5 tokens · 41 tokens/s · first token 0.2 s"
     assert first.line.text() == "tuned · On the RTX 3060: needs about 1.2 GB"
     qtbot.waitUntil(lambda: text(tab, "context_meter") == "context 10 of 2,048")
     assert tab.input.editor.toPlainText() == "" and unexplained(tab) == []
@@ -213,9 +213,15 @@ def test_a_long_answer_is_not_waited_for_and_stop_ends_both(qtbot, tab, session,
 def test_an_answer_that_repeated_itself_says_so_with_what_to_do(qtbot, tab, first):
     answered(qtbot, tab, "repeat this")
     assert first.has_repeated_itself() and first.lane.turns[1].figures["reason"] == "repeated"
-    assert first.bubbles.turn.isVisible() and first.bubbles.turn.text() == sampling.ADVICE
+    assert first.bubbles.loop.isVisible() and text(first, "loop_advice") == sampling.ADVICE
+    press(qtbot, first, "loop_penalty")
+    ready(qtbot, tab)
+    assert first.request.options["repeat_penalty"] == 1.1 and first.bubbles.bubbles[1].branch.text() == "2/2"
+    press(qtbot, first, "loop_penalty")
+    ready(qtbot, tab)
+    assert first.request.options["repeat_penalty"] == 1.15, "it still repeats itself"
     answered(qtbot, tab, "hello")
-    assert not first.has_repeated_itself() and not first.bubbles.turn.isVisible()
+    assert not first.has_repeated_itself() and not first.bubbles.loop.isVisible()
 
 
 def test_side_by_side_begins_anew_for_both(qtbot, tab, first, models):

@@ -20,7 +20,7 @@ def test_conversations_are_kept_and_opened_again(qtbot, tab, first):
     listed(qtbot, tab, "another", "राशन कार्ड कैसे बनता है?")
     tab.saved.list.itemClicked.emit(tab.saved.list.item(1))
     assert said(first)[0] == "राशन कार्ड कैसे बनता है?" and first.state == "ready"
-    assert first.bubbles.bubbles[1].figures.text() == "41 tokens/s · first token 0.2 s"
+    assert first.bubbles.bubbles[1].figures.text() == "5 tokens · 41 tokens/s · first token 0.2 s"
     assert len(list(paths.chats_dir().glob("*.json"))) == 2
 
 

@@ -93,7 +93,7 @@ def test_runs_of_one_name_are_told_apart(tab, make_run, scores_of):
     page = scores_of(2)
     assert page.table.figures.headers == ["", "help", "help (2)"] == tab.curves.compare.settings.figures.headers
     tab.curves.compare.tabs.set_current(LOSSES)
-    assert "…/desk/tests.jsonl" in tab.curves.compare.hint.text() and "/data/" not in tab.curves.compare.hint.text()
+    assert "tests.jsonl" in tab.curves.compare.hint.text() and "/data/" not in tab.curves.compare.hint.text()
 
 
 def test_the_paired_test_can_be_cancelled_and_begun_again(qtbot, tab, make_run, scores_of):

@@ -6,11 +6,11 @@ import os
 import shutil
 
 import pytest
-from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication, QCheckBox, QLabel, QPushButton
 from support.results_window import compared, show
-from support.window import press
+from support.window import press, texts
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.jobs.job import Job
@@ -129,21 +129,31 @@ def test_sorting_by_loss(qtbot, tab, finished_run):
     assert [tab.table.model().index(row, 0).data() for row in range(2)] == ["short", "long"]
 
 
-def test_two_runs_are_compared(qtbot, tab, finished_run):
+def test_two_ticked_runs_are_compared(qtbot, tab, finished_run):
     finished_run("r4", lora_rank=4)
     finished_run("r16")
     show(qtbot, tab, 2)
-    selection = tab.table.selectionModel()
-    for row in range(2):
-        selection.select(tab.table.model().index(row, 0),
-                         QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows)
+    (chosen,), table = tab.table.selected(), tab.table
+    assert chosen.config.name == "r16"
+    other = next(row for row in range(2) if table.runs.shown[row].folder != chosen.folder)
+
+    def tick() -> None:
+        place = table.visualRect(table.runs.index(other, 0))
+        qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton,
+                         pos=QPoint(place.left() + 12, place.center().y()))
+
+    tick()
     compare = tab.curves.compare
     qtbot.waitUntil(compare.isVisible)
-    ranks = [str(tab.table.model().index(row, 0).data()).removeprefix("r") for row in range(2)]
-    assert sorted(ranks) == ["16", "4"] and f"Rank {' / '.join(ranks)}" in compare.hint.text()
+    assert len(table.selected()) == 2 and "Rank: 16 (instead of 4)." in compare.hint.text()
     assert len(compare.curves.plot.curves) == 4, "train and eval of each"
     compare.tabs.set_current(1)
+    ranks = [name.removeprefix("r") for name in compared(tab)]
     assert [[cell.text for cell in row] for row in compare.settings.figures.rows] == [["Rank", *ranks]], "nothing equal"
+    tick()
+    assert table.selected() == [chosen]
+    qtbot.keyClick(table, Qt.Key.Key_Space)
+    assert len(table.selected()) == 2, "the keys act on the row that was clicked last"
 
 
 def test_the_comparison_tells_the_learning_rate_that_was_used(qtbot, tab, make_run):
@@ -158,7 +168,10 @@ def test_the_comparison_tells_the_learning_rate_that_was_used(qtbot, tab, make_r
     (row,) = compare.settings.figures.rows
     told = {name: cell.raw for name, cell in zip(compared(tab), row[1:], strict=True)}
     assert told["kept"] == "0.0014" and told["changed"] == "0.0014, then 5e-4 from step 20"
-    assert told["changed"] in compare.hint.text() and "then 5e-4 from step 20" in [cell.detail for cell in row]
+    assert "then 5e-4 from step 20" in compare.hint.text() and "then 5e-4 from step 20" in [cell.detail for cell in row]
+    tab.table.select({changed})
+    tab.table.chosen.emit(tab.table.selected())
+    qtbot.waitUntil(lambda: "Learning rate 0.0014 → 5e-4 at step 20" in texts(tab.details))
 
 
 def test_export_with_its_proof_and_chat(qtbot, tab, finished_run, session, play, monkeypatch, wanted_pages):
