@@ -14,7 +14,7 @@ from slmstudio.core.data import split
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.guidance import LONG
 from slmstudio.core.hardware.machine import Machine, read_machine
-from slmstudio.core.i18n import noop, ntr, tr
+from slmstudio.core.i18n import join_sentences, noop, ntr, tr
 from slmstudio.core.run import time_estimate
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.curves import steps_per_epoch, total_steps
@@ -50,7 +50,7 @@ class Choice:
         plan: its configuration, rows, memory and energy.
         training, answering: the time of the training, and of the questions that the model answers before it and again
             after it; None if there are none.
-        questions: how many.
+        questions: how many; `held_out`: the rows that they are of.
     """
 
     key: str
@@ -58,6 +58,7 @@ class Choice:
     training: TimeEstimate
     overrides: dict[str, Any] = field(default_factory=dict)
     questions: int = 0
+    held_out: int = 0
     answering: TimeEstimate | None = None
 
     @property
@@ -79,7 +80,7 @@ class Choice:
                       rows=min(counts.learned, counts.steps * config.effective_batch_size), all=counts.learned)
         if self.key == NORMAL:
             return (tr("{epochs}. Stops when it no longer improves.", epochs=epochs)
-                    if counts.evaluated or config.eval_file else tr("{epochs} over all rows.", epochs=epochs))
+                    if self.held_out else tr("{epochs} over all rows.", epochs=epochs))
         if "eval_fraction" in self.overrides:
             return tr("{epochs} in smaller steps. More rows are held out, so the verdict is more reliable.",
                       epochs=epochs)
@@ -90,11 +91,32 @@ class Choice:
                       rank=config.lora_rank)
         return tr("{epochs}. Stops when it no longer improves. Usually a little better.", epochs=epochs)
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def joules(self) -> float | None:
+        """What the training takes; None if nobody knows what the machine draws."""
         expected = self.plan.outlook.energy
+        return expected.watts * self.training.likely if expected is not None else None
+
+    def course(self) -> list[tuple[str, TimeEstimate | None]]:
+        """What happens before, in and after the training, each in a sentence with the time that it takes."""
+        config, counts, questions = self.plan.config, self.plan.counts, self.questions
+        much = {"steps": ntr("{n:,} step", "{n:,} steps", counts.steps), "every": config.eval_steps}
+        training = (tr("Training: {steps}, evaluated every {every:,}; the best is kept.", **much)
+                    if self.held_out and config.use_best_checkpoint else
+                    tr("Training: {steps}, evaluated every {every:,}.", **much) if self.held_out else
+                    tr("Training: {steps}.", **much))
+        training = join_sentences(training, tr("You can pause, close the window, or pull the plug."))
+        before = ntr("Before: the model answers {n} held-out question, so that you can compare.",
+                     "Before: the model answers {n} held-out questions, so that you can compare.", questions)
+        return [(before if questions else tr("Before: no question is asked."), self.answering),
+                (training, self.training),
+                (tr("After: the same questions again, and a verdict.") if questions else
+                 tr("After: try the result in Chat."), self.answering)]
+
+    def to_dict(self) -> dict[str, Any]:
         return {"choice": self.key, "overrides": self.overrides, **self.plan.counts.to_dict(), **self.time.to_dict(),
                 "memory": self.plan.outlook.best.estimate.high, "questions": self.questions,
-                "joules": expected.watts * self.training.likely if expected is not None else None}
+                "joules": self.joules}
 
 
 @dataclass(frozen=True)
@@ -157,9 +179,10 @@ def _choice(key: str, plan: Plan, inputs: PlanInputs, machine: Machine, question
             overrides: dict[str, Any] | None = None) -> Choice:
     config, counts = plan.config, plan.counts
     training = time_estimate.training(inputs.model, config, machine, counts.learned, counts.tokens)
-    count = 0 if config.objective == "text" else min(questions, _held_out(plan, inputs))
+    held_out = _held_out(plan, inputs)
+    count = 0 if config.objective == "text" else min(questions, held_out)
     answering = time_estimate.answering(inputs.model, machine, count, counts.tokens / max(1, counts.learned))
-    return Choice(key, plan, training, overrides or {}, count, answering if count else None)
+    return Choice(key, plan, training, overrides or {}, count, held_out, answering if count else None)
 
 
 def _held_out(plan: Plan, inputs: PlanInputs) -> int:
@@ -193,7 +216,7 @@ def _quick(normal: Choice, own: Mapping[str, Any]) -> dict[str, Any]:
 def _thorough(normal: Choice, inputs: PlanInputs) -> dict[str, Any]:
     """More epochs, as long as held-out rows show when to stop; smaller steps for few rows, a larger adapter for many.
     Nothing where the normal run takes a night already."""
-    config, rows, held_out = normal.plan.config, normal.plan.counts.learned, _held_out(normal.plan, inputs)
+    config, rows, held_out = normal.plan.config, normal.plan.counts.learned, normal.held_out
     if not held_out or normal.training.likely > LONG:
         return {}
     if config.is_preference or rows < MANY_ROWS:
