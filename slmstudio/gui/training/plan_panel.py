@@ -150,6 +150,7 @@ class PlanPanel(Card):
         self.search.textChanged.connect(self._show_rows)
         self.buttons = PlanFoot()
         fill(self.body, self.search, (self._make_form(), 1), self.buttons)
+        self._show_changed()
         self._show_rows()
         planning.active_changed.connect(self._set_editable)
         planning.planned.connect(self._planned)

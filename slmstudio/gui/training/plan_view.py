@@ -23,7 +23,7 @@ from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import Card, rule, scrolled
 from slmstudio.gui.common.widgets.banner import announce
-from slmstudio.gui.common.widgets.buttons import ButtonRow, PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import ButtonRow, PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.choice_card import ChoiceCard
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, grid_in, row_of
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 NOTHING = "…"
 """In the place of a figure that isn't known yet."""
+TWO_LINES = 36
+"""Pixels that are kept for small text of one line or two, so that nothing moves when it changes."""
 
 
 # -- What the planned run would lose of its rows, with the ways out: a longer sequence, or fewer rows.
@@ -109,7 +111,7 @@ class _Cells(QWidget):
         for cell in cells:
             cell.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         theme.THEME.changed.connect(self._place)
-        self._place()
+        self._show_in_rows_of(len(cells))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -117,6 +119,11 @@ class _Cells(QWidget):
 
     def _place(self) -> None:
         across = len(self._cells) if self.width() >= theme.scaled(self._wide) else self._few
+        if across != self._across:
+            self._show_in_rows_of(across)
+
+    def _show_in_rows_of(self, across: int) -> None:
+        self._across = across
         for at, cell in enumerate(self._cells):
             self._grid.addWidget(cell, at // across, at % across)
             self._grid.setColumnStretch(at, int(at < across))
@@ -134,6 +141,8 @@ class _Figures(_Cells):
         for name in ("rows", "time", "memory", "energy"):
             self.shown[name] = (text_label(NOTHING, "title", wrap=True, name=f"plan_{name}", selectable=True),
                                 text_label(" ", "small", wrap=True, name=f"plan_{name}_note", selectable=True))
+        for _, note in self.shown.values():
+            theme.grow(note, "setMinimumHeight", TWO_LINES)
         super().__init__([column_widget(*pair, STRETCH, spacing=2) for pair in self.shown.values()], 780, 2)
 
     def show_figure(self, name: str, figure: str, note: str, tone: str = "", tip: str = "") -> None:
@@ -157,10 +166,11 @@ class PlanView(Card):
     """
 
     def __init__(self, session: Session, planning: Planning):
-        super().__init__(" ")
+        super().__init__(tr("Planning"))
         self._session, self._planning = session, planning
         self._ready = self._running = False
         self.state = Chip(tr("planning"), "accent", name="plan_state")
+        keep_room(self.state)
         self.header.insertWidget(1, self.state)
         self.figures, self.lost, self.fit = _Figures(), LostRowsBanner(), FitLine()
         self.problem = text_label("", "small", wrap=True, name="plan_problem", tone="bad", selectable=True)
@@ -171,12 +181,10 @@ class PlanView(Card):
                                      tr("Put this run in the queue. It starts when the current run ends. If nothing is "
                                         "running, press Start next."), name="queue")
         page = QWidget()
-        column_in(page, self.figures, self.fit, self.problem, self.lost, self._make_cards(), self.why,
+        column_in(page, self.figures, self.fit, self.lost, self._make_cards(), self.why,
                   text_label(tr("What will happen"), "section"), self._make_course(), self.heat, STRETCH,
                   spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_XS, 0))
-        foot = ButtonRow()
-        fill(foot.box, self.queue, STRETCH, self.start)
-        fill(self.body, (scrolled(page, tr("Plan")), 1), foot)
+        fill(self.body, (scrolled(page, tr("Plan")), 1), row_of(self.queue, (self.problem, 1), self.start))
         self.lost.longer_wanted.connect(partial(planning.decide, "max_length"))
         self.lost.overlong_wanted.connect(partial(planning.decide, "overlong_rows"))
         planning.began.connect(self._show_state)
@@ -195,9 +203,12 @@ class PlanView(Card):
         for key, name in (("quick", tr("A quick try")), ("normal", tr("Normal")), ("thorough", tr("Thorough"))):
             card = ChoiceCard(f"choice_{key}", tr("Plan the run this way. Ctrl+Z takes it back."))
             card.describe(name, NOTHING)
+            theme.grow(card.text, "setMinimumHeight", TWO_LINES)
             self._times[key], self._chips[key] = text_label(NOTHING, "small"), Chip(tr("recommended"), "accent")
             card.column.removeWidget(card.title)
             card.column.insertLayout(0, row_of((card.title, 1), self._chips[key]))
+            keep_room(self._chips[key])
+            self._chips[key].hide()
             fill(card.column, self._times[key], STRETCH)
             card.radio.clicked.connect(partial(self._choose, key))
             card.radio.moved.connect(partial(self._move, key))
@@ -256,7 +267,7 @@ class PlanView(Card):
 
     def _show_problems(self, problems: list[Problem]) -> None:
         """What is wrong is at its fields, too, but those may be folded."""
-        show_text(self.problem, "\n".join(
+        self.problem.setText("\n".join(
             tr("{field}: {problem}", field=field_label(each.field or ""), problem=each.message) for each in problems))
         self._show_state()
         if problems:
@@ -291,7 +302,7 @@ class PlanView(Card):
         from slmstudio.core.run.time_estimate import source_text
 
         time, best, free = choice.time, outlook.best, outlook.free
-        low, high = (units.format_duration(round(each)) for each in (time.low, time.high))
+        low, high = (units.format_duration(units.rounded(each)) for each in (time.low, time.high))
         text = time.text()
         self.figures.show_figure("time", text[:1].upper() + text[1:],
                                  tr("{low} to {high}, {source}", low=low, high=high, source=source_text(time)))

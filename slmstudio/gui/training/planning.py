@@ -242,9 +242,9 @@ class Planning(QObject):
             chosen.get(name) for name in ("chat_template", "objective", "completion_only_loss")))
         if self.current is not None and measured_by == self._measured_by:
             inputs["measured"] = self.current.plan.measured
-        self.began.emit()
         self._task.run(self, lambda task: _plan(inputs, evaluates),
                        lambda made: self._show(made, measured_by, tuple(objectives(dataset.layout))), self._fail)
+        self.began.emit()
 
     def _show(self, made: Choices, measured_by: tuple[Any, ...], objectives: tuple[str, ...]) -> None:
         self._refused, self.choices, self._measured_by, self.objectives = None, made, measured_by, objectives
