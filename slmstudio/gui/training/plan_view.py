@@ -7,13 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QLabel, QSizePolicy, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import join_sentences, ntr, tr
-from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.config import label as field_label
 from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import format_money, tariff
@@ -26,7 +24,7 @@ from slmstudio.gui.common.widgets.banner import announce
 from slmstudio.gui.common.widgets.buttons import ButtonRow, PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.choice_card import ChoiceCard
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, show_text, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, grid_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, grid_in, row_of, row_widget
 from slmstudio.gui.training.fit_check import FitLine
 from slmstudio.gui.training.guard_section import guard_text
 from slmstudio.gui.training.planning import Planning
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 NOTHING = "…"
 """In the place of a figure that isn't known yet."""
 TWO_LINES = 36
-"""Pixels that are kept for small text of one line or two, so that nothing moves when it changes."""
+"""Pixels of small text."""
 
 
 # -- What the planned run would lose of its rows, with the ways out: a longer sequence, or fewer rows.
@@ -97,68 +95,25 @@ class LostRowsBanner(QFrame):
             self.longer_wanted.emit(self._lost.longer)
 
 
-class _Cells(QWidget):
-    """Widgets of the same width side by side; fewer of them where the text is large or the window small."""
-
-    def __init__(self, cells: Sequence[QWidget], wide: int, few: int):
-        """
-        Args:
-            wide: pixels from which there is room for all of them; else `few` are side by side.
-        """
-        super().__init__()
-        self._cells, self._wide, self._few = cells, wide, few
-        self._grid = grid_in(self, theme.SPACE_M, theme.SPACE_M)
-        for cell in cells:
-            cell.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        theme.THEME.changed.connect(self._place)
-        self._show_in_rows_of(len(cells))
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._place()
-
-    def _place(self) -> None:
-        across = len(self._cells) if self.width() >= theme.scaled(self._wide) else self._few
-        if across != self._across:
-            self._show_in_rows_of(across)
-
-    def _show_in_rows_of(self, across: int) -> None:
-        self._across = across
-        for at, cell in enumerate(self._cells):
-            self._grid.addWidget(cell, at // across, at % across)
-            self._grid.setColumnStretch(at, int(at < across))
+def _two_lines(label: QLabel) -> QLabel:
+    """Keep the room of two lines, so that nothing moves when the text changes."""
+    label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+    theme.grow(label, "setMinimumHeight", TWO_LINES)
+    return label
 
 
-class _Figures(_Cells):
-    """Four figures, large, each with what it means below it.
-
-    Attributes:
-        shown: by name, the label of a figure and the one below it.
-    """
-
-    def __init__(self) -> None:
-        self.shown: dict[str, tuple[QLabel, QLabel]] = {}
-        for name in ("rows", "time", "memory", "energy"):
-            self.shown[name] = (text_label(NOTHING, "title", wrap=True, name=f"plan_{name}", selectable=True),
-                                text_label(" ", "small", wrap=True, name=f"plan_{name}_note", selectable=True))
-        for _, note in self.shown.values():
-            theme.grow(note, "setMinimumHeight", TWO_LINES)
-        super().__init__([column_widget(*pair, STRETCH, spacing=2) for pair in self.shown.values()], 780, 2)
-
-    def show_figure(self, name: str, figure: str, note: str, tone: str = "", tip: str = "") -> None:
-        for label, text in zip(self.shown[name], (figure, note), strict=True):
-            label.setText(text)
-            label.setToolTip(plain_tip(tip))
-            if label.property("tone") != tone:
-                label.setProperty("tone", tone)
-                theme.restyle(label)
+def _equal(cells: Sequence[QWidget]) -> QWidget:
+    """Side by side, of the same width; their text wraps."""
+    for cell in cells:
+        cell.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    return row_widget(*((cell, 1) for cell in cells), spacing=theme.SPACE_M)
 
 
 class PlanView(Card):
     """What the coming run learns and takes, the ways to train, what will happen, and Start.
 
     Attributes:
-        figures: rows, time, memory and energy.
+        figures: of rows, time, memory and energy, the label with the figure, and the one below it.
         lost: what the run would lose of the rows.
         fit: what is said about its memory, and how to measure it.
         cards: the ways to train, by their keys.
@@ -172,7 +127,11 @@ class PlanView(Card):
         self.state = Chip(tr("planning"), "accent", name="plan_state")
         keep_room(self.state)
         self.header.insertWidget(1, self.state)
-        self.figures, self.lost, self.fit = _Figures(), LostRowsBanner(), FitLine()
+        self.figures = {name: (
+            text_label(NOTHING, "title", wrap=True, name=f"plan_{name}", selectable=True),
+            _two_lines(text_label("", "small", wrap=True, name=f"plan_{name}_note", selectable=True)),
+        ) for name in ("rows", "time", "memory", "energy")}
+        self.lost, self.fit = LostRowsBanner(), FitLine()
         self.problem = text_label("", "small", wrap=True, name="plan_problem", tone="bad", selectable=True)
         self.why = text_label(" ", "small", wrap=True, name="plan_why")
         self.heat = text_label(" ", "small", wrap=True, name="plan_heat", tone="faint")
@@ -181,7 +140,8 @@ class PlanView(Card):
                                      tr("Put this run in the queue. It starts when the current run ends. If nothing is "
                                         "running, press Start next."), name="queue")
         page = QWidget()
-        column_in(page, self.figures, self.fit, self.lost, self._make_cards(), self.why,
+        figures = _equal([column_widget(*pair, STRETCH, spacing=2) for pair in self.figures.values()])
+        column_in(page, figures, self.fit, self.lost, self._make_cards(), self.why,
                   text_label(tr("What will happen"), "section"), self._make_course(), self.heat, STRETCH,
                   spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_XS, 0))
         fill(self.body, (scrolled(page, tr("Plan")), 1), row_of(self.queue, (self.problem, 1), self.start))
@@ -203,19 +163,17 @@ class PlanView(Card):
         for key, name in (("quick", tr("A quick try")), ("normal", tr("Normal")), ("thorough", tr("Thorough"))):
             card = ChoiceCard(f"choice_{key}", tr("Plan the run this way. Ctrl+Z takes it back."))
             card.describe(name, NOTHING)
-            theme.grow(card.text, "setMinimumHeight", TWO_LINES)
+            _two_lines(card.text)
             self._times[key], self._chips[key] = text_label(NOTHING, "small"), Chip(tr("recommended"), "accent")
-            card.column.removeWidget(card.title)
-            card.column.insertLayout(0, row_of((card.title, 1), self._chips[key]))
             keep_room(self._chips[key])
             self._chips[key].hide()
-            fill(card.column, self._times[key], STRETCH)
+            fill(card.column, row_of((self._times[key], 1), self._chips[key]), STRETCH)
             card.radio.clicked.connect(partial(self._choose, key))
             card.radio.moved.connect(partial(self._move, key))
             self._group.addButton(card.radio)
             self.cards[key] = card
         self.cards["normal"].radio.setChecked(True)
-        return _Cells(list(self.cards.values()), 640, 1)
+        return _equal(list(self.cards.values()))
 
     def _choose(self, key: str) -> None:
         self._planning.choose(key)
@@ -277,10 +235,9 @@ class PlanView(Card):
         choice, dataset, model = self._planning.current, self._session.dataset, self._session.model
         if choice is None or dataset is None or model is None:
             return
-        config, counts = choice.plan.config, choice.plan.counts
         assert isinstance(self.title, ElidedLabel)
         self.title.setText(tr("{data} on {model}", data=dataset.name, model=model.name))
-        self._show_rows(config, counts, choice.held_out)
+        self._show_rows(choice, choice.plan.counts)
         self._show_takes(choice, choice.plan.outlook)
         self.lost.show_lost(choice.plan.lost)
         self._show_cards(choice)
@@ -288,14 +245,22 @@ class PlanView(Card):
         self._show_heat()
         self.start.setText(tr("Start · {time}", time=choice.time.text()))
 
-    def _show_rows(self, config: RunConfig, counts: RowCounts, held_out: int) -> None:
+    def _show_figure(self, name: str, figure: str, note: str, tone: str = "", tip: str = "") -> None:
+        for label, text in zip(self.figures[name], (figure, note), strict=True):
+            label.setText(text)
+            label.setToolTip(plain_tip(tip))
+            if label.property("tone") != tone:
+                label.setProperty("tone", tone)
+                theme.restyle(label)
+
+    def _show_rows(self, choice: Choice, counts: RowCounts) -> None:
         cut = counts.cut if counts.cut >= counts.left_out else counts.left_out
         note = join_sentences(
-            ntr("{n:,} row is held out.", "{n:,} rows are held out.", held_out) if held_out else tr(
+            ntr("{n:,} row is held out.", "{n:,} rows are held out.", choice.held_out) if choice.held_out else tr(
                 "None are held out."),
             ntr("{n:,} row is cut or left out.", "{n:,} rows are cut or left out.", cut) if cut else tr(
                 "Nothing is cut."))
-        self.figures.show_figure("rows", ntr("{n:,} row learned", "{n:,} rows learned", counts.learned), note,
+        self._show_figure("rows", ntr("{n:,} row learned", "{n:,} rows learned", choice.rows), note,
                                  "warn" if cut else "")
 
     def _show_takes(self, choice: Choice, outlook: Outlook) -> None:
@@ -304,20 +269,20 @@ class PlanView(Card):
         time, best, free = choice.time, outlook.best, outlook.free
         low, high = (units.format_duration(units.rounded(each)) for each in (time.low, time.high))
         text = time.text()
-        self.figures.show_figure("time", text[:1].upper() + text[1:],
+        self._show_figure("time", text[:1].upper() + text[1:],
                                  tr("{low} to {high}, {source}", low=low, high=high, source=source_text(time)))
         known = best.measured
         size = (units.format_span(best.estimate.low, best.estimate.high) if known is None
                 else units.format_bytes(known.peak_bytes))
         how = tr("estimated") if known is None else tr("measured {when}", when=when(known.when))
         note = how if free is None else tr("of {free} free, {how}", free=units.format_bytes(free), how=how)
-        self.figures.show_figure("memory", size, note, {"no": "bad", "tight": "warn"}.get(outlook.judgement.level, ""))
+        self._show_figure("memory", size, note, {"no": "bad", "tight": "warn"}.get(outlook.judgement.level, ""))
         if (expected := outlook.energy) is None:
-            self.figures.show_figure("energy", "—", tr("Nobody knows what this machine draws."))
+            self._show_figure("energy", "—", tr("The power that this machine draws isn't known."))
             return
         rates, joules = tariff(self._session.settings), choice.joules or 0.0
         energy, cost = units.format_energy(joules), rates.cost(joules)
-        self.figures.show_figure("energy", energy if cost is None else tr(
+        self._show_figure("energy", energy if cost is None else tr(
             "{energy} · {cost}", energy=energy, cost=format_money(cost, rates.currency)), tr(
             "{weight} CO₂, estimated", weight=units.format_weight(rates.co2(joules))),
             tip=energy_texts.expected(expected, rates))

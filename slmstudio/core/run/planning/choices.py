@@ -67,6 +67,11 @@ class Choice:
         return self.training if self.answering is None else self.answering.plus(self.training).plus(self.answering)
 
     @property
+    def rows(self) -> int:
+        """Of them, those that it learns from: a quick try doesn't reach them all."""
+        return min(self.plan.counts.learned, self.plan.counts.steps * self.plan.config.effective_batch_size)
+
+    @property
     def label(self) -> str:
         return tr(LABELS[self.key])
 
@@ -77,7 +82,7 @@ class Choice:
         epochs = ntr("{n:g} epoch", "{n:g} epochs", config.epochs)
         if self.key == QUICK:
             return tr("Learns from about {rows:,} of {all:,} rows: shows whether they teach the model anything.",
-                      rows=min(counts.learned, counts.steps * config.effective_batch_size), all=counts.learned)
+                      rows=self.rows, all=counts.learned)
         if self.key == NORMAL:
             return (tr("{epochs}. Stops when it no longer improves.", epochs=epochs)
                     if self.held_out else tr("{epochs} over all rows.", epochs=epochs))
