@@ -179,8 +179,8 @@ class PlanView(Card):
         self._planning.choose(key)
 
     def _move(self, key: str, step: int) -> None:
-        """Choose the next card that is shown."""
-        shown = [each for each, card in self.cards.items() if not card.isHidden()]
+        """Choose the next card that can be."""
+        shown = [each for each, card in self.cards.items() if card.isEnabled()]
         radio = self.cards[shown[(shown.index(key) + step) % len(shown)]].radio
         radio.setFocus(Qt.FocusReason.TabFocusReason)
         radio.click()
@@ -261,7 +261,7 @@ class PlanView(Card):
             ntr("{n:,} row is cut or left out.", "{n:,} rows are cut or left out.", cut) if cut else tr(
                 "Nothing is cut."))
         self._show_figure("rows", ntr("{n:,} row learned", "{n:,} rows learned", choice.rows), note,
-                                 "warn" if cut else "")
+                          "warn" if cut else "")
 
     def _show_takes(self, choice: Choice, outlook: Outlook) -> None:
         from slmstudio.core.run.time_estimate import source_text
@@ -270,7 +270,7 @@ class PlanView(Card):
         low, high = (units.format_duration(units.rounded(each)) for each in (time.low, time.high))
         text = time.text()
         self._show_figure("time", text[:1].upper() + text[1:],
-                                 tr("{low} to {high}, {source}", low=low, high=high, source=source_text(time)))
+                          tr("{low} to {high}, {source}", low=low, high=high, source=source_text(time)))
         known = best.measured
         size = (units.format_span(best.estimate.low, best.estimate.high) if known is None
                 else units.format_bytes(known.peak_bytes))
@@ -291,17 +291,15 @@ class PlanView(Card):
         choices = self._planning.choices
         assert choices is not None
         for key, card in self.cards.items():
-            card.setVisible(key in choices.offered and len(choices.offered) > 1)
-            if (each := choices.offered.get(key)) is None:
-                continue
-            card.describe(each.label, each.text)
-            self._times[key].setText(each.time.text())
+            each = choices.offered.get(key)
+            card.setEnabled(each is not None)
+            card.describe(card.title.text(), tr("Doesn't apply to this plan.") if each is None else each.text)
+            self._times[key].setText("" if each is None else each.time.text())
             self._chips[key].setVisible(key == choices.recommended)
             self._chips[key].setToolTip(plain_tip(choices.why))
         self.cards[chosen.key].radio.setChecked(True)
         best = choices.of(choices.recommended)
-        show_text(self.why, join_sentences(tr("Recommended: {choice}.", choice=best.label), choices.why)
-                  if len(choices.offered) > 1 else "")
+        self.why.setText(join_sentences(tr("Recommended: {choice}.", choice=best.label), choices.why))
 
     def _show_course(self, choice: Choice) -> None:
         for (what, minutes), (text, time) in zip(self.course, choice.course(), strict=True):

@@ -87,8 +87,7 @@ class Choice:
             return (tr("{epochs}. Stops when it no longer improves.", epochs=epochs)
                     if self.held_out else tr("{epochs} over all rows.", epochs=epochs))
         if "eval_fraction" in self.overrides:
-            return tr("{epochs} in smaller steps. More rows are held out, so the verdict is more reliable.",
-                      epochs=epochs)
+            return tr("{epochs}. More rows are held out, so the verdict is more reliable.", epochs=epochs)
         if "learning_rate" in self.overrides:
             return tr("{epochs} in smaller steps: few rows overfit less. Usually a little better.", epochs=epochs)
         if "lora_rank" in self.overrides:
@@ -205,6 +204,8 @@ def _same(one: RunConfig, other: RunConfig) -> bool:
 def _quick(normal: Choice, own: Mapping[str, Any]) -> dict[str, Any]:
     """A few minutes of training, of fewer rows a step where a step takes long; nothing where the whole is short, or a
     user decided how long it is."""
+    if own.keys() & {"epochs", "max_steps"}:
+        return {}
     config, counts, seconds = normal.plan.config, normal.plan.counts, max(1.0, normal.training.likely)
     fields: dict[str, Any] = {}
     if QUICK_STEPS * seconds > QUICK_SECONDS * counts.steps and config.effective_batch_size > QUICK_BATCH:
@@ -213,7 +214,7 @@ def _quick(normal: Choice, own: Mapping[str, Any]) -> dict[str, Any]:
         config = replace(config, **fields)
     of = max(1, total_steps(config, counts.learned))
     steps = max(QUICK_STEPS, round(of * QUICK_SECONDS / seconds))
-    if 3 * steps > of or seconds * steps / of > COFFEE or own.keys() & {"epochs", "max_steps"}:
+    if 3 * steps > of or seconds * steps / of > COFFEE:
         return {}
     return {"epochs": float(f"{steps / steps_per_epoch(config, counts.learned):.2g}"), **fields}
 

@@ -98,8 +98,8 @@ def test_what_happens_is_said_in_three_lines(offer):
     normal = offer(300, FAST).offered[NORMAL]
     assert normal.course() == [
         ("Before: the model answers 15 held-out questions, so that you can compare.", normal.answering),
-        ("Training: 136 steps, evaluated every 34; the best is kept. You can pause, close the window, or pull the plug.",
-         normal.training),
+        ("Training: 136 steps, evaluated every 34; the best is kept. You can pause, close the window, or pull the "
+         "plug.", normal.training),
         ("After: the same questions again, and a verdict.", normal.answering)]
     assert [text.split(". ")[0] for text, _ in offer(100, FAST, kind="alike").offered[NORMAL].course()] == [
         "Before: no question is asked.", "Training: 50 steps", "After: try the result in Chat."]
@@ -108,7 +108,7 @@ def test_what_happens_is_said_in_three_lines(offer):
 def test_sentences_say_what_each_brings(offer):
     few, many = offer(200).offered, offer(3000)
     assert few[NORMAL].text == "2 epochs. Stops when it no longer improves."
-    assert few[THOROUGH].text == "4 epochs in smaller steps. More rows are held out, so the verdict is more reliable."
+    assert few[THOROUGH].text == "4 epochs. More rows are held out, so the verdict is more reliable."
     assert many.offered[THOROUGH].text == "3 epochs. Stops when it no longer improves. Usually a little better."
     assert offer(3000, CARD, 1.5).offered[THOROUGH].text == (
         "3 epochs, adapter of rank 32: learns more detail, and needs more memory.")
