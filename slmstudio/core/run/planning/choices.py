@@ -89,7 +89,7 @@ class Choice:
         if "eval_fraction" in self.overrides:
             return tr("{epochs}. More rows are held out, so the verdict is more reliable.", epochs=epochs)
         if "learning_rate" in self.overrides:
-            return tr("{epochs} in smaller steps: few rows overfit less. Usually a little better.", epochs=epochs)
+            return tr("{epochs} in smaller steps, which overfit less. Usually a little better.", epochs=epochs)
         if "lora_rank" in self.overrides:
             return tr("{epochs}, adapter of rank {rank}: learns more detail, and needs more memory.", epochs=epochs,
                       rank=config.lora_rank)
