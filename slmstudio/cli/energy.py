@@ -15,8 +15,8 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
 
 if TYPE_CHECKING:
+    from slmstudio.core.run.energy.energy_costs import Tariff
     from slmstudio.core.run.energy.energy_use import EnergyUse, Forecast
-    from slmstudio.core.run.energy.tariff import Tariff
 
 app = typer.Typer()
 
@@ -37,7 +37,7 @@ def energy(
     "Show a run's energy, cost and CO2; or set the price of electricity and the CO2 per kilowatt-hour."
     from slmstudio.core.hardware import linux_sensors
     from slmstudio.core.run import folder
-    from slmstudio.core.run.energy.tariff import tariff
+    from slmstudio.core.run.energy.energy_costs import tariff
 
     if default or (price, currency, grams) != (None, None, None):
         _remember(price, currency, grams, default)
@@ -62,7 +62,7 @@ def energy(
 def _remember(price: float | None, currency: str | None, grams: float | None, default: bool) -> None:
     """Raises UserError: with everything that is wrong, or the settings can't be used or written."""
     from slmstudio.core import settings
-    from slmstudio.core.run.energy.tariff import tariff
+    from slmstudio.core.run.energy.energy_costs import tariff
 
     known, trouble = settings.load_to_change()
     if trouble is not None:
@@ -89,21 +89,21 @@ def _remember(price: float | None, currency: str | None, grams: float | None, de
 
 def drawn(use: EnergyUse | None, as_json: bool) -> dict[str, Any]:
     """What a run drew, for its outcome: in figures, or in words. None if it isn't known."""
-    from slmstudio.core.run.energy import energy_texts
-    from slmstudio.core.run.energy.tariff import tariff
+    from slmstudio.core.run.energy import energy_costs
+    from slmstudio.core.run.energy.energy_costs import tariff
 
     if use is None:
         return {"energy": None} if as_json else {}
     here = tariff()
     if as_json:
         return {"energy": {**use.to_dict(), **_worth(use.joules, here)}}
-    return {"energy": energy_texts.energy(use), "cost": energy_texts.cost(use.joules, here),
-            "CO2": energy_texts.co2(use.joules, here)}
+    return {"energy": energy_costs.energy(use), "cost": energy_costs.cost(use.joules, here),
+            "CO2": energy_costs.co2(use.joules, here)}
 
 
 def expected(forecast: Forecast | None) -> dict[str, Any] | None:
     """What a plan is likely to draw, in figures."""
-    from slmstudio.core.run.energy.tariff import tariff
+    from slmstudio.core.run.energy.energy_costs import tariff
 
     if forecast is None:
         return None
@@ -122,7 +122,7 @@ def _tariff(tariff: Tariff) -> dict[str, Any]:
 
 
 def _show(use: EnergyUse | None, tariff: Tariff) -> None:
-    from slmstudio.core.run.energy import energy_texts
+    from slmstudio.core.run.energy import energy_costs
     from slmstudio.core.units import format_duration, format_energy
 
     if use is None:
@@ -130,14 +130,14 @@ def _show(use: EnergyUse | None, tariff: Tariff) -> None:
         return
     print_table(tr("Energy"), [(part.label, format_energy(part.joules), part.basis) for part in use.parts],
                 (tr("Part"), tr("Energy"), tr("How it's known")))
-    say("\n" + tr("Total: {energy}, measured over {time}.", energy=energy_texts.energy(use),
+    say("\n" + tr("Total: {energy}, measured over {time}.", energy=energy_costs.energy(use),
                   time=format_duration(use.seconds)))
-    say(tr("Cost: {cost}", cost=energy_texts.cost(use.joules, tariff)))
-    say(f"CO2: {energy_texts.co2(use.joules, tariff)}")
+    say(tr("Cost: {cost}", cost=energy_costs.cost(use.joules, tariff)))
+    say(f"CO2: {energy_costs.co2(use.joules, tariff)}")
 
 
 def _show_tariff(tariff: Tariff) -> None:
-    from slmstudio.core.run.energy.tariff import format_price
+    from slmstudio.core.run.energy.energy_costs import format_price
 
     price = tr("not known") if tariff.price is None else format_price(tariff.price, tariff.currency)
     print_table(tr("A kilowatt-hour"), [(tr("Price"), price, tariff.price_source),

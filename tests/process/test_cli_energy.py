@@ -10,14 +10,14 @@ from support.report_run import finished
 from slmstudio.cli import commands
 from slmstudio.cli.progress import Follower
 from slmstudio.core import files, jobs, paths, settings
-from slmstudio.core.run.energy import tariff
+from slmstudio.core.run.energy import energy_costs
 
 KWH = 3.6e6
 
 
 @pytest.fixture(autouse=True)
 def india(studio_home, monkeypatch):
-    monkeypatch.setattr(tariff, "country_here", lambda: "IN")
+    monkeypatch.setattr(energy_costs, "country_here", lambda: "IN")
 
 
 def test_a_price_is_remembered_and_forgotten(told):
@@ -41,13 +41,13 @@ def test_damaged_settings_are_set_aside_for_a_new_price(told):
 
 def test_a_price_stays_in_its_currency(told, monkeypatch):
     assert told("energy", "--price", 9)["tariff"]["currency"] == "INR"
-    monkeypatch.setattr(tariff, "country_here", lambda: "DE")
+    monkeypatch.setattr(energy_costs, "country_here", lambda: "DE")
     found = told("energy")["tariff"]
     assert (found["price_per_kwh"], found["currency"], found["grams_per_kwh"]) == (9, "INR", 381.0)
 
 
 def test_everything_that_is_wrong_is_told_at_once(cli, monkeypatch):
-    monkeypatch.setattr(tariff, "country_here", lambda: "")
+    monkeypatch.setattr(energy_costs, "country_here", lambda: "")
     said = cli("energy", "--price", "-2", "--grams", "nan", "--currency", "rupee", status=2).err
     for words in ("-2 isn't allowed; it must be 0", "nan isn't allowed", "rupee isn't a three-letter"):
         assert words in said
@@ -75,7 +75,7 @@ def test_the_list_of_runs_has_it(cli, told, tmp_path):
 
 
 def test_without_a_price_it_says_how_to_set_it(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr(tariff, "country_here", lambda: "")
+    monkeypatch.setattr(energy_costs, "country_here", lambda: "")
     said = cli("energy", finished(tmp_path).folder).out
     assert "Cost: not known" in said and "energy --price PRICE --currency CURRENCY" in said
 

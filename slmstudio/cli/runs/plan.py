@@ -90,8 +90,8 @@ def plan(
 
 
 def _show_plan(plan: Plan, out: Path) -> None:
-    from slmstudio.core.run.energy import energy_texts as energy_told
-    from slmstudio.core.run.energy.tariff import tariff
+    from slmstudio.core.run.energy import energy_costs as energy_told
+    from slmstudio.core.run.energy.energy_costs import tariff
 
     config, counts, outlook = plan.config, plan.counts, plan.outlook
     print_table(tr("Plan: {name}", name=config.name), [

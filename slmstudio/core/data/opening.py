@@ -7,12 +7,15 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from fnmatch import fnmatch
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from slmstudio.core.data import packed, quick_rows
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
-from slmstudio.core.data.importers import joined, json_rows
+from slmstudio.core.data.importers import json_rows, linked, people
+from slmstudio.core.data.importers.people import Message
 from slmstudio.core.data.mapping.mapper import SAMPLE
+from slmstudio.core.data.mapping.paths import find
+from slmstudio.core.data.mapping.published import layout_of
 from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.row_texts import is_lines
 from slmstudio.core.data.source import CHOOSE, PAGE_SUFFIXES, Source, not_a_page_with_rows, suffix_of, zip_format
@@ -20,6 +23,74 @@ from slmstudio.core.data.sources import documents, header, sheets, structured, t
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
+
+# -- Which importer joins a file's rows to conversations, if any; and chats of people as programs export them, one a
+# row or a message a row: where things are in them is said by the published layouts "of" a "chat" and a "post".
+
+LOOKED_AT = 40
+_LIKELY = 0.5
+
+
+
+def _are_chats(values: list[dict[str, Any]]) -> float:
+    return float(all(layout_of(each, "chat") is not None for each in values) or _are_posts(values))
+
+
+def _are_posts(values: list[dict[str, Any]]) -> bool:
+    """Whether each row is a message; one of them may say who they are from."""
+    posts = sum(layout_of(each, "post") is not None for each in values)
+    return posts > 1 and posts >= len(values) - 1
+
+
+def _read_chats(rows: Iterator[Raw], values: list[dict[str, Any]], options: ReadOptions,
+                part: Part) -> Iterator[Raw]:
+    """The conversations; rows that aren't chats stay as they are."""
+    if _are_posts(values):
+        posts = (message for raw in rows for message in _messages(raw, "post"))
+        yield from people.conversations(posts, options, part, tr("This chat"))
+        return
+    for raw in rows:
+        layout = layout_of(raw.value, "chat")
+        if layout is None:
+            yield raw
+            continue
+        name = find(layout.entry["chat"], raw.value)
+        yield from people.conversations(_messages(raw, "chat"), options, part,
+                                        f"“{name}”" if isinstance(name, str) else tr("This chat"))
+
+
+def _messages(raw: Raw, of: str) -> Iterator[Message]:
+    """Those of a row that have a text and a speaker."""
+    layout = layout_of(raw.value, of)
+    for each in (find(layout.entry["messages"], raw.value) if layout is not None else None) or ():
+        if isinstance(each["who"], str) and isinstance(each["text"], str) and each["text"].strip():
+            yield Message(each["who"], each["text"], people.day_of(each.get("when")), raw.line, each.get("role") or "")
+
+
+class Importer(NamedTuple):
+    """
+    Attributes:
+        detect: how sure it is that such first rows are messages, or chats, that it makes conversations of, 0 to 1.
+        read: the conversations of all rows, by the values of the first ones and by who speaks, if a user has said so;
+            the part gets sentences on how they were joined, and what else they may be.
+    """
+
+    detect: Callable[[list[dict[str, Any]]], float]
+    read: Callable[[Iterator[Raw], list[dict[str, Any]], ReadOptions, Part], Iterator[Raw]]
+
+
+_IMPORTERS = (Importer(_are_chats, _read_chats), Importer(linked.is_tree, linked.read_trees),
+              Importer(linked.detect, linked.read), Importer(people.has_names, people.read_named))
+
+
+def importer_of(values: list[Any], options: ReadOptions) -> tuple[Importer | None, float]:
+    """The surest importer of a file with such first rows, and how sure it is; None if each row speaks for itself."""
+    if not values or not all(isinstance(each, dict) for each in values):
+        return None, 1.0
+    certainty, _, found = max((each.detect(values), -at, each) for at, each in enumerate(_IMPORTERS))
+    is_said = options.user is not None or options.assistant is not None
+    return (found, certainty) if certainty >= _LIKELY or (is_said and certainty) else (None, 1.0)
+
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown")
@@ -207,8 +278,8 @@ def _enough(rows: Iterator[Raw]) -> Iterator[Raw]:
 
 def _join(part: Part, options: ReadOptions) -> None:
     """Make conversations of rows where each is one message, or a chat."""
-    values = [raw.value for raw in first_rows(part)[:joined.LOOKED_AT] if raw.problem is None]
-    importer, certainty = joined.importer_of(values, options)
+    values = [raw.value for raw in first_rows(part)[:LOOKED_AT] if raw.problem is None]
+    importer, certainty = importer_of(values, options)
     if importer is not None:
         part.certainty *= certainty
         part.rows, part.blocks, part.columns = importer.read(all_rows(part), values, options, part), None, ()

@@ -21,9 +21,9 @@ from slmstudio.core.report import sections, summary
 from slmstudio.core.report.evaluations import Evaluation
 from slmstudio.core.report.gather import Export, Facts, fitting, gather
 from slmstudio.core.report.text import Cut, Table, exact, flat, moment, shortened, visible
-from slmstudio.core.run.energy import energy_texts
+from slmstudio.core.run.energy import energy_costs
+from slmstudio.core.run.energy.energy_costs import tariff
 from slmstudio.core.run.energy.energy_use import CARDS, EnergyUse
-from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.units import format_bytes, format_duration, format_energy
 
@@ -327,9 +327,9 @@ def _energy(use: EnergyUse | None) -> dict[str, Any] | None:
     here = tariff()
     rows: list[tuple[Any, ...]] = [(part.label, format_energy(part.joules), part.basis)
                                    for part in use.parts]
-    return {"total": energy_texts.energy(use), "joules": f"{use.joules:,.0f} J",
+    return {"total": energy_costs.energy(use), "joules": f"{use.joules:,.0f} J",
             "seconds": format_duration(use.seconds),
-            "cost": energy_texts.cost(use.joules, here), "co2": energy_texts.co2(use.joules, here),
+            "cost": energy_costs.cost(use.joules, here), "co2": energy_costs.co2(use.joules, here),
             "table": Table((tr("Part"), tr("Energy"), tr("How it is known")), "lrw", rows)}
 
 

@@ -23,7 +23,7 @@ from slmstudio.core.report.evaluations import (
 from slmstudio.core.report.gather import Facts, device_name
 from slmstudio.core.report.sections import gpu_names
 from slmstudio.core.report.text import exact, rounded
-from slmstudio.core.run.energy.tariff import format_money, tariff
+from slmstudio.core.run.energy.energy_costs import format_money, tariff
 
 METHODS = {
     "lora": noop("{base} was tuned with LoRA: an adapter was trained, and the base model didn't change."),

@@ -13,7 +13,7 @@ from slmstudio.core import i18n
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import place
-from slmstudio.core.run.energy.tariff import CURRENCIES, format_price, tariff
+from slmstudio.core.run.energy.energy_costs import CURRENCIES, format_price, tariff
 from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES, THEMES, Settings
 from slmstudio.gui.app.home_folder import PlaceRow
 from slmstudio.gui.common import theme

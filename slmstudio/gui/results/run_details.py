@@ -13,8 +13,8 @@ from slmstudio.core import llama, units
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
 from slmstudio.core.i18n import tr
-from slmstudio.core.run.energy import energy_texts
-from slmstudio.core.run.energy.tariff import Tariff, tariff
+from slmstudio.core.run.energy import energy_costs
+from slmstudio.core.run.energy.energy_costs import Tariff, tariff
 from slmstudio.core.run.folder import RunSummary, result_folder
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import method_text, outcome_chip, steps_text
@@ -91,8 +91,8 @@ class RunOverview(QWidget):
         batch = tr("{micro} × {accumulated} accumulated = {rows} rows per step", micro=config.micro_batch_size,
                    accumulated=config.gradient_accumulation_steps, rows=config.effective_batch_size)
         energy = [] if run.energy is None else [
-            (tr("Energy"), energy_texts.energy(run.energy)), (tr("Cost"), energy_texts.cost(run.energy.joules, tariff)),
-            (tr("CO₂"), energy_texts.co2(run.energy.joules, tariff))]
+            (tr("Energy"), energy_costs.energy(run.energy)), (tr("Cost"), energy_costs.cost(run.energy.joules, tariff)),
+            (tr("CO₂"), energy_costs.co2(run.energy.joules, tariff))]
         self.facts.set_rows([
             (tr("Data"), config.train_file), (tr("Base model"), config.model),
             (tr("Method"), method_text(config)), (tr("Length"), length), (tr("Batch"), batch),

@@ -20,7 +20,7 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import adjust
 from slmstudio.core.run import guard_summary as guard_settings
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.core.run.energy.tariff import Tariff, format_money, tariff
+from slmstudio.core.run.energy.energy_costs import Tariff, format_money, tariff
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common.dialogs import question
 from slmstudio.gui.common.followed_job import FollowedJob

@@ -13,8 +13,7 @@ from slmstudio.core import units
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.run.config import label as field_label
-from slmstudio.core.run.energy import energy_texts
-from slmstudio.core.run.energy.tariff import format_money, tariff
+from slmstudio.core.run.energy import energy_costs
 from slmstudio.core.run.run_fields import CUT, LEAVE_OUT
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import when
@@ -277,15 +276,15 @@ class PlanView(Card):
         how = tr("estimated") if known is None else tr("measured {when}", when=when(known.when))
         note = how if free is None else tr("of {free} free, {how}", free=units.format_bytes(free), how=how)
         self._show_figure("memory", size, note, {"no": "bad", "tight": "warn"}.get(outlook.judgement.level, ""))
-        if (expected := outlook.energy) is None:
+        if (expected := choice.energy) is None:
             self._show_figure("energy", "—", tr("The power that this machine draws isn't known."))
             return
-        rates, joules = tariff(self._session.settings), choice.joules or 0.0
+        rates, joules = energy_costs.tariff(self._session.settings), expected.joules or 0.0
         energy, cost = units.format_energy(joules), rates.cost(joules)
         self._show_figure("energy", energy if cost is None else tr(
-            "{energy} · {cost}", energy=energy, cost=format_money(cost, rates.currency)), tr(
+            "{energy} · {cost}", energy=energy, cost=energy_costs.format_money(cost, rates.currency)), tr(
             "{weight} CO₂, estimated", weight=units.format_weight(rates.co2(joules))),
-            tip=energy_texts.expected(expected, rates))
+            tip=energy_costs.expected(expected, rates))
 
     def _show_cards(self, chosen: Choice) -> None:
         choices = self._planning.choices

@@ -7,7 +7,7 @@ from support.report_run import finished
 
 from slmstudio.core import files, jobs
 from slmstudio.core.report.compare import compare
-from slmstudio.core.run.energy import tariff as tariff_module
+from slmstudio.core.run.energy import energy_costs as tariff_module
 from slmstudio.core.settings import Settings
 
 

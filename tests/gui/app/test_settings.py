@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 
 from slmstudio.core import settings
-from slmstudio.core.run.energy import tariff
+from slmstudio.core.run.energy import energy_costs
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.settings import SettingsDialog
 from slmstudio.gui.common.session import Session
@@ -18,7 +18,7 @@ def dialog(qtbot, qapp, studio_home, monkeypatch):
     """`dialog(country, settings)`: the settings as they open on such a machine."""
 
     def make(country: str, known: Settings | Session) -> SettingsDialog:
-        monkeypatch.setattr(tariff, "country_here", lambda: country)
+        monkeypatch.setattr(energy_costs, "country_here", lambda: country)
         made = SettingsDialog(known if isinstance(known, Session) else Session(known))
         qtbot.addWidget(made)
         made.show()

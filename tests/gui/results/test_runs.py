@@ -22,8 +22,8 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder, notes
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import Smoother
-from slmstudio.core.run.energy import energy_texts
-from slmstudio.core.run.energy.tariff import tariff
+from slmstudio.core.run.energy import energy_costs
+from slmstudio.core.run.energy.energy_costs import tariff
 from slmstudio.core.settings import Settings
 from slmstudio.gui.common import tasks
 from slmstudio.gui.common.tasks import is_busy
@@ -254,8 +254,8 @@ def lines(overview: RunOverview) -> list[str]:
 def test_one_line_each(overview, tmp_path):
     run, india = folder.summarise(finished(tmp_path).folder), tariff(Settings(), "IN")
     overview.show_run(run, india)
-    told = [energy_texts.energy(run.energy), *(say(run.energy.joules, india)
-                                               for say in (energy_texts.cost, energy_texts.co2))]
+    told = [energy_costs.energy(run.energy), *(say(run.energy.joules, india)
+                                               for say in (energy_costs.cost, energy_costs.co2))]
     assert set(told) <= set(lines(overview))
     assert all(figure in line for figure, line in zip(("0.254 Wh", "₹0.0018", "0.185 g"), told, strict=True))
 
@@ -263,7 +263,7 @@ def test_one_line_each(overview, tmp_path):
 def test_no_price_says_where_it_is_set_and_no_reading_says_nothing(overview, tmp_path):
     run, nowhere = folder.summarise(finished(tmp_path).folder), tariff(Settings(), "")
     overview.show_run(run, nowhere)
-    assert energy_texts.cost(run.energy.joules, nowhere) in lines(overview)
+    assert energy_costs.cost(run.energy.joules, nowhere) in lines(overview)
     bare = ReportRun(tmp_path / "bare")
     bare.start()
     bare.learn(1, 5)

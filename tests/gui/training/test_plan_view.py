@@ -57,13 +57,17 @@ def test_rows_that_would_be_lost_are_said_with_the_length_that_keeps_them(view):
     assert not view.lost.isVisible()
 
 
-def test_what_start_would_do_is_in_large_figures(planned):
+def test_what_start_would_do_is_in_large_figures(planned, session):
     choice, counts = planned.planning.current, planned.planning.counts
     assert text(planned, "plan_rows") == f"{counts.learned} rows learned"
     assert text(planned, "plan_rows_note") == "1 row is held out. Nothing is cut." and counts.evaluated == 1
     assert text(planned, "plan_time").lower() == choice.time.text()
     assert "MB" in text(planned, "plan_memory") and "free, estimated" in text(planned, "plan_memory_note")
-    assert text(planned, "plan_energy") != "…" and button(planned, "start").text() == f"Start · {choice.time.text()}"
+    session.settings.price_per_kwh, session.settings.currency = 700_000.0, "INR"
+    session.report_settings_changed()
+    assert "Wh · ₹" in text(planned, "plan_energy") and "CO₂, estimated" in text(planned, "plan_energy_note")
+    assert choice.training.text() in planned.findChild(QLabel, "plan_energy").toolTip()
+    assert button(planned, "start").text() == f"Start · {choice.time.text()}"
     assert [text(planned, f"course_{at}") for at in range(3)] == [what for what, _ in choice.course()]
     assert not planned.watch.isVisible() and not planned.run.isVisible(), "the whole width is the plan's"
 

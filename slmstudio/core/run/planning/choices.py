@@ -18,6 +18,7 @@ from slmstudio.core.i18n import join_sentences, noop, ntr, tr
 from slmstudio.core.run import time_estimate
 from slmstudio.core.run.config import FIELDS, RunConfig
 from slmstudio.core.run.curves import steps_per_epoch, total_steps
+from slmstudio.core.run.energy.energy_use import Forecast
 from slmstudio.core.run.planning import plan_inputs, plan_rows, planner
 from slmstudio.core.run.planning.plan_inputs import PlanInputs
 from slmstudio.core.run.planning.planner import Plan
@@ -96,10 +97,10 @@ class Choice:
         return tr("{epochs}. Stops when it no longer improves. Usually a little better.", epochs=epochs)
 
     @property
-    def joules(self) -> float | None:
+    def energy(self) -> Forecast | None:
         """What the training takes; None if nobody knows what the machine draws."""
         expected = self.plan.outlook.energy
-        return expected.watts * self.training.likely if expected is not None else None
+        return replace(expected, seconds=self.training.likely) if expected is not None else None
 
     def course(self) -> list[tuple[str, TimeEstimate | None]]:
         """What happens before, in and after the training, each in a sentence with the time that it takes."""
@@ -120,7 +121,7 @@ class Choice:
     def to_dict(self) -> dict[str, Any]:
         return {"choice": self.key, "overrides": self.overrides, **self.plan.counts.to_dict(), **self.time.to_dict(),
                 "memory": self.plan.outlook.best.estimate.high, "questions": self.questions,
-                "joules": self.joules}
+                "joules": self.energy.joules if self.energy is not None else None}
 
 
 @dataclass(frozen=True)

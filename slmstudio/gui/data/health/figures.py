@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.statistics import Statistics
     from slmstudio.core.run.rows_report import TokenCounts
-    from slmstudio.gui.plots.histogram import Histogram
+    from slmstudio.gui.plots.canvas import Histogram
 
 COLOURS = ("train", "eval", "teal", "extra", "grey")
 
@@ -97,7 +97,7 @@ class LengthStrip(QWidget):
     @cached_property
     def histogram(self) -> Histogram:
         """Made when there is something to draw: pyqtgraph is loaded with it."""
-        from slmstudio.gui.plots.histogram import Histogram
+        from slmstudio.gui.plots.canvas import Histogram
 
         made = Histogram(tr("Tokens per row"), tr("tokens"), tr("cut at {length}"))
         made.setFixedHeight(HEIGHT)

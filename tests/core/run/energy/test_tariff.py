@@ -6,10 +6,9 @@ import doctest
 
 import pytest
 
-from slmstudio.core.run.energy import energy_texts, energy_use
-from slmstudio.core.run.energy import tariff as tariff_module
+from slmstudio.core.run.energy import energy_costs, energy_use
+from slmstudio.core.run.energy.energy_costs import CURRENCIES, GRAMS, OWN, PRICES, country_here, format_money, tariff
 from slmstudio.core.run.energy.energy_use import CARDS, LOAD, PROCESSOR, SAME, EnergyUse, Forecast, Part
-from slmstudio.core.run.energy.tariff import CURRENCIES, GRAMS, OWN, PRICES, country_here, format_money, tariff
 from slmstudio.core.settings import Settings
 
 KWH = 3.6e6
@@ -78,7 +77,7 @@ def test_every_country_with_a_price_has_a_currency_and_every_factor_a_source_wit
 
 
 def test_the_examples_in_the_docstrings_hold():
-    assert doctest.testmod(tariff_module) == doctest.TestResults(failed=0, attempted=2)
+    assert doctest.testmod(energy_costs) == doctest.TestResults(failed=0, attempted=2)
 
 
 @pytest.mark.parametrize(("amount", "currency", "text"), [
@@ -95,23 +94,23 @@ INDIA, NOWHERE = tariff(Settings(), "IN"), tariff(Settings(), "")
 
 def test_what_was_drawn_in_words():
     use = EnergyUse((Part(CARDS, 0.75 * KWH, "counter"), Part(PROCESSOR, 0.25 * KWH, LOAD)), 3600.0)
-    assert energy_texts.energy(use) == "1 kWh (0.75 kWh measured, the rest estimated)"
-    assert energy_texts.energy(EnergyUse((Part(PROCESSOR, 0.25 * KWH, LOAD),), 3600.0)) == "about 0.25 kWh (estimated)"
-    assert energy_texts.amounts(use.joules, INDIA) == "1 kWh, ₹7.12, 727 g CO₂"
-    assert energy_texts.amounts(use.joules, NOWHERE) == "1 kWh, 481 g CO₂"
-    assert energy_texts.cost(use.joules, NOWHERE) == "not known: Settings has no electricity price"
+    assert energy_costs.energy(use) == "1 kWh (0.75 kWh measured, the rest estimated)"
+    assert energy_costs.energy(EnergyUse((Part(PROCESSOR, 0.25 * KWH, LOAD),), 3600.0)) == "about 0.25 kWh (estimated)"
+    assert energy_costs.amounts(use.joules, INDIA) == "1 kWh, ₹7.12, 727 g CO₂"
+    assert energy_costs.amounts(use.joules, NOWHERE) == "1 kWh, 481 g CO₂"
+    assert energy_costs.cost(use.joules, NOWHERE) == "not known: Settings has no electricity price"
     for price, currency, said in ((0.3127, "EUR", "€31.27 at €0.3127 per kWh"), (31.27, "JPY", "¥3,127 at ¥31.27 per")):
         here = tariff(Settings(price_per_kwh=price, currency=currency), "")
-        assert energy_texts.cost(100 * KWH, here).startswith(said)
+        assert energy_costs.cost(100 * KWH, here).startswith(said)
 
 
 def test_what_a_run_will_draw_in_words():
     hour = Forecast(265.4, 180.0, 350.0, energy_use.ESTIMATE, 4200.0)
-    assert energy_texts.expected(hour, INDIA) == ("Uses about 0.31 kWh, ₹2.20, 225 g CO₂ in about 1 h 10 min (265 W, "
+    assert energy_costs.expected(hour, INDIA) == ("Uses about 0.31 kWh, ₹2.20, 225 g CO₂ in about 1 h 10 min (265 W, "
                                           "estimated: 180 to 350 W).")
-    assert energy_texts.expected(Forecast(265.4, 240.0, 290.0, SAME, 4200.0), NOWHERE) == (
+    assert energy_costs.expected(Forecast(265.4, 240.0, 290.0, SAME, 4200.0), NOWHERE) == (
         "Uses about 0.31 kWh, 149 g CO₂ in about 1 h 10 min (265 W, as measured in runs with the same settings "
         "on this machine).")
-    assert energy_texts.expected(Forecast(265.4, 240.0, 290.0, energy_use.MACHINE, None), INDIA) == (
+    assert energy_costs.expected(Forecast(265.4, 240.0, 290.0, energy_use.MACHINE, None), INDIA) == (
         "Uses about 0.265 kWh, ₹1.89, 193 g CO₂ an hour (265 W, as measured in other runs on this machine). How long "
         "it takes hasn't been measured yet.")

@@ -1,5 +1,5 @@
-"""What a kilowatt-hour costs and gives off here: the user's own figures, else those of the country that the machine is
-set up for, each with its source."""
+"""Energy, cost and CO2: what a kilowatt-hour costs and gives off here, and the words for it in the report, the terminal
+and the window."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from dataclasses import dataclass
 
 from slmstudio.core import settings as settings_module
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.run.energy.energy_use import KWH
+from slmstudio.core.run.energy.energy_use import ESTIMATE, KWH, MACHINE, SAME, EnergyUse, Forecast
 from slmstudio.core.settings import Settings
+from slmstudio.core.units import format_about, format_energy, format_weight
+
+# -- What a kilowatt-hour costs and gives off here: the user's own figures, else those of the country that the
+# machine is set up for, each with its source.
 
 OWN = noop("your own figure")
 PRICES = {"IN": (7.12, noop("average cost of supply of India's public utilities 2024-25, Power Finance "
@@ -166,3 +170,49 @@ def _written(amount: float, currency: str, digits: int) -> str:
     pattern = r"(?<=\d)(?=(\d\d)*\d{3}$)" if currency in LAKH else r"(?<=\d)(?=(\d{3})+$)"
     grouped = re.sub(pattern, ",", whole)
     return f"{SIGNS.get(currency, f'{currency} ')}{grouped}{'.' if cents else ''}{cents}"
+
+
+BASES = {SAME: noop("{watts:,} W, as measured in runs with the same settings on this machine"),
+         MACHINE: noop("{watts:,} W, as measured in other runs on this machine"),
+         ESTIMATE: noop("{watts:,} W, estimated: {low:,} to {high:,} W")}
+"""How the power of a run is known."""
+
+
+def energy(use: EnergyUse) -> str:
+    """An amount and how it is known: "0.311 kWh (0.25 kWh measured, the rest estimated)"."""
+    total = format_energy(use.joules)
+    if not use.measured:
+        return tr("about {energy} (estimated)", energy=total)
+    return tr("{total} ({measured} measured, the rest estimated)", total=total, measured=format_energy(use.measured))
+
+
+def cost(joules: float, tariff: Tariff) -> str:
+    """"₹2.21 at ₹7.12 per kWh (source)", or that Settings has no price."""
+    amount = tariff.cost(joules)
+    if amount is None or tariff.price is None:
+        return tr("not known: Settings has no electricity price")
+    return tr("{cost} at {price} per kWh ({source})", cost=format_money(amount, tariff.currency),
+              price=format_price(tariff.price, tariff.currency), source=tariff.price_source)
+
+
+def co2(joules: float, tariff: Tariff) -> str:
+    """"226 g at 727 g per kWh (source)"."""
+    return tr("{weight} at {grams:,.0f} g per kWh ({source})", weight=format_weight(tariff.co2(joules)),
+              grams=tariff.grams, source=tariff.grams_source)
+
+
+def amounts(joules: float, tariff: Tariff) -> str:
+    """Energy, cost as far as it is known, and CO2, without their sources: "0.311 kWh, ₹2.21, 226 g CO₂"."""
+    price = tariff.cost(joules)
+    parts = [format_energy(joules), "" if price is None else format_money(price, tariff.currency),
+             tr("{weight} CO₂", weight=format_weight(tariff.co2(joules)))]
+    return ", ".join(filter(None, parts))
+
+
+def expected(forecast: Forecast, tariff: Tariff) -> str:
+    how = tr(BASES[forecast.basis], watts=round(forecast.watts), low=round(forecast.low), high=round(forecast.high))
+    if forecast.joules is None or forecast.seconds is None:
+        return tr("Uses about {amounts} an hour ({how}). How long it takes hasn't been measured yet.",
+                  amounts=amounts(forecast.watts * 3600, tariff), how=how)
+    return tr("Uses about {amounts} in {time} ({how}).", amounts=amounts(forecast.joules, tariff),
+              time=format_about(forecast.seconds), how=how)
