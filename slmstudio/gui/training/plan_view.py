@@ -167,15 +167,12 @@ class PlanView(Card):
             keep_room(self._chips[key])
             self._chips[key].hide()
             fill(card.column, row_of((self._times[key], 1), self._chips[key]), STRETCH)
-            card.radio.clicked.connect(partial(self._choose, key))
+            card.radio.clicked.connect(lambda _, key=key: self._planning.choose(key))
             card.radio.moved.connect(partial(self._move, key))
             self._group.addButton(card.radio)
             self.cards[key] = card
         self.cards["normal"].radio.setChecked(True)
         return _equal(list(self.cards.values()))
-
-    def _choose(self, key: str) -> None:
-        self._planning.choose(key)
 
     def _move(self, key: str, step: int) -> None:
         """Choose the next card that can be."""
