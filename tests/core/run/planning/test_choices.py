@@ -44,7 +44,7 @@ def offer(tmp_path, tiny_model, studio_home):
     ({"count": 30, "here": FAST}, {NORMAL, THOROUGH}, THOROUGH),
     ({"count": 300, "here": FAST}, {NORMAL, THOROUGH}, NORMAL),
     ({"count": 3000}, {QUICK, NORMAL, THOROUGH}, NORMAL),
-    ({"count": 3000, "billions": 1}, {QUICK, NORMAL, THOROUGH}, QUICK),
+    ({"count": 3000, "billions": 0.6}, {QUICK, NORMAL, THOROUGH}, QUICK),
     ({"count": 20_000, "billions": 1}, {QUICK, NORMAL}, QUICK),
     ({"count": 20_000, "billions": 70}, {NORMAL}, NORMAL),
     ({"count": 1000, "here": CARD, "billions": 1.5}, {NORMAL, THOROUGH}, NORMAL),
@@ -117,4 +117,4 @@ def test_sentences_say_what_each_brings(offer):
     assert quick.text == (f"Learns from about {rows:,} of 2,700 rows: shows whether they teach the model anything.")
     assert offer(100, kind="alike").offered[NORMAL].text == "2 epochs over all rows."
     assert offer(30, FAST).why == "The normal run has only 21 steps, and more of them take little time."
-    assert offer(3000, billions=1).why.endswith("see first whether the rows teach the model anything.")
+    assert offer(3000, billions=0.6).why.endswith("see first whether the rows teach the model anything.")
