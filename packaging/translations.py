@@ -44,8 +44,9 @@ IN_PAGES = {"tr": None, "ntr": (1, 2), "ptr": ((1, "c"), 2)}
 TABLES: dict[str, Callable[[Any], Iterable[Any]]] = {
     "resources/catalogue.json": lambda table: (
         each[key] for each in table["licences"].values() for key in ("allows", "duties") if each[key]),
+    "resources/health/choices.json": lambda table: (text for each in table for text in (each["label"], each["does"])),
     "resources/health/kinds.json": lambda table: (
-        text for kind in table for text in (kind["label"], tuple(kind["rows"]), kind.get("fix")) if text),
+        text for kind in table for text in (kind["label"], tuple(kind["rows"]), *kind["choices"].values()) if text),
     "resources/importing/json_mistakes.json": lambda table: (sentence for *_, sentence in table),
     "resources/importing/scripts.json": lambda table: table,
     "resources/importing/signatures.json": lambda table: (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +38,11 @@ TextBy = Annotated[str | None, typer.Option(help="How text is split into rows: b
 Model = Annotated[str | None, typer.Option(
     help='Folder or name of the model whose tokens are counted, or "starter". By default the starter model, if it is '
          'installed.')]
+MaxLength = Annotated[int | None, typer.Option(min=1, help="Tokens after which a row is cut.")]
+Decisions = Annotated[list[str], typer.Option(
+    metavar="KIND[=CHOICE]", help="What is decided about a finding, by the names that `data check` gives. Without a "
+                                  "choice, the first one that changes rows. Can be given several times, or as a list "
+                                  "with commas. \"recommended\" stands for all recommended choices.")]
 
 
 def mapping_text(map_: list[str] | None, sheet: str | None, text_by: str | None) -> str | None:
@@ -54,7 +59,7 @@ def _read(file: Path, map_: list[str] | None, sheet: str | None, text_by: str | 
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, folders or archives with rows.")],
     model: Model = None,
-    max_length: Annotated[int | None, typer.Option(min=1, help="Tokens after which a row is cut.")] = None,
+    max_length: MaxLength = None,
     map_: Mapped = None,
     sheet: Sheet = None,
     text_by: TextBy = None,
@@ -109,7 +114,7 @@ def check(
 def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | None,
             follower: Follower) -> dict[str, Any]:
     from slmstudio.core.data import layouts, reader
-    from slmstudio.core.data.health.finding import Context
+    from slmstudio.core.data.health.finding import left_out, recommended, to_decide
     from slmstudio.core.data.health.survey import check as look_for_faults
     from slmstudio.core.data.record import as_row
     from slmstudio.core.data.statistics import script_shares
@@ -125,9 +130,11 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
                 raise
             left = tr("The tokens weren't counted.")
             notes.append(f"{left} {error.what} {error.why}".strip())
-    lengths = counts.lengths if counts and len(counts.lengths) == len(dataset.records) else None
     special = rows_report.special_tokens(folder) if folder is not None else ()
-    found = look_for_faults(dataset.records, Context(special, lengths, max_length), follower.on_rows)
+    found = look_for_faults(dataset.records, rows_report.context_of(counts, special, len(dataset.records), max_length,
+                                                                    None), follower.on_rows)
+    longer = _longer(folder, counts.max, max_length) if folder is not None and counts and max_length else None
+    findings = to_decide(found, dataset.problems, dataset.rows_left_out, longer)
     return {
         "file": str(file), "format": dataset.format, "encoding": dataset.encoding, "layout": dataset.layout,
         "objectives": list(layouts.objectives(dataset.layout)), "mapping": dataset.mapping,
@@ -136,10 +143,20 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
         "unused_words": list(dataset.unused_words), "candidates": asking.in_json(dataset.candidates),
         "first_rows": [as_row(record) for record in dataset.records[:reader.SHOWN]], "notes": notes,
         "text_by": dataset.text_by or None, "sheets": list(dataset.sheets),
-        "findings": [{**each.to_dict(), "lines": each.to_dict()["lines"][:told.MOST_IN_JSON]} for each in found],
+        "findings": [{**each.to_dict(), "lines": list(each.lines[:told.MOST_IN_JSON])} for each in findings],
+        "rows_used": dataset.count - left_out(findings, recommended(findings)),
         "tokens": counts.to_dict() if counts else None, "scripts": script_shares(dataset.records),
         "sha256": dataset.sha256, "bytes": dataset.bytes,
     }
+
+
+def _longer(folder: Path, longest: int, max_length: int) -> int | None:
+    """The sequence length at which fewest rows are cut; None if that isn't longer, or the model reads no more."""
+    from slmstudio.core.model.facts import read_model
+    from slmstudio.core.run.planning.row_counts import covering
+
+    found = min(covering(longest), read_model(folder).context_length or longest)
+    return found if found > max_length else None
 
 
 def _model_folder(model: str | None, follower: Follower) -> Path | None:
@@ -182,12 +199,27 @@ def _show(report: dict[str, Any], problems: Sequence[Problem], records: Sequence
                **{name: tokens[name] for name in ("model", "min", "max", "median", "p95")})
             + " " + tr("Tokens per word: {words}.", words=words))
     if report["findings"]:
-        print_table(tr("Findings"), [(each["kind"], f"{each['count']:,}", each["sentence"], _lines(each["lines"]))
-                                 for each in report["findings"]], (tr("Kind"), tr("Rows"), tr("What"), tr("Lines")))
-        fixable = [each["kind"] for each in report["findings"] if each["fix"]]
-        if fixable:
-            command = program.command("data", "clean", report["file"], "--fix", fixable[0], "--out", "NEW.jsonl")
-            say("\n" + tr("Fix them: {command}", command=command))
+        _show_findings(report)
+
+
+def _show_findings(report: dict[str, Any]) -> None:
+    """Print them with the command that decides each, and what the recommended choices would leave."""
+    from slmstudio.core.data.health.finding import KINDS, Finding
+
+    findings = list(map(Finding.from_dict, report["findings"]))
+    print_table(tr("Findings"), [(each.kind, f"{each.count:,}", each.sentence, _lines(each.lines))
+                                 for each in findings], (tr("Kind"), tr("Rows"), tr("What"), tr("Lines")))
+    say("\n" + tr("What can be decided, the recommended choice first:"))
+    for each in findings:
+        say(f"  {KINDS[each.kind].title}")
+        for choice in (choice for choice in each.choices if choice != "by_hand"):
+            option = f"--max-length {each.detail['longer']}" if choice == "lengthen" else f"--fix {each.kind}={choice}"
+            say(f"    {option}  {each.does(choice)}")
+    say("\n" + ntr("With the recommended choices, about {used:,} of {n:,} row is used.",
+                   "With the recommended choices, about {used:,} of {n:,} rows are used.",
+                   report["records"] + report["rows_left_out"], used=report["rows_used"]))
+    say(tr("Apply them: {command}", command=program.command(
+        "data", "clean", report["file"], "--fix", "recommended", "--out", "NEW.jsonl")))
 
 
 def _show_first_rows(records: Sequence[Record]) -> None:
@@ -206,7 +238,7 @@ def _show_first_rows(records: Sequence[Record]) -> None:
             say(f"  {'' if at else number!s:2}  {role}: {one_line(text)}")
 
 
-def _lines(lines: list[int]) -> str:
+def _lines(lines: Sequence[int]) -> str:
     return ", ".join(f"{line:,}" for line in lines[:5]) + (", …" if len(lines) > 5 else "")
 
 
@@ -214,38 +246,63 @@ def _lines(lines: list[int]) -> str:
 def clean(
     file: Annotated[Path, typer.Argument(help="File, folder or archive with rows.")],
     out: Annotated[Path, typer.Option(help="JSONL file to write.")],
-    fix: Annotated[list[str], typer.Option(metavar="KIND", help="Finding to fix, by the name that `data check` gives "
-                                                                "it. Can be given several times, or as a list with "
-                                                                "commas.")],
+    fix: Decisions,
     model: Model = None,
+    max_length: MaxLength = None,
     map_: Mapped = None,
     sheet: Sheet = None,
     text_by: TextBy = None,
     as_json: Json = False,
 ) -> int:
     """Write a fixed copy as JSONL. The file itself is never changed."""
-    from slmstudio.core.data.health.finding import KINDS, Context
+    from slmstudio.core.data.health.finding import recommended
+    from slmstudio.core.data.health.survey import check as look_for_faults
     from slmstudio.core.data.health.survey import fix as fix_rows
-    from slmstudio.core.data.versions import store
+    from slmstudio.core.data.versions import lineage_text, store
     from slmstudio.core.run import rows_report
 
     spare([file], out)
-    wanted = [kind for each in fix for kind in each.split(",") if kind]
-    if unknown := [kind for kind in wanted if kind not in KINDS or not KINDS[kind].fix]:
-        raise UserError(tr("{kinds} can't be fixed this way.", kinds=", ".join(unknown)),
-                        tr("The report has no finding of that name, or it can only be fixed by hand."),
-                        tr("Choose one of: {names}.",
-                           names=", ".join(kind for kind, about in KINDS.items() if about.fix)))
+    wanted = [each for several in fix for each in several.split(",") if each]
+    decisions = _decisions(each for each in wanted if each != RECOMMENDED)
     with Follower() as follower:
         dataset = _read(file, map_, sheet, text_by, follower)
         folder = _model_folder(model, follower)
         special = rows_report.special_tokens(folder) if folder is not None else ()
-        fixed = fix_rows(dataset.records, wanted, Context(special))
-    store.write_rows(out.absolute(), fixed.records, {"source": dataset.path.name, "sha256": dataset.sha256,
-                                                     "steps": [{"fix": kind} for kind in wanted]})
-    counts = {kind: sum(change.kind == kind for change in fixed.changes) for kind in wanted}
-    return _done({"out": str(out), "records": len(fixed.records), "changes": counts,
-                  "removed": len(dataset.records) - len(fixed.records)}, as_json)
+        counts = rows_report.count_tokens(dataset.records, folder, follower.on_rows) if folder and max_length else None
+        context = rows_report.context_of(counts, special, dataset.count, max_length, None)
+        if RECOMMENDED in wanted:
+            decisions = recommended(look_for_faults(dataset.records, context, follower.on_rows)) | decisions
+        fixed = fix_rows(dataset.records, decisions, context)
+    steps = fixed.steps(decisions, dataset.rows_left_out)
+    source = store.Source(dataset.path.name, sha256=dataset.sha256, rows=dataset.count + dataset.rows_left_out)
+    store.write_rows(out.absolute(), fixed.records, {**source.to_dict(), "steps": steps})
+    return _done({"out": str(out), "records": len(fixed.records),
+                  "changes": {kind: sum(change.kind == kind for change in fixed.changes) for kind in decisions},
+                  "removed": len(dataset.records) - len(fixed.records), "decisions": decisions,
+                  "outcome": lineage_text.sentence(store.Lineage((source,), tuple(steps)))}, as_json)
+
+
+RECOMMENDED = "recommended"
+
+
+def _decisions(wanted: Iterable[str]) -> dict[str, str]:
+    """KIND=CHOICE or KIND as decisions. Raises UserError where there is no such finding or choice."""
+    from slmstudio.core.data.health.finding import KINDS
+
+    decisions, unknown = {}, []
+    for each in wanted:
+        kind, _, choice = each.partition("=")
+        known = KINDS.get(kind)
+        if known is None or (choice or known.fix) not in known.choices:
+            unknown.append(each)
+        else:
+            decisions[kind] = choice or known.fix or ""
+    if unknown:
+        raise UserError(tr("{kinds} can't be fixed this way.", kinds=", ".join(unknown)),
+                        tr("The report has no finding of that name, or no such choice for it."),
+                        tr("Choose one of: {names}.", names=", ".join(
+                            f"{kind}={choice}" for kind, about in KINDS.items() for choice in about.choices)))
+    return decisions
 
 
 @app.command()

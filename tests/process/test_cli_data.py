@@ -38,7 +38,10 @@ def test_a_report_says_everything(told, table, tiny_model):
     assert report["objectives"] == ["sft", "text"] and report["problems"] == []
     found = {each["kind"]: each for each in report["findings"]}
     assert found["duplicate_rows"]["lines"] == [4] and found["personal_phone"]["lines"] == [5]
-    assert found["html"]["count"] == 1 and found["too_long"]["count"] >= 1
+    assert found["html"]["rows"] == 1 and found["html"]["choices"] == ["mend", "remove", "keep"]
+    assert found["html"]["recommended"] == "mend" and found["html"]["cost"] == {"severity": "warn", "rows": 1}
+    assert found["no_answer"]["choices"] == ["lengthen", "remove"] and found["no_answer"]["cost"]["tokens"] > 0
+    assert report["rows_used"] == 3
     tokens = report["tokens"]
     figures = [tokens[name] for name in ("min", "median", "p95", "p99", "max")]
     assert tokens["measured"] == 4 and figures == sorted(figures)
@@ -67,7 +70,11 @@ def test_clean_writes_a_mended_copy(told, table, tmp_path):
     assert table.read_bytes() == before
     lineage = json.loads((tmp_path / "clean.jsonl.lineage.json").read_text("utf-8"))
     assert lineage["source"] == "rows.csv" and len(lineage["steps"]) == 3
-    assert told("data", "clean", table, "--fix", "nonsense", "--out", out, status=2)["error"]["remedy"]
+    best = told("data", "clean", table, "--fix", "recommended,personal_phone=remove", "--out", out)
+    assert best["decisions"] == {"personal_phone": "remove", "duplicate_rows": "remove", "html": "mend"}
+    assert best["records"] == 2 and "2 of 4 rows of rows.csv are used" in best["outcome"]
+    for wrong in ("html=longest", "nonsense"):
+        assert told("data", "clean", table, "--fix", wrong, "--out", out, status=2)["error"]["remedy"]
 
 
 def test_convert_with_what_a_person_says(told, tmp_path):

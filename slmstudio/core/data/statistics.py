@@ -33,7 +33,6 @@ class Statistics:
         characters: Unicode code points in all messages, rejected answers and plain text.
         longest_characters: of the row with the most.
         longest_line: where that row begins in the file; 0 when there are no rows.
-        duplicate_prompts: rows whose prompt is in an earlier row, character for character; plain text has none.
         scripts: share of each script, largest first; see `script_shares`.
     """
 
@@ -41,7 +40,6 @@ class Statistics:
     characters: int
     longest_characters: int
     longest_line: int
-    duplicate_prompts: int
     scripts: dict[str, float]
 
 
@@ -49,13 +47,11 @@ def statistics(records: Sequence[Record]) -> Statistics:
     """Count everything that the Data tab shows of `records`."""
     lengths = [sum(map(len, record.contents)) for record in records]
     longest = max(range(len(records)), key=lengths.__getitem__, default=None)
-    asking = [record.prompt for record in records if record.text is None]
     return Statistics(
         rows=len(records),
         characters=sum(lengths),
         longest_characters=0 if longest is None else lengths[longest],
         longest_line=0 if longest is None else records[longest].line,
-        duplicate_prompts=len(asking) - len(set(asking)),
         scripts=script_shares(records),
     )
 

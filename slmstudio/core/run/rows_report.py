@@ -59,7 +59,8 @@ class TokenCounts:
         measured: rows that were.
         min, median, p95, p99, max: tokens of a row in the model's chat template, of all measured.
         per_word: by script, tokens of a word of the texts alone.
-        lengths: of each measured row, in the rows' order.
+        lengths: of each measured row, in the rows' order; `starts`: of each, the tokens before the first one that is
+            learned.
     """
 
     model: str
@@ -71,10 +72,11 @@ class TokenCounts:
     max: int
     per_word: dict[str, float]
     lengths: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, without the length of each row."""
-        return {name: value for name, value in asdict(self).items() if name != "lengths"}
+        return {name: value for name, value in asdict(self).items() if name not in ("lengths", "starts")}
 
 
 def count_tokens(records: Rows, folder: Path, progress: Progress | None = None,
@@ -92,19 +94,20 @@ def count_tokens(records: Rows, folder: Path, progress: Progress | None = None,
     encoders = {each: RowEncoder(tokenizer, named_templates.optional_template(folder, named), each)
                 for each in ("sft", "dpo")}
     measured = records[::1 + len(records) // MOST_ROWS]
-    lengths = []
+    found = []
     for done, record in enumerate(measured):
         if done % 64 == 0:
             if cancelled is not None and cancelled():
                 raise ReadingCancelled(tr("Counting tokens was cancelled."))
             if progress is not None:
                 progress(done, len(measured))
-        lengths.append(encoders["dpo" if record.rejected is not None else "sft"].count(record).length)
-    if not lengths:
+        found.append(encoders["dpo" if record.rejected is not None else "sft"].count(record))
+    if not found:
         raise UserError(tr("There are no rows to measure."), "", tr("Choose a dataset with rows."))
+    lengths, starts = (tuple(each.length for each in found), tuple(each.start for each in found))
     ordered = sorted(lengths)
     return TokenCounts(folder.name, len(ordered), ordered[0], _at(ordered, 0.5), _at(ordered, 0.95),
-                       _at(ordered, 0.99), ordered[-1], _per_word(records, tokenizer), tuple(lengths))
+                       _at(ordered, 0.99), ordered[-1], _per_word(records, tokenizer), lengths, starts)
 
 
 def _at(ordered: Sequence[int], share: float) -> int:
@@ -150,20 +153,23 @@ class RowsReport:
     trouble: UserError | None = None
 
 
-def context_of(counts: TokenCounts | None, special: Sequence[str], rows: int, max_length: int,
+def context_of(counts: TokenCounts | None, special: Sequence[str], rows: int, max_length: int | None,
                evaluation: Rows | None) -> Context:
     """What is known beside the rows when they are checked or fixed; lengths only where every row was measured."""
-    lengths = counts.lengths if counts is not None and len(counts.lengths) == rows else None
-    return Context(tuple(special), lengths, max_length, {} if evaluation is None else {"evaluation": evaluation})
+    lengths, starts = ((counts.lengths, counts.starts) if counts is not None and len(counts.lengths) == rows else
+                       (None, None))
+    return Context(tuple(special), lengths, starts, max_length,
+                   {} if evaluation is None else {"evaluation": evaluation})
 
 
-def make(records: Rows, evaluation: Rows | None, model: Path | None, max_length: int, known: RowsReport | None,
-         progress: Progress, cancelled: Cancelled) -> RowsReport:
+def make(records: Rows, evaluation: Rows | None, model: Path | None, max_length: int | None,
+         known: RowsReport | None, progress: Progress, cancelled: Cancelled) -> RowsReport:
     """Count the tokens and check the rows, here.
 
     Args:
         evaluation: rows that shouldn't be among them.
         model: folder of the model whose tokens count; None counts none.
+        max_length: of the planned run; None if there is no plan, by which no row is cut.
         known: an earlier report on the same rows with the same model, of which the tokens are taken.
         progress: called with (steps done, steps in all).
 
@@ -188,8 +194,8 @@ def make(records: Rows, evaluation: Rows | None, model: Path | None, max_length:
 # -- the side of who asks ------------------------------------------------------------------------------------
 
 
-def ask(dataset: Dataset, evaluation: Dataset | None, model: Path | None, max_length: int, known: RowsReport | None,
-        progress: Progress, cancelled: Cancelled) -> RowsReport | None:
+def ask(dataset: Dataset, evaluation: Dataset | None, model: Path | None, max_length: int | None,
+        known: RowsReport | None, progress: Progress, cancelled: Cancelled) -> RowsReport | None:
     """As `make`, of rows as their files have them, in a process of its own.
 
     Returns:
@@ -259,7 +265,8 @@ def _report(found: Mapping[str, Any]) -> RowsReport:
     findings = map(Finding.from_dict, found["findings"].values())
     counts, trouble = found["counts"], found["trouble"]
     return RowsReport(
-        tuple(findings), counts and TokenCounts(**{**counts, "lengths": tuple(counts["lengths"])}),
+        tuple(findings), counts and TokenCounts(**{**counts, "lengths": tuple(counts["lengths"]),
+                                                     "starts": tuple(counts["starts"])}),
         tuple(found["special"]), trouble and UserError.from_dict(trouble))
 
 

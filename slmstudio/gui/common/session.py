@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from slmstudio.core.lock.proof import Proof
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.config import RunConfig
-    from slmstudio.core.run.planning.row_counts import RowCounts
+    from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
 
 TABS = ("data", "model", "training", "results", "chat")
 
@@ -88,6 +88,7 @@ class Session(QObject):
         settings_changed: the user changed the settings.
         language_changed: the settings have another language: the window opens again.
         plan_changed: `plan` is different now.
+        field_wanted(str, object): this field of the next run should have this value; None leaves it to the plan.
         place_changed: runs and models are kept in another folder now, and `settings` are those kept there.
     """
 
@@ -107,6 +108,7 @@ class Session(QObject):
     settings_changed = Signal()
     language_changed = Signal()
     plan_changed = Signal()
+    field_wanted = Signal(str, object)
     place_changed = Signal()
 
     def __init__(self, settings: Settings):
@@ -123,6 +125,7 @@ class Session(QObject):
         self.reading: MachineReading | None = None
         self.plan: RunConfig | None = None
         self.plan_counts: RowCounts | None = None
+        self.plan_lost: LostRows | None = None
         self.run: Job | None = None
         self.job: JobStatus | None = None
         self._statuses: dict[object, JobStatus] = {}
@@ -175,10 +178,11 @@ class Session(QObject):
         """Name of the chat template that was chosen for a model; "" if nobody has chosen one."""
         return self._templates.get(folder, "")
 
-    def set_plan(self, plan: RunConfig | None, counts: RowCounts | None = None) -> None:
-        """Say what the next run would be, and of `dataset` its rows; None while nothing can be planned."""
-        if (plan, counts) != (self.plan, self.plan_counts):
-            self.plan, self.plan_counts = plan, counts
+    def set_plan(self, plan: RunConfig | None, counts: RowCounts | None = None, lost: LostRows | None = None) -> None:
+        """Say what the next run would be, of `dataset` its rows, and what it loses of them; None while nothing can be
+        planned."""
+        if (plan, counts, lost) != (self.plan, self.plan_counts, self.plan_lost):
+            self.plan, self.plan_counts, self.plan_lost = plan, counts, lost
             self.plan_changed.emit()
 
     def set_machine(self, machine: Machine) -> None:

@@ -18,7 +18,7 @@ from slmstudio.gui.common.dialogs import question
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import Card, NoteBar, plain_page
 from slmstudio.gui.common.widgets.banner import ErrorBanner, report_error
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
@@ -72,9 +72,9 @@ class RowEditor(Card):
         self._area = QScrollArea()
         self._area.setWidgetResizable(True)
         fill(self.body, self.banner, (self._area, 1))
-        self.save = PrimaryButton(tr("Save row"),
-                                  tr("Keep the row like this until you save a new version (Ctrl+Enter)."),
-                                  name="editor_save", clicked=self._save)
+        self.save = SecondaryButton(tr("Save row"),
+                                    tr("Keep the row like this until you save a new version (Ctrl+Enter)."),
+                                    name="editor_save", clicked=self._save)
         cancel = SecondaryButton(tr("Cancel"), tr("Leave the row as it was (Esc)."), name="editor_cancel",
                                  clicked=self.closed)
         self.body.addLayout(row_of((text_label(tr("Your file is never changed."), "small"), 1), cancel, self.save))
@@ -134,10 +134,11 @@ class HandEdits(QObject):
         self._keys: Sequence[int] = ()
         self._records: Sequence[Record] = ()
         self._key: int | None = None
+        self._only: Sequence[int] | None = None  # the filter after the last change, and the rows that it began with
+        self._only_keys: list[int] = []
         self._writing: DataEntry | None = None
         self.undo = SecondaryButton(tr("Undo"), tr("Undo the last change (Ctrl+Z)."), "small", name="changes_undo",
                                     clicked=self._undo)
-        self.undo.setShortcut("Ctrl+Z")
         self.write = SecondaryButton(tr("Save a new version"),
                                      tr("Save all rows with these changes in a new file, and open it. Your file isn't "
                                         "changed."), "small", name="changes_write", clicked=self._write)
@@ -193,8 +194,14 @@ class HandEdits(QObject):
         return entry.edits
 
     def _show(self) -> None:
+        only = self._rows.only
+        if only is not self._only:  # others are shown than after the last change
+            self._only_keys = [self._keys[row] for row in only or ()]
         self._take()
-        self._rows.set_records(self._records)
+        places = [(bisect_left(self._keys, key), key) for key in self._only_keys]
+        self._rows.set_records(self._records, None if only is None else [
+            place for place, key in places if place < len(self._keys) and self._keys[place] == key])
+        self._only = self._rows.only
 
     def _delete(self, rows: list[int]) -> None:
         if not self._may_change():

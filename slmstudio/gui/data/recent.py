@@ -40,6 +40,7 @@ class DataEntry:
         lost_eval: the file with its evaluation rows, where that couldn't be read this time; `lost_said`: what was said
             about its columns.
         report: what was found in its rows.
+        chosen: what is chosen for its findings, by kind, and isn't applied.
         edits: what was changed by hand, and isn't written.
         by_shape: its columns were read as a user chose for another file with the same ones.
     """
@@ -52,6 +53,7 @@ class DataEntry:
     lost_eval: Path | None = None
     lost_said: str = ""
     report: Report | None = None
+    chosen: dict[str, str] = field(default_factory=dict)
     edits: Edits | None = None
     by_shape: bool = False
 
@@ -68,7 +70,7 @@ class DataEntry:
     def take_rows(self, dataset: Dataset) -> None:
         """Be of another version of the dataset. A share that nobody chose is then the usual one of that."""
         is_usual = self.eval_fraction == self.usual_share
-        self.dataset = dataset
+        self.dataset, self.chosen = dataset, {}
         if is_usual:
             self.eval_fraction = self.usual_share
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 TABLE, CONVERSATION, TOKENS = range(3)
 
 
+Arrange = Callable[[Sequence["Record"], Sequence[int]], tuple[Sequence[int], Mapping[int, str]]]
+"""Of rows and their indices: those to be shown, in their order, and by index what is beside them."""
 TABLE_HEIGHT = 175
 """Four rows at least; where there is no room for them, the page scrolls."""
 
@@ -46,6 +48,7 @@ class RowsCard(Card):
 
     Attributes:
         notes: the place above the rows for messages about them.
+        only: the rows that are shown, by their index, before anything is searched; None shows all.
     """
 
     model_wanted = Signal()
@@ -57,7 +60,8 @@ class RowsCard(Card):
         super().__init__(" ")
         self._dataset: Dataset | None = None
         self._records: Sequence[Record] = ()
-        self._only: Sequence[int] | None = None
+        self.only: Sequence[int] | None = None
+        self._only_title, self._arrange = "", None
         self._matches: Sequence[int] = ()
         self._position = 0
         self._search_task: Task | None = None
@@ -167,42 +171,51 @@ class RowsCard(Card):
                   "mixed": tr("instruction rows and conversations"), "preference": tr("preference pairs"),
                   "labelled": tr("good and bad answers"), "text": tr("plain text")}[dataset.layout]
         self.facts.setText(" · ".join(part for part in (layout, dataset.encoding) if part))
-        self.table.show_columns(dataset.layout, any(record.file for record in dataset.records[:1]))
         self.clear_filter()
 
-    def set_records(self, records: Sequence[Record]) -> None:
-        """Show the rows after a change by hand, at the same place."""
-        # Behind a filter the place among the matches isn't the one among all rows.
-        place = self._matches[self._position] if self._matches else 0
+    def set_records(self, records: Sequence[Record], only: Sequence[int] | None = None) -> None:
+        """Show the rows after a change by hand, at the same place. `only` are those shown before that are still there;
+        None are all."""
+        place = self._position
         self._records = records
-        self.clear_filter()
-        self.go(min(place, len(records) - 1))
+        if only is None:
+            # Behind a search the place among the matches isn't the one among all rows.
+            place = self._matches[place] if self._matches else 0
+            self.clear_filter()
+        else:
+            self.show_only(only, self._only_title, self._arrange)
+        self.go(min(place, len(self._matches) - 1))
 
-    def show_only(self, rows: Sequence[int], title: str) -> None:
-        """Show only these rows, given by their index, until the user wants to see all rows again.
+    def show_only(self, rows: Sequence[int], title: str, arrange: Arrange | None = None) -> None:
+        """Show only these rows, given by their index, until the user wants to see all rows again, or none is left.
 
         Args:
             title: what they have in common.
+            arrange: puts them into order and other answers beside them; asked again when rows were changed.
         """
-        self._only = rows
+        beside: Mapping[int, str] = {}
+        if arrange is not None:
+            rows, beside = arrange([self._records[row] for row in rows], rows)
+            self.mode.set_current(TABLE)
+        self.only, self._only_title, self._arrange = (rows or None), title, arrange
         self.filter.say(tr("{shown:,} of {count:,} rows: {title}", shown=len(rows), count=len(self._records),
-                           title=title))
-        self._show_all()
+                           title=title) if rows else "")
+        self._show_all(beside)
 
     def clear_filter(self) -> None:
         """Show all rows."""
-        self._only = None
-        self.filter.say("")
-        self._show_all()
+        self.show_only((), "")
 
-    def _show_all(self) -> None:
+    def _show_all(self, beside: Mapping[int, str]) -> None:
         """All rows, or all that aren't filtered out, whatever was searched for."""
+        if self._dataset is not None:
+            self.table.show_columns(self._dataset.layout, any(record.file for record in self._records[:1]), beside)
         self.search.clear()
         self._later.stop()
         self._show_matches(self._unfiltered())
 
     def _unfiltered(self) -> Sequence[int]:
-        return range(len(self._records)) if self._only is None else self._only
+        return range(len(self._records)) if self.only is None else self.only
 
     def set_model(self, model: ModelFacts | None, fallback: Path | None = None, chat_template: str = "") -> None:
         """Show rows as this model sees them, or as the one in `fallback` while none is chosen."""
@@ -238,7 +251,7 @@ class RowsCard(Card):
             return
         if self._search_task is not None:
             self._search_task.cancel()
-        needle, records, only = self.search.text().strip(), self._records, self._only
+        needle, records, only = self.search.text().strip(), self._records, self.only
         if not needle:
             self._show_matches(self._unfiltered())
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,21 +145,28 @@ class RowsModel(QAbstractTableModel):
         super().__init__(parent)
         self._records: Sequence[Record] = ()
         self._rows: Sequence[int] = ()
+        self._beside: Mapping[int, str] = {}
         self._titles: dict[int, str] = {}
         self._tips = {FILE: tr("File in the folder or archive"),
                       LINE: tr("Line in the file, counted from 1"), TURNS: tr("Messages in this row"),
                       QUESTION: tr("The first thing the user says"),
                       ANSWER: tr("The last thing the assistant says: what the model learns"),
-                      BESIDE: tr("What the file says about the answer beside it")}
+                      BESIDE: tr("What the file says about the answer beside it, or other answers to the question")}
         self.name_columns("instruction")
 
-    def name_columns(self, layout: str) -> None:
-        """Name the columns for rows of this layout."""
+    def name_columns(self, layout: str, beside: Mapping[int, str] | None = None) -> None:
+        """Name the columns for rows of this layout.
+
+        Args:
+            beside: by the index of a row, other answers to its question, to be shown beside its own.
+        """
+        self._beside = beside or {}
         self._titles = {
             FILE: tr("File"), LINE: tr("Line"), TURNS: tr("Turns"),
             QUESTION: tr("Text") if layout == "text" else tr("Question"),
             ANSWER: tr("Chosen answer") if layout == "preference" else tr("Answer"),
-            BESIDE: tr("Rejected answer") if layout == "preference" else tr("Rating")}
+            BESIDE: (tr("Other answers") if beside else tr("Rejected answer") if layout == "preference" else
+                     tr("Rating"))}
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, LINE, FILE)
 
     def show_rows(self, records: Sequence[Record], rows: Sequence[int]) -> None:
@@ -190,12 +197,14 @@ class RowsModel(QAbstractTableModel):
             return _alignment(index.column())
         if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
             return None
-        record = self._records[self._rows[index.row()]]
+        row = self._rows[index.row()]
+        record = self._records[row]
         if index.column() == LINE:
             return number_text(record.line) if role == Qt.ItemDataRole.DisplayRole else None
         if index.column() == TURNS:
             return str(len(record.messages)) if role == Qt.ItemDataRole.DisplayRole else None
-        text = self._text(record, index.column())
+        text = self._beside[row] if index.column() == BESIDE and row in self._beside else (
+            self._text(record, index.column()))
         if role == Qt.ItemDataRole.ToolTipRole:
             return plain_tip(text if len(text) <= 2000 else text[:2000] + " …")
         return " ".join(text[:SHOWN_CHARACTERS].split())
@@ -231,14 +240,14 @@ class RowsTable(_PlainTable):
         for column in (QUESTION, ANSWER, BESIDE):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
 
-    def show_columns(self, layout: str, has_files: bool = False) -> None:
-        """Show the columns that rows of this layout fill, and perhaps the file that each is in."""
-        self.rows.name_columns(layout)
+    def show_columns(self, layout: str, has_files: bool = False, beside: Mapping[int, str] | None = None) -> None:
+        """Show the columns that rows of this layout fill, perhaps the file that each is in, and other answers."""
+        self.rows.name_columns(layout, beside)
         self.setColumnHidden(FILE, not has_files)
         self.setColumnHidden(TURNS, layout in ("instruction", "text"))
         self.setColumnHidden(ANSWER, layout == "text")
-        self.setColumnHidden(BESIDE, layout not in ("preference", "labelled"))
-        narrow = layout == "labelled"
+        self.setColumnHidden(BESIDE, layout not in ("preference", "labelled") and not beside)
+        narrow = layout == "labelled" and not beside
         mode = QHeaderView.ResizeMode.Fixed if narrow else QHeaderView.ResizeMode.Stretch
         self.horizontalHeader().setSectionResizeMode(BESIDE, mode)
         if narrow:

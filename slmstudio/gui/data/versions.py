@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QWidget
 
-from slmstudio.core.data.health.finding import KINDS
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, TaskSlot, run_task
 from slmstudio.gui.common.widgets.areas import Card, NoteBar, ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner, report_error
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import DoubleSpinBox, SpinBox, named, number_field
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
@@ -29,50 +28,6 @@ if TYPE_CHECKING:
     from slmstudio.core.data.versions.edits import Part
     from slmstudio.core.data.versions.store import Lineage
     from slmstudio.gui.data.recent import DataEntry
-
-
-def sentence(lineage: Lineage) -> str:
-    """As in "Made from ward.jsonl: 5 rows removed (Duplicate rows), 12 rows masked (Phone numbers)"."""
-    if lineage.before is None:
-        parts = [ntr("{name} ({n:,} row)", "{name} ({n:,} rows)", each.rows or 0, name=each.name)
-                 for each in lineage.sources]
-        return tr("Mixed from {parts}", parts=", ".join(parts))
-    said = [*_fixes(lineage.steps), *_by_hand(lineage.steps)]
-    if not said:
-        return tr("Made from {name}", name=lineage.before.name)
-    return tr("Made from {name}: {steps}", name=lineage.before.name, steps=", ".join(said))
-
-
-def _fixes(steps: tuple[dict[str, Any], ...]) -> list[str]:
-    found = []
-    for step in steps:
-        kind = KINDS.get(str(step.get("fix")))
-        if kind is None:
-            continue
-        removed = _whole(step.get("removed"))
-        rewritten = _whole(step.get("rows")) - removed
-        title = kind.title
-        if removed:
-            found.append(ntr("{n:,} row removed ({title})", "{n:,} rows removed ({title})", removed, title=title))
-        if rewritten > 0:
-            found.append(
-                ntr("{n:,} row masked ({title})", "{n:,} rows masked ({title})", rewritten, title=title)
-                if kind.mask else
-                ntr("{n:,} row fixed ({title})", "{n:,} rows fixed ({title})", rewritten, title=title))
-    return found
-
-
-def _by_hand(steps: tuple[dict[str, Any], ...]) -> list[str]:
-    edited = len({step["edit"] for step in steps if isinstance(step.get("edit"), int)})
-    deleted, added = (sum(_whole(step.get(name)) for step in steps) for name in ("delete", "add"))
-    return [said for count, said in (
-        (edited, ntr("{n:,} row edited", "{n:,} rows edited", edited)),
-        (deleted, ntr("{n:,} row deleted", "{n:,} rows deleted", deleted)),
-        (added, ntr("{n:,} row added", "{n:,} rows added", added))) if count]
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
 
 
 class VersionBar(QObject):
@@ -89,15 +44,17 @@ class VersionBar(QObject):
     def __init__(self, parent: QObject):
         super().__init__(parent)
         self._entry: DataEntry | None = None
+        self._lineage: Lineage | None = None
         self._task = TaskSlot()
-        self.undo = SecondaryButton(tr("Undo"),
-                                    tr("Go back to the file this was made from. This version moves to the trash."),
+        self.undo = SecondaryButton(tr("Undo all"),
+                                    tr("Go back to the file this was made from (Ctrl+Z). This version moves to the "
+                                       "trash."),
                                     "small", name="version_undo", clicked=self._undo)
         self.bar = NoteBar("version_text", "ok", (self.undo,))
 
     def show_entry(self, entry: DataEntry) -> None:
         """Look, off the UI thread, what its file was made from."""
-        self._entry = entry
+        self._entry, self._lineage = entry, None
         self.bar.say("")
         path = entry.dataset.path
         self._task.run(self, lambda task: _lineage(path), self._show, self._damaged)
@@ -105,7 +62,15 @@ class VersionBar(QObject):
     def _show(self, lineage: Lineage | None) -> None:
         self.undo.setVisible(True)
         self.undo.setEnabled(True)
+        from slmstudio.core.data.versions.lineage_text import sentence
+
+        self._lineage = lineage
         self.bar.say(sentence(lineage) if lineage is not None else "")
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is one file to go back to."""
+        return self._lineage is not None and self._lineage.before is not None and self.undo.isEnabled()
 
     def _damaged(self, error: Exception) -> None:
         self.undo.setVisible(False)
@@ -175,9 +140,9 @@ class MixCard(Card):
         add_key(self, "Escape", self._close, inside=True)
 
     def _make_buttons(self) -> None:
-        self.write = PrimaryButton(tr("Save the mix"),
-                                   tr("Save the rows in a new file, and open it. Your files aren't changed."),
-                                   name="mix_write", clicked=self._write)
+        self.write = SecondaryButton(tr("Save the mix"),
+                                     tr("Save the rows in a new file, and open it. Your files aren't changed."),
+                                     name="mix_write", clicked=self._write)
         cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows (Esc)."), name="mix_cancel", clicked=self._close)
         self.body.addLayout(row_of((text_label(tr("Your files are never changed."), "small"), 1), cancel, self.write))
 

@@ -25,7 +25,6 @@ from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, 
 from slmstudio.gui.common.widgets.table_cells import VALUE, TwoLineList
 from slmstudio.gui.data.desk import RowTools
 from slmstudio.gui.data.hand_edits import may_drop
-from slmstudio.gui.data.health.card import FindingsCard
 from slmstudio.gui.data.health.figures import StatisticsStrip
 from slmstudio.gui.data.reading_card import ReadingCard
 from slmstudio.gui.data.recent import DataEntry, RecentButton
@@ -96,7 +95,8 @@ SIDES = ((0, 163, 242), (870, 178, 268), (1100, 210, 300))
 """From each width on, the widths of the columns at the sides: on a small screen, or with larger text, they give way to
 the rows."""
 LOW = 520
-"""Below this height, the drawing of the rows' lengths does. All of these grow with the text."""
+"""Below this height, the drawing of the rows' lengths does, and the findings aren't scrolled by themselves. All of
+these grow with the text."""
 
 
 class DataWorkspace(QWidget):
@@ -166,8 +166,6 @@ class DataWorkspace(QWidget):
 
     def _right_column(self) -> QWidget:
         side = self._right = QWidget()
-        self.findings = FindingsCard()
-        self.findings.line_wanted.connect(self.rows.show_line)
         self.split = SplitCard()
         self.split.changed.connect(self._split_changed)
         self.split.counted.connect(lambda learned, kept: self.desk.show_steps(learned))
@@ -175,7 +173,7 @@ class DataWorkspace(QWidget):
         self.use = PrimaryButton(tr("Use this data →"), tr("Train on this dataset, and continue with the model."),
                                  name="data_use", clicked=self._use)
         self.split.body.addLayout(row_of(STRETCH, self.use, spacing=None))
-        column_in(side, (self.desk.health, 2), (self.findings, 1), self.split, spacing=theme.CARD_GAP)
+        column_in(side, (self.desk.health, 1), self.split, spacing=theme.CARD_GAP)
         return side
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -190,6 +188,7 @@ class DataWorkspace(QWidget):
         self._right.setFixedWidth(theme.scaled(right))
         self.rows.facts.setHidden(least == 0)
         self.desk.lengths.set_flat(self.height() < theme.scaled(LOW))
+        self.desk.health.set_low(self.window().height() < theme.scaled(LOW))
 
     @property
     def entry(self) -> DataEntry | None:
@@ -309,8 +308,6 @@ class DataWorkspace(QWidget):
         self.reading.show_dataset(entry.dataset, entry.by_shape)
         self.desk.show_entry(entry)
         self.statistics.show_dataset(entry.dataset)
-        self.findings.setVisible(bool(entry.dataset.problems))
-        self.findings.show_problems(entry.dataset.problems, len(entry.dataset.records))
         self.split.show_split(entry.dataset, entry.eval_dataset, entry.eval_fraction, entry.split_seed,
                               entry.split_by)
 

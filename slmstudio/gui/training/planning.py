@@ -98,6 +98,8 @@ class Planning(QObject):
         session.machine_changed.connect(self.refresh)
         session.model_changed.connect(self.refresh)
         session.settings_changed.connect(self.refresh)
+        session.field_wanted.connect(lambda name, value: self.decide(name, value) if value is not None else
+                                     self.propose(name))
 
     def is_busy(self) -> bool:
         """Whether a plan is being made: `config` is the one before."""

@@ -165,8 +165,8 @@ class TrainingTab(QWidget):
 
     def _connect(self) -> None:
         session, end, coming, buttons = self._session, self.run.end_row, self.next, self.plan.buttons
-        session.dataset_changed.connect(self._plan_other_rows)
-        session.model_changed.connect(self._plan_other_rows)
+        for chosen in (session.dataset_changed, session.model_changed, session.field_wanted):
+            chosen.connect(self._plan_another)
         session.machine_changed.connect(lambda: self.plan.cards.set_machine(session.machine))
         self.plan.cards.set_machine(session.machine)
         for signal, slot in (
@@ -175,7 +175,8 @@ class TrainingTab(QWidget):
             signal.connect(slot)
         session.run_started.connect(self._run_started)
         self.planning.planned.connect(self._show_choice)
-        self.planning.planned.connect(lambda: session.set_plan(self.planning.config, self.planning.counts))
+        self.planning.planned.connect(lambda: session.set_plan(
+            self.planning.config, self.planning.counts, self.planning.lost))
         self.planning.failed.connect(self.banner.show_error)
         self._connect_run()
         for signal, slot in (
@@ -237,7 +238,7 @@ class TrainingTab(QWidget):
             after = self.planning.after
             buttons.show_plan(has_run=has_run, going_on=after.name if after is not None else "")
 
-    def _plan_other_rows(self) -> None:
+    def _plan_another(self, *_: object) -> None:
         """Who chooses something for another run has seen the result of the last one."""
         self._planning_next = self._planning_next or not self.followed.is_running()
         self._show_choice()

@@ -44,22 +44,20 @@ def test_shares_add_up_largest_first():
 def test_figures():
     records = [record("ab", "cd", 1), record("ab", "e", 2), record("ab", "cd", 4), record("longest", "one", 9)]
     assert statistics(records) == Statistics(
-        rows=4, characters=21, longest_characters=10, longest_line=9, duplicate_prompts=2,
+        rows=4, characters=21, longest_characters=10, longest_line=9,
         scripts={"Latin": 1.0})
-    assert statistics([]) == Statistics(0, 0, 0, 0, 0, {})
+    assert statistics([]) == Statistics(0, 0, 0, 0, {})
 
 
 def test_figures_of_other_kinds():
     messages = record("ab", "cd").messages
     pairs = [Record(messages, 1, rejected="क"), Record(messages, 2, rejected="ख"), Record(messages, 3, rejected="ख")]
     assert statistics(pairs) == Statistics(
-        rows=3, characters=15, longest_characters=5, longest_line=1, duplicate_prompts=2,
+        rows=3, characters=15, longest_characters=5, longest_line=1,
         scripts={"Latin": 0.8, "Devanagari": 0.2})
-    marked = [Record(messages, 1, desirable=True), Record(messages, 2, desirable=False)]
-    assert statistics(marked).duplicate_prompts == 1
     text = [Record((), 1, text="one"), Record((), 2, text="three"), Record((), 3, text="one")]
     assert statistics(text) == Statistics(
-        rows=3, characters=11, longest_characters=5, longest_line=2, duplicate_prompts=0,
+        rows=3, characters=11, longest_characters=5, longest_line=2,
         scripts={"Latin": 1.0})
 
 

@@ -12,6 +12,7 @@ from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.versions import edits, store
+from slmstudio.core.data.versions.lineage_text import sentence
 from slmstudio.core.errors import UserError
 
 
@@ -41,6 +42,22 @@ def test_three_versions_lead_back_to_the_file_they_came_from(original: Path):
     assert [lineage.steps for lineage in lineages[1:]] == [(step,) for step in steps]
     assert lineages[0] is None
     assert original.read_text(encoding="utf-8") == '{"instruction": "a", "output": "b"}\n'
+
+
+@pytest.mark.parametrize(("rows", "steps", "text"), [
+    (312, [{"fix": "unusable", "choice": "remove", "rows": 3, "removed": 3},
+           {"fix": "duplicate_rows", "choice": "remove", "rows": 19, "removed": 19},
+           {"fix": "personal_phone", "choice": "mask", "rows": 1234}, {"fix": "html", "choice": "keep", "rows": 0}],
+     "290 of 312 rows of ward.jsonl are used. Left out: Unusable rows (3), Duplicate rows (19). "
+     "Changed: Phone numbers (1,234)."),
+    (1, [{"fix": "html", "choice": "mend", "rows": 1}], "1 of 1 row of ward.jsonl is used. Changed: HTML (1)."),
+    (9, [{"edit": 1}, {"edit": 1}, {"delete": 2}, {"fix": "html", "choice": "remove", "rows": 1, "removed": 1}],
+     "6 of 9 rows of ward.jsonl are used. By hand: 1 row edited, 2 rows deleted. Left out: HTML (1)."),
+    (9, [{"delete": 2}, {"add": 3}], "Made from ward.jsonl. By hand: 2 rows deleted, 3 rows added."),
+    (None, [{"fix": "html", "rows": 4, "removed": 1}], "Made from ward.jsonl. Left out: HTML (1). Changed: HTML (3)."),
+])
+def test_how_a_version_came_to_be_is_one_line(rows, steps, text):
+    assert sentence(store.Lineage((store.Source("ward.jsonl", rows=rows),), tuple(steps))) == text
 
 
 def test_no_version_is_written_over_another(original: Path):

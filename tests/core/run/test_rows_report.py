@@ -51,11 +51,11 @@ def test_it_finds_what_is_found_here(dataset, tmp_path: Path, tiny_model: Path):
     assert (made.counts, made.special, made.trouble) == (here.counts, here.special, None)
     kinds = {each.kind: each.count for each in made.findings}
     assert kinds["duplicate_rows"] == SAME - 1 > rows_report.PIECE
-    assert kinds["overlap"] == SAME and kinds["too_long"] > 0
+    assert kinds["overlap"] == SAME and kinds["no_answer"] > 0
     assert told and told[-1][0] == told[-1][1] and all(0 <= done <= total for done, total in told)
     assert set(children()) <= before
     again = rows_report.ask(dataset, test, tiny_model, 10**6, made, lambda *_: None, never)
-    assert again.counts == made.counts and "too_long" not in {each.kind for each in again.findings}
+    assert again.counts == made.counts and "no_answer" not in {each.kind for each in again.findings}
 
 
 def test_why_no_tokens_were_counted_is_said(dataset, tmp_path: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QLabel, QLineEdit, QPushButton, QRadioButton, QToolButton, QWidget
+from PySide6.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QPushButton, QRadioButton, QToolButton, QWidget
 from support.data_window import choose_evaluation, open_files, press
 from support.tiers import first_fast
 from support.window import text
@@ -37,7 +37,7 @@ def test_the_sample_opens_with_its_own_test_rows(qtbot, tab: DataTab):
     assert entry.eval_dataset.path == paths.starter_test_file()
     assert text(tab, "dataset_name") == "helpdesk_train"
     assert "UTF-8" in text(tab, "dataset_facts")
-    assert text(tab, "findings_chip") == "no problems"
+    assert tab.workspace().desk.problems.problems.problems == ()
     assert tab.findChild(QRadioButton, "split_own").isChecked()
     learned, kept = len(entry.dataset.records), len(entry.eval_dataset.records)
     words = f"{learned} rows for training · {kept} for evaluation"
@@ -114,9 +114,9 @@ def test_several_bad_files_are_told_together(qtbot, tab: DataTab, tmp_path: Path
 def test_every_problem_is_listed_and_leads_to_its_line(qtbot, tab: DataTab, write_rows):
     rows = [row if n % 10 or n == 40 else "{broken" for n, row in enumerate(ROWS, 1)]
     open_files(qtbot, tab, write_rows("some_bad.jsonl", rows))
-    assert text(tab, "findings_chip") == "3 findings"
-    assert not tab.findChild(QLabel, "findings_good").isVisible()
-    findings = tab.workspace().findings
+    qtbot.waitUntil(lambda: tab.findChild(QComboBox, "health_choice_unusable") is not None)
+    press(qtbot, tab, "health_show_unusable", QToolButton)
+    findings = tab.workspace().desk.problems
     assert [problem.line for problem in findings.problems.problems] == [10, 20, 30]
     index = findings.problems.index(1, 0)
     place = findings.list.visualRect(index).center()
@@ -124,7 +124,8 @@ def test_every_problem_is_listed_and_leads_to_its_line(qtbot, tab: DataTab, writ
     qtbot.mouseDClick(findings.list.viewport(), LEFT, pos=place)
     assert "line 20" in QGuiApplication.clipboard().text()
     assert tab.findChild(QLabel, "rows_place").toolTip() == "line 21 of the file"
-    press(qtbot, tab, "findings_copy")
+    assert tab.workspace().rows.isVisible()
+    findings.copy_all()
     assert len(QGuiApplication.clipboard().text().splitlines()) == 3
 
 
@@ -267,8 +268,7 @@ def test_very_many_rows_and_problems(qtbot, tab: DataTab, tmp_path: Path, count:
         tab.open_files([file])
     rows = tab.workspace().rows
     assert rows.table.model().rowCount() == count
-    assert text(tab, "findings_chip") == "1 finding"
-    findings = tab.workspace().findings
+    findings = tab.workspace().desk.problems
     assert len(findings.problems.problems[0].lines) == count
     rows.go(500)
     findings.list.doubleClicked.emit(findings.problems.index(0, 0))
@@ -291,6 +291,5 @@ def test_real_hindi_rows(qtbot, tab: DataTab, data_dir: Path):
 def test_one_row_is_one_row(qtbot, tab: DataTab, write_rows):
     open_files(qtbot, tab, write_rows("one.jsonl", ROWS[:1]))
     assert tab.workspace().list.item(0).data(DETAIL).startswith("1 row · ")
-    assert text(tab, "findings_good") == "✓ The only row can be used."
     qtbot.waitUntil(lambda: text(tab, "statistics_figures").startswith("1 row · "))
     qtbot.waitUntil(lambda: text(tab, "split_counts") == "1 row for training · 0 for evaluation")

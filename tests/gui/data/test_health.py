@@ -1,4 +1,4 @@
-"""The health of a dataset in the window: findings, their rows, mending, and the way back."""
+"""The health of a dataset in the window: findings, their rows, what is decided, and the way back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QPushButton, QTextEdit, QToolButton, QWidget
+from PySide6.QtWidgets import QComboBox, QPushButton, QTextEdit, QToolButton, QWidget
 from support.data_window import open_files
 from support.window import text
 
@@ -14,6 +14,7 @@ from slmstudio.core import paths
 from slmstudio.core.data.versions import store
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.data.tab import DataTab
@@ -59,12 +60,18 @@ def lines(tab: DataTab) -> list[str]:
     return [model.index(row, 0).data() for row in range(model.rowCount())]
 
 
+def decide(tab: DataTab, kind: str, choice: str) -> None:
+    """Choose as a person does."""
+    box = tab.findChild(QComboBox, f"health_choice_{kind}")
+    box.setCurrentIndex(box.findData(choice))
+    box.activated.emit(box.currentIndex())
+
+
 def make_version(qtbot, tab: DataTab) -> None:
-    """Fix what looks like HTML, and wait until the version is shown."""
-    press(qtbot, tab, "health_mend_html")
-    qtbot.waitUntil(lambda: tab.findChild(QPushButton, "mend_write").isEnabled())
+    """Apply what is chosen, and wait until the version is shown."""
     with qtbot.waitSignal(tab.workspace().desk.replaced):
-        press(qtbot, tab, "mend_write")
+        press(qtbot, tab, "health_apply")
+    checked(qtbot, tab)
     qtbot.waitUntil(lambda: tab.workspace().desk.version.bar.isVisible())
 
 
@@ -72,7 +79,10 @@ def test_findings_are_listed_and_lead_to_their_rows(qtbot, planted: DataTab):
     kinds = {finding.kind for finding in planted.workspace().entry.report.made.findings}
     assert {"duplicate_rows", "personal_phone", "html"} <= kinds
     assert text(planted, "health_chip") == f"{len(kinds)} findings"
-    press(qtbot, planted, "health_show_duplicate_rows")
+    boxes = planted.workspace().desk.health.findChildren(QComboBox)
+    assert {box.objectName().removeprefix("health_choice_") for box in boxes} == kinds
+    assert all("recommended" in box.itemText(0) and box.currentIndex() == 0 for box in boxes)
+    press(qtbot, planted, "health_show_duplicate_rows", QToolButton)
     qtbot.waitUntil(lambda: lines(planted) == ["31", "32"])
     assert text(planted, "rows_filter") == "2 of 32 rows: Duplicate rows"
     rows = planted.workspace().rows
@@ -82,36 +92,75 @@ def test_findings_are_listed_and_lead_to_their_rows(qtbot, planted: DataTab):
     assert len(lines(planted)) == 32 and not rows.filter.isVisible()
 
 
-def test_several_kinds_are_mended_together_and_undone(qtbot, planted: DataTab, session: Session):
+def test_all_decisions_are_one_version_and_undone_with_one_key(qtbot, planted: DataTab, session: Session):
     page = planted.workspace()
     page.choose(page.entry)
     original, before = page.entry.dataset.path, page.entry.dataset.path.read_bytes()
-    press(qtbot, planted, "health_mend_personal_phone")
-    for kind in ("html", "duplicate_rows"):
-        box = planted.findChild(QCheckBox, f"mend_{kind}")
-        box.setChecked(True)
-    qtbot.waitUntil(lambda: text(planted, "mend_summary") == "2 rows are rewritten · 2 rows are removed · 30 rows "
+    qtbot.waitUntil(lambda: text(planted, "health_outcome") == "About 30 of 32 rows are used.")
+    decide(planted, "html", "keep")
+    box, report = planted.findChild(QComboBox, "health_choice_html"), page.entry.report
+    session.set_plan(RunConfig(name="x", model="x", train_file="x", max_length=64))  # which checks again
+    assert checked(qtbot, planted) is not report and box.isVisible(), "the list keeps its place"
+    press(qtbot, planted, "health_changes")
+    qtbot.waitUntil(lambda: text(planted, "changes_summary") == "1 row is rewritten · 2 rows are removed · 30 rows "
                     "are left")
-    changes = planted.findChild(QTextEdit, "mend_changes").toPlainText()
+    changes = planted.findChild(QTextEdit, "changes_view").toPlainText()
     assert "98234 56789[PHONE]" in changes and "Line 31 · Duplicate rows · the row is removed" in changes
-    with qtbot.waitSignal(page.desk.replaced):
-        press(qtbot, planted, "mend_write")
+    qtbot.keyClick(planted.findChild(QTextEdit, "changes_view"), Qt.Key.Key_Escape)
+    assert page.rows.isVisible() and not paths.datasets_dir().exists(), "nothing is done without a click"
+    make_version(qtbot, planted)
     made = page.entry.dataset
     assert made.path == paths.datasets_dir() / "ward-v2.jsonl" and made.count == 30
-    assert original.read_bytes() == before
-    assert session.dataset is made
-    lineage = store.read_lineage(made.path)
-    assert lineage.before.path == original
-    assert {"fix": "duplicate_rows", "rows": 2, "removed": 2} in lineage.steps
-    qtbot.waitUntil(lambda: text(planted, "version_text").startswith("Made from ward.jsonl: "))
-    assert "2 rows removed (Duplicate rows)" in text(planted, "version_text")
-    assert "1 row masked (Phone numbers)" in text(planted, "version_text")
-    assert not {"html", "personal_phone"} & {finding.kind for finding in checked(qtbot, planted).made.findings}
+    assert original.read_bytes() == before and session.dataset is made
+    assert (text(planted, "health_chip"), {each.kind for each in page.entry.report.made.findings}) == (
+        "decided", {"html"} | set(page.entry.report.lineage.decided) - {"personal_phone", "duplicate_rows"})
+    decide(planted, "html", "mend")
+    make_version(qtbot, planted)
+    lineage = store.read_lineage(page.entry.dataset.path)
+    assert (lineage.before.path, lineage.before.rows) == (original, 32), "the file as it was"
+    assert lineage.decided["html"] == "mend" and lineage.decided["personal_phone"] == "mask"
+    page.rows.table.setFocus()
     with qtbot.waitSignal(page.desk.replaced):
-        press(qtbot, planted, "version_undo")
+        qtbot.keyClick(page.rows.table, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert page.entry.dataset.path == original and session.dataset is page.entry.dataset
-    assert not made.path.exists() and not store.lineage_file(made.path).exists()
     qtbot.waitUntil(lambda: not page.desk.version.bar.isVisible())
+
+
+def test_answers_are_chosen_one_by_one_side_by_side(qtbot, tab: DataTab, write_rows):
+    asked = "When does the water come?"
+    open_files(qtbot, tab, write_rows("ward.jsonl", [
+        {"instruction": asked, "output": "At six."}, *PLANTED[:3], {"instruction": asked, "output": "At noon."},
+        {"instruction": "Who mends the lamps?", "output": "The ward."}, {"instruction": "Who mends the lamps?",
+                                                                         "output": "Nobody."}]))
+    checked(qtbot, tab)
+    decide(tab, "conflicting_answers", "by_hand")
+    table = tab.workspace().rows.table
+    qtbot.waitUntil(lambda: lines(tab) == ["1", "5", "6", "7"])
+    cells = [table.model().index(0, column).data() for column in range(6) if not table.isColumnHidden(column)]
+    assert cells == ["1", asked, "At six.", "At noon."]
+    table.setFocus()
+    qtbot.keyClick(table, Qt.Key.Key_Delete)
+    assert lines(tab) == ["6", "7"], "what is decided is off the list"
+    qtbot.keyClick(table, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert lines(tab) == ["1", "5", "6", "7"]
+
+
+def test_rows_that_are_cut_are_whole_at_another_length(qtbot, session: Session, planted: DataTab, tiny_model: Path):
+    session.set_model(read_model(tiny_model))
+    planted.workspace().choose(planted.workspace().entry)
+    wanted: list[tuple[str, object]] = []
+    session.field_wanted.connect(lambda *field: wanted.append(field))
+    plan = RunConfig(name="x", model="x", train_file="x", max_length=4)
+    session.set_plan(plan, None, LostRows(RowCounts(0, 0, 32, 32, 1, True), False, 4, 128, 32, 1, None, 512, 100))
+    qtbot.waitUntil(lambda: planted.findChild(QComboBox, "health_choice_no_answer") is not None)
+    for box in planted.workspace().desk.health.findChildren(QComboBox):
+        if box.findData("lengthen") < 0:
+            box.setCurrentIndex(box.findData("keep"))
+    press(qtbot, planted, "health_apply")
+    assert wanted == [("max_length", 128)] and not paths.datasets_dir().exists()
+    planted.workspace().rows.table.setFocus()
+    qtbot.keyClick(planted.workspace().rows.table, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert wanted[1:] == [("max_length", None)]
 
 
 def test_undo_without_the_file_before_keeps_the_version(qtbot, planted: DataTab):
@@ -123,16 +172,6 @@ def test_undo_without_the_file_before_keeps_the_version(qtbot, planted: DataTab)
     qtbot.waitUntil(lambda: planted.banner.isVisible())
     assert "ward.jsonl is no longer there" in planted.banner.error.what
     assert page.entry.dataset.path.exists()
-
-
-def test_mending_nothing_and_giving_up(qtbot, planted: DataTab):
-    press(qtbot, planted, "health_mend_html")
-    planted.findChild(QCheckBox, "mend_html").setChecked(False)
-    qtbot.waitUntil(lambda: text(planted, "mend_summary") == "Choose what to fix.")
-    assert not planted.findChild(QPushButton, "mend_write").isEnabled()
-    qtbot.keyClick(planted.findChild(QCheckBox, "mend_html"), Qt.Key.Key_Escape)
-    assert planted.workspace().rows.isVisible()
-    assert not paths.datasets_dir().exists()
 
 
 def test_a_healthy_file_says_so_and_going_back_is_instant(qtbot, planted: DataTab, write_rows):
@@ -179,6 +218,7 @@ def test_tokens_are_counted_and_the_cut_is_the_plans(qtbot, session: Session, ta
     assert f"Devanagari\u00a0{counts.per_word['Devanagari']:.1f}" in text(tab, "length_figures")
     page = tab.workspace()
     assert page.desk.lengths.histogram.isVisible()
+    page.choose(page.entry)
     qtbot.waitUntil(lambda: "for training" in text(tab, "split_counts"))
     session.set_plan(RunConfig(name="x", model="x", train_file="x", max_length=counts.p95, micro_batch_size=4,
                                gradient_accumulation_steps=2))
@@ -188,7 +228,7 @@ def test_tokens_are_counted_and_the_cut_is_the_plans(qtbot, session: Session, ta
         tab, "length_figures")
     steps = -(-int(text(tab, "split_counts").split()[0]) // 4)
     assert text(tab, "length_steps") == f"{-(-steps // 2)} steps per epoch, with 8 rows per step"
-    press(qtbot, tab, "health_show_too_long")
+    press(qtbot, tab, "health_show_too_long", QToolButton)
     qtbot.waitUntil(lambda: lines(tab) == ["33"])
 
 
@@ -211,8 +251,8 @@ def test_a_damaged_lineage_is_told_in_the_tab(qtbot, planted: DataTab):
 
 
 def test_everything_has_a_name_and_a_tooltip(qtbot, planted: DataTab, unexplained):
-    press(qtbot, planted, "health_mend_html")
+    press(qtbot, planted, "health_changes")
     assert unexplained(planted) == []
-    press(qtbot, planted, "mend_cancel")
+    press(qtbot, planted, "changes_close")
     press(qtbot, planted, "rows_edit", QToolButton)
     assert unexplained(planted) == []

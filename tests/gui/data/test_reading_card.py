@@ -159,10 +159,10 @@ def test_a_folder_is_dropped_and_its_rows_name_their_files(qtbot, tab, tmp_path,
     shown = {table.model().headerData(column, Qt.Orientation.Horizontal): column for column in range(6)}
     assert not table.isColumnHidden(shown["File"])
     assert table.model().index(4, shown["File"]).data() == "b.jsonl"
-    problem = page.findings.problems.problems[1]
+    problem = page.desk.problems.problems.problems[1]
     assert (problem.file, problem.line, problem.lines) == ("b.jsonl", 3, (3, 4, 5, 6))
-    assert page.findings.list.itemDelegate().place(problem) == "b.jsonl, 4 rows, from line 3"
-    page.findings.list.doubleClicked.emit(page.findings.problems.index(1, 0))
+    assert page.desk.problems.problems.index(1, 0).data().startswith("b.jsonl, line 3, column 2: ")
+    page.desk.problems.list.doubleClicked.emit(page.desk.problems.problems.index(1, 0))
     assert text(tab, "rows_place") == "row 7 of 8"
     assert page.rows.place.toolTip() == "line 7 of b.jsonl"
 

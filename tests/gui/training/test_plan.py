@@ -206,6 +206,13 @@ def test_what_was_decided_for_other_data_is_decided_again(qtbot, planned, sessio
     assert set(planned.planning.overrides) == {"lora_rank", "train_hours"} and planned.planning.config.epochs != 7
 
 
+def test_another_tab_may_want_a_value_and_leave_it_to_the_plan(planned, session):
+    session.field_wanted.emit("max_length", 128)
+    assert planned.planning.overrides == {"max_length": 128}
+    session.field_wanted.emit("max_length", None)
+    assert planned.planning.overrides == {}
+
+
 def test_a_switch_is_an_override(qtbot, planned):
     unfold(planned.plan)
     box = planned.plan.findChild(QCheckBox, "field_tensorboard")

@@ -262,3 +262,7 @@ def test_there_is_one_primary_button(qtbot, planned, session, play):
     assert primary() == {"chat"}
     session.set_dataset(session.dataset)
     assert primary() == {"start"}, "who chooses other rows has seen the result"
+    press(qtbot, planned, "plan_other")
+    session.field_wanted.emit("max_length", 128)
+    qtbot.waitUntil(lambda: planned.planning.config.max_length == 128)
+    assert primary() == {"start"}, "and so has who decides in another tab how the next run is trained"

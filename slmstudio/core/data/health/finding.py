@@ -1,21 +1,24 @@
-"""What a check of a dataset looks for and finds, what it needs to know besides the rows, and what a fix did."""
+"""What a check of a dataset looks for and finds, what can be decided about it, and what a fix did."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from slmstudio.core.data.record import Record
+from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.paths import resources
 
 # -- what is looked for, of `resources/health`: kinds of faults, and the words and patterns that show them ----------
 
 Severity = Literal["bad", "warn", "note"]
-"""Severities: spoils training or reveals personal data; worth a look; good to know."""
+SEVERITIES: tuple[Severity, ...] = ("bad", "warn", "note")
+"""The worst first: spoils training or reveals personal data; worth a look; good to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +27,15 @@ class Kind:
 
     Attributes:
         rows: what is said of one row, and of several.
-        repair: what the fix does; None if there is none.
-        mask: of an identifier of people, what the fix writes instead of it.
+        choices: ids of `CHOICES` that end it, the recommended one first, and what each does where that is special.
+        mask: of an identifier of people, what takes its place.
     """
 
     id: str
     label: str
     rows: tuple[str, str]
     severity: Severity
-    repair: str | None = None
+    choices: dict[str, str | None]
     mask: str = ""
 
     @property
@@ -42,8 +45,8 @@ class Kind:
 
     @property
     def fix(self) -> str | None:
-        """What the fix does; None if there is none."""
-        return None if self.repair is None else tr(self.repair, mask=self.mask)
+        """The first choice that changes rows."""
+        return next((choice for choice in self.choices if choice in MENDING + LEAVING_OUT), None)
 
     def sentence(self, count: int, **figures: Any) -> str:
         """What is said about `count` rows."""
@@ -55,8 +58,12 @@ def _read(name: str) -> Any:
 
 
 KINDS: dict[str, Kind] = {each["id"]: Kind(each["id"], each["label"], tuple(each["rows"]), each["severity"],
-                                           each.get("fix"), each.get("mask", "")) for each in _read("kinds.json")}
-"""By id, in the order in which they are shown."""
+                                           each["choices"], each.get("mask", "")) for each in _read("kinds.json")}
+"""By id."""
+CHOICES: dict[str, dict[str, str]] = {each["id"]: each for each in _read("choices.json")}
+"""By id, what can be decided about findings, in English: its "label" in a few words, and what it "does"."""
+MENDING, LEAVING_OUT = ("mask", "mend"), ("remove", "longest")
+"""Choices by which texts are rewritten, and by which rows are left out. The others change no row."""
 WORDS: dict[str, Any] = _read("words.json")
 """Words by which faults are found, most of them parts of regular expressions."""
 PATTERNS: dict[str, Any] = _read("patterns.json")
@@ -89,8 +96,9 @@ class Finding:
         count: rows concerned.
         lines: where each of them begins in its file, ascending; of several files, file after file.
         detail: by kind. "files": of several files, the name for each of `lines`. "partners": of duplicates, [line, line
-            of the earlier row]. "groups": of conflicting answers, the lines that belong together. "max_length",
-            "least_length", "percent": of rows that are too long.
+            of the earlier row]. "groups": of conflicting answers, the lines that belong together; "pairs": they are
+            answers to compare. "max_length", "least_length", "percent", "tokens" (lost), "longer" (a sequence length
+            that can be chosen): of rows that are too long.
     """
 
     kind: str
@@ -105,12 +113,29 @@ class Finding:
         if share := self.detail.get("percent"):
             figures["percent"] = f"{share:.0f}%" if share >= 10 else f"{share:.1f}%" if share >= 0.1 else tr(
                 "less than 0.1%")
-        return KINDS[self.kind].sentence(self.count, **figures)
+        groups = self.detail.get("groups")
+        return KINDS[self.kind].sentence(self.count if groups is None else len(groups), rows=self.count, **figures)
 
     @property
-    def fix(self) -> str | None:
-        """What the fix does; None if there is none."""
-        return KINDS[self.kind].fix
+    def choices(self) -> tuple[str, ...]:
+        """Ids of `CHOICES` that end it, the recommended one first."""
+        needs = {"lengthen": "longer" in self.detail, "longest": "pairs" not in self.detail}
+        return tuple(choice for choice in KINDS[self.kind].choices if needs.get(choice, True))
+
+    def label(self, choice: str) -> str:
+        """A choice in a few words."""
+        return tr(CHOICES[choice]["label"], longer=self.detail.get("longer", 0))
+
+    def does(self, choice: str) -> str:
+        """What a choice does, in a sentence."""
+        kind = KINDS[self.kind]
+        return tr(kind.choices[choice] or CHOICES[choice]["does"], mask=kind.mask, longer=self.detail.get("longer", 0))
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What it costs to leave it: how bad it is, and of how many rows; where tokens are lost, how many."""
+        tokens = {"tokens": self.detail["tokens"]} if "tokens" in self.detail else {}
+        return {"severity": self.severity, "rows": self.count, **tokens}
 
     @property
     def severity(self) -> Severity:
@@ -118,13 +143,57 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
-        return {**asdict(self), "lines": list(self.lines), "sentence": self.sentence, "fix": self.fix,
-                "severity": self.severity}
+        return {"kind": self.kind, "rows": self.count, "lines": list(self.lines), "detail": self.detail,
+                "sentence": self.sentence, "cost": self.cost, "choices": list(self.choices),
+                "recommended": self.choices[0]}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Finding:
         """What `to_dict` has written."""
-        return cls(state["kind"], state["count"], tuple(state["lines"]), state["detail"])
+        return cls(state["kind"], state["rows"], tuple(state["lines"]), state["detail"])
+
+
+def by_cost(findings: Iterable[Finding]) -> list[Finding]:
+    """What costs most first: what does harm, then what concerns most rows."""
+    return sorted(findings, key=lambda each: (SEVERITIES.index(each.severity), -each.count))
+
+
+def to_decide(findings: Iterable[Finding], problems: Sequence[Problem], left_out: int,
+              longer: int | None = None) -> list[Finding]:
+    """The findings with what is known beside the rows.
+
+    Args:
+        problems, left_out: of the rows that couldn't be read: they are left out anyhow.
+        longer: a sequence length that can be chosen; None if there is none.
+    """
+    lines = sorted({line for each in problems for line in each.lines or (each.line,) if line is not None})
+    unusable = [Finding("unusable", left_out, tuple(lines))] if left_out else []
+    return by_cost([*unusable, *(each if longer is None or "max_length" not in each.detail else
+                                 replace(each, detail={**each.detail, "longer": longer}) for each in findings)])
+
+
+def recommended(findings: Iterable[Finding]) -> dict[str, str]:
+    """For each kind, the recommended choice."""
+    return {each.kind: each.choices[0] for each in findings}
+
+
+def changes_rows(decisions: Mapping[str, str]) -> bool:
+    """Whether the decisions change rows; those that couldn't be read are left out anyhow."""
+    return any(choice in MENDING + LEAVING_OUT for kind, choice in decisions.items() if kind != "unusable")
+
+
+def left_out(findings: Iterable[Finding], decisions: Mapping[str, str]) -> int:
+    """About how many rows the decisions leave out; those with several faults once. Which rows can't be mended, and
+    which are the same once they are, isn't known before."""
+    gone: set[tuple[str, int]] = set()
+    groups: list[list[int]] = []
+    for each in findings:
+        match decisions.get(each.kind) if each.kind != "unusable" else None:
+            case "remove":
+                gone.update(zip(each.detail.get("files") or [""] * len(each.lines), each.lines, strict=True))
+            case "longest":
+                groups += each.detail["groups"]
+    return len(gone) + sum(max(0, sum(("", line) not in gone for line in group) - 1) for group in groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +203,14 @@ class Context:
     Attributes:
         special_tokens: of the chosen model.
         lengths: tokens of each row, in the rows' order.
+        starts: of each, the tokens before the first one that is learned.
         max_length: tokens that a row may have; what is longer is cut.
         others: rows that shouldn't be in the data, by name: {"evaluation": rows, "test": rows}.
     """
 
     special_tokens: tuple[str, ...] = ()
     lengths: Sequence[int] | None = None
+    starts: Sequence[int] | None = None
     max_length: int | None = None
     others: Mapping[str, Sequence[Record]] = field(default_factory=dict)
 
@@ -176,3 +247,12 @@ class Fixed:
     records: list[Record]
     changes: list[Change]
     kept: list[int]
+
+    def steps(self, decisions: Mapping[str, str], unusable: int) -> list[dict[str, Any]]:
+        """What was decided and what it did, for the lineage. `unusable` are the rows that couldn't be read."""
+        gone = Counter({"unusable": unusable}) + Counter(each.kind for each in self.changes if each.after is None)
+        rewritten = Counter(kind for kind, _, _ in {
+            (each.kind, each.file, each.line) for each in self.changes if each.after is not None})
+        made = {**({"unusable": "remove"} if unusable else {}), **decisions}
+        return [{"fix": kind, "choice": choice, "rows": rewritten[kind] + gone[kind],
+                 **({"removed": gone[kind]} if gone[kind] else {})} for kind, choice in made.items()]

@@ -10,13 +10,24 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.health import artifacts, personal
-from slmstudio.core.data.health.finding import KINDS, WORDS, Change, Context, Finding, Fixed, pattern
+from slmstudio.core.data.health.finding import (
+    KINDS,
+    LEAVING_OUT,
+    MENDING,
+    WORDS,
+    Change,
+    Context,
+    Finding,
+    Fixed,
+    by_cost,
+    pattern,
+)
 from slmstudio.core.data.health.near import CancellableProgress, near_duplicates
 from slmstudio.core.data.health.texts import Part, Row, canonical, is_blank, rewritten
 from slmstudio.core.data.record import Record
@@ -39,7 +50,7 @@ SHORT_SHARE, SHORT_ROWS = 0.1, 10
 def check(records: Sequence[Record], context: Context | None = None,
           progress: Callable[[int, int], None] | None = None,
           cancelled: Callable[[], bool] | None = None) -> list[Finding]:
-    """Everything that is found in the rows, in the order of `KINDS`. It needs less than 1 KB of memory per row.
+    """Everything that is found in the rows, what costs most first. It needs less than 1 KB of memory per row.
 
     Args:
         records: the rows.
@@ -56,7 +67,7 @@ def check(records: Sequence[Record], context: Context | None = None,
     found = survey(records, context or Context(), KINDS, CancellableProgress(steps, progress, cancelled))
     if progress is not None:
         progress(steps, steps)
-    return [_finding(kind, found[kind], records) for kind in KINDS if kind in found]
+    return by_cost(_finding(kind, found[kind], records) for kind in KINDS if kind in found)
 
 
 class Found(NamedTuple):
@@ -70,6 +81,9 @@ def _finding(kind: str, found: Found, records: Sequence[Record]) -> Finding:
     rows = found.rows
     detail = {name: [[records[row].line for row in group] for group in value] if name in ("partners", "groups")
               else value for name, value in found.detail.items()}
+    if "groups" in detail and any(records[row].rejected is not None or records[row].desirable is not None
+                                  for row in rows):
+        detail["pairs"] = True
     if any(records[row].file for row in rows):
         detail["files"] = [records[row].file for row in rows]
     else:
@@ -104,19 +118,23 @@ def survey(records: Sequence[Record], context: Context, kinds: Collection[str],
     found |= {kind: TOGETHER[kind][1](its, len(records)) for kind, its in held.items()}
     if "near_duplicates" in kinds:
         found["near_duplicates"] = _partners(near_duplicates(records, set(found["duplicate_rows"].rows), progress))
-    found["too_long"] = _too_long(context, len(records))
+    found |= _too_long(context, records)
     return {kind: each for kind, each in found.items() if kind in kinds and each.rows}
 
 
-def _too_long(context: Context, count: int) -> Found:
-    lengths, limit = context.lengths, context.max_length
+def _too_long(context: Context, records: Sequence[Record]) -> dict[str, Found]:
+    """Rows that lose their answer, and others that are cut. Plain text is split instead."""
+    lengths, limit, count = context.lengths, context.max_length, len(records)
     if lengths is None or limit is None:
-        return Found([], {})
+        return {}
     if len(lengths) != count:
         raise ValueError(f"There are {len(lengths)} lengths for {count} rows.")
-    rows = [index for index, length in enumerate(lengths) if length > limit]
-    return Found(rows, {"max_length": limit, "least_length": max(lengths, default=0),
-                        "percent": 100 * len(rows) / max(1, len(lengths))})
+    rows: dict[str, list[int]] = {"no_answer": [], "too_long": []}
+    for row in (row for row, length in enumerate(lengths) if length > limit and records[row].text is None):
+        rows["no_answer" if context.starts is not None and context.starts[row] >= limit else "too_long"].append(row)
+    return {kind: Found(each, {"max_length": limit, "least_length": max(lengths, default=0),
+                               "percent": 100 * len(each) / max(1, count),
+                               "tokens": sum(lengths[row] - limit for row in each)}) for kind, each in rows.items()}
 
 
 # -- texts that can be mended ----------------------------------------------------------------------------------
@@ -308,34 +326,36 @@ TOGETHER: dict[str, tuple[Callable[[Row], Compared], Callable[[Held, int], Found
 
 # -- fixing ---------------------------------------------------------------------------------------------------
 
-REMOVED = ("empty_answer", "refusals", "placeholders", "replacement_characters", "too_long", "overlap",
-           "duplicate_rows", "near_duplicates", "short_answer")
-"""Kinds whose rows are removed, in this order: of two rows that repeat each other, the good one stays; and how often
-a short answer occurs is counted when the others are gone."""
+TOGETHER_LAST = ("duplicate_rows", "near_duplicates", "conflicting_answers", "short_answer")
+"""Kinds whose rows are left out after all others, in this order: of two rows that repeat each other, the good one
+stays; and how often a short answer occurs is counted when the others are gone."""
+LEFT_OUT = (*(kind for kind in KINDS if kind not in TOGETHER_LAST), *TOGETHER_LAST)
 ROUNDS = 20
 
 
-def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None = None,
+def fix(records: Sequence[Record], decisions: Mapping[str, str], context: Context | None = None,
         cancelled: Callable[[], bool] | None = None) -> Fixed:
-    """Fix everything of these kinds; a check of the result finds none of them. `records` stay as they are.
+    """Do what was decided; a check of the result finds none of what was mended or left out. `records` stay as they are.
 
-    A row whose question or answer is blank after the fix is removed. Kinds without a fix are skipped.
+    A row whose question or answer is blank after the fix is removed.
 
     Args:
         records: the rows.
-        kinds: ids of `KINDS`.
+        decisions: ids of `CHOICES`, by the ids of `KINDS`.
         context: as it was given to `check`.
         cancelled: asked every few milliseconds; True ends it.
 
     Raises:
         ReadingCancelled: `cancelled` said so.
-        ValueError: a kind is unknown.
+        ValueError: a kind is unknown, or has no such choice.
     """
-    context, wanted = context or Context(), frozenset(kinds)
-    if unknown := wanted - KINDS.keys():
-        raise ValueError(f"Unknown kinds of findings: {', '.join(sorted(unknown))}.")
+    context = context or Context()
+    if unknown := [f"{kind}={choice}" for kind, choice in decisions.items()
+                   if kind not in KINDS or choice not in KINDS[kind].choices]:
+        raise ValueError(f"Unknown decisions: {', '.join(sorted(unknown))}.")
     progress = CancellableProgress(len(records), cancelled=cancelled)
-    checks = {kind: each for kind, each in text_checks(context.special_tokens).items() if kind in wanted}
+    checks = {kind: each for kind, each in text_checks(context.special_tokens).items()
+              if decisions.get(kind) in MENDING}
     fixed = Fixed(list(records), [], list(range(len(records))))
     gone: dict[int, str] = {}
     for place, record in enumerate(records) if checks else ():
@@ -344,16 +364,24 @@ def fix(records: Sequence[Record], kinds: Iterable[str], context: Context | None
         if hopeless is not None:
             gone[place] = hopeless
     _take_out(fixed, gone)
-    for kind in (each for each in REMOVED if each in wanted):
-        lengths = context.lengths and [context.lengths[index] for index in fixed.kept]
-        sought = {kind, "duplicate_rows"} if kind == "near_duplicates" else {kind}
-        found = survey(fixed.records, replace(context, lengths=lengths), sought, progress)
-        rows = set(found[kind].rows) if kind in found else set()
-        if kind == "near_duplicates" and "duplicate_rows" in found:
-            # They were skipped as duplicates, and would be near-duplicates once the first of them is gone.
-            rows |= {row for row, first in found["duplicate_rows"].detail["partners"] if first in rows}
-        _take_out(fixed, dict.fromkeys(rows, kind))
+    for kind in (each for each in LEFT_OUT if decisions.get(each) in LEAVING_OUT):
+        _take_out(fixed, dict.fromkeys(_left_out(kind, decisions[kind], fixed, context, progress), kind))
     return fixed
+
+
+def _left_out(kind: str, choice: str, fixed: Fixed, context: Context, progress: CancellableProgress) -> set[int]:
+    """Places of the rows that a choice leaves out of those that are there."""
+    lengths, starts = (each and [each[index] for index in fixed.kept] for each in (context.lengths, context.starts))
+    sought = {kind, "duplicate_rows"} if kind == "near_duplicates" else {kind}
+    found = survey(fixed.records, replace(context, lengths=lengths, starts=starts), sought, progress)
+    rows = set(found[kind].rows) if kind in found else set()
+    if choice == "longest" and rows:
+        rows -= {max(group, key=lambda row: len(fixed.records[row].messages[-1]["content"]))
+                 for group in found[kind].detail["groups"]}
+    if kind == "near_duplicates" and "duplicate_rows" in found:
+        # They were skipped as duplicates, and would be near-duplicates once the first of them is gone.
+        rows |= {row for row, first in found["duplicate_rows"].detail["partners"] if first in rows}
+    return rows
 
 
 def _mended(record: Record, checks: dict[str, TextCheck], changes: list[Change]) -> tuple[Record, str | None]:

@@ -18,7 +18,8 @@ from slmstudio.core.errors import UserError, from_os_error, os_errors_as
 from slmstudio.core.i18n import tr
 
 Step = dict[str, Any]
-"""One of {"fix": kind, "rows": n, "removed": n}, {"edit": line}, {"delete": n}, {"add": n}, {"mix": rows}."""
+"""One of {"fix": kind, "choice": choice, "rows": n, "removed": n}, {"edit": line}, {"delete": n}, {"add": n},
+{"mix": rows}."""
 _NUMBERED = re.compile(r"(.+)-v([0-9]{1,6})", re.DOTALL)
 LINEAGE = ".lineage.json"
 """The ending of the file beside a version that says how it was made."""
@@ -33,7 +34,7 @@ class Source:
 
     Attributes:
         path: where it was; None if it wasn't noted.
-        weight, rows: of a mix, its weight and how many of the rows came from it.
+        weight: of a mix; `rows`: how many of its rows came from it, or how many rows the file had.
         given: what a user said about the file, as in `read_options.parse`.
     """
 
@@ -59,6 +60,11 @@ class Lineage:
 
     sources: tuple[Source, ...]
     steps: tuple[Step, ...]
+
+    @property
+    def decided(self) -> dict[str, str]:
+        """What was decided about the findings, by kind."""
+        return {step["fix"]: step["choice"] for step in self.steps if "fix" in step and "choice" in step}
 
     @property
     def before(self) -> Source | None:

@@ -185,6 +185,11 @@ class LostRows:
         return join_sentences(*parts)
 
     @property
+    def fits_longer(self) -> bool:
+        """Whether there is memory for `longer`, as far as is known."""
+        return self.longer is not None and (self.free is None or self.needs <= self.free)
+
+    @property
     def can_leave_out(self) -> int:
         """Rows that are trained on without their end, which the run could leave out."""
         return 0 if self.leaves_out else self.counts.cut - self.counts.left_out

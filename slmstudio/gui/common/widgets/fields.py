@@ -145,6 +145,9 @@ class Slider(_ScrollsPast, QSlider):
     """A place on a line."""
 
 
+SHORT_ROLE = Qt.ItemDataRole.UserRole + 1
+
+
 class ComboBox(_ScrollsPast, QComboBox):
     """A choice from a list. A name without room loses its middle, and is the tooltip then: names of runs, models and
     files are told apart by their ends."""
@@ -160,6 +163,18 @@ class ComboBox(_ScrollsPast, QComboBox):
         self.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(letters)
 
+    def add_shortened(self, text: str, short: str, data: object, tip: str) -> None:
+        """Offer a choice that is shown by its shorter text where the box has no room for it; its list has."""
+        self.addItem(text, data)
+        at = self.count() - 1
+        self.setItemData(at, short, SHORT_ROLE)
+        self.setItemData(at, plain_tip(tip), Qt.ItemDataRole.ToolTipRole)
+
+    def showPopup(self) -> None:
+        if self.currentData(SHORT_ROLE):
+            self.view().setMinimumWidth(self.view().sizeHintForColumn(0) + 2 * theme.SPACE_L)
+        super().showPopup()
+
     def _text(self) -> str:
         return self.currentText() if self.currentIndex() >= 0 else self.placeholderText()
 
@@ -172,6 +187,7 @@ class ComboBox(_ScrollsPast, QComboBox):
         letters, text = self.fontMetrics(), self._text()
         if letters.horizontalAdvance(text) <= place.width():
             return text
+        text = self.currentData(SHORT_ROLE) or text
         return letters.elidedText(text, Qt.TextElideMode.ElideMiddle, place.width() - STYLE_MARGIN)
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -56,10 +56,6 @@ class StatisticsStrip(QWidget):
                              ntr("{n:,} character", "{n:,} characters", counted.characters))),
                  tr("Longest row: {characters:,} characters, line {line:,}", characters=counted.longest_characters,
                     line=counted.longest_line)]
-        if counted.duplicate_prompts:
-            lines.append(ntr("{n:,} row asks the same question as an earlier row",
-                             "{n:,} rows ask the same question as an earlier row",
-                             counted.duplicate_prompts))
         self.figures.setText("\n".join(lines))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from slmstudio.core.data.health.finding import Change, Context, Finding, Fixed
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.data.record import Record
-    from slmstudio.core.data.versions.store import Source, Step
+    from slmstudio.core.data.versions.store import Lineage, Source, Step
     from slmstudio.core.run.rows_report import RowsReport
 
 SHOWN_CHANGES = 40
@@ -29,13 +29,13 @@ class Asked:
 
     Attributes:
         model: folder of the model whose tokens count; None counts none.
-        max_length: tokens that a row may have.
+        max_length: tokens that a row may have; None if there is no plan.
     """
 
     dataset: Dataset
     eval_dataset: Dataset | None
     model: Path | None
-    max_length: int
+    max_length: int | None
 
     def is_same(self, other: Asked) -> bool:
         return (self.dataset is other.dataset and self.eval_dataset is other.eval_dataset
@@ -48,10 +48,12 @@ class Report:
     Attributes:
         asked: what it is about.
         made: what was found.
+        lineage: how this version of the dataset was made; None if it is none, or nobody knows.
     """
 
     asked: Asked
     made: RowsReport
+    lineage: Lineage | None
 
     def context(self) -> Context:
         """What the findings were made with, for fixing."""
@@ -83,7 +85,16 @@ def make(asked: Asked, before: Report | None, task: Task) -> Report:
                            ) if len(dataset.records) >= APART_FROM else None
     return Report(asked, made or rows_report.make(
         dataset.records, evaluation.records if evaluation is not None else None, asked.model, asked.max_length, known,
-        task.progress, task.cancelled))
+        task.progress, task.cancelled), _lineage(dataset.path))
+
+
+def _lineage(path: Path) -> Lineage | None:
+    from slmstudio.core.data.versions.store import read_lineage
+
+    try:
+        return read_lineage(path)
+    except UserError:  # which is said above the rows
+        return None
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class Preview:
 
     Attributes:
         rewritten, removed: rows.
-        by_kind: for each kind, rows that it rewrites and rows that it removes.
+        steps: what is done, for the lineage.
         first: the first changes.
         changes: how many there are.
     """
@@ -100,19 +111,12 @@ class Preview:
     fixed: Fixed
     rewritten: int
     removed: int
-    by_kind: dict[str, tuple[int, int]]
+    steps: list[Step]
     first: tuple[Change, ...]
     changes: int
 
-    def steps(self) -> list[Step]:
-        """What is done, for the lineage."""
-        found: list[Step] = []
-        for kind, (rewritten, removed) in self.by_kind.items():
-            found.append({"fix": kind, "rows": rewritten + removed, **({"removed": removed} if removed else {})})
-        return found
 
-
-def preview(report: Report, kinds: Iterable[str], task: Task) -> Preview:
+def preview(report: Report, decisions: Mapping[str, str], task: Task) -> Preview:
     """Fix the rows in memory.
 
     Raises:
@@ -120,20 +124,13 @@ def preview(report: Report, kinds: Iterable[str], task: Task) -> Preview:
     """
     from slmstudio.core.data.health.survey import fix
 
-    fixed = fix(report.asked.dataset.records, kinds, report.context(), task.cancelled)
-    rewritten: dict[str, set[tuple[str, int]]] = {}
-    removed: dict[str, int] = {}
-    for change in fixed.changes:
-        if change.after is None:
-            removed[change.kind] = removed.get(change.kind, 0) + 1
-        else:
-            rewritten.setdefault(change.kind, set()).add((change.file, change.line))
-    named = dict.fromkeys([*rewritten, *removed])
-    by_kind = {kind: (len(rewritten.get(kind, ())), removed.get(kind, 0)) for kind in named}
-    before = report.asked.dataset.records
-    others = sum(record is not before[index] for record, index in zip(fixed.records, fixed.kept, strict=True))
-    return Preview(fixed, others, len(before) - len(fixed.records), by_kind,
-                   tuple(_of_each_kind(fixed.changes)), len(fixed.changes))
+    dataset = report.asked.dataset
+    fixed = fix(dataset.records, decisions, report.context(), task.cancelled)
+    rewritten = sum(record is not dataset.records[index]
+                    for record, index in zip(fixed.records, fixed.kept, strict=True))
+    return Preview(fixed, rewritten, len(dataset.records) - len(fixed.records),
+                   fixed.steps(decisions, dataset.rows_left_out), tuple(_of_each_kind(fixed.changes)),
+                   len(fixed.changes))
 
 
 def _of_each_kind(changes: list[Change]) -> list[Change]:
@@ -149,6 +146,23 @@ def _of_each_kind(changes: list[Change]) -> list[Change]:
     return [changes[place] for place in sorted(chosen[:SHOWN_CHANGES])]
 
 
+def apply(report: Report, decisions: Mapping[str, str], task: Task) -> Dataset:
+    """Write what was decided as a new version, and read that. Of a version it is one of the file before, with all that
+    was done to it.
+
+    Raises:
+        UserError: it can't be written, or no rows would be left.
+        ReadingCancelled: the task was cancelled.
+    """
+    from slmstudio.core.data.versions.store import read_lineage
+
+    found, dataset = preview(report, decisions, task), report.asked.dataset
+    earlier = read_lineage(dataset.path)
+    if earlier is not None and earlier.before is not None:
+        return write_from(found.fixed.records, [earlier.before], [*earlier.steps, *found.steps], task)
+    return write(dataset, found.fixed.records, found.steps, task)
+
+
 def write(dataset: Dataset, records: Sequence[Record], steps: list[Step], task: Task) -> Dataset:
     """Write rows made from a dataset as a new version, and read that.
 
@@ -157,7 +171,7 @@ def write(dataset: Dataset, records: Sequence[Record], steps: list[Step], task: 
     """
     from slmstudio.core.data.versions.store import Source
 
-    return write_from(records, [Source.of(dataset)], steps, task)
+    return write_from(records, [Source.of(dataset, rows=len(dataset.records) + dataset.rows_left_out)], steps, task)
 
 
 def write_from(records: Sequence[Record], sources: list[Source], steps: list[Step], task: Task, *,
@@ -183,6 +197,23 @@ def rows_of(finding: Finding, records: Sequence[Record]) -> list[int]:
     wanted = set(zip(files, finding.lines, strict=True))
     return [index for index, record in enumerate(records)
             if ((record.file if several else ""), record.line) in wanted]
+
+
+def answers_beside(records: Sequence[Record], rows: Sequence[int]) -> tuple[list[int], dict[int, str]]:
+    """Of rows, given with their indices: those whose answers contradict each other, together; and by index the other
+    answers."""
+    from slmstudio.core.data.health.finding import Context
+    from slmstudio.core.data.health.near import CancellableProgress
+    from slmstudio.core.data.health.survey import survey
+
+    kind = "conflicting_answers"
+    found = survey(records, Context(), {kind}, CancellableProgress(len(records)))
+    groups: list[list[int]] = found[kind].detail["groups"] if kind in found else []
+    return ([rows[place] for group in groups for place in group],
+            {rows[place]: "\n".join(dict.fromkeys(
+                answer for other in group
+                if (answer := records[other].messages[-1]["content"]) != records[place].messages[-1]["content"]))
+             for group in groups for place in group})
 
 
 def before(path: Path, task: Task) -> tuple[Dataset | None, Exception | None]:

@@ -6,6 +6,7 @@ import random
 import unicodedata
 from dataclasses import replace
 
+from slmstudio.core.data.health.finding import KINDS
 from slmstudio.core.data.record import Record
 
 WORDS_OF = {
@@ -41,6 +42,11 @@ WORDS_OF = {
 }
 STOPS = {"Devanagari": "।", "Bengali": "।"}
 WORDS = {script: unicodedata.normalize("NFC", words).split() for script, words in WORDS_OF.items()}
+
+
+def fixes(*kinds: str) -> dict[str, str]:
+    """For each kind that has one, the first choice that changes rows."""
+    return {kind: choice for kind in kinds if (choice := KINDS[kind].fix) is not None}
 
 
 def sentence(chance: random.Random, script: str, words: int) -> str:

@@ -12,13 +12,14 @@ from dataclasses import replace
 import pytest
 from stdnum import luhn, verhoeff
 
-from slmstudio.core.data.health.finding import KINDS, Context
+from slmstudio.core.data.health.finding import KINDS, SEVERITIES, Context, left_out, recommended, to_decide
 from slmstudio.core.data.health.near import CancellableProgress
 from slmstudio.core.data.health.survey import check, fix, survey
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
+from slmstudio.core.errors import Problem
 
-from .rows import chat, clean_rows, with_answer, with_in_answer
+from .rows import chat, clean_rows, fixes, with_answer, with_in_answer
 
 ROWS = 1000
 
@@ -105,7 +106,8 @@ def test_what_is_planted_is_found_where_it_is_and_nowhere_else():
     rows, lines = planted()
     findings = check(rows, CONTEXT)
     assert {finding.kind: finding.lines for finding in findings} == {kind: tuple(each) for kind, each in lines.items()}
-    assert [finding.kind for finding in findings] == [kind for kind in KINDS if kind in lines]
+    costs = [(SEVERITIES.index(finding.severity), -finding.count) for finding in findings]
+    assert costs == sorted(costs)
     for finding in findings:
         assert finding.count == len(finding.lines)
         assert f"{finding.count:,}" in finding.sentence and finding.sentence.endswith(".")
@@ -116,27 +118,30 @@ def test_what_is_planted_is_found_where_it_is_and_nowhere_else():
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind].fix and kind in PLANTED])
 def test_a_fix_clears_its_finding_and_nothing_else(kind):
     rows, lines = planted()
-    fixed = fix(rows, [kind], CONTEXT)
+    fixed = fix(rows, fixes(kind), CONTEXT)
     assert not has(fixed.records, kind)
     assert {change.line for change in fixed.changes} == set(lines[kind])
     assert all(change.kind == kind for change in fixed.changes)
     untouched = [row for row in rows if row.line not in lines[kind]]
     assert [row for row in fixed.records if row.line not in lines[kind]] == untouched
     assert [rows[index].line for index in fixed.kept] == [row.line for row in fixed.records]
-    again = fix(fixed.records, [kind], CONTEXT)
+    again = fix(fixed.records, fixes(kind), CONTEXT)
     assert again.changes == [] and again.records == fixed.records
     mask = KINDS[kind].mask
     assert not mask or all(mask in change.after for change in fixed.changes)
+    left = fix(rows, {kind: "remove"}, CONTEXT)
+    assert [row for row in rows if row.line not in lines[kind]] == left.records
 
 
-def test_all_fixes_together_leave_only_what_has_none():
+def test_all_fixes_together_leave_nothing():
     rows, _ = planted()
     before = copy.deepcopy(rows)
-    fixed = fix(rows, KINDS, CONTEXT)
+    fixed = fix(rows, fixes(*KINDS), CONTEXT)
     assert rows == before, "what is given stays"
-    assert set(by_kind(fixed.records)) <= {kind for kind in KINDS if KINDS[kind].fix is None}
-    assert fix(fixed.records, KINDS, CONTEXT).changes == []
-    assert fix(rows, [], CONTEXT).records == rows
+    assert by_kind(fixed.records) == {}
+    assert fix(fixed.records, fixes(*KINDS), CONTEXT).changes == []
+    assert fix(rows, dict.fromkeys(KINDS.keys() - {"unusable", "conflicting_answers", "no_answer"}, "keep"),
+               CONTEXT).records == rows
 
 
 def test_what_fixes_write():
@@ -153,13 +158,13 @@ def test_what_fixes_write():
         "stray_joiners": ("wo\u200brd क्‍ष 👩‍🌾", "word क्‍ष 👩‍🌾"),
     }
     for kind, (before, after) in cases.items():
-        fixed = fix([chat("What is it?", before)], [kind])
+        fixed = fix([chat("What is it?", before)], fixes(kind))
         assert fixed.records[0].messages[-1]["content"] == after, kind
         assert fixed.changes[0].before == before
 
 
 def test_a_row_that_mending_leaves_blank_is_removed():
-    fixed = fix([chat("What is it?", "<|endoftext|>"), chat("And this?", "A river.", 2)], ["special_tokens"])
+    fixed = fix([chat("What is it?", "<|endoftext|>"), chat("And this?", "A river.", 2)], {"special_tokens": "mend"})
     assert [row.line for row in fixed.records] == [2]
     assert [(change.line, change.after) for change in fixed.changes] == [(1, None)]
 
@@ -179,7 +184,7 @@ def test_calls_of_tools_are_no_empty_answers_and_their_texts_are_looked_at():
     row = Record(({"role": "user", "content": "Write to Ravi."}, {"role": "assistant", "content": "",
                                                                   "tool_calls": [call]}), 7)
     assert by_kind([row]) == {"personal_email": (7,)}
-    fixed = fix([row], ["personal_email"]).records[0]
+    fixed = fix([row], {"personal_email": "mask"}).records[0]
     assert fixed.messages[1]["tool_calls"][0]["function"]["arguments"] == {"to": ["[EMAIL]"], "body": "<p>Hi</p>"}
     assert row.messages[1]["tool_calls"] == [call]
 
@@ -189,10 +194,17 @@ def test_rows_that_are_too_long():
     context = Context(lengths=[10, 50, 30, 51], max_length=40)
     [finding] = check(rows, context)
     assert (finding.kind, finding.lines) == ("too_long", (2, 4))
-    assert finding.detail == {"max_length": 40, "least_length": 51, "percent": 50.0}
+    assert finding.detail == {"max_length": 40, "least_length": 51, "percent": 50.0, "tokens": 21}
+    assert finding.cost == {"severity": "warn", "rows": 2, "tokens": 21} and finding.choices == ("keep", "remove")
     assert finding.sentence == "2 rows (50%) have more than 40 tokens and are cut; at 51, none is."
-    fixed = fix(rows, ["too_long"], context)
+    fixed = fix(rows, {"too_long": "remove"}, context)
     assert fixed.kept == [0, 2]
+    lost, cut = to_decide(check(rows, replace(context, starts=[4, 40, 4, 4])), (), 0, longer=64)
+    assert (lost.kind, lost.lines, lost.choices) == ("no_answer", (2,), ("lengthen", "remove"))
+    assert (cut.kind, cut.lines, cut.choices) == ("too_long", (4,), ("lengthen", "keep", "remove"))
+    assert (cut.label("lengthen"), "64" in cut.does("lengthen")) == ("Length 64", True)
+    texts = [replace(row, text="plain", messages=()) for row in rows]
+    assert "too_long" not in {each.kind for each in check(texts, context)}, "texts are split"
     with pytest.raises(ValueError, match="1 lengths for 4 rows"):
         check(rows, Context(lengths=[1], max_length=1))
 
@@ -203,7 +215,7 @@ def test_rows_that_others_hold():
     context = Context(others={"evaluation": other, "test": [rows[6]], "spare": []})
     [finding] = check(rows, context)
     assert (finding.kind, finding.lines) == ("overlap", (4, 7))
-    assert check(fix(rows, ["overlap"], context).records, context) == []
+    assert check(fix(rows, {"overlap": "remove"}, context).records, context) == []
 
 
 def test_files_are_named_where_there_are_several():
@@ -224,6 +236,24 @@ def test_progress_and_cancelling():
         with pytest.raises(ReadingCancelled):
             check(rows, cancelled=lambda last=after: asked.append(1) or len(asked) > last)
     with pytest.raises(ReadingCancelled):
-        fix(rows, ["html"], cancelled=lambda: True)
-    with pytest.raises(ValueError, match="Unknown kinds"):
-        fix(rows, ["nonsense"])
+        fix(rows, {"html": "mend"}, cancelled=lambda: True)
+    for wrong in ({"nonsense": "keep"}, {"html": "longest"}):
+        with pytest.raises(ValueError, match="Unknown decisions"):
+            fix(rows, wrong)
+
+
+def test_what_decisions_leave_out_is_known_before_and_written_down():
+    rows = [*planted()[0], *(replace(row, line=ROWS + at) for at, row in enumerate(clean_rows(9, seed=5) * 2, 1)),
+            chat("Where is it?", "By the river, in the old house.", 2000), chat("Where is it?", "By the hill.", 2001),
+            chat("where is it", "Ok, there it is. Call 98765 43210.", 2002)]
+    findings = to_decide(check(rows, CONTEXT), [Problem("x", line=7), Problem("x", lines=(8, 9), line=8)], 3)
+    assert findings[0].severity == "bad" and ("unusable", 3, (7, 8, 9)) in [
+        (each.kind, each.count, each.lines) for each in findings]
+    best = {**recommended(findings), "mixed_scripts": "keep"}  # of which some can't be mended
+    for decisions in (best, {**best, "personal_phone": "remove", "html": "remove",
+                                              "near_duplicates": "remove"}):
+        fixed = fix(rows, decisions, CONTEXT)
+        assert left_out(findings, decisions) == len(rows) - len(fixed.records) > 0
+        steps = {each["fix"]: each for each in fixed.steps(decisions, 3)}
+        assert sum(each.get("removed", 0) for each in steps.values()) == len(rows) - len(fixed.records) + 3
+        assert steps["html"]["rows"] == 12 and steps["short_answer"]["choice"] == "keep"

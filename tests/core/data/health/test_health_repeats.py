@@ -109,7 +109,7 @@ def test_duplicates_count_once_and_in_full():
     assert found["duplicate_rows"].detail["partners"] == [[8, first.line], [9, first.line]]
     assert "near_duplicates" not in found
     for kind in ("duplicate_rows", "near_duplicates"):
-        fixed = fix(rows, [kind])
+        fixed = fix(rows, {kind: "remove"})
         assert kind not in findings(fixed.records)
         assert fixed.records[0] is first
     calls = [Record((*first.messages[:1], {"role": "assistant", "content": "", "tool_calls": [{"type": "function",
@@ -120,7 +120,7 @@ def test_duplicates_count_once_and_in_full():
 
 def test_fixing_near_duplicates_leaves_none():
     rows = families(80, seed=11)
-    fixed = fix(rows, ["near_duplicates"])
+    fixed = fix(rows, {"near_duplicates": "remove"})
     assert 0 < len(fixed.records) < len(rows)
     assert "near_duplicates" not in findings(fixed.records)
 
@@ -130,7 +130,10 @@ def test_conflicting_answers():
             chat("what is the capital  of Kerala?", "Kochi", 2), chat("What is the capital of Kerala?", "kochi.", 3),
             chat("What is the capital of Goa?", "Panaji", 4), chat("What is the capital of Goa?", "panaji.", 5)]
     finding = findings(rows)["conflicting_answers"]
-    assert (finding.lines, finding.detail["groups"], finding.fix) == ((1, 2, 3), [[1, 2, 3]], None)
+    assert (finding.lines, finding.detail["groups"]) == ((1, 2, 3), [[1, 2, 3]])
+    assert finding.choices == ("longest", "keep", "by_hand") and finding.cost == {"severity": "bad", "rows": 3}
+    assert finding.sentence == "1 question has several answers, in 3 rows."
+    assert [row.line for row in fix(rows, {"conflicting_answers": "longest"}).records] == [1, 4, 5]
 
 
 def test_answers_to_one_question_do_not_conflict_where_they_are_compared():
@@ -140,6 +143,7 @@ def test_answers_to_one_question_do_not_conflict_where_they_are_compared():
     assert "conflicting_answers" not in findings(pairs)
     turned = [*pairs, replace(chat(question, other, 4), rejected="Slow water.")]
     assert findings(turned)["conflicting_answers"].lines == (1, 4)
+    assert findings(turned)["conflicting_answers"].choices == ("keep", "by_hand"), "the longest isn't the better one"
     marked = [replace(chat(question, answer, line), desirable=good) for line, (answer, good) in
               enumerate((("Slow.", True), ("Cold.", False), ("Slow", False)), start=1)]
     assert findings(marked)["conflicting_answers"].lines == (1, 3)

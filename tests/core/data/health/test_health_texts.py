@@ -16,7 +16,7 @@ from slmstudio.core.data.health.texts import Row
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
 
-from .rows import chat
+from .rows import chat, fixes
 
 NEEDED = {
     "Malayalam, old chillus": "അവന്\u200d വീട്ടില്\u200d പോയി", "Malayalam, no conjunct": "തമിഴ്\u200cനാട്",
@@ -150,14 +150,13 @@ def test_any_text_can_be_checked_and_fixed(records, tokens):
     records = [Record(row.messages, line, row.rejected, text=row.text) for line, row in enumerate(records, start=1)]
     context = Context(special_tokens=tokens, others={"test": records[:1]})
     found = [finding.kind for finding in check(records, context)]
-    assert fix(records, [], context).records == records
+    assert fix(records, {}, context).records == records
     clean = [kind for kind in KINDS if kind not in found]
-    assert fix(records, clean, context).records == records
+    assert fix(records, fixes(*clean), context).records == records
     for kind in found:
-        fixed = fix(records, [kind], context)
-        if KINDS[kind].fix is not None:
-            assert kind not in {finding.kind for finding in check(fixed.records, context)}, (kind, records)
-    fix(records, KINDS, context)
+        fixed = fix(records, fixes(kind), context)
+        assert kind not in {finding.kind for finding in check(fixed.records, context)}, (kind, records)
+    fix(records, fixes(*KINDS), context)
 
 
 def test_half_a_character_is_no_trouble():

@@ -1,35 +1,33 @@
-"""Fixing: which kinds, what would change, and the button that writes it as a new version."""
+"""What would change by what is decided about the findings."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QFont, QTextBlockFormat, QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QCheckBox, QFrame, QTextEdit, QWidget
+from PySide6.QtWidgets import QFrame, QTextEdit
 
 from slmstudio.core.data.health.finding import KINDS
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import TaskSlot
-from slmstudio.gui.common.widgets.areas import Card, ScrolledIfNeeded
+from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.fields import named
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.labels import ElidedLabel, plain_tip, show_text, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, grid_in, row_of
+from slmstudio.gui.common.widgets.labels import show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.health import work
 
 if TYPE_CHECKING:
     from slmstudio.core.data.health.finding import Change
-    from slmstudio.core.data.reader import Dataset
 
 # -- What a change does to a text, as pieces that stay, go and come.
 
@@ -155,115 +153,52 @@ class ChangesView(QTextEdit):
             cursor.insertText(text, style)
 
 
-SOON_MS = 120
-LIST_HEIGHT = 96
-
-
-class MendCard(Card):
-    """Previews a fix, and writes it.
+class ChangesCard(Card):
+    """Shows what would change by what is decided.
 
     Signals:
-        written(Dataset, Dataset): the dataset that was fixed, and its new version.
-        closed: the user is done, or gave up.
+        closed: the user has seen it.
     """
 
-    written = Signal(object, object)
     closed = Signal()
 
     def __init__(self) -> None:
         super().__init__(" ")
-        self._report: work.Report | None = None
-        self._preview: work.Preview | None = None
         self._task = TaskSlot()
-        self._writing = False
-        self.kinds: dict[str, QCheckBox] = {}
         self.banner = ErrorBanner()
-        self._holder = QWidget()
-        self._boxes = grid_in(self._holder, theme.SPACE_L, theme.SPACE_S, stretch=1)
-        self.summary = text_label("", "strong", wrap=True, name="mend_summary")
-        self.more = text_label("", "small", wrap=True, name="mend_more")
+        self.summary = text_label("", "strong", wrap=True, name="changes_summary")
+        self.more = text_label("", "small", wrap=True, name="changes_more")
         self.view = ChangesView()
-        self.view.setObjectName("mend_changes")
+        self.view.setObjectName("changes_view")
         inset = QFrame()
         inset.setProperty("inset", True)
         column_in(inset, self.view, spacing=None)
         self.strip = ProgressStrip(cancelled=self.close_card)
         self.strip.end()
-        for widget, stretch in ((self.banner, 0), (ScrolledIfNeeded(self._holder, LIST_HEIGHT), 0), (self.summary, 0),
-                                (self.more, 0), (self.strip, 0), (inset, 1)):
-            self.body.addWidget(widget, stretch)
-        self._make_buttons()
-        self._later = QTimer(self, interval=SOON_MS, singleShot=True, timeout=self._look)
+        close = SecondaryButton(tr("Close"), tr("Go back to the rows (Esc)."), name="changes_close",
+                                clicked=self.close_card)
+        fill(self.body, self.banner, self.summary, self.more, self.strip, (inset, 1),
+             row_of((text_label(tr("Your file is never changed."), "small"), 1), close))
         add_key(self, "Escape", self.close_card, inside=True)
 
-    def _make_buttons(self) -> None:
-        self.write = PrimaryButton(tr("Save a new version"),
-                                   tr("Save the rows as shown here in a new file, and open it. Your file isn't "
-                                      "changed."), name="mend_write", clicked=self._write)
-        cancel = SecondaryButton(tr("Cancel"), tr("Go back to the rows. Nothing is changed (Esc)."), name="mend_cancel",
-                                 clicked=self.close_card)
-        self.body.addLayout(row_of((text_label(tr("Your file is never changed."), "small"), 1), cancel, self.write))
-
-    def open_report(self, report: work.Report, kind: str) -> None:
-        """Preview the fix of one kind; others can be ticked too."""
-        self._report = report
+    def show_decisions(self, report: work.Report, decisions: Mapping[str, str]) -> None:
+        """Fix in memory, and show what that does."""
+        self._task.cancel()
         self.banner.clear()
-        self.title.setText(tr("Fix {name}", name=report.asked.dataset.name))
-        while (item := self._boxes.takeAt(0)) is not None:
-            if (old := item.widget()) is not None:
-                old.deleteLater()
-        self.kinds = {}
-        for finding in report.made.findings:
-            if finding.fix is None:
-                continue
-            box = named(QCheckBox(" · ".join((KINDS[finding.kind].title,
-                                              ntr("{n:,} row", "{n:,} rows", finding.count)))), f"mend_{finding.kind}",
-                        tip=plain_tip(f"{finding.sentence} {finding.fix}"))
-            box.setAccessibleDescription(finding.fix)
-            box.setChecked(finding.kind == kind)
-            box.toggled.connect(self._later.start)
-            place = len(self.kinds)
-            self._boxes.addWidget(box, place, 0)
-            self._boxes.addWidget(ElidedLabel(finding.fix, "small", Qt.TextElideMode.ElideRight), place, 1)
-            self.kinds[finding.kind] = box
-        self._look()
-        first = self.kinds.get(kind)
-        if first is not None:
-            first.setFocus()
+        self.title.setText(tr("Changes to {name}", name=report.asked.dataset.name))
+        self.summary.setText(tr("Checking what would change…"))
+        self.more.setText("")
+        self.view.show_changes(())
+        self.strip.start_soon("")
+        self._task.run(self, lambda task: work.preview(report, decisions, task), self._show, self._failed)
 
     def close_card(self) -> None:
-        """Give up, and go back to the rows."""
-        if self._writing:
-            return  # a half-written file is of no use
-        self._stop()
-        self._report = self._preview = None
+        """Go back to the rows."""
+        self._task.cancel()
+        self.strip.end()
         self.closed.emit()
 
-    def _stop(self) -> None:
-        self._task.cancel()
-        self._later.stop()
-        self.strip.end()
-
-    def _look(self) -> None:
-        """Fix in memory, and show what that does."""
-        report = self._report
-        if report is None or self._writing:
-            return
-        self._stop()
-        self._preview = None
-        self.write.setEnabled(False)
-        kinds = [kind for kind, box in self.kinds.items() if box.isChecked()]
-        if not kinds:
-            self.summary.setText(tr("Choose what to fix."))
-            self.more.setText("")
-            self.view.show_changes(())
-            return
-        self.summary.setText(tr("Checking what would change…"))
-        self.strip.start_soon("")
-        self._task.run(self, lambda task: work.preview(report, kinds, task), self._show, self._failed)
-
     def _show(self, found: work.Preview) -> None:
-        self._preview = found
         self.strip.end()
         rewritten = ntr("{n:,} row is rewritten", "{n:,} rows are rewritten", found.rewritten)
         removed = ntr("{n:,} row is removed", "{n:,} rows are removed", found.removed)
@@ -273,35 +208,8 @@ class MendCard(Card):
         some = shown < found.changes
         show_text(self.more, tr("{shown:,} of {count:,} changes:", shown=shown, count=found.changes) if some else "")
         self.view.show_changes(found.first)
-        self.write.setEnabled(bool(found.changes) and bool(found.fixed.records))
 
     def _failed(self, error: Exception) -> None:
         self.strip.end()
         self.summary.setText("")
         self.banner.show_error(error)
-        self._set_writing(False)
-        self.write.setEnabled(self._preview is not None)
-
-    def _set_writing(self, on: bool) -> None:
-        self._writing = on
-        for box in self.kinds.values():
-            box.setEnabled(not on)
-        self.write.setEnabled(not on)
-        self.strip.cancel.setVisible(not on)
-
-    def _write(self) -> None:
-        report, found = self._report, self._preview
-        if report is None or found is None:
-            return
-        dataset = report.asked.dataset
-        self._set_writing(True)
-        self.strip.start_soon(tr("Saving a new version"))
-        self._task.run(self, lambda task: work.write(dataset, found.fixed.records, found.steps(), task),
-                       lambda made: self._was_written(dataset, made), self._failed, self.strip.set_progress)
-
-    def _was_written(self, dataset: Dataset, made: Dataset) -> None:
-        self._set_writing(False)
-        self._stop()
-        self._report = self._preview = None
-        self.written.emit(dataset, made)
-        self.closed.emit()
