@@ -118,8 +118,13 @@ def format_about(seconds: float) -> str:
         return tr("unknown")
     if seconds < 10:
         return tr("a few seconds")
+    return tr("about {time}", time=format_duration(rounded(seconds)))
+
+
+def rounded(seconds: float) -> float:
+    """No more exact than an estimate is."""
     step = next(step for limit, step in _ROUNDING if seconds < limit)
-    return tr("about {time}", time=format_duration(step * round(seconds / step)))
+    return step * round(seconds / step) or seconds
 
 
 def format_energy(joules: float) -> str:

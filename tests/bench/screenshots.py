@@ -97,6 +97,12 @@ def states(window: MainWindow, session: Session, folder: Path, files: list[Path]
     models.banner.clear()
     if library.starter_ready():
         session.set_model(read_model(library.starter_folder()))
+        window.go_to("training")
+        planning = window.page("training").planning
+        yield "training-planning", window
+        if planning.is_busy():
+            wait_for(planning.planned, lambda: None)
+        yield "training-before", window
     session.set_job(JobStatus("Training helpdesk_train", 484, 1053, 3480, right="8.2 of 12 GB · 168 W"))
     for tab in TABS[2:]:
         window.go_to(tab)

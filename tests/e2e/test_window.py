@@ -58,6 +58,7 @@ def test_from_a_dropped_file_to_a_reply(qtbot, window, small_dataset, tiny_model
 
     training = window.page("training")
     qtbot.waitUntil(lambda: training.planning.config is not None, timeout=MINUTES)
+    training.plan.search.setText("epochs")
     type_into(qtbot, window, "epochs", "20")  # or it would have ended before it is paused
     qtbot.waitUntil(
         lambda: training.planning.config is not None and training.planning.config.epochs == 20, timeout=MINUTES

@@ -140,6 +140,18 @@ def test_a_plan_is_measured_and_then_knows_its_time(told, planned, tiny_model, r
     assert again["low"] < result["measured_peak"] < again["high"]
 
 
+def test_the_choices_and_what_they_take(told, cli, tmp_path, planned, tiny_model, rows_file):
+    out, plan = planned
+    offered = {each["choice"]: each for each in plan["choices"]}
+    assert plan["choice"] == "normal" and plan["recommended"] in offered and {"normal", "thorough"} <= set(offered)
+    assert all(0 < each["seconds_low"] < each["seconds_high"] for each in offered.values())
+    said = cli("plan", "--model", tiny_model, "--data", rows_file, "--out", out, "--choice", "thorough").out
+    assert "--choice thorough" in said and "Recommended:" in said
+    assert config_file.load(out).epochs == offered["thorough"]["overrides"]["epochs"]
+    assert "normal, thorough" in cli("plan", "--model", tiny_model, "--data", rows_file, "--out", out, "--choice", "x",
+                                     status=2).err
+
+
 def test_what_cannot_be_tried_is_told_in_a_sentence(cli, tmp_path, planned):
     out, _ = planned
     state = {**(files.read_json(out) or {}), "train_file": str(tmp_path / "gone.jsonl")}

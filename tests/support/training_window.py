@@ -14,6 +14,7 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.training.plan_panel import PlanPanel
 from slmstudio.gui.training.tab import TrainingTab
 
 ENDLESS = "start no_gpu load plan:100000 steps:100000@2"
@@ -54,6 +55,12 @@ def run(studio_home) -> Callable[..., Job]:
 
 def button(tab: TrainingTab, name: str) -> QAbstractButton:
     return tab.findChild(QAbstractButton, name)
+
+
+def unfold(plan: PlanPanel) -> None:
+    """Show all fields that apply."""
+    for fold in plan.folds:
+        fold.setChecked(True)
 
 
 def choose(tab: TrainingTab, field: str, value: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QApplication, QDialog, QWidget
 from pytestqt.qtbot import QtBot
-from support import evaluated_runs
+from support import evaluated_runs, training_window
 from support.window import press, settle
 
 from slmstudio.core.model import facts
@@ -16,7 +16,6 @@ from slmstudio.gui.app.help import HelpDialog
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import tasks
 from slmstudio.gui.common.session import TABS
-from slmstudio.gui.common.widgets.buttons import SegmentedControl
 from slmstudio.gui.results.tab import ResultsTab
 
 LIMIT = 60_000
@@ -83,7 +82,8 @@ def states(qtbot: QtBot, window: MainWindow, model: Path) -> Iterator[tuple[str,
     training = window.page("training")
     qtbot.waitUntil(lambda: training.planning.config is not None, timeout=LIMIT)
     for mode in range(2):
-        training.findChild(SegmentedControl, "plan_mode").set_current(mode)
+        if mode:
+            training_window.unfold(training.plan)
         settle()
         yield f"training, {mode}", training
     results = open_run(qtbot, window, model)

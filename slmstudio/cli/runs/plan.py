@@ -36,6 +36,8 @@ def plan(
     sheet: Sheet = None,
     text_by: TextBy = None,
     set_: Set = None,
+    choice: Annotated[str, typer.Option(help="quick (a few minutes, to see whether the rows teach the model anything), "
+                                             "normal or thorough, as far as they differ for these rows.")] = "normal",
     as_json: Json = False,
 ) -> int:
     """Propose a whole run configuration, with a reason for each value, and write it to a file."""
@@ -43,7 +45,7 @@ def plan(
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.vetting import vet
     from slmstudio.core.run import config_file
-    from slmstudio.core.run.planning import plan_inputs, plan_rows, planner
+    from slmstudio.core.run.planning import choices, plan_inputs, plan_rows
     from slmstudio.core.run.run_fields import LEAVE_OUT
 
     overrides = plan_inputs.parse_settings(set_ or [])
@@ -54,8 +56,10 @@ def plan(
         chosen = plan_inputs.overrides(overrides)
         dataset = asking.read(data, mapping_text(map_, sheet, text_by) or chosen.get("train_map"), follower)
         eval_map = asking.map_text(test, "eval_map", chosen, dataset.line)
-    made = planner.plan(plan_inputs.PlanInputs(dataset, model_facts, None, test.absolute() if test else None, overrides,
-                                               eval_map=eval_map))
+    proposed = choices.propose(plan_inputs.PlanInputs(
+        dataset, model_facts, None, test.absolute() if test else None, overrides, eval_map=eval_map))
+    choices.check(choice, proposed.offered)
+    made = proposed.offered[choice].plan
     config, counts, lost = made.config, made.counts, made.lost
     spare([model_facts.path, config.train_file, config.eval_file], out)
     config_file.write(config, out)
@@ -68,9 +72,14 @@ def plan(
         print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons, **counts.to_dict(),
                     "longer_length": lost.longer if lost else None, "outlook": made.outlook.to_dict(),
                     "energy": energy.expected(made.outlook.energy), **output.for_json(dataset.problems),
-                    "warnings": warnings})
+                    "choice": choice, "choices": [each.to_dict() for each in proposed.offered.values()],
+                    "recommended": proposed.recommended, "warnings": warnings})
     else:
         _show_plan(made, out)
+        if len(proposed.offered) > 1:
+            print_table(tr("Choices"), [(f"--choice {key}", each.time.text(), each.text)
+                                        for key, each in proposed.offered.items()])
+            say(join_sentences(tr("Recommended: {choice}.", choice=proposed.recommended), proposed.why))
         if lost is not None:
             print_warning(join_sentences(
                 lost.what, lost.ways,

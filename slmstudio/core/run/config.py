@@ -40,10 +40,10 @@ from slmstudio.core.run.run_fields import (
 
 SET = noop("You set this.")
 """What a plan says about a value that a user decided; `chosen` says which those are."""
-SEED, STEPS, NORM = Whole(0, 2**32 - 1), Whole(1, 10**9), Number(0, math.inf, above=True, below=True)
-RUN, METHOD, LENGTH, BATCH, LEARNING, MACHINE, HEAT, WATCHING, SAVING = GROUPS = (
-    noop("Run"), noop("Method"), noop("Length"), noop("Batch"), noop("Learning"), noop("Machine"),
-    noop("Heat and hours"), noop("Watching"), noop("Saving"))
+SEED, STEP_COUNT, NORM = Whole(0, 2**32 - 1), Whole(1, 10**9), Number(0, math.inf, above=True, below=True)
+METHOD, ROWS, STEPS, MACHINE, EVALUATION, HEAT, RUN = GROUPS = (
+    noop("Method"), noop("Rows and length"), noop("Steps and rate"), noop("Memory and speed"),
+    noop("Evaluation and stopping"), noop("Heat and power"), noop("Name, files and split"))
 NO_ADAPTER = noop("Not used by full fine-tuning.")
 
 
@@ -65,7 +65,7 @@ class RunConfig:
     """
 
     name: str = described(..., Text(), RUN, noop("Name"),
-        noop("The run's name in the window; its folder's name begins with it."), simple=True, told=False)
+        noop("The run's name in the window; its folder's name begins with it."), told=False)
     model: str = described(..., Text(file=True), RUN, noop("Base model"),
         noop("The folder of the base model (Hugging Face layout, safetensors)."))
     train_file: str = described(..., Text(file=True), RUN, noop("Training rows"),
@@ -134,63 +134,62 @@ class RunConfig:
         noop("How strongly preference tuning keeps the model close to what it said before; for ORPO, the weight of "
              "the odds ratio."),
         reason=noop("Only preference tuning uses it."), applies=lambda config: config.is_preference)
-    epochs: float = described(3.0, Number(0, 10_000, above=True), LENGTH, noop("Epochs"),
+    epochs: float = described(3.0, Number(0, 10_000, above=True), STEPS, noop("Epochs"),
         noop("How many times the model goes through the training rows. If the number of steps is set, it takes "
-             "precedence."),
-        simple=True, aliases=("num_train_epochs",))
-    max_steps: int | None = described(None, Whole(1, 10**9, optional=True), LENGTH, noop("Maximum steps"),
+             "precedence."), aliases=("num_train_epochs",))
+    max_steps: int | None = described(None, Whole(1, 10**9, optional=True), STEPS, noop("Maximum steps"),
         noop("The number of optimizer updates. If empty, it's as many as the epochs take."),
         reason=noop("The number of epochs decides."))
-    early_stopping_patience: int = described(0, Whole(0, 10_000), LENGTH, noop("Evaluations before stopping early"),
+    early_stopping_patience: int = described(0, Whole(0, 10_000), EVALUATION, noop("Evaluations before stopping early"),
         noop("The run ends by itself after this many evaluations without a better eval loss; 0 means never."))
-    use_best_checkpoint: bool = described(True, Switch(), LENGTH, noop("Keep the best weights"),
+    use_best_checkpoint: bool = described(True, Switch(), EVALUATION, noop("Keep the best weights"),
         noop("The result is the weights with the lowest eval loss, not the last ones."),
         reason=noop("The weights that did best on rows not used for training are kept."))
-    max_length: int = described(1024, Whole(8, 1_048_576), BATCH, noop("Sequence length, tokens"),
+    max_length: int = described(1024, Whole(8, 1_048_576), ROWS, noop("Sequence length, tokens"),
         noop("The longest row in tokens; longer rows are cut at the end, or left out."), simple=True,
         aliases=("max_seq_length",))
-    overlong_rows: str = described("cut", OVERLONG, BATCH, noop("Longer rows"),
+    overlong_rows: str = described("cut", OVERLONG, ROWS, noop("Longer rows"),
         noop('What happens to rows that are longer than the sequence length: they are cut at the end ("cut"), or left '
              'out ("leave_out"). Plain text is split instead.'),
         reason=noop("The beginning of a long row teaches something too."))
-    micro_batch_size: int = described(4, Whole(1, 4096), BATCH, noop("Micro-batch, rows"),
-        noop("How many rows are computed at once; fewer need less memory."), simple=True,
+    micro_batch_size: int = described(4, Whole(1, 4096), STEPS, noop("Micro-batch, rows"),
+        noop("How many rows are computed at once; fewer need less memory."),
         aliases=("per_device_train_batch_size",))
-    gradient_accumulation_steps: int = described(4, Whole(1, 4096), BATCH, noop("Accumulation"),
-        noop("How many micro-batches make one optimizer update."), simple=True)
-    group_by_length: bool = described(True, Switch(), BATCH, noop("Group rows by length"),
+    gradient_accumulation_steps: int = described(4, Whole(1, 4096), STEPS, noop("Accumulation"),
+        noop("How many micro-batches make one optimizer update."))
+    group_by_length: bool = described(True, Switch(), ROWS, noop("Group rows by length"),
         noop("Puts rows of similar length into one batch, so that little work is spent on padding."))
-    packing: bool = described(False, Switch(), BATCH, noop("Packing"),
+    packing: bool = described(False, Switch(), ROWS, noop("Packing"),
         noop("Lays the rows of a micro-batch end to end instead of padding them; no row sees another."),
         applies=lambda config: not config.is_preference)
-    completion_only_loss: bool = described(True, Switch(), BATCH, noop("Completion-only loss"),
+    completion_only_loss: bool = described(True, Switch(), ROWS, noop("Completion-only loss"),
         noop("Learns only the assistant's words, not the questions."),
         reason=noop("The model learns to answer, not to ask."), applies=_for_answers)
-    learning_rate: float = described(2e-4, Number(0, 1, above=True), LEARNING, noop("Learning rate"),
-        noop("How far each update moves the weights; this is the highest rate, after warm-up."), simple=True,
+    learning_rate: float = described(2e-4, Number(0, 1, above=True), STEPS, noop("Learning rate"),
+        noop("How far each update moves the weights; this is the highest rate, after warm-up."),
         aliases=("lr",))
     lr_scheduler: str = described("cosine", Choice({
         "linear": noop("linear"), "cosine": noop("cosine"), "constant": noop("constant"),
-        "constant_with_warmup": noop("constant, with warm-up")}), LEARNING, noop("Scheduler"),
+        "constant_with_warmup": noop("constant, with warm-up")}), STEPS, noop("Scheduler"),
         noop("How the learning rate falls after warm-up."), aliases=("lr_scheduler_type",))
-    warmup_fraction: float = described(0.03, Number(0, 1, below=True), LEARNING, noop("Warm-up, share of steps"),
+    warmup_fraction: float = described(0.03, Number(0, 1, below=True), STEPS, noop("Warm-up, share of steps"),
         noop("The share of the steps in which the learning rate rises."), aliases=("warmup_ratio",))
-    optimizer: str = described("adamw_torch", OPTIMIZERS, LEARNING, noop("Optimizer"),
+    optimizer: str = described("adamw_torch", OPTIMIZERS, STEPS, noop("Optimizer"),
         noop("The optimizer, by its name in transformers' `optim`."),
         reason=noop("AdamW, the standard for language models."), aliases=("optim",))
-    weight_decay: float = described(0.0, Number(0, 1), LEARNING, noop("Weight decay"),
+    weight_decay: float = described(0.0, Number(0, 1), STEPS, noop("Weight decay"),
         noop("How strongly AdamW pulls the weights towards zero, against overfitting."))
-    max_grad_norm: float = described(1.0, NORM, LEARNING, noop("Clip gradients at norm"),
+    max_grad_norm: float = described(1.0, NORM, STEPS, noop("Clip gradients at norm"),
         noop("Gradients larger than this norm are clipped to it."),
         reason=noop("One odd row can't throw the weights off."))
-    neftune_noise_alpha: float = described(0.0, Number(0, 100), LEARNING, noop("NEFTune noise alpha"),
+    neftune_noise_alpha: float = described(0.0, Number(0, 100), STEPS, noop("NEFTune noise alpha"),
         noop("Noise on the embeddings during training (NEFTune); 0 means none, 5 is usual."),
         reason=noop("No noise; 5 sometimes helps a chat model that learns from few rows."), applies=_for_answers)
     device: str = described("auto", Choice({
         "auto": noop("auto: the GPU if there is one"), "cpu": noop("processor"), "cuda": noop("NVIDIA GPU")}),
         MACHINE, noop("Device"), noop('What the run trains on: "auto" uses the GPU if there is one.'))
     precision: str = described("fp32", PRECISIONS, MACHINE, noop("Precision"),
-        noop("The number format of the weights in memory."), simple=True)
+        noop("The number format of the weights in memory."))
     attention: str = described("sdpa", Choice({
         "sdpa": "SDPA", "eager": "eager", "flash_attention_2": "flash_attention_2"}), MACHINE, noop("Attention"),
         noop("Which implementation computes attention."), aliases=("attn_implementation",))
@@ -245,24 +244,24 @@ class RunConfig:
         noop("The hours in which to train, by this machine's clock, for example 22:00-06:00. If empty, it may always "
              "train."), told=False,
         reason=noop("It can run all day."))
-    sample_prompts: list[str] = described([], Lines(), WATCHING, noop("Questions to watch, one per line"),
+    sample_prompts: list[str] = described([], Lines(), EVALUATION, noop("Questions to watch, one per line"),
         noop("Questions that are answered at each evaluation, so that you can watch it learn. If empty, questions of "
              "held-out rows are asked."),
         reason=noop("The first questions of the held-out rows are asked."))
-    sample_max_tokens: int = described(48, Whole(0, 4096), WATCHING, noop("Maximum answer length, tokens"),
+    sample_max_tokens: int = described(48, Whole(0, 4096), EVALUATION, noop("Maximum answer length, tokens"),
         noop("The longest of these answers, in tokens; with 0, no questions are asked."),
         reason=noop("Long enough to see whether an answer gets better."))
-    eval_steps: int = described(20, STEPS, WATCHING, noop("Steps between evaluations"),
+    eval_steps: int = described(20, STEP_COUNT, EVALUATION, noop("Steps between evaluations"),
         noop("How many steps there are between two evaluations."))
-    tensorboard: bool = described(False, Switch(), WATCHING, noop("TensorBoard files"),
+    tensorboard: bool = described(False, Switch(), EVALUATION, noop("TensorBoard files"),
         noop("Also writes the curves as TensorBoard files, into the run's folder."),
         reason=noop("The plots here show the same curves."))
-    save_steps: int = described(20, STEPS, SAVING, noop("Steps between checkpoints"),
+    save_steps: int = described(20, STEP_COUNT, EVALUATION, noop("Steps between checkpoints"),
         noop("How many steps there are between two checkpoints."))
-    keep_checkpoints: int = described(2, Whole(2, 10**6), SAVING, noop("Checkpoints kept"),
+    keep_checkpoints: int = described(2, Whole(2, 10**6), EVALUATION, noop("Checkpoints kept"),
         noop("How many of the newest checkpoints are kept; the best one is always kept."),
         reason=noop("The newest two and the best one are enough."))
-    seed: int = described(42, SEED, SAVING, noop("Seed"),
+    seed: int = described(42, SEED, STEPS, noop("Seed"),
         noop("Decides the first weights, the order of the rows and dropout; the same number repeats the run."),
         reason=noop("Any number will do; the same number repeats the run."))
     reasons: dict[str, str] = field(default_factory=dict)
@@ -365,6 +364,13 @@ def default_of(name: str) -> Any:
 def in_groups() -> dict[str, tuple[str, ...]]:
     """All fields in the order in which one decides them, under headings."""
     return {tr(group): tuple(name for name, about in FIELDS.items() if about.group == group) for group in GROUPS}
+
+
+def search(text: str) -> set[str]:
+    """The fields with all these words in their name, label or help, or in what other trainers call them."""
+    words = text.casefold().split()
+    return {name for name, about in FIELDS.items()
+            if all(word in " ".join((name, *about.aliases, about.label, about.help)).casefold() for word in words)}
 
 
 def label(name: str) -> str:

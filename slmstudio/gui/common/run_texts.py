@@ -27,18 +27,6 @@ def when(moment: float) -> str:
     return tr("{date}, {time}", date=date_text(day), time=hour)
 
 
-def promise(config: RunConfig, rows: int, steps: int) -> str:
-    """What pressing Start will do, in a sentence."""
-    much = {"rows": ntr("{n:,} row", "{n:,} rows", rows), "steps": steps_text(steps)}
-    if config.method == "scratch":
-        what = tr("{rows}, {steps}: trains a new model of about {size} parameters.", size=config.scratch_size, **much)
-    elif config.has_adapter:
-        what = tr("{rows}, {steps}: trains an adapter of rank {rank}.", rank=config.lora_rank, **much)
-    else:
-        what = tr("{rows}, {steps}: trains every weight.", **much)
-    return f"{what}\n{tr('Press Start training. It keeps running when you close the window.')}"
-
-
 def method_text(config: RunConfig) -> str:
     """As in "LoRA, rank 16, alpha 32"."""
     if not config.has_adapter:

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent
-from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QRadioButton, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from slmstudio.core.data import read_options
 from slmstudio.core.data.candidates import Candidate, title, why
@@ -20,6 +20,7 @@ from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.areas import Card, ScrolledIfNeeded, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.choice_card import ChoiceCard
 from slmstudio.gui.common.widgets.conversation import ConversationView
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import (
@@ -29,7 +30,6 @@ from slmstudio.gui.common.widgets.layouts import (
     column_widget,
     fill,
     pages_of,
-    row_in,
     row_of,
 )
 from slmstudio.gui.data import mapping_words as words
@@ -43,50 +43,6 @@ SHOWN_CHARACTERS = 600
 """Characters of a message that are shown; three rows should be seen at a glance."""
 LEAST_PANEL, LEAST_ROWS = 130, 120
 """Pixels that the fields and the rows keep where there is little room."""
-
-
-class _Radio(QRadioButton):
-    """A radio button whose neighbours are in other frames.
-
-    Signals:
-        moved(int): an arrow key asks for the one before it (-1) or after it (1).
-    """
-
-    moved = Signal(int)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Left: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Right: 1}.get(
-            Qt.Key(event.key()), 0)
-        if step:
-            self.moved.emit(step)
-        else:
-            super().keyPressEvent(event)
-
-
-class ChoiceCard(QFrame):
-    """One way to read a file, which a click anywhere on it chooses."""
-
-    def __init__(self, called: str, why: str, name: str):
-        super().__init__()
-        self.radio = _Radio()
-        self.radio.setObjectName(name)
-        self.radio.setAccessibleName(called)
-        self.radio.setAccessibleDescription(why)
-        self.radio.setToolTip(tr("Show the first rows read this way."))
-        self.radio.toggled.connect(self._show_state)
-        reason = text_label(breakable(why), "small", wrap=True)
-        reason.setVisible(bool(why))
-        column = column_of(text_label(breakable(called), "strong", wrap=True), reason, spacing=theme.SPACE_XS)
-        row_in(self, (self.radio, 0, Qt.AlignmentFlag.AlignTop), (column, 1), margins=theme.SPACE_M)
-        self._show_state(False)
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        self.radio.setChecked(True)
-        self.radio.setFocus(Qt.FocusReason.MouseFocusReason)
-
-    def _show_state(self, on: bool) -> None:
-        self.setProperty("choice", "on" if on else "true")
-        theme.restyle(self)
 
 
 class QuestionPage(QWidget):
@@ -230,13 +186,16 @@ class QuestionPage(QWidget):
         reasons = [why(each) for each in candidates]
         if len(candidates) < 2 or candidates[0].certainty > candidates[1].certainty:
             reasons[:1] = [f"{tr('Likeliest.')} {each}".strip() for each in reasons[:1]]
-        self.choices = [ChoiceCard(title(each), "" if at and reasons[at] == reasons[at - 1] else reasons[at],
-                                   f"question_choice_{at}") for at, each in enumerate(candidates)]
+        tip = tr("Show the first rows read this way.")
+        self.choices = [ChoiceCard(f"question_choice_{at}", tip) for at in range(len(candidates))]
+        for at, (card, each) in enumerate(zip(self.choices, candidates, strict=True)):
+            card.describe(title(each), "" if at and reasons[at] == reasons[at - 1] else reasons[at])
         by_hand = (tr("Choose how to split the text"), tr("Say what becomes a row, and who asks and who answers.")) if (
             self._shown is not None and self._shown.found.text_by) else (
             tr("Choose the columns yourself"),
             tr("Say what each column contains, join columns, or choose the row with their names."))
-        self.choices.append(ChoiceCard(*by_hand, "question_by_hand"))
+        self.choices.append(ChoiceCard("question_by_hand", tip))
+        self.choices[-1].describe(*by_hand)
         for at, card in enumerate(self.choices):
             self._group.addButton(card.radio, at)
             self._ways.addWidget(card)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
+from slmstudio.core import program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
-from slmstudio.core.run import folder, launch
+from slmstudio.core.run import config_file, folder, launch
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import slug
 from slmstudio.gui.common.dialogs import choose_file
@@ -23,6 +24,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import Task, is_busy, run_task
 from slmstudio.gui.common.widgets.banner import clear_error
 from slmstudio.gui.training.plan_panel import PlanPanel
+from slmstudio.gui.training.plan_view import PlanView
 from slmstudio.gui.training.planning import Earlier, Planning
 from slmstudio.gui.training.run_queue import RunQueue
 
@@ -73,14 +75,13 @@ class RunLauncher(QObject):
     failed = Signal(object)
     not_shared = Signal(object)
 
-    def __init__(self, session: Session, plan: PlanPanel, planning: Planning, parent: QWidget):
+    def __init__(self, session: Session, plan: PlanPanel, view: PlanView, planning: Planning, parent: QWidget):
         super().__init__(parent)
-        self._session, self._plan, self._planning = session, plan, planning
+        self._session, self._plan, self._view, self._planning = session, plan, view, planning
         self.queue = RunQueue(self)
         self._wanted: tuple[Callable[[RunConfig], object], Callable[[list[Problem]], object] | None] | None = None
-        buttons = plan.buttons
-        buttons.start.clicked.connect(self.start)
-        buttons.queue.clicked.connect(lambda: self._use(self.queue.add))
+        view.start.clicked.connect(self.start)
+        view.queue.clicked.connect(lambda: self._use(self.queue.add))
         planning.planned.connect(self._plan_made)
         planning.refused.connect(self._forget)
         self.queue.started.connect(self.turn)
@@ -106,7 +107,7 @@ class RunLauncher(QObject):
         if self._planning.is_busy():
             self._wanted = act, refused
         elif self._planning.config is not None:
-            self._plan.buttons.set_ready(False)
+            self._view.set_ready(False)
             act(self._planning.config)
 
     def _plan_made(self) -> None:
@@ -147,15 +148,15 @@ class RunLauncher(QObject):
             no_plan([])
 
     def _made(self, job: Job) -> None:
-        self._plan.buttons.set_ready(True)
+        self._view.set_ready(True)
         self.made.emit(job)
 
     def _added(self, name: str) -> None:
-        self._plan.buttons.set_ready(True)
+        self._view.set_ready(True)
         self._plan.buttons.say(tr("“{name}” is waiting in the queue.", name=name))
 
     def _show_ready(self) -> None:
-        self._plan.buttons.set_ready(self._planning.config is not None)
+        self._view.set_ready(self._planning.config is not None)
         self._plan.buttons.say("")
 
     def _not_done(self, error: Exception) -> None:
@@ -239,11 +240,21 @@ class RunLauncher(QObject):
             return write_script(run, out).path
 
         self._plan.buttons.say(tr("Writing the script …"))
-        run_task(self._plan, write, self._saved, self._not_done)
+        run_task(self._plan, write, lambda path: self._plan.buttons.say(tr(
+            "Saved as {name} in {folder}, together with its rows.", name=path.name, folder=path.parent)),
+            self._not_done)
 
-    def _saved(self, path: Path) -> None:
-        self._plan.buttons.say(tr("Saved as {name} in {folder}, together with its rows.", name=path.name,
-                                  folder=path.parent))
+    def save_plan(self) -> None:
+        """Let the user save the plan as a file, from which the terminal trains."""
+        config = self._plan.config
+        if config is not None:
+            clear_error(self)
+            choose_file(self._plan.window(), tr("Save the plan"), f"plan-{slug(config.name)}.json",
+                        tr("Run configurations (*.json)"), lambda out: self.write_plan(config, out))
+
+    def write_plan(self, config: RunConfig, out: Path) -> None:
+        run_task(self._plan, lambda task: config_file.write(config, out), lambda _: self._plan.buttons.say(
+            tr("Saved. To train it in a terminal: {command}", command=program.command("train", out))), self._not_done)
 
 
 def _read_again(task: Task, config: RunConfig, earlier: Earlier | None, changes: dict[str, Any],

@@ -1,72 +1,59 @@
-"""What a plan takes, above the Start button: time, memory and energy, estimated, or measured by a worker."""
+"""Measures what a plan takes, with a worker, and what is said about its memory."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt
+from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core import units
 from slmstudio.core.errors import from_os_error
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.energy import energy_costs
-from slmstudio.core.run.energy.energy_costs import tariff
 from slmstudio.core.run.memory import formula
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
-from slmstudio.gui.common.run_texts import phase_text, when
+from slmstudio.gui.common.run_texts import phase_text
 from slmstudio.gui.common.session import JobStatus, Session
 from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.banner import clear_error, report_error
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
-from slmstudio.gui.common.widgets.labels import plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.layouts import row_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.training.planning import Planning
 
 if TYPE_CHECKING:
-    from slmstudio.core.run.energy.energy_costs import Tariff
     from slmstudio.core.run.memory.outlook import Outlook
 
 
 class FitLine(QWidget):
-    """A sentence, and either "Measure now" or how far that is."""
+    """Either "Measure now" or how far that is, and beside it what is to be known about the memory."""
 
     def __init__(self) -> None:
         super().__init__()
         self._outlook: Outlook | None = None
         self._measuring = self._can_measure = False
         self.line = text_label("", "small", wrap=True, name="plan_fit", selectable=True)
-        self.line.setMinimumHeight(2 * self.line.fontMetrics().lineSpacing())  # what is below stays in its place
-        self.energy = text_label("", "small", wrap=True, name="plan_energy", selectable=True)
         self.measure = SecondaryButton(tr("Measure now"),
                                        tr("Try this plan's longest rows for a few seconds, to see whether they fit in "
                                           "memory and how long a step takes. Nothing is learned or changed."), "small",
                                        name="measure_fit")
         self.strip = ProgressStrip(name="fit_progress")
-        column_in(self, self.line, self.energy, (self.measure, 0, Qt.AlignmentFlag.AlignLeft), self.strip)
+        row_in(self, self.measure, (self.strip, 1), (self.line, 2), spacing=theme.SPACE_M)
         self.show_outlook(None, can_measure=False)
 
-    def show_outlook(self, outlook: Outlook | None, *, can_measure: bool, tariff: Tariff | None = None) -> None:
-        """Show what a plan takes; None hides it all.
+    def show_outlook(self, outlook: Outlook | None, *, can_measure: bool) -> None:
+        """Show what there is to know about a plan's memory.
 
         Args:
             can_measure: nothing else is running that would be in the way.
-            tariff: price and CO2 of a kilowatt-hour; without it nothing is said about energy.
         """
-        self._outlook, self._can_measure = outlook, can_measure
-        self.setVisible(outlook is not None)
-        expected = outlook.energy if outlook is not None else None
-        known = expected is not None and tariff is not None
-        self.energy.setText(energy_costs.expected_in_short(expected, tariff) if known else "")
-        self.energy.setToolTip(plain_tip(energy_costs.expected(expected, tariff)) if known else "")
-        self.energy.setVisible(known)
+        self._outlook, self._can_measure = outlook, can_measure and outlook is not None
         self._show()
 
     def begin(self) -> None:
@@ -76,7 +63,7 @@ class FitLine(QWidget):
         self._show()
 
     def set_progress(self, text: str, done: int, total: int) -> None:
-        """How far the measuring is. What it does is above the bar, since beside it there is no room."""
+        """How far the measuring is."""
         self.line.setText(f"{text} …")
         self.strip.set_progress(done, total)
 
@@ -98,37 +85,13 @@ class FitLine(QWidget):
         self.measure.setText(tr("Measure again") if known is not None else tr("Measure now"))
 
     def _sentence(self, outlook: Outlook) -> str:
-        """Memory and time; energy has a line of its own."""
-        parts = [self._time(outlook), self._memory(outlook)]
-        text = " · ".join(part for part in parts if part)
-        return f"{text} {self._advice(outlook)}".strip()
-
-    def _time(self, outlook: Outlook) -> str:
-        if outlook.seconds is None:
-            return ""
-        text = units.format_about(outlook.seconds)
-        return text[:1].upper() + text[1:]
-
-    def _memory(self, outlook: Outlook) -> str:
-        best, free = outlook.best, outlook.free
-        size = units.format_span(best.estimate.low, best.estimate.high)
-        if best.measured is not None:
-            size, measured = units.format_bytes(best.measured.peak_bytes), when(best.measured.when)
-            if best.measured.ran_out:
-                text = tr("memory ran out at {size} (measured {when}).", size=size, when=measured)
-            elif free is None:
-                text = tr("needs {size} (measured {when}).", size=size, when=measured)
-            else:
-                text = tr("needs {size} of {free} free (measured {when}).", size=size, free=units.format_bytes(free),
-                          when=measured)
-        elif free is None:
-            text = tr("not measured yet: needs about {size}.", size=size)
-        elif best.corrected_by:
-            text = tr("not measured yet: needs about {size} of {free} free, judging by other runs on this machine.",
-                      size=size, free=units.format_bytes(free))
+        best = outlook.best
+        if best.measured is None:
+            known = (tr("Not measured yet; estimated from other runs on this machine.") if best.corrected_by
+                     else tr("Not measured yet."))
         else:
-            text = tr("not measured yet: needs about {size} of {free} free.", size=size, free=units.format_bytes(free))
-        return text if outlook.seconds is not None else text[:1].upper() + text[1:]
+            known = tr("Memory ran out when this was tried.") if best.measured.ran_out else ""
+        return join_sentences(*filter(None, (known, self._advice(outlook))))
 
     def _advice(self, outlook: Outlook) -> str:
         found = outlook.judgement
@@ -137,9 +100,6 @@ class FitLine(QWidget):
                       "still start: a run that runs out of memory lowers its own micro-batch.")
         if found.reason == formula.LITTLE_ROOM:
             return tr("It may just fit.")
-        if found.reason == formula.SLOW and outlook.seconds is None:
-            return tr("Training on this machine would take long: {time}, by a rough estimate.",
-                      time=units.format_about(outlook.rough_seconds or 0.0))
         return ""
 
 
@@ -166,7 +126,6 @@ class FitCheck(QObject):
         planning.planned.connect(self._plan_made)
         planning.refused.connect(self._refused)
         session.job_changed.connect(self._show)
-        session.settings_changed.connect(self._show)
         if (before := self.followed.before()) is not None:
             self._follow(*before)
 
@@ -190,7 +149,7 @@ class FitCheck(QObject):
 
     def _show(self) -> None:
         free = self._free and (self._session.job is None or self.config is not None)
-        self._line.show_outlook(self._planning.outlook, can_measure=free, tariff=tariff(self._session.settings))
+        self._line.show_outlook(self._planning.outlook, can_measure=free)
 
     def _refused(self) -> None:
         self._wanted = False

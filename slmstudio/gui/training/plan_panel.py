@@ -1,99 +1,80 @@
-"""The Plan card: every field of the coming run, with the reason for its value."""
+"""The Expert card: every field of the coming run, with the reason for its value, folded and searched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLineEdit, QToolButton, QWidget
 
 from slmstudio.core.errors import Problem
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.core.run.config import FIELDS, RunConfig, in_groups
-from slmstudio.core.run.run_fields import CUT, LEAVE_OUT
+from slmstudio.core.run.config import FIELDS, RunConfig, in_groups, search
 from slmstudio.gui.common import run_texts, theme
 from slmstudio.gui.common.widgets.areas import Card, scrolled
-from slmstudio.gui.common.widgets.banner import announce
-from slmstudio.gui.common.widgets.buttons import ButtonRow, PrimaryButton, SecondaryButton, SegmentedControl, keep_room
-from slmstudio.gui.common.widgets.fields import named
-from slmstudio.gui.common.widgets.labels import show_text, text_label
+from slmstudio.gui.common.widgets.buttons import ButtonRow, IconButton, SecondaryButton, keep_room
+from slmstudio.gui.common.widgets.fields import keep_choice, named
+from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
 from slmstudio.gui.training.field_row import FieldRow
-from slmstudio.gui.training.fit_check import FitLine
-from slmstudio.gui.training.guard_section import guard_text
 from slmstudio.gui.training.planning import Planning
 from slmstudio.gui.training.several import CardsSection
 
 if TYPE_CHECKING:
-    from slmstudio.core.hardware.readings import MachineReading
-    from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
+    from slmstudio.core.run.planning.row_counts import RowCounts
 
-# -- What to do with a plan: start it, queue it, show its code; and, while a run is in progress, plan another one.
+WIDTH = 270
+FORM_HEIGHT = 170
+"""Two fields with their reasons at least; where there is no room for them, the page scrolls."""
 
 
-class PlanButtons(QWidget):
-    """The foot of the Plan card.
+class PlanFoot(QWidget):
+    """The foot of the Expert card.
 
     Attributes:
-        start, queue, code: what can be done with the plan.
+        code, save: write the plan as a script, and as a file that the terminal trains from.
         other: shows the plan of another run instead of the current one, or goes back to that.
         afresh: plans from the base model again, not from a finished run.
 
-    A button never comes up where another one was: the foot's last row stays, the row above it comes and goes, and what
-    is hidden in a row keeps its room.
+    A button never comes up where another one was: the foot's last rows stay, the one above them comes and goes, and
+    what is hidden in a row keeps its room.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._ready = self._running = self._showed_plan = False
         self._going_on = ""
+        self._showed_plan = False
         self.note = text_label("", "small", wrap=True, name="plan_note", selectable=True)
-        self.start = PrimaryButton(tr("Start training"), name="start")
-        self.queue = SecondaryButton(tr("Add to queue"),
-                                     tr("Put this run in the queue. It starts when the current run ends. If nothing is "
-                                        "running, press Start next."), name="queue")
         self.other = SecondaryButton(tr("Plan the next run"), "", "small", name="plan_other")
         self.afresh = SecondaryButton(tr("Plan again"), tr("Plan from the base model again."), "small",
                                       name="plan_afresh")
         self.code = SecondaryButton(tr("Show the code…"),
                                     tr("Save a Python script that does the same as this plan, without SLM Studio."),
                                     "small", name="show_code")
+        self.save = SecondaryButton(tr("Save plan…"),
+                                    tr("Save these settings as a file, from which the terminal can train."), "small",
+                                    name="save_plan")
         self.code.setEnabled(False)
-        self._lay_out()
-        self.show_plan(running=False)
-
-    def _lay_out(self) -> None:
+        self.save.setEnabled(False)
         column = column_in(self, self.note, (self.afresh, 0, Qt.AlignmentFlag.AlignLeft))
-        self._using, last = ButtonRow(), ButtonRow()
-        for row, buttons in ((self._using, (self.start, self.queue)), (last, (self.code, self.other))):
+        for buttons in ((self.other,), (self.code, self.save)):
+            row = ButtonRow()
             for button in buttons:
                 row.box.addWidget(button, 1)
             column.addWidget(row)
         keep_room(self.other)
+        self.show_plan(has_run=False)
 
-    def set_ready(self, on: bool) -> None:
-        """Whether the plan can be used as it is."""
-        self._ready = on
-        self.start.setEnabled(on and not self._running)
-        self.queue.setEnabled(on)
-
-    def show_plan(self, *, running: bool, going_on: str = "") -> None:
+    def show_plan(self, *, has_run: bool, going_on: str = "") -> None:
         """The plan of a coming run is shown.
 
         Args:
-            running: another one is running, so this one can't start now.
+            has_run: there is a run to go back to.
             going_on: name of the finished run that the plan continues from.
         """
-        self._running = running
-        self.start.setToolTip(
-            tr("Another run is training. Add this one to the queue, and it starts when that one ends.") if running else
-            tr("Create the run's folder and start. The run keeps going when you close this window."))
-        self._using.show()
         self.afresh.setVisible(bool(going_on))
-        self._show_other(running, tr("Back to the run"), tr("Show the plan of the current run."))
-        self.set_ready(self._ready)
+        self._show_other(has_run, tr("Back to the run"), tr("Show the run and its plan."))
         went_on, self._going_on = self._going_on, going_on
         if going_on:
             self.say(tr("Continues from what “{name}” learned. If you choose other rows in the Data tab, the plan "
@@ -104,11 +85,10 @@ class PlanButtons(QWidget):
 
     def show_run(self, note: str, *, can_plan: bool) -> None:
         """The plan of a run that has started is shown."""
-        self._using.hide()
         self.afresh.hide()
         self._showed_plan = False
         self._show_other(can_plan, tr("Plan the next run"),
-                         tr("Plan another run with the chosen data and model, and add it to the queue."))
+                         tr("Plan another run with the chosen data and model: start it, or add it to the queue."))
         self.say(note)
 
     def _show_other(self, on: bool, text: str, tooltip: str) -> None:
@@ -120,99 +100,57 @@ class PlanButtons(QWidget):
         show_text(self.note, note)
 
 
-# -- What the planned run would lose of its rows, above Start, with the ways out: a longer sequence, or fewer rows.
+class _Fold(QToolButton):
+    """A heading that shows the fields below it, or hides them."""
 
-
-class LostRowsBanner(QFrame):
-    """Signals:
-        longer_wanted(int): train with this sequence length.
-        overlong_wanted(str): do this with longer rows, in the words of the field `overlong_rows`.
-    """
-
-    longer_wanted = Signal(int)
-    overlong_wanted = Signal(str)
-
-    def __init__(self) -> None:
+    def __init__(self, heading: str, name: str):
         super().__init__()
-        self.setObjectName("lost_rows")
-        self.setProperty("banner", "warn")
-        self._lost: LostRows | None = None
-        self.text = text_label("", "strong", wrap=True, name="lost_rows_text", selectable=True)
-        self.ways = text_label("", "small", wrap=True, name="lost_rows_ways", selectable=True)
-        self.keep = SecondaryButton(tr("Longer rows"), tr("Set the sequence length so that these rows keep their "
-                                                          "answers. The plan then says what that needs."), "small",
-                                    name="keep_rows", clicked=self._keep)
-        self.leave_out = SecondaryButton(tr("Leave them out"),
-                                         tr("Train without the rows that would be cut. The plan's steps become fewer."),
-                                         "small", name="leave_out_rows",
-                                         clicked=lambda: self.overlong_wanted.emit(LEAVE_OUT))
-        self.cut = SecondaryButton(tr("Cut them"), tr("Train on the beginning of these rows, as far as it fits."),
-                                   "small", name="cut_rows", clicked=lambda: self.overlong_wanted.emit(CUT))
-        left = Qt.AlignmentFlag.AlignLeft
-        column_in(self, self.text, self.ways, (self.keep, 0, left), (self.leave_out, 0, left), (self.cut, 0, left),
-                  spacing=theme.SPACE_XS, margins=theme.SPACE_S)
-        self.show_lost(None)
+        self.setText(heading)
+        self.setToolTip(tr("Show or hide these fields."))
+        self.setObjectName(name)
+        self.setProperty("kind", "fold")
+        self.setCheckable(True)
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.toggled.connect(self._paint)
+        theme.THEME.changed.connect(self._paint)
+        self._paint()
 
-    def show_lost(self, lost: LostRows | None) -> None:
-        """Show what would be lost; None hides the banner."""
-        is_new, self._lost = lost is not None and lost != self._lost, lost
-        self.setVisible(lost is not None)
-        if lost is None:
-            return
-        self.text.setText(lost.what)
-        self.ways.setText(lost.ways)
-        self.setAccessibleName(lost.what)
-        self.setAccessibleDescription(lost.ways)
-        longer = lost.longer
-        show_text(self.keep, "" if longer is None else tr("Use {tokens:,} tokens", tokens=longer))
-        self.leave_out.setVisible(bool(lost.can_leave_out))
-        self.cut.setVisible(lost.leaves_out)
-        if is_new and self.isVisible():
-            announce(self, f"{lost.what} {lost.ways}")
-
-    def _keep(self) -> None:
-        if self._lost is not None and self._lost.longer is not None:
-            self.longer_wanted.emit(self._lost.longer)
-
-
-WIDTH = 270
-FORM_HEIGHT = 170
-"""Two fields with their reasons at least; where there is no room for them, the page scrolls."""
+    def _paint(self) -> None:
+        self.setIcon(theme.icon("chevron-down" if self.isChecked() else "chevron-right"))
 
 
 class PlanPanel(Card):
-    """Shows the plan, or the configuration of a run; the user's changes become the plan's.
+    """The Expert card: every field of the plan, or of the configuration of a run; the user's changes become the plan's.
 
     Attributes:
         planning: what the plan is made from.
         config: what is shown.
-        mode: how much of it is shown.
-        lost: what it would lose of the rows.
-        fit: what it takes.
-        buttons: what to do with it.
+        search: only fields with these words are shown, whatever is folded.
+        folds: the headings, each with the names of its fields.
+        buttons: what else can be done with the plan.
     """
 
     def __init__(self, planning: Planning):
-        super().__init__(tr("Plan"))
+        super().__init__(tr("Expert"))
         self.planning = planning
         self.config: RunConfig | None = None
         self.rows: dict[str, FieldRow] = {}
         self._objectives: tuple[str, ...] = ()
-        self._reading: MachineReading | None = None
-        self._headings: dict[QWidget, tuple[str, ...]] = {}
+        self.folds: dict[QToolButton, tuple[str, ...]] = {}
         theme.grow(self, "setFixedWidth", WIDTH)
-        self.mode = SegmentedControl([tr("Simple"), tr("Expert")],
-                                      tooltips=[tr("The fields that matter most."), tr("Every field of the run.")],
-                                      name="plan_mode")
-        self.mode.setAccessibleName(tr("How much of the plan is shown"))
-        self.mode.changed.connect(self._show_rows)
-        self.header.addWidget(self.mode)
-        self.fit, self.buttons = FitLine(), PlanButtons()
-        self.start = self.buttons.start
-        self.lost = LostRowsBanner()
-        self.lost.longer_wanted.connect(partial(planning.decide, "max_length"))
-        self.lost.overlong_wanted.connect(partial(planning.decide, "overlong_rows"))
-        fill(self.body, (self._make_form(), 1), self.lost, self.fit, self.buttons)
+        self.badge = Chip(name="plan_changed")
+        self.reset = IconButton("undo", tr("Reset: leave all fields to the plan again."), name="plan_reset",
+                                clicked=planning.reset)
+        keep_room(self.reset)
+        fill(self.header, self.badge, self.reset)
+        self.search = named(
+            QLineEdit(placeholderText=ntr("Search {n} field", "Search {n} fields", len(FIELDS)),
+                      clearButtonEnabled=True), "plan_search", tr("Search the fields of the plan"),
+            tr("Show the fields with these words in their name, their label or what they do."))
+        self.search.textChanged.connect(self._show_rows)
+        self.buttons = PlanFoot()
+        fill(self.body, self.search, (self._make_form(), 1), self.buttons)
+        self._show_changed()
         self._show_rows()
         planning.active_changed.connect(self._set_editable)
         planning.planned.connect(self._planned)
@@ -222,11 +160,14 @@ class PlanPanel(Card):
     def _make_form(self) -> QWidget:
         page = QWidget()
         self._form = column_in(page, spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_M, 0))
+        self.cards = CardsSection()
+        self.cards.chosen.connect(self.planning.decide)
         shared = set(run_texts.PAIRS.values())
-        for heading, names in in_groups().items():
-            title = text_label(heading, "section")
-            self._headings[title] = names
-            self._form.addWidget(title)
+        for at, (heading, names) in enumerate(in_groups().items()):
+            fold = keep_choice(_Fold(heading, f"plan_fold_{at}"))
+            fold.toggled.connect(self._show_rows)
+            self.folds[fold] = names
+            self._form.addWidget(fold)
             for name in names:
                 self.rows[name] = FieldRow(name, FIELDS[name].help, page)
                 self.rows[name].edited.connect(self.planning.decide)
@@ -234,13 +175,9 @@ class PlanPanel(Card):
             for name in names:
                 if name not in shared:
                     self._add_line(name)
-        self.heat = text_label("", "small", wrap=True, name="plan_heat", tone="faint")
-        self.heat.setToolTip(tr("These settings protect this machine while it trains. Switch to Expert to change "
-                                "them."))
-        self._form.addWidget(self.heat)
-        self.cards = CardsSection()
-        self.cards.chosen.connect(self.planning.decide)
-        fill(self._form, self.cards, STRETCH)
+            if "processes" in names:
+                self._form.addWidget(self.cards)
+        fill(self._form, STRETCH)
         form = named(scrolled(page), "plan_form")
         theme.grow(form, "setMinimumHeight", FORM_HEIGHT)
         return form
@@ -259,28 +196,32 @@ class PlanPanel(Card):
         self._form.addLayout(column)
 
     def _show_rows(self) -> None:
-        expert = self.mode.current() == 1
-        for heading in self._headings:
-            heading.setVisible(expert)
-        self.heat.setVisible(not expert and self.config is not None)
         config = self.config or RunConfig(name="", model="", train_file="")  # while the first plan is being made
-        for name, row in self.rows.items():
-            shown = ((expert or self._is_simple(name)) and FIELDS[name].applies(config)) or bool(row.problem.text())
-            row.setVisible(shown)
-            row.reason.setVisible(shown and bool(row.reason.text()) and not row.problem.text())
+        found = search(text) if (text := self.search.text().strip()) else None
+        for fold, names in self.folds.items():
+            wanted = found if found is not None else set(names) if fold.isChecked() else set(filter(
+                self._is_simple, names))
+            shown = {name for name in names if self.rows[name].problem.text()
+                     or (name in wanted and FIELDS[name].applies(config))}
+            fold.setVisible(found is None or bool(shown))
+            for name in names:
+                row = self.rows[name]
+                row.setVisible(name in shown)
+                row.reason.setVisible(name in shown and bool(row.reason.text()) and not row.problem.text())
+            if "processes" in names:
+                self.cards.setVisible("processes" in shown)
 
     def _is_simple(self, name: str) -> bool:
         return FIELDS[name].simple and (name != "objective" or len(self._objectives) > 1)
 
     def _planned(self) -> None:
         self._set_objectives(self.planning.objectives)
-        self.buttons.set_ready(True)
         if self.planning.active:
             self._show_plan()
 
     def _show_plan(self) -> None:
         assert self.planning.config is not None
-        self.show_config(self.planning.config, self.planning.counts, self.planning.lost)
+        self.show_config(self.planning.config, self.planning.counts)
 
     def _set_objectives(self, objectives: Sequence[str]) -> None:
         """Offer what the data can teach; where that is one thing only, there is nothing to choose."""
@@ -288,10 +229,9 @@ class PlanPanel(Card):
             self._objectives = tuple(objectives)
             self.rows["objective"].set_choices(self._objectives)
 
-    def show_config(self, config: RunConfig, counts: RowCounts | None = None, lost: LostRows | None = None) -> None:
-        """Show a configuration, with its rows and steps, and what it would lose of the rows."""
+    def show_config(self, config: RunConfig, counts: RowCounts | None = None) -> None:
+        """Show a configuration, with its steps."""
         self.config = config
-        self.lost.show_lost(lost)
         for name, row in self.rows.items():
             changed = name in self.planning.overrides and self.planning.active
             reason = tr("You set this.") if changed else config.reasons.get(name, "")
@@ -303,18 +243,17 @@ class PlanPanel(Card):
         batch = self.rows["gradient_accumulation_steps"]
         batch.reason.setText(ntr("= {n:,} row per step", "= {n:,} rows per step", config.effective_batch_size))
         self.buttons.code.setEnabled(True)
+        self.buttons.save.setEnabled(True)
         self.cards.show_config(config, self.planning.active)
-        self._show_heat()
+        self._show_changed()
         self._show_rows()
 
-    def set_reading(self, reading: MachineReading | None) -> None:
-        """Take a new look at the machine: it tells where its parts slow themselves down."""
-        self._reading = reading
-        self._show_heat()
-
-    def _show_heat(self) -> None:
-        if self.config is not None:
-            self.heat.setText(guard_text(self.config, self._reading))
+    def _show_changed(self) -> None:
+        count = len(self.planning.changed())
+        self.badge.set(ntr("{n} changed", "{n} changed", count) if count else tr("all as proposed"),
+                       "accent" if count else "plain")
+        self.badge.setVisible(self.planning.active)
+        self.reset.setVisible(bool(count) and self.planning.active)
 
     def _show_problems(self, problems: Sequence[Problem]) -> None:
         for name, row in self.rows.items():
@@ -322,8 +261,8 @@ class PlanPanel(Card):
             if told and name in self.planning.overrides:
                 row.show_typed(str(self.planning.overrides[name]))
             row.show_problem(told)
+        self._show_changed()
         self._show_rows()
-        self.buttons.set_ready(False)
 
     def _set_editable(self, on: bool) -> None:
         for row in self.rows.values():

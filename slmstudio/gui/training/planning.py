@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.run.config import FIELDS, RunConfig
+from slmstudio.core.run.config import FIELDS, HEAT, MACHINE, METHOD, RunConfig
 from slmstudio.core.run.run_fields import VARIANTS
 from slmstudio.gui.common.run_texts import VARIANT_FLAGS
 from slmstudio.gui.common.session import Session
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.run.memory.outlook import Outlook
-    from slmstudio.core.run.planning.planner import Plan
+    from slmstudio.core.run.planning.choices import Choice, Choices
     from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
 
-KEPT_GROUPS = ("Method", "Machine", "Heat and hours")
+KEPT_GROUPS = (METHOD, MACHINE, HEAT)
 """Groups of fields whose values suit other data too; those of the others were meant for the rows of that time."""
+
+
+NORMAL = "normal"
+"""What the planner proposes: `choices.NORMAL`, whose module is imported off the UI thread."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Planning(QObject):
     """Plans, and plans again when something it rests on has changed.
 
     Attributes:
-        config, counts: the newest plan, and its rows and steps; None before there is one.
+        choices: the ways to train that are offered; None before there is a plan. `choice`: the key of the chosen one.
+        config, counts: the plan of that one, and its rows and steps; None before there is one.
         lost: what it would lose of its rows; None if nothing.
         outlook: the memory and the time that it takes.
         objectives: what the data can teach.
@@ -55,6 +60,7 @@ class Planning(QObject):
 
     Signals:
         active_changed(bool): `active` is different now.
+        began: a plan is being made; one of the others follows.
         planned: `config` and `counts` are different now.
         confirmed: `config` is to be shown again; what the user typed last changed nothing of it.
         refused(list[Problem]): no plan could be made: what is wrong with which field; `failed` told anything else.
@@ -63,6 +69,7 @@ class Planning(QObject):
     """
 
     active_changed = Signal(bool)
+    began = Signal()
     planned = Signal()
     confirmed = Signal()
     refused = Signal(list)
@@ -77,10 +84,12 @@ class Planning(QObject):
         self.objectives: tuple[str, ...] = ()
         self.after: Earlier | None = None
         self.overrides: dict[str, Any] = {}
+        self.choices: Choices | None = None
+        self.choice = NORMAL
         self.active = True
         self._session = session
         self._decided_for = session.dataset.path if session.dataset is not None else None
-        self._newest: Plan | None = None
+        self._before: list[tuple[dict[str, Any], str]] = []  # what was decided, for `undo`
         self._measured_by: tuple[Any, ...] = ()  # what decided the tokens of the newest plan's rows
         self._made_for: tuple[Any, ...] | None = None
         self._task = TaskSlot()
@@ -88,6 +97,7 @@ class Planning(QObject):
         session.dataset_changed.connect(self._drop_decisions)
         session.machine_changed.connect(self.refresh)
         session.model_changed.connect(self.refresh)
+        session.settings_changed.connect(self.refresh)
         session.field_wanted.connect(lambda name, value: self.decide(name, value) if value is not None else
                                      self.propose(name))
 
@@ -106,6 +116,7 @@ class Planning(QObject):
 
     def decide(self, name: str, value: Any) -> None:
         """The user wants this value of a field; of `method`, one of `VARIANTS`."""
+        self._remember()
         if name != "method":
             self.overrides[name] = value
         elif value in VARIANTS:
@@ -115,9 +126,46 @@ class Planning(QObject):
 
     def propose(self, name: str) -> None:
         """The user leaves a field to the plan again."""
+        self._remember()
         self.overrides.pop(name, None)
         if name == "method":
             self._forget_method()
+        self.refresh()
+
+    def choose(self, key: str) -> None:
+        """The user wants another of the ways to train that are offered."""
+        if key != self.choice:
+            self._remember()
+            self._decide_all(self.overrides, key)
+
+    def reset(self) -> None:
+        """Leave everything to the plan."""
+        if self.changed():
+            self._remember()
+            self._decide_all({}, NORMAL)
+
+    def undo(self) -> None:
+        """Take back what the user decided last."""
+        if self._before and self.active:
+            self._decide_all(*self._before.pop())
+
+    def changed(self) -> set[str]:
+        """The fields that a user has decided, each by itself or by choosing a way to train."""
+        extra = self.current.overrides if self.current is not None else {}
+        return {"method" if name in VARIANT_FLAGS else name for name in (*self.overrides, *extra)}
+
+    @property
+    def current(self) -> Choice | None:
+        """The chosen way to train."""
+        return self.choices.of(self.choice) if self.choices is not None else None
+
+    def _remember(self) -> None:
+        self._before.append((dict(self.overrides), self.choice))
+
+    def _decide_all(self, overrides: dict[str, Any], choice: str) -> None:
+        other, self.overrides, self.choice = choice != self.choice, overrides, choice
+        if other and not self.is_busy() and self._refused is None and self.choices is not None:
+            self._show_choice()  # all that are offered are planned already
         self.refresh()
 
     def _drop_decisions(self) -> None:
@@ -126,6 +174,7 @@ class Planning(QObject):
         if dataset is None or dataset.path == self._decided_for:
             return
         if self._decided_for is not None and self.after is None:
+            self.choice, self._before = NORMAL, []
             self.overrides = {name: value for name, value in self.overrides.items()
                               if FIELDS[name].group in KEPT_GROUPS and name != "objective"}
         self._decided_for = dataset.path
@@ -140,18 +189,18 @@ class Planning(QObject):
         Args:
             changes: fields that the user wants to have values other than those proposed.
         """
-        self.after = run
+        self.after, self.choice, self._before = run, NORMAL, []
         self.overrides = dict(changes or {})
         self.refresh()
 
     def save_state(self) -> tuple[Any, ...]:
         """What the plan rests on besides what is chosen in other tabs, and the newest plan."""
-        return self.after, self.overrides, self._newest, self._measured_by, self.objectives
+        return self.after, self.overrides, self.choice, self.choices, self._measured_by, self.objectives
 
-    def restore_state(self, after: Earlier | None, overrides: dict[str, Any], newest: Plan | None,
+    def restore_state(self, after: Earlier | None, overrides: dict[str, Any], choice: str, newest: Choices | None,
                       measured_by: tuple[Any, ...], objectives: tuple[str, ...]) -> None:
         """Plan what `save_state` found. That plan is shown until it is made again, for which the rows are measured."""
-        self.after, self.overrides = after, overrides
+        self.after, self.overrides, self.choice = after, overrides, choice
         if newest is not None:
             self._show(newest, measured_by, objectives)
         self.look_again()
@@ -168,7 +217,7 @@ class Planning(QObject):
         session = self._session
         dataset, model = session.dataset, session.model
         if dataset is None or model is None:
-            self.config = self.counts = self.lost = self.outlook = None
+            self.config = self.counts = self.lost = self.outlook = self.choices = None
             self._made_for = None
             return
         if self.after is not None and Path(self.after.model) != Path(model.path):
@@ -176,7 +225,8 @@ class Planning(QObject):
         from slmstudio.core.data.layouts import objectives
 
         inputs, files = self._inputs(dataset, model)
-        made_for = {**inputs, "dataset": None}, files
+        evaluates = bool(getattr(session.settings, "evaluate_at_end", True))
+        made_for = {**inputs, "dataset": None}, files, evaluates
         if made_for == self._made_for:
             if self.config is not None and not self.is_busy():
                 self.confirmed.emit()
@@ -192,15 +242,20 @@ class Planning(QObject):
         chosen = {"chat_template": inputs["template"]} | self.overrides
         measured_by = (files[0], model.path, inputs["after"], *(
             chosen.get(name) for name in ("chat_template", "objective", "completion_only_loss")))
-        if self._newest is not None and measured_by == self._measured_by:
-            inputs["measured"] = self._newest.measured
-        self._task.run(self, lambda task: _plan(inputs),
+        if self.current is not None and measured_by == self._measured_by:
+            inputs["measured"] = self.current.plan.measured
+        self._task.run(self, lambda task: _plan(inputs, evaluates),
                        lambda made: self._show(made, measured_by, tuple(objectives(dataset.layout))), self._fail)
+        self.began.emit()
 
-    def _show(self, made: Plan, measured_by: tuple[Any, ...], objectives: tuple[str, ...]) -> None:
-        self._refused, self._newest, self._measured_by = None, made, measured_by
+    def _show(self, made: Choices, measured_by: tuple[Any, ...], objectives: tuple[str, ...]) -> None:
+        self._refused, self.choices, self._measured_by, self.objectives = None, made, measured_by, objectives
+        self._show_choice()
+
+    def _show_choice(self) -> None:
+        assert self.current is not None
+        self.choice, made = self.current.key, self.current.plan
         self.config, self.counts, self.outlook, self.lost = made.config, made.counts, made.outlook, made.lost
-        self.objectives = objectives
         self.planned.emit()
 
     def _inputs(self, dataset: Dataset, model: ModelFacts) -> tuple[dict[str, Any], tuple[Any, ...]]:
@@ -239,9 +294,9 @@ class Planning(QObject):
         self.refused.emit(of_fields)
 
 
-def _plan(inputs: dict[str, Any]) -> Plan:
+def _plan(inputs: dict[str, Any], evaluates: bool) -> Choices:
     """Plan in a thread of the pool, which also imports what only a plan needs."""
+    from slmstudio.core.run.planning import choices
     from slmstudio.core.run.planning.plan_inputs import PlanInputs
-    from slmstudio.core.run.planning.planner import plan
 
-    return plan(PlanInputs(**inputs))
+    return choices.propose(PlanInputs(**inputs), evaluates)

@@ -16,7 +16,7 @@ from slmstudio.core.run.run_fields import write
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import confirm
 from slmstudio.gui.common.run_texts import label, steps_text
-from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton, set_primary
+from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.figures import number_text as figure_text
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_of, row_in, row_of
@@ -202,11 +202,6 @@ class RunEnd(QWidget):
         self.chat_button.setVisible(done)
         self.more_button.setVisible(done)
         self.show()
-
-    def set_primary(self, on: bool) -> None:
-        """Whether what to do with the result is the one thing to do next."""
-        for button in (self.resume_button, self.consent_button, self.chat_button):
-            set_primary(button, on)
 
     def set_busy(self, busy: bool) -> None:
         """A button was pressed whose work takes a moment."""

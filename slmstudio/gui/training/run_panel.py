@@ -209,12 +209,6 @@ class RunPanel(Card):
         """Let the user change the run; `config` is what holds now."""
         self.change.open(config, self._history)
 
-    def show_waiting(self, title: str, text: str) -> None:
-        """No run: say what pressing Start will do."""
-        self.title.setText(title)
-        self._waiting.setText(text)
-        self._pages.setCurrentWidget(self._waiting)
-
     def begin(self, title: str, history: RunHistory, config: RunConfig | None = None) -> None:
         """Show a run from now on; its events come with `update_from`."""
         self.title.setText(title)

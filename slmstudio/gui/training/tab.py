@@ -1,4 +1,5 @@
-"""Training: the plan on the left, the run in the middle, its answers and what happened on the right."""
+"""Training: the fields on the left; in the middle the plan, or the run, with its answers and what happened on the
+right."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSize, Slot
-from PySide6.QtGui import QResizeEvent, QShowEvent
+from PySide6.QtGui import QKeySequence, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QBoxLayout, QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
@@ -18,17 +19,19 @@ from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import guard_summary as guard_settings
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import TRAINING, report_end
-from slmstudio.gui.common.run_texts import promise, starting_text
+from slmstudio.gui.common.run_texts import starting_text
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, set_primary
-from slmstudio.gui.common.widgets.layouts import column_in, row_in, row_widget
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.keys import add_key
+from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in, row_widget
 from slmstudio.gui.training.after_run import RunLauncher
 from slmstudio.gui.training.fit_check import FitCheck
 from slmstudio.gui.training.followed import FollowedRun, ask_before_closing, gpu_note, is_resumable, run_title
 from slmstudio.gui.training.plan_panel import PlanPanel
+from slmstudio.gui.training.plan_view import PlanView
 from slmstudio.gui.training.planning import Planning
 from slmstudio.gui.training.run_feed import RunFeed
 from slmstudio.gui.training.run_panel import RunPanel
@@ -58,6 +61,9 @@ class _Columns(QWidget):
         theme.THEME.changed.connect(self._choose)
         self._choose()
 
+    def set_side_visible(self, on: bool) -> None:
+        self._side.setVisible(on)
+
     def minimumSizeHint(self) -> QSize:
         least = max(each.minimumSizeHint().width() for each in (self._main, self._side))
         return QSize(least, super().minimumSizeHint().height())
@@ -81,14 +87,17 @@ class TrainingPages(QStackedWidget):
 
     Args:
         left, right: cards of the outer columns, from the top.
-        middle: the run.
+        plan, run: cards of the middle. Beside the plan there is nothing at the right.
     """
 
-    def __init__(self, session: Session, left: Sequence[QWidget], middle: QWidget, right: Sequence[QWidget]):
+    def __init__(self, session: Session, left: Sequence[QWidget], plan: QWidget, run: QWidget,
+                 right: Sequence[QWidget]):
         super().__init__()
         self._session = session
+        self._middle = pages_of(plan, run)
+        self._columns = _Columns(_column(left, (1, 0)), self._middle, right)
         self.addWidget(self._make_empty())
-        self.addWidget(_Columns(_column(left, (1, 0)), middle, right))
+        self.addWidget(self._columns)
 
     def _make_empty(self) -> QWidget:
         self._to_data = PrimaryButton(tr("Choose data…"), tr("Go to the Data tab."), name="to_data",
@@ -98,6 +107,11 @@ class TrainingPages(QStackedWidget):
         self._empty = EmptyState(tr("What should it learn, and which model?"), "", [self._to_data, self._to_model])
         self._empty.setAcceptDrops(False)
         return EmptyState.centred(self._empty)
+
+    def show_plan(self, on: bool) -> None:
+        """Show the plan in the middle, or the run."""
+        self._middle.setCurrentIndex(0 if on else 1)
+        self._columns.set_side_visible(not on)
 
     def show_choice(self, has_run: bool) -> bool:
         """Show what is to be chosen first, or the columns. Returns whether data and model are chosen."""
@@ -135,11 +149,14 @@ class TrainingTab(QWidget):
         self.banner = ErrorBanner(name="training_banner")
         self.planning = Planning(session, self)
         self.plan, self.run, self.watch, self.feed = PlanPanel(self.planning), RunPanel(), SampleAnswers(), RunFeed()
-        self.next = RunLauncher(session, self.plan, self.planning, self)
-        self.fit_check = FitCheck(session, self.plan.fit, self.planning, self)
+        self.before = PlanView(session, self.planning)
+        self.next = RunLauncher(session, self.plan, self.before, self.planning, self)
+        self.fit_check = FitCheck(session, self.before.fit, self.planning, self)
         self.queue_card = QueueCard(self.next.queue)
         self.machines = MachinesDialog(self)
-        self._pages = TrainingPages(session, [self.plan, self.queue_card], self.run, [self.watch, self.feed])
+        self._pages = TrainingPages(session, [self.plan, self.queue_card], self.before, self.run,
+                                    [self.watch, self.feed])
+        add_key(self, QKeySequence.StandardKey.Undo, self.planning.undo, inside=True)
         column_in(self, self.banner, (self._pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         self._connect()
         self._show_choice()
@@ -148,18 +165,14 @@ class TrainingTab(QWidget):
 
     def _connect(self) -> None:
         session, end, coming, buttons = self._session, self.run.end_row, self.next, self.plan.buttons
-        for chosen in (session.dataset_changed, session.model_changed,
-                       *(row.edited for row in self.plan.rows.values())):
-            chosen.connect(lambda *_: self._show_primary(result=False))
-        session.dataset_changed.connect(self._show_choice)
-        session.model_changed.connect(self._show_choice)
+        for chosen in (session.dataset_changed, session.model_changed, session.field_wanted):
+            chosen.connect(self._plan_another)
         session.machine_changed.connect(lambda: self.plan.cards.set_machine(session.machine))
         self.plan.cards.set_machine(session.machine)
         for signal, slot in (
                 (self.plan.cards.machines.clicked, self.machines.open), (self.machines.start_wanted, self._start_on),
                 (coming.not_shared, self._not_shared)):
             signal.connect(slot)
-        session.reading_changed.connect(lambda: self.plan.set_reading(session.reading))
         session.run_started.connect(self._run_started)
         self.planning.planned.connect(self._show_choice)
         self.planning.planned.connect(lambda: session.set_plan(
@@ -172,7 +185,8 @@ class TrainingTab(QWidget):
                 (coming.made, self._start_made), (coming.turn, self._turn_has_come),
                 (coming.failed, self._not_done), (coming.planning_on, self._plan_goes_on),
                 (coming.queue.changed, self._show_choice), (buttons.other.clicked, self._plan_other),
-                (buttons.afresh.clicked, self._plan_afresh), (buttons.code.clicked, self._save_code)):
+                (buttons.afresh.clicked, self._plan_afresh), (buttons.code.clicked, self._save_code),
+                (buttons.save.clicked, coming.save_plan)):
             signal.connect(slot)
 
     def _connect_run(self) -> None:
@@ -202,42 +216,36 @@ class TrainingTab(QWidget):
 
     def _show_choice(self) -> None:
         """Show the page that fits: what to choose first, what Start would do, or the run."""
-        ready = self._pages.show_choice(self.followed.job is not None)
-        running, buttons = self.followed.is_running(), self.plan.buttons
+        has_run = self.followed.job is not None
+        ready, running, buttons = self._pages.show_choice(has_run), self.followed.is_running(), self.plan.buttons
         self.queue_card.set_running(running)
         self.fit_check.set_free(not running)
-        self._planning_next = self._planning_next and running and ready
-        if running and not self._planning_next:
+        self.before.set_running(running)
+        self._planning_next = self._planning_next and ready
+        shows_run = has_run and not self._planning_next
+        self._pages.show_plan(not shows_run)
+        if shows_run:
             self.planning.set_active(False)
             self.plan.show_config(self.followed.now())
-            buttons.show_run(tr("This is the plan of the current run. Use Change… to adjust it while it trains."),
-                             can_plan=ready)
+            buttons.show_run(
+                tr("This is the plan of the current run. Use Change… to adjust it while it trains.") if running else
+                tr("This is the plan of the run that has ended.") if ready else
+                tr("Choose data and a base model to plan another run."), can_plan=ready)
             return
         self.planning.set_active(ready)
         if ready:
             self.planning.refresh()
             after = self.planning.after
-            buttons.show_plan(running=running, going_on=after.name if after is not None else "")
-        else:
-            buttons.show_run(tr("Choose data and a base model to plan another run."), can_plan=False)
-        if self.followed.job is None:
-            self.run.show_waiting(tr("Ready to train") if self.planning.config else tr("Planning"),
-                                  self._promise())
+            buttons.show_plan(has_run=has_run, going_on=after.name if after is not None else "")
 
-    def _show_primary(self, *, result: bool) -> None:
-        """What comes first: after a run has ended, its result, until the user chooses something for another run."""
-        set_primary(self.plan.start, not result)
-        self.run.end_row.set_primary(result)
-
-    def _promise(self) -> str:
-        config, counts = self.planning.config, self.planning.counts
-        if config is None or counts is None:
-            return tr("Measuring the rows with the model's tokenizer …")
-        return promise(config, counts.learned, counts.steps)
+    def _plan_another(self, *_: object) -> None:
+        """Who chooses something for another run has seen the result of the last one."""
+        self._planning_next = self._planning_next or not self.followed.is_running()
+        self._show_choice()
 
     def _plan_other(self) -> None:
         """Show the plan of the next run instead of this one's, or go back."""
-        self._planning_next = self.followed.is_running() and not self._planning_next
+        self._planning_next = not self._planning_next
         self._show_choice()
 
     def _plan_afresh(self) -> None:
@@ -246,7 +254,7 @@ class TrainingTab(QWidget):
 
     def _plan_goes_on(self) -> None:
         self.run.end_row.set_busy(False)
-        self._show_primary(result=False)
+        self._planning_next = True
         self._show_choice()
 
     def _go_on_with_more(self) -> None:
@@ -313,13 +321,12 @@ class TrainingTab(QWidget):
         self.feed.update_from(run.history)
         self.machines.update_from(run.history, run.is_running())
         self.watch.update_from(run.history, run.config, run.is_running())
-        if run.is_running() and not self.planning.active and self.plan.config != (now := run.now()):
+        if not self.planning.active and self.plan.config != (now := run.now()):
             self.plan.show_config(now)
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
         run = self.followed
         self.machines.ended(outcome)
-        self._show_primary(result=True)
         self.run.end(outcome, run.history, is_resumable(outcome, run.history))
         if outcome.was_successful():
             self._session.mark_done("training")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtWidgets import QScrollArea
+from PySide6.QtWidgets import QScrollArea, QWidget
 from support.shown_texts import cut
 from support.window import settle
 
@@ -49,6 +49,10 @@ def test_how_a_run_ended_is_not_cut_where_text_is_large(qtbot, qapp, session, ou
         theme.apply(qapp, "light", 100)
 
 
+def _y(page: QWidget, part: QWidget, bottom: bool = False) -> int:
+    return part.mapTo(page, part.rect().bottomLeft() if bottom else part.rect().topLeft()).y()
+
+
 @pytest.mark.parametrize("language", ["en", "hi"])
 def test_large_text_needs_no_scrolling_sideways(qtbot, qapp, session, tiny_model, rows_file, language, request):
     """A plan, a run whose times are long, and how it ended."""
@@ -61,12 +65,14 @@ def test_large_text_needs_no_scrolling_sideways(qtbot, qapp, session, tiny_model
         window.go_to("training")
         theme.apply(qapp, "light", 150)
         widths = [page.minimumSizeHint().width()]
+        qtbot.waitUntil(lambda: page.planning.config is not None and not page.planning.is_busy(), timeout=20_000)
+        page._pages.show_plan(False)
         page.run.begin("helpdesk " * 9, history())
         qtbot.waitUntil(lambda: page.run.plots is not None)
         page.run.clock.setText("epoch 12.5 · 11 h 57 min elapsed · about 10 h 35 min of work left")
         settle()
         widths.append(page.minimumSizeHint().width())
-        assert page.watch.mapTo(page, page.watch.rect().topLeft()).y() > page.run.geometry().bottom()
+        assert _y(page, page.watch) > _y(page, page.run, bottom=True)
         page.run.end(ENDS[0], history(), resumable=False)
         settle()
         widths.append(page.minimumSizeHint().width())
@@ -74,7 +80,7 @@ def test_large_text_needs_no_scrolling_sideways(qtbot, qapp, session, tiny_model
         i18n.use("en")  # a font goes with the language
         theme.apply(qapp, "light", 100)
         settle()
-        assert page.watch.mapTo(page, page.watch.rect().topLeft()).y() < page.run.geometry().bottom()
+        assert _y(page, page.watch) < _y(page, page.run, bottom=True)
     finally:
         i18n.use("en")
         theme.apply(qapp, "light", 100)

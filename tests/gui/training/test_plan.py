@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt, QTime
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QLabel, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPlainTextEdit, QWidget
 from support import base_models, training_window
-from support.training_window import button, choose, wait_for_plan
+from support.training_window import button, choose, unfold, wait_for_plan
 from support.window import press
 
 from slmstudio.core.data import reader
-from slmstudio.core.hardware.nvml import GpuReading
-from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
+from slmstudio.core.run import config_file
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
 from slmstudio.core.run.rows import saving_rows
 from slmstudio.core.run.run_fields import VARIANTS
 from slmstudio.gui.common.widgets.figures import MeaningButton
@@ -67,6 +64,39 @@ def test_a_combination_without_a_name_is_shown_and_goes_away(panel):
     assert panel.rows["method"].editor.count() == len(VARIANTS)
 
 
+def test_fields_are_found_by_name_alias_label_and_help(qtbot, panel):
+    panel.show_config(config())
+    for text, found in (("weight_decay", "weight_decay"), ("LR", "learning_rate"), ("Warm-up,", "warmup_fraction"),
+                        ("adamw towards zero", "weight_decay"), ("beta", "")):
+        panel.search.setText(text)
+        assert (found in shown(panel)) if found else not shown(panel), text
+    panel.search.setText("weight_decay")
+    assert [fold.text() for fold in panel.folds if fold.isVisible()] == ["Steps and rate"]
+    panel.search.clear()
+    assert shown(panel) == {"method", "lora_rank", "max_length"} and all(fold.isVisible() for fold in panel.folds)
+
+
+def test_what_was_changed_is_counted_and_taken_back(qtbot, planned):
+    planning, badge = planned.planning, planned.plan.badge
+    assert badge.text() == "all as proposed" and not button(planned, "plan_reset").isVisible()
+    choose(planned, "method", "dora")
+    wait_for_plan(qtbot, planned)
+    planning.decide("epochs", "7")
+    wait_for_plan(qtbot, planned)
+    assert badge.text() == "2 changed"
+    planned.plan.search.clearFocus()
+    planned.setFocus()
+    qtbot.keyClick(planned, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    wait_for_plan(qtbot, planned)
+    assert planning.config.use_dora and planning.config.epochs != 7 and badge.text() == "1 changed"
+    qtbot.mouseClick(planned.plan.reset, Qt.MouseButton.LeftButton)
+    wait_for_plan(qtbot, planned)
+    assert not planning.config.use_dora and badge.text() == "all as proposed"
+    planning.undo()
+    wait_for_plan(qtbot, planned)
+    assert planning.config.use_dora, "Reset is taken back, too"
+
+
 @pytest.mark.parametrize(("values", "there", "gone"), [
     ({}, {"lora_rank", "use_dora", "completion_only_loss", "neftune_noise_alpha", "packing", "start_from"},
      {"beta", "scratch_size"}),
@@ -76,41 +106,21 @@ def test_a_combination_without_a_name_is_shown_and_goes_away(panel):
     ({"objective": "dpo"}, {"beta", "lora_rank"}, {"packing", "completion_only_loss"}),
 ])
 def test_fields_that_do_not_apply_are_hidden(panel, values, there, gone):
-    panel.mode.set_current(1)
+    unfold(panel)
     panel.show_config(config(**values))
     assert there <= shown(panel) and not gone & shown(panel)
 
 
-def test_the_simple_part_is_short_and_offers_an_objective_only_where_there_is_a_choice(panel):
+def test_what_is_not_folded_is_short_and_offers_an_objective_only_where_there_is_a_choice(panel):
     def offer(objectives: tuple[str, ...], proposed: str) -> None:
         panel.planning.objectives, panel.planning.config = objectives, config(objective=proposed)
         panel.planning.planned.emit()
 
     offer(("text",), "text")
-    assert "objective" not in shown(panel) and len(shown(panel)) <= 9
+    assert shown(panel) == {"method", "lora_rank", "max_length"}
     offer(("dpo", "orpo", "sft"), "dpo")
     box = panel.rows["objective"].editor
     assert "objective" in shown(panel) and [box.itemData(i) for i in range(box.count())] == ["dpo", "orpo", "sft"]
-
-
-def test_rows_that_would_be_lost_are_said_above_start_with_the_length_that_keeps_them(panel):
-    counts = RowCounts(59, 11, 30, 28, 10, True)
-    panel.show_config(config(), counts, LostRows(counts, False, 1024, 1408, 30, 2 * 10**9, None, 8192, 1375))
-    assert panel.lost.isVisible() and "28 of 87 rows" in panel.lost.text.text()
-    panel.lost.keep.click()
-    assert panel.planning.overrides == {"max_length": 1408}
-    assert not panel.lost.cut.isVisible()
-    panel.lost.leave_out.click()
-    assert panel.planning.overrides == {"max_length": 1408, "overlong_rows": "leave_out"}
-    panel.show_config(config(), counts, LostRows(counts, True, 1024, 1408, 30, 2 * 10**9, None, 8192, 1375))
-    assert panel.lost.keep.isVisible() and not panel.lost.leave_out.isVisible()
-    panel.lost.cut.click()
-    assert panel.planning.overrides["overlong_rows"] == "cut"
-    counts = replace(counts, left_out=30)
-    panel.show_config(config(), counts, LostRows(counts, False, 8192, None, 0, 0, None, 8192, 9000))
-    assert panel.lost.isVisible() and not panel.lost.keep.isVisible() and not panel.lost.leave_out.isVisible()
-    panel.show_config(config(), counts)
-    assert not panel.lost.isVisible()
 
 
 def test_a_problem_of_a_hidden_field_is_shown(panel):
@@ -123,7 +133,7 @@ def test_a_problem_of_a_hidden_field_is_shown(panel):
 
 
 def test_every_control_is_explained(panel, unexplained):
-    panel.mode.set_current(1)
+    unfold(panel)
     panel.show_config(config(method="qlora", objective="dpo"))
     assert not unexplained(panel)
     assert all(row.editor.accessibleName() and row.toolTip() for row in panel.rows.values())
@@ -151,7 +161,7 @@ def test_the_objective_of_chat_data_can_be_changed(qtbot, planned):
 
 
 def test_questions_are_typed_a_line_each(qtbot, planned):
-    planned.plan.mode.set_current(1)
+    unfold(planned.plan)
     editor = planned.plan.findChild(QPlainTextEdit, "field_sample_prompts")
     editor.setFocus()
     qtbot.keyClicks(editor, "Which form, and where?")
@@ -204,7 +214,7 @@ def test_another_tab_may_want_a_value_and_leave_it_to_the_plan(planned, session)
 
 
 def test_a_switch_is_an_override(qtbot, planned):
-    planned.plan.mode.set_current(1)
+    unfold(planned.plan)
     box = planned.plan.findChild(QCheckBox, "field_tensorboard")
     box.click()
     wait_for_plan(qtbot, planned)
@@ -215,6 +225,7 @@ def test_start_takes_what_was_typed_just_before(qtbot, planned, session, play):
     play("start load plan:4 steps:4 finish")
     started: list[Job] = []
     session.run_started.connect(started.append)
+    planned.plan.search.setText("epochs")
     editor = planned.plan.findChild(QLineEdit, "field_epochs")
     editor.setFocus()
     editor.selectAll()
@@ -248,6 +259,16 @@ def test_the_plan_as_code(qtbot, planned, tmp_path):
     ast.parse(out.read_text(encoding="utf-8"))
 
 
+def test_a_plan_that_is_saved_can_be_trained_from(qtbot, planned, tmp_path):
+    press(qtbot, planned, "save_plan")
+    dialog = planned.window().findChild(QFileDialog)
+    out = tmp_path / "plan.json"
+    dialog.fileSelected.emit(str(out))
+    dialog.reject()
+    qtbot.waitUntil(out.exists)
+    assert config_file.load(out) == planned.planning.config
+
+
 def test_code_that_cannot_be_written_is_said_in_the_tab(qtbot, planned, tmp_path):
     (tmp_path / "file").write_text("")
     planned.next.write_code(planned.planning.config, tmp_path / "file" / "train.py")
@@ -266,36 +287,15 @@ def test_the_template_chosen_for_a_base_model_is_in_the_plan_until_the_plan_choo
     config = planned.planning.config
     assert config.chat_template == "vicuna"
     assert config.reasons["chat_template"].startswith("Chosen with the model. ")
-    planned.plan.mode.set_current(1)
+    unfold(planned.plan)
     choose(planned, "chat_template", "alpaca")
     wait_for_plan(qtbot, planned)
     assert planned.planning.config.chat_template == "alpaca"
     assert "Chosen with the model" not in planned.planning.config.reasons["chat_template"]
 
 
-def test_simple_has_one_line_about_heat_and_expert_the_fields(panel):
-    panel.show_config(config())
-    line = panel.findChild(QLabel, "plan_heat")
-    assert line.isVisible() and line.text() == "Rests when it gets too hot."
-    panel.set_reading(MachineReading((GpuReading(0, "RTX 3060", temperature_c=46, slowdown_c=95),)))
-    assert line.text() == "Pauses at 90 °C."
-    panel.set_reading(MachineReading())
-    assert line.text() == "This machine doesn't report its temperature, so the run never pauses for heat."
-    panel.set_reading(MachineReading(cpu=CpuReading(temperature_c=50.0, limit_c=100.0)))
-    for fields, text in (
-            ({}, "Pauses at 95 °C."), ({"heat_guard": "off"}, "Only warns when it gets hot."),
-            ({"heat_guard": "hold", "heat_limit_c": 74, "train_hours": "22:00-06:00", "pause_on_battery": True},
-             "Holds 74 °C. Trains between 22:00 and 06:00 only. Pauses on battery."),
-            ({"heat_guard": "hold"}, "Holds 92 °C.")):
-        panel.show_config(config(**fields))
-        assert line.text() == text
-    assert "heat_limit_c" not in shown(panel)
-    panel.mode.set_current(1)
-    assert not line.isVisible() and {"heat_guard", "heat_limit_c", "train_hours"} <= shown(panel)
-
-
 def test_hours_are_ticked_and_chosen(qtbot, panel):
-    panel.mode.set_current(1)
+    unfold(panel)
     panel.show_config(config())
     hours = panel.rows["train_hours"].editor
     assert not hours.check.isChecked() and not hours.start.isEnabled()

@@ -12,7 +12,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication, QLineEdit, QPushButton, QToolButton
 from support import training_window
 from support.tiers import first_fast
-from support.training_window import ENDLESS, button, chip, choose, wait_for_steps
+from support.training_window import ENDLESS, button, chip, unfold, wait_for_steps
 from support.window import press, text, texts
 
 from slmstudio.core import files, jobs, paths
@@ -40,13 +40,13 @@ def test_the_plan_shows_every_field_with_its_help_and_its_reason(planned):
     assert set(planned.plan.rows) == set(FIELDS), "a field of the configuration is missing in the form"
     assert planned.plan.rows["learning_rate"].reason.text() == config.reasons["learning_rate"]
     assert not planned.plan.rows["weight_decay"].isVisible()
-    planned.plan.mode.set_current(1)
+    unfold(planned.plan)
     assert planned.plan.rows["weight_decay"].isVisible()
-    assert planned.run.title.text() == "Ready to train" and "rows" in text(planned, "run_waiting")
 
 
 def test_an_edit_is_an_override_and_can_be_given_back(qtbot, planned):
     plan, before = planned.plan, planned.planning.config.learning_rate
+    unfold(plan)
     editor = plan.findChild(QLineEdit, "field_learning_rate")
     editor.selectAll()
     qtbot.keyClicks(editor, "3e-5")
@@ -66,14 +66,14 @@ def test_all_problems_are_shown_at_their_fields(qtbot, planned):
     qtbot.waitUntil(lambda: plan.rows["epochs"].problem.isVisible())
     assert "number" in plan.rows["epochs"].problem.text()
     assert plan.rows["max_length"].problem.isVisible(), "both at once"
-    assert not plan.start.isEnabled() and not planned.banner.isVisible()
+    assert not planned.before.start.isEnabled() and not planned.banner.isVisible()
     planned.planning.refresh()  # as when the tab is shown again
     assert plan.rows["epochs"].problem.isVisible() and plan.rows["epochs"].editor.text() == "many"
     planned.planning.decide("epochs", "2")
     assert plan.rows["max_length"].problem.isVisible() and not plan.rows["epochs"].problem.isVisible()
     planned.planning.propose("epochs")
     planned.planning.propose("max_length")
-    qtbot.waitUntil(plan.start.isEnabled)
+    qtbot.waitUntil(planned.before.start.isEnabled)
     assert not plan.rows["max_length"].problem.isVisible()
 
 
@@ -88,7 +88,8 @@ def test_start_makes_a_run_folder_and_follows_it_to_the_end(qtbot, planned, sess
     assert RunConfig.from_dict(started[0].request()) == plan
     assert planned.run.end_row.result.text() == "Eval loss 1.96 → 1.66"
     assert button(planned, "export").isVisible() and button(planned, "chat").isEnabled()
-    assert button(planned, "start").isVisible(), "the next run can be planned"
+    press(qtbot, planned, "plan_other")
+    assert button(planned, "start").isVisible() and button(planned, "start").isEnabled(), "the next run can be planned"
     assert "training" in session.done and session.job is None
 
 
@@ -177,7 +178,7 @@ def test_attach_to_a_run_that_is_at_work(qtbot, tab, run, play, session):
     session.start_run(job)
     wait_for_steps(qtbot, tab)
     assert session.run.folder == job.folder and next(iter(tab.followed.history.series["train_loss"].x)) == 1
-    assert not tab.plan.start.isVisible() and tab.plan.rows["name"].editor.isReadOnly()
+    assert not tab.before.start.isVisible() and tab.plan.rows["name"].editor.isReadOnly()
 
 
 @pytest.mark.parametrize("steps", first_fast([10_000, 100_000]))
@@ -254,6 +255,14 @@ def test_there_is_one_primary_button(qtbot, planned, session, play):
     play("start no_gpu load plan:4 steps:4 finish")
     press(qtbot, planned, "start")
     qtbot.waitUntil(lambda: planned.followed.has_ended())
-    assert button(planned, "start").isVisible() and primary() == {"chat"}
-    choose(planned, "method", "full")
-    assert primary() == {"start"}, "who plans another run has seen the result"
+    assert primary() == {"chat"}
+    press(qtbot, planned, "plan_other")
+    assert primary() == {"start"}
+    press(qtbot, planned, "plan_other")
+    assert primary() == {"chat"}
+    session.set_dataset(session.dataset)
+    assert primary() == {"start"}, "who chooses other rows has seen the result"
+    press(qtbot, planned, "plan_other")
+    session.field_wanted.emit("max_length", 128)
+    qtbot.waitUntil(lambda: planned.planning.config.max_length == 128)
+    assert primary() == {"start"}, "and so has who decides in another tab how the next run is trained"

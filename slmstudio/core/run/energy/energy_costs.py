@@ -216,14 +216,3 @@ def expected(forecast: Forecast, tariff: Tariff) -> str:
                   amounts=amounts(forecast.watts * 3600, tariff), how=how)
     return tr("Uses about {amounts} in {time} ({how}).", amounts=amounts(forecast.joules, tariff),
               time=format_about(forecast.seconds), how=how)
-
-
-def expected_in_short(forecast: Forecast, tariff: Tariff) -> str:
-    """The same where there is little room: "Energy: about 0.311 kWh, ₹2.21, 226 g CO₂ (estimated)."."""
-    if forecast.joules is None:
-        hourly = amounts(forecast.watts * 3600, tariff)
-        return (tr("Energy: about {amounts} an hour (estimated).", amounts=hourly) if forecast.basis == ESTIMATE else
-                tr("Energy: about {amounts} an hour (based on runs on this machine).", amounts=hourly))
-    whole = amounts(forecast.joules, tariff)
-    return (tr("Energy: about {amounts} (estimated).", amounts=whole) if forecast.basis == ESTIMATE else
-            tr("Energy: about {amounts} (based on runs on this machine).", amounts=whole))

@@ -57,8 +57,8 @@ def _propose(inputs: PlanInputs, machine: Machine) -> tuple[RunConfig, MeasuredR
     measured = inputs.measured or measure_rows(inputs.dataset, inputs.model, chosen)
     config = configure(replace(inputs, machine=machine, overrides=chosen, measured=measured))
     if template.keys() - inputs.overrides.keys():
-        _chosen_before(config, template.keys(), tr("Chosen with the model."), *plan_rows.template_warnings(config))
-    _chosen_before(config, split.keys() - inputs.overrides.keys(), tr("Chosen with the data."))
+        chosen_before(config, template.keys(), tr("Chosen with the model."), *plan_rows.template_warnings(config))
+    chosen_before(config, split.keys() - inputs.overrides.keys(), tr("Chosen with the data."))
     return config, measured
 
 
@@ -74,13 +74,13 @@ def _continue(inputs: PlanInputs, after: Path) -> tuple[RunConfig, MeasuredRows]
     config = follow_up(after, train_file=None if same else inputs.dataset.path, eval_file=inputs.eval_file,
                        overrides={**split, **maps, **inputs.overrides}, records=rows, eval_rows=inputs.eval_rows,
                        measured=inputs.measured)
-    _chosen_before(config, (split | maps).keys() - inputs.overrides.keys(), tr("Chosen with the data."))
+    chosen_before(config, (split | maps).keys() - inputs.overrides.keys(), tr("Chosen with the data."))
     if split and inputs.share_is_usual and "eval_fraction" not in inputs.overrides:
         config.reasons["eval_fraction"] = plan_rows.what_is_held_back(curves.divided(rows, config)[1], len(rows))
     return config, inputs.measured or measure_for(rows, config)
 
 
-def _chosen_before(config: RunConfig, names: Set[str], *reasons: str) -> None:
+def chosen_before(config: RunConfig, names: Set[str], *reasons: str) -> None:
     """Say where these fields were chosen; in the plan itself, the user decided nothing about them."""
     config.reasons |= dict.fromkeys(names, join_sentences(*reasons))
     config.chosen = [name for name in config.chosen if name not in names]
