@@ -23,7 +23,7 @@ from slmstudio.core.run.memory.formula import COMFORTABLE
 from slmstudio.core.run.memory.levers import Lever, to_fit
 from slmstudio.core.run.planning import plan_rows, row_counts
 from slmstudio.core.run.planning.plan_inputs import Draft
-from slmstudio.core.run.planning.rates import preference_part, usual_for, usual_rate
+from slmstudio.core.run.planning.rates import preference_part, usual_epochs, usual_for, usual_rate
 from slmstudio.core.run.run_fields import OBJECTIVES, PREFERENCES
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20
@@ -259,9 +259,7 @@ def _in_test_file(draft: Draft) -> int:
 def _learning(draft: Draft) -> None:
     rows = len(draft.dataset.records)
     counts = row_counts.count_split(draft.measured, _held_back(draft), RunConfig(**draft.values))
-    epochs = 3.0 if draft.gpu or rows < 100 else 2.0 if rows < 1_000 else 1.0
-    if draft.values["objective"] in PREFERENCES or (draft.values["objective"] == "text" and rows >= 100):
-        epochs = 1.0
+    epochs = usual_epochs(rows, draft.values["objective"], draft.gpu is not None)
     learned = ntr("{n:,} row", "{n:,} rows", counts.learned)
     said = ntr("{n:g} epoch over {rows}.", "{n:g} epochs over {rows}.", epochs, rows=learned)
     draft.set("epochs", epochs, said if draft.gpu else join_sentences(
