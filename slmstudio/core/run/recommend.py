@@ -11,7 +11,7 @@ import math
 import socket
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import mean
@@ -25,7 +25,7 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import join_sentences, number_text, tr
-from slmstudio.core.model import catalogue, tokens
+from slmstudio.core.model import catalogue, library, tokens
 from slmstudio.core.model.catalogue import CatalogueEntry
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.library import ListedModel
@@ -71,8 +71,8 @@ class Rows:
 
     @property
     def language(self) -> str:
-        """The name of the language of most rows, as the window's language has it; "" if it isn't clear."""
-        return language_name(self.languages[0]) if self.languages else ""
+        """The names of their languages, in the language of who reads them; "" if it isn't clear which they are."""
+        return ", ".join(filter(None, map(language_name, self.languages)))
 
 
 USUAL = Rows(1_000, is_usual=True)
@@ -198,7 +198,7 @@ class Suitability:
     length: int
     context: int
     download_bytes: int
-    worth: float = field(default=0.0)
+    worth: float
 
     @property
     def score(self) -> float:
@@ -325,14 +325,20 @@ def recommend(models: Sequence[ListedModel], rows: Rows, machine: Machine, onlin
                           max(better, key=lambda each: each.worth, default=None), rated)
 
 
+def models_here_and_known() -> list[ListedModel]:
+    """Models on this machine and those of the catalogue; the starter counts as here before it's unpacked, too."""
+    found = library.listed()
+    starter = catalogue.find(library.STARTER_NAME) if library.starter_gguf() is not None else None
+    return [*found.on_disk, *(replace(each, folder=library.starter_folder()) if each.entry is starter else each
+                              for each in found.catalogue)]
+
+
 def is_online() -> bool:
-    """Whether this machine has a route to other networks. Nothing is sent: a UDP socket only asks the system."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        try:
-            asked.connect(("192.0.2.1", 9))  # an address for documentation (RFC 5737)
-        except OSError:
-            return False
-    return True
+    """Whether this machine has an address in a network. Nothing is sent."""
+    import psutil
+
+    return any(each.family == socket.AF_INET and not each.address.startswith(("127.", "169.254."))
+               for addresses in psutil.net_if_addrs().values() for each in addresses)
 
 
 # -- What people read.
@@ -347,8 +353,7 @@ def language_text(each: Suitability, rows: Rows) -> str:
     """Whether a model knows the rows' language; "" while no data is chosen."""
     if rows.is_usual:
         return ""
-    language, number = ", ".join(filter(None, map(language_name, rows.languages))), number_text(
-        round(each.tokens_per_word, 1))
+    language, number = rows.language, number_text(round(each.tokens_per_word, 1))
     if each.language == UNCLEAR or not language:
         return tr("It isn't clear which language your rows are in. Check that the model knows it.")
     if each.language == OTHER:
