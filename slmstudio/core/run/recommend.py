@@ -109,8 +109,6 @@ KNOWN, LIKELY, UNSTATED, OTHER, UNCLEAR = "known", "likely", "unstated", "other"
 """Whether a model knows the rows' languages: its makers name them; they count a hundred languages or more without
 naming them all, or its tokenizer has words of them; they don't say; they name others; or it isn't clear which the rows
 have."""
-MANY = 100
-"""Languages among which all those are that many people write."""
 LARGE, FOR_EACH = 200_000, 4_000
 """Entries of a vocabulary that has words in all its languages, or that one has for each of them."""
 CHARACTERS = {"latin": 4.0, "words": 2.5, "letters": 1.0, "bytes": 0.6}
@@ -134,7 +132,7 @@ def _knows(entry: CatalogueEntry | None, code: str, measured_characters: float |
         return LIKELY if (measured_characters or 0) >= WHOLE else UNSTATED
     speaks = entry.speaks(code)
     if speaks is None:
-        return LIKELY if entry.language_count >= MANY else UNSTATED
+        return LIKELY if entry.has_most_languages else UNSTATED
     return KNOWN if speaks else OTHER
 
 
