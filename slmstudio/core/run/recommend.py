@@ -71,8 +71,8 @@ class Rows:
 
     @property
     def language(self) -> str:
-        """The names of their languages, in the language of who reads them; "" if it isn't clear which they are."""
-        return ", ".join(filter(None, map(language_name, self.languages)))
+        """The names of their languages, as `language_names` has them; "" if it isn't clear which they are."""
+        return language_names(self.languages)
 
 
 USUAL = Rows(1_000, is_usual=True)
@@ -98,17 +98,18 @@ def _languages(some: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(code for code, rows in found.most_common() if rows >= SHARE * len(some) and code != LATIN)
 
 
-def language_name(code: str) -> str:
-    """What people call a language of the catalogue's models; "" for another one."""
-    return catalogue.languages().get(code, "")
+def language_names(codes: Sequence[str]) -> str:
+    """What people call these languages of the catalogue's models, without those that no model has."""
+    names = [name for code in codes if (name := catalogue.languages().get(code))]
+    return tr("{first} and {second}", first=names[0], second=names[1]) if len(names) == 2 else ", ".join(names)
 
 
 # -- A model and the rows' language.
 
 KNOWN, LIKELY, UNSTATED, OTHER, UNCLEAR = "known", "likely", "unstated", "other", "unclear"
 """Whether a model knows the rows' languages: its makers name them; they count a hundred languages or more without
-naming them all, or its tokenizer has words of them; they don't say; they name others; or it isn't clear which the rows
-have."""
+naming them all, or its tokenizer has words of them; they don't say; they name others; or they name some, and it isn't
+clear which the rows have."""
 LARGE, FOR_EACH = 200_000, 4_000
 """Entries of a vocabulary that has words in all its languages, or that one has for each of them."""
 CHARACTERS = {"latin": 4.0, "words": 2.5, "letters": 1.0, "bytes": 0.6}
@@ -121,8 +122,9 @@ AROUND = 20
 
 
 def _knowledge(entry: CatalogueEntry | None, rows: Rows, measured_characters: float | None) -> str:
-    order = (KNOWN, LIKELY, UNCLEAR, UNSTATED, OTHER)
-    return max((_knows(entry, code, measured_characters) for code in rows.languages), key=order.index, default=UNCLEAR)
+    order = (KNOWN, LIKELY, UNSTATED, OTHER)
+    return max((_knows(entry, code, measured_characters) for code in rows.languages), key=order.index,
+               default=UNCLEAR if entry is not None and entry.language_count else UNSTATED)
 
 
 def _knows(entry: CatalogueEntry | None, code: str, measured_characters: float | None) -> str:
@@ -327,8 +329,9 @@ def models_here_and_known() -> list[ListedModel]:
     """Models on this machine and those of the catalogue; the starter counts as here before it's unpacked, too."""
     found = library.listed()
     starter = catalogue.find(library.STARTER_NAME) if library.starter_gguf() is not None else None
-    return [*found.on_disk, *(replace(each, folder=library.starter_folder()) if each.entry is starter else each
-                              for each in found.catalogue)]
+    return [*found.on_disk, *(
+        replace(each, folder=library.starter_folder()) if starter is not None and each.entry == starter else each
+        for each in found.catalogue)]
 
 
 def is_online() -> bool:
@@ -352,10 +355,11 @@ def language_text(each: Suitability, rows: Rows) -> str:
     if rows.is_usual:
         return ""
     language, number = rows.language, number_text(round(each.tokens_per_word, 1))
-    if each.language == UNCLEAR or not language:
+    if not language:
         return tr("It isn't clear which language your rows are in. Check that the model knows it.")
     if each.language == OTHER:
-        return tr("It isn't made for {language}, the language of your rows.", language=language)
+        other = language_names([code for code in rows.languages if _knows(each.model.entry, code, None) == OTHER])
+        return tr("It isn't made for {language}, which your rows are in.", language=other)
     if each.language == UNSTATED:
         return tr("Its makers don't say whether it knows {language}.", language=language)
     if each.language == LIKELY:

@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
-from slmstudio.core.i18n import join_sentences, ntr, number_text, tr
+from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.core.jobs import new
 from slmstudio.core.model.facts import refusal
 from slmstudio.core.model.vetting import vet
@@ -77,6 +77,7 @@ def figures_of(entry: ModelEntry) -> dict[str, str]:
             "vocabulary": tr("{tokens} tokens", tokens=number_text(vocabulary)),
             "layers": tr("{layers}, each with a hidden size of {size}", layers=number_text(told.layers),
                          size=number_text(told.hidden_size)) if told.layers and told.hidden_size else unknown,
+            "terms": known.licence.use if known is not None else unknown,
             "folder": str(facts.path) if facts is not None else entry.repo or str(entry.folder)}
 
 
@@ -115,7 +116,8 @@ class ModelCard(Card):
                                  "licence": tr("Licence"), "disk": tr("Disk")})
         self.facts.setObjectName("model_facts")
         self.figures = FactsTable({"family": tr("Family"), "parameters": tr("Parameters"), "context": tr("Context"),
-                                   "vocabulary": tr("Vocabulary"), "layers": tr("Layers"), "folder": tr("Folder")})
+                                   "vocabulary": tr("Vocabulary"), "layers": tr("Layers"), "terms": tr("Terms"),
+                                   "folder": tr("Folder")})
         self.files = Fold(tr("Figures and files"), self.figures, name="model_files")
         self.fit = FitView()
         self.fit.hide()
@@ -132,7 +134,7 @@ class ModelCard(Card):
         self.template = TemplateChoice()
         self.template.chosen.connect(self._choose_template)
         page, inner = QWidget(), QWidget()
-        column_in(inner, self.facts, self.template, self.banner_ready, self.fit, self.get_page, self.files, STRETCH,
+        column_in(inner, self.facts, self.template, self.banner_ready, self.get_page, self.fit, self.files, STRETCH,
                   spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_M, 0))  # the scroll bar isn't on the text
         column_in(page, (scrolled(inner), 1), self.get_page.actions, (self.use, 0, Qt.AlignmentFlag.AlignRight),
                   spacing=theme.SPACE_M)
@@ -211,15 +213,13 @@ class ModelCard(Card):
         entry, rows = self._entry, self._rows
         assert entry is not None
         suits, facts, known = entry.suits, entry.facts, entry.known
-        licence = (facts.licence if facts is not None else None) or (
-            known.licence.name if known is not None and known.licence.id else tr("not stated"))
         size = units.format_bytes(facts.disk_bytes if facts is not None else entry.download_bytes)
         language = recommend.language_text(suits, rows) if suits is not None and rows is not None else ""
         self.facts.show_values({
             "time": self._time_text(suits.time) if suits is not None else "…",
             "memory": units.format_span(suits.need.low, suits.need.high) if suits is not None else "…",
             "language": language or self._languages_text(known),
-            "licence": join_sentences(f"{licence}.", known.licence.use) if known is not None else licence,
+            "licence": recommend.licence_text(entry.listed),
             "disk": tr("{size}, on this machine", size=size) if facts is not None else
                     tr("{size} to download", size=size)})
 

@@ -14,9 +14,9 @@ from slmstudio.core.run.memory import formula
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import variant_label, when
 from slmstudio.gui.common.widgets.areas import rule
-from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.buttons import SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.figures import MeaningButton
-from slmstudio.gui.common.widgets.labels import text_label
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip, Share, ShareBar
 
@@ -103,6 +103,8 @@ PARTS = {"weights": "train", "adapter": "extra", "gradients": "pink", "optimizer
          "logits": "olive", "fragmentation": "edge", "overhead": "grey"}
 """The parts of an estimate, and their colours."""
 MOST_LEVERS = 4
+EXPLAINED = 0.05
+"""Share of the memory from which on a part is explained."""
 
 
 class FitView(QWidget):
@@ -110,11 +112,9 @@ class FitView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.title = text_label("", "section")
+        self.title = ElidedLabel("", "section", Qt.TextElideMode.ElideRight)
         self.bar = ShareBar()
         self.bar.setObjectName("fit_bar")
-        self.total = text_label("", "strong", name="fit_total")
-        self.free = text_label("", "small")
         self.measure = SecondaryButton(tr("Measure now"), "", "small", name="fit_measure")
         self.set_measurable(False, tr("Choose a model first."))
         self.strip = ProgressStrip(name="fit_progress")
@@ -132,26 +132,26 @@ class FitView(QWidget):
     def _lay_out(self) -> None:
         self.frame = QFrame()
         column_in(self.frame, self.verdict, spacing=None, margins=10)
+        keep_room(self.measure)
         head = row_of(self.title,
                       MeaningButton("fit_check", "lora", "qlora", "sequence_length", "effective_batch_size", "bf16",
-                                    "activations", "logits"), STRETCH,
+                                    "activations", "logits"), STRETCH, self.measure,
                       spacing=theme.SPACE_XS)
-        column_in(self, head, self.bar, self.parts, row_of(STRETCH, self.measure), self.strip, self.frame, self.levers,
-                  self.cards, spacing=theme.SPACE_S)
+        column_in(self, head, self.strip, self.frame, self.bar, self.parts, self.levers, self.cards,
+                  spacing=theme.SPACE_S)
 
     def show_fit(self, fit: Fit) -> None:
         """Show what a run takes."""
         config, best = fit.config, fit.best
-        self.title.setText(tr("Will it fit? {method}, sequence length {length:,}, micro-batch {rows:,}, {precision}",
+        self.title.setText(tr("{method}, sequence length {length:,}, micro-batch {rows:,}, {precision}",
                               method=variant_label(config), length=config.max_length, rows=config.micro_batch_size,
                               precision=config.precision))
         estimate = best.estimate
         shares = [Share(amount, PARTS[name], f"{self._name(name)} {units.format_bytes(amount)}")
                   for name in PARTS if (amount := getattr(estimate, name))]
         self.bar.show_shares(shares, fit.free or 0)
-        self.parts.setText(" · ".join(self._explained(name) for name in PARTS if getattr(estimate, name)))
-        self.total.setText(units.format_span(estimate.low, estimate.high))
-        self.free.setText("" if fit.free is None else tr("of {free} free", free=units.format_bytes(fit.free)))
+        self.parts.setText(" · ".join(self._explained(name) for name in PARTS
+                                      if getattr(estimate, name) >= EXPLAINED * estimate.total))
         self._show_verdict(fit)
         self._show_levers(fit)
         self._show_cards(fit)
@@ -170,6 +170,7 @@ class FitView(QWidget):
     def _show_verdict(self, fit: Fit) -> None:
         kind, text = self._verdict(fit)
         self.verdict.setText(text)
+        self.frame.setVisible(kind != "ok" or fit.best.measured is not None)  # the figures say it
         for widget, name in ((self.frame, "banner"), (self.frame, "verdict"), (self.verdict, "verdict")):
             widget.setProperty(name, kind)
         theme.restyle(self.frame)

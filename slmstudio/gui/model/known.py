@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.facts import ModelFacts
-    from slmstudio.core.model.library import Starter
+    from slmstudio.core.model.library import ListedModel, Starter
     from slmstudio.core.run.recommend import Recommendation, Suitability
 
 # -- One base model on the list of the Model tab.
@@ -69,6 +69,13 @@ class ModelEntry:
         if self.facts is not None:
             return self.facts
         return self.known.facts(self.folder) if self.known is not None and not self.error else None
+
+    @property
+    def listed(self) -> ListedModel:
+        """What the recommendation and the terminal know it as."""
+        from slmstudio.core.model.library import ListedModel
+
+        return ListedModel(self.sizes, self.known, self.folder if self.on_disk else None)
 
     @property
     def download_bytes(self) -> int:
@@ -158,9 +165,7 @@ def of_hub(text: str) -> ModelEntry | None:
 
 def recommendation(entries: list[ModelEntry], dataset: Dataset | None, machine: Machine) -> Recommendation:
     """Which of these models suit the chosen rows, or usual ones while none are chosen."""
-    from slmstudio.core.model.library import ListedModel
     from slmstudio.core.run import recommend
 
     rows = recommend.rows_of(dataset.records, dataset.layout) if dataset is not None else recommend.USUAL
-    return recommend.recommend([ListedModel(each.sizes, each.known, each.folder if each.on_disk else None)
-                                for each in entries], rows, machine, recommend.is_online())
+    return recommend.recommend([each.listed for each in entries], rows, machine, recommend.is_online())

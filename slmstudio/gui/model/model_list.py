@@ -245,6 +245,8 @@ class ModelListCard(Card):
         if suits is not None and rows is not None and rows.language and suits.language in ("known", "likely"):
             parts.append(tr("{language}: {number} tokens per word", language=rows.language,
                             number=number_text(round(suits.tokens_per_word, 1))))
+        elif suits is not None and rows is not None and rows.language and suits.language == "unstated":
+            parts.append(tr("{language} not stated", language=rows.language))
         elif known is not None and known.language_count:
             name, _ = self._languages.get(known.languages[0], ("", "")) if len(known.languages) == 1 else ("", "")
             parts.append(name or ntr("{n:,} language", "{n:,} languages", known.language_count))

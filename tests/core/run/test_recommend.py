@@ -173,7 +173,7 @@ def test_the_sentences():
     assert said.startswith("It probably knows Hindi, and needs about 2.4 tokens per word. It fits with room to spare (")
     assert said.endswith("of 7.4 GB). Commercial use is allowed (Gemma).")
     other = by_title[catalogue.find("Phi-3-mini-4k-instruct").title]
-    assert recommending.language_text(other, found.rows) == "It isn't made for Hindi, the language of your rows."
+    assert recommending.language_text(other, found.rows) == "It isn't made for Hindi, which your rows are in."
     unclear = recommending.language_text(other, rows(1, "", 1))
     assert unclear.startswith("It isn't made") or "clear" in unclear
     assert recommending.language_text(other, recommending.USUAL) == ""
