@@ -55,7 +55,7 @@ def test_a_model_is_recommended_for_a_file(cli, rows_file):
     assert state["languages"] == ["en", "hi"] and state["recommended"]["problem"] == ""
     assert state["recommended"]["seconds_low"] > 0 and len(state["models"]) > 50
     shown = cli("models", "recommend", "--data", rows_file).out
-    assert "rows in English, Hindi on this machine" in shown and state["recommended"]["title"] in shown
+    assert "rows in English and Hindi on this machine" in shown and state["recommended"]["title"] in shown
 
 
 REPO = download_trial.REPO

@@ -1,8 +1,8 @@
 """Which base model suits some rows on this machine: one that is recommended, a quicker and a better one, and why.
 
 Nothing is decided by a model's name. What a model is worth for the rows is counted in doublings of its size, from the
-catalogue's figures (`_worth`). What it costs is its time: up to an hour, twice the size is worth twice the time. An
-answer holds codes and figures; `reason_text` makes the sentences.
+catalogue's figures (`_worth`). What it costs is its time (`Suitability.score`). An answer holds codes and figures;
+`reason_text` makes the sentences.
 """
 
 from __future__ import annotations
@@ -11,36 +11,35 @@ import math
 import socket
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from slmstudio.core import units
-from slmstudio.core.data import languages as guessing
+from slmstudio.core.data import languages
 from slmstudio.core.data.languages import LATIN
 from slmstudio.core.data.layouts import objectives
 from slmstudio.core.data.record import Record
-from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import join_sentences, number_text, tr
-from slmstudio.core.model import catalogue, library, tokens
+from slmstudio.core.model import catalogue, library
 from slmstudio.core.model.catalogue import CatalogueEntry
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.library import ListedModel
+from slmstudio.core.model.token_guess import PER_MESSAGE, tokens_per_row
 from slmstudio.core.run import time_estimate
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import fit_badge, formula, measured
+from slmstudio.core.run.memory import fit_badge, formula
 from slmstudio.core.run.memory.formula import Judgement, MemoryEstimate
-from slmstudio.core.run.planning.rates import usual_epochs
 from slmstudio.core.run.planning.row_counts import covering
+from slmstudio.core.run.run_fields import PREFERENCES
 from slmstudio.core.run.time_estimate import TimeEstimate
 
 EVENING = 4 * 3600.0
 """Seconds that a run may take to be done within an evening."""
-SAMPLED, MEASURED_CHARACTERS = 300, 4_000
-"""Rows that are looked at for their languages and lengths, and characters of them that a tokenizer is tried on."""
+SAMPLED, COUNTED = 300, 60
+"""Rows that are looked at for their languages and lengths, and of them for their tokens."""
 SHARE = 0.2
 """Share of the rows from which on their language counts as one that the model must know."""
 
@@ -54,20 +53,17 @@ class Rows:
     Attributes:
         objective: what is learned from them (`RunConfig.objective`).
         languages: ISO 639 codes, the most frequent first; empty if it isn't clear which they are.
-        characters: of a row, on average; `long`: of all but the longest twentieth.
-        word: characters of a word, with the blank after it.
-        sample: the beginning of some, on which a tokenizer can be tried.
-        is_usual: they stand for rows that nobody has chosen yet.
+        words: of a row, on average.
+        longest: how many times longer than the average row all but the longest twentieth are at most.
+        sample: some of them, to count their tokens; empty while nobody has chosen rows.
     """
 
     count: int
     objective: str = "sft"
     languages: tuple[str, ...] = ()
-    characters: float = 1_200
-    long: float = 2_400
-    word: float = 6
-    sample: str = ""
-    is_usual: bool = False
+    words: float = 200
+    longest: float = 2.0
+    sample: tuple[Record, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def language(self) -> str:
@@ -75,24 +71,25 @@ class Rows:
         return language_names(self.languages)
 
 
-USUAL = Rows(1_000, is_usual=True)
-"""What is recommended for while no data is chosen: 1,000 rows of about 300 tokens."""
+USUAL, USUAL_TOKENS = Rows(1_000), 300.0
+"""What is recommended for while no data is chosen, and the tokens of a row."""
 
 
 def rows_of(records: Sequence[Record], layout: str) -> Rows:
     """What a recommendation depends on of these rows, by an even sample of them. Raises KeyError for another layout."""
-    some = [record.contents for record in records[::max(1, len(records) // SAMPLED)]]
+    some = records[::max(1, len(records) // SAMPLED)]
     if not some:
         return USUAL
-    lengths = sorted(sum(map(len, contents)) for contents in some)
-    text = "\n".join(text[:MEASURED_CHARACTERS * 10 // len(some) + 40] for contents in some for text in contents)
-    return Rows(len(records), objectives(layout)[0], _languages(some), mean(lengths),
-                lengths[math.ceil(0.95 * len(lengths)) - 1], len(text) / max(1, len(text.split())),
-                text[:MEASURED_CHARACTERS])
+    lengths = sorted(sum(map(len, row.contents)) for row in some)
+    return Rows(len(records), objectives(layout)[0], _languages(some),
+                mean(len(text.split()) for row in some for text in row.contents) * mean(
+                    len(row.contents) for row in some),
+                lengths[math.ceil(0.95 * len(lengths)) - 1] / max(1.0, mean(lengths)),
+                tuple(some[::max(1, len(some) // COUNTED)]))
 
 
-def _languages(some: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    found = Counter(filter(None, (guessing.guess(*contents) for contents in some)))
+def _languages(some: Sequence[Record]) -> tuple[str, ...]:
+    found = Counter(filter(None, (languages.guess(*row.contents) for row in some)))
     if found["en"] * 2 >= found[LATIN]:  # short rows have few of English's short words
         found["en"] += found.pop(LATIN, 0)
     return tuple(code for code, rows in found.most_common() if rows >= SHARE * len(some) and code != LATIN)
@@ -110,63 +107,40 @@ KNOWN, LIKELY, UNSTATED, OTHER, UNCLEAR = "known", "likely", "unstated", "other"
 """Whether a model knows the rows' languages: its makers name them; they count a hundred languages or more without
 naming them all, or its tokenizer has words of them; they don't say; they name others; or they name some, and it isn't
 clear which the rows have."""
-LARGE, FOR_EACH = 200_000, 4_000
-"""Entries of a vocabulary that has words in all its languages, or that one has for each of them."""
-CHARACTERS = {"latin": 4.0, "words": 2.5, "letters": 1.0, "bytes": 0.6}
-"""Characters of a token, where nothing was measured: of Latin words; of words in another script that the vocabulary
-has; of another script that it has letters of; and of one that it spells in bytes."""
-WHOLE = 1.5
-"""Characters of a token from which on a vocabulary has words of a script, not letters alone."""
-AROUND = 20
-"""Tokens that a chat template adds to a row."""
+FEWEST, FEW = 1.5, 3.0
+"""Tokens of a word in the vocabularies that suit a language best, and in those that have words of it."""
 
 
-def _knowledge(entry: CatalogueEntry | None, rows: Rows, measured_characters: float | None) -> str:
+def _knowledge(entry: CatalogueEntry | None, rows: Rows, per_word: float) -> str:
     order = (KNOWN, LIKELY, UNSTATED, OTHER)
-    return max((_knows(entry, code, measured_characters) for code in rows.languages), key=order.index,
+    return max((_knows(entry, code, per_word) for code in rows.languages), key=order.index,
                default=UNCLEAR if entry is not None and entry.language_count else UNSTATED)
 
 
-def _knows(entry: CatalogueEntry | None, code: str, measured_characters: float | None) -> str:
+def _knows(entry: CatalogueEntry | None, code: str, per_word: float) -> str:
     if entry is None or not entry.language_count:
-        if code == "en":
-            return LIKELY
-        return LIKELY if (measured_characters or 0) >= WHOLE else UNSTATED
+        return LIKELY if code == "en" or (entry is None and per_word <= FEW) else UNSTATED
     speaks = entry.speaks(code)
     if speaks is None:
         return LIKELY if entry.has_most_languages else UNSTATED
     return KNOWN if speaks else OTHER
 
 
-def _usual_characters(facts: ModelFacts, entry: CatalogueEntry | None, rows: Rows, knowledge: str) -> float:
-    """Characters of a token by the vocabulary's size, where the tokenizer isn't there to be tried."""
-    if not rows.languages or rows.languages[0] == "en":
-        return CHARACTERS["latin"]
-    if knowledge in (OTHER, UNCLEAR):
-        return CHARACTERS["bytes"]
-    share = facts.vocabulary_size / max(1, entry.language_count if entry is not None else 1)
-    named = facts.vocabulary_size >= LARGE or (share >= FOR_EACH and knowledge != UNSTATED)
-    return CHARACTERS["words" if named else "letters"]
-
-
-@lru_cache(maxsize=256)
-def _measured_characters(folder: Path, sample: str) -> float | None:
-    """Characters of a token of these texts by the tokenizer of a folder; None if it has none that works."""
-    if not sample or not (folder / "tokenizer.json").is_file():
-        return None
-    try:
-        return len(sample) / max(1, len(tokens.load_tokenizer(folder).encode(sample, add_special_tokens=False).ids))
-    except UserError:
-        return None  # whoever opens the model is told what is wrong with it
+@lru_cache(maxsize=1024)
+def _tokens(rows: Rows, spoken: tuple[str, ...], facts: ModelFacts) -> tuple[float, float]:
+    """Tokens of a row, on average, and of a word."""
+    if not rows.sample:
+        return USUAL_TOKENS, FEWEST
+    of_row = tokens_per_row(rows.sample, spoken, facts)
+    around = PER_MESSAGE * mean(len(row.contents) for row in rows.sample)
+    return of_row, max(0.0, of_row - around) / max(1.0, rows.words)
 
 
 # -- A model for the rows.
 
-DOWNLOAD_SPEED = 5e6
-"""Bytes a second: an assumption."""
+DOWNLOAD_SPEED, PATIENCE = 10e6, 2_400.0
+"""Bytes a second, an assumption; and seconds up to which twice the size is worth twice the time."""
 LANGUAGE_WORTH = {KNOWN: 0.0, LIKELY: -0.25, UNCLEAR: 0.0, UNSTATED: -1.5, OTHER: -6.0}
-FEWEST = 1.5
-"""Tokens of a word in the vocabularies that suit a language best."""
 CLEARLY = 0.5
 """Doublings by which a better model is worth more."""
 OTHER_LANGUAGE, SHORT_CONTEXT, MEMORY = "other_language", "short_context", "memory"
@@ -180,7 +154,7 @@ class Suitability:
         config: the run, as far as it is known before it is planned; `time`: of the whole run.
         need, free, judgement: its memory; `free` is None if nobody says.
         language: whether it knows the rows' languages, one of the words above.
-        tokens_per_word: `is_measured` by its own tokenizer, or by the rule for its vocabulary.
+        tokens_per_word: by its own tokenizer where it is here, else by the rule for its vocabulary (`token_guess`).
         length: tokens of long rows; `context`: how many it reads.
         download_bytes: 0 for a model that is here.
         worth: for the rows, in doublings of size; `score`: less what it costs.
@@ -194,7 +168,6 @@ class Suitability:
     judgement: Judgement
     language: str
     tokens_per_word: float
-    is_measured: bool
     length: int
     context: int
     download_bytes: int
@@ -202,8 +175,13 @@ class Suitability:
 
     @property
     def score(self) -> float:
-        """What it's worth, less what its time costs, that of a download included."""
-        return self.worth - 2 * math.log2(1 + (self.time.likely + self.download_bytes / DOWNLOAD_SPEED) / 3600)
+        """What it's worth, less what its time costs."""
+        return self.worth - 2 * self.waiting
+
+    @property
+    def waiting(self) -> float:
+        """Doublings of `PATIENCE` that training and a download take, each above the first a full one."""
+        return math.log2(1 + (self.time.likely + self.download_bytes / DOWNLOAD_SPEED) / PATIENCE)
 
     @property
     def problem(self) -> str:
@@ -226,8 +204,8 @@ class Suitability:
             "name": self.model.name, "title": self.model.title, "here": not self.download_bytes,
             "method": self.config.method, **self.time.to_dict(), "memory_bytes": self.need.high,
             "memory_free": self.free, "memory": self.judgement.reason, "language": self.language,
-            "tokens_per_word": round(self.tokens_per_word, 2), "tokens_measured": self.is_measured,
-            "length": self.length, "context": self.context, "licence": self.model.licence,
+            "tokens_per_word": round(self.tokens_per_word, 2), "length": self.length, "context": self.context,
+            "licence": self.model.licence,
             "commercial": entry.licence.commercial if entry else None, "kind": entry.kind if entry else None,
             "download_bytes": self.download_bytes, "problem": self.problem, "worth": round(self.worth, 2),
             "score": round(self.score, 2)}
@@ -243,25 +221,24 @@ def rate(model: ListedModel, rows: Rows, machine: Machine, online: bool = True) 
     facts, entry = model.facts, model.entry
     if facts is None:
         return None
-    tried = _measured_characters(model.folder, rows.sample) if model.folder is not None else None
-    knowledge = _knowledge(entry, rows, tried)
-    characters = tried or _usual_characters(facts, entry, rows, knowledge)
-    length, is_text = math.ceil(rows.long / characters) + AROUND, rows.objective == "text"
+    of_row, per_word = _tokens(rows, entry.languages if entry is not None else (), facts)
+    knowledge = _knowledge(entry, rows, per_word)
+    length, is_text, gpus = math.ceil(rows.longest * of_row), rows.objective == "text", machine.gpus
     context = (entry.context if entry is not None else None) or facts.context_length
+    free = (machine.free_on_cards(1) if gpus else machine.ram_free) or None
     for method in ("lora",) if facts.quantization else ("lora", "qlora"):
-        config, need = fit_badge.usual(facts, machine, method, fit_badge.LENGTH if is_text else covering(length),
-                                       objective=rows.objective)
-        device, free = measured.free_on(config, machine)
-        judgement = formula.judge(need.low, need.high, free or None)
+        config, need = fit_badge.usual(facts, machine, method, length=fit_badge.LENGTH if is_text else
+                                       covering(length), objective=rows.objective)
+        judgement = formula.judge(need.low, need.high, free)
         if judgement.fits:
             break
-    config.epochs = usual_epochs(rows.count, rows.objective, device == "cuda")
-    spent = time_estimate.training(facts, config, machine, rows.count,
-                                   rows.count * (rows.characters / characters + AROUND))
+    once = rows.objective in PREFERENCES or (is_text and rows.count >= 100)
+    config.epochs = 1.0 if once else fit_badge.usual_epochs(rows.count, bool(gpus))
+    time = time_estimate.training(facts, config, machine, rows.count, rows.count * of_row)
     return Suitability(
-        model, config, spent, need, free, judgement, knowledge, rows.word / characters, tried is not None,
-        0 if is_text else length, context, 0 if model.folder is not None else model.disk_bytes,
-        _worth(facts, entry, rows, config.method, knowledge, rows.word / characters, length, context)
+        model, config, time, need, free, judgement, knowledge, per_word, 0 if is_text else length, context,
+        0 if model.folder is not None else model.disk_bytes,
+        _worth(facts, entry, rows, config.method, knowledge, per_word, length, context)
         - (0.0 if model.folder is not None else 0.5 if online else 3.0))
 
 
@@ -309,7 +286,7 @@ class Recommendation:
 
 def recommend(models: Sequence[ListedModel], rows: Rows, machine: Machine, online: bool = True) -> Recommendation:
     """Recommend the model with the highest score; a quicker one that takes at most half its time; and a better one that
-    is worth clearly more and is done within an evening. Where something speaks against every model, that which has
+    is worth clearly more and is done within an evening, whose time counts half. Where something speaks against every model, that which has
     least against it is recommended. Tries the tokenizers of models that are here: for a thread."""
     rated = tuple(rate(model, rows, machine, online) for model in models)
     known = [each for each in rated if each is not None]
@@ -321,8 +298,8 @@ def recommend(models: Sequence[ListedModel], rows: Rows, machine: Machine, onlin
     others = [each for each in fitting if online or not each.download_bytes]
     quicker = [each for each in others if each.time.likely <= best.time.likely / 2]
     better = [each for each in others if each.worth >= best.worth + CLEARLY and each.is_of_an_evening]
-    return Recommendation(rows, best, max(quicker, key=lambda each: each.worth, default=None),
-                          max(better, key=lambda each: each.worth, default=None), rated)
+    return Recommendation(rows, best, max(quicker, key=lambda each: each.score, default=None),
+                          max(better, key=lambda each: each.worth - each.waiting, default=None), rated)
 
 
 def models_here_and_known() -> list[ListedModel]:
@@ -352,13 +329,13 @@ def reason_text(each: Suitability, rows: Rows) -> str:
 
 def language_text(each: Suitability, rows: Rows) -> str:
     """Whether a model knows the rows' language; "" while no data is chosen."""
-    if rows.is_usual:
+    if not rows.sample:
         return ""
     language, number = rows.language, number_text(round(each.tokens_per_word, 1))
     if not language:
         return tr("It isn't clear which language your rows are in. Check that the model knows it.")
     if each.language == OTHER:
-        other = language_names([code for code in rows.languages if _knows(each.model.entry, code, None) == OTHER])
+        other = language_names([code for code in rows.languages if _knows(each.model.entry, code, 9) == OTHER])
         return tr("It isn't made for {language}, which your rows are in.", language=other)
     if each.language == UNSTATED:
         return tr("Its makers don't say whether it knows {language}.", language=language)

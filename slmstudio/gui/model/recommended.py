@@ -68,7 +68,7 @@ class RecommendedCard(Card):
         count = ntr("{n:,} row", "{n:,} rows", rows.count)
         self.title.setText(
             tr("For {rows} of usual length on this machine. Choose your data to see yours.", rows=count)
-            if rows.is_usual else
+            if not rows.sample else
             tr("For your {rows} in {language} on this machine", rows=count, language=rows.language)
             if rows.language else tr("For your {rows} on this machine", rows=count))
         suits = best.suits if best is not None else None

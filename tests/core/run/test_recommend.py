@@ -30,8 +30,19 @@ SMALL_CPU = machine(cores=2, ram=6)
 LAPTOP, CARD_8, CARD_12, CARD_16, CARD_24 = map(machine, (4, 8, 12, 16, 24))
 
 
-def rows(count: int, language: str, characters: int, objective: str = "sft", long: int = 0) -> Rows:
-    return Rows(count, objective, (language,) if language else (), characters, long or 2 * characters, 6)
+TEXTS = {"en": "When does the office open? ", "hi": "कार्यालय कब खुलता है? ", "mr": "कार्यालय कधी उघडते आहे? ",
+         "ta": "அலுவலகம் எப்போது திறக்கும்? ", "or": "କାର୍ଯ୍ୟାଳୟ କେବେ ଖୋଲେ? ", "zh": "办公室 什么时候 开门？ ",
+         "": "Die Post öffnet um zehn. "}
+
+
+def record(question: str, answer: str) -> Record:
+    return Record(({"role": "user", "content": question}, {"role": "assistant", "content": answer}), 1)
+
+
+def rows(count: int, language: str, characters: int, objective: str = "sft", longest: float = 2.0) -> Rows:
+    text = (TEXTS[language] * (characters // 10))[:characters]
+    return Rows(count, objective, (language,) if language else (), len(text.split()), longest,
+                (record(text[:characters // 2], text[characters // 2:]),))
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ CASES = {
     # Rows that a small model takes hours for even on a good card.
     "100,000 rows, 24 GB": Case(rows(100_000, "en", 1_200), CARD_24, (0.1, 0.7), (30, 600)),
     "100,000 rows, no card": Case(rows(100_000, "en", 1_200), machine(), (0.1, 0.3), (600, 60_000)),
-    "long documents, 24 GB": Case(rows(300, "en", 24_000, long=40_000), CARD_24, (0.5, 4.5), (10, 240),
+    "long documents, 24 GB": Case(rows(300, "en", 24_000, longest=1.7), CARD_24, (0.5, 4.5), (10, 240),
                                   "lora qlora", quicker=(0.2, 1.8), better=(1.5, 8.5)),
     "plain text, 24 GB": Case(rows(200, "en", 40_000, "text"), CARD_24, (0.9, 8.5), (5, 240), "lora qlora",
                               quicker=(0.1, 4.5)),
@@ -141,16 +152,14 @@ def test_what_a_model_knows_of_the_rows_language():
 def test_a_tokenizer_that_is_here_is_tried(tiny_model: Path):
     from slmstudio.core.model.facts import read_model
 
-    one = ListedModel(read_model(tiny_model), None, tiny_model)
-    found = recommending.rate(one, replace(rows(100, "hi", 300), sample="कार्यालय कब खुलता है? " * 20), CARD_12)
-    assert found.is_measured and found.tokens_per_word > 2 and found.language == "unstated"
-    assert not recommending.rate(one, rows(100, "hi", 300), CARD_12).is_measured
+    facts = read_model(tiny_model)
+    found = recommending.rate(ListedModel(facts, None, tiny_model), rows(100, "hi", 300), CARD_12)
+    away = replace(facts, path=Path("/m"), vocabulary_size=300_000)
+    assert found.tokens_per_word > 3 and found.language == "unstated"
+    assert recommending.rate(ListedModel(away, None, None), rows(100, "hi", 300), CARD_12).language == "likely"
 
 
 def test_the_rows_are_looked_at():
-    def record(question: str, answer: str) -> Record:
-        return Record(({"role": "user", "content": question}, {"role": "assistant", "content": answer}), 1)
-
     hindi = [record("कार्यालय कब खुलता है?", "दस बजे।")] * 70
     english = [record("When does the office open, and where is it?", "At ten.")] * 30
     found = rows_of(hindi + english, "instruction")
@@ -170,10 +179,9 @@ def test_the_sentences():
     found = made(CASES["Hindi, 8 GB"])
     by_title = {each.model.title: each for each in found.rated if each is not None}
     said = recommending.reason_text(by_title[catalogue.find("gemma-3-1b-it").title], found.rows)
-    assert said.startswith("It probably knows Hindi, and needs about 2.4 tokens per word. It fits with room to spare (")
+    assert said.startswith("It probably knows Hindi, and needs about ") and "It fits with room to spare (" in said
     assert said.endswith("of 7.4 GB). Commercial use is allowed (Gemma).")
     other = by_title[catalogue.find("Phi-3-mini-4k-instruct").title]
     assert recommending.language_text(other, found.rows) == "It isn't made for Hindi, which your rows are in."
-    unclear = recommending.language_text(other, rows(1, "", 1))
-    assert unclear.startswith("It isn't made") or "clear" in unclear
+    assert "isn't clear" in recommending.language_text(other, rows(1, "", 40))
     assert recommending.language_text(other, recommending.USUAL) == ""

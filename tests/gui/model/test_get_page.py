@@ -180,7 +180,8 @@ def test_the_model_whose_name_is_typed_is_offered_again_with_its_token(qtbot, ta
     look_at(tab, QWEN)
     with QSignalBlocker(tab.models.view):
         tab.models.view.set_current(ON_DISK)
-    qtbot.keyClicks(tab.models.search, gated.id)
+    tab.models.search.setText(gated.id)
+    tab.models.search.setModified(True)
     new = reopened_with_half_a_token(qtbot, tab, session)
     models, typed = new.models, new.findChild(QLineEdit, "hub_token")
     qtbot.waitUntil(typed.isVisible)

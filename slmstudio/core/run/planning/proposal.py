@@ -18,12 +18,12 @@ from slmstudio.core.model import scratch
 from slmstudio.core.model.architecture import FP16_OVERFLOWS, PADDED_ONLY
 from slmstudio.core.run.config import FIELDS, RunConfig, default_of
 from slmstudio.core.run.curves import most_evaluations, total_steps
-from slmstudio.core.run.memory.fit_badge import spares_optimizer
+from slmstudio.core.run.memory.fit_badge import spares_optimizer, usual_epochs
 from slmstudio.core.run.memory.formula import COMFORTABLE
 from slmstudio.core.run.memory.levers import Lever, to_fit
 from slmstudio.core.run.planning import plan_rows, row_counts
 from slmstudio.core.run.planning.plan_inputs import Draft
-from slmstudio.core.run.planning.rates import preference_part, usual_epochs, usual_for, usual_rate
+from slmstudio.core.run.planning.rates import preference_part, usual_for, usual_rate
 from slmstudio.core.run.run_fields import OBJECTIVES, PREFERENCES
 
 EVALUATIONS, MOST_EVALUATIONS = 4, 20
@@ -259,7 +259,9 @@ def _in_test_file(draft: Draft) -> int:
 def _learning(draft: Draft) -> None:
     rows = len(draft.dataset.records)
     counts = row_counts.count_split(draft.measured, _held_back(draft), RunConfig(**draft.values))
-    epochs = usual_epochs(rows, draft.values["objective"], draft.gpu is not None)
+    epochs = usual_epochs(rows, draft.gpu is not None)
+    if draft.values["objective"] in PREFERENCES or (draft.values["objective"] == "text" and rows >= 100):
+        epochs = 1.0
     learned = ntr("{n:,} row", "{n:,} rows", counts.learned)
     said = ntr("{n:g} epoch over {rows}.", "{n:g} epochs over {rows}.", epochs, rows=learned)
     draft.set("epochs", epochs, said if draft.gpu else join_sentences(

@@ -1,4 +1,4 @@
-"""The rank and the learning rates that suit models by their size, and the epochs that suit a dataset."""
+"""The rank and the learning rates that suit models by their size."""
 
 from __future__ import annotations
 
@@ -47,10 +47,3 @@ def usual_rate(method: str, objective: str, parameters: int, rank: int | None = 
 def preference_part(objective: str) -> int:
     """By how much the rate for answers is divided for an objective."""
     return 1 if objective not in PREFERENCES else 4 if objective == "orpo" else 10
-
-
-def usual_epochs(rows: int, objective: str, on_gpu: bool) -> float:
-    """The epochs that are proposed for so many rows; fewer on a processor, where more would take a long time."""
-    if objective in PREFERENCES or (objective == "text" and rows >= 100):
-        return 1.0
-    return 3.0 if on_gpu or rows < 100 else 2.0 if rows < 1_000 else 1.0
