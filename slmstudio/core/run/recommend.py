@@ -259,7 +259,7 @@ def _worth(facts: ModelFacts, entry: CatalogueEntry | None, rows: Rows, method: 
     answers = facts.has_chat_template
     worth -= (0.5 if answers else 0.0) if rows.objective == "text" else (0.0 if answers else 1.0)
     if entry is not None:
-        worth -= {False: 1.0, None: 0.5, True: 0.0}[entry.licence.commercial] + (0.25 if entry.gated else 0.0)
+        worth -= {False: 1.0, None: 0.5, True: 0.0}[entry.licence.commercial] + (0.5 if entry.gated else 0.0)
     return worth - (2 * max(0.0, math.log2(length / context)) if rows.objective != "text" else 0.0)
 
 
