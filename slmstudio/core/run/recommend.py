@@ -224,7 +224,6 @@ def rate(model: ListedModel, rows: Rows, machine: Machine, online: bool = True) 
     of_row, per_word = _tokens(rows, entry.languages if entry is not None else (), facts)
     knowledge = _knowledge(entry, rows, per_word)
     length, is_text, gpus = math.ceil(rows.longest * of_row), rows.objective == "text", machine.gpus
-    context = (entry.context if entry is not None else None) or facts.context_length
     free = (machine.free_on_cards(1) if gpus else machine.ram_free) or None
     for method in ("lora",) if facts.quantization else ("lora", "qlora"):
         config, need = fit_badge.usual(facts, machine, method, length=fit_badge.LENGTH if is_text else
@@ -236,14 +235,14 @@ def rate(model: ListedModel, rows: Rows, machine: Machine, online: bool = True) 
     config.epochs = 1.0 if once else fit_badge.usual_epochs(rows.count, bool(gpus))
     time = time_estimate.training(facts, config, machine, rows.count, rows.count * of_row)
     return Suitability(
-        model, config, time, need, free, judgement, knowledge, per_word, 0 if is_text else length, context,
-        0 if model.folder is not None else model.disk_bytes,
-        _worth(facts, entry, rows, config.method, knowledge, per_word, length, context)
+        model, config, time, need, free, judgement, knowledge, per_word, 0 if is_text else length,
+        facts.context_length, 0 if model.folder is not None else model.disk_bytes,
+        _worth(facts, entry, rows, config.method, knowledge, per_word, length)
         - (0.0 if model.folder is not None else 0.5 if online else 3.0))
 
 
 def _worth(facts: ModelFacts, entry: CatalogueEntry | None, rows: Rows, method: str, knowledge: str, per_word: float,
-           length: int, context: int) -> float:
+           length: int) -> float:
     """What a model is worth for the rows, in doublings of size above a hundred million parameters.
 
     Rows in a language that it doesn't know make it worth a 64th, and twice as many tokens as another model needs half a
@@ -254,13 +253,14 @@ def _worth(facts: ModelFacts, entry: CatalogueEntry | None, rows: Rows, method: 
     """
     worth = math.log2(facts.parameters / 1e8) + LANGUAGE_WORTH[knowledge]
     worth -= 0.5 * max(0.0, math.log2(per_word / FEWEST)) if rows.languages else 0.0
-    worth += 0.5 * min(1.0, max(-1.0, math.log2(context / 8192))) + 0.25 * math.log2(facts.vocabulary_size / 1e5)
+    worth += 0.5 * min(1.0, max(-1.0, math.log2(facts.context_length / 8192)))
+    worth += 0.25 * math.log2(facts.vocabulary_size / 1e5)
     worth -= 0.5 if method == "qlora" else 0.0
     answers = facts.has_chat_template
     worth -= (0.5 if answers else 0.0) if rows.objective == "text" else (0.0 if answers else 1.0)
     if entry is not None:
         worth -= {False: 1.0, None: 0.5, True: 0.0}[entry.licence.commercial] + (0.5 if entry.gated else 0.0)
-    return worth - (2 * max(0.0, math.log2(length / context)) if rows.objective != "text" else 0.0)
+    return worth - (2 * max(0.0, math.log2(length / facts.context_length)) if rows.objective != "text" else 0.0)
 
 
 @dataclass(frozen=True)
@@ -286,8 +286,9 @@ class Recommendation:
 
 def recommend(models: Sequence[ListedModel], rows: Rows, machine: Machine, online: bool = True) -> Recommendation:
     """Recommend the model with the highest score; a quicker one that takes at most half its time; and a better one that
-    is worth clearly more and is done within an evening, whose time counts half. Where something speaks against every model, that which has
-    least against it is recommended. Tries the tokenizers of models that are here: for a thread."""
+    is worth clearly more and is done within an evening, whose time counts half. Where something speaks against every
+    model, that which has least against it is recommended. Tries the tokenizers of models that are here: for a thread.
+    """
     rated = tuple(rate(model, rows, machine, online) for model in models)
     known = [each for each in rated if each is not None]
     fitting = [each for each in known if not each.problem]

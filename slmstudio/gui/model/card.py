@@ -208,18 +208,20 @@ class ModelCard(Card):
 
     def _show_suitability(self) -> None:
         """The rows of facts, as far as they are known before the run is planned."""
-        from slmstudio.core.run import recommend
-
         entry, rows = self._entry, self._rows
         assert entry is not None
         suits, facts, known = entry.suits, entry.facts, entry.known
+        language, licence = "", known.licence.name if known is not None else facts.licence if facts is not None else ""
+        if suits is not None and rows is not None:  # a thread has imported it by now
+            from slmstudio.core.run import recommend
+
+            language, licence = recommend.language_text(suits, rows), recommend.licence_text(entry.listed)
         size = units.format_bytes(facts.disk_bytes if facts is not None else entry.download_bytes)
-        language = recommend.language_text(suits, rows) if suits is not None and rows is not None else ""
         self.facts.show_values({
             "time": self._time_text(suits.time) if suits is not None else "…",
             "memory": units.format_span(suits.need.low, suits.need.high) if suits is not None else "…",
             "language": language or self._languages_text(known),
-            "licence": recommend.licence_text(entry.listed),
+            "licence": licence or tr("not stated"),
             "disk": tr("{size}, on this machine", size=size) if facts is not None else
                     tr("{size} to download", size=size)})
 
