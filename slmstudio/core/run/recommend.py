@@ -195,8 +195,8 @@ class Suitability:
 
     @property
     def is_of_an_evening(self) -> bool:
-        """Whether it fits in memory, and is done within an evening."""
-        return self.judgement.fits and self.time.likely <= EVENING
+        """Whether nothing speaks against it, and it is done within an evening."""
+        return not self.problem and self.time.likely <= EVENING
 
     def to_dict(self) -> dict[str, Any]:
         entry = self.model.entry
@@ -337,7 +337,8 @@ def language_text(each: Suitability, rows: Rows) -> str:
         return tr("It isn't clear which language your rows are in. Check that the model knows it.")
     if each.language == OTHER:
         other = language_names([code for code in rows.languages if _knows(each.model.entry, code, 9) == OTHER])
-        return tr("It isn't made for {language}, which your rows are in.", language=other)
+        return (tr("It isn't made for {language}, which your rows are in.", language=other) if other == language else
+                tr("It isn't made for {language}, which some of your rows are in.", language=other))
     if each.language == UNSTATED:
         return tr("Its makers don't say whether it knows {language}.", language=language)
     if each.language == LIKELY:

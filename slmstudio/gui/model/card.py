@@ -217,6 +217,9 @@ class ModelCard(Card):
 
             language, licence = recommend.language_text(suits, rows), recommend.licence_text(entry.listed)
         size = units.format_bytes(facts.disk_bytes if facts is not None else entry.download_bytes)
+        told = self.facts.values["language"]
+        told.setProperty("tone", "warn" if suits is not None and suits.problem == "other_language" else "")
+        theme.restyle(told)
         self.facts.show_values({
             "time": self._time_text(suits.time) if suits is not None else "…",
             "memory": units.format_span(suits.need.low, suits.need.high) if suits is not None else "…",

@@ -185,7 +185,7 @@ class ModelListCard(Card):
         known, view, suits, facts = entry.known, self.view.current(), entry.suits, entry.facts
         if not entry.on_disk and (
                 view == ON_DISK or (view == FITS and (suits is None or not suits.judgement.fits))
-                or (view == EVENING and (suits is None or bool(suits.problem) or not suits.is_of_an_evening))):
+                or (view == EVENING and (suits is None or not suits.is_of_an_evening))):
             return False
         said = [entry.name, entry.repo, entry.source, facts.family if facts else "", facts.name if facts else "",
                 (facts.licence if facts else None) or ""]
