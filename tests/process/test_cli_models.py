@@ -50,6 +50,14 @@ def test_an_unknown_language_is_refused_with_the_nearest(cli):
     assert cli("models", "--language", "Hindy", "--json", status=2).json["error"]["remedy"] == "Did you mean 'Hindi'?"
 
 
+def test_a_model_is_recommended_for_a_file(cli, rows_file):
+    state = cli("models", "recommend", "--data", rows_file, "--json").json
+    assert state["languages"] == ["en", "hi"] and state["recommended"]["problem"] == ""
+    assert state["recommended"]["seconds_low"] > 0 and len(state["models"]) > 50
+    shown = cli("models", "recommend", "--data", rows_file).out
+    assert "rows in English and Hindi on this machine" in shown and state["recommended"]["title"] in shown
+
+
 REPO = download_trial.REPO
 SECRET = "hf_ATokenThatNobodyElseMaySee"
 

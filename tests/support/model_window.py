@@ -25,4 +25,6 @@ def shown(qtbot: QtBot, session: Session) -> ModelTab:
     with qtbot.waitSignal(tab.refreshed), qtbot.waitActive(tab):
         tab.show()
         tab.activateWindow()
+    if session.machine is not None:
+        qtbot.waitUntil(lambda: all(entry.suits is not None for entry in tab.entries() if entry.sizes is not None))
     return tab

@@ -22,6 +22,8 @@ from slmstudio.core.model.facts import CONTEXT_IF_UNKNOWN, ModelFacts
 FILE = "catalogue.json"
 ALIKE = 0.05
 """Share by which a model's parameters may differ from the catalogue's and still be that model."""
+MANY = 100
+"""Languages among which all those are that many people write."""
 _SIZES = ("layers", "hidden_size", "intermediate_size", "heads", "kv_heads", "head_dim")
 _NOT_THERE = {"language": noop("The catalogue has no language {given!r}."),
               "licence": noop("The catalogue has no licence {given!r}."),
@@ -110,6 +112,11 @@ class CatalogueEntry:
         if language_code(language) in self.languages:
             return True
         return None if self.language_count > len(self.languages) or not self.language_count else False
+
+    @property
+    def has_most_languages(self) -> bool:
+        """Whether its makers count so many languages, without naming them, that the rows' is probably among them."""
+        return self.language_count >= MANY and not self.languages
 
     def facts(self, folder: Path) -> ModelFacts | None:
         """What the model will be in `folder`, so that its memory can be estimated before it is fetched.

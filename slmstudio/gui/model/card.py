@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
-from slmstudio.core.i18n import number_text, tr
+from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.core.jobs import new
 from slmstudio.core.model.facts import refusal
 from slmstudio.core.model.vetting import vet
@@ -20,12 +19,12 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
 from slmstudio.gui.common.widgets.areas import Card, EmptyState, rule, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
-from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, text_label
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.labels import Chip, breakable, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, grid_in, pages_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.model import fit_view
-from slmstudio.gui.model.fit_view import FitView
+from slmstudio.gui.model.fit_view import FitView, Fold
 from slmstudio.gui.model.get_page import GetPage
 from slmstudio.gui.model.template_choice import TemplateChoice
 from slmstudio.gui.model.work import FETCH, MEASURE, PREPARE, ModelWork, download
@@ -34,58 +33,52 @@ if TYPE_CHECKING:
     from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.facts import ModelFacts
     from slmstudio.core.model.vetting.vet import Vetting
+    from slmstudio.core.run.recommend import Rows
+    from slmstudio.core.run.time_estimate import TimeEstimate
     from slmstudio.gui.model.known import ModelEntry
 
-# -- What a base model is, in one row of figures.
+# -- What a base model is for the chosen rows, in rows of a name and a value.
 
 
 class FactsTable(QWidget):
-    """One row of figures under their names, and a line below: the folder, or the name on the hub."""
+    """Names with their values below each other.
 
-    def __init__(self) -> None:
+    Attributes:
+        values: the labels, by what they say.
+    """
+
+    def __init__(self, names: dict[str, str]) -> None:
         super().__init__()
-        names = (tr("Family"), tr("Parameters"), tr("Context"), tr("Vocabulary"), tr("Layers"),
-                 tr("Disk"), tr("Licence"))
-        grid = grid_in(self, theme.SPACE_L, theme.SPACE_S)
-        self.values = []
-        for column, (name, stretch) in enumerate(zip(names, (2, 2, 2, 2, 1, 2, 3), strict=True)):
-            grid.addWidget(text_label(name, "small"), 0, column)
-            value = ElidedLabel("", "body", Qt.TextElideMode.ElideRight)
+        grid = grid_in(self, theme.SPACE_M, theme.SPACE_XS, stretch=1)
+        self.values = {}
+        for line, (key, name) in enumerate(names.items()):
+            value = self.values[key] = text_label("", "body", wrap=True, name=f"model_{key}")
             value.setAccessibleName(name)
-            self.values.append(value)
-            grid.addWidget(value, 2, column)
-            grid.setColumnStretch(column, stretch)
-        for line in (1, 3):
-            grid.addWidget(rule(), line, 0, 1, len(names))
-        self.folder = ElidedLabel("", "small")
-        grid.addWidget(self.folder, 4, 0, 1, len(names))
+            grid.addWidget(text_label(name, "muted"), 2 * line, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(value, 2 * line, 1)
+            grid.addWidget(rule(), 2 * line + 1, 0, 1, 2)
 
-    def show_facts(self, facts: ModelFacts) -> None:
-        """Show what a folder holds."""
-        licence = facts.licence or tr("not stated")
-        self._show((facts.family, units.format_count(facts.parameters), number_text(facts.context_length),
-                    number_text(facts.vocabulary_size), str(facts.layers), units.format_bytes(facts.disk_bytes),
-                    licence), facts.architecture, number_text(facts.hidden_size), str(facts.path))
+    def show_values(self, texts: dict[str, str]) -> None:
+        """Show these values; the others stay as they are."""
+        for key, text in texts.items():
+            self.values[key].setText(breakable(text))
 
-    def show_entry(self, entry: CatalogueEntry) -> None:
-        """Show what the catalogue knows; what it doesn't know is left out."""
-        unknown = tr("not known")
-        self._show((entry.family, units.format_count(entry.parameters),
-                    number_text(entry.context) if entry.context else unknown, number_text(entry.vocabulary),
-                    str(entry.layers or unknown), units.format_bytes(entry.download_bytes),
-                    entry.licence.name if entry.licence.id else tr("not stated")),
-                   entry.model_type, number_text(entry.hidden_size) if entry.hidden_size else unknown, entry.id)
 
-    def _show(self, texts: Sequence[str], architecture: str, hidden: str, folder: str) -> None:
-        tips = (tr("The architecture's name: {name}", name=architecture),
-                tr("How many numbers the model consists of."), tr("How many tokens the model can see at once."),
-                tr("How many different tokens the model knows."),
-                tr("Decoder layers, each with a hidden size of {size}.", size=hidden), tr("Size of the weight files."),
-                tr("As stated by the model. Read it before you use the model commercially."))
-        for label, text, tip in zip(self.values, texts, tips, strict=True):
-            label.setText(text)
-            label.setToolTip(plain_tip(tip))
-        self.folder.setText(folder)
+def figures_of(entry: ModelEntry) -> dict[str, str]:
+    """What a folder holds, or what the catalogue knows; what isn't known is said to be so."""
+    facts, known, unknown = entry.facts, entry.known, tr("not known")
+    told = facts or known
+    if told is None:
+        return {}
+    context = facts.context_length if facts is not None else known.context if known is not None else None
+    vocabulary = facts.vocabulary_size if facts is not None else known.vocabulary if known is not None else 0
+    return {"family": told.family, "parameters": units.format_count(told.parameters),
+            "context": tr("{tokens} tokens", tokens=number_text(context)) if context else unknown,
+            "vocabulary": tr("{tokens} tokens", tokens=number_text(vocabulary)),
+            "layers": tr("{layers}, each with a hidden size of {size}", layers=number_text(told.layers),
+                         size=number_text(told.hidden_size)) if told.layers and told.hidden_size else unknown,
+            "terms": known.licence.use if known is not None else unknown,
+            "folder": str(facts.path) if facts is not None else entry.repo or str(entry.folder)}
 
 
 READY, UNPACK, DAMAGED = range(3)
@@ -105,23 +98,27 @@ class ModelCard(Card):
         self._session, self._work = session, work
         self._entry: ModelEntry | None = None
         self._fit: fit_view.Fit | None = None
+        self._rows: Rows | None = None
         self._task = TaskSlot()
         self.title.setObjectName("model_name")
         self.chip = Chip(name="model_chip")
         self.header.insertWidget(1, self.chip)
         self._pages = pages_of(self._model_page(), self._prepare_page(), self._damaged_page())
         self.body.addWidget(self._pages, 1)
-        session.machine_changed.connect(self.estimate)
         session.memory_changed.connect(self._estimate_again)
-        session.dataset_changed.connect(self.estimate)
         session.job_changed.connect(self._show_measurable)
         work.changed.connect(self._show_work)
         work.progressed.connect(self._show_progress)
 
     def _model_page(self) -> QWidget:
         """The page of a model that can be used or fetched: its facts and fit are shown in the same way."""
-        self.facts = FactsTable()
+        self.facts = FactsTable({"time": tr("Time"), "memory": tr("Memory"), "language": tr("Language"),
+                                 "licence": tr("Licence"), "disk": tr("Disk")})
         self.facts.setObjectName("model_facts")
+        self.figures = FactsTable({"family": tr("Family"), "parameters": tr("Parameters"), "context": tr("Context"),
+                                   "vocabulary": tr("Vocabulary"), "layers": tr("Layers"), "terms": tr("Terms"),
+                                   "folder": tr("Folder")})
+        self.files = Fold(tr("Figures and files"), self.figures, name="model_files")
         self.fit = FitView()
         self.fit.hide()
         self.fit.measure.clicked.connect(self._measure)
@@ -131,14 +128,14 @@ class ModelCard(Card):
         self.get_page.get_wanted.connect(self._get)
         self.get_page.pause.clicked.connect(self._work.pause)
         self.get_page.strip.cancelled.connect(self._work.cancel)
-        self.use = PrimaryButton(tr("Use this model →"),
+        self.use = SecondaryButton(tr("Use this model →"),
                                  tr("Train on top of this model. The next step is to plan the run."), name="model_use",
                                  clicked=lambda: self.use_wanted.emit(self._entry.facts if self._entry else None))
         self.template = TemplateChoice()
         self.template.chosen.connect(self._choose_template)
         page, inner = QWidget(), QWidget()
-        column_in(inner, self.facts, self.template, self.banner_ready, self.get_page, self.fit, STRETCH,
-                  spacing=theme.SPACE_L, margins=(0, 0, theme.SPACE_M, 0))  # the scroll bar isn't on the text
+        column_in(inner, self.facts, self.template, self.banner_ready, self.get_page, self.fit, self.files, STRETCH,
+                  spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_M, 0))  # the scroll bar isn't on the text
         column_in(page, (scrolled(inner), 1), self.get_page.actions, (self.use, 0, Qt.AlignmentFlag.AlignRight),
                   spacing=theme.SPACE_M)
         return page
@@ -148,12 +145,11 @@ class ModelCard(Card):
         self.explain = text_label("", "muted", wrap=True)
         for label in (title, self.explain):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.prepare = PrimaryButton(tr("Prepare it"),
-                                     tr("Unpack the file into a folder that can be trained. You can keep working in "
-                                        "the meantime."), name="model_prepare", clicked=self._unpack)
+        self.prepare = SecondaryButton(tr("Prepare it"),
+                                       tr("Unpack the file into a folder that can be trained. You can keep working in "
+                                          "the meantime."), name="model_prepare", clicked=self._unpack)
         self.strip = ProgressStrip(name="model_progress", cancelled=self._work.cancel)
         column = QWidget()
-        theme.grow(column, "setFixedWidth", 520)
         column_in(column, title, self.explain, self.strip, (self.prepare, 0, Qt.AlignmentFlag.AlignHCenter),
                   spacing=theme.SPACE_L, margins=None)
         return EmptyState.centred(column)
@@ -193,15 +189,62 @@ class ModelCard(Card):
         self.template.forget()
         self.get_page.setVisible(not here)
         self.get_page.actions.setVisible(not here)
-        self.facts.setVisible(here or entry.known is not None)
+        for part in (self.facts, self.files):
+            part.setVisible(entry.sizes is not None or entry.known is not None)
+        self.figures.show_values(figures_of(entry))
         if entry.facts is not None:
-            self.facts.show_facts(entry.facts)
             self._show_checks(entry.facts)
         else:
             self.chip.set(tr("not on this machine"), "plain", "")
-            if entry.known is not None:
-                self.facts.show_entry(entry.known)
+        self._show_suitability()
         self.estimate()
+
+    def show_suitability(self, rows: Rows) -> None:
+        """Show what `suits` of the entry says, for these rows."""
+        self._rows, self._fit = rows, None
+        if self._entry is not None and self._pages.currentIndex() == READY:
+            self._show_suitability()
+            self.estimate()
+
+    def _show_suitability(self) -> None:
+        """The rows of facts, as far as they are known before the run is planned."""
+        entry, rows = self._entry, self._rows
+        assert entry is not None
+        suits, facts, known = entry.suits, entry.facts, entry.known
+        language, licence = "", known.licence.name if known is not None else facts.licence if facts is not None else ""
+        if suits is not None and rows is not None:  # a thread has imported it by now
+            from slmstudio.core.run import recommend
+
+            language, licence = recommend.language_text(suits, rows), recommend.licence_text(entry.listed)
+        size = units.format_bytes(facts.disk_bytes if facts is not None else entry.download_bytes)
+        told = self.facts.values["language"]
+        told.setProperty("tone", "warn" if suits is not None and suits.problem == "other_language" else "")
+        theme.restyle(told)
+        self.facts.show_values({
+            "time": self._time_text(suits.time) if suits is not None else "…",
+            "memory": units.format_span(suits.need.low, suits.need.high) if suits is not None else "…",
+            "language": language or self._languages_text(known),
+            "licence": licence or tr("not stated"),
+            "disk": tr("{size}, on this machine", size=size) if facts is not None else
+                    tr("{size} to download", size=size)})
+
+    def _time_text(self, time: TimeEstimate) -> str:
+        from slmstudio.core.run.time_estimate import source_text
+
+        return tr("{time}, {source}", time=time.text(), source=source_text(time))
+
+    def _languages_text(self, known: CatalogueEntry | None) -> str:
+        if known is None or not known.language_count:
+            return tr("not stated")
+        return ntr("{n:,} language", "{n:,} languages", known.language_count)
+
+    def begin(self) -> None:
+        """Prepare or fetch the model that is shown; where terms or a token come first, the user is led there."""
+        entry = self._entry
+        if entry is not None and entry.gguf is not None:
+            self._unpack()
+        elif entry is not None and not self.get_page.begin():
+            self.get_page.ask()
 
     def _show_checks(self, facts: ModelFacts) -> None:
         """Vet the folder, and say what was found; one that is refused can't be used."""
@@ -259,26 +302,37 @@ class ModelCard(Card):
             self.estimate()
 
     def estimate(self) -> None:
-        """Work out whether the model fits, by what is chosen and known now."""
+        """Work out whether the model fits, by what is chosen and known now: first as it is expected, then as the run
+        would be planned, which takes longer. Before `suits` is known, the model tab works that out."""
+        machine, entry = self._session.machine, self._entry
+        sizes, suits = (entry.sizes, entry.suits) if entry is not None else (None, None)
+        if machine is not None and sizes is not None and suits is not None:
+            self._task.run(self, lambda task: fit_view.expected(sizes, machine, suits), self._show_expected,
+                           self._no_fit)
+
+    def _show_expected(self, found: fit_view.Fit) -> None:
         session, entry = self._session, self._entry
-        sizes = entry.sizes if entry is not None else None
-        if session.machine is None or entry is None or sizes is None:
-            return
         machine, dataset, evaluation = session.machine, session.dataset, session.eval_dataset
-        if dataset is None or entry.facts is None:
-            self._task.run(self, lambda task: fit_view.usual(sizes, machine), self._show_fit, self._no_fit)
+        if self._fit is None or dataset is None:
+            self._show_fit(found)
+        if dataset is None or machine is None or entry is None or entry.facts is None:
             return
+        facts = entry.facts
         chosen: dict[str, object] = {} if evaluation is not None else {
             "eval_fraction": session.eval_fraction, "split_seed": session.split_seed, "split_by": session.split_by}
-        if name := session.chat_template_of(sizes.path):
+        if name := session.chat_template_of(facts.path):
             chosen["chat_template"] = name
-        self._task.run(self, lambda task: fit_view.planned(sizes, machine, dataset, evaluation, chosen), self._show_fit,
+        self._task.run(self, lambda task: fit_view.planned(facts, machine, dataset, evaluation, chosen), self._show_fit,
                        self._no_fit)
 
     def _show_fit(self, found: fit_view.Fit) -> None:
         self._fit = found
         self.banner_ready.clear()
         self.fit.show_fit(found)
+        estimate, free = found.best.estimate, found.free
+        span = units.format_span(estimate.low, estimate.high)
+        self.facts.show_values({"time": self._time_text(found.time), "memory": span if free is None else
+                                tr("{span} of {free} free", span=span, free=units.format_bytes(free))})
         self.fit.show()
         self._show_measurable()
 

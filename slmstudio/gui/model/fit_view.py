@@ -14,10 +14,10 @@ from slmstudio.core.run.memory import formula
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import variant_label, when
 from slmstudio.gui.common.widgets.areas import rule
-from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.buttons import SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.figures import MeaningButton
-from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_of, row_of
+from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip, Share, ShareBar
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.formula import Judgement
     from slmstudio.core.run.memory.levers import Lever
     from slmstudio.core.run.memory.outlook import Best
+    from slmstudio.core.run.recommend import Suitability
+    from slmstudio.core.run.time_estimate import TimeEstimate
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Fit:
         best: its memory.
         free: bytes that are free on `device`; None if nobody says.
         device: "cuda" or "cpu".
-        judgement: whether that fits; `seconds`: how long training takes, roughly.
+        judgement: whether that fits; `time`: how long training takes.
         levers: what would take less, the largest saving first.
         cards: the longest rows on other cards.
     """
@@ -51,7 +53,7 @@ class Fit:
     free: int | None
     device: str
     judgement: Judgement
-    seconds: float
+    time: TimeEstimate
     levers: list[Lever]
     cards: list[CardRow]
 
@@ -67,27 +69,24 @@ def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: D
     Raises:
         UserError: no run can be planned with these rows.
     """
+    from slmstudio.core.run import time_estimate
     from slmstudio.core.run.planning.plan_inputs import PlanInputs
     from slmstudio.core.run.planning.planner import plan
 
     made = plan(PlanInputs(dataset, facts, machine, evaluation and evaluation.path, chosen,
                            eval_map=evaluation and evaluation.line,
                            eval_rows=evaluation and len(evaluation.records)))
-    return _fit(facts, machine, made.config, made.counts.tokens * made.config.epochs, True)
+    return _fit(facts, machine, made.config, time_estimate.training(
+        facts, made.config, machine, made.counts.learned, made.counts.tokens), True)
 
 
-def usual(facts: ModelFacts, machine: Machine) -> Fit:
-    """The memory of a usual run, while no data is chosen or the model isn't on the disk. Runs in a thread."""
-    from slmstudio.core.hardware.guidance import USUAL_TOKENS
-    from slmstudio.core.run.memory import fit_badge
-
-    badge = fit_badge.badge(facts, machine)
-    config, _ = fit_badge.usual(facts, machine, "qlora" if badge and badge.method == "qlora" else "lora")
-    return _fit(facts, machine, config, USUAL_TOKENS, False)
+def expected(facts: ModelFacts, machine: Machine, suits: Suitability) -> Fit:
+    """The memory of the run that is expected, while no data is chosen or the model isn't on the disk. Runs in a
+    thread."""
+    return _fit(facts, machine, suits.config, suits.time, False)
 
 
-def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, tokens: float, is_planned: bool) -> Fit:
-    from slmstudio.core.hardware.guidance import rough_seconds
+def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, time: TimeEstimate, is_planned: bool) -> Fit:
     from slmstudio.core.run.memory import measured, outlook
     from slmstudio.core.run.memory.fit_badge import what_fits
     from slmstudio.core.run.memory.formula import COMFORTABLE
@@ -95,16 +94,17 @@ def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, tokens: float, 
 
     device, free = measured.free_on(config, machine)
     best = outlook.best_estimate(facts, config, machine)
-    seconds = rough_seconds(facts.parameters, tokens, machine, config.method, on_gpu=device == "cuda")
-    found = outlook.Outlook(best, device, free, None, rough_seconds=seconds).judgement
+    found = outlook.Outlook(best, device, free, None, rough_seconds=time.likely).judgement
     savings = levers(facts, config, int(COMFORTABLE * free), device) if free is not None else []
-    return Fit(config, is_planned, best, free, device, found, seconds, savings, what_fits(facts, config))
+    return Fit(config, is_planned, best, free, device, found, time, savings, what_fits(facts, config))
 
 
 PARTS = {"weights": "train", "adapter": "extra", "gradients": "pink", "optimizer": "teal", "activations": "eval",
          "logits": "olive", "fragmentation": "edge", "overhead": "grey"}
 """The parts of an estimate, and their colours."""
 MOST_LEVERS = 4
+EXPLAINED = 0.05
+"""Share of the memory from which on a part is explained."""
 
 
 class FitView(QWidget):
@@ -112,16 +112,15 @@ class FitView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.title = text_label("", "section")
+        self.title = ElidedLabel("", "section", Qt.TextElideMode.ElideRight)
         self.bar = ShareBar()
         self.bar.setObjectName("fit_bar")
-        self.total = text_label("", "strong", name="fit_total")
-        self.free = text_label("", "small")
         self.measure = SecondaryButton(tr("Measure now"), "", "small", name="fit_measure")
         self.set_measurable(False, tr("Choose a model first."))
         self.strip = ProgressStrip(name="fit_progress")
         self.strip.hide()
         self.verdict = text_label("", "body", wrap=True, name="fit_verdict")
+        self.parts = text_label("", "small", wrap=True, name="fit_parts")
         self.levers, self.cards = Lines(tr("Ways to save memory"), 1), Lines(tr("What fits on which card"), 0)
         self.levers.setObjectName("fit_levers")
         self.cards.setObjectName("fit_cards")
@@ -133,25 +132,26 @@ class FitView(QWidget):
     def _lay_out(self) -> None:
         self.frame = QFrame()
         column_in(self.frame, self.verdict, spacing=None, margins=10)
-        row = row_of(self.total, self.free, STRETCH, self.measure)
+        keep_room(self.measure)
         head = row_of(self.title,
                       MeaningButton("fit_check", "lora", "qlora", "sequence_length", "effective_batch_size", "bf16",
-                                    "activations", "logits"), STRETCH,
+                                    "activations", "logits"), STRETCH, self.measure,
                       spacing=theme.SPACE_XS)
-        column_in(self, head, self.bar, row, self.strip, self.frame, self.levers, self.cards, spacing=theme.SPACE_M)
+        column_in(self, head, self.strip, self.frame, self.bar, self.parts, self.levers, self.cards,
+                  spacing=theme.SPACE_S)
 
     def show_fit(self, fit: Fit) -> None:
         """Show what a run takes."""
         config, best = fit.config, fit.best
-        self.title.setText(tr("Will it fit? {method}, sequence length {length:,}, micro-batch {rows:,}, {precision}",
+        self.title.setText(tr("{method}, sequence length {length:,}, micro-batch {rows:,}, {precision}",
                               method=variant_label(config), length=config.max_length, rows=config.micro_batch_size,
                               precision=config.precision))
         estimate = best.estimate
         shares = [Share(amount, PARTS[name], f"{self._name(name)} {units.format_bytes(amount)}")
                   for name in PARTS if (amount := getattr(estimate, name))]
         self.bar.show_shares(shares, fit.free or 0)
-        self.total.setText(units.format_span(estimate.low, estimate.high))
-        self.free.setText("" if fit.free is None else tr("of {free} free", free=units.format_bytes(fit.free)))
+        self.parts.setText(" · ".join(self._explained(name) for name in PARTS
+                                      if getattr(estimate, name) >= EXPLAINED * estimate.total))
         self._show_verdict(fit)
         self._show_levers(fit)
         self._show_cards(fit)
@@ -170,6 +170,7 @@ class FitView(QWidget):
     def _show_verdict(self, fit: Fit) -> None:
         kind, text = self._verdict(fit)
         self.verdict.setText(text)
+        self.frame.setVisible(kind != "ok" or fit.best.measured is not None)  # the figures say it
         for widget, name in ((self.frame, "banner"), (self.frame, "verdict"), (self.verdict, "verdict")):
             widget.setProperty(name, kind)
         theme.restyle(self.frame)
@@ -208,7 +209,7 @@ class FitView(QWidget):
         return kind, f"{text} {self._way_out(fit)}"
 
     def _slow(self, fit: Fit) -> str:
-        time = units.format_about(fit.seconds)
+        time = fit.time.text()
         return (tr("It would take long on this machine: {time} for your data, by a rough estimate. Choose a smaller "
                    "model.", time=time) if fit.planned else
                 tr("It would take long on this machine: {time} for 1,000 rows of 300 tokens, by a rough estimate. "
@@ -223,6 +224,7 @@ class FitView(QWidget):
         rows = [(self._lever(lever, fit.config), f"−{units.format_bytes(lever.saves)}", lever.cost)
                 for lever in fit.levers[:MOST_LEVERS]]
         self.levers.show_lines((), rows)
+        self.levers.set_open(not fit.judgement.fits)
 
     def _lever(self, lever: Lever, config: RunConfig) -> str:
         """What is changed, as in "Micro-batch 4 → 2, accumulation 4 → 8"."""
@@ -260,13 +262,40 @@ class FitView(QWidget):
                 "overhead": tr("libraries")}[part]
 
 
+    def _explained(self, part: str) -> str:
+        return {"weights": tr("weights: the model itself"), "adapter": tr("adapter: what is learned"),
+                "gradients": tr("gradients: how each value should change"),
+                "optimizer": tr("optimizer: what it remembers of earlier steps"),
+                "activations": tr("activations: what a step keeps to learn from"),
+                "logits": tr("logits: scores of the vocabulary"),
+                "fragmentation": tr("fragmented memory: gaps that can't be used"),
+                "overhead": tr("libraries: PyTorch and the driver")}[part]
+
+
 def _available(free: int, device: str) -> str:
     """Memory that is free, as part of a sentence."""
     size = units.format_bytes(free)
     return tr("{size} free on the GPU", size=size) if device == "cuda" else tr("{size} free on this machine", size=size)
 
 
-class Lines(QWidget):
+class Fold(QWidget):
+    """What is folded away below its title, until that is pressed."""
+
+    def __init__(self, title: str, content: QWidget, name: str = ""):
+        super().__init__()
+        self._title, self._content = title, content
+        self.button = SecondaryButton("", tr("Show or hide this part."), "row", name=name,
+                                      clicked=lambda: self.set_open(self._content.isHidden()))
+        self.button.setAccessibleName(title)
+        column_in(self, row_of(self.button, STRETCH), content, spacing=theme.SPACE_XS)
+        self.set_open(False)
+
+    def set_open(self, on: bool) -> None:
+        self._content.setVisible(on)
+        self.button.setText(f"▾ {self._title}" if on else f"▸ {self._title}")
+
+
+class Lines(Fold):
     """A small table that is read, not worked with: a title, names of columns, and rows with rules between them.
 
     Args:
@@ -274,11 +303,11 @@ class Lines(QWidget):
     """
 
     def __init__(self, title: str, figures: int):
-        super().__init__()
-        self.setAccessibleName(title)
+        table = QWidget()
         self._figures = figures
-        self._grid = grid_of(theme.SPACE_L, theme.SPACE_S)
-        column_in(self, text_label(title, "section"), self._grid)
+        self._grid = grid_in(table, theme.SPACE_M, theme.SPACE_S)
+        super().__init__(title, table)
+        self.setAccessibleName(title)
 
     def rows(self) -> list[list[str]]:
         """What is shown, line by line."""

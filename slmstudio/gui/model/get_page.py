@@ -14,7 +14,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.fields import keep_choice, named
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in, row_widget
@@ -76,8 +76,8 @@ class GetPage(QWidget):
         line = self.strip.layout()
         assert isinstance(line, QHBoxLayout)
         line.insertWidget(line.indexOf(self.strip.cancel), self.pause)
-        self.get = PrimaryButton(tr("Download"), tr("Download this model over the network. None of your data is sent."),
-                                 name="model_get", clicked=self._get)
+        self.get = SecondaryButton(tr("Download"), tr("Download this model over the network. None of your data is "
+                                                      "sent."), name="model_get", clicked=self._get)
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -116,6 +116,17 @@ class GetPage(QWidget):
         self._working, self._can_start = on, can_start
         self._show()
 
+    def begin(self) -> bool:
+        """Fetch the model, if nothing has to be accepted or typed first. Returns whether that is so."""
+        if self._entry is None or self._entry.starter is not None or (self._entry.known and self._entry.known.gated):
+            return False
+        self._get()
+        return True
+
+    def ask(self) -> None:
+        """Lead the user to what comes first."""
+        (self.accept if self._entry is not None and self._entry.starter is not None else self.token).setFocus()
+
     def _know(self, entry: ModelEntry, state: Fetching) -> None:
         if entry is self._entry:
             self._state = state
@@ -130,16 +141,12 @@ class GetPage(QWidget):
         self.pause.setVisible(starter is None)
         self.get.setVisible(not self._working)
         self.get.setEnabled(self._can_start and (starter is None or self.accept.isChecked()))
-        told = starter or known
-        size = units.format_bytes(told.download_bytes) if told is not None else ""
+        size = units.format_bytes(entry.download_bytes) if entry.download_bytes else ""
         if state is not None and state.total:
             self.get.setText(tr("Resume ({done} of {total} downloaded)", done=units.format_bytes(state.arrived),
                                 total=units.format_bytes(state.total)))
         else:
             self.get.setText(tr("Download {size}", size=size) if size else tr("Download"))
-        emphasised = entry.badge is None or entry.badge.fits  # what doesn't suit the machine isn't what to do next
-        self.get.setProperty("kind", "primary" if emphasised else "plain")
-        theme.restyle(self.get)
         needs_token = starter is None and known is not None and bool(known.gated)
         self.gated.setVisible(not self._working and state is not None and needs_token and not state.token_place)
         self.note.setText(self._note(entry, needs_token))

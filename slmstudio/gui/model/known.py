@@ -11,11 +11,12 @@ from slmstudio.core import paths
 from slmstudio.core.errors import UserError
 
 if TYPE_CHECKING:
+    from slmstudio.core.data.reader import Dataset
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.facts import ModelFacts
-    from slmstudio.core.model.library import Starter
-    from slmstudio.core.run.memory.fit_badge import Badge
+    from slmstudio.core.model.library import ListedModel, Starter
+    from slmstudio.core.run.recommend import Recommendation, Suitability
 
 # -- One base model on the list of the Model tab.
 
@@ -34,7 +35,7 @@ class ModelEntry:
         starter: it comes as packages from the package index, once its terms are accepted.
         source: where it was found: "LM Studio", "Ollama" ...; "" for models of this program.
         typed: what a user typed to name it.
-        badge: the best method that fits this machine; None before that is known.
+        suits: what it would be for the chosen rows on this machine; None before that is known.
     """
 
     folder: Path
@@ -47,7 +48,7 @@ class ModelEntry:
     starter: Starter | None = None
     source: str = ""
     typed: str = ""
-    badge: Badge | None = None
+    suits: Suitability | None = None
 
     @property
     def on_disk(self) -> bool:
@@ -69,8 +70,21 @@ class ModelEntry:
             return self.facts
         return self.known.facts(self.folder) if self.known is not None and not self.error else None
 
+    @property
+    def listed(self) -> ListedModel:
+        """What the recommendation and the terminal know it as."""
+        from slmstudio.core.model.library import ListedModel
 
-def known_entries(machine: Machine | None) -> list[ModelEntry]:
+        return ListedModel(self.sizes, self.known, self.folder if self.on_disk else None)
+
+    @property
+    def download_bytes(self) -> int:
+        """What fetching it takes; 0 for one that is here, or of which nothing is known."""
+        told = self.starter or self.known
+        return told.download_bytes if told is not None and not self.on_disk else 0
+
+
+def known_entries() -> list[ModelEntry]:
     """Models on this machine, the starters, and those of the catalogue that aren't here."""
     from slmstudio.core.model import catalogue, library
     from slmstudio.core.model.hub import on_disk, place
@@ -83,18 +97,18 @@ def known_entries(machine: Machine | None) -> list[ModelEntry]:
     for each in on_disk.local_models():
         source = each.source if each.source not in (on_disk.LIBRARY, on_disk.OPENED) else ""
         if each.kind == "folder":
-            found.append(read(each.path, machine, source))
+            found.append(read(each.path, source))
         else:
-            found.append(of_gguf(each.path, machine, source))
+            found.append(of_gguf(each.path, source))
     folders = {entry.folder for entry in found}
-    found += [with_badge(ModelEntry(starter.folder, starter=starter, known=catalogue.find(starter.key)), machine)
+    found += [ModelEntry(starter.folder, starter=starter, known=catalogue.find(starter.key))
               for starter in library.STARTERS.values() if starter.folder not in folders]
     here = {entry.known.id for entry in found if entry.known is not None}
-    return found + [with_badge(ModelEntry(place.choose(known.id, None), known=known, repo=known.id), machine)
+    return found + [ModelEntry(place.choose(known.id, None), known=known, repo=known.id)
                     for known in catalogue.entries() if known.id not in here]
 
 
-def of_gguf(file: Path, machine: Machine | None, source: str = "") -> ModelEntry:
+def of_gguf(file: Path, source: str = "") -> ModelEntry:
     """A GGUF file, to be unpacked, or why it can't be; or the folder that was made of it already. Raises OSError."""
     from slmstudio.core import formats
     from slmstudio.core.model.gguf import model as gguf
@@ -109,7 +123,7 @@ def of_gguf(file: Path, machine: Machine | None, source: str = "") -> ModelEntry
         if not folder.exists():
             return ModelEntry(folder, gguf=file, file_bytes=file.stat().st_size, source=source)
         if (formats.read("import", folder / place.SOURCE) or {}).get("gguf") == file.name:
-            return read(folder, machine)
+            return read(folder)
     raise AssertionError("there is always another name")
 
 
@@ -121,7 +135,7 @@ def languages() -> dict[str, tuple[str, str]]:
     return {code: (name, english[code]) for code, name in catalogue.languages().items()}
 
 
-def read(folder: Path, machine: Machine | None, source: str = "") -> ModelEntry:
+def read(folder: Path, source: str = "") -> ModelEntry:
     """A folder's facts with what the catalogue says about the model, or why it has none."""
     from slmstudio.core.model.catalogue import entry_of
     from slmstudio.core.model.facts import read_model
@@ -130,7 +144,7 @@ def read(folder: Path, machine: Machine | None, source: str = "") -> ModelEntry:
         facts = read_model(folder)
     except UserError as error:
         return ModelEntry(folder, error=error, source=source)
-    return with_badge(ModelEntry(folder, facts=facts, known=entry_of(facts), source=source), machine)
+    return ModelEntry(folder, facts=facts, known=entry_of(facts), source=source)
 
 
 def of_hub(text: str) -> ModelEntry | None:
@@ -149,11 +163,9 @@ def of_hub(text: str) -> ModelEntry | None:
                       typed=text)
 
 
-def with_badge(entry: ModelEntry, machine: Machine | None) -> ModelEntry:
-    """The entry with what fits on this machine."""
-    from slmstudio.core.run.memory.fit_badge import badge
+def recommendation(entries: list[ModelEntry], dataset: Dataset | None, machine: Machine) -> Recommendation:
+    """Which of these models suit the chosen rows, or usual ones while none are chosen."""
+    from slmstudio.core.run import recommend
 
-    sizes = entry.sizes
-    if machine is not None and sizes is not None:
-        entry.badge = badge(sizes, machine)
-    return entry
+    rows = recommend.rows_of(dataset.records, dataset.layout) if dataset is not None else recommend.USUAL
+    return recommend.recommend([each.listed for each in entries], rows, machine, recommend.is_online())

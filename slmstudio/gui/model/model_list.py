@@ -1,4 +1,4 @@
-"""The list of base models: those that fit, those on disk, or all; searched and filtered."""
+"""The list of base models: those for an evening, those that fit, those on disk, or all; searched."""
 
 from __future__ import annotations
 
@@ -6,29 +6,26 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit
+from PySide6.QtWidgets import QLineEdit
 
 from slmstudio.core import units
-from slmstudio.core.i18n import ntr, tr
-from slmstudio.gui.common import theme
+from slmstudio.core.i18n import ntr, number_text, tr
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.fields import ComboBox, folded, keep_choice, named
+from slmstudio.gui.common.widgets.fields import folded, keep_choice, named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, fill, row_of
+from slmstudio.gui.common.widgets.layouts import fill, row_of
 from slmstudio.gui.common.widgets.table_cells import VALUE, TwoLineList
 from slmstudio.gui.model.known import ModelEntry
 
 if TYPE_CHECKING:
-    from slmstudio.core.run.memory.fit_badge import Badge
+    from slmstudio.core.run.recommend import Rows, Suitability
 
-FITS, ON_DISK, ALL = range(3)
-WIDTHS = (250, 330)
-"""As wide as there is room for beside the model."""
-_KINDS = {"fits": "ok", "tight": "warn", "no": "bad"}
-"""The colour of a badge, by the level of its formula."""
+EVENING, FITS, ON_DISK, ALL = range(4)
+_KINDS = {"tight": "warn", "no": "bad"}
+"""The colour of what a model needs, by the level of its memory."""
 
 
 class ModelListCard(Card):
@@ -48,9 +45,11 @@ class ModelListCard(Card):
     forget_wanted = Signal(object)
 
     def __init__(self, session: Session):
-        super().__init__(tr("Models"))
-        self.view = SegmentedControl((tr("Fits"), tr("On disk"), tr("All")),
-                                     tooltips=(tr("Models that can be trained on this machine, and those on disk."),
+        super().__init__(tr("All models"))
+        self.view = SegmentedControl((tr("An evening"), tr("Fits"), tr("On disk"), tr("All")),
+                                     tooltips=(tr("Models that suit your rows and are trained within four hours, and "
+                                                  "those on disk."),
+                                               tr("Models that can be trained on this machine, and those on disk."),
                                                tr("Models that are already on this machine."),
                                                tr("Every model of the catalogue, and those on disk.")),
                                      name="model_view")
@@ -58,54 +57,35 @@ class ModelListCard(Card):
         self.header.addWidget(self.view)
         self._session = session
         self._entries: list[ModelEntry] = []
-        self._english_names: dict[str, str] = {}
-        self._wanted_language = ""  # chosen in the list that this one replaces, until the languages are known here
+        self._languages: dict[str, tuple[str, str]] = {}
+        self._rows: Rows | None = None
         self._current: ModelEntry | None = None
         self._by_person = False
         self._told: object = self  # what was last said to be looked at; at first nothing was
-        for setter, width in zip(("setMinimumWidth", "setMaximumWidth"), WIDTHS, strict=True):
-            theme.grow(self, setter, width)
         self.view.changed.connect(self._fill)
         self.list = TwoLineList(tr("Models"))
         self.list.setObjectName("model_list")
         self.list.currentItemChanged.connect(self._choose_row)
         add_key(self.list, QKeySequence.StandardKey.Delete, self._forget, inside=True)
         self.nothing = text_label("", "small", wrap=True, name="model_nothing", centred=True)
-        fill(self.body, self._search_line(), self._filters(), (self.list, 1), (self.nothing, 1), self._buttons())
+        fill(self.body, row_of((self._search_line(), 1), *self._buttons()), (self.list, 1), (self.nothing, 1))
         session.model_changed.connect(self._show_chips)
 
     def _search_line(self) -> QLineEdit:
         self.search = named(QLineEdit(placeholderText=tr("Search, or paste a hub name"), clearButtonEnabled=True),
                             "model_search", tr("Search models"),
-                            tr("Type words of a name, a family or a language. Or paste the name of any model on the "
-                               "hub, such as Qwen/Qwen2.5-1.5B-Instruct, to download it."))
+                            tr("Type words of a name, a family, a language or a licence. Or paste the name of any "
+                               "model on the hub, such as Qwen/Qwen2.5-1.5B-Instruct, to download it."))
         self.search.textChanged.connect(self._fill)
         return self.search
 
-    def _filters(self) -> QHBoxLayout:
-        self.language = named(ComboBox(), "model_language", tr("Language"),
-                              tr("Only models made for this language, according to their model cards."))
-        self.language.addItem(tr("Any language"), "")
-        self.licence = named(ComboBox(), "model_licence", tr("Licence"),
-                             tr("Only models whose licence allows this use. Read the licence itself before you rely "
-                                "on it."))
-        for label, value in ((tr("Any licence"), ""), (tr("Commercial use"), "commercial"),
-                             (tr("Not gated"), "open")):
-            self.licence.addItem(label, value)
-        keep_choice(self.licence)
-        row = row_of()
-        for box in (self.language, self.licence):
-            box.currentIndexChanged.connect(self._fill)
-            row.addWidget(box, 1)
-        return row
-
-    def _buttons(self) -> QHBoxLayout:
+    def _buttons(self) -> tuple[SecondaryButton, SecondaryButton]:
         folder = SecondaryButton(tr("Open folder…"),
                                  tr("Choose the folder of a model: config.json, safetensors weights and tokenizer "
                                     "(Ctrl+O)."), name="model_open", clicked=self.folder_wanted)
         gguf = SecondaryButton(tr("GGUF…"), tr("Choose a GGUF file and unpack it, so that it can be trained."),
                                name="model_gguf", clicked=self.gguf_wanted)
-        return row_of(folder, gguf, STRETCH)
+        return folder, gguf
 
     def entries(self) -> list[ModelEntry]:
         """All entries, shown or not."""
@@ -120,12 +100,13 @@ class ModelListCard(Card):
         return not self._by_person
 
     def set_languages(self, names: dict[str, tuple[str, str]]) -> None:
-        """Offer these languages to filter by: by code, what they are called in the window and in English."""
-        self._english_names = {code: english for code, (_, english) in names.items()}
-        for code, (name, _) in sorted(names.items(), key=lambda pair: pair[1]):
-            self.language.addItem(name, code)
-        self.language.setCurrentIndex(max(0, self.language.findData(self._wanted_language)))
-        self._wanted_language = ""
+        """Let these languages be searched: by code, what they are called in the window and in English."""
+        self._languages = names
+        self._fill()
+
+    def show_suitability(self, rows: Rows) -> None:
+        """Show what each entry's `suits` says, for these rows."""
+        self._rows = rows
         self._fill()
 
     def put(self, entries: list[ModelEntry], select: ModelEntry | None = None) -> None:
@@ -145,15 +126,13 @@ class ModelListCard(Card):
                 self._show_all()
         self._fill()
 
-    def save_state(self) -> tuple[list[ModelEntry], ModelEntry | None, bool, str]:
-        """The entries, the one that is looked at and whether a person chose it, and the language that narrows them."""
-        language = self._wanted_language or self.language.currentData()
-        return self._entries, self._current, self._by_person, language
+    def save_state(self) -> tuple[list[ModelEntry], ModelEntry | None, bool]:
+        """The entries, the one that is looked at, and whether a person chose it."""
+        return self._entries, self._current, self._by_person
 
-    def restore_state(self, entries: list[ModelEntry], current: ModelEntry | None, by_person: bool,
-                      language: str) -> None:
+    def restore_state(self, entries: list[ModelEntry], current: ModelEntry | None, by_person: bool) -> None:
         """Look at what `save_state` found, until the entries are read again."""
-        self._entries, self._current, self._by_person, self._wanted_language = entries, current, by_person, language
+        self._entries, self._current, self._by_person = entries, current, by_person
         self._fill()
 
     def remove(self, entry: ModelEntry) -> None:
@@ -165,12 +144,8 @@ class ModelListCard(Card):
 
     def _show_all(self) -> None:
         """Nothing is filtered: what was just opened must be seen."""
-        self._wanted_language = ""
-        with (QSignalBlocker(self.search), QSignalBlocker(self.language), QSignalBlocker(self.licence),
-              QSignalBlocker(self.view)):
+        with QSignalBlocker(self.search), QSignalBlocker(self.view):
             self.search.clear()
-            self.language.setCurrentIndex(0)
-            self.licence.setCurrentIndex(0)
             self.view.set_current(ALL)
 
     def _fill(self) -> None:
@@ -207,29 +182,19 @@ class ModelListCard(Card):
             self.forget_wanted.emit(self._current)
 
     def _is_shown(self, entry: ModelEntry) -> bool:
-        known, view = entry.known, self.view.current()
-        if view == ON_DISK and not entry.on_disk:
+        known, view, suits, facts = entry.known, self.view.current(), entry.suits, entry.facts
+        if not entry.on_disk and (
+                view == ON_DISK or (view == FITS and (suits is None or not suits.judgement.fits))
+                or (view == EVENING and (suits is None or not suits.is_of_an_evening))):
             return False
-        if view == FITS and not entry.on_disk and (entry.badge is None or not entry.badge.fits):
-            return False
-        language, use = self.language.currentData() or self._wanted_language, self.licence.currentData()
-        # The starters that are fetched are there for languages that the first one lacks.
-        if language and entry.starter is None and (known is None or known.speaks(language) is False
-                                                   or not known.language_count):
-            return False
-        if use and (known is None or not (known.licence.commercial if use == "commercial" else not known.gated)):
-            return False
-        facts = entry.facts
-        said = [entry.name, entry.repo, entry.source, facts.family if facts else "", facts.name if facts else ""]
+        said = [entry.name, entry.repo, entry.source, facts.family if facts else "", facts.name if facts else "",
+                (facts.licence if facts else None) or ""]
         if known is not None:
-            said += [known.family, known.licence.name, *self._language_names(known.languages),
-                     *(self._english_names.get(code, "") for code in known.languages)]
+            codes = self._languages if known.has_most_languages else known.languages
+            said += [known.family, known.licence.name]
+            said += [name for code in codes for name in self._languages.get(code, ())]
         hay = folded(" ".join(said))
         return all(word in hay for word in folded(self.search.text()).split())
-
-    def _language_names(self, codes: tuple[str, ...]) -> list[str]:
-        places = (self.language.findData(code) for code in codes)
-        return [self.language.itemText(place) for place in places if place >= 0]
 
     def _why_nothing(self) -> str:
         if not self._entries:
@@ -239,7 +204,7 @@ class ModelListCard(Card):
                       "Qwen/Qwen2.5-1.5B-Instruct, to download it.")
         if self.view.current() == ON_DISK:
             return tr("No matching model is on this machine. Choose All to see those you can download.")
-        return tr("No model matches. Choose All, or another language or licence.")
+        return tr("No model matches. Choose All to see the others.")
 
     def _show_chips(self) -> None:
         chosen = self._session.model
@@ -255,17 +220,20 @@ class ModelListCard(Card):
             return tr("damaged"), "bad"
         if entry.gguf is not None:
             return tr("prepare"), "accent"
-        if entry.badge is not None:
-            return self._badge(entry.badge), _KINDS[entry.badge.judgement.level]
-        return "", "plain"
+        return self._suitability(entry.suits) if entry.suits is not None else ("", "plain")
 
-    def _badge(self, badge: Badge) -> str:
-        return {"full": tr("Any method fits"), "lora": tr("LoRA fits"), "qlora": tr("QLoRA fits"),
-                "little_room": tr("Tight"), "slow": tr("Slow here"),
-                "too_little": tr("Needs {size}", size=units.format_bytes(badge.bytes))}[badge.kind]
+    def _suitability(self, suits: Suitability) -> tuple[str, str]:
+        """The time that training takes, or what speaks against the model."""
+        if suits.problem == "other_language":
+            return tr("other language"), "warn"
+        if suits.problem == "memory":
+            return tr("needs {size}", size=units.format_bytes(suits.need.high)), _KINDS[suits.judgement.level]
+        if suits.problem == "short_context":
+            return tr("rows too long"), "warn"
+        return suits.time.text(), "ok" if suits.is_of_an_evening else "warn"
 
     def _detail(self, entry: ModelEntry) -> str:
-        """As in "1.5 B · 29 languages · on disk · Apache-2.0"."""
+        """As in "1.5 B · Hindi: 4.9 tokens per word · on disk · Apache-2.0"."""
         facts, known = entry.facts, entry.known
         if facts is None and known is None:
             if entry.gguf is not None:
@@ -273,10 +241,15 @@ class ModelListCard(Card):
                 return " · ".join(filter(None, (tr("GGUF file"), size, entry.source and tr(entry.source))))
             return entry.repo or str(entry.folder)
         parts = [units.format_count(facts.parameters if facts else known.parameters)]  # type: ignore[union-attr]
-        if known is not None and known.languages:
-            names = self._language_names(known.languages)
-            count = max(known.language_count, len(known.languages))
-            parts.append(names[0] if count == 1 and names else ntr("{n:,} language", "{n:,} languages", count))
+        suits, rows = entry.suits, self._rows
+        if suits is not None and rows is not None and rows.language and suits.language in ("known", "likely"):
+            parts.append(tr("{language}: {number} tokens per word", language=rows.language,
+                            number=number_text(round(suits.tokens_per_word, 1))))
+        elif suits is not None and rows is not None and rows.language and suits.language == "unstated":
+            parts.append(tr("{language} not stated", language=rows.language))
+        elif known is not None and known.language_count:
+            name, _ = self._languages.get(known.languages[0], ("", "")) if len(known.languages) == 1 else ("", "")
+            parts.append(name or ntr("{n:,} language", "{n:,} languages", known.language_count))
         elif facts is not None:
             parts.append(facts.family)
         if entry.on_disk:

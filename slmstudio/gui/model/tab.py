@@ -1,4 +1,4 @@
-"""The Model tab: which base model learns."""
+"""The Model tab: which base model learns; one is recommended."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QWidget
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.model import library
+from slmstudio.core.model.vetting import vet
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.run_texts import starting_text
@@ -19,15 +20,17 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
+from slmstudio.gui.common.widgets.layouts import column_in, column_of, pages_of, row_of
 from slmstudio.gui.model import known
 from slmstudio.gui.model.card import ModelCard
 from slmstudio.gui.model.known import ModelEntry
 from slmstudio.gui.model.model_list import ModelListCard
+from slmstudio.gui.model.recommended import RecommendedCard
 from slmstudio.gui.model.work import MEASURE, PREPARE, ModelWork
 
 if TYPE_CHECKING:
     from slmstudio.core.model.facts import ModelFacts
+    from slmstudio.core.run.recommend import Recommendation
 
 
 class ModelTab(TakesFiles, QWidget):
@@ -44,7 +47,7 @@ class ModelTab(TakesFiles, QWidget):
     def __init__(self, session: Session):
         super().__init__()
         self._session = session
-        self._reading = TaskSlot()
+        self._reading, self._choosing = TaskSlot(), TaskSlot()
         self.banner = ErrorBanner(name="model_banner")
         self.work = ModelWork(session, self)
         self.work.finished.connect(self._done)
@@ -59,10 +62,15 @@ class ModelTab(TakesFiles, QWidget):
         self.models.gguf_wanted.connect(self._choose_gguf)
         self.models.repo_typed.connect(self._offer)
         self.models.forget_wanted.connect(self._forget)
+        self.recommended = RecommendedCard(self.work)
+        self.recommended.looked_at.connect(lambda entry: self._put(entry, select=True))
+        self.recommended.wanted.connect(self._take)
         self._pages = pages_of(self._nothing_chosen(), self.card)
-        column_in(self, self.banner, (row_of((self.models, 9), (self._pages, 10), spacing=theme.CARD_GAP), 1),
+        left = column_of(self.recommended, (self.models, 1), spacing=theme.CARD_GAP)
+        column_in(self, self.banner, (row_of((left, 16), (self._pages, 11), spacing=theme.CARD_GAP), 1),
                   spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
-        session.machine_changed.connect(self.refresh)
+        session.machine_changed.connect(self._recommend)
+        session.dataset_changed.connect(self._recommend)
         self.refresh()
 
     def _nothing_chosen(self) -> QWidget:
@@ -77,8 +85,33 @@ class ModelTab(TakesFiles, QWidget):
 
     def refresh(self) -> None:
         """Read which models there are, off the UI thread."""
-        machine = self._session.machine
-        self._reading.run(self, lambda task: known.known_entries(machine), self._show_list)
+        self._reading.run(self, lambda task: known.known_entries(), self._show_list)
+
+    def _recommend(self) -> None:
+        """Work out which models suit the chosen rows on this machine, off the UI thread."""
+        machine, dataset, entries = self._session.machine, self._session.dataset, self.models.entries()
+        if machine is not None and entries:
+            self._choosing.run(self, lambda task: known.recommendation(entries, dataset, machine),
+                               partial(self._show_recommendation, entries))
+
+    def _show_recommendation(self, entries: list[ModelEntry], found: Recommendation) -> None:
+        of_model = {id(suits): entry for entry, suits in zip(entries, found.rated, strict=True)}
+        for entry, suits in zip(entries, found.rated, strict=True):
+            entry.suits = suits
+        self.recommended.show_choices(found.rows, *(
+            of_model[id(each)] if each is not None else None
+            for each in (found.recommended, found.quicker, found.better)))
+        self.models.show_suitability(found.rows)
+        self.card.show_suitability(found.rows)
+
+    def _take(self, entry: ModelEntry) -> None:
+        """Use a model that is here; prepare or fetch another one, which is shown."""
+        if entry.facts is None:
+            self._put(entry, select=True)
+            self.card.begin()
+            return
+        self.banner.clear()
+        run_task(self, lambda task: vet.read_vetted(entry.folder), self._use, self.banner.show_error)
 
     def prepare_starter(self) -> None:
         """Make the starter model of the package that came with the program, where it isn't there yet."""
@@ -108,13 +141,12 @@ class ModelTab(TakesFiles, QWidget):
     def open_paths(self, chosen: list[Path]) -> None:
         """Open model folders, and offer to unpack GGUF files. A file inside a model's folder stands for its folder."""
         self.banner.clear()
-        machine = self._session.machine
         for path in chosen:
             if path.is_file() and path.suffix.lower() == ".gguf":
-                run_task(self, lambda task, file=path: known.of_gguf(file, machine), partial(self._put, select=True))
+                run_task(self, lambda task, file=path: known.of_gguf(file), partial(self._put, select=True))
                 continue
             folder = path.parent if path.is_file() and path.name in ("config.json", "model.safetensors") else path
-            run_task(self, lambda task, folder=folder: known.read(folder, machine), self._opened)
+            run_task(self, lambda task, folder=folder: known.read(folder), self._opened)
 
     def _opened(self, entry: ModelEntry) -> None:
         if entry.error is not None:
@@ -126,7 +158,10 @@ class ModelTab(TakesFiles, QWidget):
         self.opened.emit(entry)
 
     def _put(self, entry: ModelEntry, select: bool = False) -> None:
+        is_new = entry not in self.models.entries()
         self.models.put([entry], entry if select else None)
+        if is_new:
+            self._recommend()
 
     def _offer(self, text: str) -> None:
         if text:
@@ -143,6 +178,7 @@ class ModelTab(TakesFiles, QWidget):
             self._session.settings.forget_model(entry.folder)
             self._session.report_settings_changed()
             self.models.remove(entry)
+            self._recommend()
 
     def _done(self, kind: str, folder: Path, result: dict[str, Any]) -> None:
         if kind == MEASURE:
@@ -151,8 +187,7 @@ class ModelTab(TakesFiles, QWidget):
         if folder == library.starter_folder():
             self._session.report_starter_ready()
         there = Path(result.get("path") or result.get("folder") or folder)
-        machine = self._session.machine
-        run_task(self, lambda task: known.read(there, machine), self._arrived)
+        run_task(self, lambda task: known.read(there), self._arrived)
 
     def _arrived(self, entry: ModelEntry) -> None:
         """Show a model that has become ready, unless the user looks at another one by now."""
@@ -163,6 +198,7 @@ class ModelTab(TakesFiles, QWidget):
 
     def _show_list(self, found: list[ModelEntry]) -> None:
         self.models.put(found, self._proposed(found))
+        self._recommend()
         self.refreshed.emit()
 
     def _proposed(self, found: list[ModelEntry]) -> ModelEntry | None:

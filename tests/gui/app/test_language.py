@@ -30,6 +30,7 @@ from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import tasks, theme
 from slmstudio.gui.common.session import TABS
 from slmstudio.gui.common.tasks import GarbageCollector
+from slmstudio.gui.model.model_list import ALL
 
 SCRIPTS = {"Devanagari": "मॉडल को ट्रेन करें", "Bengali": "মডেল প্রশিক্ষণ", "Tamil": "மாதிரி பயிற்சி",
            "Arabic": "ماڈل کی تربیت"}
@@ -122,19 +123,17 @@ def at_work(qtbot, window: MainWindow, tiny_model: Path, play) -> Iterator[MainW
     window.session.set_model(facts.read_model(tiny_model))
     models = window.page("model").models
     qtbot.keyClicks(models.search, "qwen")
-    qtbot.waitUntil(lambda: models.language.count() > 1)
-    for box, choice in ((models.licence, "open"), (models.language, "hi")):
-        box.setCurrentIndex(box.findData(choice))
+    models.view.set_current(ALL)
     qtbot.keyClicks(window.page("chat").input.editor, "And on Sun")
     wait_for_steps(qtbot, training)
     yield window
     job.kill()
 
 
-def typed_and_chosen(window: MainWindow) -> tuple[str, str, str, str, dict[str, object]]:
+def typed_and_chosen(window: MainWindow) -> tuple[str, str, int, dict[str, object]]:
     models = window.page("model").models
-    return (window.page("chat").input.editor.toPlainText(), models.search.text(), models.licence.currentData(),
-            models.language.currentData(), window.page("training").planning.overrides)
+    return (window.page("chat").input.editor.toPlainText(), models.search.text(), models.view.current(),
+            window.page("training").planning.overrides)
 
 
 def test_all_that_is_open_chosen_and_typed_is_there_in_another_language(qtbot, qapp, at_work: MainWindow):
@@ -151,7 +150,7 @@ def test_all_that_is_open_chosen_and_typed_is_there_in_another_language(qtbot, q
     assert new.header.tabs.currentIndex() == TABS.index("training") and new.size() == place.size()
     training, data = new.page("training"), new.page("data")
     assert training.followed.job.folder == job.folder and training.followed.is_running()
-    found = ("And on Sun", "qwen", "open", "hi", {"epochs": "2"})
+    found = ("And on Sun", "qwen", ALL, {"epochs": "2"})
     qtbot.waitUntil(lambda: typed_and_chosen(new) == found)
     assert new.session.dataset.path == dataset and new.session.model is model
     assert data.workspace().entries == entries, "with what isn't written in them"

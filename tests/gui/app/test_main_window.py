@@ -96,7 +96,7 @@ def test_the_chosen_model_is_there_after_a_restart(qtbot, session: Session, wind
     qtbot.waitUntil(lambda: later.model is not None)
     assert later.model.path == tiny_model and later.done == {"model"}
     models = again.page("model")
-    models.models.put([known.read(tiny_model, None)])
+    models.models.put([known.read(tiny_model)])
     with qtbot.waitSignal(models.refreshed):
         models.refresh()
     assert models.card.shows(tiny_model)

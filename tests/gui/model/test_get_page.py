@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QCheckBox, QLineEdit, QPushButton
 from support import model_hub, model_window
 from support.model_window import GIB, machine
@@ -18,11 +18,12 @@ from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import catalogue, library
 from slmstudio.core.model.hub import place, token
+from slmstudio.core.run.recommend import USUAL, rate
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.fields import put_back, typed_values
 from slmstudio.gui.model import fit_view
 from slmstudio.gui.model.fit_view import FitView
-from slmstudio.gui.model.model_list import ALL
+from slmstudio.gui.model.model_list import ALL, ON_DISK
 from slmstudio.gui.model.tab import ModelTab
 from slmstudio.gui.model.work import MEASURE, download
 
@@ -43,7 +44,7 @@ def tab(qtbot, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def look_at(tab: ModelTab, name: str) -> None:
     known = catalogue.find(name)
-    tab.models.list.select_value(next(entry for entry in tab.entries() if entry.known is known))
+    tab.models.list.select_value(next(entry for entry in tab.entries() if entry.known == known))
 
 
 def button(tab: ModelTab, name: str) -> QPushButton:
@@ -54,7 +55,7 @@ def test_a_model_is_told_before_it_is_fetched(qtbot, tab: ModelTab):
     look_at(tab, QWEN)
     known = catalogue.find(QWEN)
     assert text(tab, "model_name") == known.title
-    assert [value.text() for value in tab.card.facts.values][:2] == ["Qwen2", "1.54 B"]
+    assert [value.text() for value in tab.card.figures.values.values()][:2] == ["Qwen2", "1.54 B"]
     assert known.licence.use in text(tab, "model_licence_use")
     assert button(tab, "model_get").text().startswith("Download ")
     assert not button(tab, "model_use").isVisible()
@@ -66,7 +67,9 @@ def test_a_model_is_told_before_it_is_fetched(qtbot, tab: ModelTab):
 
 
 def test_cards_that_make_no_difference_are_left_out(qtbot, session: Session, tmp_path: Path):
-    view, found = FitView(), fit_view.usual(catalogue.find(QWEN).facts(tmp_path), read_machine())
+    entry, here = catalogue.find(QWEN), read_machine()
+    one = library.ListedModel(entry.facts(tmp_path), entry, None)
+    view, found = FitView(), fit_view.expected(one.facts, here, rate(one, USUAL, here))
     qtbot.addWidget(view)
     view.show_fit(found)
     assert not view.cards.isHidden()
@@ -175,15 +178,19 @@ def test_a_half_typed_token_outlasts_another_language_and_is_written_nowhere(qtb
 def test_the_model_whose_name_is_typed_is_offered_again_with_its_token(qtbot, tab: ModelTab, session: Session):
     gated = next(entry for entry in catalogue.entries() if entry.gated)
     look_at(tab, QWEN)
-    tab.models.licence.setCurrentIndex(tab.models.licence.findData("open"))
-    qtbot.keyClicks(tab.models.search, gated.id)
+    with QSignalBlocker(tab.models.view):
+        tab.models.view.set_current(ON_DISK)
+    tab.models.search.setText(gated.id)
+    tab.models.search.setModified(True)
     new = reopened_with_half_a_token(qtbot, tab, session)
     models, typed = new.models, new.findChild(QLineEdit, "hub_token")
     qtbot.waitUntil(typed.isVisible)
-    assert (models.search.text(), models.licence.currentData(), models.view.current()) == (gated.id, "open", ALL)
+    assert (models.search.text(), models.view.current()) == (gated.id, ON_DISK)
     assert text(new, "model_name") == gated.title and typed.text() == "hf_half"
-    models.search.clear()
-    assert models.current().known is catalogue.find(QWEN)
+    with QSignalBlocker(models.search):
+        models.search.clear()
+    models.view.set_current(ALL)
+    assert models.current().known == catalogue.find(QWEN)
 
 
 def test_a_starter_is_fetched_only_once_its_terms_are_accepted(tab: ModelTab):

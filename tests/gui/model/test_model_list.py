@@ -12,11 +12,12 @@ from support import model_files, model_window
 from support.model_window import GIB, machine
 
 from slmstudio.core import files, formats, i18n
+from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.model import catalogue
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.table_cells import CHIP_TEXT, DETAIL
 from slmstudio.gui.model import known
-from slmstudio.gui.model.model_list import ALL, FITS, ON_DISK
+from slmstudio.gui.model.model_list import ALL, EVENING, FITS, ON_DISK
 from slmstudio.gui.model.tab import ModelTab
 
 QWEN = "Qwen/Qwen2.5-1.5B-Instruct"
@@ -26,7 +27,7 @@ QWEN = "Qwen/Qwen2.5-1.5B-Instruct"
 def tab(qtbot, session: Session) -> ModelTab:
     session.set_machine(machine(11 * GIB))
     shown = model_window.shown(qtbot, session)
-    qtbot.waitUntil(lambda: shown.models.language.count() > 1)
+    qtbot.waitUntil(lambda: bool(shown.models._languages))
     return shown
 
 
@@ -39,22 +40,34 @@ def chips(tab: ModelTab) -> dict[str, str]:
     return {item.text(): item.data(CHIP_TEXT) for item in items}
 
 
-def test_fits_shows_what_fits_and_what_is_on_disk(tab: ModelTab):
-    assert tab.models.view.current() == FITS
-    shown = chips(tab)
-    title = catalogue.find(QWEN).title
-    assert shown[title] in ("Any method fits", "LoRA fits")
-    assert not [chip for chip in shown.values() if chip.startswith("Needs ")]
-    assert len(shown) < len(catalogue.entries())
+def test_an_evening_shows_what_is_done_within_hours(qtbot, tab: ModelTab, session: Session):
+    assert tab.models.view.current() == EVENING
+    qwen = next(entry for entry in tab.entries() if entry.known == catalogue.find(QWEN))
+    assert chips(tab)[qwen.name] == qwen.suits.time.text()
+    session.set_machine(machine(None))
+    qtbot.waitUntil(lambda: catalogue.find(QWEN).title not in names(tab))
+    evening = set(names(tab))
+    tab.models.view.set_current(FITS)
+    assert evening < set(names(tab)) and len(names(tab)) < len(tab.entries())
 
 
 def test_all_shows_what_does_not_fit_with_what_it_needs(tab: ModelTab, session: Session, qtbot):
     session.set_machine(machine(2 * GIB))
-    qtbot.waitUntil(lambda: any(e.badge and e.badge.judgement.level == "no" for e in tab.entries()))
+    llama = catalogue.find("meta-llama/Meta-Llama-3-8B").title
     tab.models.view.set_current(ALL)
-    shown = chips(tab)
-    assert shown[catalogue.find("meta-llama/Meta-Llama-3-8B").title].startswith("Needs ")
-    assert len(shown) == len(tab.entries())
+    qtbot.waitUntil(lambda: chips(tab)[llama].startswith("needs "))
+    assert len(chips(tab)) == len(tab.entries())
+
+
+def test_a_model_that_does_not_know_the_language_says_so(tab: ModelTab, session: Session, qtbot, tmp_path: Path):
+    hindi = tmp_path / "hindi.jsonl"
+    hindi.write_text('{"instruction": "कार्यालय कब खुलता है?", "output": "दस बजे खुलता है।"}\n' * 9, encoding="utf-8")
+    tab.models.view.set_current(ALL)
+    session.set_dataset(read_dataset(hindi))
+    phi = catalogue.find("Phi-3-mini-4k-instruct").title
+    qtbot.waitUntil(lambda: chips(tab)[phi] == "other language")
+    tab.models.view.set_current(EVENING)
+    assert phi not in names(tab)
 
 
 def test_on_disk_shows_folders_and_files_alone(qtbot, tab: ModelTab, tiny_model: Path):
@@ -72,14 +85,11 @@ def test_words_and_filters_narrow_the_list(qtbot, tab: ModelTab):
     tab.models.view.set_current(ALL)
     qtbot.keyClicks(tab.models.search, "qwen 1.5b")
     assert names(tab) and all("Qwen" in name and "1.5B" in name for name in names(tab))
-    tab.models.search.clear()
-    tab.models.language.setCurrentIndex(tab.models.language.findText("Hindi"))
-    hindi = {entry.title for entry in catalogue.entries()
-             if entry.language_count and entry.speaks("hi") is not False}  # of some not all languages are named
-    assert set(names(tab)) == hindi and "TinyLlama 1.1B Chat" not in hindi
-    tab.models.licence.setCurrentIndex(tab.models.licence.findText("Commercial use"))
-    free = {entry.title for entry in catalogue.entries() if entry.title in hindi and entry.licence.commercial}
-    assert set(names(tab)) == free and free < hindi
+    tab.models.search.setText("hindi")
+    hindi = {entry.title for entry in catalogue.entries() if entry.speaks("hi") or entry.has_most_languages}
+    assert hindi <= set(names(tab)) and "TinyLlama 1.1B Chat" not in names(tab)
+    tab.models.search.setText("hindi apache")
+    assert "Qwen3 4B" in names(tab) and "Sarvam-1" not in names(tab)
 
 
 def test_nothing_that_matches_says_what_to_do(qtbot, tab: ModelTab):
@@ -101,7 +111,6 @@ def test_the_name_of_any_model_of_the_hub_can_be_pasted(qtbot, tab: ModelTab):
 
 def test_what_is_opened_is_seen_whatever_was_filtered(qtbot, tab: ModelTab, tiny_model: Path):
     qtbot.keyClicks(tab.models.search, "phi")
-    tab.models.language.setCurrentIndex(tab.models.language.findText("Hindi"))
     with qtbot.waitSignal(tab.opened):
         tab.open_paths([tiny_model])
     assert tab.models.list.currentItem().text() == tiny_model.name
@@ -115,7 +124,6 @@ def test_languages_have_the_names_that_the_window_speaks(qtbot, tab: ModelTab):
     finally:
         i18n.use("en")
     assert called["ta"] == ("तमिल", "Tamil") and known.languages()["ta"] == ("Tamil", "Tamil")
-    tab.models.language.clear()
     tab.models.set_languages(called)
     shown = []
     for word in ("तमिल", "tamil"):  # one may type either
@@ -133,23 +141,23 @@ def test_the_arrow_keys_walk_the_list(qtbot, tab: ModelTab):
 
 def test_a_letter_that_changes_nothing_looks_at_nothing_again(qtbot, tab: ModelTab):
     tab.models.view.set_current(ALL)
+    tab.models.search.setText("qwe")
     told = []
     tab.models.chosen.connect(told.append)
-    qtbot.keyClicks(tab.models.search, "qwen")
-    assert len(told) <= 1
+    qtbot.keyClicks(tab.models.search, "n")
     tab.models.search.clear()
-    assert len(told) <= 1
+    assert told == []
 
 
 def test_a_gguf_that_was_unpacked_is_the_folder_made_of_it(qtbot, tab: ModelTab, tiny_model: Path, tmp_path: Path):
     file = tmp_path / "small.gguf"
     file.write_bytes(model_files.small_gguf())
-    made = known.of_gguf(file, None).folder
+    made = known.of_gguf(file).folder
     shutil.copytree(tiny_model, made)
     files.write_atomically(made / "source.json", files.dump_pretty({**formats.stamp("import"), "gguf": "small.gguf"}))
-    assert known.of_gguf(file, None).facts.path == made
+    assert known.of_gguf(file).facts.path == made
     files.write_atomically(made / "source.json", files.dump_pretty({**formats.stamp("import"), "gguf": "else.gguf"}))
-    entry = known.of_gguf(file, None)
+    entry = known.of_gguf(file)
     assert (entry.gguf, entry.folder.name) == (file, f"{made.name}-2")
     file.write_bytes(b"GGUF, or not")
-    assert known.of_gguf(file, None).error is not None
+    assert known.of_gguf(file).error is not None

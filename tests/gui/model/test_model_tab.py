@@ -16,7 +16,7 @@ from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import MachineReading
-from slmstudio.core.model import facts, library
+from slmstudio.core.model import catalogue, facts, library
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.table_cells import CHIP_TEXT
 from slmstudio.gui.model import known
@@ -47,8 +47,8 @@ def test_a_folder_is_opened_and_its_facts_are_shown(qtbot, tab: ModelTab, tiny_m
     assert text(tab, "model_name") == tiny_model.name
     qtbot.waitUntil(lambda: text(tab, "model_chip").startswith("✓ vetted"))
     assert tab.card.chip.toolTip().count("✓") > 2, "what was checked"
-    assert [value.text() for value in tab.card.facts.values][:1] == ["Llama"]
-    assert tab.card.facts.folder.text() == str(tiny_model)
+    assert tab.card.figures.values["family"].text() == "Llama"
+    assert tab.card.figures.values["folder"].text().replace("\u200b", "") == str(tiny_model)
 
 
 def test_a_dropped_folder_or_its_config_is_opened(qtbot, tab: ModelTab, tiny_model: Path, drop):
@@ -156,6 +156,38 @@ def test_the_fit_is_that_of_the_chosen_data(qtbot, tab: ModelTab, session: Sessi
     assert tab.card.fit.isVisible()
 
 
+def test_the_recommended_model_is_prepared_or_used(qtbot, studio_home, session: Session, tiny_model: Path, play):
+    """Only one model is known, which isn't ready at first; nothing moves when the recommendation comes."""
+    play("start wait:cancel")
+    session.set_machine(machine(None))
+    tab = model_window.shown(qtbot, session)
+    before = tab.recommended.take.geometry()
+    waiting = ModelEntry(library.starter_folder(), gguf=tiny_model / "config.json",
+                         known=catalogue.find(library.STARTER_NAME))
+    tab._show_recommendation([waiting], known.recommendation([waiting], None, session.machine))
+    assert tab.recommended.take.text() == "Prepare" and not tab.recommended.quicker.isEnabled()
+    assert tab.recommended.take.geometry().bottom() == before.bottom()
+    press(qtbot, tab, "recommended_take")
+    assert tab.work.target == waiting.folder and not tab.recommended.take.isEnabled()
+    with qtbot.waitSignal(tab.work.changed):
+        tab.work.cancel()
+    here = ModelEntry(tiny_model, facts=facts.read_model(tiny_model))
+    tab._show_recommendation([here], known.recommendation([here], None, session.machine))
+    with qtbot.waitSignal(session.model_changed):
+        press(qtbot, tab, "recommended_take")
+    assert session.model.path == tiny_model
+
+
+def test_a_quicker_model_is_shown(qtbot, session: Session):
+    session.set_machine(machine(11 * GIB))
+    tab = model_window.shown(qtbot, session)
+    assert tab.recommended.take.text().startswith("Download ")
+    qtbot.mouseClick(tab.recommended.quicker, LEFT)
+    assert text(tab, "model_name") == tab.recommended.quicker.entry.name
+    assert [each.objectName() for each in tab.findChildren(QPushButton)
+            if each.property("kind") == "primary"] == ["recommended_take"]
+
+
 def test_the_starter_model_is_offered(tab: ModelTab):
     entry = tab.models.list.value()
     assert entry.folder == library.starter_folder()
@@ -169,7 +201,7 @@ def test_the_starter_model_that_was_prepared_in_the_background_is_proposed(qtbot
     tab.models.put([other])
     assert tab.models.is_default()
     ready = ModelEntry(library.starter_folder(), facts=facts.read_model(tiny_model))
-    monkeypatch.setattr(known, "known_entries", lambda machine: [other, ready])
+    monkeypatch.setattr(known, "known_entries", lambda: [other, ready])
     with qtbot.waitSignal(tab.refreshed):
         tab.refresh()
     assert tab.models.current() is ready
@@ -213,7 +245,7 @@ def test_the_starter_model_is_prepared_for_real(qtbot, tab: ModelTab, session: S
         press(qtbot, tab, "model_prepare")
     qtbot.waitUntil(lambda: tab.findChild(QPushButton, "model_use").isVisible())
     assert library.starter_ready()
-    assert tab.card.facts.values[0].text() == "SmolLM"
+    assert tab.card.figures.values["family"].text() == "SmolLM"
     assert tab.models.list.count() == 1
 
 

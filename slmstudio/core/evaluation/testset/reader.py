@@ -11,6 +11,7 @@ from re import compile as pattern
 from slmstudio.core.data import column_names, read_options
 from slmstudio.core.data.candidates import Candidate, ranked, why
 from slmstudio.core.data.collector import gathered
+from slmstudio.core.data.languages import LATIN
 from slmstudio.core.data.mapping.choices import Counting
 from slmstudio.core.data.opening import DataFile, all_rows, first_rows
 from slmstudio.core.data.read_options import NO_OPTIONS
@@ -20,7 +21,6 @@ from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
-from slmstudio.core.evaluation.testset.languages import LATIN
 from slmstudio.core.evaluation.testset.rows import Draft, TestMapper
 from slmstudio.core.i18n import noop, ntr, tr
 

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from slmstudio.core.data import column_names as names
+from slmstudio.core.data import languages
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.conversations import Findings, kind_of, text_of
 from slmstudio.core.data.mapping import choices, values
@@ -21,7 +22,6 @@ from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.evaluation.scores import matching
-from slmstudio.core.evaluation.testset import languages
 from slmstudio.core.evaluation.testset.item import KINDS
 from slmstudio.core.i18n import noop, tr
 

@@ -196,20 +196,30 @@ def badge(facts: ModelFacts, machine: Machine) -> Badge | None:
     return found
 
 
-def usual(facts: ModelFacts, machine: Machine, method: str) -> tuple[RunConfig, MemoryEstimate]:
-    """A run while no data is chosen, and what it takes: rows of up to `LENGTH` tokens, of which as many go through at
-    once as fit, at most 4; where not even one fits, activations are computed again."""
+def usual(facts: ModelFacts, machine: Machine, method: str, length: int = LENGTH,
+          **fields: Any) -> tuple[RunConfig, MemoryEstimate]:
+    """A run while none is planned, and what it takes: rows of up to `length` tokens, of which as many go through at
+    once as fit, at most 4; where not even one fits, activations are computed again.
+
+    Args:
+        fields: others of the run.
+    """
     gpu, free = machine.gpus, _free(machine)
     spare = gpu and method == "full" and spares_optimizer(facts.parameters, free)
     for micro in (*MICRO_BATCHES, 0):  # 0: one row, and its activations are computed again
         config = RunConfig(
-            "x", str(facts.path), "x", method=method, max_length=min(LENGTH, facts.context_length),
+            "x", str(facts.path), "x", method=method, max_length=min(length, facts.context_length),
             precision="bf16" if gpu or machine.cpu_bf16 else "fp32", micro_batch_size=max(1, micro),
-            optimizer="paged_adamw_8bit" if spare else "adamw_torch", gradient_checkpointing=micro == 0)
+            optimizer="paged_adamw_8bit" if spare else "adamw_torch", gradient_checkpointing=micro == 0, **fields)
         need = estimate(facts, config, "cuda" if gpu else "cpu")
         if need.high <= COMFORTABLE * free:
             break
     return config, need
+
+
+def usual_epochs(rows: int, on_gpu: bool) -> float:
+    """How often a run learns this many rows, if nobody says: a processor has no time for more."""
+    return 3.0 if on_gpu or rows < 100 else 2.0 if rows < 1_000 else 1.0
 
 
 def spares_optimizer(parameters: int, free: int) -> bool:
