@@ -15,7 +15,9 @@ import contextlib
 import json
 import random
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import Encoder, answer_shown, local_tokenizer
 from slmstudio.worker.answering.control import EvaluationControl, LineLog
 from slmstudio.worker.answering.model_loader import Models
-from slmstudio.worker.answering.rows import BROKEN, Model, Row, batches, line_of, prepare, run_rows
+from slmstudio.worker.answering.rows import BROKEN, Model, Row, batches, line_of, prepare, run_rows, written
 from slmstudio.worker.runtime import threads
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
@@ -207,22 +209,39 @@ def _summary(scores: dict[str, Any]) -> dict[str, Any]:
 def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     specs = job.request["models"]
     kept = [LineLog(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
-    ids = {item["id"] for item in items}
     thinks = answer_rows.may_think(job.folder)
     control = EvaluationControl(job, len(items) * len(specs))
+    opened: tuple[int, Model] | None = None
     try:
-        for number, (spec, answers) in enumerate(zip(specs, kept, strict=True)):
-            if ids <= answers.keys:
-                control.skip(len(items))
+        for number, part, live in _parts(items, len(specs), job.request.get("first") or 0):
+            if {item["id"] for item in part} <= kept[number].keys:
+                control.skip(len(part))
             else:
-                job.phase(jobs.LOADING, spec["name"])
-                model = models.open(spec, thinks)
-                job.check_cancelled()
-                _answer_all(job, model, spec["name"], items, answers, control)
-            _warn_no_answers(job, number)
+                if opened is None or opened[0] != number:
+                    job.phase(jobs.LOADING, specs[number]["name"])
+                    opened = number, models.open(specs[number], thinks)
+                    job.check_cancelled()
+                _answer_all(job, opened[1], specs[number]["name"], part, kept[number], control, live)
+            if {item["id"] for item in items} <= kept[number].keys:
+                _warn_no_answers(job, number)
     finally:
         control.close()
     _need_answers(job)
+
+
+def _parts(items: list[dict[str, Any]], models: int, first: int) -> Iterator[tuple[int, list[dict[str, Any]], bool]]:
+    """Whose turn it is: (number of the model, items, whether these are shown while they are written).
+
+    Every model answers the first few items before any answers the others. That begins with the model that is loaded
+    then: one less is loaded twice.
+    """
+    numbers = list(range(models))
+    if 0 < first < len(items):
+        yield from ((number, items[:first], True) for number in numbers)
+        numbers.reverse()
+    else:
+        first = 0
+    yield from ((number, items[first:], False) for number in numbers)
 
 
 def _warn_no_answers(job: JobContext, number: int) -> None:
@@ -280,7 +299,7 @@ def _lines(job: JobContext, number: int) -> list[dict[str, Any]]:
 
 
 def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: LineLog,
-                control: EvaluationControl) -> None:
+                control: EvaluationControl, live: bool = False) -> None:
     phase = f"answering: {name}"
     job.phase(phase)
     most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
@@ -302,13 +321,34 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
             control.skip(len(batch), work)
             continue
         started = time.monotonic()
-        replies = run_rows(batch, model, lambda part, batch=batch, work=work: control.gate(
-            part, len(batch), work, phase))
+        report = partial(_report_answers, job, name, batch, model) if live else None
+
+        def gate(part: float, batch: list[Row] = batch, work: float = work,
+                 report: Callable[[], None] | None = report) -> None:
+            if control.gate(part, len(batch), work, phase) and report is not None:
+                report()
+
+        replies = run_rows(batch, model, gate)
         seconds = (time.monotonic() - started) / len(batch)
         lines = [line_of(row, reply, model, seconds) for row, reply in zip(batch, replies, strict=True)]
         answers.write(lines)
+        if live:
+            _report_lines(job, name, batch, [line["answer"] for line in lines], done=True)
         _warn_skipped(job, name, batch, lines)
         control.add(len(batch), work, phase)
+
+
+def _report_answers(job: JobContext, name: str, batch: list[Row], model: Model) -> None:
+    """Tell what a model has written so far, if it can say that."""
+    if len(replies := getattr(model, "replies", ())) == len(batch):
+        _report_lines(job, name, batch, [written(row, reply, model)[0].strip()
+                                         for row, reply in zip(batch, replies, strict=True)])
+
+
+def _report_lines(job: JobContext, name: str, batch: list[Row], texts: list[str], done: bool = False) -> None:
+    job.emit("answers", model=name, done=done, answers=[
+        {"id": row.item["id"], "question": row.item["messages"][-1]["content"], "answer": text}
+        for row, text in zip(batch, texts, strict=True)])
 
 
 def _warn_skipped(job: JobContext, name: str, batch: list[Row], lines: list[dict[str, Any]]) -> None:
