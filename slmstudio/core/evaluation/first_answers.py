@@ -1,0 +1,58 @@
+"""The first answers of an evaluation, as they are shown beside each other: before training and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from slmstudio.core.evaluation import answer_rows
+from slmstudio.core.evaluation.advice.evidence import BASE, TUNED
+from slmstudio.core.evaluation.scores.metrics import METRICS
+
+SAME, CLOSE, REPEATS, CUT, OTHER = "same", "close", "repeats", "cut", "other"
+"""What a tuned answer is, held against its reference."""
+NEAR = 50.0
+"""chrF++ from which an answer is close to its reference."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """
+    Attributes:
+        before, tuned: "" while there is none.
+        verdict: one of the words above; "" while nobody knows.
+    """
+
+    question: str
+    reference: str = ""
+    before: str = ""
+    tuned: str = ""
+    verdict: str = ""
+
+
+def read(folder: Path, count: int) -> list[Answers]:
+    """The first of an evaluation's rows.
+
+    Raises:
+        UserError: there are no answers, or they can't be read.
+    """
+    rows = answer_rows.read_rows(folder)
+    found = []
+    for row, finishes in islice(rows.scored_with_ends(), count):
+        found.append(Answers(row.messages[-1]["content"] if row.messages else "", next(iter(row.references), ""),
+                             row.answers.get(BASE, ""), row.answers.get(TUNED, ""),
+                             _verdict(row.scores.get(TUNED), finishes.get(TUNED, ""))))
+    return found
+
+
+def _verdict(scores: dict[str, float] | None, finish: str) -> str:
+    if scores is None:
+        return ""
+    if finish == "repeat":
+        return REPEATS
+    if any(value >= 100 for key, value in scores.items() if METRICS[key].yes_or_no):
+        return SAME
+    if finish == "length":
+        return CUT
+    return CLOSE if scores.get("chrf", 0.0) >= NEAR else OTHER
