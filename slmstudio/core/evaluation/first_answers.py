@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from slmstudio.core import files, jobs
 from slmstudio.core.evaluation import answer_rows
 from slmstudio.core.evaluation.advice.evidence import BASE, TUNED
 from slmstudio.core.evaluation.scores.metrics import METRICS
@@ -44,6 +46,17 @@ def read(folder: Path, count: int) -> list[Answers]:
                              row.answers.get(BASE, ""), row.answers.get(TUNED, ""),
                              _verdict(row.scores.get(TUNED), finishes.get(TUNED, ""))))
     return found
+
+
+def written(folder: Path, count: int) -> list[dict[str, Any]]:
+    """What the models of an evaluation at work have written of its first rows, as its events "answers" say it."""
+    items = {item["id"]: item["messages"][-1]["content"] for item in islice(
+        files.LineReader(folder / answer_rows.ITEMS).read(), count)}
+    models = [str(model["name"]) for model in (files.read_json(folder / jobs.REQUEST) or {}).get("models") or ()]
+    return [{"type": "answers", "model": name, "answers": [
+        {"id": line["id"], "question": items[line["id"]], "answer": line["answer"]}
+        for line in files.LineReader(folder / f"answers-{number}.jsonl").read() if line.get("id") in items]}
+        for number, name in enumerate(models)]
 
 
 def _verdict(scores: dict[str, float] | None, finish: str) -> str:

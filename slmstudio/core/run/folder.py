@@ -312,15 +312,17 @@ def wanting_attention(parent: Path | None = None, evaluates: bool = False) -> jo
     """What the next start has to tell about: the running run, else the newest run if it was cut off or paused.
 
     Args:
-        evaluates: tell about a newest run too that has ended and wants to be evaluated.
+        evaluates: tell about a newest run too that has ended and wants to be evaluated, or is.
     """
     at_work = running(parent)
     if at_work is not None:
         return at_work
     newest = next(all_runs(parent), None)
-    if newest is None or not (newest.state in ("crashed", "paused") or (evaluates and wants_evaluation(newest.folder))):
+    if newest is None:
         return None
-    return jobs.Job(newest.folder)
+    wants = newest.state in ("crashed", "paused") or (evaluates and (wants_evaluation(newest.folder) or any(
+        job.folder.name.startswith("evaluate-") for job in jobs_at_work(newest.folder))))
+    return jobs.Job(newest.folder) if wants else None
 
 
 def jobs_at_work(folder: Path) -> list[jobs.Job]:

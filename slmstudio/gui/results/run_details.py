@@ -26,7 +26,7 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, Se
 from slmstudio.gui.common.widgets.figures import Grid, MeaningButton, number_text, page_and_column, perplexity_text
 from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
-from slmstudio.gui.evaluation.scores import read_advice
+from slmstudio.gui.evaluation.answer_view import follow_proposal
 from slmstudio.gui.export.exports_table import Export, ExportsTable, ParityTable
 from slmstudio.gui.export.panel import ExportPanel
 from slmstudio.gui.export.serve_panel import ServePanel
@@ -102,7 +102,7 @@ class RunOverview(QWidget):
                    tr("CO₂"): "energy", tr("Network"): "network_lock"})
 
 
-OVERVIEW, SCORES = range(2)
+SCORES, OVERVIEW = range(2)
 LEAST_VIEW = 120
 """Pixels that the run's page is high at least, however much of the card an export takes."""
 
@@ -169,10 +169,10 @@ class RunDetails(Card):
     def _make_page(self) -> None:
         self._views = QStackedWidget()
         self._area = scrolled(self._make_overview())
-        self._views.addWidget(self._area)
         scores, inner = page_and_column()
         fill(inner, self.evaluation, STRETCH)
         self._views.addWidget(scrolled(scores))
+        self._views.addWidget(self._area)
         self._make_tabs()
         fill(self.body, self.report.strip, self.report.line)
         # Outside the scrolling part, so that the row that confirms stays visible; the run's page takes the rest.
@@ -184,8 +184,6 @@ class RunDetails(Card):
     def _make_overview(self) -> QWidget:
         page, column = page_and_column()
         column.addWidget(self.banner)
-        self.verdict = text_label("", "strong", wrap=True, name="overview_verdict")
-        column.addWidget(self.verdict)
         self.overview = RunOverview()
         fill(column, self.overview, row_of(
             text_label(tr("Exports"), "section"),
@@ -195,10 +193,10 @@ class RunDetails(Card):
         return page
 
     def _make_tabs(self) -> None:
-        self.tabs = SegmentedControl([tr("Overview"), tr("Scores")],
-                                     tooltips=[tr("What the run learned and how, and its files."),
-                                               tr("Whether it is better than the base, on rows that it wasn't "
-                                                  "trained on.")], name="details_tabs")
+        self.tabs = SegmentedControl([tr("Answers"), tr("Overview")],
+                                     tooltips=[tr("Whether it is better than the base, on rows that it wasn't "
+                                                  "trained on."),
+                                               tr("What the run learned and how, and its files.")], name="details_tabs")
         self.tabs.changed.connect(self._views.setCurrentIndex)
         self.tabs.changed.connect(lambda _: self._show_buttons())
         self.body.addLayout(row_of(self.tabs, STRETCH, self.evaluate_button, self.report))
@@ -216,7 +214,6 @@ class RunDetails(Card):
         """Show a run and its finished files; None while these are still being read."""
         run = facts.summary
         if not self.shows(run.folder):
-            show_text(self.verdict, "")
             self.export.setVisible(self.export.exports(run))
             self.serve.setVisible(self.serve.serves(run))
         self._run = run
@@ -229,8 +226,6 @@ class RunDetails(Card):
         self.notes.show_notes(run.folder, facts.notes)
         self.report.show_run(run.folder)
         self.evaluation.show_run(facts)
-        run_task(self, lambda task: _verdict(facts),
-                 lambda said: show_text(self.verdict, said) if self.shows(run.folder) else None)
         self.overview.show_run(run, tariff(self._session.settings))
         self._reads_exports = exports is None
         self.exports.set_exports(exports or [])
@@ -262,18 +257,7 @@ class RunDetails(Card):
         if action in here:
             here[action]()
             return
-        rows = Path(run.config.train_file).absolute()
-        if action == proposals.CHAT:
-            session.open_run_chat(run.folder)
-        elif action == proposals.TRAIN:
-            session.continue_run(run.folder, proposal.changes)
-        elif action == proposals.AGAIN:
-            session.repeat_run(run.folder, proposal.changes)
-        elif action in (proposals.ROWS, proposals.TEMPLATE) and rows.is_file() and (
-                session.dataset is None or session.dataset.path != rows):
-            session.open_data([rows])
-        else:
-            session.go_to("model" if action == proposals.MODEL else "data")
+        follow_proposal(session, run.folder, run.config.train_file, proposal)
 
     def _open_base(self, run: Path) -> None:
         """Open the base in Chat, where the adapter's strength is set; or say what that needs."""
@@ -340,11 +324,3 @@ def _base_for_strength(run: Path) -> Path:
     from slmstudio.core.chat.partners import base_for_strength
 
     return base_for_strength(run)
-
-
-def _verdict(facts: RunFacts) -> str:
-    """What came of a run in plain words, by the evaluation that it's judged by; "" before it has a result."""
-    if result_folder(facts.folder) is None or facts.summary.at_work:
-        return ""
-    said = read_advice(facts.folder, facts.scored or next((each for each in facts.evaluations if each.scores), None))
-    return f"{said.headline} {said.caveat}".rstrip() if said else ""
