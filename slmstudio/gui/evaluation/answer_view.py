@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFontMetrics, QResizeEvent, QTextLayout
-from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.at_end import SHOWN
@@ -131,13 +131,6 @@ class FewLines(QLabel):
         self.setToolTip(plain_tip(text) if is_cut else "")
 
 
-def _make_room(grid: QGridLayout) -> None:
-    """Room for the widest chip, so that the columns stay where they are when chips come."""
-    letters = QFontMetrics(theme.base_font(theme.SMALL_SIZE))
-    widest = max(letters.horizontalAdvance(tr(text)) for text, _ in CHIPS.values())
-    grid.setColumnMinimumWidth(3, widest + 3 * theme.SPACE_S)
-
-
 class AnswerView(QWidget):
     """
     Signals:
@@ -163,7 +156,7 @@ class AnswerView(QWidget):
         self.title = text_label(tr("What to do"), "section")
         self._proposals = QWidget()
         self._grid = grid_in(self._proposals, theme.SPACE_M, theme.SPACE_S, stretch=1)
-        column_in(self, self.frame, self.questions, self.title, self._proposals)
+        column_in(self, self.frame, self.questions, self.title, self._proposals, STRETCH)
         self.show_waiting("")
 
     def _make_questions(self) -> None:
@@ -183,11 +176,18 @@ class AnswerView(QWidget):
             for column, cell in enumerate(cells):
                 grid.addWidget(cell, row + 1, column, Qt.AlignmentFlag.AlignTop if column == 3 else Qt.AlignmentFlag(0))
             self.cells.append(cells)
-        theme.THEME.changed.connect(partial(_make_room, grid))
-        _make_room(grid)
+        self._columns = grid
+        theme.THEME.changed.connect(self._make_room)
+        self._make_room()
         column_in(self.questions, row_of(text_label(tr("Questions that it never saw"), "section"), STRETCH, self.count,
                                          self.all), table)
         keep_room(self.all)
+
+    def _make_room(self) -> None:
+        """Room for the widest chip, so that the columns stay where they are when chips come."""
+        letters = QFontMetrics(theme.base_font(theme.SMALL_SIZE))
+        widest = max(letters.horizontalAdvance(tr(text)) for text, _ in CHIPS.values())
+        self._columns.setColumnMinimumWidth(3, widest + 3 * theme.SPACE_S)
 
     # -- states ----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import confirm
 from slmstudio.gui.common.run_texts import label, steps_text
 from slmstudio.gui.common.widgets.buttons import (
+    ButtonRow,
     IconButton,
     PrimaryButton,
     SecondaryButton,
@@ -25,7 +26,7 @@ from slmstudio.gui.common.widgets.buttons import (
 )
 from slmstudio.gui.common.widgets.figures import number_text as figure_text
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import row_in, row_of
+from slmstudio.gui.common.widgets.layouts import fill, row_in, row_of
 
 
 class RunControls(QWidget):
@@ -169,10 +170,10 @@ class RunEnd(QWidget):
         self.pages = SegmentedControl([tr("Answers"), tr("Curves")],
                                       tooltips=[tr("What it answers now, and what to do with it."),
                                                 tr("Loss, speed and sensors during the training.")], name="end_pages")
-        row_in(self, (self.note, 1), (self.pages, 0, Qt.AlignmentFlag.AlignTop), *(
-            (button, 0, Qt.AlignmentFlag.AlignTop) for button in (
-                self.copy_button, self.more_button, self.resume_button, self.consent_button, self.export_button,
-                self.chat_button)))
+        buttons = ButtonRow()
+        fill(buttons.box, self.pages, self.copy_button, self.more_button, self.resume_button, self.consent_button,
+             self.export_button, self.chat_button)
+        row_in(self, (self.note, 1), (buttons, 0, Qt.AlignmentFlag.AlignTop))
         self.hide()
 
     def _make_buttons(self) -> None:

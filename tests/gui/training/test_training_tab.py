@@ -86,7 +86,7 @@ def test_start_makes_a_run_folder_and_follows_it_to_the_end(qtbot, planned, sess
     qtbot.waitUntil(lambda: chip(planned) == "finished")
     assert started[0].folder.parent == paths.runs_dir()
     assert RunConfig.from_dict(started[0].request()) == plan
-    assert planned.run.end_row.result.text() == "Eval loss 1.96 → 1.66"
+    assert planned.run.end_row.note.text().startswith("Eval loss 1.96 → 1.66")
     assert button(planned, "export").isVisible() and button(planned, "chat").isEnabled()
     assert button(planned, "start").isVisible(), "the next run can be planned"
     assert "training" in session.done and session.job is None
@@ -191,7 +191,9 @@ def test_very_many_events_are_painted(qtbot, tab, run, steps):
     jobs.write_process_file(job.folder, 2**22 + 1)
     jobs.write_outcome(job.folder, jobs.Outcome("finished"))
     tab.followed.follow(job)
-    qtbot.waitUntil(lambda: tab.run.plots is not None and len(tab.run.plots.loss.curves["raw"].x) == steps)
+    qtbot.waitUntil(lambda: tab.run.plots is not None and chip(tab) == "finished")
+    tab.run.end_row.pages.set_current(1)
+    qtbot.waitUntil(lambda: len(tab.run.plots.loss.curves["raw"].x) == steps)
     tab.grab()
     assert chip(tab) == "finished"
 
@@ -254,6 +256,7 @@ def test_there_is_one_primary_button(qtbot, planned, session, play):
     play("start no_gpu load plan:4 steps:4 finish")
     press(qtbot, planned, "start")
     qtbot.waitUntil(lambda: planned.followed.has_ended())
-    assert button(planned, "start").isVisible() and primary() == {"chat"}
+    qtbot.waitUntil(lambda: primary() == {"proposal_0"})
+    assert button(planned, "start").isVisible()
     choose(planned, "method", "full")
     assert primary() == {"start"}, "who plans another run has seen the result"
