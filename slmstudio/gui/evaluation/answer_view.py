@@ -14,6 +14,7 @@ from PySide6.QtGui import QFontMetrics, QResizeEvent, QTextLayout
 from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy, QWidget
 
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.advice.proposals import MOST
 from slmstudio.core.evaluation.at_end import SHOWN
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.gui.common import theme
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 LINES = 3
 """Lines that each question and each answer has room for."""
+LEAST_REASON = 100
 CHIPS = {"same": (noop("as yours"), "ok"), "close": (noop("close"), "ok"), "repeats": (noop("repeats"), "bad"),
          "cut": (noop("cut off"), "warn"), "other": (noop("other"), "plain")}
 
@@ -152,10 +154,11 @@ class AnswerView(QWidget):
         self.headline, self.caveat = FewLines(2, "strong", "verdict_headline"), FewLines(2, "body", "verdict_caveat")
         column_in(self.frame, self.headline, self.caveat, spacing=theme.SPACE_XS,
                   margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S))
-        self._make_questions()
         self.title = text_label(tr("What to do"), "section")
         self._proposals = QWidget()
         self._grid = grid_in(self._proposals, theme.SPACE_M, theme.SPACE_S, stretch=1)
+        keep_room(self.title)
+        self._make_questions()
         column_in(self, self.frame, self.questions, self.title, self._proposals, STRETCH)
         self.show_waiting("")
 
@@ -187,7 +190,9 @@ class AnswerView(QWidget):
         """Room for the widest chip, so that the columns stay where they are when chips come."""
         letters = QFontMetrics(theme.base_font(theme.SMALL_SIZE))
         widest = max(letters.horizontalAdvance(tr(text)) for text, _ in CHIPS.values())
-        self._columns.setColumnMinimumWidth(3, widest + 3 * theme.SPACE_S)
+        self._columns.setColumnMinimumWidth(3, widest + 4 * theme.SPACE_S)
+        for row in range(MOST):  # so that no scroll bar comes with the buttons
+            self._grid.setRowMinimumHeight(row, 2 * theme.line_height(theme.SMALL_SIZE))
 
     # -- states ----------------------------------------------------------------------------------------------
 
@@ -253,10 +258,12 @@ class AnswerView(QWidget):
         clear(self._grid)
         self.buttons = []
         for row, (text, reason, time, act) in enumerate(wanted):
-            label = tr("{what} · {time}", what=text, time=time) if time else text
-            button = SecondaryButton(label, reason, name=f"proposal_{row}", clicked=lambda _=False, act=act: act())
+            reason = tr("Takes {time}. {reason}", time=time, reason=reason) if time else reason
+            button = SecondaryButton(text, reason, name=f"proposal_{row}", clicked=lambda _=False, act=act: act())
             self.buttons.append(button)
             self._grid.addWidget(button, row, 0)
-            self._grid.addWidget(text_label(reason, "small", wrap=True), row, 1)
+            why = text_label(reason, "small", wrap=True)
+            why.setMinimumWidth(LEAST_REASON)  # less than a wrapped label asks for
+            self._grid.addWidget(why, row, 1)
         self.set_primary(self._is_primary)
         self.title.setVisible(bool(wanted))

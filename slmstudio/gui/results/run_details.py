@@ -273,7 +273,7 @@ class RunDetails(Card):
         self.no_exports.setVisible(not exports and not self._reads_exports)
         self.buttons.show_run(run, made=made, exports=exports)
         self.evaluate_button.setVisible(self.evaluation.can_be_opened())
-        set_primary(self.buttons.chat, self.evaluation.panel.isHidden())  # else the panel's own button comes next
+        set_primary(self.buttons.chat, self.tabs.current() == OVERVIEW)  # else a proposal or the panel's button is next
         self.evaluate_button.setEnabled(made)
         self.evaluate_button.setToolTip(
             tr("Let the base and the tuned model answer test rows to see which is better.") if made else

@@ -315,7 +315,7 @@ def test_a_benchmarks_result_is_shown_by_subject(qtbot, tab, run):
     tab.refresh()
     scores = tab.details.evaluation.scores
     tab.details.tabs.set_current(SCORES)
-    qtbot.waitUntil(lambda: scores.verdict.sentence.text().startswith("General knowledge kept"))
+    qtbot.waitUntil(lambda: scores.sentence.text().startswith("General knowledge kept"))
     scores.groups.set_current(1)
     assert [row[0].text for row in scores.table.figures.rows] == ["law", "physics"]
     assert tab.table.runs.facts[0].values["mmlu.tuned.accuracy"] == 50.0
