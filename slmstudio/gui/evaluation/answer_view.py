@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy, QWidget
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.advice.proposals import MOST
 from slmstudio.core.evaluation.at_end import SHOWN
+from slmstudio.core.files import an_object
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
@@ -66,8 +67,9 @@ def read_found(run: Path | None, evaluation: Evaluation | None) -> Found:
     times = [advice.training_time(run, each) if run else None for each in (said.proposals if said else ())]
     with_rows = evaluation is not None and scores is not None and not evaluation.benchmark
     answers = first_answers.read(evaluation.folder, SHOWN) if with_rows and evaluation is not None else []
-    rows = (scores or {}).get("test", {}).get("rows") or 0
-    return Found(said, tuple(each.text() if each else "" for each in times), tuple(answers), rows)
+    rows = an_object((scores or {}).get("test")).get("rows")
+    return Found(said, tuple(each.text() if each else "" for each in times), tuple(answers),
+                 rows if isinstance(rows, int) else 0)
 
 
 def follow_proposal(session: Session, run: Path, train_file: str, proposal: Proposal) -> bool:

@@ -173,6 +173,7 @@ class RunDetails(Card):
         fill(inner, self.evaluation, STRETCH)
         self._views.addWidget(scrolled(scores))
         self._views.addWidget(self._area)
+        self.body.addWidget(self.banner)
         self._make_tabs()
         fill(self.body, self.report.strip, self.report.line)
         # Outside the scrolling part, so that the row that confirms stays visible; the run's page takes the rest.
@@ -183,7 +184,6 @@ class RunDetails(Card):
 
     def _make_overview(self) -> QWidget:
         page, column = page_and_column()
-        column.addWidget(self.banner)
         self.overview = RunOverview()
         fill(column, self.overview, row_of(
             text_label(tr("Exports"), "section"),

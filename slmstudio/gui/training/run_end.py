@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QMenu, QMessageBox, QWidget
 
@@ -26,7 +26,7 @@ from slmstudio.gui.common.widgets.buttons import (
 )
 from slmstudio.gui.common.widgets.figures import number_text as figure_text
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import fill, row_in, row_of
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_in, row_of
 
 
 class RunControls(QWidget):
@@ -137,10 +137,6 @@ class RunControls(QWidget):
         signal.emit()  # type: ignore[attr-defined]
 
 
-NOTE_WIDTH = 160
-"""So that the sentence doesn't become a column of single words beside the buttons."""
-
-
 class RunEnd(QWidget):
     """The row between the run's header and its answers or plots.
 
@@ -165,7 +161,6 @@ class RunEnd(QWidget):
         self._details = ""
         self._asked: dict[str, Any] = {}
         self.note = text_label("", "small", wrap=True, name="run_result_note")
-        theme.grow(self.note, "setMinimumWidth", NOTE_WIDTH)
         self._make_buttons()
         self.pages = SegmentedControl([tr("Answers"), tr("Curves")],
                                       tooltips=[tr("What it answers now, and what to do with it."),
@@ -173,7 +168,8 @@ class RunEnd(QWidget):
         buttons = ButtonRow()
         fill(buttons.box, self.pages, self.copy_button, self.more_button, self.resume_button, self.consent_button,
              self.export_button, self.chat_button)
-        row_in(self, (self.note, 1), (buttons, 0, Qt.AlignmentFlag.AlignTop))
+        buttons.box.insertStretch(1)
+        column_in(self, self.note, buttons)
         self.hide()
 
     def _make_buttons(self) -> None:

@@ -218,7 +218,7 @@ def test_scores_compare_where_the_same_was_asked(qtbot, tab, make_run, tmp_path,
     show(qtbot, tab, 2)
     tab.table.selectAll()
     qtbot.waitUntil(lambda: len(compared(tab)) == 2)
-    tab.curves.compare.tabs.set_current(SCORES + 1)
+    tab.curves.compare.tabs.set_current(2)
     assert said in tab.curves.compare.hint.text()
 
 
