@@ -158,7 +158,7 @@ def test_the_first_rows_are_answered_by_all_models_first_and_told_as_written(tin
     scores, model = [], looping_model.build(tiny_model, tmp_path / "model")
     for first in (0, 3):
         job = asked(tmp_path / f"job{first}", model, model, names=("base", "tuned"), answers=ROWS * 2,
-                    first=first, max_new_tokens=40)
+                    first=first, max_new_tokens=40, batch_size=4)
         evaluate.run(job)
         found = json.loads((job.folder / "scores.json").read_text())
         scores.append([model["scores"]["loss"]["value"] for model in found["models"]])
