@@ -154,6 +154,7 @@ class AnswerView(QWidget):
         self.frame = QFrame()
         self.frame.setObjectName("verdict")
         self.headline, self.caveat = FewLines(2, "strong", "verdict_headline"), FewLines(2, "body", "verdict_caveat")
+        self.headline.setAlignment(Qt.AlignmentFlag.AlignBottom)  # one of a single line is next to what follows
         column_in(self.frame, self.headline, self.caveat, spacing=theme.SPACE_XS,
                   margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S))
         self.title = text_label(tr("What to do"), "section")
@@ -223,7 +224,7 @@ class AnswerView(QWidget):
         """It couldn't be done: why, and a button to try again. The run is as good as before."""
         what, why = (error.what, " ".join(filter(None, (error.why, error.remedy)))) if isinstance(
             error, UserError) else (tr("Something went wrong inside SLM Studio."), f"{type(error).__name__}: {error}")
-        self._say(what, why, "warn")
+        self._say(what, why, tone="warn")
         self._show_answers((), missing="–")
         self._show_buttons([(tr("Evaluate again"), tr("The result of the training is complete."), "", self.retry.emit)])
 

@@ -120,6 +120,12 @@ class EndEvaluation(QObject):
         self._view.show_waiting("")
         self._reading.run(self, read, proceed, self._failed)
 
+    def give_way(self, run: Path) -> None:
+        """Another run begins, which needs the memory: what was answered is kept, and can be continued in Results."""
+        if run != self._run:
+            self._reading.cancel()
+            self.followed.send("cancel")
+
     def _show_status(self) -> None:
         history = self.followed.history
         self.followed.show_status(JobStatus(tr("Evaluating {name}", name=self._name), int(history.done),

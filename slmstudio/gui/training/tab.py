@@ -310,6 +310,8 @@ class TrainingTab(QWidget):
 
     def _begun(self) -> None:
         self._planning_next = False
+        if self.followed.job is not None:
+            self.evaluation.give_way(self.followed.job.folder)
         self.run.end_row.set_busy(False)
         self.feed.clear()
         self.run.begin(run_title(self.followed.config), self.followed.history, self.followed.config)
