@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slmstudio.core import jobs
-from slmstudio.core.evaluation import request as requests
 from slmstudio.core.run.config import RunConfig
 
 ROWS, SHOWN = 15, 3
@@ -22,6 +21,8 @@ def create(run: Path, cancelled: Callable[[], bool] | None = None) -> jobs.Job |
         UserError: the run can't be read, or the job's folder can't be made.
         ReadingCancelled: `cancelled` said so.
     """
+    from slmstudio.core.evaluation import request as requests  # here, since it needs what reads files
+
     if RunConfig.from_dict(jobs.Job(run).request()).objective == "text":
         return None
     asked = requests.propose(run, cancelled=cancelled)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QWidget
 
-from slmstudio.core import units
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
@@ -25,7 +24,7 @@ from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.answer_view import read_found
 from slmstudio.gui.evaluation.answers.rows_model import LOSSES
-from slmstudio.gui.evaluation.at_end import LiveAnswers
+from slmstudio.gui.evaluation.at_end import LiveAnswers, progress_text
 from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluation
 from slmstudio.gui.evaluation.panel import EvaluationPanel
 from slmstudio.gui.evaluation.scores import ScoresView
@@ -105,22 +104,13 @@ class EvaluationRun(QFrame):
             self._paused = history.paused
             self.pause.setEnabled(True)
         self.strip.label.setText(tr("Paused") if history.paused else work_text(history, history.detail))
-        self.strip.set_progress(int(history.done), int(history.total), self._progress_text())
+        self.strip.set_progress(int(history.done), int(history.total),
+                                progress_text(self.followed) if history.total > 0 else "")
         said = [str(event.get("message")) for event in history.told if event.get("type") == "warning"]
         self.warnings.setText("\n".join(dict.fromkeys(said[-WARNINGS:])))
         self._show_state()
         self.followed.show_status(JobStatus(tr("Evaluating {name}", name=self.name), int(history.done),
                                             int(history.total), history.phase_seconds_left))
-
-    def _progress_text(self) -> str:
-        """As in "37 of 200 answers · 4 min left"; the time left is known once a few are there."""
-        history, left = self.followed.history, self.followed.history.phase_seconds_left
-        if history.total <= 0:
-            return ""
-        done, total = int(history.done), int(history.total)
-        if left is None or history.paused:
-            return tr("{done:,} of {total:,}", done=done, total=total)
-        return tr("{done:,} of {total:,} · {time} left", done=done, total=total, time=units.format_about(left))
 
     def _show_state(self) -> None:
         running, history = self.is_running(), self.followed.history

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ from slmstudio.gui.common.widgets.areas import Card, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl, set_primary
 from slmstudio.gui.common.widgets.figures import Grid, MeaningButton, number_text, page_and_column, perplexity_text
-from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
+from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 from slmstudio.gui.evaluation.answer_view import follow_proposal
 from slmstudio.gui.export.exports_table import Export, ExportsTable, ParityTable
@@ -40,13 +39,12 @@ if TYPE_CHECKING:
 
 
 class RunOverview(QWidget):
-    """Losses before and after with a sentence on them, and the run's facts."""
+    """Losses before and after, and the run's facts."""
 
     def __init__(self) -> None:
         super().__init__()
         self.scores, self.facts = Grid(3), Grid(1)
-        self.advice = text_label("", "small", wrap=True, name="overview_advice")
-        column_in(self, text_label(tr("What it learned"), "section"), self.scores, self.advice,
+        column_in(self, text_label(tr("What it learned"), "section"), self.scores,
                   text_label(tr("How"), "section"), self.facts, spacing=theme.SPACE_M)
 
     def show_run(self, run: RunSummary, tariff: Tariff) -> None:
@@ -69,19 +67,6 @@ class RunOverview(QWidget):
              number_text(run.train_loss if last is None else last)),
         ], strong_row=2, terms={tr("Eval loss"): "eval_loss", tr("Perplexity"): "perplexity",
                                 tr("Train loss"): "train_loss"})
-        show_text(self.advice, self._judge(before, after))
-
-    def _judge(self, before: float | None, after: float | None) -> str:
-        if before is None or after is None or not math.isfinite(before):
-            return ""
-        if not math.isfinite(after):
-            return tr("On rows it wasn't trained on, the latest loss isn't a number, so training has diverged. A "
-                      "lower learning rate may help.")
-        if after < before:
-            return tr("On rows it wasn't trained on, the right next token became {factor:.2g} times as likely.",
-                      factor=math.exp(before - after))
-        return tr("It didn't get better on rows it wasn't trained on. Fewer epochs, a lower learning rate or more "
-                  "rows may help.")
 
     def _show_facts(self, run: RunSummary, tariff: Tariff) -> None:
         config, total = run.config, run.total_steps

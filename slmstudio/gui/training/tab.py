@@ -342,13 +342,13 @@ class TrainingTab(QWidget):
         if not run.was_over:
             report_end(self._session, TRAINING, run.config.name, outcome)
         if outcome.was_successful():
-            self.evaluation.show_run(job.folder, run.config.name)  # before the next run of the queue begins
-        else:
-            self._after_end(job, outcome)
+            self.evaluation.show_run(job.folder, run.config.name)
+        if not outcome.was_successful() or not self._session.settings.evaluate_at_end:
+            self._after_end(job, outcome)  # else once it is evaluated
 
     def _after_evaluation(self, job: Job) -> None:
         ended = self.followed.job.outcome() if self.followed.job is not None else None
-        if ended is not None:
+        if ended is not None and self._session.settings.evaluate_at_end:
             self._after_end(job, ended)
 
     def _after_end(self, last: Job, outcome: Outcome) -> None:
