@@ -130,7 +130,8 @@ class FewLines(QLabel):
             start, end = line.textStart(), line.textStart() + line.textLength()
         layout.endLayout()
         is_cut = end < len(text)
-        last = self.fontMetrics().elidedText(text[start:], Qt.TextElideMode.ElideRight, width) if is_cut else ""
+        letters = self.fontMetrics()  # a letter's room, so that the label doesn't break that line
+        last = letters.elidedText(text[start:], Qt.TextElideMode.ElideRight, width - letters.averageCharWidth())
         self.setText(text[:start] + last if is_cut else text)
         self.setToolTip(plain_tip(text) if is_cut else "")
 

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMenu, QPushButton
 from support import evaluated_runs
 from support.results_window import compared, show
-from support.window import press
+from support.window import press, settle
 
 from slmstudio.core import files, jobs
 from slmstudio.core.errors import UserError
@@ -260,6 +260,7 @@ def test_the_verdict_in_plain_words_and_what_to_do_next(qtbot, tab, make_run, se
         advice.headline, advice.caveat))
     assert verdict.frame.property("banner") == advice.tone == "ok" and verdict.title.isVisible()
     assert [chip.isVisible() for *_, chip in verdict.cells] == [True] * 3 and verdict.all.isVisible()
+    settle()
     [first] = [each for each in tab.findChildren(QPushButton)
                if each.isVisible() and each.property("kind") == "primary"]
     assert (first.text(), first.toolTip()) == (advice.proposals[0].text, advice.proposals[0].reason)
