@@ -97,3 +97,13 @@ def test_where_none_is_wanted_the_losses_say_what_came_of_it(qtbot, tab, session
     tab.followed.follow(Job(ended))
     qtbot.waitUntil(lambda: bool(tab.run.answers.buttons))
     assert not evaluations(ended) and not tab.run.answers.questions.isVisible() and tab.run.answers.headline.text()
+
+
+def test_a_run_that_begins_takes_the_machine(qtbot, tab, run, ended, play):
+    play("start wait:cancel cancelled")
+    tab.followed.follow(Job(ended))
+    qtbot.waitUntil(lambda: tab.evaluation.followed.is_running())
+    evaluation = tab.evaluation.followed.job
+    qtbot.waitUntil(lambda: evaluation.is_alive())
+    tab.followed.follow(run())
+    qtbot.waitUntil(lambda: (outcome := evaluation.outcome()) is not None and outcome.state == "cancelled")
