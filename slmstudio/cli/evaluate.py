@@ -20,7 +20,7 @@ app = typer.Typer()
 RUBRIC = "The better answer is right, complete and short, and is written in the language of the question."
 """Always in English, like the rest of the judge's prompt."""
 TOKENS = 256
-MOST_WARNINGS = 20
+MOST_WARNINGS, LONGEST_LINE = 20, 200
 TOLD_AFTER = ("judge_unreadable",)
 TOLD_BEFORE = ("test_problems", "benchmark_data")
 """Warnings of the worker that are told with the scores; and those that were told, by the line, before it started."""
@@ -167,13 +167,64 @@ def _carry_out(job: jobs.Job, told: tuple[str, ...], as_json: bool) -> int:
     else:
         print_scores(scores)
         if advice is not None:
-            say(f"\n{advice.headline} {advice.caveat}".rstrip())
-            for each in advice.proposals:
-                say(f"  {each.text}: {each.reason}")
-                if command := prepared(each, job.folder.parent.parent):
-                    say(f"    {command}")
+            say_advice(advice, job.folder.parent.parent)
         say("\n" + tr("Saved in {folder}", folder=job.folder))
     return 0
+
+
+def say_advice(advice: Advice, run: Path) -> None:
+    """What came of a run, and what to do next, each with its command."""
+    say(f"\n{advice.headline} {advice.caveat}".rstrip())
+    for each in advice.proposals:
+        say(f"  {each.text}: {each.reason}")
+        if command := prepared(each, run):
+            say(f"    {command}")
+
+
+def after_training(run: jobs.Job, as_json: bool) -> dict[str, Any] | None:
+    """The evaluation that follows a training which ended well; what it came to is printed. If it fails, a warning says
+    why: the run is as good as before.
+
+    Returns:
+        For --json: {"evaluation": its folder, "outcome", and what `Advice.to_dict` says}; None where there was none.
+    """
+    from slmstudio.core import settings
+    from slmstudio.core.evaluation import at_end, first_answers
+    from slmstudio.core.evaluation.advice import of_run as advice_of
+    from slmstudio.core.evaluation.scoring import read_scores
+    from slmstudio.core.run import folder
+
+    try:
+        if not settings.load(put_aside=False)[0].evaluate_at_end or not folder.wants_evaluation(run.folder):
+            return None
+        if (job := at_end.create(run.folder)) is None:  # nothing can be answered: its losses say what came of it
+            advice = advice_of(run.folder, None)
+            if not as_json and advice is not None:
+                say_advice(advice, run.folder)
+            return {"evaluation": None, **(advice.to_dict() if advice else {})}
+        job.start()
+        with Follower(TOLD_AFTER, tr("Stopping. The answers so far are kept.")) as follower:
+            outcome = follower.follow(job, "evaluate")
+        if not outcome.was_successful():
+            raise outcome.user_error()
+        advice = _advice(job, read_scores(job.folder) or {})
+        answers = first_answers.read(job.folder, at_end.SHOWN)
+    except UserError as error:
+        print_warning(str(error))
+        return None
+    if not as_json:
+        for each in answers:
+            say("\n" + tr("Question: {text}", text=_line(each.question)))
+            say("  " + tr("Before: {text}", text=_line(each.before)))
+            say("  " + tr("Tuned: {text}", text=_line(each.tuned)))
+        if advice is not None:
+            say_advice(advice, run.folder)
+    return {"evaluation": str(job.folder), "outcome": outcome.state, **(advice.to_dict() if advice else {})}
+
+
+def _line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]} …"
 
 
 def _advice(job: jobs.Job, scores: dict[str, Any]) -> Advice | None:

@@ -24,7 +24,7 @@ from slmstudio.core.run.config import RunConfig
 def test_plan_then_train_then_runs_then_report(slmstudio, rows_file, tiny_model, tmp_path, studio_home):
     run_json = tmp_path / "run.json"
     plan = slmstudio("plan", "--model", tiny_model, "--data", rows_file, "--out", run_json, "--set", "max_steps=2",
-                     "--set", "device=cpu", "--json").json
+                     "--set", "device=cpu", "--set", "eval_fraction=0.4", "--json").json
     assert plan["config"]["max_steps"] == 2
     reasoned = {"method", "learning_rate", "max_length", "micro_batch_size", "precision", "eval_steps", "lora_rank"}
     assert reasoned <= plan["reasons"].keys()
@@ -34,6 +34,11 @@ def test_plan_then_train_then_runs_then_report(slmstudio, rows_file, tiny_model,
     assert result["outcome"] == "finished" and result["steps"] == 2
     assert result["train_loss_first"] > 0 and result["eval_loss_after"] > 0
     assert Path(result["run_dir"]).parent == studio_home / "runs"
+
+    came_to = result["evaluation"]  # without another command
+    assert len(list(files.LineReader(Path(came_to["evaluation"]) / "answers-1.jsonl").read())) == 3
+    assert came_to["headline"] in slmstudio("runs", "show", result["run_dir"]).out
+    assert slmstudio("runs", "show", result["run_dir"], "--json").json["advice"]["headline"] == came_to["headline"]
 
     listed = slmstudio("runs", "--json").json["runs"]
     assert [(run["state"], run["steps"]) for run in listed] == [("finished", 2)]
@@ -88,7 +93,7 @@ def test_paths_below_the_current_folder_work(slmstudio, rows_file, tiny_model, t
     monkeypatch.chdir(tmp_path)
     slmstudio("plan", "--model", os.path.relpath(tiny_model), "--data", rows_file.name, "--out", "run.json", "--set",
               "max_steps=1", "--set", "device=cpu", "--json", where=tmp_path)
-    result = slmstudio("train", "run.json", "--out", "here", "--json", where=tmp_path).json
+    result = slmstudio("train", "run.json", "--out", "here", "--no-evaluate", "--json", where=tmp_path).json
     assert result["outcome"] == "finished"
     assert Path(result["run_dir"]).parent == tmp_path / "here"
     run = os.path.relpath(result["run_dir"], tmp_path)

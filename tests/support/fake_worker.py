@@ -360,6 +360,10 @@ class Play:
 
         rows = evaluated_runs.items(24)
         models = [each["name"] for each in jobs.Job(self.folder).request()["models"]]
+        self.emit("progress", phase="answering: base", done=3, total=30, unit="answers", seconds_left=60.0)
+        self.emit("answers", model="base", done=True, answers=[
+            {"id": row["id"], "question": row["messages"][-1]["content"], "answer": evaluated_runs.base_answer(row)}
+            for row in rows[:3]])
         evaluated_runs.answer(self.folder, models, rows, "0" * 64)
         self.end("finished", result={})
         return 0
@@ -394,7 +398,10 @@ class Play:
 def main(arguments: list[str]) -> int:
     if arguments[0] == "--interactive":
         return fake_chat.chat()
-    return Play(Path(arguments[0])).perform(os.environ.get("FAKE_WORKER", "start load plan:40 steps:40 finish").split())
+    play, words = Play(Path(arguments[0])), os.environ.get("FAKE_WORKER", "start load plan:40 steps:40 finish").split()
+    if words[-1:] == ["finish"] and play.job.request()["kind"] == "evaluate":
+        words = ["start", "answers"]  # the evaluation that follows a training
+    return play.perform(words)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Commands about several runs: list them, rename one; the queue of those that are waiting for their turn."""
+"""Commands about several runs: list them, show or rename one; the queue of those that are waiting for their turn."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli import asking, energy
+from slmstudio.cli.evaluate import after_training, say_advice
 from slmstudio.cli.output import (
     Json,
     Run,
@@ -45,10 +46,9 @@ def runs(
     context: typer.Context, as_json: Json = False,
     folder_: Annotated[Path | None, typer.Option("--folder", help="Folder with the runs.")] = None
 ) -> int:
-    """List all runs, newest first; or rename one."""
+    """List all runs, newest first; or show or rename one."""
     if context.invoked_subcommand is not None:
         return 0
-    from slmstudio.core import units
     from slmstudio.core.run import folder
 
     if folder_ is not None and not folder_.is_dir():
@@ -66,15 +66,21 @@ def runs(
     if not found and not unreadable:
         say(tr("No runs yet. Start with: {command}", command=program.command("quickstart", "--out", "my-first-run")))
         return 0
+    _print_runs(found, [path.name for path, _ in unreadable])
+    return 0
+
+
+def _print_runs(found: list[RunSummary], damaged: Iterable[str] = ()) -> None:
+    from slmstudio.core import units
+
     rows = [
         (run.config.name, state_text(run.state), units.format_loss(run.eval_loss_after),
          units.format_duration(run.seconds), "–" if run.energy is None else units.format_energy(run.energy.joules),
          run.folder.name)
         for run in found]
-    rows += [("–", tr("damaged"), "–", "–", "–", path.name) for path, _ in unreadable]
+    rows += [("–", tr("damaged"), "–", "–", "–", name) for name in damaged]
     print_table(tr("Runs"), rows,
                 (tr("Run"), tr("Outcome"), tr("Eval loss"), tr("Time"), tr("Energy"), tr("Folder")))
-    return 0
 
 
 def _for_json(run: RunSummary) -> dict[str, Any]:
@@ -85,6 +91,26 @@ def _for_json(run: RunSummary) -> dict[str, Any]:
         "method": run.config.method, "exports": [str(path) for path in run.exports()],
         "energy": energy.drawn(run.energy, as_json=True)["energy"], "error": run.error,
     }
+
+
+@runs_app.command("show")
+def show(run: Run, as_json: Json = False) -> int:
+    """Show what came of a run, and what to do next."""
+    from slmstudio.core.evaluation import advice
+    from slmstudio.core.evaluation.comparability import preferred
+    from slmstudio.core.report.evaluations import read_evaluations
+    from slmstudio.core.run import folder
+
+    found = folder.summarise(run)
+    main = next(iter(preferred(read_evaluations(run), found.config.eval_file)), None)
+    said = advice.of_run(run, main.scores if main else None, main.request if main else None)
+    if as_json:
+        print_json({**_for_json(found), "advice": said.to_dict() if said else None})
+        return 0
+    _print_runs([found])
+    if said is not None:
+        say_advice(said, run)
+    return 0
 
 
 @runs_app.command("rename")
@@ -181,7 +207,8 @@ def run_all(as_json: Json = False) -> int:
             say(tr("Run folder: {path}", path=job.folder), file=sys.stderr)
             with Follower() as follower:
                 outcome = follower.follow(job, "train")
-            ended.append(_told(job, outcome))
+            ended.append(_told(job, outcome) | ({"evaluation": after_training(job, as_json)}
+                                                if outcome.was_successful() and not pressed else {}))
             if outcome.state == "paused":
                 say(tr("Its memory was freed. The queue waits until you resume it."), file=sys.stderr)
                 break

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slmstudio.cli import asking, energy
+from slmstudio.cli.evaluate import after_training
 from slmstudio.cli.output import Json, RunOrFile, Set, print_error, print_json, print_table, say
 from slmstudio.cli.progress import Follower, carry_out
 from slmstudio.core import jobs, program
@@ -69,7 +70,7 @@ def _unfinished(run: Path) -> jobs.Job:
     return job
 
 
-def _job(run: Path, config: RunConfig, changed: dict[str, Any], out: Path | None) -> jobs.Job:
+def _job(run: Path, config: RunConfig, changed: dict[str, Any], out: Path | None, evaluate: bool = True) -> jobs.Job:
     """The job of a run folder, to be resumed with what is changed; or of a new one for a configuration.
 
     Raises:
@@ -80,7 +81,7 @@ def _job(run: Path, config: RunConfig, changed: dict[str, Any], out: Path | None
     if not run.is_dir():
         config = asking.with_maps(config)
         config.check()
-        return folder.create(config, out.absolute() if out else None)
+        return folder.create(config, out.absolute() if out else None, evaluate)
     job = _unfinished(run)
     if changed:
         adjust.consent(job.folder, changed)
@@ -101,6 +102,8 @@ def train(
     set_: Set = None,
     processes: Processes = None,
     parallelism: Parallelism = None,
+    evaluate: Annotated[bool, typer.Option(help="Let the base and the tuned model answer a few held-out rows when the "
+                                                "training has ended well.")] = True,
     as_json: Json = False,
 ) -> int:
     """Train a run from its configuration, or resume a run from its last checkpoint. Ctrl-C stops and saves."""
@@ -111,14 +114,15 @@ def train(
     changed = _changed(set_, processes=processes, parallelism=parallelism)
     config = replace(config_file.load(run), **changed)
     _need_machine(config)
-    job = _job(run, config, changed, out)
+    job = _job(run, config, changed, out, evaluate)
     outcome, history = _follow(job)
     rests = history.guard.ended()
     if not as_json and (sentence := rests.sentence()):
         say(sentence)
+    evaluation = after_training(job, as_json) if evaluate else None
     return _report_outcome(outcome, as_json, {
         "run_dir": str(job.folder), **energy.drawn(history.energy.use, as_json),
-        **({"guard": rests.to_dict()} if as_json else {})})
+        **({"guard": rests.to_dict(), "evaluation": evaluation} if as_json else {})})
 
 
 @app.command()

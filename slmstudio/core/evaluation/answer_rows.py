@@ -256,6 +256,14 @@ class Rows:
                 found.append(self._row(item, self._given(item), intl))
         return found
 
+    def scored_with_ends(self) -> Iterator[tuple[Row, dict[str, str]]]:
+        """Row after row, as they are asked for: each with its scores, and how each model's answer ended."""
+        intl = self.need_intl()
+        for item in self._items:
+            given = self._given(item)
+            yield self._row(item, given, intl), {name: str(line.get("finish")) for name, line in zip(
+                self.names, given, strict=True) if line}
+
     def thought(self, model: int) -> bool:
         """Whether a model thought before it answered, in any row."""
         return any(as_scored(line).get(KEY) for line in self._answers[model].values())

@@ -8,6 +8,7 @@
                  "load_in_4bit": true or left out, "chat_template": name of the run's, or left out}, ...],
      "train_run": folder or null, "train_file": path or null, "train_split": null or {"eval_fraction", "seed", "by"},
      "system": text or null, "max_new_tokens": n, "precision": "fp32" | "bf16" | "fp16", "batch_size": n or null,
+     "first": how many rows all models answer before the others, and are shown meanwhile, or left out,
      "judge": null or {"model": folder or null, "gguf": path or null, "rubric": text}}
 
 The first model is what the others are compared with. The rows that `train_run` keeps and has learned are compared with

@@ -45,7 +45,9 @@ def hashes(config: RunConfig) -> dict[str, str]:
 
 IMPORTED = "imported"
 """Under this name the run.json of an adapter that was trained elsewhere says where it came from."""
-NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes", IMPORTED})
+EVALUATE = "evaluate_at_end"
+"""Under this name run.json says whether an evaluation is to follow the training."""
+NOTES = frozenset({"format", "kind", "protocol", "created", "versions", "hashes", IMPORTED, EVALUATE})
 """What a run.json holds beside the fields: nothing that decides what a run does."""
 
 

@@ -70,8 +70,11 @@ LATEST = 253_402_214_400.0
 """Seconds since 1970 at the end of the year 9999: no clock shows a later moment."""
 
 
-def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
+def create(config: RunConfig, parent: Path | None = None, evaluate: bool = True) -> jobs.Job:
     """Make a new run folder, `2026-11-24-name-7f3a`, holding run.json. A name that another run has gets a number.
+
+    Args:
+        evaluate: whether an evaluation is to follow when it has ended well, unless the settings say otherwise.
 
     Raises:
         UserError: the folder can't be written.
@@ -84,7 +87,8 @@ def create(config: RunConfig, parent: Path | None = None) -> jobs.Job:
         files.write_atomically(
             folder / jobs.RUN,
             files.dump_pretty({"protocol": jobs.PROTOCOL, **config.to_dict(), "created": time.time(),
-                               "versions": config_file.versions(), "hashes": config_file.hashes(config)}))
+                               config_file.EVALUATE: evaluate, "versions": config_file.versions(),
+                               "hashes": config_file.hashes(config)}))
     return jobs.Job(folder)
 
 
@@ -291,13 +295,34 @@ def running(parent: Path | None = None) -> jobs.Job | None:
     return next((job for job in map(jobs.Job, newest_first) if job.is_alive()), None)
 
 
-def wanting_attention(parent: Path | None = None) -> jobs.Job | None:
-    """What the next start has to tell about: the running run, else the newest run if it was cut off or paused."""
+def wants_evaluation(folder: Path) -> bool:
+    """Whether a run has ended well and an evaluation is to follow, but none was ever made. Older runs and imported ones
+    ask for none.
+
+    Raises:
+        UserError: a newer program made the run.
+    """
+    job = jobs.Job(folder)
+    outcome = job.outcome()
+    return (outcome is not None and outcome.state == "finished" and job.request().get(config_file.EVALUATE) is True
+            and result_folder(folder) is not None and not any((folder / "jobs").glob("evaluate-*")))
+
+
+def wanting_attention(parent: Path | None = None, evaluates: bool = False) -> jobs.Job | None:
+    """What the next start has to tell about: the running run, else the newest run if it was cut off or paused.
+
+    Args:
+        evaluates: tell about a newest run too that has ended and wants to be evaluated, or is.
+    """
     at_work = running(parent)
     if at_work is not None:
         return at_work
     newest = next(all_runs(parent), None)
-    return jobs.Job(newest.folder) if newest is not None and newest.state in ("crashed", "paused") else None
+    if newest is None:
+        return None
+    wants = newest.state in ("crashed", "paused") or (evaluates and (wants_evaluation(newest.folder) or any(
+        job.folder.name.startswith("evaluate-") for job in jobs_at_work(newest.folder))))
+    return jobs.Job(newest.folder) if wants else None
 
 
 def jobs_at_work(folder: Path) -> list[jobs.Job]:

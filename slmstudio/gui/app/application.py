@@ -255,7 +255,7 @@ def restore_model(session: Session, window: MainWindow) -> None:
 
 
 def look_for_runs(session: Session, window: MainWindow) -> None:
-    """Follow a run that continued without the window, or say that one was cut off."""
+    """Follow a run that continued without the window, or has ended without it, or say that one was cut off."""
     from slmstudio.core.run.folder import wanting_attention
 
     def found(job: Job | None) -> None:
@@ -263,7 +263,7 @@ def look_for_runs(session: Session, window: MainWindow) -> None:
             session.start_run(job)
             session.go_to("training")
 
-    tasks.run_task(window, lambda task: wanting_attention(), found)
+    tasks.run_task(window, lambda task: wanting_attention(evaluates=session.settings.evaluate_at_end), found)
 
 
 def report_of_wsl(session: Session, window: MainWindow, root: Path = Path("/")) -> None:

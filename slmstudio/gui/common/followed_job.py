@@ -317,19 +317,24 @@ class FollowedJob(QObject):
 TRAINING, EXPORT, EVALUATION = "training", "export", "evaluation"
 
 
-def report_end(session: Session, kind: str, name: str, outcome: Outcome) -> None:
+def report_end(session: Session, kind: str, name: str, outcome: Outcome, *, job: Job | None = None,
+               said: str = "") -> None:
     """Tell everybody how a run, an export or an evaluation ended. What the user ended isn't news.
 
     Args:
         kind: `TRAINING`, `EXPORT` or `EVALUATION`.
         name: of the run.
+        job: that several views may follow: its end is told once.
+        said: what came of it, in a sentence.
     """
-    if outcome.state in ("cancelled", "paused", "stopped"):
+    if outcome.state in ("cancelled", "paused", "stopped") or (job is not None and job.folder in session.reported):
         return
+    if job is not None:
+        session.reported.add(job.folder)
     if outcome.was_successful():
         title = {TRAINING: tr("Training is finished"), EXPORT: tr("The export is finished"),
                  EVALUATION: tr("The evaluation is finished")}[kind]
-        session.notify(title, name)
+        session.notify(title, tr("{name}: {what}", name=name, what=said) if said else name)
     elif outcome.result.get("consent"):
         session.notify(tr("Training needs your decision"),
                        tr("{name}: {what}", name=name, what=outcome.user_error().what), urgent=True)

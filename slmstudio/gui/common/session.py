@@ -68,6 +68,7 @@ class Session(QObject):
         lock_proof: what was tried of the network lock; None until it's known.
         pages: what pages of a window that this session's window replaces had open, by tab, until they are made again.
         followed: jobs that views follow, and what those know of them, by the names of the views.
+        reported: jobs whose end was told.
         sensors, model_server (a ModelServer): live on when the window is made again; None until they are needed.
 
     Signals:
@@ -133,6 +134,7 @@ class Session(QObject):
         self.done: set[str] = set()
         self.pages: dict[str, dict[str, Any]] = {}
         self.followed: dict[str, tuple[Any, Job]] = {}
+        self.reported: set[Path] = set()
         self.sensors: MachineReader | None = None
         self.model_server: Any = None
         self.lock_proof: Proof | None = None
@@ -263,6 +265,10 @@ class Session(QObject):
     def open_run_chat(self, run: Path) -> None:
         """Show the Chat tab with what a finished run has learned, beside its base."""
         self.page_wanted.emit("chat", "opening.open", (run,))
+
+    def open_answers(self, evaluation: Any, name: str) -> None:
+        """Show all answers of an evaluation of the run of this name in the Results tab."""
+        self.page_wanted.emit("results", "open_answers", (evaluation, name))
 
     def continue_run(self, run: Path, changes: dict[str, Any]) -> None:
         """Plan a run in the Training tab that continues from this finished one, with these fields changed."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QFrame, QWidget
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.terms import of_metric
-from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -19,16 +16,8 @@ from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, Se
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.figures import FigureTable, MeaningButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
-from slmstudio.gui.common.widgets.layouts import (
-    STRETCH,
-    column_in,
-    column_of,
-    column_widget,
-    fill,
-    grid_in,
-    row_in,
-    row_of,
-)
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, row_of
+from slmstudio.gui.evaluation.answer_view import AnswerView, Found, read_found
 from slmstudio.gui.evaluation.answers.rows_model import BEST, GAINS, LOSSES, WORST
 from slmstudio.gui.evaluation.answers.votes import VoteSentences, votes_said
 from slmstudio.gui.evaluation.jobs import Evaluation
@@ -45,86 +34,7 @@ from slmstudio.gui.evaluation.tables import (
     speed_text,
     tested_text,
     title,
-    verdict_kind,
 )
-
-if TYPE_CHECKING:
-    from slmstudio.core.evaluation.advice import Advice
-
-
-class VerdictView(QWidget):
-    """The main comparison of the tuned model, on the ground of its colour, and proposals below.
-
-    Attributes:
-        others: sentences on the other models, such as exports.
-
-    Signals:
-        wanted(Proposal): the user wants to do this.
-    """
-
-    wanted = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.others: list[str] = []
-        self.frame = QFrame()
-        self.frame.setObjectName("verdict")
-        self.headline = text_label("", "strong", wrap=True, name="verdict_headline")
-        self.caveat = text_label("", "body", wrap=True, name="verdict_caveat")
-        self.sentence = text_label("", "small", wrap=True, name="verdict_sentence")
-        row_in(self.frame, (column_of(self.headline, self.caveat, self.sentence, spacing=None), 1),
-               (MeaningButton("verdict", "p_value", "interval"), 0, Qt.AlignmentFlag.AlignTop), spacing=None,
-               margins=(theme.SPACE_M, theme.SPACE_S, theme.SPACE_M, theme.SPACE_S))
-        self.title = text_label(tr("What to try next"), "section")
-        self._proposals = QWidget()
-        self._grid = grid_in(self._proposals, theme.SPACE_M, theme.SPACE_S, stretch=1)
-        column_in(self, self.frame, self.title, self._proposals)
-        self.show_comparisons([])
-
-    def show_comparisons(self, comparisons: list[dict[str, Any]]) -> None:
-        """Show the figures of an evaluation; what they come to follows by `show_advice`."""
-        found = main_comparisons(comparisons)
-        self.others = [f"{model_label(str(each.get('of')))}: {sentence(each)}" for each in found[1:]]
-        self.sentence.setText(sentence(found[0]) if found else "")
-        self._kind = verdict_kind(found[0].get("verdict")) if found else ""
-        self.show_advice(None)
-
-    def show_advice(self, advice: Advice | None) -> None:
-        """Show what the figures come to, and what to try next; None shows the figures alone."""
-        self.headline.setText(advice.headline if advice else "")
-        self.caveat.setText(advice.caveat if advice else "")
-        self.frame.setProperty("banner", advice.tone if advice else self._kind)
-        for widget in (self.frame, self.headline, self.caveat, self.sentence):
-            theme.restyle(widget)
-        for label in (self.headline, self.caveat, self.sentence):
-            label.setVisible(bool(label.text()))
-        self.frame.setVisible(bool(self.headline.text() or self.sentence.text()))
-        while (item := self._grid.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
-        for row, each in enumerate(advice.proposals if advice else ()):
-            button = SecondaryButton(each.text, each.reason, "small", name=f"proposal_{row}",
-                                     clicked=partial(self._want, each))
-            self._grid.addWidget(button, row, 0)
-            self._grid.addWidget(text_label(each.reason, "small", wrap=True), row, 1)
-        for widget in (self.title, self._proposals):
-            widget.setVisible(advice is not None and bool(advice.proposals))
-
-    def _want(self, proposal: object, _checked: bool = False) -> None:
-        self.wanted.emit(proposal)
-
-
-def read_advice(run: Path, evaluation: Evaluation | None) -> Advice | None:
-    """What a run and an evaluation of it, if there is one, come to; None if it isn't a run. Not for the UI thread.
-
-    Raises:
-        UserError: the run's files are a newer program's.
-    """
-    from slmstudio.core.evaluation import advice
-
-    scores, request = (evaluation.scores, evaluation.request) if evaluation is not None else (None, None)
-    return advice.of_run(run, scores, request)
-
 
 ALL, CATEGORY, LANGUAGE, TRAINING = range(4)
 GROUPS = {CATEGORY: "by_category", LANGUAGE: "by_language", TRAINING: "by_training"}
@@ -154,16 +64,18 @@ class ScoresView(QWidget):
                            tr("Which of the run's evaluations is shown."))
         self.which.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.which.currentIndexChanged.connect(self._show)
-        self.empty = text_label(tr("It isn't known yet whether this model is better. Evaluate lets the base and the "
-                                   "tuned model answer rows that weren't used for training, and compares the answers."),
-                                "muted", wrap=True)
         self.banner = ErrorBanner(closable=False, name="scores_banner")
         self.cut_off = text_label(tr("It was stopped before every row was answered, so it has no scores yet. Finished "
                                      "answers are kept."), "muted", wrap=True)
         self.resume = SecondaryButton(tr("Resume"), tr("Continue where it stopped. Finished answers are kept."),
                                       name="evaluation_go_on", clicked=lambda: self.go_on.emit(self.current()))
-        self.verdict = VerdictView()
+        self._run: Path | None = None
+        self._found_for: object = None
+        self.live = False  # the view shows an evaluation at work
+        self.verdict = AnswerView()
+        self.verdict.read_all.connect(lambda: self.rows_wanted.emit(self.current(), LOSSES))
         self.verdict.wanted.connect(lambda proposal: self.proposal_wanted.emit(self.current(), proposal))
+        self.sentence = text_label("", "small", wrap=True, name="verdict_sentence")
         self.tested = text_label("", "small", wrap=True)
         self.table = FigureTable(tr("Scores"), grows=True, most=MOST_ROWS)
         self.table.setObjectName("scores_table")
@@ -197,16 +109,21 @@ class ScoresView(QWidget):
         self._body = QWidget()
         inner = column_in(self._body)
         rows = row_of(*self.buttons.values(), STRETCH)
-        fill(inner, self.verdict, row_of((self.tested, 1), (self.meaning, 0, Qt.AlignmentFlag.AlignTop), spacing=None),
+        fill(inner, self.sentence, row_of((self.tested, 1), (self.meaning, 0, Qt.AlignmentFlag.AlignTop), spacing=None),
              rows, row_of(self.groups, STRETCH, self.save, spacing=None), self.table, self.group_verdicts, self.remarks)
         self._ended = column_widget(self.banner, self.cut_off, (self.resume, 0, Qt.AlignmentFlag.AlignLeft),
                                     spacing=None)
-        column_in(self, self.which, self.empty, self._ended, self._body)
+        column_in(self, self.which, self.verdict, self._ended, self._body)
 
     # -- showing ---------------------------------------------------------------------------------------------
 
-    def show_evaluations(self, evaluations: list[Evaluation]) -> None:
-        """Show a run's evaluations, newest first; the one that was chosen stays, unless one has just ended."""
+    def show_evaluations(self, evaluations: list[Evaluation], run: Path | None = None) -> None:
+        """Show a run's evaluations, newest first; the one that was chosen stays, unless one has just ended.
+
+        Args:
+            run: whose result they are of; None while it has none.
+        """
+        self._run = run
         chosen = self.current()
         kept = chosen.folder if chosen else None
         self._all = [each for each in evaluations if each.state not in ("running", "new")]
@@ -231,16 +148,18 @@ class ScoresView(QWidget):
     def _show(self) -> None:
         evaluation = self.current()
         scores = evaluation.scores if evaluation is not None else None
-        self.empty.setVisible(evaluation is None)
         self._body.setVisible(scores is not None)
         self._ended.setVisible(evaluation is not None and scores is None)
         self.remarks.setText("")
+        self._show_found(evaluation)
         if evaluation is None:
             return
         if scores is None:
             self._show_ended(evaluation)
             return
-        self.verdict.show_comparisons(scores.get("comparisons") or [])
+        compared = main_comparisons(scores.get("comparisons") or [])
+        show_text(self.sentence, sentence(compared[0]) if compared else "")
+        others = [f"{model_label(str(each.get('of')))}: {sentence(each)}" for each in compared[1:]]
         self.tested.setText(tested_text(evaluation))
         groups = {number: group_names(scores, key) for number, key in GROUPS.items()}
         for number, names in groups.items():
@@ -253,14 +172,11 @@ class ScoresView(QWidget):
         for order, button in self.buttons.items():
             button.setEnabled(not why_not)
             button.setToolTip(why_not or self._tips[order])
-        if run := evaluation.request.get("train_run"):
-            run_task(self, lambda task: read_advice(Path(run), evaluation),
-                     lambda advice: self.verdict.show_advice(advice) if self.current() is evaluation else None)
         self._show_table()
         told = scores.get("remarks")
         remarks = [str(each) for each in told] if isinstance(told, list) else []
         remarks += judge_sentences(scores)
-        self._remarks = [*self.verdict.others, speed_text(scores), *remarks]
+        self._remarks = [*others, speed_text(scores), *remarks]
         self._show_remarks()
         names, known = evaluation.model_names(), self._said
         if not names:
@@ -268,6 +184,20 @@ class ScoresView(QWidget):
         first, second = (names * 2)[:2]
         run_task(self, lambda task: votes_said(evaluation.folder, second, first, known),
                  lambda said: self._show_votes(evaluation, said))
+
+    def _show_found(self, evaluation: Evaluation | None) -> None:
+        run = evaluation.request.get("train_run") if evaluation is not None else self._run
+
+        def show(found: Found) -> None:
+            if self.current() is evaluation and not self.live:
+                self.verdict.show_found(found)
+
+        self.verdict.setVisible(evaluation is None or evaluation.scores is not None)
+        wanted = run, evaluation.folder if evaluation is not None else None
+        if wanted != self._found_for and not self.live:
+            self._found_for = wanted
+            self.verdict.show_reading()  # not what another run came to
+        run_task(self, lambda task: read_found(Path(run) if run else None, evaluation), show)
 
     def _show_votes(self, evaluation: Evaluation, said: VoteSentences) -> None:
         if self.current() is evaluation:
@@ -295,7 +225,7 @@ class ScoresView(QWidget):
             return
         which = self.groups.current()
         key = GROUPS.get(which, "")
-        self.meaning.set_terms([*map(of_metric, metrics_of(evaluation)), "interval"])
+        self.meaning.set_terms(["verdict", *map(of_metric, metrics_of(evaluation)), "p_value", "interval"])
         self.table.show_rows(*(metric_rows(evaluation) if which == ALL else group_rows(evaluation, key)))
         show_text(self.group_verdicts, "" if which == ALL else "\n".join(group_sentences(evaluation.scores, key)))
 

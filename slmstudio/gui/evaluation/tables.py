@@ -61,11 +61,6 @@ def benchmark_label(name: str) -> str:
             "indicparam": tr("IndicParam (Indian languages)")}.get(name, name.replace("_", " "))
 
 
-def verdict_kind(verdict: object) -> str:
-    """The kind of chip for a verdict."""
-    return {"better": "ok", "worse": "bad"}.get(str(verdict), "warn")
-
-
 MOST_SENTENCES = 12
 _P_VALUE = re.compile(r"\bp ([<=]) ")
 

@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QWidget
 
-from slmstudio.core import units
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
+from slmstudio.core.run.folder import result_folder
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import EVALUATION, FollowedJob, report_end
 from slmstudio.gui.common.run_texts import work_text
 from slmstudio.gui.common.session import JobStatus, Session
+from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.common.widgets.progress import ProgressStrip
+from slmstudio.gui.evaluation.answer_view import read_found
 from slmstudio.gui.evaluation.answers.rows_model import LOSSES
-from slmstudio.gui.evaluation.jobs import Evaluation
+from slmstudio.gui.evaluation.at_end import LiveAnswers, progress_text
+from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluation
 from slmstudio.gui.evaluation.panel import EvaluationPanel
 from slmstudio.gui.evaluation.scores import ScoresView
 from slmstudio.gui.results.run_facts import RunFacts
@@ -101,22 +104,13 @@ class EvaluationRun(QFrame):
             self._paused = history.paused
             self.pause.setEnabled(True)
         self.strip.label.setText(tr("Paused") if history.paused else work_text(history, history.detail))
-        self.strip.set_progress(int(history.done), int(history.total), self._progress_text())
+        self.strip.set_progress(int(history.done), int(history.total),
+                                progress_text(self.followed) if history.total > 0 else "")
         said = [str(event.get("message")) for event in history.told if event.get("type") == "warning"]
         self.warnings.setText("\n".join(dict.fromkeys(said[-WARNINGS:])))
         self._show_state()
         self.followed.show_status(JobStatus(tr("Evaluating {name}", name=self.name), int(history.done),
                                             int(history.total), history.phase_seconds_left))
-
-    def _progress_text(self) -> str:
-        """As in "37 of 200 answers · 4 min left"; the time left is known once a few are there."""
-        history, left = self.followed.history, self.followed.history.phase_seconds_left
-        if history.total <= 0:
-            return ""
-        done, total = int(history.done), int(history.total)
-        if left is None or history.paused:
-            return tr("{done:,} of {total:,}", done=done, total=total)
-        return tr("{done:,} of {total:,} · {time} left", done=done, total=total, time=units.format_about(left))
 
     def _show_state(self) -> None:
         running, history = self.is_running(), self.followed.history
@@ -127,9 +121,12 @@ class EvaluationRun(QFrame):
         self.setVisible(running or self.banner.error is not None)
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
-        report_end(self._session, EVALUATION, self.name, outcome)
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
+            report_end(self._session, EVALUATION, self.name, outcome, job=job)
+        elif outcome.was_successful():
+            run_task(self, lambda task: _headline(job),
+                     lambda said: report_end(self._session, EVALUATION, self.name, outcome, job=job, said=said))
         self._over(job)
 
     def _over(self, job: Job) -> None:
@@ -160,6 +157,7 @@ class EvaluationSection(QWidget):
         self._run: RunFacts | None = None
         self.panel, self.scores = EvaluationPanel(), ScoresView()
         self.running = EvaluationRun(session)
+        self.live = LiveAnswers(self.running.followed, self.scores.verdict)
         self.panel.hide()
         column_in(self, self.running, self.panel, self.scores, spacing=theme.SPACE_M)
         self.panel.closed.connect(self._close_panel)
@@ -176,7 +174,7 @@ class EvaluationSection(QWidget):
         if other:
             self.panel.give_up()
             self.panel.hide()
-        self.scores.show_evaluations(facts.evaluations)
+        self.scores.show_evaluations(facts.evaluations, facts.folder if result_folder(facts.folder) else None)
         at_work = next((each for each in facts.evaluations if each.state == "running"), None)
         if at_work is not None and not self.running.is_running():
             self.running.follow(facts.summary.config.name, at_work.job)
@@ -232,10 +230,19 @@ class EvaluationSection(QWidget):
         here, running = self._at_work_here(), self.running.is_running()
         self.running.setVisible(here or (not running and self.running.banner.error is not None))
         self.scores.setVisible(self.panel.isHidden())
+        self.live.is_shown = self.scores.live = here and self.scores.current() is None
+        self.live.show()
         elsewhere = running and not here
         self.panel.set_busy(tr("An evaluation of {run} is running. This one can start when it is done.",
                                run=self.running.name) if elsewhere else "")
         self.panel_changed.emit()
+
+
+def _headline(job: Job) -> str:
+    """What came of the run, by an evaluation that has ended."""
+    evaluation, run = read_evaluation(job.folder), job.request().get("train_run")
+    advice = read_found(Path(run), evaluation).advice if run and evaluation else None
+    return advice.headline if advice else ""
 
 
 def _run_of(job: Job) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +24,9 @@ from slmstudio.gui.common.widgets.areas import Card, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl, set_primary
 from slmstudio.gui.common.widgets.figures import Grid, MeaningButton, number_text, page_and_column, perplexity_text
-from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
+from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
-from slmstudio.gui.evaluation.scores import read_advice
+from slmstudio.gui.evaluation.answer_view import follow_proposal
 from slmstudio.gui.export.exports_table import Export, ExportsTable, ParityTable
 from slmstudio.gui.export.panel import ExportPanel
 from slmstudio.gui.export.serve_panel import ServePanel
@@ -41,13 +40,12 @@ if TYPE_CHECKING:
 
 
 class RunOverview(QWidget):
-    """Losses before and after with a sentence on them, and the run's facts."""
+    """Losses before and after, and the run's facts."""
 
     def __init__(self) -> None:
         super().__init__()
         self.scores, self.facts = Grid(3), Grid(1)
-        self.advice = text_label("", "small", wrap=True, name="overview_advice")
-        column_in(self, text_label(tr("What it learned"), "section"), self.scores, self.advice,
+        column_in(self, text_label(tr("What it learned"), "section"), self.scores,
                   text_label(tr("How"), "section"), self.facts, spacing=theme.SPACE_M)
 
     def show_run(self, run: RunSummary, tariff: Tariff, changes: Sequence[str] = ()) -> None:
@@ -71,19 +69,6 @@ class RunOverview(QWidget):
              number_text(run.train_loss if last is None else last)),
         ], strong_row=2, terms={tr("Eval loss"): "eval_loss", tr("Perplexity"): "perplexity",
                                 tr("Train loss"): "train_loss"})
-        show_text(self.advice, self._judge(before, after))
-
-    def _judge(self, before: float | None, after: float | None) -> str:
-        if before is None or after is None or not math.isfinite(before):
-            return ""
-        if not math.isfinite(after):
-            return tr("On rows it wasn't trained on, the latest loss isn't a number, so training has diverged. A "
-                      "lower learning rate may help.")
-        if after < before:
-            return tr("On rows it wasn't trained on, the right next token became {factor:.2g} times as likely.",
-                      factor=math.exp(before - after))
-        return tr("It didn't get better on rows it wasn't trained on. Fewer epochs, a lower learning rate or more "
-                  "rows may help.")
 
     def _show_facts(self, run: RunSummary, tariff: Tariff, changes: Sequence[str]) -> None:
         config, total = run.config, run.total_steps
@@ -105,7 +90,7 @@ class RunOverview(QWidget):
                    tr("CO₂"): "energy", tr("Network"): "network_lock"})
 
 
-OVERVIEW, SCORES = range(2)
+SCORES, OVERVIEW = range(2)
 LEAST_VIEW = 120
 """Pixels that the run's page is high at least, however much of the card an export takes."""
 
@@ -172,10 +157,11 @@ class RunDetails(Card):
     def _make_page(self) -> None:
         self._views = QStackedWidget()
         self._area = scrolled(self._make_overview())
-        self._views.addWidget(self._area)
         scores, inner = page_and_column()
         fill(inner, self.evaluation, STRETCH)
         self._views.addWidget(scrolled(scores))
+        self._views.addWidget(self._area)
+        self.body.addWidget(self.banner)
         self._make_tabs()
         fill(self.body, self.report.strip, self.report.line)
         # Outside the scrolling part, so that the row that confirms stays visible; the run's page takes the rest.
@@ -186,9 +172,6 @@ class RunDetails(Card):
 
     def _make_overview(self) -> QWidget:
         page, column = page_and_column()
-        column.addWidget(self.banner)
-        self.verdict = text_label("", "strong", wrap=True, name="overview_verdict")
-        column.addWidget(self.verdict)
         self.overview = RunOverview()
         fill(column, self.overview, row_of(
             text_label(tr("Exports"), "section"),
@@ -198,10 +181,10 @@ class RunDetails(Card):
         return page
 
     def _make_tabs(self) -> None:
-        self.tabs = SegmentedControl([tr("Overview"), tr("Scores")],
-                                     tooltips=[tr("What the run learned and how, and its files."),
-                                               tr("Whether it is better than the base, on rows that it wasn't "
-                                                  "trained on.")], name="details_tabs")
+        self.tabs = SegmentedControl([tr("Answers"), tr("Overview")],
+                                     tooltips=[tr("Whether it is better than the base, on rows that it wasn't "
+                                                  "trained on."),
+                                               tr("What the run learned and how, and its files.")], name="details_tabs")
         self.tabs.changed.connect(self._views.setCurrentIndex)
         self.tabs.changed.connect(lambda _: self._show_buttons())
         self.body.addLayout(row_of(self.tabs, STRETCH, self.evaluate_button, self.report))
@@ -219,7 +202,6 @@ class RunDetails(Card):
         """Show a run, its finished files (None while these are still being read) and what was changed in it."""
         run = facts.summary
         if not self.shows(run.folder):
-            show_text(self.verdict, "")
             self.export.setVisible(self.export.exports(run))
             self.serve.setVisible(self.serve.serves(run))
         self._run = run
@@ -232,8 +214,6 @@ class RunDetails(Card):
         self.notes.show_notes(run.folder, facts.notes)
         self.report.show_run(run.folder)
         self.evaluation.show_run(facts)
-        run_task(self, lambda task: _verdict(facts),
-                 lambda said: show_text(self.verdict, said) if self.shows(run.folder) else None)
         self.overview.show_run(run, tariff(self._session.settings), changes)
         self._reads_exports = exports is None
         self.exports.set_exports(exports or [])
@@ -265,18 +245,7 @@ class RunDetails(Card):
         if action in here:
             here[action]()
             return
-        rows = Path(run.config.train_file).absolute()
-        if action == proposals.CHAT:
-            session.open_run_chat(run.folder)
-        elif action == proposals.TRAIN:
-            session.continue_run(run.folder, proposal.changes)
-        elif action == proposals.AGAIN:
-            session.repeat_run(run.folder, proposal.changes)
-        elif action in (proposals.ROWS, proposals.TEMPLATE) and rows.is_file() and (
-                session.dataset is None or session.dataset.path != rows):
-            session.open_data([rows])
-        else:
-            session.go_to("model" if action == proposals.MODEL else "data")
+        follow_proposal(session, run.folder, run.config.train_file, proposal)
 
     def _open_base(self, run: Path) -> None:
         """Open the base in Chat, where the adapter's strength is set; or say what that needs."""
@@ -292,7 +261,7 @@ class RunDetails(Card):
         self.no_exports.setVisible(not exports and not self._reads_exports)
         self.buttons.show_run(run, made=made, exports=exports)
         self.evaluate_button.setVisible(self.evaluation.can_be_opened())
-        set_primary(self.buttons.chat, self.evaluation.panel.isHidden())  # else the panel's own button comes next
+        set_primary(self.buttons.chat, self.tabs.current() == OVERVIEW)  # else a proposal or the panel's button is next
         self.evaluate_button.setEnabled(made)
         self.evaluate_button.setToolTip(
             tr("Let the base and the tuned model answer test rows to see which is better.") if made else
@@ -343,11 +312,3 @@ def _base_for_strength(run: Path) -> Path:
     from slmstudio.core.chat.partners import base_for_strength
 
     return base_for_strength(run)
-
-
-def _verdict(facts: RunFacts) -> str:
-    """What came of a run in plain words, by the evaluation that it's judged by; "" before it has a result."""
-    if result_folder(facts.folder) is None or facts.summary.at_work:
-        return ""
-    said = read_advice(facts.folder, facts.scored or next((each for each in facts.evaluations if each.scores), None))
-    return f"{said.headline} {said.caveat}".rstrip() if said else ""

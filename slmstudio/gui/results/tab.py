@@ -35,6 +35,7 @@ from slmstudio.gui.common.widgets.labels import text_label
 from slmstudio.gui.common.widgets.layouts import column_in, column_widget, fill, pages_of, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.evaluation.answers.page import RowsPage
+from slmstudio.gui.evaluation.answers.rows_model import LOSSES
 from slmstudio.gui.export.exports_table import Export, read_exports
 from slmstudio.gui.export.panel import running_export
 from slmstudio.gui.results import run_actions
@@ -163,7 +164,8 @@ class ResultsTab(QWidget):
             wanted.open_folder.connect(lambda run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder))))
             wanted.delete.connect(lambda run: run_actions.ask_to_delete(self, run, self.delete))
             wanted.rename.connect(self._ask_for_name)
-        details.evaluation.rows_wanted.connect(self._show_rows)
+        details.evaluation.rows_wanted.connect(lambda evaluation, order: self.open_answers(
+            evaluation, self.details.title.text(), order))
         self.rows.closed.connect(lambda: self._pages.setCurrentIndex(2))
         self.rows.failed.connect(self.banner.show_error)
         self.reading.strip.cancelled.connect(self._stop_reading)
@@ -276,8 +278,13 @@ class ResultsTab(QWidget):
         else:
             self.curves.show_runs(runs, loaded.histories)
 
-    def _show_rows(self, evaluation: Evaluation, order: str) -> None:
-        self.rows.open(evaluation, order, self.details.title.text())
+    def open_answers(self, evaluation: Evaluation, name: str, order: str = LOSSES) -> None:
+        """Show all answers of an evaluation.
+
+        Args:
+            name: of its run.
+        """
+        self.rows.open(evaluation, order, name)
         self._pages.setCurrentWidget(self.rows)
 
     # -- doing -----------------------------------------------------------------------------------------------

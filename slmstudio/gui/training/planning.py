@@ -225,7 +225,7 @@ class Planning(QObject):
         from slmstudio.core.data.layouts import objectives
 
         inputs, files = self._inputs(dataset, model)
-        evaluates = bool(getattr(session.settings, "evaluate_at_end", True))
+        evaluates = session.settings.evaluate_at_end
         made_for = {**inputs, "dataset": None}, files, evaluates
         if made_for == self._made_for:
             if self.config is not None and not self.is_busy():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QMenu, QMessageBox, QWidget
 
@@ -16,10 +16,16 @@ from slmstudio.core.run.run_fields import write
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import confirm
 from slmstudio.gui.common.run_texts import label, steps_text
-from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import (
+    ButtonRow,
+    IconButton,
+    PrimaryButton,
+    SecondaryButton,
+    SegmentedControl,
+)
 from slmstudio.gui.common.widgets.figures import number_text as figure_text
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_of, row_in, row_of
+from slmstudio.gui.common.widgets.layouts import column_in, fill, row_in, row_of
 
 
 class RunControls(QWidget):
@@ -130,12 +136,11 @@ class RunControls(QWidget):
         signal.emit()  # type: ignore[attr-defined]
 
 
-NOTE_WIDTH = 160
-"""So that the sentence doesn't become a column of single words beside the buttons."""
-
-
 class RunEnd(QWidget):
-    """The row between the run's header and its plots.
+    """The row between the run's header and its answers or plots.
+
+    Attributes:
+        pages: answers or curves, of a run that has ended well.
 
     Signals:
         resume_run: continue a run that ended early, in its folder.
@@ -154,14 +159,16 @@ class RunEnd(QWidget):
         super().__init__()
         self._details = ""
         self._asked: dict[str, Any] = {}
-        self.result = text_label("", "strong", wrap=True, name="run_result")
         self.note = text_label("", "small", wrap=True, name="run_result_note")
-        theme.grow(self.note, "setMinimumWidth", NOTE_WIDTH)
         self._make_buttons()
-        row_in(self, (column_of(self.result, self.note, spacing=2), 1), *(
-            (button, 0, Qt.AlignmentFlag.AlignTop) for button in (
-                self.copy_button, self.more_button, self.resume_button, self.consent_button, self.export_button,
-                self.chat_button)))
+        self.pages = SegmentedControl([tr("Answers"), tr("Curves")],
+                                      tooltips=[tr("What it answers now, and what to do with it."),
+                                                tr("Loss, speed and sensors during the training.")], name="end_pages")
+        buttons = ButtonRow()
+        fill(buttons.box, self.pages, self.copy_button, self.more_button, self.resume_button, self.consent_button,
+             self.export_button, self.chat_button)
+        buttons.box.insertStretch(1)
+        column_in(self, self.note, buttons)
         self.hide()
 
     def _make_buttons(self) -> None:
@@ -178,9 +185,9 @@ class RunEnd(QWidget):
         self.more_button = SecondaryButton(tr("Continue with more data…"),
                                            tr("Plan another run that continues from what this one has learned, with "
                                               "other rows."), name="more_data", clicked=self.more_data)
-        self.chat_button = PrimaryButton(tr("Chat"),
-                                         tr("Talk to the trained model, side by side with its base model. No export "
-                                            "needed."), name="chat", clicked=self.chat_wanted)
+        self.chat_button = SecondaryButton(tr("Chat"),
+                                           tr("Talk to the trained model, side by side with its base model. No export "
+                                              "needed."), name="chat", clicked=self.chat_wanted)
         self.export_button = SecondaryButton(tr("Export…"),
                                              tr("Make a GGUF file of the result, to chat with it or use it in other "
                                                 "programs."), name="export", clicked=self.export_wanted)
@@ -191,8 +198,7 @@ class RunEnd(QWidget):
         asked = outcome.result.get("consent")
         self._asked = asked if isinstance(asked, dict) and not done else {}
         self._details = "\n".join(part for part in (str(outcome.user_error()), outcome.details) if part)
-        self.result.setText(self._result_text(outcome.result, history))
-        self.result.setVisible(done)
+        self.pages.setVisible(done)
         self.note.setText(self._note(outcome, history, resumable))
         self.copy_button.setVisible(not done and bool(outcome.details))
         self.resume_button.setVisible(resumable and not self._asked)
@@ -214,7 +220,7 @@ class RunEnd(QWidget):
         values = ", ".join(f"{label(name)} {write(value)}" for name, value in self._asked.items())
         return tr("Continue with {values}", values=values)
 
-    def _result_text(self, result: dict[str, Any], history: RunHistory) -> str:
+    def _loss_text(self, result: dict[str, Any], history: RunHistory) -> str:
         series = history.series
         before = result.get("eval_loss_before") or (series["eval_loss"].y[0] if series["eval_loss"] else None)
         after = history.eval_loss_after(result)
@@ -238,17 +244,10 @@ class RunEnd(QWidget):
         return tr("Nothing was kept.") if outcome.state == "cancelled" else ""
 
     def _success(self, result: dict[str, Any], history: RunHistory) -> str:
-        facts = [steps_text(history.step), units.format_duration(history.seconds)]
-        first, last = result.get("train_loss_first"), result.get("train_loss_last")
-        if first is not None and last is not None:
-            facts.append(tr("train loss {before:.2f} → {after:.2f}", before=first, after=last))
+        facts = [self._loss_text(result, history), steps_text(history.step), units.format_duration(history.seconds)]
+        sentences = [tr("{sentence}.", sentence=" · ".join(facts))]
         used = result.get("used_step") or history.used_step
         if isinstance(used, int) and used < history.step:
-            meaning = tr("The result has the weights of step {step:,}, which did best on rows that weren't used for "
-                         "training.",
-                         step=used)
-        else:
-            meaning = tr("Lower is better. The eval loss counts, since it is measured on rows that weren't used for "
-                         "training.")
-        sentences = [tr("{sentence}.", sentence=" · ".join(facts)), meaning]
+            sentences.append(tr("The result has the weights of step {step:,}, which did best on rows that weren't used "
+                                "for training.", step=used))
         return " ".join(sentences + [history.guard.sentence()] * bool(history.guard.rested))

@@ -20,7 +20,7 @@ from slmstudio.core.run.run_fields import write
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import outcome_chip, phase_text
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import Card
+from slmstudio.gui.common.widgets.areas import Card, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import ButtonRow, SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, named
@@ -28,6 +28,7 @@ from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, pages_of, row_of, row_widget
 from slmstudio.gui.common.widgets.progress import ProgressBar
+from slmstudio.gui.evaluation.answer_view import AnswerView
 from slmstudio.gui.training.guard_section import GuardSection, is_resting
 from slmstudio.gui.training.run_end import RunControls, RunEnd
 
@@ -147,7 +148,7 @@ class RunPanel(Card):
 
     Attributes:
         controls: what can be done while it works.
-        end_row: what came out, and what to do next.
+        end_row: what can be done with a run that has ended; answers: what came of it.
         change: the editor of the current run.
         guard: what looks after the machine; `guard_button` shows its fields.
 
@@ -168,7 +169,8 @@ class RunPanel(Card):
         self._config: RunConfig | None = None
         self._live = False
         self.controls, self.end_row, self.change = RunControls(), RunEnd(), ChangeEditor()
-        self.guard = GuardSection()
+        self.guard, self.answers = GuardSection(), AnswerView()
+        self.end_row.pages.changed.connect(lambda _: self.update_from(self._history))
         for signal in (self.controls.stop, self.controls.free, self.controls.pause):
             signal.connect(lambda: self.update_from(self._history))  # at once: the step may take minutes
         self.header.addWidget(self.controls)
@@ -176,7 +178,8 @@ class RunPanel(Card):
         self.remark = text_label("", "small", wrap=True, name="run_remark", tone="warn")
         self.remark.hide()
         self._waiting = text_label("", "muted", wrap=True, name="run_waiting", centred=True)
-        self._pages = pages_of(self._waiting)
+        self._result = scrolled(self.answers)
+        self._pages = pages_of(self._waiting, self._result)
         fill(self.body, self.banner, self.end_row, self._make_progress(), self.change, self.guard, self.remark,
              (self._pages, 1))
 
@@ -214,6 +217,7 @@ class RunPanel(Card):
         self.title.setText(title)
         self.banner.clear()
         self.end_row.hide()
+        self.end_row.pages.set_current(0)
         self.change.hide()
         self.guard.hide_all()
         self._live = True
@@ -258,7 +262,8 @@ class RunPanel(Card):
         begun = self.plots is not None and history.step > 0
         if self.plots is not None:
             self.plots.refresh()
-        self._pages.setCurrentWidget(self.plots if begun else self._waiting)
+        answers = not self.end_row.pages.isHidden() and not self.end_row.pages.current() and not self._live
+        self._pages.setCurrentWidget(self._result if answers else self.plots if begun else self._waiting)
         if self._live:
             self.guard.update_from(history)
             self._show_state(history)
@@ -333,10 +338,11 @@ class RunPanel(Card):
         self.guard.hide_all()
         self.chip.set(*outcome_chip(outcome.state))
         self.chip.show()
-        self.update_from(history)
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
         self.end_row.show_outcome(outcome, history, resumable)
+        self._progress.setVisible(not outcome.was_successful())  # else the row above says it
+        self.update_from(history)
 
 
 def _sentence(text: str) -> str:

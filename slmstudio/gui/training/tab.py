@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSize, Slot
 from PySide6.QtGui import QKeySequence, QResizeEvent, QShowEvent
@@ -27,6 +27,8 @@ from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in, row_widget
+from slmstudio.gui.evaluation.answer_view import follow_proposal
+from slmstudio.gui.evaluation.at_end import EndEvaluation
 from slmstudio.gui.training.after_run import RunLauncher
 from slmstudio.gui.training.fit_check import FitCheck
 from slmstudio.gui.training.followed import FollowedRun, ask_before_closing, gpu_note, is_resumable, run_title
@@ -38,6 +40,9 @@ from slmstudio.gui.training.run_panel import RunPanel
 from slmstudio.gui.training.run_queue import QueueCard
 from slmstudio.gui.training.several import MachinesDialog
 from slmstudio.gui.training.watch_panel import SampleAnswers
+
+if TYPE_CHECKING:
+    from slmstudio.core.evaluation.advice import Proposal
 
 SIDE_WIDTHS = (270, 420)
 """Least and greatest width of the column at the right."""
@@ -154,6 +159,7 @@ class TrainingTab(QWidget):
         self.fit_check = FitCheck(session, self.before.fit, self.planning, self)
         self.queue_card = QueueCard(self.next.queue)
         self.machines = MachinesDialog(self)
+        self.evaluation = EndEvaluation(session, self.run.answers, self)
         self._pages = TrainingPages(session, [self.plan, self.queue_card], self.before, self.run,
                                     [self.watch, self.feed])
         add_key(self, QKeySequence.StandardKey.Undo, self.planning.undo, inside=True)
@@ -207,6 +213,10 @@ class TrainingTab(QWidget):
         run.ended.connect(self._ended)
         run.lost.connect(self._not_started)
         run.failed.connect(self._not_done)
+        self.evaluation.over.connect(self._after_evaluation)
+        self.run.answers.wanted.connect(self._follow_proposal)
+        self.run.answers.read_all.connect(lambda: self._session.open_answers(
+            self.evaluation.evaluation, self.followed.now().name))
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -308,6 +318,8 @@ class TrainingTab(QWidget):
 
     def _begun(self) -> None:
         self._planning_next = False
+        if self.followed.job is not None:
+            self.evaluation.give_way(self.followed.job.folder)
         self.run.end_row.set_busy(False)
         self.feed.clear()
         self.run.begin(run_title(self.followed.config), self.followed.history, self.followed.config)
@@ -336,8 +348,27 @@ class TrainingTab(QWidget):
         self._show_choice()
         if not run.was_over:
             report_end(self._session, TRAINING, run.config.name, outcome)
-        if not run.was_over or job.folder != self._ended_before:
-            self.next.after_end(job, run.config.name, outcome)
+        if outcome.was_successful():
+            self.evaluation.show_run(job.folder, run.config.name)
+        if not outcome.was_successful() or not self._session.settings.evaluate_at_end:
+            self._after_end(job, outcome)  # else once it is evaluated
+
+    def _after_evaluation(self, job: Job) -> None:
+        ended = self.followed.job.outcome() if self.followed.job is not None else None
+        if ended is not None and self._session.settings.evaluate_at_end:
+            self._after_end(job, ended)
+
+    def _after_end(self, last: Job, outcome: Outcome) -> None:
+        """A run has ended, and `last` is the job that still may hold its memory; done once for each run."""
+        run = self.followed
+        if run.job is not None and (not run.was_over or run.job.folder != self._ended_before):
+            self._ended_before = run.job.folder
+            self.next.after_end(last, run.now().name, outcome)
+
+    def _follow_proposal(self, proposal: Proposal) -> None:
+        job = self.followed.job
+        if job is not None and not follow_proposal(self._session, job.folder, self.followed.now().train_file, proposal):
+            self._to_results()
 
     def _not_started(self, job: Job, error: Exception) -> None:
         outcome = Outcome("failed", error.to_dict() if isinstance(error, UserError) else None)
@@ -378,9 +409,7 @@ class TrainingTab(QWidget):
 
     def save_state(self) -> dict[str, Any]:
         """What is planned, and the run whose end is known, for `restore_state` of the tab that replaces this one."""
-        run = self.followed
-        ended = run.job.folder if run.job is not None and run.has_ended() else self._ended_before
-        return {"plan": self.planning.save_state(), "ended": ended}
+        return {"plan": self.planning.save_state(), "ended": self._ended_before}
 
     def restore_state(self, state: dict[str, Any]) -> None:
         self._ended_before = state["ended"]

@@ -96,8 +96,11 @@ class EvaluationControl:
         self._here += work
         self._report(0.0, 0.0, phase, always=True)
 
-    def gate(self, share: float, answers: int, work: float, phase: str) -> None:
+    def gate(self, share: float, answers: int, work: float, phase: str) -> bool:
         """In the middle of a batch: tell how far it is; wait while paused, or while the machine must cool.
+
+        Returns:
+            Whether it was told now: that isn't done each time.
 
         Args:
             share: of the batch, 0 to 1.
@@ -107,7 +110,7 @@ class EvaluationControl:
             Cancelled: the user asked this job to end.
         """
         self._obey()
-        self._report(share * answers, share * work, phase)
+        return self._report(share * answers, share * work, phase)
 
     def close(self) -> None:
         self._cooling.close()
@@ -130,12 +133,13 @@ class EvaluationControl:
                 return
             time.sleep(POLL_SECONDS)
 
-    def _report(self, answers: float, work: float, phase: str, always: bool = False) -> None:
+    def _report(self, answers: float, work: float, phase: str, always: bool = False) -> bool:
         now = time.monotonic()
         if not always and now - self._told < TELL_SECONDS:
-            return
+            return False
         self._told = now
         here, rest = self._here + work, self.total - self.finished - work
         left = self._left.update(here, here + rest, now - self._paused_seconds)
         self.job.emit("progress", phase=phase, done=int(self.done + answers), total=self.total, unit="answers",
                       seconds_left=None if left is None else round(left, 1))
+        return True

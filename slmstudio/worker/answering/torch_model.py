@@ -77,7 +77,7 @@ class Batch:
         more = max(max([ask.most, *map(len, ask.continuations)]) for ask in asks)
         self.capacity = self.longest + more
         self.rooms = [PreallocatedLayer(self.capacity) for _ in range(model.layer_count)]
-        self.replies = [Reply() for _ in asks]
+        self.replies = model.replies = [Reply() for _ in asks]
         device = model.model.device
         self.mask = torch.ones((len(asks), self.capacity), dtype=torch.long, device=device)
         for row, length in enumerate(self.lengths):
@@ -220,10 +220,14 @@ class TorchModel:
         model: on its device, in evaluation mode.
         memory: bytes that caches may take.
         template: that the model learned; None for its own.
+
+    Attributes:
+        replies: those of the batch that is at work, or was last, as far as they are written.
     """
 
     def __init__(self, model: Any, folder: Path, memory: int, template: ChatTemplate | None = None):
         self.model, self.memory = model, memory
+        self.replies: list[Reply] = []
         self.template = template or ChatTemplate.from_folder(folder)
         self.tokenizer = load_tokenizer(folder)
         config = model.config.get_text_config()

@@ -15,7 +15,9 @@ import contextlib
 import json
 import random
 import time
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import Encoder, answer_shown, local_tokenizer
 from slmstudio.worker.answering.control import EvaluationControl, LineLog
 from slmstudio.worker.answering.model_loader import Models
-from slmstudio.worker.answering.rows import BROKEN, Model, Row, batches, line_of, prepare, run_rows
+from slmstudio.worker.answering.rows import BROKEN, MOST_ROWS, Model, Row, batches, line_of, prepare, run_rows, written
 from slmstudio.worker.runtime import threads
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 
@@ -207,22 +209,41 @@ def _summary(scores: dict[str, Any]) -> dict[str, Any]:
 def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> None:
     specs = job.request["models"]
     kept = [LineLog(job.folder / f"answers-{number}.jsonl") for number in range(len(specs))]
-    ids = {item["id"] for item in items}
     thinks = answer_rows.may_think(job.folder)
     control = EvaluationControl(job, len(items) * len(specs))
+    opened: tuple[int, Model] | None = None
+    first = job.request.get("first") or 0
+    shown = {item["id"] for item in items[:first]}
     try:
-        for number, (spec, answers) in enumerate(zip(specs, kept, strict=True)):
-            if ids <= answers.keys:
-                control.skip(len(items))
+        for number, part in _parts(items, len(specs), first, job.request.get("batch_size") or MOST_ROWS):
+            if {item["id"] for item in part} <= kept[number].keys:
+                control.skip(len(part))
             else:
-                job.phase(jobs.LOADING, spec["name"])
-                model = models.open(spec, thinks)
-                job.check_cancelled()
-                _answer_all(job, model, spec["name"], items, answers, control)
-            _warn_no_answers(job, number)
+                if opened is None or opened[0] != number:
+                    job.phase(jobs.LOADING, specs[number]["name"])
+                    opened = number, models.open(specs[number], thinks)
+                    job.check_cancelled()
+                _answer_all(job, opened[1], specs[number]["name"], part, kept[number], control, shown)
+            if {item["id"] for item in items} <= kept[number].keys:
+                _warn_no_answers(job, number)
     finally:
         control.close()
     _need_answers(job)
+
+
+def _parts(items: list[dict[str, Any]], models: int, first: int, at_once: int
+           ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Whose turn it is: (number of the model, items).
+
+    Where more is asked than a model answers at once, every model answers the first few items before any answers the
+    others. That begins with the model that is loaded then: one less is loaded twice.
+    """
+    numbers = list(range(models))
+    if not 0 < first < at_once < len(items):
+        yield from ((number, items) for number in numbers)
+        return
+    yield from ((number, items[:first]) for number in numbers)
+    yield from ((number, items[first:]) for number in reversed(numbers))
 
 
 def _warn_no_answers(job: JobContext, number: int) -> None:
@@ -280,7 +301,7 @@ def _lines(job: JobContext, number: int) -> list[dict[str, Any]]:
 
 
 def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: LineLog,
-                control: EvaluationControl) -> None:
+                control: EvaluationControl, shown: Container[int] = ()) -> None:
     phase = f"answering: {name}"
     job.phase(phase)
     most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
@@ -302,13 +323,36 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
             control.skip(len(batch), work)
             continue
         started = time.monotonic()
-        replies = run_rows(batch, model, lambda part, batch=batch, work=work: control.gate(
-            part, len(batch), work, phase))
+        live = any(row.item["id"] in shown for row in batch)
+        report = partial(_report_answers, job, name, batch, model, shown) if live else None
+
+        def gate(part: float, batch: list[Row] = batch, work: float = work,
+                 report: Callable[[], None] | None = report) -> None:
+            if control.gate(part, len(batch), work, phase) and report is not None:
+                report()
+
+        replies = run_rows(batch, model, gate)
         seconds = (time.monotonic() - started) / len(batch)
         lines = [line_of(row, reply, model, seconds) for row, reply in zip(batch, replies, strict=True)]
         answers.write(lines)
+        if live:
+            _report_lines(job, name, batch, [line["answer"] for line in lines], shown, done=True)
         _warn_skipped(job, name, batch, lines)
         control.add(len(batch), work, phase)
+
+
+def _report_answers(job: JobContext, name: str, batch: list[Row], model: Model, shown: Container[int]) -> None:
+    """Tell what a model has written so far of the rows that are shown, if it can say that."""
+    if len(replies := getattr(model, "replies", ())) == len(batch):
+        _report_lines(job, name, batch, [written(row, reply, model)[0].strip() if row.item["id"] in shown else ""
+                                         for row, reply in zip(batch, replies, strict=True)], shown)
+
+
+def _report_lines(job: JobContext, name: str, batch: list[Row], texts: list[str], shown: Container[int],
+                  done: bool = False) -> None:
+    job.emit("answers", model=name, done=done, answers=[
+        {"id": row.item["id"], "question": row.item["messages"][-1]["content"], "answer": text}
+        for row, text in zip(batch, texts, strict=True) if row.item["id"] in shown])
 
 
 def _warn_skipped(job: JobContext, name: str, batch: list[Row], lines: list[dict[str, Any]]) -> None:

@@ -213,7 +213,7 @@ def test_settings_of_another_folder_take_the_place_of_those_before(qtbot, qapp, 
     rows = dialog.comfort
     assert (rows.size.value(), rows.notices.isChecked(), rows.still.isChecked(), rows.chat.current()) == (
         120, False, True, 1)
-    assert dialog.scheme.current() == THEMES.index("dark") and before == Settings()
+    assert dialog.scheme.current() == THEMES.index("dark") and before == Settings(evaluate_at_end=False)
     rows.size.setValue(130)
     assert (session.settings.text_size, before.text_size) == (130, 100)
     assert rows.size.focusPolicy() == Qt.FocusPolicy.StrongFocus, "the wheel scrolls the page"

@@ -138,7 +138,7 @@ def test_damaged_scores_are_shown_as_far_as_they_go(qtbot, session, runs):
     for group in (ALL, CATEGORY, LANGUAGE):
         view.groups.set_current(group)
         assert view.table.figures.rows[0][1].text.removeprefix("▲ ")[0].isdigit()
-    assert view.verdict.sentence.text().startswith("Better: ")
+    assert view.sentence.text().startswith("Better: ")
 
 
 def test_a_test_set_and_a_benchmark_asked_for_together_are_both_told(qtbot, session, runs):

@@ -17,7 +17,7 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.gui.evaluation.choice import BENCHMARK, FILE
 from slmstudio.gui.evaluation.jobs import read_evaluation
-from slmstudio.gui.results.run_details import SCORES
+from slmstudio.gui.results.run_details import OVERVIEW, SCORES
 from slmstudio.gui.results.tab import ResultsTab
 
 
@@ -60,6 +60,10 @@ def test_one_button_comes_next(qtbot, tab, panel):
     kinds = [each.property("kind") for each in (panel.button, tab.details.buttons.chat)]
     assert kinds == ["primary", "plain"]
     press(qtbot, tab, "evaluation_close")
+    verdict = tab.details.evaluation.scores.verdict
+    qtbot.waitUntil(lambda: bool(verdict.buttons))
+    assert [each.property("kind") for each in (verdict.buttons[0], tab.details.buttons.chat)] == ["primary", "plain"]
+    tab.details.tabs.set_current(OVERVIEW)
     assert tab.details.buttons.chat.property("kind") == "primary"
 
 
@@ -315,7 +319,7 @@ def test_a_benchmarks_result_is_shown_by_subject(qtbot, tab, run):
     tab.refresh()
     scores = tab.details.evaluation.scores
     tab.details.tabs.set_current(SCORES)
-    qtbot.waitUntil(lambda: scores.verdict.sentence.text().startswith("General knowledge kept"))
+    qtbot.waitUntil(lambda: scores.sentence.text().startswith("General knowledge kept"))
     scores.groups.set_current(1)
     assert [row[0].text for row in scores.table.figures.rows] == ["law", "physics"]
     assert tab.table.runs.facts[0].values["mmlu.tuned.accuracy"] == 50.0

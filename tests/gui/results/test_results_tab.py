@@ -21,6 +21,7 @@ from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.common.widgets.labels import ElidedLabel
 from slmstudio.gui.export.exports_table import PROOF, TOKENS
 from slmstudio.gui.results.columns import STANDARD
+from slmstudio.gui.results.run_details import OVERVIEW
 from slmstudio.gui.results.tab import ResultsTab
 
 
@@ -382,6 +383,7 @@ def test_the_proof_of_the_selected_export_is_a_table(qtbot, tab, finished_run):
             {"passed": passed, "type": kind, "checks": [
                 {"name": "nmse", "passed": passed, "figure": kind, "limit": "under 0.0001", "remedy": remedy}]}))
     show(qtbot, tab, 1)
+    tab.details.tabs.set_current(OVERVIEW)
     shown = tab.details.parity
     qtbot.waitUntil(lambda: shown.isVisible())
     assert [shown.table.model().index(0, column).data() for column in range(3)] == [

@@ -131,8 +131,8 @@ def test_the_list_the_curves_and_the_verdicts_of_a_run_read_its_events_once(qtbo
 
     monkeypatch.setattr(EventReader, "read", counting)
     show(qtbot, tab, 1)
-    said = tab.details.verdict, tab.details.evaluation.scores.verdict.headline
-    qtbot.waitUntil(lambda: settled() and all(label.text() for label in said))
+    said = tab.details.evaluation.scores.verdict.headline
+    qtbot.waitUntil(lambda: settled() and said.text() != "")
     events = len((run / jobs.EVENTS).read_bytes().splitlines())
     assert len(read) == events
     files.append_line(run / jobs.EVENTS, {"protocol": 1, "time": 9.0, "type": "step", "global_step": 99})
@@ -172,15 +172,13 @@ def ended(losses: list[float | None], result: dict[str, object]) -> folder.RunSu
     return folder.summarise(job.folder)
 
 
-@pytest.mark.parametrize(("losses", "after", "said"), [
-    ([2.31], "not measured", ""), ([2.31, None], "not a number", "isn't a number"), ([2.31, 1.31], "1.31", "2.7 times"),
-    ([2.31, 2.5], "2.50", "didn't get better"), ([], "—", "")])
-def test_a_loss_that_was_not_measured_is_not_that_of_the_base(qtbot, session, losses, after, said):
+@pytest.mark.parametrize(("losses", "after"), [
+    ([2.31], "not measured"), ([2.31, None], "not a number"), ([2.31, 1.31], "1.31"), ([], "—")])
+def test_a_loss_that_was_not_measured_is_not_that_of_the_base(qtbot, session, losses, after):
     overview = RunOverview()
     qtbot.addWidget(overview)
     overview.show_run(ended(losses, {}), tariff(Settings(), "IN"))
     assert overview.scores.itemAtPosition(2, 1).widget().text() == after
-    assert (said in overview.advice.text()) if said else not overview.advice.text()
 
 
 def test_the_column_of_losses_is_empty_where_nothing_was_measured_again(qtbot, tab, studio_home):

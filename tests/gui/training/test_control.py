@@ -162,6 +162,7 @@ def test_what_the_run_did_by_itself_is_told_in_words(qtbot, tab, run, play):
     assert len(told) > 12 and all(text in lines for text in told)
     assert tab.run.remark.isVisible() and "Memory ran out" in tab.run.remark.text()
     assert "weights of step 40" in tab.run.end_row.note.text()
+    tab.run.end_row.pages.set_current(1)
     qtbot.waitUntil(lambda: tab.run.plots is not None and bool(tab.run.plots.loss.marks.shown))
     mark = tab.run.plots.loss.marks.shown[0]
     assert (mark.x, mark.text) == (40.0, "lowest eval loss, step 40")

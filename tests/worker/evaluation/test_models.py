@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import gguf_models
+from support import gguf_models, looping_model
 from support.evaluation_jobs import asked
 from support.tiers import first_fast
 from transformers import AutoModelForCausalLM
@@ -17,6 +17,7 @@ from worker.evaluation.test_evaluate import MOST, items, lines, same
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.run.config import RunConfig
+from slmstudio.worker.answering import control
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import prepare
 from slmstudio.worker.answering.torch_model import TorchModel
@@ -149,3 +150,24 @@ def test_where_the_first_answers_no_row_the_others_are_scored_and_not_compared(
     assert scores["comparisons"] == [] and scores["group_comparisons"] == {}
     print_scores(scores)
     assert "chrF++" in capsys.readouterr().out
+
+
+def test_the_first_rows_are_answered_by_all_models_first_and_told_as_written(tiny_model, tmp_path, monkeypatch):
+    """The scores are the same, and a model is loaded no more often than it must be."""
+    monkeypatch.setattr(control, "TELL_SECONDS", 0.0)
+    scores, model = [], looping_model.build(tiny_model, tmp_path / "model")
+    for first in (0, 3):
+        job = asked(tmp_path / f"job{first}", model, model, names=("base", "tuned"), answers=ROWS * 2,
+                    first=first, max_new_tokens=40, batch_size=4)
+        evaluate.run(job)
+        found = json.loads((job.folder / "scores.json").read_text())
+        scores.append([model["scores"]["loss"]["value"] for model in found["models"]])
+    assert scores[0] == pytest.approx(scores[1])
+    events = gguf_models.events(job.folder)
+    assert [each["detail"] for each in events if each.get("phase") == "loading model"] == ["base", "tuned", "base"]
+    told = [each for each in events if each["type"] == "answers"]
+    assert [each["model"] for each in told if each["done"]] == ["base", "tuned"]
+    ends = {each["model"]: each["answers"] for each in told}
+    assert [each["question"] for each in ends["base"]] == [f"Question {number}?" for number in range(3)]
+    written = [tuple(row["answer"] for row in each["answers"]) for each in told if each["model"] == "base"]
+    assert len(set(written)) > 2, "word by word"

@@ -7,17 +7,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slmstudio.core import jobs
+from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.advice import headline as headlines
 from slmstudio.core.evaluation.advice.evidence import Evidence, gather
-from slmstudio.core.evaluation.advice.proposals import Proposal, propose
+from slmstudio.core.evaluation.advice.proposals import AGAIN, TRAIN, Proposal, propose
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.store import RUNS
+
+if TYPE_CHECKING:
+    from slmstudio.core.run.time_estimate import TimeEstimate
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,23 @@ def advise(config: RunConfig, history: RunHistory, scores: Mapping[str, Any] | N
     """What a run and one of its evaluations, or none, come to; arguments as of `gather`."""
     found = gather(config, history, scores, request)
     return Advice(*headlines.headline(found), headlines.caveat(found), tuple(propose(found)), found)
+
+
+def training_time(run: Path, proposal: Proposal) -> TimeEstimate | None:
+    """How long the run takes that a proposal prepares; None where it trains nothing, or too little is known."""
+    from slmstudio.core.hardware.machine import read_machine
+    from slmstudio.core.model.facts import read_model
+    from slmstudio.core.run import time_estimate
+
+    config, plan = RunConfig.from_dict(jobs.Job(run).request()), RUNS.history(run).plan
+    tokens, rows = plan.get("tokens_per_epoch"), plan.get("train_rows")
+    if proposal.action not in (TRAIN, AGAIN) or not isinstance(tokens, int) or not isinstance(rows, int):
+        return None
+    new = replace(config, **({"max_steps": None} if "epochs" in proposal.changes else {}) | proposal.changes)
+    try:
+        return time_estimate.training(read_model(Path(config.model)), new, read_machine(), rows, tokens)
+    except UserError:  # the base model isn't there any more, which is told where the run is planned
+        return None
 
 
 def of_run(run: Path, scores: Mapping[str, Any] | None, request: Mapping[str, Any] | None = None) -> Advice | None:

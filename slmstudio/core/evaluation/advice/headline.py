@@ -20,6 +20,8 @@ CONTRADICTED = 1 / 3
 """Share of the signs that point away from the score to judge by, from which the verdict is mixed."""
 SAME = {"exact": "normalised", "bleu": "bleu_intl", "accuracy_norm": "accuracy"}
 """Scores that say the same as another, which is the one that counts where both are there."""
+WORDING = ("chrf", "bleu", "bleu_intl", "rouge_l")
+"""Scores of the words of an answer."""
 LENGTH = 1.25
 """How many times as far from the references' length answers must be, for that to be a sign."""
 
@@ -29,10 +31,12 @@ class Sign:
     """
     Attributes:
         better: whether it speaks for the tuned model, or for its base.
+        name: what differs, in a word or two.
         text: what differs, with the figures of the base and of the tuned model.
     """
 
     better: bool
+    name: str
     text: str
 
 
@@ -55,6 +59,14 @@ def sign_texts(found: Evidence, better: bool) -> str:
     return ", ".join(sign.text for sign in signs(found) if sign.better == better)
 
 
+def sign_names(found: Evidence, better: bool) -> str:
+    """The same without figures, each thing once; with figures where two scores of one thing contradict each other."""
+    seen = signs(found)
+    contrary = {sign.name for sign in seen if sign.better != better}
+    return ", ".join(dict.fromkeys(sign.text if sign.name in contrary else sign.name for sign in seen
+                                   if sign.better == better))
+
+
 def signs(found: Evidence) -> list[Sign]:
     """What clearly differs, the score to judge by first.
 
@@ -69,8 +81,16 @@ def signs(found: Evidence) -> list[Sign]:
     others = [each for each in found.others if SAME.get(each.metric) not in there
               and not (counts and decided and each.metric == "loss")]
     scores = [each for each in (compared, *others) if each.verdict in (BETTER, WORSE)]
-    return [Sign(each.verdict == BETTER, _score(each)) for each in scores] + (
+    return [Sign(each.verdict == BETTER, _name(each.metric), _score(each)) for each in scores] + (
         [] if counts else list(_of_answers(found, compared.rows)))
+
+
+def _name(metric: str) -> str:
+    if metric == "loss":
+        return tr("likelihood of your answers")
+    if metric in METRICS and METRICS[metric].yes_or_no:
+        return tr("right answers")
+    return tr("wording") if metric in WORDING else metric_label(metric)
 
 
 def metric_label(metric: str) -> str:
@@ -89,16 +109,18 @@ def _score(compared: Compared) -> str:
 def _of_answers(found: Evidence, rows: int) -> Iterator[Sign]:
     """What the answers look like, whatever they say."""
     if less := _fewer(found.cut, found.base_cut, rows):
-        yield Sign(less > 0, tr("answers cut at the limit {before:.0%} → {after:.0%}", before=found.base_cut / rows,
-                                after=found.cut / rows))
+        yield Sign(less > 0, tr("unfinished answers"), tr(
+            "answers cut at the limit {before:.0%} → {after:.0%}", before=found.base_cut / rows,
+            after=found.cut / rows))
     if less := _fewer(found.repeated, found.base_repeated, rows):
-        yield Sign(less > 0, tr("answers that repeat themselves {before:.0%} → {after:.0%}",
+        yield Sign(less > 0, tr("repetition"), tr("answers that repeat themselves {before:.0%} → {after:.0%}",
                                 before=found.base_repeated / rows, after=found.repeated / rows))
     if min(found.tokens, found.base_tokens, found.reference_tokens) > 0:
         tuned, base = (abs(math.log(each / found.reference_tokens)) for each in (found.tokens, found.base_tokens))
         if abs(tuned - base) >= math.log(LENGTH):
-            yield Sign(tuned < base, tr("length of answers {before:,.0f} → {after:,.0f} tokens (yours: {yours:,.0f})",
-                                        before=found.base_tokens, after=found.tokens, yours=found.reference_tokens))
+            yield Sign(tuned < base, tr("length"), tr(
+                "length of answers {before:,.0f} → {after:,.0f} tokens (yours: {yours:,.0f})",
+                before=found.base_tokens, after=found.tokens, yours=found.reference_tokens))
 
 
 def _fewer(tuned: int, base: int, rows: int) -> int:
@@ -147,7 +169,7 @@ def headline(found: Evidence) -> tuple[str, str]:
         return fault
     verdict = weighed_verdict(found)
     if verdict == MIXED:
-        return tr("The results are mixed: it got better in some ways and worse in others."), WARN
+        return _mixed(found), WARN
     if verdict in (BETTER, WORSE):
         return _changed(compared, verdict == BETTER), OK if verdict == BETTER else BAD
     return _undecided(found, compared), WARN
@@ -172,19 +194,29 @@ def _fault(found: Evidence, compared: Compared) -> tuple[str, str] | None:
     if knows_the_test(found):
         return tr("It was trained on {learned:,} of the {rows:,} test rows, so this shows memory, not skill.",
                   learned=found.learned, rows=compared.rows), WARN
+    better = "" if compared.verdict == WORSE else sign_names(found, better=True)
+    values = {"better": better, "rows": compared.rows}
     if repeats_itself(found):
-        return tr("It repeats itself: {repeated:,} of {rows:,} answers were stopped for that.",
-                  repeated=found.repeated, rows=compared.rows), BAD
+        values["repeated"] = found.repeated
+        return (tr("Better: {better}. But it repeats itself in {repeated:,} of {rows:,} answers. Not ready.", **values)
+                if better else
+                tr("It repeats itself in {repeated:,} of {rows:,} answers. Not ready.", **values)), BAD
     if never_ends(found):
-        return tr("Most answers don't end: {cut:,} of {rows:,} were cut off at the limit.", cut=found.cut,
-                  rows=compared.rows), BAD
+        values["cut"] = found.cut
+        return (tr("Better: {better}. But {cut:,} of {rows:,} answers don't end. Not ready.", **values) if better else
+                tr("{cut:,} of {rows:,} answers don't end. Not ready.", **values)), BAD
     if shows_marks(found):
-        return tr("{marked:,} of {rows:,} answers contain marks of a chat template, such as {mark}.",
-                  marked=found.marked, rows=compared.rows, mark=found.mark), BAD
+        return tr("{marked:,} of {rows:,} answers contain marks of a chat template, such as {mark}. Not ready.",
+                  marked=found.marked, mark=found.mark, **values), BAD
     if answers_all_alike(found):
-        return tr("It gives the same answer to {alike:,} of {rows:,} questions.", alike=found.alike,
-                  rows=compared.rows), BAD
+        return tr("It gives the same answer to {alike:,} of {rows:,} questions. Not ready.", alike=found.alike,
+                  **values), BAD
     return None
+
+
+def _mixed(found: Evidence) -> str:
+    return tr("Mixed results. Better: {better}. Worse: {worse}.", better=sign_names(found, better=True),
+              worse=sign_names(found, better=False))
 
 
 def _undecided(found: Evidence, compared: Compared) -> str:
@@ -199,33 +231,37 @@ def _undecided(found: Evidence, compared: Compared) -> str:
     if is_as_before(found):
         return (tr("About as good as before: {tuned:,} of {rows:,} answers are right, and {base:,} were.", tuned=tuned,
                    rows=compared.rows, base=base) if counts_answers(compared) else tr("About as good as before."))
-    if better := sign_texts(found, better=True):
-        return ntr("{n:,} row can't show yet whether its answers are better ({score}), but this got better: {better}.",
-                   "{n:,} rows can't show yet whether its answers are better ({score}), but this got better: {better}.",
-                   compared.rows, score=metric_label(compared.metric), better=better)
+    better, worse = (sign_names(found, better=each) for each in (True, False))
+    if better and worse:
+        return _mixed(found)
+    if better:
+        return ntr("Probably better: {better}. {n:,} row can't show more.",
+                   "Probably better: {better}. {n:,} rows can't show more.", compared.rows, better=better)
+    if worse:
+        return ntr("Probably worse: {worse}. {n:,} row can't show more.",
+                   "Probably worse: {worse}. {n:,} rows can't show more.", compared.rows, worse=worse)
     return ntr("{n:,} row can't show whether it's better.", "{n:,} rows can't show whether it's better.",
                compared.rows)
 
 
 def caveat(found: Evidence) -> str:
-    """What a good verdict doesn't mean, what makes one mixed, and what a bad one of a model from scratch means; "" if
-    there is nothing to add."""
+    """What a good verdict doesn't mean, the figures behind any other, and what a bad one of a model from scratch means;
+    "" if there is nothing to add."""
     compared = found.compared
-    if compared is None or is_broken(found) or _fault(found, compared):
+    if compared is None or is_broken(found) or knows_the_test(found):
         return ""
     verdict = weighed_verdict(found)
-    if verdict == MIXED:
-        return tr("Better: {better}. Worse: {worse}.", better=sign_texts(found, better=True),
-                  worse=sign_texts(found, better=False))
+    if verdict == MIXED or _fault(found, compared):
+        return _figures(found)
     if verdict == WORSE:
         return tr("It began with random weights, and the base model has learned from far more text."
                   ) if found.method == "scratch" else ""
     if found.forgotten:
         return tr("But it got worse at general questions ({forgotten}).", forgotten=found.forgotten)
+    if verdict != BETTER:
+        return _figures(found)
     if worse := sign_texts(found, better=False):
         return tr("But this got worse: {worse}.", worse=worse)
-    if verdict != BETTER:
-        return ""
     if found.export:
         return tr("But its export {name} answers worse than the tuned model.", name=found.export[0])
     if _is_overlap(compared) and found.exact:
@@ -234,6 +270,13 @@ def caveat(found: Evidence) -> str:
             return tr("Closer doesn't mean correct: {equal:,} of {rows:,} answers are the same as yours. Check facts "
                       "before you rely on them.", equal=equal, rows=rows)
     return tr("But it got worse at “{weakest}”.", weakest=found.weakest) if found.weakest else ""
+
+
+def _figures(found: Evidence) -> str:
+    better, worse = (sign_texts(found, better=each) for each in (True, False))
+    if better and worse:
+        return tr("Better: {better}. Worse: {worse}.", better=better, worse=worse)
+    return tr("Better: {better}.", better=better) if better else tr("Worse: {worse}.", worse=worse) if worse else ""
 
 
 def is_broken(found: Evidence) -> bool:
@@ -303,7 +346,7 @@ def is_as_before(found: Evidence) -> bool:
 
 
 def _is_overlap(compared: Compared) -> bool:
-    return compared.metric in ("chrf", "bleu", "bleu_intl", "rouge_l")
+    return compared.metric in WORDING
 
 
 def _changed(compared: Compared, better: bool) -> str:

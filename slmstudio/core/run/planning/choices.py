@@ -22,13 +22,12 @@ from slmstudio.core.run.energy.energy_use import Forecast
 from slmstudio.core.run.planning import plan_inputs, plan_rows, planner
 from slmstudio.core.run.planning.plan_inputs import PlanInputs
 from slmstudio.core.run.planning.planner import Plan
+from slmstudio.core.run.run_fields import QUESTIONS
 from slmstudio.core.run.time_estimate import TimeEstimate
 from slmstudio.core.units import format_about
 
 QUICK, NORMAL, THOROUGH = "quick", "normal", "thorough"
 LABELS = {QUICK: noop("A quick try"), NORMAL: noop("Normal"), THOROUGH: noop("Thorough")}
-QUESTIONS = 15
-"""Held-out questions at most that are answered before and after a run."""
 QUICK_SECONDS, QUICK_STEPS, QUICK_BATCH = 240.0, 20, 4
 """How long a quick try trains, unless so many steps of so many rows take longer: fewer hardly move a model."""
 FEW_ROWS, MANY_ROWS = 500, 2_000
