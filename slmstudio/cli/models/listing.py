@@ -121,7 +121,7 @@ def _with_badges(models: Iterable[ListedModel], machine: Machine,
 
 def _state(model: ListedModel, here: Badge | None) -> dict[str, Any]:
     return {**model.to_dict(), "fits": here.kind if here else None, "memory_bytes": here.bytes if here else None,
-            "level": here.judgement.level if here else None, "rough_seconds": here.seconds if here else None}
+            "level": here.judgement.level if here else None, **(here.time.to_dict() if here else {})}
 
 
 def _row(model: ListedModel, here: Badge | None, language: str | None) -> tuple[str, ...]:

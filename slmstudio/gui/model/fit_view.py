@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.fit_badge import CardRow
     from slmstudio.core.run.memory.formula import Judgement
     from slmstudio.core.run.memory.levers import Lever
-    from slmstudio.core.run.memory.outlook import Best
+    from slmstudio.core.run.memory.outlook import Best, Outlook
+    from slmstudio.core.run.time_estimate import TimeEstimate
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Fit:
         best: its memory.
         free: bytes that are free on `device`; None if nobody says.
         device: "cuda" or "cpu".
-        judgement: whether that fits; `seconds`: how long training takes, roughly.
+        judgement: whether that fits; `time`: how long training takes.
         levers: what would take less, the largest saving first.
         cards: the longest rows on other cards.
     """
@@ -51,7 +52,7 @@ class Fit:
     free: int | None
     device: str
     judgement: Judgement
-    seconds: float
+    time: TimeEstimate
     levers: list[Lever]
     cards: list[CardRow]
 
@@ -73,32 +74,29 @@ def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: D
     made = plan(PlanInputs(dataset, facts, machine, evaluation and evaluation.path, chosen,
                            eval_map=evaluation and evaluation.line,
                            eval_rows=evaluation and len(evaluation.records)))
-    return _fit(facts, machine, made.config, made.counts.tokens * made.config.epochs, True)
+    return _fit(facts, made.config, made.outlook, True)
 
 
 def usual(facts: ModelFacts, machine: Machine) -> Fit:
     """The memory of a usual run, while no data is chosen or the model isn't on the disk. Runs in a thread."""
-    from slmstudio.core.hardware.guidance import USUAL_TOKENS
-    from slmstudio.core.run.memory import fit_badge
+    from slmstudio.core.hardware.guidance import USUAL_ROWS, USUAL_TOKENS
+    from slmstudio.core.run.memory import fit_badge, outlook
 
     badge = fit_badge.badge(facts, machine)
     config, _ = fit_badge.usual(facts, machine, "qlora" if badge and badge.method == "qlora" else "lora")
-    return _fit(facts, machine, config, USUAL_TOKENS, False)
+    return _fit(facts, config, outlook.look(facts, config, machine, USUAL_ROWS, USUAL_TOKENS), False)
 
 
-def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, tokens: float, is_planned: bool) -> Fit:
-    from slmstudio.core.hardware.guidance import rough_seconds
-    from slmstudio.core.run.memory import measured, outlook
+def _fit(facts: ModelFacts, config: RunConfig, takes: Outlook, is_planned: bool) -> Fit:
     from slmstudio.core.run.memory.fit_badge import what_fits
     from slmstudio.core.run.memory.formula import COMFORTABLE
     from slmstudio.core.run.memory.levers import levers
 
-    device, free = measured.free_on(config, machine)
-    best = outlook.best_estimate(facts, config, machine)
-    seconds = rough_seconds(facts.parameters, tokens, machine, config.method, on_gpu=device == "cuda")
-    found = outlook.Outlook(best, device, free, None, rough_seconds=seconds).judgement
-    savings = levers(facts, config, int(COMFORTABLE * free), device) if free is not None else []
-    return Fit(config, is_planned, best, free, device, found, seconds, savings, what_fits(facts, config))
+    free, time = takes.free, takes.time
+    assert time is not None
+    savings = levers(facts, config, int(COMFORTABLE * free), takes.device) if free is not None else []
+    return Fit(config, is_planned, takes.best, free, takes.device, takes.judgement, time, savings,
+               what_fits(facts, config))
 
 
 PARTS = {"weights": "train", "adapter": "extra", "gradients": "pink", "optimizer": "teal", "activations": "eval",
@@ -208,11 +206,11 @@ class FitView(QWidget):
         return kind, f"{text} {self._way_out(fit)}"
 
     def _slow(self, fit: Fit) -> str:
-        time = units.format_about(fit.seconds)
-        return (tr("It would take long on this machine: {time} for your data, by a rough estimate. Choose a smaller "
-                   "model.", time=time) if fit.planned else
-                tr("It would take long on this machine: {time} for 1,000 rows of 300 tokens, by a rough estimate. "
-                   "Choose a smaller model.", time=time))
+        time = fit.time.text()
+        return (tr("It would take long on this machine: {time} for your data. Choose a smaller model.", time=time)
+                if fit.planned else
+                tr("It would take long on this machine: {time} for 1,000 rows of 300 tokens. Choose a smaller model.",
+                   time=time))
 
     def _way_out(self, fit: Fit) -> str:
         if any(lever.enough for lever in fit.levers):

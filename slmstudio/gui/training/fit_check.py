@@ -18,6 +18,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.memory import formula
+from slmstudio.core.run.time_estimate import source_text
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text, when
@@ -67,6 +68,7 @@ class FitLine(QWidget):
         self.energy.setText(energy_texts.expected_in_short(expected, tariff) if known else "")
         self.energy.setToolTip(plain_tip(energy_texts.expected(expected, tariff)) if known else "")
         self.energy.setVisible(known)
+        self.line.setToolTip(plain_tip(source_text(outlook.time)) if outlook is not None and outlook.time else "")
         self._show()
 
     def begin(self) -> None:
@@ -104,9 +106,10 @@ class FitLine(QWidget):
         return f"{text} {self._advice(outlook)}".strip()
 
     def _time(self, outlook: Outlook) -> str:
-        if outlook.seconds is None:
+        known = outlook.best.measured
+        if outlook.time is None or (known is not None and known.ran_out):
             return ""
-        text = units.format_about(outlook.seconds)
+        text = outlook.time.text()
         return text[:1].upper() + text[1:]
 
     def _memory(self, outlook: Outlook) -> str:
@@ -128,7 +131,7 @@ class FitLine(QWidget):
                       size=size, free=units.format_bytes(free))
         else:
             text = tr("not measured yet: needs about {size} of {free} free.", size=size, free=units.format_bytes(free))
-        return text if outlook.seconds is not None else text[:1].upper() + text[1:]
+        return text if self._time(outlook) else text[:1].upper() + text[1:]
 
     def _advice(self, outlook: Outlook) -> str:
         found = outlook.judgement
@@ -137,9 +140,8 @@ class FitLine(QWidget):
                       "still start: a run that runs out of memory lowers its own micro-batch.")
         if found.reason == formula.LITTLE_ROOM:
             return tr("It may just fit.")
-        if found.reason == formula.SLOW and outlook.seconds is None:
-            return tr("Training on this machine would take long: {time}, by a rough estimate.",
-                      time=units.format_about(outlook.rough_seconds or 0.0))
+        if found.reason == formula.SLOW:
+            return tr("That is longer than an evening. A smaller model or fewer rows take less.")
         return ""
 
 

@@ -134,7 +134,7 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
         if not (self.stopped or self.freed) and self._evaluated_step != state.global_step:
             self._evaluate()
         self.saver.checkpoint("stop" if self.stopped else "free" if self.freed else "end")
-        self.first.close()
+        self.first.close(self._clock.idle)
         self.rests.end(state.global_step)
         self.close()
 

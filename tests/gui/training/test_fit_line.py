@@ -16,10 +16,12 @@ from slmstudio.core import paths
 from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
+from slmstudio.core.run import measured
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import tariff
-from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.run.memory import outlook
+from slmstudio.core.run.time_estimate import source_text
 from slmstudio.core.settings import Settings
 from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.training.fit_check import FitLine
@@ -46,8 +48,8 @@ def look(studio_home, tiny_model, rows_file):
         about, config = facts.read_model(tiny_model), RunConfig(name="n", model="m", train_file=str(rows_file))
         machine = dataclasses.replace(CPU, ram_free=int(free))
         if measured_as is not None:
-            measured.record(measured.measure(about, config, machine, "fit_check", 100, **measured_as))
-        return outlook.look(about, config, machine, 160)
+            measured.record(outlook.measure(about, config, machine, "fit_check", 100, **measured_as))
+        return outlook.look(about, config, machine, 160, 16_000)
 
     return make
 
@@ -61,10 +63,10 @@ def test_energy_and_cost_have_a_line_of_their_own(line, look):
     line.show_outlook(look(), can_measure=True, tariff=india)
     said = line.findChild(QLabel, "plan_energy")
     assert said.isVisible() and "₹" in said.text()
-    known = {"peak_bytes": 5 * GB, "watts": 250.0, "seconds_per_step": 36.0, "seconds_per_evaluation": 0.0}
+    known = {"peak_bytes": 5 * GB, "watts": 250.0, "seconds_per_step": 36.0, "seconds_besides": 0.0}
     found = look(measured_as=known)
     line.show_outlook(found, can_measure=True, tariff=india)
-    assert found.seconds == 30 * 36.0
+    assert found.time.likely == pytest.approx(30 * 36.0)
     assert said.text() == energy_texts.expected_in_short(found.energy, india) and "75 Wh, ₹0.53, 54.5 g" in said.text()
     assert said.toolTip() == plain_tip(energy_texts.expected(found.energy, india)) and "250 W" in said.toolTip()
     line.show_outlook(None, can_measure=True)
@@ -75,7 +77,8 @@ def test_an_estimate_says_that_it_is_one(line, look):
     found = look()
     line.show_outlook(found, can_measure=True)
     low, high = (size / 2**20 for size in (found.best.estimate.low, found.best.estimate.high))
-    assert text(line) == f"Not measured yet: needs about {low:.0f}–{high:.0f} MB of 12 GB free."
+    assert text(line) == f"{found.time.text()} · not measured yet: needs about {low:.0f}–{high:.0f} MB of 12 GB free."
+    assert line.line.toolTip() == plain_tip(source_text(found.time))
     assert line.measure.isVisible() and line.measure.text() == "Measure now"
     line.show_outlook(found, can_measure=False)
     assert not line.measure.isEnabled() and line.line.isVisible()
@@ -84,7 +87,7 @@ def test_an_estimate_says_that_it_is_one(line, look):
 
 
 def test_what_was_measured_is_told_with_the_time(line, look):
-    found = look(measured_as={"peak_bytes": int(8.2 * GB), "seconds_per_step": 28.0, "seconds_per_evaluation": 0.0})
+    found = look(measured_as={"peak_bytes": int(8.2 * GB), "seconds_per_step": 28.0, "seconds_besides": 0.0})
     line.show_outlook(found, can_measure=True)  # 30 steps
     now = time.strftime("%H:%M", time.localtime(found.best.measured.when))
     assert text(line) == f"About 14 min · needs 8.2 GB of 12 GB free (measured today {now})."
@@ -120,7 +123,7 @@ def test_measure_now_shows_how_far_it_is_and_plans_with_what_it_found(qtbot, pla
     assert session.job is not None and "Fit check" in session.job.name
     (job,) = jobs_made()
     assert job.request()["kind"] == "fit_check" and job.request()["config"] == config.to_dict()
-    measured.record(measured.measure(session.model, config, read_machine(), "fit_check", 100, GB,
+    measured.record(outlook.measure(session.model, config, read_machine(), "fit_check", 100, GB,
                                      seconds_per_step=1.0))
     with qtbot.waitSignal(planned.planning.planned):
         job.send("checkpoint")

@@ -18,7 +18,7 @@ from slmstudio.core.model import scratch
 from slmstudio.core.model.architecture import FP16_OVERFLOWS, PADDED_ONLY
 from slmstudio.core.run.config import FIELDS, RunConfig, default_of
 from slmstudio.core.run.curves import most_evaluations, total_steps
-from slmstudio.core.run.memory.fit_badge import spares_optimizer
+from slmstudio.core.run.memory.fit_badge import spares_optimizer, usual_epochs
 from slmstudio.core.run.memory.formula import COMFORTABLE
 from slmstudio.core.run.memory.levers import Lever, to_fit
 from slmstudio.core.run.planning import plan_rows, row_counts
@@ -259,7 +259,7 @@ def _in_test_file(draft: Draft) -> int:
 def _learning(draft: Draft) -> None:
     rows = len(draft.dataset.records)
     counts = row_counts.count_split(draft.measured, _held_back(draft), RunConfig(**draft.values))
-    epochs = 3.0 if draft.gpu or rows < 100 else 2.0 if rows < 1_000 else 1.0
+    epochs = usual_epochs(rows, draft.gpu is not None)
     if draft.values["objective"] in PREFERENCES or (draft.values["objective"] == "text" and rows >= 100):
         epochs = 1.0
     learned = ntr("{n:,} row", "{n:,} rows", counts.learned)
