@@ -21,7 +21,7 @@ from slmstudio.core.model import scratch
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import measured, timings
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.curves import steps_per_epoch, total_steps
+from slmstudio.core.run.curves import sequences, steps_per_epoch, total_steps
 from slmstudio.core.run.measured import Measurement
 from slmstudio.core.run.timings import Timing
 
@@ -136,8 +136,8 @@ def training(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows:
     if exact is not None and exact.seconds_per_step is not None:
         seconds = steps * exact.seconds_per_step + evaluations * (exact.seconds_per_evaluation or 0.0)
         return TimeEstimate.around(seconds + _besides(facts, cost, [exact], here), MEASURED)
-    all_tokens = tokens * steps / max(1, steps_per_epoch(config, train_rows)) * pairs(config)
-    read = evaluation_operations(facts, config, length, evaluated) * pairs(config)
+    all_tokens = tokens * steps / max(1, steps_per_epoch(config, train_rows)) * sequences(config)
+    read = evaluation_operations(facts, config, length, evaluated) * sequences(config)
     same = measured.alike(facts, config, machine, known)
     for source, found in ((ALIKE, same), (SCALED, _comparable(config, [each for each in here if each.operations]))):
         rate = _typical(cost, ((each.operations or cost, each.tokens_per_second * (each.operations or cost))
@@ -153,11 +153,6 @@ def training(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows:
                           on_gpu=measured.device_of(config, machine) == "cuda")
     share = evaluations * read / max(1.0, all_tokens * cost)
     return TimeEstimate.around(rough * (1 + share) + _besides(facts, cost, same, here), ROUGH)
-
-
-def pairs(config: RunConfig) -> int:
-    """Answers of a row: the better and the worse one are read each by itself."""
-    return 2 if config.objective in ("dpo", "orpo") else 1
 
 
 def _comparable(config: RunConfig, found: Sequence[Measurement]) -> Sequence[Measurement]:

@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from slmstudio.core import files, jobs
 from slmstudio.core.data.conversations import Message
 from slmstudio.core.data.source import ReadingCancelled
@@ -29,15 +31,19 @@ from slmstudio.core.evaluation.request import learned_rows
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.overlap import find_overlap
 from slmstudio.core.evaluation.testset.reader import read_test_set
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import Encoder, answer_shown, local_tokenizer
+from slmstudio.core.run import measured, time_estimate, timings
+from slmstudio.core.run.timings import Timing
 from slmstudio.worker.answering.control import EvaluationControl, LineLog
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import BROKEN, Model, Row, batches, line_of, prepare, run_rows
 from slmstudio.worker.runtime import threads
-from slmstudio.worker.runtime.context import Cancelled, JobContext
+from slmstudio.worker.runtime.context import Cancelled, JobContext, running_seconds
 
 # -- What is asked: the test set of a request, written down once, so that every attempt asks the same.
 
@@ -210,6 +216,7 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
     ids = {item["id"] for item in items}
     thinks = answer_rows.may_think(job.folder)
     control = EvaluationControl(job, len(items) * len(specs))
+    since = 0.0
     try:
         for number, (spec, answers) in enumerate(zip(specs, kept, strict=True)):
             if ids <= answers.keys:
@@ -218,11 +225,25 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
                 job.phase(jobs.LOADING, spec["name"])
                 model = models.open(spec, thinks)
                 job.check_cancelled()
-                _answer_all(job, model, spec["name"], items, answers, control)
+                ready, paused = running_seconds(), control.paused_seconds
+                tokens = _answer_all(job, model, spec["name"], items, answers, control)
+                ended = running_seconds()
+                _keep_time(spec, tokens, ended - ready - (control.paused_seconds - paused), ready - since)
+                since = ended
             _warn_no_answers(job, number)
     finally:
         control.close()
     _need_answers(job)
+
+
+def _keep_time(spec: dict[str, Any], tokens: int, seconds: float, before: float) -> None:
+    """Keep how long the answers of a model folder took, for the estimates of the next evaluations."""
+    if spec.get("model"):
+        facts = read_model(Path(spec["model"]))
+        key = measured.device_key("cuda" if torch.cuda.is_available() else "cpu", read_machine())
+        timings.record(Timing.now(
+            timings.ANSWERING, tokens, seconds, machine=key, before=before, cost=facts.parameters,
+            model=time_estimate.answering_key(facts, bool(spec.get("adapter")))))
 
 
 def _warn_no_answers(job: JobContext, number: int) -> None:
@@ -280,8 +301,12 @@ def _lines(job: JobContext, number: int) -> list[dict[str, Any]]:
 
 
 def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: LineLog,
-                control: EvaluationControl) -> None:
-    phase = f"answering: {name}"
+                control: EvaluationControl) -> int:
+    """
+    Returns:
+        Tokens of the questions with their references that were asked now.
+    """
+    phase, tokens = f"answering: {name}", 0
     job.phase(phase)
     most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
     rows = []
@@ -307,8 +332,10 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
         seconds = (time.monotonic() - started) / len(batch)
         lines = [line_of(row, reply, model, seconds) for row, reply in zip(batch, replies, strict=True)]
         answers.write(lines)
+        tokens += sum(row.expected for row in batch)
         _warn_skipped(job, name, batch, lines)
         control.add(len(batch), work, phase)
+    return tokens
 
 
 def _warn_skipped(job: JobContext, name: str, batch: list[Row], lines: list[dict[str, Any]]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import psutil
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import LineReader
@@ -21,7 +20,7 @@ from slmstudio.core.run.energy.energy_use import EnergyMeter
 from slmstudio.core.run.guard_summary import HOLD
 from slmstudio.core.run.memory import outlook
 from slmstudio.core.time_left import TimeLeft
-from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.context import JobContext, running_seconds
 from slmstudio.worker.runtime.peak import Heap, PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import batches, methods
@@ -145,11 +144,6 @@ class FirstSteps:
                            tokens_per_second=found.tokens_per_second)
         if self._trainer.args.world_size == 1:  # what several do together says nothing about one
             keep(found, self._job)
-
-
-def running_seconds() -> float:
-    """For how long this process has been running."""
-    return time.time() - psutil.Process().create_time()
 
 
 def keep(found: measured.Measurement, job: JobContext) -> None:

@@ -11,11 +11,11 @@ from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import measured, time_estimate
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.curves import sequences
 from slmstudio.core.run.energy.energy_use import MACHINE, SAME, Forecast, forecast
 from slmstudio.core.run.measured import FACTOR_LIMITS, Correction, Measurement
 from slmstudio.core.run.memory import formula
 from slmstudio.core.run.memory.formula import Judgement, MemoryEstimate, judge
-from slmstudio.core.run.memory.layers import sequences
 from slmstudio.core.run.time_estimate import ROUGH, TimeEstimate
 
 AS_THEY_ARE = ("overhead", "low", "high", "trainable_parameters", "phase")
