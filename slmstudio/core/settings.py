@@ -81,6 +81,7 @@ class Settings:
         reduce_motion: nothing moves by itself; None follows the system.
         panes: sizes of panes that were resized, as Qt saves them, in base64, by their names.
         told: ids of the notes on this machine that were shown at a start, and need not be again.
+        measure_plans: measure by itself how long a plan takes, while nothing else is running.
         unknown: keys that this version doesn't know, kept so that going back and forth loses nothing.
     """
 
@@ -110,6 +111,7 @@ class Settings:
     reduce_motion: bool | None = None
     panes: dict[str, str] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    measure_plans: bool = True
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def remember_model(self, folder: Path) -> None:

@@ -26,8 +26,8 @@ SIZES = (200_000, 100_000)
 """Rows of the embeddings from which a vocabulary is as large as Gemma's, and as Qwen's."""
 LANGUAGES = {"Devanagari": "hi mr ne sa kok mai doi brx", "Bengali": "bn as mni", "Gurmukhi": "pa", "Gujarati": "gu",
              "Odia": "or", "Tamil": "ta", "Telugu": "te", "Kannada": "kn", "Malayalam": "ml",
-             "Arabic": "ar ur fa sd ks", "Cyrillic": "ru uk bg sr", "Han": "zh ja", "Japanese": "ja", "Korean": "ko", "Thai": "th",
-             "Greek": "el"}
+             "Arabic": "ar ur fa sd ks", "Cyrillic": "ru uk bg sr", "Han": "zh ja", "Japanese": "ja", "Korean": "ko",
+             "Thai": "th", "Greek": "el"}
 """ISO 639 codes of languages that are written in a script."""
 
 

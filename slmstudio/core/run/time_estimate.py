@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmstudio.core import units
+from slmstudio.core.files import an_object, number
 from slmstudio.core.hardware.guidance import ROUGHLY, rough_seconds
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import tr
@@ -61,6 +62,13 @@ class TimeEstimate:
 
     def to_dict(self) -> dict[str, Any]:
         return {"seconds_low": self.low, "seconds_high": self.high, "time_source": self.source}
+
+    @classmethod
+    def from_dict(cls, state: Any) -> TimeEstimate | None:
+        """What `to_dict` made; None of anything else."""
+        low, high = (number(an_object(state), f"seconds_{end}") for end in ("low", "high"))
+        source = an_object(state).get("time_source")
+        return cls(low, high, source) if low is not None and high is not None and source in SPREAD else None
 
     def plus(self, other: TimeEstimate) -> TimeEstimate:
         """One after the other; it rests on the weaker of the two sources."""

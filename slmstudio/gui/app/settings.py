@@ -93,19 +93,23 @@ class ComfortRows(QWidget):
                              "settings_notifications",
                              tip=tr("Only while this window is behind others. The taskbar shows progress too, where "
                                     "the desktop can."))
+        self.measure = named(QCheckBox(tr("Measure by itself how long a plan takes")), "settings_measure_plans",
+                             tip=tr("While nothing else is running, the Training tab tries a new plan for some "
+                                    "seconds. Start ends that at once."))
         self.chat = SegmentedControl([tr("At once"), tr("As a GGUF file")],
                                      tooltips=[tr("Loads the adapter on its base model. It needs no export, but more "
                                                   "memory."),
                                                tr("Makes a GGUF file first where there is none. It answers faster "
                                                   "without a graphics card.")], name="settings_chat")
         self.chat.setAccessibleName(tr("How Chat opens a finished run"))
-        column_in(self, _line(tr("Text size"), number_field(self.size)), self.still, self.notices,
+        column_in(self, _line(tr("Text size"), number_field(self.size)), self.still, self.notices, self.measure,
                   _line(tr("Open finished runs in Chat"), self.chat))
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
         self.size.valueChanged.connect(partial(self._set, "text_size"))
         self.still.toggled.connect(partial(self._set, "reduce_motion"))
         self.notices.toggled.connect(partial(self._set, "notifications"))
+        self.measure.toggled.connect(partial(self._set, "measure_plans"))
         self.chat.changed.connect(lambda index: self._set("chat_with", CHAT_WITH[index]))
 
     def _make_text_size(self) -> None:
@@ -119,10 +123,11 @@ class ComfortRows(QWidget):
     def _show(self) -> None:
         known = self._session.settings
         with (QSignalBlocker(self.size), QSignalBlocker(self.still), QSignalBlocker(self.notices),
-              QSignalBlocker(self.chat)):
+              QSignalBlocker(self.chat), QSignalBlocker(self.measure)):
             self.size.setValue(known.text_size)
             self.still.setChecked(theme.THEME.still if known.reduce_motion is None else known.reduce_motion)
             self.notices.setChecked(known.notifications)
+            self.measure.setChecked(known.measure_plans)
             self.chat.set_current(CHAT_WITH.index(known.chat_with))
 
     def _set(self, name: str, value: object) -> None:

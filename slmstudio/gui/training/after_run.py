@@ -80,7 +80,7 @@ class RunLauncher(QObject):
         self._wanted: tuple[Callable[[RunConfig], object], Callable[[list[Problem]], object] | None] | None = None
         buttons = plan.buttons
         buttons.start.clicked.connect(self.start)
-        buttons.queue.clicked.connect(lambda: self._use(self.queue.add))
+        buttons.queue.clicked.connect(lambda: self._use(self._enqueue))
         planning.planned.connect(self._plan_made)
         planning.refused.connect(self._forget)
         self.queue.started.connect(self.turn)
@@ -121,6 +121,10 @@ class RunLauncher(QObject):
 
     def _make(self, config: RunConfig) -> None:
         run_task(self, lambda task: folder.create(config), self._made, self._not_done)
+
+    def _enqueue(self, config: RunConfig) -> None:
+        takes = self._planning.outlook
+        self.queue.add(config, takes.time if takes is not None else None)
 
     def start_on(self, machines: int, address: str, port: int) -> None:
         """Make a run of the plan for several machines, this one among them."""

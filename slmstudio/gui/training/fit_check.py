@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt
+from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import units
@@ -18,7 +19,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.memory import formula
-from slmstudio.core.run.time_estimate import source_text
+from slmstudio.core.run.time_estimate import ROUGH, SCALED, source_text
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text, when
@@ -145,8 +146,13 @@ class FitLine(QWidget):
         return ""
 
 
+PROBE_MS = 3000
+"""A plan that nobody has changed for so long is measured by itself."""
+
+
 class FitCheck(QObject):
-    """Shows what the plan takes, and measures it when the user wants that: one plan at a time.
+    """Shows what the plan takes, and measures it when the user wants that, or while nothing else is going on: one plan
+    at a time.
 
     Attributes:
         config: what is being measured, while something is.
@@ -161,8 +167,11 @@ class FitCheck(QObject):
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._clear)
         self.followed.failed.connect(partial(report_error, self))
-        self._wanted = False
+        self._wanted = self._by_itself = False
         self._free = True
+        self._probed: RunConfig | None = None
+        self._soon = QTimer(self, singleShot=True, interval=PROBE_MS)
+        self._soon.timeout.connect(self._probe)
         self._line.measure.clicked.connect(self._measure)
         self._line.strip.cancelled.connect(self.cancel)
         planning.planned.connect(self._plan_made)
@@ -188,11 +197,30 @@ class FitCheck(QObject):
         self._wanted = False
         if self.config is not None:
             self.followed.send("cancel")
+            if self._by_itself:  # whoever starts something needs the memory now
+                self.followed.end_now()
             self._report(tr("Cancelling"), 0, 0)
+
+    def probe_soon(self) -> None:
+        """Measure the plan by itself, if the user leaves it as it is and nothing else begins."""
+        self._soon.start()
+
+    def _probe(self) -> None:
+        config, takes = self._planning.config, self._planning.outlook
+        if config is None or takes is None or takes.time is None or takes.time.source not in (SCALED, ROUGH):
+            return
+        unknown = takes.best.measured is None and (takes.judgement.fits or takes.judgement.reason == formula.SLOW)
+        idle = self._free and self._session.job is None and not self._planning.is_busy() and not is_busy(self)
+        seen = self._line.isVisible() and not self._line.measure.hasFocus()  # which it would lose
+        plain = replace(config, name="", reasons={})
+        if self._session.settings.measure_plans and unknown and idle and seen and plain != self._probed:
+            self._probed, self._by_itself = plain, True
+            self._start(config)
 
     def _show(self) -> None:
         free = self._free and (self._session.job is None or self.config is not None)
         self._line.show_outlook(self._planning.outlook, can_measure=free, tariff=tariff(self._session.settings))
+        self.probe_soon()
 
     def _refused(self) -> None:
         self._wanted = False
@@ -208,6 +236,7 @@ class FitCheck(QObject):
         self._wanted = self._planning.is_busy()
         if not self._wanted and self.config is None and self._planning.config is not None:
             clear_error(self)
+            self._by_itself = False
             self._start(self._planning.config)
 
     def _start(self, config: RunConfig) -> None:
@@ -239,7 +268,8 @@ class FitCheck(QObject):
         from slmstudio.core.run.memory import fit_badge
 
         self._clear()
-        wanted = outcome.state == "cancelled"  # then it removes the rows; else what it found is kept with the machine
+        # Where it was cancelled it removes the rows; else what it found is kept with the machine.
+        wanted = outcome.state == "cancelled" or self._by_itself
         run_task(self, lambda task: fit_badge.of_job(job, outcome), lambda _: self._planning.look_again(),
                  lambda error: None if wanted else report_error(self, error))
 

@@ -64,6 +64,8 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Train
         "steps": trainer.state.global_step,
         "total_steps": trainer.total_steps,
         "used_step": step,
+        "time_estimate": next((event.get("time_estimate") for event in jobs.Job(job.folder).events()
+                               if event.get("type") == "plan"), None),
         "best_step": control.watch.best_step,
         "best_eval_loss": control.watch.best_loss,
         "stopped_early": control.early,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QPushButton
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 from support import training_window
 from support.training_window import button
 from support.window import press
@@ -21,8 +21,10 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import tariff
 from slmstudio.core.run.memory import outlook
-from slmstudio.core.run.time_estimate import source_text
+from slmstudio.core.run.time_estimate import ALIKE, TimeEstimate, source_text
 from slmstudio.core.settings import Settings
+from slmstudio.gui.common.session import JobStatus
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.common.widgets.labels import plain_tip
 from slmstudio.gui.training.fit_check import FitLine
 
@@ -109,7 +111,7 @@ def test_start_stays_possible_where_it_does_not_fit(qtbot, planned, session):
 
 
 def jobs_made() -> list[Job]:
-    return [Job(folder) for folder in sorted((paths.cache_dir() / "jobs").iterdir())]
+    return [Job(folder) for folder in sorted((paths.cache_dir() / "jobs").glob("*"))]
 
 
 def test_measure_now_shows_how_far_it_is_and_plans_with_what_it_found(qtbot, planned, session, play):
@@ -159,3 +161,53 @@ def test_a_run_at_work_ends_the_measuring(qtbot, planned, play):
     assert not button(planned, "measure_fit").isEnabled()
     outcome = jobs_made()[0].outcome()
     assert outcome is not None and outcome.state == "cancelled"
+
+
+@pytest.fixture
+def probing(planned, session):
+    """A planned tab that measures by itself."""
+    session.settings.measure_plans = True
+    planned.fit_check._soon.setInterval(1)
+    return planned
+
+
+def test_a_plan_whose_time_nobody_knows_is_measured_by_itself_once(qtbot, probing, session, play):
+    play("start load wait:checkpoint error")
+    focus = QApplication.focusWidget()
+    probing.fit_check.probe_soon()
+    qtbot.waitUntil(lambda: probing.plan.fit.strip.isVisible() and bool(jobs_made()))
+    assert QApplication.focusWidget() is focus and button(probing, "start").isEnabled()
+    with qtbot.waitSignal(probing.fit_check.followed.ended):
+        jobs_made()[0].send("checkpoint")
+    qtbot.waitUntil(lambda: not is_busy(probing.fit_check))
+    assert not probing.banner.isVisible(), "nobody asked for it"
+    probing.fit_check._probe()
+    assert len(jobs_made()) == 1 and probing.fit_check.config is None
+
+
+def test_start_ends_at_once_what_is_measured_by_itself(qtbot, probing, play):
+    play("start load hang")
+    probing.fit_check.probe_soon()
+    qtbot.waitUntil(lambda: bool(jobs_made()) and jobs_made()[0].is_alive())
+    play(training_window.ENDLESS)
+    press(qtbot, probing, "start")
+    training_window.wait_for_steps(qtbot, probing, 1)
+    qtbot.waitUntil(lambda: jobs_made()[0].outcome() is not None)
+    assert jobs_made()[0].outcome().state == "cancelled"
+
+
+@pytest.mark.parametrize("why", ["off", "a job", "known", "too large", "hidden"])
+def test_nothing_is_measured_by_itself_where_it_would_be_in_the_way(qtbot, probing, session, why):
+    takes = probing.planning.outlook
+    if why == "off":
+        session.settings.measure_plans = False
+    elif why == "a job":
+        session.set_job(JobStatus("an export", 0, 0), probing)
+    elif why == "known":
+        probing.planning.outlook = dataclasses.replace(takes, time=TimeEstimate.around(60, ALIKE))
+    elif why == "too large":
+        probing.planning.outlook = dataclasses.replace(takes, free=1)
+    else:
+        probing.hide()
+    probing.fit_check._probe()
+    assert probing.fit_check.config is None
