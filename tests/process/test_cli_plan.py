@@ -140,6 +140,13 @@ def test_a_plan_is_measured_and_then_knows_its_time(told, planned, tiny_model, r
     assert again["low"] < result["measured_peak"] < again["high"]
 
 
+def test_a_plan_says_how_long_it_takes_and_what_is_learned(planned):
+    _, plan = planned
+    assert 0 < plan["seconds_low"] < plan["seconds_high"] and plan["time_source"] == "rough"
+    assert plan["rows_learned"] > 0 and plan["rows_cut"] == 0
+    assert plan["outlook"].items() >= {name: plan[name] for name in ("seconds_low", "seconds_high")}.items()
+
+
 def test_what_cannot_be_tried_is_told_in_a_sentence(cli, tmp_path, planned):
     out, _ = planned
     state = {**(files.read_json(out) or {}), "train_file": str(tmp_path / "gone.jsonl")}

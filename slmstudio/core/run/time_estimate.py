@@ -81,8 +81,6 @@ NEAREST = 5
 """Of what was measured, the median of this many counts: those with the most similar cost of a token."""
 LEARNED = 0.5
 """Share of a row's tokens that go through the head, since they are learned: about the answer's. An assumption."""
-SAMPLE_ROWS = 4
-"""The answers to the fixed questions take as long as this many rows of an evaluation, about (2 questions)."""
 LOADING, READ = 15.0, 200e6
 """Seconds until PyTorch and the rows are there, and bytes a second of a model that is read: assumptions, until they
 were measured."""
@@ -120,7 +118,8 @@ def evaluation_operations(facts: ModelFacts, config: RunConfig, length: float, e
     Args:
         evaluated: rows of it.
     """
-    return (evaluated + SAMPLE_ROWS) * length * operations(facts, config, length)[1] if evaluated else 0.0
+    written = config.sample_max_tokens if evaluated or config.sample_prompts else 0
+    return (evaluated * length + ANSWERED * written) * operations(facts, config, length)[1]
 
 
 def training(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int, tokens: float,
