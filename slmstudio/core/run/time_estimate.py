@@ -88,8 +88,9 @@ DOWNLOAD = 5e6
 """Bytes a second of a connection that nobody knows yet."""
 EXPORTED = 50e6
 """Parameters a second that an export converts and proves: an assumption, until it was measured."""
-ANSWERED = 10
-"""How many times slower a token is written, one after the other, than read together with others: an assumption."""
+WRITTEN, ANSWERED = 30, 10
+"""How many times longer a token takes that is written, one after the other, than one that is read with others: by a run
+for its fixed questions, and in the batches of an evaluation. Assumptions, on the processor."""
 
 
 def operations(facts: ModelFacts, config: RunConfig, length: float) -> tuple[float, float]:
@@ -119,7 +120,7 @@ def evaluation_operations(facts: ModelFacts, config: RunConfig, length: float, e
         evaluated: rows of it.
     """
     written = config.sample_max_tokens if evaluated or config.sample_prompts else 0
-    return (evaluated * length + ANSWERED * written) * operations(facts, config, length)[1]
+    return (evaluated * length + WRITTEN * written) * operations(facts, config, length)[1]
 
 
 def training(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int, tokens: float,

@@ -141,6 +141,7 @@ def run(job: JobContext) -> dict[str, Any]:
         UserError: nothing to export, an unknown architecture, too little room on the disk, or no chat engine.
         Cancelled: no file is left, and older ones stay as they were.
     """
+    begun = running_seconds()
     types, others = choose(job.request["types"])
     if types:
         llama.need()
@@ -160,8 +161,8 @@ def run(job: JobContext) -> dict[str, Any]:
             _prove(job, source, made)
     names = [kind.name for kind in (*types, *others)]
     timings.record(Timing.now(
-        timings.EXPORTING, len(names), running_seconds(), machine=measured.device_key("cpu", read_machine()),
-        model=time_estimate.export_key(facts, names), cost=facts.parameters))
+        timings.EXPORTING, len(names), running_seconds() - begun, before=begun, cost=facts.parameters,
+        machine=measured.device_key("cpu", read_machine()), model=time_estimate.export_key(facts, names)))
     proofs = [entry.parity for entry in made if entry.parity]
     for entry in made:
         if entry.parity and not entry.parity["passed"]:

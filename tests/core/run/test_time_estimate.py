@@ -30,7 +30,7 @@ def facts(title: str) -> ModelFacts:
 
 SMALL, LARGE = facts("SmolLM2 135M"), facts("Qwen2.5 0.5B")
 RUN = RunConfig("n", "m", "gone.jsonl", epochs=1.0, micro_batch_size=2, gradient_accumulation_steps=2, eval_steps=10,
-                eval_fraction=0.1, precision="fp32", max_length=512, sample_max_tokens=80)
+                eval_fraction=0.1, precision="fp32", max_length=512, sample_max_tokens=30)
 
 
 def known(model: ModelFacts = SMALL, config: RunConfig = RUN, seed: int = 7, **figures: float) -> measured.Measurement:
@@ -55,8 +55,8 @@ def test_the_same_run_takes_its_steps_its_evaluations_and_what_it_took_besides()
 def test_other_rows_with_the_same_settings_take_time_by_their_tokens():
     assert likely(before=(known(),)) == (20_000 / 100 + 4 * 4 + 20, ALIKE)
     assert likely(before=(known(),), rows=2 * ROWS, evaluated=0) == (40_000 / 100 + 20, ALIKE)
-    double = likely(before=(known(),), evaluated=10 + 14)  # 80 tokens of answers are as much as 4 rows
-    assert double == (20_000 / 100 + 4 * 8 + 20, ALIKE)
+    triple = likely(before=(known(),), evaluated=10 + 29)  # 30 tokens of answers are as much as 4.5 rows
+    assert triple == (20_000 / 100 + 4 * 12 + 20, ALIKE)
     old = dataclasses.replace(known(), operations=None, evaluation_operations=None, seconds_besides=None)
     assert likely(before=(old,), evaluated=0) == (20_000 / 100 + 15 + round(SMALL.disk_bytes / 200e6, 3), ALIKE)
 
