@@ -124,6 +124,7 @@ class ExportPanel(QFrame):
             return
         self._known = known
         self.choice.show_facts(facts, run_folder.has_adapter(run.folder))
+        self._show_choice()
 
     def _show_choice(self) -> None:
         names, facts, machine = self.choice.names(), self.choice.facts, self._session.machine
