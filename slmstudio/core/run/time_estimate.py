@@ -88,6 +88,8 @@ DOWNLOAD = 5e6
 """Bytes a second of a connection that nobody knows yet."""
 EXPORTED = 50e6
 """Parameters a second that an export converts and proves: an assumption, until it was measured."""
+COPIED = {"ADAPTER": 0.02, "LORA": 0.1, "MERGED": 0.3}
+"""What isn't proven, as a share of the work of a GGUF file: an assumption."""
 WRITTEN, ANSWERED = 30, 10
 """How many times longer a token takes that is written, one after the other, than one that is read with others: by a run
 for its fixed questions, and in the batches of an evaluation. Assumptions, on the processor."""
@@ -234,9 +236,15 @@ def exporting(facts: ModelFacts, machine: Machine, types: Sequence[str] = (),
         types: what is made; without any, one file.
         known: what such work took before, where it was read already.
     """
-    found = _timed(timings.EXPORTING, measured.device_key("cpu", machine), export_key(facts, types), max(1, len(types)),
+    made = files_made(types or ("F16",))
+    found = _timed(timings.EXPORTING, measured.device_key("cpu", machine), export_key(facts, types), made,
                    facts.parameters, known)
-    return found or TimeEstimate.around(LOADING + max(1, len(types)) * facts.parameters / EXPORTED, ROUGH)
+    return found or TimeEstimate.around(LOADING + made * facts.parameters / EXPORTED, ROUGH)
+
+
+def files_made(types: Sequence[str]) -> float:
+    """The work of an export, in GGUF files with their proofs."""
+    return sum(COPIED.get(kind, 1.0) for kind in types)
 
 
 def export_key(facts: ModelFacts, types: Sequence[str]) -> str:

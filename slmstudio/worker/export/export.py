@@ -161,7 +161,8 @@ def run(job: JobContext) -> dict[str, Any]:
             _prove(job, source, made)
     names = [kind.name for kind in (*types, *others)]
     timings.record(Timing.now(
-        timings.EXPORTING, len(names), running_seconds() - begun, before=begun, cost=facts.parameters,
+        timings.EXPORTING, time_estimate.files_made(names), running_seconds() - begun, before=begun,
+        cost=facts.parameters,
         machine=measured.device_key("cpu", read_machine()), model=time_estimate.export_key(facts, names)))
     proofs = [entry.parity for entry in made if entry.parity]
     for entry in made:

@@ -138,6 +138,7 @@ def test_exports_and_downloads_take_what_they_took():
               *(timing(timings.DOWNLOADING, 1e8, seconds) for seconds in (10.0, 20.0, 12.0))]
     assert time_estimate.exporting(SMALL, HERE, types[::-1], before) == TimeEstimate.around(80.0, ALIKE)
     assert time_estimate.exporting(SMALL, HERE, ["F16"], before).likely == pytest.approx(40.0)
+    assert time_estimate.exporting(SMALL, HERE, ["ADAPTER"], before).likely < 1
     assert time_estimate.downloading(1e9, before).likely == pytest.approx(120.0)
     for found in (time_estimate.exporting(SMALL, HERE, (), []), time_estimate.downloading(1e9, [])):
         assert found.source == ROUGH and found.likely > 0
