@@ -8,6 +8,7 @@ from functools import partial, reduce
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QScrollArea, QWidget
 
+from slmstudio.core import units
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import POLL_SECONDS, Job
@@ -128,6 +129,7 @@ class QueueCard(Card):
         self.start = SecondaryButton(tr("Start next"), tr("Start the first run in the queue."), "small",
                                      name="queue_start", clicked=lambda: runs.start_next())
         self.sum = text_label("", "small", name="queue_time")
+        self.sum.setToolTip(tr("The time that all of them take together."))
         self.header.addWidget(self.sum)
         self.header.addWidget(self.start)
         self._area = QScrollArea()
@@ -155,7 +157,7 @@ class QueueCard(Card):
         self._area.setFixedHeight(theme.scaled(ROW_HEIGHT) * rows + 2 * theme.FOCUS_RING)
         times = [entry.time for entry in entries if entry.time is not None]
         whole = reduce(TimeEstimate.plus, times) if len(times) > 1 and len(times) == len(entries) else None
-        self.sum.setText(tr("{time} together", time=whole.text()) if whole else "")
+        self.sum.setText(units.format_about(whole.likely) if whole else "")
         self.start.setEnabled(self._runs.waits())
         self.setVisible(bool(entries))
 
@@ -166,7 +168,7 @@ class QueueCard(Card):
         name.setMinimumWidth(1)
         row = row_in(line, (name, 1), spacing=2, margins=(0, 0, theme.SPACE_XS, 0))
         if entry.time is not None:
-            row.addWidget(text_label(entry.time.text(), "small", name="queue_run_time"))
+            row.addWidget(text_label(units.format_about(entry.time.likely), "small", name="queue_run_time"))
         if entry.state != "waiting":
             chip = Chip()
             chip.set(*outcome_chip(entry.state),
