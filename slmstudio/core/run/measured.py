@@ -266,6 +266,7 @@ def _identity(measurement: Measurement) -> tuple[Any, ...]:
     return measurement.machine, measurement.model, measurement.settings, measurement.rows
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     found = {"slmstudio": __version__, "torch": ""}
     with contextlib.suppress(metadata.PackageNotFoundError):
