@@ -15,6 +15,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
+from slmstudio.core.run import measured
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import energy_texts
 from slmstudio.core.run.energy.tariff import tariff
@@ -213,9 +214,14 @@ class FitCheck(QObject):
         idle = self._free and self._session.job is None and not self._planning.is_busy() and not is_busy(self)
         seen = self._line.isVisible() and not self._line.measure.hasFocus()  # which it would lose
         plain = replace(config, name="", reasons={})
-        if self._session.settings.measure_plans and unknown and idle and seen and plain != self._probed:
-            self._probed, self._by_itself = plain, True
-            self._start(config)
+        if not (self._session.settings.measure_plans and unknown and idle and seen and plain != self._probed):
+            return
+        self._probed, model, machine = plain, self._session.model, self._session.machine
+        if model and machine and measured.find(model, config, machine, measured.load()) is not None:
+            self._planning.look_again()  # a run of it has ended meanwhile
+            return
+        self._by_itself = True
+        self._start(config)
 
     def _show(self) -> None:
         free = self._free and (self._session.job is None or self.config is not None)

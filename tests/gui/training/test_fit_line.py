@@ -196,18 +196,20 @@ def test_start_ends_at_once_what_is_measured_by_itself(qtbot, probing, play):
     assert jobs_made()[0].outcome().state == "cancelled"
 
 
-@pytest.mark.parametrize("why", ["off", "a job", "known", "too large", "hidden"])
-def test_nothing_is_measured_by_itself_where_it_would_be_in_the_way(qtbot, probing, session, why):
-    takes = probing.planning.outlook
-    if why == "off":
-        session.settings.measure_plans = False
-    elif why == "a job":
-        session.set_job(JobStatus("an export", 0, 0), probing)
+@pytest.mark.parametrize("why", ["off", "a job", "known", "measured meanwhile", "too large", "hidden"])
+def test_nothing_is_measured_by_itself_where_it_would_be_in_the_way(qtbot, planned, session, why):
+    session.settings.measure_plans, takes = why != "off", planned.planning.outlook
+    if why == "a job":
+        session.set_job(JobStatus("an export", 0, 0), planned)
     elif why == "known":
-        probing.planning.outlook = dataclasses.replace(takes, time=TimeEstimate.around(60, ALIKE))
+        planned.planning.outlook = dataclasses.replace(takes, time=TimeEstimate.around(60, ALIKE))
+    elif why == "measured meanwhile":
+        session.set_machine(read_machine())
+        training_window.wait_for_plan(qtbot, planned)
+        measured.record(outlook.measure(session.model, planned.planning.config, read_machine(), "run", 100, GB))
     elif why == "too large":
-        probing.planning.outlook = dataclasses.replace(takes, free=1)
-    else:
-        probing.hide()
-    probing.fit_check._probe()
-    assert probing.fit_check.config is None
+        planned.planning.outlook = dataclasses.replace(takes, free=1)
+    elif why == "hidden":
+        planned.hide()
+    planned.fit_check._probe()
+    assert planned.fit_check.config is None
