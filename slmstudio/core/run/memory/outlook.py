@@ -48,7 +48,7 @@ class Outlook:
     Attributes:
         device: "cuda" or "cpu".
         free: bytes free there; None if the driver doesn't say.
-        time: how long the whole run takes.
+        time: how long the whole run takes; None where nobody counted its rows.
         energy: what it draws; None if nobody knows.
     """
 
