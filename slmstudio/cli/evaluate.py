@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slmstudio.cli.output import Json, print_error, print_json, print_table, print_warning, say
+from slmstudio.cli.output import Json, print_error, print_json, print_table, print_time, print_warning, say
 from slmstudio.cli.progress import Follower
 from slmstudio.core import files, formats, jobs, llama, program
 from slmstudio.core.errors import UserError
@@ -136,6 +136,7 @@ def _read(path: Path) -> str:
 
 
 def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
+    from slmstudio.core.evaluation import expected_time
     from slmstudio.core.evaluation import request as requests
 
     with Follower() as follower:
@@ -145,6 +146,10 @@ def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
     if len(checked.warnings) > MOST_WARNINGS:
         print_warning(tr("There are {n:,} more of this kind.", n=len(checked.warnings) - MOST_WARNINGS))
     request.pop("no_test", None)
+    if checked.test is not None:
+        rows = min(len(checked.test.items), request["limit"] or len(checked.test.items))
+        names = [model["name"] for model in request["models"]]
+        print_time(expected_time.total(expected_time.paces(request["models"], run), names, rows))
     return requests.create(request, run)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli.output import Json, figure, print_error, print_json, print_table, run_or_folder, say
+from slmstudio.cli.output import Json, figure, print_error, print_json, print_table, print_time, run_or_folder, say
 from slmstudio.cli.progress import carry_out
-from slmstudio.core import files, llama, program
+from slmstudio.core import files, jobs, llama, program
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
@@ -40,6 +41,9 @@ def export(
     Exit status 1 if a proof fails: the file is kept, and its .parity.json says what is wrong.
     """
     from slmstudio.core.export.types import DEFAULT_TYPES, choose
+    from slmstudio.core.hardware.machine import read_machine
+    from slmstudio.core.model.facts import read_model
+    from slmstudio.core.run.time_estimate import exporting
 
     chosen, others = choose(types or DEFAULT_TYPES)
     if not run.is_dir():
@@ -47,7 +51,12 @@ def export(
                         tr("Give a run folder. To see them: {command}", command=program.command("runs")))
     if chosen:
         llama.need()
-    outcome = carry_out(new.export(run, [kind.name for kind in (*chosen, *others)], out, importance), "export")
+    names = [kind.name for kind in (*chosen, *others)]
+    job = new.export(run, names, out, importance)
+    with contextlib.suppress(UserError):  # of what is wrong with the model the job speaks
+        base = jobs.Job(run).request()["model"] if (run / jobs.RUN).is_file() else run
+        print_time(exporting(read_model(base), read_machine(), names))
+    outcome = carry_out(job, "export")
     if not outcome.was_successful():
         print_error(outcome.user_error(), as_json=False)
     made = outcome.result.get("files", [])

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -19,6 +19,9 @@ from slmstudio.core.errors import MOST_SAID, Problem, UserError, os_errors_as
 from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.report.text import HIDDEN, visible
 from slmstudio.core.units import format_bytes
+
+if TYPE_CHECKING:
+    from slmstudio.core.run.time_estimate import TimeEstimate
 
 # -- What a command is about (the run that it is given), and where it writes: never over what it reads.
 
@@ -134,6 +137,14 @@ def warning(text: object) -> str:
 
 def print_warning(text: object) -> None:
     say(warning(text), file=sys.stderr)
+
+
+def print_time(expected: TimeEstimate | None) -> None:
+    """Say how long what begins now takes; on stderr, beside its progress."""
+    from slmstudio.core.run.time_estimate import source_text
+
+    if expected is not None:
+        say(tr("It takes {time} ({source}).", time=expected.text(), source=source_text(expected)), file=sys.stderr)
 
 
 @contextlib.contextmanager

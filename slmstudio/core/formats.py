@@ -52,6 +52,7 @@ KINDS = {
     "notes": Kind(of_folder=True),
     "queue": Kind(),
     "measured": Kind(),  # what runs on this machine really needed
+    "timings": Kind(),  # how long evaluations, exports and downloads took on it
     "chat": Kind(2),
     "vote": Kind(),  # each line of votes.jsonl
     "benchmark": Kind(key="protocol"),  # benchmarks/NAME.json

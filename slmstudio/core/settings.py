@@ -82,6 +82,7 @@ class Settings:
         panes: sizes of panes that were resized, as Qt saves them, in base64, by their names.
         evaluate_at_end: let base and tuned model answer a few held-out rows as soon as a training has ended well.
         told: ids of the notes on this machine that were shown at a start, and need not be again.
+        measure_plans: measure by itself how long a plan takes, while nothing else is running.
         unknown: keys that this version doesn't know, kept so that going back and forth loses nothing.
     """
 
@@ -112,6 +113,7 @@ class Settings:
     panes: dict[str, str] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     evaluate_at_end: bool = True
+    measure_plans: bool = True
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def remember_model(self, folder: Path) -> None:

@@ -121,9 +121,19 @@ def format_about(seconds: float) -> str:
     return tr("about {time}", time=format_duration(rounded(seconds)))
 
 
+def format_about_range(low: float, high: float) -> str:
+    """A length of time of which little is known.
+
+    >>> format_about_range(500, 4500), format_about_range(4, 26), format_about_range(100, 110)
+    ('8 min to 1 h 15 min', '4 s to 30 s', 'about 2 min')
+    """
+    texts = [format_duration(rounded(max(1.0, seconds))) for seconds in (low, high)]
+    return format_about(high) if texts[0] == texts[1] else tr("{low} to {high}", low=texts[0], high=texts[1])
+
+
 def rounded(seconds: float) -> float:
-    """No more exact than an estimate is."""
-    step = next(step for limit, step in _ROUNDING if seconds < limit)
+    """No more exact than an estimate is: two digits at most."""
+    step = next(step for limit, step in _ROUNDING if seconds < limit) if seconds >= 10 else 1
     return step * round(seconds / step) or seconds
 
 

@@ -13,7 +13,7 @@ GB = 1024**3
 
 
 def test_the_examples_in_the_docstrings_hold():
-    assert doctest.testmod(units) == doctest.TestResults(failed=0, attempted=10)
+    assert doctest.testmod(units) == doctest.TestResults(failed=0, attempted=11)
 
 
 @pytest.mark.parametrize(("size", "text"), [

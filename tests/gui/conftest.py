@@ -62,7 +62,7 @@ def qtbot(qtbot: QtBot) -> QtBot:
 def session(studio_home: Path, qapp: QApplication) -> Iterator[Session]:
     """A fresh session with settings of its own, in the light theme. Work that is left over ends before the next."""
     theme.apply(qapp, "light")
-    yield Session(Settings(evaluate_at_end=False))
+    yield Session(Settings(evaluate_at_end=False, measure_plans=False))  # no worker starts unasked
     assert tasks.shut_down(60_000), "a task did not end"
 
 

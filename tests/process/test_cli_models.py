@@ -46,6 +46,15 @@ def test_without_a_word_it_lists_everything_and_json_is_the_last_line(cli):
     assert state["advice"][-1].startswith("The disk for runs writes ")
 
 
+def test_with_rows_each_model_says_how_long_it_takes_for_them(cli, rows_file):
+    state = cli("models", "list", "qwen2.5", "--data", rows_file, "--json").json
+    seconds = {model["title"]: (model["seconds_low"], model["seconds_high"]) for model in state["catalogue"]}
+    small, large = (seconds[f"Qwen2.5 {size}"] for size in ("0.5B", "7B"))
+    assert 0 < small[0] < small[1] and small[0] < large[0] and small[1] < large[1]
+    usual = cli("models", "list", "qwen2.5", "--json").json["catalogue"][0]
+    assert usual["seconds_low"] != seconds[usual["title"]][0], "those are of a usual dataset"
+
+
 def test_an_unknown_language_is_refused_with_the_nearest(cli):
     assert cli("models", "--language", "Hindy", "--json", status=2).json["error"]["remedy"] == "Did you mean 'Hindi'?"
 

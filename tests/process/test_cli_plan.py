@@ -23,9 +23,9 @@ from slmstudio.core.evaluation.advice import proposals
 from slmstudio.core.evaluation.advice.proposals import Proposal
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model import facts
-from slmstudio.core.run import config_file
+from slmstudio.core.run import config_file, measured
 from slmstudio.core.run.config import FIELDS, default_of
-from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.run.memory import outlook
 from slmstudio.core.run.planning import plan_inputs
 
 
@@ -127,7 +127,7 @@ def planned(told, tmp_path, tiny_model, rows_file) -> tuple[Path, dict]:
 @pytest.mark.full
 def test_a_plan_is_measured_and_then_knows_its_time(told, planned, tiny_model, rows_file):
     out, plan = planned
-    assert plan["outlook"]["fits"] == "fits" and plan["outlook"]["seconds"] is None
+    assert plan["outlook"]["fits"] == "fits" and plan["outlook"]["time_source"] == "rough"
     before = out.read_bytes()
     result = told("fit-check", out)
     assert set(result) >= {"estimate", "measured_peak", "seconds_per_step", "tokens_per_second", "fits", "free",
@@ -136,7 +136,7 @@ def test_a_plan_is_measured_and_then_knows_its_time(told, planned, tiny_model, r
     assert result["fits"] and not result["ran_out"] and result["seconds_per_step"] > 0
     assert out.read_bytes() == before
     again = told("plan", "--model", tiny_model, "--data", rows_file, "--out", out)["outlook"]
-    assert again["measured_peak"] == result["measured_peak"] and again["seconds"] > 0
+    assert again["measured_peak"] == result["measured_peak"] and again["time_source"] == "measured"
     assert again["low"] < result["measured_peak"] < again["high"]
 
 
@@ -152,6 +152,13 @@ def test_the_choices_and_what_they_take(told, cli, tmp_path, planned, tiny_model
                                      status=2).err
 
 
+def test_a_plan_says_how_long_it_takes_and_what_is_learned(planned):
+    _, plan = planned
+    assert 0 < plan["seconds_low"] < plan["seconds_high"] and plan["time_source"] == "rough"
+    assert plan["rows_learned"] > 0 and plan["rows_cut"] == 0
+    assert plan["outlook"].items() >= {name: plan[name] for name in ("seconds_low", "seconds_high")}.items()
+
+
 def test_what_cannot_be_tried_is_told_in_a_sentence(cli, tmp_path, planned):
     out, _ = planned
     state = {**(files.read_json(out) or {}), "train_file": str(tmp_path / "gone.jsonl")}
@@ -163,13 +170,13 @@ def test_what_cannot_be_tried_is_told_in_a_sentence(cli, tmp_path, planned):
 def test_the_line_of_a_plan(planned, tiny_model):
     out, _ = planned
     config, about, machine = config_file.load(out), facts.read_model(tiny_model), read_machine()
-    plain = plan_command.outlook_text(outlook.look(about, config, machine, 8))
-    assert plain.startswith("Needs ") and " (estimated). " in plain and plain.endswith(" is free.")
-    measured.record(measured.measure(about, config, machine, "run", 100, 2**30, seconds_per_step=1000.0))
-    line = plan_command.outlook_text(outlook.look(about, config, machine, 8))
+    plain = plan_command.outlook_text(outlook.look(about, config, machine, 8, 800))
+    assert plain.startswith("Needs ") and " (estimated). " in plain and " is free. It takes " in plain
+    measured.record(outlook.measure(about, config, machine, "run", 100, 2**30, seconds_per_step=1000.0))
+    line = plan_command.outlook_text(outlook.look(about, config, machine, 8, 800))
     assert line.startswith("Needs 1 GB (measured on this machine).") and "It takes about " in line
-    measured.record(measured.measure(about, config, machine, "run", 100, 2**40, ran_out=True))
-    assert plan_command.outlook_text(outlook.look(about, config, machine, 8)).endswith("memory ran out at 1 TB.")
+    measured.record(outlook.measure(about, config, machine, "run", 100, 2**40, ran_out=True))
+    assert plan_command.outlook_text(outlook.look(about, config, machine, 8, 800)).endswith("memory ran out at 1 TB.")
 
 
 COMMANDS = {

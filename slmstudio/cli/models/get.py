@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slmstudio.cli.output import Json, print_error, print_json, print_next, print_table, print_warning, say
+from slmstudio.cli.output import Json, print_error, print_json, print_next, print_table, print_time, print_warning, say
 from slmstudio.cli.progress import carry_out
 from slmstudio.core import jobs, paths, program, settings, units
 from slmstudio.core.errors import UserError, os_errors_as
@@ -162,8 +162,10 @@ def get(
     Only safetensors, configuration, tokenizer and template are downloaded, and each file is verified.
     """
     from slmstudio.core.jobs import new
+    from slmstudio.core.model import catalogue
     from slmstudio.core.model.hub import on_disk
     from slmstudio.core.model.hub import place as endpoints
+    from slmstudio.core.run.time_estimate import downloading
 
     if name is None:
         return _list_unfinished(as_json)
@@ -173,6 +175,8 @@ def get(
     endpoints.current(endpoint)
     with os_errors_as(tr("Could not start the download.")):
         job = new.download(name, revision, endpoint)
+    if known := catalogue.find(named.repo):
+        print_time(downloading(known.download_bytes))
     outcome = carry_out(job, "models get", tr("Pausing: what was downloaded is kept."), "pause")
     again = program.command("models", "get", name, *(("--revision", revision) if revision else ()),
                             *(("--endpoint", endpoint) if endpoint else ()))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slmstudio.cli.output import Json, print_json, print_table, print_warning, say
+from slmstudio.cli.progress import Follower
 from slmstudio.core import program
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.units import format_bytes, format_count
@@ -15,6 +17,7 @@ from slmstudio.core.units import format_bytes, format_count
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from slmstudio.core.data.record import Record
     from slmstudio.core.hardware.machine import Machine
     from slmstudio.core.model.catalogue import CatalogueEntry
     from slmstudio.core.model.library import ListedModel
@@ -66,21 +69,23 @@ Language = Annotated[str | None, typer.Option(
 Licence = Annotated[str | None, typer.Option(help='"commercial", "research", or a licence such as apache-2.0.')]
 Kind = Annotated[str | None, typer.Option(help='"instruct" (already answers) or "base" (continues text).')]
 MeasureDisk = Annotated[bool, typer.Option("--measure-disk", help="Also measure how fast the disk for runs writes.")]
+Data = Annotated[Path | None, typer.Option(help="Rows to learn: says how long each model takes for them.")]
 COLUMNS = (noop("Model"), noop("Parameters"), noop("Languages"), noop("Licence"), noop("Size"), noop("Here"))
 SHOWN = 3
 """Languages that are named in the table; of more, only their number is said."""
 
 
 def models(context: typer.Context, fits: Fits = False, language: Language = None, licence: Licence = None,
-           kind: Kind = None, measure_disk: MeasureDisk = False, as_json: Json = False) -> int:
+           kind: Kind = None, measure_disk: MeasureDisk = False, data: Data = None,
+           as_json: Json = False) -> int:
     """Base models: those on disk and those that can be downloaded."""
     if context.invoked_subcommand is not None:
         return 0
-    return list_("", fits, language, licence, kind, measure_disk, as_json)
+    return list_("", fits, language, licence, kind, measure_disk, data, as_json)
 
 
 def list_(text: Text = "", fits: Fits = False, language: Language = None, licence: Licence = None, kind: Kind = None,
-          measure_disk: MeasureDisk = False, as_json: Json = False) -> int:
+          measure_disk: MeasureDisk = False, data: Data = None, as_json: Json = False) -> int:
     "List the base models on the disk and in the catalogue, and which of them fit on this machine."
     from slmstudio.core.hardware import guidance
     from slmstudio.core.hardware.machine import read_machine
@@ -89,7 +94,8 @@ def list_(text: Text = "", fits: Fits = False, language: Language = None, licenc
 
     machine = read_machine()
     found = library.listed(text, language, licence, kind)
-    on_disk, others = (_with_badges(models, machine, fits) for models in (found.on_disk, found.catalogue))
+    rows = _rows(data)
+    on_disk, others = (_with_badges(models, machine, fits, rows) for models in (found.on_disk, found.catalogue))
     advice = guidance.advice(machine) + ([_disk_advice()] if measure_disk else [])
     for folder, error in found.unreadable:
         what = tr("{name} can't be used.", name=model_name(folder))
@@ -101,27 +107,44 @@ def list_(text: Text = "", fits: Fits = False, language: Language = None, licenc
                                    for folder, error in found.unreadable],
                     "advice": advice})
         return 0
-    columns = tuple(map(tr, COLUMNS))
-    print_table(tr("On disk"), [_row(*each, language) for each in on_disk], columns)
-    print_table(tr("Catalogue"), [_row(*each, language) for each in others], columns)
+    columns = (*map(tr, COLUMNS), *((tr("Time for your rows"),) if rows else ()))
+    for title, models in ((tr("On disk"), on_disk), (tr("Catalogue"), others)):
+        print_table(title, [_row(*each, language) + (_time(each[1]) if rows else ()) for each in models], columns)
     for sentence in advice:
         say(sentence)
     say("\n" + tr("Download one: {command}", command=program.command("models", "get", "NAME")))
     return 0
 
 
-def _with_badges(models: Iterable[ListedModel], machine: Machine,
-                 fits: bool) -> list[tuple[ListedModel, Badge | None]]:
-    """Each with what fits here; of them only those that do, if `fits`."""
+def _rows(data: Path | None) -> list[Record]:
+    """The rows of a file; none without one. Raises UserError, as `asking.read` does."""
+    from slmstudio.cli import asking
+
+    if data is None:
+        return []
+    with Follower() as follower:
+        return asking.read(data, None, follower).records
+
+
+def _with_badges(models: Iterable[ListedModel], machine: Machine, fits: bool,
+                 rows: list[Record]) -> list[tuple[ListedModel, Badge | None]]:
+    """Each with what fits here, for these rows or a usual number of them; of them only those that do, if `fits`."""
+    from slmstudio.core.model.token_guess import tokens_per_row
     from slmstudio.core.run.memory.fit_badge import badge
 
-    pairs = [(model, badge(model.facts, machine) if model.facts else None) for model in models]
+    def here(model: ListedModel) -> Badge | None:
+        if model.facts is None or not rows:
+            return badge(model.facts, machine) if model.facts else None
+        each = tokens_per_row(rows, model.entry.languages if model.entry else (), model.facts)
+        return badge(model.facts, machine, len(rows), len(rows) * each)
+
+    pairs = [(model, here(model)) for model in models]
     return [(model, here) for model, here in pairs if not fits or (here and here.fits)]
 
 
 def _state(model: ListedModel, here: Badge | None) -> dict[str, Any]:
     return {**model.to_dict(), "fits": here.kind if here else None, "memory_bytes": here.bytes if here else None,
-            "level": here.judgement.level if here else None, "rough_seconds": here.seconds if here else None}
+            "level": here.judgement.level if here else None, **(here.time.to_dict() if here else {})}
 
 
 def _row(model: ListedModel, here: Badge | None, language: str | None) -> tuple[str, ...]:
@@ -131,6 +154,10 @@ def _row(model: ListedModel, here: Badge | None, language: str | None) -> tuple[
     return (model.title, format_count(model.parameters), _languages(entry, language) if entry else tr("not stated"),
             tr("{licence}, gated", licence=model.licence) if gated else model.licence,
             size if measured else tr("about {size}", size=size), str(here or tr("unknown")))
+
+
+def _time(here: Badge | None) -> tuple[str]:
+    return (here.time.text() if here else tr("unknown"),)
 
 
 def _languages(entry: CatalogueEntry, wanted: str | None) -> str:

@@ -15,7 +15,7 @@ from slmstudio.cli.progress import Follower, carry_out
 from slmstudio.core import program
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import join_sentences, ntr, tr
-from slmstudio.core.units import format_about, format_bytes, format_duration, format_span
+from slmstudio.core.units import format_bytes, format_duration, format_span
 
 if TYPE_CHECKING:
     from slmstudio.core.run.memory.outlook import Outlook
@@ -71,6 +71,7 @@ def plan(
     if as_json:
         print_json({"out": str(out), "config": config.to_dict(), "reasons": config.reasons, **counts.to_dict(),
                     "longer_length": lost.longer if lost else None, "outlook": made.outlook.to_dict(),
+                    **(made.outlook.time.to_dict() if made.outlook.time else {}),
                     "energy": energy.expected(made.outlook.energy), **output.for_json(dataset.problems),
                     "choice": choice, "choices": [each.to_dict() for each in proposed.offered.values()],
                     "recommended": proposed.recommended, "warnings": warnings})
@@ -151,6 +152,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 def outlook_text(outlook: Outlook) -> str:
     """What a run takes: "Needs 7.9 to 8.6 GB (estimated). 11.2 GB is free. It takes about 14 min."."""
     from slmstudio.core.run.memory import formula
+    from slmstudio.core.run.time_estimate import source_text
 
     best = outlook.best
     if best.measured is not None and best.measured.ran_out:
@@ -164,11 +166,10 @@ def outlook_text(outlook: Outlook) -> str:
                 if best.corrected_by else tr("Needs {size} (estimated).", size=size)]
     if outlook.free is not None:
         sentences.append(tr("{size} is free.", size=format_bytes(outlook.free)))
-    if best.measured is not None and outlook.seconds:
-        sentences.append(tr("It takes {time}.", time=format_about(outlook.seconds)))
-    if outlook.judgement.reason == formula.SLOW and outlook.seconds is None:
-        sentences.append(tr("Training on this machine would take long: {time}, by a rough estimate.",
-                       time=format_about(outlook.rough_seconds or 0.0)))
+    if outlook.time is not None:
+        sentences.append(tr("It takes {time} ({source}).", time=outlook.time.text(), source=source_text(outlook.time)))
+    if outlook.judgement.reason == formula.SLOW:
+        sentences.append(tr("That is longer than an evening. A smaller model or fewer rows take less."))
     if best.measured is None and outlook.judgement.level == formula.NO:
         sentences.append(tr("That doesn't fit, but you can start it anyway."))
     return " ".join(sentences)

@@ -152,13 +152,18 @@ def add(run: RunOrFile, as_json: Json = False) -> int:
 @app.command("list")
 def list_(as_json: Json = False) -> int:
     """Show the queue in order."""
+    from functools import reduce
+
     from slmstudio.core.run import queue
+    from slmstudio.core.run.time_estimate import TimeEstimate
 
     found = queue.entries()
     if as_json:
         print_json({"queue": [entry.to_dict() for entry in found]})
     else:
         _show([(entry.folder.name, entry.state) for entry in found], tr("State"))
+        if times := [entry.time for entry in found if entry.time is not None]:
+            say(tr("Those whose time is known take {time} together.", time=reduce(TimeEstimate.plus, times).text()))
     return 0
 
 

@@ -110,17 +110,21 @@ CARD_FLOPS, OLD_CARD_FLOPS = 10e12, 2e12
 PER_WEIGHT = {"lora": 4, "qlora": 6, "full": 6, "scratch": 6}
 """Operations a token and weight: 2 forward, 2 for the gradients behind it, 2 for its own where all weights learn
 (Kaplan et al. 2020, arXiv 2001.08361, section 2.1); weights in 4 bits are unpacked twice."""
-USUAL_TOKENS = 300_000
+USUAL_ROWS, USUAL_TOKENS = 1_000, 300_000
 """What is learned while no data is chosen: 1,000 rows of 300 tokens, once."""
-LONG = 12 * 3600.0
-"""Seconds beyond which training is slow: a night isn't enough."""
+EVENING = 4 * 3600.0
+"""Seconds beyond which training is slow: who begins after work doesn't see it end before the night."""
+ROUGHLY = 3.0
+"""A rough estimate is good to this factor."""
+LONG = ROUGHLY * EVENING
+"""Rough seconds beyond which an evening surely isn't enough."""
 SIZES = (0.1e9, 0.3e9, 0.5e9, 1e9, 1.7e9, 4e9, 8e9)
 """Parameters of the models that people choose from."""
 
 
 def rough_seconds(parameters: int, tokens: float, machine: Machine, method: str = "lora", *,
                   on_gpu: bool | None = None) -> float:
-    """Seconds of training on this many tokens, good to a factor of about three.
+    """Seconds of training on this many tokens, good to a factor of `ROUGHLY`.
 
     Args:
         on_gpu: None takes the machine's card where there is one.
@@ -129,7 +133,7 @@ def rough_seconds(parameters: int, tokens: float, machine: Machine, method: str 
 
 
 def largest_here(machine: Machine) -> float:
-    """Parameters of the largest model that a night is enough for on this machine's processor."""
+    """Parameters of the largest model that an evening is enough for on this machine's processor."""
     return max((size for size in SIZES if rough_seconds(int(size), USUAL_TOKENS, machine, on_gpu=False) <= LONG),
                default=SIZES[0])
 

@@ -70,6 +70,11 @@ def divided(records: Sequence[Record], config: RunConfig) -> tuple[list[Record],
     return split.split_evenly(records, config.eval_fraction, config.split_seed, config.split_by)
 
 
+def sequences(config: RunConfig) -> int:
+    """Sequences that one row of the micro-batch makes: the better and the worse answer go together."""
+    return 2 if config.objective in ("dpo", "orpo") else 1
+
+
 def steps_per_epoch(config: RunConfig, rows: int) -> int:
     """Optimizer updates in one pass over `rows` rows, counted as transformers' Trainer does."""
     return math.ceil(math.ceil(rows / config.micro_batch_size) / config.gradient_accumulation_steps)

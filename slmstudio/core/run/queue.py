@@ -18,6 +18,7 @@ from slmstudio.core.errors import Problem, UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.time_estimate import TimeEstimate
 
 FILE, LOCK = "queue.json", "queue.lock"
 DONE = ("finished", "stopped", "cancelled")
@@ -31,15 +32,18 @@ class Entry:
     Attributes:
         state: "waiting", "running", or how it ended: "failed", "crashed" or "paused" (its memory was freed).
         error: `UserError.to_dict()` of a run that failed.
+        time: how long it takes, as it was planned; None if nobody said so.
     """
 
     folder: Path
     name: str
     state: str
     error: dict[str, Any] | None = None
+    time: TimeEstimate | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {"run_dir": str(self.folder), "name": self.name, "state": self.state, "error": self.error}
+        return {"run_dir": str(self.folder), "name": self.name, "state": self.state, "error": self.error,
+                **(self.time.to_dict() if self.time else {})}
 
 
 def queue_file() -> Path:
@@ -55,8 +59,11 @@ def entries() -> list[Entry]:
     return [entry for item in _read() if (entry := _entry(item)) is not None]
 
 
-def add(run: Path, position: int | None = None) -> Entry:
+def add(run: Path, position: int | None = None, time: TimeEstimate | None = None) -> Entry:
     """Put a run at the end, or before the entry at `position`. One that failed in the queue gets another turn.
+
+    Args:
+        time: how long it takes, where that is known.
 
     Raises:
         UserError: it isn't a run, is running, is finished, or is already waiting; or the queue can't be written.
@@ -80,8 +87,9 @@ def add(run: Path, position: int | None = None) -> Entry:
         if known is not None:
             items.remove(known)
         items.insert(len(items) if position is None else max(0, position),
-                     {"folder": str(run), "process": _process(run), "error": None})
-    return Entry(run, config.name, "waiting")
+                     {"folder": str(run), "process": _process(run), "error": None,
+                      "time": time and time.to_dict()})
+    return Entry(run, config.name, "waiting", time=time)
 
 
 def remove(run: Path) -> None:
@@ -158,7 +166,7 @@ def _entry(item: dict[str, Any]) -> Entry | None:
     if item.get("error"):
         return Entry(run, name, "failed", item["error"])
     if ended is None or _process(run) == item.get("process"):
-        return Entry(run, name, "waiting")
+        return Entry(run, name, "waiting", time=TimeEstimate.from_dict(item.get("time")))
     return None if ended.state in DONE else Entry(run, name, ended.state, ended.error)
 
 

@@ -226,13 +226,13 @@ def rate(model: ListedModel, rows: Rows, machine: Machine, online: bool = True) 
     length, is_text, gpus = math.ceil(rows.longest * of_row), rows.objective == "text", machine.gpus
     free = (machine.free_on_cards(1) if gpus else machine.ram_free) or None
     for method in ("lora",) if facts.quantization else ("lora", "qlora"):
-        config, need = fit_badge.usual(facts, machine, method, length=fit_badge.LENGTH if is_text else
+        config, need = fit_badge.usual(facts, machine, method, rows.count, fit_badge.LENGTH if is_text else
                                        covering(length), objective=rows.objective)
         judgement = formula.judge(need.low, need.high, free)
         if judgement.fits:
             break
     once = rows.objective in PREFERENCES or (is_text and rows.count >= 100)
-    config.epochs = 1.0 if once else fit_badge.usual_epochs(rows.count, bool(gpus))
+    config.epochs = 1.0 if once else config.epochs
     time = time_estimate.training(facts, config, machine, rows.count, rows.count * of_row)
     return Suitability(
         model, config, time, need, free, judgement, knowledge, per_word, 0 if is_text else length,

@@ -96,6 +96,9 @@ class ComfortRows(QWidget):
         self.evaluates = named(QCheckBox(tr("Evaluate by itself when a training ends")), "settings_evaluate",
                                tip=tr("The base and the tuned model answer a few rows that weren't learned. It takes "
                                       "about as long as the training at most."))
+        self.measure = named(QCheckBox(tr("Measure by itself how long a plan takes")), "settings_measure_plans",
+                             tip=tr("While nothing else is running, the Training tab tries a new plan for some "
+                                    "seconds. Start ends that at once."))
         self.chat = SegmentedControl([tr("At once"), tr("As a GGUF file")],
                                      tooltips=[tr("Loads the adapter on its base model. It needs no export, but more "
                                                   "memory."),
@@ -103,13 +106,14 @@ class ComfortRows(QWidget):
                                                   "without a graphics card.")], name="settings_chat")
         self.chat.setAccessibleName(tr("How Chat opens a finished run"))
         column_in(self, _line(tr("Text size"), number_field(self.size)), self.still, self.notices, self.evaluates,
-                  _line(tr("Open finished runs in Chat"), self.chat))
+                  self.measure, _line(tr("Open finished runs in Chat"), self.chat))
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
         self.size.valueChanged.connect(partial(self._set, "text_size"))
         self.still.toggled.connect(partial(self._set, "reduce_motion"))
         self.notices.toggled.connect(partial(self._set, "notifications"))
         self.evaluates.toggled.connect(partial(self._set, "evaluate_at_end"))
+        self.measure.toggled.connect(partial(self._set, "measure_plans"))
         self.chat.changed.connect(lambda index: self._set("chat_with", CHAT_WITH[index]))
 
     def _make_text_size(self) -> None:
@@ -123,11 +127,12 @@ class ComfortRows(QWidget):
     def _show(self) -> None:
         known = self._session.settings
         with (QSignalBlocker(self.size), QSignalBlocker(self.still), QSignalBlocker(self.notices),
-              QSignalBlocker(self.evaluates), QSignalBlocker(self.chat)):
+              QSignalBlocker(self.evaluates), QSignalBlocker(self.chat), QSignalBlocker(self.measure)):
             self.size.setValue(known.text_size)
             self.still.setChecked(theme.THEME.still if known.reduce_motion is None else known.reduce_motion)
             self.notices.setChecked(known.notifications)
             self.evaluates.setChecked(known.evaluate_at_end)
+            self.measure.setChecked(known.measure_plans)
             self.chat.set_current(CHAT_WITH.index(known.chat_with))
 
     def _set(self, name: str, value: object) -> None:

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QFrame, QMessageBox, QWidget
 
 from slmstudio.core import paths, units
 from slmstudio.core.errors import UserError
+from slmstudio.core.evaluation.expected_time import Pace, paces
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job
@@ -32,7 +33,6 @@ from slmstudio.gui.evaluation.choice import FILE, HELD_OUT, EvaluationChoice
 from slmstudio.gui.evaluation.choice_parts import offered_models
 from slmstudio.gui.evaluation.preview import (
     Look,
-    earlier_seconds,
     look_at_benchmark,
     look_at_rows,
     rows_warning,
@@ -125,7 +125,7 @@ class Offer:
         request: as it is proposed.
         rows: how many held-out rows there are; None if it isn't known.
         no_test: why there are none.
-        seconds: how long an answer took, by the model's name, when such a model was last evaluated on this machine.
+        paces: what answers take, by the model's name.
         others: names and places of other models, which may answer or judge.
         votes: blind votes of the user that a judge can be held against.
     """
@@ -133,7 +133,7 @@ class Offer:
     request: dict[str, Any]
     rows: int | None
     no_test: str = ""
-    seconds: dict[str, float] = field(default_factory=dict)
+    paces: dict[str, Pace] = field(default_factory=dict)
     others: list[tuple[str, Path]] = field(default_factory=list)
     votes: int = 0
 
@@ -277,7 +277,7 @@ class EvaluationPanel(QFrame):
         if not choice.is_benchmark():
             said.append(rows_warning(rows, limit))
             self.estimate.setText(" ".join(filter(None, (
-                time_text(rows, limit, choice.names(), offer.seconds),
+                time_text(rows, limit, choice.names(), offer.paces),
                 tr("The judge takes extra time.") if choice.judge_path() else ""))))
         else:
             self.estimate.setText(tr("Each model answers lm_eval's own prompts. You'll see how long it takes after the "
@@ -376,7 +376,7 @@ def _offer(folder: Path, task: Task) -> Offer:
         from slmstudio.core.evaluation.testset.reader import read_test_set
 
         rows = len(read_test_set(proposed["test"], None, task.cancelled, proposed["test_columns"]).items)
-    return Offer(proposed, rows, no_test, earlier_seconds(folder), offered_models(folder), _blind_votes())
+    return Offer(proposed, rows, no_test, paces(proposed["models"], folder), offered_models(folder), _blind_votes())
 
 
 def _blind_votes() -> int:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import jobs, units
 from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.errors import UserError
-from slmstudio.core.files import an_object, objects
+from slmstudio.core.evaluation.expected_time import Pace, total
 from slmstudio.core.i18n import ntr, tr
-from slmstudio.core.run.folder import requests
+from slmstudio.core.run.time_estimate import source_text
 from slmstudio.gui.common.tasks import Task
-from slmstudio.gui.evaluation.jobs import Evaluation, read_evaluations
 
 FEW_ROWS = 100
 """With fewer, only a large difference can be told from chance."""
@@ -128,43 +125,17 @@ def rows_warning(rows: int | None, limit: int) -> str:
     return f"{few} {more}"
 
 
-def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mapping[str, float]) -> str:
-    """How long it will take, from how long it took before; no guess where nothing is known.
+def time_text(rows: int | None, limit: int, models: Sequence[str], known: Mapping[str, Pace]) -> str:
+    """How long it will take.
 
     Args:
-        known: seconds an answer, by the model's name.
+        known: what answers take, by the model's name.
     """
     count = min(rows, limit) if rows and limit else rows or limit
-    if not count or not models:
+    expected = total(known, models, count) if count else None
+    if expected is None:
         return ""
-    answers = count * len(models)
-    if not all(name in known for name in models):
-        return ntr("{n:,} answer. No such model has been evaluated on this machine yet, so the time shows after the "
-                   "first answers.", "{n:,} answers. No such model has been evaluated on this machine yet, so the time "
-                   "shows after the first answers.", answers)
-    seconds = sum(known[name] for name in models) * count
-    text = ntr("{n:,} answer: {time} at the speed of the last evaluation on this machine.",
-               "{n:,} answers: {time} at the speed of the last evaluation on this machine.", answers,
-               time=units.format_about(seconds))
+    text = ntr("{n:,} answer: {time} ({source}).", "{n:,} answers: {time} ({source}).", count * len(models),
+               time=expected.text(), source=source_text(expected))
     pause = tr("You can pause it, or stop and continue later. Finished answers are kept.")
-    return f"{text} {pause}" if seconds > LONG_SECONDS else text
-
-
-def earlier_seconds(folder: Path) -> dict[str, float]:
-    """Seconds per answer, by the model's name, from the newest evaluation of a run with the same base model. A run
-    whose evaluations can't be read is left out: this is only a guess."""
-    base = jobs.Job(folder).request().get("model")
-    found: list[tuple[float, str, float]] = []
-    for run, request in requests():
-        if request.get("model") == base:
-            with contextlib.suppress(UserError, OSError):
-                found += [each for evaluation in read_evaluations(run) for each in _seconds(evaluation)]
-    return {name: seconds for _, name, seconds in sorted(found)}
-
-
-def _seconds(evaluation: Evaluation) -> Iterator[tuple[float, str, float]]:
-    """When each model was asked, its name, and its seconds an answer."""
-    for model in objects((evaluation.scores or {}).get("models")) if not evaluation.benchmark else ():
-        seconds, rows = an_object(model.get("speed")).get("seconds"), model.get("rows")
-        if isinstance(seconds, int | float) and isinstance(rows, int) and rows > 0:
-            yield evaluation.created, str(model.get("name")), seconds / rows
+    return f"{text} {pause}" if expected.likely > LONG_SECONDS else text

@@ -17,7 +17,10 @@ from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder as run_folder
+from slmstudio.core.run import timings
 from slmstudio.core.run.folder import RunSummary
+from slmstudio.core.run.time_estimate import exporting, source_text
+from slmstudio.core.run.timings import Timing
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import EXPORT, FollowedJob, report_end
 from slmstudio.gui.common.run_texts import work_text
@@ -27,7 +30,7 @@ from slmstudio.gui.common.widgets.areas import ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import ComboBox, named
-from slmstudio.gui.common.widgets.labels import Chip, text_label
+from slmstudio.gui.common.widgets.labels import Chip, plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, grid_of, row_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.export.exports_table import Export, MadeFiles, read_made
@@ -59,6 +62,7 @@ class ExportPanel(QFrame):
         self._session = session
         self._run: RunSummary | None = None
         self._exporting: RunSummary | None = None
+        self._known: list[Timing] = []
         self.followed = FollowedJob(self, session, "export")
         self.followed.moved.connect(self._show_progress)
         self.followed.ended.connect(self._ended)
@@ -86,11 +90,12 @@ class ExportPanel(QFrame):
         column = column_in(self, self.banner, margins=theme.SPACE_M)
         self._choice = QWidget()
         inner = column_in(self._choice, ScrolledIfNeeded(self.choice, LEAST_HEIGHT))
+        self.time = text_label("", "small", name="export_time")
         close = SecondaryButton(tr("Not now"), tr("Close without exporting."), name="export_close", clicked=self.closed)
         self.button = PrimaryButton(tr("Export"), tr("Make the selected files, and compare each with the trained "
                                                      "model."),
                                     name="export_start", clicked=self.start)
-        inner.addLayout(row_of(STRETCH, close, self.button, spacing=None))
+        inner.addLayout(row_of(self.time, STRETCH, close, self.button, spacing=None))
         fill(column, self._choice, self.strip, self.made)
 
     def is_running(self) -> bool:
@@ -111,15 +116,22 @@ class ExportPanel(QFrame):
             self.banner.clear()
         self.choice.clear()
         # Without the base model nothing can be exported: that is said before the user tries.
-        run_task(self, lambda task: _facts(run), lambda facts: self._show_sizes(run, facts), self.banner.show_error)
+        run_task(self, lambda task: (_facts(run), timings.load()), lambda found: self._show_sizes(run, *found),
+                 self.banner.show_error)
 
-    def _show_sizes(self, run: RunSummary, facts: ModelFacts) -> None:
+    def _show_sizes(self, run: RunSummary, facts: ModelFacts, known: list[Timing]) -> None:
         if self._run is not run:
             return
+        self._known = known
         self.choice.show_facts(facts, run_folder.has_adapter(run.folder))
+        self._show_choice()
 
     def _show_choice(self) -> None:
-        self.button.setEnabled(bool(self.choice.names()))
+        names, facts, machine = self.choice.names(), self.choice.facts, self._session.machine
+        self.button.setEnabled(bool(names))
+        expected = exporting(facts, machine, names, self._known) if names and facts and machine else None
+        self.time.setText(expected.text() if expected else "")
+        self.time.setToolTip(plain_tip(source_text(expected)) if expected else "")
 
     def start(self) -> None:
         """Make the job and start its worker."""
@@ -218,6 +230,9 @@ HERE_SHARE = 0.7
 class ExportChoice(QWidget):
     """The boxes to mark.
 
+    Attributes:
+        facts: of the model; None before they are read.
+
     Signals:
         changed: other boxes are marked now.
     """
@@ -226,7 +241,7 @@ class ExportChoice(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._facts: ModelFacts | None = None
+        self.facts: ModelFacts | None = None
         self._missing = llama.trouble()
         self._targets = list(types.TARGETS)
         self.target = named(ComboBox(), "export_target", tr("Where the file will be used"),
@@ -283,7 +298,7 @@ class ExportChoice(QWidget):
 
     def clear(self) -> None:
         """Forget the model and what was marked for it: without it there are no sizes."""
-        self._facts = None
+        self.facts = None
         for box in self.boxes.values():
             box.setChecked(False)
         self.reason.clear()
@@ -314,7 +329,7 @@ class ExportChoice(QWidget):
 
     def show_facts(self, facts: ModelFacts, has_adapter: bool) -> None:
         """Show sizes and memory of this model, and mark the proposal where nothing was marked."""
-        self._facts = facts
+        self.facts = facts
         for kind in QUANT_TYPES:
             self._figures[kind.name].setText(tr("{size} · needs {memory}",
                                                 size=units.format_bytes(kind.estimate_bytes(facts)),
@@ -332,9 +347,9 @@ class ExportChoice(QWidget):
             self._mark_proposed()
 
     def _proposal(self) -> types.Proposal | None:
-        if self._facts is None or self.target.currentIndex() < 0:
+        if self.facts is None or self.target.currentIndex() < 0:
             return None
-        return types.propose(self._facts, self._targets[self.target.currentIndex()])
+        return types.propose(self.facts, self._targets[self.target.currentIndex()])
 
     def _propose(self) -> None:
         proposal = self._proposal()

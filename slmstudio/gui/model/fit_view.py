@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from slmstudio.core.run.memory.fit_badge import CardRow
     from slmstudio.core.run.memory.formula import Judgement
     from slmstudio.core.run.memory.levers import Lever
-    from slmstudio.core.run.memory.outlook import Best
+    from slmstudio.core.run.memory.outlook import Best, Outlook
     from slmstudio.core.run.recommend import Suitability
     from slmstudio.core.run.time_estimate import TimeEstimate
 
@@ -69,34 +69,35 @@ def planned(facts: ModelFacts, machine: Machine, dataset: Dataset, evaluation: D
     Raises:
         UserError: no run can be planned with these rows.
     """
-    from slmstudio.core.run import time_estimate
     from slmstudio.core.run.planning.plan_inputs import PlanInputs
     from slmstudio.core.run.planning.planner import plan
 
     made = plan(PlanInputs(dataset, facts, machine, evaluation and evaluation.path, chosen,
                            eval_map=evaluation and evaluation.line,
                            eval_rows=evaluation and len(evaluation.records)))
-    return _fit(facts, machine, made.config, time_estimate.training(
-        facts, made.config, machine, made.counts.learned, made.counts.tokens), True)
+    return _fit(facts, made.config, made.outlook, True)
 
 
 def expected(facts: ModelFacts, machine: Machine, suits: Suitability) -> Fit:
     """The memory of the run that is expected, while no data is chosen or the model isn't on the disk. Runs in a
     thread."""
-    return _fit(facts, machine, suits.config, suits.time, False)
+    from slmstudio.core.run import measured
+    from slmstudio.core.run.memory import outlook
+
+    best = outlook.best_estimate(facts, suits.config, machine)
+    return _fit(facts, suits.config, outlook.Outlook(best, *measured.free_on(suits.config, machine), suits.time), False)
 
 
-def _fit(facts: ModelFacts, machine: Machine, config: RunConfig, time: TimeEstimate, is_planned: bool) -> Fit:
-    from slmstudio.core.run.memory import measured, outlook
+def _fit(facts: ModelFacts, config: RunConfig, takes: Outlook, is_planned: bool) -> Fit:
     from slmstudio.core.run.memory.fit_badge import what_fits
     from slmstudio.core.run.memory.formula import COMFORTABLE
     from slmstudio.core.run.memory.levers import levers
 
-    device, free = measured.free_on(config, machine)
-    best = outlook.best_estimate(facts, config, machine)
-    found = outlook.Outlook(best, device, free, None, rough_seconds=time.likely).judgement
-    savings = levers(facts, config, int(COMFORTABLE * free), device) if free is not None else []
-    return Fit(config, is_planned, best, free, device, found, time, savings, what_fits(facts, config))
+    free, time = takes.free, takes.time
+    assert time is not None
+    savings = levers(facts, config, int(COMFORTABLE * free), takes.device) if free is not None else []
+    return Fit(config, is_planned, takes.best, free, takes.device, takes.judgement, time, savings,
+               what_fits(facts, config))
 
 
 PARTS = {"weights": "train", "adapter": "extra", "gradients": "pink", "optimizer": "teal", "activations": "eval",
@@ -210,10 +211,10 @@ class FitView(QWidget):
 
     def _slow(self, fit: Fit) -> str:
         time = fit.time.text()
-        return (tr("It would take long on this machine: {time} for your data, by a rough estimate. Choose a smaller "
-                   "model.", time=time) if fit.planned else
-                tr("It would take long on this machine: {time} for 1,000 rows of 300 tokens, by a rough estimate. "
-                   "Choose a smaller model.", time=time))
+        return (tr("It would take long on this machine: {time} for your data. Choose a smaller model.", time=time)
+                if fit.planned else
+                tr("It would take long on this machine: {time} for 1,000 rows of 300 tokens. Choose a smaller model.",
+                   time=time))
 
     def _way_out(self, fit: Fit) -> str:
         if any(lever.enough for lever in fit.levers):

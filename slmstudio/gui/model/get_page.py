@@ -11,6 +11,9 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
+from slmstudio.core.run import timings
+from slmstudio.core.run.time_estimate import downloading
+from slmstudio.core.run.timings import Timing
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -34,12 +37,14 @@ class Fetching:
         host: it would come from there.
         arrived, total: bytes of an earlier download that are kept, and of how many; 0 and 0 without one.
         token_place: where the token for this hub is kept, in words; "" without one.
+        known: how long downloads took on this machine.
     """
 
     host: str
     arrived: int
     total: int
     token_place: str
+    known: list[Timing]
 
 
 class GetPage(QWidget):
@@ -76,6 +81,7 @@ class GetPage(QWidget):
         line = self.strip.layout()
         assert isinstance(line, QHBoxLayout)
         line.insertWidget(line.indexOf(self.strip.cancel), self.pause)
+        self.time = text_label("", "small", name="model_get_time")
         self.get = SecondaryButton(tr("Download"), tr("Download this model over the network. None of your data is "
                                                       "sent."), name="model_get", clicked=self._get)
         self._lay_out()
@@ -90,7 +96,7 @@ class GetPage(QWidget):
         self.token.textChanged.connect(lambda text: self.keep.setEnabled(bool(text.strip())))
         self.keep.setEnabled(False)
         self.gated = row_widget((self.token, 1), self.keep)
-        self.actions = row_widget((self.strip, 1), (self.get, 0, Qt.AlignmentFlag.AlignRight), spacing=None)
+        self.actions = row_widget((self.strip, 1), self.time, (self.get, 0, Qt.AlignmentFlag.AlignRight), spacing=None)
         column_in(self, self.frame, self.banner, self.gated, self.note, spacing=theme.SPACE_M)
 
     def show_entry(self, entry: ModelEntry) -> None:
@@ -147,6 +153,8 @@ class GetPage(QWidget):
                                 total=units.format_bytes(state.total)))
         else:
             self.get.setText(tr("Download {size}", size=size) if size else tr("Download"))
+        left = state.total - state.arrived if state and state.total else entry.download_bytes
+        self.time.setText(downloading(left, state.known).text() if state and left and not self._working else "")
         needs_token = starter is None and known is not None and bool(known.gated)
         self.gated.setVisible(not self._working and state is not None and needs_token and not state.token_place)
         self.note.setText(self._note(entry, needs_token))
@@ -202,7 +210,8 @@ def _state(entry: ModelEntry) -> Fetching:
     partial: Path = place.partial_of(entry.folder)
     wanted = place.files_of(place.read_record(partial)).values()
     return Fetching(urlsplit(hub).hostname or hub, sum(place.arrived(partial, file) for file in wanted),
-                    sum(file.size for file in wanted), token.PLACES[found.where] if found is not None else "")
+                    sum(file.size for file in wanted), token.PLACES[found.where] if found is not None else "",
+                    timings.load())
 
 
 def _keep(value: str) -> str:

@@ -16,6 +16,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.run.energy import energy_costs
 from slmstudio.core.run.energy.energy_costs import Tariff, tariff
 from slmstudio.core.run.folder import RunSummary, result_folder
+from slmstudio.core.run.time_estimate import TimeEstimate
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import method_text, outcome_chip, steps_text
 from slmstudio.gui.common.session import Session
@@ -74,7 +75,9 @@ class RunOverview(QWidget):
         config, total = run.config, run.total_steps
         steps = steps_text(run.steps) if not total or total == run.steps else tr("{done:,} of {all:,} steps",
                                                                                  done=run.steps, all=total)
-        length = f"{steps}, {units.format_duration(run.seconds)}"
+        took, expected = units.format_duration(run.seconds), TimeEstimate.from_dict(run.result.get("time_estimate"))
+        length = f"{steps}, {took}" if expected is None else tr(
+            "{steps}, {time} (estimated: {expected})", steps=steps, time=took, expected=expected.text())
         batch = tr("{micro} × {accumulated} accumulated = {rows} rows per step", micro=config.micro_batch_size,
                    accumulated=config.gradient_accumulation_steps, rows=config.effective_batch_size)
         energy = [] if run.energy is None else [

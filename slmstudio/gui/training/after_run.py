@@ -81,7 +81,7 @@ class RunLauncher(QObject):
         self.queue = RunQueue(self)
         self._wanted: tuple[Callable[[RunConfig], object], Callable[[list[Problem]], object] | None] | None = None
         view.start.clicked.connect(self.start)
-        view.queue.clicked.connect(lambda: self._use(self.queue.add))
+        view.queue.clicked.connect(lambda: self._use(self._enqueue))
         planning.planned.connect(self._plan_made)
         planning.refused.connect(self._forget)
         self.queue.started.connect(self.turn)
@@ -122,6 +122,10 @@ class RunLauncher(QObject):
 
     def _make(self, config: RunConfig) -> None:
         run_task(self, lambda task: folder.create(config), self._made, self._not_done)
+
+    def _enqueue(self, config: RunConfig) -> None:
+        takes = self._planning.outlook
+        self.queue.add(config, takes.time if takes is not None else None)
 
     def start_on(self, machines: int, address: str, port: int) -> None:
         """Make a run of the plan for several machines, this one among them."""

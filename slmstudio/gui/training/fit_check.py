@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.errors import from_os_error
@@ -13,8 +14,10 @@ from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
+from slmstudio.core.run import measured
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import formula
+from slmstudio.core.run.time_estimate import ROUGH, SCALED
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.run_texts import phase_text
@@ -100,11 +103,18 @@ class FitLine(QWidget):
                       "still start: a run that runs out of memory lowers its own micro-batch.")
         if found.reason == formula.LITTLE_ROOM:
             return tr("It may just fit.")
+        if found.reason == formula.SLOW:
+            return tr("That is longer than an evening. A smaller model or fewer rows take less.")
         return ""
 
 
+PROBE_MS = 3000
+"""A plan that nobody has changed for so long is measured by itself."""
+
+
 class FitCheck(QObject):
-    """Shows what the plan takes, and measures it when the user wants that: one plan at a time.
+    """Shows what the plan takes, and measures it when the user wants that, or while nothing else is going on: one plan
+    at a time.
 
     Attributes:
         config: what is being measured, while something is.
@@ -119,8 +129,11 @@ class FitCheck(QObject):
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._clear)
         self.followed.failed.connect(partial(report_error, self))
-        self._wanted = False
+        self._wanted = self._by_itself = False
         self._free = True
+        self._probed: RunConfig | None = None
+        self._soon = QTimer(self, singleShot=True, interval=PROBE_MS)
+        self._soon.timeout.connect(self._probe)
         self._line.measure.clicked.connect(self._measure)
         self._line.strip.cancelled.connect(self.cancel)
         planning.planned.connect(self._plan_made)
@@ -145,11 +158,35 @@ class FitCheck(QObject):
         self._wanted = False
         if self.config is not None:
             self.followed.send("cancel")
+            if self._by_itself:  # whoever starts something needs the memory now
+                self.followed.end_now()
             self._report(tr("Cancelling"), 0, 0)
+
+    def probe_soon(self) -> None:
+        """Measure the plan by itself, if the user leaves it as it is and nothing else begins."""
+        self._soon.start()
+
+    def _probe(self) -> None:
+        config, takes = self._planning.config, self._planning.outlook
+        if config is None or takes is None or takes.time is None or takes.time.source not in (SCALED, ROUGH):
+            return
+        unknown = takes.best.measured is None and (takes.judgement.fits or takes.judgement.reason == formula.SLOW)
+        idle = self._free and self._session.job is None and not self._planning.is_busy() and not is_busy(self)
+        seen = self._line.isVisible() and not self._line.measure.hasFocus()  # which it would lose
+        plain = replace(config, name="", reasons={})
+        if not (self._session.settings.measure_plans and unknown and idle and seen and plain != self._probed):
+            return
+        self._probed, model, machine = plain, self._session.model, self._session.machine
+        if model and machine and measured.find(model, config, machine, measured.load()) is not None:
+            self._planning.look_again()  # a run of it has ended meanwhile
+            return
+        self._by_itself = True
+        self._start(config)
 
     def _show(self) -> None:
         free = self._free and (self._session.job is None or self.config is not None)
         self._line.show_outlook(self._planning.outlook, can_measure=free)
+        self.probe_soon()
 
     def _refused(self) -> None:
         self._wanted = False
@@ -165,6 +202,7 @@ class FitCheck(QObject):
         self._wanted = self._planning.is_busy()
         if not self._wanted and self.config is None and self._planning.config is not None:
             clear_error(self)
+            self._by_itself = False
             self._start(self._planning.config)
 
     def _start(self, config: RunConfig) -> None:
@@ -196,7 +234,8 @@ class FitCheck(QObject):
         from slmstudio.core.run.memory import fit_badge
 
         self._clear()
-        wanted = outcome.state == "cancelled"  # then it removes the rows; else what it found is kept with the machine
+        # Where it was cancelled it removes the rows; else what it found is kept with the machine.
+        wanted = outcome.state == "cancelled" or self._by_itself
         run_task(self, lambda task: fit_badge.of_job(job, outcome), lambda _: self._planning.look_again(),
                  lambda error: None if wanted else report_error(self, error))
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
-from functools import partial
+from functools import partial, reduce
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QScrollArea, QWidget
 
+from slmstudio.core import units
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import POLL_SECONDS, Job
 from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.queue import Entry
+from slmstudio.core.run.time_estimate import TimeEstimate
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import outcome_chip
 from slmstudio.gui.common.tasks import Task, run_task
 from slmstudio.gui.common.widgets.areas import Card, plain_page
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, row_in
 from slmstudio.gui.training.plan_panel import WIDTH
 
@@ -62,13 +64,13 @@ class RunQueue(QObject):
         """Whether a run waits for its turn."""
         return any(entry.state == "waiting" for entry in self.entries)
 
-    def add(self, config: RunConfig) -> None:
-        """Make a run of this configuration, and let it wait."""
+    def add(self, config: RunConfig, time: TimeEstimate | None) -> None:
+        """Make a run of this configuration, which takes about this time, and let it wait."""
         def done(entry: Entry) -> None:
             self.added.emit(entry.name)
             self.refresh()
 
-        run_task(self, lambda task: queue.add(folder.create(config).folder), done, self.failed.emit)
+        run_task(self, lambda task: queue.add(folder.create(config).folder, time=time), done, self.failed.emit)
 
     def remove(self, run: Entry) -> None:
         """Take a run out; its folder stays."""
@@ -126,6 +128,9 @@ class QueueCard(Card):
         theme.grow(self, "setFixedWidth", WIDTH)
         self.start = SecondaryButton(tr("Start next"), tr("Start the first run in the queue."), "small",
                                      name="queue_start", clicked=lambda: runs.start_next())
+        self.sum = text_label("", "small", name="queue_time")
+        self.sum.setToolTip(tr("The time that all of them take together."))
+        self.header.addWidget(self.sum)
         self.header.addWidget(self.start)
         self._area = QScrollArea()
         self._area.setAccessibleName(tr("Waiting runs"))
@@ -150,6 +155,9 @@ class QueueCard(Card):
         self._area.setWidget(page)
         rows = max(1, min(SHOWN_ROWS, len(entries)))
         self._area.setFixedHeight(theme.scaled(ROW_HEIGHT) * rows + 2 * theme.FOCUS_RING)
+        times = [entry.time for entry in entries if entry.time is not None]
+        whole = reduce(TimeEstimate.plus, times) if len(times) > 1 and len(times) == len(entries) else None
+        self.sum.setText(units.format_about(whole.likely) if whole else "")
         self.start.setEnabled(self._runs.waits())
         self.setVisible(bool(entries))
 
@@ -159,6 +167,8 @@ class QueueCard(Card):
         name = ElidedLabel(entry.name, name="queue_name")
         name.setMinimumWidth(1)
         row = row_in(line, (name, 1), spacing=2, margins=(0, 0, theme.SPACE_XS, 0))
+        if entry.time is not None:
+            row.addWidget(text_label(units.format_about(entry.time.likely), "small", name="queue_run_time"))
         if entry.state != "waiting":
             chip = Chip()
             chip.set(*outcome_chip(entry.state),

@@ -221,6 +221,7 @@ class TrainingTab(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self.next.queue.refresh()
+        self.fit_check.probe_soon()
 
     # -- what is chosen --------------------------------------------------------------------------------------
 

@@ -67,13 +67,16 @@ class EvaluationControl:
 
     Args:
         total: answers that are wanted in all.
+
+    Attributes:
+        paused_seconds: in which it was paused, or rested for heat.
     """
 
     def __init__(self, job: JobContext, total: int):
         self.job, self.total = job, total
         self.done, self.finished = 0, 0.0
         self._here = 0.0  # work done by this process, which is what its speed is known from
-        self._paused_seconds = 0.0
+        self.paused_seconds = 0.0
         self._left = ProgressLeft(time.monotonic())
         self._told = 0.0
         self._awake = Awake(job)
@@ -84,7 +87,7 @@ class EvaluationControl:
         """How much it is becomes known, and what of it is over; the speed is measured again from here."""
         if (total, done) != (self.total, self.done):
             self.total, self.done, self.finished = total, done, float(done)
-            self._here, self._left = 0.0, ProgressLeft(time.monotonic() - self._paused_seconds)
+            self._here, self._left = 0.0, ProgressLeft(time.monotonic() - self.paused_seconds)
 
     def skip(self, answers: int, work: float | None = None) -> None:
         """Answers that needn't be made; their work is as much as their number, unless it is known better."""
@@ -129,7 +132,7 @@ class EvaluationControl:
                     # A paused evaluation lets the machine sleep.
                     self._awake.off() if paused else self._awake.on()
             if not paused and not self._cooling.must_rest():
-                self._paused_seconds += time.monotonic() - since
+                self.paused_seconds += time.monotonic() - since
                 return
             time.sleep(POLL_SECONDS)
 
@@ -139,7 +142,7 @@ class EvaluationControl:
             return False
         self._told = now
         here, rest = self._here + work, self.total - self.finished - work
-        left = self._left.update(here, here + rest, now - self._paused_seconds)
+        left = self._left.update(here, here + rest, now - self.paused_seconds)
         self.job.emit("progress", phase=phase, done=int(self.done + answers), total=self.total, unit="answers",
                       seconds_left=None if left is None else round(left, 1))
         return True

@@ -134,6 +134,12 @@ class Row:
     def length(self) -> int:
         return max((ask.length for ask in self.asks), default=0)
 
+    @property
+    def expected(self) -> int:
+        """Tokens of the question with the answer that is hoped for."""
+        answers = [len(self.asks[ask].continuations[at]) for ask, at in self.references]
+        return len(self.asks[0].prompt) + max(answers, default=0)
+
 
 def prepare(item: dict[str, Any], model: Model, most: int) -> Row:
     """Turn an item into tokens. Never cuts: what doesn't fit into the context is skipped, with the reason."""

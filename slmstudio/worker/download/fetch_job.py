@@ -22,6 +22,8 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import names, place
 from slmstudio.core.model.vetting import vet
 from slmstudio.core.model.weights import INDEX
+from slmstudio.core.run import timings
+from slmstudio.core.run.timings import Timing
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.worker.runtime import child
 from slmstudio.worker.runtime.context import Cancelled, JobContext
@@ -31,6 +33,8 @@ PHASE, CHECKING = "downloading", "checking"
 TELL_SECONDS = 0.5
 SPEED_SECONDS = 5.0
 """The speed shown is that of this many seconds."""
+LEAST_TIMED = 2**20
+"""Fewer bytes say nothing about the speed of the network."""
 _CHANGED = "changed"
 """In the name of a file that isn't what was fetched."""
 _BEFORE_IT_IS_REFUSED = {place.RECORD, "config.json", INDEX}
@@ -170,7 +174,7 @@ class _Progress:
     def __init__(self, job: JobContext, partial: Path):
         self._job, self._partial = job, partial
         self._wanted: list[place.RemoteFile] = []
-        self._began = 0
+        self._began, self._since = 0, 0.0
         self._left = ProgressLeft(0.0)
         self._seen: collections.deque[tuple[float, int]] = collections.deque()
         self._waited: Any = None
@@ -189,9 +193,11 @@ class _Progress:
             return
         if not self._wanted:
             self._wanted = list(place.files_of(place.read_record(self._partial)).values())
-            self._began, self._left = self._arrived(), ProgressLeft(now)
+            self._began, self._since, self._left = self._arrived(), now, ProgressLeft(now)
             self._job.phase(PHASE, "")
         self._report(now, report)
+        if last and (arrived := self._arrived() - self._began) >= LEAST_TIMED:
+            timings.record(Timing.now(timings.DOWNLOADING, arrived, now - self._since))
 
     def _arrived(self) -> int:
         return sum(place.arrived(self._partial, file) for file in self._wanted)

@@ -16,10 +16,12 @@ import json
 import random
 import time
 from collections.abc import Callable, Container, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from slmstudio.core import files, jobs
 from slmstudio.core.data.conversations import Message
@@ -31,15 +33,19 @@ from slmstudio.core.evaluation.request import learned_rows
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
 from slmstudio.core.evaluation.testset.overlap import find_overlap
 from slmstudio.core.evaluation.testset.reader import read_test_set
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
+from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import Encoder, answer_shown, local_tokenizer
+from slmstudio.core.run import measured, time_estimate, timings
+from slmstudio.core.run.timings import Timing
 from slmstudio.worker.answering.control import EvaluationControl, LineLog
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import BROKEN, MOST_ROWS, Model, Row, batches, line_of, prepare, run_rows, written
 from slmstudio.worker.runtime import threads
-from slmstudio.worker.runtime.context import Cancelled, JobContext
+from slmstudio.worker.runtime.context import Cancelled, JobContext, running_seconds
 
 # -- What is asked: the test set of a request, written down once, so that every attempt asks the same.
 
@@ -214,6 +220,7 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
     opened: tuple[int, Model] | None = None
     first = job.request.get("first") or 0
     shown = {item["id"] for item in items[:first]}
+    spent = [_Spent() for _ in specs]
     try:
         for number, part in _parts(items, len(specs), first, job.request.get("batch_size") or MOST_ROWS):
             if {item["id"] for item in part} <= kept[number].keys:
@@ -221,11 +228,18 @@ def _answer(job: JobContext, models: Models, items: list[dict[str, Any]]) -> Non
             else:
                 if opened is None or opened[0] != number:
                     job.phase(jobs.LOADING, specs[number]["name"])
+                    since = running_seconds()
                     opened = number, models.open(specs[number], thinks)
+                    spent[number].loading += running_seconds() - since
                     job.check_cancelled()
-                _answer_all(job, opened[1], specs[number]["name"], part, kept[number], control, shown)
+                ready, paused = running_seconds(), control.paused_seconds
+                spent[number].tokens += _answer_all(job, opened[1], specs[number]["name"], part, kept[number], control,
+                                                    shown)
+                spent[number].answering += running_seconds() - ready - (control.paused_seconds - paused)
             if {item["id"] for item in items} <= kept[number].keys:
                 _warn_no_answers(job, number)
+        for spec, took in zip(specs, spent, strict=True):
+            _keep_time(spec, took)
     finally:
         control.close()
     _need_answers(job)
@@ -244,6 +258,25 @@ def _parts(items: list[dict[str, Any]], models: int, first: int, at_once: int
         return
     yield from ((number, items[:first]) for number in numbers)
     yield from ((number, items[first:]) for number in reversed(numbers))
+
+
+@dataclass
+class _Spent:
+    """What a model's answers took: tokens of questions with their references, and seconds."""
+
+    tokens: int = 0
+    answering: float = 0.0
+    loading: float = 0.0
+
+
+def _keep_time(spec: dict[str, Any], took: _Spent) -> None:
+    """Keep how long the answers of a model folder took, for the estimates of the next evaluations."""
+    if spec.get("model") and took.tokens:
+        facts = read_model(Path(spec["model"]))
+        key = measured.device_key("cuda" if torch.cuda.is_available() else "cpu", read_machine())
+        timings.record(Timing.now(
+            timings.ANSWERING, took.tokens, took.answering, machine=key, before=took.loading, cost=facts.parameters,
+            model=time_estimate.answering_key(facts, bool(spec.get("adapter")))))
 
 
 def _warn_no_answers(job: JobContext, number: int) -> None:
@@ -301,8 +334,12 @@ def _lines(job: JobContext, number: int) -> list[dict[str, Any]]:
 
 
 def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, Any]], answers: LineLog,
-                control: EvaluationControl, shown: Container[int] = ()) -> None:
-    phase = f"answering: {name}"
+                control: EvaluationControl, shown: Container[int] = ()) -> int:
+    """
+    Returns:
+        Tokens of the questions with their references that were asked now.
+    """
+    phase, tokens = f"answering: {name}", 0
     job.phase(phase)
     most = job.request.get("max_new_tokens") or MAX_NEW_TOKENS
     rows = []
@@ -337,8 +374,10 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
         answers.write(lines)
         if live:
             _report_lines(job, name, batch, [line["answer"] for line in lines], shown, done=True)
+        tokens += sum(row.expected for row in batch)
         _warn_skipped(job, name, batch, lines)
         control.add(len(batch), work, phase)
+    return tokens
 
 
 def _report_answers(job: JobContext, name: str, batch: list[Row], model: Model, shown: Container[int]) -> None:

@@ -29,15 +29,18 @@ from slmstudio.core.export.types import (
     QuantType,
     choose,
 )
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.jobs.new import IMPORTANCE
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.run import folder as run_folder
+from slmstudio.core.run import measured, time_estimate, timings
+from slmstudio.core.run.timings import Timing
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.export_source import Source, in_full_precision
 from slmstudio.worker.runtime import child
-from slmstudio.worker.runtime.context import Cancelled, JobContext
+from slmstudio.worker.runtime.context import Cancelled, JobContext, running_seconds
 from slmstudio.worker.runtime.cooling import cooled
 
 # -- The importance matrix: how much each input of each weight matrix is used on the user's own rows.
@@ -138,6 +141,7 @@ def run(job: JobContext) -> dict[str, Any]:
         UserError: nothing to export, an unknown architecture, too little room on the disk, or no chat engine.
         Cancelled: no file is left, and older ones stay as they were.
     """
+    begun = running_seconds()
     types, others = choose(job.request["types"])
     if types:
         llama.need()
@@ -155,6 +159,11 @@ def run(job: JobContext) -> dict[str, Any]:
         if types:
             made += _make_types(job, source, out, types)
             _prove(job, source, made)
+    names = [kind.name for kind in (*types, *others)]
+    timings.record(Timing.now(
+        timings.EXPORTING, time_estimate.files_made(names), running_seconds() - begun, before=begun,
+        cost=facts.parameters,
+        machine=measured.device_key("cpu", read_machine()), model=time_estimate.export_key(facts, names)))
     proofs = [entry.parity for entry in made if entry.parity]
     for entry in made:
         if entry.parity and not entry.parity["passed"]:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from slmstudio.core import disk_space, files, i18n, jobs
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes
@@ -24,6 +26,11 @@ class Cancelled(Exception):
 
 class StartAnew(Exception):
     """This process must end, and a fresh one continue the same job: its memory can't be trusted any more."""
+
+
+def running_seconds() -> float:
+    """For how long this process has been running."""
+    return time.time() - psutil.Process().create_time()
 
 
 class JobContext:

@@ -132,9 +132,10 @@ class TrainingControl(TrainerCallback):  # type: ignore[misc]
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.rests.end(state.global_step)
         if not (self.stopped or self.freed) and self._evaluated_step != state.global_step:
-            self._evaluate()
+            with self._clock.timed("evaluation"):
+                self._evaluate()
         self.saver.checkpoint("stop" if self.stopped else "free" if self.freed else "end")
-        self.first.close()
+        self.first.close(self._clock.idle)
         self.rests.end(state.global_step)
         self.close()
 

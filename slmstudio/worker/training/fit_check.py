@@ -21,12 +21,13 @@ from transformers import TrainerCallback
 
 from slmstudio.core.hardware.machine import Machine, read_machine, torchs_first
 from slmstudio.core.model.vetting import vet
+from slmstudio.core.run import measured
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.guard_summary import settings_of
-from slmstudio.core.run.memory import fit_badge, measured, outlook
+from slmstudio.core.run.memory import fit_badge, outlook
 from slmstudio.core.run.rows import run_rows
 from slmstudio.worker.runtime import threads
-from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.context import JobContext, running_seconds
 from slmstudio.worker.runtime.cooling import cooled
 from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
@@ -74,8 +75,9 @@ class _Trial:
         self.peak = PeakMemory(gpu, machine.gpus[0].memory_free if gpu and machine.gpus else None)
         self.facts = vet.read_vetted(config.model)
         self.tokens = config.micro_batch_size * config.max_length  # until the rows are known
+        self.about: dict[str, Any] = {}
         best = outlook.best_estimate(self.facts, config, machine, known=())
-        self.expected = outlook.Outlook(best, *measured.free_on(config, machine), None).to_dict()
+        self.expected = outlook.Outlook(best, *measured.free_on(config, machine)).to_dict()
         job.emit(fit_badge.EXPECTED, **self.expected)
 
     def run(self) -> dict[str, Any]:
@@ -87,18 +89,19 @@ class _Trial:
             self.job.log(f"{type(error).__name__}: {error}", "warning")
             figures = {"ran_out": True}
         peak = self.peak.bytes()
-        keep(measured.measure(self.facts, self.config, self.machine, "fit_check", self.tokens, peak, **figures),
-             self.job)
+        keep(outlook.measure(self.facts, self.config, self.machine, "fit_check", self.tokens, peak, **figures,
+                             **self.about), self.job)
         return fit_badge.of_figures(self.expected, peak, longest_tokens=self.tokens, **figures)
 
     def _measure(self) -> dict[str, Any]:
         config, job = self.config, self.job
         loaded = loading.load(job, config)
-        trainer = loaded.trainer
+        trainer, lengths = loaded.trainer, loaded.trainer.lengths
+        loaded_in = running_seconds()
         job.check_cancelled()
         job.phase("measuring")
         all_of_them = batches.of_run(trainer, config)
-        tokens = batches.tokens(all_of_them, trainer.lengths, config)
+        tokens = batches.tokens(all_of_them, lengths, config)
         by_length = tokens.argsort(kind="stable")
         longest = all_of_them[by_length[-1]].tolist()
         self.tokens = int(tokens.max())
@@ -113,6 +116,9 @@ class _Trial:
         micro, optimizer = statistics.fmean(watch.micro_batches), statistics.median(watch.optimizer)
         accumulated = config.gradient_accumulation_steps
         step = micro * accumulated + optimizer
+        rows = trainer.eval_dataset
+        self.about = {"row_tokens": float(lengths.mean()), "evaluated": len(rows) if rows is not None else 0,
+                      "seconds_besides": loaded_in}
         return {"seconds_per_step": step, "seconds_per_evaluation": evaluation,
                 "tokens_per_second": statistics.fmean(watch.tokens) * accumulated / step}
 

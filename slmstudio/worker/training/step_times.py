@@ -14,12 +14,13 @@ from slmstudio.core.files import LineReader
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.jobs import EVENTS
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run import measured
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy.energy_use import EnergyMeter
 from slmstudio.core.run.guard_summary import HOLD
-from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.run.memory import outlook
 from slmstudio.core.time_left import TimeLeft
-from slmstudio.worker.runtime.context import JobContext
+from slmstudio.worker.runtime.context import JobContext, running_seconds
 from slmstudio.worker.runtime.peak import Heap, PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import batches, methods
@@ -53,7 +54,7 @@ class FirstSteps:
         gpu = methods.on_gpu(config)
         self._peak = PeakMemory(gpu, machine.gpus[0].memory_free if gpu and machine.gpus else None)
         self._steps = self._timed = self._tokens = self._evaluations = self._longest = 0
-        self._seconds = self._evaluation_seconds = 0.0
+        self._seconds = self._evaluation_seconds = self._all_seconds = 0.0
         self._told = self._tried = False
         self._heap = None if gpu else Heap()
 
@@ -68,6 +69,7 @@ class FirstSteps:
 
     def step_made(self, seconds: float, tokens: int, last: bool) -> None:
         self._steps += 1
+        self._all_seconds += seconds
         if self._steps <= 2:  # the first one warms up, and counts only as long as there is no other
             self._timed = self._tokens = 0
             self._seconds = 0.0
@@ -82,11 +84,15 @@ class FirstSteps:
         if self._heap is not None:
             self._heap.between_steps()
 
-    def close(self) -> None:
+    def close(self, idle: float) -> None:
         """The run has ended: its mean step says more about the time than the first ones, and its power draw is
-        known."""
+        known.
+
+        Args:
+            idle: seconds in which nothing was done.
+        """
         if self._steps and (not self._told or self._steps > STEPS):
-            self._report(self._watts())
+            self._report(self._watts(), idle)
 
     def _watts(self) -> float | None:
         """Mean over the whole run while it was working, according to its events; rests between steps are included."""
@@ -115,17 +121,20 @@ class FirstSteps:
             trainer.try_micro_batch(rows, times=min(2, config.gradient_accumulation_steps))
             self._tried = True
 
-    def _report(self, watts: float | None = None) -> None:
+    def _report(self, watts: float | None = None, idle: float = 0.0) -> None:
         """Report the measurement once, and keep it with the machine. Without the trial it says nothing about the
         longest rows."""
         if not self._tried:
             return
         plain = outlook.best_estimate(self._facts, self._config, self._machine, known=()).estimate
-        found = measured.measure(
+        besides = running_seconds() - idle - self._all_seconds - self._evaluation_seconds
+        rows = self._trainer.eval_dataset
+        found = outlook.measure(
             self._facts, self._config, self._machine, "run", self._longest, self._peak.bytes(),
             seconds_per_step=self._seconds / self._timed, tokens_per_second=self._tokens / self._seconds,
             seconds_per_evaluation=self._evaluation_seconds / self._evaluations if self._evaluations else None,
-            watts=watts)
+            watts=watts, row_tokens=float(self._trainer.lengths.mean()), evaluated=len(rows) if rows is not None else 0,
+            seconds_besides=max(0.0, besides))
         if not self._told:
             self._told = True
             if self._heap is not None:

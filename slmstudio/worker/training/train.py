@@ -19,8 +19,9 @@ from slmstudio.core.hardware.machine import Machine, read_machine, torchs_first
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model import named_templates
 from slmstudio.core.model.tokens import end_of_turn
-from slmstudio.core.run import adjust, checkpoints, curves, folder
+from slmstudio.core.run import adjust, checkpoints, curves, folder, time_estimate
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.time_estimate import TimeEstimate
 from slmstudio.worker.model import export_source
 from slmstudio.worker.runtime import ranks, threads
 from slmstudio.worker.runtime.context import Cancelled, JobContext
@@ -63,6 +64,8 @@ def save_result(job: JobContext, config: RunConfig, trainer: Any, control: Train
         "steps": trainer.state.global_step,
         "total_steps": trainer.total_steps,
         "used_step": step,
+        "time_estimate": next((event.get("time_estimate") for event in jobs.Job(job.folder).events()
+                               if event.get("type") == "plan"), None),
         "best_step": control.watch.best_step,
         "best_eval_loss": control.watch.best_loss,
         "stopped_early": control.early,
@@ -238,18 +241,21 @@ def set_up(job: JobContext, config: RunConfig, sensors: Sensors, machine: Machin
             "{objective} compares within a micro-batch, so none is divided: {n} of {cards} cards have nothing to do. "
             "Accumulate more gradients with a smaller micro-batch; the effective batch stays the same.",
             idle, objective=config.objective.upper(), cards=trainer.args.world_size))
-    report_plan(job, trainer, per_epoch, loaded.train_rows, loaded.eval_rows)
+    report_plan(job, trainer, per_epoch, loaded.train_rows, loaded.eval_rows,
+                time_estimate.training(loaded.facts, config, machine, loaded.train_rows, int(trainer.lengths.sum()),
+                                       loaded.eval_rows))
     return trainer, control
 
 
-def report_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, eval_rows: int) -> None:
+def report_plan(job: JobContext, trainer: Any, per_epoch: int, train_rows: int, eval_rows: int,
+                expected: TimeEstimate) -> None:
     parameters = list(trainer.model.parameters())
     way = trainer.rows_apart
     job.emit("plan", total_steps=trainer.total_steps, steps_per_epoch=per_epoch, train_rows=train_rows,
              eval_rows=eval_rows, tokens_per_epoch=int(trainer.lengths.sum()),
              parameters=sum(p.numel() for p in parameters),
              trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
-             device=str(trainer.args.device),
+             device=str(trainer.args.device), time_estimate=expected.to_dict(),
              **({"attention": way.name, "attention_reason": way.reason} if way else {}))
 
 

@@ -17,10 +17,12 @@ from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.model import facts as model_facts
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run import measured
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import fit_badge, measured, outlook
+from slmstudio.core.run.measured import Correction, Measurement
+from slmstudio.core.run.memory import fit_badge, outlook
 from slmstudio.core.run.memory.formula import estimate
-from slmstudio.core.run.memory.measured import Correction, Measurement
+from slmstudio.core.run.time_estimate import MEASURED, TimeEstimate
 
 GB = 2**30
 CARD = Gpu(0, "NVIDIA GeForce RTX 3060", 12 * GB, 11 * GB, (8, 6))
@@ -45,7 +47,7 @@ def config(rows_file: Path) -> RunConfig:
 def measure(facts: ModelFacts, config: RunConfig, times: float = 1.0, machine: Machine = MACHINE, **figures: object
             ) -> Measurement:
     """What is measured where a run takes `times` what the formula says, libraries aside."""
-    found = measured.measure(facts, config, machine, "fit_check", config.micro_batch_size * config.max_length, 0,
+    found = outlook.measure(facts, config, machine, "fit_check", config.micro_batch_size * config.max_length, 0,
                              **figures)
     return dataclasses.replace(found, peak_bytes=round(found.overhead_bytes + times * found.parts_bytes))
 
@@ -157,7 +159,7 @@ def test_what_is_far_off_is_clamped_and_what_says_nothing_is_left_out(facts, con
 def test_short_rows_do_not_teach_that_long_ones_need_little(facts, config):
     """The longest micro-batch has a fourth of the planned length: the formula is asked about that."""
     plain = estimate(facts, dataclasses.replace(config, max_length=256), "cuda")
-    known = measured.measure(facts, dataclasses.replace(config, seed=3), MACHINE, "run", 4 * 256, plain.total)
+    known = outlook.measure(facts, dataclasses.replace(config, seed=3), MACHINE, "run", 4 * 256, plain.total)
     found = measured.correction(facts, config, MACHINE, [known])
     assert found is not None and found.factor == pytest.approx(1.0)
 
@@ -166,29 +168,30 @@ def test_short_rows_do_not_teach_that_long_ones_need_little(facts, config):
 
 
 def test_the_time_is_that_of_steps_and_evaluations(facts, config):
-    measured.record(measure(facts, config, seconds_per_step=2.0, seconds_per_evaluation=10.0))
+    measured.record(measure(facts, config, seconds_per_step=2.0, seconds_per_evaluation=10.0, seconds_besides=5.0))
     ten = dataclasses.replace(config, max_steps=10, eval_steps=4)
-    assert outlook.look(facts, ten, MACHINE, 100).seconds == 10 * 2 + 4 * 10  # before, at 4, at 8, at the end
-    assert outlook.look(facts, dataclasses.replace(ten, seed=5), MACHINE, 100).seconds is None
+    seconds = 5 + 10 * 2 + 4 * 10  # evaluations before, at 4, at 8, at the end
+    assert outlook.look(facts, ten, MACHINE, 100, 9_000).time == TimeEstimate.around(seconds, MEASURED)
+    assert outlook.look(facts, dataclasses.replace(ten, seed=5), MACHINE, 100, 9_000).time.source != MEASURED
 
 
 @pytest.mark.parametrize(("free", "fits"), [(99, "fits"), (0.1, "no"), (None, "tight")])
 def test_whether_it_fits(facts, config, free, fits):
     card = dataclasses.replace(CARD, memory_free=None if free is None else int(free * GB))
-    found = outlook.look(facts, config, dataclasses.replace(MACHINE, gpus=(card,)), 100)
+    found = outlook.look(facts, config, dataclasses.replace(MACHINE, gpus=(card,)), 100, 9_000)
     assert found.judgement.level == fits and found.device == "cuda"
-    assert found.to_dict()["fits"] == fits and found.to_dict()["seconds"] is None
+    assert found.to_dict()["fits"] == fits
 
 
 def test_where_memory_ran_out_it_does_not_fit_unless_more_is_free(facts, config):
     measured.record(dataclasses.replace(measure(facts, config), ran_out=True, peak_bytes=20 * GB))
-    assert outlook.look(facts, config, MACHINE, 100).judgement.level == "no"
+    assert outlook.look(facts, config, MACHINE, 100, 9_000).judgement.level == "no"
     other_rows = dataclasses.replace(config, seed=3)
     assert outlook.best_estimate(facts, other_rows, MACHINE).estimate.high == int(1.05 * 20 * GB)
     smaller = dataclasses.replace(config, micro_batch_size=2)
     assert outlook.best_estimate(facts, smaller, MACHINE).estimate == estimate(facts, smaller, "cuda")
     roomy = dataclasses.replace(MACHINE, gpus=(dataclasses.replace(CARD, memory_free=40 * GB),))
-    assert outlook.look(facts, config, roomy, 100).judgement.level == "fits"
+    assert outlook.look(facts, config, roomy, 100, 9_000).judgement.level == "fits"
 
 
 # -- the result of a fit check -----------------------------------------------------------------------------

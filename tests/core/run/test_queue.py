@@ -12,6 +12,7 @@ from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.time_estimate import SCALED, TimeEstimate
 
 
 @pytest.fixture
@@ -135,3 +136,12 @@ def test_writers_at_the_same_time_lose_nothing(make_run):
     for thread in threads:
         thread.join()
     assert sorted(names()) == sorted(f"run {i}" for i in range(8))
+
+
+def test_how_long_a_run_takes_is_kept_while_it_waits(make_run):
+    time = TimeEstimate.around(600.0, SCALED)
+    queue.add(make_run("known"), time=time)
+    queue.add(make_run("unknown"))
+    known, unknown = queue.entries()
+    assert (known.time, unknown.time) == (time, None)
+    assert known.to_dict().items() >= time.to_dict().items() and "seconds_low" not in unknown.to_dict()

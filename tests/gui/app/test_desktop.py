@@ -211,9 +211,10 @@ def test_settings_of_another_folder_take_the_place_of_those_before(qtbot, qapp, 
     session.settings = Settings(text_size=120, theme="dark", chat_with="gguf", notifications=False, reduce_motion=True)
     session.settings_changed.emit()
     rows = dialog.comfort
-    assert (rows.size.value(), rows.notices.isChecked(), rows.still.isChecked(), rows.chat.current()) == (
-        120, False, True, 1)
-    assert dialog.scheme.current() == THEMES.index("dark") and before == Settings(evaluate_at_end=False)
+    assert (rows.size.value(), rows.notices.isChecked(), rows.still.isChecked(), rows.chat.current(),
+            rows.evaluates.isChecked(), rows.measure.isChecked()) == (120, False, True, 1, True, True)
+    assert dialog.scheme.current() == THEMES.index("dark")
+    assert before == Settings(evaluate_at_end=False, measure_plans=False)
     rows.size.setValue(130)
     assert (session.settings.text_size, before.text_size) == (130, 100)
     assert rows.size.focusPolicy() == Qt.FocusPolicy.StrongFocus, "the wheel scrolls the page"

@@ -21,7 +21,6 @@ from slmstudio.gui.evaluation.answers import votes
 from slmstudio.gui.evaluation.choice import BENCHMARK, EvaluationChoice
 from slmstudio.gui.evaluation.jobs import read_evaluation
 from slmstudio.gui.evaluation.panel import make_job
-from slmstudio.gui.evaluation.preview import earlier_seconds
 from slmstudio.gui.evaluation.scores import ALL, CATEGORY, LANGUAGE, ScoresView
 from slmstudio.gui.results.evaluation_section import EvaluationSection
 from slmstudio.gui.results.run_facts import read_facts
@@ -179,10 +178,3 @@ def test_votes_are_not_read_again_while_nothing_has_changed(qtbot, session, runs
     assert "Your 1 blind vote" in show() and len(read) == 2, "shown at once, and nothing read"
 
 
-def test_another_run_of_a_newer_program_only_makes_the_guess_of_the_time_poorer(runs):
-    for run in runs:
-        evaluated_runs.write(run)
-    assert earlier_seconds(runs[0]) == {"base": 0.5, "tuned": 0.5}
-    for name, damage in ((SCORES, {"protocol": 99, "models": []}), ("request.json", {"protocol": "?"})):
-        files.write_atomically(runs[1] / "jobs" / "evaluate-1" / name, files.dump_pretty(damage))
-        assert earlier_seconds(runs[0]) == {"base": 0.5, "tuned": 0.5}

@@ -12,9 +12,12 @@ from support.window import press
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.evaluation import benchmark_store, item_edits
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
-from slmstudio.core.run import folder
+from slmstudio.core.model.facts import read_model
+from slmstudio.core.run import folder, measured, timings
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.timings import Timing
 from slmstudio.gui.evaluation.choice import BENCHMARK, FILE
 from slmstudio.gui.evaluation.jobs import read_evaluation
 from slmstudio.gui.results.run_details import OVERVIEW, SCORES
@@ -74,7 +77,7 @@ def made_job(run) -> Job:
 
 def test_the_held_out_rows_are_proposed_and_followed(qtbot, tab, panel, run, play, session):
     assert panel.choice.names() == ["base", "tuned"] and "8" in panel.choice.limit_label.text()
-    assert "evaluated on this machine yet" in panel.estimate.text(), "no time is made up"
+    assert panel.estimate.text().startswith("16 answers: "), "the first one has a time too"
     play("start wait:cancel cancelled")
     press(qtbot, tab, "evaluation_start")
     running = tab.details.evaluation.running
@@ -299,10 +302,14 @@ def test_without_held_out_rows_the_reason_is_said(qtbot, session, run):
     assert choice.source.current() == FILE and not choice.source.button(0).isEnabled()
 
 
-def test_the_time_is_estimated_from_the_last_evaluation_here(qtbot, tab, panel, run):
-    evaluated_runs.write(run)
+def test_the_time_is_estimated_from_earlier_evaluations_here(qtbot, tab, panel, run):
+    machine = read_machine()
+    facts = read_model(Job(run).request()["model"])
+    timings.record(Timing.now(timings.ANSWERING, 1000, 5000.0, cost=facts.parameters,
+                              machine=measured.device_key("cuda" if machine.gpus else "cpu", machine)))
     panel.show_run(run)
-    qtbot.waitUntil(lambda: "at the speed of the last" in panel.estimate.text())
+    qtbot.waitUntil(lambda: panel.estimate.text().startswith("16 answers: about "))
+    assert "You can pause it" in panel.estimate.text()
 
 
 def test_a_benchmarks_result_is_shown_by_subject(qtbot, tab, run):

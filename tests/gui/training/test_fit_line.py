@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QPushButton
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 from support import training_window
 from support.training_window import button
 from support.window import press
@@ -15,8 +15,12 @@ from slmstudio.core import paths
 from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
+from slmstudio.core.run import measured
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.run.memory import outlook
+from slmstudio.core.run.time_estimate import ALIKE, TimeEstimate
+from slmstudio.gui.common.session import JobStatus
+from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.training.fit_check import FitLine
 
 tab, planned = training_window.tab, training_window.planned
@@ -41,8 +45,8 @@ def look(studio_home, tiny_model, rows_file):
         about, config = facts.read_model(tiny_model), RunConfig(name="n", model="m", train_file=str(rows_file))
         machine = dataclasses.replace(CPU, ram_free=int(free))
         if measured_as is not None:
-            measured.record(measured.measure(about, config, machine, "fit_check", 100, **measured_as))
-        return outlook.look(about, config, machine, 160)
+            measured.record(outlook.measure(about, config, machine, "fit_check", 100, **measured_as))
+        return outlook.look(about, config, machine, 160, 16_000)
 
     return make
 
@@ -62,7 +66,7 @@ def test_what_was_not_measured_says_so(line, look):
 
 
 def test_what_was_measured_can_be_measured_again(line, look):
-    found = look(measured_as={"peak_bytes": int(8.2 * GB), "seconds_per_step": 28.0, "seconds_per_evaluation": 0.0})
+    found = look(measured_as={"peak_bytes": int(8.2 * GB), "seconds_per_step": 28.0, "seconds_besides": 0.0})
     line.show_outlook(found, can_measure=True)
     assert text(line) == "" and line.measure.text() == "Measure again" and line.line.property("tone") == ""
 
@@ -82,7 +86,7 @@ def test_start_stays_possible_where_it_does_not_fit(qtbot, planned, session):
 
 
 def jobs_made() -> list[Job]:
-    return [Job(folder) for folder in sorted((paths.cache_dir() / "jobs").iterdir())]
+    return [Job(folder) for folder in sorted((paths.cache_dir() / "jobs").glob("*"))]
 
 
 def test_measure_now_shows_how_far_it_is_and_plans_with_what_it_found(qtbot, planned, session, play):
@@ -96,7 +100,7 @@ def test_measure_now_shows_how_far_it_is_and_plans_with_what_it_found(qtbot, pla
     assert session.job is not None and "Fit check" in session.job.name
     (job,) = jobs_made()
     assert job.request()["kind"] == "fit_check" and job.request()["config"] == config.to_dict()
-    measured.record(measured.measure(session.model, config, read_machine(), "fit_check", 100, GB,
+    measured.record(outlook.measure(session.model, config, read_machine(), "fit_check", 100, GB,
                                      seconds_per_step=1.0))
     with qtbot.waitSignal(planned.planning.planned):
         job.send("checkpoint")
@@ -133,3 +137,55 @@ def test_a_run_at_work_ends_the_measuring(qtbot, planned, play):
     assert not button(planned, "measure_fit").isEnabled()
     outcome = jobs_made()[0].outcome()
     assert outcome is not None and outcome.state == "cancelled"
+
+
+@pytest.fixture
+def probing(planned, session):
+    """A planned tab that measures by itself."""
+    session.settings.measure_plans = True
+    planned.fit_check._soon.setInterval(1)
+    return planned
+
+
+def test_a_plan_whose_time_nobody_knows_is_measured_by_itself_once(qtbot, probing, session, play):
+    play("start load wait:checkpoint error")
+    focus = QApplication.focusWidget()
+    probing.fit_check.probe_soon()
+    qtbot.waitUntil(lambda: probing.plan.fit.strip.isVisible() and bool(jobs_made()))
+    assert QApplication.focusWidget() is focus and button(probing, "start").isEnabled()
+    with qtbot.waitSignal(probing.fit_check.followed.ended):
+        jobs_made()[0].send("checkpoint")
+    qtbot.waitUntil(lambda: not is_busy(probing.fit_check))
+    assert not probing.banner.isVisible(), "nobody asked for it"
+    probing.fit_check._probe()
+    assert len(jobs_made()) == 1 and probing.fit_check.config is None
+
+
+def test_start_ends_at_once_what_is_measured_by_itself(qtbot, probing, play):
+    play("start load hang")
+    probing.fit_check.probe_soon()
+    qtbot.waitUntil(lambda: bool(jobs_made()) and jobs_made()[0].is_alive())
+    play(training_window.ENDLESS)
+    press(qtbot, probing, "start")
+    training_window.wait_for_steps(qtbot, probing, 1)
+    qtbot.waitUntil(lambda: jobs_made()[0].outcome() is not None)
+    assert jobs_made()[0].outcome().state == "cancelled"
+
+
+@pytest.mark.parametrize("why", ["off", "a job", "known", "measured meanwhile", "too large", "hidden"])
+def test_nothing_is_measured_by_itself_where_it_would_be_in_the_way(qtbot, planned, session, why):
+    session.settings.measure_plans, takes = why != "off", planned.planning.outlook
+    if why == "a job":
+        session.set_job(JobStatus("an export", 0, 0), planned)
+    elif why == "known":
+        planned.planning.outlook = dataclasses.replace(takes, time=TimeEstimate.around(60, ALIKE))
+    elif why == "measured meanwhile":
+        session.set_machine(read_machine())
+        training_window.wait_for_plan(qtbot, planned)
+        measured.record(outlook.measure(session.model, planned.planning.config, read_machine(), "run", 100, GB))
+    elif why == "too large":
+        planned.planning.outlook = dataclasses.replace(takes, free=1)
+    elif why == "hidden":
+        planned.hide()
+    planned.fit_check._probe()
+    assert planned.fit_check.config is None

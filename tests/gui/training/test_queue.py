@@ -11,6 +11,7 @@ from support import training_window
 from support.training_window import ENDLESS, button, chip, choose, wait_for_plan, wait_for_steps
 from support.window import press
 
+from slmstudio.core import units
 from slmstudio.core.data import reader
 from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
@@ -95,10 +96,13 @@ def test_while_a_run_is_at_work_the_next_ones_are_planned_and_wait(qtbot, busy):
     press(qtbot, busy, "queue")  # the plan is still being made
     qtbot.waitUntil(lambda: waiting(busy) == ["दूसरा"])
     assert "“दूसरा” is waiting in the queue." in busy.plan.buttons.note.text()
+    (takes,) = busy.queue_card.findChildren(QLabel, "queue_run_time")
+    assert takes.text() == units.format_about(busy.next.queue.entries[0].time.likely) and not busy.queue_card.sum.text()
     choose(busy, "method", "full")
     wait_for_plan(qtbot, busy)
     press(qtbot, busy, "queue")
     qtbot.waitUntil(lambda: len(waiting(busy)) == 2)
+    assert busy.queue_card.sum.text()
     assert [RunConfig.from_dict(folder.jobs.Job(entry.folder).request()).method for entry in queue.entries()] == [
         "lora", "full"]
     press(qtbot, busy, "plan_other")

@@ -15,6 +15,7 @@ from slmstudio.core import files, jobs, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.hub import place
+from slmstudio.core.run import timings
 from slmstudio.worker.download import fetch_job
 from slmstudio.worker.runtime.context import Cancelled
 
@@ -64,6 +65,19 @@ def test_what_a_base_model_needs_is_fetched_verified_and_said(hub, repository, t
     hub.stop()
     again = fetch(tmp_path / "again")
     assert again == {**result, "fetched": False}, "what is here needs no network"
+
+
+def test_how_fast_it_arrived_is_kept(studio_home, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch_job, "LEAST_TIMED", 100)
+    for arrived in (99, 100):
+        partial = tmp_path / f"{arrived}"
+        partial.mkdir()
+        place.write_record(partial, REPO, None, COMMIT, [place.RemoteFile("a", 1000, "0" * 64, "")])
+        progress = fetch_job._Progress(gguf_models.context(tmp_path / f"job-{arrived}", kind="download"), partial)
+        progress.update({"total": 1000})
+        (partial / "a").write_bytes(b"0" * arrived)
+        progress.update({}, last=True)
+    assert [(each.kind, each.units) for each in timings.load()] == [(timings.DOWNLOADING, 100)]
 
 
 @pytest.mark.full

@@ -12,8 +12,8 @@ from support.small_runs import events
 from support.tiers import first_fast
 
 from slmstudio.core import files, jobs
+from slmstudio.core.run import measured
 from slmstudio.core.run.energy.energy_use import SUPPLY_EFFICIENCY
-from slmstudio.core.run.memory import measured
 from slmstudio.worker.runtime.context import StartAnew
 from slmstudio.worker.training import train
 from slmstudio.worker.training.loop import DeterministicTrainer

@@ -19,9 +19,11 @@ from slmstudio.core.hardware.heat_guard import Settings
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs import new
 from slmstudio.core.model import facts
+from slmstudio.core.run import measured
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.run.memory import outlook
 from slmstudio.core.run.planning import plan_inputs, planner
+from slmstudio.core.run.time_estimate import MEASURED
 from slmstudio.worker.runtime.context import Cancelled, JobContext
 from slmstudio.worker.training import fit_check
 from slmstudio.worker.training.trainer import StudioTrainer
@@ -71,9 +73,9 @@ def test_a_plan_is_tried_as_it_is_proposed_and_nothing_is_changed(plan, tiny_mod
     assert result["measured_peak"] > 2**26 and result["seconds_per_step"] > 0 and result["tokens_per_second"] > 0
     assert (result["seconds_per_evaluation"] is None) == (config.eval_fraction == 0)
     assert result["estimate"]["low"] <= result["estimate"]["likely"] <= result["estimate"]["high"]
-    found = outlook.look(facts.read_model(tiny_model), config, read_machine(), 20)
+    found = outlook.look(facts.read_model(tiny_model), config, read_machine(), 20, 2_000)
     assert found.best.measured is not None and found.best.measured.source == "fit_check"
-    assert found.best.measured.peak_bytes == result["measured_peak"] and found.seconds > 0
+    assert found.best.measured.peak_bytes == result["measured_peak"] and found.time.source == MEASURED
     done = [event["done"] / event["total"] for event in jobs.Job(job.folder).events()
             if event["type"] == "progress" and event["phase"] == "measuring"]
     assert done == sorted(done) and done

@@ -12,16 +12,20 @@ from typing import Any
 from slmstudio.core import units
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import number
-from slmstudio.core.hardware.guidance import USUAL_TOKENS, rough_seconds
+from slmstudio.core.hardware.guidance import USUAL_ROWS, USUAL_TOKENS
 from slmstudio.core.hardware.machine import Machine, read_machine
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.model.facts import ModelFacts, read_model
+from slmstudio.core.run import measured, time_estimate
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory import formula, measured
+from slmstudio.core.run.curves import total_steps
+from slmstudio.core.run.memory import formula
 from slmstudio.core.run.memory.formula import COMFORTABLE, Judgement, MemoryEstimate, estimate, judge
+from slmstudio.core.run.memory.outlook import measure
 from slmstudio.core.run.rows import run_rows
+from slmstudio.core.run.time_estimate import TimeEstimate
 
 # -- What fits on which card: the longest rows of each method, before anybody buys or borrows one.
 
@@ -135,13 +139,15 @@ def of_job(job: Job, outcome: Outcome) -> dict[str, Any]:
 def _keep(config: RunConfig, peak: int) -> None:
     """Keep with the machine what its worker couldn't."""
     with contextlib.suppress(UserError, OSError):
-        measured.record(measured.measure(read_model(Path(config.model)), config, read_machine(), "fit_check",
-                                         config.micro_batch_size * config.max_length, peak, ran_out=True))
+        measured.record(measure(read_model(Path(config.model)), config, read_machine(), "fit_check",
+                                config.micro_batch_size * config.max_length, peak, ran_out=True))
 
 
 LENGTH = 1024
 """Tokens of a row that a badge counts with: more than most questions with their answers have."""
 MICRO_BATCHES = (4, 2, 1)
+EVALUATIONS = 4
+"""Evaluations of a usual run after its start."""
 _BADGES = {"full": noop("fits full training"), "lora": noop("fits LoRA"), "qlora": noop("fits QLoRA")}
 _OTHERS = {formula.LITTLE_ROOM: noop("tight"), formula.SLOW: noop("slow here"),
            formula.TOO_LITTLE: noop("needs {size}")}
@@ -155,13 +161,13 @@ class Badge:
             does, the one that needs least.
         bytes: what that needs at its peak.
         judgement: whether that fits.
-        seconds: what a usual dataset takes with it, roughly.
+        time: what the rows take with it.
     """
 
     method: str
     bytes: int
     judgement: Judgement
-    seconds: float
+    time: TimeEstimate
 
     @property
     def fits(self) -> bool:
@@ -177,9 +183,12 @@ class Badge:
                   size=units.format_bytes(self.bytes))
 
 
-def badge(facts: ModelFacts, machine: Machine) -> Badge | None:
+def badge(facts: ModelFacts, machine: Machine, rows: int = USUAL_ROWS, tokens: float = USUAL_TOKENS) -> Badge | None:
     """The badge of a model on this machine, with what is free on its first GPU, or in main memory without one. Takes
-    under a millisecond.
+    about a millisecond.
+
+    Args:
+        rows: that are learned, once; `tokens`: of all of them.
 
     Returns:
         None if nobody says how much memory there is.
@@ -188,15 +197,15 @@ def badge(facts: ModelFacts, machine: Machine) -> Badge | None:
         return None
     found = None
     for method in ("lora",) if facts.quantization else ("full", "lora", "qlora"):
-        _, need = usual(facts, machine, method)
-        seconds = rough_seconds(facts.parameters, USUAL_TOKENS, machine, method)
-        found = Badge(method, need.high, judge(need.low, need.high, free, seconds), seconds)
+        config, need = usual(facts, machine, method, rows)
+        time = time_estimate.training(facts, config, machine, rows, tokens)
+        found = Badge(method, need.high, judge(need.low, need.high, free, time.low), time)
         if found.fits:
             break
     return found
 
 
-def usual(facts: ModelFacts, machine: Machine, method: str, length: int = LENGTH,
+def usual(facts: ModelFacts, machine: Machine, method: str, rows: int = USUAL_ROWS, length: int = LENGTH,
           **fields: Any) -> tuple[RunConfig, MemoryEstimate]:
     """A run while none is planned, and what it takes: rows of up to `length` tokens, of which as many go through at
     once as fit, at most 4; where not even one fits, activations are computed again.
@@ -214,7 +223,8 @@ def usual(facts: ModelFacts, machine: Machine, method: str, length: int = LENGTH
         need = estimate(facts, config, "cuda" if gpu else "cpu")
         if need.high <= COMFORTABLE * free:
             break
-    return config, need
+    config = replace(config, epochs=usual_epochs(rows, bool(gpu)))
+    return replace(config, eval_steps=max(1, total_steps(config, rows) // EVALUATIONS)), need
 
 
 def usual_epochs(rows: int, on_gpu: bool) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from slmstudio.core.hardware.guidance import LONG
+from slmstudio.core.hardware.guidance import EVENING
 from slmstudio.core.model import scratch
 from slmstudio.core.model.architecture import PADDED_ONLY
 from slmstudio.core.model.facts import ModelFacts
@@ -31,7 +31,7 @@ class Judgement:
     """
     Attributes:
         level: `FITS`, `TIGHT` (it may work, or work slowly) or `NO`.
-        reason: `ENOUGH` of everything; `LITTLE_ROOM` or `TOO_LITTLE` memory; `SLOW`, more than a night; `UNKNOWN`,
+        reason: `ENOUGH` of everything; `LITTLE_ROOM` or `TOO_LITTLE` memory; `SLOW`, more than an evening; `UNKNOWN`,
             since nobody says how much memory is free.
     """
 
@@ -49,13 +49,13 @@ def judge(low: int, high: int, free: int | None, seconds: float | None = None) -
     Args:
         low, high: bytes that it needs at its peak, at least and at most.
         free: bytes that are free where it computes; None if nobody says.
-        seconds: how long it takes, measured or roughly; None if nobody knows.
+        seconds: how long it takes at least; None if nobody knows.
     """
     if free is None:
         return Judgement(TIGHT, UNKNOWN)
     if low > free:
         return Judgement(NO, TOO_LITTLE)
-    if seconds is not None and seconds > LONG:
+    if seconds is not None and seconds > EVENING:
         return Judgement(TIGHT, SLOW)
     return Judgement(FITS, ENOUGH) if high <= COMFORTABLE * free else Judgement(TIGHT, LITTLE_ROOM)
 

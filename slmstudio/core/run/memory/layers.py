@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from slmstudio.core.hardware import guidance
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
+from slmstudio.core.run.curves import sequences
 
 JOINED = ("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma3", "gemma3_text")
 """Families whose layers kernels/fast_layers.py replaces on the processor."""
@@ -53,11 +54,6 @@ class Layer:
 def compute_bytes(config: RunConfig) -> int:
     """Bytes of a number in `precision`."""
     return 4 if config.precision == "fp32" else 2
-
-
-def sequences(config: RunConfig) -> int:
-    """Sequences that one row of the micro-batch makes: the better and the worse answer go together."""
-    return 2 if config.objective in ("dpo", "orpo") else 1
 
 
 def tokens_at_once(config: RunConfig) -> int:

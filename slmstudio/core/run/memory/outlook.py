@@ -3,20 +3,20 @@ measured."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from slmstudio.core.hardware.guidance import rough_seconds
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run import measured, time_estimate
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.curves import steps_per_epoch, total_steps
+from slmstudio.core.run.curves import sequences
 from slmstudio.core.run.energy.energy_use import MACHINE, SAME, Forecast, forecast
-from slmstudio.core.run.memory import formula, measured
+from slmstudio.core.run.measured import FACTOR_LIMITS, Correction, Measurement
+from slmstudio.core.run.memory import formula
 from slmstudio.core.run.memory.formula import Judgement, MemoryEstimate, judge
-from slmstudio.core.run.memory.measured import FACTOR_LIMITS, Correction, Measurement
+from slmstudio.core.run.time_estimate import ROUGH, TimeEstimate
 
 AS_THEY_ARE = ("overhead", "low", "high", "trainable_parameters", "phase")
 """What of an estimate isn't a part that a correction applies to: libraries and context take what they take."""
@@ -48,17 +48,15 @@ class Outlook:
     Attributes:
         device: "cuda" or "cpu".
         free: bytes free there; None if the driver doesn't say.
-        seconds: how long the whole run takes; None if no step of it was measured.
+        time: how long the whole run takes; None where nobody counted its rows.
         energy: what it draws; None if nobody knows.
-        rough_seconds: how long it takes as far as parameters and tokens tell; None if nobody counted them.
     """
 
     best: Best
     device: str
     free: int | None
-    seconds: float | None
+    time: TimeEstimate | None = None
     energy: Forecast | None = None
-    rough_seconds: float | None = None
 
     @property
     def judgement(self) -> Judgement:
@@ -66,16 +64,14 @@ class Outlook:
         estimate, known = self.best.estimate, self.best.measured
         if known is not None and known.ran_out and (self.free is None or self.free <= known.peak_bytes):
             return Judgement(formula.NO, formula.TOO_LITTLE)
-        seconds = self.rough_seconds if self.seconds is None else self.seconds
-        return judge(estimate.low, estimate.high, self.free, seconds)
+        return judge(estimate.low, estimate.high, self.free, self.time.low if self.time else None)
 
     def to_dict(self) -> dict[str, Any]:
         estimate, known = self.best.estimate, self.best.measured
         return {"low": estimate.low, "likely": estimate.total, "high": estimate.high, "device": self.device,
                 "free": self.free, "fits": self.judgement.level, "reason": self.judgement.reason,
-                "rough_seconds": self.rough_seconds, "corrected_by": self.best.corrected_by,
-                "measured_peak": known.peak_bytes if known else None, "ran_out": bool(known and known.ran_out),
-                "seconds": self.seconds}
+                "corrected_by": self.best.corrected_by, "measured_peak": known.peak_bytes if known else None,
+                "ran_out": bool(known and known.ran_out), **(self.time.to_dict() if self.time else {})}
 
 
 def best_estimate(facts: ModelFacts, config: RunConfig, machine: Machine,
@@ -98,45 +94,41 @@ def best_estimate(facts: ModelFacts, config: RunConfig, machine: Machine,
     return Best(estimate, exact, count)
 
 
-def look(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int,
-         tokens: int | None = None) -> Outlook:
+def look(facts: ModelFacts, config: RunConfig, machine: Machine, train_rows: int, tokens: int,
+         evaluated: int | None = None) -> Outlook:
     """Memory, time and power of a run on this machine, as it is now.
 
     Args:
-        train_rows: rows that it learns.
-        tokens: of these rows; None if nobody counted them.
+        train_rows: rows that it learns; `tokens`: of these rows.
+        evaluated: rows that an evaluation reads, as `time_estimate.training` takes them.
     """
     known = measured.load()
     best = best_estimate(facts, config, machine, known)
-    seconds = run_seconds(config, train_rows, best.measured)
     device, free = measured.free_on(config, machine)
     drawn, same = measured.drawn(facts, config, machine, known)
-    if (likely := seconds) is None:
-        likely = run_seconds(config, train_rows, _by_others(config, measured.alike(facts, config, machine, known)))
-    epochs = total_steps(config, train_rows) / max(1, steps_per_epoch(config, train_rows))
-    rough = None if tokens is None else rough_seconds(facts.parameters, epochs * tokens, machine, config.method,
-                                                      on_gpu=device == "cuda")
-    return Outlook(best, device, free, seconds,
-                   forecast(config, machine, device == "cuda", likely, drawn, SAME if same else MACHINE), rough)
+    expected = time_estimate.training(facts, config, machine, train_rows, tokens, evaluated, known)
+    seconds = None if expected.source == ROUGH else expected.likely
+    return Outlook(best, device, free, expected,
+                   forecast(config, machine, device == "cuda", seconds, drawn, SAME if same else MACHINE))
 
 
-def _by_others(config: RunConfig, alike: Sequence[Measurement]) -> Measurement | None:
-    """What a step may take, going by the newest run with the same settings but other rows; their lengths may differ."""
-    for each in reversed(alike):
-        accumulated = each.rows.get("gradient_accumulation_steps")
-        if each.seconds_per_step is not None and isinstance(accumulated, int) and accumulated > 0:
-            return replace(each, seconds_per_step=each.seconds_per_step * config.gradient_accumulation_steps
-                           / accumulated)
-    return None
+def measure(facts: ModelFacts, config: RunConfig, machine: Machine, source: str, tokens: int, peak_bytes: int,
+            row_tokens: float | None = None, evaluated: int = 0, **figures: Any) -> Measurement:
+    """A measurement of now, with what the formulas say of just this run.
 
-
-def run_seconds(config: RunConfig, train_rows: int, known: Measurement | None) -> float | None:
-    """Seconds of a whole run: its steps, and an evaluation before them, between them and at the end."""
-    if known is None or known.seconds_per_step is None:
-        return None
-    steps = total_steps(config, train_rows)
-    evaluations = 1 + math.ceil(steps / config.eval_steps)
-    return steps * known.seconds_per_step + evaluations * (known.seconds_per_evaluation or 0.0)
+    Args:
+        tokens: of the longest micro-batch, padding included; of pairs those of both answers.
+        row_tokens: of a learned row, on average; `evaluated`: rows of an evaluation.
+        figures: the other fields, as far as they are known.
+    """
+    length = -(-tokens // (config.micro_batch_size * sequences(config)))
+    shape = formula.estimate(facts, replace(config, max_length=max(1, length)), measured.device_of(config, machine))
+    if row_tokens is not None:
+        figures |= {"operations": time_estimate.operations(facts, config, row_tokens)[0],
+                    "evaluation_operations": sequences(config) * time_estimate.evaluation_operations(
+                        facts, config, row_tokens, evaluated)}
+    return measured.new(facts, config, machine, source, tokens=tokens, peak_bytes=peak_bytes,
+                        parts_bytes=shape.total - shape.overhead, overhead_bytes=shape.overhead, **figures)
 
 
 def corrected(estimate: MemoryEstimate, correction: Correction) -> MemoryEstimate:

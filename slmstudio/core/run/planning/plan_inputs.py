@@ -15,10 +15,10 @@ from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.model import named_templates, tokens
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run import measured as measurements
 from slmstudio.core.run.config import FIELDS, SET, RunConfig
-from slmstudio.core.run.memory import measured as measurements
+from slmstudio.core.run.measured import Measurement
 from slmstudio.core.run.memory import outlook
-from slmstudio.core.run.memory.measured import Measurement
 from slmstudio.core.run.planning import plan_rows, row_counts
 from slmstudio.core.run.planning.row_counts import MeasuredRows
 from slmstudio.core.run.rows.row_tokens import RowEncoder

@@ -46,7 +46,8 @@ def plan(inputs: PlanInputs) -> Plan:
     config, measured = _continue(inputs, inputs.after) if inputs.after is not None else _propose(inputs, machine)
     counts = row_counts.count(rows, measured, config)
     return Plan(config, measured, counts, row_counts.lost(rows, measured, counts, inputs.model, config, machine),
-                outlook.look(inputs.model, config, machine, counts.learned, counts.tokens))
+                outlook.look(inputs.model, config, machine, counts.learned, counts.tokens,
+                             inputs.eval_rows if config.eval_file else counts.evaluated))
 
 
 def _propose(inputs: PlanInputs, machine: Machine) -> tuple[RunConfig, MeasuredRows]:

@@ -19,9 +19,9 @@ from slmstudio.core.data.record import Record
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.facts import ModelFacts
+from slmstudio.core.run import measured as measurements
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import total_steps
-from slmstudio.core.run.memory import measured as measurements
 from slmstudio.core.run.memory import outlook
 from slmstudio.core.run.rows.row_tokens import RowEncoder, RowTokens
 from slmstudio.core.run.run_fields import LEAVE_OUT

@@ -14,6 +14,7 @@ from scipy.integrate import quad
 
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import facts
+from slmstudio.core.run import measured, time_estimate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.energy import energy_use as module
 from slmstudio.core.run.energy.energy_use import (
@@ -29,7 +30,7 @@ from slmstudio.core.run.energy.energy_use import (
     memory_watts,
     processor_watts,
 )
-from slmstudio.core.run.memory import measured, outlook
+from slmstudio.core.run.memory import outlook
 
 GB = 1024**3
 Curve = Callable[[float], float]
@@ -238,12 +239,13 @@ def look(studio_home, tiny_model, rows_file, monkeypatch):
     monkeypatch.setattr(module, "read_battery", lambda: None)
     about = facts.read_model(tiny_model)
 
-    def make(machine: Machine = CPU_ONLY, drew: tuple[tuple[dict, float], ...] = (), **fields):
+    def make(machine: Machine = CPU_ONLY, drew: tuple[tuple[dict, float], ...] = (), figures: dict | None = None,
+             **fields):
         config = RunConfig(name="n", model="m", train_file=str(rows_file), **fields)
         for changed, watts in drew:
-            measured.record(measured.measure(about, dataclasses.replace(config, **changed), machine, "run", 100, 10**9,
-                                             watts=watts, seconds_per_step=2.0))
-        return outlook.look(about, config, machine, 160)
+            measured.record(outlook.measure(about, dataclasses.replace(config, **changed), machine, "run", 100, 10**9,
+                                             watts=watts, **(figures or {"seconds_per_step": 2.0})))
+        return outlook.look(about, config, machine, 160, 16_000)
 
     return make
 
@@ -282,7 +284,7 @@ def test_what_the_same_settings_drew_here_wins(look):
     found = look(WITH_CARD, drew=(({}, 210.0), ({"method": "full"}, 90.0)))
     assert found.energy.basis == SAME and found.energy.watts == 210.0
     assert (found.energy.low, found.energy.high) == pytest.approx((189.0, 231.0))
-    assert found.energy.joules == pytest.approx(210.0 * found.seconds)
+    assert found.energy.joules == pytest.approx(210.0 * found.time.likely)
 
 
 def test_other_runs_on_this_machine_are_better_than_an_estimate(look):
@@ -293,8 +295,9 @@ def test_other_runs_on_this_machine_are_better_than_an_estimate(look):
 
 
 def test_a_run_on_other_rows_tells_how_long_it_may_take(look):
-    before = {"train_file": "/gone/rows.jsonl", "gradient_accumulation_steps": 4}
-    found = look(drew=((before, 50.0),), gradient_accumulation_steps=8, max_steps=100)
-    assert found.seconds is None, "these rows were not measured"
-    assert found.energy.seconds == pytest.approx(100 * 2.0 * 8 / 4) and found.energy.basis == SAME
+    before = {"train_file": "/gone/rows.jsonl"}
+    found = look(drew=((before, 50.0),), figures={"tokens_per_second": 40.0, "seconds_besides": 0.0}, eval_fraction=0.0,
+                 epochs=1.0)
+    assert found.time.source == time_estimate.ALIKE, "these rows were not measured"
+    assert found.energy.seconds == pytest.approx(16_000 / 40) and found.energy.basis == SAME
     assert found.energy.joules == pytest.approx(50.0 * 400)

@@ -14,8 +14,8 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware import guidance
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.model import facts
+from slmstudio.core.run import measured
 from slmstudio.core.run.config import FIELDS, RunConfig
-from slmstudio.core.run.memory import measured
 from slmstudio.core.run.memory.formula import estimate
 from slmstudio.core.run.planning import plan_inputs, planner
 

@@ -8,10 +8,11 @@ others.
 from __future__ import annotations
 
 import contextlib
+import functools
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,6 @@ from slmstudio.core.files import number
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.memory.formula import estimate
-from slmstudio.core.run.memory.layers import sequences
 
 FILE, KIND = "measured.json", "measured"
 MOST = 200
@@ -41,7 +40,8 @@ SETTINGS = ("objective", "method", "precision", "max_length", "micro_batch_size"
 KINDS: dict[str, type | tuple[type, ...]] = {
     "machine": str, "model": str, "family": str, "settings": dict, "rows": dict, "versions": dict, "when": (int, float),
     "source": str, "tokens": int, "peak_bytes": int, "parts_bytes": int, "overhead_bytes": int, "ran_out": bool}
-FIGURES = ("seconds_per_step", "seconds_per_evaluation", "tokens_per_second", "watts")
+FIGURES = ("seconds_per_step", "seconds_per_evaluation", "tokens_per_second", "watts", "operations",
+           "evaluation_operations", "seconds_besides")
 """What an entry holds: by kind, and as figures that may be missing."""
 ROWS = ("train_file", "train_map", "eval_file", "eval_map", "eval_fraction", "split_seed", "seed", "group_by_length",
         "gradient_accumulation_steps", "completion_only_loss", "split_by", "chat_template", "max_steps",
@@ -67,6 +67,9 @@ class Measurement:
         tokens_per_second: non-padding tokens.
         watts: mean that the machine drew from the socket; None if it wasn't measured.
         ran_out: memory didn't suffice.
+        operations, evaluation_operations: arithmetic of a learned token and of a whole evaluation, as
+            `time_estimate.operations` counts it; None in entries of older programs.
+        seconds_besides: that the run took for anything else: loading, its trial of the longest rows, checkpoints.
     """
 
     machine: str
@@ -86,6 +89,9 @@ class Measurement:
     tokens_per_second: float | None = None
     ran_out: bool = False
     watts: float | None = None
+    operations: float | None = None
+    evaluation_operations: float | None = None
+    seconds_besides: float | None = None
 
     @property
     def factor(self) -> float | None:
@@ -121,25 +127,26 @@ def free_on(config: RunConfig, machine: Machine) -> tuple[str, int | None]:
 
 
 def machine_key(config: RunConfig, machine: Machine) -> str:
-    """Names what a run computes on: the card and its memory, or the processor and the machine's."""
-    if device_of(config, machine) == "cuda":
+    """Names what a run computes on."""
+    return device_key(device_of(config, machine), machine)
+
+
+def device_key(device: str, machine: Machine) -> str:
+    """Names the card and its memory ("cuda"), or the processor and the machine's ("cpu")."""
+    if device == "cuda":
         return f"{machine.gpus[0].name}, {machine.gpus[0].memory_total} bytes"
     return f"{machine.cpu_name}, {machine.physical_cores} cores, {machine.ram_total} bytes"
 
 
-def measure(facts: ModelFacts, config: RunConfig, machine: Machine, source: str, tokens: int, peak_bytes: int,
-            **figures: Any) -> Measurement:
+def new(facts: ModelFacts, config: RunConfig, machine: Machine, source: str, **figures: Any) -> Measurement:
     """A measurement of now.
 
     Args:
-        tokens: of the longest micro-batch, padding included; of pairs those of both answers.
-        figures: the other fields, as far as they are known.
+        figures: the fields that nothing here tells; `outlook.measure` knows more of them.
     """
-    length = -(-tokens // (config.micro_batch_size * sequences(config)))
-    shape = estimate(facts, replace(config, max_length=max(1, length)), device_of(config, machine))
-    return Measurement(machine_key(config, machine), _model_key(facts), facts.family, _named(config, SETTINGS),
-                       _rows_key(config), _versions(), time.time(), source, tokens, peak_bytes,
-                       shape.total - shape.overhead, shape.overhead, **figures)
+    return Measurement(machine=machine_key(config, machine), model=model_key(facts), family=facts.family,
+                       settings=_named(config, SETTINGS), rows=_rows_key(config), versions=_versions(),
+                       when=time.time(), source=source, **figures)
 
 
 def record(measurement: Measurement) -> None:
@@ -149,29 +156,46 @@ def record(measurement: Measurement) -> None:
         UserError: a newer program wrote the file.
         OSError: it can't be written, or another process keeps it busy.
     """
+    with changing(_file()):
+        others = [each for each in _entries() if _identity(each) != _identity(measurement)]
+        kept = sorted([*others, measurement], key=lambda each: each.when)[-MOST:]
+        files.write_atomically(_file(), files.dump_pretty(
+            {**formats.stamp(KIND), "measurements": [asdict(each) for each in kept]}))
+
+
+@contextlib.contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Keep other processes from a file of figures while it is changed. A damaged one is set aside.
+
+    Raises:
+        OSError: its folder can't be written, or another process keeps it busy.
+    """
     import filelock
 
-    path = _file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
         if path.exists() and files.read_json(path) is None:
             files.put_aside(path, "damaged")
-        others = [each for each in _entries() if _identity(each) != _identity(measurement)]
-        kept = sorted([*others, measurement], key=lambda each: each.when)[-MOST:]
-        files.write_atomically(path, files.dump_pretty(
-            {**formats.stamp(KIND), "measurements": [asdict(each) for each in kept]}))
+        yield
 
 
 def load() -> list[Measurement]:
     """What is known, oldest first; nothing where the file can't be used: it is only a help."""
     with contextlib.suppress(UserError, OSError):
-        return _entries()
+        state = _file().stat()
+        return list(_loaded(_file(), state.st_mtime_ns, state.st_size))
     return []
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(path: Path, changed: int, size: int) -> tuple[Measurement, ...]:
+    """Read once: a list of models asks for each of them."""
+    return tuple(_entries())
 
 
 def alike(facts: ModelFacts, config: RunConfig, machine: Machine, known: Sequence[Measurement]) -> list[Measurement]:
     """The measurements with the same machine, model, settings and libraries, oldest first; the rows may be others."""
-    here, model, settings, torch = (machine_key(config, machine), _model_key(facts), _named(config, SETTINGS),
+    here, model, settings, torch = (machine_key(config, machine), model_key(facts), _named(config, SETTINGS),
                                     _versions()["torch"])
     return [each for each in known if each.machine == here and each.model == model and each.settings == settings
             and each.versions.get("torch") == torch]
@@ -242,6 +266,7 @@ def _identity(measurement: Measurement) -> tuple[Any, ...]:
     return measurement.machine, measurement.model, measurement.settings, measurement.rows
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     found = {"slmstudio": __version__, "torch": ""}
     with contextlib.suppress(metadata.PackageNotFoundError):
@@ -249,7 +274,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _model_key(facts: ModelFacts) -> str:
+def model_key(facts: ModelFacts) -> str:
+    """Names a model's shape: two with the same one take the same time and memory."""
     return (f"{facts.model_type}, {facts.parameters} parameters, {facts.layers} × {facts.hidden_size}, "
             f"{facts.vocabulary_size} tokens, {facts.quantization or facts.dtype}")
 
