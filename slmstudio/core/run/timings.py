@@ -12,7 +12,7 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.run.measured import changing
 
 FILE, KIND = "timings.json", "timings"
-ANSWERING, EXPORTING, DOWNLOADING = "answering", "exporting", "downloading"
+ANSWERING, TUNED, EXPORTING, DOWNLOADING = "answering", "answering tuned", "exporting", "downloading"
 MOST = 60
 """Entries of one kind that are kept; the oldest go first."""
 
@@ -21,9 +21,9 @@ MOST = 60
 class Timing:
     """
     Attributes:
-        kind: `ANSWERING`, `EXPORTING` or `DOWNLOADING`.
+        kind: `ANSWERING` as the model came, `TUNED` with an adapter, `EXPORTING` or `DOWNLOADING`.
         machine: as `measured.device_key` names it; "" of a download.
-        model: as `measured.model_key` names it, and what it was used for; "" of a download.
+        model: as `measured.model_key` names it, of an export with its types; "" of a download.
         units: tokens of the questions with their references, files, or bytes; `cost`: of one of them, to scale by: the
             model's parameters, or 1.
         seconds: that they took; `before`: that went by until the first of them, as for loading.

@@ -39,7 +39,7 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import Encoder, answer_shown, local_tokenizer
-from slmstudio.core.run import measured, time_estimate, timings
+from slmstudio.core.run import measured, timings
 from slmstudio.core.run.timings import Timing
 from slmstudio.worker.answering.control import EvaluationControl, LineLog
 from slmstudio.worker.answering.model_loader import Models
@@ -275,8 +275,8 @@ def _keep_time(spec: dict[str, Any], took: _Spent) -> None:
         facts = read_model(Path(spec["model"]))
         key = measured.device_key("cuda" if torch.cuda.is_available() else "cpu", read_machine())
         timings.record(Timing.now(
-            timings.ANSWERING, took.tokens, took.answering, machine=key, before=took.loading, cost=facts.parameters,
-            model=time_estimate.answering_key(facts, bool(spec.get("adapter")))))
+            timings.TUNED if spec.get("adapter") else timings.ANSWERING, took.tokens, took.answering, machine=key,
+            before=took.loading, model=measured.model_key(facts), cost=facts.parameters))
 
 
 def _warn_no_answers(job: JobContext, number: int) -> None:

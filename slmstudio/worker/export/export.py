@@ -162,7 +162,7 @@ def run(job: JobContext) -> dict[str, Any]:
     names = [kind.name for kind in (*types, *others)]
     timings.record(Timing.now(
         timings.EXPORTING, time_estimate.files_made(names), running_seconds() - begun, before=begun,
-        cost=facts.parameters,
+        cost=time_estimate.export_cost(facts),
         machine=measured.device_key("cpu", read_machine()), model=time_estimate.export_key(facts, names)))
     proofs = [entry.parity for entry in made if entry.parity]
     for entry in made:

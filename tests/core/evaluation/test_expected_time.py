@@ -8,7 +8,7 @@ from slmstudio.core.evaluation import expected_time
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.run import measured, timings
-from slmstudio.core.run.time_estimate import ALIKE, ROUGH, answering_key
+from slmstudio.core.run.time_estimate import ALIKE, ROUGH
 from slmstudio.core.run.timings import Timing
 
 
@@ -21,8 +21,9 @@ def test_each_model_takes_its_own_time_and_a_file_that_of_the_folder_beside_it(s
     facts, machine = read_model(tiny_model), read_machine()
     key = measured.device_key("cuda" if machine.gpus else "cpu", machine)
     for tuned, seconds in ((False, 20.0), (True, 10.0)):
-        timings.record(Timing.now(timings.ANSWERING, 10 * expected_time.USUAL_TOKENS, seconds, machine=key,
-                                  model=answering_key(facts, tuned), cost=facts.parameters, before=3.0))
+        kind = timings.TUNED if tuned else timings.ANSWERING
+        timings.record(Timing.now(kind, 10 * expected_time.USUAL_TOKENS, seconds, machine=key,
+                                  model=measured.model_key(facts), cost=facts.parameters, before=3.0))
     known = expected_time.paces(models, None)
     assert {name: (pace(10).source, round(pace(10).likely)) for name, pace in known.items()} == {
         "base": (ALIKE, 23), "tuned": (ALIKE, 13), "Q4": (ALIKE, 13)}

@@ -30,7 +30,7 @@ def facts(title: str) -> ModelFacts:
 
 SMALL, LARGE = facts("SmolLM2 135M"), facts("Qwen2.5 0.5B")
 RUN = RunConfig("n", "m", "gone.jsonl", epochs=1.0, micro_batch_size=2, gradient_accumulation_steps=2, eval_steps=10,
-                eval_fraction=0.1, precision="fp32", max_length=512, sample_max_tokens=30)
+                eval_fraction=0.1, precision="fp32", max_length=512, sample_max_tokens=10)
 
 
 def known(model: ModelFacts = SMALL, config: RunConfig = RUN, seed: int = 7, **figures: float) -> measured.Measurement:
@@ -55,7 +55,7 @@ def test_the_same_run_takes_its_steps_its_evaluations_and_what_it_took_besides()
 def test_other_rows_with_the_same_settings_take_time_by_their_tokens():
     assert likely(before=(known(),)) == (20_000 / 100 + 4 * 4 + 20, ALIKE)
     assert likely(before=(known(),), rows=2 * ROWS, evaluated=0) == (40_000 / 100 + 20, ALIKE)
-    triple = likely(before=(known(),), evaluated=10 + 29)  # 30 tokens of answers are as much as 4.5 rows
+    triple = likely(before=(known(),), evaluated=10 + 28)  # 10 tokens of answers are as much as 4 rows
     assert triple == (20_000 / 100 + 4 * 12 + 20, ALIKE)
     old = dataclasses.replace(known(), operations=None, evaluation_operations=None, seconds_besides=None)
     assert likely(before=(old,), evaluated=0) == (20_000 / 100 + 15 + round(SMALL.disk_bytes / 200e6, 3), ALIKE)
@@ -122,8 +122,8 @@ def timing(kind: str, units: float, seconds: float, **about) -> Timing:
 
 
 def test_answers_take_what_such_answers_took_with_loading():
-    key, cost = time_estimate.answering_key(SMALL, True), SMALL.parameters
-    before = [timing(timings.ANSWERING, 1_000, 50.0, model=key, cost=cost, before=10.0)]
+    key, cost = measured.model_key(SMALL), SMALL.parameters
+    before = [timing(timings.TUNED, 1_000, 50.0, model=key, cost=cost, before=10.0)]
     found = time_estimate.answering(SMALL, HERE, 20, 100.0, True, before)
     assert (found.source, found.likely) == (ALIKE, pytest.approx(10 + 100))
     assert time_estimate.answering(SMALL, HERE, 20, 100.0, False, before).source == SCALED
@@ -134,7 +134,8 @@ def test_answers_take_what_such_answers_took_with_loading():
 
 def test_exports_and_downloads_take_what_they_took():
     types = ["Q4_K_M", "F16"]
-    before = [timing(timings.EXPORTING, 2, 80.0, model=time_estimate.export_key(SMALL, types), cost=SMALL.parameters),
+    before = [timing(timings.EXPORTING, 2, 80.0, model=time_estimate.export_key(SMALL, types),
+                     cost=time_estimate.export_cost(SMALL)),
               *(timing(timings.DOWNLOADING, 1e8, seconds) for seconds in (10.0, 20.0, 12.0))]
     assert time_estimate.exporting(SMALL, HERE, types[::-1], before) == TimeEstimate.around(80.0, ALIKE)
     assert time_estimate.exporting(SMALL, HERE, ["F16"], before).likely == pytest.approx(40.0)
