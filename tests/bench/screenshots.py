@@ -17,9 +17,8 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
-if not os.environ.get("DISPLAY"):
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from PySide6.QtCore import QPoint
 from PySide6.QtGui import QPixmap
@@ -56,6 +55,7 @@ def visit(app: QApplication, model: Path, tab: str, language: str, options: argp
         os.environ["SLMSTUDIO_HOME"] = f"{folder}/home"
         stage = Stage(window, model, Path(folder), paths.starter_train_file())
         window.show()
+        stage.settle()  # a window fits itself into its screen when it is painted first
         window.session.set_machine(read_machine())
         try:
             for name in states(stage, tab):
@@ -92,6 +92,8 @@ def main() -> int:
     parser.add_argument("--no-pictures", action="store_true")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    if not os.environ.get("DISPLAY"):
+        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     app = QApplication(["slmstudio"])
     theme.apply(app, "light")
     found: dict[str, list[str]] = defaultdict(list)

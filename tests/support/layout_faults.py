@@ -8,9 +8,11 @@ from itertools import combinations
 from PySide6.QtCore import QRect
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
+    QAbstractButton,
     QAbstractScrollArea,
     QComboBox,
     QHeaderView,
+    QLabel,
     QLineEdit,
     QScrollBar,
     QSplitterHandle,
@@ -40,9 +42,9 @@ def describe(widget: QWidget) -> str:
     around = widget.parentWidget()
     while around is not None and not around.objectName():
         around = around.parentWidget()
-    text = getattr(widget, "text", str)()
+    text = widget.text() if isinstance(widget, QAbstractButton | QLabel | QLineEdit) else ""
     return (f"{around.objectName() if around is not None else ''} > {type(widget).__name__} {widget.objectName()} "
-            f"{str(text)[:30]!r}")
+            f"{text[:30]!r}")
 
 
 def _cut_fields(seen: list[QWidget]) -> Iterator[str]:

@@ -237,7 +237,8 @@ STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
              "loading": lambda stage: _load(stage, hold=True), "ready": _loaded,
              "working": lambda stage: _ask(stage, "long answer"), "done": _answered,
              "failed": lambda stage: _load(stage, there=False)},
-    "window": {"welcome": lambda stage: stage.window.open_welcome(), "settings": lambda stage: stage.window.open_settings(),
+    "window": {"welcome": lambda stage: stage.window.open_welcome(),
+               "settings": lambda stage: stage.window.open_settings(),
                "help": lambda stage: stage.window.open_help()},
 }
 """By tab: each state by its name, and what brings the window there from the state before."""

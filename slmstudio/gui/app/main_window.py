@@ -124,7 +124,8 @@ class MainWindow(QMainWindow):
     def _lay_out(self, status: StatusBar) -> None:
         page = QWidget()
         page.setObjectName("page")
-        column_in(page, self.header, self.banner, self.notice, (ScrolledPages(self._stack), 1), status, spacing=0)
+        # A message comes below what is open, which keeps its place.
+        column_in(page, self.header, (ScrolledPages(self._stack), 1), self.notice, self.banner, status, spacing=0)
         self.status = status
         self.setCentralWidget(page)
         page.setFocus()  # else the tabs would have it, and everybody would first see a ring around them

@@ -61,7 +61,7 @@ class DataTab(TakesFiles, QWidget):
         self.pages = DataPages(self.progress.strips[1])
         self._connect_pages()
         self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True, timeout=lambda: self.memory.look())
-        column_in(self, self.banner, self.progress, (self.pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
+        column_in(self, (self.pages, 1), self.progress, self.banner, spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         self._show_progress()
 
     def showEvent(self, event: QShowEvent) -> None:

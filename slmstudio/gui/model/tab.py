@@ -60,7 +60,7 @@ class ModelTab(TakesFiles, QWidget):
         self.models.repo_typed.connect(self._offer)
         self.models.forget_wanted.connect(self._forget)
         self._pages = pages_of(self._nothing_chosen(), self.card)
-        column_in(self, self.banner, (row_of((self.models, 9), (self._pages, 10), spacing=theme.CARD_GAP), 1),
+        column_in(self, (row_of((self.models, 9), (self._pages, 10), spacing=theme.CARD_GAP), 1), self.banner,
                   spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         session.machine_changed.connect(self.refresh)
         self.refresh()

@@ -140,7 +140,7 @@ class TrainingTab(QWidget):
         self.queue_card = QueueCard(self.next.queue)
         self.machines = MachinesDialog(self)
         self._pages = TrainingPages(session, [self.plan, self.queue_card], self.run, [self.watch, self.feed])
-        column_in(self, self.banner, (self._pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
+        column_in(self, (self._pages, 1), self.banner, spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         self._connect()
         self._show_choice()
         if session.run is not None:

@@ -1,0 +1,87 @@
+"""Every tab in its states: nothing is cut, overlaps or is scrolled twice, and nothing moves from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QPoint
+from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QPlainTextEdit, QWidget
+from support.layout_faults import describe, faults
+from support.tab_states import STATES, Stage, states
+
+from slmstudio.core import i18n, paths
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common import theme
+from slmstudio.gui.common.session import TABS
+from slmstudio.gui.common.widgets.areas import Card
+
+LOOKS = [("en", 1280, 720, 100), ("hi", 1280, 720, 150), ("en", 1280, 720, 150), ("hi", 1280, 720, 100),
+         ("en", 900, 600, 100), ("en", 900, 600, 200)]
+"""Language, width and height of the window, size of text in percent. In the smallest, a page is scrolled twice."""
+SLOW = ("training", "results")
+CASES = [pytest.param(look, tab, marks=[pytest.mark.full] if place > 1 or (place and tab in SLOW) else [],
+                      id=f"{tab}-{'-'.join(map(str, look))}") for place, look in enumerate(LOOKS) for tab in STATES]
+KNOWN = {"data": ("rows_table",), "training": ("plan_form", "RunPlots", "watch_answers", "feed"),
+         "results": ("runs_filter",)}
+"""What isn't yet as it should be with large text, by tab: a word of the fault."""
+MOVES = {"training": ("Plan", "field_", "meaning_", "measure_fit", "log_scale"),
+         "results": ("rename_run", "meaning_", "log_scale")}
+"""What isn't yet where it was: the plan of a run, and the plots below its end and beside another run's details."""
+
+
+@pytest.fixture
+def stage(main_window: MainWindow, tiny_model: Path, tmp_path: Path, play) -> Iterator[Stage]:
+    play("")
+    made = Stage(main_window, tiny_model, tmp_path, paths.starter_train_file())
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def look(qapp, request) -> Iterator[tuple[str, int, int, int]]:
+    """The window is made so."""
+    language, _, _, percent = request.param
+    i18n.use(language)
+    theme.apply(qapp, "light", percent)
+    qapp.setFont(theme.base_font())
+    yield request.param
+    i18n.use("en")
+    theme.apply(qapp, "light", 100)
+
+
+def places(window: MainWindow) -> dict[QWidget, QPoint]:
+    """Where the named controls and the cards that can be seen are in the window."""
+    kinds = (QAbstractButton, QComboBox, QLineEdit, QPlainTextEdit, Card)
+    return {each: each.mapTo(window, QPoint()) for each in window.findChildren(QWidget)
+            if isinstance(each, kinds) and (each.objectName() or isinstance(each, Card)) and each.isVisible()
+            and not each.visibleRegion().isEmpty()}
+
+
+def moved(state: str, tab: str, before: dict[QWidget, QPoint], now: dict[QWidget, QPoint]) -> Iterator[str]:
+    """What isn't where it was. A message at the bottom may lift what is there."""
+    for each, place in now.items():
+        way = place - before.get(each, place)
+        lifted = state == "failed" and way.x() == 0 and way.y() < 0
+        if way and not lifted and not any(word in describe(each) for word in MOVES.get(tab, ())):
+            yield f"{state}: {describe(each)} moved by {way.toTuple()}"
+
+
+@pytest.mark.parametrize(("look", "tab"), CASES, indirect=["look"])
+def test_nothing_is_cut_overlaps_is_scrolled_twice_or_moves(look: tuple[str, int, int, int], tab: str, request):
+    theme.apply(QApplication.instance(), "light", look[3])  # the session's own look came after it
+    stage = request.getfixturevalue("stage")
+    stage.window.resize(*look[1:3])
+    known, found, before = KNOWN.get(tab, ()) if look[3] > 100 else (), [], {}
+    for name in states(stage, tab):
+        shown = QApplication.activeModalWidget() or stage.window
+        found += [f"{name}: {each}" for each in faults(shown)
+                  if not any(word in each for word in known) and (look[1] > 900 or each.startswith("cut"))]
+        if look == LOOKS[0] and tab in TABS:
+            stage.settle()
+            found += moved(name, tab, before, now := places(stage.window))
+            before = now
+        if shown is not stage.window:
+            shown.close()
+    assert found == [], "\n".join(found)
