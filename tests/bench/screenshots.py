@@ -28,7 +28,6 @@ from support.layout_faults import faults
 from support.tab_states import STATES, Stage, states
 
 from slmstudio.core import i18n, paths
-from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
@@ -56,7 +55,6 @@ def visit(app: QApplication, model: Path, tab: str, language: str, options: argp
         stage = Stage(window, model, Path(folder), paths.starter_train_file())
         window.show()
         stage.settle()  # a window fits itself into its screen when it is painted first
-        window.session.set_machine(read_machine())
         try:
             for name in states(stage, tab):
                 for scheme, text, size in itertools.product(options.schemes, options.texts, options.sizes):

@@ -18,6 +18,7 @@ from PySide6.QtTest import QTest
 from support import evaluated_runs
 
 from slmstudio.core.data import reader
+from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model import facts
 from slmstudio.core.run import folder
@@ -44,6 +45,7 @@ class Stage:
         self._gate: threading.Event | None = None
         os.environ["SLMSTUDIO_WORKER"] = json.dumps([sys.executable, str(WORKER)])
         window.session.settings.prepare_starter = False
+        window.session.set_machine(read_machine())
 
     def page(self, tab: str) -> object:
         self.window.go_to(tab)
@@ -109,7 +111,6 @@ def _released(stage: Stage) -> None:
 def _fetching(stage: Stage) -> None:
     """The first model of the list arrives."""
     page = stage.page("model")
-    stage.wait(lambda: page.entries())
     entry = page.entries()[0]
     page.models.put([entry], entry)
     os.environ["FAKE_WORKER"] = "start load wait:cancel cancelled"
@@ -227,7 +228,7 @@ STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
              "working": lambda stage: _read(stage, stage.rows, hold=True),
              "done": _released,
              "failed": lambda stage: _read(stage, stage.scratch / "moved away.jsonl")},
-    "model": {"empty": lambda stage: stage.page("model"), "working": _fetching, "done": _chosen,
+    "model": {"empty": lambda stage: stage.wait(stage.page("model").entries), "working": _fetching, "done": _chosen,
               "failed": lambda stage: stage.page("model").open_paths([stage.scratch])},
     "training": {"empty": lambda stage: stage.page("training"), "planned": _planned, "starting": _starting,
                  "working": _running, "done": _stopped, "failed": _failed},

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QAbstractTableModel, Qt
+from PySide6.QtCore import QAbstractTableModel, QPoint, QRect, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from slmstudio.core.data.reader import Preview
@@ -230,6 +231,13 @@ class RowsTable(_PlainTable):
             header.resizeSection(column, width)
         for column in (QUESTION, ANSWER, BESIDE):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The current row stays in sight where there is less room."""
+        seen = QRect(QPoint(), event.oldSize()).intersects(self.visualRect(self.currentIndex()))
+        super().resizeEvent(event)
+        if seen:
+            self.scrollTo(self.currentIndex())
 
     def show_columns(self, layout: str, has_files: bool = False) -> None:
         """Show the columns that rows of this layout fill, and perhaps the file that each is in."""

@@ -7,14 +7,25 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint
-from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QWidget,
+)
 from support.layout_faults import describe, faults
 from support.tab_states import STATES, Stage, states
 
 from slmstudio.core import i18n, paths
+from slmstudio.gui.app import application as program
+from slmstudio.gui.app import qt_texts
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.session import TABS
+from slmstudio.gui.common.session import TABS, Session
 from slmstudio.gui.common.widgets.areas import Card
 
 LOOKS = [("en", 1280, 720, 100), ("hi", 1280, 720, 150), ("en", 1280, 720, 150), ("hi", 1280, 720, 100),
@@ -27,28 +38,35 @@ KNOWN = {"data": ("rows_table",), "training": ("plan_form", "RunPlots", "watch_a
          "results": ("runs_filter",)}
 """What isn't yet as it should be with large text, by tab: a word of the fault."""
 MOVES = {"training": ("Plan", "field_", "meaning_", "measure_fit", "log_scale"),
-         "results": ("rename_run", "meaning_", "log_scale")}
-"""What isn't yet where it was: the plan of a run, and the plots below its end and beside another run's details."""
+         "results": ("rename_run", "meaning_", "log_scale"), "model": ("fit_measure",)}
+"""What isn't yet where it was: the plan of a run, the plots below its end and beside another run's details, and what is
+beside a scroll bar that comes."""
 
 
 @pytest.fixture
-def stage(main_window: MainWindow, tiny_model: Path, tmp_path: Path, play) -> Iterator[Stage]:
+def stage(qtbot, session: Session, tiny_model: Path, tmp_path: Path, play) -> Iterator[Stage]:
     play("")
-    made = Stage(main_window, tiny_model, tmp_path, paths.starter_train_file())
+    window = MainWindow(session)  # another one may take its place
+    made = Stage(window, tiny_model, tmp_path, paths.starter_train_file())
+    with qtbot.waitSignal(window.painted):
+        window.show()
+    window.resize(1280, 720)
     yield made
     made.end()
+    made.window.close()
+    i18n.use("en")
+    qt_texts.speak(QApplication.instance())
+    theme.apply(QApplication.instance(), "light", 100)
 
 
 @pytest.fixture
-def look(qapp, request) -> Iterator[tuple[str, int, int, int]]:
+def look(qapp, request) -> tuple[str, int, int, int]:
     """The window is made so."""
     language, _, _, percent = request.param
     i18n.use(language)
     theme.apply(qapp, "light", percent)
     qapp.setFont(theme.base_font())
-    yield request.param
-    i18n.use("en")
-    theme.apply(qapp, "light", 100)
+    return request.param
 
 
 def places(window: MainWindow) -> dict[QWidget, QPoint]:
@@ -85,3 +103,52 @@ def test_nothing_is_cut_overlaps_is_scrolled_twice_or_moves(look: tuple[str, int
         if shown is not stage.window:
             shown.close()
     assert found == [], "\n".join(found)
+
+
+TYPED = {"data": "rows_search", "model": "model_search", "results": "runs_filter", "chat": "chat_input"}
+"""By tab, the field into which something is typed before the look changes."""
+READY = {"data": "done", "model": "empty", "training": "empty", "results": "done", "chat": "empty"}
+CHANGES = {"language": None, "theme": ("dark", 100), "text size": ("light", 150)}
+
+
+def shown(window: MainWindow, tab: str) -> tuple[object, ...]:
+    """What is seen of a tab: the current row of each list and whether it is in sight, and what is in its fields."""
+    views = [each for each in window.page(tab).findChildren(QAbstractItemView)
+             if each.objectName() and each.isVisible() and each.model().rowCount() > 3]
+    fields = [each for each in window.page(tab).findChildren(QLineEdit) if each.objectName() in TYPED.values()]
+    return ({each.objectName(): (each.currentIndex().row(), each.viewport().rect().intersects(
+                each.visualRect(each.currentIndex()))) for each in views},
+            {each.objectName(): each.text() for each in fields},
+            [each.toPlainText() for each in window.page(tab).findChildren(QPlainTextEdit, "chat_input")])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_another_look_lands_on_the_same_place(qapp, change: str, stage: Stage):
+    before = {}
+    for tab, upto in READY.items():
+        for name in states(stage, tab):
+            if name == upto:
+                break
+        page = stage.window.page(tab)
+        if tab in TYPED:
+            QTest.keyClicks(page.findChild(QWidget, TYPED[tab]), "e")
+            QTest.qWait(250)  # a search begins when nothing more is typed
+            stage.settle()
+        for view in page.findChildren(QAbstractItemView):
+            if view.objectName() and view.isVisible() and view.model().rowCount() > 3:
+                view.setCurrentIndex(view.model().index(view.model().rowCount() // 2, 0))
+        stage.settle()
+        before[tab] = shown(stage.window, tab)
+    if CHANGES[change] is None:
+        stage.window.session.settings.language = "hi"
+        stage.window = program.open_in_language(qapp, stage.window)
+    else:
+        theme.apply(qapp, *CHANGES[change])
+    stage.settle()
+    assert stage.window.header.tabs.currentIndex() == TABS.index("chat")
+    for tab in before:
+        stage.page(tab)
+        QTest.qWait(250)
+        stage.settle()
+        stage.settle()
+        assert shown(stage.window, tab) == before[tab], tab
