@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QAbstractTableModel, QPoint, QRect, Qt
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import QAbstractTableModel, Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from slmstudio.core.data.reader import Preview
@@ -19,7 +18,7 @@ from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.fields import folded
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
-from slmstudio.gui.common.widgets.table_cells import NO_PARENT, CellDelegate, Index
+from slmstudio.gui.common.widgets.table_cells import NO_PARENT, CellDelegate, Index, follow_look
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Record
@@ -75,6 +74,7 @@ class _PlainTable(QTableView):
         self.verticalHeader().hide()
         theme.grow(self.verticalHeader(), "setDefaultSectionSize", ROW_HEIGHT)
         self.horizontalHeader().setHighlightSections(False)
+        follow_look(self)
 
 
 class RawTable(_PlainTable):
@@ -231,13 +231,6 @@ class RowsTable(_PlainTable):
             header.resizeSection(column, width)
         for column in (QUESTION, ANSWER, BESIDE):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """The current row stays in sight where there is less room."""
-        seen = QRect(QPoint(), event.oldSize()).intersects(self.visualRect(self.currentIndex()))
-        super().resizeEvent(event)
-        if seen:
-            self.scrollTo(self.currentIndex())
 
     def show_columns(self, layout: str, has_files: bool = False) -> None:
         """Show the columns that rows of this layout fill, and perhaps the file that each is in."""
