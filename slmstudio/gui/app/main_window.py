@@ -74,7 +74,7 @@ class _Room(QWidget):
 
 
 _log = logging.getLogger(__name__)
-PAUSE_MS = 150
+PAUSE_MS = 400
 """Between two pages that are made before they are opened."""
 TEXT_STEP = 10
 """Percent by which a key makes text larger or smaller."""
