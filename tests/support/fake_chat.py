@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ def chat() -> int:
         if command == "close":
             return 0
         if command == "load":
+            while Path(f"{message['path']}.hold").exists():
+                time.sleep(0.01)
             if not Path(message["path"]).exists():
                 say(type="error", error=UserError(f"{message['path']} doesn't exist.", "It was moved.",
                                                   "Choose another model.").to_dict())

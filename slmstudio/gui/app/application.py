@@ -207,6 +207,7 @@ def _after_paint(app: QApplication, window: MainWindow) -> None:
         window.welcome.look()
     prepare_starter(session, window)
     window.notice.look()
+    window.ready.connect(window.prepare_pages)
 
 
 def _open_last(window: MainWindow, files: Sequence[Path]) -> None:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 # bar.
 
 NARROW = 800
-"""Below this width there is room for the tabs and the settings alone."""
+"""Below this width, with text of the usual size, there is room for the tabs and the settings alone."""
+TICK_WIDTH = 20
 
 
 class Logo(QWidget):
@@ -99,7 +100,7 @@ class Header(QFrame):
         """Where there is little room, the tabs and the settings come first."""
         super().resizeEvent(event)
         for widget in (self._brand, self._chips):
-            widget.setVisible(event.size().width() >= NARROW)
+            widget.setVisible(event.size().width() >= theme.scaled(NARROW))
 
     def set_done(self, index: int, done: bool) -> None:
         """Put the tick behind a tab's name, or take it away."""
@@ -116,12 +117,12 @@ class Header(QFrame):
     def _mark(self, index: int, done: bool) -> None:
         side = QTabBar.ButtonPosition.RightSide
         old = self.tabs.tabButton(index, side)
-        # Every tab ends with a label, so that the room at its right is the same with and without the tick.
+        # Every tab ends with a label of one width, so that no tab moves when another gets its tick.
         label = text_label("✓" if done else "")
         label.setProperty("tick", done)
         label.setAccessibleName(tr("done") if done else "")
         label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        theme.grow(label, "setFixedWidth", 24 if done else 10)
+        theme.grow(label, "setFixedWidth", TICK_WIDTH)
         self.tabs.setTabButton(index, side, label)
         if old is not None:
             old.deleteLater()

@@ -22,6 +22,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import open_dialog
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.session import TABS, Session
+from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.fields import put_back, typed_values
 from slmstudio.gui.common.widgets.keys import add_key, let_enter_press
@@ -73,6 +74,8 @@ class _Room(QWidget):
 
 
 _log = logging.getLogger(__name__)
+PAUSE_MS = 400
+"""Between two pages that are made before they are opened."""
 TEXT_STEP = 10
 """Percent by which a key makes text larger or smaller."""
 LEAST_SIZE = (640, 360)
@@ -124,7 +127,8 @@ class MainWindow(QMainWindow):
     def _lay_out(self, status: StatusBar) -> None:
         page = QWidget()
         page.setObjectName("page")
-        column_in(page, self.header, self.banner, self.notice, (ScrolledPages(self._stack), 1), status, spacing=0)
+        # A message comes below what is open, which keeps its place.
+        column_in(page, self.header, (ScrolledPages(self._stack), 1), self.notice, self.banner, status, spacing=0)
         self.status = status
         self.setCentralWidget(page)
         page.setFocus()  # else the tabs would have it, and everybody would first see a ring around them
@@ -174,6 +178,22 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(0, self, self._restore_next)
         else:
             self.ready.emit()
+
+    def prepare_pages(self) -> None:
+        """Make the pages that nobody has opened yet, so that they are there at a click: one after another, each while
+        no button is held, with pauses in which the window is free."""
+        rest = [tab for tab in TABS if tab not in self._pages]
+        if not rest:
+            return
+        if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
+            QTimer.singleShot(PAUSE_MS, self, self.prepare_pages)
+            return
+
+        def make(module: object) -> None:
+            self.page(rest[0])
+            QTimer.singleShot(PAUSE_MS, self, self.prepare_pages)
+
+        run_task(self, lambda task: importlib.import_module(f"slmstudio.gui.{rest[0]}.tab"), make, self.show_error)
 
     def _restore_pages(self) -> None:
         """Make all of them now."""

@@ -75,7 +75,7 @@ class ChatTab(TakesFiles, QWidget):
                                     "small", name="save_chat")
         self.middle = Card(tr("Chat"))
         fill(self.middle.header, self.compare, self.save)
-        fill(self.middle.body, self.banner, self.opening, (self.lanes, 1), self.votes, self.correct, self.input)
+        fill(self.middle.body, (self.lanes, 1), self.opening, self.banner, self.votes, self.correct, self.input)
         self.off = EmptyState(tr("Chat is switched off"), "",
                               note=tr("Training, evaluation, exports for other programs and chatting with a finished "
                                       "run work without it."))

@@ -15,6 +15,7 @@ from slmstudio.core import files
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.busy import still_pressed
 
 MARGIN = 40
 """Pixels of a window that stay visible around a dialog."""
@@ -36,7 +37,7 @@ def open_path(parent: QWidget, title: str, chosen: Callable[[Path], object], kin
     dialog = QFileDialog(parent, title, "", kinds)
     dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
     dialog.setOption(QFileDialog.Option.ShowDirsOnly, folder)
-    dialog.fileSelected.connect(lambda name: chosen(Path(name)))
+    dialog.fileSelected.connect(still_pressed(lambda name: chosen(Path(name))))
     open_dialog(dialog)
 
 
@@ -70,7 +71,7 @@ def confirm(parent: QWidget, title: str, text: str, more: str, yes: tuple[str, Q
     button = box.addButton(label, role)
     button.setObjectName(name)
     box.setDefaultButton(QMessageBox.StandardButton.Cancel)
-    box.finished.connect(lambda: act() if box.clickedButton() is button else None)
+    box.finished.connect(still_pressed(lambda _: act() if box.clickedButton() is button else None))
     box.open()
 
 
@@ -173,7 +174,7 @@ def choose_file(parent: QWidget, title: str, name: str, kinds: str, write: Calla
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
     take_suffix(kinds.split(";;")[0])
     dialog.filterSelected.connect(take_suffix)
-    dialog.fileSelected.connect(lambda chosen: write(Path(chosen)))
+    dialog.fileSelected.connect(still_pressed(lambda chosen: write(Path(chosen))))
     open_dialog(dialog)
 
 

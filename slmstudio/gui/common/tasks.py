@@ -21,6 +21,7 @@ from shiboken6 import isValid
 
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common.widgets.banner import report_error
+from slmstudio.gui.common.widgets.busy import BusySign, note_pressed, pressed_button
 
 REPORTS_A_SECOND = 20
 _running: set[Task] = set()
@@ -43,6 +44,7 @@ class Task:
         self._done: Callable[[Any], None] | None = done
         self._failed: Callable[[Exception], None] | None = failed
         self._on_progress = progress
+        self._button = pressed_button()
         self._result: Any = None
         self._error: Exception | None = None
         self._stop = threading.Event()
@@ -82,6 +84,7 @@ class Task:
         """On the UI thread: give the answer."""
         wanted, done, failed = self._wanted(), self._done, self._failed
         result, error = self._result, self._error
+        note_pressed(self._button)  # what follows on it is this button's too
         self._let_go()
         if wanted and error is not None and failed is not None:
             failed(error)
@@ -89,7 +92,7 @@ class Task:
             done(result)
 
     def _let_go(self) -> None:
-        self._owner = self._func = self._done = self._failed = self._on_progress = None
+        self._owner = self._func = self._done = self._failed = self._on_progress = self._button = None
         self._result = self._error = None
 
 
@@ -144,6 +147,8 @@ def run_task(owner: QObject, func: Callable[[Task], Any], done: Callable[[Any], 
     _relay()  # made here, on the UI thread
     task = Task(owner, func, done, failed or partial(report_error, owner), progress)
     _running.add(task)
+    if task._button is not None:
+        BusySign(task._button, lambda: task in _running and not task.cancelled())
     QThreadPool.globalInstance().start(_Work(task))
     return task
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QStackedWidget, QWidget
 
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.widgets.areas import Card, EmptyState
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.labels import show_text
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.data.reading import ReadingQueue, ReadRequest
@@ -144,6 +144,7 @@ class DataPages(QStackedWidget):
         super().__init__()
         self.empty = DataEmpty()
         self.empty.column.addWidget(progress)
+        keep_room(progress)
         self.addWidget(EmptyState.centred(self.empty))
         self.currentChanged.connect(lambda _: self.updateGeometry())
 

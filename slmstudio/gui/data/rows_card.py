@@ -63,7 +63,7 @@ class RowsCard(Card):
         self.only: Sequence[int] | None = None
         self._only_title, self._arrange = "", None
         self._matches: Sequence[int] = ()
-        self._position = 0
+        self._position, self._coming_back = 0, (0, 0)
         self._search_task: Task | None = None
         self._make_header()
         self._make_navigation()
@@ -159,11 +159,12 @@ class RowsCard(Card):
         self.body.addWidget(inset, 1)
 
     def show_dataset(self, dataset: Dataset, records: Sequence[Record] | None = None) -> None:
-        """Show another dataset from its first row.
+        """Show another dataset from its first row, or the same one, read again, from the row that is shown.
 
         Args:
             records: its rows with what was changed by hand.
         """
+        where = self.where() if self._dataset is not None and self._dataset.path == dataset.path else None
         self._dataset = dataset
         self._records = dataset.records if records is None else records
         self.title.setText(dataset.name)
@@ -172,6 +173,20 @@ class RowsCard(Card):
                   "labelled": tr("good and bad answers"), "text": tr("plain text")}[dataset.layout]
         self.facts.setText(" · ".join(part for part in (layout, dataset.encoding) if part))
         self.clear_filter()
+        if where is not None:
+            self.come_back(*where)
+
+    def where(self) -> tuple[str, int, int]:
+        """What is searched for, which of the rows found is shown, and which one is the first in sight."""
+        there = self._position, max(0, self.table.rowAt(0))
+        return self.search.text(), *(self._coming_back if any(self._coming_back) else there)
+
+    def come_back(self, text: str, position: int, top: int) -> None:
+        """Show what `where` told."""
+        self._coming_back = position, top
+        self.search.setText(text)
+        self._later.stop()
+        self._search()
 
     def set_records(self, records: Sequence[Record], only: Sequence[int] | None = None) -> None:
         """Show the rows after a change by hand, at the same place. `only` are those shown before that are still there;
@@ -261,8 +276,11 @@ class RowsCard(Card):
     def _show_matches(self, matches: Sequence[int]) -> None:
         self._matches, self._position = matches, 0
         self.table.rows.show_rows(self._records, matches)
+        (position, top), self._coming_back = self._coming_back, (0, 0)
         if matches:
-            self.go(0)
+            self.go(min(position, len(matches) - 1))
+            first = self.table.rows.index(min(top, len(matches) - 1), 0)
+            self.table.scrollTo(first, RowsTable.ScrollHint.PositionAtTop)
         else:
             self._show_row()
 

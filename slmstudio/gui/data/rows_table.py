@@ -18,7 +18,7 @@ from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.fields import folded
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import column_in
-from slmstudio.gui.common.widgets.table_cells import NO_PARENT, CellDelegate, Index
+from slmstudio.gui.common.widgets.table_cells import NO_PARENT, CellDelegate, Index, follow_look
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Record
@@ -74,6 +74,7 @@ class _PlainTable(QTableView):
         self.verticalHeader().hide()
         theme.grow(self.verticalHeader(), "setDefaultSectionSize", ROW_HEIGHT)
         self.horizontalHeader().setHighlightSections(False)
+        follow_look(self)
 
 
 class RawTable(_PlainTable):

@@ -61,7 +61,7 @@ class DataTab(TakesFiles, QWidget):
         self.pages = DataPages(self.progress.strips[1])
         self._connect_pages()
         self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True, timeout=lambda: self.memory.look())
-        column_in(self, self.banner, self.progress, (self.pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
+        column_in(self, (self.pages, 1), self.progress, self.banner, spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         self._show_progress()
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -153,6 +153,7 @@ class DataTab(TakesFiles, QWidget):
         waiting = [each for each in (self.queue.reading, *self.queue.waiting) if each is not None and not each.restore]
         self.queue.cancel()
         return {"entries": page.entries if page is not None else [], "shown": page.entry if page is not None else None,
+                "where": page.rows.where() if page is not None else None,
                 "reading": page.reading.save_state() if page is not None else None, "waiting": waiting,
                 "asking": self.pages.asking.save_state() if asking else None}
 
@@ -163,6 +164,7 @@ class DataTab(TakesFiles, QWidget):
             entry.report = None
             self.workspace().add(entry, show=entry is state["shown"])
         if state["entries"]:
+            self.workspace().rows.come_back(*state["where"])
             self.workspace().reading.restore_state(state["reading"])
             self.pages.setCurrentWidget(self.workspace())
         if state["asking"] is not None:

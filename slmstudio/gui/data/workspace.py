@@ -95,8 +95,10 @@ SIDES = ((0, 163, 242), (870, 178, 268), (1100, 210, 300))
 """From each width on, the widths of the columns at the sides: on a small screen, or with larger text, they give way to
 the rows."""
 LOW = 520
-"""Below this height, the drawing of the rows' lengths does, and the findings aren't scrolled by themselves. All of
-these grow with the text."""
+"""Below this height, the drawing of the rows' lengths does, and the findings aren't scrolled by themselves."""
+LOWER, NO_MOST = 600, 16_777_215
+"""In a window below this height, the figures of the rows do too; and Qt's own greatest height. All but that grow with
+the text."""
 
 
 class DataWorkspace(QWidget):
@@ -189,6 +191,7 @@ class DataWorkspace(QWidget):
         self.rows.facts.setHidden(least == 0)
         self.desk.lengths.set_flat(self.height() < theme.scaled(LOW))
         self.desk.health.set_low(self.window().height() < theme.scaled(LOW))
+        self.statistics.setMaximumHeight(0 if self.window().height() < theme.scaled(LOWER) else NO_MOST)
 
     @property
     def entry(self) -> DataEntry | None:

@@ -67,7 +67,7 @@ class ModelTab(TakesFiles, QWidget):
         self.recommended.wanted.connect(self._take)
         self._pages = pages_of(self._nothing_chosen(), self.card)
         left = column_of(self.recommended, (self.models, 1), spacing=theme.CARD_GAP)
-        column_in(self, self.banner, (row_of((left, 16), (self._pages, 11), spacing=theme.CARD_GAP), 1),
+        column_in(self, (row_of((left, 16), (self._pages, 11), spacing=theme.CARD_GAP), 1), self.banner,
                   spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         session.machine_changed.connect(self._recommend)
         session.dataset_changed.connect(self._recommend)

@@ -86,7 +86,7 @@ GB = 1024**3
 OVER_STEPS = ("tokens_per_second", "learning_rate", "grad_norm")
 OF_THE_GPU = ("temperature_c", "power_w", "memory_used")
 CARD_COLOURS = ("train", "eval", "teal", "pink", "extra", "olive", "grey", "ok")
-LOSS_HEIGHT, SMALL_HEIGHT = 210, 118
+LOSS_HEIGHT = 210
 WIDE = 900
 REST = 3.0
 """Times as long as a round of drawing took, nothing is drawn."""
@@ -167,7 +167,6 @@ class RunPlots(QScrollArea):
         if name not in OVER_STEPS:
             options["x_form"] = self._after
         plot = self.small[name] = Plot(**options, parent=self._page)
-        plot.setMinimumHeight(SMALL_HEIGHT)
         plot.setObjectName(f"plot_{name}")
         plot.hide()
         self.refresh()

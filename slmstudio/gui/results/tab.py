@@ -142,7 +142,7 @@ class ResultsTab(QWidget):
         empty.setAcceptDrops(False)
         self.reading = ReadingPage()
         self._pages = pages_of(self.reading, EmptyState.centred(empty), page, self.rows)
-        column_in(self, self.banner, (self._pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
+        column_in(self, (self._pages, 1), self.banner, spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
 
     def _runs_card(self) -> Card:
         runs = Card()

@@ -163,7 +163,7 @@ class TrainingTab(QWidget):
         self._pages = TrainingPages(session, [self.plan, self.queue_card], self.before, self.run,
                                     [self.watch, self.feed])
         add_key(self, QKeySequence.StandardKey.Undo, self.planning.undo, inside=True)
-        column_in(self, self.banner, (self._pages, 1), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
+        column_in(self, (self._pages, 1), self.banner, spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         self._connect()
         self._show_choice()
         if session.run is not None:

@@ -13,7 +13,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import Card, plain_page, scrolled
-from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.conversation import SHOWN_CHARACTERS, BubbleArea
 from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import breakable, text_label
@@ -39,6 +39,7 @@ class SampleAnswers(Card):
                                    tr("Ask the fixed questions after this step, without waiting for the next "
                                       "evaluation."), "small", name="sample_now", clicked=self._ask)
         self.header.addWidget(self.now)
+        keep_room(self.now)
         self.waiting = text_label("", "small", wrap=True, name="watch_waiting")
         self.waiting.setAlignment(Qt.AlignmentFlag.AlignTop)
         # Large text needs more room than there may be.

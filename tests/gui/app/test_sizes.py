@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QLabel, QWidget
 from support.contrast import TEXT, of_colours
-from support.shown_texts import cut
 from support.tiers import first_fast
 from support.window import settle
 from support.window_states import open_run, open_sample
@@ -19,9 +17,6 @@ from support.window_states import open_run, open_sample
 from slmstudio.gui.app.main_window import MainWindow
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import TABS
-
-LARGE = [(1280, 720, 100), (1280, 720, 150), (900, 600, 200)]
-"""Width and height of the window, and the size of text in percent."""
 
 
 @pytest.fixture
@@ -36,22 +31,6 @@ def window(qtbot, bare: MainWindow, tiny_model: Path) -> MainWindow:
     open_sample(qtbot, bare)
     open_run(qtbot, bare, tiny_model)
     return bare
-
-
-@pytest.mark.parametrize("looks", [[(900, 600, 100)], pytest.param(LARGE, marks=pytest.mark.full)],
-                         ids=["small", "large"])
-def test_no_text_is_cut_in_a_small_window_or_with_larger_text(qtbot, qapp, window, looks):
-    found: list[str] = []
-    for width, height, percent in looks:
-        theme.apply(qapp, "light", percent)
-        window.resize(width, height)
-        for tab in TABS:
-            window.go_to(tab)
-            settle()
-            with contextlib.suppress(qtbot.TimeoutError):  # a layout may take more rounds; what is cut is named
-                qtbot.waitUntil(lambda: not any(cut(window)))
-            found += [f"{width}×{height} {percent}% {tab}: {each}" for each in cut(window)]
-    assert found == [], "\n".join(found)
 
 
 @pytest.mark.parametrize("before", [150, 100])

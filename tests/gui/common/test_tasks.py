@@ -10,6 +10,8 @@ from PySide6.QtCore import QCoreApplication, QEvent, QObject, QThread, QThreadPo
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common import tasks
 from slmstudio.gui.common.tasks import run_task
+from slmstudio.gui.common.widgets.busy import BusySign
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +87,27 @@ def test_shutting_down_waits_for_work_that_looks_up(qapp):
     run_task(owner, work, lambda answer: None, lambda error: None)
     assert begun.wait(60)
     assert tasks.shut_down(60_000)
+
+
+def test_the_button_that_began_something_long_shows_that_it_is_at_work(qtbot):
+    """And so does what follows on that."""
+    first, second, got = threading.Event(), threading.Event(), []
+    button = SecondaryButton("Measure", clicked=lambda: run_task(button, lambda task: first.wait(60), then))
+
+    def then(answer: object) -> None:
+        run_task(button, lambda task: second.wait(60), got.append)
+
+    def signs() -> list[BusySign]:
+        return [each for each in button.findChildren(BusySign) if each.isVisible()]
+
+    qtbot.addWidget(button)
+    button.show()
+    button.click()
+    qtbot.waitUntil(lambda: len(signs()) == 1)
+    first.set()
+    shown = signs()
+    qtbot.waitUntil(lambda: bool(signs()) and signs() != shown)
+    second.set()
+    qtbot.waitUntil(lambda: bool(got) and not button.findChildren(BusySign))
+    run_task(button, lambda task: first.wait(60), got.append)
+    assert button.findChildren(BusySign) == [], "nobody pressed it"

@@ -105,7 +105,7 @@ def test_several_bad_files_are_told_together(qtbot, tab: DataTab, tmp_path: Path
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     open_files(qtbot, tab, tmp_path / "nowhere.jsonl", write_rows("good.jsonl", ROWS), picture)
     assert tab.banner.error.what == "2 files couldn't be read."
-    assert tab.findChild(QWidget, "banner_list").model().rowCount() == 2
+    assert tab.banner.findChild(QWidget, "banner_list").model().rowCount() == 2
     assert text(tab, "dataset_name") == "good"
     open_files(qtbot, tab, write_rows("good.jsonl", ROWS))
     assert not tab.banner.isVisible()

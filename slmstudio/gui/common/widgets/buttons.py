@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.busy import note_pressed
 from slmstudio.gui.common.widgets.layouts import row_in
 
 ICON_SIZE = 16
@@ -165,6 +166,7 @@ class SegmentedControl(QFrame):
 def _set_up(button: QAbstractButton, tooltip: str, name: str, clicked: Slot | None) -> None:
     button.setToolTip(tooltip)
     button.setObjectName(name)
+    button.clicked.connect(lambda: note_pressed(button))  # before what it begins
     if clicked is not None:
         button.clicked.connect(clicked)
 

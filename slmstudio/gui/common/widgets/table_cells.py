@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer
 from PySide6.QtGui import QFontMetrics, QHelpEvent, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -25,6 +25,8 @@ DETAIL, CHIP = (Qt.ItemDataRole.UserRole + 16 + offset for offset in range(2))
 CHIP_COLOURS = {"plain": ("hover", "muted"), "accent": ("accent_ground", "accent"),
                 **{kind: (f"{kind}_ground", kind) for kind in ("ok", "warn", "bad")}}
 INSET = theme.SPACE_S + 3  # where the header's text begins
+LAID_OUT_MS = 100
+"""After the look has changed, by then rows have their new heights."""
 Index = QModelIndex | QPersistentModelIndex
 NO_PARENT = QModelIndex()
 
@@ -146,7 +148,14 @@ def dress(table: QTableView, row_height: int, name: str) -> None:
     header.setTextElideMode(Qt.TextElideMode.ElideRight)
     header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-    theme.THEME.changed.connect(table.viewport().update)
+    follow_look(table)
+
+
+def follow_look(view: QAbstractItemView) -> None:
+    """Paint a table or a list in new colours, and keep its current row in sight where text becomes larger."""
+    theme.THEME.changed.connect(view.viewport().update)
+    laid_out = QTimer(view, interval=LAID_OUT_MS, singleShot=True, timeout=lambda: view.scrollTo(view.currentIndex()))
+    theme.THEME.changed.connect(laid_out.start)
 
 
 # -- Lists whose items are a name, a line about it, and a chip at the right.
@@ -169,7 +178,7 @@ class TwoLineList(QListWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
         self.setSpacing(1)
-        theme.THEME.changed.connect(self.viewport().update)
+        follow_look(self)
 
     def add(self, title: str, detail: str, value: object, *, chip: str = "", kind: str = "plain",
             tooltip: str = "") -> QListWidgetItem:

@@ -1,0 +1,254 @@
+"""The five tabs in their states, as a person brings them there: for what must hold in all of them, and for pictures.
+
+A new state is one more entry of `STATES`. Those of a tab come one after another in the same window.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from PySide6.QtCore import Qt, QThreadPool
+from PySide6.QtTest import QTest
+from support import evaluated_runs
+
+from slmstudio.core.data import reader
+from slmstudio.core.hardware.machine import read_machine
+from slmstudio.core.jobs.job import Job
+from slmstudio.core.model import facts
+from slmstudio.core.run import folder
+from slmstudio.core.run.config import RunConfig
+from slmstudio.gui.app.main_window import MainWindow
+from slmstudio.gui.common import tasks
+
+PATIENCE_SECONDS = 60
+WORKER = Path(__file__).parent / "fake_worker.py"
+
+
+class Stage:
+    """A window, and what is needed to bring it from state to state.
+
+    Args:
+        model: a small model's folder.
+        scratch: an empty folder.
+        rows: a file that can be learned from.
+    """
+
+    def __init__(self, window: MainWindow, model: Path, scratch: Path, rows: Path):
+        self.window, self.model, self.scratch, self.rows = window, model, scratch, rows
+        self.session, self.jobs = window.session, list[Job]()
+        self._gate: threading.Event | None = None
+        os.environ["SLMSTUDIO_WORKER"] = json.dumps([sys.executable, str(WORKER)])
+        for unasked in ("prepare_starter", "evaluate_at_end", "measure_plans"):
+            setattr(window.session.settings, unasked, False)
+        window.session.set_machine(read_machine())
+
+    def page(self, tab: str) -> object:
+        self.window.go_to(tab)
+        return self.window.page(tab)
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert time.monotonic() < until
+            QTest.qWait(5)
+
+    def settle(self) -> None:
+        """What is read in the background is there, and laid out; what is held back isn't waited for."""
+        if self._gate is None:
+            QThreadPool.globalInstance().waitForDone()
+        QTest.qWait(30)
+
+    def hold(self) -> None:
+        """From now on no task begins, until `release`."""
+        QThreadPool.globalInstance().waitForDone()
+        self._gate = gate = threading.Event()
+        QThreadPool.globalInstance().setMaxThreadCount(1)
+        QThreadPool.globalInstance().start(gate.wait)
+
+    def release(self) -> None:
+        if self._gate is not None:
+            self._gate.set()
+            self._gate = None
+            QThreadPool.globalInstance().setMaxThreadCount(os.cpu_count() or 2)
+
+    def follow(self, play: str) -> Job:
+        """Start a run whose worker plays this."""
+        os.environ["FAKE_WORKER"] = play
+        job = folder.create(RunConfig(name="helpdesk", model=str(self.model), train_file=str(self.rows)))
+        self.window.page("training").followed.follow(job, start_worker=True)
+        self.session.start_run(job)
+        self.jobs.append(job)
+        return job
+
+    def end(self) -> None:
+        """No worker is left."""
+        self.release()
+        for job in self.jobs:
+            job.kill()
+
+
+def _read(stage: Stage, path: Path, hold: bool = False) -> None:
+    data = stage.page("data")
+    if hold:
+        stage.hold()
+    data.open_files([path])
+    if hold:
+        stage.wait(lambda: any(strip.isVisible() for strip in data.progress.strips))
+    else:
+        stage.wait(lambda: data.queue.reading is None)
+
+
+def _released(stage: Stage) -> None:
+    stage.release()
+    stage.wait(lambda: stage.page("data").queue.reading is None)
+
+
+def _fetching(stage: Stage) -> None:
+    """The first model of the list arrives."""
+    page = stage.page("model")
+    entry = page.entries()[0]
+    page.models.put([entry], entry)
+    os.environ["FAKE_WORKER"] = "start load wait:cancel cancelled"
+    page.work.start("fetch", entry.folder, lambda: Job.create(stage.scratch / "job", "download"))
+    stage.wait(lambda: page.work.followed.history.phases)
+
+
+def _chosen(stage: Stage) -> None:
+    page = stage.page("model")
+    page.work.cancel()
+    stage.wait(lambda: page.work.target is None)
+    page.open_paths([stage.model])
+    stage.wait(lambda: page.card.shows(stage.model))
+    stage.session.set_model(facts.read_model(stage.model))
+
+
+def _planned(stage: Stage) -> None:
+    page = stage.page("training")
+    stage.session.set_model(facts.read_model(stage.model))
+    stage.session.set_dataset(reader.read_dataset(stage.rows))
+    stage.wait(lambda: page.planning.config is not None)
+
+
+def _starting(stage: Stage) -> None:
+    page = stage.page("training")
+    stage.follow("start no_gpu load wait:resume plan:100 steps:45 wait:stop")
+    stage.wait(lambda: page.followed.history.phases)
+
+
+def _running(stage: Stage) -> None:
+    page = stage.page("training")
+    stage.jobs[-1].send("resume")
+    stage.wait(lambda: page.followed.history.step == 45 and page.run.plots is not None)
+
+
+def _stopped(stage: Stage) -> None:
+    page = stage.page("training")
+    page.followed.send("stop")
+    stage.wait(page.followed.has_ended)
+
+
+def _failed(stage: Stage) -> None:
+    stage.follow("start load error")
+    stage.wait(stage.page("training").followed.has_ended)
+
+
+def _evaluated(stage: Stage) -> None:
+    run = evaluated_runs.ended_run("helpdesk-evaluated", stage.model)
+    evaluated_runs.write(run)
+    page = stage.page("results")
+    page.refresh()
+    stage.wait(lambda: page.details.shows(run) and not tasks.is_busy(page))
+
+
+def _export_choice(stage: Stage) -> None:
+    stage.page("results").details.open_export()
+    stage.settle()
+
+
+def _exporting(stage: Stage) -> None:
+    panel = stage.page("results").details.export
+    os.environ["FAKE_WORKER"] = "start load wait:resume export finish"
+    job = Job.create(panel._run.folder / "jobs" / "export-1", "export")
+    panel.follow(panel._run, job, start_worker=True)
+    stage.jobs.append(job)
+    stage.wait(lambda: panel.followed.history.phases)
+
+
+def _exported(stage: Stage) -> None:
+    panel = stage.page("results").details.export
+    stage.jobs[-1].send("resume")
+    stage.wait(lambda: not panel.is_running())
+
+
+def _results_failed(stage: Stage) -> None:
+    stage.follow("start load error")
+    stage.wait(lambda: stage.window.page("training").followed.has_ended())
+    page = stage.page("results")
+    page.refresh()
+    stage.wait(lambda: page.details.shows(stage.jobs[-1].folder))
+
+
+def _load(stage: Stage, there: bool = True, hold: bool = False) -> None:
+    path = stage.scratch / "helpdesk-Q8_0.gguf"
+    path.unlink(missing_ok=True)
+    Path(f"{path}.hold").touch()
+    if there:
+        path.touch()
+    stage.page("chat").open_models([path])
+    if not hold:
+        _loaded(stage)
+
+
+def _loaded(stage: Stage) -> None:
+    for each in stage.scratch.glob("*.hold"):
+        each.unlink()
+    stage.wait(lambda: stage.page("chat").panes[0].state in ("ready", "failed"))
+
+
+def _ask(stage: Stage, question: str) -> None:
+    chat = stage.page("chat")
+    chat.input.editor.setPlainText(question)
+    QTest.keyClick(chat.input.editor, Qt.Key.Key_Return)
+    stage.wait(lambda: len(chat.panes[0].bubbles.bubbles) > 1)
+
+
+def _answered(stage: Stage) -> None:
+    chat = stage.page("chat")
+    chat.input.stopped.emit()
+    stage.wait(lambda: chat.panes[0].state == "ready")
+
+
+STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
+    "data": {"empty": lambda stage: stage.page("data"),
+             "working": lambda stage: _read(stage, stage.rows, hold=True),
+             "done": _released,
+             "failed": lambda stage: _read(stage, stage.scratch / "moved away.jsonl")},
+    "model": {"empty": lambda stage: stage.wait(stage.page("model").entries), "working": _fetching, "done": _chosen,
+              "failed": lambda stage: stage.page("model").open_paths([stage.scratch])},
+    "training": {"empty": lambda stage: stage.page("training"), "planned": _planned, "starting": _starting,
+                 "working": _running, "done": _stopped, "failed": _failed},
+    "results": {"empty": lambda stage: stage.page("results"), "done": _evaluated, "choosing": _export_choice,
+                "working": _exporting, "exported": _exported, "failed": _results_failed},
+    "chat": {"empty": lambda stage: stage.page("chat"),
+             "loading": lambda stage: _load(stage, hold=True), "ready": _loaded,
+             "working": lambda stage: _ask(stage, "long answer"), "done": _answered,
+             "failed": lambda stage: _load(stage, there=False)},
+    "window": {"welcome": lambda stage: stage.window.open_welcome(),
+               "settings": lambda stage: stage.window.open_settings(),
+               "help": lambda stage: stage.window.open_help()},
+}
+"""By tab: each state by its name, and what brings the window there from the state before."""
+
+
+def states(stage: Stage, tab: str) -> Iterator[str]:
+    """Bring the window from one state of a tab to the next."""
+    for name, begin in STATES[tab].items():
+        begin(stage)
+        stage.settle()
+        yield name
