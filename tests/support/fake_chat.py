@@ -16,7 +16,8 @@ from slmstudio.core.errors import UserError
 
 def chat() -> int:
     """Speak the chat protocol. The prompt's first word says what to do: "die", "half", "garbage", "markdown",
-    "long", "repeat", or anything."""
+    "long", "held" (until it is stopped), "repeat", or anything. A model beside which lies a file "….hold" loads
+    once that has gone."""
     # Unbuffered, so that select() sees what is there; open as long as the process lives.
     out, lines = sys.stdout.buffer, open(0, "rb", buffering=0)  # noqa: SIM115
 
@@ -66,7 +67,7 @@ def _generate(message: dict[str, Any], say: Any, lines: Any, out: Any) -> None:
         out.write(b"\xff\x00 garbage\n[1, 2]\nnull\n")
     reason, count = "stop", 0
     for word in words:
-        if select.select([lines], [], [], 0.001)[0]:
+        if select.select([lines], [], [], None if prompt.startswith("held") and count == 3 else 0.001)[0]:
             order = json.loads(lines.readline())
             if order["command"] == "close":
                 sys.exit(0)

@@ -236,7 +236,7 @@ STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
                 "working": _exporting, "exported": _exported, "failed": _results_failed},
     "chat": {"empty": lambda stage: stage.page("chat"),
              "loading": lambda stage: _load(stage, hold=True), "ready": _loaded,
-             "working": lambda stage: _ask(stage, "long answer"), "done": _answered,
+             "working": lambda stage: _ask(stage, "held answer"), "done": _answered,
              "failed": lambda stage: _load(stage, there=False)},
     "window": {"welcome": lambda stage: stage.window.open_welcome(),
                "settings": lambda stage: stage.window.open_settings(),
