@@ -18,7 +18,7 @@ from slmstudio.gui.common.widgets.figures import FigureTable, MeaningButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, row_of
 from slmstudio.gui.evaluation.answer_view import AnswerView, Found, read_found
-from slmstudio.gui.evaluation.answers.rows_model import BEST, GAINS, LOSSES, WORST
+from slmstudio.gui.evaluation.answers.rows_model import LOSSES
 from slmstudio.gui.evaluation.answers.votes import VoteSentences, votes_said
 from slmstudio.gui.evaluation.jobs import Evaluation
 from slmstudio.gui.evaluation.tables import (
@@ -96,21 +96,15 @@ class ScoresView(QWidget):
         self.groups.changed.connect(self._show_table)
         self.save = IconButton("save", tr("Save the scores as CSV"), name="scores_csv", clicked=lambda: choose_file(
             self, tr("Save the scores"), "scores.csv", csv_kinds(), self.save_table))
-        self.buttons = {order: SecondaryButton(text, tip, "small", name=f"rows_{order}") for order, text, tip in (
-            (GAINS, tr("Biggest gains…"), tr("Rows that the tuned model answers better than the base.")),
-            (LOSSES, tr("Biggest drops…"), tr("Rows that the tuned model answers worse than the base.")),
-            (WORST, tr("Worst answers…"), tr("The tuned model's answers with the lowest scores.")),
-            (BEST, tr("Best answers…"), tr("The tuned model's answers with the highest scores.")))}
-        self._tips = {order: button.toolTip() for order, button in self.buttons.items()}
-        for order, button in self.buttons.items():
-            button.clicked.connect(lambda _=False, order=order: self.rows_wanted.emit(self.current(), order))
+        self.read = SecondaryButton(tr("Read all answers…"), "", "small", name="rows_all",
+                                    clicked=lambda: self.rows_wanted.emit(self.current(), LOSSES))
 
     def _lay_out(self) -> None:
         self._body = QWidget()
         inner = column_in(self._body)
-        rows = row_of(*self.buttons.values(), STRETCH)
         fill(inner, self.sentence, row_of((self.tested, 1), (self.meaning, 0, Qt.AlignmentFlag.AlignTop), spacing=None),
-             rows, row_of(self.groups, STRETCH, self.save, spacing=None), self.table, self.group_verdicts, self.remarks)
+             (self.read, 0, Qt.AlignmentFlag.AlignLeft), row_of(self.groups, STRETCH, self.save, spacing=None),
+             self.table, self.group_verdicts, self.remarks)
         self._ended = column_widget(self.banner, self.cut_off, (self.resume, 0, Qt.AlignmentFlag.AlignLeft),
                                     spacing=None)
         column_in(self, self.which, self.verdict, self._ended, self._body)
@@ -169,9 +163,9 @@ class ScoresView(QWidget):
             self.groups.set_current(ALL)
         why_not = "" if evaluation.has_rows else tr("The answers weren't kept, because an older version ran this "
                                                     "benchmark. Run it again to see every row.")
-        for order, button in self.buttons.items():
-            button.setEnabled(not why_not)
-            button.setToolTip(why_not or self._tips[order])
+        self.read.setVisible(bool(evaluation.benchmark))  # the verdict has it where there are answers to show
+        self.read.setEnabled(not why_not)
+        self.read.setToolTip(why_not or tr("Open all answers of this evaluation, row by row."))
         self._show_table()
         told = scores.get("remarks")
         remarks = [str(each) for each in told] if isinstance(told, list) else []

@@ -166,7 +166,7 @@ class PlanView(Card):
             self._times[key], self._chips[key] = text_label(NOTHING, "small"), Chip(tr("recommended"), "accent")
             keep_room(self._chips[key])
             self._chips[key].hide()
-            fill(card.column, row_of((self._times[key], 1), self._chips[key]), STRETCH)
+            fill(card.column, self._times[key], (self._chips[key], 0, Qt.AlignmentFlag.AlignLeft), STRETCH)
             card.radio.clicked.connect(lambda _, key=key: self._planning.choose(key))
             card.radio.moved.connect(partial(self._move, key))
             self._group.addButton(card.radio)
@@ -263,14 +263,15 @@ class PlanView(Card):
         from slmstudio.core.run.time_estimate import source_text
 
         time, best, free = choice.time, outlook.best, outlook.free
-        low, high = (units.format_duration(units.rounded(each)) for each in (time.low, time.high))
         text = time.text()
-        self._show_figure("time", text[:1].upper() + text[1:],
-                          tr("{low} to {high}, {source}", low=low, high=high, source=source_text(time)))
-        known = best.measured
-        size = (units.format_span(best.estimate.low, best.estimate.high) if known is None
-                else units.format_bytes(known.peak_bytes))
-        how = tr("estimated") if known is None else tr("measured {when}", when=when(known.when))
+        known = source_text(time)
+        if (span := units.format_about_range(time.low, time.high)) != text:
+            known = tr("{span}, {source}", span=span, source=known)
+        self._show_figure("time", text[:1].upper() + text[1:], known)
+        tried = best.measured
+        size = (units.format_span(best.estimate.low, best.estimate.high) if tried is None
+                else units.format_bytes(tried.peak_bytes))
+        how = tr("estimated") if tried is None else tr("measured {when}", when=when(tried.when))
         note = how if free is None else tr("of {free} free, {how}", free=units.format_bytes(free), how=how)
         self._show_figure("memory", size, note, {"no": "bad", "tight": "warn"}.get(outlook.judgement.level, ""))
         if (expected := choice.energy) is None:

@@ -65,8 +65,6 @@ def test_when_it_is_done_the_first_button_is_the_thing_to_do(qtbot, view):
     assert view.cells[0][1].text().endswith("…") and "sorry" in view.cells[0][1].toolTip(), "what doesn't fit"
     assert [each.property("kind") for each in view.buttons] == ["primary", "plain"]
     assert "about 25 min" in view.buttons[0].toolTip() and "min" not in view.buttons[1].toolTip()
-    view.set_primary(False)
-    assert not [each for each in view.findChildren(QPushButton) if each.property("kind") == "primary"]
     with qtbot.waitSignal(view.wanted) as wanted:
         view.buttons[1].click()
     assert wanted.args == [ADVICE.proposals[1]]

@@ -20,6 +20,7 @@ from slmstudio.core.evaluation.testset.reader import read_test_set
 from slmstudio.core.votes import store
 from slmstudio.gui.common import tasks
 from slmstudio.gui.common.tasks import is_busy
+from slmstudio.gui.evaluation.answers.rows_model import GAINS, ORDERS
 from slmstudio.gui.evaluation.answers.votes import VoteDialog
 from slmstudio.gui.results.run_details import SCORES
 
@@ -31,8 +32,9 @@ def answers(qtbot, tab, make_run):
     evaluated_runs.write(run, count=24)
     show(qtbot, tab, 1)
     tab.details.tabs.set_current(SCORES)
-    press(qtbot, tab, "rows_gain")
+    press(qtbot, tab, "read_all")
     qtbot.waitUntil(lambda: len(tab.rows.table.rows.shown) == 24)
+    order(qtbot, tab, ORDERS.index(GAINS))
     return run
 
 
@@ -172,7 +174,7 @@ def test_reading_many_answers_shows_how_far_it_is_and_can_be_cancelled(qtbot, ta
 
     monkeypatch.setattr("slmstudio.core.evaluation.answer_rows.Rows.scored", scored)
     press(qtbot, tab.rows, "rows_back")
-    press(qtbot, tab, "rows_worst")
+    press(qtbot, tab, "read_all")
     strip = tab.rows.strip
     qtbot.waitUntil(lambda: strip.isVisible() and strip.bar.value() == 300)
     qtbot.mouseClick(strip.cancel, Qt.MouseButton.LeftButton)
@@ -322,7 +324,7 @@ def test_answers_that_are_gone_are_said(qtbot, tab, make_run):
     show(qtbot, tab, 1)
     (job.folder / "items.jsonl").unlink()
     tab.details.tabs.set_current(SCORES)
-    press(qtbot, tab, "rows_worst")
+    press(qtbot, tab, "read_all")
     qtbot.waitUntil(tab.rows.banner.isVisible)
     press(qtbot, tab.rows, "rows_back")
     assert tab.details.isVisible()

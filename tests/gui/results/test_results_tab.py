@@ -172,6 +172,7 @@ def test_the_comparison_tells_the_learning_rate_that_was_used(qtbot, tab, make_r
     assert "then 5e-4 from step 20" in compare.hint.text() and "then 5e-4 from step 20" in [cell.detail for cell in row]
     tab.table.select({changed})
     tab.table.chosen.emit(tab.table.selected())
+    tab.details.tabs.set_current(OVERVIEW)
     qtbot.waitUntil(lambda: "Learning rate 0.0014 → 5e-4 at step 20" in texts(tab.details))
 
 

@@ -66,7 +66,7 @@ def test_what_start_would_do_is_in_large_figures(planned, session):
     session.settings.price_per_kwh, session.settings.currency = 700_000.0, "INR"
     session.report_settings_changed()
     assert "Wh · ₹" in text(planned, "plan_energy") and "CO₂, estimated" in text(planned, "plan_energy_note")
-    assert choice.training.text() in planned.findChild(QLabel, "plan_energy").toolTip()
+    assert format_about(choice.training.likely) in planned.findChild(QLabel, "plan_energy").toolTip()
     assert button(planned, "start").text() == f"Start · {choice.time.text()}"
     assert [text(planned, f"course_{at}") for at in range(3)] == [what for what, _ in choice.course()]
     assert not planned.watch.isVisible() and not planned.run.isVisible(), "the whole width is the plan's"
