@@ -35,7 +35,7 @@ def test_plan_then_train_then_runs_then_report(slmstudio, rows_file, tiny_model,
     assert result["train_loss_first"] > 0 and result["eval_loss_after"] > 0
     assert result["time_estimate"]["time_source"] == plan["time_source"] == "rough"
     again = slmstudio("plan", "--model", tiny_model, "--data", rows_file, "--out", tmp_path / "again.json", "--set",
-                      "max_steps=2", "--set", "device=cpu", "--json").json
+                      "max_steps=2", "--set", "device=cpu", "--set", "eval_fraction=0.4", "--json").json
     assert again["time_source"] == "measured" and again["seconds_high"] < plan["seconds_high"]
     assert Path(result["run_dir"]).parent == studio_home / "runs"
 

@@ -88,7 +88,7 @@ def untold(run: Path, text: str) -> list[tuple[str, Any]]:
                    and ".msgids." not in f".{key}"]  # what sentences are made of
         wanted.append((f"{name} {instant}", moment(record[instant])))
     wanted += [(f"{event['type']} {name}", value) for event in jobs.Job(run).events()
-               if event["type"] in ("step", "eval", "plan") for name, value in event.items()
+               if event["type"] in ("step", "eval", "plan") for name, value in flat(event)
                if name not in ("protocol", "time", "type", "seconds_left")]
     assert len(wanted) > 150
     return missing(wanted, text)

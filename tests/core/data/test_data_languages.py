@@ -51,8 +51,10 @@ def test_everything_that_is_wrong_with_rows_can_be_translated(tmp_path):
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.id)
 def test_every_kind_of_finding_can_be_translated(kind):
     i18n.use(speaking.PSEUDO)
-    figures = {"percent": "4%", "max_length": 512, "least_length": 1024}
-    for text in (kind.title, kind.sentence(1, **figures), kind.sentence(2, **figures), kind.fix or catalogue.OPEN):
+    figures = {"percent": "4%", "max_length": 512, "least_length": 1024, "rows": 3}
+    found = Finding(kind.id, 1, (1,))
+    choices = [text for each in kind.choices for text in (found.label(each), found.does(each))]
+    for text in (kind.title, kind.sentence(1, **figures), kind.sentence(2, **figures), *choices):
         assert text.startswith(catalogue.OPEN)
 
 

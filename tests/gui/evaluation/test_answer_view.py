@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from PySide6.QtWidgets import QPushButton
 from support.window import settle
 
 from slmstudio.core.errors import UserError

@@ -151,7 +151,7 @@ def test_a_plan_whose_time_nobody_knows_is_measured_by_itself_once(qtbot, probin
     play("start load wait:checkpoint error")
     focus = QApplication.focusWidget()
     probing.fit_check.probe_soon()
-    qtbot.waitUntil(lambda: probing.plan.fit.strip.isVisible() and bool(jobs_made()))
+    qtbot.waitUntil(lambda: probing.before.fit.strip.isVisible() and bool(jobs_made()))
     assert QApplication.focusWidget() is focus and button(probing, "start").isEnabled()
     with qtbot.waitSignal(probing.fit_check.followed.ended):
         jobs_made()[0].send("checkpoint")

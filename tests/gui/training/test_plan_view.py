@@ -18,6 +18,7 @@ from slmstudio.core.hardware.nvml import GpuReading
 from slmstudio.core.hardware.readings import CpuReading, MachineReading
 from slmstudio.core.model import facts
 from slmstudio.core.run.planning.row_counts import LostRows, RowCounts
+from slmstudio.core.units import format_about
 from slmstudio.gui.common import theme
 from slmstudio.gui.training.guard_section import guard_text
 from slmstudio.gui.training.plan_view import PlanView
