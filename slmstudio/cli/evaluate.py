@@ -136,7 +136,7 @@ def _read(path: Path) -> str:
 
 
 def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
-    from slmstudio.core.evaluation import expected_time
+    from slmstudio.core.evaluation import at_end
     from slmstudio.core.evaluation import request as requests
 
     with Follower() as follower:
@@ -149,7 +149,7 @@ def _created(request: dict[str, Any], run: Path | None) -> jobs.Job:
     if checked.test is not None:
         rows = min(len(checked.test.items), request["limit"] or len(checked.test.items))
         names = [model["name"] for model in request["models"]]
-        print_time(expected_time.total(expected_time.paces(request["models"], run), names, rows))
+        print_time(at_end.total(at_end.paces(request["models"], run), names, rows))
     return requests.create(request, run)
 
 
@@ -194,7 +194,7 @@ def after_training(run: jobs.Job, as_json: bool) -> dict[str, Any] | None:
         For --json: {"evaluation": its folder, "outcome", and what `Advice.to_dict` says}; None where there was none.
     """
     from slmstudio.core import settings
-    from slmstudio.core.evaluation import at_end, first_answers
+    from slmstudio.core.evaluation import at_end
     from slmstudio.core.evaluation.advice import of_run as advice_of
     from slmstudio.core.evaluation.scoring import read_scores
     from slmstudio.core.run import folder
@@ -213,7 +213,7 @@ def after_training(run: jobs.Job, as_json: bool) -> dict[str, Any] | None:
         if not outcome.was_successful():
             raise outcome.user_error()
         advice = _advice(job, read_scores(job.folder) or {})
-        answers = first_answers.read(job.folder, at_end.SHOWN)
+        answers = at_end.read(job.folder, at_end.SHOWN)
     except UserError as error:
         print_warning(str(error))
         return None

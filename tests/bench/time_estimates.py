@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from slmstudio.core import files, starter
 from slmstudio.core.data import reader
-from slmstudio.core.evaluation import expected_time
+from slmstudio.core.evaluation import at_end
 from slmstudio.core.evaluation import request as requests
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs import new
@@ -107,7 +107,7 @@ def begin(kind: str, number: int, home: Path, runs: dict[str, str]) -> tuple[Job
     request |= {"test": str(rows(about, number, home)), "limit": 6 + 2 * number, "max_new_tokens": 64,
                 "test_columns": None}
     names = [each["name"] for each in request["models"]]
-    expected = expected_time.total(expected_time.paces(request["models"], run), names, request["limit"])
+    expected = at_end.total(at_end.paces(request["models"], run), names, request["limit"])
     assert expected is not None
     return requests.create(request, run), expected, f"{request['limit']} rows, {len(names)} models"
 

@@ -7,24 +7,101 @@ of training are counted per token (Kaplan et al. 2020, arXiv 2001.08361, section
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from slmstudio.core import units
+from slmstudio.core import files, formats, paths, units
+from slmstudio.core.errors import UserError
 from slmstudio.core.files import an_object, number
 from slmstudio.core.hardware.guidance import ROUGHLY, rough_seconds
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import scratch
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import measured, timings
+from slmstudio.core.run import measured
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import sequences, steps_per_epoch, total_steps
-from slmstudio.core.run.measured import Measurement
-from slmstudio.core.run.timings import Timing
+from slmstudio.core.run.measured import Measurement, changing
+
+# -- How long evaluations, exports and downloads took on this machine, kept in `timings.json` for estimates to come.
+
+FILE, KIND = "timings.json", "timings"
+ANSWERING, TUNED, EXPORTING, DOWNLOADING = "answering", "answering tuned", "exporting", "downloading"
+MOST = 60
+"""Entries of one kind that are kept; the oldest go first."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """
+    Attributes:
+        kind: `ANSWERING` as the model came, `TUNED` with an adapter, `EXPORTING` or `DOWNLOADING`.
+        machine: as `measured.device_key` names it; "" of a download.
+        model: as `measured.model_key` names it, of an export with its types; "" of a download.
+        units: tokens of the questions with their references, files, or bytes; `cost`: of one of them, to scale by: the
+            model's parameters, or 1.
+        seconds: that they took; `before`: that went by until the first of them, as for loading.
+        when: seconds since 1970.
+    """
+
+    kind: str
+    machine: str
+    model: str
+    units: float
+    cost: float
+    seconds: float
+    before: float
+    when: float
+
+    @classmethod
+    def now(cls, kind: str, units: float, seconds: float, *, machine: str = "", model: str = "", cost: float = 1.0,
+            before: float = 0.0) -> Timing:
+        return cls(kind, machine, model, float(units), float(cost), seconds, before, time.time())
+
+
+def record(timing: Timing) -> None:
+    """Keep one, as far as that is possible: it is only a help. What says nothing isn't kept."""
+    if timing.units <= 0 or timing.seconds <= 0:
+        return
+    with contextlib.suppress(UserError, OSError), changing(_file()):
+        kept = [*_entries(), timing]
+        newest = [each for place, each in enumerate(kept)
+                  if sum(later.kind == each.kind for later in kept[place + 1:]) < MOST]
+        files.write_atomically(_file(), files.dump_pretty(
+            {**formats.stamp(KIND), "timings": [asdict(each) for each in newest]}))
+
+
+def load() -> list[Timing]:
+    """What is known, oldest first; nothing where the file can't be used."""
+    with contextlib.suppress(UserError, OSError):
+        return _entries()
+    return []
+
+
+def _file() -> Path:
+    return paths.cache_dir() / "measured" / FILE
+
+
+def _entries() -> list[Timing]:
+    """
+    Raises:
+        UserError: a newer program wrote the file.
+        OSError: it can't be read.
+    """
+    kept = []
+    for state in files.objects((formats.read(KIND, _file()) or {}).get("timings")):
+        texts = {name: state.get(name) for name in ("kind", "machine", "model")}
+        figures = {name: files.number(state, name) or 0.0 for name in ("units", "cost", "seconds", "before", "when")}
+        if all(isinstance(text, str) for text in texts.values()) and figures["units"] > 0 and figures["cost"] > 0:
+            kept.append(Timing(**texts, **figures))  # type: ignore[arg-type]
+    return kept
+
 
 MEASURED, ALIKE, SCALED, ROUGH = "measured", "alike", "scaled", "rough"
 """What an estimate rests on: a trial of this very run, a run with the same model and settings, runs of other models on
@@ -198,7 +275,7 @@ def _typical(cost: float, found: Iterable[tuple[float, float]]) -> float | None:
 def _timed(kind: str, machine: str, model: str, amount: float, cost: float, known: Sequence[Timing] | None
            ) -> TimeEstimate | None:
     """By what this took before: with the same model, else with others; None if it never did."""
-    here = [each for each in (timings.load() if known is None else known)
+    here = [each for each in (load() if known is None else known)
             if each.kind == kind and each.machine == machine]
     same = [each for each in here if each.model == model]
     rate = _typical(cost, ((each.cost, each.seconds / (each.units * each.cost)) for each in same or here))
@@ -218,7 +295,7 @@ def answering(facts: ModelFacts, machine: Machine, answers: int, tokens: float, 
         known: what such work took before, where it was read already.
     """
     key, units = measured.device_key("cuda" if machine.gpus else "cpu", machine), answers * tokens
-    own, other = (timings.TUNED, timings.ANSWERING) if tuned else (timings.ANSWERING, timings.TUNED)
+    own, other = (TUNED, ANSWERING) if tuned else (ANSWERING, TUNED)
     if found := _timed(own, key, measured.model_key(facts), units, facts.parameters, known):
         return found
     if found := _timed(other, key, measured.model_key(facts), units, facts.parameters, known):
@@ -236,7 +313,7 @@ def exporting(facts: ModelFacts, machine: Machine, types: Sequence[str] = (),
         known: what such work took before, where it was read already.
     """
     made = files_made(types or ("F16",))
-    found = _timed(timings.EXPORTING, measured.device_key("cpu", machine), export_key(facts, types), made,
+    found = _timed(EXPORTING, measured.device_key("cpu", machine), export_key(facts, types), made,
                    export_cost(facts), known)
     return found or TimeEstimate.around(made * export_cost(facts) / EXPORTED, ROUGH)
 
@@ -258,7 +335,7 @@ def export_key(facts: ModelFacts, types: Sequence[str]) -> str:
 
 def downloading(size: float, known: Sequence[Timing] | None = None) -> TimeEstimate:
     """The time in which so many bytes arrive, at the speed of the last downloads."""
-    return _timed(timings.DOWNLOADING, "", "", size, 1.0, known) or TimeEstimate.around(size / DOWNLOAD, ROUGH)
+    return _timed(DOWNLOADING, "", "", size, 1.0, known) or TimeEstimate.around(size / DOWNLOAD, ROUGH)
 
 
 def source_text(estimate: TimeEstimate) -> str:

@@ -27,7 +27,7 @@ from slmstudio.gui.evaluation.jobs import Evaluation
 
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.advice import Advice, Proposal
-    from slmstudio.core.evaluation.first_answers import Answers
+    from slmstudio.core.evaluation.at_end import Answers
 
 LINES = 3
 """Lines that each question and each answer has room for."""
@@ -60,13 +60,13 @@ def read_found(run: Path | None, evaluation: Evaluation | None) -> Found:
     Raises:
         UserError: the run's files are a newer program's, or the answers can't be read.
     """
-    from slmstudio.core.evaluation import advice, first_answers
+    from slmstudio.core.evaluation import advice, at_end
 
     scores, request = (evaluation.scores, evaluation.request) if evaluation is not None else (None, None)
     said = advice.of_run(run, scores, request) if run else None
     times = [advice.training_time(run, each) if run else None for each in (said.proposals if said else ())]
     with_rows = evaluation is not None and scores is not None and not evaluation.benchmark
-    answers = first_answers.read(evaluation.folder, SHOWN) if with_rows and evaluation is not None else []
+    answers = at_end.read(evaluation.folder, SHOWN) if with_rows and evaluation is not None else []
     rows = an_object((scores or {}).get("test")).get("rows")
     return Found(said, tuple(each.text() if each else "" for each in times), tuple(answers),
                  rows if isinstance(rows, int) else 0)

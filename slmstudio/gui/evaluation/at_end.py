@@ -33,12 +33,12 @@ class LiveAnswers(QObject):
         followed.moved.connect(self._take)
 
     def _begin(self) -> None:
-        from slmstudio.core.evaluation import first_answers
+        from slmstudio.core.evaluation import at_end
 
         job, self._rows = self._followed.job, {}
         self.show()
         if job is not None:  # what was written before it was followed
-            run_task(self, lambda task: first_answers.written(job.folder, at_end.SHOWN), self._take)
+            run_task(self, lambda task: at_end.written(job.folder, at_end.SHOWN), self._take)
 
     def _take(self, events: list[dict[str, Any]]) -> None:
         for event in events:
@@ -49,7 +49,7 @@ class LiveAnswers(QObject):
 
     def show(self) -> None:
         """Show it again, where it is to be shown."""
-        from slmstudio.core.evaluation.first_answers import Answers
+        from slmstudio.core.evaluation.at_end import Answers
 
         if self.is_shown and self._followed.is_running():
             self._view.show_waiting(progress_text(self._followed), [

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QFrame, QMessageBox, QWidget
 
 from slmstudio.core import paths, units
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation.expected_time import Pace, paces
+from slmstudio.core.evaluation.at_end import Pace, paces
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job

@@ -9,7 +9,7 @@ from typing import Any
 
 from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation.expected_time import Pace, total
+from slmstudio.core.evaluation.at_end import Pace, total
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.run.time_estimate import source_text
 from slmstudio.gui.common.tasks import Task

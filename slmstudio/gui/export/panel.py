@@ -17,10 +17,9 @@ from slmstudio.core.jobs import new
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder as run_folder
-from slmstudio.core.run import timings
+from slmstudio.core.run import time_estimate
 from slmstudio.core.run.folder import RunSummary
-from slmstudio.core.run.time_estimate import exporting, source_text
-from slmstudio.core.run.timings import Timing
+from slmstudio.core.run.time_estimate import Timing, exporting, source_text
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.followed_job import EXPORT, FollowedJob, report_end
 from slmstudio.gui.common.run_texts import work_text
@@ -116,7 +115,7 @@ class ExportPanel(QFrame):
             self.banner.clear()
         self.choice.clear()
         # Without the base model nothing can be exported: that is said before the user tries.
-        run_task(self, lambda task: (_facts(run), timings.load()), lambda found: self._show_sizes(run, *found),
+        run_task(self, lambda task: (_facts(run), time_estimate.load()), lambda found: self._show_sizes(run, *found),
                  self.banner.show_error)
 
     def _show_sizes(self, run: RunSummary, facts: ModelFacts, known: list[Timing]) -> None:

@@ -11,9 +11,8 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLineEdit, QWidget
 
 from slmstudio.core import units
 from slmstudio.core.i18n import tr
-from slmstudio.core.run import timings
-from slmstudio.core.run.time_estimate import downloading
-from slmstudio.core.run.timings import Timing
+from slmstudio.core.run import time_estimate
+from slmstudio.core.run.time_estimate import Timing, downloading
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -211,7 +210,7 @@ def _state(entry: ModelEntry) -> Fetching:
     wanted = place.files_of(place.read_record(partial)).values()
     return Fetching(urlsplit(hub).hostname or hub, sum(place.arrived(partial, file) for file in wanted),
                     sum(file.size for file in wanted), token.PLACES[found.where] if found is not None else "",
-                    timings.load())
+                    time_estimate.load())
 
 
 def _keep(value: str) -> str:

@@ -103,11 +103,11 @@ class OtherModel(QPushButton):
         self.setObjectName(name)
         self.setProperty("kind", "choice")
         self.entry: ModelEntry | None = None
-        self.upper = ElidedLabel("", "strong", Qt.TextElideMode.ElideRight)
-        self.lower = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
-        for label in (self.upper, self.lower):
+        self.name = ElidedLabel("", "strong", Qt.TextElideMode.ElideRight)
+        self.detail = ElidedLabel("", "small", Qt.TextElideMode.ElideRight)
+        for label in (self.name, self.detail):
             label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        column_in(self, self.upper, self.lower, spacing=2, margins=theme.SPACE_S)
+        column_in(self, self.name, self.detail, spacing=2, margins=theme.SPACE_S)
 
     def show_model(self, title: str, entry: ModelEntry | None, nothing: str) -> None:
         """Show a model; without one, this sentence."""
@@ -117,8 +117,8 @@ class OtherModel(QPushButton):
         if entry is not None and suits is not None:
             text = " · ".join((suits.time.text(), tr("on disk") if entry.on_disk else
                                tr("{size} to download", size=units.format_bytes(entry.download_bytes))))
-        self.upper.setText(title)
-        self.lower.setText(text)
+        self.name.setText(title)
+        self.detail.setText(text)
         self.setEnabled(entry is not None)
         self.setAccessibleName(title)
         self.setAccessibleDescription(text)

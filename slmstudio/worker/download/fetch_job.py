@@ -22,8 +22,8 @@ from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import names, place
 from slmstudio.core.model.vetting import vet
 from slmstudio.core.model.weights import INDEX
-from slmstudio.core.run import timings
-from slmstudio.core.run.timings import Timing
+from slmstudio.core.run import time_estimate
+from slmstudio.core.run.time_estimate import Timing
 from slmstudio.core.time_left import ProgressLeft
 from slmstudio.worker.runtime import child
 from slmstudio.worker.runtime.context import Cancelled, JobContext
@@ -197,7 +197,7 @@ class _Progress:
             self._job.phase(PHASE, "")
         self._report(now, report)
         if last and (arrived := self._arrived() - self._began) >= LEAST_TIMED:
-            timings.record(Timing.now(timings.DOWNLOADING, arrived, now - self._since))
+            time_estimate.record(Timing.now(time_estimate.DOWNLOADING, arrived, now - self._since))
 
     def _arrived(self) -> int:
         return sum(place.arrived(self._partial, file) for file in self._wanted)

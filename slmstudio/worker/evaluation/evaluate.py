@@ -39,8 +39,8 @@ from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.named_templates import template_of
 from slmstudio.core.model.tokens import Encoder, answer_shown, local_tokenizer
-from slmstudio.core.run import measured, timings
-from slmstudio.core.run.timings import Timing
+from slmstudio.core.run import measured, time_estimate
+from slmstudio.core.run.time_estimate import Timing
 from slmstudio.worker.answering.control import EvaluationControl, LineLog
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import BROKEN, MOST_ROWS, Model, Row, batches, line_of, prepare, run_rows, written
@@ -274,9 +274,9 @@ def _keep_time(spec: dict[str, Any], took: _Spent) -> None:
     if spec.get("model") and took.tokens:
         facts = read_model(Path(spec["model"]))
         key = measured.device_key("cuda" if torch.cuda.is_available() else "cpu", read_machine())
-        timings.record(Timing.now(
-            timings.TUNED if spec.get("adapter") else timings.ANSWERING, took.tokens, took.answering, machine=key,
-            before=took.loading, model=measured.model_key(facts), cost=facts.parameters))
+        time_estimate.record(Timing.now(
+            time_estimate.TUNED if spec.get("adapter") else time_estimate.ANSWERING, took.tokens, took.answering,
+            machine=key, before=took.loading, model=measured.model_key(facts), cost=facts.parameters))
 
 
 def _warn_no_answers(job: JobContext, number: int) -> None:

@@ -34,8 +34,8 @@ from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.jobs.new import IMPORTANCE
 from slmstudio.core.model.facts import ModelFacts, read_model
 from slmstudio.core.run import folder as run_folder
-from slmstudio.core.run import measured, time_estimate, timings
-from slmstudio.core.run.timings import Timing
+from slmstudio.core.run import measured, time_estimate
+from slmstudio.core.run.time_estimate import Timing
 from slmstudio.core.units import format_bytes
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.export_source import Source, in_full_precision
@@ -160,8 +160,8 @@ def run(job: JobContext) -> dict[str, Any]:
             made += _make_types(job, source, out, types)
             _prove(job, source, made)
     names = [kind.name for kind in (*types, *others)]
-    timings.record(Timing.now(
-        timings.EXPORTING, time_estimate.files_made(names), running_seconds() - begun, before=begun,
+    time_estimate.record(Timing.now(
+        time_estimate.EXPORTING, time_estimate.files_made(names), running_seconds() - begun, before=begun,
         cost=time_estimate.export_cost(facts),
         machine=measured.device_key("cpu", read_machine()), model=time_estimate.export_key(facts, names)))
     proofs = [entry.parity for entry in made if entry.parity]

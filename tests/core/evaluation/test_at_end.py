@@ -6,7 +6,7 @@ import pytest
 from support import evaluated_runs, tiny_model
 
 from slmstudio.core import files, jobs
-from slmstudio.core.evaluation import at_end, first_answers
+from slmstudio.core.evaluation import at_end
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
@@ -59,6 +59,6 @@ def test_the_first_answers_are_judged_by_the_figures_that_there_are(tiny_model, 
     reference = evaluated_runs.items(12)[2]["references"][0]
     lines[1]["finish"], lines[2]["answer"] = "repeat", reference
     path.write_bytes(b"".join(map(files.dump_line, lines)))
-    found = first_answers.read(job.folder, 4)
+    found = at_end.read(job.folder, 4)
     assert [each.verdict for each in found] == ["other", "repeats", "same", "close"]
     assert found[2].tuned == found[2].reference == reference and found[0].question and found[1].before

@@ -11,11 +11,10 @@ from support.machines import machine
 from slmstudio.core import files
 from slmstudio.core.model import catalogue
 from slmstudio.core.model.facts import ModelFacts
-from slmstudio.core.run import measured, time_estimate, timings
+from slmstudio.core.run import measured, time_estimate
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import outlook
-from slmstudio.core.run.time_estimate import ALIKE, MEASURED, ROUGH, SCALED, TimeEstimate, operations, training
-from slmstudio.core.run.timings import Timing
+from slmstudio.core.run.time_estimate import ALIKE, MEASURED, ROUGH, SCALED, TimeEstimate, Timing, operations, training
 
 HERE = machine(None, ram_gb=32)
 ROWS, LENGTH = 100, 200.0
@@ -117,13 +116,13 @@ def test_one_after_the_other_rests_on_the_weaker():
 
 
 def timing(kind: str, units: float, seconds: float, **about) -> Timing:
-    key = measured.device_key("cpu", HERE) if kind != timings.DOWNLOADING else ""
+    key = measured.device_key("cpu", HERE) if kind != time_estimate.DOWNLOADING else ""
     return Timing.now(kind, units, seconds, machine=key, **about)
 
 
 def test_answers_take_what_such_answers_took_with_loading():
     key, cost = measured.model_key(SMALL), SMALL.parameters
-    before = [timing(timings.TUNED, 1_000, 50.0, model=key, cost=cost, before=10.0)]
+    before = [timing(time_estimate.TUNED, 1_000, 50.0, model=key, cost=cost, before=10.0)]
     found = time_estimate.answering(SMALL, HERE, 20, 100.0, True, before)
     assert (found.source, found.likely) == (ALIKE, pytest.approx(10 + 100))
     assert time_estimate.answering(SMALL, HERE, 20, 100.0, False, before).source == SCALED
@@ -134,9 +133,9 @@ def test_answers_take_what_such_answers_took_with_loading():
 
 def test_exports_and_downloads_take_what_they_took():
     types = ["Q4_K_M", "F16"]
-    before = [timing(timings.EXPORTING, 2, 80.0, model=time_estimate.export_key(SMALL, types),
+    before = [timing(time_estimate.EXPORTING, 2, 80.0, model=time_estimate.export_key(SMALL, types),
                      cost=time_estimate.export_cost(SMALL)),
-              *(timing(timings.DOWNLOADING, 1e8, seconds) for seconds in (10.0, 20.0, 12.0))]
+              *(timing(time_estimate.DOWNLOADING, 1e8, seconds) for seconds in (10.0, 20.0, 12.0))]
     assert time_estimate.exporting(SMALL, HERE, types[::-1], before) == TimeEstimate.around(80.0, ALIKE)
     assert time_estimate.exporting(SMALL, HERE, ["F16"], before).likely == pytest.approx(40.0)
     assert time_estimate.exporting(SMALL, HERE, ["ADAPTER"], before).likely < 1
@@ -146,18 +145,18 @@ def test_exports_and_downloads_take_what_they_took():
 
 
 def test_timings_are_kept_the_oldest_go_and_damage_is_set_aside(studio_home, monkeypatch):
-    monkeypatch.setattr(timings, "MOST", 2)
+    monkeypatch.setattr(time_estimate, "MOST", 2)
     for seconds in (1.0, 2.0, 3.0):
-        timings.record(timing(timings.DOWNLOADING, 10, seconds))
-    timings.record(timing(timings.EXPORTING, 1, 5.0))
-    timings.record(timing(timings.EXPORTING, 0, 5.0))
-    assert [each.seconds for each in timings.load()] == [2.0, 3.0, 5.0]
-    file = timings._file()
+        time_estimate.record(timing(time_estimate.DOWNLOADING, 10, seconds))
+    time_estimate.record(timing(time_estimate.EXPORTING, 1, 5.0))
+    time_estimate.record(timing(time_estimate.EXPORTING, 0, 5.0))
+    assert [each.seconds for each in time_estimate.load()] == [2.0, 3.0, 5.0]
+    file = time_estimate._file()
     state = files.read_json(file)
     file.write_text(files.dump_pretty({**state, "timings": [*state["timings"], {"kind": 3}, {**state["timings"][0],
                                                                                              "cost": 0}]}))
-    assert len(timings.load()) == 3
+    assert len(time_estimate.load()) == 3
     file.write_text("{")
-    assert timings.load() == []
-    timings.record(timing(timings.EXPORTING, 1, 5.0))
-    assert len(timings.load()) == 1 and len(list(file.parent.glob("*damaged*"))) == 1
+    assert time_estimate.load() == []
+    time_estimate.record(timing(time_estimate.EXPORTING, 1, 5.0))
+    assert len(time_estimate.load()) == 1 and len(list(file.parent.glob("*damaged*"))) == 1

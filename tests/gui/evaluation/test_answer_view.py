@@ -10,7 +10,7 @@ from support.window import settle
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.advice import Advice, Proposal
 from slmstudio.core.evaluation.advice.evidence import Evidence
-from slmstudio.core.evaluation.first_answers import Answers
+from slmstudio.core.evaluation.at_end import Answers
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import scrolled
 from slmstudio.gui.evaluation.answer_view import AnswerView, Found

@@ -15,9 +15,9 @@ from slmstudio.core.evaluation import benchmark_store, item_edits
 from slmstudio.core.hardware.machine import read_machine
 from slmstudio.core.jobs.job import Job
 from slmstudio.core.model.facts import read_model
-from slmstudio.core.run import folder, measured, timings
+from slmstudio.core.run import folder, measured, time_estimate
 from slmstudio.core.run.config import RunConfig
-from slmstudio.core.run.timings import Timing
+from slmstudio.core.run.time_estimate import Timing
 from slmstudio.gui.evaluation.choice import BENCHMARK, FILE
 from slmstudio.gui.evaluation.jobs import read_evaluation
 from slmstudio.gui.results.run_details import OVERVIEW, SCORES
@@ -305,7 +305,7 @@ def test_without_held_out_rows_the_reason_is_said(qtbot, session, run):
 def test_the_time_is_estimated_from_earlier_evaluations_here(qtbot, tab, panel, run):
     machine = read_machine()
     facts = read_model(Job(run).request()["model"])
-    timings.record(Timing.now(timings.ANSWERING, 1000, 5000.0, cost=facts.parameters,
+    time_estimate.record(Timing.now(time_estimate.ANSWERING, 1000, 5000.0, cost=facts.parameters,
                               machine=measured.device_key("cuda" if machine.gpus else "cpu", machine)))
     panel.show_run(run)
     qtbot.waitUntil(lambda: panel.estimate.text().startswith("16 answers: about "))

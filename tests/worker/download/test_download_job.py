@@ -15,7 +15,7 @@ from slmstudio.core import files, jobs, paths
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import read_model
 from slmstudio.core.model.hub import place
-from slmstudio.core.run import timings
+from slmstudio.core.run import time_estimate
 from slmstudio.worker.download import fetch_job
 from slmstudio.worker.runtime.context import Cancelled
 
@@ -77,7 +77,7 @@ def test_how_fast_it_arrived_is_kept(studio_home, tmp_path, monkeypatch):
         progress.update({"total": 1000})
         (partial / "a").write_bytes(b"0" * arrived)
         progress.update({}, last=True)
-    assert [(each.kind, each.units) for each in timings.load()] == [(timings.DOWNLOADING, 100)]
+    assert [(each.kind, each.units) for each in time_estimate.load()] == [(time_estimate.DOWNLOADING, 100)]
 
 
 @pytest.mark.full

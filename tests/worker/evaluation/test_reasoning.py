@@ -16,7 +16,7 @@ from slmstudio.core.evaluation import scoring
 from slmstudio.core.model import tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model
-from slmstudio.core.run import timings
+from slmstudio.core.run import time_estimate
 from slmstudio.worker.answering.model_loader import Models
 from slmstudio.worker.answering.rows import prepare
 from slmstudio.worker.evaluation import evaluate
@@ -71,8 +71,8 @@ def test_references_that_think_let_the_models_think(studio_home, tiny_model, tmp
     asked = evaluation(tmp_path / "job", folder,
                        answers=("<think>\nA\n</think>\n\nB", "<think>\nHm.\n</think>\n\nTen."))
     scores = evaluate.run(asked)["models"][folder.name]
-    (timing,) = timings.load()
-    assert timing.kind == timings.ANSWERING and timing.units > 0 and timing.cost == read_model(folder).parameters
+    (timing,) = time_estimate.load()
+    assert timing.kind == time_estimate.ANSWERING and timing.units > 0 and timing.cost == read_model(folder).parameters
     assert files.read_json(asked.folder / "items.json")["thinks"] is True
     assert [(line["answer"], line["thoughts"]) for line in answers(asked.folder)] == [("B", "A")] * 2
     assert scores["exact"] == 50, "thoughts are no part of an answer, nor of a reference"
