@@ -1,4 +1,4 @@
-"""The evaluation that starts by itself when a training has ended well: how long it takes, its job, and its first answers."""
+"""The evaluation that starts by itself when a training has ended well: its time, its job, and its first answers."""
 
 from __future__ import annotations
 
