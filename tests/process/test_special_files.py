@@ -84,6 +84,8 @@ def test_only_regular_files_are_opened(special, kind, tmp_path) -> None:
     assert stat.S_ISCHR(os.stat("/dev/zero").st_mode)
 
 
+STARTING = ("parity", "chat")
+"""Those that start a worker first, which takes its time."""
 FILES = {
     "check": ("data", "check", "X"), "clean": ("data", "clean", "X", "--out", "OUT", "--fix", "empty"),
     "convert": ("data", "convert", "X", "--out", "OUT"), "split": ("data", "split", "X", "--out", "OUT"),
@@ -101,7 +103,8 @@ FILES = {
     "import, base": ("models", "import", "ROWS", "--base", "X")}
 
 
-@pytest.mark.parametrize("command", FILES)
+@pytest.mark.parametrize("command", [
+    pytest.param(each, marks=pytest.mark.full) if each in STARTING else each for each in FILES])
 def test_a_command_that_is_given_one_says_so(call, special, model, rows_file, tmp_path, command) -> None:
     for kind in ("pipe", "device"):
         said = {"X": special[kind], "X=1": f"{special[kind]}=1", "MODEL": model, "ROWS": rows_file,

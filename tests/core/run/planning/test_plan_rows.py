@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support import base_models, tool_rows
 from support.machines import GB, machine
+from support.tiers import first_fast
 from support.tiny_model import with_token_beyond
 
 from slmstudio.core import i18n
@@ -74,8 +75,8 @@ def test_of_many_rows_two_thousand_are_held_back_and_a_person_can_overrule_it(tm
     assert chosen.eval_fraction == 0.1 and "over 22,500 rows" in chosen.reasons["epochs"]
 
 
-@pytest.mark.parametrize(("chosen", "evaluations"), [({}, 4), ({"eval_fraction": 0.25}, 2), ({"max_steps": 10}, 1),
-                                                     ({"max_steps": 10, "eval_fraction": 0.05}, 4)])
+@pytest.mark.parametrize(("chosen", "evaluations"), first_fast([
+    ({}, 4), ({"eval_fraction": 0.25}, 2), ({"max_steps": 10}, 1), ({"max_steps": 10, "eval_fraction": 0.05}, 4)], 2))
 def test_evaluations_read_no_more_rows_than_are_learned(tmp_path, tiny_model, chosen, evaluations):
     """As far as one at the end and one before leave a choice, and but for a few rows, which take no time."""
     rows = [{"instruction": f"What is {i}?", "output": "A number."} for i in range(2_000)]
@@ -84,7 +85,7 @@ def test_evaluations_read_no_more_rows_than_are_learned(tmp_path, tiny_model, ch
     assert said.startswith(f"{evaluations} evaluation") and ("over a third" in said) == (evaluations < 4), said
 
 
-@pytest.mark.parametrize(("rows", "evaluations"), [(50, 4), (600, 2), (1_500, 1)])
+@pytest.mark.parametrize(("rows", "evaluations"), first_fast([(50, 4), (600, 2), (1_500, 1)]))
 def test_the_rows_of_a_test_file_count_too(tmp_path, tiny_model, rows, evaluations):
     learned, test = ([{"instruction": f"What is {i}?", "output": "A number."} for i in range(n)] for n in (2_000, rows))
     file = tmp_path / "test.jsonl"
