@@ -141,6 +141,8 @@ UNENDING = 0.4
 """Share of answers that were cut off, from which the model hasn't learned where an answer ends."""
 LITTLE = 3.0
 """Points of a score that shares of letters are measured in, below which a difference is a small one."""
+FAR = 30.0
+"""Points of such a score below which answers say something else than the references. An assumption."""
 REPEATED = 0.2
 """Share of answers that repeat themselves, from which that is the first thing to say."""
 MARKED = 0.2
@@ -170,6 +172,9 @@ def headline(found: Evidence) -> tuple[str, str]:
     verdict = weighed_verdict(found)
     if verdict == MIXED:
         return _mixed(found), WARN
+    if verdict == BETTER and is_far_off(found):
+        return tr("Closer to your answers than before, but far from them: none of {rows:,} is the same. Not ready.",
+                  rows=compared.rows), WARN
     if verdict in (BETTER, WORSE):
         return _changed(compared, verdict == BETTER), OK if verdict == BETTER else BAD
     return _undecided(found, compared), WARN
@@ -251,7 +256,7 @@ def caveat(found: Evidence) -> str:
     if compared is None or is_broken(found) or knows_the_test(found):
         return ""
     verdict = weighed_verdict(found)
-    if verdict == MIXED or _fault(found, compared):
+    if verdict == MIXED or _fault(found, compared) or (verdict == BETTER and is_far_off(found)):
         return _figures(found)
     if verdict == WORSE:
         return tr("It began with random weights, and the base model has learned from far more text."
@@ -343,6 +348,13 @@ def is_as_before(found: Evidence) -> bool:
     return (compared is not None and compared.metric in METRICS and METRICS[compared.metric].higher_is_better
             and compared.verdict not in (BETTER, WORSE) and compared.low is not None and compared.high is not None
             and -KEPT_WITHIN <= compared.low <= compared.high <= KEPT_WITHIN)
+
+
+def is_far_off(found: Evidence) -> bool:
+    """Whether no answer is the reference, and the wording has little in common with it either."""
+    compared = found.compared
+    return (compared is not None and _is_overlap(compared) and compared.tuned < FAR and found.exact is not None
+            and found.exact[0] == 0)
 
 
 def _is_overlap(compared: Compared) -> bool:

@@ -164,7 +164,7 @@ def _by_verdict(found: Evidence, compared: Compared) -> Iterator[Proposal]:
         yield answers
     elif verdict not in (BETTER, WORSE) and compared.rows_needed and compared.rows_needed <= MOST_TEST_ROWS:
         yield _more_test_rows(found, compared, compared.rows_needed)
-    if verdict == BETTER and shape in (SETTLED, UNKNOWN):
+    if verdict == BETTER and shape in (SETTLED, UNKNOWN) and not headline.is_far_off(found):
         yield _chat(found)
     if verdict != WORSE:
         yield from _grow(found)
