@@ -16,7 +16,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelPicker
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
-from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in, row_of
+from slmstudio.gui.common.widgets.layouts import column_in, fill, pages_of, row_in, row_of
 
 if TYPE_CHECKING:
     from slmstudio.core.chat.partners import Origin
@@ -47,8 +47,11 @@ class ChatLane(QWidget):
         self._role = ""
         self._waiting = text_label("", "muted", wrap=True, centred=True)
         self._pages = pages_of(self.pane, self._waiting)
-        self.head = row_of(self.title, (self.choice, 1))
+        self.head = row_of()
         column_in(self, self.head, (self._pages, 1), spacing=theme.SPACE_XS)
+        # Filled only now: of a row that joins another layout PySide keeps the items, also after the combo has moved to
+        # the header and Qt has deleted its item. A style that got that memory was taken for the item, and crashed.
+        fill(self.head, self.title, (self.choice, 1))
         self.mask("")
 
     def mask(self, name: str) -> None:

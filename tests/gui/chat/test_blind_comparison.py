@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtWidgets import QPushButton, QToolButton
+from PySide6.QtWidgets import QPushButton, QToolButton, QWidgetItem
+from shiboken6 import getAllValidWrappers
 from support import model_files
 from support.chat_window import answered, ask, can_vote, ready, start, vote
 from support.window import press, text, texts
@@ -58,6 +59,14 @@ def test_lanes_come_and_go(qtbot, tab, session, models):
     press(qtbot, tab, "compare")
     assert tab.lanes.count == 1 and tab.panes[1].state == "empty"
     qtbot.waitUntil(lambda: tab.choices[0].isVisible() and not tab.choices[1].isVisible())
+
+
+def test_python_keeps_no_item_of_a_models_list_that_moves(tab):
+    """Qt deletes the item then; what comes to lie at its address, as a style, PySide would take for the item."""
+    items = [each for each in getAllValidWrappers() if type(each) is QWidgetItem]
+    rows = [tab.middle.header, *(lane.head for lane in tab.lanes.lanes)]
+    places = [(row, row.indexOf(choice)) for row in rows for choice in tab.choices if row.indexOf(choice) >= 0]
+    assert len(places) == 2 and not [row for row, place in places if any(row.indexOf(each) == place for each in items)]
 
 
 def test_it_says_what_several_models_need(qtbot, tab, session, tmp_path):
