@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QThreadPool
@@ -80,8 +81,10 @@ class Stage:
     def follow(self, play: str) -> Job:
         """Start a run whose worker plays this."""
         os.environ["FAKE_WORKER"] = play
-        job = folder.create(RunConfig(name="helpdesk", model=str(self.model), train_file=str(self.rows)))
-        self.window.page("training").followed.follow(job, start_worker=True)
+        training = self.window.page("training")
+        planned = training.planning.config or RunConfig(name="", model=str(self.model), train_file=str(self.rows))
+        job = folder.create(replace(planned, name="helpdesk"))
+        training.followed.follow(job, start_worker=True)
         self.session.start_run(job)
         self.jobs.append(job)
         return job

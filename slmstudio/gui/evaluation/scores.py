@@ -13,7 +13,7 @@ from slmstudio.gui.common.dialogs import choose_file, csv_kinds, write_csv
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.fields import ComboBox, named
+from slmstudio.gui.common.widgets.fields import ComboBox, keep_choice, named
 from slmstudio.gui.common.widgets.figures import FigureTable, MeaningButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, row_of
@@ -93,6 +93,7 @@ class ScoresView(QWidget):
                                                  tr("The main score in each language."),
                                                  tr("The main score of rows that the model was trained on, and of the "
                                                     "others.")], name="score_groups")
+        keep_choice(self.groups)
         self.groups.changed.connect(self._show_table)
         self.save = IconButton("save", tr("Save the scores as CSV"), name="scores_csv", clicked=lambda: choose_file(
             self, tr("Save the scores"), "scores.csv", csv_kinds(), self.save_table))

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QLineEdit
+from PySide6.QtWidgets import QLineEdit, QSizePolicy
 
 from slmstudio.core import units
 from slmstudio.core.i18n import ntr, number_text, tr
+from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import Card
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.fields import folded, keep_choice, named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import fill, row_of
+from slmstudio.gui.common.widgets.layouts import fill, row_widget
 from slmstudio.gui.common.widgets.table_cells import VALUE, TwoLineList
 from slmstudio.gui.model.known import ModelEntry
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from slmstudio.core.run.recommend import Rows, Suitability
 
 EVENING, FITS, ON_DISK, ALL = range(4)
+LIST_HEIGHT = 104
+"""Two models at least; where there is no room for them, the page scrolls."""
 _KINDS = {"tight": "warn", "no": "bad"}
 """The colour of what a model needs, by the level of its memory."""
 
@@ -68,7 +71,10 @@ class ModelListCard(Card):
         self.list.currentItemChanged.connect(self._choose_row)
         add_key(self.list, QKeySequence.StandardKey.Delete, self._forget, inside=True)
         self.nothing = text_label("", "small", wrap=True, name="model_nothing", centred=True)
-        fill(self.body, row_of((self._search_line(), 1), *self._buttons()), (self.list, 1), (self.nothing, 1))
+        theme.grow(self.list, "setMinimumHeight", LIST_HEIGHT)
+        line = row_widget((self._search_line(), 1), *self._buttons())
+        line.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)  # its buttons' letters aren't cut
+        fill(self.body, line, (self.list, 1), (self.nothing, 1))
         session.model_changed.connect(self._show_chips)
 
     def _search_line(self) -> QLineEdit:
@@ -114,6 +120,7 @@ class ModelListCard(Card):
         for entry in entries:
             for row, known in enumerate(self._entries):
                 if known.folder == entry.folder:
+                    entry.suits = entry.suits or known.suits  # until it is worked out again: a filter asks for it
                     self._entries[row] = entry
                     if known is self._current:
                         self._current = entry

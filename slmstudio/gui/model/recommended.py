@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from slmstudio.gui.model.known import ModelEntry
     from slmstudio.gui.model.work import ModelWork
 
-REASON_HEIGHT = 38
-"""Pixels of two lines."""
+REASON_HEIGHT = 40
+"""Pixels of two lines in any script."""
 
 
 class RecommendedCard(Card):

@@ -24,6 +24,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import Card, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton, SegmentedControl, set_primary
+from slmstudio.gui.common.widgets.fields import keep_choice
 from slmstudio.gui.common.widgets.figures import Grid, MeaningButton, number_text, page_and_column, perplexity_text
 from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
@@ -164,9 +165,8 @@ class RunDetails(Card):
         fill(inner, self.evaluation, STRETCH)
         self._views.addWidget(scrolled(scores))
         self._views.addWidget(self._area)
-        self.body.addWidget(self.banner)
         self._make_tabs()
-        fill(self.body, self.report.strip, self.report.line)
+        fill(self.body, self.report.strip, self.report.line, self.banner)  # nothing moves when an error comes
         # Outside the scrolling part, so that the row that confirms stays visible; the run's page takes the rest.
         self._views.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
         self._views.setMinimumHeight(LEAST_VIEW)
@@ -184,10 +184,10 @@ class RunDetails(Card):
         return page
 
     def _make_tabs(self) -> None:
-        self.tabs = SegmentedControl([tr("Answers"), tr("Overview")],
-                                     tooltips=[tr("Whether it is better than the base, on rows that it wasn't "
-                                                  "trained on."),
-                                               tr("What the run learned and how, and its files.")], name="details_tabs")
+        self.tabs = keep_choice(SegmentedControl(
+            [tr("Answers"), tr("Overview")], name="details_tabs",
+            tooltips=[tr("Whether it is better than the base, on rows that it wasn't trained on."),
+                      tr("What the run learned and how, and its files.")]))
         self.tabs.changed.connect(self._views.setCurrentIndex)
         self.tabs.changed.connect(lambda _: self._show_buttons())
         self.body.addLayout(row_of(self.tabs, STRETCH, self.evaluate_button, self.report))

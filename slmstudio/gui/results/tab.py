@@ -236,8 +236,9 @@ class ResultsTab(QWidget):
         if self._pages.currentWidget() is not self.rows:
             self._pages.setCurrentIndex(2 if runs else 1)
         wanted = self._session.run.folder if self._session.run is not None else None
-        select, self._select = wanted if wanted != self._shown_run else self._select, None
-        self._shown_run = wanted
+        select, self._select = self._select, None
+        if wanted != self._shown_run and any(run.folder == wanted for run in runs):
+            select = self._shown_run = wanted  # not before it is among them: the reading may have begun before the run
         self._session.mark_done("results", any(run.summary.state in ("finished", "stopped") for run in runs))
         self.table.set_facts(runs, select)
         self.bar.show_runs()

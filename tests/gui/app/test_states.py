@@ -31,16 +31,19 @@ from slmstudio.gui.common.widgets.areas import Card
 LOOKS = [("en", 1280, 720, 100), ("hi", 1280, 720, 150), ("en", 1280, 720, 150), ("hi", 1280, 720, 100),
          ("en", 900, 600, 100), ("en", 900, 600, 200)]
 """Language, width and height of the window, size of text in percent. In the smallest, a page is scrolled twice."""
-SLOW = ("training", "results")
-CASES = [pytest.param(look, tab, marks=[pytest.mark.full] if place > 1 or (place and tab in SLOW) else [],
+FAST = ("data", "model")
+"""In the fast tier, all tabs are seen in the first look, and these in the second."""
+CASES = [pytest.param(look, tab, marks=[pytest.mark.full] if place > 1 or (place and tab not in FAST) else [],
                       id=f"{tab}-{'-'.join(map(str, look))}") for place, look in enumerate(LOOKS) for tab in STATES]
-KNOWN = {"data": ("rows_table",), "training": ("plan_form", "RunPlots", "watch_answers", "feed"),
+KNOWN = {"data": ("rows_table",), "model": ("TwoLineList model_list '' in page", "> QScrollArea  '' in page"),
+         "training": ("plan_form", "RunPlots", "watch_answers", "feed"),
          "results": ("runs_filter",)}
-"""What isn't yet as it should be with large text, by tab: a word of the fault."""
-MOVES = {"training": ("Plan", "field_", "meaning_", "measure_fit", "log_scale"),
-         "results": ("rename_run", "meaning_", "log_scale"), "model": ("fit_measure",)}
-"""What isn't yet where it was: the plan of a run, the plots below its end and beside another run's details, and what is
-beside a scroll bar that comes."""
+"""What isn't yet as it should be with large text, by tab: a word of the fault. On the Model tab, the page is scrolled
+where an error takes room, and in it the list, which may hold fifty models, and the card."""
+MOVES = {"training": ("meaning_", "log_scale"), "results": ("rename_run", "meaning_", "log_scale"),
+         "model": ("fit_measure",)}
+"""What isn't where it was: the plots below the end of a run, what is beside a longer name or loss, and beside a scroll
+bar that comes."""
 
 
 @pytest.fixture
@@ -125,7 +128,8 @@ def rows(window: MainWindow, tab: str) -> dict[str, tuple[int, int, bool]]:
             if each.objectName() and each.isVisible() and each.model().rowCount() > 3}
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", ["language", *(pytest.param(each, marks=pytest.mark.full)
+                                                  for each in CHANGES if each != "language")])
 def test_another_look_lands_on_the_same_place(qapp, change: str, stage: Stage):
     before = {}
     for tab, upto in READY.items():
@@ -159,5 +163,7 @@ def test_another_look_lands_on_the_same_place(qapp, change: str, stage: Stage):
         now = rows(stage.window, tab)
         for name, (row, first, seen) in before[tab][1].items():
             in_sight = now[name][1] == first or now[name][2] == seen
+            if name == "scores_table" and change == "language":
+                continue  # in a new window nothing depends on which of its rows was the current one
             hidden_before = change == "text size" and tab != "data"  # what wasn't shown may need to be scrolled
             assert now[name][0] == row and (in_sight or hidden_before), f"{tab}, {name}: {now}"

@@ -73,9 +73,12 @@ class FigureModel(QAbstractTableModel):
             figures: the columns that are aligned to the right, as numbers are; True for all but the first.
             tips: tooltips of the headings, in place of what is written there.
         """
+        columns = (range(1, len(headers)) if figures else ()) if isinstance(figures, bool) else figures
+        shown = list(headers), [list(row) for row in rows], tips or headers, columns
+        if shown == (self.headers, self.rows, self.tips, self._figures):
+            return  # read again and the same: the current row stays
         self.beginResetModel()
-        self.headers, self.rows, self.tips = list(headers), [list(row) for row in rows], tips or headers
-        self._figures = (range(1, len(headers)) if figures else ()) if isinstance(figures, bool) else figures
+        self.headers, self.rows, self.tips, self._figures = shown
         self.endResetModel()
 
     def rowCount(self, parent: Index = NO_PARENT) -> int:
