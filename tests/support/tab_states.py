@@ -163,7 +163,7 @@ def _failed(stage: Stage) -> None:
 
 def _evaluated(stage: Stage) -> None:
     run = evaluated_runs.ended_run("helpdesk-evaluated", stage.model)
-    evaluated_runs.write(run)
+    evaluated_runs.write(run, train_run=str(run))
     page = stage.page("results")
     page.refresh()
     stage.wait(lambda: page.details.shows(run) and not tasks.is_busy(page))

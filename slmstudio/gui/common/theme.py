@@ -11,10 +11,11 @@ import sys
 import weakref
 from collections.abc import Callable
 from functools import partial
+from math import ceil
 from typing import Any, cast
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QFontMetrics, QIcon, QPainter, QPalette, QPen, QPixmap
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QIcon, QPainter, QPalette, QPen, QPixmap
 from PySide6.QtWidgets import QApplication, QStyle, QStyleOptionViewItem, QWidget
 from shiboken6 import isValid
 
@@ -170,8 +171,8 @@ def line_height(size: int = TEXT_SIZE) -> int:
     font, found = base_font(size), []
     for family in font.families():
         font.setFamilies([family])
-        found.append(QFontMetrics(font))
-    return max(each.ascent() for each in found) + max(each.descent() for each in found)
+        found.append(QFontMetricsF(font))
+    return max(ceil(each.ascent()) for each in found) + max(ceil(each.descent()) for each in found)
 
 
 def scaled(size: int) -> int:

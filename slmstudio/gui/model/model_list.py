@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from slmstudio.core.run.recommend import Rows, Suitability
 
 EVENING, FITS, ON_DISK, ALL = range(4)
-LIST_HEIGHT = 104
-"""Two models at least; where there is no room for them, the page scrolls."""
+LIST_HEIGHT = 96
+"""About two models at least; where there is no room for them, the page scrolls."""
 _KINDS = {"tight": "warn", "no": "bad"}
 """The colour of what a model needs, by the level of its memory."""
 

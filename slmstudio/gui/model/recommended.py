@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtWidgets import QFrame, QPushButton
+from PySide6.QtWidgets import QFrame, QPushButton, QSizePolicy
 
 from slmstudio.core import units
 from slmstudio.core.i18n import ntr, tr
@@ -37,6 +37,7 @@ class RecommendedCard(Card):
 
     def __init__(self, work: ModelWork):
         super().__init__(tr("Recommended for this machine"))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)  # never squeezed
         self._work = work
         self._entry: ModelEntry | None = None
         self.title.setObjectName("recommended_title")

@@ -161,3 +161,13 @@ def test_a_gguf_that_was_unpacked_is_the_folder_made_of_it(qtbot, tab: ModelTab,
     assert (entry.gguf, entry.folder.name) == (file, f"{made.name}-2")
     file.write_bytes(b"GGUF, or not")
     assert known.of_gguf(file).error is not None
+
+
+def test_a_list_that_is_read_again_keeps_what_is_looked_at(qtbot, tab: ModelTab):
+    qtbot.waitUntil(lambda: tab.models.list.count() > 2)
+    tab.models.list.setCurrentRow(2)
+    looked_at = tab.models.current()
+    assert not looked_at.on_disk  # only the time that it takes lets it through the filter
+    with qtbot.waitSignal(tab.refreshed):
+        tab.refresh()
+    assert tab.models.current().folder == looked_at.folder and tab.models.list.currentRow() == 2

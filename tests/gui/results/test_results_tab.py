@@ -392,3 +392,14 @@ def test_the_proof_of_the_selected_export_is_a_table(qtbot, tab, finished_run):
     tab.details.exports.selectRow(1)
     assert shown.table.model().index(0, 1).data() == "Q4_K_M"
     assert shown.remedy.text() == "The logits differ. Export it again."
+
+
+def test_a_run_that_starts_while_the_runs_are_read_is_shown_once_it_is_among_them(qtbot, tab, finished_run, session):
+    finished_run("first")
+    show(qtbot, tab, 1)
+    runs = tab.table.runs.facts
+    second = finished_run("second")
+    session.run = second
+    tab._show_runs(list(runs))  # read before the second began
+    tab.refresh()
+    qtbot.waitUntil(lambda: tab.details.shows(second.folder))

@@ -120,7 +120,7 @@ class SegmentedControl(QFrame):
     """
 
     changed = Signal(int)
-    PADDING = 13
+    PADDING = 11
 
     def __init__(self, labels: Sequence[str], *, tooltips: Sequence[str] = (), name: str = ""):
         super().__init__()
