@@ -89,7 +89,7 @@ def rows_of(records: Sequence[Record], layout: str) -> Rows:
 
 
 def _languages(some: Sequence[Record]) -> tuple[str, ...]:
-    found = Counter(filter(None, (languages.guess(*row.contents) for row in some)))
+    found = Counter(code for row in some for code in {languages.guess(text) for text in row.contents} if code)
     if found["en"] * 2 >= found[LATIN]:  # short rows have few of English's short words
         found["en"] += found.pop(LATIN, 0)
     return tuple(code for code, rows in found.most_common() if rows >= SHARE * len(some) and code != LATIN)

@@ -148,10 +148,9 @@ class TimeEstimate:
         return cls(low, high, source) if low is not None and high is not None and source in SPREAD else None
 
     def plus(self, other: TimeEstimate) -> TimeEstimate:
-        """One after the other; it rests on the weaker of the two sources."""
-        order = (MEASURED, ALIKE, SCALED, ROUGH)
+        """One after the other; it rests on what the longer of the two does."""
         return TimeEstimate(self.low + other.low, self.high + other.high,
-                            max(self.source, other.source, key=order.index))
+                            (self if self.likely >= other.likely else other).source)
 
 
 NEAREST = 5

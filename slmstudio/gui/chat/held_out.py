@@ -79,7 +79,7 @@ class HeldOutQuestions(QWidget):
         """
         Args:
             on: whether a question can be asked now.
-            asked: the first question of the conversation; "" before there is one.
+            asked: the last question of the conversation; "" before there is one.
         """
         self._offer.setEnabled(on)
         if asked != self._asked:
@@ -92,8 +92,7 @@ class HeldOutQuestions(QWidget):
 
     def _show_others(self) -> None:
         """The next ones, and from the start again after the last."""
-        if not self._offer.isHidden():
-            self._rows = self._rows[SHOWN:] + self._rows[:SHOWN]
+        self._rows = self._rows[SHOWN:] + self._rows[:SHOWN]
         self._show_rows()
         self._offer.show()
 

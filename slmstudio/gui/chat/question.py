@@ -240,7 +240,8 @@ class Talk(QObject):
         """What can be asked now, and of a question from the held-out rows what was expected."""
         self._input.set_state(ready=ready, answering=answering)
         turns = self._lanes.panes()[0].lane.turns
-        self.held_out.show_state(ready and not answering, turns[0].content if turns else "")
+        asked = next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
+        self.held_out.show_state(ready and not answering, asked)
 
     def _start_over(self) -> None:
         """Keep the conversation, and begin another."""

@@ -22,7 +22,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.labels import Chip, breakable, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, clear, column_in, grid_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, clear, column_in, column_widget, grid_in, row_of
 from slmstudio.gui.evaluation.jobs import Evaluation
 
 if TYPE_CHECKING:
@@ -175,11 +175,15 @@ class AnswerView(QWidget):
         for column, (text, stretch) in enumerate(((tr("Question"), 2), (tr("Before"), 3), (tr("Tuned"), 4), ("", 0))):
             grid.addWidget(text_label(text, "small"), 0, column)
             grid.setColumnStretch(column, stretch)
+        self.references: list[FewLines] = []
         self.cells: list[tuple[FewLines, FewLines, FewLines, Chip]] = []
         for row in range(SHOWN):
-            cells = (FewLines(LINES, "muted", f"question_{row}"), FewLines(LINES, "muted", f"before_{row}"),
+            reference = FewLines(1, "small", f"reference_{row}")
+            self.references.append(reference)
+            cells = (FewLines(LINES - 1, "muted", f"question_{row}"), FewLines(LINES, "muted", f"before_{row}"),
                      FewLines(LINES, "body", f"tuned_{row}"), Chip(name=f"chip_{row}"))
-            for column, cell in enumerate(cells):
+            grid.addWidget(column_widget(cells[0], reference, spacing=0), row + 1, 0)
+            for column, cell in enumerate(cells[1:], 1):
                 grid.addWidget(cell, row + 1, column, Qt.AlignmentFlag.AlignTop if column == 3 else Qt.AlignmentFlag(0))
             self.cells.append(cells)
         self._columns = grid
@@ -243,6 +247,8 @@ class AnswerView(QWidget):
             for cell, text in ((question, each.question if each else ""), (before, each.before if each else ""),
                                (tuned, each.tuned if each else "")):
                 cell.show_text(text or missing)
+            known_answer = each.reference if each else ""
+            self.references[place].show_text(tr("Yours: {text}", text=known_answer) if known_answer else "")
             known = CHIPS.get(each.verdict) if each else None
             chip.set(tr(known[0]) if known else "", known[1] if known else "plain",
                      tr("Yours: {text}", text=each.reference) if known and each else "")

@@ -71,6 +71,7 @@ class ModelTab(TakesFiles, QWidget):
                   spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         session.machine_changed.connect(self._recommend)
         session.dataset_changed.connect(self._recommend)
+        session.run_changed.connect(self._recommend)  # how long it took says how long others will
         self.refresh()
 
     def _nothing_chosen(self) -> QWidget:

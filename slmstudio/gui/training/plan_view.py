@@ -108,6 +108,12 @@ def _equal(cells: Sequence[QWidget]) -> QWidget:
     return row_widget(*((cell, 1) for cell in cells), spacing=theme.SPACE_M)
 
 
+def _why_not(key: str) -> str:
+    """Why a choice isn't offered."""
+    return (tr("It wouldn't be much quicker than a normal run.") if key == "quick" else
+            tr("It needs held-out rows, and no more than a night."))
+
+
 class PlanView(Card):
     """What the coming run learns and takes, the ways to train, what will happen, and Start.
 
@@ -290,7 +296,7 @@ class PlanView(Card):
         for key, card in self.cards.items():
             each = choices.offered.get(key)
             card.setEnabled(each is not None)
-            card.describe(card.title.text(), tr("Doesn't apply to this plan.") if each is None else each.text)
+            card.describe(card.title.text(), _why_not(key) if each is None else each.text)
             self._times[key].setText("" if each is None else each.time.text())
             self._chips[key].setVisible(key == choices.recommended)
             self._chips[key].setToolTip(plain_tip(choices.why))

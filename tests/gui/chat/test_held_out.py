@@ -43,7 +43,8 @@ def test_a_run_beside_its_base_is_named_and_asked_what_it_never_learned(qtbot, t
     strip.buttons[1].click()
     ready(qtbot, tab)
     assert said(tab.panes[0])[0] == asked_then and len(said(tab.panes[0])) == 2, "a chat of its own"
-    answered(qtbot, tab, "and then?")
     assert text(strip, "expected_answer") == asked_then.replace("question", "answer")
+    answered(qtbot, tab, "and then?")
+    assert not shown.isVisible() and not strip.expect.isEnabled(), "that question isn't a row's"
     tab.new_chat()
     assert not strip.expect.isEnabled() and not shown.isVisible()

@@ -147,7 +147,7 @@ REPEATED = 0.2
 """Share of answers that repeat themselves, from which that is the first thing to say."""
 MARKED = 0.2
 """Share of answers with marks of a template, from which they are no accident."""
-ONE_ANSWER, MANY_ANSWERS, FEWEST = 0.9, 0.75, 10
+ONE_ANSWER, MANY_ANSWERS, FEWEST = 0.8, 0.75, 6
 """Share of equal answers from which it answers everything alike, where no reference is that frequent, and how many
 answers that takes."""
 PERFECT = 95.0

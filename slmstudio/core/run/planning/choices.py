@@ -102,7 +102,7 @@ class Choice:
         return replace(expected, seconds=self.training.likely) if expected is not None else None
 
     def course(self) -> list[tuple[str, TimeEstimate | None]]:
-        """What happens before, in and after the training, each in a sentence with the time that it takes."""
+        """What happens in the training and after it, each in a sentence with the time that it takes."""
         config, counts, questions = self.plan.config, self.plan.counts, self.questions
         much = {"steps": ntr("{n:,} step", "{n:,} steps", counts.steps), "every": config.eval_steps}
         training = (tr("Training: {steps}, evaluated every {every:,}; the best is kept.", **much)
@@ -110,12 +110,13 @@ class Choice:
                     tr("Training: {steps}, evaluated every {every:,}.", **much) if self.held_out else
                     tr("Training: {steps}.", **much))
         training = join_sentences(training, tr("You can pause, close the window, or pull the plug."))
-        before = ntr("Before: the model answers {n} held-out question, so that you can compare.",
-                     "Before: the model answers {n} held-out questions, so that you can compare.", questions)
-        return [(before if questions else tr("Before: no question is asked."), self.answering),
-                (training, self.training),
-                (tr("After: the same questions again, and a verdict.") if questions else
-                 tr("After: try the result in Chat."), self.answering)]
+        answers = ntr("Answers: the model as it was and the trained one answer {n} held-out question.",
+                      "Answers: the model as it was and the trained one answer {n} held-out questions.", questions)
+        return [(training, self.training),
+                (answers if questions else tr("Answers: no question is asked."),
+                 self.answering.plus(self.answering) if self.answering is not None else None),
+                (tr("Verdict: one sentence says what came of it, and what to do next.") if questions else
+                 tr("Then try the result in Chat."), None)]
 
     def to_dict(self) -> dict[str, Any]:
         return {"choice": self.key, "overrides": self.overrides, **self.plan.counts.to_dict(), **self.time.to_dict(),

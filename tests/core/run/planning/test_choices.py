@@ -97,12 +97,13 @@ def test_the_questions_before_and_after_are_part_of_the_time(offer):
 def test_what_happens_is_said_in_three_lines(offer):
     normal = offer(300, FAST).offered[NORMAL]
     assert normal.course() == [
-        ("Before: the model answers 15 held-out questions, so that you can compare.", normal.answering),
         ("Training: 136 steps, evaluated every 34; the best is kept. You can pause, close the window, or pull the "
          "plug.", normal.training),
-        ("After: the same questions again, and a verdict.", normal.answering)]
+        ("Answers: the model as it was and the trained one answer 15 held-out questions.",
+         normal.answering.plus(normal.answering)),
+        ("Verdict: one sentence says what came of it, and what to do next.", None)]
     assert [text.split(". ")[0] for text, _ in offer(100, FAST, kind="alike").offered[NORMAL].course()] == [
-        "Before: no question is asked.", "Training: 50 steps", "After: try the result in Chat."]
+        "Training: 50 steps", "Answers: no question is asked.", "Then try the result in Chat."]
 
 
 def test_sentences_say_what_each_brings(offer):
