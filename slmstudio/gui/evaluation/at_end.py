@@ -33,8 +33,6 @@ class LiveAnswers(QObject):
         followed.moved.connect(self._take)
 
     def _begin(self) -> None:
-        from slmstudio.core.evaluation import at_end
-
         job, self._rows = self._followed.job, {}
         self.show()
         if job is not None:  # what was written before it was followed
@@ -49,11 +47,9 @@ class LiveAnswers(QObject):
 
     def show(self) -> None:
         """Show it again, where it is to be shown."""
-        from slmstudio.core.evaluation.at_end import Answers
-
         if self.is_shown and self._followed.is_running():
             self._view.show_waiting(progress_text(self._followed), [
-                Answers(each["question"], "", each.get("base", ""), each.get("tuned", ""))
+                at_end.Answers(each["question"], "", each.get("base", ""), each.get("tuned", ""))
                 for _, each in sorted(self._rows.items())])
 
 
