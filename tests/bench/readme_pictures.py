@@ -95,12 +95,10 @@ def visit(window: MainWindow, visitor: Visitor, file: Path, chosen: dict[str, st
     visitor.click("start")
     visitor.wait(lambda: training.followed.history.step > 0.6 * training.followed.history.total_steps > 0)
     visitor.picture("training")
-    visitor.wait(lambda: training.run.end_row.chat_button.isVisible())
+    visitor.wait(lambda: training.evaluation.evaluation is not None)  # it comes by itself
     window.go_to("results")
-    visitor.click("results_evaluate")
-    visitor.click("evaluation_start")
     verdict = window.page("results").details.evaluation.scores.verdict
-    visitor.wait(lambda: verdict.headline.isVisible() and verdict.headline.text())
+    visitor.wait(lambda: verdict.headline.isVisible() and verdict.buttons)
     visitor.picture("results")
     window.go_to("training")
     visitor.click("chat")
