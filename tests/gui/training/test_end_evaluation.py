@@ -1,4 +1,4 @@
-"""The evaluation that follows a training in the Training tab: it comes by itself, once, before the queue goes on."""
+"""The evaluation that follows a training in the Training tab: by itself, once, before the next run of the queue."""
 
 from __future__ import annotations
 
