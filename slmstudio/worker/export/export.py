@@ -161,8 +161,8 @@ def run(job: JobContext) -> dict[str, Any]:
             _prove(job, source, made)
     names = [kind.name for kind in (*types, *others)]
     time_estimate.record(Timing.now(
-        time_estimate.EXPORTING, time_estimate.files_made(names), running_seconds() - begun, before=begun,
-        cost=time_estimate.export_cost(facts),
+        time_estimate.EXPORTING, 1, running_seconds() - begun, before=begun,
+        cost=time_estimate.export_cost(facts, names),
         machine=measured.device_key("cpu", read_machine()), model=time_estimate.export_key(facts, names)))
     proofs = [entry.parity for entry in made if entry.parity]
     for entry in made:

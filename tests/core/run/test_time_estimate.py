@@ -133,12 +133,13 @@ def test_answers_take_what_such_answers_took_with_loading():
 
 def test_exports_and_downloads_take_what_they_took():
     types = ["Q4_K_M", "F16"]
-    before = [timing(time_estimate.EXPORTING, 2, 80.0, model=time_estimate.export_key(SMALL, types),
-                     cost=time_estimate.export_cost(SMALL)),
+    before = [timing(time_estimate.EXPORTING, 1, 80.0, model=time_estimate.export_key(SMALL, types),
+                     cost=time_estimate.export_cost(SMALL, types)),
               *(timing(time_estimate.DOWNLOADING, 1e8, seconds) for seconds in (10.0, 20.0, 12.0))]
     assert time_estimate.exporting(SMALL, HERE, types[::-1], before) == TimeEstimate.around(80.0, ALIKE)
-    assert time_estimate.exporting(SMALL, HERE, ["F16"], before).likely == pytest.approx(40.0)
-    assert time_estimate.exporting(SMALL, HERE, ["ADAPTER"], before).likely < 1
+    assert time_estimate.exporting(SMALL, HERE, ["F16"], before).likely == pytest.approx(
+        80.0 * time_estimate.export_cost(SMALL) / time_estimate.export_cost(SMALL, types))
+    assert time_estimate.exporting(SMALL, HERE, ["ADAPTER"], before).likely < 2
     assert time_estimate.downloading(1e9, before).likely == pytest.approx(120.0)
     for found in (time_estimate.exporting(SMALL, HERE, (), []), time_estimate.downloading(1e9, [])):
         assert found.source == ROUGH and found.likely > 0
