@@ -255,7 +255,7 @@ def test_one_line_each(overview, tmp_path):
     told = [energy_costs.energy(run.energy), *(say(run.energy.joules, india)
                                                for say in (energy_costs.cost, energy_costs.co2))]
     assert set(told) <= set(lines(overview))
-    assert all(figure in line for figure, line in zip(("0.254 Wh", "₹0.0018", "0.185 g"), told, strict=True))
+    assert all(figure in line for figure, line in zip(("0.25 Wh", "₹0.0018", "0.18 g"), told, strict=True))
 
 
 def test_no_price_says_where_it_is_set_and_no_reading_says_nothing(overview, tmp_path):
@@ -273,7 +273,7 @@ def test_the_table_of_runs_can_show_and_sort_it(qapp, tmp_path):
     value = run_facts.read_facts(finished(tmp_path).folder).values["joules"]
     assert value == pytest.approx(915.1, abs=0.5)
     assert (columns.title("joules"), columns.csv_title("joules"), columns.cell("joules", value)) == (
-        "Energy", "Energy (J)", "0.254 Wh")
+        "Energy", "Energy (J)", "0.25 Wh")
     assert "joules" in columns.known_columns([])
 
 
