@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from slmstudio.core.data.record import Record
-from slmstudio.core.i18n import noop
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.paths import resources
 
 SAMPLE_CHARACTERS = 5_000_000
@@ -54,6 +54,13 @@ def statistics(records: Sequence[Record]) -> Statistics:
         longest_line=0 if longest is None else records[longest].line,
         scripts=script_shares(records),
     )
+
+
+def answer_counts(records: Sequence[Record]) -> str:
+    """The most frequent last answers, each with its rows, in a line; "" if no row has one."""
+    counts = Counter(" ".join(record.messages[-1]["content"].split()) for record in records if record.messages)
+    return " · ".join(tr("“{answer}”: {count:,} of {rows:,} rows", answer=answer[:40], count=count, rows=len(records))
+                      for answer, count in counts.most_common(3))
 
 
 def script_shares(records: Sequence[Record]) -> dict[str, float]:

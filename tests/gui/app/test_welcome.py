@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QFileDialog, QPushButton
 from pytestqt.qtbot import QtBot
-from support.window import press, text, texts
+from support.window import press, settle, text, texts
 
 from slmstudio.core import disk_space, home_folder, paths, settings
 from slmstudio.core.errors import UserError
@@ -54,6 +54,19 @@ def window(qtbot: QtBot, fresh: Session) -> MainWindow:
         made.show()
     look(qtbot, made)
     return made
+
+
+def test_the_page_keeps_its_place_while_the_starter_is_prepared(window: MainWindow):
+    def place() -> object:
+        settle()
+        return window.welcome.sample.mapTo(window, QPoint()).toTuple()
+
+    before, strip = place(), window.welcome.starter
+    strip.start("Preparing the starter model")
+    strip.show()
+    assert place() == before
+    strip.end()
+    assert place() == before
 
 
 def look(qtbot: QtBot, window: MainWindow) -> None:

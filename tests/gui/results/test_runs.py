@@ -26,6 +26,7 @@ from slmstudio.core.run.energy import energy_costs
 from slmstudio.core.run.energy.energy_costs import tariff
 from slmstudio.core.settings import Settings
 from slmstudio.gui.common import tasks
+from slmstudio.gui.common.run_texts import early_stop_text
 from slmstudio.gui.common.tasks import is_busy
 from slmstudio.gui.results import columns, run_facts
 from slmstudio.gui.results import tab as results_tab
@@ -206,6 +207,22 @@ def test_of_very_many_runs_the_first_are_compared(qtbot, tab, make_run):
     assert hint.isVisible() and hint.text() == "The first 20 of the 22 selected runs are compared."
     tab.table.selectRow(0)
     assert not hint.isVisible()
+
+
+def test_another_run_is_shown_from_its_top_with_why_it_stopped_early(qtbot, tab, make_run):
+    first, second = make_run("first"), make_run("second")
+    jobs.write_outcome(second, Outcome("finished", result={"stopped_early": True}))
+    show(qtbot, tab, 2)
+    tab.details.show_run(read_facts(first))
+    bars = [area.verticalScrollBar() for area in (tab.details._area, tab.details._views.widget(0))]
+    for bar in bars:
+        bar.setRange(0, 100)
+        bar.setValue(50)
+    tab.details.show_run(read_facts(second))
+    assert [bar.value() for bar in bars] == [0, 0]
+    why = early_stop_text({"stopped_early": True}, 40, 40)
+    assert why == "Stopped early at step 40 of 40: eval loss no longer fell." and not early_stop_text({}, 40, 54)
+    assert why in [each.text() for each in tab.details.overview.findChildren(QLabel)]
 
 
 def test_names_and_notes_are_shown_as_they_are(qtbot, tab, make_run):

@@ -14,6 +14,8 @@ from slmstudio.core.jobs.job import Outcome
 from slmstudio.core.model import facts
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.run_texts import early_stop_text
+from slmstudio.gui.training.run_end import RunEnd
 from slmstudio.gui.training.run_feed import RunFeed
 from slmstudio.gui.training.run_panel import RunPanel
 
@@ -47,6 +49,14 @@ def test_how_a_run_ended_is_not_cut_where_text_is_large(qtbot, qapp, session, ou
         qtbot.waitUntil(lambda: panel.plots is not None and not any(cut(panel)))
     finally:
         theme.apply(qapp, "light", 100)
+
+
+def test_a_run_that_stopped_early_says_so_at_its_end(qtbot, session):
+    ended, made = RunEnd(), history()
+    qtbot.addWidget(ended)
+    made.step, made.total_steps = 36, 54
+    ended.show_outcome(Outcome("finished", result={"stopped_early": True}), made, resumable=False)
+    assert early_stop_text({"stopped_early": True}, 36, 54) in ended.note.text()
 
 
 def _y(page: QWidget, part: QWidget, bottom: bool = False) -> int:

@@ -256,7 +256,10 @@ def caveat(found: Evidence) -> str:
     if compared is None or is_broken(found) or knows_the_test(found):
         return ""
     verdict = weighed_verdict(found)
-    if verdict == MIXED or _fault(found, compared) or (verdict == BETTER and is_far_off(found)):
+    if _fault(found, compared) or (verdict == BETTER and is_far_off(found)):
+        better = sign_texts(found, better=True) if not sign_texts(found, better=False) else ""
+        return tr("It did improve, but not enough: {better}.", better=better) if better else _figures(found)
+    if verdict == MIXED:
         return _figures(found)
     if verdict == WORSE:
         return tr("It began with random weights, and the base model has learned from far more text."

@@ -32,6 +32,8 @@ SAMPLED, LARGEST = 2_000, 2_000
 """Of more rows, how many are measured of all, evenly spread, and of those with the most text."""
 STEP = 64
 """Sequence lengths are proposed in multiples of this."""
+LEAST_ANSWER = 20
+"""Characters of an answer from which it isn't a label, which many rows have by nature."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class RowCounts:
             aren't trained on, since the run leaves them out, or nothing to learn is within the length.
         steps: of the whole run; `tokens`: of an epoch.
         exact: whether every row was measured.
+        known_answers: of the evaluated rows, those whose answer is also that of a row to train on.
     """
 
     learned: int
@@ -100,18 +103,40 @@ class RowCounts:
     steps: int
     exact: bool
     tokens: int = 0
+    known_answers: int = 0
+
+    @property
+    def known_text(self) -> str:
+        """What the known answers mean; "" if there are none."""
+        return tr("{known:,} of {rows:,} held-out answers are learned too, so the verdict may look too good.",
+                  known=self.known_answers, rows=self.evaluated) if self.known_answers else ""
 
     def to_dict(self) -> dict[str, Any]:
         return {"rows_learned": self.learned, "rows_evaluated": self.evaluated, "rows_cut": self.cut,
                 "rows_left_out": self.left_out, "rows_exact": self.exact, "steps": self.steps,
-                "tokens_per_epoch": self.tokens}
+                "tokens_per_epoch": self.tokens, "rows_with_known_answer": self.known_answers}
 
 
 def count(records: Sequence[Record], measured: MeasuredRows, config: RunConfig) -> RowCounts:
     """Rows and steps of a run on these rows."""
-    held_out = [] if config.eval_file else split.held_out(
+    held_out = _held_out(records, config)
+    return replace(count_split(measured, held_out, config), known_answers=_known_answers(records, held_out))
+
+
+def _held_out(records: Sequence[Record], config: RunConfig) -> list[bool]:
+    return [] if config.eval_file else split.held_out(
         records, config.eval_fraction, config.split_seed, config.split_by).tolist()
-    return count_split(measured, held_out, config)
+
+
+def _known_answers(records: Sequence[Record], held_out: Sequence[bool]) -> int:
+    """Equal questions are on one side; rows that ask in other words for the same answer may be on both."""
+    sides: dict[bool, list[int]] = {True: [], False: []}
+    for record, is_held in zip(records, held_out, strict=False):
+        answer = " ".join((record.messages[-1].get("content") or "").casefold().split()) if record.messages else ""
+        if len(answer) >= LEAST_ANSWER:
+            sides[is_held].append(hash(answer))
+    learned = set(sides[False])
+    return sum(answer in learned for answer in sides[True])
 
 
 def count_split(measured: MeasuredRows, held_out: Sequence[bool], config: RunConfig) -> RowCounts:
@@ -221,7 +246,7 @@ def lost(records: Sequence[Record], measured: MeasuredRows, counts: RowCounts, f
         return None
     context, longest = facts.context_length or 10**9, measured.lengths[-1]
     longer = min(context, covering(longest))
-    whole = counts.cut - count(records, measured, replace(config, max_length=longer)).cut
+    whole = counts.cut - count_split(measured, _held_out(records, config), replace(config, max_length=longer)).cut
     keeps = longer > config.max_length and whole > 0
     needs = outlook.best_estimate(facts, replace(config, max_length=longer), machine).estimate.high if keeps else 0
     return LostRows(counts, config.overlong_rows == LEAVE_OUT, config.max_length, longer if keeps else None, whole,
