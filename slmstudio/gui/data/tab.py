@@ -131,10 +131,10 @@ class DataTab(TakesFiles, QWidget):
 
     def _count_answers(self) -> None:
         """Say how often the rows have which answer, where that was proposed."""
-        from slmstudio.core.data.statistics import answer_counts
-
         wanted, self._counted = self._counted, None
         if wanted is not None and (entry := self.workspace().find(wanted)) is not None:
+            from slmstudio.core.data.statistics import answer_counts
+
             run_task(self, lambda task: answer_counts(entry.dataset.records), self.advice.say)
 
     def _said_of(self, path: Path) -> str | None:

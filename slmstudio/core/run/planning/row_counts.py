@@ -32,8 +32,6 @@ SAMPLED, LARGEST = 2_000, 2_000
 """Of more rows, how many are measured of all, evenly spread, and of those with the most text."""
 STEP = 64
 """Sequence lengths are proposed in multiples of this."""
-LEAST_ANSWER = 20
-"""Characters of an answer from which it isn't a label, which many rows have by nature."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +117,9 @@ class RowCounts:
 
 def count(records: Sequence[Record], measured: MeasuredRows, config: RunConfig) -> RowCounts:
     """Rows and steps of a run on these rows."""
-    held_out = _held_out(records, config)
-    return replace(count_split(measured, held_out, config), known_answers=_known_answers(records, held_out))
-
-
-def _held_out(records: Sequence[Record], config: RunConfig) -> list[bool]:
-    return [] if config.eval_file else split.held_out(
+    held_out = [] if config.eval_file else split.held_out(
         records, config.eval_fraction, config.split_seed, config.split_by).tolist()
+    return replace(count_split(measured, held_out, config), known_answers=_known_answers(records, held_out))
 
 
 def _known_answers(records: Sequence[Record], held_out: Sequence[bool]) -> int:
@@ -133,7 +127,7 @@ def _known_answers(records: Sequence[Record], held_out: Sequence[bool]) -> int:
     sides: dict[bool, list[int]] = {True: [], False: []}
     for record, is_held in zip(records, held_out, strict=False):
         answer = " ".join((record.messages[-1].get("content") or "").casefold().split()) if record.messages else ""
-        if len(answer) >= LEAST_ANSWER:
+        if len(answer) >= 20:  # a shorter one is a label, which many rows have by nature
             sides[is_held].append(hash(answer))
     learned = set(sides[False])
     return sum(answer in learned for answer in sides[True])
@@ -246,7 +240,7 @@ def lost(records: Sequence[Record], measured: MeasuredRows, counts: RowCounts, f
         return None
     context, longest = facts.context_length or 10**9, measured.lengths[-1]
     longer = min(context, covering(longest))
-    whole = counts.cut - count_split(measured, _held_out(records, config), replace(config, max_length=longer)).cut
+    whole = counts.cut - count(records, measured, replace(config, max_length=longer)).cut
     keeps = longer > config.max_length and whole > 0
     needs = outlook.best_estimate(facts, replace(config, max_length=longer), machine).estimate.high if keeps else 0
     return LostRows(counts, config.overlong_rows == LEAVE_OUT, config.max_length, longer if keeps else None, whole,
