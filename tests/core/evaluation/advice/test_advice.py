@@ -51,7 +51,7 @@ CASES = {
     "better, but no answer is right": (of(exact=(0, 48)), CLOSER, "Closer doesn't mean correct: 0 of 48", "chat"),
     "better, but far off": (of(compared=replace(BETTER, tuned=18.0), exact=(0, 48)),
                             "Closer to your answers than before, but far from them: none of 48 is the same. Not ready.",
-                            "Better: chrF++", "model"),
+                            "It did improve, but not enough: chrF++", "model"),
     "better, and still learning": (of(losses=FALLING), CLOSER, "", "train"),
     "a little better": (of(compared=A_LITTLE), "Its answers are a little closer", "", "chat"),
     "right more often": (of(compared=RIGHT), "It's right more often: 62 of 100 answers instead of 41.", "", "chat"),
