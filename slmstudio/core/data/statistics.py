@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.record import Record, message_text
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.paths import resources
 
@@ -58,9 +58,9 @@ def statistics(records: Sequence[Record]) -> Statistics:
 
 def answer_counts(records: Sequence[Record]) -> str:
     """The most frequent last answers, each with its rows, in a line; "" if no row has one."""
-    counts = Counter(" ".join(record.messages[-1]["content"].split()) for record in records if record.messages)
-    return " · ".join(tr("“{answer}”: {count:,} of {rows:,} rows", answer=answer[:40], count=count, rows=len(records))
-                      for answer, count in counts.most_common(3))
+    counts = Counter(" ".join(message_text(record.messages[-1]).split()) for record in records if record.messages)
+    return " · ".join(tr("“{answer}”: {count:,} of {rows:,} rows", count=count, rows=len(records),
+                         answer=answer[:40] + "…" * (len(answer) > 40)) for answer, count in counts.most_common(3))
 
 
 def script_shares(records: Sequence[Record]) -> dict[str, float]:

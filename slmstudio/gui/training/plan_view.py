@@ -263,7 +263,7 @@ class PlanView(Card):
             ntr("{n:,} row is cut or left out.", "{n:,} rows are cut or left out.", cut) if cut else tr(
                 "Nothing is cut."), counts.known_text)
         self._show_figure("rows", ntr("{n:,} row learned", "{n:,} rows learned", choice.rows), note,
-                          "warn" if cut or counts.known_answers else "")
+                          "warn" if cut else "")
 
     def _show_takes(self, choice: Choice, outlook: Outlook) -> None:
         from slmstudio.core.run.time_estimate import source_text

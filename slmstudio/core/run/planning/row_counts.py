@@ -15,7 +15,7 @@ from typing import Any
 
 from slmstudio.core import units
 from slmstudio.core.data import split
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.record import Record, message_text
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.facts import ModelFacts
@@ -126,7 +126,7 @@ def _known_answers(records: Sequence[Record], held_out: Sequence[bool]) -> int:
     """Equal questions are on one side; rows that ask in other words for the same answer may be on both."""
     sides: dict[bool, list[int]] = {True: [], False: []}
     for record, is_held in zip(records, held_out, strict=False):
-        answer = " ".join((record.messages[-1].get("content") or "").casefold().split()) if record.messages else ""
+        answer = " ".join(message_text(record.messages[-1]).casefold().split()) if record.messages else ""
         if len(answer) >= 20:  # a shorter one is a label, which many rows have by nature
             sides[is_held].append(hash(answer))
     learned = set(sides[False])
