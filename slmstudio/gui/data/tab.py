@@ -60,7 +60,7 @@ class DataTab(TakesFiles, QWidget):
         self._workspace: DataWorkspace | None = None
         session.rows_written.connect(self._read_again)
         self._counted: Path | None = None  # the dataset whose answers are to be counted
-        self.advice = NoteBar("data_advice", "warn", (
+        self.advice: NoteBar = NoteBar("data_advice", "warn", (
             SecondaryButton(tr("Add files…"), tr("Choose files with rows (Ctrl+O)."), "small", name="advice_add",
                             clicked=self.choose_files),
             IconButton("close", tr("Hide this advice"), name="advice_close", clicked=lambda: self.advice.say(""))))
