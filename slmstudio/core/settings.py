@@ -82,6 +82,7 @@ class Settings:
         panes: sizes of panes that were resized, as Qt saves them, in base64, by their names.
         evaluate_at_end: let base and tuned model answer a few held-out rows as soon as a training has ended well.
         told: ids of the notes on this machine that were shown at a start, and need not be again.
+        last_folder: where a file or a folder was chosen last, or "".
         measure_plans: measure by itself how long a plan takes, while nothing else is running.
         unknown: keys that this version doesn't know, kept so that going back and forth loses nothing.
     """
@@ -114,6 +115,7 @@ class Settings:
     told: list[str] = field(default_factory=list)
     evaluate_at_end: bool = True
     measure_plans: bool = True
+    last_folder: str = ""
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def remember_model(self, folder: Path) -> None:

@@ -138,26 +138,26 @@ def rounded(seconds: float) -> float:
 
 
 def format_energy(joules: float) -> str:
-    """An amount of energy with three digits at most: watt-hours below a tenth of a kilowatt-hour.
+    """An amount of energy with two digits, for part of it is estimated: watt-hours below a tenth of a kilowatt-hour.
 
     >>> [format_energy(j) for j in (0, 600, 45_000, 1_120_000, 12_345_678, 4.5e9)]
-    ['0 Wh', '0.167 Wh', '12.5 Wh', '0.311 kWh', '3.43 kWh', '1,250 kWh']
+    ['0 Wh', '0.17 Wh', '12 Wh', '0.31 kWh', '3.4 kWh', '1,200 kWh']
     """
     hours = joules / 3600
     if hours < 100:
-        return tr("{number} Wh", number=_three_digits(hours))
-    return tr("{number} kWh", number=_three_digits(hours / 1000))
+        return tr("{number} Wh", number=_two_digits(hours))
+    return tr("{number} kWh", number=_two_digits(hours / 1000))
 
 
 def format_weight(grams: float) -> str:
-    """A weight with three digits at most, in grams below a kilogram.
+    """A weight with two digits, in grams below a kilogram.
 
     >>> format_weight(0.4), format_weight(226.3), format_weight(1234.5)
-    ('0.4 g', '226 g', '1.23 kg')
+    ('0.4 g', '230 g', '1.2 kg')
     """
-    if grams < 999.5:
-        return tr("{number} g", number=_three_digits(grams))
-    return tr("{number} kg", number=_three_digits(grams / 1000))
+    if grams < 995:
+        return tr("{number} g", number=_two_digits(grams))
+    return tr("{number} kg", number=_two_digits(grams / 1000))
 
 
 def format_reading(value: float, unit: str) -> str:
@@ -188,8 +188,8 @@ def _two_units(count: int, size: int, upper: str, lower: str) -> str:
     return " ".join(tr(unit, number=number) for number, unit in ((high, upper), (low, lower)) if number)
 
 
-def _three_digits(value: float) -> str:
-    return number_text(float(f"{value:.3g}"), ",.10g")
+def _two_digits(value: float) -> str:
+    return number_text(float(f"{value:.2g}"), ",.10g")
 
 
 def _plain(value: float) -> str:

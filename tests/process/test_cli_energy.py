@@ -63,15 +63,15 @@ def test_a_run_by_part(cli, told, tmp_path):
     assert found["cost"] == pytest.approx(7.12 * found["kwh"]) and found["currency"] == "INR"
     assert found["co2_grams"] == pytest.approx(727 * found["kwh"])
     said = " ".join(cli("energy", run).out.split())
-    assert "Total: 0.254 Wh (0.167 Wh measured, the rest estimated), measured over 4 s" in said
-    assert "Cost: ₹0.0018 at ₹7.12 per kWh" in said and "CO2: 0.185 g at 727 g" in said
+    assert "Total: 0.25 Wh (0.17 Wh measured, the rest estimated), measured over 4 s" in said
+    assert "Cost: ₹0.0018 at ₹7.12 per kWh" in said and "CO2: 0.18 g at 727 g" in said
 
 
 def test_the_list_of_runs_has_it(cli, told, tmp_path):
     finished(tmp_path)
     listed, = told("runs", "--folder", tmp_path)["runs"]
     assert listed["energy"]["measured_kwh"] == pytest.approx(600 / KWH)
-    assert "0.254 Wh" in cli("runs", "--folder", tmp_path).out
+    assert "0.25 Wh" in cli("runs", "--folder", tmp_path).out
 
 
 def test_without_a_price_it_says_how_to_set_it(cli, tmp_path, monkeypatch):
@@ -134,4 +134,4 @@ def test_the_line_of_a_run_tells_what_it_drew_so_far(tmp_path):
         follower.on_event("train", {"type": "job_started", "time": 2.0**40, "pid": 0})
         follower.on_event("train", {"type": "step", "time": 2.0**40, "global_step": 61, "train_loss": 1.5,
                                     "tokens_per_second": 3400.0})
-        assert follower._progress.tasks[0].fields["detail"] == "loss 1.500 · 3400 tokens/s · 0.254 Wh"
+        assert follower._progress.tasks[0].fields["detail"] == "loss 1.500 · 3400 tokens/s · 0.25 Wh"

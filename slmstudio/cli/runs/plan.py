@@ -98,8 +98,9 @@ def _show_plan(plan: Plan, out: Path) -> None:
     print_table(tr("Plan: {name}", name=config.name), [
         (name, str(value), config.reasons.get(name, "")) for name, value in config.to_dict().items()
         if name not in ("reasons", "chosen", "format", "kind")])
-    say("\n" + tr("Trains on {rows} in {steps}.", rows=ntr("{n:,} row", "{n:,} rows", counts.learned),
-                  steps=ntr("{n:,} step", "{n:,} steps", counts.steps)))
+    trains = tr("Trains on {rows} in {steps}.", rows=ntr("{n:,} row", "{n:,} rows", counts.learned),
+                steps=ntr("{n:,} step", "{n:,} steps", counts.steps))
+    say("\n" + join_sentences(trains, counts.known_text))
     say(outlook_text(outlook))
     if outlook.energy is not None:
         say(energy_told.expected(outlook.energy, tariff()))

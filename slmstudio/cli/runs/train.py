@@ -83,6 +83,8 @@ def _job(run: Path, config: RunConfig, changed: dict[str, Any], out: Path | None
         config.check()
         return folder.create(config, out.absolute() if out else None, evaluate)
     job = _unfinished(run)
+    if not evaluate:
+        folder.skip_evaluation(run)
     if changed:
         adjust.consent(job.folder, changed)
     return job

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from slmstudio.core.data.record import Record
-from slmstudio.core.i18n import noop
+from slmstudio.core.data.record import Record, message_text
+from slmstudio.core.i18n import noop, tr
 from slmstudio.core.paths import resources
 
 SAMPLE_CHARACTERS = 5_000_000
@@ -54,6 +54,13 @@ def statistics(records: Sequence[Record]) -> Statistics:
         longest_line=0 if longest is None else records[longest].line,
         scripts=script_shares(records),
     )
+
+
+def answer_counts(records: Sequence[Record]) -> str:
+    """The most frequent last answers, each with its rows, in a line; "" if no row has one."""
+    counts = Counter(" ".join(message_text(record.messages[-1]).split()) for record in records if record.messages)
+    return " · ".join(tr("“{answer}”: {count:,} of {rows:,} rows", count=count, rows=len(records),
+                         answer=answer[:40] + "…" * (len(answer) > 40)) for answer, count in counts.most_common(3))
 
 
 def script_shares(records: Sequence[Record]) -> dict[str, float]:

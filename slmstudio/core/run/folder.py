@@ -121,6 +121,13 @@ def rename(folder: Path, name: str) -> str:
     return name
 
 
+def skip_evaluation(folder: Path) -> None:
+    """Let no evaluation follow a run. Raises UserError: its run.json can't be read or written."""
+    state = jobs.Job(folder).request()
+    with os_errors_as(tr("Could not create the run folder.")):
+        files.write_atomically(folder / jobs.RUN, files.dump_pretty({**state, config_file.EVALUATE: False}))
+
+
 def names_in(parent: Path, but: Path | None = None) -> list[str]:
     """The names of the runs in a folder, except for that of one."""
     return [str(request.get("name")) for folder, request in requests(parent) if folder != but]

@@ -19,7 +19,7 @@ from slmstudio.core.settings import TEXT_SIZES
 from slmstudio.gui.app.doctor import DoctorNotice
 from slmstudio.gui.app.frame import Header, StatusBar
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.dialogs import open_dialog
+from slmstudio.gui.common.dialogs import LastFolder, open_dialog
 from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.session import TABS, Session
 from slmstudio.gui.common.tasks import run_task
@@ -98,6 +98,7 @@ class MainWindow(QMainWindow):
         super().__init__()
         theme.dress(self)
         self.session = session
+        LastFolder.path = LastFolder.path or session.settings.last_folder
         self._was_painted = False
         self._pages: dict[str, QWidget] = {}
         self.welcome: Welcome | None = None
@@ -362,6 +363,7 @@ class MainWindow(QMainWindow):
             if page is not None and not page.confirm_close():
                 event.ignore()
                 return
+        self.session.settings.last_folder = LastFolder.path
         self.session.settings.geometry = base64.b64encode(self.saveGeometry().data()).decode()
         try:
             self.session.settings.save()

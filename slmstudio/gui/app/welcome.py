@@ -25,7 +25,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import Card, EmptyState, TakesFiles, rule
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, column_of, fill, grid_in, row_of
@@ -183,6 +183,7 @@ class Welcome(TakesFiles, QWidget):
              self._trouble(), rule(), text_label(tr("Where things are kept: runs, models and chats"), "section"),
              self.place, rule())
         self.starter = ProgressStrip(name="welcome_starter")
+        keep_room(self.starter)  # so that the page stays where it is when the model is ready
         self.starter.hide()
         fill(card.body, self.starter, self._buttons())
         return card

@@ -39,7 +39,7 @@ class RunOpening(ProgressStrip):
         self.followed.ended.connect(self._ended)
         self.followed.lost.connect(self._stop_showing)
         self.followed.failed.connect(partial(report_error, self))
-        self._wanted: Path | None = None
+        self.wanted: Path | None = None  # what was requested last
         self._exporting: Path | None = None
         self._name = ""
         self.cancelled.connect(lambda: self.followed.send("cancel"))
@@ -56,12 +56,12 @@ class RunOpening(ProgressStrip):
                 tr("A GGUF file of {name} is still being created.", name=self._name), "",
                 tr("Wait until it is done, or cancel it.")))
             return
-        self._wanted = run
+        self.wanted = run
         export_first = self._session.settings.chat_with == "gguf" and llama.trouble() is None
 
         def found(name_and_models: tuple[str, list[Path]]) -> None:
             name, models = name_and_models
-            if run != self._wanted or self._exporting is not None:
+            if run != self.wanted or self._exporting is not None:
                 return  # meanwhile another run was requested, or the same one again
             if export_first and models[0] == run:
                 self._exporting, self._name = run, name

@@ -279,6 +279,8 @@ class OpenChat(QObject):
         now = self.conversation()
         if not any(lane.tree for lane in now.lanes):
             return
+        if self.file is None:
+            now.created = time.time()  # until now it was an empty page, perhaps since the program's start
         self.file = file = self.file or new_chat_file(now.created)
         text = now.to_json()
         run_task(self, lambda task: write_chat(file, text), lambda _: self.kept.emit())

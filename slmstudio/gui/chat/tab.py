@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import QCoreApplication, Qt, QTimer
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QWidget
 
@@ -152,6 +152,15 @@ class ChatTab(TakesFiles, QWidget):
         self._show_page()  # the engine may have been set up meanwhile
         run_task(self, lambda task: chat_models(), self._offer)
         self.saved.read()
+        QTimer.singleShot(0, self, partial(self._open_fresh_run, self.lanes.models()))
+
+    def _open_fresh_run(self, before: list[Path]) -> None:
+        """Open the run that has just ended, unless something is said here, or other models than `before` are open."""
+        job, gguf = self._session.run, self._session.settings.chat_with == "gguf"  # that one might have to be made
+        if (job is not None and not gguf and job.folder != self.opening.wanted and self.lanes.models() == before
+                and not any(pane.lane.turns for pane in self.lanes.panes())
+                and (ended := job.outcome()) is not None and ended.was_successful()):
+            self.opening.open(job.folder)
 
     def _offer(self, models: list[tuple[str, Path]]) -> None:
         self._models = models

@@ -27,6 +27,20 @@ def resize_within(dialog: QDialog, parent: QWidget | None, width: int, height: i
     dialog.resize(size if parent is None else size.boundedTo(parent.size() - QSize(MARGIN, MARGIN)))
 
 
+class LastFolder:
+    """Where a user chose a file last; "" before that. The window keeps it with its settings."""
+
+    path = ""
+
+    @classmethod
+    def begin_in(cls, dialog: QFileDialog, name: str = "") -> None:
+        """Let a dialog begin there, unless it has a file of this name elsewhere; where it ends, the next one begins."""
+        if cls.path and Path(cls.path).is_dir() and not Path(name).is_absolute():
+            dialog.setDirectory(cls.path)
+            dialog.selectFile(name)
+        dialog.accepted.connect(lambda: setattr(cls, "path", str(Path(dialog.selectedFiles()[0]).parent)))
+
+
 def open_path(parent: QWidget, title: str, chosen: Callable[[Path], object], kinds: str = "", *,
               folder: bool = False) -> None:
     """Let the user choose a file or a folder that is there.
@@ -37,6 +51,7 @@ def open_path(parent: QWidget, title: str, chosen: Callable[[Path], object], kin
     dialog = QFileDialog(parent, title, "", kinds)
     dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
     dialog.setOption(QFileDialog.Option.ShowDirsOnly, folder)
+    LastFolder.begin_in(dialog)
     dialog.fileSelected.connect(still_pressed(lambda name: chosen(Path(name))))
     open_dialog(dialog)
 
@@ -172,6 +187,7 @@ def choose_file(parent: QWidget, title: str, name: str, kinds: str, write: Calla
 
     dialog = QFileDialog(parent, title, name, kinds)
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    LastFolder.begin_in(dialog, name)
     take_suffix(kinds.split(";;")[0])
     dialog.filterSelected.connect(take_suffix)
     dialog.fileSelected.connect(still_pressed(lambda chosen: write(Path(chosen))))

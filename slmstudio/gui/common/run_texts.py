@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from slmstudio.core.i18n import date_text, ntr, tr
 from slmstudio.core.run import config as run_config
@@ -14,6 +16,12 @@ from slmstudio.core.run.run_fields import METHODS, VARIANTS, Choice
 
 def steps_text(count: int) -> str:
     return ntr("{n:,} step", "{n:,} steps", count)
+
+
+def early_stop_text(result: Mapping[str, Any], steps: int, total: int) -> str:
+    """Why a run ended well before its last step, by its result; "" for any other."""
+    return tr("Stopped early at step {step:,} of {total:,}: eval loss no longer fell.", step=steps,
+              total=total) if result.get("stopped_early") else ""
 
 
 def when(moment: float) -> str:

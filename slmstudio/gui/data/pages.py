@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtWidgets import QFileDialog, QStackedWidget, QWidget
 
 from slmstudio.core.i18n import ntr, tr
+from slmstudio.gui.common.dialogs import LastFolder, open_dialog
 from slmstudio.gui.common.widgets.areas import Card, EmptyState
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.labels import show_text
@@ -49,15 +50,12 @@ def _patterns(suffixes: Sequence[str]) -> str:
 
 
 def choose_files(parent: QWidget, title: str, mode: QFileDialog.FileMode) -> QFileDialog:
-    """An open dialog for one file, several, or a folder; it deletes itself."""
+    """An open dialog for one file or several; it deletes itself."""
     dialog = QFileDialog(parent, title)
     dialog.setFileMode(mode)
-    if mode == QFileDialog.FileMode.Directory:
-        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
-    else:
-        dialog.setNameFilters(name_filters())
-    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    dialog.open()
+    dialog.setNameFilters(name_filters())
+    LastFolder.begin_in(dialog)
+    open_dialog(dialog)
     return dialog
 
 

@@ -13,18 +13,21 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from slmstudio.core import paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import tr
+from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.areas import TakesFiles
+from slmstudio.gui.common.widgets.areas import NoteBar, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
+from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
 from slmstudio.gui.common.widgets.layouts import column_in
 from slmstudio.gui.data.pages import DataPages, ReadingProgress, choose_files
 from slmstudio.gui.data.reading import Question, Read, ReadingQueue, ReadRequest, all_together, other_kind
 
 if TYPE_CHECKING:
     from slmstudio.core.data.reader import Dataset, Preview
+    from slmstudio.core.evaluation.advice import Proposal
     from slmstudio.gui.data.recent import DataEntry, DataMemory
     from slmstudio.gui.data.workspace import DataWorkspace
 
@@ -56,12 +59,18 @@ class DataTab(TakesFiles, QWidget):
         self._notes: list[UserError] = []
         self._workspace: DataWorkspace | None = None
         session.rows_written.connect(self._read_again)
+        self._counted: Path | None = None  # the dataset whose answers are to be counted
+        self.advice: NoteBar = NoteBar("data_advice", "warn", (
+            SecondaryButton(tr("Add files…"), tr("Choose files with rows (Ctrl+O)."), "small", name="advice_add",
+                            clicked=self.choose_files),
+            IconButton("close", tr("Hide this advice"), name="advice_close", clicked=lambda: self.advice.say(""))))
         self.banner = ErrorBanner(name="data_banner")
         self.progress = ReadingProgress(self.queue, self.cancel)
         self.pages = DataPages(self.progress.strips[1])
         self._connect_pages()
         self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True, timeout=lambda: self.memory.look())
-        column_in(self, (self.pages, 1), self.progress, self.banner, spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
+        column_in(self, self.advice, (self.pages, 1), self.progress, self.banner, spacing=theme.CARD_GAP,
+                  margins=theme.PAGE_MARGIN)
         self._show_progress()
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -94,8 +103,7 @@ class DataTab(TakesFiles, QWidget):
 
     def choose_folder(self) -> None:
         """Let the user choose a folder, whose files are one dataset."""
-        choose_files(self, tr("Choose a folder with training rows"), MODE.Directory).fileSelected.connect(
-            lambda name: self.open_files([Path(name)]))
+        open_path(self, tr("Choose a folder with training rows"), lambda path: self.open_files([path]), folder=True)
 
     def open_sample(self) -> None:
         """Open the dataset that comes with the program, with its own test rows."""
@@ -108,6 +116,26 @@ class DataTab(TakesFiles, QWidget):
             path = file.absolute()
             self._add(ReadRequest(path, kept=recent.get(path), line=line if file == files[-1] else 0,
                              said=self._said_of(path)))
+
+    def advise(self, file: Path, proposal: Proposal) -> None:
+        """Show a dataset, and above it what is proposed for its rows."""
+        from slmstudio.core.evaluation.advice.proposals import COUNT
+
+        self._counted = file if proposal.action == COUNT else None
+        self.advice.say(join_sentences(tr("{sentence}.", sentence=proposal.text), proposal.reason))
+        if self._workspace is None or (entry := self._workspace.find(file)) is None:
+            self.open_files([file])
+        else:
+            self._workspace.list.select_value(entry)
+            self._count_answers()
+
+    def _count_answers(self) -> None:
+        """Say how often the rows have which answer, where that was proposed."""
+        wanted, self._counted = self._counted, None
+        if wanted is not None and (entry := self.workspace().find(wanted)) is not None:
+            from slmstudio.core.data.statistics import answer_counts
+
+            run_task(self, lambda task: answer_counts(entry.dataset.records), self.advice.say)
 
     def _said_of(self, path: Path) -> str | None:
         entry = self._workspace.find(path) if self._workspace is not None else None
@@ -298,6 +326,7 @@ class DataTab(TakesFiles, QWidget):
         self._errors, self._notes = [], []
         self._ask()
         self._show_progress()
+        self._count_answers()
         self.idle.emit()
 
     def _keep(self) -> None:

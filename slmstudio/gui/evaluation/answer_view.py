@@ -28,6 +28,7 @@ from slmstudio.gui.evaluation.jobs import Evaluation
 if TYPE_CHECKING:
     from slmstudio.core.evaluation.advice import Advice, Proposal
     from slmstudio.core.evaluation.at_end import Answers
+    from slmstudio.core.run.config import RunConfig
 
 LINES = 3
 """Lines that each question and each answer has room for."""
@@ -72,22 +73,21 @@ def read_found(run: Path | None, evaluation: Evaluation | None) -> Found:
                  rows if isinstance(rows, int) else 0)
 
 
-def follow_proposal(session: Session, run: Path, train_file: str, proposal: Proposal) -> bool:
+def follow_proposal(session: Session, run: Path, config: RunConfig, proposal: Proposal) -> bool:
     """Open the tab where it is done, prepared as far as that goes. False where that is with the run's results."""
     from slmstudio.core.evaluation.advice import proposals
 
-    action, rows = proposal.action, Path(train_file).absolute()
+    action = proposal.action
     if action == proposals.CHAT:
         session.open_run_chat(run)
     elif action == proposals.TRAIN:
         session.continue_run(run, proposal.changes)
     elif action == proposals.AGAIN:
         session.repeat_run(run, proposal.changes)
-    elif action in (proposals.ROWS, proposals.TEMPLATE) and rows.is_file() and (
-            session.dataset is None or session.dataset.path != rows):
-        session.open_data([rows])
-    elif action in (proposals.ROWS, proposals.TEMPLATE, proposals.MODEL):
-        session.go_to("model" if action == proposals.MODEL else "data")
+    elif action in (proposals.ROWS, proposals.COUNT, proposals.TEMPLATE):
+        session.page_wanted.emit("data", "advise", (Path(config.train_file).absolute(), proposal))
+    elif action == proposals.MODEL:
+        session.page_wanted.emit("model", "show_larger", (Path(config.model),))
     else:
         return False
     return True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
+from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import new
 from slmstudio.core.model import library
@@ -48,6 +49,7 @@ class ModelTab(TakesFiles, QWidget):
         super().__init__()
         self._session = session
         self._reading, self._choosing = TaskSlot(), TaskSlot()
+        self._larger_than: Path | None = None  # the base of which a larger one is to be shown
         self.banner = ErrorBanner(name="model_banner")
         self.work = ModelWork(session, self)
         self.work.finished.connect(self._done)
@@ -102,8 +104,24 @@ class ModelTab(TakesFiles, QWidget):
         self.recommended.show_choices(found.rows, *(
             of_model[id(each)] if each is not None else None
             for each in (found.recommended, found.quicker, found.better)))
+        if self._larger_than is not None:
+            self._show_larger(entries)
         self.models.show_suitability(found.rows)
         self.card.show_suitability(found.rows)
+
+    def show_larger(self, base: Path) -> None:
+        """Look at the model that is recommended of those larger than the one in this folder."""
+        self._larger_than = base
+        self._recommend()
+
+    def _show_larger(self, entries: list[ModelEntry]) -> None:
+        base, self._larger_than = next((each.sizes for each in entries if each.folder == self._larger_than), None), None
+        larger = {each.suits.score: each for each in entries if each.suits is not None and not each.suits.problem
+                  and each.sizes is not None and (base is None or each.sizes.parameters > base.parameters)}
+        if larger:
+            self._put(larger[max(larger)], select=True)
+        else:
+            self.banner.show_error(UserError(tr("No larger model that suits your rows fits this machine.")), "warn")
 
     def _take(self, entry: ModelEntry) -> None:
         """Use a model that is here; prepare or fetch another one, which is shown."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QWidget
+from PySide6.QtWidgets import QScrollArea, QSizePolicy, QStackedWidget, QWidget
 
 from slmstudio.core import llama, units
 from slmstudio.core.errors import UserError
@@ -18,7 +18,7 @@ from slmstudio.core.run.energy.energy_costs import Tariff, tariff
 from slmstudio.core.run.folder import RunSummary, result_folder
 from slmstudio.core.run.time_estimate import TimeEstimate
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.run_texts import method_text, outcome_chip, steps_text
+from slmstudio.gui.common.run_texts import early_stop_text, method_text, outcome_chip, steps_text
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import Card, scrolled
@@ -79,6 +79,7 @@ class RunOverview(QWidget):
         took, expected = units.format_duration(run.seconds), TimeEstimate.from_dict(run.result.get("time_estimate"))
         length = f"{steps}, {took}" if expected is None else tr(
             "{steps}, {time} (estimated: {expected})", steps=steps, time=took, expected=expected.text())
+        early = early_stop_text(run.result, run.steps, total or run.steps)
         batch = tr("{micro} × {accumulated} accumulated = {rows} rows per step", micro=config.micro_batch_size,
                    accumulated=config.gradient_accumulation_steps, rows=config.effective_batch_size)
         energy = [] if run.energy is None else [
@@ -86,7 +87,8 @@ class RunOverview(QWidget):
             (tr("CO₂"), energy_costs.co2(run.energy.joules, tariff))]
         self.facts.set_rows([
             (tr("Data"), config.train_file), (tr("Base model"), config.model),
-            (tr("Method"), method_text(config)), (tr("Length"), length), (tr("Batch"), batch),
+            (tr("Method"), method_text(config)), (tr("Length"), length), *([("", early)] if early else []),
+            (tr("Batch"), batch),
             *((tr("Changed") if text is changes[0] else "", text) for text in changes),
             *([(tr("Heat"), run.heat)] if run.heat else []), *energy, (tr("Network"), run.locked)],
             terms={tr("Base model"): "base_model", tr("Method"): "lora", tr("Length"): "epoch",
@@ -207,6 +209,8 @@ class RunDetails(Card):
         if not self.shows(run.folder):
             self.export.setVisible(self.export.exports(run))
             self.serve.setVisible(self.serve.serves(run))
+            for area in self._views.findChildren(QScrollArea):
+                area.verticalScrollBar().setValue(0)
         self._run = run
         self.title.setText(run.config.name)
         self.chip.set(*outcome_chip(run.state))
@@ -248,7 +252,7 @@ class RunDetails(Card):
         if action in here:
             here[action]()
             return
-        follow_proposal(session, run.folder, run.config.train_file, proposal)
+        follow_proposal(session, run.folder, run.config, proposal)
 
     def _open_base(self, run: Path) -> None:
         """Open the base in Chat, where the adapter's strength is set; or say what that needs."""

@@ -18,7 +18,7 @@ from slmstudio.gui.common.widgets.fields import keep_choice, named
 from slmstudio.gui.common.widgets.labels import Chip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
 from slmstudio.gui.training.field_row import FieldRow
-from slmstudio.gui.training.planning import Planning
+from slmstudio.gui.training.planning import NORMAL, Planning
 from slmstudio.gui.training.several import CardsSection
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class PlanPanel(Card):
         self.badge.set(ntr("{n} changed", "{n} changed", count) if count else tr("all as proposed"),
                        "accent" if count else "plain")
         self.badge.setVisible(self.planning.active)
-        self.reset.setVisible(bool(count) and self.planning.active)
+        self.reset.setVisible((bool(count) or self.planning.choice != NORMAL) and self.planning.active)
 
     def _show_problems(self, problems: Sequence[Problem]) -> None:
         for name, row in self.rows.items():

@@ -140,7 +140,7 @@ class Planning(QObject):
 
     def reset(self) -> None:
         """Leave everything to the plan."""
-        if self.changed():
+        if self.changed() or self.choice != NORMAL:
             self._remember()
             self._decide_all({}, NORMAL)
 
@@ -150,9 +150,8 @@ class Planning(QObject):
             self._decide_all(*self._before.pop())
 
     def changed(self) -> set[str]:
-        """The fields that a user has decided, each by itself or by choosing a way to train."""
-        extra = self.current.overrides if self.current is not None else {}
-        return {"method" if name in VARIANT_FLAGS else name for name in (*self.overrides, *extra)}
+        """The fields that a user has decided, beside the way to train."""
+        return {"method" if name in VARIANT_FLAGS else name for name in self.overrides}
 
     @property
     def current(self) -> Choice | None:

@@ -15,7 +15,7 @@ from slmstudio.core.run.history import RunHistory
 from slmstudio.core.run.run_fields import write
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import confirm
-from slmstudio.gui.common.run_texts import label, steps_text
+from slmstudio.gui.common.run_texts import early_stop_text, label, steps_text
 from slmstudio.gui.common.widgets.buttons import (
     ButtonRow,
     IconButton,
@@ -245,7 +245,8 @@ class RunEnd(QWidget):
 
     def _success(self, result: dict[str, Any], history: RunHistory) -> str:
         facts = [self._loss_text(result, history), steps_text(history.step), units.format_duration(history.seconds)]
-        sentences = [tr("{sentence}.", sentence=" · ".join(facts))]
+        early = early_stop_text(result, history.step, history.total_steps)
+        sentences = [tr("{sentence}.", sentence=" · ".join(facts)), *([early] if early else [])]
         used = result.get("used_step") or history.used_step
         if isinstance(used, int) and used < history.step:
             sentences.append(tr("The result has the weights of step {step:,}, which did best on rows that weren't used "

@@ -218,6 +218,7 @@ class RunPanel(Card):
         self.banner.clear()
         self.end_row.hide()
         self.end_row.pages.set_current(0)
+        self._result.verticalScrollBar().setValue(0)
         self.change.hide()
         self.guard.hide_all()
         self._live = True

@@ -368,7 +368,7 @@ class TrainingTab(QWidget):
 
     def _follow_proposal(self, proposal: Proposal) -> None:
         job = self.followed.job
-        if job is not None and not follow_proposal(self._session, job.folder, self.followed.now().train_file, proposal):
+        if job is not None and not follow_proposal(self._session, job.folder, self.followed.now(), proposal):
             self._to_results()
 
     def _not_started(self, job: Job, error: Exception) -> None:

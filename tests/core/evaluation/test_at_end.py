@@ -39,6 +39,8 @@ def test_a_run_that_ended_well_wants_one_evaluation(rows, tiny_model, studio_hom
     run = ended(rows, tiny_model)
     assert folder.wants_evaluation(run)
     assert folder.wanting_attention() is None and folder.wanting_attention(evaluates=True).folder == run
+    folder.skip_evaluation(other := ended(rows, tiny_model))
+    assert not folder.wants_evaluation(other)
     job = at_end.create(run)
     asked = job.request()
     assert (asked["limit"], asked["first"], asked["train_run"]) == (15, 3, str(run))

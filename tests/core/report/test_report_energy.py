@@ -27,14 +27,14 @@ def sensed_otherwise(run, change):
 
 def test_energy_by_part_with_cost_and_co2(tmp_path, page, india):
     shown = page(finished(tmp_path).folder).text
-    assert ("Energy: 0.254 Wh (0.167 Wh measured, the rest estimated) (915 J), measured over 4 s. "
+    assert ("Energy: 0.25 Wh (0.17 Wh measured, the rest estimated) (915 J), measured over 4 s. "
             "Cost: ₹0.0018 at ₹7.12 per kWh (average cost of supply of India's public utilities 2024-25, Power Finance "
-            "Corporation). CO₂: 0.185 g at 727 g per kWh (India's grid 2023-24, Central Electricity Authority, CO2 "
+            "Corporation). CO₂: 0.18 g at 727 g per kWh (India's grid 2023-24, Central Electricity Authority, CO2 "
             "Baseline Database 20.0).") in shown
-    for line in ("Cards 0.167 Wh the cards' power, added up over time", "Power supply 0.0381 Wh estimated",
-                 "Processor 0.0428 Wh estimated from the load and the number of cores", "Memory 0.00662 Wh estimated"):
+    for line in ("Cards 0.17 Wh the cards' power, added up over time", "Power supply 0.038 Wh estimated",
+                 "Processor 0.043 Wh estimated from the load and the number of cores", "Memory 0.0066 Wh estimated"):
         assert line in shown, line
-    assert "Energy 0.254 Wh ₹0.0018; 66% measured, the rest estimated" in shown
+    assert "Energy 0.25 Wh ₹0.0018; 66% measured, the rest estimated" in shown
     assert "The screen, disks, fans and mainboard aren't included." in shown
 
 
@@ -43,7 +43,7 @@ def test_without_a_price_it_says_where_to_set_it(tmp_path, page, studio_home, mo
     shown = page(finished(tmp_path).folder).text
     assert "Cost: not known: Settings has no electricity price." in shown
     assert "481 g per kWh (world average 2023, Ember)" in shown
-    assert "Energy 0.254 Wh 66% measured, the rest estimated" in shown
+    assert "Energy 0.25 Wh 66% measured, the rest estimated" in shown
 
 
 def test_ones_own_figures_are_said_to_be_ones_own(tmp_path, page, studio_home):
@@ -54,7 +54,7 @@ def test_ones_own_figures_are_said_to_be_ones_own(tmp_path, page, studio_home):
 
 def test_the_cards_own_counter_is_named(run, page, studio_home):
     sensed_otherwise(run, lambda gpu, time: gpu.update(energy_j=1000 + 150 * time))
-    assert "Cards 0.167 Wh measured by the cards' own counters" in page(run.folder).text
+    assert "Cards 0.17 Wh measured by the cards' own counters" in page(run.folder).text
 
 
 def test_a_card_without_power_is_said_to_be_missing(run, page, studio_home):
@@ -72,4 +72,4 @@ def test_runs_are_compared_by_energy(tmp_path, studio_home):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         folders.append(finished(tmp_path / name).folder)
-    assert ("Energy", "0.254 Wh", "0.254 Wh") in compare(folders).rows()
+    assert ("Energy", "0.25 Wh", "0.25 Wh") in compare(folders).rows()

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QFileDialog, QPushButton
 from pytestqt.qtbot import QtBot
-from support.window import press, text, texts
+from support.window import press, settle, text, texts
 
 from slmstudio.core import disk_space, home_folder, paths, settings
 from slmstudio.core.errors import UserError
@@ -54,6 +54,15 @@ def window(qtbot: QtBot, fresh: Session) -> MainWindow:
         made.show()
     look(qtbot, made)
     return made
+
+
+def test_the_page_keeps_its_place_while_the_starter_is_prepared(window: MainWindow):
+    strip, places = window.welcome.starter, set()
+    for change in (strip.hide, strip.show, strip.end):
+        change()
+        settle()
+        places.add(window.welcome.sample.mapTo(window, QPoint()).toTuple())
+    assert len(places) == 1
 
 
 def look(qtbot: QtBot, window: MainWindow) -> None:

@@ -12,6 +12,7 @@ from slmstudio.core.chat.conversation import Conversation
 
 
 def test_conversations_are_kept_and_opened_again(qtbot, tab, first):
+    tab.chat.conversation().created = 0.0  # an empty page, since the program's start
     answered(qtbot, tab, "राशन कार्ड कैसे बनता है?")
     listed(qtbot, tab, "राशन कार्ड कैसे बनता है?")
     press(qtbot, tab, "new_chat")
@@ -21,7 +22,7 @@ def test_conversations_are_kept_and_opened_again(qtbot, tab, first):
     tab.saved.list.itemClicked.emit(tab.saved.list.item(1))
     assert said(first)[0] == "राशन कार्ड कैसे बनता है?" and first.state == "ready"
     assert first.bubbles.bubbles[1].figures.text() == "5 tokens · 41 tokens/s · first token 0.2 s"
-    assert len(list(paths.chats_dir().glob("*.json"))) == 2
+    assert [Conversation.read(path).created > 0 for path in paths.chats_dir().glob("*.json")] == [True, True]
 
 
 def test_conversations_are_found_renamed_deleted_and_put_back(qtbot, tab, first, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from slmstudio.core.chat import partners
 from slmstudio.core.errors import UserError
+from slmstudio.core.jobs.job import Job
 from slmstudio.gui.chat.tab import ChatTab
 
 
@@ -24,6 +25,16 @@ def test_a_run_is_opened_beside_its_base(qtbot, chat_tab, session, make_run, tin
     chat_tab.hide()
     chat_tab.show()  # what there is to choose is read again
     qtbot.waitUntil(lambda: chat_tab.choices[0].currentText() == "helpdesk")
+
+
+def test_a_run_that_has_just_ended_is_opened_with_the_tab(qtbot, chat_tab, session, make_run):
+    older, run = make_run("older"), make_run("helpdesk")
+    session.open_run_chat(older)
+    opened(qtbot, chat_tab, 2)
+    session.run = Job(run)
+    chat_tab.hide()
+    chat_tab.show()
+    qtbot.waitUntil(lambda: chat_tab.panes[0].lane.model == str(run))
 
 
 def test_beside_a_run_or_its_newest_export_stands_the_base_where_memory_allows(make_run, tiny_model, monkeypatch):

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage, QPainter, QTextDocument
-from PySide6.QtWidgets import QLabel, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QToolButton, QWidget
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import LastFolder, choose_file, open_path
 from slmstudio.gui.common.widgets.areas import DropArea
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SegmentedControl
-from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, breakable, plain_tip
+from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, breakable, elided_apart, plain_tip
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.common.widgets.table_cells import paint_text
 
@@ -37,6 +38,26 @@ def test_a_long_path_loses_its_middle_and_keeps_both_ends(qtbot):
     assert begin.startswith("/home") and end.endswith(".jsonl") and label.toolTip() == path
     label.setFixedWidth(900)
     assert (label.shown_text(), label.toolTip()) == (path, "")
+
+
+def test_two_long_names_never_look_alike(qtbot):
+    names = [f"helpdesk-of-the-city-of-pune-{kind}-smollm2-135m-instruct" for kind in ("quick", "thorough")]
+    letters = QFontMetrics(theme.base_font())
+    width = letters.horizontalAdvance("helpdesk-of-…35m-instruct")
+    assert [elided_apart(name, names, letters, width)[:6] for name in names] == ["…quick", "…thoro"]
+    assert elided_apart(names[0], ["another"], letters, width).startswith("helpdesk")
+
+
+def test_a_file_dialog_begins_where_a_file_was_chosen_last(qtbot, tmp_path, monkeypatch):
+    monkeypatch.setattr(LastFolder, "path", "")
+    (tmp_path / "rows.jsonl").touch()
+    parent = show(qtbot, QWidget())
+    open_path(parent, "Open", print)
+    dialog = parent.findChild(QFileDialog)
+    dialog.selectFile(str(tmp_path / "rows.jsonl"))
+    dialog.accept()
+    choose_file(parent, "Save", "runs.csv", "Tables (*.csv)", print)
+    assert parent.findChildren(QFileDialog)[-1].selectedFiles() == [str(tmp_path / "runs.csv")]
 
 
 def test_a_chip_changes_text_colour_and_tooltip(qtbot):

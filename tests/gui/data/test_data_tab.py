@@ -14,6 +14,7 @@ from support.window import text
 
 from slmstudio.core import paths
 from slmstudio.core.data import reader, split
+from slmstudio.core.evaluation.advice import Proposal, proposals
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.table_cells import DETAIL
 from slmstudio.gui.data.tab import DataTab
@@ -204,6 +205,17 @@ def test_a_file_that_changed_its_kind_loses_its_evaluation_rows(qtbot, opened: D
 
 def test_every_control_has_a_name_and_a_tooltip(opened: DataTab, unexplained):
     assert unexplained(opened) == []
+
+
+def test_a_proposal_is_said_where_files_are_added(qtbot, tab: DataTab, write_rows):
+    file = write_rows("few.jsonl", ROWS[:3])
+    with qtbot.waitSignal(tab.idle):
+        tab.advise(file, Proposal(proposals.ROWS, "Add rows about “forms”", "It got worse there."))
+    assert text(tab, "data_advice") == "Add rows about “forms”. It got worse there."
+    assert text(tab, "dataset_name") == "few"
+    tab.advise(file, Proposal(proposals.COUNT, "Count the answers", "If most are alike."))
+    answer = tab.workspace().entry.dataset.records[0].messages[-1]["content"]
+    qtbot.waitUntil(lambda: text(tab, "data_advice").startswith(f"“{answer[:40]}”: 1 of 3 rows · "))
 
 
 def test_use_this_data(qtbot, opened: DataTab, session: Session):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
@@ -287,7 +288,10 @@ def test_every_proposal_prepares_what_it_says(qtbot, tab, make_run, session, tmp
         section.scores.proposal_wanted.emit(section.scores.current(), proposal)
         return told
 
-    assert follow(proposals.ROWS) == follow(proposals.TEMPLATE) == [("data", "open_files", ([rows], 0))]
+    for action in (proposals.ROWS, proposals.COUNT, proposals.TEMPLATE):
+        [(page, method, (file, proposal))] = follow(action)
+        assert (page, method, file, proposal.action) == ("data", "advise", rows, action)
+    assert follow(proposals.MODEL) == [("model", "show_larger", (Path(record["model"]),))]
     assert follow(proposals.AGAIN, {"max_length": 512}) == [("training", "next.plan_again", (run, {"max_length": 512}))]
     assert [each.folder for [each] in follow(proposals.RESUME)] == [run]
     follow(proposals.EXPORT)

@@ -188,6 +188,17 @@ def test_a_quicker_model_is_shown(qtbot, session: Session):
             if each.property("kind") == "primary"] == ["recommended_take"]
 
 
+def test_a_larger_model_that_fits_is_shown(qtbot, session: Session, tiny_model: Path):
+    session.set_machine(machine(11 * GIB))
+    tab = model_window.shown(qtbot, session)
+    tab.show_larger(tiny_model)
+    qtbot.waitUntil(lambda: tab.models.current() is tab.recommended._entry)  # larger than any tiny one
+    recommended = tab.models.current()
+    tab.show_larger(recommended.folder)
+    qtbot.waitUntil(lambda: tab.models.current() is not recommended)
+    assert tab.models.current().sizes.parameters > recommended.sizes.parameters
+
+
 def test_the_starter_model_is_offered(tab: ModelTab):
     entry = tab.models.list.value()
     assert entry.folder == library.starter_folder()

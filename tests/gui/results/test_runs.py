@@ -208,6 +208,20 @@ def test_of_very_many_runs_the_first_are_compared(qtbot, tab, make_run):
     assert not hint.isVisible()
 
 
+def test_another_run_is_shown_from_its_top_with_why_it_stopped_early(qtbot, tab, make_run):
+    first, second = make_run("first"), make_run("second")
+    jobs.write_outcome(second, Outcome("finished", result={"stopped_early": True}))
+    show(qtbot, tab, 2)
+    tab.details.show_run(read_facts(first))
+    bars = [area.verticalScrollBar() for area in (tab.details._area, tab.details._views.widget(0))]
+    for bar in bars:
+        bar.setRange(0, 100)
+        bar.setValue(50)
+    tab.details.show_run(read_facts(second))
+    assert [bar.value() for bar in bars] == [0, 0]
+    assert any(each.text().startswith("Stopped early at") for each in tab.details.overview.findChildren(QLabel))
+
+
 def test_names_and_notes_are_shown_as_they_are(qtbot, tab, make_run):
     name = 'lr<1e-4 <img src="x.png">'
     run = make_run(name)
@@ -255,7 +269,7 @@ def test_one_line_each(overview, tmp_path):
     told = [energy_costs.energy(run.energy), *(say(run.energy.joules, india)
                                                for say in (energy_costs.cost, energy_costs.co2))]
     assert set(told) <= set(lines(overview))
-    assert all(figure in line for figure, line in zip(("0.254 Wh", "₹0.0018", "0.185 g"), told, strict=True))
+    assert all(figure in line for figure, line in zip(("0.25 Wh", "₹0.0018", "0.18 g"), told, strict=True))
 
 
 def test_no_price_says_where_it_is_set_and_no_reading_says_nothing(overview, tmp_path):
@@ -273,7 +287,7 @@ def test_the_table_of_runs_can_show_and_sort_it(qapp, tmp_path):
     value = run_facts.read_facts(finished(tmp_path).folder).values["joules"]
     assert value == pytest.approx(915.1, abs=0.5)
     assert (columns.title("joules"), columns.csv_title("joules"), columns.cell("joules", value)) == (
-        "Energy", "Energy (J)", "0.254 Wh")
+        "Energy", "Energy (J)", "0.25 Wh")
     assert "joules" in columns.known_columns([])
 
 

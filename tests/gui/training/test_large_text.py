@@ -19,7 +19,7 @@ from slmstudio.gui.training.run_panel import RunPanel
 
 PLAN = {"type": "plan", "time": 1.0, "total_steps": 40, "trainable_parameters": 4_884_480, "parameters": 139_399_488,
         "train_rows": 270}
-ENDS = [Outcome("finished", result={"train_loss_first": 2.0, "train_loss_last": 1.5}),
+ENDS = [Outcome("finished", result={"train_loss_first": 2.0, "train_loss_last": 1.5, "stopped_early": True}),
         Outcome("failed", UserError("Memory ran out on the GPU.", "The batch needs 13 GB; 11.2 GB are free.",
                                     "Lower the micro-batch size from 4 to 2.").to_dict(), "Traceback …")]
 
@@ -44,6 +44,8 @@ def test_how_a_run_ended_is_not_cut_where_text_is_large(qtbot, qapp, session, ou
             area.show()
         panel.begin("helpdesk", history())
         panel.end(outcome, history(), resumable=not outcome.was_successful())
+        early = "Stopped early at step 20 of 40: eval loss no longer fell."
+        assert (early in panel.end_row.note.text()) == outcome.was_successful()
         qtbot.waitUntil(lambda: panel.plots is not None and not any(cut(panel)))
     finally:
         theme.apply(qapp, "light", 100)

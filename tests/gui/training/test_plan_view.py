@@ -81,7 +81,8 @@ def test_another_choice_is_planned_at_once_and_taken_back(qtbot, planned):
     qtbot.mouseClick(cards["thorough"], Qt.MouseButton.LeftButton)
     assert planning.choice == "thorough" and planning.config.epochs == 2 * normal.epochs and not planning.is_busy()
     assert planned.plan.rows["epochs"].reason.text().startswith("From the choice “Thorough”.")
-    assert "epochs" not in planning.config.chosen and planned.plan.badge.text() == f"{len(planning.changed())} changed"
+    assert "epochs" not in planning.config.chosen and planned.plan.badge.text() == "all as proposed"
+    assert planned.plan.reset.isVisible()
     qtbot.keyClick(planned, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert planning.config == normal and cards["normal"].radio.isChecked()
     for key, chosen in ((Qt.Key.Key_Right, "thorough"), (Qt.Key.Key_Right, "normal"), (Qt.Key.Key_Left, "thorough")):

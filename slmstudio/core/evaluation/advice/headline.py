@@ -257,7 +257,7 @@ def caveat(found: Evidence) -> str:
         return ""
     verdict = weighed_verdict(found)
     if verdict == MIXED or _fault(found, compared) or (verdict == BETTER and is_far_off(found)):
-        return _figures(found)
+        return _figures(found, ready=False)
     if verdict == WORSE:
         return tr("It began with random weights, and the base model has learned from far more text."
                   ) if found.method == "scratch" else ""
@@ -277,10 +277,12 @@ def caveat(found: Evidence) -> str:
     return tr("But it got worse at “{weakest}”.", weakest=found.weakest) if found.weakest else ""
 
 
-def _figures(found: Evidence) -> str:
+def _figures(found: Evidence, ready: bool = True) -> str:
     better, worse = (sign_texts(found, better=each) for each in (True, False))
     if better and worse:
         return tr("Better: {better}. Worse: {worse}.", better=better, worse=worse)
+    if better and not ready:  # else the two sentences would seem to contradict each other
+        return tr("It did improve, but not enough: {better}.", better=better)
     return tr("Better: {better}.", better=better) if better else tr("Worse: {worse}.", worse=worse) if worse else ""
 
 

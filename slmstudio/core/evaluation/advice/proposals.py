@@ -34,12 +34,13 @@ MANY_CUT, MOST_CUT = 0.1, 0.5
 comes first even where they are."""
 BY_ROTE = 0.2
 """Loss on the rows that were learned, as a share of that on others, from which it has learned them by rote."""
-(TRAIN, AGAIN, RESUME, ROWS, MODEL, TEMPLATE, EVALUATE, OTHER_TEST, ANSWERS, STRENGTH, EXPORT, CHAT) = (
-    "train", "again", "resume", "rows", "model", "template", "evaluate", "other_test", "answers", "strength", "export",
-    "chat")
+(TRAIN, AGAIN, RESUME, ROWS, COUNT, MODEL, TEMPLATE, EVALUATE, OTHER_TEST, ANSWERS, STRENGTH, EXPORT, CHAT) = (
+    "train", "again", "resume", "rows", "count", "model", "template", "evaluate", "other_test", "answers", "strength",
+    "export", "chat")
 """What a proposal does or opens: training that continues from the result, begins again, or is resumed where it was
-stopped; the Data tab; the Model tab; the first rows as the model sees them; an evaluation with other settings, or of
-another file; the worst answers; the adapter's strength in Chat; an export; Chat itself."""
+stopped; the Data tab; that with the rows' answers counted; the Model tab; the first rows as the model sees them; an
+evaluation with other settings, or of another file; the worst answers; the adapter's strength in Chat; an export; Chat
+itself."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _faults(found: Evidence, compared: Compared) -> Iterator[Proposal]:
     if headline.answers_all_alike(found):
         if found.shape in (TURNED, RISING, BROKEN):
             yield _slower(found, tr("Steps that are too large can leave a model with a single answer."))
-        yield Proposal(ROWS, tr("Count the answers in your rows"),
+        yield Proposal(COUNT, tr("Count the answers in your rows"),
                        tr("If most rows have the same answer, giving it every time is what they teach."))
         yield _slower(found, tr("Steps that are too large can leave a model with a single answer."))
 

@@ -145,12 +145,14 @@ LAKH = frozenset({"INR", "NPR", "BDT", "PKR", "LKR"})
 
 
 def format_money(amount: float, currency: str) -> str:
-    """An amount with its sign, grouped as where the currency is used; four decimals where it is less than a cent.
+    """An amount of two digits with its sign, grouped as where the currency is used: the energy isn't known better. Four
+    decimals where it is less than a cent, none from ten on.
 
-    >>> [format_money(a, c) for a, c in ((1234567.5, "INR"), (2.2, "INR"), (1234.5, "USD"), (0.004, "EUR"), (7, "XOF"))]
-    ['₹12,34,567.50', '₹2.20', '$1,234.50', '€0.0040', 'XOF 7.00']
+    >>> [format_money(a, c) for a, c in ((1234567.5, "INR"), (2.24, "INR"), (12.7, "USD"), (0.004, "EUR"), (7, "XOF"))]
+    ['₹12,00,000', '₹2.20', '$13', '€0.0040', 'XOF 7.00']
     """
-    return _written(amount, currency, 0 if currency in WHOLE else 4 if 0 < amount < 0.01 else 2)
+    rounded = float(f"{amount:.2g}")
+    return _written(rounded, currency, 0 if currency in WHOLE or rounded >= 10 else 4 if 0 < rounded < 0.01 else 2)
 
 
 def format_price(price: float, currency: str) -> str:

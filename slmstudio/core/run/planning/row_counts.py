@@ -15,7 +15,7 @@ from typing import Any
 
 from slmstudio.core import units
 from slmstudio.core.data import split
-from slmstudio.core.data.record import Record
+from slmstudio.core.data.record import Record, message_text
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.i18n import join_sentences, ntr, tr
 from slmstudio.core.model.facts import ModelFacts
@@ -91,6 +91,7 @@ class RowCounts:
             aren't trained on, since the run leaves them out, or nothing to learn is within the length.
         steps: of the whole run; `tokens`: of an epoch.
         exact: whether every row was measured.
+        known_answers: of the evaluated rows, those whose answer is also that of a row to train on.
     """
 
     learned: int
@@ -100,18 +101,36 @@ class RowCounts:
     steps: int
     exact: bool
     tokens: int = 0
+    known_answers: int = 0
+
+    @property
+    def known_text(self) -> str:
+        """What the known answers mean; "" if there are none."""
+        return tr("{known:,} of {rows:,} held-out answers are learned too, so the verdict may look too good.",
+                  known=self.known_answers, rows=self.evaluated) if self.known_answers else ""
 
     def to_dict(self) -> dict[str, Any]:
         return {"rows_learned": self.learned, "rows_evaluated": self.evaluated, "rows_cut": self.cut,
                 "rows_left_out": self.left_out, "rows_exact": self.exact, "steps": self.steps,
-                "tokens_per_epoch": self.tokens}
+                "tokens_per_epoch": self.tokens, "rows_with_known_answer": self.known_answers}
 
 
 def count(records: Sequence[Record], measured: MeasuredRows, config: RunConfig) -> RowCounts:
     """Rows and steps of a run on these rows."""
     held_out = [] if config.eval_file else split.held_out(
         records, config.eval_fraction, config.split_seed, config.split_by).tolist()
-    return count_split(measured, held_out, config)
+    return replace(count_split(measured, held_out, config), known_answers=_known_answers(records, held_out))
+
+
+def _known_answers(records: Sequence[Record], held_out: Sequence[bool]) -> int:
+    """Equal questions are on one side; rows that ask in other words for the same answer may be on both."""
+    sides: dict[bool, list[int]] = {True: [], False: []}
+    for record, is_held in zip(records, held_out, strict=False):
+        answer = " ".join(message_text(record.messages[-1]).casefold().split()) if record.messages else ""
+        if len(answer) >= 20:  # a shorter one is a label, which many rows have by nature
+            sides[is_held].append(hash(answer))
+    learned = set(sides[False])
+    return sum(answer in learned for answer in sides[True])
 
 
 def count_split(measured: MeasuredRows, held_out: Sequence[bool], config: RunConfig) -> RowCounts:

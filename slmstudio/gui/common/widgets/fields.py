@@ -32,7 +32,7 @@ from PySide6.QtWidgets import (
 
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.labels import plain_tip, text_label
+from slmstudio.gui.common.widgets.labels import elided_apart, plain_tip, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_of
 
 # -- How typed text is compared with what is searched.
@@ -188,7 +188,8 @@ class ComboBox(_ScrollsPast, QComboBox):
         if letters.horizontalAdvance(text) <= place.width():
             return text
         text = self.currentData(SHORT_ROLE) or text
-        return letters.elidedText(text, Qt.TextElideMode.ElideMiddle, place.width() - STYLE_MARGIN)
+        others = (self.itemText(at) for at in range(self.count()))
+        return elided_apart(text, others, letters, place.width() - STYLE_MARGIN)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter, option = QStylePainter(self), QStyleOptionComboBox()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterable
+from itertools import islice
+from os.path import commonprefix
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QFontMetrics, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy
 
 from slmstudio.gui.common.theme import restyle
@@ -80,6 +83,19 @@ def plain_tip(text: str) -> str:
     if not _MARKUP.search(text) and all(len(line) <= _TIP_LINE for line in text.splitlines()):
         return text
     return f'<qt><p style="white-space:pre-wrap; margin:0">{html.escape(text)}</p></qt>'
+
+
+def elided_apart(text: str, others: Iterable[str], letters: QFontMetrics, width: int) -> str:
+    """A name that loses its middle where it has no room; or what it shares with the beginning of another name, where
+    both would look the same."""
+    middle = Qt.TextElideMode.ElideMiddle
+    shown = letters.elidedText(text, middle, width)
+    alike = [each for each in islice(others, 100 if shown != text else 0)
+             if each != text and letters.elidedText(each, middle, width) == shown]
+    if not alike:
+        return shown
+    begin = 1 + max(commonprefix((text, each)).rfind(mark) for each in alike for mark in " -_·/")  # noqa: RUF071
+    return letters.elidedText(f"…{text[begin:]}", Qt.TextElideMode.ElideRight, width)
 
 
 class Chip(QLabel):

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.labels import plain_tip
+from slmstudio.gui.common.widgets.labels import elided_apart, plain_tip
 
 DETAIL, CHIP = (Qt.ItemDataRole.UserRole + 16 + offset for offset in range(2))
 """Roles: the small line below the text, and the chip's kind."""
@@ -56,6 +56,8 @@ class CellDelegate(QStyledItemDelegate):
             self._paint_chip(painter, inner, text, str(chip))
         elif detail:
             upper, lower = halves(inner)
+            others = (str(index.siblingAtRow(row).data()) for row in range(index.model().rowCount()))
+            text = elided_apart(text, others, QFontMetrics(theme.base_font(theme.TEXT_SIZE, True)), upper.width())
             self._paint_text(painter, upper, text, theme.TEXT_SIZE, "ink", True)
             self._paint_text(painter, lower, str(detail), theme.SMALL_SIZE, "muted", False,
                              elide=Qt.TextElideMode.ElideRight)

@@ -51,7 +51,7 @@ CASES = {
     "better, but no answer is right": (of(exact=(0, 48)), CLOSER, "Closer doesn't mean correct: 0 of 48", "chat"),
     "better, but far off": (of(compared=replace(BETTER, tuned=18.0), exact=(0, 48)),
                             "Closer to your answers than before, but far from them: none of 48 is the same. Not ready.",
-                            "Better: chrF++", "model"),
+                            "It did improve, but not enough: chrF++", "model"),
     "better, and still learning": (of(losses=FALLING), CLOSER, "", "train"),
     "a little better": (of(compared=A_LITTLE), "Its answers are a little closer", "", "chat"),
     "right more often": (of(compared=RIGHT), "It's right more often: 62 of 100 answers instead of 41.", "", "chat"),
@@ -108,7 +108,7 @@ CASES = {
     "a broken template": (of(compared=WORSE, marked=30, mark="<|im_end|>"),
                           "30 of 48 answers contain marks of a chat template", "Worse: chrF++", "template"),
     "the same answer to everything": (of(compared=WRONG, alike=98, references_alike=3),
-                                      "It gives the same answer to 98 of 100 questions. Not", "Worse: Corr", "rows"),
+                                      "It gives the same answer to 98 of 100 questions. Not", "Worse: Corr", "count"),
     "the same answer, of steps too large": (of(compared=WRONG, losses=RISING, alike=98, references_alike=3),
                                             "It gives the same answer to 98", "Worse: Corr", "again"),
     "no rate to speak of, and a base that says one thing only": (
@@ -162,8 +162,8 @@ CASES = {
                                                  MIXED, "Better: Perplexity 30.6 → 21.5. Worse: ROUGE-L", "other_test"),
     "shorter and closer, with loops in some of few rows": (
         of(compared=replace(BETTER, rows=15), tokens=40, base_tokens=200, reference_tokens=38, repeated=4),
-        "Better: wording, length. But it repeats itself in 4 of 15 answers. Not ready.", "Better: chrF++ 13.5 → 52.0, "
-        "length of answers 200 → 40 tokens (yours: 38).", "again"),
+        "Better: wording, length. But it repeats itself in 4 of 15 answers. Not ready.",
+        "It did improve, but not enough: chrF++ 13.5 → 52.0, length of answers 200 → 40 tokens (yours: 38).", "again"),
     "not shown by its score, further otherwise": (of(compared=OPEN, others=(WORSE_ROUGE,)),
                                                   "Probably worse: wording. 48 rows", "Worse: ROUGE-L", "other_test"),
     "not shown by its score, likelier": (

@@ -81,10 +81,10 @@ def test_the_examples_in_the_docstrings_hold():
 
 
 @pytest.mark.parametrize(("amount", "currency", "text"), [
-    (0, "INR", "₹0.00"), (999.996, "INR", "₹1,000.00"), (99_999, "INR", "₹99,999.00"),
-    (100_000, "INR", "₹1,00,000.00"), (1e7, "INR", "₹1,00,00,000.00"), (0.0042, "INR", "₹0.0042"),
-    (1e6, "EUR", "€1,000,000.00"), (1234.6, "JPY", "¥1,235"),
-    (5, "CHF", "CHF 5.00"), (123456.7, "NPR", "Rs 1,23,456.70"), (12, "XYZ", "XYZ 12.00")])
+    (0, "INR", "₹0.00"), (999.996, "INR", "₹1,000"), (99_999, "INR", "₹1,00,000"),
+    (9.996, "INR", "₹10"), (1e7, "INR", "₹1,00,00,000"), (0.0042, "INR", "₹0.0042"),
+    (1e6, "EUR", "€1,000,000"), (1234.6, "JPY", "¥1,200"),
+    (5, "CHF", "CHF 5.00"), (123456.7, "NPR", "Rs 1,20,000"), (12, "XYZ", "XYZ 12")])
 def test_money(amount, currency, text):
     assert format_money(amount, currency) == text
 
@@ -96,21 +96,21 @@ def test_what_was_drawn_in_words():
     use = EnergyUse((Part(CARDS, 0.75 * KWH, "counter"), Part(PROCESSOR, 0.25 * KWH, LOAD)), 3600.0)
     assert energy_costs.energy(use) == "1 kWh (0.75 kWh measured, the rest estimated)"
     assert energy_costs.energy(EnergyUse((Part(PROCESSOR, 0.25 * KWH, LOAD),), 3600.0)) == "about 0.25 kWh (estimated)"
-    assert energy_costs.amounts(use.joules, INDIA) == "1 kWh, ₹7.12, 727 g CO₂"
-    assert energy_costs.amounts(use.joules, NOWHERE) == "1 kWh, 481 g CO₂"
+    assert energy_costs.amounts(use.joules, INDIA) == "1 kWh, ₹7.10, 730 g CO₂"
+    assert energy_costs.amounts(use.joules, NOWHERE) == "1 kWh, 480 g CO₂"
     assert energy_costs.cost(use.joules, NOWHERE) == "not known: Settings has no electricity price"
-    for price, currency, said in ((0.3127, "EUR", "€31.27 at €0.3127 per kWh"), (31.27, "JPY", "¥3,127 at ¥31.27 per")):
+    for price, currency, said in ((0.3127, "EUR", "€31 at €0.3127 per kWh"), (31.27, "JPY", "¥3,100 at ¥31.27 per")):
         here = tariff(Settings(price_per_kwh=price, currency=currency), "")
         assert energy_costs.cost(100 * KWH, here).startswith(said)
 
 
 def test_what_a_run_will_draw_in_words():
     hour = Forecast(265.4, 180.0, 350.0, energy_use.ESTIMATE, 4200.0)
-    assert energy_costs.expected(hour, INDIA) == ("Uses about 0.31 kWh, ₹2.20, 225 g CO₂ in about 1 h 10 min (265 W, "
+    assert energy_costs.expected(hour, INDIA) == ("Uses about 0.31 kWh, ₹2.20, 230 g CO₂ in about 1 h 10 min (265 W, "
                                           "estimated: 180 to 350 W).")
     assert energy_costs.expected(Forecast(265.4, 240.0, 290.0, SAME, 4200.0), NOWHERE) == (
-        "Uses about 0.31 kWh, 149 g CO₂ in about 1 h 10 min (265 W, as measured in runs with the same settings "
+        "Uses about 0.31 kWh, 150 g CO₂ in about 1 h 10 min (265 W, as measured in runs with the same settings "
         "on this machine).")
     assert energy_costs.expected(Forecast(265.4, 240.0, 290.0, energy_use.MACHINE, None), INDIA) == (
-        "Uses about 0.265 kWh, ₹1.89, 193 g CO₂ an hour (265 W, as measured in other runs on this machine). How long "
+        "Uses about 0.27 kWh, ₹1.90, 190 g CO₂ an hour (265 W, as measured in other runs on this machine). How long "
         "it takes hasn't been measured yet.")

@@ -173,6 +173,18 @@ def plan_long_rows(tmp_path, tiny_model, billions=0.1, free=12 * GB, context=819
     return config, counts, row_counts.lost(dataset.records, measured, counts, model, config, here)
 
 
+@pytest.mark.parametrize(("answer", "known"), [
+    ("At the ward office, {} to six.", 0), ("At the ward office, ten to six.", 4), ("yes", 0)])
+def test_held_out_rows_whose_answer_is_learned_are_counted(tmp_path, tiny_model, answer, known):
+    config = planned(tmp_path, tiny_model, [{**row, "output": answer.format(i)} for i, row in enumerate(SHORT)])
+    dataset = reader.read_dataset(tmp_path / "rows.jsonl")
+    measured = plan_inputs.measure_rows(dataset, facts.read_model(tiny_model))
+    counts = row_counts.count(dataset.records, measured, config)
+    assert (counts.evaluated, counts.known_answers, counts.to_dict()["rows_with_known_answer"]) == (4, known, known)
+    assert counts.known_text == (
+        "4 of 4 held-out answers are learned too, so the verdict may look too good." if known else "")
+
+
 def test_a_length_that_keeps_every_answer_is_proposed_where_there_is_memory(tmp_path, tiny_model):
     config, counts, lost = plan_long_rows(tmp_path, tiny_model)
     assert config.max_length > 1024 and config.max_length % 64 == 0
