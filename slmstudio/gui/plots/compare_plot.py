@@ -60,8 +60,9 @@ class LossPlot(Plot):
         self.log = named(QCheckBox(tr("Log scale")), "log_scale",
                          tip=tr("Equal distances for equal ratios: small changes late in a run become visible."))
         self.log.toggled.connect(self.set_log)
-        for place, widget in enumerate((self.train_chip, self.eval_chip), 1):
-            self.header.insertWidget(place, widget)
+        for place, chip in enumerate((self.train_chip, self.eval_chip), 2):  # what follows them is at the right
+            self.header.insertWidget(place, chip)
+            chip.hide()
         for widget in (text_label(tr("Smoothing"), "small"), self.weight, self._weight_text, self.log):
             self.header.addWidget(widget)
         self._set_weight(self.weight.value())

@@ -127,13 +127,12 @@ class RunDetails(Card):
     def _make_header(self) -> None:
         self._rename = IconButton("edit", tr("Rename the run (F2 in the table)"), name="rename_run",
                                   clicked=lambda: self.rename.emit(self._run))
-        self.header.insertWidget(1, self._rename)
-        self.header.insertWidget(2, self.chip)
+        self.header.insertWidget(1, self.chip)
         self._folder = SecondaryButton(tr("Open folder"), tr("Show the run's files."), "small", name="open_folder",
                                        clicked=lambda: self.open_folder.emit(self._run))
         self._delete = SecondaryButton(tr("Delete…"), tr("Move the run and its exports to the trash."), "small",
                                        name="delete_run", clicked=lambda: self.delete.emit(self._run))
-        fill(self.header, self._folder, self._delete)
+        fill(self.header, self._rename, self._folder, self._delete)
 
     def _make_parts(self, session: Session) -> None:
         self.export = ExportPanel(session)

@@ -70,7 +70,19 @@ def scrolled(page: QWidget, name: str = "") -> QScrollArea:
     area.setAccessibleName(name)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(page)
+    keep_bar_room(area)
     return area
+
+
+def keep_bar_room(area: QScrollArea) -> None:
+    """Keep the room of the bar at the right while there is none, so that nothing moves sideways when it comes."""
+    bar = area.verticalScrollBar()
+
+    def fit(least: int, most: int) -> None:
+        area.setViewportMargins(0, 0, 0 if most > least else bar.sizeHint().width(), 0)
+
+    bar.rangeChanged.connect(fit)
+    fit(0, 0)
 
 
 class ScrolledIfNeeded(QScrollArea):

@@ -105,7 +105,8 @@ class ErrorBanner(QFrame):
     def _build(self, closable: bool) -> None:
         self._list = named(QListView(), "banner_list", tr("Problems"))
         self._list.setModel(self._model)
-        self._list.setUniformItemSizes(True)
+        self._list.setWordWrap(True)
+        self._list.setResizeMode(QListView.ResizeMode.Adjust)
         self._toggle = SecondaryButton(tr("Problems"), tr("Show or hide the individual problems."), "small",
                                        name="banner_problems",
                                        clicked=lambda: self._list.setVisible(self._list.isHidden()))
