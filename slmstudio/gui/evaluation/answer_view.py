@@ -172,7 +172,7 @@ class AnswerView(QWidget):
         self.all = SecondaryButton(tr("Read all answers…"), tr("Open all answers of this evaluation, row by row."),
                                    "small", name="read_all", clicked=self.read_all)
         table = QWidget()
-        grid = grid_in(table, theme.SPACE_M, theme.SPACE_XS)
+        grid = grid_in(table, theme.SPACE_M, theme.SPACE_XS // 2)
         for column, (text, stretch) in enumerate(((tr("Question"), 2), (tr("Before"), 3), (tr("Tuned"), 4), ("", 0))):
             grid.addWidget(text_label(text, "small"), 0, column)
             grid.setColumnStretch(column, stretch)

@@ -165,11 +165,11 @@ class RunDetails(Card):
         self._views.addWidget(scrolled(scores))
         self._views.addWidget(self._area)
         self._make_tabs()
-        fill(self.body, self.report.strip, self.report.line, self.banner)  # nothing moves when an error comes
+        fill(self.body, self.report.strip, self.report.line)
         # Outside the scrolling part, so that the row that confirms stays visible; the run's page takes the rest.
         self._views.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
         self._views.setMinimumHeight(LEAST_VIEW)
-        fill(self.body, (self._views, 1), self.export)
+        fill(self.body, (self._views, 1), self.banner, self.export)
         self._make_actions()
 
     def _make_overview(self) -> QWidget:

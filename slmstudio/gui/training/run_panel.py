@@ -346,6 +346,7 @@ class RunPanel(Card):
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
         self.end_row.show_outcome(outcome, history, resumable)
+        self._progress.setVisible(not outcome.was_successful())  # else its foot says it
         self.update_from(history)
 
 

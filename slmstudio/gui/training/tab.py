@@ -62,7 +62,10 @@ class _Columns(QWidget):
         super().__init__()
         self._left, self._cards, self._has_side = left, (middle, *right), False
         self._side = _column(right, (2, 1))
-        self._view = keep_choice(SegmentedControl((tr("Run"), tr("Answers"), tr("Events")), name="training_view"))
+        self._view = keep_choice(SegmentedControl(
+            (tr("Run"), tr("Answers"), tr("Events")), name="training_view",
+            tooltips=(tr("Loss, speed and sensors during the training."), tr("Answers of the model"),
+                      tr("Evaluations, checkpoints, changes and warnings of the run."))))
         self._view.changed.connect(self._choose)
         row = row_of((middle, 3), (self._side, 1), spacing=theme.CARD_GAP)
         row_in(self, left, (column_of((self._view, 0, Qt.AlignmentFlag.AlignLeft), (row, 1)), 1),

@@ -76,12 +76,10 @@ def scrolled(page: QWidget, name: str = "") -> QScrollArea:
 
 def keep_bar_room(area: QScrollArea) -> None:
     """Keep the room of the bar at the right while there is none, so that nothing moves sideways when it comes."""
-    bar = area.verticalScrollBar()
-
     def fit(least: int, most: int) -> None:
-        area.setViewportMargins(0, 0, 0 if most > least else bar.sizeHint().width(), 0)
+        area.setViewportMargins(0, 0, 0 if most > least else theme.scaled(theme.SCROLL_BAR), 0)
 
-    bar.rangeChanged.connect(fit)
+    area.verticalScrollBar().rangeChanged.connect(fit)
     fit(0, 0)
 
 
