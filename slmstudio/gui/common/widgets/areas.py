@@ -35,7 +35,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, column_widget, row_in, row_of
 
-STATE_WIDTH, STATE_PADDING = 620, 36
+STATE_WIDTH, STATE_PADDING = 660, 36
 
 
 def local_paths(mime: QMimeData) -> list[Path]:
