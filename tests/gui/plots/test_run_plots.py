@@ -210,10 +210,10 @@ def test_the_unit_stands_behind_the_last_tick_with_room(qapp):
     assert axis.tickStrings(values, 1, spacing)[-2:] == ["400 steps", ""]
 
 
-def test_the_steps_below_a_plot_are_not_cut_where_text_is_large(plots, qapp):
+def test_the_steps_below_a_plot_are_not_cut_where_text_is_large(qtbot, plots, qapp):
     theme.apply(qapp, "light", 150)
     try:
         axis = plots.loss.bottom
-        assert axis.height() >= QFontMetricsF(axis.style["tickFont"]).height()
+        qtbot.waitUntil(lambda: axis.height() >= QFontMetricsF(axis.style["tickFont"]).height())
     finally:
         theme.apply(qapp, "light", 100)
