@@ -177,7 +177,7 @@ def _export_choice(stage: Stage) -> None:
 def _exporting(stage: Stage) -> None:
     panel = stage.page("results").details.export
     os.environ["FAKE_WORKER"] = "start load wait:resume export finish"
-    job = Job.create(panel._run.folder / "jobs" / "export-1", "export")
+    job = Job.create(panel._run.folder / "jobs" / "export-1", "export", run=str(panel._run.folder), types=["Q8_0"])
     panel.follow(panel._run, job, start_worker=True)
     stage.jobs.append(job)
     stage.wait(lambda: panel.followed.history.phases)

@@ -43,6 +43,7 @@ HEADER_HEIGHT, STATUS_HEIGHT = 48, 28
 PAGE_MARGIN, CARD_GAP, CARD_PADDING = 12, 12, 14
 SPACE_XS, SPACE_S, SPACE_M, SPACE_L = 4, 8, 10, 16
 RADIUS, RADIUS_SMALL = 8, 6
+SCROLL_BAR = 10  # as in the style sheet
 FOCUS_RING = 2  # a list, a table or a scrolled page has that room around it for the ring
 TEXT_SIZE, SMALL_SIZE = 13, 12
 FONT_FAMILIES = ["Noto Sans", "Noto Sans Devanagari"]

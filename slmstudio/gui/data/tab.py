@@ -21,7 +21,7 @@ from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import NoteBar, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import IconButton, SecondaryButton
-from slmstudio.gui.common.widgets.layouts import column_in
+from slmstudio.gui.common.widgets.layouts import column_in, column_of, fill
 from slmstudio.gui.data.pages import DataPages, ReadingProgress, choose_files
 from slmstudio.gui.data.reading import Question, Read, ReadingQueue, ReadRequest, all_together, other_kind
 
@@ -69,9 +69,15 @@ class DataTab(TakesFiles, QWidget):
         self.pages = DataPages(self.progress.strips[1])
         self._connect_pages()
         self._look_soon = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True, timeout=lambda: self.memory.look())
-        column_in(self, self.advice, (self.pages, 1), self.progress, self.banner, spacing=theme.CARD_GAP,
-                  margins=theme.PAGE_MARGIN)
+        self._foot = column_of(self.progress, self.banner, spacing=theme.CARD_GAP)
+        column_in(self, self.advice, (self.pages, 1), self._foot, spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
+        self.pages.currentChanged.connect(self._place_messages)
         self._show_progress()
+
+    def _place_messages(self) -> None:
+        page = self._workspace
+        fill(page.foot if page is not None and self.pages.currentWidget() is page else self._foot, self.progress,
+             self.banner)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

@@ -21,7 +21,7 @@ from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import plain_tip
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, row_in, row_of
 from slmstudio.gui.common.widgets.table_cells import VALUE, TwoLineList
 from slmstudio.gui.data.desk import RowTools
 from slmstudio.gui.data.hand_edits import may_drop
@@ -95,7 +95,7 @@ SIDES = ((0, 163, 242), (870, 178, 268), (1100, 210, 300))
 """From each width on, the widths of the columns at the sides: on a small screen, or with larger text, they give way to
 the rows."""
 LOW = 520
-"""Below this height, the drawing of the rows' lengths does, and the findings aren't scrolled by themselves."""
+"""Below this height, the drawing of the rows' lengths does."""
 LOWER, NO_MOST = 600, 16_777_215
 """In a window below this height, the figures of the rows do too; and Qt's own greatest height. All but that grow with
 the text."""
@@ -106,6 +106,7 @@ class DataWorkspace(QWidget):
 
     Attributes:
         datasets: the card at the left.
+        foot: takes messages, below all but the right column, whose buttons stay where they are.
 
     Signals:
         reread(DataEntry, str): this one should be read again, as the text says.
@@ -122,8 +123,10 @@ class DataWorkspace(QWidget):
     def __init__(self, session: Session):
         super().__init__()
         self._session = session
-        column_in(self, (row_of(self._list_card(), (self._centre(), 1), self._right_column(), spacing=theme.CARD_GAP),
-                         1))
+        self.foot = column_of(spacing=theme.CARD_GAP)
+        main = column_of((row_of(self._list_card(), (self._centre(), 1), spacing=theme.CARD_GAP), 1), self.foot,
+                         spacing=theme.CARD_GAP)
+        row_in(self, (main, 1), self._right_column(), spacing=theme.CARD_GAP)
         theme.THEME.changed.connect(self._fit)
         session.model_changed.connect(self.update_model)
         session.starter_ready.connect(self.update_model)
@@ -190,7 +193,6 @@ class DataWorkspace(QWidget):
         self._right.setFixedWidth(theme.scaled(right))
         self.rows.facts.setHidden(least == 0)
         self.desk.lengths.set_flat(self.height() < theme.scaled(LOW))
-        self.desk.health.set_low(self.window().height() < theme.scaled(LOW))
         self.statistics.setMaximumHeight(0 if self.window().height() < theme.scaled(LOWER) else NO_MOST)
 
     @property

@@ -20,9 +20,10 @@ from slmstudio.core.files import an_object
 from slmstudio.core.i18n import noop, ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.areas import rule
 from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.labels import Chip, breakable, plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, clear, column_in, column_widget, grid_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, clear, column_in, grid_in, row_of
 from slmstudio.gui.evaluation.jobs import Evaluation
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class AnswerView(QWidget):
         self.all = SecondaryButton(tr("Read all answers…"), tr("Open all answers of this evaluation, row by row."),
                                    "small", name="read_all", clicked=self.read_all)
         table = QWidget()
-        grid = grid_in(table, theme.SPACE_M, theme.SPACE_S)
+        grid = grid_in(table, theme.SPACE_M, theme.SPACE_XS // 2)
         for column, (text, stretch) in enumerate(((tr("Question"), 2), (tr("Before"), 3), (tr("Tuned"), 4), ("", 0))):
             grid.addWidget(text_label(text, "small"), 0, column)
             grid.setColumnStretch(column, stretch)
@@ -180,11 +181,13 @@ class AnswerView(QWidget):
         for row in range(SHOWN):
             reference = FewLines(1, "small", f"reference_{row}")
             self.references.append(reference)
-            cells = (FewLines(LINES - 1, "muted", f"question_{row}"), FewLines(LINES, "muted", f"before_{row}"),
+            cells = (FewLines(LINES, "muted", f"question_{row}"), FewLines(LINES, "muted", f"before_{row}"),
                      FewLines(LINES, "body", f"tuned_{row}"), Chip(name=f"chip_{row}"))
-            grid.addWidget(column_widget(cells[0], reference, spacing=0), row + 1, 0)
-            for column, cell in enumerate(cells[1:], 1):
-                grid.addWidget(cell, row + 1, column, Qt.AlignmentFlag.AlignTop if column == 3 else Qt.AlignmentFlag(0))
+            for column, cell in enumerate(cells):
+                grid.addWidget(cell, 3 * row + 1, column,
+                               Qt.AlignmentFlag.AlignTop if column == 3 else Qt.AlignmentFlag(0))
+            grid.addWidget(reference, 3 * row + 2, 0, 1, 4)  # in the first column, it would be cut after a word
+            grid.addWidget(rule(), 3 * row + 3, 0, 1, 4)
             self.cells.append(cells)
         self._columns = grid
         theme.THEME.changed.connect(self._make_room)

@@ -21,7 +21,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState, TakesFiles
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.layouts import column_in, column_of, pages_of, row_of
+from slmstudio.gui.common.widgets.layouts import column_of, pages_of, row_in
 from slmstudio.gui.model import known
 from slmstudio.gui.model.card import ModelCard
 from slmstudio.gui.model.known import ModelEntry
@@ -69,8 +69,8 @@ class ModelTab(TakesFiles, QWidget):
         self.recommended.wanted.connect(self._take)
         self._pages = pages_of(self._nothing_chosen(), self.card)
         left = column_of(self.recommended, (self.models, 1), spacing=theme.CARD_GAP)
-        column_in(self, (row_of((left, 16), (self._pages, 11), spacing=theme.CARD_GAP), 1), self.banner,
-                  spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
+        right = column_of((self._pages, 1), self.banner, spacing=theme.CARD_GAP)  # a message doesn't move the list
+        row_in(self, (left, 16), (right, 11), spacing=theme.CARD_GAP, margins=theme.PAGE_MARGIN)
         session.machine_changed.connect(self._recommend)
         session.dataset_changed.connect(self._recommend)
         session.run_changed.connect(self._recommend)  # how long it took says how long others will

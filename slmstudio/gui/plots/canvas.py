@@ -258,7 +258,10 @@ class NumberAxis(pg.AxisItem):  # type: ignore[misc]
         self.setTickPen(options["pen"])
         self.setTextPen(options["text"])
         self.setTickFont(options["font"])
-        self.setStyle(tickTextHeight=math.ceil(QFontMetricsF(options["font"]).height()))
+        high = math.ceil(QFontMetricsF(options["font"]).height())
+        self.setStyle(tickTextHeight=high)
+        if self.orientation == "bottom":
+            self.setHeight(high + theme.SPACE_XS)  # by itself it stays as low as for the usual size of text
 
 
 # -- Names of curves, each with a dot in its colour.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QFrame, QScrollArea, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from slmstudio.core.i18n import tr
 from slmstudio.core.run.curves import SMOOTHING
@@ -12,10 +12,10 @@ from slmstudio.core.run.event_text import change_text
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.areas import plain_page
-from slmstudio.gui.common.widgets.buttons import SegmentedControl
+from slmstudio.gui.common.widgets.buttons import SegmentedControl, keep_room
 from slmstudio.gui.common.widgets.fields import Slider, named
 from slmstudio.gui.common.widgets.labels import plain_tip, text_label
-from slmstudio.gui.common.widgets.layouts import clear, column_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, clear, column_in, row_of
 from slmstudio.gui.plots.canvas import LegendChip
 from slmstudio.gui.plots.marks import Mark, PlotMarks
 from slmstudio.gui.plots.plot import Plot
@@ -60,8 +60,13 @@ class LossPlot(Plot):
         self.log = named(QCheckBox(tr("Log scale")), "log_scale",
                          tip=tr("Equal distances for equal ratios: small changes late in a run become visible."))
         self.log.toggled.connect(self.set_log)
-        for place, widget in enumerate((self.train_chip, self.eval_chip), 1):
-            self.header.insertWidget(place, widget)
+        for chip in (self.train_chip, self.eval_chip):
+            keep_room(chip)
+            chip.hide()
+        # In a row of their own: beside large text, there is no room for them.
+        column = self.layout()
+        assert isinstance(column, QVBoxLayout)
+        column.insertLayout(1, row_of(self.train_chip, self.eval_chip, STRETCH))
         for widget in (text_label(tr("Smoothing"), "small"), self.weight, self._weight_text, self.log):
             self.header.addWidget(widget)
         self._set_weight(self.weight.value())

@@ -21,7 +21,7 @@ from slmstudio.core.run.guard_summary import CAUSES, HOLD, as_changed, settings_
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Throttle
-from slmstudio.gui.common.widgets.areas import plain_page
+from slmstudio.gui.common.widgets.areas import keep_bar_room, plain_page
 from slmstudio.gui.common.widgets.labels import show_text, text_label
 from slmstudio.gui.common.widgets.layouts import column_in, grid_of
 from slmstudio.gui.plots.canvas import rate
@@ -180,6 +180,7 @@ class RunPlots(QScrollArea):
     def _lay_out(self) -> None:
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        keep_bar_room(self)
         self._grid = grid_of(theme.SPACE_L, theme.SPACE_M)
         column_in(self._page, (self.loss, 3), (self._grid, 2), self.note, spacing=theme.SPACE_M,
                   margins=(0, 0, theme.SPACE_M, 0))

@@ -129,13 +129,12 @@ class RunDetails(Card):
     def _make_header(self) -> None:
         self._rename = IconButton("edit", tr("Rename the run (F2 in the table)"), name="rename_run",
                                   clicked=lambda: self.rename.emit(self._run))
-        self.header.insertWidget(1, self._rename)
-        self.header.insertWidget(2, self.chip)
+        self.header.insertWidget(1, self.chip)
         self._folder = SecondaryButton(tr("Open folder"), tr("Show the run's files."), "small", name="open_folder",
                                        clicked=lambda: self.open_folder.emit(self._run))
         self._delete = SecondaryButton(tr("Delete…"), tr("Move the run and its exports to the trash."), "small",
                                        name="delete_run", clicked=lambda: self.delete.emit(self._run))
-        fill(self.header, self._folder, self._delete)
+        fill(self.header, self._rename, self._folder, self._delete)
 
     def _make_parts(self, session: Session) -> None:
         self.export = ExportPanel(session)
@@ -168,11 +167,11 @@ class RunDetails(Card):
         self._views.addWidget(scrolled(scores))
         self._views.addWidget(self._area)
         self._make_tabs()
-        fill(self.body, self.report.strip, self.report.line, self.banner)  # nothing moves when an error comes
+        fill(self.body, self.report.strip, self.report.line)
         # Outside the scrolling part, so that the row that confirms stays visible; the run's page takes the rest.
         self._views.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
         self._views.setMinimumHeight(LEAST_VIEW)
-        fill(self.body, (self._views, 1), self.export)
+        fill(self.body, (self._views, 1), self.banner, self.export)
         self._make_actions()
 
     def _make_overview(self) -> QWidget:

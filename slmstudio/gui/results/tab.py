@@ -94,7 +94,7 @@ class ReadingPage(QStackedWidget):
 LOOK_AGAIN_MS = 500
 FEW = 20
 """So many runs are shown before all were read."""
-DETAILS_WIDTH, DETAILS_MOST = 480, 640
+DETAILS_LEAST, DETAILS_WIDTH, DETAILS_MOST = 440, 480, 640
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class ResultsTab(QWidget):
         self.table.chosen.connect(self._load)
         self.curves = RunCurves()
         self.details = RunDetails(session)
-        theme.grow(self.details, "setMinimumWidth", DETAILS_WIDTH)
+        theme.grow(self.details, "setMinimumWidth", DETAILS_LEAST)
         theme.grow(self.details, "setMaximumWidth", DETAILS_MOST)
         self.rows = RowsPage(session)
         self._lay_out()

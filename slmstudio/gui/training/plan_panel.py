@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from slmstudio.core.run.planning.row_counts import RowCounts
 
 WIDTH = 270
-FORM_HEIGHT = 170
-"""Two fields with their reasons at least; where there is no room for them, the page scrolls."""
+FORM_HEIGHT = 100
+"""A field with its reason at least; where there is no room for it, the page scrolls."""
 
 
 class PlanFoot(QWidget):

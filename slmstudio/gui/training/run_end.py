@@ -25,7 +25,7 @@ from slmstudio.gui.common.widgets.buttons import (
 )
 from slmstudio.gui.common.widgets.figures import number_text as figure_text
 from slmstudio.gui.common.widgets.labels import text_label
-from slmstudio.gui.common.widgets.layouts import column_in, fill, row_in, row_of
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, fill, row_in, row_of
 
 
 class RunControls(QWidget):
@@ -137,10 +137,10 @@ class RunControls(QWidget):
 
 
 class RunEnd(QWidget):
-    """The row between the run's header and its answers or plots.
+    """The foot of a run that has ended.
 
     Attributes:
-        pages: answers or curves, of a run that has ended well.
+        pages: answers or curves, of a run that has ended well. It is in the run's header.
 
     Signals:
         resume_run: continue a run that ended early, in its folder.
@@ -164,10 +164,10 @@ class RunEnd(QWidget):
         self.pages = SegmentedControl([tr("Answers"), tr("Curves")],
                                       tooltips=[tr("What it answers now, and what to do with it."),
                                                 tr("Loss, speed and sensors during the training.")], name="end_pages")
+        self.pages.hide()
         buttons = ButtonRow()
-        fill(buttons.box, self.pages, self.copy_button, self.more_button, self.resume_button, self.consent_button,
+        fill(buttons.box, STRETCH, self.copy_button, self.more_button, self.resume_button, self.consent_button,
              self.export_button, self.chat_button)
-        buttons.box.insertStretch(1)
         column_in(self, self.note, buttons)
         self.hide()
 

@@ -22,7 +22,7 @@ from slmstudio.gui.common.run_texts import outcome_chip, phase_text
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.areas import Card, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import ButtonRow, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import ButtonRow, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.fields import ComboBox, named
 from slmstudio.gui.common.widgets.keys import add_key
 from slmstudio.gui.common.widgets.labels import Chip, plain_tip, show_text, text_label
@@ -137,7 +137,7 @@ class ChangeEditor(QFrame):
         show_text(self.problem, problem)
 
 
-LEAST_WIDTH = 420
+LEAST_WIDTH, HEADER = 420, 32
 """In a narrower window the page scrolls."""
 UNITS = {"rows": noop("rows"), "bytes": noop("bytes"), "passes": noop("passes")}
 """What a phase counts, as the worker tells it."""
@@ -173,15 +173,19 @@ class RunPanel(Card):
         self.end_row.pages.changed.connect(lambda _: self.update_from(self._history))
         for signal in (self.controls.stop, self.controls.free, self.controls.pause):
             signal.connect(lambda: self.update_from(self._history))  # at once: the step may take minutes
-        self.header.addWidget(self.controls)
         self.banner = ErrorBanner(name="run_banner")
         self.remark = text_label("", "small", wrap=True, name="run_remark", tone="warn")
         self.remark.hide()
         self._waiting = text_label("", "muted", wrap=True, name="run_waiting", centred=True)
         self._result = scrolled(self.answers)
         self._pages = pages_of(self._waiting, self._result)
-        fill(self.body, self.banner, self.end_row, self._make_progress(), self.change, self.guard, self.remark,
-             (self._pages, 1))
+        # What comes with the end of a run is at the foot, so that the plots stay where they are.
+        fill(self.body, self._make_progress(), self.change, self.guard, self.remark, (self._pages, 1), self.banner,
+             self.end_row)
+        fill(self.header, self.end_row.pages, self.controls)
+        theme.grow(self.title, "setMinimumHeight", HEADER)  # as high as the buttons, which go
+        for button in (self.change_button, self.guard_button):
+            keep_room(button)
 
     def minimumSizeHint(self) -> QSize:
         return super().minimumSizeHint().expandedTo(QSize(LEAST_WIDTH, 0))
@@ -217,6 +221,7 @@ class RunPanel(Card):
         self.title.setText(title)
         self.banner.clear()
         self.end_row.hide()
+        self.end_row.pages.hide()
         self.end_row.pages.set_current(0)
         self._result.verticalScrollBar().setValue(0)
         self.change.hide()
@@ -342,7 +347,7 @@ class RunPanel(Card):
         if not outcome.was_successful() and outcome.state not in ("cancelled", "paused"):
             self.banner.show_error(outcome.user_error())
         self.end_row.show_outcome(outcome, history, resumable)
-        self._progress.setVisible(not outcome.was_successful())  # else the row above says it
+        self._progress.setVisible(not outcome.was_successful())  # else its foot says it
         self.update_from(history)
 
 

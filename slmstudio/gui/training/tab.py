@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QSize, Slot
+from PySide6.QtCore import QSize, Qt, Slot
 from PySide6.QtGui import QKeySequence, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QBoxLayout, QStackedWidget, QWidget
+from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -24,9 +24,10 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import is_busy, run_task
 from slmstudio.gui.common.widgets.areas import EmptyState
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton
+from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
+from slmstudio.gui.common.widgets.fields import keep_choice
 from slmstudio.gui.common.widgets.keys import add_key
-from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_in, row_widget
+from slmstudio.gui.common.widgets.layouts import column_in, column_of, pages_of, row_in, row_of
 from slmstudio.gui.evaluation.answer_view import follow_proposal
 from slmstudio.gui.evaluation.at_end import EndEvaluation
 from slmstudio.gui.training.after_run import RunLauncher
@@ -53,25 +54,32 @@ NO_MOST = 16_777_215
 
 
 class _Columns(QWidget):
-    """Three columns; or, where text is large or the window small, two, with the cards of the third side by side below.
-
-    The page's height grows then, and its width never does: reading it takes no scrolling sideways.
+    """Three columns; or, where text is large or the window small, two, and above the second what is shown in it: the
+    middle, or one of the cards at the right. The page needn't be scrolled then.
     """
 
     def __init__(self, left: QWidget, middle: QWidget, right: Sequence[QWidget]):
         super().__init__()
-        self._main = row_widget(left, (middle, 1), spacing=theme.CARD_GAP)
+        self._left, self._cards, self._has_side = left, (middle, *right), False
         self._side = _column(right, (2, 1))
-        row_in(self, (self._main, 4), (self._side, 1), spacing=theme.CARD_GAP)
+        self._view = keep_choice(SegmentedControl(
+            (tr("Run"), tr("Answers"), tr("Events")), name="training_view",
+            tooltips=(tr("Loss, speed and sensors during the training."), tr("Answers of the model"),
+                      tr("Evaluations, checkpoints, changes and warnings of the run."))))
+        self._view.changed.connect(self._choose)
+        row = row_of((middle, 3), (self._side, 1), spacing=theme.CARD_GAP)
+        row_in(self, left, (column_of((self._view, 0, Qt.AlignmentFlag.AlignLeft), (row, 1)), 1),
+               spacing=theme.CARD_GAP)
         theme.THEME.changed.connect(self._choose)
         self._choose()
 
     def set_side_visible(self, on: bool) -> None:
-        self._side.setVisible(on)
+        self._has_side = on
+        self._choose()
 
     def minimumSizeHint(self) -> QSize:
-        least = max(each.minimumSizeHint().width() for each in (self._main, self._side))
-        return QSize(least, super().minimumSizeHint().height())
+        least = max(each.minimumSizeHint().width() for each in self._cards)
+        return QSize(self._left.minimumSizeHint().width() + theme.CARD_GAP + least, super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -81,10 +89,11 @@ class _Columns(QWidget):
         beside = self.width() >= theme.scaled(BESIDE)
         self._side.setMinimumWidth(SIDE_WIDTHS[0] if beside else 0)
         self._side.setMaximumWidth(SIDE_WIDTHS[1] if beside else NO_MOST)
-        for place, row in ((self, beside), (self._side, not beside)):
-            layout = place.layout()
-            assert isinstance(layout, QBoxLayout)
-            layout.setDirection(QBoxLayout.Direction.LeftToRight if row else QBoxLayout.Direction.TopToBottom)
+        shown = self._view.current() if self._has_side else 0
+        for place, card in enumerate(self._cards):
+            card.setVisible(beside or place == shown)
+        self._side.setVisible(self._has_side and (beside or shown > 0))
+        self._view.setVisible(self._has_side and not beside)
 
 
 class TrainingPages(QStackedWidget):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage, QPainter, QTextDocument
-from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QLabel, QListView, QPushButton, QToolButton, QWidget
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.gui.common import theme
@@ -99,6 +99,16 @@ def test_a_user_error_is_shown_with_all_its_problems(qtbot):
     assert problem_list.isVisible()
     assert problem_list.model().rowCount() == 100_000
     assert problem_list.model().index(41, 0).data() == "line 42: number 42"
+
+
+def test_problems_wrap_in_a_narrow_place_and_all_are_seen(qtbot):
+    banner = show(qtbot, ErrorBanner())
+    problems = [Problem("There is no tokenizer: neither tokenizer.json nor tokenizer.model " * 2)] * 2
+    banner.show_error(UserError("It can't be used.", "", "", problems))
+    banner.resize(420, 300)
+    bar = banner.findChild(QListView, "banner_list").verticalScrollBar()
+    qtbot.waitUntil(lambda: bar.maximum() == 0)
+    assert banner.findChild(QListView, "banner_list").horizontalScrollBar().maximum() == 0
 
 
 def test_a_defect_offers_its_details(qtbot):

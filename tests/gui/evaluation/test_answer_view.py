@@ -69,6 +69,14 @@ def test_when_it_is_done_the_first_button_is_the_thing_to_do(qtbot, view):
     assert wanted.args == [ADVICE.proposals[1]]
 
 
+def test_the_expected_answer_is_readable_in_the_narrow_column_of_results(view):
+    view.parent().parent().resize(460, 480)
+    expected = "Form 10 is given out at window 10 of the Nashik ward office."
+    view.show_found(Found(ADVICE, ("", ""), (Answers("Where?", expected, "I do not know.", "Ask.", "other"),), 1))
+    settle()
+    assert expected in view.references[0].text(), "whole"
+
+
 def test_what_failed_can_be_tried_again_and_text_asks_no_questions(qtbot, view):
     view.show_failed(UserError("The model doesn't fit.", "It needs 9 GB.", ""))
     assert view.headline.text() == "The model doesn't fit." and view.caveat.text() == "It needs 9 GB."

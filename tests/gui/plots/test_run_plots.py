@@ -11,6 +11,7 @@ from array import array
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QFontMetricsF
 
 from slmstudio.core.run.history import RunHistory
 from slmstudio.gui.common import theme
@@ -207,3 +208,12 @@ def test_the_unit_stands_behind_the_last_tick_with_room(qapp):
     axis = NumberAxis("bottom", unit="steps")
     [(spacing, values)] = axis.tickValues(0, 500, 600)
     assert axis.tickStrings(values, 1, spacing)[-2:] == ["400 steps", ""]
+
+
+def test_the_steps_below_a_plot_are_not_cut_where_text_is_large(qtbot, plots, qapp):
+    theme.apply(qapp, "light", 150)
+    try:
+        axis = plots.loss.bottom
+        qtbot.waitUntil(lambda: axis.height() >= QFontMetricsF(axis.style["tickFont"]).height())
+    finally:
+        theme.apply(qapp, "light", 100)

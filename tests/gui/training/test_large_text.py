@@ -51,10 +51,6 @@ def test_how_a_run_ended_is_not_cut_where_text_is_large(qtbot, qapp, session, ou
         theme.apply(qapp, "light", 100)
 
 
-def _y(page: QWidget, part: QWidget, bottom: bool = False) -> int:
-    return part.mapTo(page, part.rect().bottomLeft() if bottom else part.rect().topLeft()).y()
-
-
 @pytest.mark.parametrize("language", ["en", "hi"])
 def test_large_text_needs_no_scrolling_sideways(qtbot, qapp, session, tiny_model, rows_file, language, request):
     """A plan, a run whose times are long, and how it ended."""
@@ -74,7 +70,11 @@ def test_large_text_needs_no_scrolling_sideways(qtbot, qapp, session, tiny_model
         page.run.clock.setText("epoch 12.5 · 11 h 57 min elapsed · about 10 h 35 min of work left")
         settle()
         widths.append(page.minimumSizeHint().width())
-        assert _y(page, page.watch) > _y(page, page.run, bottom=True)
+        view = page.findChild(QWidget, "training_view")
+        parts = page.run, page.watch, page.feed
+        for shown in (2, 1, 0):
+            view.set_current(shown)
+            assert [each.isVisible() for each in parts] == [place == shown for place in range(3)]
         page.run.end(ENDS[0], history(), resumable=False)
         settle()
         widths.append(page.minimumSizeHint().width())
@@ -82,7 +82,7 @@ def test_large_text_needs_no_scrolling_sideways(qtbot, qapp, session, tiny_model
         i18n.use("en")  # a font goes with the language
         theme.apply(qapp, "light", 100)
         settle()
-        assert _y(page, page.watch) < _y(page, page.run, bottom=True)
+        assert page.watch.isVisible() and page.run.isVisible() and not view.isVisible(), "side by side"
     finally:
         i18n.use("en")
         theme.apply(qapp, "light", 100)

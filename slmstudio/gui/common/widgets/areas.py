@@ -35,7 +35,7 @@ from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, column_widget, row_in, row_of
 
-STATE_WIDTH, STATE_PADDING = 620, 36
+STATE_WIDTH, STATE_PADDING = 660, 36
 
 
 def local_paths(mime: QMimeData) -> list[Path]:
@@ -70,7 +70,17 @@ def scrolled(page: QWidget, name: str = "") -> QScrollArea:
     area.setAccessibleName(name)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(page)
+    keep_bar_room(area)
     return area
+
+
+def keep_bar_room(area: QScrollArea) -> None:
+    """Keep the room of the bar at the right while there is none, so that nothing moves sideways when it comes."""
+    def fit(least: int, most: int) -> None:
+        area.setViewportMargins(0, 0, 0 if most > least else theme.scaled(theme.SCROLL_BAR), 0)
+
+    area.verticalScrollBar().rangeChanged.connect(fit)
+    fit(0, 0)
 
 
 class ScrolledIfNeeded(QScrollArea):

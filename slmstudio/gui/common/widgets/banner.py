@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QAbstractListModel, QObject, Qt
-from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent, QGuiApplication
+from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent, QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QFrame, QListView, QMainWindow, QWidget
 
 from slmstudio.core.errors import Problem, UserError
@@ -56,8 +56,8 @@ def clear_error(part: QObject) -> None:
         banner.clear()
 
 
-OPEN_UP_TO = 5
-"""This many problems are shown at once; more on demand."""
+OPEN_UP_TO, LIST_MOST = 5, 140
+"""This many problems are shown at once; more on demand. Pixels that their list is high at most."""
 
 
 class ProblemsModel(QAbstractListModel):
@@ -105,7 +105,8 @@ class ErrorBanner(QFrame):
     def _build(self, closable: bool) -> None:
         self._list = named(QListView(), "banner_list", tr("Problems"))
         self._list.setModel(self._model)
-        self._list.setUniformItemSizes(True)
+        self._list.setWordWrap(True)
+        self._list.setResizeMode(QListView.ResizeMode.Adjust)
         self._toggle = SecondaryButton(tr("Problems"), tr("Show or hide the individual problems."), "small",
                                        name="banner_problems",
                                        clicked=lambda: self._list.setVisible(self._list.isHidden()))
@@ -148,12 +149,24 @@ class ErrorBanner(QFrame):
         self._toggle.setText(ntr("{n:,} problem", "{n:,} problems", len(problems)))
         self._toggle.setVisible(len(problems) > 1)
         self._list.setVisible(0 < len(problems) <= OPEN_UP_TO)
-        self._list.setFixedHeight(min(140, theme.scaled(26) * len(problems) + 2 * theme.FOCUS_RING))
+        self._list.setUniformItemSizes(len(problems) > OPEN_UP_TO)  # there may be thousands
+        self._fit_list()
         self.setAccessibleName(what)
         self.setAccessibleDescription(why)
         self.show()
         if self.isVisible():  # a failure on a page that isn't shown is reported by a notice, if at all
             announce(self, f"{what} {why}".strip(), urgent=kind == "bad")
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit_list()
+
+    def _fit_list(self) -> None:
+        """As high as its lines, which wrap, up to a few of them."""
+        self._list.doItemsLayout()
+        last = self._list.visualRect(self._model.index(len(self._model.problems) - 1))
+        high = last.bottom() + 1 + self._list.verticalOffset() + 2 * theme.FOCUS_RING
+        self._list.setFixedHeight(min(LIST_MOST, high))
 
     def clear(self) -> None:
         self.error = None

@@ -149,7 +149,6 @@ class HealthCard(Card):
         self._count, self._made = 0, ""
         self._shown: tuple[Any, ...] | None = None
         self._chosen: Mapping[str, str] = {}
-        self._is_low = False
         self._task = TaskSlot()
         self.chip = Chip(name="health_chip")
         self.header.addWidget(self.chip)
@@ -171,12 +170,6 @@ class HealthCard(Card):
         self.area.setFrameShape(QFrame.Shape.NoFrame)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.body.addWidget(self.area, 1)
-
-    def set_low(self, on: bool) -> None:
-        """Show all findings at once in a window in which the page scrolls anyhow."""
-        self._is_low = on
-        holder = self.area.widget()
-        self.area.setMinimumHeight(holder.sizeHint().height() if on and holder is not None else 0)
 
     def _make_end(self) -> QWidget:
         """What is used with these decisions, and the buttons for them."""
@@ -280,6 +273,5 @@ class HealthCard(Card):
         column.addStretch(1)
         self.area.setWidget(holder)
         self.area.setVisible(bool(findings))
-        self.set_low(self._is_low)
         self._end.setVisible(bool(findings))
         self.update_outcome()
