@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QStackedWidget, QWidget
 
 from slmstudio.core.i18n import ntr, tr
@@ -147,8 +148,18 @@ class DataPages(QStackedWidget):
         self.currentChanged.connect(lambda _: self.updateGeometry())
 
     def minimumSizeHint(self) -> QSize:
-        """That of the page that is shown: another one that needs more room doesn't make it scroll."""
-        return self.currentWidget().minimumSizeHint()
+        """That of the page that is shown: another one that needs more room doesn't make it scroll. The text of the empty
+        one wraps at this width."""
+        page = self.currentWidget()
+        hint, layout = page.minimumSizeHint(), page.layout()
+        if self.is_empty() and layout is not None:
+            hint.setHeight(max(hint.height(), layout.totalMinimumHeightForWidth(self.width())))
+        return hint
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.updateGeometry()
 
     @cached_property
     def recent(self) -> RecentList:

@@ -135,8 +135,8 @@ def test_a_run_at_work_ends_the_measuring(qtbot, planned, play):
     training_window.wait_for_steps(qtbot, planned, 1)
     qtbot.waitUntil(lambda: not planned.before.fit.strip.isVisible())
     assert not button(planned, "measure_fit").isEnabled()
-    outcome = jobs_made()[0].outcome()
-    assert outcome is not None and outcome.state == "cancelled"
+    qtbot.waitUntil(lambda: jobs_made()[0].outcome() is not None)
+    assert jobs_made()[0].outcome().state == "cancelled"
 
 
 @pytest.fixture
