@@ -59,9 +59,9 @@ class ReportRun:
 
     def sense(self, count: int = 5, **fields: Any) -> None:
         for number in range(count):
-            self.tell("sensors", process_memory=2.5e9, cpu_percent=180.0, gpu={
+            self.tell("sensors", process_memory=2.5e9, cpu_percent=180.0, gpus=[{
                 "name": "NVIDIA GeForce RTX 3060", "temperature_c": 70 + number, "slowdown_c": 93, "power_w": 150.0,
-                "power_limit_w": 170.0, "memory_used": 8 * 1024**3, "memory_total": 12 * 1024**3, **fields})
+                "power_limit_w": 170.0, "memory_used": 8 * 1024**3, "memory_total": 12 * 1024**3, **fields}])
 
     def finish(self, **result: Any) -> None:
         self.tell("job_ended", state="finished")

@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QFileDialog, QToolButton
 from support.data_window import HEAD, HINDI, ODD, SWAPPED, choose_evaluation, first, names, open_files, press, swap
-from support.window import text
+from support.window import show_widget, text
 from support.workbooks import write_xlsx
 
 from slmstudio.core import paths, settings
@@ -271,12 +271,7 @@ def correct(qtbot, panel: CorrectPanel) -> None:
 
 @pytest.fixture
 def panel(qtbot, session: Session) -> CorrectPanel:
-    made = CorrectPanel(session)
-    qtbot.addWidget(made)
-    made.resize(760, 320)
-    with qtbot.waitExposed(made):
-        made.show()
-    return made
+    return show_widget(qtbot, CorrectPanel(session), 760, 320)
 
 
 def test_a_correction_appears_among_the_recent_files(qtbot, session, panel, new_tab):
