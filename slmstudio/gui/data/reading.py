@@ -95,7 +95,7 @@ def read(wanted: ReadRequest, mappings: Mapping[str, str], task: Task) -> Read |
     """Read a file, and that with its evaluation rows.
 
     Args:
-        mappings: what was said about the columns of other files, as `data.mapping.shapes` keeps it.
+        mappings: what was said about the columns of other files, as `data.remembered` keeps it.
 
     Raises:
         Missing: it was open before, and isn't there.
