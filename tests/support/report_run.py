@@ -133,9 +133,9 @@ def scores(sentence: str = "better (52.4 against 21.3 chrF++, p < 0.001)") -> di
             "test": {"path": "questions.jsonl", "sha256": "98" * 32, "rows": 101, "kinds": {"free": 101},
                      "trained_on": 3},
             "models": [model("base", 21.3, 2.61), model("tuned", 52.4, 1.27)],
-            "comparisons": [{"of": "tuned", "with": "base", "metric": "chrf", "difference": 31.1, "low": 27.9,
-                             "high": 34.2, "p": 0.0004, "rows": 100, "rows_needed": None, "verdict": "better",
-                             "main": True, "sentence": sentence}]}
+            "comparisons": [{"of": "tuned", "with": "base", "metric": "chrf", "score": 52.4, "other": 21.3,
+                             "difference": 31.1, "low": 27.9, "high": 34.2, "p": 0.0004, "rows": 100,
+                             "rows_needed": None, "verdict": "better", "main": True, "sentence": sentence}]}
 
 
 def add_rows(run: ReportRun, lines: list[str]) -> Path:
