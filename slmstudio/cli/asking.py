@@ -59,8 +59,8 @@ def map_text(file: Path | None, field: str, chosen: dict[str, Any], like: str | 
     Raises:
         UserError: nothing is said, and the file doesn't say it itself.
     """
+    from slmstudio.core.data import remembered
     from slmstudio.core.data.dataset import not_sure
-    from slmstudio.core.data.mapping import shapes
     from slmstudio.core.data.reader import preview
 
     if file is None or chosen.get(field):
@@ -69,7 +69,7 @@ def map_text(file: Path | None, field: str, chosen: dict[str, Any], like: str | 
         found = preview(file.absolute())
     except UserError:  # whoever reads all of it tells
         return None
-    if shapes.fits(like, found.columns):
+    if remembered.fits(like, found.columns):
         return like
     if found.candidates and not found.is_sure:
         error = not_sure(file, found.candidates)

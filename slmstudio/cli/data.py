@@ -116,8 +116,8 @@ def _report(file: Path, dataset: Dataset, model: str | None, max_length: int | N
     from slmstudio.core.data import layouts, reader
     from slmstudio.core.data.health.finding import left_out, recommended, to_decide
     from slmstudio.core.data.health.survey import check as look_for_faults
+    from slmstudio.core.data.languages import script_shares
     from slmstudio.core.data.record import as_row
-    from slmstudio.core.data.statistics import script_shares
     from slmstudio.core.run import rows_report
 
     folder = _model_folder(model, follower)
@@ -258,7 +258,7 @@ def clean(
     from slmstudio.core.data.health.finding import recommended
     from slmstudio.core.data.health.survey import check as look_for_faults
     from slmstudio.core.data.health.survey import fix as fix_rows
-    from slmstudio.core.data.versions import lineage_text, store
+    from slmstudio.core.data.versions import store
     from slmstudio.core.run import rows_report
 
     spare([file], out)
@@ -279,7 +279,7 @@ def clean(
     return _done({"out": str(out), "records": len(fixed.records),
                   "changes": {kind: sum(change.kind == kind for change in fixed.changes) for kind in decisions},
                   "removed": len(dataset.records) - len(fixed.records), "decisions": decisions,
-                  "outcome": lineage_text.sentence(store.Lineage((source,), tuple(steps)))}, as_json)
+                  "outcome": store.Lineage((source,), tuple(steps)).sentence}, as_json)
 
 
 RECOMMENDED = "recommended"

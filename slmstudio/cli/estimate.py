@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from slmstudio.core.run.config import RunConfig
     from slmstudio.core.run.memory.fit_badge import CardRow
     from slmstudio.core.run.memory.formula import MemoryEstimate
-    from slmstudio.core.run.memory.levers import Lever
+    from slmstudio.core.run.memory.outlook import Lever
 
 app = typer.Typer()
 GB = 2**30
@@ -44,7 +44,7 @@ def estimate(
     """Show how much memory training would need, part by part, whether it fits, and what would make it fit."""
     from slmstudio.core.run.memory import formula
     from slmstudio.core.run.memory.fit_badge import what_fits
-    from slmstudio.core.run.memory.levers import levers, to_fit
+    from slmstudio.core.run.memory.outlook import levers, to_fit
     from slmstudio.core.run.planning import plan_inputs
 
     asked: dict[str, Any] = {"method": method, "max_length": max_length, "micro_batch_size": micro_batch}

@@ -142,7 +142,7 @@ class Follower:
                 self._say(text, always=True)
         elif kind == "guard_hold":
             self._report_hold(event)
-        elif kind == "machines" and event["joined"] == 1 and "file" in event:  # earlier versions named none
+        elif kind == "machines" and event["joined"] == 1:
             from slmstudio.core.run import launch  # which most commands don't need
 
             file, wanted = Path(event["file"]), int(event["wanted"])

@@ -1,10 +1,9 @@
 """The formats of the files that outlive the version that wrote them.
 
-Every such file carries a stamp: the number of its format. An older file is brought up to date as it is read, one format
-after another; one of a newer program is refused with a sentence, because what it says may mean something else by then.
-Datasets carry none: their rows belong to other programs too.
+Every such file carries a stamp: the number of its format. One of a newer program is refused with a sentence, because
+what it says may mean something else by then. Datasets carry none: their rows belong to other programs too.
 
-A new format: raise its number here, and add to `UPGRADES` how the one before becomes it.
+A new format: raise its number here, and add to `UPGRADES` how the one before becomes it as it is read.
 """
 
 from __future__ import annotations
@@ -29,17 +28,15 @@ class Kind:
         format: what this program writes, and the newest that it reads.
         key: where the stamp is; a file without it was written before there was one, and is format 1.
         of_folder: whether its folder names it, as in "run.json of 2026-11-24-helpdesk-7f3a".
-        older_key: where the stamp stood once.
     """
 
     format: int = 1
     key: str = "format"
     of_folder: bool = False
-    older_key: str = ""
 
 
 KINDS = {
-    "settings": Kind(3, older_key="version"),
+    "settings": Kind(3),
     "place": Kind(),  # which folder holds all the others
     "run": Kind(of_folder=True),  # run.json
     "job": Kind(key="protocol", of_folder=True),  # request.json, events, commands and outcome.json; what workers speak
@@ -87,7 +84,7 @@ def check(kind: str, state: State, where: Path | str) -> State:
         UserError: its stamp isn't a format.
     """
     known = KINDS[kind]
-    found = state.get(known.key, state.get(known.older_key, 1))
+    found = state.get(known.key, 1)
     if type(found) is not int or found < 1:
         raise UserError(tr("{name} can't be used.", name=_name(known, where)),
                         tr("Its “{key}” is {found!r}, which isn't a whole number of 1 or more.", key=known.key,
@@ -99,7 +96,8 @@ def check(kind: str, state: State, where: Path | str) -> State:
     if found == known.format:
         return state
     for step in range(found, known.format):
-        state = UPGRADES[kind][step](state)
+        if upgrade := UPGRADES.get((kind, step)):
+            state = upgrade(state)
     return {**state, known.key: known.format}
 
 
@@ -122,41 +120,5 @@ def _name(kind: Kind, where: Path | str) -> str:
     return tr("{file} of {folder}", file=where.name, folder=where.absolute().parent.name)
 
 
-# -- upgrades ------------------------------------------------------------------------------------------------
-
-
-def _settings_1(state: State) -> State:
-    """The stamp was called "version"."""
-    return {key: value for key, value in state.items() if key != "version"}
-
-
-def _settings_2(state: State) -> State:
-    """Every dataset had 0.1 as its held-out share unless a user had changed it; now it has none."""
-    datasets = state.get("datasets")
-    if not isinstance(datasets, list):
-        return state
-    return {**state, "datasets": [{**each, "eval_fraction": None} if isinstance(each, dict)
-                                  and each.get("eval_fraction") == 0.1 else each for each in datasets]}
-
-
-def _chat_1(state: State) -> State:
-    """Turns in a row became a tree of messages with branches.
-
-    Raises:
-        KeyError, TypeError: the state is damaged.
-    """
-    return {**state, "lanes": [_with_messages(lane) for lane in state["lanes"]]}
-
-
-def _with_messages(lane: State) -> State:
-    if "turns" not in lane:
-        return lane
-    messages = [{"id": number, "parent": number - 1 or None, "role": turn["role"], "content": turn["content"],
-                 "figures": dict(turn.get("figures") or {})} for number, turn in enumerate(lane["turns"], 1)]
-    rest = {key: value for key, value in lane.items() if key != "turns"}
-    return {**rest, "messages": messages, "shown": [message["id"] for message in messages]}
-
-
-UPGRADES: dict[str, dict[int, Callable[[State], State]]] = {
-    "settings": {1: _settings_1, 2: _settings_2}, "chat": {1: _chat_1}}
-"""By kind and format: how a file of that format becomes one of the next."""
+UPGRADES: dict[tuple[str, int], Callable[[State], State]] = {}
+"""By kind and format: how a file of that format becomes one of the next. Nobody has files older than today's."""

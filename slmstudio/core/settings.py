@@ -64,7 +64,7 @@ class Settings:
         model: folder of the base model that is chosen for training, or "".
         model_folders: base models outside the library that were opened once, newest first.
         datasets: those that are open or were, as `data.remembered` reads them.
-        mappings: what a user said about columns, as `data.mapping.shapes` keeps it.
+        mappings: what a user said about columns, as `data.remembered` keeps it.
         correction_file, preference_file, test_file: where Chat added a row last, or "".
         runs_columns: fields of a run that the Results table shows; empty for its own choice.
         runs_sort: the field that it is sorted by, with a "-" before it for falling; "" for the newest first.

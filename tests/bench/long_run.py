@@ -45,7 +45,7 @@ def events(second: int, cards: int) -> list[dict[str, object]]:
         memory_temperature_c=80, graphics_clock_mhz=2500, memory_clock_mhz=10000) for number in range(cards))
     cpu = CpuReading(60.0 + second % 5, 100.0, 34.0, 4000.0)
     found: list[dict[str, object]] = [{"type": "sensors", "time": float(second), **MachineReading(
-        gpus, cpu, 20 * GIB, 64 * GIB).to_event(), "process_memory": 9 * GIB, "cpu_percent": 120.0}]
+        gpus, cpu, 20 * GIB, 64 * GIB).to_dict(), "process_memory": 9 * GIB, "cpu_percent": 120.0}]
     if second % 3 == 0:
         found.append({"type": "step", "time": float(second), "global_step": second // 3, "learning_rate": 1e-4,
                       "train_loss": 1.5 - second / 1e6, "grad_norm": 0.9, "tokens_per_second": 3400.0 + second % 100})

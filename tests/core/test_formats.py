@@ -1,8 +1,7 @@
-"""Formats of kept files: a newer one is refused, an older one is brought up to date, and neither is lost."""
+"""Formats of kept files: a newer one is refused, and isn't lost."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -58,40 +57,6 @@ def test_a_stamp_that_is_no_format_is_told(kind, wrong, tmp_path):
 def test_todays_files_are_left_as_they_are(kind):
     state = {**formats.stamp(kind), "kept": 1}
     assert formats.check(kind, state, "It") is state
-
-
-@pytest.mark.parametrize("kind", formats.KINDS)
-def test_each_older_format_has_its_upgrade(kind):
-    assert sorted(formats.UPGRADES.get(kind, {})) == list(range(1, formats.KINDS[kind].format))
-
-
-@pytest.mark.parametrize("kind", [kind for kind in formats.KINDS if kind != "chat"])
-def test_a_file_without_a_stamp_is_of_the_first_format(kind):
-    upgraded = formats.stamp(kind) if kind in formats.UPGRADES else {}
-    assert formats.check(kind, {"kept": 1}, "It") == {"kept": 1, **upgraded}
-
-
-# -- what exists is upgraded -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("stamp", [{"version": 1}, {}], ids=["version", "no stamp"])
-def test_older_settings_are_read_and_saved_in_todays_format(studio_home, stamp):
-    put(paths.settings_file(), {**stamp, "theme": "dark", "voice": {"on": True}})
-    loaded, trouble = settings.load()
-    assert (loaded.theme, trouble) == ("dark", None)
-    loaded.save()
-    saved = json.loads(paths.settings_file().read_bytes())
-    assert saved["format"] == formats.KINDS["settings"].format and "version" not in saved
-    assert saved["voice"] == {"on": True}
-
-
-def test_a_conversation_without_branches_gets_them(tmp_path):
-    path = put(tmp_path / "a.json", {"format": 1, "title": "Q", "created": 1.0, "settings": {}, "lanes": [
-        {"model": "/m.gguf", "turns": [{"role": "user", "content": "Q"},
-                                       {"role": "assistant", "content": "A", "figures": {"tokens": 3}}]}]})
-    (lane,) = Conversation.read(path).lanes
-    assert [(turn.id, turn.parent, turn.content) for turn in lane.turns] == [(1, None, "Q"), (2, 1, "A")]
-    assert lane.turns[1].figures == {"tokens": 3}
 
 
 def test_a_run_without_any_stamp_is_read(job):

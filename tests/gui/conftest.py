@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 from support import clicks, evaluated_runs
-from support.window import end_threads
+from support.window import end_threads, show_widget
 
 from slmstudio.core.settings import Settings
 from slmstudio.gui.app.main_window import MainWindow
@@ -143,9 +143,6 @@ def chat_tab(qtbot: QtBot, session: Session, play: Callable[[str], None]) -> Ite
     play("")
     made = ChatTab(session)
     session.page_wanted.connect(lambda tab, method, arguments: attrgetter(method)(made)(*arguments))
-    qtbot.addWidget(made)
-    made.resize(1280, 640)
-    with qtbot.waitExposed(made):
-        made.show()
+    show_widget(qtbot, made, 1280, 640)
     yield made
     end_threads()

@@ -15,7 +15,7 @@ from slmstudio.core.run import checkpoints, folder
 
 
 def has_card(event: dict) -> bool:
-    return bool(event["gpu"])
+    return bool(event["gpus"])
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def start(new_run):
 def test_temperature_power_and_memory_are_sampled_and_heat_is_warned_of(start, fake_nvml):
     fake_nvml.set(temperature=60)
     job = start()
-    gpu = event(job, "sensors", has_card)["gpu"]
+    gpu = event(job, "sensors", has_card)["gpus"][0]
     assert gpu["temperature_c"] == 60 and gpu["power_w"] > 0 and gpu["memory_total"] > 0
     fake_nvml.set(temperature=gpu["slowdown_c"] - 5)
     warning = event(job, "warning")
@@ -96,4 +96,4 @@ def test_no_card_is_said_once_in_words(start):
     said = event(job, "sensors_unavailable")
     assert said["reason"].endswith(".")
     sample = event(job, "sensors")
-    assert sample["gpu"] is None and sample["process_memory"] > 0
+    assert sample["gpus"] == [] and sample["process_memory"] > 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core import jobs
-from slmstudio.core.lock import landlock, seccomp
+from slmstudio.core.lock import places, seccomp
 from slmstudio.core.run import folder
 
 pytestmark = [pytest.mark.skipif(seccomp.here() is None, reason="only Linux has such a lock")]
@@ -99,7 +99,7 @@ def test_a_locked_run_learns_the_same_bits_and_says_that_it_was_locked(studio_ho
 
 
 def test_other_workers_lock_themselves_before_they_have_threads(studio_home, tmp_path):
-    version = landlock.version(seccomp.here())
+    version = places.version(seccomp.here())
     log = tmp_path / "log"
     for words, given in ((["--interactive", "chat", str(log)], '{"command": "count"}\n{"command": "close"}\n'),
                          (["--libraries", "json"], "")):

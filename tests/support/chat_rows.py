@@ -17,6 +17,12 @@ def says(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
+def write(folder: Path, content: bytes, name: str = "rows.jsonl") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
 def read(folder: Path, rows: Any, name: str = "rows.jsonl") -> Dataset:
     """Read rows as a file holds them: one a line, or all as one JSON value where its name ends in ".json"."""
     path = folder / name

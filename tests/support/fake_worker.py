@@ -129,7 +129,7 @@ class Play:
     def do_lost(self) -> None:
         cards = [{"index": n, "name": "NVIDIA GeForce RTX 4090"} for n in range(self.cards)]
         cards[-1] |= {"lost": True, "message": "The GPU is lost."}
-        self.emit("sensors", gpu=cards[0], gpus=cards, cpu={})
+        self.emit("sensors", gpus=cards, cpu={})
         self.emit("sensors_unavailable", reason="The GPU is lost.")
         self.emit("warning", code="gpu_lost", message="The GPU is lost.")
 
@@ -214,10 +214,10 @@ class Play:
         if self.cards:
             named = {**gpu, "name": "NVIDIA GeForce RTX 4090"}
             cards = [{**named, "index": n, "temperature_c": round(heat) - 3 * n} for n in range(self.cards)]
-            more = {"gpu": cards[0], "gpus": cards, "cpu": {"temperature_c": 61.0, "percent": 34.0}}
+            more = {"gpus": cards, "cpu": {"temperature_c": 61.0, "percent": 34.0}}
             self.emit("sensors", **more, process_memory=1.9e9, cpu_percent=180.0)
             return
-        self.emit("sensors", gpu=gpu if self.gpu else None, process_memory=1.9e9 + 1e6 * self.step, cpu_percent=180.0)
+        self.emit("sensors", gpus=[gpu] if self.gpu else [], process_memory=1.9e9 + 1e6 * self.step, cpu_percent=180.0)
 
     def _save(self, reason: str) -> None:
         (self.folder / "checkpoints" / f"step-{self.step:06d}").mkdir(parents=True, exist_ok=True)

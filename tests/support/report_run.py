@@ -59,9 +59,9 @@ class ReportRun:
 
     def sense(self, count: int = 5, **fields: Any) -> None:
         for number in range(count):
-            self.tell("sensors", process_memory=2.5e9, cpu_percent=180.0, gpu={
+            self.tell("sensors", process_memory=2.5e9, cpu_percent=180.0, gpus=[{
                 "name": "NVIDIA GeForce RTX 3060", "temperature_c": 70 + number, "slowdown_c": 93, "power_w": 150.0,
-                "power_limit_w": 170.0, "memory_used": 8 * 1024**3, "memory_total": 12 * 1024**3, **fields})
+                "power_limit_w": 170.0, "memory_used": 8 * 1024**3, "memory_total": 12 * 1024**3, **fields}])
 
     def finish(self, **result: Any) -> None:
         self.tell("job_ended", state="finished")
@@ -133,9 +133,9 @@ def scores(sentence: str = "better (52.4 against 21.3 chrF++, p < 0.001)") -> di
             "test": {"path": "questions.jsonl", "sha256": "98" * 32, "rows": 101, "kinds": {"free": 101},
                      "trained_on": 3},
             "models": [model("base", 21.3, 2.61), model("tuned", 52.4, 1.27)],
-            "comparisons": [{"of": "tuned", "with": "base", "metric": "chrf", "difference": 31.1, "low": 27.9,
-                             "high": 34.2, "p": 0.0004, "rows": 100, "rows_needed": None, "verdict": "better",
-                             "main": True, "sentence": sentence}]}
+            "comparisons": [{"of": "tuned", "with": "base", "metric": "chrf", "score": 52.4, "other": 21.3,
+                             "difference": 31.1, "low": 27.9, "high": 34.2, "p": 0.0004, "rows": 100,
+                             "rows_needed": None, "verdict": "better", "main": True, "sentence": sentence}]}
 
 
 def add_rows(run: ReportRun, lines: list[str]) -> Path:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from slmstudio.core.data.reader import read_dataset
+from support import chat_rows
 
 Q, A, B = "महाराष्ट्र की राजधानी क्या है?", "मुंबई", "पुणे"
 ASK, GOOD, BAD = (
@@ -15,13 +13,6 @@ ASK, GOOD, BAD = (
 
 
 def read(folder, *rows, name="rows.jsonl"):
-    path = folder / name
-    text = (
-        json.dumps(rows[0] if name.endswith(".json") and len(rows) == 1 else rows, ensure_ascii=False)
-        if (name.endswith(".json"))
-        else "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    )
-    path.write_text(text, encoding="utf-8")
-    found = read_dataset(path)
+    found = chat_rows.read(folder, rows[0] if name.endswith(".json") and len(rows) == 1 else rows, name)
     assert found.problems == []
     return found

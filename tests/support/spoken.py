@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from slmstudio.core import i18n
-from slmstudio.core.i18n import catalogue, speaking
+from slmstudio.core.i18n import catalogue, messages
 
 
 @contextmanager
 def brackets() -> Iterator[None]:
     before = i18n.language()
-    i18n.use(speaking.PSEUDO)
+    i18n.use(messages.PSEUDO)
     try:
         yield
     finally:

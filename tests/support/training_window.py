@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtWidgets import QAbstractButton, QComboBox
+from support.window import show_widget
 
 from slmstudio.core import files, jobs
 from slmstudio.core.data import reader
@@ -22,11 +23,7 @@ ENDLESS = "start no_gpu load plan:100000 steps:100000@2"
 
 @pytest.fixture
 def tab(qtbot, session, studio_home) -> Iterator[TrainingTab]:
-    made = TrainingTab(session)
-    qtbot.addWidget(made)
-    made.resize(1280, 640)
-    with qtbot.waitExposed(made):
-        made.show()
+    made = show_widget(qtbot, TrainingTab(session), 1280, 640)
     yield made
     job = made.followed.job
     made.followed.detach()

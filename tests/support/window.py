@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from PySide6.QtCore import Qt, QThreadPool
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from slmstudio.gui.common import tasks
+
+W = TypeVar("W", bound=QWidget)
 
 
 def text(place: QWidget, name: str) -> str:
@@ -24,6 +28,16 @@ def press(qtbot: QtBot, place: QWidget, name: str) -> None:
     found = place.findChildren(QAbstractButton, name)
     assert found, name
     qtbot.mouseClick(next((each for each in found if each.isVisible()), found[0]), Qt.MouseButton.LeftButton)
+
+
+def show_widget(qtbot: QtBot, widget: W, *size: int) -> W:
+    """The widget on the screen, which is closed after the test; `size` is its width and height."""
+    qtbot.addWidget(widget)
+    if size:
+        widget.resize(*size)
+    with qtbot.waitExposed(widget):
+        widget.show()
+    return widget
 
 
 def settle() -> None:

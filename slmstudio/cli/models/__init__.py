@@ -2,7 +2,7 @@
 
 import typer
 
-from slmstudio.cli.models import get, listing, recommend
+from slmstudio.cli.models import get, listing
 from slmstudio.cli.words import Group
 
 app = typer.Typer(name="models", cls=Group, no_args_is_help=False,
@@ -13,4 +13,4 @@ app.command()(get.get)
 app.command("import")(get.import_)
 app.command()(get.token)
 app.command()(listing.vet)
-app.command()(recommend.recommend)
+app.command()(listing.recommend)

@@ -9,8 +9,8 @@ from itertools import compress
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
+from slmstudio.core.data.languages import script_shares
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.statistics import script_shares
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 

@@ -1,7 +1,7 @@
 """Items and answers of a job folder, brought together row by row, as corrected.
 
     items.json           {"sha256": of the test file that the items are from, "rows": how many that file has,
-                          "thinks": whether the models are to think before they answer}; older evaluations have none
+                          "thinks": whether the models are to think before they answer}
     items.jsonl          what was asked
     answers-N.jsonl      what model N answered
     corrections.jsonl    one line per change, append-only; each has a name of its own as "change": {"id": item,
@@ -143,17 +143,6 @@ def answer_of(text: str) -> str:
     return split_thoughts(text)[1] or text
 
 
-def as_scored(line: dict[str, Any]) -> dict[str, Any]:
-    """An answer's line as it is scored. One with `KEY` is so already, and so is a choice. Lines from before there was
-    this key hold the thoughts in the answer; where the prompt had opened them, without the tag that opens."""
-    text = line.get("answer")
-    if KEY in line or not isinstance(text, str) or line.get("choice_logprobs") or line.get("choices_by"):
-        return line
-    before, close, _ = text.partition(CLOSE)
-    thought, answer = split_thoughts(text, bool(close) and OPEN not in before, line.get("finish") == "stop")
-    return line if thought is None else {**line, KEY: thought, "answer": answer}
-
-
 def opens(prompt: str) -> bool:
     """Whether a rendered prompt ends where the thoughts begin, as that of a model does which always thinks."""
     return prompt.rstrip().endswith(OPEN)
@@ -233,7 +222,7 @@ class Rows:
             yield _without_thoughts(item), self._given(item)
 
     def _given(self, item: Mapping[str, Any]) -> list[dict[str, Any] | None]:
-        return [as_scored(line) if (line := answers.get(item["id"])) else None for answers in self._answers]
+        return [answers.get(item["id"]) for answers in self._answers]
 
     def scored(self, progress: Callable[[int, int], None] | None = None, known: Iterable[Row] = ()) -> list[Row]:
         """Each row with its own scores.
@@ -266,7 +255,7 @@ class Rows:
 
     def thought(self, model: int) -> bool:
         """Whether a model thought before it answered, in any row."""
-        return any(as_scored(line).get(KEY) for line in self._answers[model].values())
+        return any(line.get(KEY) for line in self._answers[model].values())
 
     def table(self, progress: Callable[[int, int], None] | None = None) -> ScoreTable:
         """The scores of all rows.

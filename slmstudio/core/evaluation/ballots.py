@@ -1,7 +1,6 @@
 """The user's own blind votes on the answers of an evaluation: whom they prefer, and whether the judge agrees.
 
-They are kept with those of Chat (`core.votes`). Older programs kept them in own-votes.jsonl in the evaluation's folder,
-a line a vote: {"id": item, "a", "b": names of the models, "winner": "a" | "b" | "tie" | "none"}; they still count.
+They are kept with those of Chat (`core.votes`).
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from typing import Any
 from slmstudio.core import files, jobs
 from slmstudio.core.evaluation import answer_rows
 from slmstudio.core.evaluation.answer_rows import ITEMS, Row
-from slmstudio.core.evaluation.scores.judging import TIE, WINNERS, VotedPair, agreement
+from slmstudio.core.evaluation.scores.judging import TIE, VotedPair, agreement
 from slmstudio.core.evaluation.scores.verdicts import p_text
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.votes import store
 from slmstudio.core.votes.tally import LEVEL, by_chance
 
-EARLIER, JUDGE = "own-votes.jsonl", "judge.jsonl"
+JUDGE = "judge.jsonl"
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def read(folder: Path, of: str, with_: str) -> dict[int, str]:
     Raises:
         UserError: the votes can't be read.
     """
-    found = _earlier(folder, of, with_)
+    found: dict[int, str] = {}
     for vote in store.of_evaluation(key_of(folder)):
         if vote.item is None or set(vote.names) != {of, with_}:
             continue
@@ -106,20 +105,6 @@ def read(folder: Path, of: str, with_: str) -> dict[int, str]:
     there = {row for line in files.LineReader(folder / ITEMS).read() if isinstance(row := line.get("id"), int)}
     there -= answer_rows.read_corrections(folder).removed
     return {item: winner for item, winner in found.items() if item in there}
-
-
-def _earlier(folder: Path, of: str, with_: str) -> dict[int, str]:
-    """The votes that an older program kept in the evaluation's folder."""
-    found: dict[int, str] = {}
-    for line in files.LineReader(folder / EARLIER).read():
-        item, winner = line.get("id"), line.get("winner")
-        if not isinstance(item, int) or {line.get("a"), line.get("b")} != {of, with_}:
-            continue
-        if winner in WINNERS:
-            found[item] = "" if winner == TIE else str(line[winner])
-        else:
-            found.pop(item, None)
-    return found
 
 
 def summary(folder: Path, of: str, with_: str) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def read_rows(folder: Path, progress: Callable[[int, int], None] | None = None) 
             rows.append(row)
     if not rows:
         raise UserError(tr("{folder} has no answers to a benchmark.", folder=folder.name),
-                        tr("They are written when a benchmark ends; older versions didn't do that.") if not lines else
+                        tr("They are written when a benchmark ends.") if not lines else
                         tr("{file} is damaged.", file=ROWS_FILE), tr("Run the benchmark again."))
     return rows
 

@@ -13,8 +13,14 @@ from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation import benchmark_store
 from slmstudio.core.evaluation.answer_rows import have_thoughts
 from slmstudio.core.evaluation.testset.item import TestItem, TestSet
-from slmstudio.core.evaluation.testset.mmlu_folder import MmluFolder, examples, find_mmlu
-from slmstudio.core.evaluation.testset.reader import ReadingCancelled, doubt, read_test_set
+from slmstudio.core.evaluation.testset.reader import (
+    MmluFolder,
+    ReadingCancelled,
+    doubt,
+    examples,
+    find_mmlu,
+    read_test_set,
+)
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.core.model.facts import read_model

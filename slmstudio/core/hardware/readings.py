@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import disk_space
+from slmstudio.core.files import objects
 from slmstudio.core.hardware.linux_sensors import Battery, ProcessorSensors, processor_energy, read_battery
 from slmstudio.core.hardware.machine import Gpu, Machine
 from slmstudio.core.hardware.nvml import GpuMonitor, GpuReading
-
-NEW_FIELDS = frozenset({"uuid", "memory_temperature_c", "shutdown_c", "graphics_clock_mhz", "memory_clock_mhz",
-                        "memory_utilisation", "memory_limit_c"})
-"""Fields of a card that versions which read only `gpu` don't know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +54,12 @@ class MachineReading:
     battery: Battery | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """These names, and of a card and the processor what is known."""
+        """These names, and of a card and the processor what is known: what a `sensors` event holds of it."""
         return {**asdict(self), "gpus": [_lean(gpu) for gpu in self.gpus], "cpu": _lean(self.cpu)}
-
-    def to_event(self) -> dict[str, Any]:
-        """What a `sensors` event holds of it: `to_dict`, and the first card as `gpu`, as earlier versions read it."""
-        first = _lean(self.gpus[0]) if self.gpus else None
-        return {"gpu": first and {name: first[name] for name in first if name not in NEW_FIELDS}, **self.to_dict()}
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> MachineReading:
-        """The reading that a `sensors` event holds. Those of old runs have only the first card, as `gpu`.
-
-        What isn't of the expected shape counts as not said.
-        """
+        """The reading that a `sensors` event holds. What isn't of the expected shape counts as not said."""
         cpu, battery = event.get("cpu"), event.get("battery")
         return cls(
             tuple(_made(GpuReading, {"index": number, "name": "", **card})
@@ -82,9 +71,8 @@ class MachineReading:
 
 
 def cards_of(event: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All cards of a `sensors` event, as it holds them; those of old runs have the first alone, as `gpu`."""
-    cards = event.get("gpus")
-    return [card for card in (cards if isinstance(cards, list) else [event.get("gpu")]) if isinstance(card, dict)]
+    """All cards of a `sensors` event, as it holds them."""
+    return objects(event.get("gpus"))
 
 
 def _lean(reading: GpuReading | CpuReading) -> dict[str, Any]:

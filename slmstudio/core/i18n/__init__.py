@@ -8,15 +8,22 @@ Here lives what chooses, loads and applies a catalogue, and what makes the sente
 reader (`stored`). Messages are in the modules that need them.
 """
 
-from slmstudio.core.i18n.messages import TranslatedText, date_text, nnoop, noop, ntr, number_text, ptr, tr
-from slmstudio.core.i18n.speaking import (
+from slmstudio.core.i18n.messages import (
     PSEUDO,
     VARIABLE,
+    TranslatedText,
     available,
+    date_text,
     is_known,
     is_right_to_left,
     language,
+    nnoop,
+    noop,
+    ntr,
+    number_text,
+    ptr,
     system_language,
+    tr,
     use,
 )
 from slmstudio.core.i18n.stored import KEY, join_sentences, retranslate, with_path, with_sources, without_sources

@@ -2,13 +2,132 @@
 
 from __future__ import annotations
 
+import os
 import string
+from gettext import NullTranslations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from slmstudio.core.i18n import speaking
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from babel import Locale
+
+# -- Which language is spoken, and which there are.
+
+VARIABLE = "SLMSTUDIO_LANGUAGE"
+"""Names the language; child processes speak that of their parent. It comes before the setting."""
+SOURCE = "en"
+PSEUDO = "en_XA"
+"""English with accents, brackets and a third more letters: shows what can't be translated, and what would be cut."""
+FOLDER = Path(__file__).resolve().parents[3] / "resources" / "translations"
+_RIGHT_TO_LEFT = ("ar", "fa", "he", "ks", "sd", "ug", "ur", "yi")
+
+_language = SOURCE
+_catalogue: NullTranslations = NullTranslations()
+
+
+def available() -> dict[str, str]:
+    """Languages by their codes, each with the name that its speakers use; English first.
+
+    Files that aren't named by a language, such as a translator's "hi copy.po", are left out.
+    """
+    codes = sorted(file.stem for file in FOLDER.glob("*.po") if is_known(file.stem))
+    if not _has_babel():
+        return {SOURCE: "English", **{code: code for code in codes}}
+    known = {code: found for code in codes  # Babel takes "bn_backup" for Bengali
+             if (found := locale(code)) is not None and str(found).lower() == code.lower()}
+    return {SOURCE: "English", **{code: found.get_display_name(code) or code for code, found in known.items()}}
+
+
+def locale(code: str) -> Locale | None:
+    """What Babel knows of a language: None if it doesn't know it, or isn't installed."""
+    if not _has_babel():
+        return None
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        return Locale.parse(code)
+    except (ValueError, UnknownLocaleError):
+        return None
+
+
+def _has_babel() -> bool:
+    """It is missing where the program was set up before it could speak other languages."""
+    try:
+        import babel  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def is_known(code: str) -> bool:
+    """Whether `use` can speak it."""
+    return code in (SOURCE, PSEUDO) or (code.replace("_", "").isalpha() and (FOLDER / f"{code}.po").is_file())
+
+
+def system_language() -> str:
+    """The best language of those that the system's user has chosen, or English."""
+    for name in _system_locales():
+        code = name.partition(".")[0].partition("@")[0].replace("-", "_")
+        for known in (code, code.partition("_")[0]):
+            if is_known(known):
+                return known
+    return SOURCE
+
+
+def use(code: str = "") -> None:
+    """Speak a language from now on, in this process and those that it starts.
+
+    Args:
+        code: as in `available`; "" is what the environment names, else the system's. An unknown one is English.
+    """
+    global _language, _catalogue
+    code = code or os.environ.get(VARIABLE, "") or system_language()
+    if code == PSEUDO:
+        from slmstudio.core.i18n.catalogue import PseudoTranslations
+
+        found: NullTranslations | None = PseudoTranslations()
+    elif code == SOURCE:
+        found = NullTranslations()
+    else:
+        from slmstudio.core.i18n.catalogue import load
+
+        found = load(FOLDER / f"{code}.po")
+    _language, _catalogue = (code, found) if found is not None else (SOURCE, NullTranslations())
+    os.environ[VARIABLE] = _language
+
+
+def language() -> str:
+    """The code of the language that is spoken: "en", "hi" …"""
+    return _language
+
+
+def catalogue() -> NullTranslations:
+    return _catalogue
+
+
+def is_english() -> bool:
+    """Whether numbers and words stay as the code writes them."""
+    return _language in (SOURCE, PSEUDO)
+
+
+def is_right_to_left() -> bool:
+    return _language.partition("_")[0] in _RIGHT_TO_LEFT
+
+
+def _system_locales() -> list[str]:
+    """Names of locales, the best first, such as "hi_IN.UTF-8" or "hi"."""
+    if os.name == "nt":
+        import ctypes
+        import locale
+
+        number = ctypes.windll.kernel32.GetUserDefaultUILanguage()  # type: ignore[attr-defined]
+        return [locale.windows_locale.get(number, "")]
+    chosen = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
+    if chosen in ("C", "POSIX", ""):  # as gettext: LANGUAGE counts only where there is a locale
+        return []
+    return [*filter(None, os.environ.get("LANGUAGE", "").split(":")), chosen]
 
 
 class TranslatedText(str):
@@ -47,7 +166,7 @@ def tr(message: str, /, **values: Any) -> str:
     """
     if not message:
         return message  # gettext's translation of nothing is the catalogue's header
-    return TranslatedText(filled(speaking.catalogue().gettext(message), message, values), message, values)
+    return TranslatedText(filled(catalogue().gettext(message), message, values), message, values)
 
 
 def ntr(one: str, many: str, count: float, /, **values: Any) -> str:
@@ -60,14 +179,14 @@ def ntr(one: str, many: str, count: float, /, **values: Any) -> str:
     """
     # gettext's rules know whole numbers only. Most languages say fractions as they say 2, and those below 1 as 0.
     whole = int(count) if float(count).is_integer() else 2 if count > 1 else 0
-    said = speaking.catalogue().ngettext(one, many, whole)
+    said = catalogue().ngettext(one, many, whole)
     values = {"n": count, **values}
     return TranslatedText(filled(said, one if count == 1 else many, values), one, values, many)
 
 
 def ptr(context: str, message: str, /, **values: Any) -> str:
     """A word that other languages write in more than one way, such as "Open", with what it means here."""
-    return filled(speaking.catalogue().pgettext(context, message), message, values)
+    return filled(catalogue().pgettext(context, message), message, values)
 
 
 def noop(message: str, /) -> str:
@@ -88,8 +207,8 @@ def nnoop(one: str, many: str, /) -> tuple[str, str]:
 
 def has_translation(message: str, many: str = "") -> bool:
     """Whether the language has a translation of a message."""
-    catalogue = speaking.catalogue()
-    return (catalogue.ngettext(message, many, 2) != many) if many else catalogue.gettext(message) != message
+    known = catalogue()
+    return (known.ngettext(message, many, 2) != many) if many else known.gettext(message) != message
 
 
 def number_text(value: float, spec: str = ",") -> str:
@@ -102,10 +221,10 @@ def number_text(value: float, spec: str = ",") -> str:
 
 
 def _number(value: float, spec: str) -> str:
-    if speaking.is_english() or not isinstance(value, (int, float)) or abs(value) < 1000:
+    if is_english() or not isinstance(value, (int, float)) or abs(value) < 1000:
         return format(value, spec)
-    locale = speaking.locale(speaking.language())
-    if locale is None:
+    spoken = locale(language())
+    if spoken is None:
         return format(value, spec)
     from babel.numbers import format_decimal
 
@@ -113,7 +232,7 @@ def _number(value: float, spec: str) -> str:
     whole, point, decimals = plain.partition(".")
     if not whole.lstrip("-").isdigit():
         return format(value, spec)
-    return format_decimal(int(whole), locale=locale, group_separator=True) + point + decimals
+    return format_decimal(int(whole), locale=spoken, group_separator=True) + point + decimals
 
 
 def date_text(when: datetime, format: str = "medium") -> str:
@@ -122,13 +241,13 @@ def date_text(when: datetime, format: str = "medium") -> str:
     Args:
         format: "short", "medium" (28 Nov 2026) or "long" (28 November 2026), or a pattern of CLDR such as "d MMM".
     """
-    india = speaking.locale("en_IN")  # day before month, as most people write it
-    locale = india if speaking.is_english() else speaking.locale(speaking.language()) or india
-    if locale is None:
+    india = locale("en_IN")  # day before month, as most people write it
+    spoken = india if is_english() else locale(language()) or india
+    if spoken is None:
         return f"{when:%Y-%m-%d}"
     from babel.dates import format_date
 
-    return format_date(when, format, locale=locale)
+    return format_date(when, format, locale=spoken)
 
 
 class _Formatter(string.Formatter):
@@ -140,7 +259,7 @@ def filled(said: str, message: str, values: dict[str, Any]) -> str:
     """A translation with the values of its message put in; the message where they don't fit it."""
     if not values:
         return said
-    if speaking.is_english():
+    if is_english():
         return said.format(**values)
     try:
         return _Formatter().vformat(said, (), values)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from slmstudio.core.i18n import messages, speaking
+from slmstudio.core.i18n import messages
 from slmstudio.core.i18n.messages import TranslatedText
 
 KEY = "msgids"
@@ -73,7 +73,7 @@ def _retranslated(text: str, source: Any) -> str:
             message.format(**values)  # raises what is wrong with it
         if not any(map(str.isalpha, words)):
             return TranslatedText(messages.filled(message, message, values), message, values)
-        if not speaking.is_english() and not messages.has_translation(message, many):
+        if not messages.is_english() and not messages.has_translation(message, many):
             return text
         return messages.ntr(message, many, values.pop("n"), **values) if many else messages.tr(message, **values)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, RecursionError):  # damaged, or by another hand

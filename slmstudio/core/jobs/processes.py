@@ -145,7 +145,7 @@ def is_running(state: dict[str, Any]) -> bool:
         process = psutil.Process(state["pid"])
         if "start_ticks" in state:
             same = (state["boot_id"], state["start_ticks"]) == (boot_id(), _start_ticks(process.pid))
-        else:  # not of Linux, or of an earlier version
+        else:  # not of Linux
             same = abs(process.create_time() - state["create_time"]) < 1.0
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except (psutil.NoSuchProcess, OSError):

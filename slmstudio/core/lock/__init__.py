@@ -2,8 +2,8 @@
 rights.
 
 `seccomp` assembles and installs what the kernel decides by, and `warden` is the process that names each refused attempt
-in the log and lets calls through that lead to own processes (`attempts`). `landlock` closes the file system, `places`
-says which of it a job needs. `worker_lock` puts them together, `proof` shows that they hold. `foreign_child` is the
+in the log and lets calls through that lead to own processes (`attempts`). `places` closes the file system, except for
+what a job needs. `worker_lock` puts them together, `proof` shows that they hold. `foreign_child` is the
 process, with limits of its own, that runs what came with a model. What the lock isn't: a protection of the window or
 the terminal, and anything at all on Windows and macOS.
 """

@@ -7,8 +7,11 @@ keep in the cache, a temporary folder of its own, and the place of the result.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import stat
+import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -17,7 +20,96 @@ from typing import Any
 
 from slmstudio.core import files, jobs, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.lock import landlock
+from slmstudio.core.i18n import tr
+from slmstudio.core.lock.seccomp import Processor, syscall
+
+# -- Closes the file system to this thread and whatever it starts, except for some folders (Linux 5.19 and newer).
+# https://docs.kernel.org/userspace-api/landlock.html. What Landlock doesn't see: metadata (chmod, times), and whether a
+# file is there.
+
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
+MAKE_CHAR, MAKE_BLOCK, REFER, TRUNCATE, IOCTL_DEV = 1 << 6, 1 << 11, 1 << 13, 1 << 14, 1 << 15
+FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
+READ = READ_FILE | READ_DIR
+RUN = READ | EXECUTE
+WRITE = ((1 << 15) - 1) & ~(MAKE_CHAR | MAKE_BLOCK | EXECUTE)
+"""Everything below a folder, except making devices and starting programs."""
+DEVICE = READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | IOCTL_DEV
+_LEAST = 2
+"""The first version that knows `REFER`: the one before refuses each move of a file to another folder."""
+_KNOWN = ((1, (1 << 13) - 1), (2, REFER), (3, TRUNCATE), (5, IOCTL_DEV))
+"""Rights of the file system by the version that has them."""
+_TCP_BIND_AND_CONNECT, _NET_SINCE = 3, 4
+_ABSTRACT_SOCKETS_AND_SIGNALS, _SCOPES_SINCE = 3, 6
+
+
+class Unavailable(OSError):
+    """This kernel's Landlock can't be used; the text says why."""
+
+
+def version(processor: Processor) -> int:
+    """The version of the kernel's Landlock; 0 if there is none, or it is switched off."""
+    with contextlib.suppress(OSError):
+        return syscall(processor, "landlock_create_ruleset", None, 0, 1)
+    return 0
+
+
+def holds() -> bool:
+    """Whether this process is kept from the root folder, which each set of a worker's rules leaves out."""
+    try:
+        os.scandir("/").close()
+    except PermissionError:
+        return True
+    return False
+
+
+def restrict(processor: Processor, rules: Iterable[tuple[Path, int]], network: bool, scoped: bool) -> int:
+    """Leave this thread, and what it starts, the rights of `rules` alone. Paths that can't be opened are passed over.
+
+    Args:
+        rules: (path, rights); for a folder, of everything below it.
+        network: whether also to refuse TCP, as far as the kernel can.
+        scoped: the same for sockets without a path of other programs, and signals to these.
+
+    Returns:
+        The kernel's version of Landlock.
+
+    Raises:
+        Unavailable: it has none, or one that is too old.
+        OSError: it refuses.
+    """
+    abi = version(processor)
+    if abi == 0:
+        raise Unavailable(tr("this kernel has no Landlock"))
+    if abi < _LEAST:
+        raise Unavailable(tr("this kernel's Landlock is too old: with it, no file could be moved to another folder"))
+    handled = sum(rights for since, rights in _KNOWN if since <= abi)
+    net = _TCP_BIND_AND_CONNECT if network and abi >= _NET_SINCE else 0
+    scopes = _ABSTRACT_SOCKETS_AND_SIGNALS if scoped and abi >= _SCOPES_SINCE else 0
+    size = 8 if abi < _NET_SINCE else 16 if abi < _SCOPES_SINCE else 24
+    attributes = struct.pack("=QQQ", handled, net, scopes)[:size]
+    ruleset = syscall(processor, "landlock_create_ruleset", attributes, size, 0)
+    try:
+        for path, rights in rules:
+            _allow(processor, ruleset, path, rights & handled)
+        syscall(processor, "landlock_restrict_self", ruleset, 0)
+    finally:
+        os.close(ruleset)
+    return abi
+
+
+def _allow(processor: Processor, ruleset: int, path: Path, rights: int) -> None:
+    with contextlib.suppress(OSError):  # one path that can't be opened must not leave all the others open
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                rights &= FILE_RIGHTS
+            if rights:
+                beneath = struct.pack("=Qi", rights, descriptor)
+                syscall(processor, "landlock_add_rule", ruleset, 1, beneath, 0)
+        finally:
+            os.close(descriptor)
+
 
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/opt", "/nix/store", "/run/opengl-driver")
 """Programs and libraries."""
@@ -47,7 +139,7 @@ Rule = tuple[Path, int]
 
 
 def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary: Path | None) -> list[Rule]:
-    """(path, rights as `landlock` names them) for a worker.
+    """(path, rights as the kernel names them) for a worker.
 
     Args:
         kind: of job, or "chat", "talk" or "serve".
@@ -57,21 +149,21 @@ def rules(kind: str, request: Mapping[str, Any], folder: Path | None, temporary:
     """
     found = [*_program(), *_system()]
     if temporary is not None:
-        found.append((temporary, landlock.WRITE))
+        found.append((temporary, WRITE))
     if kind in ONLINE:  # certificates, proxies and tokens are where each system likes; it writes to its target alone
-        found.append((Path("/"), landlock.RUN))
-    found += [(Path(os.environ[name]), landlock.WRITE) for name in CACHES if name in os.environ]
+        found.append((Path("/"), RUN))
+    found += [(Path(os.environ[name]), WRITE) for name in CACHES if name in os.environ]
     home = paths.home()
-    found += [(home / name, landlock.READ) for name in ("models", "benchmarks", "settings.json")]
-    found += [(path, landlock.READ) for path in (paths.cache_dir() / "vetting", paths.place_file(),
+    found += [(home / name, READ) for name in ("models", "benchmarks", "settings.json")]
+    found += [(path, READ) for path in (paths.cache_dir() / "vetting", paths.place_file(),
                                                  paths.accepted_tokenizers_file())]
-    found += [(path, landlock.WRITE) for path in _kept(kind)]
+    found += [(path, WRITE) for path in _kept(kind)]
     if kind in ("chat", "talk", "serve"):  # it looks whether a run is running, and answers with what any run has left
-        found.append((paths.runs_dir(), landlock.READ))
-    found += [(path, landlock.READ) for path in _named(request)]
+        found.append((paths.runs_dir(), READ))
+    found += [(path, READ) for path in _named(request)]
     if kind == "export":
         found += _originals(request)
-    found += [(path, landlock.WRITE) for path in _results(kind, request, folder)]
+    found += [(path, WRITE) for path in _results(kind, request, folder)]
     return found
 
 
@@ -103,17 +195,17 @@ def _program() -> Iterator[Rule]:
     variables = ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "PYTHONPATH", "SLMSTUDIO_CPUINFO",
                  "SLMSTUDIO_SYS")
     roots |= {part for name in variables for part in os.environ.get(name, "").split(os.pathsep)}
-    yield from ((Path(root), landlock.RUN) for root in sorted(roots) if os.path.isabs(root))
+    yield from ((Path(root), RUN) for root in sorted(roots) if os.path.isabs(root))
 
 
 def _system() -> Iterator[Rule]:
-    yield from ((Path(path), landlock.RUN) for path in SYSTEM)
-    yield from ((Path(path), landlock.READ) for path in TOLD_BY_SYSTEM)
+    yield from ((Path(path), RUN) for path in SYSTEM)
+    yield from ((Path(path), READ) for path in TOLD_BY_SYSTEM)
     # Its own entry, for the highest memory use that it forgets: another process's is closed to it.
-    yield Path("/proc/self"), landlock.READ | landlock.WRITE_FILE | landlock.TRUNCATE
-    yield Path("/dev/shm"), landlock.WRITE
+    yield Path("/proc/self"), READ | WRITE_FILE | TRUNCATE
+    yield Path("/dev/shm"), WRITE
     devices = [*(Path("/dev") / name for name in DEVICES), *Path("/dev").glob("nvidia*")]
-    yield from ((path, landlock.DEVICE) for path in devices)
+    yield from ((path, DEVICE) for path in devices)
 
 
 def _kept(kind: str) -> Iterator[Path]:
@@ -213,9 +305,9 @@ def _rows(path: Path) -> Iterator[Path]:
 def _originals(request: Mapping[str, Any]) -> Iterator[Rule]:
     """Models beside a base that is stored in 4 bits: one of them may be what it was made from."""
     for base in [path for path in _named(request) if os.path.isfile(path / "config.json")]:
-        yield base.parent, landlock.READ_DIR
+        yield base.parent, READ_DIR
         with suppress(OSError), os.scandir(base.parent) as entries:
-            yield from ((Path(each.path), landlock.READ) for each in itertools.islice(entries, MOST_LINKS)
+            yield from ((Path(each.path), READ) for each in itertools.islice(entries, MOST_LINKS)
                         if not each.is_symlink() and os.path.isfile(os.path.join(each.path, "config.json")))
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.lock import attempts, landlock, places, seccomp
+from slmstudio.core.lock import attempts, places, seccomp
 from slmstudio.core.lock.warden import Warden, allowed_peers, let_warden_look
 
 NOWHERE = "192.0.2.1"
@@ -160,8 +160,8 @@ def _close_files(processor: seccomp.Processor, kind: str, request: Mapping[str, 
                  temporary: Path | None, network: bool, scoped: bool) -> tuple[int, str]:
     """Landlock's version, and why it doesn't hold where it doesn't."""
     try:
-        return landlock.restrict(processor, places.rules(kind, request, folder, temporary), network, scoped), ""
-    except landlock.Unavailable as error:
+        return places.restrict(processor, places.rules(kind, request, folder, temporary), network, scoped), ""
+    except places.Unavailable as error:
         return 0, str(error)
     except (OSError, UserError) as error:
         return 0, tr("Landlock failed ({reason})", reason=error)
@@ -187,7 +187,7 @@ def _take_over() -> int | None:
         descriptor, pid, version = map(int, told)
         if pid:
             _warden = Warden.at(descriptor, pid)
-        return version if landlock.holds() else 0
+        return version if places.holds() else 0
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from slmstudio.core import formats, i18n, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.i18n import noop, speaking, tr
+from slmstudio.core.i18n import messages, noop, tr
 from slmstudio.core.model.facts import CONTEXT_IF_UNKNOWN, ModelFacts
 
 FILE = "catalogue.json"
@@ -170,7 +170,7 @@ def language_code(language: str) -> str:
 @functools.cache
 def _translated_names(language: str) -> dict[str, str]:
     """Names of the catalogue's languages in a language, as CLDR has them, else in English."""
-    spoken = speaking.locale(language)
+    spoken = messages.locale(language)
     known = spoken.languages if spoken is not None else {}
     return {code: known.get(code, name) for code, name in _names().items()}
 

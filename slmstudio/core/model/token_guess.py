@@ -6,8 +6,8 @@ import contextlib
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from slmstudio.core.data.languages import script_of
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.statistics import script_of
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.model.tokens import load_tokenizer

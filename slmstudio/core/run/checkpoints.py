@@ -164,14 +164,11 @@ def check_own(parent: Path, record: dict[str, Any], config: RunConfig) -> None:
                            folder=parent))
     if not all_checkpoints(parent):
         return
-    known = an_object(record.get("hashes"))
+    known = an_object(record.get("hashes")).get(config_file.WEIGHTS)
     base = Path(config.model)
     with os_errors_as(tr("Could not read the base model.")):
-        if config_file.WEIGHTS in known:
-            same = known[config_file.WEIGHTS] == (fingerprint(base) or known[config_file.WEIGHTS])
-        else:  # an older run; versions of one model share config.json, so that this tells less
-            same = known.get("config.json") in (None, files.sha256_of(base / "config.json"))
-    if not same:
+        found = fingerprint(base)
+    if None not in (known, found) and known != found:
         raise UserError(tr("{run} can't be resumed: its checkpoints were made with a different base "
                            "model.", run=run.name),
                         tr("The model in {folder} isn't the one that the run started with, and what was learned on one "

@@ -159,7 +159,7 @@ class MachineCurves:
         names: of all cards; a run may have been resumed on another machine.
         slowed_by: readings in which something held a card's clock down, by what.
         last: the newest event; empty before the first.
-        newest: the newest event that tells every card's state and a temperature; empty in runs of earlier versions.
+        newest: the newest event that tells every card's state and a temperature; empty before the first.
     """
 
     def __init__(self) -> None:

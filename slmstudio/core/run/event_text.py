@@ -73,8 +73,7 @@ def changes_texts(history: RunHistory, config: run_config.RunConfig) -> list[str
 
 def change_text(event: Event) -> str:
     """What a `changed` event made different: "learning rate 1e-4, 500 steps"."""
-    asked = event.get("asked")
-    names = asked if isinstance(asked, dict) else ("learning_rate", "max_steps")  # earlier versions named none
+    names = an_object(event.get("asked"))
     rate, total = number(event, "learning_rate"), number(event, "total_steps")
     parts = []
     if rate is not None and "learning_rate" in names:

@@ -297,8 +297,8 @@ class RunHistory:
         self.used_step = None if step is None else int(step)
 
     def _on_sensors(self, event: dict[str, Any], time: float | None) -> None:
-        gpu, cards, seconds = event.get("gpu"), cards_of(event), self.seconds
-        if self.sensors_missing and isinstance(gpu, dict) and not gpu.get("lost"):
+        cards, seconds = cards_of(event), self.seconds
+        if self.sensors_missing and cards and not cards[0].get("lost"):
             self.sensors_missing = ""  # it answers again
         if time is not None:
             self.energy.read(time, event, cards)

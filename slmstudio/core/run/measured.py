@@ -11,11 +11,11 @@ import contextlib
 import functools
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from slmstudio import __version__
 from slmstudio.core import files, formats, paths
@@ -25,7 +25,10 @@ from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run.config import RunConfig
 
-FILE, KIND = "measured.json", "measured"
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+KIND = "measured"
 MOST = 200
 """Measurements that are kept; the oldest go first."""
 LOCK_SECONDS = 5.0
@@ -37,12 +40,6 @@ SETTINGS = ("objective", "method", "precision", "max_length", "micro_batch_size"
             "attention", "optimizer", "lora_rank", "target_modules", "lora_dropout", "use_dora", "activation_offload",
             "use_liger_kernel", "torch_compile", "scratch_size", "threads")
 """Fields of a run that decide how much memory and time a micro-batch of some length takes."""
-KINDS: dict[str, type | tuple[type, ...]] = {
-    "machine": str, "model": str, "family": str, "settings": dict, "rows": dict, "versions": dict, "when": (int, float),
-    "source": str, "tokens": int, "peak_bytes": int, "parts_bytes": int, "overhead_bytes": int, "ran_out": bool}
-FIGURES = ("seconds_per_step", "seconds_per_evaluation", "tokens_per_second", "watts", "operations",
-           "evaluation_operations", "seconds_besides")
-"""What an entry holds: by kind, and as figures that may be missing."""
 ROWS = ("train_file", "train_map", "eval_file", "eval_map", "eval_fraction", "split_seed", "seed", "group_by_length",
         "gradient_accumulation_steps", "completion_only_loss", "split_by", "chat_template", "max_steps",
         "overlong_rows")
@@ -68,7 +65,7 @@ class Measurement:
         watts: mean that the machine drew from the socket; None if it wasn't measured.
         ran_out: memory didn't suffice.
         operations, evaluation_operations: arithmetic of a learned token and of a whole evaluation, as
-            `time_estimate.operations` counts it; None in entries of older programs.
+            `time_estimate.operations` counts it; None if unknown.
         seconds_besides: that the run took for anything else: loading, its trial of the longest rows, checkpoints.
     """
 
@@ -156,41 +153,76 @@ def record(measurement: Measurement) -> None:
         UserError: a newer program wrote the file.
         OSError: it can't be written, or another process keeps it busy.
     """
-    with changing(_file()):
-        others = [each for each in _entries() if _identity(each) != _identity(measurement)]
-        kept = sorted([*others, measurement], key=lambda each: each.when)[-MOST:]
-        files.write_atomically(_file(), files.dump_pretty(
-            {**formats.stamp(KIND), "measurements": [asdict(each) for each in kept]}))
+    def with_it(known: list[Measurement]) -> list[Measurement]:
+        others = [each for each in known if _identity(each) != _identity(measurement)]
+        return sorted([*others, measurement], key=lambda each: each.when)[-MOST:]
+
+    change(KIND, Measurement, with_it)
 
 
-@contextlib.contextmanager
-def changing(path: Path) -> Iterator[None]:
-    """Keep other processes from a file of figures while it is changed. A damaged one is set aside.
+# -- Files of figures that this machine has measured, each with a list of entries of one type.
+
+E = TypeVar("E", bound="DataclassInstance")
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str, "dict": dict, "int": int, "bool": bool, "float": (int, float), "float | None": (int, float, type(None))}
+
+
+def file_of(kind: str) -> Path:
+    """In a folder of its own: workers write it, and not beside it."""
+    return paths.cache_dir() / "measured" / f"{kind}.json"
+
+
+def entries(kind: str, of: type[E]) -> list[E]:
+    """The entries of a file, without those that aren't whole.
 
     Raises:
-        OSError: its folder can't be written, or another process keeps it busy.
+        UserError: a newer program wrote the file.
+        OSError: it can't be read.
+    """
+    kept = []
+    for state in files.objects((formats.read(kind, file_of(kind)) or {}).get(_list_of(of))):
+        types = {each.name: str(each.type).partition("[")[0] for each in fields(of)}
+        values = {name: number(state, name) if its.startswith("float") else state.get(name)
+                  for name, its in types.items()}
+        if all(isinstance(values[name], _TYPES[its]) for name, its in types.items()):
+            kept.append(of(**values))
+    return kept
+
+
+def change(kind: str, of: type[E], changed: Callable[[list[E]], list[E]]) -> None:
+    """Change the entries of a file while other processes are kept from it. A damaged one is set aside.
+
+    Raises:
+        UserError: a newer program wrote the file.
+        OSError: it can't be written, or another process keeps it busy.
     """
     import filelock
 
+    path = file_of(kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
         if path.exists() and files.read_json(path) is None:
             files.put_aside(path, "damaged")
-        yield
+        kept = [asdict(each) for each in changed(entries(kind, of))]
+        files.write_atomically(path, files.dump_pretty({**formats.stamp(kind), _list_of(of): kept}))
+
+
+def _list_of(of: type[E]) -> str:
+    return f"{of.__name__.lower()}s"
 
 
 def load() -> list[Measurement]:
     """What is known, oldest first; nothing where the file can't be used: it is only a help."""
     with contextlib.suppress(UserError, OSError):
-        state = _file().stat()
-        return list(_loaded(_file(), state.st_mtime_ns, state.st_size))
+        state = file_of(KIND).stat()
+        return list(_loaded(file_of(KIND), state.st_mtime_ns, state.st_size))
     return []
 
 
 @functools.lru_cache(maxsize=4)
 def _loaded(path: Path, changed: int, size: int) -> tuple[Measurement, ...]:
     """Read once: a list of models asks for each of them."""
-    return tuple(_entries())
+    return tuple(entries(KIND, Measurement))
 
 
 def alike(facts: ModelFacts, config: RunConfig, machine: Machine, known: Sequence[Measurement]) -> list[Measurement]:
@@ -237,24 +269,6 @@ def correction(facts: ModelFacts, config: RunConfig, machine: Machine,
         return None
     clamped = [min(max(each, FACTOR_LIMITS[0]), FACTOR_LIMITS[1]) for each in found]
     return Correction(statistics.median(clamped), min(clamped), max(clamped), len(clamped))
-
-
-def _file() -> Path:
-    return paths.cache_dir() / "measured" / FILE  # in a folder of its own: workers write it, and not beside it
-
-
-def _entries() -> list[Measurement]:
-    """
-    Raises:
-        UserError: a newer program wrote the file.
-        OSError: it can't be read.
-    """
-    kept = []
-    for state in files.objects((formats.read(KIND, _file()) or {}).get("measurements")):
-        if all(isinstance(state.get(name), kind) for name, kind in KINDS.items()):
-            figures: dict[str, Any] = {name: number(state, name) for name in FIGURES}
-            kept.append(Measurement(**{name: state[name] for name in KINDS}, **figures))
-    return kept
 
 
 def _factors(found: Sequence[Measurement], versions: dict[str, str]) -> list[float]:

@@ -25,10 +25,10 @@ from typing import IO, Any
 from slmstudio.core import files, i18n
 from slmstudio.core.data.health.finding import Context, Finding
 from slmstudio.core.data.health.survey import check
+from slmstudio.core.data.languages import script_of
 from slmstudio.core.data.reader import Dataset, read_as
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
-from slmstudio.core.data.statistics import script_of
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs import processes

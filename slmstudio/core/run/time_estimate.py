@@ -12,11 +12,10 @@ import math
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from slmstudio.core import files, formats, paths, units
+from slmstudio.core import units
 from slmstudio.core.errors import UserError
 from slmstudio.core.files import an_object, number
 from slmstudio.core.hardware.guidance import ROUGHLY, rough_seconds
@@ -27,11 +26,11 @@ from slmstudio.core.model.facts import ModelFacts
 from slmstudio.core.run import measured
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.curves import sequences, steps_per_epoch, total_steps
-from slmstudio.core.run.measured import Measurement, changing
+from slmstudio.core.run.measured import Measurement
 
 # -- How long evaluations, exports and downloads took on this machine, kept in `timings.json` for estimates to come.
 
-FILE, KIND = "timings.json", "timings"
+KIND = "timings"
 ANSWERING, TUNED, EXPORTING, DOWNLOADING = "answering", "answering tuned", "exporting", "downloading"
 MOST = 60
 """Entries of one kind that are kept; the oldest go first."""
@@ -69,38 +68,21 @@ def record(timing: Timing) -> None:
     """Keep one, as far as that is possible: it is only a help. What says nothing isn't kept."""
     if timing.units <= 0 or timing.seconds <= 0:
         return
-    with contextlib.suppress(UserError, OSError), changing(_file()):
-        kept = [*_entries(), timing]
-        newest = [each for place, each in enumerate(kept)
-                  if sum(later.kind == each.kind for later in kept[place + 1:]) < MOST]
-        files.write_atomically(_file(), files.dump_pretty(
-            {**formats.stamp(KIND), "timings": [asdict(each) for each in newest]}))
+
+    def with_it(known: list[Timing]) -> list[Timing]:
+        kept = [*known, timing]
+        return [each for place, each in enumerate(kept)
+                if sum(later.kind == each.kind for later in kept[place + 1:]) < MOST]
+
+    with contextlib.suppress(UserError, OSError):
+        measured.change(KIND, Timing, with_it)
 
 
 def load() -> list[Timing]:
     """What is known, oldest first; nothing where the file can't be used."""
     with contextlib.suppress(UserError, OSError):
-        return _entries()
+        return [each for each in measured.entries(KIND, Timing) if each.units > 0 and each.cost > 0]
     return []
-
-
-def _file() -> Path:
-    return paths.cache_dir() / "measured" / FILE
-
-
-def _entries() -> list[Timing]:
-    """
-    Raises:
-        UserError: a newer program wrote the file.
-        OSError: it can't be read.
-    """
-    kept = []
-    for state in files.objects((formats.read(KIND, _file()) or {}).get("timings")):
-        texts = {name: state.get(name) for name in ("kind", "machine", "model")}
-        figures = {name: files.number(state, name) or 0.0 for name in ("units", "cost", "seconds", "before", "when")}
-        if all(isinstance(text, str) for text in texts.values()) and figures["units"] > 0 and figures["cost"] > 0:
-            kept.append(Timing(**texts, **figures))  # type: ignore[arg-type]
-    return kept
 
 
 MEASURED, ALIKE, SCALED, ROUGH = "measured", "alike", "scaled", "rough"

@@ -63,10 +63,10 @@ def speak(app: QApplication) -> None:
         app.removeTranslator(before)
         before.setParent(None)
     code = i18n.language()
-    if code != i18n.speaking.SOURCE:
+    if code != i18n.messages.SOURCE:
         _install(app, _qts_own(app, code))
         _install(app, _OurWords(app))  # asked first
-    QLocale.setDefault(QLocale("en_GB" if i18n.speaking.is_english() else code))
+    QLocale.setDefault(QLocale("en_GB" if i18n.messages.is_english() else code))
     app.setLayoutDirection(Qt.LayoutDirection.RightToLeft if i18n.is_right_to_left() else
                            Qt.LayoutDirection.LeftToRight)
 

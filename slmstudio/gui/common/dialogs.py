@@ -15,7 +15,7 @@ from slmstudio.core import files
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.busy import still_pressed
+from slmstudio.gui.common.widgets.buttons import still_pressed
 
 MARGIN = 40
 """Pixels of a window that stay visible around a dialog."""

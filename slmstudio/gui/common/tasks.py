@@ -21,7 +21,7 @@ from shiboken6 import isValid
 
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common.widgets.banner import report_error
-from slmstudio.gui.common.widgets.busy import BusySign, note_pressed, pressed_button
+from slmstudio.gui.common.widgets.buttons import BusySign, note_pressed, pressed_button
 
 REPORTS_A_SECOND = 20
 _running: set[Task] = set()

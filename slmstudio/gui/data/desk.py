@@ -224,8 +224,6 @@ class RowTools(QObject):
         return tr("Choose a model to see how long the rows are in its tokens.")
 
     def _show(self, report: work.Report) -> None:
-        from slmstudio.core.data.versions import lineage_text
-
         max_length, planned = self._max_length()
         dataset, lineage, longer = report.asked.dataset, report.lineage, self._longer()
         shown = report, planned, self._model_name(), longer
@@ -235,7 +233,7 @@ class RowTools(QObject):
         about = self._about()
         if report.made.trouble is not None:
             about = tr("The tokens weren't counted. {why}", why=str(report.made.trouble).splitlines()[0])
-        made = lineage_text.sentence(lineage) if lineage is not None else ""
+        made = lineage.sentence if lineage is not None else ""
         self.health.show_findings(to_decide(report.made.findings, dataset.problems, dataset.rows_left_out, longer),
                                   len(dataset.records), about, made, lineage.decided if lineage is not None else {},
                                   self._entry.chosen if self._entry is not None else {})

@@ -19,8 +19,7 @@ from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import Task, TaskSlot
 from slmstudio.gui.common.widgets.areas import Card, ScrolledIfNeeded, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
-from slmstudio.gui.common.widgets.buttons import PrimaryButton, SecondaryButton, SegmentedControl
-from slmstudio.gui.common.widgets.choice_card import ChoiceCard
+from slmstudio.gui.common.widgets.buttons import ChoiceCard, PrimaryButton, SecondaryButton, SegmentedControl
 from slmstudio.gui.common.widgets.conversation import ConversationView
 from slmstudio.gui.common.widgets.labels import ElidedLabel, breakable, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import (

@@ -95,7 +95,7 @@ def read(wanted: ReadRequest, mappings: Mapping[str, str], task: Task) -> Read |
     """Read a file, and that with its evaluation rows.
 
     Args:
-        mappings: what was said about the columns of other files, as `data.mapping.shapes` keeps it.
+        mappings: what was said about the columns of other files, as `data.remembered` keeps it.
 
     Raises:
         Missing: it was open before, and isn't there.
@@ -197,14 +197,13 @@ def _first_rows(path: Path, choices: ReadOptions, task: Task) -> Preview | None:
 def _of_others(columns: Sequence[str], choices: ReadOptions, mappings: Mapping[str, str],
                beside: Mapping[str, str]) -> str | None:
     """What was said about others with the columns of a file; None if nothing was."""
-    from slmstudio.core.data import read_options
-    from slmstudio.core.data.mapping import shapes
+    from slmstudio.core.data import read_options, remembered
 
-    known, options = read_options.parse(shapes.said_of(mappings, columns))
+    known, options = read_options.parse(remembered.said_of(mappings, columns))
     if known:
         chosen = {name: said for name, said in vars(options).items() if said}
         return read_options.written(known, replace(choices, **chosen))
-    fits = bool(beside) and shapes.fits(read_options.written(beside, NO_OPTIONS), columns)
+    fits = bool(beside) and remembered.fits(read_options.written(beside, NO_OPTIONS), columns)
     return read_options.written(beside, choices) if fits else None
 
 

@@ -12,7 +12,6 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
 from slmstudio.core.data import remembered
-from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.remembered import Missing, Remembered
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
@@ -136,7 +135,7 @@ class DataMemory(QObject):
 
     def keep_said(self, columns: Sequence[str], said: str) -> None:
         """Remember what was said about these columns; nothing forgets it."""
-        mappings = shapes.with_said(self._session.settings.mappings, columns, said)
+        mappings = remembered.with_said(self._session.settings.mappings, columns, said)
         if list(mappings.items()) != list(self._session.settings.mappings.items()):
             self._session.settings.mappings = mappings
             self._later.start()

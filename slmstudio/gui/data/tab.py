@@ -139,7 +139,7 @@ class DataTab(TakesFiles, QWidget):
         """Say how often the rows have which answer, where that was proposed."""
         wanted, self._counted = self._counted, None
         if wanted is not None and (entry := self.workspace().find(wanted)) is not None:
-            from slmstudio.core.data.statistics import answer_counts
+            from slmstudio.core.data.languages import answer_counts
 
             run_task(self, lambda task: answer_counts(entry.dataset.records), self.advice.say)
 

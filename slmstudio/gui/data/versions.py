@@ -62,10 +62,8 @@ class VersionBar(QObject):
     def _show(self, lineage: Lineage | None) -> None:
         self.undo.setVisible(True)
         self.undo.setEnabled(True)
-        from slmstudio.core.data.versions.lineage_text import sentence
-
         self._lineage = lineage
-        self.bar.say(sentence(lineage) if lineage is not None else "")
+        self.bar.say(lineage.sentence if lineage is not None else "")
 
     @property
     def can_undo(self) -> bool:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import formats, jobs
-from slmstudio.core.evaluation import benchmark_store
-from slmstudio.core.evaluation.answer_rows import ITEMS
 from slmstudio.core.evaluation.scoring import read_scores
 from slmstudio.core.files import an_object, objects
 from slmstudio.core.jobs.job import Job
@@ -39,11 +37,6 @@ class Evaluation:
         """The name of the benchmark that the scores are of; "" if they are a test set's."""
         asked = self.request.get("benchmark") if not self.request.get("test") else None
         return str(asked.get("name") or "") if isinstance(asked, dict) else ""
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether its answers can be shown row by row; of benchmarks, older versions kept none."""
-        return not self.benchmark or any((self.folder / name).is_file() for name in (ITEMS, benchmark_store.ROWS_FILE))
 
     @property
     def resumable(self) -> bool:

@@ -77,7 +77,7 @@ def look_at_benchmark(name: str, folder: Path | None) -> Look:
     """Look whether a benchmark's data were fetched; or into the folder that was chosen for it: how many subjects there
     are, and which are missing. Only MMLU's own layout is looked into; what else a folder may hold, the worker knows."""
     from slmstudio.core.evaluation import benchmark_store
-    from slmstudio.core.evaluation.testset.mmlu_folder import find_mmlu
+    from slmstudio.core.evaluation.testset.reader import find_mmlu
 
     if folder is None:
         try:

@@ -162,11 +162,7 @@ class ScoresView(QWidget):
         self.groups.button(TRAINING).setVisible(any(groups[TRAINING]))
         if self.groups.current() != ALL and not any(groups[self.groups.current()]):
             self.groups.set_current(ALL)
-        why_not = "" if evaluation.has_rows else tr("The answers weren't kept, because an older version ran this "
-                                                    "benchmark. Run it again to see every row.")
         self.read.setVisible(bool(evaluation.benchmark))  # the verdict has it where there are answers to show
-        self.read.setEnabled(not why_not)
-        self.read.setToolTip(why_not or tr("Open all answers of this evaluation, row by row."))
         self._show_table()
         told = scores.get("remarks")
         remarks = [str(each) for each in told] if isinstance(told, list) else []

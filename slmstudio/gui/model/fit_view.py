@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from slmstudio.core.run.config import RunConfig
     from slmstudio.core.run.memory.fit_badge import CardRow
     from slmstudio.core.run.memory.formula import Judgement
-    from slmstudio.core.run.memory.levers import Lever
-    from slmstudio.core.run.memory.outlook import Best, Outlook
+    from slmstudio.core.run.memory.outlook import Best, Lever, Outlook
     from slmstudio.core.run.recommend import Suitability
     from slmstudio.core.run.time_estimate import TimeEstimate
 
@@ -91,7 +90,7 @@ def expected(facts: ModelFacts, machine: Machine, suits: Suitability) -> Fit:
 def _fit(facts: ModelFacts, config: RunConfig, takes: Outlook, is_planned: bool) -> Fit:
     from slmstudio.core.run.memory.fit_badge import what_fits
     from slmstudio.core.run.memory.formula import COMFORTABLE
-    from slmstudio.core.run.memory.levers import levers
+    from slmstudio.core.run.memory.outlook import levers
 
     free, time = takes.free, takes.time
     assert time is not None

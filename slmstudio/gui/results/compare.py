@@ -83,7 +83,7 @@ class ComparePanel(QWidget):
         """In what the newer runs differ from the oldest; of many runs only how many they are."""
         if len(self._runs) > MOST_IN_WORDS:
             return tr("{count} runs compared by their losses.", count=len(self._runs))
-        from slmstudio.core.report.difference import Side, difference_text
+        from slmstudio.core.report.compare import Side, difference_text
 
         chosen = comparability.choose([(run.evaluations, run.summary.config.eval_file) for run in self._runs])
         sides = [(run.summary.created, Side(name, _config(run, history), history.plan.get("train_rows"), scored))

@@ -20,8 +20,7 @@ from slmstudio.gui.common.run_texts import when
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.widgets.areas import Card, rule, scrolled
 from slmstudio.gui.common.widgets.banner import announce
-from slmstudio.gui.common.widgets.buttons import ButtonRow, PrimaryButton, SecondaryButton, keep_room
-from slmstudio.gui.common.widgets.choice_card import ChoiceCard
+from slmstudio.gui.common.widgets.buttons import ButtonRow, ChoiceCard, PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, show_text, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, grid_in, row_of, row_widget
 from slmstudio.gui.training.fit_check import FitLine

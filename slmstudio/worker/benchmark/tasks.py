@@ -14,7 +14,7 @@ from typing import Any
 from slmstudio.core import files, program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.evaluation import benchmark_store
-from slmstudio.core.evaluation.testset.mmlu_folder import COLUMNS, LAYOUT, find_mmlu, rows_in
+from slmstudio.core.evaluation.testset.reader import COLUMNS, LAYOUT, find_mmlu, rows_in
 from slmstudio.core.i18n import ntr, tr
 
 # -- Folders in MMLU's layout: dev/SUBJECT_dev.csv and test/SUBJECT_test.csv of question,A,B,C,D,answer.

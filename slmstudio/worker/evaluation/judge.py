@@ -102,7 +102,7 @@ def _cases(job: JobContext, items: list[dict[str, Any]]) -> Iterable[Case]:
             if a is not None and b is not None and not a["skipped"] and not b["skipped"]:
                 yield from _both_orders(item["id"], names[number], names[0], item["messages"],
                                         [answer_rows.answer_of(text) for text in item["references"]],
-                                        *(answer_rows.as_scored(each)["answer"] for each in (a, b)))
+                                        a["answer"], b["answer"])
 
 
 def _voted() -> Iterable[Case]:

@@ -142,7 +142,7 @@ class Sensors:
     def _sample(self, now: float) -> None:
         reading = self._reader.read()
         self._newest = now, reading
-        self._job.emit("sensors", **reading.to_event(), process_memory=self._process.memory_info().rss,
+        self._job.emit("sensors", **reading.to_dict(), process_memory=self._process.memory_info().rss,
                        cpu_percent=self._process.cpu_percent())
         for card, gpu in zip(self._cards, reading.gpus, strict=True):
             which = "" if len(self._cards) == 1 else f"GPU {gpu.index} ({short_gpu_name(gpu.name)}):"

@@ -29,10 +29,9 @@ from slmstudio.core.run.rows import run_rows
 from slmstudio.worker.runtime import threads
 from slmstudio.worker.runtime.context import JobContext, running_seconds
 from slmstudio.worker.runtime.cooling import cooled
-from slmstudio.worker.runtime.peak import PeakMemory
 from slmstudio.worker.runtime.sensors import Sensors
 from slmstudio.worker.training import batches, loading, methods, options, out_of_memory, train, training_rows
-from slmstudio.worker.training.step_times import keep
+from slmstudio.worker.training.step_times import PeakMemory, keep
 
 USUAL = (5 / 8, 3 / 8, 7 / 8, 1 / 8)
 """Which micro-batches are timed: by their place among all, sorted by length. Their mean is that of all, about."""

@@ -69,20 +69,11 @@ def test_branches_survive_the_file(tree, tmp_path) -> None:
     assert said(read.lanes[0].tree) == ["Q1", "A1", "Q2", "A2"]
 
 
-def test_the_first_format_is_read(tmp_path) -> None:
-    path = tmp_path / "old.json"
-    path.write_text(json.dumps({"format": 1, "title": "Q", "created": 1.0, "settings": {"seed": ""}, "lanes": [
-        {"model": "m.gguf", "turns": [{"role": "user", "content": "Q"},
-                                      {"role": "assistant", "content": "A", "figures": {"reason": "stop"}}]}]}))
-    read = Conversation.read(path)
-    assert said(read.lanes[0].tree) == ["Q", "A"] and read.lanes[0].turns[1].figures == {"reason": "stop"}
-
-
 MESSAGE = {"id": 1, "parent": None, "role": "user", "content": "x", "figures": {}}
 
 
 @pytest.mark.parametrize("lane", [
-    {"model": 1}, {"turns": [{}]}, {"messages": [MESSAGE]}, {"messages": [MESSAGE, MESSAGE], "shown": []},
+    {"model": 1}, {"messages": [MESSAGE]}, {"messages": [MESSAGE, MESSAGE], "shown": []},
     {"messages": [{**MESSAGE, "parent": 1}], "shown": []}, {"messages": [{**MESSAGE, "parent": 7}], "shown": []},
     {"messages": [MESSAGE], "shown": [2]}, {"messages": [MESSAGE], "shown": [[1]]},
     {"messages": [{**MESSAGE, "role": "system"}], "shown": []}, {"messages": [{**MESSAGE, "content": 3}], "shown": []},

@@ -6,18 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from support.chat_rows import write
 
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
 
 GOOD = b'{"instruction": "a", "output": "b"}'
 MB = 1 << 20
-
-
-def write(folder: Path, content: bytes, name: str = "rows.jsonl") -> Path:
-    path = folder / name
-    path.write_bytes(content)
-    return path
 
 
 def problems_of(folder: Path, bad: bytes) -> list[tuple[int | None, int | None, str]]:

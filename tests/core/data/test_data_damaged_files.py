@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.chat_rows import write
 from support.tiers import examples
 
 from slmstudio.core.data.layouts import objectives
@@ -26,12 +27,6 @@ from slmstudio.core.errors import UserError
 
 GOOD = b'{"instruction": "a", "output": "b"}'
 MB = 1 << 20
-
-
-def write(folder: Path, content: bytes, name: str = "rows.jsonl") -> Path:
-    path = folder / name
-    path.write_bytes(content)
-    return path
 
 
 def archive(*names: str) -> bytes:

@@ -12,9 +12,9 @@ from slmstudio.core import i18n
 from slmstudio.core.data import layouts
 from slmstudio.core.data.health.finding import KINDS, Context, Finding
 from slmstudio.core.data.health.survey import check
+from slmstudio.core.data.languages import script_shares
 from slmstudio.core.data.reader import Dataset, NoUsableRow, read_dataset
-from slmstudio.core.data.statistics import script_shares
-from slmstudio.core.i18n import catalogue, speaking
+from slmstudio.core.i18n import catalogue, messages
 
 GOOD = '{"instruction": "Capital of Goa?", "output": "Panaji."}'
 BAD = (
@@ -41,7 +41,7 @@ def read(folder: Path, *rows: str) -> Dataset:
 
 
 def test_everything_that_is_wrong_with_rows_can_be_translated(tmp_path):
-    i18n.use(speaking.PSEUDO)
+    i18n.use(messages.PSEUDO)
     found = read(tmp_path, *[GOOD] * 3 * len(BAD), *BAD)
     assert len({problem.line for problem in found.problems}) == len(BAD)
     for problem in found.problems:
@@ -50,7 +50,7 @@ def test_everything_that_is_wrong_with_rows_can_be_translated(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.id)
 def test_every_kind_of_finding_can_be_translated(kind):
-    i18n.use(speaking.PSEUDO)
+    i18n.use(messages.PSEUDO)
     figures = {"percent": "4%", "max_length": 512, "least_length": 1024, "rows": 3}
     found = Finding(kind.id, 1, (1,))
     choices = [text for each in kind.choices for text in (found.label(each), found.does(each))]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import model_files
+from support.chat_rows import write
 from support.tiers import examples
 
 from slmstudio.core.data.reader import ReadingCancelled, read_dataset
@@ -45,12 +46,6 @@ def expected_messages(row: dict) -> tuple[dict[str, str], ...]:
 
 def jsonl(*rows: dict) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-
-
-def write(folder: Path, content: bytes, name: str = "rows.jsonl") -> Path:
-    path = folder / name
-    path.write_bytes(content)
-    return path
 
 
 ENCODINGS = {"UTF-8": ("utf-8", b""), "UTF-8 with BOM": ("utf-8", codecs.BOM_UTF8),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from slmstudio.core.data import statistics as module
+from slmstudio.core.data import languages as module
+from slmstudio.core.data.languages import Statistics, script_of, script_shares, statistics
 from slmstudio.core.data.reader import Record, read_dataset
-from slmstudio.core.data.statistics import Statistics, script_of, script_shares, statistics
 
 
 def record(question: str, answer: str, line: int = 1) -> Record:

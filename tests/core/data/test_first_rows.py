@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.workbooks import write_xlsx
 
-from slmstudio.core.data.mapping import shapes
+from slmstudio.core.data import remembered
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import NoUsableRow, preview, read_dataset
 from slmstudio.core.data.source import Source
@@ -76,14 +76,14 @@ def test_a_guessed_encoding_is_said_to_be_one(tmp_path: Path):
 
 
 def test_what_was_said_is_kept_by_the_set_of_columns():
-    known = shapes.with_said({}, ["b", "a"], "instruction=a,output=b")
-    assert shapes.said_of(known, ("a", "b")) == "instruction=a,output=b"
-    assert shapes.said_of(known, ("a", "b", "c")) == ""
-    for number in range(shapes.MOST):
-        known = shapes.with_said(known, [f"c{number}"], f"text=c{number}")
-    assert len(known) == shapes.MOST and next(iter(known)) == f"c{shapes.MOST - 1}"
-    assert shapes.said_of(known, ("a", "b")) == "", "the oldest is forgotten"
-    assert shapes.said_of(shapes.with_said(known, ["c7"], ""), ["c7"]) == ""
+    known = remembered.with_said({}, ["b", "a"], "instruction=a,output=b")
+    assert remembered.said_of(known, ("a", "b")) == "instruction=a,output=b"
+    assert remembered.said_of(known, ("a", "b", "c")) == ""
+    for number in range(remembered.MOST_SHAPES):
+        known = remembered.with_said(known, [f"c{number}"], f"text=c{number}")
+    assert len(known) == remembered.MOST_SHAPES and next(iter(known)) == f"c{remembered.MOST_SHAPES - 1}"
+    assert remembered.said_of(known, ("a", "b")) == "", "the oldest is forgotten"
+    assert remembered.said_of(remembered.with_said(known, ["c7"], ""), ["c7"]) == ""
 
 
 @pytest.mark.parametrize("packed", [False, True])

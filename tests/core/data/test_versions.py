@@ -12,7 +12,6 @@ from slmstudio.core import paths
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.versions import edits, store
-from slmstudio.core.data.versions.lineage_text import sentence
 from slmstudio.core.errors import UserError
 
 
@@ -57,7 +56,7 @@ def test_three_versions_lead_back_to_the_file_they_came_from(original: Path):
     (None, [{"fix": "html", "rows": 4, "removed": 1}], "Made from ward.jsonl. Left out: HTML (1). Changed: HTML (3)."),
 ])
 def test_how_a_version_came_to_be_is_one_line(rows, steps, text):
-    assert sentence(store.Lineage((store.Source("ward.jsonl", rows=rows),), tuple(steps))) == text
+    assert store.Lineage((store.Source("ward.jsonl", rows=rows),), tuple(steps)).sentence == text
 
 
 def test_no_version_is_written_over_another(original: Path):

@@ -91,18 +91,6 @@ def test_votes_of_chat_and_of_evaluations_are_one_store(tmp_path, tiny_model):
     assert ballots.read(moved / "jobs" / job.folder.name, "tuned", "base") == {1: "tuned"}
 
 
-def test_votes_that_an_older_program_kept_in_the_evaluation_still_count(tmp_path):
-    job = evaluated_runs.write(tmp_path, count=8).folder
-    rows = row_scores(job)
-    lines = [{"id": item, "a": "tuned", "b": "base", "winner": winner, "time": 1.0}
-             for item, winner in ((1, "a"), (2, "tie"), (3, "b"), (3, "none"), (4, "b"))]
-    (job / ballots.EARLIER).write_bytes(b"".join(map(files.dump_line, lines)))
-    assert ballots.read(job, "tuned", "base") == {1: "tuned", 2: "", 4: "base"}
-    ballots.take_back(job, rows[1], "tuned", "base")
-    ballots.add(job, rows[4], "tuned", "base", BEST, "tuned")
-    assert ballots.read(job, "tuned", "base") == {2: "", 4: "tuned"}
-
-
 def test_without_votes_no_row_is_read(tmp_path):
     """The rows of a large evaluation take seconds to read, and its scores are shown again and again."""
     job = evaluated_runs.write(tmp_path, count=8).folder
@@ -110,5 +98,4 @@ def test_without_votes_no_row_is_read(tmp_path):
         (job / name).unlink(missing_ok=True)
         (job / name).mkdir()  # can't be read
     assert ballots.read(job, "tuned", "base") == {}
-    (job / ballots.EARLIER).touch()
     assert ballots.summary(job, "tuned", "base")["votes"] == 0

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from slmstudio.core import files
-from slmstudio.core.evaluation.answer_rows import answer_of, as_scored, have_thoughts, is_cut, opens, split_thoughts
+from slmstudio.core.evaluation.answer_rows import answer_of, have_thoughts, is_cut, opens, split_thoughts
 from slmstudio.core.evaluation.scoring import row_scores, score
 
 
@@ -46,35 +46,6 @@ def test_who_ends_without_ending_a_thought_has_answered():
     assert split_thoughts("Well</think>4", True, True) == ("Well", "4")
 
 
-@pytest.mark.parametrize(("line", "wanted"), [
-    ({"answer": "Well 2+2\n</think>\n\n4", "finish": "stop"}, "4"),
-    ({"answer": "Well 2+2\n</think>\n\n", "finish": "length"}, ""),
-    ({"answer": "<think>\nWell\n</think>\n\n4", "finish": "stop"}, "4"),
-    ({"answer": "<think> is the tag that opens a thought.", "finish": "stop"}, None),
-    ({"answer": "<think>Well", "finish": "length"}, ""),
-    ({"answer": "Write <think>Hm</think> before it.", "finish": "stop"}, None),
-    ({"answer": "Thoughts end with </think>.", "thoughts": None, "finish": "stop"}, None),
-    ({"answer": "<think>a</think>b", "thoughts": "Well", "finish": "stop"}, None),
-    ({"answer": "a</think>b", "choice_logprobs": [-1.0, -2.0], "finish": "stop"}, None),
-    ({"answer": "a</think>b", "choice_logprobs": None, "choices_by": "letter", "finish": "stop"}, None),
-    ({"answer": "", "skipped": "It is too long.", "finish": "stop"}, None), ({"answer": None}, None), ({}, None),
-])
-def test_lines_of_before_thoughts_had_a_key(line, wanted):
-    found = as_scored(line)
-    assert found == line if wanted is None else found["answer"] == wanted
-    assert as_scored(found) == found, "answers that are brought together with others' are read twice"
-
-
-def test_an_old_answer_of_a_model_that_always_thinks_is_scored_without_its_thoughts(tmp_path):
-    texts = ("Well 2+2\n</think>\n\n4", "<think> is the tag that opens a thought.", "a</think>b</think>c")
-    items = [{"id": i, "kind": "exact", "references": [text], "messages": []}
-             for i, text in enumerate(("4", texts[1], "b</think>c"))]
-    lines = [{"id": i, "answer": text, "finish": "stop"} for i, text in enumerate(texts)]
-    folder = write(tmp_path / "job", items, lines)
-    assert score(folder)["models"][0]["scores"]["exact"]["value"] == 100
-    assert [row.answers["base"] for row in row_scores(folder)] == ["4", texts[1], "b</think>c"]
-
-
 def test_what_is_asked_of_references_and_lines():
     assert answer_of("<think>a</think> b") == "b" and answer_of("<think>a") == "<think>a" and answer_of("b ") == "b "
     assert have_thoughts(["a", "<think>b</think>c"]) and not have_thoughts(["a", "<think>"])
@@ -86,7 +57,7 @@ def test_what_is_asked_of_references_and_lines():
 def test_scores_look_at_answers_and_references_alone(tmp_path):
     items = [{"id": i, "kind": "exact", "references": [text], "messages": []}
              for i, text in enumerate(("<think>\nHm.\n</think>\n\nDelhi", "Pune"))]
-    lines = [{"id": 0, "answer": "Delhi", "thoughts": "I know."}, {"id": 1, "answer": "<think>\nHm.\n</think>\n\nPune"}]
+    lines = [{"id": 0, "answer": "Delhi", "thoughts": "I know."}, {"id": 1, "answer": "Pune", "thoughts": "Hm."}]
     folder = write(tmp_path / "job", items, lines)
     assert score(folder)["models"][0]["scores"]["exact"]["value"] == 100
     assert [row.references for row in row_scores(folder)] == [item["references"] for item in items]

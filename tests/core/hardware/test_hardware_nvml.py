@@ -129,9 +129,9 @@ def test_who_computes_on_the_card(monitor, fake_nvml):
 
 def test_a_reading_travels_as_an_event(monitor, fake_nvml):
     fake_nvml.set(clock_reasons=0x40)
-    event = json.loads(files.dump_line({"type": "sensors", "gpu": asdict(monitor.read())}))
-    assert event["gpu"]["temperature_c"] == 46
-    assert event["gpu"]["slowed_by"] == ["heat"]
+    event = json.loads(files.dump_line({"type": "sensors", "gpus": [asdict(monitor.read())]}))
+    assert event["gpus"][0]["temperature_c"] == 46
+    assert event["gpus"][0]["slowed_by"] == ["heat"]
 
 
 @pytest.mark.parametrize(("values", "sentence"), [

@@ -154,21 +154,10 @@ def test_a_reading_travels_as_an_event_and_back(reading):
     assert MachineReading.from_event(event) == reading
 
 
-def test_versions_that_read_the_first_card_alone_find_what_they_know():
-    card = GpuReading(0, "RTX 4090", 70, 90, 300.0, 450.0, 1e6, 2**33, 2**34, 99, 2500, 40, ("heat",), uuid="GPU-1",
-                      memory_temperature_c=80, shutdown_c=99, graphics_clock_mhz=2500, memory_clock_mhz=1000,
-                      memory_utilisation=50, memory_limit_c=95)
-    event = MachineReading((card,)).to_event()
-    assert set(event["gpu"]) == {
-        "index", "name", "temperature_c", "slowdown_c", "power_w", "power_limit_w", "energy_j", "memory_used",
-        "memory_total", "utilisation", "clock_mhz", "fan_percent", "slowed_by"}
-    assert MachineReading.from_event(event).gpus == (card,)
-
-
 @pytest.mark.parametrize(("event", "reading"), [
-    ({"gpu": {"index": 0, "name": "RTX 3060", "temperature_c": 60, "fan_percent": None}, "process_memory": 5},
+    ({"gpus": [{"index": 0, "name": "RTX 3060", "temperature_c": 60, "fan_percent": None}], "process_memory": 5},
      MachineReading((GpuReading(0, "RTX 3060", temperature_c=60),))),
-    ({"gpu": None}, MachineReading()),
+    ({"gpus": None}, MachineReading()),
     ({"gpus": "two", "cpu": [], "battery": {}}, MachineReading()),
     ({"gpus": [{"name": "RTX", "from a later version": 1}]}, MachineReading((GpuReading(0, "RTX"),)))])
 def test_events_of_other_versions_are_read_as_far_as_they_say(event, reading):

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core import i18n
-from slmstudio.core.i18n import catalogue, speaking
+from slmstudio.core.i18n import catalogue, messages
 
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of catalogues with a Hindi one of three messages."""
-    monkeypatch.setattr(speaking, "FOLDER", tmp_path)
+    monkeypatch.setattr(messages, "FOLDER", tmp_path)
     (tmp_path / "hi.po").write_text(
         'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\nPlural-Forms: nplurals=2; plural=(n > 1);\\n"\n\n'
         'msgid "{rows:,} rows are empty."\nmsgstr "{rows:,} पंक्तियाँ ख़ाली हैं।"\n\n'

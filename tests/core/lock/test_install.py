@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core.lock import landlock, proof, worker_lock
+from slmstudio.core.lock import places, proof, worker_lock
 
 BEGIN = """
 import errno, json, os, socket, sys, tempfile, threading
-from slmstudio.core.lock import landlock, worker_lock
+from slmstudio.core.lock import places, worker_lock
 def out_of(path):
     try:
         return open(path).read()
@@ -42,7 +42,7 @@ def state(linux, tmp_path, monkeypatch):
 
 @pytest.fixture
 def with_landlock(linux) -> None:
-    if landlock.version(linux) < 2:
+    if places.version(linux) < 2:
         pytest.skip("this kernel's Landlock can't be used")
 
 
@@ -54,10 +54,10 @@ def test_threads_that_ran_before_are_told_of(state):
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    ("landlock.version = lambda processor: 0", "this kernel has no Landlock"),
-    ("landlock.version = lambda processor: 1", "this kernel's Landlock is too old: with it, no file could be moved "
+    ("places.version = lambda processor: 0", "this kernel has no Landlock"),
+    ("places.version = lambda processor: 1", "this kernel's Landlock is too old: with it, no file could be moved "
                                                "to another folder"),
-    ("landlock.version = lambda processor: 7; landlock.syscall = lambda *_: open('/nowhere')",
+    ("places.version = lambda processor: 7; places.syscall = lambda *_: open('/nowhere')",
      "Landlock failed ([Errno 2] No such file or directory: '/nowhere')"),
 ])
 def test_why_files_are_open_is_said(state, change, reason):

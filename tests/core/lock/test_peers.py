@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from slmstudio.core.jobs import processes
-from slmstudio.core.lock import landlock, proof, seccomp
+from slmstudio.core.lock import places, proof, seccomp
 
 pytestmark = pytest.mark.skipif(seccomp.here() is None, reason="only Linux has such a lock")
 TRIES = """
@@ -81,7 +81,7 @@ def test_peers_alone_are_reached(tmp_path):
         "another address of this machine": "PermissionError", "nobody": "PermissionError", "IPv6": "PermissionError",
         "datagram": "PermissionError", "raw": "PermissionError", "own": "127.0.0.1", "Unix datagrams": None,
         "interfaces": True,
-        "its warden": "PermissionError" if landlock.version(seccomp.here()) >= 6 else None,
+        "its warden": "PermissionError" if places.version(seccomp.here()) >= 6 else None,
         "child": "PermissionError: [Errno 13] Permission denied"}
     state = said["state"]
     assert (state["enforced"], state["peers"], state["reason"]) == (True, ["127.0.0.1"], "")

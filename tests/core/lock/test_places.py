@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slmstudio.core.lock import landlock, places
+from slmstudio.core.lock import places
 from slmstudio.core.run.config import FIELDS
 from slmstudio.core.run.run_fields import Text
 
@@ -32,11 +32,11 @@ def allowed(studio_home, tmp_path):
 
 
 def reads(rights: int) -> bool:
-    return bool(rights & landlock.READ_FILE)
+    return bool(rights & places.READ_FILE)
 
 
 def writes(rights: int) -> bool:
-    return bool(rights & landlock.WRITE_FILE)
+    return bool(rights & places.WRITE_FILE)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_job_reads_what_its_run_was_made_from_and_writes_its_run_alone(allowed
     assert (tmp_path / "exports").is_dir(), "a rule is of what is there"
     other = tmp_path / "studio" / "runs" / "another" / "events.jsonl"
     for path in (other, tmp_path / "private.txt", Path.home() / "private.txt"):
-        assert not rights(path) & (landlock.READ_FILE | landlock.WRITE_FILE), path
+        assert not rights(path) & (places.READ_FILE | places.WRITE_FILE), path
 
 
 def test_links_of_the_hubs_cache_are_followed(allowed, tmp_path):
@@ -124,8 +124,8 @@ def test_nothing_that_can_be_written_can_be_started(allowed, studio_home, tmp_pa
     rights = allowed("train", {}, tmp_path / "runs" / "one")
     kept = studio_home / "cache" / "libraries"
     for path in (tmp_path / "runs" / "one", kept, tmp_path / "temporary", Path("/dev/shm")):
-        assert writes(rights(path)) and not rights(path) & landlock.EXECUTE
-    assert rights(Path("/usr/bin/env")) & landlock.EXECUTE and not writes(rights(Path("/usr/bin/env")))
+        assert writes(rights(path)) and not rights(path) & places.EXECUTE
+    assert rights(Path("/usr/bin/env")) & places.EXECUTE and not writes(rights(Path("/usr/bin/env")))
 
 
 @pytest.mark.parametrize("value", ["/", "//", "/..", "/tmp/..", "/proc/self/root", "relative/path", "a\0b", "/a\0b",
@@ -233,7 +233,7 @@ def test_an_export_looks_at_models_beside_the_base_and_a_proof_writes_nothing_be
         (place / name / "config.json").write_text("{}")
     (place / "x.gguf").write_text("x")
     rights = allowed("export", {"run": str(place / "packed")}, tmp_path / "job")
-    assert rights(place) & landlock.READ_DIR and reads(rights(place / "original" / "model.safetensors"))
+    assert rights(place) & places.READ_DIR and reads(rights(place / "original" / "model.safetensors"))
     assert not reads(rights(place / "letters" / "x")) and not reads(rights(place / "x.gguf"))
     rights = allowed("parity", {"run": str(place / "packed"), "gguf": str(place / "x.gguf")}, tmp_path / "job")
     assert reads(rights(place / "x.gguf")) and not writes(rights(place / "x.gguf")) and not writes(rights(place))

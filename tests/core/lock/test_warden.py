@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from slmstudio.core.lock import landlock, warden
+from slmstudio.core.lock import places, warden
 
 LOCKED = """
 import os, signal, socket, sys, tempfile
@@ -204,8 +204,8 @@ os.execve(program[0], program, {**os.environ, **worker_lock.environment_for_succ
 SUCCESSOR = """
 code = '''
 import os, sys
-from slmstudio.core.lock import landlock, seccomp, worker_lock
-landlock.restrict = seccomp.install = None  # neither may be asked for again
+from slmstudio.core.lock import places, seccomp, worker_lock
+places.restrict = seccomp.install = None  # neither may be asked for again
 s = worker_lock.install("trial", {})
 again = int(sys.argv[1])
 if again:
@@ -221,7 +221,7 @@ os.execve(program[0], program, {**os.environ, **worker_lock.environment_for_succ
 @pytest.mark.parametrize("watched", [True, pytest.param(False, marks=pytest.mark.full)])
 def test_no_second_layer_is_put_on_a_locked_process(linux, run, watched):
     """The kernel takes 16 layers of Landlock, and a run may start again more often."""
-    found = landlock.version(linux)
+    found = places.version(linux)
     if found < 2:
         pytest.skip("this kernel's Landlock can't be used")
     assert run(("" if watched else "worker_lock._warden = None") + SUCCESSOR).stdout.split() == ["True", str(found)]

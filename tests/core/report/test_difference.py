@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slmstudio.core.report.difference import Side, difference_text
+from slmstudio.core.report.compare import Side, difference_text
 
 CONFIG = {"name": "any", "train_file": "/data/rows.jsonl", "learning_rate": 2e-4, "epochs": 3.0, "lora_rank": 16,
           "seed": 42, "model": "/models/qwen", "max_length": 1024}

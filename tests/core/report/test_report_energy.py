@@ -21,7 +21,7 @@ def sensed_otherwise(run, change):
     events = list(files.LineReader(run.folder / jobs.EVENTS).read())
     for event in events:
         if event["type"] == "sensors":
-            change(event["gpu"], event["time"])
+            change(event["gpus"][0], event["time"])
     (run.folder / jobs.EVENTS).write_bytes(b"".join(map(files.dump_line, events)))
 
 

@@ -49,7 +49,7 @@ def test_a_benchmark_alone_and_beside_a_test_set(run, page):
 def test_the_page_speaks_the_language_of_the_moment(run, page):
     i18n.use("hi")
     hindi = page(run.folder)
-    i18n.use(i18n.speaking.PSEUDO)
+    i18n.use(i18n.PSEUDO)
     pseudo = page(run.folder)
     assert '<html lang="hi" dir="ltr">' in hindi.html and "ट्रेनिंग रिपोर्ट" in hindi.text
     assert "60 में से 60 स्टेप" in hindi.text and "क्या नहीं जाँचा गया" in hindi.text

@@ -67,7 +67,7 @@ def test_a_long_timeline_loses_its_everyday_lines_first():
 
 class TestHeat:
     def test_the_rests_of_the_heat_guard(self, run, page):
-        run.tell("sensors", gpu={"name": "RTX 3060", "temperature_c": 91}, process_memory=1024**3, cpu_percent=90.0)
+        run.tell("sensors", gpus=[{"name": "RTX 3060", "temperature_c": 91}], process_memory=1024**3, cpu_percent=90.0)
         run.tell("guard_rest", global_step=3, why="heat", temperature_c=91, limit_c=90, gpu=0,
                  message="The GPU is at 91 °C; the limit is 90 °C. Training rests.")
         run.tell("guard_resume", global_step=3, why="heat", seconds=840.0, temperature_c=71,
@@ -78,7 +78,7 @@ class TestHeat:
 
     def test_each_card_has_its_lines_and_the_hottest_is_the_peak(self, run, page):
         for first, second in ((60, 84), (64, 80)):
-            run.tell("sensors", gpu={"index": 0, "name": "RTX 3060", "temperature_c": first}, gpus=[
+            run.tell("sensors", gpus=[
                 {"index": 0, "name": "RTX 3060", "temperature_c": first, "slowdown_c": 93},
                 {"index": 2, "name": "RTX 3090", "temperature_c": second, "fan_percent": 50}],
                 cpu={"temperature_c": 71, "limit_c": 95})
@@ -90,7 +90,7 @@ class TestHeat:
 
     def test_nothing_is_invented(self, run, page):
         run.tell("sensors_unavailable", reason="No NVIDIA driver was found on this machine.")
-        run.tell("sensors", gpu=None, process_memory=1024**3, cpu_percent=90.0)
+        run.tell("sensors", gpus=[], process_memory=1024**3, cpu_percent=90.0)
         text = page(run.folder).text
         assert ("There are no readings from an NVIDIA GPU. No NVIDIA driver was found on this machine. "
                 "So the GPU's temperature and energy aren't known.") in text

@@ -3,7 +3,6 @@ values may be different then."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from support import model_files
 from slmstudio.core import jobs
 from slmstudio.core.errors import UserError
 from slmstudio.core.model.weights import fingerprint
-from slmstudio.core.run import adjust, checkpoints, config_file, folder
+from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 
 
@@ -114,15 +113,9 @@ def test_the_same_base_may_have_moved(run: Path, tmp_path: Path) -> None:
     check(run, model=str(tmp_path / "moved"))
 
 
-@pytest.mark.parametrize("older", [False, True])
-def test_checkpoints_of_another_base_are_refused(run: Path, tmp_path: Path, older: bool) -> None:
-    """An older run knows the hash of config.json alone."""
+def test_checkpoints_of_another_base_are_refused(run: Path, tmp_path: Path) -> None:
     other = other_version(tmp_path / "base", tmp_path / "other")
     changes: dict[str, Any] = {"model": str(other)}
-    if older:
-        (other / "config.json").write_text(json.dumps({**model_files.CONFIG, "rope_theta": 1.0}))
-        hashes = jobs.Job(run).request()["hashes"]
-        changes["hashes"] = {name: value for name, value in hashes.items() if name != config_file.WEIGHTS}
     with pytest.raises(UserError, match="its checkpoints were made with a different base model") as caught:
         check(run, **changes)
     assert str(other) in caught.value.why and "start a new run" in caught.value.remedy

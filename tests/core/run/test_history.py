@@ -86,20 +86,20 @@ def test_a_resumed_attempt_takes_back_what_the_earlier_one_did_behind_its_checkp
 def test_readings_of_a_gpu_and_of_none():
     gpu = {"temperature_c": 78, "slowdown_c": 88, "power_w": None, "memory_used": 8, "memory_total": 12}
     history = fold({"type": "job_started", "time": 0.0},
-                   {"type": "sensors", "time": 3.0, "gpu": gpu, "process_memory": 5, "cpu_percent": 10.0},
-                   {"type": "sensors", "time": 4.0, "gpu": None, "process_memory": 6})
+                   {"type": "sensors", "time": 3.0, "gpus": [gpu], "process_memory": 5, "cpu_percent": 10.0},
+                   {"type": "sensors", "time": 4.0, "gpus": [], "process_memory": 6})
     assert list(history.series["temperature_c"].x) == [3.0] and not history.series["power_w"]
     assert list(history.series["process_memory"].y) == [5, 6]
     assert history.limits == {"slowdown_c": 88, "memory_total": 12}
-    lost = [{"type": "sensors_unavailable", "reason": "none here"}, {"type": "sensors", "gpu": {"lost": True}}]
+    lost = [{"type": "sensors_unavailable", "reason": "none here"}, {"type": "sensors", "gpus": [{"lost": True}]}]
     assert fold(*lost).sensors_missing == "none here"
-    assert fold(*lost, {"type": "sensors", "time": 5.0, "gpu": gpu}).sensors_missing == ""
+    assert fold(*lost, {"type": "sensors", "time": 5.0, "gpus": [gpu]}).sensors_missing == ""
 
 
 def test_readings_of_two_cards_show_torchs_first():
     reading = MachineReading((GpuReading(1, "RTX 4090", temperature_c=80, slowdown_c=90, memory_used=8),
                               GpuReading(0, "RTX 3060", temperature_c=40)), memory_used=7, memory_total=9)
-    history = fold({"type": "sensors", "time": 3.0, **reading.to_event(), "process_memory": 5})
+    history = fold({"type": "sensors", "time": 3.0, **reading.to_dict(), "process_memory": 5})
     assert list(history.series["temperature_c"].y) == [80] and list(history.series["memory_used"].y) == [8]
     assert history.limits == {"slowdown_c": 90}
 
@@ -109,19 +109,14 @@ def test_every_card_and_the_processor_has_curves_of_its_own():
         (GpuReading(1, "RTX 4090", temperature_c=80, slowdown_c=90, power_w=400.0, memory_temperature_c=88),
          GpuReading(0, "RTX 3060", temperature_c=40, slowdown_c=95, memory_used=3)), CpuReading(temperature_c=61.5))
     lost = MachineReading((GpuReading(1, "RTX 4090", lost=True), GpuReading(0, "RTX 3060", temperature_c=41)))
-    history = fold({"type": "job_started", "time": 0.0}, {"type": "sensors", "time": 3.0, **reading.to_event()},
-                   {"type": "sensors", "time": 4.0, **lost.to_event()})
+    history = fold({"type": "job_started", "time": 0.0}, {"type": "sensors", "time": 3.0, **reading.to_dict()},
+                   {"type": "sensors", "time": 4.0, **lost.to_dict()})
     points = {name: (list(series.x), list(series.y)) for name, series in history.series.items() if series}
     assert points == {"temperature_c": ([3.0], [80]), "power_w": ([3.0], [400]), "memory_temperature_c": ([3.0], [88]),
                       "temperature_c@1": ([3.0, 4.0], [40, 41]), "memory_used@1": ([3.0], [3]),
                       "cpu_temperature_c": ([3.0], [61.5])}
     assert history.limits == {"slowdown_c": 90, "slowdown_c@1": 95}
     assert history.machine.cards == [(1, "RTX 4090"), (0, "RTX 3060")]
-
-
-def test_of_an_old_run_nobody_knows_what_the_guard_would_have_looked_at():
-    history = fold({"type": "sensors", "time": 3.0, "gpu": {"temperature_c": 80}})
-    assert list(history.series["temperature_c"].y) == [80] and history.machine.newest == {}
 
 
 def test_rests_lie_on_both_axes_and_the_guard_is_as_it_was_changed():

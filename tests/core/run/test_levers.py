@@ -11,7 +11,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.memory import fit_badge
 from slmstudio.core.run.memory.fit_badge import what_fits
 from slmstudio.core.run.memory.formula import estimate
-from slmstudio.core.run.memory.levers import levers, to_fit
+from slmstudio.core.run.memory.outlook import levers, to_fit
 
 GB = 2**30
 QWEN, PHI3, LLAMA = (sizes(LARGE[name]) for name in ("qwen2.5-1.5b", "phi-3-mini", "llama-3-8b"))

@@ -75,18 +75,18 @@ def test_a_new_measurement_replaces_the_one_of_the_same_run_and_the_oldest_go(fa
 def test_a_damaged_file_is_put_aside_by_the_next_measurement(facts, config, studio_home, content):
     place = studio_home / "cache" / "measured"
     place.mkdir(parents=True, exist_ok=True)
-    file = place / measured.FILE
+    file = place / "measured.json"
     file.write_bytes(content)
     assert measured.load() == [] and file.read_bytes() == content, "looking changes nothing"
     measured.record(measure(facts, config))
     assert len(measured.load()) == 1
-    (aside,) = place.glob(f"{measured.FILE}.damaged-*")
+    (aside,) = place.glob("measured.json.damaged-*")
     assert aside.read_bytes() == content
 
 
 def test_entries_that_make_no_sense_are_passed_over(facts, config, studio_home):
     measured.record(measure(facts, config, seconds_per_step=1.0))
-    file = studio_home / "cache" / "measured" / measured.FILE
+    file = studio_home / "cache" / "measured" / "measured.json"
     state = json.loads(file.read_bytes())
     good = state["measurements"][0]
     state["measurements"] = [7, {}, {**good, "tokens": "many"}, {**good, "seconds_per_step": "long"}, good]
@@ -96,11 +96,11 @@ def test_entries_that_make_no_sense_are_passed_over(facts, config, studio_home):
 
 def test_a_newer_file_is_neither_used_nor_changed(facts, config, studio_home):
     (studio_home / "cache" / "measured").mkdir(parents=True, exist_ok=True)
-    (studio_home / "cache" / "measured" / measured.FILE).write_text('{"format": 2, "measurements": []}')
+    (studio_home / "cache" / "measured" / "measured.json").write_text('{"format": 2, "measurements": []}')
     assert measured.load() == []
     with pytest.raises(formats.NewerFormat):
         measured.record(measure(facts, config))
-    assert json.loads((studio_home / "cache" / "measured" / measured.FILE).read_bytes())["format"] == 2
+    assert json.loads((studio_home / "cache" / "measured" / "measured.json").read_bytes())["format"] == 2
 
 
 # -- corrections -------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def test_all_who_ask_have_what_was_read_once_until_something_happens(run, counte
 
 def test_a_later_start_reads_only_what_is_new(run, counted):
     later().history(run)
-    append(run, [{"type": "job_started"}, {"type": "sensors", "gpu": {"power_w": 200.0, "temperature_c": 80}},
+    append(run, [{"type": "job_started"}, {"type": "sensors", "gpus": [{"power_w": 200.0, "temperature_c": 80}]},
                  {"type": "guard_rest"}, {"type": "step", "global_step": 1, "train_loss": 2.0}])
     assert same(later().history(run), folded(run)) and counted[:2] == [len(EVENTS), 4]
 

@@ -152,7 +152,7 @@ def test_timings_are_kept_the_oldest_go_and_damage_is_set_aside(studio_home, mon
     time_estimate.record(timing(time_estimate.EXPORTING, 1, 5.0))
     time_estimate.record(timing(time_estimate.EXPORTING, 0, 5.0))
     assert [each.seconds for each in time_estimate.load()] == [2.0, 3.0, 5.0]
-    file = time_estimate._file()
+    file = measured.file_of(time_estimate.KIND)
     state = files.read_json(file)
     file.write_text(files.dump_pretty({**state, "timings": [*state["timings"], {"kind": 3}, {**state["timings"][0],
                                                                                              "cost": 0}]}))

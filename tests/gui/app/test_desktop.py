@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QDialog, QLabel, QLineEdit, QPushButton, QWidget
 
 from slmstudio.core import i18n, terms
 from slmstudio.core import settings as kept_settings
-from slmstudio.core.i18n import speaking
+from slmstudio.core.i18n import messages
 from slmstudio.core.jobs.outcome import Outcome
 from slmstudio.core.settings import THEMES, Settings
 from slmstudio.gui.app import application as program
@@ -151,7 +151,7 @@ def test_the_diagnosis_is_copied_with_the_version(qtbot, qapp, monkeypatch):
 
 
 def test_the_glossary_is_searched_and_sorted_in_the_language_of_the_window(qtbot, tmp_path, monkeypatch):
-    monkeypatch.setattr(speaking, "FOLDER", tmp_path)
+    monkeypatch.setattr(messages, "FOLDER", tmp_path)
     (tmp_path / "de.po").write_text('msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
                                     'msgid "Adapter"\nmsgstr "ZUSATZ"\n', encoding="utf-8")
     i18n.use("de")

@@ -19,7 +19,7 @@ from slmstudio.core import i18n
 from slmstudio.core import settings as kept_settings
 from slmstudio.core.data.remembered import Remembered
 from slmstudio.core.data.versions.edits import Edits
-from slmstudio.core.i18n import speaking, tr
+from slmstudio.core.i18n import messages, tr
 from slmstudio.core.model import facts
 from slmstudio.core.run import folder, queue
 from slmstudio.core.run.config import RunConfig
@@ -286,7 +286,7 @@ def test_the_words_of_a_file_dialog_are_known(qtbot, qapp, tmp_path: Path):
 
 
 def test_a_language_from_right_to_left_turns_the_window(qapp, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(speaking, "FOLDER", tmp_path)
+    monkeypatch.setattr(messages, "FOLDER", tmp_path)
     (tmp_path / "ur.po").write_text('msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
                                     'msgid "Settings"\nmsgstr "ترتیبات"\n', encoding="utf-8")
     i18n.use("ur")

@@ -8,6 +8,7 @@ from pathlib import Path
 from PySide6.QtWidgets import QAbstractButton, QCheckBox, QLabel
 from pytestqt.qtbot import QtBot
 from support import no_llama
+from support.window import show_widget
 
 from slmstudio.core import llama, program
 from slmstudio.core.export.types import OTHER_FORMATS, QUANT_TYPES
@@ -18,11 +19,7 @@ from slmstudio.gui.export.panel import ExportChoice
 
 
 def test_chat_explains_itself_until_the_engine_is_there(qtbot: QtBot, session: Session, no_engine: None, monkeypatch):
-    tab = ChatTab(session)
-    qtbot.addWidget(tab)
-    tab.resize(1180, 560)
-    with qtbot.waitExposed(tab):
-        tab.show()
+    tab = show_widget(qtbot, ChatTab(session), 1180, 560)
     shown = " ".join(label.text() for label in tab.findChildren(QLabel) if label.isVisible())
     assert "Chat is switched off" in shown and llama.trouble().what in shown and program.setup_command() in shown
     assert [button for button in tab.findChildren(QAbstractButton) if button.isVisible()] == []

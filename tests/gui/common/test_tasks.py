@@ -10,8 +10,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, QObject, QThread, QThreadPo
 from slmstudio.core.errors import UserError
 from slmstudio.gui.common import tasks
 from slmstudio.gui.common.tasks import run_task
-from slmstudio.gui.common.widgets.busy import BusySign
-from slmstudio.gui.common.widgets.buttons import SecondaryButton
+from slmstudio.gui.common.widgets.buttons import BusySign, SecondaryButton
 
 
 @pytest.fixture(autouse=True)

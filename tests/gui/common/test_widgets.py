@@ -9,6 +9,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage, QPainter, QTextDocument
 from PySide6.QtWidgets import QFileDialog, QLabel, QListView, QPushButton, QToolButton, QWidget
+from support.window import show_widget
 
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.gui.common import theme
@@ -24,10 +25,7 @@ pytestmark = pytest.mark.usefixtures("session")
 
 
 def show(qtbot, widget: QWidget) -> QWidget:
-    qtbot.addWidget(widget)
-    with qtbot.waitExposed(widget):
-        widget.show()
-    return widget
+    return show_widget(qtbot, widget)
 
 
 def test_a_long_path_loses_its_middle_and_keeps_both_ends(qtbot):

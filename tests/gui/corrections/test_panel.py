@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog
-from support.window import texts
+from support.window import show_widget, texts
 
 from slmstudio.core import paths
 from slmstudio.core.chat import corrections
@@ -23,12 +23,7 @@ BETTER = "तहसील कार्यालय जाइए।"
 
 @pytest.fixture
 def panel(qtbot, session, studio_home):
-    made = CorrectPanel(session)
-    qtbot.addWidget(made)
-    made.resize(760, 320)
-    with qtbot.waitExposed(made):
-        made.show()
-    return made
+    return show_widget(qtbot, CorrectPanel(session), 760, 320)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from support.data_window import ODD, choose_evaluation, first, names, open_files
 from support.window import text
 from support.workbooks import write_xlsx
 
+from slmstudio.core.data import remembered
 from slmstudio.core.data.candidates import Candidate
-from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import preview
 from slmstudio.gui.data.question import QuestionPage
@@ -67,7 +67,7 @@ def test_a_newcomer_gets_to_training_with_two_choices(qtbot, tab, session, look,
     use(qtbot, tab)
     press(qtbot, tab, "data_use")
     assert session.dataset.given == {"instruction": "Vinanti", "output": "Javaab diya"} and session.dataset.is_sure
-    assert shapes.said_of(session.settings.mappings, session.dataset.columns) == LINE
+    assert remembered.said_of(session.settings.mappings, session.dataset.columns) == LINE
     other = look.with_name("other.csv")
     other.write_text(LOOK.replace("ward", "zone"), encoding="utf-8")
     open_files(qtbot, tab, other)

@@ -8,12 +8,11 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QFileDialog, QToolButton
 from support.data_window import HEAD, HINDI, ODD, SWAPPED, choose_evaluation, first, names, open_files, press, swap
-from support.window import text
+from support.window import show_widget, text
 from support.workbooks import write_xlsx
 
 from slmstudio.core import paths, settings
 from slmstudio.core.data import remembered
-from slmstudio.core.data.mapping import shapes
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.versions.appending import NewRow, append
 from slmstudio.gui.app import application as program
@@ -59,7 +58,7 @@ def test_a_choice_is_remembered_for_the_file_and_for_others_like_it(qtbot, next_
     assert first(tab)[0] == "तहसील में, काउंटर 1।", "opened again, it is read as before"
 
     tab, later = next_sitting()
-    assert first(tab)[0] == "तहसील में, काउंटर 1।" and shapes.said_of(later.settings.mappings, HEAD) == SWAPPED
+    assert first(tab)[0] == "तहसील में, काउंटर 1।" and remembered.said_of(later.settings.mappings, HEAD) == SWAPPED
     alike = write_xlsx(tmp_path / "b.xlsx", {"s": [(b, c, a) for a, b, c in HINDI]})
     open_files(qtbot, tab, alike)
     assert first(tab)[0] == "तहसील में, काउंटर 1।"
@@ -272,12 +271,7 @@ def correct(qtbot, panel: CorrectPanel) -> None:
 
 @pytest.fixture
 def panel(qtbot, session: Session) -> CorrectPanel:
-    made = CorrectPanel(session)
-    qtbot.addWidget(made)
-    made.resize(760, 320)
-    with qtbot.waitExposed(made):
-        made.show()
-    return made
+    return show_widget(qtbot, CorrectPanel(session), 760, 320)
 
 
 def test_a_correction_appears_among_the_recent_files(qtbot, session, panel, new_tab):

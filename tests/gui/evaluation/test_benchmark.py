@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtWidgets import QPushButton
 from support import evaluated_runs
 from support.results_window import show
 from support.window import press
@@ -20,7 +19,7 @@ RIGHT = {"base": lambda n: n % 2 == 0, "tuned": lambda n: n % 4 == 0 or n == 7}
 QUESTIONS = 20
 
 
-def write(run: Path, with_rows: bool = True) -> Job:
+def write(run: Path) -> Job:
     """A benchmark as the worker leaves it: of 20 questions the base has 10 right, the tuned 6, one of them new."""
     job = Job.create(run / "jobs" / "evaluate-mmlu", "evaluate", test=None, limit=None, seed=0, precision="fp32",
                      max_new_tokens=64, system=None, train_file=None, batch_size=None, judge=None,
@@ -31,8 +30,7 @@ def write(run: Path, with_rows: bool = True) -> Job:
               "right": [choices[n % 4]],
               "answers": {name: choices[(n + (not right(n))) % 4] for name, right in RIGHT.items()},
               "scores": {name: float(right(n)) for name, right in RIGHT.items()}} for n in range(QUESTIONS)]
-    if with_rows:
-        files.write_atomically(job.folder / benchmark_store.ROWS_FILE, b"".join(map(files.dump_line, lines)))
+    files.write_atomically(job.folder / benchmark_store.ROWS_FILE, b"".join(map(files.dump_line, lines)))
     models = [{"name": name, "accuracy": {"value": 5.0 * sum(map(right, range(QUESTIONS))), "low": 10.0, "high": 80.0,
                                           "rows": QUESTIONS}, "by_subject": {}} for name, right in RIGHT.items()]
     files.write_atomically(job.folder / scoring.SCORES, files.dump_pretty({
@@ -84,12 +82,3 @@ def test_a_benchmark_s_rows_stay_as_they_are(qtbot, tab, tiny_model):
     rows.open(other)
     qtbot.waitUntil(lambda: len(rows.table.rows.shown) == 24 and rows.vote.isEnabled())
     assert rows.detail.category.isEnabled() and "can't be changed" not in rows.detail.category.toolTip()
-
-
-def test_a_benchmark_of_an_older_version_says_why_there_are_no_rows(qtbot, tab, tiny_model):
-    write(evaluated_runs.ended_run("helpdesk", tiny_model), with_rows=False)
-    show(qtbot, tab, 1)
-    tab.details.tabs.set_current(SCORES)
-    button = tab.findChild(QPushButton, "rows_all")
-    qtbot.waitUntil(lambda: button.isVisible() and not button.isEnabled())
-    assert "older version" in button.toolTip()

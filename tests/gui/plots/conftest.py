@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.window import show_widget
 
 from slmstudio.gui.common import theme
 from slmstudio.gui.plots.run_plots import RunPlots
@@ -11,10 +12,6 @@ from slmstudio.gui.plots.run_plots import RunPlots
 @pytest.fixture
 def plots(qtbot, qapp):
     theme.apply(qapp, "light")
-    widget = RunPlots()
-    qtbot.addWidget(widget)
-    widget.resize(700, 600)
-    with qtbot.waitExposed(widget):
-        widget.show()
+    widget = show_widget(qtbot, RunPlots(), 700, 600)
     qtbot.waitUntil(lambda: len(widget.small) == 9 and widget.is_drawn())
     return widget

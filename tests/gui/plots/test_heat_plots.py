@@ -26,7 +26,7 @@ CONFIG = RunConfig(name="n", model="m", train_file="t")
 def history(*cards: GpuReading, cpu: CpuReading | None = None, events: dict[int, dict[str, object]] | None = None,
             seconds: int = 40) -> RunHistory:
     """A step and a reading a second; `events` come at their second."""
-    reading = MachineReading(cards, cpu or CpuReading()).to_event()
+    reading = MachineReading(cards, cpu or CpuReading()).to_dict()
     made = RunHistory()
     made.add({"type": "job_started", "time": 0.0})
     for second in range(1, seconds + 1):
@@ -70,14 +70,6 @@ def test_as_the_run_was_told_and_as_it_was_changed(qtbot, plots, fields, expecte
     assert levels(plots) == expected
     draw(qtbot, plots, history(CARD, events={9: {"type": "guard_changed", "values": fields}}))
     assert levels(plots) == expected
-
-
-def test_runs_of_before_the_guard_have_no_such_line(qtbot, plots):
-    old = RunHistory()
-    for second in (1.0, 2.0):
-        old.add({"type": "sensors", "time": second, "gpu": {"temperature_c": 70, "slowdown_c": 93}})
-    draw(qtbot, plots, old)
-    assert levels(plots) == [] and plots.small["temperature_c"].value.text() == "70 °C"
 
 
 def test_several_cards_are_several_curves_with_names(qtbot, plots):

@@ -29,7 +29,7 @@ def history(steps: int, gpu: bool = True) -> RunHistory:
                   "learning_rate": 1e-4, "grad_norm": 1.0, "tokens_per_second": 3400.0})
         reading = {"temperature_c": 70, "slowdown_c": 88, "power_w": 160, "power_limit_w": 200,
                    "memory_used": 8 * 1024**3, "memory_total": 12 * 1024**3}
-        made.add({"type": "sensors", "time": float(step), "gpu": reading if gpu else None, "process_memory": 10**9})
+        made.add({"type": "sensors", "time": float(step), "gpus": [reading] if gpu else [], "process_memory": 10**9})
         if step % 10 == 0:
             made.add({"type": "eval", "time": float(step), "global_step": step, "eval_loss": 1.5 - step / 1000})
     return made

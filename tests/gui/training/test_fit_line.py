@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 from support import training_window
 from support.training_window import button
-from support.window import press
+from support.window import press, show_widget
 
 from slmstudio.core import paths
 from slmstudio.core.hardware.machine import Machine, read_machine
@@ -30,11 +30,7 @@ CPU = Machine("Linux", "a processor", 4, 8, 16 * GB, 12 * GB, (), True, False)
 
 @pytest.fixture
 def line(qtbot, qapp) -> FitLine:
-    made = FitLine()
-    qtbot.addWidget(made)
-    with qtbot.waitExposed(made):
-        made.show()
-    return made
+    return show_widget(qtbot, FitLine())
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PySide6.QtWidgets import QScrollArea, QWidget
 from support.shown_texts import cut
-from support.window import settle
+from support.window import settle, show_widget
 
 from slmstudio.core import i18n
 from slmstudio.core.data import reader
@@ -38,10 +38,7 @@ def test_how_a_run_ended_is_not_cut_where_text_is_large(qtbot, qapp, session, ou
         panel, area = RunPanel(), QScrollArea()
         area.setWidgetResizable(True)
         area.setWidget(panel)
-        qtbot.addWidget(area)
-        area.resize(700, 420)
-        with qtbot.waitExposed(area):
-            area.show()
+        show_widget(qtbot, area, 700, 420)
         panel.begin("helpdesk", history())
         panel.end(outcome, history(), resumable=not outcome.was_successful())
         early = "Stopped early at step 20 of 40: eval loss no longer fell."
@@ -91,11 +88,7 @@ def test_large_text_needs_no_scrolling_sideways(qtbot, qapp, session, tiny_model
 def test_a_wrapped_line_of_tall_letters_is_not_left_out(qtbot, session):
     i18n.use("hi")
     try:
-        feed = RunFeed()
-        qtbot.addWidget(feed)
-        feed.resize(270, 260)
-        with qtbot.waitExposed(feed):
-            feed.show()
+        feed = show_widget(qtbot, RunFeed(), 270, 260)
         feed.update_from(history())
     finally:
         i18n.use("en")

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, QTime
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPlainTextEdit, QWidget
 from support import base_models, training_window
 from support.training_window import button, choose, unfold, wait_for_plan
-from support.window import press
+from support.window import press, show_widget
 
 from slmstudio.core.data import reader
 from slmstudio.core.jobs.job import Job
@@ -27,11 +27,7 @@ tab, planned, run = training_window.tab, training_window.planned, training_windo
 
 @pytest.fixture
 def panel(qtbot, session) -> PlanPanel:
-    made = PlanPanel(Planning(session))
-    qtbot.addWidget(made)
-    with qtbot.waitExposed(made):
-        made.show()
-    return made
+    return show_widget(qtbot, PlanPanel(Planning(session)))
 
 
 def config(**values) -> RunConfig:

@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, QPoint, Qt
 from PySide6.QtWidgets import QApplication, QLabel
 from support import training_window
 from support.training_window import button, wait_for_plan
-from support.window import press, settle, text
+from support.window import press, settle, show_widget, text
 
 from slmstudio.core import i18n
 from slmstudio.core.data import reader
@@ -32,10 +32,7 @@ tab, planned, run = training_window.tab, training_window.planned, training_windo
 def view(qtbot, session) -> PlanView:
     made = PlanView(session, Planning(session))
     made.planning = made._planning
-    qtbot.addWidget(made)
-    with qtbot.waitExposed(made):
-        made.show()
-    return made
+    return show_widget(qtbot, made)
 
 
 def test_rows_that_would_be_lost_are_said_with_the_length_that_keeps_them(view):

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QLabel, QScrollArea, QToolButton
 from support import training_window
 from support.shown_texts import cut
 from support.training_window import ENDLESS, button, commands, wait_for_steps
-from support.window import press
+from support.window import press, show_widget
 
 from slmstudio.core.data import reader
 from slmstudio.core.model import facts
@@ -23,12 +23,7 @@ CONFIG = RunConfig(name="n", model="m", train_file="t", eval_steps=20)
 
 @pytest.fixture
 def watch(qtbot, qapp) -> SampleAnswers:
-    made = SampleAnswers()
-    qtbot.addWidget(made)
-    made.resize(270, 320)
-    with qtbot.waitExposed(made):
-        made.show()
-    return made
+    return show_widget(qtbot, SampleAnswers(), 270, 320)
 
 
 def sample(step: int, *answers: str, reference: str | None = None) -> dict:

@@ -12,7 +12,7 @@ from slmstudio.core.jobs import processes
 
 FRAGMENTED = """
 import ctypes, json, psutil
-from slmstudio.worker.runtime.peak import Heap
+from slmstudio.worker.training.step_times import Heap
 libc, rss = ctypes.CDLL(None), lambda: psutil.Process().memory_info().rss
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 heap, before = Heap(), rss()

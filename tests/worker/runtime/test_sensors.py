@@ -50,9 +50,8 @@ def codes(events):
 def test_a_normal_card(watch):
     events = watch([{"temperature": 60 + number} for number in range(5)])
     readings = of_type(events, "sensors")
-    assert [event["gpu"]["temperature_c"] for event in readings[:5]] == [60, 61, 62, 63, 64]
-    assert all(len(event["gpus"]) == 1 and event["gpu"].items() <= event["gpus"][0].items() for event in readings)
-    assert (readings[0]["gpus"][0]["uuid"], "uuid" in readings[0]["gpu"]) == (f"GPU-{UUID}", False)
+    assert [event["gpus"][0]["temperature_c"] for event in readings[:5]] == [60, 61, 62, 63, 64]
+    assert all(len(event["gpus"]) == 1 for event in readings) and readings[0]["gpus"][0]["uuid"] == f"GPU-{UUID}"
     assert readings[0]["memory_total"] > readings[0]["memory_used"] > 0 and readings[0]["disk_free"] > 0
     assert codes(events) == [] and watch.newest.gpus[0].temperature_c == 64 and watch.lost == ""
 
@@ -68,7 +67,7 @@ def test_a_card_that_slows_down(watch, monkeypatch):
     monkeypatch.setattr(guard, "SECONDS", 0.02)
     events = watch([{"clock_reasons": 0x48, "temperature": 60}] * 60)
     assert codes(events) == ["gpu_slowed_by_heat"]
-    assert of_type(events, "sensors")[0]["gpu"]["slowed_by"] == ["heat", "hardware protection"]
+    assert of_type(events, "sensors")[0]["gpus"][0]["slowed_by"] == ["heat", "hardware protection"]
 
 
 def test_a_lost_card_that_comes_back(watch):
@@ -108,7 +107,7 @@ def test_the_card_of_the_run_is_watched_and_named_where_there_are_several(watch,
     moments = [{"1.temperature": 70, "temperature": 50}, {"1.every_query": "GPU_IS_LOST"}, {}, {}]
     events = watch(moments, [UUID[::-1], UUID])
     assert [gpu["temperature_c"] for gpu in of_type(events, "sensors")[0]["gpus"]] == [70, 50]
-    assert of_type(events, "sensors")[0]["gpu"]["temperature_c"] == 70
+    assert of_type(events, "sensors")[0]["gpus"][0]["temperature_c"] == 70
     assert watch.lost == f"GPU 1 (RTX 4090): {nvml.LOST}"
 
 
@@ -116,14 +115,14 @@ def test_only_the_card_of_the_run_is_read(watch, fake_nvml):
     fake_nvml.set(count=2)
     fake_nvml.set(card=1, uuid=f"GPU-{UUID[::-1]}")
     events = watch([{"every_query": "GPU_IS_LOST", "1.every_query": 0, "1.temperature": 66}] * 3, [UUID[::-1]])
-    assert codes(events) == [] and of_type(events, "sensors")[0]["gpu"]["temperature_c"] == 66
+    assert codes(events) == [] and of_type(events, "sensors")[0]["gpus"][0]["temperature_c"] == 66
 
 
 def test_without_a_library(watch, fake_nvml, monkeypatch):
     monkeypatch.setattr(fake_nvml, "play", lambda moments: fake_nvml.remove_driver())
     events = watch([{}, {}])
     assert [event["reason"] for event in of_type(events, "sensors_unavailable")] == [nvml.NO_DRIVER]
-    assert of_type(events, "sensors")[0]["gpu"] is None and of_type(events, "sensors")[0]["gpus"] == []
+    assert of_type(events, "sensors")[0]["gpus"] == []
     assert codes(events) == []
 
 

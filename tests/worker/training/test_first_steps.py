@@ -102,7 +102,7 @@ def test_a_run_of_few_steps_is_measured_at_its_end(make_job, steps, told):
 def test_a_file_of_measurements_that_cannot_be_used_ends_no_run(make_job, studio_home):
     place = studio_home / "cache" / "measured"
     place.mkdir(parents=True)
-    (place / measured.FILE).write_text('{"format": 99}')
+    (place / "measured.json").write_text('{"format": 99}')
     job = make_job(max_steps=3)
     assert train.run(job)["state"] == "finished"
     assert any("isn't kept" in event["message"] for event in events(job, "log"))

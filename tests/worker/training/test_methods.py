@@ -21,7 +21,7 @@ from slmstudio.core.run import folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.planning import plan_inputs, planner
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import control, loading, methods, token_cache, train, trainer
+from slmstudio.worker.training import control, loading, methods, train, trainer
 
 LINEAR = 7
 """Linear layers in one of the tiny model's two decoder layers."""
@@ -141,7 +141,7 @@ def test_a_long_text_is_learned_in_pieces_with_nothing_lost(make_job, tiny_model
     job = make_job("text", max_length=16)
     tokenizer = methods.load_tokenizer(tiny_model)
     text = "Where do I report a broken street light? " * 9
-    data = token_cache.encode([Record(messages=(), line=7, text=text)], None, tokenizer,
+    data = loading.encode([Record(messages=(), line=7, text=text)], None, tokenizer,
                               ChatTemplate.from_folder(tiny_model), RunConfig.from_dict(job.request), job, "tokenizing")
     together = [token for ids in data["input_ids"] for token in ids]
     assert tokenizer.decode(together[:-1]) == text and together[-1] == tokenizer.eos_token_id
@@ -183,7 +183,7 @@ def test_dpo_learns_the_tokens_that_the_chat_sends(make_job, tiny_model):
     config = RunConfig.from_dict(job.request)
     rows = reader.read_dataset(Path(config.train_file)).records[:1]
     tokenizer, template = methods.load_tokenizer(tiny_model), ChatTemplate.from_folder(tiny_model)
-    row = token_cache.encode(rows, None, tokenizer, template, config, job, "tokenizing")[0]
+    row = loading.encode(rows, None, tokenizer, template, config, job, "tokenizing")[0]
     prompt = template.render([rows[0].messages[0]], add_generation_prompt=True)
     assert tokenizer.decode(row["prompt_ids"]) == prompt
     assert tokenizer.decode(row["chosen_ids"]) == "Call the ward office.<|im_end|>"

@@ -28,7 +28,7 @@ from slmstudio.worker.answering.rows import line_of, prepare, run_rows
 from slmstudio.worker.answering.torch_model import TorchModel
 from slmstudio.worker.evaluation.evaluate import _as_written
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import methods, token_cache, train
+from slmstudio.worker.training import loading, methods, train
 from slmstudio.worker.training.batches import IGNORED
 
 PUNE = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "पुणे", "days": 1}}\n</tool_call>'
@@ -61,7 +61,7 @@ def make_job(tmp_path: Path, qwen: Path):
 def encoded(job: JobContext, records: list[Record]) -> tuple[Any, Any]:
     config = RunConfig.from_dict(job.request)
     tokenizer, template = methods.load_tokenizer(Path(config.model)), ChatTemplate.from_folder(config.model)
-    return token_cache.encode(records, None, tokenizer, template, config, job, "tokenizing"), tokenizer
+    return loading.encode(records, None, tokenizer, template, config, job, "tokenizing"), tokenizer
 
 
 def runs_of(labels: list[int]) -> list[list[int]]:

@@ -20,7 +20,7 @@ from slmstudio.core.run import adjust, checkpoints, folder
 from slmstudio.core.run.config import RunConfig
 from slmstudio.worker.runtime import ranks
 from slmstudio.worker.runtime.context import Cancelled, JobContext
-from slmstudio.worker.training import methods, preflight, token_cache, train
+from slmstudio.worker.training import loading, methods, preflight, train
 from slmstudio.worker.training.control import TrainingControl
 
 
@@ -93,7 +93,7 @@ def test_loss_and_steps_equal_a_plain_loop(make_job, tiny_model):
     from slmstudio.worker.training.training_rows import read_rows
 
     rows = read_rows(config, job).train
-    data = token_cache.encode(rows, None, tokenizer, ChatTemplate.from_folder(tiny_model), config, job, "tokenizing")
+    data = loading.encode(rows, None, tokenizer, ChatTemplate.from_folder(tiny_model), config, job, "tokenizing")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0, eps=1e-8)
     sampler = BatchOrder([len(ids) for ids in data["input_ids"]], 2, 2, config.seed, False)
     order, wanted, epoch = [], [], 0

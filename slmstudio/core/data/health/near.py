@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from slmstudio.core.data.health.texts import is_blank
+from slmstudio.core.data.health.artifacts import is_blank
 from slmstudio.core.data.record import Record
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.i18n import tr

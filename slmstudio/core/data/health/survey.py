@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from slmstudio.core.data.health import artifacts, personal
+from slmstudio.core.data.health.artifacts import Part, Row, canonical, is_blank, rewritten
 from slmstudio.core.data.health.finding import (
     KINDS,
     LEAVING_OUT,
@@ -29,7 +30,6 @@ from slmstudio.core.data.health.finding import (
     pattern,
 )
 from slmstudio.core.data.health.near import CancellableProgress, near_duplicates
-from slmstudio.core.data.health.texts import Part, Row, canonical, is_blank, rewritten
 from slmstudio.core.data.record import Record
 
 _INTERJECTION, _CLOSING = pattern("interjection"), pattern("closing")

@@ -15,7 +15,7 @@ from typing import Any
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
-from slmstudio.core.data.mapping import choices, pairs, scores
+from slmstudio.core.data.mapping import choices, pairs, ratings
 from slmstudio.core.data.mapping.look import ColumnMap, Look, made_of, questions_in
 from slmstudio.core.data.mapping.question_columns import (
     answered,
@@ -77,9 +77,9 @@ def guesses(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], by_look: 
         else:
             found += [each for ways in (_with_choices, questions_answers, translated, corrected, _classes, _texts,
                                         _by_look) for each in ways(look)]
-    least = 0 if asks and all(each.certainty < scores.CLEAR for each in found) else scores.POSSIBLE
+    least = 0 if asks and all(each.certainty < ratings.CLEAR for each in found) else ratings.POSSIBLE
     found = _by_coverage(look, [each for each in found if each.certainty > least])
-    if asks and all(each.certainty < scores.DROPPED for each in found):
+    if asks and all(each.certainty < ratings.DROPPED for each in found):
         found += _inside_objects(look, by_look)
     best: dict[tuple[Any, ...], ColumnMap] = {}
     for each in found:
@@ -97,7 +97,7 @@ def _inside_objects(look: Look, by_look: bool) -> list[ColumnMap]:
         made = {name: column for name in each.used - set(look.columns)
                 if (column := made_of(name, look.columns, look.rows, "")) is not None}
         if each.layout != "text":
-            found.append(replace(each, certainty=min(each.certainty, scores.LOOK), made={**each.made, **made}))
+            found.append(replace(each, certainty=min(each.certainty, ratings.LOOK), made={**each.made, **made}))
     return found
 
 
@@ -108,10 +108,10 @@ def _by_coverage(look: Look, found: list[ColumnMap]) -> list[ColumnMap]:
         return sum(any(all(row.get(name) is not None for name in each) for each in needed)
                    for row in look.rows) / max(len(look.rows), 1)
 
-    sure = [each for each in found if each.certainty > scores.DROPPED]
+    sure = [each for each in found if each.certainty > ratings.DROPPED]
     if sure and 2 * covered(sure) >= 1:
         return found
-    return [replace(each, certainty=min(each.certainty, scores.DROPPED) * (1 + covered([each])) / 2) for each in found]
+    return [replace(each, certainty=min(each.certainty, ratings.DROPPED) * (1 + covered([each])) / 2) for each in found]
 
 
 def _is_message(look: Look) -> bool:
@@ -134,13 +134,13 @@ def _conversations(look: Look) -> Iterator[ColumnMap]:
         found = paired[0]
     if not found:
         if "messages" in look.columns:  # which can mean nothing else: then what is wrong there can be said
-            yield look.map("messages", scores.LIKELY, messages="messages")
+            yield look.map("messages", ratings.LIKELY, messages="messages")
         return
     answer = look.first((word for word in names.ANSWERED if word != "chosen"), (found,))
     if answer and look.is_prompt(found) and all(isinstance(each, (str, dict, list)) for each in look.values(answer)):
-        yield from answered(look, found, answer, scores.TURNS)
+        yield from answered(look, found, answer, ratings.TURNS)
     elif found in named or not answer:  # else a "prompt" of messages beside its completion
-        yield from marked(look, look.map("messages", scores.TURNS, [by_name(found)], messages=found),
+        yield from marked(look, look.map("messages", ratings.TURNS, [by_name(found)], messages=found),
                            look.label((found,)), {"completion": found})
 
 
@@ -162,7 +162,7 @@ def _is_conversation(look: Look, column: str, is_named: bool) -> bool:
 def _compared(look: Look, one: str, other: str, kind: str) -> Iterator[ColumnMap]:
     """Two texts and how they compare in words, which is asked for; numbers for it say nothing to a model."""
     if _is_class(look, kind) and not look.of(kind).is_number_or_date:
-        yield look.map("instruction", scores.COMPARED, [by_name(kind)], instruction=one, input=other, output=kind)
+        yield look.map("instruction", ratings.COMPARED, [by_name(kind)], instruction=one, input=other, output=kind)
 
 
 def _with_choices(look: Look) -> Iterator[ColumnMap]:
@@ -173,18 +173,18 @@ def _with_choices(look: Look) -> Iterator[ColumnMap]:
         key = choices.key_of(series, right, look.rows)
         question = look.first((*names.ASKED, "sentence", *names.BELOW), (*series, key))
         if key and question and not look.of(question).is_number:
-            yield _chosen(look, series, key, question, scores.CHOICES)
+            yield _chosen(look, series, key, question, ratings.CHOICES)
             return
     named = [each for each in look.columns if look.of(each).has_words and (
         look.of(each).words & names.QUESTIONS or names.column(each) == "q")]
     right += [each for each in look.columns if names.column(each) == "a"]
-    for series in islice(_series(look), scores.MOST_PAIRS) if right else ():
+    for series in islice(_series(look), ratings.MOST_PAIRS) if right else ():
         key = choices.key_of(series, right, look.rows)
         before = look.columns[:look.columns.index(series[0])] if key else []
         asked = [each for each in before if each in named or (not named and look.of(each).has_words)] or named
         question = max(asked, key=lambda each: _shared(each, series[0]), default="")
         if key and question:
-            yield _chosen(look, series, key, question, scores.CHOICES if question in named else scores.DROPPED)
+            yield _chosen(look, series, key, question, ratings.CHOICES if question in named else ratings.DROPPED)
 
 
 def _chosen(look: Look, series: tuple[str, ...], key: str, question: str, certainty: float) -> ColumnMap:
@@ -225,14 +225,14 @@ def _classes(look: Look) -> Iterator[ColumnMap]:
     """Texts with their class, in words or numbers, which is the answer."""
     text = look.first(names.TEXT) or look.first((*names.CLAIMS, *names.REMARKS))
     if text and look.is_text(text):
-        yield from _sorted(look, text, scores.CLEAR)
+        yield from _sorted(look, text, ratings.CLEAR)
 
 
 def _sorted(look: Look, text: str, certainty: float) -> Iterator[ColumnMap]:
     kind, is_sure = _kind_of(look, text)
     if not kind:
         return
-    most = scores.CLEAR if is_sure else scores.SIMILAR if names.column(text) in names.TEXT else scores.DROPPED
+    most = ratings.CLEAR if is_sure else ratings.SIMILAR if names.column(text) in names.TEXT else ratings.DROPPED
     certainty = min(certainty, most) - 0.2 * bool(look.first(names.ANSWERED, (kind,)))
     asked = look.first(names.OF_TEXT, (text, kind))  # of the text, as in QNLI and BoolQ
     question = asked if asked and look.is_text(asked) and not look.of(asked).is_same else ""
@@ -248,7 +248,7 @@ def _sorted_by(look: Look, text: str, kinds: Iterable[str]) -> Iterator[ColumnMa
     """A text, and its title, with each of the classes that reports and tickets are sorted by."""
     title = _title_of(look, text)
     for at, kind in enumerate(kinds):
-        yield from answered(look, title or text, kind, scores.SORTED - at / 100, text if title else "")
+        yield from answered(look, title or text, kind, ratings.SORTED - at / 100, text if title else "")
 
 
 def _title_of(look: Look, *without: str) -> str:
@@ -308,18 +308,18 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
     is_sorted = any(look.of(each).words & _CLASS_WORDS and look.is_text(each) for each in look.columns if each != text)
     is_alone = not (dropped or is_sorted or _hold_most(look, text)) and is_likely and not (
         speaker and look.of(speaker).is_class)
-    likely, other_ways = (scores.DROPPED, scores.LOOK) if is_named else (scores.UNLIKELY, scores.DROPPED)
+    likely, other_ways = (ratings.DROPPED, ratings.LOOK) if is_named else (ratings.UNLIKELY, ratings.DROPPED)
     codes = [each for each in look.classes(text) if look.of(each).is_number] if is_alone and is_likely else []
     if codes and len(look.columns) == 2:  # what it is, as a number
-        likely, is_alone = scores.UNLIKELY, False
-        yield from answered(look, text, codes[0], scores.DROPPED)
+        likely, is_alone = ratings.UNLIKELY, False
+        yield from answered(look, text, codes[0], ratings.DROPPED)
     cells = [] if is_named else [each for each in look.values(text)[:_CELLS] if isinstance(each, str)]
     if 2 * sum(any(questions_in(each, None)) for each in cells) > len(cells):
-        likely, is_alone = scores.UNLIKELY, False
-        yield ColumnMap("instruction", {"cell": text}, certainty=scores.SIMILAR, evidence=(Evidence("questions"),))
+        likely, is_alone = ratings.UNLIKELY, False
+        yield ColumnMap("instruction", {"cell": text}, certainty=ratings.SIMILAR, evidence=(Evidence("questions"),))
     is_prose = look.of(text).is_told or (is_named and not look.of(text).is_word)
     if is_alone and is_prose and not _QUESTIONS[0] < look.of(text).asks < _QUESTIONS[1]:
-        likely = scores.SIMILAR - 0.05 if is_named else scores.LIKELY
+        likely = ratings.SIMILAR - 0.05 if is_named else ratings.LIKELY
     yield ColumnMap("text", {"text": text}, certainty=likely, evidence=(
         by_name(text) if is_named else Evidence("only_words", {"column": text}),
         *(Evidence("words_dropped", {"column": each}) for each in dropped)))
@@ -331,7 +331,7 @@ def _plain(look: Look, text: str, is_named: bool, is_likely: bool = True) -> Ite
             look.columns.index(other) < look.columns.index(text))
         pair = (other, text) if is_first else (text, other)
         yield from answered(look, *pair, other_ways - at / 10)
-        yield ColumnMap("text", {"text": f"{other} + {text}"}, certainty=scores.UNLIKELY - at / 10)
+        yield ColumnMap("text", {"text": f"{other} + {text}"}, certainty=ratings.UNLIKELY - at / 10)
 
 
 # -- without telling names -------------------------------------------------------------------------------------------
@@ -350,24 +350,24 @@ def _by_look(look: Look) -> Iterator[ColumnMap]:
     is_fit = not hold_more(look, found, of_register=len(every) > 2)
     only = found if len(found) == 1 else told if len(told) == 1 else []
     if only and names.column(only[0]) not in names.TEXT:
-        yield from (classes := list(_sorted(look, only[0], scores.LIKELY)))
+        yield from (classes := list(_sorted(look, only[0], ratings.LIKELY)))
         if not classes and len(look.columns) > 1:
             kinds = [each for each in look.classes(only[0]) if is_fit or look.of(each).is_number]
             classes = [replace(each, evidence=(Evidence("by_look", {"column": only[0]}), by_name(kind)))
                        for at, kind in enumerate(kinds[:3])
-                       for each in answered(look, only[0], kind, scores.LOOK - at / 100)]
+                       for each in answered(look, only[0], kind, ratings.LOOK - at / 100)]
             yield from classes
         if is_fit and not look.of(only[0]).is_word and names.column(only[0]) not in names.NAMED:
             yield from _plain(look, only[0], is_named=False, is_likely=not classes)
         elif only == told and look.is_text(only[0]) and names.column(only[0]) not in names.NAMED:
-            yield look.map("text", scores.UNLIKELY, [Evidence("only_words", {"column": only[0]})], text=only[0])
+            yield look.map("text", ratings.UNLIKELY, [Evidence("only_words", {"column": only[0]})], text=only[0])
     if len(told) > 1 and not only:  # what it is called by says more than that there are two texts
         text = max(told, key=lambda each: look.of(each).mean_length)
         kinds = [each for each in look.classes(text) if names.column(each) in names.SURE_KINDS]
         yield from _sorted_by(look, text, kinds)
     if is_fit or not any(look.of(each).words & names.QUESTIONS for each in found):  # else those hold the answer
         for each in _pairs(look, [*heads, *found], len(every), told):
-            yield each if is_fit else replace(each, certainty=min(each.certainty, scores.POSSIBLE))
+            yield each if is_fit else replace(each, certainty=min(each.certainty, ratings.POSSIBLE))
 
 
 def _pairs(look: Look, found: list[str], texts: int, told: list[str]) -> Iterator[ColumnMap]:
@@ -383,8 +383,8 @@ def _pairs(look: Look, found: list[str], texts: int, told: list[str]) -> Iterato
     is_form = all(text.rstrip().endswith(("?", "？", "؟")) for text in found)  # below what it asks are answers
     if is_form or len(found) < 2:
         return
-    least = scores.LEAST_OF_TWO if texts == 2 else scores.LEAST
-    ranked = [each for each in scores.pairs(map(look.of, found)) if each.points >= least][:scores.MOST_PAIRS]
+    least = ratings.LEAST_OF_TWO if texts == 2 else ratings.LEAST
+    ranked = [each for each in ratings.pairs(map(look.of, found)) if each.points >= least][:ratings.MOST_PAIRS]
     for at, (question, answer, _) in enumerate(ranked):
         is_swapped = any({question, answer} == {each.question, each.answer} for each in ranked[:at])
         are_two = len(found) == 2 or (at == 0 and len(told) == 2)
@@ -392,11 +392,11 @@ def _pairs(look: Look, found: list[str], texts: int, told: list[str]) -> Iterato
         code = "by_name" if is_named else "by_look" if texts == 2 else "by_sentences"
         evidence = tuple(Evidence(code, {"column": column}) for column in (question, answer)) if are_two else (
             Evidence("names_unclear"),)
-        certainty = scores.LIKELY if is_named else scores.LOOK if are_two and not (
-            len(found) == 2 and is_title(look, *found)) else scores.POSSIBLE
+        certainty = ratings.LIKELY if is_named else ratings.LOOK if are_two and not (
+            len(found) == 2 and is_title(look, *found)) else ratings.POSSIBLE
         if is_swapped and any(map(names.is_known, (question, answer))):
             continue
-        for each in answered(look, question, answer, scores.SWAPPED if is_swapped else certainty - at / 100):
+        for each in answered(look, question, answer, ratings.SWAPPED if is_swapped else certainty - at / 100):
             yield replace(each, evidence=evidence)
 
 

@@ -8,7 +8,7 @@ from itertools import combinations, islice, permutations
 
 from slmstudio.core.data import column_names as names
 from slmstudio.core.data.candidates import Evidence
-from slmstudio.core.data.mapping import choices, scores, values
+from slmstudio.core.data.mapping import choices, ratings, values
 from slmstudio.core.data.mapping.look import ColumnMap, Look, made_of
 from slmstudio.core.data.mapping.profile import ColumnProfile
 from slmstudio.core.data.mapping.speakers import are_texts, content_of
@@ -34,7 +34,7 @@ def _clarity(column: str) -> float:
     """How clearly a name says that its column holds a question or an answer."""
     known = names.column(column)
     is_clear = known in (*names.ASKED, *names.ANSWERED) and known not in names.WEAK_ANSWERS
-    return scores.CLEAR if is_clear else scores.SIMILAR
+    return ratings.CLEAR if is_clear else ratings.SIMILAR
 
 
 def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
@@ -47,7 +47,7 @@ def _asked(look: Look, answer: str) -> Iterator[tuple[str, str, float]]:
         return
     may_name = look.first(words, (answer,))
     if may_name:
-        yield may_name, "", scores.SIMILAR - 0.05
+        yield may_name, "", ratings.SIMILAR - 0.05
     profile = look.of(may_name)
     if not may_name or (profile.is_word and (profile.is_class or profile.known not in names.SOURCES)):
         yield from _asked_otherwise(look, answer, may_name)  # else words are translated
@@ -64,10 +64,10 @@ def _asked_otherwise(look: Look, answer: str, may_name: str) -> Iterator[tuple[s
     before = look.first(names.HISTORY, (answer,))  # what was said before it
     remark = before if before and look.is_list(before) else next(iter(look.unused_words((answer,))), "")
     for is_fit, question, certainty in (
-            (is_reply, head, scores.SIMILAR),
-            (is_sure or names.column(answer) == "code", look.first(below, without), scores.SIMILAR - 0.01),
-            (is_sure and not may_name, _only_text(look, answer) or remark, scores.LIKELY),
-            (is_reply and title.is_word and not title.is_class, title.name, scores.LIKELY - 0.01)):
+            (is_reply, head, ratings.SIMILAR),
+            (is_sure or names.column(answer) == "code", look.first(below, without), ratings.SIMILAR - 0.01),
+            (is_sure and not may_name, _only_text(look, answer) or remark, ratings.LIKELY),
+            (is_reply and title.is_word and not title.is_class, title.name, ratings.LIKELY - 0.01)):
         if is_fit and question:
             yield question, look.first(names.DETAILS, (head, answer)) if question == head else "", certainty
 
@@ -92,7 +92,7 @@ def _answers_unnamed(look: Look) -> Iterator[ColumnMap]:
     if answer and answer not in look.names and names.column(answer) not in (*names.BELOW, *names.TEXT, "source") and (
             not hold_more(look, [answer]) and not is_title(look, answer, question)):
         is_sure = names.column(question) not in names.NAMES and all(each.columns["output"] == answer for each in wanted)
-        yield from answered(look, question, answer, scores.LIKELY if is_sure else scores.LOOK)
+        yield from answered(look, question, answer, ratings.LIKELY if is_sure else ratings.LOOK)
 
 
 def _wanted(look: Look, question: str, below: str) -> Iterator[ColumnMap]:
@@ -106,17 +106,17 @@ def _wanted(look: Look, question: str, below: str) -> Iterator[ColumnMap]:
         parts = [written(each) for each in sorted(found, key=look.columns.index)]
         whole = f"{{{', '.join(f'{each}: {each}' for each in parts)}}}"
         if (made := made_of(whole, look.columns, look.rows, "")) is not None:
-            yield replace(look.map("instruction", scores.DROPPED + 0.01, map(by_name, found), instruction=question,
+            yield replace(look.map("instruction", ratings.DROPPED + 0.01, map(by_name, found), instruction=question,
                                    output=whole), made={whole: made})
-    for at, each in enumerate(found[:scores.MOST_PAIRS]):
-        yield from answered(look, question, each, scores.DROPPED - at / 100)
+    for at, each in enumerate(found[:ratings.MOST_PAIRS]):
+        yield from answered(look, question, each, ratings.DROPPED - at / 100)
 
 
 def translated(look: Look) -> Iterator[ColumnMap]:
     """Columns that are called by languages: the same in each of them."""
     found = [each for each in look.columns if look.of(each).has_words and names.is_language(each)]
-    for at, (one, other) in enumerate(islice(combinations(found, 2), scores.MOST_PAIRS)):
-        for each in answered(look, one, other, scores.SORTED - at / 100):
+    for at, (one, other) in enumerate(islice(combinations(found, 2), ratings.MOST_PAIRS)):
+        for each in answered(look, one, other, ratings.SORTED - at / 100):
             yield replace(each, evidence=(by_name(one), by_name(other)))
 
 
@@ -130,9 +130,10 @@ def corrected(look: Look) -> Iterator[ColumnMap]:
         pair = one.name, other.name
         evidence = tuple(map(by_name, pair))
         if (question := look.first(names.ASKED, (*pair, *look.names))) and look.of(question).has_words:
-            yield look.map("preference", scores.SORTED, evidence, prompt=question, chosen=other.name, rejected=one.name)
-            yield from answered(look, question, other.name, scores.DROPPED)
-        for each in answered(look, *pair, scores.DROPPED - 0.01 if question else scores.SORTED):
+            yield look.map("preference", ratings.SORTED, evidence, prompt=question, chosen=other.name,
+                           rejected=one.name)
+            yield from answered(look, question, other.name, ratings.DROPPED)
+        for each in answered(look, *pair, ratings.DROPPED - 0.01 if question else ratings.SORTED):
             yield replace(each, evidence=evidence)
 
 
@@ -145,15 +146,15 @@ def answered(look: Look, question: str, answer: str, certainty: float, below: st
     if parts := _parts(look, answer):  # whether these are several answers or one, no one knows
         made = made_of(parts, look.columns, look.rows, "")
         if made is not None:
-            found = look.map("instruction", scores.DROPPED, evidence, instruction=question, input=below, output=parts)
+            found = look.map("instruction", ratings.DROPPED, evidence, instruction=question, input=below, output=parts)
             yield replace(found, made={parts: made})
-            certainty = min(certainty, scores.LOOK)
+            certainty = min(certainty, ratings.LOOK)
     frame = look.first(names.FRAMES, (question, answer))
     if frame and not below and names.column(question) in names.BELOW:
         question, below = frame, question
     history = look.first(names.HISTORY, (question, answer))
     if any(answer in pair and set(base.split("_")) & names.ANSWER_WORDS for base, pair in look.twos().items()):
-        certainty = min(certainty, scores.DROPPED)  # of two answers, no one knows the better one
+        certainty = min(certainty, ratings.DROPPED)  # of two answers, no one knows the better one
     certainty = min(certainty, _most(look, question, answer, below))
     found = look.map("instruction", certainty, evidence, instruction=question, input=below, output=answer,
                      history=history if history and look.is_list(history) else "")
@@ -167,11 +168,11 @@ def _most(look: Look, question: str, answer: str, below: str) -> float:
     both = [(row[question], row[answer]) for row in look.rows if row.get(question) and row.get(answer)]
     is_repeated = asked.is_same and not below and (asked.known in names.SOURCES or asked.known not in names.ASKED)
     if asked.is_number or is_repeated or 2 * sum(one == other for one, other in both) > len(both):
-        return scores.UNLIKELY
+        return ratings.UNLIKELY
     said_in = [one for each in said.values for one in (each.values() if isinstance(each, dict) else (each,))]
     is_mark = said.is_class and choices.are_marks(said_in)
-    return scores.LOOK if is_mark and not any(
-        map(choices.offers, (*asked.values, *(look.values(below) if below else ())))) else scores.CLEAR
+    return ratings.LOOK if is_mark and not any(
+        map(choices.offers, (*asked.values, *(look.values(below) if below else ())))) else ratings.CLEAR
 
 
 def _parts(look: Look, answer: str) -> str:
@@ -191,7 +192,7 @@ def marked(look: Look, found: ColumnMap, label: str, columns: Mapping[str, str])
     if label:
         yield look.map("labelled", found.certainty, [*found.evidence, Evidence("mark_decides", {"column": label})],
                        label=label, **columns)
-    yield replace(found, certainty=scores.UNLIKELY) if label else found
+    yield replace(found, certainty=ratings.UNLIKELY) if label else found
 
 
 def _same_form(look: Look, question: str) -> str:

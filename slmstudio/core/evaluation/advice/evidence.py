@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.evaluation.scores.metrics import METRICS
-from slmstudio.core.evaluation.scores.verdicts import SAME_ANSWERS
 from slmstudio.core.files import an_object, finite, objects
 from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.folder import EXPORTS
@@ -205,7 +204,7 @@ def _stopped(history: RunHistory) -> tuple[int, int] | None:
 
 
 def _test_rows(test: Mapping[str, Any], request: Mapping[str, Any]) -> int:
-    """An older evaluation knows them only where all were asked."""
+    """Known only where all were asked, of files whose rows nobody has counted."""
     asked = _count(test.get("rows"))
     return _count(test.get("rows_in_file")) or (0 if _count(request.get("limit")) == asked else asked)
 
@@ -240,16 +239,12 @@ def _comparisons(scores: Mapping[str, Any]) -> tuple[Compared | None, tuple[Comp
 
 
 def _compared(scores: Mapping[str, Any], each: Mapping[str, Any]) -> Compared | None:
-    metric, values = str(each.get("metric")), []
-    for name, key in ((TUNED, "score"), (BASE, "other")):  # older files have the scores of all rows only
-        own = finite(each.get(key))
-        values.append(finite(_score(scores, name, metric).get("value")) if own is None else own)
-    if None in values:
+    metric, tuned, base = str(each.get("metric")), finite(each.get("score")), finite(each.get("other"))
+    if tuned is None or base is None:
         return None
-    return Compared(metric, float(values[0] or 0), float(values[1] or 0), str(each.get("verdict")),
+    return Compared(metric, tuned, base, str(each.get("verdict")),
                     _count(each.get("rows")), _count(each.get("rows_needed")) or None,
-                    # Older files lack "same"; their sentences are English.
-                    each.get("same") is True or str(each.get("sentence")).startswith(SAME_ANSWERS),
+                    each.get("same") is True,
                     finite(each.get("low")), finite(each.get("high")))
 
 

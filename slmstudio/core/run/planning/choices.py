@@ -48,18 +48,23 @@ class Choice:
         key: one of `LABELS`.
         overrides: the fields that make it differ from the planner's proposal.
         plan: its configuration, rows, memory and energy.
-        training, answering: the time of the training, and of the questions that the model answers before it and again
-            after it; None if there are none.
+        answering: the time of the questions that the model answers before the training and again after it; None if
+            there are none.
         questions: how many; `held_out`: the rows that they are of.
     """
 
     key: str
     plan: Plan
-    training: TimeEstimate
     overrides: dict[str, Any] = field(default_factory=dict)
     questions: int = 0
     held_out: int = 0
     answering: TimeEstimate | None = None
+
+    @property
+    def training(self) -> TimeEstimate:
+        """The time of the training."""
+        assert self.plan.outlook.time is not None  # the rows of a plan are counted
+        return self.plan.outlook.time
 
     @property
     def time(self) -> TimeEstimate:
@@ -183,11 +188,10 @@ def propose(inputs: PlanInputs, evaluates: bool = True) -> Choices:
 def _choice(key: str, plan: Plan, inputs: PlanInputs, machine: Machine, questions: int,
             overrides: dict[str, Any] | None = None) -> Choice:
     config, counts = plan.config, plan.counts
-    training = time_estimate.training(inputs.model, config, machine, counts.learned, counts.tokens)
     held_out = _held_out(plan, inputs)
     count = 0 if config.objective == "text" else min(questions, held_out)
     answering = time_estimate.answering(inputs.model, machine, count, counts.tokens / max(1, counts.learned))
-    return Choice(key, plan, training, overrides or {}, count, held_out, answering if count else None)
+    return Choice(key, plan, overrides or {}, count, held_out, answering if count else None)
 
 
 def _held_out(plan: Plan, inputs: PlanInputs) -> int:

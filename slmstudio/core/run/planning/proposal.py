@@ -20,7 +20,7 @@ from slmstudio.core.run.config import FIELDS, RunConfig, default_of
 from slmstudio.core.run.curves import most_evaluations, total_steps
 from slmstudio.core.run.memory.fit_badge import spares_optimizer, usual_epochs
 from slmstudio.core.run.memory.formula import COMFORTABLE
-from slmstudio.core.run.memory.levers import Lever, to_fit
+from slmstudio.core.run.memory.outlook import Lever, to_fit
 from slmstudio.core.run.planning import plan_rows, row_counts
 from slmstudio.core.run.planning.plan_inputs import Draft
 from slmstudio.core.run.planning.rates import preference_part, usual_for, usual_rate

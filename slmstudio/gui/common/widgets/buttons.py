@@ -3,23 +3,149 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from PySide6.QtCore import QEvent, QSize, Qt, Signal, SignalInstance
-from PySide6.QtGui import QFontMetrics, QKeyEvent, QResizeEvent
+from PySide6.QtCore import QEvent, QRectF, QSize, Qt, QTimer, Signal, SignalInstance
+from PySide6.QtGui import QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractButton,
     QBoxLayout,
     QButtonGroup,
     QFrame,
     QPushButton,
+    QRadioButton,
     QSizePolicy,
     QToolButton,
     QWidget,
 )
+from shiboken6 import isValid
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.widgets.busy import note_pressed
-from slmstudio.gui.common.widgets.layouts import row_in
+from slmstudio.gui.common.widgets.labels import breakable, show_text, text_label
+from slmstudio.gui.common.widgets.layouts import column_of, row_in
+
+# -- A card that is one of several choices: a click anywhere on it chooses it.
+
+
+class _Radio(QRadioButton):
+    """A radio button whose neighbours are in other frames.
+
+    Signals:
+        moved(int): an arrow key asks for the one before it (-1) or after it (1).
+    """
+
+    moved = Signal(int)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Left: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Right: 1}.get(
+            Qt.Key(event.key()), 0)
+        if step:
+            self.moved.emit(step)
+        else:
+            super().keyPressEvent(event)
+
+
+class ChoiceCard(QFrame):
+    """A radio button with a title and a few words below it.
+
+    Attributes:
+        radio: what is on or off; a button group makes it one of several.
+        column: takes more than the title and the words.
+    """
+
+    def __init__(self, name: str, tip: str):
+        super().__init__()
+        self.radio = _Radio()
+        self.radio.setObjectName(name)
+        self.radio.setToolTip(tip)
+        self.radio.toggled.connect(self._show_state)
+        self.title, self.text = text_label("", "strong", wrap=True), text_label("", "small", wrap=True)
+        self.column = column_of(self.title, self.text, spacing=theme.SPACE_XS)
+        row_in(self, (self.radio, 0, Qt.AlignmentFlag.AlignTop), (self.column, 1), margins=theme.SPACE_M)
+        self._show_state(False)
+
+    def describe(self, title: str, text: str) -> None:
+        """Show these words; without `text`, the title alone."""
+        self.title.setText(breakable(title))
+        show_text(self.text, breakable(text))
+        self.radio.setAccessibleName(title)
+        self.radio.setAccessibleDescription(text)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if self.radio.isEnabled():
+            self.radio.click()
+            self.radio.setFocus(Qt.FocusReason.MouseFocusReason)
+
+    def _show_state(self, on: bool) -> None:
+        self.setProperty("choice", "on" if on else "true")
+        theme.restyle(self)
+
+
+# -- The sign on a button that what it began is still at work, where nothing else at that place says so.
+
+AFTER_MS, TURN_MS = 200, 60
+"""What ends sooner needs no sign; and the time between two of its pictures."""
+HEIGHT, TURNS = 3, 20
+_pressed: list[QAbstractButton] = []
+"""The button whose press is being handled."""
+
+
+def note_pressed(button: QAbstractButton | None) -> None:
+    """Until the event loop comes round, work that begins was begun by this button."""
+    if button is not None and isValid(button):
+        _pressed[:] = [button]
+        QTimer.singleShot(0, _pressed.clear)
+
+
+def pressed_button() -> QAbstractButton | None:
+    return _pressed[0] if _pressed and isValid(_pressed[0]) else None
+
+
+def still_pressed(act: Callable[[Any], object]) -> Callable[[Any], None]:
+    """What a dialog calls with its answer, as a part of what the button that is pressed now began."""
+    button = pressed_button()
+
+    def later(answer: Any) -> None:
+        note_pressed(button)
+        act(answer)
+
+    return later
+
+
+class BusySign(QWidget):
+    """A line that runs along the bottom of a button. It comes after `AFTER_MS` and goes when nothing is at work."""
+
+    def __init__(self, button: QAbstractButton, is_busy: Callable[[], bool]):
+        super().__init__(button)
+        self._is_busy, self._turn = is_busy, 0
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setAccessibleName(tr("In progress"))
+        self.hide()
+        self._timer = QTimer(self, interval=AFTER_MS, timeout=self._look)
+        self._timer.start()
+
+    def _look(self) -> None:
+        if not self._is_busy():
+            self._timer.stop()
+            self.hide()
+            self.deleteLater()
+            return
+        self._timer.setInterval(TURN_MS)
+        button = self.parentWidget()
+        self.setGeometry(theme.RADIUS, button.height() - HEIGHT - 1, button.width() - 2 * theme.RADIUS, HEIGHT)
+        self._turn = (self._turn + 1) % TURNS
+        self.show()
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self.parentWidget().palette().color(QPalette.ColorRole.ButtonText))
+        third = self.width() / 3
+        left, width = (0.0, 3 * third) if theme.THEME.still else (4 * third * self._turn / TURNS - third, third)
+        painter.drawRoundedRect(QRectF(left, 0, width, HEIGHT), HEIGHT / 2, HEIGHT / 2)
+
 
 ICON_SIZE = 16
 Slot = Callable[..., object] | SignalInstance

@@ -18,8 +18,8 @@ from slmstudio.gui.common.widgets.layouts import STRETCH, column_of, fill, row_i
 from slmstudio.gui.common.widgets.progress import Share, ShareBar
 
 if TYPE_CHECKING:
+    from slmstudio.core.data.languages import Statistics
     from slmstudio.core.data.reader import Dataset
-    from slmstudio.core.data.statistics import Statistics
     from slmstudio.core.run.rows_report import TokenCounts
     from slmstudio.gui.plots.canvas import Histogram
 
@@ -64,7 +64,7 @@ def _percent(share: float) -> str:
 
 
 def _count(dataset: Dataset) -> Statistics:
-    from slmstudio.core.data.statistics import statistics
+    from slmstudio.core.data.languages import statistics
 
     return statistics(dataset.records)
 

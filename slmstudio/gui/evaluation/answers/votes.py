@@ -246,7 +246,7 @@ def votes_said(folder: Path, of: str, with_: str, before: VoteSentences | None) 
     from slmstudio.core.evaluation import ballots
 
     state = (folder, of, with_, *(_stamp(file) for file in (
-        paths.votes_file(), *(folder / name for name in (ballots.EARLIER, ballots.JUDGE, ballots.ITEMS)))))
+        paths.votes_file(), *(folder / name for name in (ballots.JUDGE, ballots.ITEMS)))))
     if before is not None and before.state == state:
         return before
     return VoteSentences(state, votes_sentences(folder, of, with_))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from support.tiers import examples
 
 from slmstudio.core.data.health import artifacts
+from slmstudio.core.data.health.artifacts import Row
 from slmstudio.core.data.health.finding import KINDS, Context
 from slmstudio.core.data.health.survey import check, fix, is_refusal
-from slmstudio.core.data.health.texts import Row
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.data.record import Record
 

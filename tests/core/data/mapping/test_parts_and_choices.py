@@ -5,26 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import NoUsableRow, read_as, read_dataset
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.testset.reader import read_test_set
 
 Q, A = "What is the capital of Goa?", "It is Panaji."
-
-
-def user(text):
-    return {"role": "user", "content": text}
-
-
-def says(text):
-    return {"role": "assistant", "content": text}
-
-
-def read(folder, rows):
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return read_dataset(path)
 
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}

@@ -5,25 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.chat_rows import read, says, user
 
 from slmstudio.core.data.reader import read_dataset
 from slmstudio.core.errors import UserError
 
 Q, A, B = "गोवा की राजधानी क्या है?", "It is Panaji.", "No idea."
-
-
-def user(text):
-    return {"role": "user", "content": text}
-
-
-def says(text):
-    return {"role": "assistant", "content": text}
-
-
-def read(folder, rows):
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return read_dataset(path)
 
 
 def shp(a, b, score_a, score_b):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slmstudio.core.errors import UserError
-from slmstudio.core.evaluation.testset.mmlu_folder import categories, find_mmlu
+from slmstudio.core.evaluation.testset.reader import categories, find_mmlu
 
 
 def put(folder: Path, **texts: str) -> Path:

@@ -165,12 +165,6 @@ def test_a_clock_that_was_set_back_costs_one_interval():
     assert cards(meter) == pytest.approx(4900 + 5000)
 
 
-def test_events_of_older_runs_tell_of_the_first_card_alone():
-    meter = metered(*({"type": "sensors", "time": float(t), "gpu": {"name": "RTX", "power_w": 150.0}}
-                      for t in range(101)))
-    assert cards(meter) == pytest.approx(15_000) and meter.use is not None and meter.use.of(PROCESSOR) is None
-
-
 THIS_MACHINE = {"type": "machine", "cores": 8, "ram_total": 32 * GB}
 
 
@@ -199,7 +193,7 @@ def test_without_a_counter_the_processor_is_estimated_from_its_load_and_the_rest
 
 
 def test_older_events_tell_the_workers_own_load_and_a_battery_means_a_laptop():
-    events = [{"type": "sensors", "time": float(t), "gpu": None, "cpu_percent": 400.0} for t in range(101)]
+    events = [{"type": "sensors", "time": float(t), "cpu_percent": 400.0} for t in range(101)]
     use = metered(THIS_MACHINE, *events).use
     assert use is not None and use.of(PROCESSOR) == pytest.approx(100 * processor_watts(8, 0.5)) and use.measured == 0
     laptop = metered(THIS_MACHINE, *({**event, "battery": {"percent": 80.0, "plugged": True}} for event in events)).use

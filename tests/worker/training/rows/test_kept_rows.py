@@ -24,7 +24,7 @@ from slmstudio.core.run.config import RunConfig
 from slmstudio.core.run.rows import run_rows, saving_rows
 from slmstudio.worker.parity.reference import own_rows
 from slmstudio.worker.runtime.context import JobContext
-from slmstudio.worker.training import methods, token_cache, train, training_rows
+from slmstudio.worker.training import loading, methods, train, training_rows
 from slmstudio.worker.training.training_rows import NothingLearned, read_rows
 
 
@@ -150,7 +150,7 @@ def encoded(job: JobContext, **changes):
     """The rows to learn as tokens, and what `encode` was asked with."""
     config = RunConfig(**{**vars(config_of(job)), **changes})
     rows = run_rows.read(job.folder) or keep(job.folder, config)
-    return token_cache.encode(rows.train, rows.sha256("train"), methods.load_tokenizer(Path(config.model)),
+    return loading.encode(rows.train, rows.sha256("train"), methods.load_tokenizer(Path(config.model)),
                               ChatTemplate.from_folder(config.model), config, job, "tokenizing")
 
 
@@ -239,13 +239,13 @@ def test_a_damaged_entry_is_made_again(make_job, counted, harm):
     wanted = encoded(job).to_list()
     [entry] = entries()
     if harm == "rows":
-        content = bytearray((entry / token_cache.ROWS).read_bytes())
+        content = bytearray((entry / loading.ROWS).read_bytes())
         content[-40] ^= 0xFF
-        (entry / token_cache.ROWS).write_bytes(content)
+        (entry / loading.ROWS).write_bytes(content)
     elif harm == "about":
-        (entry / token_cache.ABOUT).write_text('{"losses": 3}')
+        (entry / loading.ABOUT).write_text('{"losses": 3}')
     else:
-        (entry / token_cache.ROWS).unlink()
+        (entry / loading.ROWS).unlink()
     calls = len(counted)
     assert encoded(job).to_list() == wanted and len(counted) == 2 * calls
     assert encoded(job).to_list() == wanted and len(counted) == 2 * calls and entries() == [entry]
@@ -257,7 +257,7 @@ def test_a_full_disk_is_no_failure(make_job, monkeypatch):
 
     job = make_job()
     read_rows(config_of(job), job)
-    monkeypatch.setattr(token_cache.pyarrow, "OSFile", full)
+    monkeypatch.setattr(loading.pyarrow, "OSFile", full)
     assert len(encoded(job)) > 0 and entries() == []
     assert any("are not kept for the next run" in event.get("message", "") for event in jobs.Job(job.folder).events())
 
@@ -273,14 +273,14 @@ def test_those_not_used_for_the_longest_time_go(make_job, monkeypatch):
     os.utime(left, (1, 1))
     encoded(job, max_length=127)
     assert len(entries()) == 2 and not left.exists()
-    monkeypatch.setattr(token_cache, "MOST_BYTES", 2.5 * size)
+    monkeypatch.setattr(loading, "MOST_BYTES", 2.5 * size)
     encoded(job)  # used now
     encoded(job, max_length=126)
     assert len(entries()) == 2 and oldest in entries()
 
 
 def test_tokens_beyond_what_is_kept_are_encoded_once_all_the_same(make_job, monkeypatch, counted):
-    monkeypatch.setattr(token_cache, "MOST_BYTES", 1)
+    monkeypatch.setattr(loading, "MOST_BYTES", 1)
     job = make_job()
     wanted = encoded(job).to_list()
     calls, [entry] = len(counted), entries()
@@ -291,7 +291,7 @@ def test_tokens_beyond_what_is_kept_are_encoded_once_all_the_same(make_job, monk
 
 def test_the_second_of_two_equal_runs_takes_the_tokens_of_the_first(make_job, monkeypatch, counted):
     """Both begin before either is done."""
-    job, honest = make_job(), token_cache._keep
+    job, honest = make_job(), loading._keep
     both = [make_job()]
 
     def keep(*arguments):
@@ -299,15 +299,15 @@ def test_the_second_of_two_equal_runs_takes_the_tokens_of_the_first(make_job, mo
             encoded(both.pop())
         return honest(*arguments)
 
-    monkeypatch.setattr(token_cache, "_keep", keep)
+    monkeypatch.setattr(loading, "_keep", keep)
     rows = encoded(job)
     [entry] = entries()
     assert len(counted) == 2 * len(rows)
-    assert [file["filename"] for file in rows.cache_files] == [str(entry / token_cache.ROWS)]
+    assert [file["filename"] for file in rows.cache_files] == [str(entry / loading.ROWS)]
     assert not [event for event in jobs.Job(job.folder).events() if "are not kept" in event.get("message", "")]
 
 
 def test_nothing_is_kept_where_checkpoints_need_the_room(make_job, monkeypatch):
-    monkeypatch.setattr(disk_space, "free", lambda where: token_cache.ROOM)
+    monkeypatch.setattr(disk_space, "free", lambda where: loading.ROOM)
     job = make_job()
     assert len(encoded(job)) == len(read_dataset(job.request["train_file"]).records) - 2 and entries() == []
