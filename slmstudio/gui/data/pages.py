@@ -148,8 +148,8 @@ class DataPages(QStackedWidget):
         self.currentChanged.connect(lambda _: self.updateGeometry())
 
     def minimumSizeHint(self) -> QSize:
-        """That of the page that is shown: another one that needs more room doesn't make it scroll. The text of the empty
-        one wraps at this width."""
+        """That of the page that is shown, since another one mustn't make it scroll. The empty one's text wraps at this
+        width."""
         page = self.currentWidget()
         hint, layout = page.minimumSizeHint(), page.layout()
         if self.is_empty() and layout is not None:

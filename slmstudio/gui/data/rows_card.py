@@ -34,8 +34,8 @@ TABLE, CONVERSATION, TOKENS = range(3)
 
 Arrange = Callable[[Sequence["Record"], Sequence[int]], tuple[Sequence[int], Mapping[int, str]]]
 """Of rows and their indices: those to be shown, in their order, and by index what is beside them."""
-TABLE_HEIGHT = 110
-"""Two rows at least; where there is no room for them, the page scrolls."""
+TABLE_HEIGHT = 92
+"""The heading and a row at least; where there is no room for them, the page scrolls."""
 
 
 class RowsCard(Card):

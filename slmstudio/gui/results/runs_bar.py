@@ -35,7 +35,7 @@ class RunsBar(QWidget):
                                "chrf>50   outcome!=finished\nA run is shown when all of them hold. The end of a "
                                "field's name is enough, such as rank. Numbers may have a unit, such as 2k. (Ctrl+F)"))
         self.search.setClearButtonEnabled(True)
-        self.search.setPlaceholderText(tr("Search: rank>8   tag=best"))
+        self.search.setPlaceholderText(tr("Search: rank>8"))
         self.tags = SecondaryButton(tr("Tags"), tr("Show the runs with a tag."), "small", name="runs_tags")
         self.columns = IconButton("columns", tr("Choose the columns: any field of a run, and any score"),
                                   name="runs_columns")
