@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QThreadPool
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QPushButton
 from support import evaluated_runs
 
 from slmstudio.core.data import reader
@@ -227,6 +228,40 @@ def _answered(stage: Stage) -> None:
     stage.wait(lambda: chat.panes[0].state == "ready")
 
 
+def _think(stage: Stage) -> None:
+    chat = stage.page("chat")
+    _ask(stage, "held think")
+    stage.wait(lambda: chat.panes[0].bubbles.findChildren(QPushButton, "show_thoughts"))
+
+
+def _thought(stage: Stage) -> None:
+    """One question whose answer calls a tool, and one with thoughts that are unfolded."""
+    chat = stage.page("chat")
+    _answered(stage)
+    for question in ("tool", "think"):
+        _ask(stage, question)
+        stage.wait(lambda: chat.panes[0].state == "ready")
+    chat.panes[0].bubbles.findChildren(QPushButton, "show_thoughts")[-1].click()
+
+
+def _documents(stage: Stage) -> None:
+    """One that fits, and one that doesn't."""
+    chat = stage.page("chat")
+    short = stage.scratch / "Rules of the ward office.md"
+    short.write_text("# Rules\n\nThe office is open from Monday to Friday.\n")
+    chat.take_files([short, stage.rows])
+    chat.input.editor.setPlainText("When is the office open?")
+    stage.wait(lambda: len(chat.talk.documents.attached) == 2 and chat.talk.documents.are_measured())
+
+
+def _unread(stage: Stage) -> None:
+    chat = stage.page("chat")
+    damaged = stage.scratch / "scan.pdf"
+    damaged.write_bytes(b"%PDF-1.4 nothing")
+    chat.take_files([damaged])
+    stage.wait(chat.banner.isVisible)
+
+
 STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
     "data": {"empty": lambda stage: stage.page("data"),
              "working": lambda stage: _read(stage, stage.rows, hold=True),
@@ -241,6 +276,7 @@ STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
     "chat": {"empty": lambda stage: stage.page("chat"),
              "loading": lambda stage: _load(stage, hold=True), "ready": _loaded,
              "working": lambda stage: _ask(stage, "held answer"), "done": _answered,
+             "thinking": _think, "thought": _thought, "documents": _documents, "unread": _unread,
              "failed": lambda stage: _load(stage, there=False)},
     "window": {"welcome": lambda stage: stage.window.open_welcome(),
                "settings": lambda stage: stage.window.open_settings(),

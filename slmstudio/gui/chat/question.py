@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtCore import QMimeData, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QPlainTextEdit, QProgressBar, QWidget
 
-from slmstudio.core.chat import sampling
+from slmstudio.core.chat import documents, sampling
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.blind_comparison import Comparison
+from slmstudio.gui.chat.documents import ChatDocuments
 from slmstudio.gui.chat.held_out import HeldOutQuestions
 from slmstudio.gui.chat.lanes import ChatLanes
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.saved_chats import OpenChat
 from slmstudio.gui.chat.settings import ChatSettings
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_path
+from slmstudio.gui.common.widgets.areas import local_paths
 from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
@@ -55,6 +58,10 @@ class _Editor(QPlainTextEdit):
         else:
             super().keyPressEvent(event)
 
+    def canInsertFromMimeData(self, source: QMimeData) -> bool:
+        # Files that are let go here are documents of the question: what is around this takes them.
+        return not local_paths(source) and super().canInsertFromMimeData(source)
+
 
 class ChatInput(QWidget):
     """The editor, Send or Stop, and the context meter.
@@ -65,6 +72,7 @@ class ChatInput(QWidget):
         drafted(str): the user paused while typing; how long is it?
         recalled: edit the last question.
         edit_cancelled: leave the earlier question as it is.
+        document_wanted: add a document to the question.
     """
 
     sent = Signal(str)
@@ -72,6 +80,7 @@ class ChatInput(QWidget):
     drafted = Signal(str)
     recalled = Signal()
     edit_cancelled = Signal()
+    document_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,6 +95,9 @@ class ChatInput(QWidget):
         self.stop_button = SecondaryButton(tr("Stop"), tr("Stop the answer now (Esc)."), "danger", name="chat_stop")
         self.note = text_label("", "small", name="chat_note")
         self.cancel_edit = IconButton("close", tr("Leave the earlier question unchanged (Esc)"), name="cancel_edit")
+        self.attach = IconButton("file", tr("Add a document that the question is about: text, Markdown, PDF, Word or "
+                                            "HTML. Files can be dropped here, too."), name="add_document",
+                                 clicked=self.document_wanted)
         self.meter = QProgressBar()
         self.meter.setTextVisible(False)
         self.meter.setFixedWidth(160)
@@ -99,7 +111,7 @@ class ChatInput(QWidget):
         self.set_editing(False)
 
     def _lay_out(self) -> None:
-        self.below = row_of(self.meter_text, self.meter, STRETCH, self.note, self.cancel_edit)
+        self.below = row_of(self.attach, self.meter_text, self.meter, STRETCH, self.note, self.cancel_edit)
         self._column = column_in(self, row_of((self.editor, 1), self.send_button, self.stop_button), self.below)
 
     def add_above(self, widget: QWidget) -> None:
@@ -191,6 +203,10 @@ class Talk(QObject):
         super().__init__(parent)
         self._lanes, self._input, self._settings = lanes, question, settings
         self._comparison, self._chat = comparison, chat
+        self.documents = ChatDocuments()
+        question.add_above(self.documents)
+        question.document_wanted.connect(self._choose_document)
+        self.documents.changed.connect(question.recount)
         self.held_out = HeldOutQuestions()
         self.held_out.asked.connect(self.ask_held_out)
         question.add_above(self.held_out)
@@ -210,12 +226,14 @@ class Talk(QObject):
             return None
         return options
 
-    def _ask(self, question: str) -> None:
+    def _ask(self, question: str, with_documents: bool = True) -> None:
         options = self._options()
         if options is None:
             self._input.put_back(question)
             return
-        edited = self._edited
+        edited, attached = self._edited, self.documents.as_sent() if with_documents else []
+        if attached:
+            self.documents.show_documents([])
         self.edit(None)
         if self._comparison.blind:
             self._start_over()
@@ -224,7 +242,7 @@ class Talk(QObject):
         if len({bool(pane.lane.turns) for pane in self._lanes.panes()}) == 2:
             self._start_over()  # a model that joins later has heard nothing, so all begin with this question
         for pane in self._lanes.in_order():  # the first one begins at once
-            pane.ask(question, self._system(), options, _same_place(pane, edited))
+            pane.ask(question, self._system(), options, _same_place(pane, edited), attached)
 
     def ask_held_out(self, row: HeldOutQuestion) -> None:
         """Ask what a held-out row asks, as it does: in a conversation of its own, with the row's system prompt where
@@ -234,14 +252,28 @@ class Talk(QObject):
         if any(pane.lane.turns for pane in self._lanes.panes()):
             self._start_over()
         self._input.editor.setFocus()  # the button that had it goes
-        self._ask(row.question)
+        self._ask(row.question, with_documents=False)
 
     def show_state(self, *, ready: bool, answering: bool) -> None:
         """What can be asked now, and of a question from the held-out rows what was expected."""
-        self._input.set_state(ready=ready, answering=answering)
+        if not ready and not answering:  # another model or context: sizes will be different
+            self.documents.set_sizes([])
+        elif not self.documents.are_measured():
+            self._input.recount()
+        self._input.set_state(ready=ready and self.documents.are_measured(), answering=answering)
         turns = self._lanes.panes()[0].lane.turns
         asked = next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
         self.held_out.show_state(ready and not answering, asked)
+
+    def put_back(self, question: Message) -> None:
+        """A question that got no answer, with its documents."""
+        self._input.put_back(question.content)
+        if not self.documents.attached:
+            self.documents.show_documents(question.figures.get(documents.KEY) or [])
+
+    def _choose_document(self) -> None:
+        kinds = tr("Documents (*.txt *.md *.pdf *.docx *.html *.htm);;All files (*)")
+        open_path(self._input, tr("Add a document"), lambda path: self.documents.add([path]), kinds)
 
     def _start_over(self) -> None:
         """Keep the conversation, and begin another."""
@@ -276,7 +308,9 @@ class Talk(QObject):
         return self._edited is not None
 
     def edit(self, question: Message | None) -> None:
-        """Put an earlier question into the editor; None leaves editing."""
+        """Put an earlier question into the editor, with its documents; None leaves editing."""
+        if question is not None or self._edited is not None:
+            self.documents.show_documents(question.figures.get(documents.KEY) or [] if question is not None else [])
         self._edited = question
         self._input.set_editing(question is not None, question.content if question is not None else "")
 
@@ -284,7 +318,7 @@ class Talk(QObject):
         return self._settings.system.toPlainText().strip()
 
     def _count(self, draft: str) -> None:
-        self._lanes.lanes[0].pane.count(self._system(), draft, self._settings.max_tokens())
+        self._lanes.lanes[0].pane.count(self._system(), draft, self._settings.max_tokens(), self.documents.attached)
 
 
 def _same_place(pane: ChatPane, edited: Message | None) -> Message | None:

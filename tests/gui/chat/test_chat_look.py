@@ -11,7 +11,7 @@ from PySide6.QtGui import QFontMetrics
 from support.chat_window import answered, ask, ready, start
 
 from slmstudio.core.run.named import model_title
-from slmstudio.gui.chat.bubble import TextBlock
+from slmstudio.gui.chat.blocks import TextBlock
 from slmstudio.gui.chat.tab import ChatTab
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelPicker
