@@ -21,8 +21,6 @@ from slmstudio.core.run.named import model_title
 # -- A conversation: for each model a tree of messages, of which one branch is shown.
 
 TITLE_CHARACTERS = 60
-BEFORE_HIT, EXCERPT_CHARACTERS = 12, 120
-"""Characters before words that were looked for, and all in all, that tell where they are."""
 ROLES = ("user", "assistant")
 
 
@@ -187,8 +185,8 @@ class Conversation:
         if found is None:
             return None
         at = found.content.casefold().find(wanted)
-        begin = found.content.rfind(" ", 0, max(0, at - BEFORE_HIT)) + 1
-        return "…" * bool(begin) + " ".join(found.content[begin:at + EXCERPT_CHARACTERS].split())
+        begin = found.content.rfind(" ", 0, max(0, at - 12)) + 1  # what is before it has little room
+        return "…" * bool(begin) + " ".join(found.content[begin:at + 2 * TITLE_CHARACTERS].split())
 
     def to_json(self) -> str:
         lanes = [{"model": lane.model, **lane.tree.to_dict()} for lane in self.lanes]

@@ -135,10 +135,8 @@ class CodeBlock(QFrame):
 
 
 class ThoughtBlock(CodeBlock):
-    """What a model thinks, or thought before it answered: folded below a button that says how long it takes.
-
-    Its language is "writing" while more is to come, "cut" where the answer ended before the thoughts did, else "".
-    """
+    """What a model thinks, or thought before it answered: folded below a button that says how long it takes. Its
+    language is "writing" while more is to come, "cut" where the answer ended before the thoughts did, else ""."""
 
     def __init__(self, content: str, language: str):
         self._begun = time.monotonic() if language == "writing" else None
@@ -199,10 +197,9 @@ class MarkdownView(QWidget):
         self._pieces = list(pieces)
 
     def _show(self, number: int, piece: Piece) -> None:
-        if number < len(self.blocks) and not isinstance(self.blocks[number], KINDS[piece.kind]):
-            self._drop(number)
-            self._insert(number, piece)
-        elif number == len(self.blocks):
+        if number == len(self.blocks) or type(self.blocks[number]) is not KINDS[piece.kind]:
+            if number < len(self.blocks):
+                self._drop(number)
             self._insert(number, piece)
         else:
             self.blocks[number].set_content(piece.content, piece.language)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from typing import Any
 
-from PySide6.QtCore import QRect, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QBoxLayout, QFrame, QLabel, QWidget
 
 from slmstudio.core.chat import documents
 from slmstudio.core.chat.conversation import Message
+from slmstudio.core.chat.markdown import Piece
 from slmstudio.core.chat.reply import Reply
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.chat.blocks import MarkdownView, document_of
@@ -65,13 +67,8 @@ class ChatBubble(QWidget):
         self.frame = QFrame()
         self.frame.setProperty("bubble", role)
         self.frame.setAccessibleName(who)
-        self.label, self.view = text_label(wrap=True), MarkdownView()
-        self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse
-                                           | Qt.TextInteractionFlag.TextSelectableByKeyboard)
-        column_in(self.frame, self.label if role == "user" else self.view, spacing=None,
-                  margins=(PADDING, theme.SPACE_S, PADDING, theme.SPACE_S))
-        (self.view if role == "user" else self.label).setParent(self)
-        (self.view if role == "user" else self.label).hide()
+        self.view = MarkdownView()
+        column_in(self.frame, self.view, spacing=None, margins=(PADDING, theme.SPACE_S, PADDING, theme.SPACE_S))
         side = Qt.AlignmentFlag.AlignRight if role == "user" else Qt.AlignmentFlag.AlignLeft
         column_in(self, (self.frame, 0, side), self._make_foot(), spacing=2)
 
@@ -123,15 +120,13 @@ class ChatBubble(QWidget):
         self._draw(CURSOR)
 
     def _draw(self, cursor: str = "") -> None:
-        if self.role == "user":
-            self.label.setText(breakable(self.content))
-        else:
-            self.view.show_pieces(self._reply.pieces(self.content, cursor))
+        self.view.show_pieces([as_typed(self.content)] if self.role == "user" else
+                              self._reply.pieces(self.content, cursor))
         self._fit()
 
     def mark(self, words: str) -> QWidget:
         """Mark where these words are first, and return what shows them; else the whole message."""
-        for block in [self.label] if self.role == "user" else self.view.blocks:
+        for block in self.view.blocks:
             if isinstance(block, QLabel):
                 at = document_of(block).toPlainText().casefold().find(words.casefold())
                 if at >= 0:
@@ -147,17 +142,8 @@ class ChatBubble(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        if not self._room or (self.role == "user" and not self.label.text()):
-            return
-        if self.role != "user":
+        if self._room:
             self.view.fit(min(self._room, self.view.wanted_width()))
-            return
-        bounds = self.label.fontMetrics().boundingRect(
-            QRect(0, 0, self._room, 1 << 22), int(Qt.TextFlag.TextWordWrap), self.label.text())
-        # The height too: a box that is aligned at one side asks text for its height at the full width, which it never
-        # gets, and the last line is cut off then.
-        self.label.setFixedWidth(min(self._room, bounds.width() + 4))
-        self.label.setFixedHeight(self.label.heightForWidth(self.label.width()))
 
     def set_branches(self, number: int, count: int) -> None:
         """Say which of several versions is shown."""
@@ -180,6 +166,11 @@ class ChatBubble(QWidget):
         for widget in (self.frame, *self.frame.findChildren(QWidget)):
             theme.restyle(widget)
         self.frame.setToolTip(tr("The context is full, so the model no longer sees this message.") if dropped else "")
+
+
+def as_typed(text: str) -> Piece:
+    """A text with its lines and spaces, none of which is a sign."""
+    return Piece("text", f'<p class="n" style="white-space: pre-wrap">{escape(breakable(text))}</p>')
 
 
 def figures_text(figures: dict[str, Any]) -> str:

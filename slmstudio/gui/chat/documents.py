@@ -7,61 +7,62 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
 
 from slmstudio.core.chat import documents
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.tasks import Task, run_task
+from slmstudio.gui.common.widgets.areas import NoteBar
 from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import IconButton
-from slmstudio.gui.common.widgets.labels import ElidedLabel, show_text, text_label
-from slmstudio.gui.common.widgets.layouts import clear, column_in, column_of, row_in
+from slmstudio.gui.common.widgets.labels import show_text, text_label
+from slmstudio.gui.common.widgets.layouts import clear, column_in, column_of
 
 QUOTED = 40
 """Characters that tell where a document is cut."""
 
 
 class ChatDocuments(QWidget):
-    """Above the editor while there are documents.
-
-    Signals:
-        changed: there are others now, one has been read, or their sizes are known.
-
-    Attributes:
-        attached: name and text of those that were read.
-    """
+    """Above the editor while there are documents: `attached` has name and text of those that were read."""
 
     changed = Signal()
+    """There are others now, one has been read, or their sizes are known."""
 
     def __init__(self) -> None:
         super().__init__()
         self.attached: list[dict[str, Any]] = []
         self._reading: dict[Path, Task] = {}
         self._sizes: list[dict[str, Any]] = []
+        tip = tr("Add a document to the question: text, Markdown, PDF, Word or HTML. Files can be dropped here, too.")
+        self.choose = IconButton("file", tip, name="add_document", clicked=self._choose)
         self._lines = column_of(spacing=theme.SPACE_XS)
         self.note = text_label("", "small", wrap=True, tone="warn", name="documents_note")
         column_in(self, self._lines, self.note, spacing=theme.SPACE_XS)
         self.show_documents([])
 
+    def _choose(self) -> None:
+        kinds = tr("Documents (*.txt *.md *.pdf *.docx *.html *.htm);;All files (*)")
+        open_path(self.choose, tr("Add a document"), lambda path: self.add([path]), kinds)
+
     def add(self, files: list[Path]) -> None:
         """Read these off the UI thread."""
         for path in set(files) - self._reading.keys():
             self._reading[path] = run_task(self, lambda task, path=path: documents.read_document(path),
-                                           partial(self._read, path), partial(self._not_read, path))
+                                           partial(self._read, path), partial(self._leave_out, path))
         self._change(self.attached)
 
     def _read(self, path: Path, found: tuple[dict[str, Any], str]) -> None:
         del self._reading[path]
         self._change([*self.attached, found[0]], found[1])
 
-    def _not_read(self, path: Path, error: Exception) -> None:
-        report_error(self, error)
-        self._leave_out(path)
-
-    def _leave_out(self, path: Path) -> None:
+    def _leave_out(self, path: Path, error: Exception | None = None) -> None:
+        """One that is being read, or can't be."""
         self._reading.pop(path).cancel()
+        if error is not None:
+            report_error(self, error)
         self._change(self.attached)
 
     def show_documents(self, attached: list[dict[str, Any]]) -> None:
@@ -100,12 +101,10 @@ class ChatDocuments(QWidget):
         self.changed.emit()
 
     def _add_line(self, text: str, name: str, leave_out: Callable[[], None]) -> None:
-        chip = QFrame()
-        chip.setProperty("inset", "true")
-        label = ElidedLabel(text, "small", Qt.TextElideMode.ElideMiddle, name="document")
-        close = IconButton("close", tr("Leave out {name}", name=name), name="leave_out", clicked=lambda: leave_out())
-        row_in(chip, (label, 1), close, margins=(theme.SPACE_S, 0, theme.SPACE_XS, 0))
-        self._lines.addWidget(chip)
+        line = NoteBar("document", "plain", [IconButton("close", tr("Leave out {name}", name=name), name="leave_out",
+                                                        clicked=lambda: leave_out())])
+        line.say(text)
+        self._lines.addWidget(line)
 
 
 def _left_out_text(document: dict[str, Any], size: dict[str, Any]) -> str:

@@ -20,7 +20,6 @@ from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.saved_chats import OpenChat
 from slmstudio.gui.chat.settings import ChatSettings
 from slmstudio.gui.common import theme
-from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.widgets.areas import local_paths
 from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
@@ -72,7 +71,6 @@ class ChatInput(QWidget):
         drafted(str): the user paused while typing; how long is it?
         recalled: edit the last question.
         edit_cancelled: leave the earlier question as it is.
-        document_wanted: add a document to the question.
     """
 
     sent = Signal(str)
@@ -80,7 +78,6 @@ class ChatInput(QWidget):
     drafted = Signal(str)
     recalled = Signal()
     edit_cancelled = Signal()
-    document_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,9 +92,6 @@ class ChatInput(QWidget):
         self.stop_button = SecondaryButton(tr("Stop"), tr("Stop the answer now (Esc)."), "danger", name="chat_stop")
         self.note = text_label("", "small", name="chat_note")
         self.cancel_edit = IconButton("close", tr("Leave the earlier question unchanged (Esc)"), name="cancel_edit")
-        self.attach = IconButton("file", tr("Add a document that the question is about: text, Markdown, PDF, Word or "
-                                            "HTML. Files can be dropped here, too."), name="add_document",
-                                 clicked=self.document_wanted)
         self.meter = QProgressBar()
         self.meter.setTextVisible(False)
         self.meter.setFixedWidth(160)
@@ -111,7 +105,7 @@ class ChatInput(QWidget):
         self.set_editing(False)
 
     def _lay_out(self) -> None:
-        self.below = row_of(self.attach, self.meter_text, self.meter, STRETCH, self.note, self.cancel_edit)
+        self.below = row_of(self.meter_text, self.meter, STRETCH, self.note, self.cancel_edit)
         self._column = column_in(self, row_of((self.editor, 1), self.send_button, self.stop_button), self.below)
 
     def add_above(self, widget: QWidget) -> None:
@@ -205,7 +199,7 @@ class Talk(QObject):
         self._comparison, self._chat = comparison, chat
         self.documents = ChatDocuments()
         question.add_above(self.documents)
-        question.document_wanted.connect(self._choose_document)
+        question.below.insertWidget(0, self.documents.choose)
         self.documents.changed.connect(question.recount)
         self.held_out = HeldOutQuestions()
         self.held_out.asked.connect(self.ask_held_out)
@@ -270,10 +264,6 @@ class Talk(QObject):
         self._input.put_back(question.content)
         if not self.documents.attached:
             self.documents.show_documents(question.figures.get(documents.KEY) or [])
-
-    def _choose_document(self) -> None:
-        kinds = tr("Documents (*.txt *.md *.pdf *.docx *.html *.htm);;All files (*)")
-        open_path(self._input, tr("Add a document"), lambda path: self.documents.add([path]), kinds)
 
     def _start_over(self) -> None:
         """Keep the conversation, and begin another."""

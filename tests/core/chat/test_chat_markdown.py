@@ -80,6 +80,16 @@ def test_a_growing_message_is_read_again_only_at_its_end() -> None:
     assert plain(stream.pieces()) == plain(markdown._pieces(markdown._parser().parse(LONG), str, None))
 
 
+def test_a_row_of_a_table_is_shown_once_it_is_whole() -> None:
+    stream = Stream()
+    stream.add("| a | b |\n|---|---|\n| 1 | 2 |\n")
+    shown = stream.pieces("▍")
+    stream.add("| 3 ")
+    assert stream.pieces("▍") == shown
+    stream.add("| 4 |\n")
+    assert len(shown) == 1 and "3" in stream.pieces("▍")[0].content
+
+
 def test_numbers_go_on_where_a_long_list_is_cut() -> None:
     found = pieces("\n".join(f"1. item {number} " + "word " * 30 for number in range(1, 100)))
     assert len(found) > 5

@@ -11,7 +11,7 @@ from PySide6.QtGui import QFontMetrics
 from support.chat_window import answered, ask, ready, start
 
 from slmstudio.core.run.named import model_title
-from slmstudio.gui.chat.blocks import TextBlock
+from slmstudio.gui.chat.blocks import TextBlock, document_of
 from slmstudio.gui.chat.tab import ChatTab
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelPicker
@@ -35,11 +35,11 @@ def test_a_question_is_shown_whole(qtbot, chat_tab, session, models, count):
     answered(qtbot, chat_tab, QUESTION)
     for pane in chat_tab.lanes.panes():
         bubble = pane.bubbles.bubbles[0]
-        label = bubble.label
-        assert label.text() == QUESTION
+        label = bubble.view.blocks[0]
+        assert document_of(label).toPlainText() == QUESTION
         # It is laid out once the events of the answer are through.
         qtbot.waitUntil(lambda label=label: label.height() >= label.heightForWidth(label.width()))
-        qtbot.waitUntil(lambda bubble=bubble: bubble.frame.height() >= bubble.label.height())
+        qtbot.waitUntil(lambda bubble=bubble: bubble.frame.height() >= bubble.view.blocks[0].height())
         assert label.width() <= pane.bubbles.viewport().width()
 
 

@@ -23,8 +23,8 @@ def test_thoughts_are_folded_and_copied_apart(qtbot, tab, first):
     answered(qtbot, tab, "think")
     thoughts, answer = first.bubbles.bubbles[3].view.blocks
     assert thoughts.name.text().endswith("8 words") and "<b>Monday</b>" in answer.text()
-    qtbot.mouseClick(thoughts.name, Qt.MouseButton.LeftButton)
-    assert thoughts.text.isVisible() and thoughts.text.toPlainText().startswith("The office is closed")
+    thoughts.name.click()
+    assert not thoughts.text.isHidden() and thoughts.text.toPlainText().startswith("The office is closed")
     press(qtbot, first.bubbles.bubbles[3], "copy_message")
     assert QGuiApplication.clipboard().text() == "Go on **Monday**."
     assert first.messages("")[-1]["content"] == "Go on **Monday**.", "the model doesn't read them once more"

@@ -92,7 +92,8 @@ def pdf_rows(file: BinaryIO, source: Source, notes: list[str]) -> Iterator[Raw]:
             raise UserError(tr("{name} has a password.", name=name), "",
                             tr("Save a copy without a password, and open that.")) from error
         raise UserError(tr("{name} is a damaged PDF file.", name=name),
-                        tr("Opening it failed: {error}.", error=error), tr("Copy or download it again.")) from error
+                        tr("Opening it failed: {error}.", error=str(error).rstrip(".")),
+                        tr("Copy or download it again.")) from error
     empty: list[int] = []
     try:
         count = len(document)
