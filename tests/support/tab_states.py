@@ -229,37 +229,28 @@ def _answered(stage: Stage) -> None:
 
 
 def _think(stage: Stage) -> None:
-    chat = stage.page("chat")
     _ask(stage, "held think")
-    stage.wait(lambda: chat.panes[0].bubbles.findChildren(QPushButton, "show_thoughts"))
+    stage.wait(lambda: stage.page("chat").panes[0].bubbles.findChildren(QPushButton, "show_thoughts"))
 
 
 def _thought(stage: Stage) -> None:
-    """One question whose answer calls a tool, and one with thoughts that are unfolded."""
-    chat = stage.page("chat")
+    """One answer that calls a tool, and one with thoughts that are unfolded."""
     _answered(stage)
+    pane = stage.page("chat").panes[0]
     for question in ("tool", "think"):
         _ask(stage, question)
-        stage.wait(lambda: chat.panes[0].state == "ready")
-    chat.panes[0].bubbles.findChildren(QPushButton, "show_thoughts")[-1].click()
+        stage.wait(lambda: pane.state == "ready")
+    pane.bubbles.findChildren(QPushButton, "show_thoughts")[-1].click()
 
 
-def _documents(stage: Stage) -> None:
-    """One that fits, and one that doesn't."""
+def _documents(stage: Stage, *names: str) -> None:
+    """Files with these names, and one that is too long for the context."""
     chat = stage.page("chat")
-    short = stage.scratch / "Rules of the ward office.md"
-    short.write_text("# Rules\n\nThe office is open from Monday to Friday.\n")
-    chat.take_files([short, stage.rows])
+    for name in names:
+        (stage.scratch / name).write_text("# Rules\n\nThe office is open from Monday to Friday.\n")
+    chat.take_files([*map(stage.scratch.joinpath, names), stage.rows])
     chat.input.editor.setPlainText("When is the office open?")
-    stage.wait(lambda: len(chat.talk.documents.attached) == 2 and chat.talk.documents.are_measured())
-
-
-def _unread(stage: Stage) -> None:
-    chat = stage.page("chat")
-    damaged = stage.scratch / "scan.pdf"
-    damaged.write_bytes(b"%PDF-1.4 nothing")
-    chat.take_files([damaged])
-    stage.wait(chat.banner.isVisible)
+    stage.wait(chat.talk.documents.are_measured)
 
 
 STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
@@ -276,7 +267,9 @@ STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
     "chat": {"empty": lambda stage: stage.page("chat"),
              "loading": lambda stage: _load(stage, hold=True), "ready": _loaded,
              "working": lambda stage: _ask(stage, "held answer"), "done": _answered,
-             "thinking": _think, "thought": _thought, "documents": _documents, "unread": _unread,
+             "thinking": _think, "thought": _thought,
+             "documents": lambda stage: _documents(stage, "Rules of the ward office.md"),
+             "unread": lambda stage: _documents(stage, "scan.pdf"),
              "failed": lambda stage: _load(stage, there=False)},
     "window": {"welcome": lambda stage: stage.window.open_welcome(),
                "settings": lambda stage: stage.window.open_settings(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLabel, QPlainTextEdit
@@ -10,7 +9,7 @@ from support.chat_window import answered, ask, said
 from support.window import press, text
 
 from slmstudio.core.chat.conversation import Conversation
-from slmstudio.gui.chat.blocks import CodeBlock, ThoughtBlock
+from slmstudio.gui.chat.blocks import ThoughtBlock
 
 
 def test_thoughts_are_folded_and_copied_apart(qtbot, tab, first):
@@ -29,13 +28,6 @@ def test_thoughts_are_folded_and_copied_apart(qtbot, tab, first):
     assert QGuiApplication.clipboard().text() == "Go on **Monday**."
     assert first.messages("")[-1]["content"] == "Go on **Monday**.", "the model doesn't read them once more"
     assert Conversation.read(tab.chat.file).lanes[0].turns[3].content.startswith("<think>")
-
-
-def test_a_call_of_a_tool_is_a_card(qtbot, tab, first):
-    answered(qtbot, tab, "tool")
-    call = first.bubbles.bubbles[1].view.blocks[1]
-    assert isinstance(call, CodeBlock) and call.name.text() == "Calls the tool get_weather"
-    assert call.content == 'city: "Pune"'
 
 
 def test_a_document_goes_with_the_question_as_far_as_it_fits(qtbot, tab, first, tmp_path, drop):
@@ -68,13 +60,6 @@ def lines(tab) -> list[str]:
     return [label.text() for label in tab.findChildren(QLabel, "document") if label.isVisible()]
 
 
-def test_a_document_that_cannot_be_read_says_why(qtbot, tab, first, tmp_path, drop):
-    (tmp_path / "scan.pdf").write_bytes(b"%PDF-1.4 nothing")
-    drop(tab, [tmp_path / "scan.pdf"])
-    qtbot.waitUntil(tab.banner.isVisible)
-    assert not tab.talk.documents.isVisible()
-
-
 def test_each_model_has_its_own_settings(qtbot, tab, session, first, models):
     system = tab.findChild(QPlainTextEdit, "system_prompt")
     system.setPlainText("You are a clerk.")
@@ -103,18 +88,3 @@ def test_what_was_searched_for_is_shown(qtbot, tab, first):
     assert said(first)[2] == "pear", "in the branch that has it"
     marked = [label.selectedText() for label in first.bubbles.findChildren(QLabel) if label.hasSelectedText()]
     assert marked == ["asked: pear"]
-
-
-@pytest.mark.parametrize("up", [True, False])
-def test_the_place_stays_where_the_reader_has_scrolled(qtbot, tab, first, up):
-    first.bubbles.begin_answer()
-    bubble, bar = first.bubbles.bubbles[-1], first.bubbles.verticalScrollBar()
-    first._pages.setCurrentWidget(first.bubbles)
-    for number in range(40):
-        first.bubbles.write(f"Paragraph {number}\n\n")
-        bubble.draw_writing()
-        qtbot.waitUntil(lambda least=0 if number < 20 else 1: bar.maximum() >= least)
-        if number == 30 and up:
-            bar.setValue(40)
-    qtbot.waitUntil(lambda: bar.maximum() > 400)
-    qtbot.waitUntil(lambda: bar.value() == (40 if up else bar.maximum()))
