@@ -72,7 +72,7 @@ class Stream:
         line = self._rest[self._rest.rfind("\n") + 1:].lstrip()
         # A row of a table is shown once it is whole: the table isn't laid out for each cell then.
         rest = self._rest.removesuffix(line) if cursor and line.startswith("|") else self._rest
-        unclear = rest.endswith("|\n") or line and (line[0] in "`~|" or not any(map(str.isalnum, line)))
+        unclear = rest.endswith("|\n") or (line and (line[0] in "`~|" or not any(map(str.isalnum, line))))
         found = _pieces(_parser().parse(rest + ("" if unclear else cursor)), self._wrap, self._number)
         if cursor and found and found[-1].kind == "code":
             found[-1] = replace(found[-1], content=found[-1].content.removesuffix(cursor))

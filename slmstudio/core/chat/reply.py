@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
 from slmstudio.core.chat.markdown import Piece, Stream
 from slmstudio.core.data.mapping.tools import calls_of, is_calls
@@ -21,34 +20,27 @@ _UNFINISHED = re.compile(r"[<\[][\w:/]*\Z")
 """What may be the beginning of a tag."""
 
 
-class Part(NamedTuple):
-    """A "thought", a "call" or a "text", without tags; it `is_open` where the closing one is missing."""
+def parts(answer: str, writing: bool = False) -> list[tuple[str, str, bool]]:
+    """The parts of an answer in their order: "thought", "call" or "text", what it says, and whether the tag is missing
+    that closes it. Of an answer that is being written, an unfinished tag is held back.
 
-    kind: str
-    text: str
-    is_open: bool = False
-
-
-def parts(answer: str, writing: bool = False) -> list[Part]:
-    """The parts of an answer in their order; of one that is being written, an unfinished tag is held back.
-
-    >>> [part.text for part in parts("<think>\\n2 + 2\\n</think>\\n\\n4")]
-    ['2 + 2', '4']
+    >>> parts("<think>\\n2 + 2\\n</think>\\n\\n4")
+    [('thought', '2 + 2', False), ('text', '4', False)]
     """
     answer = _UNFINISHED.sub("", answer) if writing else answer
-    found: list[Part] = []
+    found: list[tuple[str, str, bool]] = []
     if thoughts := _THOUGHTS.match(answer):
         if thoughts["inside"].strip() or not thoughts["close"]:
-            found.append(Part("thought", thoughts["inside"].strip(), not thoughts["close"]))
+            found.append(("thought", thoughts["inside"].strip(), not thoughts["close"]))
         answer = answer[thoughts.end():]
     if not writing and (is_calls(answer) or is_calls(f"[{answer}]")):  # as Mistral and Llama 3 write them
-        return [*found, Part("call", answer)]
+        return [*found, ("call", answer, False)]
     at = 0
     for call in _CALL.finditer(answer):
-        found += [Part("text", answer[at:call.start()])] if answer[at:call.start()].strip() else []
-        found.append(Part("call", call["inside"], not call["close"]))
+        found += [("text", answer[at:call.start()], False)] if answer[at:call.start()].strip() else []
+        found.append(("call", call["inside"], not call["close"]))
         at = call.end()
-    return [*found, Part("text", answer[at:])] if answer[at:].strip() or not found else found
+    return [*found, ("text", answer[at:], False)] if answer[at:].strip() or not found else found
 
 
 def opening_tag(prompt_end: str) -> str:
@@ -84,13 +76,13 @@ class Reply:
         """
         found: list[Piece] = []
         all_parts = parts(answer, bool(cursor))
-        for place, part in enumerate(all_parts):
-            if part.kind == "text":
-                found += self._stream(place, part.text).pieces(cursor if place == len(all_parts) - 1 else "")
-            elif part.kind == "call":
-                found += _calls(part.text) if part.text.strip() else []
+        for place, (kind, text, is_open) in enumerate(all_parts):
+            if kind == "text":
+                found += self._stream(place, text).pieces(cursor if place == len(all_parts) - 1 else "")
+            elif kind == "call":
+                found += _calls(text) if text.strip() else []
             else:
-                found.append(Piece("thought", part.text, ("writing" if cursor else "cut") if part.is_open else ""))
+                found.append(Piece("thought", text, ("writing" if cursor else "cut") if is_open else ""))
         return found
 
     def _stream(self, place: int, text: str) -> Stream:

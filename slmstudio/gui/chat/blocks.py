@@ -206,16 +206,12 @@ class MarkdownView(QWidget):
         if number == len(self.blocks) or type(self.blocks[number]) is not KINDS[piece.kind]:
             if number < len(self.blocks):
                 self._drop(number)
-            self._insert(number, piece)
+            self.blocks.insert(number, KINDS[piece.kind](piece.content, piece.language))
+            self._column.insertWidget(number, self.blocks[number])
         else:
             self.blocks[number].set_content(piece.content, piece.language)
         if self._width:
             self.blocks[number].fit(self._width)
-
-    def _insert(self, number: int, piece: Piece) -> None:
-        block = KINDS[piece.kind](piece.content, piece.language)
-        self.blocks.insert(number, block)
-        self._column.insertWidget(number, block)
 
     def _drop(self, number: int) -> None:
         block = self.blocks.pop(number)

@@ -15,12 +15,14 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import open_path
 from slmstudio.gui.common.tasks import Task, run_task
-from slmstudio.gui.common.widgets.areas import NoteBar
+from slmstudio.gui.common.widgets.areas import NoteBar, ScrolledIfNeeded
 from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import IconButton
 from slmstudio.gui.common.widgets.labels import show_text, text_label
-from slmstudio.gui.common.widgets.layouts import clear, column_in, column_of
+from slmstudio.gui.common.widgets.layouts import clear, column_in, column_of, column_widget
 
+LEAST_HEIGHT = 60
+"""Pixels of the lines before they scroll where there is little room."""
 QUOTED = 40
 """Characters that tell where a document is cut."""
 
@@ -40,7 +42,8 @@ class ChatDocuments(QWidget):
         self.choose = IconButton("file", tip, name="add_document", clicked=self._choose)
         self._lines = column_of(spacing=theme.SPACE_XS)
         self.note = text_label("", "small", wrap=True, tone="warn", name="documents_note")
-        column_in(self, self._lines, self.note, spacing=theme.SPACE_XS)
+        page = column_widget(self._lines, self.note, spacing=theme.SPACE_XS)
+        column_in(self, ScrolledIfNeeded(page, LEAST_HEIGHT))
         self.show_documents([])
 
     def _choose(self) -> None:

@@ -238,7 +238,8 @@ class ChatService:
         room = model.context_length - len(prompt)
         out = _Outlet(lambda text: self._emit("token", id=self._current, text=text), settings.stop,
                       model.vocab.is_sentencepiece)
-        if tag := _opening_tag(model.vocab, prompt):  # so that whoever reads the answer knows where its thoughts are
+        prompt_end = b"".join(map(model.vocab.piece, prompt[-TAG_TOKENS:])).decode("utf-8", "replace")
+        if tag := reply.opening_tag(prompt_end):  # so that whoever reads the answer knows where its thoughts are
             self._emit("token", id=self._current, text=f"{tag}\n")
         model.share_processor(busy=run_folder.running() is not None)
         cached = model.read(prompt, self._is_stopped)
@@ -371,11 +372,6 @@ def _fitting(vocab: Vocab, text: str, room: int) -> tuple[int, int, int]:
         end = documents.cut_before(text, min(end - 1, int(end * max(0, room) / count)))
         count = len(vocab.served(text[:end])) if end > 0 else 0
     return tokens, count, max(0, end)
-
-
-def _opening_tag(vocab: Vocab, prompt: Sequence[int]) -> str:
-    """The tag that opens thoughts at the end of a prompt, or ""."""
-    return reply.opening_tag(b"".join(map(vocab.piece, prompt[-TAG_TOKENS:])).decode("utf-8", "replace"))
 
 
 def _encode(model: Model, messages: list[dict[str, str]], completion: bool) -> list[int]:

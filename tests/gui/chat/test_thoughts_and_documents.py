@@ -8,7 +8,6 @@ from PySide6.QtWidgets import QLabel, QPlainTextEdit
 from support.chat_window import answered, ask, said
 from support.window import press, text
 
-from slmstudio.core.chat.conversation import Conversation
 from slmstudio.gui.chat.blocks import ThoughtBlock
 
 
@@ -27,7 +26,7 @@ def test_thoughts_are_folded_and_copied_apart(qtbot, tab, first):
     press(qtbot, first.bubbles.bubbles[3], "copy_message")
     assert QGuiApplication.clipboard().text() == "Go on **Monday**."
     assert first.messages("")[-1]["content"] == "Go on **Monday**.", "the model doesn't read them once more"
-    assert Conversation.read(tab.chat.file).lanes[0].turns[3].content.startswith("<think>")
+    assert first.lane.turns[3].content.startswith("<think>"), "but they are kept"
 
 
 def test_a_document_goes_with_the_question_as_far_as_it_fits(qtbot, tab, first, tmp_path, drop):
