@@ -253,6 +253,14 @@ def _documents(stage: Stage, *names: str) -> None:
     stage.wait(chat.talk.documents.are_measured)
 
 
+def _unloaded(stage: Stage) -> None:
+    """A model that isn't there, once what was wrong before is out of the way."""
+    chat = stage.page("chat")
+    chat.talk.documents.show_documents([])
+    chat.banner.clear()
+    _load(stage, there=False)
+
+
 STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
     "data": {"empty": lambda stage: stage.page("data"),
              "working": lambda stage: _read(stage, stage.rows, hold=True),
@@ -270,7 +278,7 @@ STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
              "thinking": _think, "thought": _thought,
              "documents": lambda stage: _documents(stage, "Rules of the ward office.md"),
              "unread": lambda stage: _documents(stage, "scan.pdf"),
-             "failed": lambda stage: _load(stage, there=False)},
+             "failed": _unloaded},
     "window": {"welcome": lambda stage: stage.window.open_welcome(),
                "settings": lambda stage: stage.window.open_settings(),
                "help": lambda stage: stage.window.open_help()},

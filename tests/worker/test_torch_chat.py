@@ -60,12 +60,12 @@ def test_documents_are_measured_and_opened_thoughts_begin_with_their_tag(tiny_mo
     said: list[dict[str, Any]] = []
     service = ChatService(lambda kind, **fields: said.append({"type": kind, **fields}), torch_chat.load)
     service.handle({"command": "load", "path": str(folder), "context_length": 128})
-    asked, texts = {"role": "user", "content": "?"}, ["a b", "word " * 400]
+    asked, texts = {"role": "user", "content": "?"}, ["word " * 400, "a b"]
     service.handle({"command": "count", "messages": [asked], "max_tokens": 6, "documents": texts})
-    small, large = said[-1]["documents"]
+    large, small = said[-1]["documents"]
     assert (small["of"], small["read"], small["left_out"]) == (3, 3, 0)
     assert 0 < large["read"] < large["of"] == 2000 and 0 < large["left_out"] < large["tokens"]
-    asked = {"role": "user", "content": "".join([texts[0], texts[1][:large["read"]], "?"])}
+    asked = {"role": "user", "content": "".join([texts[1], texts[0][:large["read"]], "?"])}
     service.handle({"command": "generate", "id": 1, "messages": [asked], "max_tokens": 6, "temperature": 0.0})
     assert "".join(each["text"] for each in said if each["type"] == "token") == "<think>\nA</think>B"
     assert said[-1]["reason"] == "stop" and said[-1]["dropped_messages"] == 0

@@ -42,8 +42,8 @@ def message_text(question: str, attached: Sequence[Mapping[str, Any]]) -> str:
 
 def cut_before(text: str, at: int) -> int:
     """Where a paragraph, line, sentence or word ends shortly before a place in a text; else the place itself."""
-    ends = (text.rfind(end, at - at // 10, at) for end in ("\n\n", "\n", ". ", "। ", " "))
-    return next((end for end in ends if end >= 0), at)
+    ends = ((text.rfind(end, at - at // 10, at), end.strip()) for end in ("\n\n", "\n", ". ", "। ", " "))
+    return next((found + len(sign) for found, sign in ends if found >= 0), at)
 
 
 def size_text(document: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ class ChatDocuments(QWidget):
 
     def add(self, files: list[Path]) -> None:
         """Read these off the UI thread."""
-        for path in set(files) - self._reading.keys():
+        for path in [each for each in files if each not in self._reading]:
             self._reading[path] = run_task(self, lambda task, path=path: documents.read_document(path),
                                            partial(self._read, path), partial(self._leave_out, path))
         self._change(self.attached)

@@ -349,19 +349,20 @@ def _prompt_room(model: Model, max_tokens: int | None) -> int:
 
 
 def _measured(model: Model, message: dict[str, Any]) -> list[dict[str, int]]:
-    """How much of each document of a "count" command fits beside its system prompt and its last message."""
+    """How much of each document of a "count" command fits beside its system prompt and its last message; the shortest
+    ones come first, so that the longest is cut."""
     if not message.get("documents"):
         return []
     last = message["messages"][-1:]
     system = [each for each in message["messages"][:1] if each["role"] == "system" and each not in last]
-    found = []
+    found: dict[int, dict[str, int]] = {}
     room = _prompt_room(model, message.get("max_tokens")) - SPARE_TOKENS - len(
         _encode(model, [*system, *last], bool(message.get("completion"))))
-    for text in message["documents"]:
+    for place, text in sorted(enumerate(message["documents"]), key=lambda each: len(each[1])):
         tokens, fitting, read = _fitting(model.vocab, text, room)
-        found.append({"of": len(text), "read": read, "tokens": tokens, "left_out": tokens - fitting})
+        found[place] = {"of": len(text), "read": read, "tokens": tokens, "left_out": tokens - fitting}
         room -= fitting
-    return found
+    return [found[place] for place in sorted(found)]
 
 
 def _fitting(vocab: Vocab, text: str, room: int) -> tuple[int, int, int]:

@@ -33,6 +33,6 @@ def test_what_has_no_text_is_refused(tmp_path, name, content) -> None:
 
 def test_a_document_is_cut_at_an_end_and_comes_before_the_question() -> None:
     text = "One two three. " * 10
-    assert text[:documents.cut_before(text, 105)].endswith("three") and documents.cut_before("x" * 50, 20) == 20
+    assert text[:documents.cut_before(text, 105)].endswith("three.") and documents.cut_before("x" * 50, 20) == 20
     assert documents.message_text("Why?", [{"name": "a.txt", "text": "T"}]) == (
         '<document name="a.txt">\nT\n</document>\n\nWhy?')
