@@ -75,6 +75,7 @@ class Settings:
         currency: of that price, three letters as in ISO 4217; "" for that of the country.
         grams_per_kwh: CO2 of a kilowatt-hour where the user knows better than the country's average.
         chat_with: one of CHAT_WITH.
+        chat_settings: by the path of a model, the system prompt and the sampling that it was last talked to with.
         prepare_starter: prepare the starter model at the start, as long as it isn't there.
         notifications: tell on the desktop what has ended while the window is behind others.
         text_size: of the window's text, in percent.
@@ -107,6 +108,7 @@ class Settings:
     currency: str = ""
     grams_per_kwh: float | None = None
     chat_with: str = CHAT_WITH[0]
+    chat_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     prepare_starter: bool = True
     notifications: bool = True
     text_size: int = 100
@@ -169,6 +171,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "reduce_motion": lambda value: value is None or isinstance(value, bool),
     "chat_with": lambda value: value in CHAT_WITH,
     "price_per_kwh": _is_price, "grams_per_kwh": _is_price, "mappings": _is_texts, "panes": _is_texts,
+    "chat_settings": lambda value: isinstance(value, dict) and all(isinstance(item, dict) for item in value.values()),
     "datasets": lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
 }
 """What a setting may be, where its default's type doesn't say that."""

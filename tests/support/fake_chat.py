@@ -16,7 +16,8 @@ from slmstudio.core.errors import UserError
 
 def chat() -> int:
     """Speak the chat protocol. The prompt's first word says what to do: "die", "half", "garbage", "markdown",
-    "long", "held" (until it is stopped), "repeat", or anything. A model beside which lies a file "….hold" loads
+    "long", "held" (until it is stopped), "think", "tool", "repeat", or
+    anything. A model beside which lies a file "….hold" loads
     once that has gone."""
     # Unbuffered, so that select() sees what is there; open as long as the process lives.
     out, lines = sys.stdout.buffer, open(0, "rb", buffering=0)  # noqa: SIM115
@@ -43,7 +44,8 @@ def chat() -> int:
             say(type="adapter", path=message["path"], scale=message["scale"])
         elif command == "count":
             words = " ".join(each["content"] for each in message["messages"])
-            say(type="count", tokens=len(words.split()), dropped_messages=_dropped(words))
+            say(type="count", tokens=len(words.split()), dropped_messages=_dropped(words),
+                documents=[_measured(text) for text in message.get("documents") or []])
         elif command == "generate":
             _generate(message, say, lines, out)
         elif command == "stop":
@@ -63,6 +65,12 @@ def _generate(message: dict[str, Any], say: Any, lines: Any, out: Any) -> None:
     if prompt.startswith("markdown"):
         words = ["See [this](https://example.org) <script>x</script>\n\n| a | b |\n|---|---|\n| १ | 2 |\n\n",
                  "```python\nprint('नमस्ते')\nx =", " 1\n```\n"]
+    if prompt.startswith(("think", "held think")):
+        words = ["<think>\n", "The office", " is closed", " on Sundays, so", " Monday.\n</think>\n\n",
+                 "Go on **Monday**."]
+    if prompt.startswith("tool"):
+        words = ["Let me look.\n", "<tool_", 'call>\n{"name": "get_weather", ',
+                 '"arguments": {"city": "Pune"}}\n</tool_call>']
     if prompt.startswith("garbage"):
         out.write(b"\xff\x00 garbage\n[1, 2]\nnull\n")
     reason, count = "stop", 0
@@ -85,6 +93,13 @@ def _generate(message: dict[str, Any], say: Any, lines: Any, out: Any) -> None:
     say(type="done", id=message["id"], reason=reason, prompt_tokens=12, completion_tokens=count,
         seconds_to_first_token=0.21, tokens_per_second=41.0, context_length=2048,
         dropped_messages=_dropped(prompt))
+
+
+def _measured(text: str) -> dict[str, int]:
+    """A token a word, and 100 of them fit."""
+    words = text.split()
+    read = len(text) if len(words) <= 100 else text.index(words[100])
+    return {"of": len(text), "read": read, "tokens": len(words), "left_out": max(0, len(words) - 100)}
 
 
 def _dropped(text: str) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QThreadPool
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QPushButton
 from support import evaluated_runs
 
 from slmstudio.core.data import reader
@@ -227,6 +228,39 @@ def _answered(stage: Stage) -> None:
     stage.wait(lambda: chat.panes[0].state == "ready")
 
 
+def _think(stage: Stage) -> None:
+    _ask(stage, "held think")
+    stage.wait(lambda: stage.page("chat").panes[0].bubbles.findChildren(QPushButton, "show_thoughts"))
+
+
+def _thought(stage: Stage) -> None:
+    """One answer that calls a tool, and one with thoughts that are unfolded."""
+    _answered(stage)
+    pane = stage.page("chat").panes[0]
+    for question in ("tool", "think"):
+        _ask(stage, question)
+        stage.wait(lambda: pane.state == "ready")
+    pane.bubbles.findChildren(QPushButton, "show_thoughts")[-1].click()
+
+
+def _documents(stage: Stage, *names: str) -> None:
+    """Files with these names, and one that is too long for the context."""
+    chat = stage.page("chat")
+    for name in names:
+        (stage.scratch / name).write_text("# Rules\n\nThe office is open from Monday to Friday.\n")
+    chat.take_files([*map(stage.scratch.joinpath, names), stage.rows])
+    chat.input.editor.setPlainText("When is the office open?")
+    stage.wait(chat.talk.documents.are_measured)
+
+
+def _unloaded(stage: Stage) -> None:
+    """A model that isn't there, once what was wrong before is out of the way."""
+    chat = stage.page("chat")
+    chat.talk.documents.show_documents([])
+    chat.banner.clear()
+    _load(stage, there=False)
+
+
 STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
     "data": {"empty": lambda stage: stage.page("data"),
              "working": lambda stage: _read(stage, stage.rows, hold=True),
@@ -241,7 +275,10 @@ STATES: dict[str, dict[str, Callable[[Stage], object]]] = {
     "chat": {"empty": lambda stage: stage.page("chat"),
              "loading": lambda stage: _load(stage, hold=True), "ready": _loaded,
              "working": lambda stage: _ask(stage, "held answer"), "done": _answered,
-             "failed": lambda stage: _load(stage, there=False)},
+             "thinking": _think, "thought": _thought,
+             "documents": lambda stage: _documents(stage, "Rules of the ward office.md"),
+             "unread": lambda stage: _documents(stage, "scan.pdf"),
+             "failed": _unloaded},
     "window": {"welcome": lambda stage: stage.window.open_welcome(),
                "settings": lambda stage: stage.window.open_settings(),
                "help": lambda stage: stage.window.open_help()},

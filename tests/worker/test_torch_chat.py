@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from support import evaluated_runs, gguf_models
+from support import evaluated_runs, gguf_models, thinking_models
 
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Gpu
 from slmstudio.worker import torch_chat
 from slmstudio.worker.answering import model_loader
+from slmstudio.worker.gguf_chat.service import ChatService
 
 
 @pytest.fixture
@@ -52,3 +53,20 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path):
     with pytest.raises(UserError) as caught:
         torch_chat.load({"path": str(tmp_path)})
     assert "isn't a run, a model folder" in caught.value.why
+
+
+def test_documents_are_measured_and_opened_thoughts_begin_with_their_tag(tiny_model: Path, tmp_path: Path):
+    folder = thinking_models.build(tiny_model, tmp_path / "thinks", thinking_models.ALWAYS, ["A", "</think>", "B"])
+    said: list[dict[str, Any]] = []
+    service = ChatService(lambda kind, **fields: said.append({"type": kind, **fields}), torch_chat.load)
+    service.handle({"command": "load", "path": str(folder), "context_length": 128})
+    asked, texts = {"role": "user", "content": "?"}, ["word " * 400, "a b"]
+    service.handle({"command": "count", "messages": [asked], "max_tokens": 6, "documents": texts})
+    large, small = said[-1]["documents"]
+    assert (small["of"], small["read"], small["left_out"]) == (3, 3, 0)
+    assert 0 < large["read"] < large["of"] == 2000 and 0 < large["left_out"] < large["tokens"]
+    asked = {"role": "user", "content": "".join([texts[1], texts[0][:large["read"]], "?"])}
+    service.handle({"command": "generate", "id": 1, "messages": [asked], "max_tokens": 6, "temperature": 0.0})
+    assert "".join(each["text"] for each in said if each["type"] == "token") == "<think>\nA</think>B"
+    assert said[-1]["reason"] == "stop" and said[-1]["dropped_messages"] == 0
+    service.handle({"command": "unload"})

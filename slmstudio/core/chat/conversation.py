@@ -32,7 +32,7 @@ class Message:
         id: its number in the tree; a message has a larger one than the message before it.
         parent: the message before it; None for the first.
         role: "user" or "assistant".
-        figures: of an answer: its speed, why it ended, and what else is known about it.
+        figures: of an answer: its speed, why it ended, and what else is known about it; of a question: its documents.
     """
 
     id: int
@@ -100,6 +100,11 @@ class Tree:
     def messages(self) -> Iterator[Message]:
         """All messages of all branches, in the order in which they were said."""
         return iter(self._messages.values())
+
+    def find(self, words: str) -> Message | None:
+        """The first message of any branch that has these words. Letters' case is ignored."""
+        wanted = words.casefold()
+        return next((each for each in self._messages.values() if wanted in each.content.casefold()), None)
 
     def to_dict(self) -> dict[str, Any]:
         return {"messages": [asdict(each) for each in self._messages.values()], "shown": sorted(self._shown.values())}
@@ -170,11 +175,18 @@ class Conversation:
         line = " ".join((self.name or first).split())
         return line if len(line) <= TITLE_CHARACTERS else line[:TITLE_CHARACTERS - 1] + "…"
 
-    def mentions(self, words: str) -> bool:
-        """Whether the title or anything that was said, in any branch, has these words. Letters' case is ignored."""
+    def excerpt(self, words: str) -> str | None:
+        """The text around the first place, in any branch, that has these words; "" if the title has them, and None if
+        nothing has. Letters' case is ignored."""
         wanted = words.casefold()
-        said = chain([self.title], (each.content for lane in self.lanes for each in lane.tree.messages()))
-        return any(wanted in text.casefold() for text in said)
+        if wanted in self.title.casefold():
+            return ""
+        found = next(filter(None, (lane.tree.find(words) for lane in self.lanes)), None)
+        if found is None:
+            return None
+        at = found.content.casefold().find(wanted)
+        begin = found.content.rfind(" ", 0, max(0, at - 12)) + 1  # what is before it has little room
+        return "…" * bool(begin) + " ".join(found.content[begin:at + 2 * TITLE_CHARACTERS].split())
 
     def to_json(self) -> str:
         lanes = [{"model": lane.model, **lane.tree.to_dict()} for lane in self.lanes]
@@ -211,7 +223,8 @@ class Conversation:
         for name, second, turn in order:
             if turn.role == "user" and second and together:
                 continue
-            lines += ["", f"## {tr('You') if turn.role == 'user' else name}", "", turn.content.strip()]
+            lines += ["", f"## {tr('You') if turn.role == 'user' else name}", "",
+                      *(f"- {each['name']}" for each in turn.figures.get("documents") or ()), turn.content.strip()]
         return "\n".join(lines) + "\n"
 
 

@@ -35,8 +35,8 @@ class Piece:
     """A part of a message.
 
     Attributes:
-        kind: "text" or "code".
-        content: rich text in HTML for "text"; the code itself for "code".
+        kind: "text" or "code"; of `reply.Reply`, "thought" too.
+        content: rich text in HTML for "text"; the code or the thoughts themselves for the others.
         language: of code, as the writer named it; may be "".
     """
 
@@ -46,14 +46,7 @@ class Piece:
 
 
 class Stream:
-    """A message that grows.
-
-    Attributes:
-        length: characters of the text so far.
-
-    Args:
-        wrap: puts places to break into words too long for a line.
-    """
+    """A message that grows; `wrap` puts places to break into words too long for a line."""
 
     def __init__(self, wrap: Callable[[str], str] = lambda text: text):
         self._wrap = wrap
@@ -61,17 +54,13 @@ class Stream:
         self._rest = ""
         self._number: int | None = None  # the number that the list item at the start of the rest has
         self._try_at = SETTLED_CHARACTERS
-        self.length = 0
 
-    def add(self, text: str) -> int:
-        """More text. Returns the number of pieces that stay as they were."""
-        kept = len(self._settled)
+    def add(self, text: str) -> None:
+        """More text."""
         self._rest += text
-        self.length += len(text)
         while len(self._rest) > self._try_at:
             # One long block stays whole; it is looked at again when it has grown by a quarter.
             self._try_at = SETTLED_CHARACTERS if self._settle() else len(self._rest) * 5 // 4
-        return kept
 
     def pieces(self, cursor: str = "") -> list[Piece]:
         """All pieces, as the message is now.
@@ -81,8 +70,10 @@ class Stream:
         """
         # Behind a line of signs it would change what they mean.
         line = self._rest[self._rest.rfind("\n") + 1:].lstrip()
-        unclear = line and (line[0] in "`~|" or not any(map(str.isalnum, line)))
-        found = _pieces(_parser().parse(self._rest + ("" if unclear else cursor)), self._wrap, self._number)
+        # A row of a table is shown once it is whole: the table isn't laid out for each cell then.
+        rest = self._rest.removesuffix(line) if cursor and line.startswith("|") else self._rest
+        unclear = rest.endswith("|\n") or (line and (line[0] in "`~|" or not any(map(str.isalnum, line))))
+        found = _pieces(_parser().parse(rest + ("" if unclear else cursor)), self._wrap, self._number)
         if cursor and found and found[-1].kind == "code":
             found[-1] = replace(found[-1], content=found[-1].content.removesuffix(cursor))
         return [*self._settled, *found]
@@ -102,7 +93,6 @@ class Stream:
         self._settled += _pieces(_parser().parse(self._rest[:at]), self._wrap, self._number)
         self._rest, self._number = self._rest[at:], number
         return True
-
 
     def _cut_line(self) -> bool:
         """Cut one endless line of plain words, as a model writes that goes round in circles. Returns whether it could:

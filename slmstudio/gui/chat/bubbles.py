@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.chat import sampling
+from slmstudio.core.chat import reply, sampling
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubble import Action, ChatBubble
@@ -117,7 +117,7 @@ class ChatBubbles(BubbleArea):
 
     def _act(self, name: str, bubble: ChatBubble) -> None:
         if name == "copy":
-            QGuiApplication.clipboard().setText(bubble.content)
+            QGuiApplication.clipboard().setText(reply.answer_of(bubble.content))
         elif bubble.message is not None:
             self.acted.emit(name, bubble.message)
 
@@ -138,6 +138,15 @@ class ChatBubbles(BubbleArea):
             return ""
         bubble, self._writing = self._writing, None
         return bubble.content.strip()
+
+    def show_found(self, message: Message, words: str) -> None:
+        """Scroll to where a message has these words, and mark them."""
+        bubble = next((each for each in self.bubbles if each.message is message), None)
+        if bubble is not None:
+            self._at_end = False
+            place = bubble.mark(words)
+            # Only when all is laid out it is known where that is.
+            QTimer.singleShot(0, place, lambda: self.ensureWidgetVisible(place, 0, 2 * theme.SPACE_L))
 
     def keep_writing_as(self, message: Message) -> None:
         """The bubble that was written is this message now."""

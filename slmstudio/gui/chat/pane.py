@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame
 
+from slmstudio.core.chat import documents, reply
 from slmstudio.core.chat.conversation import Lane, Message
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -50,7 +51,8 @@ class ChatPane(QFrame):
         answered: an answer is complete, its figures are known, or another branch is shown; `lane` holds it.
         counted(tokens): how many tokens of the context the asked-about conversation takes.
         used(tokens, context_length): how full the context is after an answer.
-        unanswered(question): no word of an answer came; the question was taken back.
+        measured(list): how many tokens each document of the draft has, and how much of it fits.
+        unanswered(Message): no word of an answer came; this question was taken back.
         acted(str, Message): a button below a message was pressed that isn't the pane's own; see `chat_bubble.Action`.
         adapter_changed: the worker has put an adapter on, taken it off, changed its strength, or refused to.
 
@@ -65,7 +67,8 @@ class ChatPane(QFrame):
     answered = Signal()
     counted = Signal(int)
     used = Signal(int, int)
-    unanswered = Signal(str)
+    measured = Signal(list)
+    unanswered = Signal(object)
     acted = Signal(str, object)
     adapter_changed = Signal()
 
@@ -172,16 +175,18 @@ class ChatPane(QFrame):
 
     # -- the conversation ------------------------------------------------------------------------------------
 
-    def ask(self, question: str, system: str, options: dict[str, Any], instead_of: Message | None = None) -> None:
+    def ask(self, question: str, system: str, options: dict[str, Any], instead_of: Message | None = None,
+            attached: list[dict[str, Any]] | None = None) -> None:
         """Put a question; `answer` lets the model begin.
 
         Args:
             instead_of: an earlier question that it is another version of.
+            attached: documents that it is about, as `documents.message_text` has them.
         """
         self.request = Request(system, options, instead_of)
         if instead_of is not None:
             self.lane.tree.rewind(instead_of)
-        self.lane.tree.add("user", question)
+        self.lane.tree.add("user", question, {documents.KEY: attached} if attached else {})
         self._show_messages()
         self._set_state("waiting")
 
@@ -222,8 +227,11 @@ class ChatPane(QFrame):
         return Answered(tuple(before), answer.content, tuple(models))
 
     def messages(self, system: str, draft: str = "") -> list[dict[str, str]]:
-        """The conversation as the worker wants it, with `draft` as its next question."""
-        turns = [{"role": turn.role, "content": turn.content} for turn in self.lane.turns]
+        """The conversation as the worker wants it, with `draft` as its next question: without what the model thought
+        before earlier answers, and with the documents of questions."""
+        turns = [{"role": turn.role, "content": reply.answer_of(turn.content) if turn.role == "assistant" else
+                  documents.message_text(turn.content, turn.figures.get(documents.KEY) or [])}
+                 for turn in self.lane.turns]
         start = [{"role": "system", "content": system}] if system else []
         return [*start, *turns, *([{"role": "user", "content": draft}] if draft else [])]
 
@@ -236,11 +244,14 @@ class ChatPane(QFrame):
             self.send("stop", id=self._answer_id)
             self._finish({"reason": "stopped"})
 
-    def count(self, system: str, draft: str, max_tokens: int | None) -> None:
-        """Ask how much of the context the conversation would take; the answer comes with `counted`."""
-        messages = self.messages(system, draft)
+    def count(self, system: str, draft: str, max_tokens: int | None, attached: list[dict[str, Any]]) -> None:
+        """Ask how much of the context the conversation would take, and how much of the draft's documents fits; the
+        answers come with `counted` and `measured`."""
+        frames = documents.message_text(draft, [{**each, "text": ""} for each in attached])
+        messages = self.messages(system, frames)
         if self.state == "ready" and messages:
-            self.send("count", messages=messages, max_tokens=max_tokens, completion=self.completion)
+            self.send("count", messages=messages, max_tokens=max_tokens, completion=self.completion,
+                      documents=[each["text"] for each in attached])
 
     def show_lane(self, lane: Lane) -> None:
         """Show a conversation that was saved."""
@@ -255,6 +266,14 @@ class ChatPane(QFrame):
         self.lane.tree.show(message)
         self._show_messages()
         self.answered.emit()
+
+    def show_found(self, words: str) -> None:
+        """Show the first message with these words, in whatever branch it is."""
+        found = self.lane.tree.find(words)
+        if found is not None:
+            self.lane.tree.show(found)
+            self._show_messages()
+            self.bubbles.show_found(found, words)
 
     def clear(self) -> None:
         """Begin a new conversation with the same model."""
@@ -295,7 +314,10 @@ class ChatPane(QFrame):
             self.adapter_changed.emit()
         elif kind == "count":
             self.bubbles.set_dropped(int(message.get("dropped_messages") or 0))
-            self.counted.emit(int(message.get("prompt_tokens") or message.get("tokens") or 0))
+            sizes = message.get("documents") or []
+            self.measured.emit(sizes)
+            self.counted.emit(int(message.get("prompt_tokens") or message.get("tokens") or 0) +
+                              sum(each["tokens"] - each["left_out"] for each in sizes))
         elif kind == "error":
             self._fail(message)
 
@@ -342,6 +364,8 @@ class ChatPane(QFrame):
         """Keep the answer, or what there is of it. Without a word of it the question goes too: two questions in a
         row aren't a conversation that a model knows."""
         text = self.bubbles.end_answer()
+        if figures.get("reason") == "stop":
+            text = reply.without_tag(text)
         if not text:
             self._take_back()
             return
@@ -355,7 +379,7 @@ class ChatPane(QFrame):
         if before is None or before.role == "user":
             question = self.lane.turns[-1]
             self.lane.tree.remove(question)
-            self.unanswered.emit(question.content)
+            self.unanswered.emit(question)
         if before is not None:
             self.lane.tree.show(before)
         self._show_messages()

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtCore import QMimeData, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QPlainTextEdit, QProgressBar, QWidget
 
-from slmstudio.core.chat import sampling
+from slmstudio.core.chat import documents, sampling
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.blind_comparison import Comparison
+from slmstudio.gui.chat.documents import ChatDocuments
 from slmstudio.gui.chat.held_out import HeldOutQuestions
 from slmstudio.gui.chat.lanes import ChatLanes
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.saved_chats import OpenChat
 from slmstudio.gui.chat.settings import ChatSettings
 from slmstudio.gui.common import theme
+from slmstudio.gui.common.widgets.areas import local_paths
 from slmstudio.gui.common.widgets.banner import report_error
 from slmstudio.gui.common.widgets.buttons import IconButton, PrimaryButton, SecondaryButton
 from slmstudio.gui.common.widgets.fields import named
@@ -54,6 +56,10 @@ class _Editor(QPlainTextEdit):
             self.recall.emit()
         else:
             super().keyPressEvent(event)
+
+    def canInsertFromMimeData(self, source: QMimeData) -> bool:
+        # Files that are let go here are documents of the question: what is around this takes them.
+        return not local_paths(source) and super().canInsertFromMimeData(source)
 
 
 class ChatInput(QWidget):
@@ -191,6 +197,10 @@ class Talk(QObject):
         super().__init__(parent)
         self._lanes, self._input, self._settings = lanes, question, settings
         self._comparison, self._chat = comparison, chat
+        self.documents = ChatDocuments()
+        question.add_above(self.documents)
+        question.below.insertWidget(0, self.documents.choose)
+        self.documents.changed.connect(question.recount)
         self.held_out = HeldOutQuestions()
         self.held_out.asked.connect(self.ask_held_out)
         question.add_above(self.held_out)
@@ -210,12 +220,14 @@ class Talk(QObject):
             return None
         return options
 
-    def _ask(self, question: str) -> None:
+    def _ask(self, question: str, with_documents: bool = True) -> None:
         options = self._options()
         if options is None:
             self._input.put_back(question)
             return
-        edited = self._edited
+        edited, attached = self._edited, self.documents.as_sent() if with_documents else []
+        if attached:
+            self.documents.show_documents([])
         self.edit(None)
         if self._comparison.blind:
             self._start_over()
@@ -224,7 +236,7 @@ class Talk(QObject):
         if len({bool(pane.lane.turns) for pane in self._lanes.panes()}) == 2:
             self._start_over()  # a model that joins later has heard nothing, so all begin with this question
         for pane in self._lanes.in_order():  # the first one begins at once
-            pane.ask(question, self._system(), options, _same_place(pane, edited))
+            pane.ask(question, self._system(), options, _same_place(pane, edited), attached)
 
     def ask_held_out(self, row: HeldOutQuestion) -> None:
         """Ask what a held-out row asks, as it does: in a conversation of its own, with the row's system prompt where
@@ -234,14 +246,24 @@ class Talk(QObject):
         if any(pane.lane.turns for pane in self._lanes.panes()):
             self._start_over()
         self._input.editor.setFocus()  # the button that had it goes
-        self._ask(row.question)
+        self._ask(row.question, with_documents=False)
 
     def show_state(self, *, ready: bool, answering: bool) -> None:
         """What can be asked now, and of a question from the held-out rows what was expected."""
-        self._input.set_state(ready=ready, answering=answering)
+        if not ready and not answering:  # another model or context: sizes will be different
+            self.documents.set_sizes([])
+        elif not self.documents.are_measured():
+            self._input.recount()
+        self._input.set_state(ready=ready and self.documents.are_measured(), answering=answering)
         turns = self._lanes.panes()[0].lane.turns
         asked = next((turn.content for turn in reversed(turns) if turn.role == "user"), "")
         self.held_out.show_state(ready and not answering, asked)
+
+    def put_back(self, question: Message) -> None:
+        """A question that got no answer, with its documents."""
+        self._input.put_back(question.content)
+        if not self.documents.attached:
+            self.documents.show_documents(question.figures.get(documents.KEY) or [])
 
     def _start_over(self) -> None:
         """Keep the conversation, and begin another."""
@@ -276,7 +298,9 @@ class Talk(QObject):
         return self._edited is not None
 
     def edit(self, question: Message | None) -> None:
-        """Put an earlier question into the editor; None leaves editing."""
+        """Put an earlier question into the editor, with its documents; None leaves editing."""
+        if question is not None or self._edited is not None:
+            self.documents.show_documents(question.figures.get(documents.KEY) or [] if question is not None else [])
         self._edited = question
         self._input.set_editing(question is not None, question.content if question is not None else "")
 
@@ -284,7 +308,7 @@ class Talk(QObject):
         return self._settings.system.toPlainText().strip()
 
     def _count(self, draft: str) -> None:
-        self._lanes.lanes[0].pane.count(self._system(), draft, self._settings.max_tokens())
+        self._lanes.lanes[0].pane.count(self._system(), draft, self._settings.max_tokens(), self.documents.attached)
 
 
 def _same_place(pane: ChatPane, edited: Message | None) -> Message | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QPoint, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
+from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QLineEdit, QListWidgetItem, QMenu
 
 from slmstudio.core import paths
@@ -39,24 +39,12 @@ from slmstudio.gui.common.widgets.table_cells import TwoLineList
 WIDTH = 200
 
 
-class _Name(QLineEdit):
-    """A name that is being changed; Esc leaves it."""
-
-    left = Signal()
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() == Qt.Key.Key_Escape:
-            self.left.emit()
-        else:
-            super().keyPressEvent(event)
-
-
 class ChatList(Card):
     """The left column of the Chat tab.
 
     Signals:
         new_wanted: begin a new conversation.
-        opened(Path): this one is wanted.
+        opened(Path, str): this one is wanted, at these words if any are looked for.
         deleted(Path): this one is in the trash.
         renamed(Path, str): this one has another name; "" for its first question.
 
@@ -65,7 +53,7 @@ class ChatList(Card):
     """
 
     new_wanted = Signal()
-    opened = Signal(object)
+    opened = Signal(object, str)
     deleted = Signal(object)
     renamed = Signal(object, str)
 
@@ -91,13 +79,12 @@ class ChatList(Card):
     def _make_fields(self) -> None:
         self.search = named(QLineEdit(placeholderText=tr("Search"), clearButtonEnabled=True), "search_chats",
                             tr("Search the conversations"),
-                            tr("Shows the conversations where you or a model said this."))
+                            tr("Shows the conversations where you or a model said this. Opening one shows the place."))
         self.search.textChanged.connect(self._show)
-        self.name = named(_Name(), "rename_chat", tr("Name of the conversation"),
+        self.name = named(QLineEdit(), "rename_chat", tr("Name of the conversation"),
                           tr("Enter saves the name, Esc cancels. If the name is empty, the first question is shown "
                              "instead."))
         self.name.returnPressed.connect(self._rename)
-        self.name.left.connect(self.name.hide)
         self.name.hide()
 
     def _make_list(self) -> None:
@@ -108,8 +95,10 @@ class ChatList(Card):
         self.list.itemActivated.connect(self._open)
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.customContextMenuRequested.connect(self._offer)
-        for key, act in ((Qt.Key.Key_F2, self.begin_rename), (Qt.Key.Key_Delete, self.delete)):
-            shortcut = QShortcut(QKeySequence(key), self.list, act)
+        for widget, key, act in ((self.list, Qt.Key.Key_F2, self.begin_rename),
+                                 (self.list, Qt.Key.Key_Delete, self.delete),
+                                 (self.name, Qt.Key.Key_Escape, self.name.hide)):
+            shortcut = QShortcut(QKeySequence(key), widget, act)
             shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
 
     def _make_undo(self) -> None:
@@ -138,11 +127,11 @@ class ChatList(Card):
 
     def _show(self) -> None:
         words = self.search.text().strip()
-        shown = [each for each in self._found if each[1].mentions(words)]
+        shown = [(*each, excerpt) for each in self._found if (excerpt := each[1].excerpt(words)) is not None]
         marked = self.list.value()
         self.list.clear()
-        for path, conversation in shown:
-            self.list.add(conversation.title or tr("Untitled"), when(conversation.created), path)
+        for path, conversation, excerpt in shown:
+            self.list.add(conversation.title or tr("Untitled"), excerpt or when(conversation.created), path)
         for path, error in self._damaged if not words else ():
             self.list.add(path.stem, tr("can't be read"), error, chip=tr("damaged"), kind="bad",
                           tooltip=str(error))
@@ -160,7 +149,7 @@ class ChatList(Card):
         self.list.setCurrentItem(item)
         value = self.list.value()
         if isinstance(value, Path):
-            self.opened.emit(value)
+            self.opened.emit(value, self.search.text().strip())
         elif isinstance(value, UserError):
             report_error(self, value)
 

@@ -77,10 +77,12 @@ class ChatSettings(Card):
     Signals:
         context_changed: another context length is wanted; the models must be loaded again.
         system_changed: the system prompt is different now.
+        changed: something that `to_dict` has is different now.
     """
 
     context_changed = Signal()
     system_changed = Signal()
+    changed = Signal()
 
     def __init__(self) -> None:
         super().__init__(tr("How it answers"))
@@ -175,6 +177,9 @@ class ChatSettings(Card):
                                  margins=(0, 0, theme.SPACE_S, 0))
         self._seldom.hide()
         self.more.toggled.connect(self._seldom.setVisible)
+        for signal in (self.system_changed, self.seed.textChanged, self.stop.textChanged,
+                       *(row.changed for row in self.rows.values())):
+            signal.connect(self.changed)
         self.body.addWidget(scrolled(page), 1)
 
     def add_strength(self, strength: AdapterStrength) -> None:

@@ -16,6 +16,7 @@ from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.blind_comparison import Comparison, VoteBar, room_text
 from slmstudio.gui.chat.held_out import origins_of
 from slmstudio.gui.chat.lanes import ChatLane, ChatLanes, CompareButtons
+from slmstudio.gui.chat.model_settings import SettingsByModel
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.chat.question import ChatInput, Talk
 from slmstudio.gui.chat.run_opening import RunOpening
@@ -49,6 +50,7 @@ class ChatTab(TakesFiles, QWidget):
         self.lanes, self.votes = ChatLanes(), VoteBar()
         self.comparison = Comparison(self.lanes, self.votes, self)
         self.settings, self.input, self.saved = ChatSettings(), ChatInput(), ChatList()
+        self.by_model = SettingsByModel(session.settings.chat_settings, self.settings)
         self.correct, self.opening = CorrectPanel(session), RunOpening(session)
         self.chat = OpenChat(lambda: [pane.lane for pane in self.lanes.panes()], self.settings.to_dict, self)
         self.talk = Talk(self.lanes, self.input, self.settings, self.comparison, self.chat, self)
@@ -115,6 +117,8 @@ class ChatTab(TakesFiles, QWidget):
         first = self.panes[0]
         first.counted.connect(lambda tokens: self.input.set_used(tokens, first.context_length))
         first.used.connect(self.input.set_used)
+        first.measured.connect(self.talk.documents.set_sizes)
+        self.talk.documents.changed.connect(self._show_state)
         self.input.stopped.connect(self.lanes.stop)
         self.talk.correct_wanted.connect(self._correct)
         self.settings.context_changed.connect(
@@ -141,7 +145,7 @@ class ChatTab(TakesFiles, QWidget):
         lane.choice.chosen.connect(partial(self._load, self.lanes.lanes.index(lane)))
         pane.state_changed.connect(self._show_state)
         pane.answered.connect(self._answered)
-        pane.unanswered.connect(self.input.put_back)
+        pane.unanswered.connect(self.talk.put_back)
         pane.acted.connect(partial(self.talk.act, pane))
         self.settings.add_strength(AdapterStrength(pane))
 
@@ -204,6 +208,8 @@ class ChatTab(TakesFiles, QWidget):
             self.choices[0].ask()
 
     def _load(self, number: int, path: Path) -> None:
+        if number == 0:
+            self.by_model.show_own(str(path), bool(self.panes[0].lane.turns))
         self.comparison.end()
         self.lanes.load(number, path, self.settings.context_length())
         self._look_at_models()
@@ -274,16 +280,19 @@ class ChatTab(TakesFiles, QWidget):
         self.saved.select(self.chat.file)
         self.saved.read()
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, words: str) -> None:
         found = self.chat.open(path)
         if found is not None:
             self._show_conversation(found)
+        if words and not self.lanes.are_at_work():
+            for pane in self.lanes.panes():
+                pane.show_found(words)
 
     def _show_conversation(self, found: Conversation) -> None:
         """Show the one that `chat` has open now."""
         self.lanes.stop()
         self.talk.edit(None)
-        self.settings.from_dict(found.settings)
+        self.by_model.show(found.settings, found.lanes[0].model if found.lanes else "")
         self._set_count(len(found.lanes))
         self.correct.close_panel()
         for number, (pane, lane) in enumerate(zip(self.panes, found.lanes, strict=False)):
@@ -306,10 +315,14 @@ class ChatTab(TakesFiles, QWidget):
     # -- dropped files ---------------------------------------------------------------------------------------
 
     def wanted_files(self, files: list[Path]) -> list[Path]:
-        return [path for path in files if path.suffix.lower() == ".gguf"]
+        return [path for path in files if path.is_file()]
 
     def take_files(self, files: list[Path]) -> None:
-        if len(files) == 1:
-            self._load(0, files[0])
-        elif files:
-            self.open_models(files)
+        """Models are loaded; anything else is a document that the next question is about."""
+        models = [path for path in files if path.suffix.lower() == ".gguf"]
+        if len(models) == 1:
+            self._load(0, models[0])
+        elif models:
+            self.open_models(models)
+        if others := [path for path in files if path not in models]:
+            self.talk.documents.add(others)

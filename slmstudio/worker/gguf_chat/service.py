@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from slmstudio.core.chat import gpu_layers, sampling
+from slmstudio.core.chat import documents, gpu_layers, reply, sampling
 from slmstudio.core.chat.gpu_layers import GpuLayers
 from slmstudio.core.chat.sampling import TAIL, Sampling, ends_in_loop
 from slmstudio.core.errors import UserError
@@ -76,6 +76,10 @@ def create(emit: Callable[..., None]) -> ChatService:
 
 MIN_REPLY_SHARE = 8
 """At least one part in this many of the context is kept free for the answer."""
+SPARE_TOKENS = 64
+"""Left free beside documents: a question grows while it is typed."""
+TAG_TOKENS = 12
+"""Tokens at the end of a prompt that may hold the tag which opens thoughts."""
 EMIT_SECONDS = 0.02
 """Text that is drawn faster than this goes out together."""
 LOOK_CHARACTERS = 48
@@ -151,7 +155,8 @@ class ChatService:
         """load {path, context_length, gpu_layers} → loaded; unload → unloaded;
         generate {id, messages, completion, and the fields of Sampling} → token*, done, whose reason is "stop",
         "stop_string", "length", "stopped" by the user, or "repeated": the answer was stopped in a loop;
-        count {messages, max_tokens, completion} → count;
+        count {messages, max_tokens, completion, documents} → count: of each document, the text of which isn't among the
+        messages, {of: its characters, read: those that fit beside the last message, tokens, left_out: tokens};
         adapter {path, scale} → adapter: a GGUF LoRA on the model, at a strength from 0 to 2; path null takes it off.
 
         `gpu_layers` None chooses by free memory. `completion` continues the messages' bare text, for a model without
@@ -218,7 +223,7 @@ class ChatService:
         except UserError:
             fitted, dropped = None, 0  # not even the last message fits, which the answer will say
         self._emit("count", tokens=whole, prompt_tokens=fitted, dropped_messages=dropped,
-                   context_length=model.context_length)
+                   context_length=model.context_length, documents=_measured(model, message))
 
     def _generate(self, message: dict[str, Any]) -> None:
         self._current = message.get("id")
@@ -233,6 +238,9 @@ class ChatService:
         room = model.context_length - len(prompt)
         out = _Outlet(lambda text: self._emit("token", id=self._current, text=text), settings.stop,
                       model.vocab.is_sentencepiece)
+        prompt_end = b"".join(map(model.vocab.piece, prompt[-TAG_TOKENS:])).decode("utf-8", "replace")
+        if tag := reply.opening_tag(prompt_end):  # so that whoever reads the answer knows where its thoughts are
+            self._emit("token", id=self._current, text=f"{tag}\n")
         model.share_processor(busy=run_folder.running() is not None)
         cached = model.read(prompt, self._is_stopped)
         first = 0.0
@@ -312,8 +320,7 @@ def _fit(model: Model, messages: list[dict[str, str]], max_tokens: int | None,
     Raises:
         UserError: not even the last message fits.
     """
-    length = model.context_length
-    room = length - max(1, min(max_tokens or length, length // MIN_REPLY_SHARE))
+    length, room = model.context_length, _prompt_room(model, max_tokens)
     system = [message for message in messages[:1] if message["role"] == "system"]
     turns = messages[len(system):]
     # A shorter conversation can begin at each of the user's messages.
@@ -333,6 +340,39 @@ def _fit(model: Model, messages: list[dict[str, str]], max_tokens: int | None,
                            tokens=len(prompt), room=room, length=length),
                         tr("Shorten it, or load the model with a longer context."))
     return found, dropped
+
+
+def _prompt_room(model: Model, max_tokens: int | None) -> int:
+    """How many tokens a prompt may have."""
+    length = model.context_length
+    return length - max(1, min(max_tokens or length, length // MIN_REPLY_SHARE))
+
+
+def _measured(model: Model, message: dict[str, Any]) -> list[dict[str, int]]:
+    """How much of each document of a "count" command fits beside its system prompt and its last message; the shortest
+    ones come first, so that the longest is cut."""
+    if not message.get("documents"):
+        return []
+    last = message["messages"][-1:]
+    system = [each for each in message["messages"][:1] if each["role"] == "system" and each not in last]
+    found: dict[int, dict[str, int]] = {}
+    room = _prompt_room(model, message.get("max_tokens")) - SPARE_TOKENS - len(
+        _encode(model, [*system, *last], bool(message.get("completion"))))
+    for place, text in sorted(enumerate(message["documents"]), key=lambda each: len(each[1])):
+        tokens, fitting, read = _fitting(model.vocab, text, room)
+        found[place] = {"of": len(text), "read": read, "tokens": tokens, "left_out": tokens - fitting}
+        room -= fitting
+    return [found[place] for place in sorted(found)]
+
+
+def _fitting(vocab: Vocab, text: str, room: int) -> tuple[int, int, int]:
+    """The tokens of a text; and of its beginning that fits into `room` tokens, the tokens and the characters."""
+    tokens = count = len(vocab.served(text))
+    end = len(text)
+    while count > max(0, room):
+        end = documents.cut_before(text, min(end - 1, int(end * max(0, room) / count)))
+        count = len(vocab.served(text[:end])) if end > 0 else 0
+    return tokens, count, max(0, end)
 
 
 def _encode(model: Model, messages: list[dict[str, str]], completion: bool) -> list[int]:

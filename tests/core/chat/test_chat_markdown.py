@@ -72,12 +72,22 @@ def test_images_are_links_and_dangerous_addresses_are_none() -> None:
 
 
 def test_a_growing_message_is_read_again_only_at_its_end() -> None:
-    stream, kept = Stream(), 0
+    stream = Stream()
     for at in range(0, len(LONG), 37):
-        kept = stream.add(LONG[at:at + 37])
+        stream.add(LONG[at:at + 37])
         assert len(stream._rest) < 2 * markdown.SETTLED_CHARACTERS
-    assert kept > 30
+    assert len(stream._settled) > 30
     assert plain(stream.pieces()) == plain(markdown._pieces(markdown._parser().parse(LONG), str, None))
+
+
+def test_a_row_of_a_table_is_shown_once_it_is_whole() -> None:
+    stream = Stream()
+    stream.add("| a | b |\n|---|---|\n| 1 | 2 |\n")
+    shown = stream.pieces("▍")
+    stream.add("| 3 ")
+    assert stream.pieces("▍") == shown
+    stream.add("| 4 |\n")
+    assert len(shown) == 1 and "3" in stream.pieces("▍")[0].content
 
 
 def test_numbers_go_on_where_a_long_list_is_cut() -> None:

@@ -106,8 +106,10 @@ def test_it_is_found_by_what_was_said_in_any_branch(tree) -> None:
     tree.rewind(tree.path()[0])
     tree.add("user", "राशन कार्ड")
     conversation = Conversation(0.0, {}, [Lane("m", tree)], "My Name")
-    assert all(map(conversation.mentions, ("a2", "राशन", "my name", "")))
-    assert not conversation.mentions("Q3")
+    assert [conversation.excerpt(words) for words in ("a2", "राशन", "my name", "", "Q3")] == [
+        "A2", "राशन कार्ड", "", "", None]
+    tree.add("assistant", "It is behind the market, at the corner where the old post office was.")
+    assert conversation.excerpt("CORNER") == "…market, at the corner where the old post office was."
 
 
 def test_it_is_renamed_thrown_away_and_put_back(tmp_path, tree, monkeypatch) -> None:

@@ -87,7 +87,7 @@ def test_a_saved_comparison_opens_with_all_its_lanes(qtbot, tab, session, models
     qtbot.waitUntil(lambda: len(list(paths.chats_dir().glob("*.json"))) == 1)
     [file] = paths.chats_dir().glob("*.json")
     start(qtbot, tab, session, models[3:])
-    tab.saved.opened.emit(file)
+    tab.saved.opened.emit(file, "")
     ready(qtbot, tab)
     assert [pane.name for pane in tab.lanes.panes()] == ["tuned", "base", "third"]
     assert all(len(pane.lane.turns) == 2 for pane in tab.lanes.panes())

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetrics
+from PySide6.QtWidgets import QApplication
 from support.chat_window import answered, ask, ready, start
 
 from slmstudio.core.run.named import model_title
-from slmstudio.gui.chat.bubble import TextBlock
+from slmstudio.gui.chat.blocks import CodeBlock, TextBlock, document_of
 from slmstudio.gui.chat.tab import ChatTab
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.known_models import ModelPicker
@@ -35,11 +36,11 @@ def test_a_question_is_shown_whole(qtbot, chat_tab, session, models, count):
     answered(qtbot, chat_tab, QUESTION)
     for pane in chat_tab.lanes.panes():
         bubble = pane.bubbles.bubbles[0]
-        label = bubble.label
-        assert label.text() == QUESTION
+        label = bubble.view.blocks[0]
+        assert document_of(label).toPlainText() == QUESTION
         # It is laid out once the events of the answer are through.
         qtbot.waitUntil(lambda label=label: label.height() >= label.heightForWidth(label.width()))
-        qtbot.waitUntil(lambda bubble=bubble: bubble.frame.height() >= bubble.label.height())
+        qtbot.waitUntil(lambda bubble=bubble: bubble.frame.height() >= bubble.view.blocks[0].height())
         assert label.width() <= pane.bubbles.viewport().width()
 
 
@@ -129,3 +130,13 @@ def test_a_text_is_no_higher_than_it_must_be(qtbot):
         block.fit(width)
         heights.append(block.height())
     assert heights[1] > 2 * heights[0] == 2 * heights[2]
+
+
+def test_code_is_whole_where_the_conversation_is_longer_than_the_window(qtbot, chat_tab, session, models):
+    """The style sheet has a least height for fields to type in, which took the place of the code's own."""
+    start(qtbot, chat_tab, session, models[:1])
+    answered(qtbot, chat_tab, *["markdown"] * 3)
+    theme.apply(QApplication.instance(), "dark")
+    theme.apply(QApplication.instance(), "light")
+    codes = chat_tab.panes[0].bubbles.findChildren(CodeBlock)
+    assert [code.text.minimumHeight() for code in codes] == [code.text.maximumHeight() for code in codes]

@@ -12,7 +12,7 @@ from slmstudio.core.data import packed
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.column_names import ask_and_answer
 from slmstudio.core.data.read_options import ReadOptions
-from slmstudio.core.data.source import Source
+from slmstudio.core.data.source import PAGE_SUFFIXES, Source
 from slmstudio.core.data.sources import questions, texts
 from slmstudio.core.data.sources.labels import BOLD, Line
 from slmstudio.core.data.sources.row import Raw
@@ -36,6 +36,26 @@ _BLOCK = re.compile(r"([^<]*)(<(/?\w*)[^>]*>?|$)")
 _TERMS = 4
 """Headings with a text below them; a page with fewer hardly explains terms, or answers questions."""
 _LEVELS = {"button": BOLD, "dt": BOLD, "summary": BOLD} | {f"h{level}": level for level in range(1, BOLD)}
+
+
+def text_of(source: Source, notes: list[str]) -> str:
+    """All text of a PDF or Word file, of a web page, or of a file that is text. The notes say which pages have none.
+
+    Raises:
+        UserError: it is damaged or locked, or holds no text.
+    """
+    kind = source.format()
+    if kind in ("pdf", "docx"):
+        with source.seekable() as file:
+            parts = [page.value["text"] for page in pdf_rows(file, source, notes)] if kind == "pdf" else [
+                line.text for line in _word_lines(file, source.name)]
+    else:
+        text = "" if kind else b"".join(source.chunks(may_be_legacy=True)).decode("utf-8", "replace")
+        parts = [line.text for line in _lines_of_web_page(text)] if source.suffix in PAGE_SUFFIXES else [text]
+    if not any(map(str.strip, parts)):
+        raise UserError(tr("{name} isn't a document with text.", name=source.name), "",
+                        tr("Choose a text, Markdown, PDF, Word or HTML file."))
+    return "\n\n".join(parts).strip()
 
 
 def read_pdf(part: Part, file: BinaryIO, source: Source) -> None:
@@ -72,7 +92,8 @@ def pdf_rows(file: BinaryIO, source: Source, notes: list[str]) -> Iterator[Raw]:
             raise UserError(tr("{name} has a password.", name=name), "",
                             tr("Save a copy without a password, and open that.")) from error
         raise UserError(tr("{name} is a damaged PDF file.", name=name),
-                        tr("Opening it failed: {error}.", error=error), tr("Copy or download it again.")) from error
+                        tr("Opening it failed: {error}.", error=str(error).rstrip(".")),
+                        tr("Copy or download it again.")) from error
     empty: list[int] = []
     try:
         count = len(document)
