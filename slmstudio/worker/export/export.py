@@ -278,6 +278,7 @@ def _merge(job: JobContext, source: Source, partial: Path) -> None:
     merged_folder.write(source.base, MergedWeights(source.base, source.adapter), partial, progress)
     if source.adapter is not None:
         merged_folder.add_how_to_talk(source.adapter, partial)
+    merged_folder.add_older_names(partial)
 
 
 def _run_converter(job: JobContext, module: str, request: dict[str, Any], targets: list[Path]) -> None:
