@@ -257,8 +257,11 @@ def _make_other(job: JobContext, source: Source, out: Path, other: OtherFormat) 
             "base": str(source.base), "adapter": str(source.adapter), "name": source.name, "target": str(partial)},
             [partial])
     elif other is ADAPTER:
+        from slmstudio.worker.export import merged_folder
+
         assert source.adapter is not None
-        shutil.copytree(source.adapter, partial)
+        shutil.copytree(source.adapter, partial, ignore=shutil.ignore_patterns(*merged_folder.OF_A_RUN))
+        merged_folder.add_older_names(partial)
     else:
         _merge(job, source, partial)
     return _Made(partial, target, other.name)

@@ -86,10 +86,12 @@ def test_merged_folder_is_pefts_merge(tmp_path) -> None:
     from slmstudio.worker.export import export
 
     run = models.run_folder(models.tiny(), tmp_path / "runs")
+    (run / "adapter" / "training_args.bin").write_bytes(b"a pickle, with the paths of this machine")
     result = export.run(models.context(tmp_path / "job", run=str(run), types=["MERGED", "ADAPTER"]))
     merged, adapter = sorted(result["files"], key=lambda file: file["type"], reverse=True)
     assert (merged["path"], adapter["path"]) == (str(run / "exports" / "pune-helpdesk-merged"),
                                                  str(run / "exports" / "pune-helpdesk-adapter"))
+    assert not {path.name for path in Path(adapter["path"]).iterdir()} & {"training_args.bin", "manifest.json"}
     base = AutoModelForCausalLM.from_pretrained(models.tiny(), dtype=torch.float32)
     expected = PeftModel.from_pretrained(base, adapter["path"]).merge_and_unload().state_dict()
     model = AutoModelForCausalLM.from_pretrained(merged["path"], dtype="auto")
