@@ -6,7 +6,7 @@
 The first call trains an adapter for a few steps on some rows of each file, and exports it and its base; later calls
 with the same --work use that, and the answers in its folder `answers`. Each program is in an environment of its own,
 and is started with the very text that the serving recipes show (ports are changed). The ids of each prompt and greedy
-answer are compared with our chat's. Where answers part, the merged model in fp32 says by how much it prefers the
+answer are compared with our chat's. Where answers part, the trained model in fp32 says by how much it prefers the
 chat's token.
 
 --ollama-reader is made of Ollama's own packages `parser` and `template`: it takes a Modelfile and a file of
@@ -135,15 +135,18 @@ def plain(folder: str, adapter: bool, dtype: str, talks: list[Talk]) -> Answers:
     return found
 
 
-def gaps(folder: str, places: list[dict[str, Any]]) -> list[float]:
-    """By how much the merged model in fp32 prefers `ours` to `theirs` behind `tokens`, in logits."""
+def gaps(adapter: str, places: list[dict[str, Any]]) -> list[float]:
+    """By how much the trained model in fp32 prefers `ours` to `theirs` behind `tokens`, in logits."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from peft import AutoPeftModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
-    with torch.inference_mode():
-        found = [(model(torch.tensor([place["tokens"]]), logits_to_keep=1).logits[0, -1], place) for place in places]
-    return [float(logits[place["ours"]] - logits[place["theirs"]]) for logits, place in found]
+    model = AutoPeftModelForCausalLM.from_pretrained(adapter, dtype="float32")
+    found = []
+    for place in places:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([place["tokens"]]), logits_to_keep=1).logits[0, -1]
+        found.append(float(logits[place["ours"]] - logits[place["theirs"]]))
+    return found
 
 
 @contextlib.contextmanager
@@ -285,10 +288,10 @@ def trials(work: Path, made: dict[str, Any],
            functools.partial(ollama, work, text, options.ollama_reader, merged, talks))
 
 
-def judge(rows: list[tuple[Row, Answers]], merged: str) -> None:
+def judge(rows: list[tuple[Row, Answers]], adapter: str) -> None:
     """Count what is equal, and measure each place where answers part."""
     known = {f"{row.program} {row.loaded}": answers for row, answers in rows}
-    end = json.loads((Path(merged) / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
+    end = json.loads((Path(adapter) / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
     places: list[tuple[Row, dict[str, Any]]] = []
     for row, answers in rows:
         for ours, theirs in zip(known[row.against], answers, strict=bool(answers)):
@@ -299,7 +302,7 @@ def judge(rows: list[tuple[Row, Answers]], merged: str) -> None:
                 if one != other:
                     at = next(at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1])
                     places.append((row, {"tokens": ours["prompt"] + one[:at], "ours": one[at], "theirs": other[at]}))
-    for (row, _), gap in zip(places, gaps(merged, [place for _, place in places]), strict=True):
+    for (row, _), gap in zip(places, gaps(adapter, [place for _, place in places]), strict=True):
         row.gap = max(abs(gap), row.gap or 0.0)
 
 
@@ -330,7 +333,7 @@ def main() -> int:
             cache.parent.mkdir(exist_ok=True)
             cache.write_text(json.dumps([row.version, row.remark, answers], ensure_ascii=False), encoding="utf-8")
         rows.append((row, answers))
-    judge(rows, made["MERGED"])
+    judge(rows, made["ADAPTER"])
     if options.json:
         print(json.dumps([dataclasses.asdict(row) for row, _ in rows], ensure_ascii=False))
     else:
