@@ -257,8 +257,11 @@ def _make_other(job: JobContext, source: Source, out: Path, other: OtherFormat) 
             "base": str(source.base), "adapter": str(source.adapter), "name": source.name, "target": str(partial)},
             [partial])
     elif other is ADAPTER:
+        from slmstudio.worker.export import merged_folder
+
         assert source.adapter is not None
-        shutil.copytree(source.adapter, partial)
+        shutil.copytree(source.adapter, partial, ignore=shutil.ignore_patterns(*merged_folder.OF_A_RUN))
+        merged_folder.add_older_names(partial)
     else:
         _merge(job, source, partial)
     return _Made(partial, target, other.name)
@@ -278,6 +281,7 @@ def _merge(job: JobContext, source: Source, partial: Path) -> None:
     merged_folder.write(source.base, MergedWeights(source.base, source.adapter), partial, progress)
     if source.adapter is not None:
         merged_folder.add_how_to_talk(source.adapter, partial)
+    merged_folder.add_older_names(partial)
 
 
 def _run_converter(job: JobContext, module: str, request: dict[str, Any], targets: list[Path]) -> None:

@@ -24,8 +24,10 @@ HOW_TO_TALK = ("chat_template.jinja", "generation_config.json")
 BYTES = {"BF16": 2, "F16": 2, "F32": 4}
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json")
 
-_OF_THE_BASE = ("config.json", place.SOURCE, place.RECORD)
-"""Files that aren't copied: the first is written, the others say where the base is from."""
+OF_A_RUN = ("manifest.json", "manifest.sha256", "training_args.bin")
+"""Files of a run's result that say nothing to other programs: what it was saved with and how."""
+_OF_THE_BASE = ("config.json", place.SOURCE, place.RECORD, *OF_A_RUN)
+"""Files that aren't copied: the first is written, the next two say where the base is from."""
 
 
 def write(base: Path, weights: MergedWeights, target: Path, progress: Callable[[int, int], None]) -> None:
@@ -65,6 +67,42 @@ def add_how_to_talk(adapter: Path, target: Path) -> None:
     for name in HOW_TO_TALK:
         if (adapter / name).is_file():
             shutil.copyfile(adapter / name, target / name)
+
+
+def add_older_names(folder: Path) -> None:
+    """Say in the names of transformers 4 too what a model or an adapter says in those of 5, which reads both.
+
+    TGI and other programs still read the older ones. Without them they compute positions from a default, and find
+    neither the chat template nor the tokenizer's class.
+
+    Raises:
+        OSError: a file can't be written.
+    """
+    config, named = folder / "config.json", folder / "tokenizer_config.json"
+    if found := files.read_json(config):
+        if isinstance(text := found.get("text_config"), dict):
+            found["text_config"] = {**_older_names(text), **text}
+        files.write_atomically(config, files.dump_pretty({**_older_names(found), **found}))
+    tokenizer = files.read_json(named) or {}
+    if (template := folder / HOW_TO_TALK[0]).is_file():
+        tokenizer["chat_template"] = files.read_text(template)
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":
+        tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(tokenizer.get("extra_special_tokens"), list):  # a dictionary in transformers 4
+        tokenizer["additional_special_tokens"] = tokenizer.pop("extra_special_tokens")
+    if tokenizer:
+        files.write_atomically(named, files.dump_pretty(tokenizer))
+
+
+def _older_names(config: dict[str, Any]) -> dict[str, Any]:
+    rope = config.get("rope_parameters") or {}
+    whole, local = rope.get("full_attention", rope), rope.get("sliding_attention") or {}
+    older = {name: whole[name] for name in ("rope_theta", "partial_rotary_factor") if name in whole}
+    if whole.get("rope_type", "default") != "default":
+        older["rope_scaling"] = whole
+    if "rope_theta" in local:
+        older["rope_local_base_freq"] = local["rope_theta"]
+    return {**older, "torch_dtype": config["dtype"]} if "dtype" in config else older
 
 
 def _config(base: Path, weights: MergedWeights) -> dict[str, Any]:

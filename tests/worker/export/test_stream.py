@@ -86,10 +86,12 @@ def test_merged_folder_is_pefts_merge(tmp_path) -> None:
     from slmstudio.worker.export import export
 
     run = models.run_folder(models.tiny(), tmp_path / "runs")
+    (run / "adapter" / "training_args.bin").write_bytes(b"a pickle, with the paths of this machine")
     result = export.run(models.context(tmp_path / "job", run=str(run), types=["MERGED", "ADAPTER"]))
     merged, adapter = sorted(result["files"], key=lambda file: file["type"], reverse=True)
     assert (merged["path"], adapter["path"]) == (str(run / "exports" / "pune-helpdesk-merged"),
                                                  str(run / "exports" / "pune-helpdesk-adapter"))
+    assert not {path.name for path in Path(adapter["path"]).iterdir()} & {"training_args.bin", "manifest.json"}
     base = AutoModelForCausalLM.from_pretrained(models.tiny(), dtype=torch.float32)
     expected = PeftModel.from_pretrained(base, adapter["path"]).merge_and_unload().state_dict()
     model = AutoModelForCausalLM.from_pretrained(merged["path"], dtype="auto")
@@ -98,6 +100,8 @@ def test_merged_folder_is_pefts_merge(tmp_path) -> None:
         assert torch.equal(tensor, expected[name].to(torch.bfloat16)), name
     assert (run / "exports" / "pune-helpdesk-merged" / "chat_template.jinja").read_text(encoding="utf-8") == (
         models.tiny() / "chat_template.jinja").read_text(encoding="utf-8")
+    named = json.loads((run / "exports" / "pune-helpdesk-merged" / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert "chat_template" in named, "TGI reads it nowhere else"
     again = export.run(models.context(tmp_path / "job2", run=str(run), types=["MERGED"]))  # replaces the older folder
     assert again["files"][0]["bytes"] == merged["bytes"]
     assert sorted(path.name for path in (run / "exports").iterdir()) == ["pune-helpdesk-adapter",
@@ -282,3 +286,42 @@ def test_importance_is_the_mean_square_of_each_input(tmp_path) -> None:
     assert tokens == len(block) > 50 and found.keys() == inputs.keys()
     for key, given in inputs.items():
         torch.testing.assert_close(found[key], given[0].square().mean(0), rtol=1e-3, atol=1e-6)
+
+
+_YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, "rope_theta": 1e6}
+_LINEAR = {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}
+
+
+@pytest.mark.parametrize(("family", "rope", "older"), [
+    ("llama", {"rope_type": "default", "rope_theta": 1e5}, {"rope_theta": 1e5}),
+    ("llama", _YARN, {"rope_theta": 1e6, "rope_scaling": _YARN}),
+    ("phi", {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5},
+     {"rope_theta": 1e4, "partial_rotary_factor": 0.5}),
+    ("gemma3_text", {"full_attention": _LINEAR, "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}},
+     {"rope_theta": 1e6, "rope_scaling": _LINEAR, "rope_local_base_freq": 1e4}),
+])
+def test_a_folder_says_everything_in_the_names_of_transformers_4_too(tmp_path, family, rope, older) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
+    from slmstudio.worker.export import merged_folder
+
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family, "dtype": "bfloat16",
+                                                      "rope_parameters": rope}))
+    shutil.copy(models.tiny() / "tokenizer.json", tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "TokenizersBackend", "eos_token": "<|im_end|>", "extra_special_tokens": ["<|im_start|>"]}))
+    (tmp_path / "chat_template.jinja").write_text("नमस्ते {{ messages[0].content }}", encoding="utf-8")
+    before = AutoConfig.from_pretrained(tmp_path)
+    merged_folder.add_older_names(tmp_path)
+    config, named = (json.loads((tmp_path / name).read_text("utf-8")) for name in ("config.json",
+                                                                                   "tokenizer_config.json"))
+    assert {name: config.get(name) for name in older} == older and config["torch_dtype"] == "bfloat16"
+    assert ("rope_scaling" in config) == ("rope_scaling" in older)
+    assert named == {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>",
+                     "additional_special_tokens": ["<|im_start|>"],
+                     "chat_template": "नमस्ते {{ messages[0].content }}"}
+    after = AutoConfig.from_pretrained(tmp_path)
+    assert (after.rope_parameters, after.dtype) == (before.rope_parameters, before.dtype)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert "<|im_start|>" in tokenizer.all_special_tokens
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False) == "नमस्ते x"
