@@ -48,7 +48,7 @@ def lines(model: TorchModel, rows: list[Any], at_once: int) -> dict[int, dict[st
     found = {}
     for batch in batches(rows, model, at_once):
         for row, replies in zip(batch, run_rows(batch, model, lambda share: None), strict=True):
-            found[row.item["id"]] = line_of(row, replies, model)
+            found[row.item["id"]] = {**line_of(row, replies, model), "seconds": 0.0}
     return found
 
 
