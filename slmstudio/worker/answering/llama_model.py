@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -177,9 +178,12 @@ class LlamaModel(LlamaGguf):
             alive = going
             if alive:
                 gate(READING + (1 - READING) * step / most)
+                since = time.monotonic()
                 self.compute(self._batch, ((replies[row].ids[-1], len(asks[row].prompt) + step, row, True)
                                            for row in alive))
                 logits = {row: self.logits(place).copy() for place, row in enumerate(alive)}
+                for row in alive:
+                    replies[row].seconds += (time.monotonic() - since) / len(alive)
                 step += 1
 
 

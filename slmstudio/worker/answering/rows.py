@@ -55,12 +55,15 @@ class Reply:
 
     Attributes:
         ids: the answer, without the token that ended it.
+        seconds: that writing its tokens took behind the first one, which reading the prompt gives: of each step an
+            equal share.
         repeated: whether it was stopped because it repeated itself.
         logprobs: ln p of each continuation.
         broken: whether the model computed something that isn't a number.
     """
 
     ids: list[int] = field(default_factory=list)
+    seconds: float = 0.0
     ended: bool = False
     repeated: bool = False
     logprobs: list[float] = field(default_factory=list)
@@ -252,9 +255,10 @@ def run_rows(rows: Sequence[Row], model: Model, gate: Gate) -> list[list[Reply]]
     return replies
 
 
-def line_of(row: Row, replies: Sequence[Reply], model: Model, seconds: float) -> dict[str, Any]:
+def line_of(row: Row, replies: Sequence[Reply], model: Model) -> dict[str, Any]:
     """The line of answers-N.jsonl. What the model thought before its answer has a key of its own."""
-    empty = {"id": row.item["id"], "answer": "", "tokens": 0, "seconds": round(seconds, 4), "finish": "stop",
+    seconds = round(replies[0].seconds, 5) if replies else 0.0
+    empty = {"id": row.item["id"], "answer": "", "tokens": 0, "seconds": seconds, "finish": "stop",
              "reference_nats": [], "reference_tokens": [], "choice_logprobs": None, "skipped": row.skipped or None}
     if row.skipped:
         return empty

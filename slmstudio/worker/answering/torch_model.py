@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -174,11 +175,13 @@ class Batch:
         cache: Any = Cache(layers=[room.part(slice(None), self.longest) for room in self.rooms])
         logits, mask = self.last, self.mask
         most = max((self.asks[row].most for row in alive), default=0)
-        parts = self._parts(kept)
+        parts, since = self._parts(kept), 0.0
         while alive:
             values, chosen = logits.max(-1)
-            alive = self._take(alive, dict(zip(kept, zip(chosen.tolist(), values.isfinite().tolist(), strict=True),
-                                               strict=True)))
+            drawn = dict(zip(kept, zip(chosen.tolist(), values.isfinite().tolist(), strict=True), strict=True))
+            for row in alive if step else ():
+                self.replies[row].seconds += (time.monotonic() - since) / len(kept)
+            alive = self._take(alive, drawn)
             if not alive:
                 return
             if 2 * len(alive) <= len(kept):
@@ -187,6 +190,7 @@ class Batch:
                 mask, chosen, kept = mask[places], chosen[places], list(alive)
                 self.rooms, parts = [], self._parts(kept)
             self.gate(READING + (1 - READING) * step / most)
+            since = time.monotonic()
             positions = self.model.tensor([[self.lengths[row] + step] for row in kept])
             with ragged_attention.reading(parts):
                 logits = self.model.forward(chosen[:, None], mask[:, :self.longest + step + 1], positions, cache,
@@ -325,9 +329,12 @@ class TorchModel:
         going = ask.most > 0
         while going:
             gate(len(reply.ids) / ask.most)
+            since = time.monotonic()
             logits = self.model(input_ids=step, use_cache=True, logits_to_keep=1, **cached(self.model, cache)).logits
             value, token = logits[0, -1].max(-1)
             reply.broken |= not bool(value.isfinite())
+            if reply.ids:
+                reply.seconds += time.monotonic() - since
             if reply.broken or int(token) in self._ends:
                 reply.ended = not reply.broken
                 break

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -352,14 +351,13 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
         job.warn("rows_skipped", tr("{model}: {skipped:,} of {rows:,} rows can't be asked. Line {line}: {reason}",
                                     model=name, skipped=len(left_out), rows=len(rows), line=left_out[0].item["line"],
                                     reason=left_out[0].skipped))
-        answers.write([line_of(row, [], model, 0.0) for row in left_out])
+        answers.write([line_of(row, [], model) for row in left_out])
     control.skip(len(rows) - len(asks), 0.0)
     for batch in batches(asks, model, job.request.get("batch_size")):
         work = share * sum(row.length for row in batch)
         if all(row.item["id"] in answers.keys for row in batch):
             control.skip(len(batch), work)
             continue
-        started = time.monotonic()
         live = any(row.item["id"] in shown for row in batch)
         report = partial(_report_answers, job, name, batch, model, shown) if live else None
 
@@ -369,8 +367,7 @@ def _answer_all(job: JobContext, model: Model, name: str, items: list[dict[str, 
                 report()
 
         replies = run_rows(batch, model, gate)
-        seconds = (time.monotonic() - started) / len(batch)
-        lines = [line_of(row, reply, model, seconds) for row, reply in zip(batch, replies, strict=True)]
+        lines = [line_of(row, reply, model) for row, reply in zip(batch, replies, strict=True)]
         answers.write(lines)
         if live:
             _report_lines(job, name, batch, [line["answer"] for line in lines], shown, done=True)

@@ -48,7 +48,7 @@ def lines(model: TorchModel, rows: list[Any], at_once: int) -> dict[int, dict[st
     found = {}
     for batch in batches(rows, model, at_once):
         for row, replies in zip(batch, run_rows(batch, model, lambda share: None), strict=True):
-            found[row.item["id"]] = line_of(row, replies, model, 0.0)
+            found[row.item["id"]] = {**line_of(row, replies, model), "seconds": 0.0}
     return found
 
 
@@ -161,7 +161,7 @@ def test_base_and_tuned_share_one_loading_and_equal_separate_ones(tiny_model, tm
 def test_rows_that_do_not_fit_are_skipped_with_a_sentence(model):
     row = prepare(items(("word " * 2000,))[0], model, MOST)
     assert row.skipped.endswith("the model reads 512 at most.") and "tokens" in row.skipped
-    line = line_of(row, [], model, 0.0)
+    line = line_of(row, [], model)
     assert line["skipped"] == row.skipped and line["answer"] == "" and line["reference_nats"] == []
     # An answer is as long as the room behind its prompt.
     near = prepare({**items(("Why? " * 70,))[0], "references": []}, model, 400)

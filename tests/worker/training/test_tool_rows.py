@@ -161,7 +161,7 @@ def test_held_out_rows_are_asked_with_their_tools(qwen):
         assert "book_ticket" in model.decode(row.asks[0].prompt) and model.decode(continuation) == wanted
         assert model.is_end(continuation[-1])
     for row, replies in zip(rows, run_rows(rows, model, lambda share: None), strict=True):
-        line = line_of(row, replies, model, 0.0)
+        line = line_of(row, replies, model)
         assert line["reference_nats"][0] > 0 and line["reference_tokens"] == [len(row.asks[0].continuations[0])]
     model.template = ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}")
     assert "doesn't support tools" in prepare(written[0].to_dict(), model, 4).skipped

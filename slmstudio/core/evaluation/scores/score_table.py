@@ -27,8 +27,9 @@ class Speed:
     """How fast a model answered, and what its answers look like.
 
     Attributes:
-        seconds: that writing all answers took.
-        timed_tokens: those of answers whose seconds are known.
+        seconds: that writing all answers took behind their first tokens. Reading the questions isn't in it: of a model
+            that answers briefly, it would be most of the time.
+        timed_tokens: the tokens that were written in them.
         answers: how many there are with a count of tokens.
         cut: answers that reached the limit of new tokens.
         repeated: answers that were stopped because they repeated themselves.
@@ -63,7 +64,7 @@ class Speed:
             self.answers += 1
             if isinstance(seconds, (int, float)) and seconds > 0:
                 self.seconds += seconds
-                self.timed_tokens += tokens
+                self.timed_tokens += max(0, tokens - 1)
 
     def _read(self, text: str, references: Sequence[Any]) -> None:
         self.texts[_words(text)] += 1
