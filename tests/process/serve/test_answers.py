@@ -56,7 +56,7 @@ def test_a_stream_comes_as_it_is_written(server) -> None:
     with server.chat(story, max_tokens=100, stream=True) as stream:
         next(chunk for chunk in stream if chunk.choices[0].delta.content)
         server.wait_for(active=1)
-        assert sum(len(chunk.choices[0].delta.content or "") for chunk in stream) > 100
+        assert sum(1 for _ in stream) > 50
 
 
 def test_the_same_seed_gives_the_same_answer_and_another_another(server) -> None:
@@ -161,5 +161,4 @@ def test_several_answers_are_written_at_once(server) -> None:
     with server.chat(story, max_tokens=150, stream=True) as stream:
         next(chunk for chunk in stream if chunk.choices[0].delta.content)
         assert server.chat(max_tokens=2).choices[0].message.content == "The capital"
-        rest = sum(len(chunk.choices[0].delta.content or "") for chunk in stream)
-        assert rest > 100, "the long answer is not over"
+        assert sum(1 for _ in stream) > 50, "the long answer is not over"
