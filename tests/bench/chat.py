@@ -235,8 +235,7 @@ def rounds_of(made: dict[str, Any], rounds: int, turn: Callable[[Any, int], Turn
     """Turns by side, which are closed then; the first round isn't counted, and who begins changes."""
     found: dict[str, list[Turn]] = {name: [] for name in made}
     processes = {name: psutil.Process(each.pid) for name, each in made.items()}
-    scheduler = getattr(os, "sched_getscheduler", lambda pid: 0)  # Linux alone has it
-    priorities = {name: (each.nice(), scheduler(each.pid)) for name, each in processes.items()}
+    priorities = {name: (each.nice(), os.sched_getscheduler(each.pid)) for name, each in processes.items()}
     if len(set(priorities.values())) > 1:
         print(f"The sides don't have the same priority: {priorities}", file=sys.stderr)
     try:
@@ -272,8 +271,7 @@ def answers(options: argparse.Namespace) -> dict[str, Any]:
             bench.append(llama_bench(options.llama, options.model, options.tokens))
         return dict(side.ask(messages(number), options.tokens))
 
-    result = compared(rounds_of(made, options.rounds, turn))
-    return {**result, "llama_bench": round(statistics.median(bench), 2) if bench else None}
+    return {**compared(rounds_of(made, options.rounds, turn)), "llama_bench": round(statistics.median(bench), 2) if bench else None}
 
 
 def llama_bench(llama: Path, model: Path, tokens: int) -> float:
@@ -349,7 +347,7 @@ def adapter(options: argparse.Namespace) -> dict[str, Any]:
 
     from slmstudio.worker.answering import model_loader
 
-    folder = options.folder
+    folder = options.folder or library.starter_folder()
     with tempfile.TemporaryDirectory() as made:
         tuned = get_peft_model(model_loader.load(folder, torch.float32), LoraConfig(
             r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"))
@@ -367,7 +365,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama", type=Path, help="the folder with llama-server and llama-bench")
     parser.add_argument("--model", type=Path, default=library.starter_gguf())
-    parser.add_argument("--folder", type=Path, default=library.starter_folder(), help="what the adapter is put on")
+    parser.add_argument("--folder", type=Path, help="what the adapter is put on; the starter model if left out")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--only", default="", help="parts, with commas between them")

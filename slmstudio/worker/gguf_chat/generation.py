@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,11 +120,6 @@ class End:
     error: UserError | None = None
 
 
-EMIT_SECONDS = 0.1
-"""Text that is drawn faster than this goes out together: each piece is sent, read and shown on a processor that the
-model needs."""
-
-
 class Generation:
     """One prompt and its answer.
 
@@ -142,7 +136,6 @@ class Generation:
                  strip_space: bool = False):
         self.prompt, self.sampling, self.on_event = prompt, sampling, on_event
         self._text, self._stops = Text(strip_space), StopStrings(sampling.stop)
-        self._waiting, self._not_before = "", 0.0
         self.cancelled = False
         self.written = self.cached = 0
         self.drawn: list[int] = []
@@ -153,26 +146,18 @@ class Generation:
         self.cancelled = True
 
     def write(self, piece: bytes) -> bool:
-        """Take a token's bytes, and tell the text that is certain by now, in pieces. Returns whether a stop text came.
-        """
+        """Take a token's bytes, and tell the text that is certain by now. Returns whether a stop text came."""
         text, stopped = self._stops.add(self._text.add(piece))
         self.written += 1
-        self._waiting += text
-        if time.monotonic() >= self._not_before:
-            self.tell_waiting()
+        if text:
+            self.tell(Piece(text))
         return stopped
 
     def flush(self) -> None:
         """Tell what was held back, since nothing follows it."""
         text, stopped = self._stops.add(self._text.end())
-        self._waiting += text + ("" if stopped else self._stops.end())
-        self.tell_waiting()
-
-    def tell_waiting(self) -> None:
-        """Tell what is certain by now."""
-        if self._waiting:
-            self.tell(Piece(self._waiting))
-            self._waiting, self._not_before = "", time.monotonic() + EMIT_SECONDS
+        if rest := text + ("" if stopped else self._stops.end()):
+            self.tell(Piece(rest))
 
     def tell(self, event: Piece | End) -> None:
         with contextlib.suppress(RuntimeError):  # the listener's event loop has ended

@@ -206,7 +206,6 @@ class Engine:
         slot, now = min(self._slots, key=lambda each: each.turn_left(time.monotonic())), time.monotonic()
         if slot.generation is None or slot.turn_left(now) > 0:
             return []
-        slot.generation.tell_waiting()
         self._waiting.append(slot.generation)
         self._free(slot)
         return [slot]
