@@ -7,7 +7,6 @@ environment of its own, where a constant expression can eat all memory before ou
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 import sys
 import unicodedata
@@ -17,12 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import control_tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.model.gguf_vocabulary import NEAREST, NORMALIZER_KEY
+from slmstudio.worker.runtime import llama_devices
 
 # -- llama.cpp talks through one callback: its warnings and errors go to stderr, that is the job's worker.log.
 
@@ -39,10 +38,10 @@ def install() -> None:
     """Send llama.cpp's messages to stderr and `RECENT`; call before loading a model. It imports llama_cpp.
 
     Raises:
-        UserError: it isn't set up.
+        UserError: as of `llama_devices.llama_cpp`.
     """
     global _callback
-    llama_cpp = _import()
+    llama_cpp = llama_devices.llama_cpp()
     last_level = 0
 
     @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -57,24 +56,6 @@ def install() -> None:
 
     _callback = receive  # llama.cpp keeps only the pointer
     llama_cpp.llama_log_set(receive, ctypes.c_void_p(0))
-
-
-def _import() -> Any:
-    """llama_cpp, with an OpenMP whose threads wait for each other actively.
-
-    Workers are started with the opposite (core/jobs/job.py), which suits PyTorch on a busy machine. llama.cpp's threads
-    meet after every operation, some hundred times a token; sleeping there took two thirds of the speed. OpenMP reads
-    its settings once, when it is loaded; what this process starts later gets them as they were.
-    """
-    llama.need()
-    kept = {name: os.environ.pop(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
-    # Where llama.cpp gives up, it would first start a debugger to print where it was; that can take long.
-    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
-    try:
-        import llama_cpp
-    finally:
-        os.environ.update(kept)
-    return llama_cpp
 
 
 def reason() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 
@@ -49,7 +50,11 @@ def _bitsandbytes(bitsandbytes: Any) -> dict[str, Any]:
 
 
 def _llama(llama_cpp: Any) -> dict[str, Any]:
-    return {"gpu": bool(llama_cpp.llama_supports_gpu_offload())}
+    from slmstudio.worker.runtime import llama_devices
+
+    problems, found = llama_devices.load_backends(), llama_devices.devices()
+    return {"gpu": bool(llama_cpp.llama_supports_gpu_offload()), "problems": list(problems),
+            "devices": [asdict(device) for device in found]}
 
 
 OWN: dict[str, Callable[[Any], dict[str, Any]]] = {"torch": _torch, "bitsandbytes": _bitsandbytes, "llama_cpp": _llama}

@@ -1,0 +1,24 @@
+"""What a GGUF model can be computed on: the processor, or a graphics card that llama.cpp has a backend for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CHOICES = ("auto", "cpu", "vulkan", "cuda")
+"""What `--device` takes: "auto" is a card if there is one that works."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device, as llama.cpp lists it.
+
+    Attributes:
+        kind: "cpu", "vulkan", "cuda" or "metal".
+        name: what the driver calls it.
+        free, total: memory in bytes; 0 where the driver doesn't say.
+    """
+
+    kind: str
+    name: str
+    free: int = 0
+    total: int = 0
