@@ -10,14 +10,26 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Annotated, Any
 
+import click
 import typer
 
-from slmstudio.cli.output import Json, print_json, say
-from slmstudio.core import llama, program, serving
+from slmstudio.cli.output import Json, print_error, print_json, say
+from slmstudio.core import llama, program, serving, settings
+from slmstudio.core.chat.devices import CHOICES
+from slmstudio.core.chat.placement import left_card
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
+from slmstudio.core.jobs.interactive import InteractiveWorker
 
 app = typer.Typer()
+Device = Annotated[str | None, typer.Option(
+    click_type=click.Choice(CHOICES), help="What computes: the processor, or a graphics card by Vulkan or CUDA. By "
+                                           "default, what Settings says; auto takes a card with room.")]
+
+
+def chosen(device: str | None) -> str:
+    """The device that was given, or the one of the settings."""
+    return device or settings.load(put_aside=False)[0].chat_device
 
 
 @app.command()
@@ -33,34 +45,51 @@ def serve(
                                                               "together.")] = None,
     parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Number of answers written at the same "
                                                                      "time.")] = None,
+    device: Device = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make a new API key; the old one is refused.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line once the server is ready.")] = False,
 ) -> int:
     """Serve a model to other programs with OpenAI's API, until Ctrl-C. It ends when this terminal is closed."""
     from slmstudio.core.chat import partners
-    from slmstudio.core.jobs.interactive import InteractiveWorker
 
     llama.need()
     gguf = partners.file_to_serve(model).absolute()
     serving.check_host(host, allow_network)
     key = serving.server_key(new_key)
     worker = InteractiveWorker("serve")
+    start = {"command": "start", "path": str(gguf), "key": key, "host": host, "port": port, "device": chosen(device),
+             "allow_network": allow_network, "context_length": context, "parallel": parallel}
     with _interruptible():
         try:
             worker.start()
-            worker.send({"command": "start", "path": str(gguf), "key": key, "host": host, "port": port,
-                         "allow_network": allow_network, "context_length": context, "parallel": parallel})
-            for message in worker.receive():
-                if message["type"] == "error":
-                    raise UserError.from_dict(message["error"])
-                if message["type"] == "serving":
-                    _show(message, key, as_json)
-            raise worker.cause_of_death()
+            while True:
+                placed = _serve(worker, start, key, as_json)
+                error = worker.cause_of_death()
+                if not placed.get("layers_on_device"):
+                    raise error
+                print_error(left_card(placed["device_name"], error.why), as_json=False)
+                start |= {"device": "cpu", "port": placed.get("port") or port}
+                worker.restart()
         except KeyboardInterrupt:
             say(tr("Stopped."), file=sys.stderr)
             return 0
         finally:
             worker.close()
+
+
+def _serve(worker: InteractiveWorker, start: dict[str, Any], key: str, as_json: bool) -> dict[str, Any]:
+    """Serve until the worker has ended. Returns its last message on where the model computes."""
+    placed: dict[str, Any] = {}
+    worker.send(start)
+    for message in worker.receive():
+        if message["type"] == "error":
+            raise UserError.from_dict(message["error"])
+        if message["type"] in ("placed", "serving"):
+            placed = message
+        if message["type"] == "serving":
+            say(message["reason"], file=sys.stderr)
+            _show(message, key, as_json)
+    return placed
 
 
 @contextlib.contextmanager
@@ -78,7 +107,8 @@ def _show(message: dict[str, Any], key: str, as_json: bool) -> None:
     if as_json:
         # Whoever ends `pid` ends the worker too.
         print_json({"url": url, "api_key": key, "model": model, "pid": os.getpid(), "worker_pid": message["pid"],
-                    **{name: message[name] for name in ("host", "port", "context_length", "parallel")}})
+                    **{name: message[name] for name in ("host", "port", "context_length", "parallel", "device",
+                                                      "device_name", "layers_on_device", "layers")}})
         return
     if not serving.is_loopback(message["host"]):
         import socket
@@ -109,6 +139,7 @@ def chat(
     seed: Annotated[int, typer.Option(help="The same seed and question give the same answer.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text. Can be given several times.")] = None,
     context: Annotated[int | None, typer.Option(min=1, help="Context length in tokens.")] = None,
+    device: Device = None,
     gpu_layers: Annotated[
         int | None, typer.Option(min=0, help="Layers of a GGUF file on the graphics card; by default, as many as fit.")
     ] = None,
@@ -123,9 +154,9 @@ def chat(
     from slmstudio.cli.talk import Talk, Voice, converse
     from slmstudio.core.chat import partners, sampling
 
-    settings = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p,
+    options = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p,
                 "repeat_penalty": repeat_penalty, "max_tokens": max_tokens, "seed": seed, "stop": stop or []}
-    sampling.parse(settings)
+    sampling.parse(options)
     tuned, *others = map(Voice, partners.of_text(model))
     if gpu_layers is not None and not tuned.is_file:
         raise UserError(tr("--gpu-layers is for GGUF files, and {model} isn't one.", model=model), "",
@@ -140,8 +171,8 @@ def chat(
     with ExitStack() as workers:
         for voice in voices:
             workers.enter_context(voice.worker)
-            voice.load(context, gpu_layers)
-        talk = Talk(voices, settings, system or "", quiet=as_json)
+            voice.load(chosen(device), context, gpu_layers)
+        talk = Talk(voices, options, system or "", quiet=as_json)
         if prompt is not None:
             talk.ask(prompt)
         else:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from slmstudio.cli.chat import Device, chosen
 from slmstudio.cli.output import Json, print_error, print_json, print_table, print_time, print_warning, say
 from slmstudio.cli.progress import Follower
 from slmstudio.core import files, formats, jobs, llama, program
+from slmstudio.core.chat.placement import not_there
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
@@ -61,6 +63,7 @@ def evaluate(
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16: the precision of models in folders. By "
                                                        "default, the one that the run was trained in; without a run, "
                                                        "the model's own on a GPU, and fp32 on the processor.")] = None,
+    device: Device = None,
     seed: Annotated[int, typer.Option(help="Seed for drawing the rows.")] = 0,
     as_json: Json = False,
 ) -> int:
@@ -82,6 +85,7 @@ def evaluate(
                  "precision": precision or _precision(request)}
         request.update({key: value for key, value in given.items() if value is not None})
         request["seed"] = seed
+        request["device"] = chosen(device)
         if test is not None:
             request["test"], request["limit"] = str(test.absolute()), None
             request["test_columns"] = columns  # what is known about the run's own file says nothing of another
@@ -94,6 +98,9 @@ def evaluate(
                                     "shots": shots, "fetch": fetch}
         if judge:
             request["judge"] = {**model_at(judge), "rubric": _read(rubric) if rubric else RUBRIC}
+        folders = [each for each in (*request["models"], request["judge"]) if each and not each.get("gguf")]
+        if device == "vulkan" and folders:
+            raise not_there(device, [tr("Only GGUF files can be computed by Vulkan.")])
         found = _created(request, run)
     asked = found.request()
     if any((model or {}).get("gguf") for model in (*asked["models"], asked.get("judge"))):

@@ -75,6 +75,7 @@ class Settings:
         currency: of that price, three letters as in ISO 4217; "" for that of the country.
         grams_per_kwh: CO2 of a kilowatt-hour where the user knows better than the country's average.
         chat_with: one of CHAT_WITH.
+        chat_device: what GGUF models are computed on, one of `core.chat.devices.CHOICES`.
         prepare_starter: prepare the starter model at the start, as long as it isn't there.
         notifications: tell on the desktop what has ended while the window is behind others.
         text_size: of the window's text, in percent.
@@ -106,6 +107,7 @@ class Settings:
     currency: str = ""
     grams_per_kwh: float | None = None
     chat_with: str = CHAT_WITH[0]
+    chat_device: str = "auto"
     prepare_starter: bool = True
     notifications: bool = True
     text_size: int = 100

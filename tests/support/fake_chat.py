@@ -37,8 +37,8 @@ def chat() -> int:
                 say(type="error", error=UserError(f"{message['path']} doesn't exist.", "It was moved.",
                                                   "Choose another model.").to_dict())
             else:
-                say(type="loaded", context_length=message.get("context_length") or 2048, gpu_layers=0,
-                    chat_template="no_template" not in message["path"], device="On the RTX 3060: needs about 1.2 GB.")
+                say(type="loaded", context_length=message.get("context_length") or 2048,
+                    chat_template="no_template" not in message["path"], **_placed(message))
         elif command == "adapter":
             say(type="adapter", path=message["path"], scale=message["scale"])
         elif command == "count":
@@ -85,6 +85,15 @@ def _generate(message: dict[str, Any], say: Any, lines: Any, out: Any) -> None:
     say(type="done", id=message["id"], reason=reason, prompt_tokens=12, completion_tokens=count,
         seconds_to_first_token=0.21, tokens_per_second=41.0, context_length=2048,
         dropped_messages=_dropped(prompt))
+
+
+def _placed(message: dict[str, Any]) -> dict[str, Any]:
+    """On a card, unless the processor was asked for."""
+    card = message.get("device") != "cpu"
+    return {"device": "cuda" if card else "cpu", "device_name": "RTX 3060" if card else "", "layers": 25,
+            "layers_on_device": 25 if card else 0, "cache_type": message.get("cache_type") or "f16",
+            "flash_attention": card, "batch": message.get("batch") or 512, "why": {"batch": "As usual."},
+            "reason": "On the RTX 3060: needs about 1.2 GB." if card else "On the processor, as you chose."}
 
 
 def _dropped(text: str) -> int:

@@ -16,9 +16,13 @@ class Device:
         kind: "cpu", "vulkan", "cuda" or "metal".
         name: what the driver calls it.
         free, total: memory in bytes; 0 where the driver doesn't say.
+        index: llama.cpp's number of it.
+        integrated: it shares the machine's memory.
     """
 
     kind: str
     name: str
     free: int = 0
     total: int = 0
+    index: int = 0
+    integrated: bool = False

@@ -241,6 +241,13 @@ def not_there(device: str, missing: Sequence[str] = ()) -> UserError:
                         "{command}", command=program.command("doctor")))
 
 
+def left_card(card: str, why: str) -> UserError:
+    """A card has failed while the model answered, which is on the processor now."""
+    return UserError(tr("The {card} stopped computing, so the model is on the processor now.", card=card), why,
+                     tr("Ask again. If it happens often, update the graphics driver, or choose Processor as the device "
+                        "for chat (--device cpu)."))
+
+
 def _take(cards: Sequence[Device], busy: Sequence[str]) -> list[Device]:
     """The cards that these names mean; of several with one name, the first."""
     found: list[Device] = []
@@ -249,7 +256,8 @@ def _take(cards: Sequence[Device], busy: Sequence[str]) -> list[Device]:
     return found
 
 
-def _on_cards(shape: Shape, context_length: int, kind: str, cards: list[Device], wish: Wish, ram_free: int) -> Placement:
+def _on_cards(shape: Shape, context_length: int, kind: str, cards: list[Device], wish: Wish,
+              ram_free: int) -> Placement:
     everything, cache = shape.layers + 1, wish.cache_type or "f16"
     compute = compute_bytes(shape, context_length, wish.batch or MICRO_BATCH, wish.flash_attention is not False)
     layers_bytes = max(0, shape.file_bytes - shape.output - shape.input) + cache_bytes(shape, context_length, cache)
@@ -293,8 +301,8 @@ def _with_reasons(found: Placement, wish: Wish, chosen_for_room: bool = False) -
         "flash_attention": mine if wish.flash_attention is not None else
         tr("A smaller cache needs it.") if cache != "f16" else
         tr("Takes less of the card's memory.") if flash else tr("The processor draws tokens faster without it."),
-        "batch": mine if wish.batch else tr("What llama.cpp reads at once. More reads long prompts faster on a card, and "
-                                            "takes more of its memory."),
+        "batch": mine if wish.batch else tr("What llama.cpp reads at once. A card reads long prompts faster with more, "
+                                            "which takes more of its memory."),
     })
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs, llama, paths
@@ -33,9 +34,18 @@ class InteractiveWorker:
 
     def __init__(self, kind: str):
         self.kind = kind
-        self.log = paths.cache_dir() / f"{kind}-worker-{os.getpid()}-{secrets.token_hex(4)}.log"
+        self.log = self._new_log()
         self._writing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+
+    def _new_log(self) -> Path:
+        return paths.cache_dir() / f"{self.kind}-worker-{os.getpid()}-{secrets.token_hex(4)}.log"
+
+    def restart(self) -> None:
+        """Start a new process in place of one that has ended. Raises UserError: as `start`."""
+        self.close()
+        self.log = self._new_log()
+        self.start()
 
     def start(self) -> None:
         """Start the process.

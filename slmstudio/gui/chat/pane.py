@@ -304,7 +304,7 @@ class ChatPane(QFrame):
         self.completion = message.get("chat_template") is False
         if Path(self.lane.model).suffix.lower() != ".gguf":  # a run's folder has a longer name than the run
             self._told = self.lane.model, str(message.get("name") or "")
-        device = str(message.get("device") or "").rstrip(".।")
+        device = str(message.get("reason") or "").rstrip(".।")
         self.line.setText(" · ".join(part for part in (self.name, device) if part))
         self._set_state("ready")
 

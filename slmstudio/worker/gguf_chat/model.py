@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.chat import sampling
+from slmstudio.core.chat.placement import Placement
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.gguf.lora import LoraFacts, check_fits, read_lora
 from slmstudio.worker.gguf_chat.generation import common
 from slmstudio.worker.model import llama_gguf
-from slmstudio.worker.model.llama_gguf import MMAP, LlamaGguf, LlamaVocab, sampler
+from slmstudio.worker.model.llama_gguf import MMAP, ON_PROCESSOR, LlamaGguf, LlamaVocab, sampler
 
 # -- A GGUF LoRA on the chat's model, at any strength: base + strength × update, without loading the model again.
 
@@ -94,7 +95,12 @@ class ChatAdapter:
         self._model.forget()
 
 
-BATCH_TOKENS = 512
+GGML_TYPES = {"f16": 1, "q8_0": 8}
+"""ggml.h, enum ggml_type."""
+
+
+class CannotCompute(UserError):
+    """llama.cpp failed in the middle of a conversation."""
 
 
 class ChatModel(LlamaGguf):
@@ -105,20 +111,21 @@ class ChatModel(LlamaGguf):
         tokens: what is in the memory now.
     """
 
-    def __init__(self, path: Path, context_length: int, gpu_layers: int):
+    def __init__(self, path: Path, context_length: int, placement: Placement = ON_PROCESSOR):
         """Raises UserError: llama.cpp can't load it, or it isn't a model that writes."""
         self._name = path.name
         self.tokens: list[int] = []
         try:
-            super().__init__(path, n_gpu_layers=gpu_layers, load_mode=MMAP)
+            super().__init__(path, placement, load_mode=MMAP)
         except ValueError:
             raise self._refusal() from None
         llama_cpp = self._api
         try:
             settings = llama_cpp.llama_context_default_params()
-            settings.n_ctx, settings.n_batch = context_length, min(BATCH_TOKENS, context_length)
+            settings.n_ctx, settings.n_batch = context_length, min(placement.batch, context_length)
             settings.n_ubatch = settings.n_batch
-            if gpu_layers == 0:  # on the CPU it reads a prompt a third faster, and draws tokens half as fast
+            settings.type_k = settings.type_v = GGML_TYPES[placement.cache_type]
+            if not placement.flash_attention:  # on the CPU it reads a prompt a third faster, and draws half as fast
                 settings.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
             settings.n_threads, settings.n_threads_batch = _threads(busy=False)
             self.context = llama_cpp.llama_init_from_model(self.model, settings)
@@ -182,7 +189,7 @@ class ChatModel(LlamaGguf):
         """Read one batch; False when it was stopped, and then nothing of it is remembered.
 
         Raises:
-            UserError: llama.cpp failed.
+            CannotCompute: llama.cpp failed.
         """
         array = (ctypes.c_int32 * len(tokens))(*tokens)
         status = self._api.llama_decode(self.context, self._api.llama_batch_get_one(array, len(tokens)))
@@ -192,9 +199,12 @@ class ChatModel(LlamaGguf):
         self._cut(len(self.tokens))
         if status == 2:
             return False
-        raise UserError(tr("The model couldn't continue."),
-                        tr("llama.cpp says: {message}", message=llama_gguf.last_error() or status),
-                        tr("Load it again, with a shorter context if memory is short."))
+        raise self._failure(status)
+
+    def _failure(self, status: int) -> CannotCompute:
+        return CannotCompute(tr("The model couldn't continue."),
+                             tr("llama.cpp says: {message}", message=llama_gguf.last_error() or status),
+                             tr("Load it again, with a shorter context if memory is short."))
 
     def draw(self, settings: Sampling) -> Iterator[int]:
         """Tokens that follow what was read, without end. Each is read when the next one is asked for."""
@@ -208,9 +218,7 @@ class ChatModel(LlamaGguf):
                 yield token[0]
                 status = api.llama_decode(self.context, batch)
                 if status:
-                    raise UserError(tr("The model couldn't continue."),
-                                    tr("llama.cpp says: {message}", message=llama_gguf.last_error() or status),
-                                    tr("Load it again."))
+                    raise self._failure(status)
                 self.tokens.append(token[0])
         finally:
             api.llama_sampler_free(chain)

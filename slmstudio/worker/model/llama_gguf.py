@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.chat.placement import Placement, on_processor
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import control_tokens
@@ -177,6 +178,7 @@ MMAP = 1
 """llama.h, enum llama_load_mode: pages of the file, which the system can drop and read again."""
 
 
+ON_PROCESSOR = on_processor()
 KEPT_LOGITS = 64
 """How many tokens of a batch keep their logits at most: 39 MB for a vocabulary of 151,936."""
 
@@ -185,6 +187,7 @@ class LlamaGguf:
     """A loaded file; what is built on it makes the context.
 
     Args:
+        placement: where it computes.
         options: fields of llama.cpp's model parameters that aren't as it has them.
 
     Attributes:
@@ -195,7 +198,7 @@ class LlamaGguf:
         UserError: llama.cpp isn't set up.
     """
 
-    def __init__(self, path: Path, **options: Any):
+    def __init__(self, path: Path, placement: Placement = ON_PROCESSOR, **options: Any):
         install()
         RECENT.clear()
         import llama_cpp
@@ -206,6 +209,10 @@ class LlamaGguf:
         llama_cpp.llama_backend_init()
         parameters = llama_cpp.llama_model_default_params()
         parameters.check_tensors = True  # weights that aren't numbers would be answered with noise
+        devices = llama_devices.pointers(placement.devices)
+        split = (ctypes.c_float * llama_cpp.llama_max_devices())(*map(float, placement.split))
+        parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
+        parameters.n_gpu_layers, parameters.tensor_split = placement.layers, split
         for name, value in options.items():
             setattr(parameters, name, value)
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)

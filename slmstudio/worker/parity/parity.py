@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from slmstudio.core import files, formats, llama
+from slmstudio.core.chat.placement import Placement
 from slmstudio.core.errors import UserError
 from slmstudio.core.export import proof
 from slmstudio.core.export.proof import end_figure
@@ -25,7 +26,7 @@ from slmstudio.core.export.types import QUANT_TYPES, QuantType
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.model import llama_gguf
 from slmstudio.worker.model.base_weights import Array
-from slmstudio.worker.model.llama_gguf import MMAP, LlamaBatch, LlamaGguf, LlamaVocab
+from slmstudio.worker.model.llama_gguf import MMAP, ON_PROCESSOR, LlamaBatch, LlamaGguf, LlamaVocab
 from slmstudio.worker.parity import weights
 from slmstudio.worker.parity.reference import Prompt, Reference, Row, measure
 from slmstudio.worker.runtime.context import JobContext
@@ -46,17 +47,16 @@ class LlamaFile(LlamaGguf):
         UserError: llama.cpp can't load the file.
     """
 
-    def __init__(self, gguf: Path, context_length: int):
+    def __init__(self, gguf: Path, context_length: int, placement: Placement = ON_PROCESSOR):
         import psutil
 
         try:
-            super().__init__(gguf, n_gpu_layers=0, use_extra_bufts=False, load_mode=MMAP)
+            super().__init__(gguf, placement, use_extra_bufts=False, load_mode=MMAP)
         except ValueError:
             raise self._refusal(gguf) from None
         self._batch = LlamaBatch(BATCH)
         settings = self._api.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_seq_max = context_length, BATCH, BATCH, 1
-        settings.op_offload = settings.offload_kqv = False  # the processor alone: a card may be busy with training
         settings.n_threads = settings.n_threads_batch = psutil.cpu_count(logical=False) or 1
         self.context = self._api.llama_init_from_model(self.model, settings)
         if not self.context:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from slmstudio.core.i18n import tr
 
 _KINDS = {"CPU": "cpu", "Vulkan": "vulkan", "CUDA": "cuda", "Metal": "metal", "MTL": "metal"}
 """What ggml calls its backends, and what we do."""
+_INTEGRATED = 2
+"""ggml-backend.h, enum ggml_backend_dev_type: a card that uses the machine's memory."""
 
 
 def llama_cpp() -> Any:
@@ -88,8 +91,15 @@ def devices() -> list[Device]:
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         base.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
         name = base.ggml_backend_dev_description(device).decode("utf-8", "replace")
-        found.append(Device(_KINDS[backend], name, free.value, total.value))
+        found.append(Device(_KINDS[backend], name, free.value, total.value, number,
+                            base.ggml_backend_dev_type(device) == _INTEGRATED))
     return sorted(found, key=lambda device: device.kind != "cpu")
+
+
+def pointers(found: Sequence[Device]) -> Any:
+    """Devices as llama.cpp's model parameters take them; without any, the processor computes everything."""
+    registry = _library("ggml")
+    return (ctypes.c_void_p * (len(found) + 1))(*(registry.ggml_backend_dev_get(each.index) for each in found), None)
 
 
 @functools.cache
@@ -136,7 +146,7 @@ def _library(name: str) -> Any:
         "ggml": (("load", pointer, (text,)), ("reg_count", size, ()), ("dev_count", size, ()),
                  ("dev_get", pointer, (size,))),
         "ggml-base": (("reg_name", text, (pointer,)), ("dev_backend_reg", pointer, (pointer,)),
-                      ("dev_description", text, (pointer,)),
+                      ("dev_description", text, (pointer,)), ("dev_type", ctypes.c_int, (pointer,)),
                       ("dev_memory", None, (pointer, ctypes.POINTER(size), ctypes.POINTER(size)))),
     }[name]
     for function_name, result, arguments in functions:

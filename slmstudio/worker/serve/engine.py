@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.chat.placement import Placement
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.gguf_chat.generation import End, Generation, Sampling, common
 from slmstudio.worker.model import llama_gguf
-from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, LlamaVocab, sampler
+from slmstudio.worker.model.llama_gguf import ON_PROCESSOR, LlamaBatch, LlamaGguf, LlamaVocab, sampler
 
 BATCH_TOKENS = 512
 FIRST_CHUNK = 64
@@ -76,10 +77,10 @@ class Engine:
         slots: how many answers are written at once.
     """
 
-    def __init__(self, path: Path, context_length: int, slots: int, gpu_layers: int):
+    def __init__(self, path: Path, context_length: int, slots: int, placement: Placement = ON_PROCESSOR):
         """Raises UserError: llama.cpp can't load the file."""
         try:
-            self._model = LlamaGguf(path, n_gpu_layers=gpu_layers)
+            self._model = LlamaGguf(path, placement)
         except ValueError as error:
             raise UserError(tr("{model} can't be loaded.", model=path.name),
                             tr("llama.cpp says: {message}", message=llama_gguf.reason() or error),
