@@ -17,7 +17,7 @@ from slmstudio.core.errors import UserError
 def chat() -> int:
     """Speak the chat protocol. The prompt's first word says what to do: "die", "half", "garbage", "markdown",
     "long", "held" (until it is stopped), "repeat", or anything. A model beside which lies a file "….hold" loads
-    once that has gone."""
+    once that has gone; one whose name has "card" is on a graphics card."""
     # Unbuffered, so that select() sees what is there; open as long as the process lives.
     out, lines = sys.stdout.buffer, open(0, "rb", buffering=0)  # noqa: SIM115
 
@@ -88,12 +88,12 @@ def _generate(message: dict[str, Any], say: Any, lines: Any, out: Any) -> None:
 
 
 def _placed(message: dict[str, Any]) -> dict[str, Any]:
-    """On a card, unless the processor was asked for."""
-    card = message.get("device") != "cpu"
+    """On a card where the file's name has one, unless the processor was asked for."""
+    card = "card" in Path(message["path"]).name and message.get("device") != "cpu"
     return {"device": "cuda" if card else "cpu", "device_name": "RTX 3060" if card else "", "layers": 25,
             "layers_on_device": 25 if card else 0, "cache_type": message.get("cache_type") or "f16",
             "flash_attention": card, "batch": message.get("batch") or 512, "why": {"batch": "As usual."},
-            "reason": "On the RTX 3060: needs about 1.2 GB." if card else "On the processor, as you chose."}
+            "reason": "On the RTX 3060: needs about 1.2 GB."}
 
 
 def _dropped(text: str) -> int:

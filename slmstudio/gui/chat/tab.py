@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import llama
 from slmstudio.core.chat.conversation import Conversation
+from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.blind_comparison import Comparison, VoteBar, room_text
 from slmstudio.gui.chat.held_out import origins_of
@@ -119,6 +120,9 @@ class ChatTab(TakesFiles, QWidget):
         self.talk.correct_wanted.connect(self._correct)
         self.settings.context_changed.connect(
             lambda: self.lanes.load_again(self.settings.context_length()))
+        self.settings.device.device_chosen.connect(self._choose_device)
+        self._session.settings_changed.connect(self._take_device)
+        self._take_device()
         self.settings.system_changed.connect(self.input.recount)
         self.compare.count_wanted.connect(self._compare)
         self.compare.blind_changed.connect(self.comparison.set_blind)
@@ -139,11 +143,26 @@ class ChatTab(TakesFiles, QWidget):
         pane = lane.pane
         lane.choice.set_models(self._models)
         lane.choice.chosen.connect(partial(self._load, self.lanes.lanes.index(lane)))
+        pane.device_options = self.settings.device.options
         pane.state_changed.connect(self._show_state)
+        pane.state_changed.connect(lambda: self.settings.device.show_placement(self.panes[0].placement))
         pane.answered.connect(self._answered)
         pane.unanswered.connect(self.input.put_back)
         pane.acted.connect(partial(self.talk.act, pane))
         self.settings.add_strength(AdapterStrength(pane))
+
+    def _choose_device(self, device: str) -> None:
+        self._session.settings.chat_device = device
+        try:
+            self._session.settings.save()
+        except UserError as error:
+            self.banner.show_error(error)
+        self.lanes.load_again(self.settings.context_length())
+        self._session.report_settings_changed()
+
+    def _take_device(self) -> None:
+        if self.settings.device.set_device(self._session.settings.chat_device):
+            self.lanes.load_again(self.settings.context_length())
 
     # -- models ----------------------------------------------------------------------------------------------
 

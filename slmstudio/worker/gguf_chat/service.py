@@ -32,7 +32,7 @@ def load_gguf(message: dict[str, Any], tell: Callable[[Placement], None] = lambd
     """Load a GGUF file.
 
     Args:
-        tell: hears where it is tried.
+        tell: hears on which card it is tried.
 
     Raises:
         UserError: it isn't sound, or llama.cpp can't load it.

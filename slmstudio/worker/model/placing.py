@@ -46,19 +46,18 @@ def load(path: Path, tokens: int, wish: Wish, make: Callable[[Placement], T],
 
     Args:
         make: loads it as a placement says.
-        tell: hears each placement before it is tried: a broken driver may end this process.
+        tell: hears each placement on a card before it is tried: a broken driver may end this process.
 
     Raises:
         UserError: as of `place`; or the processor can't load it either.
     """
     wanted = found = place(path, tokens, wish)
     for share in REDUCED:
+        if not found.layers:
+            break
         tell(found)
         try:
             return make(found), found
-        except UserError:
-            if not found.layers:
-                raise
-        found = wanted.reduced(share)
-    tell(found)
+        except UserError:  # whatever it was: on the processor at last, it's said
+            found = wanted.reduced(share)
     return make(found), found
