@@ -6,7 +6,9 @@ The setup may end without it, where no wheel fits the machine and nothing can be
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core import program
@@ -15,6 +17,33 @@ from slmstudio.core.i18n import tr
 
 NOTE = "chat-engine.txt"
 """In the environment: a sentence of the setup on why the engine is missing."""
+
+BUILD_NOTE = "chat-device.json"
+"""In the environment: what the setup chose for the engine to compute on."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What the engine was built for, as the setup says it.
+
+    Attributes:
+        choice: what a user asked for, one of `chat.devices.CHOICES`.
+        device: what it was built for beside the processor, "vulkan" or "cuda"; "cpu" for nothing, or where the card's
+            driver crashes.
+        reason: sentences on why it is no better build; "" where it is the best.
+    """
+
+    choice: str = "auto"
+    device: str = "cpu"
+    reason: str = ""
+
+
+def build() -> Build:
+    """What the setup has chosen; an environment that was made otherwise has the plain build."""
+    try:
+        return Build(**json.loads((Path(sys.prefix) / BUILD_NOTE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return Build()
 
 
 def trouble() -> UserError | None:

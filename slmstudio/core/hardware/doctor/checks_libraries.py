@@ -126,13 +126,15 @@ def engine(facts: Facts) -> Iterator[Line]:
     library = facts.loaded.get(ENGINE)
     if library is None or library.error:
         return
-    if facts.machine and facts.machine.gpus and not library.gpu:
-        yield Line("llama", LIBRARIES, tr("llama.cpp works on the processor."),
-                   why=tr("Chat with a GGUF file answers at the processor's speed; training isn't affected. A build "
-                          "with CUDA answers faster; it has to be compiled with NVIDIA's CUDA toolkit."))
+    why = [*library.problems, facts.engine_build.reason]
+    if library.cards:
+        yield Line("llama", LIBRARIES, tr("llama.cpp works on the card."), why=", ".join(library.cards))
+    elif facts.engine_build.device == "cpu" and facts.cards:
+        yield Line("llama", LIBRARIES, tr("llama.cpp works on the processor."), "fine", " ".join(filter(None, why)),
+                   tr("GGUF files then answer at the processor's speed; training isn't affected. For a build that uses "
+                      "graphics cards, run setup again:"), f"{program.setup_command()} --chat-device vulkan")
     else:
-        yield Line("llama", LIBRARIES, tr("llama.cpp works on the card.") if library.gpu else
-                   tr("llama.cpp works on the processor."))
+        yield Line("llama", LIBRARIES, tr("llama.cpp works on the processor."), why=" ".join(filter(None, why)))
 
 
 def known_faults(facts: Facts) -> Iterator[Line]:

@@ -91,7 +91,9 @@ def with_report(facts: Facts, report: Mapping[str, Mapping[str, Any]]) -> Facts:
     Args:
         report: by module: "error", and "gpu" where it matters; of torch also what `Torch` holds.
     """
-    loaded = {name: Loaded(str(said.get("error") or ""), said.get("gpu")) for name, said in report.items()}
+    loaded = {name: Loaded(str(said.get("error") or ""), said.get("gpu"),
+                           tuple(card["name"] for card in said.get("devices") or () if card["kind"] != "cpu"),
+                           tuple(said.get("problems") or ())) for name, said in report.items()}
     said, torch = report.get("torch") or {}, facts.torch
     if "version" in said:
         torch = Torch(str(said["version"]), said.get("cuda"), said.get("hip"), said.get("available"),

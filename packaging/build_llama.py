@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Build the wheel of llama.cpp for releases: any processor of this kind, and graphics cards by Vulkan.
+
+python3 packaging/build.py llama          on Debian or Ubuntu, into dist/
+python packaging/build_llama.py FOLDER    on Windows, with Visual Studio's Build Tools and LunarG's Vulkan SDK
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import build_app
+import setup_backends
+import setup_system
+
+PLACES = setup_backends.VULKAN
+TOOLS = {names[0]: package for names, package in (*setup_system.COMPILER, *PLACES)}
+
+
+def build(out: Path, vulkan: bool = True) -> Path:
+    """Make the wheel in `out` and return it.
+
+    Raises:
+        SystemExit: something is missing, or it doesn't compile.
+    """
+    missing = setup_backends.missing_vulkan() if vulkan else {}
+    if missing:
+        raise SystemExit(f"Missing: {', '.join(missing.values())}.")
+    lines = (build_app.ROOT / "packaging" / "requirements.txt").read_text("utf-8").splitlines()
+    pin = next(line.split(" ")[0] for line in lines if line.startswith("llama-cpp-python=="))
+    environment = {**os.environ, **setup_backends.build_environment(portable=True, vulkan=vulkan)}
+    print("Compiling llama.cpp for any processor of this kind; this takes a while", flush=True)
+    command = [*build_app.pip(), "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", str(out), pin]
+    if subprocess.run(command, env=environment, check=False).returncode != 0:
+        raise SystemExit("llama-cpp-python could not be compiled. Look at what pip says above.")
+    return next(out.glob(f"llama_cpp_python-*-{environment['SKBUILD_WHEEL_BUILD_TAG']}-*.whl"))
+
+
+if __name__ == "__main__":
+    print(build(Path(sys.argv[1] if len(sys.argv) > 1 else "dist").absolute()))
