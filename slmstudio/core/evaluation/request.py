@@ -29,7 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import disk_space, files, jobs, paths, program, settings
+from slmstudio.core import disk_space, files, jobs, paths, program
 from slmstudio.core.data import layouts, split
 from slmstudio.core.data.reader import columns_of, read_as
 from slmstudio.core.data.record import Record
@@ -351,7 +351,6 @@ def create(request: Mapping[str, Any], run: Path | None = None) -> jobs.Job:
     Raises:
         UserError: its folder can't be written, or the disk is full.
     """
-    request = {"device": settings.load(put_aside=False)[0].chat_device, **request}
     parent = run / "jobs" if run else paths.evaluations_dir()
     disk_space.require(parent)
     with os_errors_as(tr("Could not create the evaluation's folder.")):

@@ -96,6 +96,11 @@ def devices() -> list[Device]:
     return sorted(found, key=lambda device: device.kind != "cpu")
 
 
+def has_backends_of_cards() -> bool:
+    """Whether this build can compute on cards; no driver is woken."""
+    return bool(llama_cpp().llama_supports_gpu_offload()) or any(not name.startswith("cpu") for name in _backends())
+
+
 def pointers(found: Sequence[Device]) -> Any:
     """Devices as llama.cpp's model parameters take them; without any, the processor computes everything."""
     registry = _library("ggml")

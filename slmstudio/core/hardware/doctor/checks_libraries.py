@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from slmstudio.core import program
 from slmstudio.core.hardware.doctor.facts import TOPICS, Facts, Line
-from slmstudio.core.i18n import noop, ntr, tr
+from slmstudio.core.i18n import join_sentences, noop, ntr, tr
 
 # -- Versions of the libraries that are used here with publicly known security faults.
 
@@ -128,7 +128,10 @@ def engine(facts: Facts) -> Iterator[Line]:
         return
     why = [*library.problems, facts.engine_build.reason]
     if library.cards:
-        yield Line("llama", LIBRARIES, tr("llama.cpp works on the card."), why=", ".join(library.cards))
+        yield Line("llama", LIBRARIES, tr("llama.cpp works on the card."), why=join_sentences(
+            tr("Found: {cards}.", cards=", ".join(library.cards)),
+            tr("By itself, chat takes a card with CUDA before one with Vulkan, and as many layers as fit into its free "
+               "memory. Another device is chosen in Settings or by --device.")))
     elif facts.engine_build.device == "cpu" and facts.cards:
         yield Line("llama", LIBRARIES, tr("llama.cpp works on the processor."), "fine", " ".join(filter(None, why)),
                    tr("GGUF files then answer at the processor's speed; training isn't affected. For a build that uses "
