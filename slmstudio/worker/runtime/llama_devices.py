@@ -6,8 +6,10 @@ is loaded here before the first model. One that can't be loaded, as Vulkan's whe
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,7 @@ from slmstudio.core.chat.devices import Device
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
-_KINDS = {"CPU": "cpu", "Vulkan": "vulkan", "CUDA": "cuda", "Metal": "metal", "MTL": "metal"}
-"""What ggml calls its backends, and what we do."""
+_KINDS = {"CPU": "cpu", "Vulkan": "vulkan", "CUDA": "cuda", "Metal": "metal", "MTL": "metal"}  # ggml's names and ours
 
 
 def llama_cpp() -> Any:
@@ -35,6 +36,7 @@ def llama_cpp() -> Any:
     kept = {name: os.environ.pop(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
     # Where llama.cpp gives up, it would first start a debugger to print where it was; that can take long.
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    _preload_cuda()
     try:
         import llama_cpp
 
@@ -90,6 +92,16 @@ def devices() -> list[Device]:
         name = base.ggml_backend_dev_description(device).decode("utf-8", "replace")
         found.append(Device(_KINDS[backend], name, free.value, total.value))
     return sorted(found, key=lambda device: device.kind != "cpu")
+
+
+def _preload_cuda() -> None:
+    """CUDA's libraries that PyTorch has brought, for a build with CUDA: it looks for them in the system alone."""
+    package = Path(importlib.util.find_spec("llama_cpp").origin).parent  # type: ignore[union-attr,arg-type]
+    if any(package.glob("lib/*ggml-cuda*")):
+        for name in ("cudart", "cublasLt", "cublas"):  # each needs the one before
+            for path in package.parent.glob(f"nvidia/**/lib{name}.so.*"):
+                with contextlib.suppress(OSError):
+                    ctypes.CDLL(str(path))
 
 
 @functools.cache

@@ -126,15 +126,12 @@ def engine(facts: Facts) -> Iterator[Line]:
     library = facts.loaded.get(ENGINE)
     if library is None or library.error:
         return
-    why = [*library.problems, facts.engine_build.reason]
-    if library.cards:
-        yield Line("llama", LIBRARIES, tr("llama.cpp works on the card."), why=", ".join(library.cards))
-    elif facts.engine_build.device == "cpu" and facts.cards:
-        yield Line("llama", LIBRARIES, tr("llama.cpp works on the processor."), "fine", " ".join(filter(None, why)),
-                   tr("GGUF files then answer at the processor's speed; training isn't affected. For a build that uses "
-                      "graphics cards, run setup again:"), f"{program.setup_command()} --chat-device vulkan")
-    else:
-        yield Line("llama", LIBRARIES, tr("llama.cpp works on the processor."), why=" ".join(filter(None, why)))
+    why = [", ".join(library.cards), *library.problems, facts.engine_build.get("reason", "")]
+    if facts.cards and facts.engine_build.get("device", "cpu") == "cpu" and not any(why):
+        why = [tr("GGUF files answer at its speed; training isn't affected. For a build that uses graphics cards, run: "
+                  "{command}", command=f"{program.setup_command()} --chat-device vulkan")]
+    yield Line("llama", LIBRARIES, tr("llama.cpp works on the card.") if library.gpu else
+               tr("llama.cpp works on the processor."), why=" ".join(filter(None, why)))
 
 
 def known_faults(facts: Facts) -> Iterator[Line]:
