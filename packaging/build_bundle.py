@@ -12,7 +12,6 @@ from pathlib import Path
 
 import build_app
 import build_llama
-import setup_backends
 import setup_system
 from setup_wheels import FORMAT, NOTE, this_machine
 
@@ -62,7 +61,8 @@ def _llama(wheels: Path, pin: str) -> None:
     if ready:
         _pip("download", wheels, "--no-deps", "--no-index", "--find-links", ready, pin)
         return
-    build_llama.build(wheels, vulkan=not setup_backends.missing_vulkan())
+    build_app.need(build_llama.TOOLS)
+    build_llama.build(wheels)
 
 
 def _pip(action: str, wheels: Path, *arguments: str) -> None:

@@ -16,28 +16,20 @@ import build_app
 import setup_backends
 import setup_system
 
-PLACES = setup_backends.VULKAN
-TOOLS = {names[0]: package for names, package in (*setup_system.COMPILER, *PLACES)}
+TOOLS = {names[0]: package for names, package in (*setup_system.COMPILER, *setup_system.VULKAN)}
 
 
-def build(out: Path, vulkan: bool = True) -> Path:
-    """Make the wheel in `out` and return it.
-
-    Raises:
-        SystemExit: something is missing, or it doesn't compile.
-    """
-    missing = setup_backends.missing_vulkan() if vulkan else {}
-    if missing:
-        raise SystemExit(f"Missing: {', '.join(missing.values())}.")
+def build(out: Path) -> Path:
+    """Make the wheel in `out` and return it. Raises SystemExit: it doesn't compile."""
     lines = (build_app.ROOT / "packaging" / "requirements.txt").read_text("utf-8").splitlines()
     pin = next(line.split(" ")[0] for line in lines if line.startswith("llama-cpp-python=="))
-    environment = {**os.environ, **setup_backends.build_environment(portable=True, vulkan=vulkan)}
-    print("Compiling llama.cpp for any processor of this kind; this takes a while", flush=True)
+    environment = {**os.environ, **setup_backends.build_environment(portable=True)}
+    print("Compiling llama.cpp for any processor of this kind, about 20 minutes", flush=True)
     command = [*build_app.pip(), "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", str(out), pin]
     if subprocess.run(command, env=environment, check=False).returncode != 0:
         raise SystemExit("llama-cpp-python could not be compiled. Look at what pip says above.")
-    return next(out.glob(f"llama_cpp_python-*-{environment['SKBUILD_WHEEL_BUILD_TAG']}-*.whl"))
+    return next(out.glob(f"llama_cpp_python-*-{setup_backends.TAG}-*.whl"))
 
 
 if __name__ == "__main__":
-    print(build(Path(sys.argv[1] if len(sys.argv) > 1 else "dist").absolute()))
+    print(build(Path(sys.argv[1]).absolute()))

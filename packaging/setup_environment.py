@@ -44,8 +44,7 @@ def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False, devic
     Args:
         bootstrap: the module bootstrap.py, which knows the places and the keys.
         with_tests: also what lint and tests need.
-        as_json: tell the progress in JSON lines.
-        device: what chat may compute on, if that has been chosen now.
+        as_json: tell the progress in JSON lines. device: what chat may compute on, if that is chosen now.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # Windows gives a double-click neither

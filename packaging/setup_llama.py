@@ -1,10 +1,9 @@
 """llama-cpp-python, of which the index has the source alone: by a wheel if there is one, else by compiling, else not.
 
-For a card there are builds with CUDA, from the project's own index, and with Vulkan: a wheel at hand, as of a release
-or one that was compiled before, or compiled now. Without one, and for the tests, there is the processor's: a wheel at
-hand (a bundle's, a folder's, one that pip compiled before), a wheel of the project's own index, a compiler. A file in
-the environment says what it is and why. Where nothing works the studio is set up without its chat engine: another file
-says why, the program shows it, and the next `setup` tries again.
+For cards there are builds with CUDA, of the project's own index, and with Vulkan: a wheel at hand, or compiled. Without
+one, and for tests, there is the processor's: a wheel at hand (a bundle's, a folder's, one that pip compiled before), a
+wheel of the project's own index, a compiler. A file in the environment says which it is and why. Where nothing works,
+the studio is set up without its chat engine: another file says why, and the next `setup` tries again.
 """
 
 from __future__ import annotations
@@ -61,98 +60,65 @@ class Llama:
         Raises:
             Stop: it is needed and can't be had.
         """
-        reasons: list[str] = []
-        for kind, get in self._kinds():
+        without = reason = ""
+        for kind, get in self._ways():
             reason = get()
             if not reason:
-                return self._installed(kind, " ".join(reasons))
-            reasons.append(reason)
+                return self._installed(kind, without.strip())
+            without += f" {reason}" if kind != "cpu" else ""
         if self.needed:
             what = tr("llama.cpp couldn't be installed.")
-            raise self.console.failure(f"{what} {reasons[-1]}")
+            raise self.console.failure(f"{what} {reason}")
         # One that doesn't load would be taken for one that does, until a chat begins.
         self.packages.pip("uninstall", "--yes", "llama-cpp-python")
         self.device.unlink(missing_ok=True)
-        self.note.write_text(reasons[-1] + "\n", encoding="utf-8")
-        return f"{tr('It was left out, so chat and GGUF files are switched off.')} {reasons[-1]}"
+        self.note.write_text(reason + "\n", encoding="utf-8")
+        return f"{tr('It was left out, so chat and GGUF files are switched off.')} {reason}"
 
     def notice(self) -> str:
-        """How long it takes, if it isn't at hand."""
-        vulkan = any(kind == "vulkan" for kind, _ in self._kinds()) and not setup_backends.missing_vulkan()
-        if self._wheels() if vulkan else self.has_wheel():
-            return ""
-        minutes = setup_backends.minutes(vulkan)
-        return (tr("a ready-made wheel, or compiled here once for the processor and graphics cards (about {minutes} "
-                   "minutes)", minutes=minutes) if vulkan else
-                tr("a ready-made wheel, or compiled here once (about {minutes} minutes)", minutes=minutes))
+        """How long it takes, if no wheel of it is at hand."""
+        cards = self.choice != "cpu"
+        there = bool(self._wheels()) if cards else self.has_wheel()
+        return "" if there else tr("a ready-made wheel, or compiled here once (about {minutes} minutes)",
+                                   minutes=10 if cards else 6)
 
-    def _kinds(self) -> list[tuple[str, Callable[[], str]]]:
-        """The builds that will do, the best first, each with what gets it: it returns why it can't, or nothing."""
-        card = self.choice != "cpu" and sys.platform != "darwin"  # Apple's build has Metal
+    def _ways(self) -> list[tuple[str, Callable[[], str]]]:
+        """What is built, the best first, each with what gets it: it returns why it can't, or nothing."""
+        ways = [("cpu", self._at_hand), ("cpu", self._own_index), ("cpu", self._compiled)]
+        if self.choice == "cpu" or sys.platform == "darwin":  # Apple's build has Metal
+            return ways
         cuda = self.choice == "cuda" or (self.choice == "auto" and self.packages.bootstrap.has_nvidia_driver())
-        return [*([("cuda", self._cuda)] if card and cuda else []),
-                *([("vulkan", self._vulkan)] if card else []), ("cpu", self._processor)]
+        return [*([("cuda", self._cuda)] if cuda else []), ("vulkan", self._vulkan), *ways]
 
-    def _installed(self, kind: str, reason: str) -> str:
+    def _installed(self, kind: str, without: str) -> str:
         self.note.unlink(missing_ok=True)
         if kind != "cpu" and not self._runs(CARDS):
-            kind, reason = "cpu", tr("The driver of the graphics card crashed or failed when it was asked for its "
-                                     "cards. Update it, then run setup again.")
+            kind, without = "cpu", tr("The graphics card's driver crashed or failed when it was asked for its cards. "
+                                      "Update it, then run setup again.")
         if self.choice != "cpu" or self.chosen_now:
-            said = {"choice": self.choice, "device": kind, "reason": reason}
+            said = {"choice": self.choice, "device": kind, "reason": without}
             self.device.write_text(json.dumps(said, ensure_ascii=False) + "\n", encoding="utf-8")
-        names = {"cuda": "CUDA", "vulkan": "Vulkan", "cpu": tr("for the processor")}
-        return " ".join([names[kind], reason]).strip() if reason or kind != "cpu" else ""
+        return f"{kind} {without}".removeprefix("cpu").strip()
 
     def _last_choice(self) -> str:
-        try:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return str(json.loads(self.device.read_text(encoding="utf-8"))["choice"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
-
-    def _processor(self) -> str:
-        for way in (self._at_hand, self._own_index, self._compiled):
-            reason = way()
-            if not reason:
-                return ""
-        return reason
+        return ""
 
     def _cuda(self) -> str:
-        index = os.environ.get(INDEX, OWN_INDEX)
-        if self.packages.wheels.offline or not index:
-            return tr("The index with its builds for CUDA is switched off.")
-        site = Path(self.packages.bootstrap.site_packages(self.packages.bootstrap.environment_python()))
-        build = setup_backends.cuda_build(site / "torch", setup_backends.driver_cuda())
-        if not build:
-            return tr("No build for CUDA fits both the NVIDIA driver and PyTorch.")
-        if not self._from_index(setup_backends.CUDA_INDEX.format(build)):
-            return tr("There is no build for CUDA {version}, or it doesn't load here.", version=f"{build / 10:.1f}")
-        return ""
+        # PyTorch's build was chosen for the driver.
+        index = setup_backends.CUDA_INDEX.get(self.packages.version("torch").partition("+")[2][:4])
+        if index and os.environ.get(INDEX, OWN_INDEX) and self._from_index(index):
+            return ""
+        return tr("No build of llama.cpp for CUDA that fits the driver and PyTorch was found.")
 
     def _vulkan(self) -> str:
         for wheel in self._wheels():
             if self.packages.pip("install", "--no-deps", "--force-reinstall", str(wheel)) and self._runs(LOADS):
                 return ""
-        if self.packages.wheels.offline:
-            return tr("This bundle has no llama.cpp for graphics cards.")
-        missing = {**setup_system.missing_compiler(), **setup_backends.missing_vulkan()}
-        with contextlib.suppress(Stop):  # the processor's build may do without
-            if not missing or setup_system.install(self.console, missing):
-                return self._compiled_for_cards()
-        what = tr("Without {names}, llama.cpp can't be compiled for graphics cards.",
-                  names=", ".join(sorted(set(missing.values()))))
-        return f"{what} {self._how_to_get(missing, '--chat-device vulkan')}"
-
-    def _compiled_for_cards(self) -> str:
-        """Compile it, and keep the wheel for the next setup."""
-        folder = self._cache() / "slmstudio"
-        command = [self.packages.python, "-I", "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir",
-                   str(folder), self.line]
-        environment = {**self.packages.environment, **setup_backends.build_environment(portable=False)}
-        if not self.console.run(command, environment):
-            return cause_of(self.console.output(), self.packages.python)
-        self.packages.pip("install", "--no-deps", "--force-reinstall", str(self._wheels()[-1]))
-        return "" if self._runs(LOADS) else tr("It was compiled, but doesn't load: the end of the log says why.")
+        with contextlib.suppress(Stop):  # where apt fails, the processor's build may do without
+            return self._compiled(cards=True)
+        return tr("What compiling it for graphics cards needs couldn't be installed.")
 
     def _wheels(self) -> list[Path]:
         """Those with Vulkan that are at hand: the ones that came with the program, then the one compiled here."""
@@ -161,9 +127,8 @@ class Llama:
         return [wheel for place in places for wheel in sorted(place.glob(name))]
 
     def _cache(self) -> Path:
-        cache = self.packages.environment.get("PIP_CACHE_DIR") or Path(
-            os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pip")
-        return Path(cache).expanduser()
+        usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pip")
+        return Path(self.packages.environment.get("PIP_CACHE_DIR") or usual).expanduser()
 
     def has_wheel(self) -> bool:
         """Whether it is there, or a wheel of it: then no compiler is needed."""
@@ -184,42 +149,46 @@ class Llama:
 
     def _own_index(self) -> str:
         index = os.environ.get(INDEX, OWN_INDEX)
-        if self.packages.wheels.offline:
-            return tr(NOT_IN_BUNDLE)
         if not index:
             return tr("Its index is switched off.")
         return "" if self._from_index(index) else tr("Its own index has no wheel for this machine, or can't be "
                                                      "reached.")
 
     def _from_index(self, index: str) -> bool:
-        return self.packages.pip("install", "--no-deps", "--force-reinstall", "--only-binary=:all:", *QUICK,
-                                 "--index-url", index, self.line) and self._runs(LOADS)
+        wanted = ("--no-deps", "--force-reinstall", "--only-binary=:all:", *QUICK, "--index-url", index, self.line)
+        return not self.packages.wheels.offline and self.packages.pip("install", *wanted) and self._runs(LOADS)
 
-    def _compiled(self) -> str:
+    def _compiled(self, cards: bool = False) -> str:
         if self.packages.wheels.offline:
             return tr(NOT_IN_BUNDLE)
-        missing = setup_system.missing_compiler()
+        missing = setup_system.missing_compiler(vulkan=cards)
         if missing and not setup_system.install(self.console, missing):
-            what = tr("No wheel for it fits this machine, and compiling it needs a C++ compiler.")
-            return f"{what} {self._how_to_get(missing)}"
+            what = (tr("To compile llama.cpp for graphics cards, {names} are missing.", names=", ".join(missing))
+                    if cards else tr("No wheel for it fits this machine, and compiling it needs a C++ compiler."))
+            return f"{what} {self._how_to_get(missing, cards)}"
         # What was compiled on another machine, or against other system libraries, isn't taken from the cache.
-        stale = ["--no-cache-dir", "--force-reinstall"] if self.has_wheel() else []
-        if not self.packages.pip("install", "--no-deps", *stale, self.line):
+        done = (self._kept() if cards else self.packages.pip(
+            "install", "--no-deps", *(["--no-cache-dir", "--force-reinstall"] if self.has_wheel() else []), self.line))
+        if not done:
             return cause_of(self.console.output(), self.packages.python)
         return "" if self._runs(LOADS) else tr("It was compiled, but doesn't load: the end of the log says why.")
+
+    def _kept(self) -> bool:
+        """Compile it for cards, and keep the wheel for the next setup."""
+        environment = {**self.packages.environment, **setup_backends.build_environment(portable=False)}
+        command = [self.packages.python, "-I", "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir",
+                   str(self._cache() / "slmstudio"), self.line]
+        return self.console.run(command, environment) and self.packages.pip(
+            "install", "--no-deps", "--force-reinstall", str(self._wheels()[-1]))
 
     def _runs(self, text: str) -> bool:
         command = [self.packages.python, "-I", "-c", text.format(root=self.packages.bootstrap.ROOT)]
         return self.console.run(command, self.packages.environment)
 
-    def _how_to_get(self, missing: dict[str, str], option: str = "") -> str:
-        """How a user gets a compiler and what else is missing, and the chat engine with it."""
-        again = tr("Then run setup again: {command}",
-                   command=" ".join(filter(None, [self.packages.bootstrap.how_to_set_up(), option])))
-        if sys.platform == "win32" and "glslc" in missing:
-            return f"{tr('Install Visual Studio Build Tools with the C++ workload, and the Vulkan SDK.')} {again}"
-        if sys.platform == "win32":
-            return f"{tr('Install Visual Studio Build Tools with the C++ workload.')} {again}"
+    def _how_to_get(self, missing: dict[str, str], cards: bool) -> str:
+        """How a user gets what is missing, and the chat engine with it."""
+        again = self.packages.bootstrap.how_to_set_up() + (" --chat-device vulkan" if cards else "")
+        again = tr("Then run setup again: {command}", command=again)
         if shutil.which("apt-get"):
             return f"{tr('Run: {command}.', command=setup_system.apt_line(missing.values()))} {again}"
         return f"{tr('Install {names}.', names=', '.join(sorted(set(missing.values()))))} {again}"

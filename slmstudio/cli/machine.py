@@ -103,8 +103,7 @@ def lock(as_json: Json = False) -> int:
 @app.command()
 def setup(
     chat_device: Annotated[str | None, typer.Option("--chat-device", click_type=click.Choice(CHOICES), help=(
-        "Build the chat engine for this: the best that the machine can use, its processor alone, or graphics cards by "
-        "Vulkan or CUDA."))] = None,
+        "What to build the chat engine for; auto is the best that works here."))] = None,
     as_json: Json = False,
 ) -> int:
     """Set up what is missing or has changed, such as a missing chat engine, or PyTorch for a new card.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core import program
@@ -18,32 +17,15 @@ from slmstudio.core.i18n import tr
 NOTE = "chat-engine.txt"
 """In the environment: a sentence of the setup on why the engine is missing."""
 
-BUILD_NOTE = "chat-device.json"
-"""In the environment: what the setup chose for the engine to compute on."""
 
 
-@dataclass(frozen=True)
-class Build:
-    """What the engine was built for, as the setup says it.
-
-    Attributes:
-        choice: what a user asked for, one of `chat.devices.CHOICES`.
-        device: what it was built for beside the processor, "vulkan" or "cuda"; "cpu" for nothing, or where the card's
-            driver crashes.
-        reason: sentences on why it is no better build; "" where it is the best.
-    """
-
-    choice: str = "auto"
-    device: str = "cpu"
-    reason: str = ""
-
-
-def build() -> Build:
-    """What the setup has chosen; an environment that was made otherwise has the plain build."""
+def build() -> dict[str, str]:
+    """What the setup built the engine for: "choice" of the user, "device" ("cpu" where the card's driver crashes), and
+    "reason" why it isn't a better one; empty in an environment that was made otherwise."""
     try:
-        return Build(**json.loads((Path(sys.prefix) / BUILD_NOTE).read_text(encoding="utf-8")))
+        return dict(json.loads((Path(sys.prefix) / "chat-device.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        return Build()
+        return {}
 
 
 def trouble() -> UserError | None:

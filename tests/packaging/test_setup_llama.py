@@ -197,14 +197,6 @@ def test_without_what_vulkan_needs_it_is_said_and_the_plain_one_is_taken(project
     assert "glslc" in found["reason"] and found["reason"].endswith("setup --chat-device vulkan")
 
 
-@pytest.mark.parametrize(("torch", "driver", "build"), [
-    ("cuda: Optional[str] = '12.8'", 129, 125), ("cuda: Optional[str] = '13.0'", 130, 130),
-    ("cuda: Optional[str] = '13.0'", 128, 0), ("cuda: Optional[str] = None", 132, 0), ("", 132, 0)])
-def test_the_build_for_cuda_fits_the_driver_and_pytorch(tmp_path, torch, driver, build):
-    (tmp_path / "version.py").write_text(f"__version__ = '2.9'\n{torch}\n")
-    assert setup_backends.cuda_build(tmp_path, driver) == build
-
-
 def test_the_processor_is_told_by_its_instruction_sets(tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor : 0\nflags\t\t: sse4_2 avx avx2 bmi2 fma f16c avx512f\n")

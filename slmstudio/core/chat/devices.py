@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CHOICES = ("auto", "cpu", "vulkan", "cuda")
-"""What `--device` takes: "auto" is a card if there is one that works."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ is loaded here before the first model. One that can't be loaded, as Vulkan's whe
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +20,8 @@ from slmstudio.core.chat.devices import Device
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
-_KINDS = {"CPU": "cpu", "Vulkan": "vulkan", "CUDA": "cuda", "Metal": "metal", "MTL": "metal"}
-"""What ggml calls its backends, and what we do."""
-_INTEGRATED = 2
-"""ggml-backend.h, enum ggml_backend_dev_type: a card that uses the machine's memory."""
+_KINDS = {"CPU": "cpu", "Vulkan": "vulkan", "CUDA": "cuda", "Metal": "metal", "MTL": "metal"}  # ggml's names and ours
+_INTEGRATED = 2  # ggml-backend.h, enum ggml_backend_dev_type
 
 
 def llama_cpp() -> Any:
@@ -38,6 +38,7 @@ def llama_cpp() -> Any:
     kept = {name: os.environ.pop(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
     # Where llama.cpp gives up, it would first start a debugger to print where it was; that can take long.
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    _preload_cuda()
     try:
         import llama_cpp
 
@@ -59,7 +60,7 @@ def load_backends() -> tuple[str, ...]:
     """
     llama_cpp()
     problems = []
-    for path in _backends():
+    for path in _backends().values():
         name = path.stem.rpartition("ggml-")[2]
         if name.startswith("cpu"):
             continue
@@ -105,6 +106,16 @@ def pointers(found: Sequence[Device]) -> Any:
     """Devices as llama.cpp's model parameters take them; without any, the processor computes everything."""
     registry = _library("ggml")
     return (ctypes.c_void_p * (len(found) + 1))(*(registry.ggml_backend_dev_get(each.index) for each in found), None)
+
+
+def _preload_cuda() -> None:
+    """CUDA's libraries that PyTorch has brought, for a build with CUDA: it looks for them in the system alone."""
+    package = Path(importlib.util.find_spec("llama_cpp").origin).parent  # type: ignore[union-attr,arg-type]
+    if any(package.glob("lib/*ggml-cuda*")):
+        for name in ("cudart", "cublasLt", "cublas"):  # each needs the one before
+            for path in package.parent.glob(f"nvidia/**/lib{name}.so.*"):
+                with contextlib.suppress(OSError):
+                    ctypes.CDLL(str(path))
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from slmstudio.core import program
 from slmstudio.core.hardware.doctor.facts import TOPICS, Facts, Line
-from slmstudio.core.i18n import join_sentences, noop, ntr, tr
+from slmstudio.core.i18n import noop, ntr, tr
 
 # -- Versions of the libraries that are used here with publicly known security faults.
 
@@ -126,18 +126,14 @@ def engine(facts: Facts) -> Iterator[Line]:
     library = facts.loaded.get(ENGINE)
     if library is None or library.error:
         return
-    why = [*library.problems, facts.engine_build.reason]
+    why = [", ".join(library.cards), *library.problems, facts.engine_build.get("reason", "")]
+    if facts.cards and facts.engine_build.get("device", "cpu") == "cpu" and not any(why):
+        why = [tr("GGUF files answer at its speed; training isn't affected. For a build that uses graphics cards, run: "
+                  "{command}", command=f"{program.setup_command()} --chat-device vulkan")]
     if library.cards:
-        yield Line("llama", LIBRARIES, tr("llama.cpp works on the card."), why=join_sentences(
-            tr("Found: {cards}.", cards=", ".join(library.cards)),
-            tr("By itself, chat takes a card with CUDA before one with Vulkan, and as many layers as fit into its free "
-               "memory. Another device is chosen in Settings or by --device.")))
-    elif facts.engine_build.device == "cpu" and facts.cards:
-        yield Line("llama", LIBRARIES, tr("llama.cpp works on the processor."), "fine", " ".join(filter(None, why)),
-                   tr("GGUF files then answer at the processor's speed; training isn't affected. For a build that uses "
-                      "graphics cards, run setup again:"), f"{program.setup_command()} --chat-device vulkan")
-    else:
-        yield Line("llama", LIBRARIES, tr("llama.cpp works on the processor."), why=" ".join(filter(None, why)))
+        why.append(tr("By itself, chat takes CUDA before Vulkan, and as many layers as fit into the free memory."))
+    yield Line("llama", LIBRARIES, tr("llama.cpp works on the card.") if library.cards else
+               tr("llama.cpp works on the processor."), why=" ".join(filter(None, why)))
 
 
 def known_faults(facts: Facts) -> Iterator[Line]:

@@ -11,7 +11,6 @@ from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import Machine
 from slmstudio.core.hardware.wsl import Finding
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.llama import Build
 
 # -- One line of the doctor's page.
 
@@ -151,7 +150,7 @@ class Facts:
         linux_driver_in_wsl: a Linux driver was installed inside WSL.
         visible_devices: CUDA_VISIBLE_DEVICES; None if it isn't set.
         loaded: libraries by their module's name.
-        engine: why the chat engine is missing. engine_build: what it was built for.
+        engine: why the chat engine is missing. engine_build: of `llama.build`.
         python: of the program, as in (3, 11, 9); bits: 32 or 64.
         versions: of installed packages, by normalized name; pins: those that the program was tested with.
         wsl: what WSL needs.
@@ -178,7 +177,7 @@ class Facts:
     torch: Torch | None = None
     loaded: Mapping[str, Loaded] = field(default_factory=dict)
     engine: UserError | None = None
-    engine_build: Build = field(default_factory=Build)
+    engine_build: Mapping[str, str] = field(default_factory=dict)
     python: tuple[int, int, int] | None = None
     bits: int = 64
     versions: Mapping[str, str] = field(default_factory=dict)
