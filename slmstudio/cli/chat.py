@@ -13,13 +13,11 @@ from typing import Annotated, Any
 import click
 import typer
 
-from slmstudio.cli.output import Json, print_error, print_json, say
+from slmstudio.cli.output import Json, print_json, say
 from slmstudio.core import llama, program, serving, settings
 from slmstudio.core.chat.devices import CHOICES
-from slmstudio.core.chat.placement import left_card
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.core.jobs.interactive import InteractiveWorker
 
 app = typer.Typer()
 Device = Annotated[str | None, typer.Option(
@@ -51,45 +49,31 @@ def serve(
 ) -> int:
     """Serve a model to other programs with OpenAI's API, until Ctrl-C. It ends when this terminal is closed."""
     from slmstudio.core.chat import partners
+    from slmstudio.core.jobs.interactive import InteractiveWorker
 
     llama.need()
     gguf = partners.file_to_serve(model).absolute()
     serving.check_host(host, allow_network)
     key = serving.server_key(new_key)
     worker = InteractiveWorker("serve")
-    start = {"command": "start", "path": str(gguf), "key": key, "host": host, "port": port, "device": chosen(device),
-             "allow_network": allow_network, "context_length": context, "parallel": parallel}
     with _interruptible():
         try:
             worker.start()
-            while True:
-                placed = _serve(worker, start, key, as_json)
-                error = worker.cause_of_death()
-                if not placed.get("layers_on_device"):
-                    raise error
-                print_error(left_card(placed["device_name"], error.why), as_json=False)
-                start |= {"device": "cpu", "port": placed.get("port") or port}
-                worker.restart()
+            worker.send({"command": "start", "path": str(gguf), "key": key, "host": host, "port": port,
+                         "allow_network": allow_network, "context_length": context, "parallel": parallel,
+                         "device": chosen(device)})
+            for message in worker.receive():
+                if message["type"] == "error":
+                    raise UserError.from_dict(message["error"])
+                if message["type"] == "serving":
+                    say(message["reason"], file=sys.stderr)
+                    _show(message, key, as_json)
+            raise worker.cause_of_death()
         except KeyboardInterrupt:
             say(tr("Stopped."), file=sys.stderr)
             return 0
         finally:
             worker.close()
-
-
-def _serve(worker: InteractiveWorker, start: dict[str, Any], key: str, as_json: bool) -> dict[str, Any]:
-    """Serve until the worker has ended. Returns its last message on where the model computes."""
-    placed: dict[str, Any] = {}
-    worker.send(start)
-    for message in worker.receive():
-        if message["type"] == "error":
-            raise UserError.from_dict(message["error"])
-        if message["type"] in ("placed", "serving"):
-            placed = message
-        if message["type"] == "serving":
-            say(message["reason"], file=sys.stderr)
-            _show(message, key, as_json)
-    return placed
 
 
 @contextlib.contextmanager

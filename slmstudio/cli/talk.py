@@ -122,7 +122,7 @@ class Voice:
         error, placed = self.worker.cause_of_death(), self._placed
         if not placed.get("layers_on_device"):
             raise error
-        self.worker.restart()  # most likely it was the card's driver
+        self.worker.start()  # most likely it was the card's driver
         self._placed = {}
         self.load("cpu", self._load["context_length"])
         if wanted == "loaded":

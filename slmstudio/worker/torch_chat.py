@@ -24,7 +24,7 @@ from transformers.generation.logits_process import (
 from slmstudio.core import units
 from slmstudio.core.chat import sampling
 from slmstudio.core.chat.devices import Device
-from slmstudio.core.chat.placement import Placement, Wish, on_processor
+from slmstudio.core.chat.placement import Placement, Wish
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.request import model_at, precision_of
@@ -233,7 +233,7 @@ def load(message: dict[str, Any]) -> Loaded:
 
 def _placement(facts: ModelFacts, device: str, reason: str) -> Placement:
     if device == "cpu":
-        return on_processor(facts.layers, reason)
+        return Placement(facts.layers, reason)
     return Placement(facts.layers, reason, device, (Device(device, read_gpus()[0][0].name),), (facts.layers,))
 
 

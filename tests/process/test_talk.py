@@ -29,7 +29,7 @@ class PlayedWorker:
     def __init__(self, *answers: str | UserError):
         self.answers, self.sent = answers, list[dict[str, Any]]()
 
-    def restart(self) -> None:
+    def start(self) -> None:
         self.placed = ON_PROCESSOR
 
     def cause_of_death(self) -> UserError:

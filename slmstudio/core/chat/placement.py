@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core import program
-from slmstudio.core.chat.devices import CHOICES, Device
+from slmstudio.core.chat.devices import Device
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.machine import Gpu
 from slmstudio.core.i18n import join_sentences, noop, tr
 from slmstudio.core.model.gguf.header import TENSOR_TYPES, Header, read_header
 from slmstudio.core.units import format_bytes
@@ -31,7 +30,7 @@ CACHE_TYPES = {"f16": 2.0, "q8_0": 34 / 32}
 CACHE_BLOCK = 32
 """Values of a block of q8_0: a head must hold whole blocks."""
 NAMES = {"auto": noop("Automatic"), "cpu": noop("Processor"), "vulkan": noop("Vulkan"), "cuda": noop("CUDA")}
-"""`CHOICES` as a person reads them; whoever shows them translates them."""
+"""The choices as a person reads them; whoever shows them translates them."""
 REDUCED = (0.75, 0.5, 0.0)
 """Shares of the layers that are tried where a card refuses what its free memory promised."""
 
@@ -44,8 +43,7 @@ class Shape:
         cached: values that the cache keeps of a token, in all layers together.
         vocabulary, heads, width: size of the vocabulary, attention heads, size of a hidden state.
         head_size: of a key; 0 if it isn't known.
-        output: bytes of what comes behind the last layer. llama.cpp puts it onto the card first.
-        input: bytes that stay with the processor: the embeddings.
+        blocks: bytes of the layers; output: of what comes behind them. The embeddings stay with the processor.
     """
 
     file_bytes: int
@@ -55,8 +53,8 @@ class Shape:
     heads: int
     width: int
     head_size: int = 0
+    blocks: int = 0
     output: int = 0
-    input: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,16 +69,9 @@ class Wish:
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Wish:
-        """Of a command to a worker. Raises UserError: there is no such choice."""
-        device, cache = message.get("device") or "auto", message.get("cache_type")
-        for value, known in ((device, CHOICES), (cache, (None, *CACHE_TYPES))):
-            if value not in known:
-                raise UserError(tr("There's no choice {value}.", value=repr(value)), "",
-                                tr("Choose one of: {choices}", choices=", ".join(filter(None, known))))
-        return cls(device, message.get("gpu_layers"), cache, message.get("flash_attention"), message.get("batch"))
-
-
-AUTOMATIC = Wish()
+        """Of a command to a worker, or of a job's request."""
+        return cls(message.get("device") or "auto", message.get("gpu_layers"), message.get("cache_type"),
+                   message.get("flash_attention"), message.get("batch"))
 
 
 @dataclass(frozen=True)
@@ -119,7 +110,8 @@ class Placement:
         split = tuple(int(count * share) for count in self.split)
         if not all(split):
             reason = tr("On the processor: the {cards} couldn't take the model.", cards=_names(self.devices))
-            return replace(self, kind="cpu", devices=(), split=(), reason=reason)
+            return replace(self, kind="cpu", devices=(), split=(), reason=reason,
+                           flash_attention=self.cache_type != "f16")
         return replace(self, split=split, reason=tr(
             "{count} of {all} layers on the {cards}, the rest on the processor: it couldn't take more.",
             count=sum(split), all=self.all_layers, cards=_names(self.devices)))
@@ -131,8 +123,7 @@ class Placement:
                 "flash_attention": self.flash_attention, "batch": self.batch, "why": dict(self.why)}
 
 
-def on_processor(all_layers: int = 0, reason: str = "") -> Placement:
-    return Placement(all_layers, reason)
+ON_PROCESSOR = Placement(0, "")
 
 
 def read_shape(path: Path) -> Shape:
@@ -157,7 +148,8 @@ def shape_of(header: Header) -> Shape:
             cached += shape[1] if shape is not None and len(shape) == 2 else width * key_heads // heads
     embeddings, output = _bytes(header, "token_embd.weight"), _bytes(header, "output.weight")
     return Shape(header.file_bytes, layers, cached, header.lengths.get("tokenizer.ggml.tokens", 0), heads, width,
-                 number("attention.key_length") or width // heads, output or embeddings, embeddings)
+                 number("attention.key_length") or width // heads, header.file_bytes - embeddings - output,
+                 output or embeddings)
 
 
 def _bytes(header: Header, tensor: str) -> int:
@@ -178,18 +170,7 @@ def compute_bytes(shape: Shape, context_length: int, batch: int = MICRO_BATCH, f
     return batch * 4 * (shape.vocabulary + scores + 8 * shape.width)
 
 
-def measured(devices: Sequence[Device], gpus: Sequence[Gpu]) -> list[Device]:
-    """The devices, with the free memory that NVIDIA's driver says where it is less: Vulkan's budget may leave out what
-    other programs hold."""
-    known = {gpu.name: [each.memory_free for each in gpus if each.name == gpu.name] for gpu in gpus}
-    found = []
-    for device in devices:
-        free = known[device.name].pop(0) if known.get(device.name) else None
-        found.append(device if free is None else replace(device, free=min(free, device.free or free)))
-    return found
-
-
-def choose(shape: Shape, context_length: int, devices: Sequence[Device], wish: Wish = AUTOMATIC, *, ram_free: int,
+def choose(shape: Shape, context_length: int, devices: Sequence[Device], wish: Wish, *, ram_free: int,
            busy: Sequence[str] = (), missing: Sequence[str] = ()) -> Placement:
     """Choose by the memory that is free now.
 
@@ -206,36 +187,37 @@ def choose(shape: Shape, context_length: int, devices: Sequence[Device], wish: W
     kinds = {device.kind for device in devices} - {"cpu"}
     if wish.device not in ("auto", "cpu", *kinds):
         raise not_there(wish.device, missing)
+    chosen = wish.device != "auto"
     kind = next((each for each in ORDER if each in kinds and wish.device in ("auto", each)), "cpu")
     cards = [device for device in devices if device.kind == kind != "cpu"]
     cards = [card for card in cards if not card.integrated] or cards
-    training = _take(cards, busy)
-    known = [card for card in cards if card.free or wish.device != "auto"]
-    left = [card for card in known if card not in training or wish.device != "auto"]
-    names = _names(cards)
+    known = [card for card in cards if card.free or chosen]
+    idle = list(known)
+    for name in () if chosen else busy:  # of several cards with one name, the first
+        idle = [card for card in idle if card is not next((each for each in idle if each.name == name), None)]
     if wish.device == "cpu" or wish.layers == 0:
         reason = tr("On the processor, as you chose.")
     elif not cards:
-        reason = tr("On the processor: llama.cpp found no graphics card.")
-        reason = join_sentences(reason, *missing)
+        reason = join_sentences(tr("On the processor: llama.cpp found no graphics card."), *missing)
     elif not known:
-        reason = tr("On the processor: the driver of the {cards} doesn't say how much memory is free.", cards=names)
-    elif not left:
-        reason = tr("On the processor: a run is training on the {cards}.", cards=names)
+        reason = tr("On the processor: the driver of the {cards} doesn't say how much memory is free.",
+                    cards=_names(cards))
+    elif not idle:
+        reason = tr("On the processor: a run is training on the {cards}.", cards=_names(cards))
     else:
         caches = [wish.cache_type] if wish.cache_type else [
             cache for cache in CACHE_TYPES if cache == "f16" or shape.head_size % CACHE_BLOCK == 0]
-        tried = [_on_cards(shape, context_length, kind, left, replace(wish, cache_type=cache), ram_free)
+        tried = [_on_cards(shape, context_length, kind, idle, replace(wish, cache_type=cache), ram_free)
                  for cache in caches]
         # A cache of half the size is proposed where the whole model fits only with it.
         found = next((each for each in tried if each.layers == each.all_layers), tried[0])
-        return _with_reasons(found, wish, chosen_for_room=found is not tried[0])
-    return _with_reasons(on_processor(shape.layers + 1, reason), wish)
+        return _with_reasons(found, wish, found is not tried[0])
+    return _with_reasons(Placement(shape.layers + 1, reason), wish, False)
 
 
 def not_there(device: str, missing: Sequence[str] = ()) -> UserError:
     """A device that was asked for isn't there."""
-    return UserError(tr("The chat engine can't compute with {device} on this machine.", device=tr(NAMES[device])),
+    return UserError(tr("The chat engine can't compute with {device} here.", device=tr(NAMES.get(device, device))),
                      join_sentences(*missing) or tr("It has no such backend, or the driver shows it no card."),
                      tr("Choose Automatic or Processor (--device auto, --device cpu). What is missing is said by: "
                         "{command}", command=program.command("doctor")))
@@ -248,19 +230,11 @@ def left_card(card: str, why: str) -> UserError:
                         "for chat (--device cpu)."))
 
 
-def _take(cards: Sequence[Device], busy: Sequence[str]) -> list[Device]:
-    """The cards that these names mean; of several with one name, the first."""
-    found: list[Device] = []
-    for name in busy:
-        found += [card for card in cards if card.name == name and card not in found][:1]
-    return found
-
-
 def _on_cards(shape: Shape, context_length: int, kind: str, cards: list[Device], wish: Wish,
               ram_free: int) -> Placement:
     everything, cache = shape.layers + 1, wish.cache_type or "f16"
     compute = compute_bytes(shape, context_length, wish.batch or MICRO_BATCH, wish.flash_attention is not False)
-    layers_bytes = max(0, shape.file_bytes - shape.output - shape.input) + cache_bytes(shape, context_length, cache)
+    layers_bytes = shape.blocks + cache_bytes(shape, context_length, cache)
     each = max(1.0, layers_bytes / max(1, shape.layers))
     # Each card holds a compute buffer of its own; one that doesn't say what is free is tried with everything.
     rooms = [math.inf if not card.free else (min(card.free, ram_free) - SHARED_RESERVE if card.integrated else
@@ -274,7 +248,7 @@ def _on_cards(shape: Shape, context_length: int, kind: str, cards: list[Device],
     needed = format_bytes(layers_bytes + shape.output + compute)
     free = format_bytes(sum(card.free for card in cards))
     if wish.layers is None and not on_cards:
-        return on_processor(everything, tr("On the processor: needs about {needed}, and the {cards} has {free} free.",
+        return Placement(everything, tr("On the processor: needs about {needed}, and the {cards} has {free} free.",
                                            needed=needed, cards=_names(cards), free=free))
     used = [(card, fit) for card, fit in zip(cards, fits, strict=True) if fit] or [(cards[0], 1)]
     split, whole = [], sum(fit for _, fit in used)
@@ -290,14 +264,14 @@ def _on_cards(shape: Shape, context_length: int, kind: str, cards: list[Device],
     return Placement(everything, reason, kind, tuple(card for card, _ in used), tuple(split), cache)
 
 
-def _with_reasons(found: Placement, wish: Wish, chosen_for_room: bool = False) -> Placement:
+def _with_reasons(found: Placement, wish: Wish, for_room: bool) -> Placement:
     """Cache, attention and batch, each with its reason."""
     cache = wish.cache_type or found.cache_type
     flash = bool(found.layers) or cache != "f16" if wish.flash_attention is None else wish.flash_attention
     mine = tr("As you chose.")
     return replace(found, cache_type=cache, flash_attention=flash, batch=wish.batch or MICRO_BATCH, why={
         "cache_type": mine if wish.cache_type else tr("Half the size of f16, so that the whole model fits on the card.")
-        if chosen_for_room else tr("As exact as the model computes."),
+        if for_room else tr("As exact as the model computes."),
         "flash_attention": mine if wish.flash_attention is not None else
         tr("A smaller cache needs it.") if cache != "f16" else
         tr("Takes less of the card's memory.") if flash else tr("The processor draws tokens faster without it."),

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from slmstudio.core import files, jobs, llama, paths
@@ -34,21 +33,12 @@ class InteractiveWorker:
 
     def __init__(self, kind: str):
         self.kind = kind
-        self.log = self._new_log()
+        self.log = paths.cache_dir() / f"{kind}-worker-{os.getpid()}-{secrets.token_hex(4)}.log"
         self._writing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def _new_log(self) -> Path:
-        return paths.cache_dir() / f"{self.kind}-worker-{os.getpid()}-{secrets.token_hex(4)}.log"
-
-    def restart(self) -> None:
-        """Start a new process in place of one that has ended. Raises UserError: as `start`."""
-        self.close()
-        self.log = self._new_log()
-        self.start()
-
     def start(self) -> None:
-        """Start the process.
+        """Start the process, or another one once it has ended.
 
         Raises:
             UserError: it can't be started, or the chat engine is missing, which every kind but "talk" needs.
@@ -56,6 +46,7 @@ class InteractiveWorker:
         if self.kind != "talk":
             llama.need()
         with os_errors_as(tr(processes.NOT_STARTED)):
+            self.log = self.log.with_name(f"{self.kind}-worker-{os.getpid()}-{secrets.token_hex(4)}.log")
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self._remove_older_logs()
             # At the end, whatever was left out before it (worker.runtime.log_limit). Never someone else's file or the

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from slmstudio.core.chat.placement import Placement, Wish
+from slmstudio.core.chat.placement import ON_PROCESSOR, Placement, Wish
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import answer_spans
@@ -17,7 +17,7 @@ from slmstudio.core.model.gguf.model import read_sound_gguf
 from slmstudio.worker.answering.rows import Ask, Gate, Reply, add_token, message_of
 from slmstudio.worker.gguf_chat.generation import Text
 from slmstudio.worker.model import llama_gguf, placing
-from slmstudio.worker.model.llama_gguf import ON_PROCESSOR, LlamaBatch, LlamaGguf, LlamaVocab
+from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, LlamaVocab
 
 BATCH = 512
 """Tokens that llama.cpp computes at a time."""

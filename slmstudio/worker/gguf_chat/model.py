@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.chat import sampling
-from slmstudio.core.chat.placement import Placement
+from slmstudio.core.chat.placement import ON_PROCESSOR, Placement
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.gguf.lora import LoraFacts, check_fits, read_lora
 from slmstudio.worker.gguf_chat.generation import common
 from slmstudio.worker.model import llama_gguf
-from slmstudio.worker.model.llama_gguf import MMAP, ON_PROCESSOR, LlamaGguf, LlamaVocab, sampler
+from slmstudio.worker.model.llama_gguf import MMAP, LlamaGguf, LlamaVocab, sampler
 
 # -- A GGUF LoRA on the chat's model, at any strength: base + strength × update, without loading the model again.
 

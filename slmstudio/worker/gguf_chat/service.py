@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from slmstudio.core.chat import sampling
-from slmstudio.core.chat.placement import Placement, Wish, left_card, on_processor
+from slmstudio.core.chat.placement import ON_PROCESSOR, Placement, Wish, left_card
 from slmstudio.core.chat.sampling import TAIL, Sampling, ends_in_loop
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -117,7 +117,7 @@ class ChatService:
         self._emit, self._make = emit, load
         self.model: Model | None = None
         self._adapter: ChatAdapter | None = None
-        self._origin = dict[str, Any](), on_processor()
+        self._origin = dict[str, Any](), ON_PROCESSOR
         self._current: Any = None
         self._stopped: set[Any] = set()
         self._closing = False

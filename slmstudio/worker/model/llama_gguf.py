@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.chat.placement import Placement, on_processor
+from slmstudio.core.chat.placement import ON_PROCESSOR, Placement
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import control_tokens
@@ -178,7 +178,6 @@ MMAP = 1
 """llama.h, enum llama_load_mode: pages of the file, which the system can drop and read again."""
 
 
-ON_PROCESSOR = on_processor()
 KEPT_LOGITS = 64
 """How many tokens of a batch keep their logits at most: 39 MB for a vocabulary of 151,936."""
 

@@ -1,24 +1,32 @@
-"""A GGUF file loaded for a proof: no more memory than its pages, the logits of a few tokens at chosen positions, and no
-sampling."""
+"""A GGUF file loaded for a proof, and the quick part of the proof on the graphics card that Chat would use.
+
+No more memory than its pages, the logits of a few tokens at chosen positions, and no sampling.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from slmstudio.core.chat.placement import Placement
+import numpy as np
+
+from slmstudio.core.chat.placement import ON_PROCESSOR, Placement, Wish
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.worker.model import llama_gguf
-from slmstudio.worker.model.llama_gguf import MMAP, ON_PROCESSOR, LlamaBatch, LlamaGguf
+from slmstudio.worker.model import llama_gguf, placing
+from slmstudio.worker.model.llama_gguf import MMAP, LlamaBatch, LlamaGguf
+from slmstudio.worker.runtime import child, llama_devices
+from slmstudio.worker.runtime.context import JobContext
 
 if TYPE_CHECKING:
     from slmstudio.worker.model.base_weights import Array
+    from slmstudio.worker.parity.reference import Row
 
 BATCH = 64
 """Tokens that llama.cpp computes at a time. Its buffers hold that many logit vectors: 39 MB for 151,936 tokens."""
@@ -125,3 +133,60 @@ def _shared_mappings(path: Path) -> list[tuple[int, int]]:
                 start, end = (int(part, 16) for part in place.split("-"))
                 found.append((start, end - start))
     return found
+
+
+# -- The same on a card, whose kernels aren't the processor's; in a process of its own, which a broken driver may end.
+
+ROWS, POSITIONS = 4, 8
+"""How many conversations, and of each how many tokens of the answer."""
+
+
+def compare_on_card(job: JobContext, rows: Sequence[Row], gguf: Path, file: LlamaFile, sums: Any) -> dict[str, Any]:
+    """Compare a file's predictions on the card with those on the processor.
+
+    Args:
+        file: the same, loaded on the processor.
+        sums: counts a position with `add(ours, theirs)`.
+
+    Returns:
+        `{"card": {"name", "layers", "reason", "positions", "nmse", "top1", "near_ties", "kl"}}`: with only a reason
+        where the card had no room or its driver failed; `{}` where nothing but the processor can compute.
+    """
+    device = Wish.of(job.request).device
+    if not rows or device == "cpu" or not llama_devices.has_backends_of_cards():
+        return {}
+    parts = [(row.ids[:row.answer + POSITIONS], row.answer) for row in sorted(rows, key=lambda row: not row.own)[:ROWS]]
+    out = job.folder / "on_card.npz"
+    job.phase("checking", tr("on the graphics card"))
+    try:
+        child.run(job, __name__, {"gguf": str(gguf), "device": device, "parts": parts, "out": str(out)}, [],
+                  lambda report: None, crashed=tr("The graphics card's driver crashed."))
+        with np.load(out, allow_pickle=False) as saved:
+            theirs, placed = saved["logits"], json.loads(str(saved["placement"]))
+    except UserError as error:
+        return {"card": {"reason": error.what, "positions": 0}}
+    finally:
+        out.unlink(missing_ok=True)
+    if not len(theirs):
+        return {"card": {"reason": placed["reason"], "positions": 0}}
+    for ours, other in zip((logits for ids, first in parts for logits in file.after(ids, first)), theirs, strict=True):
+        sums.add(ours, other)
+    count = len(sums.errors)
+    return {"card": {"name": placed["device_name"], "layers": placed["layers_on_device"], "reason": placed["reason"],
+                     "positions": count, "nmse": sums.nmse(False)[0], "top1": sums.equal / count,
+                     "near_ties": sums.near, "kl": max(0.0, sums.divergence / count)}}
+
+
+def work(request: dict[str, Any], report: Callable[..., None]) -> None:
+    """The child's side: write where the file was loaded, and its logits on a card."""
+    parts, gguf = request["parts"], Path(request["gguf"])
+    tokens = max(len(ids) for ids, _ in parts)
+    logits: list[Array] = []
+    file, placement = placing.load(gguf, tokens, Wish(request["device"]), lambda found: LlamaFile(gguf, tokens, found))
+    if placement.layers:
+        logits += [each.copy() for ids, first in parts for each in file.after(ids, first)]
+    np.savez(request["out"], logits=np.array(logits, np.float32), placement=json.dumps(placement.to_dict()))
+
+
+if __name__ == "__main__":
+    sys.exit(child.serve(Path(sys.argv[1]), work))

@@ -20,8 +20,8 @@ from slmstudio.core.export.types import QUANT_TYPES, QuantType
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.model.base_weights import Array
 from slmstudio.worker.model.llama_gguf import LlamaVocab
-from slmstudio.worker.parity import on_card, weights
-from slmstudio.worker.parity.llama_file import LlamaFile, pages_released
+from slmstudio.worker.parity import weights
+from slmstudio.worker.parity.llama_file import LlamaFile, compare_on_card, pages_released
 from slmstudio.worker.parity.reference import Prompt, Reference, Row, measure
 from slmstudio.worker.runtime.context import JobContext
 from slmstudio.worker.runtime.cooling import cooled
@@ -259,7 +259,7 @@ def _compare(job: JobContext, reference: Reference, gguf: Path) -> tuple[dict[st
         job.check_cancelled()
         found |= compare_logits(job, reference, file)
         found |= compare_end(reference, vocab, file)
-        found |= on_card.compare(job, reference.rows, gguf, file, _Sums())
+        found |= compare_on_card(job, reference.rows, gguf, file, _Sums())
         found |= weights.compare_weights(reference, gguf, file.metadata, vocab.text)
     finally:
         file.close()

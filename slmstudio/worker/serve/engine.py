@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core.chat.placement import Placement
+from slmstudio.core.chat.placement import ON_PROCESSOR, Placement
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.gguf_chat.generation import End, Generation, Sampling, common
 from slmstudio.worker.model import llama_gguf
-from slmstudio.worker.model.llama_gguf import ON_PROCESSOR, LlamaBatch, LlamaGguf, LlamaVocab, sampler
+from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, LlamaVocab, sampler
 
 BATCH_TOKENS = 512
 FIRST_CHUNK = 64

@@ -263,9 +263,8 @@ class ServeService:
             length = min(wanted, facts.context_length or wanted)
             slots = message.get("parallel") or _slots(cache_bytes(read_shape(path), length))
             wish = replace(Wish.of(message), cache_type="f16")
-            engine, placement = placing.load(
-                path, length * slots, wish, lambda found: Engine(path, length, slots, found),
-                lambda found: self._emit("placed", **found.to_dict()))
+            engine, placement = placing.load(path, length * slots, wish,
+                                             lambda found: Engine(path, length, slots, found))
         except BaseException:
             listener.close()
             raise

@@ -131,7 +131,7 @@ def engine(facts: Facts) -> Iterator[Line]:
         why = [tr("GGUF files answer at its speed; training isn't affected. For a build that uses graphics cards, run: "
                   "{command}", command=f"{program.setup_command()} --chat-device vulkan")]
     if library.cards:
-        why.append(tr("By itself, chat takes CUDA before Vulkan, and as many layers as fit into the free memory."))
+        why[0] = tr("{cards}. By itself, chat takes CUDA before Vulkan, and as many layers as fit.", cards=why[0])
     yield Line("llama", LIBRARIES, tr("llama.cpp works on the card.") if library.cards else
                tr("llama.cpp works on the processor."), why=" ".join(filter(None, why)))
 
