@@ -224,17 +224,13 @@ def load(message: dict[str, Any]) -> Loaded:
         raise UserError(tr("{model} doesn't fit in the GPU's memory.", model=spec["name"]), "",
                         tr("Close other programs that use the GPU, or export the run and chat with a smaller GGUF "
                            "file.")) from error
+    cards = tuple(Device("cuda", gpu.name) for gpu in read_gpus()[0][:1]) if device == "cuda" else ()
     loaded = TorchModel(model, folder, 0, template)
     wanted = message.get("context_length") or DEFAULT_CONTEXT
     length = min(wanted, loaded.context_length)
     return Loaded(FolderModel(loaded, length, template if template.source else None), spec["name"],
-                  loaded.context_length, "4-bit" if packed else precision, _placement(facts, device, where))
-
-
-def _placement(facts: ModelFacts, device: str, reason: str) -> Placement:
-    if device == "cpu":
-        return Placement(facts.layers, reason)
-    return Placement(facts.layers, reason, device, (Device(device, read_gpus()[0][0].name),), (facts.layers,))
+                  loaded.context_length, "4-bit" if packed else precision,
+                  Placement(facts.layers, where, device, cards, (facts.layers,) * len(cards)))
 
 
 def _template(folder: Path, spec: dict[str, Any]) -> ChatTemplate:

@@ -12,7 +12,6 @@ from PySide6.QtWidgets import QWidget
 
 from slmstudio.core import llama
 from slmstudio.core.chat.conversation import Conversation
-from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.blind_comparison import Comparison, VoteBar, room_text
 from slmstudio.gui.chat.held_out import origins_of
@@ -120,7 +119,6 @@ class ChatTab(TakesFiles, QWidget):
         self.talk.correct_wanted.connect(self._correct)
         self.settings.context_changed.connect(
             lambda: self.lanes.load_again(self.settings.context_length()))
-        self.settings.device.device_chosen.connect(self._choose_device)
         self._session.settings_changed.connect(self._take_device)
         self._take_device()
         self.settings.system_changed.connect(self.input.recount)
@@ -150,15 +148,6 @@ class ChatTab(TakesFiles, QWidget):
         pane.unanswered.connect(self.input.put_back)
         pane.acted.connect(partial(self.talk.act, pane))
         self.settings.add_strength(AdapterStrength(pane))
-
-    def _choose_device(self, device: str) -> None:
-        self._session.settings.chat_device = device
-        try:
-            self._session.settings.save()
-        except UserError as error:
-            self.banner.show_error(error)
-        self.lanes.load_again(self.settings.context_length())
-        self._session.report_settings_changed()
 
     def _take_device(self) -> None:
         if self.settings.device.set_device(self._session.settings.chat_device):

@@ -46,14 +46,9 @@ class LlamaModel(LlamaGguf):
 
     def __init__(self, path: Path, memory: int, placement: Placement = ON_PROCESSOR):
         read_sound_gguf(path)
-        self._name, self.memory = path.name, memory
+        self.memory = memory
         self._capacity = self._sequences = 0
-        try:
-            super().__init__(path, placement)
-        except ValueError as error:
-            raise UserError(tr("{file} can't be loaded.", file=path.name),
-                            tr("llama.cpp says: {reason}.", reason=llama_gguf.reason() or error),
-                            tr("Choose another GGUF file, or export the run again.")) from error
+        super().__init__(path, placement)
         llama_cpp = self._api
         self.vocab = LlamaVocab(self)
         if self.vocab.template is None:

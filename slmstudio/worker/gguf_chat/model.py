@@ -113,41 +113,23 @@ class ChatModel(LlamaGguf):
 
     def __init__(self, path: Path, context_length: int, placement: Placement = ON_PROCESSOR):
         """Raises UserError: llama.cpp can't load it, or it isn't a model that writes."""
-        self._name = path.name
         self.tokens: list[int] = []
-        try:
-            super().__init__(path, placement, load_mode=MMAP)
-        except ValueError:
-            raise self._refusal() from None
+        super().__init__(path, placement, load_mode=MMAP)
         llama_cpp = self._api
+        settings = llama_cpp.llama_context_default_params()
+        settings.n_ctx, settings.n_batch = context_length, min(placement.batch, context_length)
+        settings.n_ubatch = settings.n_batch
+        settings.type_k = settings.type_v = GGML_TYPES[placement.cache_type]
+        if not placement.flash_attention:  # on the CPU it reads a prompt a third faster, and draws tokens half as fast
+            settings.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        settings.n_threads, settings.n_threads_batch = _threads(busy=False)
+        self.make_context(settings)
+        self.context_length, self._batch_tokens = context_length, int(settings.n_batch)
         try:
-            settings = llama_cpp.llama_context_default_params()
-            settings.n_ctx, settings.n_batch = context_length, min(placement.batch, context_length)
-            settings.n_ubatch = settings.n_batch
-            settings.type_k = settings.type_v = GGML_TYPES[placement.cache_type]
-            if not placement.flash_attention:  # on the CPU it reads a prompt a third faster, and draws half as fast
-                settings.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-            settings.n_threads, settings.n_threads_batch = _threads(busy=False)
-            self.context = llama_cpp.llama_init_from_model(self.model, settings)
-            if not self.context:
-                raise self._refusal()
-            if llama_cpp.llama_get_memory(self.context) is None or llama_cpp.llama_model_has_encoder(self.model):
-                raise UserError(tr("{model} can't chat.", model=self._name),
-                                tr("It's a model that turns text into numbers, for search for example; it doesn't "
-                                   "write text."),
-                                tr("Choose a model that writes text."))
-            self.context_length = context_length
             self.vocab = LlamaVocab(self)
         except BaseException:
             self.close()
             raise
-        self._batch_tokens = int(settings.n_batch)
-
-    def _refusal(self) -> UserError:
-        said = llama_gguf.reason() or "–"
-        return UserError(tr("{model} can't be loaded.", model=self._name),
-                         tr("llama.cpp says: {message}", message=said),
-                         tr("Choose another GGUF file, a shorter context, or export the run again."))
 
     def share_processor(self, busy: bool) -> None:
         """Take fewer threads while other work is on the machine. Threads that wait for one which doesn't get its turn

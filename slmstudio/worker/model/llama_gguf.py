@@ -193,8 +193,7 @@ class LlamaGguf:
         metadata: the key-value pairs that aren't arrays, as text.
 
     Raises:
-        ValueError: llama.cpp can't load it; `reason` says why.
-        UserError: llama.cpp isn't set up.
+        UserError: llama.cpp isn't set up, or can't load it.
     """
 
     def __init__(self, path: Path, placement: Placement = ON_PROCESSOR, **options: Any):
@@ -202,7 +201,7 @@ class LlamaGguf:
         RECENT.clear()
         import llama_cpp
 
-        self._api = llama_cpp
+        self._api, self._name = llama_cpp, path.name
         self.model: Any = None
         self.context: Any = None
         llama_cpp.llama_backend_init()
@@ -216,12 +215,30 @@ class LlamaGguf:
             setattr(parameters, name, value)
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.model:
-            raise ValueError(f"llama.cpp can't load {path.name}")
+            raise self._refusal()
         self.vocabulary = llama_cpp.llama_model_get_vocab(self.model)
         self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self.vocabulary))
         self.metadata = {self._text(llama_cpp.llama_model_meta_key_by_index, index):
                          self._text(llama_cpp.llama_model_meta_val_str_by_index, index)
                          for index in range(llama_cpp.llama_model_meta_count(self.model))}
+
+    def _refusal(self) -> UserError:
+        return UserError(tr("{model} can't be loaded.", model=self._name),
+                         tr("llama.cpp says: {message}", message=reason() or "–"),
+                         tr("Choose another GGUF file, a shorter context, or export the run again."))
+
+    def make_context(self, settings: Any) -> None:
+        """Raises UserError: memory is short, or it isn't a model that writes. The model is closed then."""
+        self.context = self._api.llama_init_from_model(self.model, settings)
+        error = None if self.context else self._refusal()
+        if self.context and (self._api.llama_get_memory(self.context) is None
+                             or self._api.llama_model_has_encoder(self.model)):
+            error = UserError(tr("{model} can't chat.", model=self._name),
+                              tr("It's a model that turns text into numbers, for search for example; it doesn't write "
+                                 "text."), tr("Choose a model that writes text."))
+        if error is not None:
+            self.close()
+            raise error
 
     def close(self) -> None:
         self.close_context()

@@ -20,14 +20,7 @@ T = TypeVar("T")
 
 
 def place(path: Path, tokens: int, wish: Wish) -> Placement:
-    """Where a file computes, by what is free now.
-
-    Args:
-        tokens: in all of its contexts together.
-
-    Raises:
-        UserError: the file isn't a complete GGUF file, or the wished device isn't there.
-    """
+    """Where a file computes. Raises UserError: it isn't a complete GGUF file, or the wished device isn't there."""
     llama_gguf.install()
     shape = placement.read_shape(path)
     if wish.device == "cpu":  # a driver that crashes isn't woken
@@ -36,7 +29,7 @@ def place(path: Path, tokens: int, wish: Wish) -> Placement:
     run = run_folder.running()
     request = {"device": "cpu"} if run is None else run.request()
     busy = [] if request.get("device") == "cpu" else [gpu.name for gpu in gpus][:request.get("processes") or 1]
-    return placement.choose(shape, tokens, placement.measured(llama_devices.devices(), gpus), wish, busy=busy,
+    return placement.choose(shape, tokens, llama_devices.devices(), wish, busy=busy,
                             ram_free=psutil.virtual_memory().available, missing=llama_devices.load_backends())
 
 
@@ -45,6 +38,7 @@ def load(path: Path, tokens: int, wish: Wish, make: Callable[[Placement], T],
     """Load a model as far as it fits on a card, with fewer layers or on the processor where the card refuses.
 
     Args:
+        tokens: in all of its contexts together.
         make: loads it as a placement says.
         tell: hears each placement on a card before it is tried: a broken driver may end this process.
 

@@ -19,7 +19,7 @@ import numpy as np
 from slmstudio.core.chat.placement import ON_PROCESSOR, Placement, Wish
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
-from slmstudio.worker.model import llama_gguf, placing
+from slmstudio.worker.model import placing
 from slmstudio.worker.model.llama_gguf import MMAP, LlamaBatch, LlamaGguf
 from slmstudio.worker.runtime import child, llama_devices
 from slmstudio.worker.runtime.context import JobContext
@@ -43,18 +43,12 @@ class LlamaFile(LlamaGguf):
     def __init__(self, gguf: Path, context_length: int, placement: Placement = ON_PROCESSOR):
         import psutil
 
-        try:
-            super().__init__(gguf, placement, use_extra_bufts=False, load_mode=MMAP)
-        except ValueError:
-            raise self._refusal(gguf) from None
+        super().__init__(gguf, placement, use_extra_bufts=False, load_mode=MMAP)
         self._batch = LlamaBatch(BATCH)
         settings = self._api.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_seq_max = context_length, BATCH, BATCH, 1
         settings.n_threads = settings.n_threads_batch = psutil.cpu_count(logical=False) or 1
-        self.context = self._api.llama_init_from_model(self.model, settings)
-        if not self.context:
-            self.close()
-            raise self._refusal(gguf)
+        self.make_context(settings)
 
     def close(self) -> None:
         self._batch.close()
@@ -82,10 +76,6 @@ class LlamaFile(LlamaGguf):
                 break
             [logits] = self.read(self._batch, found[-1:], len(ids) + len(found) - 1, 0)
         return found
-
-    def _refusal(self, gguf: Path) -> UserError:
-        return UserError(tr("{file} can't be loaded.", file=gguf.name),
-                         tr("llama.cpp says: {reason}.", reason=llama_gguf.reason()), tr("Export it again."))
 
 
 TRIM_SECONDS = 0.01

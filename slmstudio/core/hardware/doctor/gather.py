@@ -92,20 +92,15 @@ def with_report(facts: Facts, report: Mapping[str, Mapping[str, Any]]) -> Facts:
         report: by module: "error", and "gpu" where it matters; of torch also what `Torch` holds.
     """
     loaded = {name: Loaded(str(said.get("error") or ""), said.get("gpu"),
-                           tuple(_card(card) for card in said.get("devices") or () if card["kind"] != "cpu"),
+                           tuple(tr("{name} ({kind}, {free} free)", name=card["name"], kind=card["kind"],
+                                    free=units.format_bytes(card["free"])) for card in said.get("devices") or ()
+                                 if card["kind"] != "cpu"),
                            tuple(said.get("problems") or ())) for name, said in report.items()}
     said, torch = report.get("torch") or {}, facts.torch
     if "version" in said:
         torch = Torch(str(said["version"]), said.get("cuda"), said.get("hip"), said.get("available"),
                       str(said.get("why") or ""), tuple(said.get("architectures") or ()), said.get("flash"))
     return replace(facts, loaded=loaded, torch=torch)
-
-
-def _card(card: Mapping[str, Any]) -> str:
-    """A card that llama.cpp finds, with its backend and the memory that is free now."""
-    kind = {"cuda": "CUDA"}.get(card["kind"], str(card["kind"]).title())
-    return tr("{name} by {kind} ({free} free)", name=card["name"], kind=kind,
-              free=units.format_bytes(card["free"]) if card.get("free") else "?")
 
 
 # -- Looks at the folder with runs and models, and at the caches.
