@@ -58,8 +58,7 @@ def load_backends() -> tuple[str, ...]:
     """
     llama_cpp()
     problems = []
-    for path in _backends():
-        name = path.stem.rpartition("ggml-")[2]
+    for name, path in _backends().items():
         if name.startswith("cpu"):
             continue
         try:
