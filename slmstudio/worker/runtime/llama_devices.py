@@ -64,11 +64,11 @@ def load_backends() -> tuple[str, ...]:
         try:
             ctypes.CDLL(str(path))  # says why it can't be loaded; ggml's own function doesn't
             found = _library("ggml").ggml_backend_load(str(path).encode())
-            why = "" if found else tr("It found no driver that it can use.")
+            why = "" if found else tr("it finds no driver that works")
         except OSError as error:
             found, why = None, str(error)
         if not found:
-            problems.append(tr("llama.cpp's backend {name} can't be used: {why}", name=name, why=why))
+            problems.append(tr("llama.cpp can't use {name} here: {why}.", name=name.capitalize(), why=why.rstrip(".")))
     return tuple(problems)
 
 
