@@ -4,7 +4,7 @@ batch. Chat, the server, evaluations, judges and the proof of an export all ask 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,6 @@ ORDER = ("cuda", "vulkan", "metal")
 """Which kind of device is taken first, where there are several."""
 CACHE_TYPES = {"f16": 2.0, "q8_0": 34 / 32}
 """Bytes of a value of the cache."""
-CACHE_BLOCK = 32
-"""Values of a block of q8_0: a head must hold whole blocks."""
 NAMES = {"auto": noop("Automatic"), "cpu": noop("Processor"), "vulkan": noop("Vulkan"), "cuda": noop("CUDA")}
 """The choices as a person reads them; whoever shows them translates them."""
 REDUCED = (0.75, 0.5, 0.0)
@@ -102,19 +100,17 @@ class Placement:
 
     @property
     def name(self) -> str:
-        """Of the cards; "" for the processor."""
         return ", ".join(device.name for device in self.devices)
 
     def reduced(self, share: float) -> Placement:
         """The same with a share of the layers, since the card refused them all."""
-        split = tuple(int(count * share) for count in self.split)
-        if not all(split):
-            reason = tr("On the processor: the {cards} couldn't take the model.", cards=_names(self.devices))
-            return replace(self, kind="cpu", devices=(), split=(), reason=reason,
-                           flash_attention=self.cache_type != "f16")
-        return replace(self, split=split, reason=tr(
-            "{count} of {all} layers on the {cards}, the rest on the processor: it couldn't take more.",
-            count=sum(split), all=self.all_layers, cards=_names(self.devices)))
+        split, cards = tuple(int(count * share) for count in self.split), _names(self.devices)
+        if all(split):
+            return replace(self, split=split, reason=tr(
+                "{count} of {all} layers on the {cards}, the rest on the processor: it couldn't take more.",
+                count=sum(split), all=self.all_layers, cards=cards))
+        return replace(self, kind="cpu", devices=(), split=(), flash_attention=self.cache_type != "f16",
+                       reason=tr("On the processor: the {cards} couldn't take the model.", cards=cards))
 
     def to_dict(self) -> dict[str, Any]:
         """As messages of workers and `--json` have it."""
@@ -176,7 +172,6 @@ def choose(shape: Shape, context_length: int, devices: Sequence[Device], wish: W
 
     Args:
         context_length: tokens of all contexts that the model is to be loaded with.
-        devices: what there is.
         ram_free: bytes; a card that shares the machine's memory can't have more.
         busy: names of the cards on which a run trains.
         missing: sentences on backends that couldn't be loaded.
@@ -184,11 +179,11 @@ def choose(shape: Shape, context_length: int, devices: Sequence[Device], wish: W
     Raises:
         UserError: the device that the user has chosen isn't there.
     """
-    kinds = {device.kind for device in devices} - {"cpu"}
-    if wish.device not in ("auto", "cpu", *kinds):
-        raise not_there(wish.device, missing)
     chosen = wish.device != "auto"
-    kind = next((each for each in ORDER if each in kinds and wish.device in ("auto", each)), "cpu")
+    kinds = {device.kind for device in devices}
+    if chosen and wish.device not in {"cpu", *kinds}:
+        raise not_there(wish.device, missing)
+    kind = wish.device if chosen else next((each for each in ORDER if each in kinds), "cpu")
     cards = [device for device in devices if device.kind == kind != "cpu"]
     cards = [card for card in cards if not card.integrated] or cards
     known = [card for card in cards if card.free or chosen]
@@ -205,11 +200,10 @@ def choose(shape: Shape, context_length: int, devices: Sequence[Device], wish: W
     elif not idle:
         reason = tr("On the processor: a run is training on the {cards}.", cards=_names(cards))
     else:
-        caches = [wish.cache_type] if wish.cache_type else [
-            cache for cache in CACHE_TYPES if cache == "f16" or shape.head_size % CACHE_BLOCK == 0]
-        tried = [_on_cards(shape, context_length, kind, idle, replace(wish, cache_type=cache), ram_free)
-                 for cache in caches]
-        # A cache of half the size is proposed where the whole model fits only with it.
+        tried = [_on_cards(shape, context_length, idle, replace(wish, cache_type=cache), ram_free)
+                 for cache in CACHE_TYPES if wish.cache_type == cache or (not wish.cache_type and (
+                     cache == "f16" or shape.head_size % 32 == 0))]
+        # A cache of half the size, in blocks of 32 values, is proposed where the whole model fits only with it.
         found = next((each for each in tried if each.layers == each.all_layers), tried[0])
         return _with_reasons(found, wish, found is not tried[0])
     return _with_reasons(Placement(shape.layers + 1, reason), wish, False)
@@ -230,8 +224,7 @@ def left_card(card: str, why: str) -> UserError:
                         "for chat (--device cpu)."))
 
 
-def _on_cards(shape: Shape, context_length: int, kind: str, cards: list[Device], wish: Wish,
-              ram_free: int) -> Placement:
+def _on_cards(shape: Shape, context_length: int, cards: list[Device], wish: Wish, ram_free: int) -> Placement:
     everything, cache = shape.layers + 1, wish.cache_type or "f16"
     compute = compute_bytes(shape, context_length, wish.batch or MICRO_BATCH, wish.flash_attention is not False)
     layers_bytes = shape.blocks + cache_bytes(shape, context_length, cache)
@@ -239,46 +232,44 @@ def _on_cards(shape: Shape, context_length: int, kind: str, cards: list[Device],
     # Each card holds a compute buffer of its own; one that doesn't say what is free is tried with everything.
     rooms = [math.inf if not card.free else (min(card.free, ram_free) - SHARED_RESERVE if card.integrated else
                                              card.free - RESERVE) - compute for card in cards]
-    best = max(range(len(cards)), key=rooms.__getitem__)
-    if rooms[best] >= layers_bytes + shape.output:  # one card alone is faster than two that wait for each other
-        cards, rooms = [cards[best]], [rooms[best]]
+    most = max(rooms)
+    if most >= layers_bytes + shape.output:  # one card alone is faster than two that wait for each other
+        cards, rooms = [cards[rooms.index(most)]], [most]
     rooms[-1] -= shape.output
-    fits = [shape.layers if room == math.inf else max(0, int(room / each)) for room in rooms]
+    fits = [int(min(max(0, room / each), shape.layers)) for room in rooms]
     on_cards = min(shape.layers, sum(fits)) if wish.layers is None else min(wish.layers, everything) - 1
     needed = format_bytes(layers_bytes + shape.output + compute)
     free = format_bytes(sum(card.free for card in cards))
     if wish.layers is None and not on_cards:
         return Placement(everything, tr("On the processor: needs about {needed}, and the {cards} has {free} free.",
-                                           needed=needed, cards=_names(cards), free=free))
-    used = [(card, fit) for card, fit in zip(cards, fits, strict=True) if fit] or [(cards[0], 1)]
-    split, whole = [], sum(fit for _, fit in used)
-    for _, fit in used:
+                                        needed=needed, cards=_names(cards), free=free))
+    used = {card: fit for card, fit in zip(cards, fits, strict=True) if fit} or {cards[0]: 1}
+    split, whole = list[int](), sum(used.values())
+    for fit in used.values():
         split.append(min(math.ceil(on_cards * fit / whole), on_cards - sum(split)))
     split[-1] += 1  # what comes behind the last layer
-    names = _names([card for card, _ in used])
+    names = _names(used)
     if on_cards == shape.layers:
         reason = tr("On the {cards}: needs about {needed}, {free} free.", cards=names, needed=needed, free=free)
     else:
         reason = tr("{count} of {all} layers on the {cards}, the rest on the processor: needs about {needed}, "
                     "{free} free.", count=on_cards + 1, all=everything, cards=names, needed=needed, free=free)
-    return Placement(everything, reason, kind, tuple(card for card, _ in used), tuple(split), cache)
+    return Placement(everything, reason, cards[0].kind, tuple(used), tuple(split), cache)
 
 
 def _with_reasons(found: Placement, wish: Wish, for_room: bool) -> Placement:
     """Cache, attention and batch, each with its reason."""
-    cache = wish.cache_type or found.cache_type
-    flash = bool(found.layers) or cache != "f16" if wish.flash_attention is None else wish.flash_attention
-    mine = tr("As you chose.")
+    cache, flash = wish.cache_type or found.cache_type, wish.flash_attention
+    if flash is None:
+        flash = bool(found.layers) or cache != "f16"
+    why = {"cache_type": tr("Half the size of f16, so that the whole model fits on the card.") if for_room else
+           tr("As exact as the model computes."),
+           "flash_attention": tr("A smaller cache needs it.") if cache != "f16" else
+           tr("Takes less of the card's memory.") if flash else tr("The processor draws tokens faster without it."),
+           "batch": tr("What llama.cpp reads at once. More is faster on a card, and takes more of its memory.")}
     return replace(found, cache_type=cache, flash_attention=flash, batch=wish.batch or MICRO_BATCH, why={
-        "cache_type": mine if wish.cache_type else tr("Half the size of f16, so that the whole model fits on the card.")
-        if for_room else tr("As exact as the model computes."),
-        "flash_attention": mine if wish.flash_attention is not None else
-        tr("A smaller cache needs it.") if cache != "f16" else
-        tr("Takes less of the card's memory.") if flash else tr("The processor draws tokens faster without it."),
-        "batch": mine if wish.batch else tr("What llama.cpp reads at once. A card reads long prompts faster with more, "
-                                            "which takes more of its memory."),
-    })
+        name: reason if getattr(wish, name) is None else tr("As you chose.") for name, reason in why.items()})
 
 
-def _names(cards: Sequence[Device]) -> str:
+def _names(cards: Iterable[Device]) -> str:
     return ", ".join(card.name.removeprefix("NVIDIA ").removeprefix("GeForce ") for card in cards)

@@ -60,18 +60,22 @@ def load_backends() -> tuple[str, ...]:
     """
     llama_cpp()
     problems = []
+<<<<<<< HEAD
     for path in _backends().values():
         name = path.stem.rpartition("ggml-")[2]
+=======
+    for name, path in _backends().items():
+>>>>>>> backend
         if name.startswith("cpu"):
             continue
         try:
             ctypes.CDLL(str(path))  # says why it can't be loaded; ggml's own function doesn't
             found = _library("ggml").ggml_backend_load(str(path).encode())
-            why = "" if found else tr("It found no driver that it can use.")
+            why = "" if found else tr("it finds no driver that works")
         except OSError as error:
             found, why = None, str(error)
         if not found:
-            problems.append(tr("llama.cpp's backend {name} can't be used: {why}", name=name, why=why))
+            problems.append(tr("llama.cpp can't use {name} here: {why}.", name=name.capitalize(), why=why.rstrip(".")))
     return tuple(problems)
 
 

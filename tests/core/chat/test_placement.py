@@ -8,17 +8,16 @@ import pytest
 
 from slmstudio.core.chat import placement
 from slmstudio.core.chat.devices import Device
-from slmstudio.core.chat.placement import Shape, Wish, choose, measured
+from slmstudio.core.chat.placement import Shape, Wish, choose
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.machine import Gpu, read_gpus
 from slmstudio.core.model.gguf.header import Header
 
 GB = 2**30
 MB = 2**20
 # Qwen2.5 1.5B as Q4_K_M: 28 layers, 2 key-value heads of 128.
-QWEN = Shape(int(0.92 * GB), 28, 28 * 2 * 256, 151936, 12, 1536, 128, 182 * MB, 125 * MB)
+QWEN = Shape(int(0.92 * GB), 28, 28 * 2 * 256, 151936, 12, 1536, 128, int(0.75 * GB), 182 * MB)
 # Llama 3 8B as Q4_K_M: 32 layers, 8 key-value heads of 128.
-LLAMA = Shape(int(4.58 * GB), 32, 32 * 2 * 1024, 128256, 32, 4096, 128, 411 * MB, 282 * MB)
+LLAMA = Shape(int(4.58 * GB), 32, 32 * 2 * 1024, 128256, 32, 4096, 128, int(3.9 * GB), 411 * MB)
 CPU = Device("cpu", "AMD Ryzen 5", 30 * GB, 32 * GB)
 
 
@@ -73,8 +72,7 @@ def test_never_more_than_fits() -> None:
         assert found.layers <= before
         before = found.layers
         if found.layers:
-            layers = (found.layers - 1) / 32 * (LLAMA.file_bytes - LLAMA.output - LLAMA.input
-                                                + placement.cache_bytes(LLAMA, 4096, found.cache_type))
+            layers = (found.layers - 1) / 32 * (LLAMA.blocks + placement.cache_bytes(LLAMA, 4096, found.cache_type))
             needed = layers + LLAMA.output + placement.compute_bytes(LLAMA, 4096, flash_attention=True)
             assert needed + placement.RESERVE <= free * GB
     assert before == 0
@@ -113,10 +111,8 @@ def test_the_reason(cards, options, words) -> None:
 def test_what_is_not_there_is_refused() -> None:
     with pytest.raises(UserError, match="The driver is too old"):
         pick(card(7.5, 8), wish=Wish("vulkan"), missing=["The driver is too old."])
-    with pytest.raises(UserError):
-        Wish.of({"device": "tpu"})
-    with pytest.raises(UserError):
-        Wish.of({"cache_type": "q1"})
+    with pytest.raises(UserError, match="tpu"):
+        pick(wish=Wish.of({"device": "tpu"}))
 
 
 def test_a_card_that_refuses_gets_fewer_layers_and_then_none() -> None:
@@ -124,17 +120,6 @@ def test_a_card_that_refuses_gets_fewer_layers_and_then_none() -> None:
     less = [found.reduced(share) for share in placement.REDUCED]
     assert 33 > less[0].layers > less[1].layers > less[2].layers == 0
     assert (less[2].kind, less[2].devices) == ("cpu", ()) and len({each.reason for each in less}) == 3
-
-
-def test_the_free_memory_is_what_nvidias_driver_says(fake_nvml) -> None:
-    fake_nvml.set(memory_used=8 * GB)
-    gpus, _ = read_gpus()
-    told = card(11.9, 12, "vulkan", name=gpus[0].name)
-    [free] = measured([told], gpus)
-    assert free.free == gpus[0].memory_free < told.free
-    twice = [replace(gpus[0], memory_free=3), replace(gpus[0], memory_free=2)]
-    assert [each.free for each in measured([told, told, RADEON], twice)] == [3, 2, RADEON.free]
-    assert isinstance(gpus[0], Gpu)
 
 
 def header(shapes, **values):
@@ -148,9 +133,9 @@ def header(shapes, **values):
 def test_the_shape_comes_from_the_header() -> None:
     values = {"block_count": 2, "attention.head_count": 4, "embedding_length": 64}
     shapes = {f"blk.{layer}.attn_{name}.weight": (64, 32) for layer in range(2) for name in "kv"}
-    assert placement.shape_of(header(shapes, **values)) == Shape(5000, 2, 4 * 32, 1000, 4, 64, 16)
+    assert placement.shape_of(header(shapes, **values)) == Shape(5000, 2, 4 * 32, 1000, 4, 64, 16, 5000)
     tied = placement.shape_of(header({"token_embd.weight": (64, 1000)}, **values))
-    assert (tied.input, tied.output) == (64 * 1000 // 32 * 34,) * 2
+    assert (5000 - tied.blocks, tied.output) == (64 * 1000 // 32 * 34,) * 2
     fused = placement.shape_of(header({}, **values, **{"attention.head_count_kv": 2}))
     assert fused.cached == 2 * 2 * 32
     assert placement.shape_of(header({}, **values)).cached == 2 * 2 * 64
