@@ -10,19 +10,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Annotated, Any
 
-import click
 import typer
 
 from slmstudio.cli.output import Json, print_json, say
 from slmstudio.core import llama, program, serving, settings
-from slmstudio.core.chat.devices import CHOICES
+from slmstudio.core.chat.devices import Choice
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 app = typer.Typer()
-Device = Annotated[str | None, typer.Option(
-    click_type=click.Choice(CHOICES), help="What computes: the processor, or a graphics card by Vulkan or CUDA. By "
-                                           "default, what Settings says; auto takes a card with room.")]
+Device = Annotated[Choice | None, typer.Option(
+    help="What computes: the processor, or a graphics card by Vulkan or CUDA; auto takes a card that has room. By "
+         "default, what Settings says.")]
 
 
 def chosen(device: str | None) -> str:

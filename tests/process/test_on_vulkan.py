@@ -38,10 +38,10 @@ from pathlib import Path
 import numpy as np
 from slmstudio.core.chat.placement import Wish
 from slmstudio.worker.model import placing
-from slmstudio.worker.parity import on_card
+from slmstudio.worker.parity import llama_file
 from slmstudio.worker.parity.llama_file import LlamaFile
 gguf, out, ids = Path(sys.argv[1]), sys.argv[2], list(range(1000, 1024))
-on_card.work({"gguf": str(gguf), "device": "vulkan", "parts": [(ids, 8)], "out": out}, None)
+llama_file.work({"gguf": str(gguf), "device": "vulkan", "parts": [(ids, 8)], "out": out}, None)
 with np.load(out) as saved:
     theirs, placed = saved["logits"], json.loads(str(saved["placement"]))
 ours = np.array([each.copy() for each in LlamaFile(gguf, 64).after(ids, 8)])

@@ -60,12 +60,7 @@ def load_backends() -> tuple[str, ...]:
     """
     llama_cpp()
     problems = []
-<<<<<<< HEAD
-    for path in _backends().values():
-        name = path.stem.rpartition("ggml-")[2]
-=======
     for name, path in _backends().items():
->>>>>>> backend
         if name.startswith("cpu"):
             continue
         try:
