@@ -28,7 +28,7 @@ class Server:
         self.messages = self.worker.receive()
         self.worker.send({"command": "start", "path": str(gguf), "key": KEY, "context_length": CONTEXT, "parallel": 3,
                           **options})
-        self.said = next(each for each in self.messages if each["type"] != "placed")
+        self.said = next(self.messages)
         self.url, self.port = self.said.get("url"), self.said.get("port")
         self.model = self.said.get("model")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support import starter
@@ -35,15 +37,11 @@ def test_a_card_that_refuses_gets_less(monkeypatch, most, tried, found) -> None:
 
 
 @pytest.mark.parametrize(("request_", "names"), [
-    (None, []), ({"device": "auto"}, ["A"]), ({"device": "cuda", "processes": 2}, ["A", "B"]), ({"device": "cpu"}, [])])
+    (None, []), ({"device": "cuda", "processes": 2}, ["A", "B"]), ({}, ["A"]), ({"device": "cpu"}, [])])
 def test_a_run_takes_the_cards_that_it_trains_on(monkeypatch, request_, names) -> None:
-    from types import SimpleNamespace
-
-    gpus = [SimpleNamespace(name=name, memory_free=None) for name in "AB"]
-    job = None if request_ is None else SimpleNamespace(request=lambda: request_)
-    asked = {}
-    monkeypatch.setattr(placing, "read_gpus", lambda: (gpus, ""))
-    monkeypatch.setattr(placing.run_folder, "running", lambda: job)
+    job, asked = request_ is not None and SimpleNamespace(request=lambda: request_), dict[str, Any]()
+    monkeypatch.setattr(placing, "read_gpus", lambda: ([SimpleNamespace(name=name) for name in "AB"], ""))
+    monkeypatch.setattr(placing.run_folder, "running", lambda: job or None)
     monkeypatch.setattr(placing.placement, "choose", lambda *_, **options: asked.update(options))
     placing.place(starter.gguf(), 256, Wish())
     assert asked["busy"] == names
