@@ -11,7 +11,6 @@ from slmstudio.cli.chat import Device, chosen
 from slmstudio.cli.output import Json, print_error, print_json, print_table, print_time, print_warning, say
 from slmstudio.cli.progress import Follower
 from slmstudio.core import files, formats, jobs, llama, program
-from slmstudio.core.chat.placement import not_there
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 
@@ -98,9 +97,6 @@ def evaluate(
                                     "shots": shots, "fetch": fetch}
         if judge:
             request["judge"] = {**model_at(judge), "rubric": _read(rubric) if rubric else RUBRIC}
-        folders = [each for each in (*request["models"], request["judge"]) if each and not each.get("gguf")]
-        if device == "vulkan" and folders:
-            raise not_there(device, [tr("Only GGUF files can be computed by Vulkan.")])
         found = _created(request, run)
     asked = found.request()
     if any((model or {}).get("gguf") for model in (*asked["models"], asked.get("judge"))):

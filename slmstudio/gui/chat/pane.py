@@ -309,8 +309,6 @@ class ChatPane(QFrame):
             self._fail(message)
 
     def _loaded(self, message: dict[str, Any]) -> None:
-        if self.state == "answering":  # the card has failed, which is said next
-            self._end_answer({})
         self.placement = message
         self.context_length = int(message.get("context_length") or 0)
         self.completion = message.get("chat_template") is False

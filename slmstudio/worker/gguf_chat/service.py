@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from slmstudio.core.chat import sampling
-from slmstudio.core.chat.placement import ON_PROCESSOR, Placement, Wish, left_card
+from slmstudio.core.chat.placement import Placement, Wish
 from slmstudio.core.chat.sampling import TAIL, Sampling, ends_in_loop
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -117,7 +118,7 @@ class ChatService:
         self._emit, self._make = emit, load
         self.model: Model | None = None
         self._adapter: ChatAdapter | None = None
-        self._origin = dict[str, Any](), ON_PROCESSOR
+        self._on_card = False
         self._current: Any = None
         self._stopped: set[Any] = set()
         self._closing = False
@@ -156,7 +157,7 @@ class ChatService:
         started = time.monotonic()
         found = self._make(message)
         self.model, self._adapter = found.model, found.adapter
-        self._origin = message, found.placement
+        self._on_card = found.placement.layers > 0
         self._emit("loaded", path=message["path"], name=found.name, context_length=found.model.context_length,
                    trained_context_length=found.trained_context_length, quantization=found.quantization,
                    **found.placement.to_dict(), lock=worker_lock.state().to_dict(),
@@ -203,10 +204,10 @@ class ChatService:
         settings = sampling.parse(message)
         try:
             self._answer(self._loaded(), message, settings)
-        except CannotCompute as error:
-            if not self._origin[1].layers:
-                raise
-            raise self._leave_card(error.why) from error
+        except CannotCompute:
+            if self._on_card:  # whoever started this process loads the model on the processor, as after a crash
+                sys.exit(1)
+            raise
         finally:
             self._stopped.discard(self._current)
 
@@ -247,15 +248,6 @@ class ChatService:
                    prompt_tokens_per_second=round((len(prompt) - cached) / read, 1) if read > 0 else None,
                    tokens_per_second=round((count - 1) / spent, 1) if count > 1 and spent > 0 else None,
                    context_length=model.context_length, dropped_messages=dropped)
-
-    def _leave_card(self, why: str) -> UserError:
-        """Load the model on the processor, with its adapter: the card can't compute any more. Returns what to say."""
-        adapter = self._adapter.state() if self._adapter is not None else {}
-        message, placement = self._origin
-        self._load({**message, "device": "cpu", "gpu_layers": None})
-        if adapter.get("path"):
-            self._set_adapter(adapter)
-        return left_card(placement.name, why)
 
     def _is_stopped(self) -> bool:
         return self._closing or self._current in self._stopped

@@ -9,7 +9,6 @@ import pytest
 
 from slmstudio.core.chat.devices import Device
 from slmstudio.core.chat.placement import Placement
-from slmstudio.core.errors import UserError
 from slmstudio.worker.gguf_chat.model import CannotCompute
 from slmstudio.worker.gguf_chat.service import ChatService, Loaded
 
@@ -31,18 +30,16 @@ def model(works: bool) -> Any:
                            share_processor=lambda busy: None)
 
 
-def test_the_model_goes_to_the_processor_with_a_sentence(studio_home) -> None:
-    card, heard = Placement(3, "", "vulkan", (Device("vulkan", "Radeon"),), (3,)), list[dict[str, Any]]()
-
-    def load(message):
-        works = message.get("device") == "cpu"
-        return Loaded(model(works), "x", None, "", Placement(3, "") if works else card)
-
-    service = ChatService(lambda type, **fields: heard.append({"type": type, **fields}), load)
-    service.handle({"command": "load", "path": "x"})
+@pytest.mark.parametrize(("device", "error"), [("vulkan", SystemExit), ("cpu", CannotCompute)])
+def test_the_process_ends_where_a_card_fails_so_that_another_takes_the_processor(studio_home, device, error) -> None:
+    card = Placement(3, "", "vulkan", (Device("vulkan", "Radeon"),), (3,))
+    heard, made = list[dict[str, Any]](), [model(True), model(False)]
+    service = ChatService(lambda type, **fields: heard.append({"type": type, **fields}), lambda message: Loaded(
+        made.pop(0), "x", None, "", card if device == "vulkan" else Placement(3, "")))
     question = {"command": "generate", "id": 1, "messages": [{"role": "user", "content": "?"}]}
-    with pytest.raises(UserError, match="Radeon stopped computing"):
-        service.handle(question)
-    assert [each["device"] for each in heard if each["type"] == "loaded"] == ["vulkan", "cpu"]
-    service.handle({**question, "id": 2})
+    service.handle({"command": "load", "path": "x"})
+    service.handle(question)
     assert heard[-1]["type"] == "done" and heard[-1]["prompt_tokens_per_second"] > 0
+    service.handle({"command": "load", "path": "x"})
+    with pytest.raises(error):
+        service.handle(question)
