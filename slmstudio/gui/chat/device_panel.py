@@ -54,12 +54,13 @@ class DevicePanel(Fold):
              {str(each): each for each in BATCHES}),
         ):
             box = self.fields.setdefault(name, named(ComboBox(), f"chat_{name}", title, tip))
-            for text, value in ({tr("Proposed"): None} | values if values else {}).items():
+            for text, value in ({tr("Auto"): None} | values if values else {}).items():
                 box.addItem(text, value)
             box.activated.connect(self.changed)
             column.addLayout(row_of(text_label(title, "small"), STRETCH, box, spacing=None))
             if name not in self._whys:
-                self._whys[name] = text_label("", "muted", wrap=True)
+                box.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToContents)  # its first text changes
+                self._whys[name] = text_label("", "small", wrap=True)
                 column.addWidget(self._whys[name])
         self.show_placement({})
 
@@ -80,18 +81,14 @@ class DevicePanel(Fold):
         self.set_title(
             tr("Device") if not placed else tr("Device: processor · why") if not layers else
             tr("Device: graphics card · why") if layers >= everything else
-            tr("Device: {count} of {all} layers on the card · why", count=layers, all=everything))
+            tr("Card: {count} of {all} layers · why", count=layers, all=everything))
         facts = [str(placed.get("reason") or tr("It's decided when a model is loaded."))]
-        if layers:
-            facts.append(tr("{count} of {all} layers on {card}.", count=layers, all=everything,
-                            card=placed["device_name"]))
         if placed.get("context_length"):
             facts.append(tr("A context of {tokens:,} tokens.", tokens=placed["context_length"]))
         show_text(self.reason, "\n".join(facts))
-        words = {True: tr("on"), False: tr("off")}
+        words = {True: tr("on"), False: tr("off")}  # no batch is 0 or 1
         for name, reason in (placed.get("why") or {}).items():
             show_text(self._whys[name], str(reason))
             if self.fields[name].currentIndex() == 0:
                 value = placed.get(name)
-                self.fields[name].setItemText(0, tr("Proposed: {value}", value=words[value] if isinstance(value, bool)
-                                                    else value))
+                self.fields[name].setItemText(0, tr("Auto: {value}", value=words.get(value, value)))
