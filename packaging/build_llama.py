@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bootstrap
 import build_app
 import setup_backends
 import setup_system
@@ -21,8 +22,7 @@ TOOLS = {names[0]: package for names, package in (*setup_system.COMPILER, *setup
 
 def build(out: Path) -> Path:
     """Make the wheel in `out` and return it. Raises SystemExit: it doesn't compile."""
-    lines = (build_app.ROOT / "packaging" / "requirements.txt").read_text("utf-8").splitlines()
-    pin = next(line.split(" ")[0] for line in lines if line.startswith("llama-cpp-python=="))
+    pin = bootstrap.requirement("llama-cpp-python")
     environment = {**os.environ, **setup_backends.build_environment(portable=True)}
     print("Compiling llama.cpp for any processor of this kind, about 20 minutes", flush=True)
     command = [*build_app.pip(), "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", str(out), pin]

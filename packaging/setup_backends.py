@@ -1,7 +1,4 @@
-"""How llama.cpp is compiled with its backends in libraries of their own: the processor's, and Vulkan's for cards.
-
-A backend whose driver is missing isn't loaded, so that one wheel is right for machines with and without a card.
-"""
+"""How llama.cpp is compiled with its backends in libraries of their own: the processor's, and Vulkan's for cards."""
 
 from __future__ import annotations
 

@@ -80,11 +80,7 @@ def missing_tools(compiler: bool, with_tests: bool) -> dict[str, str]:
 
 
 def missing_compiler(vulkan: bool = False) -> dict[str, str]:
-    """What compiling a C++ package needs and isn't there, each with the package that brings it.
-
-    Args:
-        vulkan: llama.cpp is compiled for graphics cards as well.
-    """
+    """What compiling a C++ package, or llama.cpp for cards, needs and isn't there, each with what brings it."""
     vulkan &= not os.environ.get("VULKAN_SDK")  # LunarG's, the only way on Windows
     if sys.platform == "win32":
         compiler = {} if _has_visual_studio() else {"cl": tr("Visual Studio Build Tools with the C++ workload")}

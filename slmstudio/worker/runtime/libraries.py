@@ -52,9 +52,8 @@ def _bitsandbytes(bitsandbytes: Any) -> dict[str, Any]:
 def _llama(llama_cpp: Any) -> dict[str, Any]:
     from slmstudio.worker.runtime import llama_devices
 
-    problems, found = llama_devices.load_backends(), llama_devices.devices()
-    return {"gpu": bool(llama_cpp.llama_supports_gpu_offload()), "problems": list(problems),
-            "devices": [asdict(device) for device in found]}
+    found = {"problems": llama_devices.load_backends(), "devices": list(map(asdict, llama_devices.devices()))}
+    return {"gpu": bool(llama_cpp.llama_supports_gpu_offload()), **found}
 
 
 OWN: dict[str, Callable[[Any], dict[str, Any]]] = {"torch": _torch, "bitsandbytes": _bitsandbytes, "llama_cpp": _llama}
