@@ -46,7 +46,8 @@ class InteractiveWorker:
         if self.kind != "talk":
             llama.need()
         with os_errors_as(tr(processes.NOT_STARTED)):
-            self.log = self.log.with_name(f"{self.kind}-worker-{os.getpid()}-{secrets.token_hex(4)}.log")
+            if self._process is not None:
+                self.log = self.log.with_name(f"{self.kind}-worker-{os.getpid()}-{secrets.token_hex(4)}.log")
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self._remove_older_logs()
             # At the end, whatever was left out before it (worker.runtime.log_limit). Never someone else's file or the

@@ -9,9 +9,11 @@ from typing import TypeVar
 import psutil
 
 from slmstudio.core.chat import placement
+from slmstudio.core.chat.devices import Device
 from slmstudio.core.chat.placement import REDUCED, Placement, Wish
 from slmstudio.core.errors import UserError
 from slmstudio.core.hardware.machine import read_gpus
+from slmstudio.core.i18n import tr
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.model import llama_gguf
 from slmstudio.worker.runtime import llama_devices
@@ -40,18 +42,23 @@ def load(path: Path, tokens: int, wish: Wish, make: Callable[[Placement], T],
     Args:
         tokens: in all of its contexts together.
         make: loads it as a placement says.
-        tell: hears each placement on a card before it is tried: a broken driver may end this process.
+        tell: hears what is tried, before drivers are woken and with each placement: a broken one may end this process.
 
     Raises:
         UserError: as of `place`; or the processor can't load it either.
     """
+    if wish.device == "cpu" or not llama_devices.has_backends_of_cards():
+        found = place(path, tokens, wish)
+        return make(found), found
+    tell(Placement(1, "", devices=(Device("", tr("graphics card")),), split=(1,)))
     wanted = found = place(path, tokens, wish)
     for share in REDUCED:
-        if not found.layers:
-            break
         tell(found)
         try:
             return make(found), found
         except UserError:  # whatever it was: on the processor at last, it's said
+            if not found.layers:
+                raise
             found = wanted.reduced(share)
+    tell(found)
     return make(found), found
