@@ -80,7 +80,7 @@ class Llama:
         cards = self.choice != "cpu"
         there = bool(self._wheels()) if cards else self.has_wheel()
         return "" if there else tr("a ready-made wheel, or compiled here once (about {minutes} minutes)",
-                                   minutes=10 if cards else 6)
+                                   minutes=9 if cards else 6)
 
     def _ways(self) -> list[tuple[str, Callable[[], str]]]:
         """What is built, the best first, each with what gets it: it returns why it can't, or nothing."""
