@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.cli.progress import Follower
 from slmstudio.core import disk_space, home_folder, paths, program, units
-from slmstudio.core.chat.devices import CHOICES
+from slmstudio.core.chat.devices import Choice
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
@@ -102,7 +101,7 @@ def lock(as_json: Json = False) -> int:
 
 @app.command()
 def setup(
-    chat_device: Annotated[str | None, typer.Option("--chat-device", click_type=click.Choice(CHOICES), help=(
+    chat_device: Annotated[Choice | None, typer.Option("--chat-device", help=(
         "What to build the chat engine for; auto is the best that works here."))] = None,
     as_json: Json = False,
 ) -> int:

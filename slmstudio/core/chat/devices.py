@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-CHOICES = ("auto", "cpu", "vulkan", "cuda")
+Choice = Literal["auto", "cpu", "vulkan", "cuda"]
+CHOICES = get_args(Choice)
 
 
 @dataclass(frozen=True)
