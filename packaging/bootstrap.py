@@ -3,8 +3,7 @@
 
 python3 packaging/bootstrap.py          set up what is missing, then open the window
 python3 packaging/bootstrap.py start    the same for a double-click: what is missing is set up in a small window
-python3 packaging/bootstrap.py setup    only set up; --json tells the progress in JSON lines;
-                                        --chat-device auto, cpu, vulkan or cuda: what chat may compute on
+python3 packaging/bootstrap.py setup    only set up; --json: progress in JSON lines; --chat-device auto|cpu|vulkan|cuda
 python3 packaging/bootstrap.py command WORDS    a command of the program, as in: command runs --json
 python3 packaging/bootstrap.py test     set up, lint, check types, run the fast tests; further words go to pytest
 python3 packaging/bootstrap.py test --full      the same with every test: an hour instead of a quarter of one

@@ -26,7 +26,6 @@ from setup_packages import Packages
 INDEX = "SLMSTUDIO_LLAMA_INDEX"  # another address for the next; empty to leave that way out, and CUDA's
 # Where the project puts its wheels for plain processors. They are built for AVX2, as every x86-64 since 2013 to 2015.
 OWN_INDEX = "https://abetlen.github.io/llama-cpp-python/whl/cpu"
-DEVICE = "SLMSTUDIO_CHAT_DEVICE"  # what is chosen where nobody has chosen
 QUICK = ("--timeout", "5", "--retries", "0")
 NOT_IN_BUNDLE = noop("This bundle has no llama.cpp that runs here. Make the bundle again on a machine like this one.")
 # By the program's own way of loading it. A driver may crash, which isn't the fault of the wheel.
@@ -49,7 +48,8 @@ class Llama:
         self.packages, self.console, self.needed, self.chosen_now = packages, console, needed, bool(choice)
         self.line = packages.bootstrap.requirement("llama-cpp-python")
         self.note, self.device = Path(packages.bootstrap.NO_CHAT), Path(packages.bootstrap.CHAT_DEVICE)
-        self.choice = choice or self._last_choice() or os.environ.get(DEVICE) or ("cpu" if needed else "auto")
+        self.choice = (choice or self._last_choice() or os.environ.get("SLMSTUDIO_CHAT_DEVICE")
+                       or ("cpu" if needed else "auto"))
 
     def install(self) -> str:
         """Do the step.
@@ -80,7 +80,7 @@ class Llama:
         cards = self.choice != "cpu"
         there = bool(self._wheels()) if cards else self.has_wheel()
         return "" if there else tr("a ready-made wheel, or compiled here once (about {minutes} minutes)",
-                                   minutes=10 if cards else 6)
+                                   minutes=9 if cards else 6)
 
     def _ways(self) -> list[tuple[str, Callable[[], str]]]:
         """What is built, the best first, each with what gets it: it returns why it can't, or nothing."""

@@ -101,8 +101,8 @@ def lock(as_json: Json = False) -> int:
 
 @app.command()
 def setup(
-    chat_device: Annotated[Choice | None, typer.Option(
-        "--chat-device", help="What to build the chat engine for; auto is the best that works here.")] = None,
+    chat_device: Annotated[Choice | None, typer.Option("--chat-device", help=(
+        "What to build the chat engine for; auto is the best that works here."))] = None,
     as_json: Json = False,
 ) -> int:
     """Set up what is missing or has changed, such as a missing chat engine, or PyTorch for a new card.
