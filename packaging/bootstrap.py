@@ -3,7 +3,7 @@
 
 python3 packaging/bootstrap.py          set up what is missing, then open the window
 python3 packaging/bootstrap.py start    the same for a double-click: what is missing is set up in a small window
-python3 packaging/bootstrap.py setup    only set up; --json tells the progress in JSON lines
+python3 packaging/bootstrap.py setup    only set up; --json: progress in JSON lines; --chat-device auto|cpu|vulkan|cuda
 python3 packaging/bootstrap.py command WORDS    a command of the program, as in: command runs --json
 python3 packaging/bootstrap.py test     set up, lint, check types, run the fast tests; further words go to pytest
 python3 packaging/bootstrap.py test --full      the same with every test: an hour instead of a quarter of one
@@ -61,6 +61,8 @@ SCRIPTS = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 PYTHON = os.path.join(SCRIPTS, "python.exe" if os.name == "nt" else "python")
 STAMPS = os.path.join(VENV, "bootstrap.json")
 NO_CHAT = os.path.join(VENV, "chat-engine.txt")  # why llama.cpp is missing; the program shows it
+CHAT_DEVICE = os.path.join(VENV, "chat-device.json")  # what llama.cpp was built for, and why; the program shows it
+CHAT_DEVICES = ("auto", "cpu", "vulkan", "cuda")
 NO_CARD = os.path.join(VENV, "graphics-card.txt")  # why PyTorch can't use the card that is there
 
 
@@ -68,7 +70,12 @@ def main(arguments: "list[str]") -> int:
     """Returns the exit status: 0, or 2 when the user has to do something first, or that of the tests."""
     command, words = (arguments[0], arguments[1:]) if arguments else ("run", [])
     allowed = {"run": (), "setup": ("--json",)}
-    unknown = command not in ("run", "setup", "start", "command", "test")
+    device = ""
+    if command == "setup" and "--chat-device" in words[:-1]:
+        at = words.index("--chat-device")
+        device = words[at + 1]
+        words = words[:at] + words[at + 2:]
+    unknown = command not in ("run", "setup", "start", "command", "test") or device not in ("",) + CHAT_DEVICES
     if unknown or (command in allowed and any(word not in allowed[command] for word in words)):
         print(__doc__, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
         return 0 if command in ("-h", "--help") else 2
@@ -86,11 +93,11 @@ def main(arguments: "list[str]") -> int:
 
         return setup_window.main(sys.modules[__name__], words)
     with_tests = command == "test"
-    again = command == "setup" and (os.path.exists(NO_CHAT) or os.path.exists(NO_CARD) or has_drifted())
+    again = command == "setup" and (bool(device) or os.path.exists(NO_CHAT) or os.path.exists(NO_CARD) or has_drifted())
     if "--json" in words or again or not is_ready(with_tests):
         import setup_environment
 
-        status = setup_environment.set_up(sys.modules[__name__], with_tests, as_json="--json" in words)
+        status = setup_environment.set_up(sys.modules[__name__], with_tests, "--json" in words, device)
         if status != 0 or "--json" in words:
             return status
     if with_tests:

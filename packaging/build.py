@@ -4,6 +4,7 @@
 python3 packaging/build.py windows    SLMStudio-Setup-VERSION.exe
 python3 packaging/build.py deb        slmstudio_VERSION_all.deb
 python3 packaging/build.py bundle     a folder with every wheel, which sets up without a network
+python3 packaging/build.py llama      the chat engine's wheel for releases, for processors and cards
 python3 packaging/build.py tools      only the tools that these and their tests need; --kind windows: for that one
 
 The tools that it needs are installed when it is root, and named otherwise.
@@ -22,7 +23,7 @@ KINDS = ("windows", "deb", "bundle")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=[*KINDS, "tools"])
+    parser.add_argument("what", choices=[*KINDS, "llama", "tools"])
     parser.add_argument("--kind", choices=KINDS, help="with `tools`: for this kind of package alone")
     parser.add_argument("--out", type=Path, default=build_app.ROOT / "dist", help="where it goes; dist/ by default")
     options = parser.parse_args()

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import setup_language  # noqa: F401  # finds slmstudio
+from setup_backends import TAG
 from setup_wheels import CARRIED, MANIFEST, version_of
 
 from slmstudio.core.i18n import catalogue
@@ -47,6 +48,8 @@ def copy_application(target: Path, how: str, environment: str) -> None:
     for path in [*map(Path, FILES), *(path.relative_to(ROOT) for path in (ROOT / "packaging").glob("setup_*.py"))]:
         shutil.copyfile(ROOT / path, target / path)
     wheels_of_source(target.joinpath(*CARRIED))
+    for wheel in Path(os.environ.get("SLMSTUDIO_LLAMA_WHEELS", os.devnull)).glob(f"llama_cpp_python-*-{TAG}-*.whl"):
+        shutil.copy(wheel, target.joinpath(*CARRIED))
     note = {"format": FORMAT, "version": version(), "how": how, "environment": environment}
     (target / "installed.json").write_text(json.dumps(note, indent=1) + "\n", "utf-8")
     for path in target.rglob("*"):

@@ -8,17 +8,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import build_app
+import build_llama
 import setup_system
 from setup_wheels import FORMAT, NOTE, this_machine
 
 TOOLS = {names[0]: package for names, package in setup_system.COMPILER}
-# llama.cpp is usually compiled for the very processor it is compiled on. A bundle goes to other ones: AVX2 is what
-# every x86-64 desktop since 2013 to 2015 has.
-PORTABLE = "-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON"
 
 
 def build(out: Path) -> Path:
@@ -64,11 +61,8 @@ def _llama(wheels: Path, pin: str) -> None:
     if ready:
         _pip("download", wheels, "--no-deps", "--no-index", "--find-links", ready, pin)
         return
-    environment = {**os.environ, "CMAKE_ARGS": PORTABLE}
-    command = [*build_app.pip(), "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", str(wheels), pin]
-    print("Compiling llama.cpp for any x86-64 with AVX2, about 6 minutes", flush=True)
-    if subprocess.run(command, env=environment, check=False).returncode != 0:
-        raise SystemExit("llama-cpp-python could not be compiled. Look at what pip says above.")
+    build_app.need(build_llama.TOOLS)
+    build_llama.build(wheels)
 
 
 def _pip(action: str, wheels: Path, *arguments: str) -> None:

@@ -38,13 +38,13 @@ CARD_ROOM = {**ROOM, "torch": 9 * GB}
 """The same with an NVIDIA card: PyTorch brings CUDA's libraries. README, docs and installer say the sums: 4 and 11."""
 
 
-def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> int:
+def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False, device: str = "") -> int:
     """Do every step that isn't done. Returns the exit status.
 
     Args:
         bootstrap: the module bootstrap.py, which knows the places and the keys.
         with_tests: also what lint and tests need.
-        as_json: tell the progress in JSON lines.
+        as_json: tell the progress in JSON lines. device: what chat may compute on, if that is chosen now.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # Windows gives a double-click neither
@@ -61,7 +61,7 @@ def set_up(bootstrap: ModuleType, with_tests: bool, as_json: bool = False) -> in
             _take(lock)
             (folder / LOG).write_bytes(b"")
             console = Console(STEPS, folder / LOG, lock.fileno(), voice, bootstrap.PYTHON)
-            voice.finished(SetUp(bootstrap, console, with_tests).run())
+            voice.finished(SetUp(bootstrap, console, with_tests, device).run())
     except Stop as stop:
         status, text, tail = 2, str(stop), stop.tail
     except OSError as error:
@@ -129,12 +129,12 @@ def _try_lock(descriptor: int) -> bool:
 class SetUp:
     """The eight steps."""
 
-    def __init__(self, bootstrap: ModuleType, console: Console, with_tests: bool):
+    def __init__(self, bootstrap: ModuleType, console: Console, with_tests: bool, device: str = ""):
         self.bootstrap, self.console, self.with_tests = bootstrap, console, with_tests
         self.venv = Path(bootstrap.VENV)
         self.wheels = Wheels(Path(bootstrap.ROOT))
         self.packages = Packages(bootstrap, console, self.wheels)
-        self.llama = Llama(self.packages, console)
+        self.llama = Llama(self.packages, console, needed=with_tests, choice=device)
 
     def run(self) -> list[str]:
         """Do them. Returns what has to be said at the end; raises Stop when a step can't be done."""
@@ -155,7 +155,7 @@ class SetUp:
         keys = self.bootstrap.step_keys(self.with_tests)
         said: list[str] = []
         # What ended with a remedy is tried again: the user may have followed it.
-        retried = ["llama.cpp"] if self.llama.note.exists() else []
+        retried = ["llama.cpp"] if self.llama.chosen_now or self.llama.note.exists() else []
         retried += ["PyTorch", "Check"] if os.path.exists(self.bootstrap.NO_CARD) else []
         drifted = setup_drift.steps(self.bootstrap)
         retried += [*drifted, "Check"] if drifted else []
@@ -176,13 +176,11 @@ class SetUp:
     def _steps(self) -> list[tuple[tuple[str, ...], str, str, Callable[[], str]]]:
         """Stamps, title, notice and work of those that put something into the environment."""
         size = tr("about 2.7 GB") if self.bootstrap.has_nvidia_driver() else tr("0.2 to 2.7 GB")
-        notices = ("", "", "") if self.wheels.offline else (
-            size, tr("about 0.4 GB"), "" if self.llama.has_wheel()
-            else tr("a ready-made wheel, or compiled here once (about 6 minutes)"))
+        notices = ("", "", "") if self.wheels.offline else (size, tr("about 0.4 GB"), self.llama.notice())
         return [
             (("torch",), "PyTorch", notices[0], self._torch),
             (("requirements", "tests"), "Libraries", notices[1], lambda: self.packages.libraries(self.with_tests)),
-            (("llama",), "llama.cpp", notices[2], lambda: self.llama.install(self.with_tests)),
+            (("llama",), "llama.cpp", notices[2], self.llama.install),
             (("converter",), "GGUF converter", "", self.packages.converter),
             (("program",), "SLM Studio", "", self.packages.program),
             (("check",), "Check", "", lambda: setup_check.check(self.bootstrap, self.packages, self.console)),

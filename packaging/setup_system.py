@@ -36,6 +36,9 @@ LIBRARIES = {
 }
 # programs of which any will do -> Debian's and Ubuntu's package
 COMPILER = ((("cc", "gcc", "clang"), "gcc"), (("c++", "g++", "clang++"), "g++"), (("make", "ninja"), "make"))
+# the same, and files, for llama.cpp's backend for graphics cards
+VULKAN = ((("glslc",), "glslc"), (("/usr/include/vulkan/vulkan.h",), "libvulkan-dev"),
+          (("/usr/share/cmake/SPIRV-Headers", "/usr/lib/cmake/SPIRV-Headers"), "spirv-headers"))
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 
 
@@ -76,15 +79,18 @@ def missing_tools(compiler: bool, with_tests: bool) -> dict[str, str]:
     return _missing_of(wanted)
 
 
-def missing_compiler() -> dict[str, str]:
-    """What compiling a C++ package needs and isn't there, each with the package that brings it."""
+def missing_compiler(vulkan: bool = False) -> dict[str, str]:
+    """What compiling a C++ package, or llama.cpp for cards, needs and isn't there, each with what brings it."""
+    vulkan &= not os.environ.get("VULKAN_SDK")  # LunarG's, the only way on Windows
     if sys.platform == "win32":
-        return {} if _has_visual_studio() else {"cl": "Visual Studio Build Tools"}
-    return _missing_of(COMPILER)
+        compiler = {} if _has_visual_studio() else {"cl": tr("Visual Studio Build Tools with the C++ workload")}
+        return {**compiler, "glslc": tr("the Vulkan SDK")} if vulkan else compiler
+    return _missing_of([*COMPILER, *(VULKAN if vulkan else ())])
 
 
 def _missing_of(wanted: Iterable[tuple[tuple[str, ...], str]]) -> dict[str, str]:
-    return {names[0]: package for names, package in wanted if not any(shutil.which(name) for name in names)}
+    return {names[0]: package for names, package in wanted
+            if not any(shutil.which(name) or os.path.exists(name) for name in names)}
 
 
 def _has_visual_studio() -> bool:

@@ -50,7 +50,7 @@ ALLOWED = {
     "the extra “gpu”, of which Triton alone takes hundreds of megabytes": (
         r"needs the extra “gpu” \(triton, liger-kernel\)",),
     "a graphics card, or none": (
-        "needs an NVIDIA card",
+        "needs an NVIDIA card", "no Vulkan build of llama.cpp",
         "this machine has a GPU", "this machine has an NVIDIA driver", "this machine has no NVIDIA card",
         "the real NVML is loaded in this process already"),
 }

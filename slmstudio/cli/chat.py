@@ -13,11 +13,20 @@ from typing import Annotated, Any
 import typer
 
 from slmstudio.cli.output import Json, print_json, say
-from slmstudio.core import llama, program, serving
+from slmstudio.core import llama, program, serving, settings
+from slmstudio.core.chat.devices import Choice
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 
 app = typer.Typer()
+Device = Annotated[Choice | None, typer.Option(
+    help="What computes: the processor, or a graphics card by Vulkan or CUDA; auto takes a card that has room. By "
+         "default, what Settings says.")]
+
+
+def chosen(device: str | None) -> str:
+    """The device that was given, or the one of the settings."""
+    return device or settings.load(put_aside=False)[0].chat_device
 
 
 @app.command()
@@ -33,6 +42,7 @@ def serve(
                                                               "together.")] = None,
     parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Number of answers written at the same "
                                                                      "time.")] = None,
+    device: Device = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make a new API key; the old one is refused.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line once the server is ready.")] = False,
 ) -> int:
@@ -49,11 +59,13 @@ def serve(
         try:
             worker.start()
             worker.send({"command": "start", "path": str(gguf), "key": key, "host": host, "port": port,
-                         "allow_network": allow_network, "context_length": context, "parallel": parallel})
+                         "allow_network": allow_network, "context_length": context, "parallel": parallel,
+                         "device": chosen(device)})
             for message in worker.receive():
                 if message["type"] == "error":
                     raise UserError.from_dict(message["error"])
                 if message["type"] == "serving":
+                    say(message["reason"], file=sys.stderr)
                     _show(message, key, as_json)
             raise worker.cause_of_death()
         except KeyboardInterrupt:
@@ -78,7 +90,8 @@ def _show(message: dict[str, Any], key: str, as_json: bool) -> None:
     if as_json:
         # Whoever ends `pid` ends the worker too.
         print_json({"url": url, "api_key": key, "model": model, "pid": os.getpid(), "worker_pid": message["pid"],
-                    **{name: message[name] for name in ("host", "port", "context_length", "parallel")}})
+                    **{name: message[name] for name in ("host", "port", "context_length", "parallel", "device",
+                                                      "device_name", "layers_on_device", "layers")}})
         return
     if not serving.is_loopback(message["host"]):
         import socket
@@ -109,6 +122,7 @@ def chat(
     seed: Annotated[int, typer.Option(help="The same seed and question give the same answer.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text. Can be given several times.")] = None,
     context: Annotated[int | None, typer.Option(min=1, help="Context length in tokens.")] = None,
+    device: Device = None,
     gpu_layers: Annotated[
         int | None, typer.Option(min=0, help="Layers of a GGUF file on the graphics card; by default, as many as fit.")
     ] = None,
@@ -123,9 +137,9 @@ def chat(
     from slmstudio.cli.talk import Talk, Voice, converse
     from slmstudio.core.chat import partners, sampling
 
-    settings = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p,
+    options = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p,
                 "repeat_penalty": repeat_penalty, "max_tokens": max_tokens, "seed": seed, "stop": stop or []}
-    sampling.parse(settings)
+    sampling.parse(options)
     tuned, *others = map(Voice, partners.of_text(model))
     if gpu_layers is not None and not tuned.is_file:
         raise UserError(tr("--gpu-layers is for GGUF files, and {model} isn't one.", model=model), "",
@@ -140,8 +154,8 @@ def chat(
     with ExitStack() as workers:
         for voice in voices:
             workers.enter_context(voice.worker)
-            voice.load(context, gpu_layers)
-        talk = Talk(voices, settings, system or "", quiet=as_json)
+            voice.load(chosen(device), context, gpu_layers)
+        talk = Talk(voices, options, system or "", quiet=as_json)
         if prompt is not None:
             talk.ask(prompt)
         else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from slmstudio.cli.chat import Device, chosen
 from slmstudio.cli.output import Json, print_error, print_json, print_table, print_time, print_warning, say
 from slmstudio.cli.progress import Follower
 from slmstudio.core import files, formats, jobs, llama, program
@@ -61,6 +62,7 @@ def evaluate(
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16: the precision of models in folders. By "
                                                        "default, the one that the run was trained in; without a run, "
                                                        "the model's own on a GPU, and fp32 on the processor.")] = None,
+    device: Device = None,
     seed: Annotated[int, typer.Option(help="Seed for drawing the rows.")] = 0,
     as_json: Json = False,
 ) -> int:
@@ -82,6 +84,7 @@ def evaluate(
                  "precision": precision or _precision(request)}
         request.update({key: value for key, value in given.items() if value is not None})
         request["seed"] = seed
+        request["device"] = chosen(device)
         if test is not None:
             request["test"], request["limit"] = str(test.absolute()), None
             request["test_columns"] = columns  # what is known about the run's own file says nothing of another

@@ -13,6 +13,7 @@ import typer
 from slmstudio.cli.output import Json, print_json, print_table, say
 from slmstudio.cli.progress import Follower
 from slmstudio.core import disk_space, home_folder, paths, program, units
+from slmstudio.core.chat.devices import Choice
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import tr
 
@@ -99,12 +100,17 @@ def lock(as_json: Json = False) -> int:
 
 
 @app.command()
-def setup(as_json: Json = False) -> int:
+def setup(
+    chat_device: Annotated[Choice | None, typer.Option("--chat-device", help=(
+        "What to build the chat engine for; auto is the best that works here."))] = None,
+    as_json: Json = False,
+) -> int:
     """Set up what is missing or has changed, such as a missing chat engine, or PyTorch for a new card.
 
     With --json, each line of stdout is an object that reports progress; the last one says what each step did.
     """
-    command = [*program.setup_words(), *(["--json"] if as_json else [])]
+    command = [*program.setup_words(), *(["--json"] if as_json else []),
+               *(["--chat-device", chat_device] if chat_device else [])]
     if os.name == "nt":
         return subprocess.call(command)
     # The setup may replace the very Python that runs this, so it takes this process's place.

@@ -13,6 +13,7 @@ from typing import Any
 from slmstudio.cli.output import print_error, say
 from slmstudio.core.chat import sampling
 from slmstudio.core.chat.conversation import Conversation, Lane, save_chat
+from slmstudio.core.chat.placement import left_card
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import noop, tr
 from slmstudio.core.jobs.interactive import InteractiveWorker
@@ -46,20 +47,25 @@ class Voice:
         self.stopped = False
         self._asked = 0
         self._answering = self._completion = False
+        self._placed = self._load = dict[str, Any]()
 
-    def load(self, context: int | None, gpu_layers: int | None) -> None:
+    def load(self, device: str, context: int | None = None, gpu_layers: int | None = None) -> None:
         """Load the model, and say where it computes.
+
+        Args:
+            device: one of `devices.CHOICES`.
 
         Raises:
             UserError: it cannot be loaded.
         """
+        self._load = {"command": "load", "path": self.lane.model, "context_length": context, "device": device,
+                      "gpu_layers": gpu_layers}
         self._replies = self.worker.receive()
-        self.worker.send({"command": "load", "path": self.lane.model, "context_length": context,
-                          "gpu_layers": gpu_layers})
-        loaded = self._wait("loaded", lambda text: None)
+        self.worker.send(self._load)
+        loaded = self._placed = self._wait("loaded", lambda text: None)
         self.name = self.name if self.is_file else loaded.get("name", self.name)
         self._completion = not loaded["chat_template"]
-        say(": ".join(filter(None, (self.name, loaded["device"]))), file=sys.stderr)
+        say(": ".join(filter(None, (self.name, loaded["reason"]))), file=sys.stderr)
         if self._completion:
             say(tr("This model has no chat template, so it continues your text instead of answering it."),
                 file=sys.stderr)
@@ -93,7 +99,8 @@ class Voice:
         finally:
             self._answering = False
         figures = {key: value for key, value in done.items() if key not in ("type", "protocol", "id", "time")}
-        self.result = {"model": self.lane.model, "reply": "".join(said).strip(), **figures}
+        self.result = {"model": self.lane.model, "reply": "".join(said).strip(), **figures,
+                       **{key: self._placed[key] for key in ("device", "device_name", "layers_on_device", "layers")}}
         self.lane.tree.add("assistant", self.result["reply"], figures)
 
     def stop(self) -> None:
@@ -106,11 +113,21 @@ class Voice:
         for message in self._replies:
             if message["type"] == "error":
                 raise UserError.from_dict(message["error"])
+            if message["type"] in ("placed", "loaded"):
+                self._placed = message
             if message["type"] == "token":
                 hear(message["text"])
             elif message["type"] == wanted:
                 return message
-        raise self.worker.cause_of_death()
+        error, placed = self.worker.cause_of_death(), self._placed
+        if not placed.get("layers_on_device"):
+            raise error
+        self.worker.start()  # most likely it was the card's driver
+        self._placed = {}
+        self.load("cpu", self._load["context_length"])
+        if wanted == "loaded":
+            return self._placed
+        raise left_card(placed["device_name"], error.why)
 
 
 class Talk:

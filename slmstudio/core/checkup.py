@@ -60,7 +60,8 @@ def look(*, measure: bool = True) -> Facts:
     caches = [(tr("Models in the hub's cache"), on_disk.hub_cache())]
     if home is not None:
         caches.append((tr("SLM Studio's own cache"), home / "cache"))
-    return replace(gather.everything(home, caches, measure=measure), home_missing=missing, engine=llama.trouble())
+    return replace(gather.everything(home, caches, measure=measure), home_missing=missing, engine=llama.trouble(),
+                   engine_build=llama.build())
 
 
 def at_once() -> list[Line]:

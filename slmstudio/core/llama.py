@@ -6,6 +6,7 @@ The setup may end without it, where no wheel fits the machine and nothing can be
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -15,6 +16,16 @@ from slmstudio.core.i18n import tr
 
 NOTE = "chat-engine.txt"
 """In the environment: a sentence of the setup on why the engine is missing."""
+
+
+
+def build() -> dict[str, str]:
+    """What the setup built the engine for: "choice" of the user, "device" ("cpu" where the card's driver crashes), and
+    "reason" why it isn't a better one; empty in an environment that was made otherwise."""
+    try:
+        return dict(json.loads((Path(sys.prefix) / "chat-device.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def trouble() -> UserError | None:

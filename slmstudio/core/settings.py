@@ -76,6 +76,7 @@ class Settings:
         grams_per_kwh: CO2 of a kilowatt-hour where the user knows better than the country's average.
         chat_with: one of CHAT_WITH.
         chat_settings: by the path of a model, the system prompt and the sampling that it was last talked to with.
+        chat_device: what GGUF models are computed on, one of `core.chat.devices.CHOICES`.
         prepare_starter: prepare the starter model at the start, as long as it isn't there.
         notifications: tell on the desktop what has ended while the window is behind others.
         text_size: of the window's text, in percent.
@@ -109,6 +110,7 @@ class Settings:
     grams_per_kwh: float | None = None
     chat_with: str = CHAT_WITH[0]
     chat_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    chat_device: str = "auto"
     prepare_starter: bool = True
     notifications: bool = True
     text_size: int = 100

@@ -23,6 +23,8 @@ from transformers.generation.logits_process import (
 
 from slmstudio.core import units
 from slmstudio.core.chat import sampling
+from slmstudio.core.chat.devices import Device
+from slmstudio.core.chat.placement import Placement, Wish
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation.request import model_at, precision_of
@@ -208,7 +210,7 @@ def load(message: dict[str, Any]) -> Loaded:
     folder, adapter, packed = Path(spec["model"]), spec["adapter"], bool(spec.get("load_in_4bit"))
     facts = read_model(folder)
     run_folder.need_own_result(Path(adapter) if adapter else folder)
-    device, precision, where = _place(facts, spec)
+    device, precision, where = _place(facts, spec, Wish.of(message).device)
     if "checkpoint" in spec:
         where = " ".join((tr("The run isn't finished, so this is its checkpoint of step {step:,}.",
                              step=spec["checkpoint"]), where))
@@ -222,11 +224,13 @@ def load(message: dict[str, Any]) -> Loaded:
         raise UserError(tr("{model} doesn't fit in the GPU's memory.", model=spec["name"]), "",
                         tr("Close other programs that use the GPU, or export the run and chat with a smaller GGUF "
                            "file.")) from error
+    cards = tuple(Device("cuda", gpu.name) for gpu in read_gpus()[0][:1]) if device == "cuda" else ()
     loaded = TorchModel(model, folder, 0, template)
     wanted = message.get("context_length") or DEFAULT_CONTEXT
     length = min(wanted, loaded.context_length)
     return Loaded(FolderModel(loaded, length, template if template.source else None), spec["name"],
-                  loaded.context_length, "4-bit" if packed else precision, where)
+                  loaded.context_length, "4-bit" if packed else precision,
+                  Placement(facts.layers, where, device, cards, (facts.layers,) * len(cards)))
 
 
 def _template(folder: Path, spec: dict[str, Any]) -> ChatTemplate:
@@ -236,10 +240,10 @@ def _template(folder: Path, spec: dict[str, Any]) -> ChatTemplate:
     return optional_template(folder, name)
 
 
-def _place(facts: ModelFacts, spec: dict[str, Any]) -> tuple[str, str, str]:
+def _place(facts: ModelFacts, spec: dict[str, Any], wish: str) -> tuple[str, str, str]:
     """The device, the number format, and a sentence about both."""
-    gpus = read_gpus()[0] if torch.cuda.is_available() else ()
-    if gpus and run_folder.running() is None:
+    gpus = read_gpus()[0] if model_loader.device_of(wish) == "cuda" else ()
+    if gpus and (wish == "cuda" or run_folder.running() is None):
         precision = precision_of([spec], gpus[0])
         if _needed(facts, spec, precision) < torch.cuda.mem_get_info()[0]:
             return "cuda", precision, tr("On the {card}, in {precision}.", card=gpus[0].name, precision=precision)

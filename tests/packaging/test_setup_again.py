@@ -22,7 +22,7 @@ def test_a_complete_environment_stays_as_it_is():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there the setup is a process of its own")
-@pytest.mark.parametrize("words", [[], ["--json"]])
+@pytest.mark.parametrize("words", [[], ["--json"], ["--chat-device", "vulkan"]])
 def test_the_terminal_becomes_the_setup(studio_home, monkeypatch, words):
     became = []
     monkeypatch.setattr(os, "execv", lambda path, command: became.append((path, command)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import io
+import json
 import os
 import shutil
 import sys
@@ -14,19 +15,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import setup_backends
 from support import small_project
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the project's programs are found as on Linux")
 WHEEL = "llama_cpp_python-2.9-py3-none-any.whl"
 BUILDER = '''"""Builds the wheel by taking it out of a pocket, or fails as CMake does."""
-import pathlib, shutil, sys
+import os, pathlib, shutil, sys
 
 def build_wheel(folder, settings=None, metadata=None):
     name = "llama_cpp_python-2.9-py3-none-any.whl"
     if not pathlib.Path(name).exists():
         sys.exit("CMake Error: the compiler is not able to compile a simple test program")
-    shutil.copyfile(name, pathlib.Path(folder) / name)
-    return name
+    tag = os.environ.get("SKBUILD_WHEEL_BUILD_TAG", "")  # as scikit-build-core has it
+    made = name.replace("-py3", f"-{tag}-py3") if tag else name
+    shutil.copyfile(name, pathlib.Path(folder) / made)
+    return made
 '''
 BUILD = '[build-system]\nrequires = []\nbuild-backend = "builder"\nbackend-path = ["."]\n'
 
@@ -146,3 +150,56 @@ def test_the_tests_need_it(project):
     _, said = process.communicate(timeout=110)
     assert process.returncode == 2 and os.path.exists(project / ".venv")
     assert "sudo apt install" in said and " g++ gcc make " in said
+
+
+# -- for graphics cards
+
+VULKAN = "llama_cpp_python-2.9-1vulkan-py3-none-any.whl"
+
+
+def device(project: Path) -> dict[str, str]:
+    return json.loads((project / ".venv" / "chat-device.json").read_text("utf-8"))
+
+
+@pytest.fixture
+def with_vulkan(tmp_path, monkeypatch, compiler):
+    """What compiling Vulkan's backend needs, and a user who hasn't chosen."""
+    (tmp_path / "tools" / "glslc").symlink_to("/bin/true")
+    monkeypatch.setenv("VULKAN_SDK", str(tmp_path))
+    monkeypatch.setenv("SLMSTUDIO_CHAT_DEVICE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+@pytest.mark.full
+def test_it_is_compiled_for_cards_once_and_the_choice_can_be_changed(project, wheels, tmp_path, with_vulkan):
+    a_source(wheels, tmp_path / "elsewhere" / WHEEL)
+    small_project.set_up(project)
+    assert device(project) == {"choice": "auto", "device": "vulkan", "reason": ""}
+    assert (tmp_path / "cache" / "slmstudio" / VULKAN).exists()
+    (wheels / "llama_cpp_python-2.9.tar.gz").unlink()
+    shutil.rmtree(project / ".venv")
+    small_project.set_up(project)
+    assert device(project)["device"] == "vulkan"
+    assert "llama.cpp" in small_project.set_up(project, "--chat-device", "cpu")
+    assert device(project) == {"choice": "cpu", "device": "cpu", "reason": ""}
+    assert "llama.cpp" in small_project.set_up(project, "--chat-device", "vulkan", BOOTSTRAP_TEST_DRIVER="crashes")
+    assert device(project)["device"] == "cpu" and "crashed" in device(project)["reason"]
+
+
+@pytest.mark.full
+def test_without_what_vulkan_needs_it_is_said_and_the_plain_one_is_taken(project, wheels, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLMSTUDIO_CHAT_DEVICE", "")
+    monkeypatch.delenv("VULKAN_SDK", raising=False)
+    (tmp_path / "elsewhere" / WHEEL).rename(wheels / WHEEL)
+    small_project.set_up(project)
+    found = device(project)
+    assert (found["choice"], found["device"]) == ("auto", "cpu")
+    assert "glslc" in found["reason"] and found["reason"].endswith("setup --chat-device vulkan")
+
+
+def test_the_processor_is_told_by_its_instruction_sets(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor : 0\nflags\t\t: sse4_2 avx avx2 bmi2 fma f16c avx512f\n")
+    told = setup_backends._this_processor(cpuinfo)
+    assert {"-DGGML_AVX2=ON", "-DGGML_AVX512=OFF"} <= set(told)
+    assert setup_backends._this_processor(tmp_path / "none") == ["-DGGML_CPU_ALL_VARIANTS=ON"]

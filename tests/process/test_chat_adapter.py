@@ -112,7 +112,7 @@ def logits(path: Path, lora: Path | None = None, scales: tuple[float, ...] = (0.
 
     from slmstudio.worker.gguf_chat.model import ChatAdapter, ChatModel
 
-    model = ChatModel(path, 256, 0)
+    model = ChatModel(path, 256)
     try:
         adapter, found = ChatAdapter(model, path), []
         prompt = model.vocab.encode(model.vocab.template.render(ASK, add_generation_prompt=True))
@@ -159,7 +159,7 @@ def adapt(chat: Chat, path: Path | None, scale: Any = 1.0) -> dict[str, Any]:
 
 
 def load(chat: Chat, path: Path) -> None:
-    assert chat.ask("load", path=str(path), context_length=256, gpu_layers=0)[1]["type"] == "loaded"
+    assert chat.ask("load", path=str(path), context_length=256, device="cpu")[1]["type"] == "loaded"
 
 
 @pytest.fixture(scope="module")

@@ -100,8 +100,8 @@ def test_what_will_be_dropped_is_counted_before_it_is_asked(chat) -> None:
 
 def test_it_says_where_it_runs(chat, gguf) -> None:
     _, loaded = chat.ask("load", path=str(gguf), context_length=256)
-    assert loaded["all_layers"] == 31
-    assert (loaded["gpu_layers"] == 0) is loaded["device"].startswith("On the processor: ")
+    assert loaded["layers"] == 31 and loaded["reason"]
+    assert (loaded["layers_on_device"] == 0) is (loaded["device"] == "cpu")
 
 
 def test_stop_ends_the_answer_at_once(chat) -> None:

@@ -17,11 +17,23 @@ PRESS = "^C"
 TOO_LONG = UserError("The conversation is too long.")
 
 
+ON_CARD = {"device": "cuda", "device_name": "RTX 3060", "layers_on_device": 3}
+ON_PROCESSOR = {"device": "cpu", "device_name": "", "layers_on_device": 0}
+
+
 class PlayedWorker:
     """Gives the answers of a list, word by word, until it is told to stop; at `PRESS` somebody presses Ctrl-C."""
 
+    placed = ON_PROCESSOR
+
     def __init__(self, *answers: str | UserError):
         self.answers, self.sent = answers, list[dict[str, Any]]()
+
+    def start(self) -> None:
+        self.placed = ON_PROCESSOR
+
+    def cause_of_death(self) -> UserError:
+        return UserError("It has ended.", "A library crashed.")
 
     def send(self, message: dict[str, Any]) -> None:
         self.sent.append(message)
@@ -31,7 +43,9 @@ class PlayedWorker:
         return [[each["content"] for each in message["messages"]] for message in self.sent if "messages" in message]
 
     def receive(self) -> Iterator[dict[str, Any]]:
-        yield {"type": "loaded", "device": "", "chat_template": True}
+        yield {"type": "loaded", "reason": "", "chat_template": True, "layers": 3, **self.placed}
+        if self.placed is ON_CARD:
+            return  # its driver has crashed
         for answer in self.answers:
             if isinstance(answer, UserError):
                 yield {"type": "error", "error": answer.to_dict()}
@@ -55,7 +69,7 @@ def converse(studio_home: Path, tmp_path: Path) -> Converse:
         for name, worker in zip(("tuned", "base"), workers, strict=True):
             voice = Voice(tmp_path / name)
             voice.worker = worker  # type: ignore[assignment]
-            voice.load(None, None)
+            voice.load("auto")
             voices.append(voice)
         return Talk(voices, {"seed": 0}, "", quiet=False)
 
@@ -116,3 +130,16 @@ def test_control_c_between_two_answers_does_not_end_the_program(converse: Conver
     monkeypatch.setattr(module, "say", say)
     talk.ask("First?")
     assert said(talk) == [["First?", "one"], ["First?", ""]] and base.sent[-1]["command"] == "stop"
+
+
+def test_a_card_that_vanishes_is_left_for_the_processor_and_the_talk_continues(converse: Converse) -> None:
+    tuned, base = PlayedWorker("one"), PlayedWorker("eins", "zwei")
+    tuned.placed = ON_CARD
+    talk = converse(tuned, base)
+    with pytest.raises(UserError, match="RTX 3060 stopped computing"):
+        talk.ask("First?")
+    assert tuned.sent[-1]["device"] == "cpu"
+    talk.ask("Second?")
+    assert said(talk) == [["Second?", "one"], ["Second?", "eins"]]
+    result = talk.voices[0].result
+    assert (result["device"], result["layers_on_device"], result["layers"]) == ("cpu", 0, 3)

@@ -51,7 +51,7 @@ def test_a_run_and_its_base_answer_without_an_export(run: Path, tiny_model: Path
     _, loaded = talk.ask("load", path=str(run if tuned else tiny_model), context_length=None)
     assert loaded["type"] == "loaded", loaded
     assert (loaded["name"], loaded["context_length"]) == ("helpdesk" if tuned else "tiny", 512)
-    assert loaded["chat_template"] and loaded["device"] == "On the processor."
+    assert loaded["chat_template"] and loaded["device"] == "cpu" and loaded["reason"]
     texts, done = talk.generate(QUESTION, max_tokens=12)
     text = "".join(texts)
     expected = by_transformers(tiny_model, run / "adapter" if tuned else None, 12)

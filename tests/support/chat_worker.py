@@ -25,6 +25,8 @@ class Chat:
         texts = []
         for message in self.messages:
             assert message["protocol"] == 1
+            if message["type"] == "placed":  # on a card, where there is one
+                continue
             if message["type"] != "token":
                 return texts, message
             texts.append(message["text"])

@@ -306,7 +306,7 @@ def main(base: Path, names: list[str]) -> None:
     load = ("import sys, resource\nresource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n"
             "from pathlib import Path\nfrom slmstudio.worker.gguf_chat.model import ChatModel\n"
             "from slmstudio.core.errors import UserError\n"
-            "try:\n    model = ChatModel(Path(sys.argv[1]), 64, 0)\n"
+            "try:\n    model = ChatModel(Path(sys.argv[1]), 64)\n"
             "    model.read(model.vocab.encode('hello'), lambda: False)\n    print('LOADED')\n"
             "except UserError as error:\n    print(error)\n")
     for name in names or ["sound", *DAMAGES]:

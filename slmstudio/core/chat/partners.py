@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmstudio.core import files, jobs, llama, paths, program
-from slmstudio.core.chat.gpu_layers import cache_bytes, compute_bytes, read_shape
+from slmstudio.core.chat.placement import cache_bytes, compute_bytes, read_shape
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import library

@@ -28,6 +28,7 @@ LABELS = {
     "top1": noop("Same first choice (top-1)"),
     "kl": noop("KL divergence"),
     "perplexity": noop("Change of perplexity"),
+    "device": noop("Same answers on the graphics card"),
 }
 """Name of a check in NAME.parity.json: what a user reads. Whoever shows it translates it."""
 HEADINGS = (noop("What was compared"), noop("Found"), noop("Required"), noop("Result"))
@@ -72,8 +73,8 @@ class Check:
     """One line of the table.
 
     Attributes:
-        name: "tokens", "prompt", "bos", "stop", "settings", "embeddings", "layers", "adapter", "nmse", "top1", "kl" or
-            "perplexity".
+        name: "tokens", "prompt", "bos", "stop", "settings", "embeddings", "layers", "adapter", "nmse", "top1", "kl",
+            "perplexity" or "device".
         passed: None if it wasn't measured.
         figure: what was found, as people read it.
         limit: what is right, as people read it.
@@ -107,6 +108,9 @@ BF16 = Limits(1e-3, 0.95, 0.01, 0.02)
 QUANTIZED = ((8.0, Limits(0.05, None, None, None)), (0.0, Limits(0.7, None, None, None)))
 """From this many bits a weight. A loss is expected and shown; the limit only catches broken files. Random weights in 4
 bits come to 0.3, a model that has nothing to do with the file to 2."""
+CARD = Limits(0.02, 0.9, 0.05, None)
+"""Of a file on a graphics card against the same file on the processor, which rounds activations to 8 bits where the
+card computes in 16: the starter as Q4_1 comes to 1.7e-3, 97% and 7e-3 by Vulkan; a wrong kernel to 0.5 and more."""
 EXPORT = noop("Export it again; if that fails too, please report it.")
 OTHER_RUN = noop("Choose the run that this file was made from, or export it again.")
 
@@ -135,7 +139,7 @@ def judged(found: dict[str, Any], kind: QuantType | None) -> dict[str, Any]:
     Returns:
         `{"passed", "verdict", "failures": [sentence], "checks": [`Check`]}`.
     """
-    checks = [*token_checks(found), *weight_checks(found), *answer_checks(found, kind)]
+    checks = [*token_checks(found), *weight_checks(found), *answer_checks(found, kind), *card_checks(found)]
     failures = [check.remedy for check in checks if check.passed is False]
     return {"passed": not failures, "verdict": verdict(found, failures), "failures": failures,
             "checks": [asdict(check) for check in checks]}
@@ -289,6 +293,22 @@ def answer_checks(found: dict[str, Any], kind: QuantType | None) -> list[Check]:
         figure("perplexity", change < (limits.perplexity or math.inf), perplexity,
                f"under {limits.perplexity:+.0%}" if limits.perplexity else NO_LIMIT),
     ]
+
+
+def card_checks(found: dict[str, Any]) -> list[Check]:
+    """From `worker.parity.on_card`; nothing where no card computes."""
+    if not (card := found.get("card")):
+        return []
+    if not card["positions"]:
+        return [Check("device", None, card["reason"], "")]
+    same = card["top1"] + card["near_ties"] / card["positions"]
+    figure = tr("{share:.1%} at {positions} positions, NMSE {nmse:.1e}", share=same, positions=card["positions"],
+                nmse=card["nmse"])
+    passed = card["nmse"] < CARD.nmse and same >= (CARD.top1 or 0) and card["kl"] < (CARD.kl or 0)
+    return [_check("device", passed, figure, f"under {CARD.nmse:g}",
+                   tr("On the {card}, this file answers differently than on the processor ({figure}). Update the "
+                      "graphics driver, or choose Processor as the device for chat.", card=card["name"],
+                      figure=figure))]
 
 
 def _check(name: str, passed: bool, figure: str, limit: str, remedy: str) -> Check:

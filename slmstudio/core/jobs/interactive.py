@@ -38,7 +38,7 @@ class InteractiveWorker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process.
+        """Start the process, or another one once it has ended.
 
         Raises:
             UserError: it can't be started, or the chat engine is missing, which every kind but "talk" needs.
@@ -46,6 +46,8 @@ class InteractiveWorker:
         if self.kind != "talk":
             llama.need()
         with os_errors_as(tr(processes.NOT_STARTED)):
+            if self._process is not None:
+                self.log = self.log.with_name(f"{self.kind}-worker-{os.getpid()}-{secrets.token_hex(4)}.log")
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self._remove_older_logs()
             # At the end, whatever was left out before it (worker.runtime.log_limit). Never someone else's file or the

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import paths
+from slmstudio.core import paths, settings
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.jobs.job import REQUEST, RUN, Job
@@ -25,11 +25,13 @@ def make(parent: Path, kind: str, **request: Any) -> Job:
     """A job in a folder of its own, not started.
 
     Args:
-        request: JSON values.
+        request: JSON values. The device for GGUF files is the one of the settings, unless it's given.
 
     Raises:
         OSError: the folder can't be made.
     """
+    if (device := settings.load(put_aside=False)[0].chat_device) != "auto":
+        request.setdefault("device", device)
     if parent == _short_jobs():
         _remove_old(parent)
     import secrets  # here, since the terminal's help needs this module and not that

@@ -118,7 +118,8 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "dri", "kfd", "dxg", "nv
 """Below /dev, beside every nvidia*."""
 CACHES = {"CUDA_CACHE_PATH": "cuda", "TRITON_CACHE_DIR": "triton", "TORCHINDUCTOR_CACHE_DIR": "inductor",
           "TORCH_EXTENSIONS_DIR": "torch_extensions", "NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib",
-          "HF_DATASETS_CACHE": "datasets", "HF_MODULES_CACHE": "modules"}
+          "HF_DATASETS_CACHE": "datasets", "HF_MODULES_CACHE": "modules", "MESA_SHADER_CACHE_DIR": "mesa",
+          "__GL_SHADER_DISK_CACHE_PATH": "nvidia"}
 """Variables that say where libraries keep what they compile: the folder below ours, unless somebody chose another."""
 MOST_LINKS = 10_000
 """Entries of a folder that are looked at for links: a model's folder has dozens."""
@@ -193,7 +194,7 @@ def _program() -> Iterator[Rule]:
     roots = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(sys.executable)),
              str(paths.resources().parent), *sys.path}
     variables = ("LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "PYTHONPATH", "SLMSTUDIO_CPUINFO",
-                 "SLMSTUDIO_SYS")
+                 "SLMSTUDIO_SYS", "VK_DRIVER_FILES", "VK_ICD_FILENAMES")
     roots |= {part for name in variables for part in os.environ.get(name, "").split(os.pathsep)}
     yield from ((Path(root), RUN) for root in sorted(roots) if os.path.isabs(root))
 

@@ -16,6 +16,7 @@ from slmstudio.core.model.hub import place
 from slmstudio.core.run.energy.energy_costs import CURRENCIES, format_price, tariff
 from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES, THEMES, Settings
 from slmstudio.gui.app.home_folder import PlaceRow
+from slmstudio.gui.chat.device_panel import device_choice
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import MARGIN
 from slmstudio.gui.common.session import Session
@@ -105,8 +106,10 @@ class ComfortRows(QWidget):
                                                tr("Makes a GGUF file first where there is none. It answers faster "
                                                   "without a graphics card.")], name="settings_chat")
         self.chat.setAccessibleName(tr("How Chat opens a finished run"))
+        self.device = device_choice("settings_chat_device")
         column_in(self, _line(tr("Text size"), number_field(self.size)), self.still, self.notices, self.evaluates,
-                  self.measure, _line(tr("Open finished runs in Chat"), self.chat))
+                  self.measure, _line(tr("Open finished runs in Chat"), self.chat),
+                  _line(tr("Device for chat"), self.device))
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
         self.size.valueChanged.connect(partial(self._set, "text_size"))
@@ -114,6 +117,7 @@ class ComfortRows(QWidget):
         self.notices.toggled.connect(partial(self._set, "notifications"))
         self.evaluates.toggled.connect(partial(self._set, "evaluate_at_end"))
         self.measure.toggled.connect(partial(self._set, "measure_plans"))
+        self.device.activated.connect(lambda: self._set("chat_device", self.device.currentData()))
         self.chat.changed.connect(lambda index: self._set("chat_with", CHAT_WITH[index]))
 
     def _make_text_size(self) -> None:
@@ -133,6 +137,7 @@ class ComfortRows(QWidget):
             self.notices.setChecked(known.notifications)
             self.evaluates.setChecked(known.evaluate_at_end)
             self.measure.setChecked(known.measure_plans)
+            self.device.setCurrentIndex(max(0, self.device.findData(known.chat_device)))
             self.chat.set_current(CHAT_WITH.index(known.chat_with))
 
     def _set(self, name: str, value: object) -> None:

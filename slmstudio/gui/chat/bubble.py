@@ -185,6 +185,8 @@ def figures_text(figures: dict[str, Any]) -> str:
         parts.append(ntr("{n:,} token", "{n:,} tokens", figures["completion_tokens"]))
     if figures.get("tokens_per_second") is not None:
         parts.append(ntr("{n:,} token/s", "{n:,} tokens/s", round(figures["tokens_per_second"])))
+    if figures.get("prompt_tokens_per_second") is not None:
+        parts.append(ntr("prompt {n:,} token/s", "prompt {n:,} tokens/s", round(figures["prompt_tokens_per_second"])))
     if figures.get("seconds_to_first_token") is not None:
         parts.append(tr("first token {time:.1f} s", time=figures['seconds_to_first_token']))
     if figures.get("strength"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PySide6.QtWidgets import QFrame
 
 from slmstudio.core.chat import documents, reply
 from slmstudio.core.chat.conversation import Lane, Message
+from slmstudio.core.chat.placement import left_card
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.gui.chat.bubble import figures_text
@@ -24,8 +26,8 @@ from slmstudio.gui.common.widgets.labels import ElidedLabel
 from slmstudio.gui.common.widgets.layouts import column_in, pages_of, row_of
 from slmstudio.gui.corrections.panel import Answered
 
-KEPT_FIGURES = ("reason", "tokens_per_second", "seconds_to_first_token", "prompt_tokens", "completion_tokens",
-                "dropped_messages")
+KEPT_FIGURES = ("reason", "tokens_per_second", "prompt_tokens_per_second", "seconds_to_first_token", "prompt_tokens",
+                "completion_tokens", "dropped_messages")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class ChatPane(QFrame):
         lane: the model and the conversation with it.
         bubbles: the messages on the screen.
         state: one of "empty", "loading", "ready", "waiting" for its turn to answer, "answering", "failed".
+        placement: where the model computes, as a "loaded" message has it; {} before it is known.
+        device_options: called for what a "load" command says on that.
         adapter, strength: the GGUF LoRA that is on the model, and how much of it: 1 as trained.
     """
 
@@ -79,6 +83,8 @@ class ChatPane(QFrame):
         self.state = "empty"
         self.context_length = 0
         self.completion = self._masked = False
+        self.placement: dict[str, Any] = {}
+        self.device_options: Callable[[], dict[str, Any]] = dict
         self.adapter: Path | None = None
         self.strength = 0.0
         self._thread: ChatThread | None = None
@@ -106,7 +112,7 @@ class ChatPane(QFrame):
 
     # -- the model -------------------------------------------------------------------------------------------
 
-    def load(self, path: Path, context_length: int | None) -> None:
+    def load(self, path: Path, context_length: int | None, **chosen: Any) -> None:
         """Load another model; the conversation stays, and the model reads it with the next question.
 
         Each gets a worker of its own, which is locked to what its first command names.
@@ -115,7 +121,8 @@ class ChatPane(QFrame):
         self.close_worker()
         self.lane.model = str(path)
         self.adapter, self.strength = None, 0.0
-        self._load = {"path": str(path), "context_length": context_length, "gpu_layers": None}
+        self._load = {"path": str(path), "context_length": context_length, **self.device_options(), **chosen}
+        self.placement = {}
         self.banner.clear()
         self._thread = ChatThread("chat" if path.suffix.lower() == ".gguf" else "talk", before)
         self._thread.message.connect(self._hear)
@@ -306,6 +313,8 @@ class ChatPane(QFrame):
                 self._finish(message)
             else:
                 self._late_figures(message)  # it was stopped, and shown so at once
+        elif kind == "placed":
+            self.placement = message
         elif kind == "loaded":
             self._loaded(message)
         elif kind == "adapter":
@@ -322,11 +331,12 @@ class ChatPane(QFrame):
             self._fail(message)
 
     def _loaded(self, message: dict[str, Any]) -> None:
+        self.placement = message
         self.context_length = int(message.get("context_length") or 0)
         self.completion = message.get("chat_template") is False
         if Path(self.lane.model).suffix.lower() != ".gguf":  # a run's folder has a longer name than the run
             self._told = self.lane.model, str(message.get("name") or "")
-        device = str(message.get("device") or "").rstrip(".।")
+        device = str(message.get("reason") or "").rstrip(".।")
         self.line.setText(" · ".join(part for part in (self.name, device) if part))
         self._set_state("ready")
 
@@ -388,13 +398,16 @@ class ChatPane(QFrame):
     def _died(self, error: Exception) -> None:
         if self.sender() is not self._thread:
             return
-        self._thread = None
+        self._thread, placed = None, self.placement
         self.banner.show_error(error)
         if self.state == "answering":
             self._end_answer({})
         elif self.state == "waiting":
             self._take_back()
         self._set_state("failed")
+        if placed.get("layers_on_device") and isinstance(error, UserError):  # most likely it was the card's driver
+            self.load(Path(self.lane.model), self._load.get("context_length"), device="cpu")
+            self.banner.show_error(left_card(placed["device_name"], error.why))
 
     def _set_state(self, state: str) -> None:
         self.state = state

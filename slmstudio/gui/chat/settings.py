@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QWidget
 from slmstudio.core.chat.sampling import LIMITS, Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import number_text, tr
+from slmstudio.gui.chat.device_panel import DevicePanel
 from slmstudio.gui.chat.pane import ChatPane
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.tasks import run_task
@@ -75,7 +76,7 @@ class ChatSettings(Card):
     """The right column of the Chat tab.
 
     Signals:
-        context_changed: another context length is wanted; the models must be loaded again.
+        context_changed: another context length, cache or batch is wanted; the models must be loaded again.
         system_changed: the system prompt is different now.
         changed: something that `to_dict` has is different now.
     """
@@ -100,6 +101,8 @@ class ChatSettings(Card):
         self._settled.timeout.connect(self.context_changed)
         self.context.changed.connect(self._context_moved)
         self.context.slider.sliderReleased.connect(self._settled.start)
+        self.device = DevicePanel()
+        self.device.changed.connect(self.context_changed)
         self._make_seed_and_stops()
         self._lay_out()
         self.reset()
@@ -172,8 +175,8 @@ class ChatSettings(Card):
                                      text_label(tr("Stop strings"), "small"), self.stop, spacing=theme.SPACE_M)
         page = QWidget()
         self._column = column_in(page, text_label(tr("System prompt"), "small"), self.system, self.rows["temperature"],
-                                 self.rows["top_p"], self.rows["max_tokens"], self.context, self._strength_title,
-                                 self.more, self._seldom, STRETCH, spacing=theme.SPACE_M,
+                                 self.rows["top_p"], self.rows["max_tokens"], self.context, self.device,
+                                 self._strength_title, self.more, self._seldom, STRETCH, spacing=theme.SPACE_M,
                                  margins=(0, 0, theme.SPACE_S, 0))
         self._seldom.hide()
         self.more.toggled.connect(self._seldom.setVisible)

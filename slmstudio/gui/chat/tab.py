@@ -123,6 +123,8 @@ class ChatTab(TakesFiles, QWidget):
         self.talk.correct_wanted.connect(self._correct)
         self.settings.context_changed.connect(
             lambda: self.lanes.load_again(self.settings.context_length()))
+        self._session.settings_changed.connect(self._take_device)
+        self._take_device()
         self.settings.system_changed.connect(self.input.recount)
         self.compare.count_wanted.connect(self._compare)
         self.compare.blind_changed.connect(self.comparison.set_blind)
@@ -143,11 +145,17 @@ class ChatTab(TakesFiles, QWidget):
         pane = lane.pane
         lane.choice.set_models(self._models)
         lane.choice.chosen.connect(partial(self._load, self.lanes.lanes.index(lane)))
+        pane.device_options = self.settings.device.options
         pane.state_changed.connect(self._show_state)
+        pane.state_changed.connect(lambda: self.settings.device.show_placement(self.panes[0].placement))
         pane.answered.connect(self._answered)
         pane.unanswered.connect(self.talk.put_back)
         pane.acted.connect(partial(self.talk.act, pane))
         self.settings.add_strength(AdapterStrength(pane))
+
+    def _take_device(self) -> None:
+        if self.settings.device.set_device(self._session.settings.chat_device):
+            self.lanes.load_again(self.settings.context_length())
 
     # -- models ----------------------------------------------------------------------------------------------
 

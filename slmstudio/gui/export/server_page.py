@@ -10,7 +10,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QGridLayout, QWidget
 
-from slmstudio.core import serving
+from slmstudio.core import serving, settings
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.core.jobs.interactive import InteractiveWorker
@@ -212,7 +212,8 @@ class _ServerThread(LivingThread):
             if self._closing:
                 return
             self._worker.start()
-            self._worker.send({"command": "start", "path": str(self._path), "key": key, "port": self._port})
+            self._worker.send({"command": "start", "path": str(self._path), "key": key, "port": self._port,
+                               "device": settings.load(put_aside=False)[0].chat_device})
             if self._closing:
                 return
             for message in self._worker.receive():

@@ -17,14 +17,14 @@ from slmstudio.core.model.vetting import vet
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
 from slmstudio.gui.common.tasks import TaskSlot, run_task
-from slmstudio.gui.common.widgets.areas import Card, EmptyState, rule, scrolled
+from slmstudio.gui.common.widgets.areas import Card, EmptyState, Fold, rule, scrolled
 from slmstudio.gui.common.widgets.banner import ErrorBanner
 from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import Chip, breakable, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, grid_in, pages_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
 from slmstudio.gui.model import fit_view
-from slmstudio.gui.model.fit_view import FitView, Fold
+from slmstudio.gui.model.fit_view import FitView
 from slmstudio.gui.model.get_page import GetPage
 from slmstudio.gui.model.template_choice import TemplateChoice
 from slmstudio.gui.model.work import FETCH, MEASURE, PREPARE, ModelWork, download

@@ -13,7 +13,7 @@ from slmstudio.core.i18n import number_text, tr
 from slmstudio.core.run.memory import formula
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.run_texts import variant_label, when
-from slmstudio.gui.common.widgets.areas import rule
+from slmstudio.gui.common.widgets.areas import Fold, rule
 from slmstudio.gui.common.widgets.buttons import SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.figures import MeaningButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
@@ -276,23 +276,6 @@ def _available(free: int, device: str) -> str:
     """Memory that is free, as part of a sentence."""
     size = units.format_bytes(free)
     return tr("{size} free on the GPU", size=size) if device == "cuda" else tr("{size} free on this machine", size=size)
-
-
-class Fold(QWidget):
-    """What is folded away below its title, until that is pressed."""
-
-    def __init__(self, title: str, content: QWidget, name: str = ""):
-        super().__init__()
-        self._title, self._content = title, content
-        self.button = SecondaryButton("", tr("Show or hide this part."), "row", name=name,
-                                      clicked=lambda: self.set_open(self._content.isHidden()))
-        self.button.setAccessibleName(title)
-        column_in(self, row_of(self.button, STRETCH), content, spacing=theme.SPACE_XS)
-        self.set_open(False)
-
-    def set_open(self, on: bool) -> None:
-        self._content.setVisible(on)
-        self.button.setText(f"▾ {self._title}" if on else f"▸ {self._title}")
 
 
 class Lines(Fold):

@@ -10,18 +10,29 @@ from typing import Any
 import numpy as np
 import psutil
 
+from slmstudio.core.chat.placement import ON_PROCESSOR, Placement, Wish
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.chat_template import answer_spans
 from slmstudio.core.model.gguf.model import read_sound_gguf
 from slmstudio.worker.answering.rows import Ask, Gate, Reply, add_token, message_of
 from slmstudio.worker.gguf_chat.generation import Text
-from slmstudio.worker.model import llama_gguf
+from slmstudio.worker.model import llama_gguf, placing
 from slmstudio.worker.model.llama_gguf import LlamaBatch, LlamaGguf, LlamaVocab
 
 BATCH = 512
 """Tokens that llama.cpp computes at a time."""
 READING = 0.5
+
+
+TOKENS = 8192
+"""Of the rows that are answered at once, where a card holds their cache."""
+
+
+def load_gguf(path: Path, memory: int, wish: Wish) -> LlamaModel:
+    """Raises UserError: as `LlamaModel`, or the wished device isn't there."""
+    read_sound_gguf(path)
+    return placing.load(path, TOKENS, wish, lambda placement: LlamaModel(path, memory, placement))[0]
 
 
 class LlamaModel(LlamaGguf):
@@ -34,16 +45,11 @@ class LlamaModel(LlamaGguf):
         UserError: llama.cpp can't load it, or it isn't a model that writes, or has no chat template.
     """
 
-    def __init__(self, path: Path, memory: int):
+    def __init__(self, path: Path, memory: int, placement: Placement = ON_PROCESSOR):
         read_sound_gguf(path)
-        self._name, self.memory = path.name, memory
+        self.memory = memory
         self._capacity = self._sequences = 0
-        try:
-            super().__init__(path, n_gpu_layers=999)  # all of them, where there is a card
-        except ValueError as error:
-            raise UserError(tr("{file} can't be loaded.", file=path.name),
-                            tr("llama.cpp says: {reason}.", reason=llama_gguf.reason() or error),
-                            tr("Choose another GGUF file, or export the run again.")) from error
+        super().__init__(path, placement)
         llama_cpp = self._api
         self.vocab = LlamaVocab(self)
         if self.vocab.template is None:
@@ -56,6 +62,8 @@ class LlamaModel(LlamaGguf):
         heads = max(1, llama_cpp.llama_model_n_head(self.model))
         width = llama_cpp.llama_model_n_embd(self.model) * llama_cpp.llama_model_n_head_kv(self.model) // heads
         self.bytes_per_token = 2 * 2 * llama_cpp.llama_model_n_layer(self.model) * max(1, width)
+        if placement.layers:
+            self.memory = min(self.memory, self.bytes_per_token * TOKENS)
         ends = sorted(self.vocab.named_ends())
         self.end = ends[0] if ends else 0
         bos = int(llama_cpp.llama_vocab_bos(self.vocabulary))
@@ -140,7 +148,8 @@ class LlamaModel(LlamaGguf):
             said = llama_gguf.last_error()
             raise UserError(tr("{model} can't answer.", model=self._name),
                             tr("llama.cpp says: {reason}.", reason=str(said).rstrip(".")) if said else "",
-                            tr("Choose a model that writes text, or fewer rows at once."))
+                            tr("Choose a model that writes text, fewer rows at once, or the processor (--device "
+                               "cpu)."))
         self._capacity, self._sequences = tokens, sequences
 
     def failure(self, why: str) -> UserError:

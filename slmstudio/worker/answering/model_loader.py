@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from slmstudio.core import units
+from slmstudio.core.chat.placement import Wish, not_there
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import peft_adapter
@@ -36,7 +37,8 @@ class Models:
     def __init__(self, job: JobContext):
         self._job = job
         self._dtype = DTYPES[job.request.get("precision") or "fp32"]
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._wish = Wish.of(job.request)
+        self._device = "cuda" if torch.cuda.is_available() and self._wish.device != "cpu" else "cpu"
         self._base: tuple[tuple[Path, bool], Any] | None = None
         self._open: Model | None = None
 
@@ -51,10 +53,10 @@ class Models:
         """
         self.close()
         if spec.get("gguf"):
-            from slmstudio.worker.answering.llama_model import LlamaModel
+            from slmstudio.worker.answering.llama_model import load_gguf
 
             self._forget()
-            self._open = LlamaModel(Path(spec["gguf"]), self._budget())
+            self._open = load_gguf(Path(spec["gguf"]), self._budget(), self._wish)
         else:
             self._open = self._open_folder(spec)
         if not thinks:
@@ -84,7 +86,7 @@ class Models:
         if self._base and self._base[0] == (folder, packed):
             return self._base[1]
         self._forget()
-        model = load(folder, self._dtype, self._device, packed)
+        model = load(folder, self._dtype, device_of(self._wish.device), packed)
         self._base = (folder, packed), model
         return model
 
@@ -109,6 +111,14 @@ class Models:
     def _budget(self) -> int:
         free = _gpu_free() if self._device == "cuda" else psutil.virtual_memory().available
         return cache_budget(free, self._job.folder / BUDGET)
+
+
+def device_of(wish: str) -> str:
+    """Where PyTorch computes, for one of `devices.CHOICES`. Raises UserError: it can't there."""
+    if wish not in ("auto", "cpu") and not (wish == "cuda" and torch.cuda.is_available()):
+        raise not_there(wish, [tr("The folder of a model or a run is computed by PyTorch, which has no Vulkan.")
+                               if wish == "vulkan" else tr("PyTorch finds no card for CUDA.")])
+    return "cuda" if torch.cuda.is_available() and wish != "cpu" else "cpu"
 
 
 def _gpu_free() -> int:

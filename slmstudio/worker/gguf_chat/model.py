@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slmstudio.core.chat import sampling
+from slmstudio.core.chat.placement import ON_PROCESSOR, Placement
 from slmstudio.core.chat.sampling import Sampling
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -94,7 +95,12 @@ class ChatAdapter:
         self._model.forget()
 
 
-BATCH_TOKENS = 512
+GGML_TYPES = {"f16": 1, "q8_0": 8}
+"""ggml.h, enum ggml_type."""
+
+
+class CannotCompute(UserError):
+    """llama.cpp failed in the middle of a conversation."""
 
 
 class ChatModel(LlamaGguf):
@@ -105,42 +111,25 @@ class ChatModel(LlamaGguf):
         tokens: what is in the memory now.
     """
 
-    def __init__(self, path: Path, context_length: int, gpu_layers: int):
+    def __init__(self, path: Path, context_length: int, placement: Placement = ON_PROCESSOR):
         """Raises UserError: llama.cpp can't load it, or it isn't a model that writes."""
-        self._name = path.name
         self.tokens: list[int] = []
-        try:
-            super().__init__(path, n_gpu_layers=gpu_layers, load_mode=MMAP)
-        except ValueError:
-            raise self._refusal() from None
+        super().__init__(path, placement, load_mode=MMAP)
         llama_cpp = self._api
+        settings = llama_cpp.llama_context_default_params()
+        settings.n_ctx, settings.n_batch = context_length, min(placement.batch, context_length)
+        settings.n_ubatch = settings.n_batch
+        settings.type_k = settings.type_v = GGML_TYPES[placement.cache_type]
+        if not placement.flash_attention:  # on the CPU it reads a prompt a third faster, and draws tokens half as fast
+            settings.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        settings.n_threads, settings.n_threads_batch = _threads(busy=False)
+        self.make_context(settings)
+        self.context_length, self._batch_tokens = context_length, int(settings.n_batch)
         try:
-            settings = llama_cpp.llama_context_default_params()
-            settings.n_ctx, settings.n_batch = context_length, min(BATCH_TOKENS, context_length)
-            settings.n_ubatch = settings.n_batch
-            if gpu_layers == 0:  # on the CPU it reads a prompt a third faster, and draws tokens half as fast
-                settings.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-            settings.n_threads, settings.n_threads_batch = _threads(busy=False)
-            self.context = llama_cpp.llama_init_from_model(self.model, settings)
-            if not self.context:
-                raise self._refusal()
-            if llama_cpp.llama_get_memory(self.context) is None or llama_cpp.llama_model_has_encoder(self.model):
-                raise UserError(tr("{model} can't chat.", model=self._name),
-                                tr("It's a model that turns text into numbers, for search for example; it doesn't "
-                                   "write text."),
-                                tr("Choose a model that writes text."))
-            self.context_length = context_length
             self.vocab = LlamaVocab(self)
         except BaseException:
             self.close()
             raise
-        self._batch_tokens = int(settings.n_batch)
-
-    def _refusal(self) -> UserError:
-        said = llama_gguf.reason() or "–"
-        return UserError(tr("{model} can't be loaded.", model=self._name),
-                         tr("llama.cpp says: {message}", message=said),
-                         tr("Choose another GGUF file, a shorter context, or export the run again."))
 
     def share_processor(self, busy: bool) -> None:
         """Take fewer threads while other work is on the machine. Threads that wait for one which doesn't get its turn
@@ -182,7 +171,7 @@ class ChatModel(LlamaGguf):
         """Read one batch; False when it was stopped, and then nothing of it is remembered.
 
         Raises:
-            UserError: llama.cpp failed.
+            CannotCompute: llama.cpp failed.
         """
         array = (ctypes.c_int32 * len(tokens))(*tokens)
         status = self._api.llama_decode(self.context, self._api.llama_batch_get_one(array, len(tokens)))
@@ -192,9 +181,12 @@ class ChatModel(LlamaGguf):
         self._cut(len(self.tokens))
         if status == 2:
             return False
-        raise UserError(tr("The model couldn't continue."),
-                        tr("llama.cpp says: {message}", message=llama_gguf.last_error() or status),
-                        tr("Load it again, with a shorter context if memory is short."))
+        raise self._failure(status)
+
+    def _failure(self, status: int) -> CannotCompute:
+        return CannotCompute(tr("The model couldn't continue."),
+                             tr("llama.cpp says: {message}", message=llama_gguf.last_error() or status),
+                             tr("Load it again, with a shorter context if memory is short."))
 
     def draw(self, settings: Sampling) -> Iterator[int]:
         """Tokens that follow what was read, without end. Each is read when the next one is asked for."""
@@ -208,9 +200,7 @@ class ChatModel(LlamaGguf):
                 yield token[0]
                 status = api.llama_decode(self.context, batch)
                 if status:
-                    raise UserError(tr("The model couldn't continue."),
-                                    tr("llama.cpp says: {message}", message=llama_gguf.last_error() or status),
-                                    tr("Load it again."))
+                    raise self._failure(status)
                 self.tokens.append(token[0])
         finally:
             api.llama_sampler_free(chain)

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from slmstudio.core.chat import documents, gpu_layers, reply, sampling
-from slmstudio.core.chat.gpu_layers import GpuLayers
+from slmstudio.core.chat import documents, reply, sampling
+from slmstudio.core.chat.placement import Placement, Wish
 from slmstudio.core.chat.sampling import TAIL, Sampling, ends_in_loop
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware.machine import read_gpus
 from slmstudio.core.i18n import tr
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.model.gguf.model import read_sound_gguf
 from slmstudio.core.run import folder as run_folder
 from slmstudio.worker.gguf_chat.generation import StopStrings, Text
-from slmstudio.worker.gguf_chat.model import ChatAdapter, ChatModel
-from slmstudio.worker.model import llama_gguf
+from slmstudio.worker.gguf_chat.model import CannotCompute, ChatAdapter, ChatModel
+from slmstudio.worker.model import placing
 
 # -- Chat with a GGUF model, loaded onto the card as far as it fits.
 
-T = TypeVar("T")
 DEFAULT_CONTEXT = 4096
 """Tokens, where neither the user nor the model sets less: the cache of an 8B model then takes half a gigabyte."""
 
 
-def load_gguf(message: dict[str, Any]) -> Loaded:
+def load_gguf(message: dict[str, Any], tell: Callable[[Placement], None] = lambda found: None) -> Loaded:
     """Load a GGUF file.
+
+    Args:
+        tell: hears on which card it is tried.
 
     Raises:
         UserError: it isn't sound, or llama.cpp can't load it.
@@ -39,39 +42,15 @@ def load_gguf(message: dict[str, Any]) -> Loaded:
     facts = read_sound_gguf(path)
     wanted = message.get("context_length") or DEFAULT_CONTEXT
     length = min(wanted, facts.context_length or wanted)
-    model, offload = load_onto_card(path, length, message.get("gpu_layers"),
-                                    lambda layers: ChatModel(path, length, layers))
-    return Loaded(model, facts.name, facts.context_length, facts.quantization, offload.reason, offload.layers,
-                  offload.all_layers, ChatAdapter(model, path))
-
-
-def load_onto_card(path: Path, tokens: int, layers: int | None, load: Callable[[int], T]) -> tuple[T, GpuLayers]:
-    """Load a model onto the card as far as it fits, or onto the processor where the card refuses after all.
-
-    Args:
-        tokens: in all of its contexts together.
-        layers: on the card, if the user has chosen.
-        load: the model with a number of layers on the card.
-    """
-    llama_gguf.install()
-    import llama_cpp
-
-    supported = llama_cpp.llama_supports_gpu_offload()
-    shape = gpu_layers.read_shape(path)
-    offload = (gpu_layers.choose(shape, tokens, read_gpus()[0], supported=supported,
-                                 training=run_folder.running() is not None) if layers is None
-               else GpuLayers(layers if supported else 0, shape.layers + 1, ""))
-    try:
-        return load(offload.layers), offload
-    except UserError:
-        if offload.layers == 0:
-            raise
-        return load(0), GpuLayers(0, offload.all_layers, tr("On the processor: another program has used up the "
-                                                            "card's memory."))
+    model, placement = placing.load(path, length, Wish.of(message), lambda found: ChatModel(path, length, found), tell)
+    return Loaded(model, facts.name, facts.context_length, facts.quantization, placement, ChatAdapter(model, path))
 
 
 def create(emit: Callable[..., None]) -> ChatService:
-    return ChatService(emit, load_gguf)
+    def tell(placement: Placement) -> None:
+        emit("placed", **placement.to_dict())
+
+    return ChatService(emit, partial(load_gguf, tell=tell))
 
 
 MIN_REPLY_SHARE = 8
@@ -120,7 +99,7 @@ class Loaded:
 
     Attributes:
         trained_context_length: tokens; None if its file doesn't say.
-        device: a sentence on where it computes.
+        placement: where it computes.
         adapter: what puts a GGUF LoRA on it; None if none can be put on.
     """
 
@@ -128,9 +107,7 @@ class Loaded:
     name: str
     trained_context_length: int | None
     quantization: str
-    device: str
-    gpu_layers: int = 0
-    all_layers: int = 0
+    placement: Placement
     adapter: ChatAdapter | None = None
 
 
@@ -145,6 +122,7 @@ class ChatService:
         self._emit, self._make = emit, load
         self.model: Model | None = None
         self._adapter: ChatAdapter | None = None
+        self._on_card = False
         self._current: Any = None
         self._stopped: set[Any] = set()
         self._closing = False
@@ -152,15 +130,16 @@ class ChatService:
                           "unload": self._unload_loudly, "adapter": self._set_adapter}
 
     def handle(self, message: dict[str, Any]) -> None:
-        """load {path, context_length, gpu_layers} → loaded; unload → unloaded;
+        """load {path, context_length, device, gpu_layers, cache_type, flash_attention, batch} → placed*, loaded;
+        unload → unloaded;
         generate {id, messages, completion, and the fields of Sampling} → token*, done, whose reason is "stop",
         "stop_string", "length", "stopped" by the user, or "repeated": the answer was stopped in a loop;
         count {messages, max_tokens, completion, documents} → count: of each document, the text of which isn't among the
         messages, {of: its characters, read: those that fit beside the last message, tokens, left_out: tokens};
         adapter {path, scale} → adapter: a GGUF LoRA on the model, at a strength from 0 to 2; path null takes it off.
 
-        `gpu_layers` None chooses by free memory. `completion` continues the messages' bare text, for a model without
-        a chat template.
+        What a "load" leaves out is chosen by free memory. `completion` continues the messages' bare text, for a model
+        without a chat template.
 
         Raises:
             UserError: the model can't be loaded, or the conversation not be answered.
@@ -183,11 +162,11 @@ class ChatService:
         started = time.monotonic()
         found = self._make(message)
         self.model, self._adapter = found.model, found.adapter
+        self._on_card = found.placement.layers > 0
         self._emit("loaded", path=message["path"], name=found.name, context_length=found.model.context_length,
                    trained_context_length=found.trained_context_length, quantization=found.quantization,
-                   gpu_layers=found.gpu_layers, all_layers=found.all_layers, device=found.device,
-                   lock=worker_lock.state().to_dict(), chat_template=found.model.vocab.template is not None,
-                   seconds=round(time.monotonic() - started, 3))
+                   **found.placement.to_dict(), lock=worker_lock.state().to_dict(),
+                   chat_template=found.model.vocab.template is not None, seconds=round(time.monotonic() - started, 3))
 
     def _unload(self) -> None:
         model, self.model, self._adapter = self.model, None, None
@@ -227,8 +206,13 @@ class ChatService:
 
     def _generate(self, message: dict[str, Any]) -> None:
         self._current = message.get("id")
+        settings = sampling.parse(message)
         try:
-            self._answer(self._loaded(), message, sampling.parse(message))
+            self._answer(self._loaded(), message, settings)
+        except CannotCompute:
+            if self._on_card:  # whoever started this process loads the model on the processor, as after a crash
+                sys.exit(1)
+            raise
         finally:
             self._stopped.discard(self._current)
 
@@ -242,7 +226,9 @@ class ChatService:
         if tag := reply.opening_tag(prompt_end):  # so that whoever reads the answer knows where its thoughts are
             self._emit("token", id=self._current, text=f"{tag}\n")
         model.share_processor(busy=run_folder.running() is not None)
+        reading = time.monotonic()
         cached = model.read(prompt, self._is_stopped)
+        read = time.monotonic() - reading
         first = 0.0
         count, reason = 0, "length"
         with closing(model.draw(settings)) as tokens:
@@ -267,6 +253,7 @@ class ChatService:
         self._emit("done", id=self._current, reason=reason, prompt_tokens=len(prompt), cached_tokens=cached,
                    completion_tokens=count,
                    seconds_to_first_token=round(first - started, 3) if first else None,
+                   prompt_tokens_per_second=round((len(prompt) - cached) / read, 1) if read > 0 else None,
                    tokens_per_second=round((count - 1) / spent, 1) if count > 1 and spent > 0 else None,
                    context_length=model.context_length, dropped_messages=dropped)
 

@@ -7,7 +7,6 @@ environment of its own, where a constant expression can eat all memory before ou
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 import sys
 import unicodedata
@@ -17,12 +16,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import llama
+from slmstudio.core.chat.placement import ON_PROCESSOR, Placement
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model import control_tokens
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.model.gguf_vocabulary import NEAREST, NORMALIZER_KEY
+from slmstudio.worker.runtime import llama_devices
 
 # -- llama.cpp talks through one callback: its warnings and errors go to stderr, that is the job's worker.log.
 
@@ -39,10 +39,10 @@ def install() -> None:
     """Send llama.cpp's messages to stderr and `RECENT`; call before loading a model. It imports llama_cpp.
 
     Raises:
-        UserError: it isn't set up.
+        UserError: as of `llama_devices.llama_cpp`.
     """
     global _callback
-    llama_cpp = _import()
+    llama_cpp = llama_devices.llama_cpp()
     last_level = 0
 
     @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -57,24 +57,6 @@ def install() -> None:
 
     _callback = receive  # llama.cpp keeps only the pointer
     llama_cpp.llama_log_set(receive, ctypes.c_void_p(0))
-
-
-def _import() -> Any:
-    """llama_cpp, with an OpenMP whose threads wait for each other actively.
-
-    Workers are started with the opposite (core/jobs/job.py), which suits PyTorch on a busy machine. llama.cpp's threads
-    meet after every operation, some hundred times a token; sleeping there took two thirds of the speed. OpenMP reads
-    its settings once, when it is loaded; what this process starts later gets them as they were.
-    """
-    llama.need()
-    kept = {name: os.environ.pop(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
-    # Where llama.cpp gives up, it would first start a debugger to print where it was; that can take long.
-    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
-    try:
-        import llama_cpp
-    finally:
-        os.environ.update(kept)
-    return llama_cpp
 
 
 def reason() -> str:
@@ -204,37 +186,59 @@ class LlamaGguf:
     """A loaded file; what is built on it makes the context.
 
     Args:
+        placement: where it computes.
         options: fields of llama.cpp's model parameters that aren't as it has them.
 
     Attributes:
         metadata: the key-value pairs that aren't arrays, as text.
 
     Raises:
-        ValueError: llama.cpp can't load it; `reason` says why.
-        UserError: llama.cpp isn't set up.
+        UserError: llama.cpp isn't set up, or can't load it.
     """
 
-    def __init__(self, path: Path, **options: Any):
+    def __init__(self, path: Path, placement: Placement = ON_PROCESSOR, **options: Any):
         install()
         RECENT.clear()
         import llama_cpp
 
-        self._api = llama_cpp
+        self._api, self._name = llama_cpp, path.name
         self.model: Any = None
         self.context: Any = None
         llama_cpp.llama_backend_init()
         parameters = llama_cpp.llama_model_default_params()
         parameters.check_tensors = True  # weights that aren't numbers would be answered with noise
+        devices = llama_devices.pointers(placement.devices)
+        split = (ctypes.c_float * llama_cpp.llama_max_devices())(*map(float, placement.split))
+        parameters.devices = ctypes.cast(devices, ctypes.c_void_p)
+        parameters.n_gpu_layers, parameters.tensor_split = placement.layers, split
         for name, value in options.items():
             setattr(parameters, name, value)
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.model:
-            raise ValueError(f"llama.cpp can't load {path.name}")
+            raise self._refusal()
         self.vocabulary = llama_cpp.llama_model_get_vocab(self.model)
         self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(self.vocabulary))
         self.metadata = {self._text(llama_cpp.llama_model_meta_key_by_index, index):
                          self._text(llama_cpp.llama_model_meta_val_str_by_index, index)
                          for index in range(llama_cpp.llama_model_meta_count(self.model))}
+
+    def _refusal(self) -> UserError:
+        return UserError(tr("{model} can't be loaded.", model=self._name),
+                         tr("llama.cpp says: {message}", message=reason() or "–"),
+                         tr("Choose another GGUF file, a shorter context, or export the run again."))
+
+    def make_context(self, settings: Any) -> None:
+        """Raises UserError: memory is short, or it isn't a model that writes. The model is closed then."""
+        self.context = self._api.llama_init_from_model(self.model, settings)
+        error = None if self.context else self._refusal()
+        if self.context and (self._api.llama_get_memory(self.context) is None
+                             or self._api.llama_model_has_encoder(self.model)):
+            error = UserError(tr("{model} can't chat.", model=self._name),
+                              tr("It's a model that turns text into numbers, for search for example; it doesn't write "
+                                 "text."), tr("Choose a model that writes text."))
+        if error is not None:
+            self.close()
+            raise error
 
     def close(self) -> None:
         self.close_context()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 
@@ -49,7 +50,10 @@ def _bitsandbytes(bitsandbytes: Any) -> dict[str, Any]:
 
 
 def _llama(llama_cpp: Any) -> dict[str, Any]:
-    return {"gpu": bool(llama_cpp.llama_supports_gpu_offload())}
+    from slmstudio.worker.runtime import llama_devices
+
+    found = {"problems": llama_devices.load_backends(), "devices": list(map(asdict, llama_devices.devices()))}
+    return {"gpu": bool(llama_cpp.llama_supports_gpu_offload()), **found}
 
 
 OWN: dict[str, Callable[[Any], dict[str, Any]]] = {"torch": _torch, "bitsandbytes": _bitsandbytes, "llama_cpp": _llama}

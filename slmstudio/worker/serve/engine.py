@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slmstudio.core.chat.placement import ON_PROCESSOR, Placement
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.worker.gguf_chat.generation import End, Generation, Sampling, common
@@ -76,14 +77,9 @@ class Engine:
         slots: how many answers are written at once.
     """
 
-    def __init__(self, path: Path, context_length: int, slots: int, gpu_layers: int):
+    def __init__(self, path: Path, context_length: int, slots: int, placement: Placement = ON_PROCESSOR):
         """Raises UserError: llama.cpp can't load the file."""
-        try:
-            self._model = LlamaGguf(path, n_gpu_layers=gpu_layers)
-        except ValueError as error:
-            raise UserError(tr("{model} can't be loaded.", model=path.name),
-                            tr("llama.cpp says: {message}", message=llama_gguf.reason() or error),
-                            tr("Choose another GGUF file, or export the run again.")) from error
+        self._model = LlamaGguf(path, placement)
         import llama_cpp
         from llama_cpp.llama_grammar import JSON_GBNF
 
@@ -91,7 +87,7 @@ class Engine:
         self.vocab = LlamaVocab(self._model)
         self._json_grammar = JSON_GBNF.encode()
         self.slots = slots
-        self._make_context(path, context_length)
+        self._make_context(context_length)
         self.context_length = min(context_length, int(llama_cpp.llama_n_ctx_seq(self._model.context)))
         self._memory = llama_cpp.llama_get_memory(self._model.context)
         self._batch = LlamaBatch(BATCH_TOKENS)
@@ -132,7 +128,7 @@ class Engine:
         self._batch.close()
         self._model.close()
 
-    def _make_context(self, path: Path, context_length: int) -> None:
+    def _make_context(self, context_length: int) -> None:
         import psutil
 
         parameters = self._api.llama_context_default_params()
@@ -142,18 +138,7 @@ class Engine:
         parameters.n_threads = psutil.cpu_count(logical=False) or 1
         parameters.n_threads_batch = psutil.cpu_count() or 1
         parameters.no_perf = True
-        context = self._model.context = self._api.llama_init_from_model(self._model.model, parameters)
-        if context is None:
-            self._model.close()
-            raise UserError(tr("{model} can't be loaded.", model=path.name),
-                            tr("llama.cpp says: {message}", message=llama_gguf.last_error()),
-                            tr("Choose a shorter context, or fewer answers at once."))
-        if self._api.llama_get_memory(context) is None or self._api.llama_model_has_encoder(self._model.model):
-            self._model.close()
-            raise UserError(tr("{model} can't answer.", model=path.name),
-                            tr("It's a model that turns text into numbers, for search for example; it doesn't write "
-                               "text."),
-                            tr("Choose a model that writes text."))
+        self._model.make_context(parameters)
 
     # -- the engine's thread ---------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,12 +21,13 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from slmstudio.core import serving
-from slmstudio.core.chat import gpu_layers
+from slmstudio.core.chat.placement import Wish, cache_bytes, read_shape
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.lock import worker_lock
 from slmstudio.core.model.gguf.model import read_sound_gguf
-from slmstudio.worker.gguf_chat.service import DEFAULT_CONTEXT, load_onto_card
+from slmstudio.worker.gguf_chat.service import DEFAULT_CONTEXT
+from slmstudio.worker.model import placing
 from slmstudio.worker.serve.engine import Engine
 from slmstudio.worker.serve.http_api import Api
 from slmstudio.worker.serve.request import Refused
@@ -222,7 +223,7 @@ KEEP_ALIVE_SECONDS = 30
 
 
 class ServeService:
-    """start {path, key, host, port, allow_network, context_length, parallel, gpu_layers} → serving, then status
+    """start {path, key, host, port, allow_network, context_length, parallel, device, gpu_layers} → serving, then status
     whenever it is different; stop → stopped. One process serves once: it listens before it is locked (`listening`)."""
 
     def __init__(self, emit: Callable[..., None]):
@@ -260,9 +261,10 @@ class ServeService:
             facts = read_sound_gguf(path)
             wanted = message.get("context_length") or DEFAULT_CONTEXT
             length = min(wanted, facts.context_length or wanted)
-            slots = message.get("parallel") or _slots(gpu_layers.cache_bytes(gpu_layers.read_shape(path), length))
-            engine, _ = load_onto_card(path, length * slots, message.get("gpu_layers"),
-                                       lambda layers: Engine(path, length, slots, layers))
+            slots = message.get("parallel") or _slots(cache_bytes(read_shape(path), length))
+            wish = replace(Wish.of(message), cache_type="f16")
+            engine, placement = placing.load(path, length * slots, wish,
+                                             lambda found: Engine(path, length, slots, found))
         except BaseException:
             listener.close()
             raise
@@ -275,7 +277,8 @@ class ServeService:
         self._emit("serving", url=serving.url(host, listener.getsockname()[1]), host=host,
                    port=listener.getsockname()[1], model=api.name, pid=os.getpid(),
                    context_length=engine.context_length, parallel=slots,
-                   chat_template=engine.vocab.template is not None, lock=worker_lock.state().to_dict())
+                   chat_template=engine.vocab.template is not None, lock=worker_lock.state().to_dict(),
+                   **placement.to_dict())
 
     def _stop(self) -> None:
         server, self._server = self._server, None

@@ -10,7 +10,7 @@ from support import spoken
 from support.gguf_models import quant_type
 
 from slmstudio.core import files
-from slmstudio.core.export.proof import answer_checks, judged, read, token_checks, verdict, weight_checks
+from slmstudio.core.export.proof import answer_checks, card_checks, judged, read, token_checks, verdict, weight_checks
 from slmstudio.core.export.types import QUANT_TYPES
 
 ANSWERS = {"positions": 200, "nmse": 1e-6, "top1": 0.995, "near_ties": 0, "kl": 1e-5, "perplexity_reference": 8.0,
@@ -44,6 +44,15 @@ def test_f16_has_strict_limits(name, value) -> None:
     found = failed(answer_checks({**ANSWERS, name: value}, quant_type("F16")))
     assert list(found) == [name.removesuffix("_change")]
     assert "more bits" not in found[name.removesuffix("_change")]
+
+
+@pytest.mark.parametrize(("change", "passed"), [
+    ({}, True), ({"top1": 0.8, "near_ties": 4}, True), ({"nmse": 0.5}, False), ({"nmse": float("nan")}, False),
+    ({"top1": 0.5}, False), ({"kl": 1.0}, False), ({"positions": 0, "reason": "No room."}, None)])
+def test_a_card_must_answer_as_the_processor(change, passed) -> None:
+    card = {"name": "RTX 3060", "positions": 32, "nmse": 2e-3, "top1": 0.97, "near_ties": 0, "kl": 7e-3, **change}
+    [check] = card_checks({"card": card})
+    assert check.passed is passed and bool(check.remedy) is (passed is False) and card_checks({}) == []
 
 
 def test_near_ties_are_told_and_do_not_count_as_errors() -> None:

@@ -35,7 +35,7 @@ def test_a_full_queue_is_said(gguf, tmp_path, monkeypatch) -> None:
     from slmstudio.worker.serve import engine as serve_engine
 
     monkeypatch.setattr(serve_engine, "MAX_WAITING", 2)
-    engine = serve_engine.Engine(gguf, 256, 1, 0)
+    engine = serve_engine.Engine(gguf, 256, 1)
     try:
         ended = []
         with engine._change:  # nobody is taken out of the queue meanwhile
@@ -54,7 +54,7 @@ def test_a_short_answer_does_not_wait_for_long_ones(gguf, monkeypatch) -> None:
 
     monkeypatch.setattr(serve_engine, "TURN_SECONDS", 0.0)
     monkeypatch.setattr(serve_engine, "TURN_READINGS", 0)
-    engine = serve_engine.Engine(gguf, 256, 1, 0)
+    engine = serve_engine.Engine(gguf, 256, 1)
     texts, ends, all_ended = ["", "", "", ""], [], threading.Event()
 
     def ask(number: int, tokens: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from support import gguf_models, looping_model
 
+from slmstudio.core.chat.placement import ON_PROCESSOR
 from slmstudio.core.model.chat_template import ChatTemplate
 from slmstudio.worker.answering import model_loader
 from slmstudio.worker.answering.llama_model import LlamaModel
@@ -71,7 +72,7 @@ def test_a_chat_ends_it_and_says_so(looping: Path):
     heard: list[dict[str, Any]] = []
     model = FolderModel(opened(looping), 512, ChatTemplate.from_folder(looping))
     service = ChatService(lambda kind, **fields: heard.append({"type": kind, **fields}),
-                          lambda message: Loaded(model, "looping", 512, "fp32", ""))
+                          lambda message: Loaded(model, "looping", 512, "fp32", ON_PROCESSOR))
     service.handle({"command": "load", "path": str(looping)})
     service.handle({"command": "generate", "id": 1, "messages": item()["messages"], "temperature": 0,
                     "max_tokens": MOST})

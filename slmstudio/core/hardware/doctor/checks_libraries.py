@@ -126,13 +126,14 @@ def engine(facts: Facts) -> Iterator[Line]:
     library = facts.loaded.get(ENGINE)
     if library is None or library.error:
         return
-    if facts.machine and facts.machine.gpus and not library.gpu:
-        yield Line("llama", LIBRARIES, tr("llama.cpp works on the processor."),
-                   why=tr("Chat with a GGUF file answers at the processor's speed; training isn't affected. A build "
-                          "with CUDA answers faster; it has to be compiled with NVIDIA's CUDA toolkit."))
-    else:
-        yield Line("llama", LIBRARIES, tr("llama.cpp works on the card.") if library.gpu else
-                   tr("llama.cpp works on the processor."))
+    why = [", ".join(library.cards), *library.problems, facts.engine_build.get("reason", "")]
+    if facts.cards and facts.engine_build.get("device", "cpu") == "cpu" and not any(why):
+        why = [tr("GGUF files answer at its speed; training isn't affected. For a build that uses graphics cards, run: "
+                  "{command}", command=f"{program.setup_command()} --chat-device vulkan")]
+    if library.cards:
+        why[0] = tr("{cards}. By itself, chat takes CUDA before Vulkan, and as many layers as fit.", cards=why[0])
+    yield Line("llama", LIBRARIES, tr("llama.cpp works on the card.") if library.cards else
+               tr("llama.cpp works on the processor."), why=" ".join(filter(None, why)))
 
 
 def known_faults(facts: Facts) -> Iterator[Line]:

@@ -116,10 +116,13 @@ class Loaded:
     Attributes:
         error: why it doesn't load; "" when it does.
         gpu: whether this build computes on a graphics card; None if that makes no difference.
+        cards, problems: of llama.cpp the cards that it finds, and why it can't use a backend that it has.
     """
 
     error: str = ""
     gpu: bool | None = None
+    cards: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ class Facts:
         linux_driver_in_wsl: a Linux driver was installed inside WSL.
         visible_devices: CUDA_VISIBLE_DEVICES; None if it isn't set.
         loaded: libraries by their module's name.
-        engine: why the chat engine is missing.
+        engine: why the chat engine is missing. engine_build: of `llama.build`.
         python: of the program, as in (3, 11, 9); bits: 32 or 64.
         versions: of installed packages, by normalized name; pins: those that the program was tested with.
         wsl: what WSL needs.
@@ -174,6 +177,7 @@ class Facts:
     torch: Torch | None = None
     loaded: Mapping[str, Loaded] = field(default_factory=dict)
     engine: UserError | None = None
+    engine_build: Mapping[str, str] = field(default_factory=dict)
     python: tuple[int, int, int] | None = None
     bits: int = 64
     versions: Mapping[str, str] = field(default_factory=dict)

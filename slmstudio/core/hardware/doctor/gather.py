@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slmstudio.core import disk_space, files
+from slmstudio.core import disk_space, files, units
 from slmstudio.core.errors import UserError, from_os_error
 from slmstudio.core.hardware import guidance, wsl
 from slmstudio.core.hardware.doctor import checks_graphics, checks_libraries, checks_machine, system
@@ -91,7 +91,11 @@ def with_report(facts: Facts, report: Mapping[str, Mapping[str, Any]]) -> Facts:
     Args:
         report: by module: "error", and "gpu" where it matters; of torch also what `Torch` holds.
     """
-    loaded = {name: Loaded(str(said.get("error") or ""), said.get("gpu")) for name, said in report.items()}
+    loaded = {name: Loaded(str(said.get("error") or ""), said.get("gpu"),
+                           tuple(tr("{name} ({kind}, {free} free)", name=card["name"], kind=card["kind"],
+                                    free=units.format_bytes(card["free"])) for card in said.get("devices") or ()
+                                 if card["kind"] != "cpu"),
+                           tuple(said.get("problems") or ())) for name, said in report.items()}
     said, torch = report.get("torch") or {}, facts.torch
     if "version" in said:
         torch = Torch(str(said["version"]), said.get("cuda"), said.get("hip"), said.get("available"),

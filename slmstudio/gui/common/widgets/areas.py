@@ -30,8 +30,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.session import Session
+from slmstudio.gui.common.widgets.buttons import SecondaryButton
 from slmstudio.gui.common.widgets.labels import ElidedLabel, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, column_widget, row_in, row_of
 
@@ -263,6 +265,28 @@ class Card(QFrame):
         super().resizeEvent(event)
         if event.size().width() != event.oldSize().width():
             self.updateGeometry()
+
+
+class Fold(QWidget):
+    """What is folded away below its title, until that is pressed."""
+
+    def __init__(self, title: str, content: QWidget, name: str = ""):
+        super().__init__()
+        self._title, self._content = title, content
+        self.button = SecondaryButton("", tr("Show or hide this part."), "row", name=name,
+                                      clicked=lambda: self.set_open(self._content.isHidden()))
+        self.button.setAccessibleName(title)
+        column_in(self, row_of(self.button, STRETCH), content, spacing=theme.SPACE_XS)
+        self.set_open(False)
+
+    def set_title(self, title: str) -> None:
+        self._title = title
+        self.button.setAccessibleName(title)
+        self.set_open(not self._content.isHidden())
+
+    def set_open(self, on: bool) -> None:
+        self._content.setVisible(on)
+        self.button.setText(f"▾ {self._title}" if on else f"▸ {self._title}")
 
 
 class NoteBar(QFrame):
