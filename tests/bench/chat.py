@@ -271,7 +271,8 @@ def answers(options: argparse.Namespace) -> dict[str, Any]:
             bench.append(llama_bench(options.llama, options.model, options.tokens))
         return dict(side.ask(messages(number), options.tokens))
 
-    return {**compared(rounds_of(made, options.rounds, turn)), "llama_bench": round(statistics.median(bench), 2) if bench else None}
+    return {**compared(rounds_of(made, options.rounds, turn)),
+            "llama_bench": round(statistics.median(bench), 2) if bench else None}
 
 
 def llama_bench(llama: Path, model: Path, tokens: int) -> float:
