@@ -29,7 +29,7 @@ def build_environment(portable: bool) -> dict[str, str]:
 
 
 def _this_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
-    """What the compiler's `native` would take, by name: another processor is then told that the build doesn't fit."""
+    """What the compiler's `native` would take, by name: on another processor the build says that it doesn't fit."""
     try:
         flags = set(re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE)[1].split())
     except (OSError, TypeError):
