@@ -10,7 +10,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QBoxLayout, QFrame, QLabel, QWidget
 
-from slmstudio.core.chat import documents
+from slmstudio.core.chat import conversation
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.chat.markdown import Piece
 from slmstudio.core.chat.reply import Reply
@@ -176,8 +176,8 @@ def as_typed(text: str) -> Piece:
 def figures_text(figures: dict[str, Any]) -> str:
     """Why an answer ended, its length and speed: "stopped · 63 tokens · 41 tokens/s · first token 0.2 s"; of a
     question, its documents."""
-    if figures.get(documents.KEY):
-        return " · ".join(documents.size_text(each) for each in figures[documents.KEY])
+    if figures.get(conversation.KEY):
+        return " · ".join(conversation.size_text(each) for each in figures[conversation.KEY])
     reasons = {"length": tr("cut at max tokens"), "stopped": tr("stopped"), "stop_string": tr("ended by a stop string"),
                "repeated": tr("stopped: it repeated itself")}
     parts = [reasons[figures["reason"]]] if figures.get("reason") in reasons else []  # first, as the end may be cut

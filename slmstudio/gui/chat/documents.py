@@ -10,7 +10,7 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.chat import documents
+from slmstudio.core.chat import conversation
 from slmstudio.core.i18n import tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import open_path
@@ -53,7 +53,7 @@ class ChatDocuments(QWidget):
     def add(self, files: list[Path]) -> None:
         """Read these off the UI thread."""
         for path in [each for each in files if each not in self._reading]:
-            self._reading[path] = run_task(self, lambda task, path=path: documents.read_document(path),
+            self._reading[path] = run_task(self, lambda task, path=path: conversation.read_document(path),
                                            partial(self._read, path), partial(self._leave_out, path))
         self._change(self.attached)
 
@@ -92,7 +92,7 @@ class ChatDocuments(QWidget):
     def _change(self, attached: list[dict[str, Any]], note: str = "", sizes: Sequence[dict[str, Any]] = ()) -> None:
         self.attached, self._sizes = list(attached), list(sizes)
         clear(self._lines)
-        texts = [documents.size_text(each) for each in self.as_sent()] or [
+        texts = [conversation.size_text(each) for each in self.as_sent()] or [
             tr("{name} · {count:,} characters", name=each["name"], count=len(each["text"])) for each in attached]
         for place, (each, text) in enumerate(zip(self.attached, texts, strict=True)):
             self._add_line(text, each["name"], partial(self._change, self.attached[:place] + self.attached[place + 1:]))

@@ -10,7 +10,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame
 
-from slmstudio.core.chat import documents, reply
+from slmstudio.core.chat import conversation, reply
 from slmstudio.core.chat.conversation import Lane, Message
 from slmstudio.core.chat.placement import left_card
 from slmstudio.core.errors import UserError
@@ -193,7 +193,7 @@ class ChatPane(QFrame):
         self.request = Request(system, options, instead_of)
         if instead_of is not None:
             self.lane.tree.rewind(instead_of)
-        self.lane.tree.add("user", question, {documents.KEY: attached} if attached else {})
+        self.lane.tree.add("user", question, {conversation.KEY: attached} if attached else {})
         self._show_messages()
         self._set_state("waiting")
 
@@ -237,7 +237,7 @@ class ChatPane(QFrame):
         """The conversation as the worker wants it, with `draft` as its next question: without what the model thought
         before earlier answers, and with the documents of questions."""
         turns = [{"role": turn.role, "content": reply.answer_of(turn.content) if turn.role == "assistant" else
-                  documents.message_text(turn.content, turn.figures.get(documents.KEY) or [])}
+                  conversation.message_text(turn.content, turn.figures.get(conversation.KEY) or [])}
                  for turn in self.lane.turns]
         start = [{"role": "system", "content": system}] if system else []
         return [*start, *turns, *([{"role": "user", "content": draft}] if draft else [])]
@@ -254,7 +254,7 @@ class ChatPane(QFrame):
     def count(self, system: str, draft: str, max_tokens: int | None, attached: list[dict[str, Any]]) -> None:
         """Ask how much of the context the conversation would take, and how much of the draft's documents fits; the
         answers come with `counted` and `measured`."""
-        frames = documents.message_text(draft, [{**each, "text": ""} for each in attached])
+        frames = conversation.message_text(draft, [{**each, "text": ""} for each in attached])
         messages = self.messages(system, frames)
         if self.state == "ready" and messages:
             self.send("count", messages=messages, max_tokens=max_tokens, completion=self.completion,

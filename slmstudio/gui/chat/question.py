@@ -8,7 +8,7 @@ from PySide6.QtCore import QMimeData, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QPlainTextEdit, QProgressBar, QWidget
 
-from slmstudio.core.chat import documents, sampling
+from slmstudio.core.chat import conversation, sampling
 from slmstudio.core.chat.conversation import Message
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
@@ -263,7 +263,7 @@ class Talk(QObject):
         """A question that got no answer, with its documents."""
         self._input.put_back(question.content)
         if not self.documents.attached:
-            self.documents.show_documents(question.figures.get(documents.KEY) or [])
+            self.documents.show_documents(question.figures.get(conversation.KEY) or [])
 
     def _start_over(self) -> None:
         """Keep the conversation, and begin another."""
@@ -300,7 +300,7 @@ class Talk(QObject):
     def edit(self, question: Message | None) -> None:
         """Put an earlier question into the editor, with its documents; None leaves editing."""
         if question is not None or self._edited is not None:
-            self.documents.show_documents(question.figures.get(documents.KEY) or [] if question is not None else [])
+            self.documents.show_documents(question.figures.get(conversation.KEY) or [] if question is not None else [])
         self._edited = question
         self._input.set_editing(question is not None, question.content if question is not None else "")
 

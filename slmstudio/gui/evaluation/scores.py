@@ -97,7 +97,8 @@ class ScoresView(QWidget):
         self.groups.changed.connect(self._show_table)
         self.save = IconButton("save", tr("Save the scores as CSV"), name="scores_csv", clicked=lambda: choose_file(
             self, tr("Save the scores"), "scores.csv", csv_kinds(), self.save_table))
-        self.read = SecondaryButton(tr("Read all answers…"), "", "small", name="rows_all",
+        self.read = SecondaryButton(tr("Read all answers…"), tr("Open all answers of this evaluation, row by row."),
+                                    "small", name="rows_all",
                                     clicked=lambda: self.rows_wanted.emit(self.current(), LOSSES))
 
     def _lay_out(self) -> None:

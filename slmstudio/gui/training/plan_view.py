@@ -260,7 +260,7 @@ class PlanView(Card):
             ntr("{n:,} row is held out.", "{n:,} rows are held out.", choice.held_out) if choice.held_out else tr(
                 "None are held out."),
             ntr("{n:,} row is cut or left out.", "{n:,} rows are cut or left out.", cut) if cut else tr(
-                "Nothing is cut."), counts.known_text)
+                "Nothing is cut."))
         self._show_figure("rows", ntr("{n:,} row learned", "{n:,} rows learned", choice.rows), note,
                           "warn" if cut else "")
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from slmstudio.core.chat import documents, reply, sampling
+from slmstudio.core.chat import conversation, reply, sampling
 from slmstudio.core.chat.placement import Placement, Wish
 from slmstudio.core.chat.sampling import TAIL, Sampling, ends_in_loop
 from slmstudio.core.errors import UserError
@@ -357,7 +357,7 @@ def _fitting(vocab: Vocab, text: str, room: int) -> tuple[int, int, int]:
     tokens = count = len(vocab.served(text))
     end = len(text)
     while count > max(0, room):
-        end = documents.cut_before(text, min(end - 1, int(end * max(0, room) / count)))
+        end = conversation.cut_before(text, min(end - 1, int(end * max(0, room) / count)))
         count = len(vocab.served(text[:end])) if end > 0 else 0
     return tokens, count, max(0, end)
 

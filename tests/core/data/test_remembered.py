@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slmstudio.core import files, paths, settings
+from slmstudio.core import settings
 from slmstudio.core.data import remembered
 from slmstudio.core.data.remembered import MOST, Remembered
 from slmstudio.core.settings import Settings
@@ -28,19 +28,6 @@ def test_what_is_kept_is_read(studio_home: Path, tmp_path: Path):
     loaded, trouble = settings.load()
     assert trouble is None
     assert remembered.read_all(loaded.datasets) == [first, Remembered(tmp_path / "b.txt")]
-
-
-def test_the_usual_share_of_before_is_no_ones_choice(studio_home: Path, tmp_path: Path):
-    """Every dataset had 0.1 with it, so that a large one never got the smaller share that is usual for it now."""
-    entries = [{"path": str(tmp_path / f"{share}.jsonl"), "eval_fraction": share} for share in (0.1, 0.25)]
-    files.write_atomically(paths.settings_file(), files.dump_pretty({"format": 2, "datasets": [*entries, "damaged"]}))
-    assert settings.load()[0].datasets == []
-    files.write_atomically(paths.settings_file(), files.dump_pretty({"format": 2, "datasets": entries}))
-    loaded, _ = settings.load()
-    assert [each.eval_fraction for each in remembered.read_all(loaded.datasets)] == [None, 0.25]
-    Settings(datasets=entries).save()
-    loaded, _ = settings.load()
-    assert [each.eval_fraction for each in remembered.read_all(loaded.datasets)] == [0.1, 0.25]
 
 
 @given(STATES)

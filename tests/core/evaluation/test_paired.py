@@ -108,7 +108,7 @@ def test_answers_after_thoughts_are_not_compared_with_answers_given_at_once(tmp_
     files.write_atomically(now.folder / answer_rows.ITEMS_FACTS, answer_rows.items_facts("0", 24, thinks=False))
     assert compare_rows([before, now]).comparisons, "nobody thought"
     path = before.folder / "answers-1.jsonl"
-    lines = [{**line, "answer": f"<think>hm</think>{line['answer']}"} for line in files.LineReader(path).read()]
+    lines = [{**line, answer_rows.KEY: "hm"} for line in files.LineReader(path).read()]
     path.write_bytes(b"".join(map(files.dump_line, lines)))
     found = compare_rows([before, now])
     assert not found.comparisons and found.remarks == [

@@ -23,8 +23,8 @@ TEXTS = [
     ({"type": "eval", "global_step": 30, "eval_loss": None}, "", "eval loss at step 30 isn't a number"),
     ({"type": "checkpoint_saved", "global_step": 5, "reason": "interval"}, "", "checkpoint saved, step 5"),
     ({"type": "checkpoint_saved", "global_step": 5, "reason": "end"}, "", "checkpoint saved, step 5: at the end"),
-    ({"type": "changed", "global_step": 2, "learning_rate": 0.0001, "total_steps": 90}, "warn",
-     "changed at step 2: learning rate 1e-4, 90 steps"),
+    ({"type": "changed", "global_step": 2, "learning_rate": 0.0001, "total_steps": 90,
+      "asked": {"learning_rate": 1e-4}}, "warn", "changed at step 2: learning rate 1e-4"),
     ({"type": "changed", "global_step": 2, "learning_rate": 0.0001, "total_steps": 90, "asked": {"epochs": 3}}, "warn",
      "changed at step 2: 90 steps"),
     ({"type": "adjusted", "reason": "out_of_memory", "changes": {"micro_batch_size": 2}, "was": {

@@ -165,7 +165,8 @@ def test_a_second_window_is_told_and_follows(qtbot, tab, run, play, session):
     second.show()
     second.followed.follow(Job(job.folder), start_worker=True)
     wait_for_steps(qtbot, second)
-    assert second.banner.isVisible() and "already running" in second.banner.error.what
+    qtbot.waitUntil(second.banner.isVisible)
+    assert "already running" in second.banner.error.what
     press(qtbot, second, "stop")
     for each in (tab, second):
         qtbot.waitUntil(lambda each=each: chip(each) == "stopped, kept")

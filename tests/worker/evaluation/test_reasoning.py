@@ -153,17 +153,6 @@ def test_a_judges_verdict_after_short_thoughts_is_read(tiny_model, tmp_path):
     assert all(line["said"] == "<think></think>A" for line in judged(asked.folder) if line["id"] != 3)
 
 
-def test_a_judge_reads_no_thoughts_that_the_prompt_had_opened(tiny_model, tmp_path):
-    from slmstudio.worker.evaluation import judge
-
-    asked = prepared(tmp_path / "job", tiny_model)
-    for number, text in enumerate(("Well 2+2\n</think>\n\n4", "<think> is a tag.")):
-        path = asked.folder / f"answers-{number}.jsonl"
-        path.write_bytes(b"".join(files.dump_line({**line, "answer": text}) for line in answers(asked.folder, number)))
-    first = next(iter(judge._cases(asked, list(files.LineReader(asked.folder / "items.jsonl").read()))))
-    assert (first.first, first.second) == ("<think> is a tag.", "4")
-
-
 def test_a_judge_is_asked_not_to_think_and_reads_no_thoughts(tiny_model, tmp_path):
     from slmstudio.worker.evaluation import judge
 

@@ -120,8 +120,8 @@ class Choice:
         return [(training, self.training),
                 (answers if questions else tr("Answers: no question is asked."),
                  self.answering.plus(self.answering) if self.answering is not None else None),
-                (tr("Verdict: one sentence says what came of it, and what to do next.") if questions else
-                 tr("Then try the result in Chat."), None)]
+                (tr("Then try the result in Chat.") if not questions else counts.known_text or
+                 tr("Verdict: one sentence says what came of it, and what to do next."), None)]
 
     def to_dict(self) -> dict[str, Any]:
         return {"choice": self.key, "overrides": self.overrides, **self.plan.counts.to_dict(), **self.time.to_dict(),
