@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence
 from slmstudio.core.data.column_names import CONVERSATION, LANGUAGE, ask_and_answer, is_head, is_known, is_sure
-from slmstudio.core.data.mapping import paths, published
+from slmstudio.core.data.mapping import published
 from slmstudio.core.data.mapping.speakers import are_pairs, are_texts
 from slmstudio.core.data.mapping.turns import is_message
 from slmstudio.core.data.mapping.values import written
-from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.remembered import ReadOptions
 from slmstudio.core.data.sources.row import with_words
 
 OF_A_ROW = frozenset({
@@ -88,11 +88,11 @@ def row_lists(value: Any) -> list[RowList]:
     if len(alike) > 1 and all(_HELD_OUT.isdisjoint(each.words) and "train" not in each.words for each in alike):
         whole = tuple(each.path for each in alike)
         path, rows = f"[{', '.join(whole)}][]", [row for each in alike for row in each.rows]
-        if len(as_rows(paths.find(path, value)) or ()) == len(rows):
+        if len(as_rows(published.find(path, value)) or ()) == len(rows):
             found.insert(0, found[0]._replace(path=path, rows=rows, size=len(rows), parts=whole))
     if found and (inner := inner_list(found[0].rows[:LOOKED_AT])):
         path = f"{found[0].path}[].{inner}[]"
-        found.insert(0, row_list(path, paths.find(path, value))._replace(certainty=UNSURE))
+        found.insert(0, row_list(path, published.find(path, value))._replace(certainty=UNSURE))
     return found
 
 

@@ -13,9 +13,9 @@ import orjson
 
 from slmstudio.core.data.candidates import Candidate, Part
 from slmstudio.core.data.importers import json_lists
-from slmstudio.core.data.mapping import paths, published
+from slmstudio.core.data.mapping import published
 from slmstudio.core.data.mapping.values import written
-from slmstudio.core.data.read_options import ReadOptions
+from slmstudio.core.data.remembered import ReadOptions
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
 from slmstudio.core.data.sources.row import Raw, bounded
 from slmstudio.core.data.strict_json import NotJson, parse, printable
@@ -76,7 +76,7 @@ def _of_values(values: Iterator[Raw], part: Part | None) -> Iterator[Raw]:
             part.options = replace(part.options, rows=f"[].{inner}[]")
             part.others.append(Candidate("list", {}, ReadOptions(rows="@"), json_lists.RIVAL))
             yield from _numbered(raw._replace(value=value) for raw in everything for value in (
-                (raw.value,) if raw.problem else paths.find(inner, raw.value) or ()))
+                (raw.value,) if raw.problem else published.find(inner, raw.value) or ()))
         else:
             yield from _opened(everything)
         return
@@ -113,7 +113,7 @@ def _at(path: str, chunks: Iterator[bytes]) -> Iterator[Raw]:
                                size=_WHOLE >> 20), "", tr("Choose the list by its name alone, or split the file."))
     values = list(values_of(cut(iter([b"".join(text)]))))
     whole = [raw.value for raw in values if raw.problem is None]
-    found = (paths.find(path, whole[0]) if len(whole) == 1 else None) or paths.find(path, whole)
+    found = (published.find(path, whole[0]) if len(whole) == 1 else None) or published.find(path, whole)
     rows = json_lists.as_rows(found) or [row for each in json_lists.row_lists(found)[:1] for row in each.rows] or (
         [row for row in found if isinstance(row, dict)] if isinstance(found, list) else [])
     if not rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.chat_rows import read
 
-from slmstudio.core.data.mapping import paths, published, turns
+from slmstudio.core.data.mapping import published, turns
 from slmstudio.core.data.reader import Record
 
 WHOLE = ("file", "chat", "post")
@@ -36,7 +36,7 @@ def test_a_text_that_a_template_wrote_becomes_what_its_entry_says(tmp_path, form
 
 @pytest.mark.parametrize("expression", ["cycle(a, b)", "join(a, b)", "split(b, a)", "a | b(@)", "a["])
 def test_a_value_of_another_type_is_nothing(expression):
-    assert paths.find(expression, {"a": [1], "b": []}) is None
+    assert published.find(expression, {"a": [1], "b": []}) is None
 
 
 def test_most_rows_stay_as_they_are():
