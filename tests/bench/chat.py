@@ -43,6 +43,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from slmstudio.core import starter
 from slmstudio.core.jobs.interactive import InteractiveWorker
 from slmstudio.core.model import library
 
@@ -348,7 +349,7 @@ def adapter(options: argparse.Namespace) -> dict[str, Any]:
 
     from slmstudio.worker.answering import model_loader
 
-    folder = options.folder or library.starter_folder()
+    folder = options.folder or starter.prepare().path
     with tempfile.TemporaryDirectory() as made:
         tuned = get_peft_model(model_loader.load(folder, torch.float32), LoraConfig(
             r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"))
