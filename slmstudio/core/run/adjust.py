@@ -14,7 +14,7 @@ from slmstudio.core import files, formats, program
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import join_sentences, tr
 from slmstudio.core.run.config import FIELDS, METHOD, RUN, RunConfig
-from slmstudio.core.run.memory.outlook import SHORTEST
+from slmstudio.core.run.run_fields import SHORTEST
 
 FILE = "adjustments.json"
 FIXED = frozenset(name for name, about in FIELDS.items()

@@ -289,6 +289,8 @@ def write(value: Any) -> str:
 
 PREFERENCES = ("dpo", "orpo", "kto")
 """Objectives that learn which of several answers is better."""
+SHORTEST = 128
+"""No sequence length below this is proposed: too little of a row would be left."""
 QUESTIONS = 15
 """Held-out rows at most that are answered before and after a run, without being asked for."""
 CUDA_OPTIMIZERS = ("paged_adamw_8bit", "paged_adamw_32bit")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from slmstudio.core.hardware.doctor.facts import TOPICS, Line
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import resize_within
@@ -19,6 +20,9 @@ from slmstudio.gui.common.widgets.copy_text import CopyLine
 from slmstudio.gui.common.widgets.labels import Chip, breakable, text_label
 from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_of, fill, grid_in, row_of
 from slmstudio.gui.common.widgets.progress import ProgressStrip
+
+if TYPE_CHECKING:
+    from slmstudio.core.hardware.doctor.facts import Line
 
 # -- A line at the start when something is wrong with the machine, until it was seen.
 
@@ -116,6 +120,8 @@ class DoctorDialog(QDialog):
         self.progress.set_progress(done, total, "".join(map(tr, checkup.PARTS[done:done + 1])))
 
     def _show(self, lines: list[Line]) -> None:
+        from slmstudio.core.hardware.doctor.facts import TOPICS
+
         self.lines = lines
         self._set_working(False)
         self.summary.setText(self._summed_up())

@@ -20,7 +20,6 @@ from slmstudio.gui.app.doctor import DoctorNotice
 from slmstudio.gui.app.frame import Header, StatusBar
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.dialogs import LastFolder, open_dialog
-from slmstudio.gui.common.followed_job import FollowedJob
 from slmstudio.gui.common.session import TABS, Session
 from slmstudio.gui.common.tasks import run_task
 from slmstudio.gui.common.widgets.banner import ErrorBanner
@@ -168,6 +167,8 @@ class MainWindow(QMainWindow):
         session.settings.geometry = base64.b64encode(self.saveGeometry().data()).decode()
         for tab, page in self._pages.items():
             session.pages[tab] = {"typed": typed_values(page), **page.save_state()}  # type: ignore[attr-defined]
+        from slmstudio.gui.common.followed_job import FollowedJob  # needs what reads runs, which a start doesn't
+
         for each in self.findChildren(FollowedJob):
             each.detach()
         return session

@@ -18,13 +18,11 @@ from slmstudio.core.run.energy.energy_use import MACHINE, SAME, Forecast, foreca
 from slmstudio.core.run.measured import FACTOR_LIMITS, Correction, Measurement
 from slmstudio.core.run.memory import formula
 from slmstudio.core.run.memory.formula import Judgement, MemoryEstimate, estimate, judge
-from slmstudio.core.run.run_fields import LEAVE_OUT
+from slmstudio.core.run.run_fields import LEAVE_OUT, SHORTEST
 from slmstudio.core.run.time_estimate import ROUGH, TimeEstimate
 
 # -- What would make a run need less memory, what each change saves, and the fewest that make it fit.
 
-SHORTEST = 128
-"""No length below this is proposed: too little of a row would be left."""
 LEAST_SAVING = 8 * 2**20
 
 
