@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from slmstudio.core.data.remembered import NO_OPTIONS, ReadOptions, written
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, written
 from slmstudio.core.i18n import noop, tr
 
 SURE = 0.75

@@ -10,8 +10,8 @@ from pathlib import Path
 from slmstudio.core.data import column_names, layouts
 from slmstudio.core.data.candidates import Candidate
 from slmstudio.core.data.mapping.mapper import SAMPLE
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, written
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.remembered import NO_OPTIONS, ReadOptions, written
 from slmstudio.core.data.rows import as_sentence
 from slmstudio.core.data.source import CHOOSE
 from slmstudio.core.errors import Problem, UserError

@@ -17,8 +17,8 @@ from slmstudio.core.data.dataset import Dataset, NoUsableRow, notes_on, nothing_
 from slmstudio.core.data.importers import json_rows
 from slmstudio.core.data.mapping.mapper import Mapper
 from slmstudio.core.data.opening import DataFile, all_rows, first_rows
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions, parse
 from slmstudio.core.data.record import Record, as_row
-from slmstudio.core.data.remembered import NO_OPTIONS, ReadOptions, parse
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.sources.row import examples, with_words

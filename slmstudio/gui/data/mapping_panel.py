@@ -10,9 +10,9 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
-from slmstudio.core.data import layouts, remembered
+from slmstudio.core.data import layouts, read_options
 from slmstudio.core.data.mapping.look import TARGETS, needed
-from slmstudio.core.data.remembered import NO_OPTIONS, ReadOptions
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.i18n import ptr, tr
 from slmstudio.gui.common import theme
 from slmstudio.gui.common.widgets.buttons import IconButton
@@ -239,7 +239,7 @@ class MappingPanel(QWidget):
     def said(self) -> str:
         """What is chosen, as `read_options.parse` reads it."""
         columns = self.mapping() if self._columns_said else {}
-        return remembered.written(columns, self._choices) or ""
+        return read_options.written(columns, self._choices) or ""
 
     def focus_first(self) -> None:
         """Let the keys act on the first column, or on how the text is cut."""

@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from slmstudio.core.data import remembered
+from slmstudio.core.data import read_options
 from slmstudio.core.data.candidates import Candidate, title, why
 from slmstudio.core.data.reader import Preview, preview
 from slmstudio.core.errors import UserError
@@ -256,7 +256,7 @@ class QuestionPage(QWidget):
             return
 
         def read(task: Task) -> Preview:
-            columns, options = remembered.parse(line)
+            columns, options = read_options.parse(line)
             return preview(path, columns or None, options, cancelled=task.cancelled)
 
         self._task.run(self, read, lambda found: self._show_found(line, found, renew_panel), self._failed)

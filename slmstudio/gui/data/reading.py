@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
-from slmstudio.core.data.remembered import NO_OPTIONS
+from slmstudio.core.data.read_options import NO_OPTIONS
 from slmstudio.core.errors import Problem, UserError
 from slmstudio.core.i18n import ntr, tr
 from slmstudio.gui.common.session import Session
@@ -19,8 +19,9 @@ from slmstudio.gui.common.tasks import Task, run_task
 
 if TYPE_CHECKING:
     from slmstudio.core.data.candidates import Candidate
+    from slmstudio.core.data.read_options import ReadOptions
     from slmstudio.core.data.reader import Dataset, Preview
-    from slmstudio.core.data.remembered import ReadOptions, Remembered
+    from slmstudio.core.data.remembered import Remembered
     from slmstudio.gui.data.recent import DataEntry
 
 NOTHING: Mapping[str, str] = {}
@@ -128,7 +129,7 @@ def peek(wanted: ReadRequest) -> Preview | None:
     Raises:
         UserError: they can't be read; reading the file reports that too.
     """
-    from slmstudio.core.data import remembered
+    from slmstudio.core.data import read_options
     from slmstudio.core.data.reader import preview
 
     try:
@@ -137,7 +138,7 @@ def peek(wanted: ReadRequest) -> Preview | None:
     except OSError:
         return None
     said = wanted.said if wanted.said is not None or wanted.kept is None else wanted.kept.said
-    return preview(wanted.path, options=remembered.parse(said)[1], most=PEEKED_ROWS)
+    return preview(wanted.path, options=read_options.parse(said)[1], most=PEEKED_ROWS)
 
 
 def mapped(wanted: ReadRequest, mappings: Mapping[str, str], task: Task, beside: Mapping[str, str] = NOTHING
@@ -150,13 +151,13 @@ def mapped(wanted: ReadRequest, mappings: Mapping[str, str], task: Task, beside:
     Raises:
         UserError: it can't be used; where `by_hand`, also because it can't be read as was said.
     """
-    from slmstudio.core.data import remembered
+    from slmstudio.core.data import read_options
     from slmstudio.core.data.reader import ReadingCancelled, read_as
 
     said = wanted.said
     if said is None and wanted.kept is not None:
         said = wanted.kept.said or None
-    columns, choices = remembered.parse(said)
+    columns, choices = read_options.parse(said)
     first, known = None if columns else _first_rows(wanted.path, choices, task), None
     if first is not None and said != "":
         known = _of_others(first.columns, choices, mappings, beside)
@@ -196,14 +197,14 @@ def _first_rows(path: Path, choices: ReadOptions, task: Task) -> Preview | None:
 def _of_others(columns: Sequence[str], choices: ReadOptions, mappings: Mapping[str, str],
                beside: Mapping[str, str]) -> str | None:
     """What was said about others with the columns of a file; None if nothing was."""
-    from slmstudio.core.data import remembered
+    from slmstudio.core.data import read_options, remembered
 
-    known, options = remembered.parse(remembered.said_of(mappings, columns))
+    known, options = read_options.parse(remembered.said_of(mappings, columns))
     if known:
         chosen = {name: said for name, said in vars(options).items() if said}
-        return remembered.written(known, replace(choices, **chosen))
-    fits = bool(beside) and remembered.fits(remembered.written(beside, NO_OPTIONS), columns)
-    return remembered.written(beside, choices) if fits else None
+        return read_options.written(known, replace(choices, **chosen))
+    fits = bool(beside) and remembered.fits(read_options.written(beside, NO_OPTIONS), columns)
+    return read_options.written(beside, choices) if fits else None
 
 
 def _changed(dataset: Dataset, kept: Remembered) -> list[UserError]:

@@ -128,7 +128,7 @@ class DataMemory(QObject):
 
     def keep_reading(self, dataset: Dataset) -> None:
         """Remember what a user just said about a file's columns, for other files with the same ones."""
-        from slmstudio.core.data.remembered import NO_OPTIONS, of_columns, written
+        from slmstudio.core.data.read_options import NO_OPTIONS, of_columns, written
 
         if dataset.given or dataset.options == NO_OPTIONS:  # else nothing was said about the columns
             self.keep_said(dataset.columns, written(dataset.given, of_columns(dataset.options)) or "")

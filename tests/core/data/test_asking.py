@@ -11,8 +11,8 @@ from support.workbooks import write_xlsx
 
 from slmstudio.core.data import candidates
 from slmstudio.core.data.candidates import SENTENCES, Candidate, Evidence, title, why
+from slmstudio.core.data.read_options import ReadOptions, parse
 from slmstudio.core.data.reader import preview, read_dataset
-from slmstudio.core.data.remembered import ReadOptions, parse
 from slmstudio.core.data.sources.row import with_words
 
 LOOK = "Ref,Vinanti,Javaab diya,Stage\n" + "".join(

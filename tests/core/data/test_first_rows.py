@@ -10,8 +10,8 @@ import pytest
 from support.workbooks import write_xlsx
 
 from slmstudio.core.data import remembered
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import NoUsableRow, preview, read_dataset
-from slmstudio.core.data.remembered import ReadOptions
 from slmstudio.core.data.source import Source
 from slmstudio.core.errors import UserError
 

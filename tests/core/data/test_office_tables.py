@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from support.workbooks import write_xlsx
 
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
-from slmstudio.core.data.remembered import ReadOptions
 
 WARDS = ("कोथरूड", "हडपसर", "औंध", "बाणेर", "वारजे")
 HINDI = [["क्र.सं.", "विभाग", "नागरिक का प्रश्न", "दिया गया उत्तर", "वार्ड"],

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from support.workbooks import write_xlsx
 
-from slmstudio.core.data import remembered
+from slmstudio.core.data import read_options
 from slmstudio.core.data.candidates import why
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import Dataset, read_dataset
-from slmstudio.core.data.remembered import ReadOptions
 
 CLINIC = """Dialogue 1
 Patient: I have had a headache since Monday.
@@ -273,7 +273,7 @@ def test_what_a_text_is_proposed_as(read, name):
     file, text, is_sure, line = TEXTS[name]
     found = read(file, text)
     first = found.candidates[0]
-    assert remembered.written({}, first.options) == line
+    assert read_options.written({}, first.options) == line
     assert found.is_sure == is_sure
     assert not found.problems and found.options == ReadOptions()
     assert bool(why(first)) == bool(first.evidence)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import Dataset, read_dataset
-from slmstudio.core.data.remembered import ReadOptions
 from slmstudio.core.data.sources.labels import Line
 from slmstudio.core.data.sources.questions import way_of
 from slmstudio.core.errors import UserError

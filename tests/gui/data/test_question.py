@@ -14,8 +14,8 @@ from support.workbooks import write_xlsx
 
 from slmstudio.core.data import remembered
 from slmstudio.core.data.candidates import Candidate
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import preview
-from slmstudio.core.data.remembered import ReadOptions
 from slmstudio.gui.data.question import QuestionPage
 from slmstudio.gui.data.reading import Question, ReadRequest
 

@@ -15,7 +15,7 @@ from slmstudio.core.data.mapping import published
 from slmstudio.core.data.mapping.speakers import are_pairs, are_texts
 from slmstudio.core.data.mapping.turns import is_message
 from slmstudio.core.data.mapping.values import written
-from slmstudio.core.data.remembered import ReadOptions
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import with_words
 
 OF_A_ROW = frozenset({

@@ -15,7 +15,7 @@ from slmstudio.core.data.candidates import Candidate, Part
 from slmstudio.core.data.importers import json_lists
 from slmstudio.core.data.mapping import published
 from slmstudio.core.data.mapping.values import written
-from slmstudio.core.data.remembered import ReadOptions
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import Piece, cut, elements, is_lines, lines_of
 from slmstudio.core.data.sources.row import Raw, bounded
 from slmstudio.core.data.strict_json import NotJson, parse, printable

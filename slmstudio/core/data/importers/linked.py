@@ -10,7 +10,7 @@ from slmstudio.core.data.candidates import Part
 from slmstudio.core.data.importers import people
 from slmstudio.core.data.mapping.speakers import WORDS, role_of
 from slmstudio.core.data.mapping.turns import NotText, text_of
-from slmstudio.core.data.remembered import ReadOptions
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import turns
 from slmstudio.core.i18n import tr

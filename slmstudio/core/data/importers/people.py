@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.mapping.speakers import content_of, role_key, role_of
-from slmstudio.core.data.remembered import ReadOptions
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.texts import turns
 from slmstudio.core.errors import Problem

@@ -15,7 +15,7 @@ from slmstudio.core.data.mapping.look import TARGETS, ColumnMap, MadeColumn, mad
 from slmstudio.core.data.mapping.published import rows_of
 from slmstudio.core.data.mapping.row_reader import RowReader
 from slmstudio.core.data.mapping.turns import NotText, is_asked, is_conversation, messages_of
-from slmstudio.core.data.remembered import JOIN, NO_OPTIONS, ReadOptions
+from slmstudio.core.data.read_options import JOIN, NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError, not_an_object
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.errors import UserError

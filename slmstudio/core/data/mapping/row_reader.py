@@ -22,7 +22,7 @@ from slmstudio.core.data.mapping.turns import (
     without_end,
     without_greeting,
 )
-from slmstudio.core.data.remembered import NO_OPTIONS, ReadOptions
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import Row, RowError, read_row
 from slmstudio.core.data.strict_json import printable
 from slmstudio.core.i18n import nnoop, tr

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from slmstudio.core.data import packed
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.column_names import ask_and_answer
-from slmstudio.core.data.remembered import ReadOptions
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.source import PAGE_SUFFIXES, Source
 from slmstudio.core.data.sources import questions, texts
 from slmstudio.core.data.sources.labels import BOLD, Line

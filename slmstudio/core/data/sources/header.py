@@ -9,7 +9,7 @@ from itertools import chain, islice, pairwise
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
 from slmstudio.core.data.column_names import ask_and_answer, is_known, is_language, is_sure
-from slmstudio.core.data.remembered import ReadOptions
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.sources import texts
 from slmstudio.core.data.sources.row import Raw
 from slmstudio.core.data.sources.tables import TableRow, is_counted

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from slmstudio.core.data import packed
 from slmstudio.core.data.candidates import Candidate, Evidence, Part
-from slmstudio.core.data.remembered import ReadOptions
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import ROW_LIMIT
 from slmstudio.core.data.source import Source
 from slmstudio.core.data.sources import header

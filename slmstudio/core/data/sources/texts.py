@@ -12,7 +12,7 @@ from typing import Any
 
 from slmstudio.core.data.candidates import Candidate, Evidence, Part, ranked
 from slmstudio.core.data.column_names import ask_and_answer
-from slmstudio.core.data.remembered import ReadOptions
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.row_texts import lines_of, stretches
 from slmstudio.core.data.sources import labels, questions
 from slmstudio.core.data.sources.labels import END, OUT, Block, Labels, Line, blocks, role

@@ -14,13 +14,13 @@ from pathlib import Path
 from re import compile as pattern
 
 from slmstudio.core import files, paths
-from slmstudio.core.data import column_names, remembered
+from slmstudio.core.data import column_names, read_options
 from slmstudio.core.data.candidates import Candidate, ranked, why
 from slmstudio.core.data.collector import gathered
 from slmstudio.core.data.languages import LATIN
 from slmstudio.core.data.mapping.choices import Counting
 from slmstudio.core.data.opening import DataFile, all_rows, first_rows
-from slmstudio.core.data.remembered import NO_OPTIONS
+from slmstudio.core.data.read_options import NO_OPTIONS
 from slmstudio.core.data.rows import RowError
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.data.sources.row import Raw
@@ -185,7 +185,7 @@ def read_test_set(path: str | Path, progress: Callable[[int, int], None] | None 
             was read, or no usable row (then with the problems of all rows); or `said` names no column.
         ReadingCancelled: `cancelled` said so.
     """
-    wanted, told = remembered.parse(said)
+    wanted, told = read_options.parse(said)
     file = DataFile(Path(path), told, progress, cancelled, wanted.values())
     rows = _collect(file, wanted)
     if rows is None:

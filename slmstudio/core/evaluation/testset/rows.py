@@ -16,8 +16,8 @@ from slmstudio.core.data.mapping import choices, values
 from slmstudio.core.data.mapping.choices import is_blank
 from slmstudio.core.data.mapping.mapper import MOST_SHAPES, SAMPLE, Mapper, check_columns
 from slmstudio.core.data.mapping.published import rows_of
+from slmstudio.core.data.read_options import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.record import message_text
-from slmstudio.core.data.remembered import NO_OPTIONS, ReadOptions
 from slmstudio.core.data.rows import ColumnsMissing, Row, RowError
 from slmstudio.core.data.sources.row import number_text
 from slmstudio.core.data.strict_json import printable

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import slmstudio
 from slmstudio.core import disk_space, files, jobs, paths
 from slmstudio.core.data import layouts, split
+from slmstudio.core.data.read_options import NO_OPTIONS, of_columns
 from slmstudio.core.data.reader import Dataset, columns_of, read_as
 from slmstudio.core.data.record import Record
-from slmstudio.core.data.remembered import NO_OPTIONS, of_columns
 from slmstudio.core.data.source import ReadingCancelled
 from slmstudio.core.errors import UserError, os_errors_as
 from slmstudio.core.i18n import join_sentences, tr

@@ -8,8 +8,8 @@ import json
 import pytest
 from support.chat_rows import read, says, user
 
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
-from slmstudio.core.data.remembered import ReadOptions
 
 Q, A, B, MORE = "What is the capital of Goa?", "It is Panaji.", "No idea.", "And of Kerala?"
 ASK, GOOD = {"role": "user", "content": Q}, {"role": "assistant", "content": A}

@@ -7,8 +7,8 @@ import json
 import pytest
 from support.chat_rows import read, says, user
 
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import read_as, read_dataset
-from slmstudio.core.data.remembered import ReadOptions
 from slmstudio.core.errors import UserError
 
 Q, A = "What is the capital of Goa?", "It is Panaji."

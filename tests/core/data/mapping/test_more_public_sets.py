@@ -7,8 +7,8 @@ import json
 import pytest
 from support.chat_rows import read, says, user
 
+from slmstudio.core.data.read_options import ReadOptions
 from slmstudio.core.data.reader import NoUsableRow, read_dataset
-from slmstudio.core.data.remembered import ReadOptions
 from slmstudio.core.evaluation.testset.reader import read_test_set
 
 Q, A, B = "What is the capital of Goa?", "It is Panaji, a city on the Mandovi.", "No idea."
