@@ -14,9 +14,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QScrollArea, QWidget
 
 from slmstudio.core import disk_space, home_folder, paths
 from slmstudio.core.errors import UserError
-from slmstudio.core.hardware import guidance
 from slmstudio.core.i18n import noop, tr
-from slmstudio.core.model import library
 from slmstudio.core.units import format_bytes
 from slmstudio.gui.app.frame import Logo
 from slmstudio.gui.app.home_folder import PlaceRow
@@ -105,12 +103,16 @@ def names() -> list[str]:
 
 def facts(found: Found) -> list[Fact]:
     """The lines of the page."""
+    from slmstudio.core.hardware import guidance
+
     memory = Fact(tr("Memory"), "ok", guidance.memory_left(found.machine.ram_free, found.machine.ram_total))
     return [_gpu(found.machine), memory, _disk(found.free), _fonts(found.unshown),
             *(Fact(tr("WSL"), "warn", note.what, f"{note.why} {note.remedy}") for note in found.notes)]
 
 
 def _gpu(machine: Machine) -> Fact:
+    from slmstudio.core.hardware import guidance
+
     if not machine.gpus:
         return Fact(tr("GPU"), "plain", tr("No NVIDIA GPU. Small models can train on the processor, but slowly."),
                     " ".join(part for part in (f"{guidance.cpu_chip(machine)}.", machine.gpu_reason) if part))
@@ -213,6 +215,8 @@ class Welcome(TakesFiles, QWidget):
 
     def show_preparation(self, work: ModelWork) -> None:
         """Show how far the preparation of the starter model is, and let the user cancel it."""
+        from slmstudio.core.model import library
+
         def progressed(text: str, done: int, total: int) -> None:
             if work.target == library.starter_folder():
                 if self.starter.isHidden():
