@@ -85,7 +85,7 @@ class ChatDocuments(QWidget):
         return not self._reading and len(self._sizes) == len(self.attached)
 
     def as_sent(self) -> list[dict[str, Any]]:
-        """They, with as much of their text as fits, as `core.chat.documents.KEY` has them."""
+        """They, with as much of their text as fits, as `conversation.KEY` has them."""
         return [{"name": each["name"], "text": each["text"][:size["read"]], "tokens": size["tokens"],
                  "left_out": size["left_out"]} for each, size in zip(self.attached, self._sizes, strict=False)]
 
