@@ -213,7 +213,7 @@ def not_there(device: str, missing: Sequence[str] = ()) -> UserError:
     """A device that was asked for isn't there."""
     return UserError(tr("The chat engine can't compute with {device} here.", device=tr(NAMES.get(device, device))),
                      join_sentences(*missing) or tr("It has no such backend, or the driver shows it no card."),
-                     tr("Choose Automatic or Processor (--device auto, --device cpu). What is missing is said by: "
+                     tr("Choose Automatic or Processor (--device auto, --device cpu). To see what is missing, run: "
                         "{command}", command=program.command("doctor")))
 
 
