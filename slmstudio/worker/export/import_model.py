@@ -87,7 +87,11 @@ def _add_tokens(state: dict[str, Any], found: Mapping[str, Any], name: str) -> N
     if not kinds:
         return
     vocabulary = {text: number for text, number in state["model"]["vocab"].items() if number not in kinds}
-    state["model"]["vocab"] = vocabulary | {text: number for number, text in texts.items()}
+    vocabulary |= {text: number for number, text in texts.items()}
+    state["model"]["vocab"] = vocabulary
+    # What is found before a text is cut needs no merges, and those of Gemma's runs of spaces name it in another way.
+    state["model"]["merges"] = [pair for pair in state["model"]["merges"]
+                                if vocabulary.keys() >= {*pair, "".join(pair)}]
     state["added_tokens"] = [
         {"id": number, "content": text, "single_word": False, "lstrip": False, "normalized": False,
          "special": kinds[number] != USER_DEFINED,

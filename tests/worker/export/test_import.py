@@ -179,6 +179,29 @@ def test_an_unknown_pre_tokenizer_is_refused() -> None:
     assert "'martian'" in caught.value.why
 
 
+def test_runs_of_spaces_that_are_tokens_of_their_own_are_found_in_the_text(tmp_path) -> None:
+    """Gemma's files list them as user-defined tokens, although merges would make them, too."""
+    import gguf
+
+    from slmstudio.worker.export.import_model import read_tokenizer
+
+    tokens = ["<unk>", "<s>", "</s>", "  ", "▁", "a", "▁a", "b", "▁b", *(f"<0x{byte:02X}>" for byte in range(256))]
+    types = [2, 3, 3, 4, 1, 1, 1, 1, 1, *[6] * 256]
+    writer = gguf.GGUFWriter(tmp_path / "spaces.gguf", "gemma3")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([-float(number) for number in range(len(tokens))])
+    writer.add_token_types(types)
+    writer.add_add_space_prefix(False)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+
+    found = read_tokenizer(tmp_path / "spaces.gguf", {"tokenizer.ggml.add_space_prefix": False})
+
+    assert found.convert_ids_to_tokens(found("a  b b", add_special_tokens=False).input_ids) == ["a", "  ", "b", "▁b"]
+
+
 def vocabulary_file(model: Path, pre_tokenizer: str, path: Path) -> Path:
     """A GGUF file with the vocabulary of a model folder, and nothing else."""
     import gguf
