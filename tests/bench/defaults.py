@@ -1,16 +1,18 @@
 """Whether the plan's values are good ones: held-out loss of the plan, of values around it, and of others' defaults.
 
-    python tests/bench/defaults.py --out sweep.jsonl [--data sample gsm8k xquad-hi NAME=FILE] [--rows 300]
-                                   [--model starter NAME=FOLDER] [--rank 16 64] [--rate 1e-3 2e-3] [--batch 2 8]
-                                   [--seed 42 1 2] [--threads 1] [--print]
+    python tests/bench/defaults.py --out sweep.jsonl --folder ROWS [--data sample gsm8k …] [--model starter NAME=FOLDER]
+                                   [--rate 1e-3 2e-3] [--part 0.25 0.5 1 2] [--rank 16 64] [--batch 2 8] [--rivals]
+                                   [--seed 42 1] [--set field=value] [--threads 1] [--print]
 
-Each run trains on the same rows for the same number of passes as the plan, so all take the same time but for the cost
-of a larger adapter; what they are compared by is the lowest loss on the same held-out rows, in nats a token. First come
-the plan and the fixed values that two other programs propose for everything, then every rank with every learning rate
-that is given, then the best so far in other batches. All of it is done once with each seed, since two seeds can differ
-by 8%, more than two rates. Every run's figures are appended to the file as soon as they are there, and runs that are
-in it already are not repeated, so that a sweep of many hours can be interrupted, and several processes with files of
-their own can share it. `--print` shows the file's table, with means over the seeds, and trains nothing.
+ROWS is what `defaults_data.py` writes: for each dataset rows to learn and others to compare by. Each run trains on the
+same rows for the same number of passes as the plan, so all take the same time but for the cost of a larger adapter;
+what they are compared by is the lowest loss on the rows to compare by, in nats a token. First comes the plan, then the
+rates that are given, as they are or as parts of the plan's rate, with every rank that is given; with `--rivals` the
+fixed values that two other programs propose for everything; then the best so far in other batches. All of it is done
+once with each seed, since two seeds can differ by 8%, more than two rates. Every run's figures are appended to the file
+as soon as they are there, and runs that are in it already are not repeated, so that a sweep of many hours can be
+interrupted, and several processes with files of their own can share it. `--print` shows the file's table, with means
+over the seeds, and trains nothing.
 
 Exit status 1 when the plan is more than 3% above the best of its table, or not ahead of the others' defaults.
 """
@@ -19,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import statistics
 import sys
 import tempfile
@@ -30,7 +31,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from slmstudio.core import files, paths, starter  # noqa: E402
+from slmstudio.core import starter  # noqa: E402
 from slmstudio.core.data import reader  # noqa: E402
 from slmstudio.core.hardware.machine import read_machine  # noqa: E402
 from slmstudio.core.model import facts  # noqa: E402
@@ -38,8 +39,6 @@ from slmstudio.core.run import folder  # noqa: E402
 from slmstudio.core.run.config import RunConfig, default_of  # noqa: E402
 from slmstudio.core.run.planning import plan_inputs, planner  # noqa: E402
 
-DATA = {"sample": paths.starter_train_file(), "gsm8k": ROOT / "tests/data/gsm8k_train.jsonl",
-        "xquad-hi": ROOT / "tests/data/xquad_hi_instructions.jsonl"}
 WITHIN = 0.03
 RIVALS: dict[str, dict[str, Any]] = {
     "2e-4, rank 16": {"learning_rate": 2e-4, "lora_rank": 16, "lora_alpha": 16, "lr_scheduler": "linear"},
@@ -50,36 +49,37 @@ and 8 rows, trained here in the plan's batches, which favours them."""
 MICRO = 4
 """The largest micro-batch of rows that is tried; a larger batch accumulates."""
 SEED = default_of("seed")
-COMPARED = ("learning_rate", "lora_rank", "lora_alpha", "epochs", "micro_batch_size", "gradient_accumulation_steps")
+FIGURES = ("learning_rate", "lora_rank", "lora_alpha", "epochs", "micro_batch_size", "gradient_accumulation_steps")
 QUIET = {"sample_max_tokens": 0, "save_steps": 10**6, "early_stopping_patience": 0}
 """What costs time and changes no loss."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: a dataset, cut to so many rows, and a model."""
+    """One row of the table: a dataset and a model."""
 
     data: str
-    file: Path
-    rows: int
+    rows: Path
+    compared_by: Path
     model: facts.ModelFacts
 
     @property
     def key(self) -> str:
-        return f"{self.data} {self.rows} {self.model.name}"
+        return f"{self.data}, {self.model.name}"
 
 
 class Sweep:
     """The figures of a file, and the runs that add to it."""
 
-    def __init__(self, out: Path, place: Path, threads: int | None):
+    def __init__(self, out: Path, place: Path, fixed: dict[str, Any]):
         self.out, self.place = out, place
-        self.fixed = QUIET | ({"threads": threads} if threads else {})
+        self.fixed = QUIET | fixed
         self.done = [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
 
     def plan(self, row: Row, chosen: dict[str, Any]) -> RunConfig:
-        return planner.configure(plan_inputs.PlanInputs(reader.read_dataset(self._cut(row)), row.model, read_machine(),
-                                                overrides={**self.fixed, **chosen}))
+        return planner.configure(plan_inputs.PlanInputs(
+            reader.read_dataset(row.rows), row.model, read_machine(), eval_file=row.compared_by,
+            overrides={**self.fixed, **chosen}))
 
     def run(self, row: Row, name: str, chosen: dict[str, Any]) -> dict[str, Any]:
         """Train with some values chosen and the others as planned, unless the file has that already."""
@@ -98,36 +98,31 @@ class Sweep:
             "row": row.key, "name": name, "chosen": chosen, "eval_loss": min(losses), "losses": losses,
             "steps": len(steps), "tokens": sum(event["tokens"] for event in steps),
             "seconds": round(sum(event["step_seconds"] for event in steps), 1),
-            **{key: getattr(config, key) for key in ("learning_rate", "lora_rank", "lora_alpha", "epochs",
-                                                     "micro_batch_size", "gradient_accumulation_steps", "precision")},
+            "precision": config.precision, **{key: getattr(config, key) for key in FIGURES},
         }
         self.done.append(found)
         with self.out.open("a", encoding="utf-8") as out:
             out.write(json.dumps(found) + "\n")
-        print(f"{row.key}: {name}: {found['eval_loss']:.4f} after {found['seconds']:.0f} s", flush=True)
+        print(f"{row.key}: {name}: {found['learning_rate']:.2g} {found['eval_loss']:.4f} after "
+              f"{found['seconds']:.0f} s", flush=True)
         return found
 
-    def _cut(self, row: Row) -> Path:
-        """The row's file with so many of its rows, drawn by a fixed seed."""
-        target = self.place / f"{row.data}-{row.rows}.jsonl"
-        if not target.exists():
-            lines = row.file.read_text(encoding="utf-8").splitlines()
-            drawn = sorted(random.Random(0).sample(range(len(lines)), min(row.rows, len(lines))))
-            files.write_atomically(target, "".join(lines[at] + "\n" for at in drawn).encode())
-        return target
 
-
-def sweep(table: Sweep, row: Row, grid: list[dict[str, Any]], batches: list[int], seeds: list[int]) -> None:
-    """The plan and the others' defaults, then the grid, then the best of all that in other batches; seed after seed."""
-    for seed in seeds:
+def sweep(table: Sweep, row: Row, options: argparse.Namespace) -> None:
+    """The plan, the grid around it, the others' defaults, then the best of all that in other batches; seed after
+    seed."""
+    for seed in options.seed:
         fixed = {"seed": seed} if seed != SEED else {}
         plan = table.run(row, "plan", fixed)
         fixed = {"epochs": plan["epochs"], **fixed}
-        for name, chosen in RIVALS.items():
-            table.run(row, name, {**fixed, **chosen})
+        rates = [*options.rate, *(float(f"{part * plan['learning_rate']:.1e}") for part in options.part)]
+        grid = [{"lora_rank": rank, "lora_alpha": 2 * rank, "learning_rate": rate}
+                for rank in options.rank or [plan["lora_rank"]] for rate in rates]
         tried = [plan] + [table.run(row, "grid", {**fixed, **chosen}) for chosen in grid]
+        for name, chosen in RIVALS.items() if options.rivals else ():
+            table.run(row, name, {**fixed, **chosen})
         best = min(tried, key=lambda each: each["eval_loss"])["chosen"]
-        for batch in batches:
+        for batch in options.batch:
             table.run(row, f"batches of {batch}", {**fixed, **best, "micro_batch_size": min(batch, MICRO),
                                                    "gradient_accumulation_steps": max(1, batch // MICRO)})
 
@@ -137,7 +132,7 @@ def over_seeds(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for each in runs:
         rival = each["name"] if each["name"] in RIVALS else ""
-        groups.setdefault((rival, *(each[key] for key in COMPARED)), []).append(each)
+        groups.setdefault((rival, *(each[key] for key in FIGURES)), []).append(each)
     means = []
     for group in groups.values():
         losses = [each["eval_loss"] for each in group]
@@ -170,28 +165,30 @@ def print_table(done: list[dict[str, Any]]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--data", nargs="*", default=list(DATA))
-    parser.add_argument("--rows", type=int, nargs="*", default=[300])
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--data", nargs="*")
     parser.add_argument("--model", nargs="*", default=["starter"])
     parser.add_argument("--rank", type=int, nargs="*", default=[])
     parser.add_argument("--rate", type=float, nargs="*", default=[])
+    parser.add_argument("--part", type=float, nargs="*", default=[])
     parser.add_argument("--batch", type=int, nargs="*", default=[])
+    parser.add_argument("--rivals", action="store_true")
     parser.add_argument("--seed", type=int, nargs="*", default=[SEED])
+    parser.add_argument("--set", nargs="*", default=[], dest="fixed")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--print", action="store_true", dest="only_print")
     options = parser.parse_args()
-    grid = [{"lora_rank": rank, "lora_alpha": 2 * rank, "learning_rate": rate}
-            for rank in options.rank for rate in options.rate]
+    fixed = {name: json.loads(value) for name, _, value in (each.partition("=") for each in options.fixed)}
+    fixed |= {"threads": options.threads} if options.threads else {}
     with tempfile.TemporaryDirectory() as temporary:
-        table = Sweep(options.out, Path(temporary), options.threads)
-        if not options.only_print:
-            for model in options.model:
-                base = starter.prepare() if model == "starter" else facts.read_model(Path(model.partition("=")[2]))
-                for data in options.data:
-                    name, _, file = data.partition("=")
-                    for rows in options.rows:
-                        sweep(table, Row(name, Path(file) if file else DATA[name], rows, base), grid, options.batch,
-                              options.seed)
+        table = Sweep(options.out, Path(temporary), fixed)
+        names = [] if options.only_print else options.data or sorted(
+            path.stem for path in options.folder.glob("*.jsonl") if not path.stem.endswith("-final"))
+        for model in options.model if names else []:
+            base = starter.prepare() if model == "starter" else facts.read_model(Path(model.partition("=")[2]))
+            for name in names:
+                sweep(table, Row(name, options.folder / f"{name}.jsonl", options.folder / f"{name}-final.jsonl", base),
+                      options)
     return 0 if print_table(table.done) else 1
 
 
