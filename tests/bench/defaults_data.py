@@ -74,12 +74,11 @@ def classes(archive: Path) -> list[Row]:
         content = outer.extractfile(inner)
         assert content is not None
         with tarfile.open(fileobj=io.BytesIO(content.read())) as files:
-            text = next(each for each in files.getmembers() if each.name.endswith("movieReviewSnippets_GroundTruth.txt"))
-            lines = files.extractfile(text)
+            lines = files.extractfile("hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt")
             assert lines is not None
             rated = [line.split("\t") for line in lines.read().decode("utf-8", "replace").splitlines()]
-    return [{"instruction": "Is this review good or bad?", "input": text, "output": "good" if float(rate) > 0 else "bad"}
-            for _, rate, text in rated if abs(float(rate)) > 1]
+    return [{"instruction": "Is this review good or bad?", "input": text,
+             "output": "good" if float(rate) > 0 else "bad"} for _, rate, text in rated if abs(float(rate)) > 1]
 
 
 def write(folder: Path, archive: Path | None) -> list[str]:

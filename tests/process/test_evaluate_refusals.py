@@ -126,6 +126,7 @@ def test_a_hundred_thousand_rows_are_read_and_can_be_given_up(tiny_model, tmp_pa
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
     try:
+        assert "It takes " in process.stderr.readline()
         assert process.stderr.readline() == "evaluate: reading many.jsonl\n"
         [place] = (studio_home / "evaluations").iterdir()
         until(lambda: any(event["type"] == "progress" and event["unit"] == "bytes"

@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
 
 from slmstudio.core.i18n.catalogue import OPEN
 from slmstudio.gui.common.widgets.labels import ElidedLabel
+from slmstudio.gui.evaluation.answer_view import FewLines
 
 _TAGS = re.compile(r"<style>.*?</style>|<[^<>]+>", re.DOTALL)
 _ACROSS = Qt.Orientation.Horizontal
@@ -88,7 +89,7 @@ def untranslated(root: QWidget, names: re.Pattern[str], data: Container[str] = (
         names, data: what is the same in all languages.
     """
     for widget, kind, text in texts(root):
-        begun = text.lstrip("●✓!✕•·\xa0 ").startswith(OPEN)
+        begun = text.lstrip("●✓!✕•·▸▾\xa0 ").startswith(OPEN) or isinstance(widget, FewLines)  # what models wrote
         if not begun and _LETTERS.search(text) and not names.fullmatch(text) and text not in data:
             shown = "" if widget.isVisible() else " (hidden)"
             yield f"{type(widget).__name__} {widget.objectName()}: {kind}: {text[:110]!r}{shown}"

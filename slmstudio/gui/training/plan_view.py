@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QLabel, QSizePolicy, QWidget
 
 from slmstudio.core import units
@@ -22,7 +23,7 @@ from slmstudio.gui.common.widgets.areas import Card, rule, scrolled
 from slmstudio.gui.common.widgets.banner import announce
 from slmstudio.gui.common.widgets.buttons import ButtonRow, ChoiceCard, PrimaryButton, SecondaryButton, keep_room
 from slmstudio.gui.common.widgets.labels import Chip, ElidedLabel, plain_tip, show_text, text_label
-from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, grid_in, row_of, row_widget
+from slmstudio.gui.common.widgets.layouts import STRETCH, column_in, column_widget, fill, grid_in, row_of
 from slmstudio.gui.training.fit_check import FitLine
 from slmstudio.gui.training.guard_section import guard_text
 from slmstudio.gui.training.planning import Planning
@@ -36,6 +37,8 @@ NOTHING = "…"
 """In the place of a figure that isn't known yet."""
 TWO_LINES = 36
 """Pixels of small text."""
+WORD = 84
+"""Pixels of a long word in a title, at the usual size of text."""
 
 
 # -- What the planned run would lose of its rows, with the ways out: a longer sequence, or fewer rows.
@@ -100,11 +103,29 @@ def _two_lines(label: QLabel) -> QLabel:
     return label
 
 
-def _equal(cells: Sequence[QWidget]) -> QWidget:
-    """Side by side, of the same width; their text wraps."""
-    for cell in cells:
-        cell.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-    return row_widget(*((cell, 1) for cell in cells), spacing=theme.SPACE_M)
+class _Equal(QWidget):
+    """Cells side by side, of the same width; their text wraps. Where a word may not fit, two are side by side."""
+
+    def __init__(self, cells: Sequence[QWidget]):
+        super().__init__()
+        self._cells, self._columns = cells, 0
+        self._grid = grid_in(self, theme.SPACE_M, theme.SPACE_M)
+        for cell in cells:
+            cell.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._arrange(len(cells))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        narrow = self.width() < len(self._cells) * theme.scaled(WORD)
+        self._arrange(2 if narrow else len(self._cells))
+
+    def _arrange(self, columns: int) -> None:
+        if columns == self._columns:
+            return
+        self._columns = columns
+        for at, cell in enumerate(self._cells):
+            self._grid.addWidget(cell, at // columns, at % columns)
+            self._grid.setColumnStretch(at, 1 if at < columns else 0)
 
 
 def _why_not(key: str) -> str:
@@ -136,7 +157,7 @@ class PlanView(Card):
             _two_lines(text_label("", "small", wrap=True, name=f"plan_{name}_note", selectable=True)),
         ) for name in ("rows", "time", "memory", "energy")}
         self.lost, self.fit = LostRowsBanner(), FitLine()
-        self.problem = text_label("", "small", wrap=True, name="plan_problem", tone="bad", selectable=True)
+        self.problem = text_label("", "small", wrap=True, name="plan_problem", tone="bad")
         self.why = text_label(" ", "small", wrap=True, name="plan_why")
         self.heat = text_label(" ", "small", wrap=True, name="plan_heat", tone="faint")
         self.start = PrimaryButton(tr("Start training"), name="start")
@@ -144,7 +165,7 @@ class PlanView(Card):
                                      tr("Put this run in the queue. It starts when the current run ends. If nothing is "
                                         "running, press Start next."), name="queue")
         page = QWidget()
-        figures = _equal([column_widget(*pair, STRETCH, spacing=2) for pair in self.figures.values()])
+        figures = _Equal([column_widget(*pair, STRETCH, spacing=2) for pair in self.figures.values()])
         column_in(page, figures, self.fit, self.lost, self._make_cards(), self.why,
                   text_label(tr("What will happen"), "section"), self._make_course(), self.heat, STRETCH,
                   spacing=theme.SPACE_M, margins=(0, 0, theme.SPACE_XS, 0))
@@ -177,7 +198,7 @@ class PlanView(Card):
             self._group.addButton(card.radio)
             self.cards[key] = card
         self.cards["normal"].radio.setChecked(True)
-        return _equal(list(self.cards.values()))
+        return _Equal(list(self.cards.values()))
 
     def _move(self, key: str, step: int) -> None:
         """Choose the next card that can be."""

@@ -287,6 +287,7 @@ json_values = st.recursive(st.none() | st.booleans() | st.floats() | st.integers
 
 
 @given(value=json_values)
+@example(value={"input": None, "output": None, "x": "user", "instruction": False})  # a question that is no text
 @settings(max_examples=examples(300), deadline=None)
 def test_any_json_value_as_a_row(tmp_path_factory, value):
     only_user_errors(write(tmp_path_factory.getbasetemp(), json.dumps(value).encode(), "value"))

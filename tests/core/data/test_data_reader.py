@@ -25,7 +25,8 @@ CHAT = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user"
 
 text = st.text(max_size=30)
 filled = st.text(min_size=1, max_size=30).filter(lambda value: not value.isspace())
-instruction_rows = st.fixed_dictionaries({"instruction": filled, "output": filled}, optional={"input": text})
+worded = filled.filter(lambda value: any(map(str.isalpha, value)))  # numbers aren't taken for questions
+instruction_rows = st.fixed_dictionaries({"instruction": worded, "output": filled}, optional={"input": text})
 
 
 @st.composite

@@ -45,12 +45,15 @@ def run(tmp_path, studio_home) -> Path:
 
 
 @pytest.fixture
-def counted(monkeypatch) -> list[int]:
-    """How many events each reading has read."""
+def counted(monkeypatch, tmp_path) -> list[int]:
+    """How many events each reading of a run of this test has read; threads of windows before it may read theirs."""
     found: list[int] = []
     honest = EventReader.read
 
     def read(self):
+        if not self.path.is_relative_to(tmp_path):
+            yield from honest(self)
+            return
         found.append(0)
         for event in honest(self):
             found[-1] += 1

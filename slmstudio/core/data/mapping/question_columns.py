@@ -209,7 +209,7 @@ def is_title(look: Look, text: str, question: str) -> bool:
     title, below = look.of(text), look.of(question)
     return below.known in names.ASKED and look.columns.index(text) < look.columns.index(question) and (
         title.distinct == len(title.values)
-        and 3 * sum(map(len, title.values)) < sum(map(len, below.values)))
+        and 3 * len("".join(map(str, title.values))) < len("".join(map(str, below.values))))
 
 
 def hold_more(look: Look, texts: Sequence[str], *, of_register: bool = False) -> bool:
