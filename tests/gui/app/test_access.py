@@ -69,9 +69,12 @@ def reachable(root: QWidget) -> set[QWidget]:
 
 def by_arrows(control: QWidget, by_tab: set[QWidget]) -> bool:
     """Whether the arrow keys lead to it from a choice beside it, as in every group of radio buttons."""
-    kind = QRadioButton if isinstance(control, QRadioButton) else QPushButton
-    chosen = isinstance(control, QRadioButton) or control.property("segment") is not None
-    return chosen and any(each in by_tab for each in control.parentWidget().findChildren(kind))
+    if isinstance(control, QRadioButton):
+        group = control.group()
+        beside = group.buttons() if group else control.parentWidget().findChildren(QRadioButton)
+    else:
+        beside = control.parentWidget().findChildren(QPushButton) if control.property("segment") is not None else []
+    return any(each in by_tab for each in beside)
 
 
 def reached() -> set[QWidget]:
