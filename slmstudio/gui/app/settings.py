@@ -9,7 +9,7 @@ from typing import cast
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QApplication, QCheckBox, QDialog, QHBoxLayout, QLineEdit, QWidget
 
-from slmstudio.core import i18n
+from slmstudio.core import i18n, llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import place
@@ -107,9 +107,12 @@ class ComfortRows(QWidget):
                                                   "without a graphics card.")], name="settings_chat")
         self.chat.setAccessibleName(tr("How Chat opens a finished run"))
         self.device = device_choice("settings_chat_device")
+        built = ", ".join(llama.backends())
+        self.built = text_label(tr("llama.cpp was built with: {backends}", backends=built) if built else
+                                tr("llama.cpp isn't set up."), "small", name="settings_llama_backends")
         column_in(self, _line(tr("Text size"), number_field(self.size)), self.still, self.notices, self.evaluates,
                   self.measure, _line(tr("Open finished runs in Chat"), self.chat),
-                  _line(tr("Device for chat"), self.device))
+                  _line(tr("Device for chat"), self.device), self.built)
         self._show()
         session.settings_changed.connect(self._show)  # another folder has settings of its own
         self.size.valueChanged.connect(partial(self._set, "text_size"))
