@@ -218,8 +218,8 @@ def _vllm_model(export: Export) -> tuple[list[str], Path, list[str]]:
                      "--max-lora-rank", str(_rank(adapter))]
             notes = [tr("Clients ask for the model by the adapter's name.")]
             if merged is not None:
-                notes.append(tr("The base model with its adapter answers as it was trained; the merged folder's weights "
-                                "are rounded."))
+                notes.append(tr("The base model with its adapter answers as it was trained; the merged folder's "
+                                "weights are rounded."))
             if not base.is_dir():
                 notes.append(tr("The base model isn't where it was when the run was created."))
             if (adapter / "generation_config.json").is_file():  # where an answer ends, which the base may not know

@@ -13,9 +13,9 @@ from support import model_files
 from support.kept import keep
 
 from slmstudio.core import files, jobs
+from slmstudio.core.chat.placement import folder_without_vulkan
 from slmstudio.core.data import split
 from slmstudio.core.data.reader import read_dataset
-from slmstudio.core.chat.placement import folder_without_vulkan
 from slmstudio.core.errors import UserError
 from slmstudio.core.evaluation import request
 from slmstudio.core.evaluation.comparability import is_own
