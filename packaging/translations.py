@@ -51,6 +51,8 @@ TABLES: dict[str, Callable[[Any], Iterable[Any]]] = {
     "resources/importing/scripts.json": lambda table: table,
     "resources/importing/signatures.json": lambda table: (
         text for _, *texts in table if len(texts) > 1 for text in texts),
+    "resources/models/quantization_types.json": lambda table: (each["english"] for each in table),
+    "resources/qt_texts.json": lambda table: table.values(),
     "resources/terms.json": lambda table: (text for each in table for key, text in each.items()
                                            if key in ("name", "what", "so")),
 }
