@@ -13,7 +13,7 @@ from slmstudio.core import i18n, llama
 from slmstudio.core.errors import UserError
 from slmstudio.core.i18n import tr
 from slmstudio.core.model.hub import place
-from slmstudio.core.run.energy.energy_costs import CURRENCIES, format_price, tariff
+from slmstudio.core.run.energy.energy_costs import SIGNS, format_price, tariff
 from slmstudio.core.settings import CHAT_WITH, TEXT_SIZES, THEMES, Settings
 from slmstudio.gui.app.home_folder import PlaceRow
 from slmstudio.gui.chat.device_panel import device_choice
@@ -307,7 +307,7 @@ class EnergyRow(QWidget):
         self.currency = named(ComboBox(), "settings_currency", tr("Currency of the price"),
                               tr("The currency that you pay in. Change it when your system is set up for another "
                                  "country."))
-        self.currency.addItems(["", *sorted(set(CURRENCIES.values()))])
+        self.currency.addItems(["", *sorted(SIGNS)])
         self.grams = self._field("settings_grams", tr("CO₂ per kilowatt-hour, in grams"),
                                  tr("Grams of CO₂ per kilowatt-hour. Set it if you have your own power, or if your "
                                     "supplier gives a figure."))

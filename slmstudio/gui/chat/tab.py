@@ -35,8 +35,7 @@ from slmstudio.gui.corrections.panel import Answered, CorrectPanel
 from slmstudio.gui.corrections.votes import show_votes
 
 if TYPE_CHECKING:
-    from slmstudio.core.chat.held_out import HeldOutQuestion
-    from slmstudio.core.chat.partners import Origin
+    from slmstudio.core.chat.partners import HeldOutQuestion, Origin
 
 # -- The system prompt and the sampling that each model is talked to with: they come back with it.
 
